@@ -1,0 +1,111 @@
+"""A task's checks before anything is compiled: what must be static, and what is never read."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from popjax.population import Member, abstract
+from popjax.space import Choice, Constant, Space
+from popjax.task import NeedsStatic, Task
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checker:
+    """A task with the points to train, traced under different choices of what is static."""
+
+    task: Task
+    space: Space
+    points: Mapping[str, np.ndarray]
+    epochs: int
+
+    def member(self, row: int, static: set[str]) -> Member:
+        """The functions of the trial in `row`."""
+        values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
+        dynamic = {name: whole(scale) for name, scale in self.space.items() if name not in static}
+        return Member(self.task, values, dynamic, self.space, self.epochs)
+
+    def trace(self, static: set[str]) -> Member:
+        """Trace the first trial's functions."""
+        member = self.member(0, static)
+        try:
+            member.trace(abstract(self.task.data))
+        except KeyError as error:
+            name = error.args[0] if error.args else None
+            if name in self.space or name not in member.reads:
+                raise
+            known = ", ".join(self.space) or "none"
+            raise ValueError(f"the task reads {name!r}, which the space does not name; it names {known}") from None
+        return member
+
+    def settle(self, static: set[str]) -> set[str]:
+        """The names that must be static, `static` among them; raises ValueError naming another.
+
+        Choices that are not numbers and what the user marked are static. A constant whole
+        number is static where the task needs it so, and then exact; else it is dynamic.
+        """
+        static = static | {name for name, scale in self.space.items() if not scale.numeric or scale.static}
+        constants = {n for n, s in self.space.items() if isinstance(s, Constant) and isinstance(s.value, int)}
+        while True:
+            try:
+                member = self.trace(static | constants)
+                break
+            except NeedsStatic as error:
+                if error.name in static or error.name not in self.space:
+                    raise
+                static = static | {error.name}
+            except Exception as error:
+                if not wants_python_value(error):
+                    raise
+                raise self.explain(error, static | constants) from None
+        exact = constants & member.sizes
+        try:
+            self.trace(static | exact)
+        except Exception as error:
+            if not wants_python_value(error):
+                raise
+            return static | constants
+        return static | exact
+
+    def explain(self, error: Exception, static: set[str]) -> ValueError:
+        """Name the hyperparameter whose Python value the task needs."""
+        for name in [name for name in self.space if name not in static]:
+            try:
+                self.trace(set(self.space) - {name})
+            except Exception as alone:
+                if wants_python_value(alone):
+                    programs = len(set(self.points[name].tolist()))
+                    layer = " or use popjax.layers.Dropout" if name == "dropout" else ""
+                    return ValueError(f"{name} fixes a shape here: mark it static=True, {programs} programs{layer}")
+        return ValueError(f"the task needs a Python value: {str(error).splitlines()[0]}")
+
+    def reads(self) -> set[str]:
+        """The hyperparameters that the first trial reads."""
+        return self.trace(self.settle(set())).reads & set(self.space)
+
+    def read_by(self, members: list[Member]) -> set[str]:
+        """What these members read; raises ValueError for a hyperparameter that none of them does."""
+        reads: set[str] = set()
+        for member in members:
+            member.trace(abstract(self.task.data))
+            reads |= member.reads
+            if reads >= set(self.space):
+                return reads
+        name = next(name for name in self.space if name not in reads)
+        raise ValueError(f"{name} is read by nothing here: leave it out, or choose a model and optimizer that use it")
+
+
+def whole(scale: Any) -> type:
+    """int for a numeric scale of whole numbers, else float."""
+    if isinstance(scale, Choice | Constant):
+        values = scale.values if isinstance(scale, Choice) else (scale.value,)
+        return int if all(isinstance(value, int | np.integer) for value in values) else float
+    return int if np.isfinite(scale.levels) else float
+
+
+def wants_python_value(error: Exception) -> bool:
+    """Whether JAX could not trace because it needed a Python value."""
+    concrete = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
+    return isinstance(error, concrete) or (isinstance(error, TypeError | IndexError) and "Tracer" in str(error))

@@ -1,0 +1,63 @@
+"""What the commands share: typed arguments, one-line errors, exit codes, Ctrl-C. No JAX here."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+
+ALL_DIVERGED, BAD_INPUT, CTRL_C = 1, 2, 130
+
+
+def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
+    """Print one line on standard error and exit."""
+    line = " ".join(printable(message).split())
+    print(f"popjax: {line}", file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] | None = None) -> Arguments:
+    """The command line as a dataclass; its docstrings are the help, a mistake is one line."""
+    import tyro
+
+    complaint = io.StringIO()
+    with contextlib.redirect_stderr(complaint):
+        try:
+            config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+            return tyro.cli(arguments, prog=f"python -m popjax.{command}", args=argv, config=config)
+        except SystemExit as stop:
+            if stop.code == 0:
+                raise
+    fail(one_line(complaint.getvalue()) + f"; see python -m popjax.{command} --help")
+
+
+def one_line(box: str) -> str:
+    """What the argument parser's box says, without the box."""
+    content = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    rows = [row.strip("│ ").strip() for row in content.splitlines() if row.startswith("│")]
+    said = " ".join(rows)
+    message = re.split(r"─{5,}", said)[0].strip().rstrip(".")
+    meant = re.search(r"Perhaps you meant:\s*─*\s*(--[\w-]+)", said)
+    return message + (f"; did you mean {meant[1]}?" if meant else "")
+
+
+def run(main: Callable[[], Any]) -> NoReturn:
+    """Run a command: ValueError is bad input, Ctrl-C exits at once, a closed pipe is no error."""
+    try:
+        code = main()
+    except ValueError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted", CTRL_C)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    raise SystemExit(code)

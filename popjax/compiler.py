@@ -1,0 +1,52 @@
+"""Lowered programs to executables, in the background, each of them once in a process."""
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from popjax.clock import Clock
+from popjax.population import Member, Programs, lower, signature
+
+KEPT = 64
+
+
+class Compiler:
+    """Keeps the most recently used programs, so that a second search compiles nothing."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="popjax-compile")
+        self._lock = threading.Lock()
+        self._programs: OrderedDict[Any, Programs] = OrderedDict()
+
+    def programs(self, member: Member, data: Any, room: int, lanes: int, clock: Clock) -> Programs:
+        """Futures of the programs of a member that has been traced on the abstract `data`.
+
+        Lowering happens here, since a caller's JAX settings do not reach other threads.
+        """
+        key = signature(member, data, room, lanes)
+        with self._lock:
+            known = self._programs.get(key)
+            if known is None or any(failed(future) for future in known):
+                with clock:
+                    lowered = lower(member, data, room, lanes)
+                self._programs[key] = Programs(*(self._compile(program, clock) for program in lowered))
+            self._programs.move_to_end(key)
+            while len(self._programs) > KEPT:
+                self._programs.popitem(last=False)
+            return self._programs[key]
+
+    def _compile(self, lowered: Any, clock: Clock) -> "Future[Any] | None":
+        def compile_it() -> Any:
+            with clock:
+                return lowered.compile()
+
+        return None if lowered is None else self._pool.submit(compile_it)
+
+
+def failed(future: "Future[Any] | None") -> bool:
+    """Whether a compilation has ended without an executable."""
+    return future is not None and future.done() and future.exception() is not None
+
+
+COMPILER = Compiler()

@@ -1,0 +1,318 @@
+"""Tables of rows: loaded, checked, split and standardized. No JAX here."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MISSING = ("error", "drop", "median")
+MAX_CLASSES = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Numeric rows and what is to be predicted.
+
+    Attributes:
+        x: features, float64 (rows, ...).
+        y: targets (rows,): indices into `classes`, or real values.
+        classes: the labels of a classification, sorted; None for a regression.
+        columns: the features' names, if they have any.
+        name: where the rows come from.
+        target: the target's name.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: tuple[Any, ...] | None
+    columns: tuple[str, ...] = ()
+    name: str = "data"
+    target: str = "y"
+
+    @property
+    def kind(self) -> str:
+        """What is predicted, in words."""
+        return "regression" if self.classes is None else f"classification, {len(self.classes)} classes"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of rows and targets."""
+        content = [np.ascontiguousarray(self.x), np.ascontiguousarray(self.y)]
+        return hashlib.sha256(b"".join(a.tobytes() for a in content)).hexdigest()
+
+
+def load(source: str, target: str | None = None, missing: str = "error") -> Dataset:
+    """A built-in dataset by name, or a CSV or NPZ file; raises ValueError in one line."""
+    if missing not in MISSING:
+        raise ValueError(f"missing={missing!r}: choose one of {', '.join(MISSING)}")
+    if source in BUILT_IN:
+        if target is not None:
+            raise ValueError(f"target {target!r}: the dataset {source} has its own target; leave it out")
+        return built_in(source)
+    suffix = Path(source).suffix.lower()
+    readers = {".csv": read_csv, ".npz": read_npz}
+    if suffix not in readers:
+        raise ValueError(f"unknown dataset {source!r}; give one of {', '.join(BUILT_IN)}, a .csv or a .npz file")
+    try:
+        content = Path(source).read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {source!r}: {error.strerror}") from None
+    if not content:
+        raise ValueError(f"cannot read {source!r}: the file is empty")
+    return readers[suffix](source, content, target, missing)
+
+
+BUILT_IN = ("digits", "wine", "breast_cancer", "diabetes")
+
+
+def built_in(name: str) -> Dataset:
+    """One of scikit-learn's datasets that need no network."""
+    import sklearn.datasets as sk
+
+    loaders = dict(zip(BUILT_IN, (sk.load_digits, sk.load_wine, sk.load_breast_cancer, sk.load_diabetes), strict=True))
+    bunch = loaders[name]()
+    columns = tuple(str(c) for c in bunch.feature_names)
+    classes = None if name == "diabetes" else tuple(bunch.target_names.tolist())
+    return Dataset(bunch.data.astype(float), bunch.target, classes, columns, name, "target")
+
+
+def read_npz(source: str, content: bytes, target: str | None, missing: str) -> Dataset:
+    """The arrays x and y of an NPZ file; `target` names another array than y."""
+    name = target or "y"
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            for needed in ("x", name):
+                if needed not in arrays:
+                    raise ValueError(f"{source!r} has no array {needed!r}; it has {', '.join(arrays) or 'none'}")
+            x, y = arrays["x"], arrays[name]
+    except (zipfile.BadZipFile, EOFError, OSError, KeyError) as error:
+        raise ValueError(f"cannot read {source!r} as NPZ: {error}") from None
+    return from_arrays(x, y, missing=missing, name=source, target=name)
+
+
+def read_csv(source: str, content: bytes, target: str | None, missing: str) -> Dataset:
+    """A numeric CSV file with a header; the target may be text. An empty cell or "nan" is missing."""
+    header, rows = csv_cells(source, content)
+    if target is None:
+        raise ValueError(f"{source!r} needs a target: name the column to predict, one of {_some(header)}")
+    if target not in header:
+        raise ValueError(f"{source!r} has no column {target!r} for the target; it has {_some(header)}")
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    labels = columns.pop(target)
+    if not columns:
+        raise ValueError(f"{source!r} has no column but the target {target!r}; add features")
+    x = np.column_stack([_numbers(source, name, cells) for name, cells in columns.items()])
+    return from_arrays(x, _target_cells(labels), tuple(columns), missing, source, target)
+
+
+def csv_cells(source: str, content: bytes) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a CSV file; raises ValueError for a row of another length."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read {source!r} as UTF-8: byte {error.start} is not; save it as UTF-8") from None
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        header = next(reader)
+        rows = []
+        for row in reader:
+            if row and len(row) != len(header):
+                at = f"line {reader.line_num} has {len(row)} fields"
+                raise ValueError(f"{source!r}: {at}, the header {len(header)}; mend that line")
+            rows += [row] if row else []
+    except (csv.Error, StopIteration) as error:
+        raise ValueError(f"cannot read {source!r} as CSV: {error or 'no header'}") from None
+    if not rows:
+        raise ValueError(f"{source!r} has a header but no rows; add data")
+    for name in header:
+        if not name.strip() or header.count(name) > 1:
+            raise ValueError(f"{source!r}: the column name {name!r} is empty or appears twice; rename it")
+    return header, rows
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell of text is missing: empty or "nan" in any case ("NA" and "None" are text)."""
+    return cell.strip() == "" or cell.strip().lower() == "nan"
+
+
+def _numbers(source: str, name: str, cells: Sequence[str]) -> np.ndarray:
+    values = np.empty(len(cells))
+    for row, cell in enumerate(cells):
+        try:
+            values[row] = np.nan if is_missing(cell) else float(cell)
+        except ValueError:
+            raise ValueError(
+                f"{source!r}: column {name!r} holds text ({cell!r} in row {row + 1}); "
+                "encode it as numbers or drop the column"
+            ) from None
+    return values
+
+
+def _target_cells(cells: Sequence[str]) -> np.ndarray:
+    """The target's cells as integers if all are, else as reals, else as text."""
+    for kind in (int, float):
+        try:
+            return np.array([kind(cell) for cell in cells])
+        except (ValueError, OverflowError):
+            pass
+    present = [cell for cell in cells if not is_missing(cell)]
+    try:
+        numbers = [float(cell) for cell in present]
+    except ValueError:
+        return np.array([None if is_missing(cell) else cell for cell in cells], object)
+    whole = iter(numbers)
+    return np.array([np.nan if is_missing(cell) else next(whole) for cell in cells])
+
+
+def from_frame(frame: Any, target: str | None, missing: str = "error") -> Dataset:
+    """A DataFrame's numeric columns, and its column `target`."""
+    columns = [str(name) for name in frame.columns]
+    if target is None or target not in columns:
+        raise ValueError(f"target {target!r}: name the column to predict, one of {_some(columns)}")
+    features = tuple(name for name in columns if name != target)
+    for name in features:
+        if frame[name].dtype.kind not in "biuf":
+            raise ValueError(f"column {name!r} is not numeric ({frame[name].dtype}); encode it as numbers or drop it")
+    x = frame[list(features)].to_numpy(float)
+    return from_arrays(x, frame[target].to_numpy(), features, missing, "DataFrame", target)
+
+
+def from_arrays(
+    x: Any,
+    y: Any,
+    columns: tuple[str, ...] = (),
+    missing: str = "error",
+    name: str = "arrays",
+    target: str = "y",
+) -> Dataset:
+    """A Dataset from features (rows, ...) and targets (rows,).
+
+    A target of text, truth values, or integers with at most 20 distinct values is a class,
+    any other number a regression. Raises ValueError in one line.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if x.dtype.kind not in "biuf" or x.ndim < 2 or x.size == 0:
+        raise ValueError(f"{name}: x is {x.dtype}{list(x.shape)}; give numbers of shape (rows, features)")
+    if y.shape != (len(x),):
+        raise ValueError(f"{name}: {target} has shape {y.shape} for {len(x)} rows of x; give one value a row")
+    x = x.astype(float)
+    lost = _lost(y)
+    if lost.any():
+        what = f"row {int(np.argmax(lost)) + 1} has no {target!r}, {int(lost.sum())} rows in all"
+        if missing != "drop":
+            raise ValueError(f"{name}: the target is missing: {what}; use missing=drop to leave such rows out")
+        x, y = x[~lost], y[~lost]
+    x, kept = _fill(x, columns, missing, name)
+    y = y[kept]
+    if len(x) < 3:
+        raise ValueError(f"{name}: {len(x)} rows; give at least 3, one each to train, validate and test")
+    if np.isinf(x).any():
+        raise ValueError(f"{name}: infinite values in {_where(np.isinf(x), columns)}; replace them by numbers")
+    codes, classes = _classes(y, name, target)
+    return Dataset(x, codes, classes, columns, name, target)
+
+
+def _lost(y: np.ndarray) -> np.ndarray:
+    if y.dtype.kind == "f":
+        return np.isnan(y)
+    if y.dtype.kind == "O":
+        return np.array([value is None or value != value for value in y])
+    return np.zeros(len(y), bool)
+
+
+def _fill(x: np.ndarray, columns: tuple[str, ...], missing: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows without missing cells, and which of the rows they are."""
+    lost = np.isnan(x)
+    everything = np.ones(len(x), bool)
+    if not lost.any():
+        return x, everything
+    if missing == "drop":
+        kept = ~lost.reshape(len(x), -1).any(1)
+        return x[kept], kept
+    if missing == "median":
+        empty = lost.all(0)
+        if empty.any():
+            raise ValueError(f"{name}: no value at all in {_where(empty[None], columns)}; drop that column")
+        return np.where(lost, np.nanmedian(x, 0), x), everything
+    where = f"{int(lost.sum())} missing cells, the first in {_where(lost, columns)}"
+    raise ValueError(f"{name}: {where}; use missing=drop or missing=median")
+
+
+def _where(bad: np.ndarray, columns: tuple[str, ...]) -> str:
+    row, *place = np.argwhere(bad)[0].tolist()
+    column = repr(columns[place[0]]) if columns else str(place[0] if len(place) == 1 else tuple(place))
+    return f"column {column}, row {row + 1}"
+
+
+def _classes(y: np.ndarray, name: str, target: str) -> tuple[np.ndarray, tuple[Any, ...] | None]:
+    if y.dtype.kind == "O" and all(isinstance(v, bool | int | float) for v in y.tolist()):
+        y = np.array(y.tolist())
+    if y.dtype.kind == "f" or (y.dtype.kind in "iu" and len(np.unique(y)) > MAX_CLASSES):
+        if np.isinf(y.astype(float)).any():
+            raise ValueError(f"{name}: the target {target!r} has infinite values; replace them by numbers")
+        if np.ptp(y) == 0:
+            raise ValueError(f"{name}: the target {target!r} is {y[0]} in every row; nothing to learn")
+        return y.astype(float), None
+    if y.dtype.kind not in "biuOUST":
+        raise ValueError(f"{name}: the target {target!r} is {y.dtype}; give numbers, texts or truth values")
+    labels, codes = np.unique(y.astype(str) if y.dtype.kind in "OST" else y, return_inverse=True)
+    if len(labels) == 1:
+        raise ValueError(f"{name}: the target {target!r} has one class only, {labels[0]!s}; give two or more")
+    return codes.astype(np.int64), tuple(labels.tolist())
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Row numbers of the three parts, each sorted."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the three lists of rows."""
+        parts = (self.train, self.validation, self.test)
+        return hashlib.sha256(b"|".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
+
+
+def split(dataset: Dataset, validation: float, test: float, seed: int) -> Split:
+    """Validation and test rows set aside by `seed`, at least one each, stratified by class.
+
+    Rows are put in random order within their class, and every part takes rows at even
+    distances along that order, so its share of each class is exact to within one row.
+    """
+    for name, share in (("validation", validation), ("test", test)):
+        if not 0 < share < 1:
+            raise ValueError(f"{name}={share}: give a share of the rows between 0 and 1, such as 0.1")
+    n = len(dataset.y)
+    held_out = [max(1, round(n * share)) for share in (test, validation)]
+    if sum(held_out) >= n:
+        raise ValueError(f"validation={validation} and test={test} leave no row of {n} to train on; lower them")
+    rng = np.random.default_rng([seed, n])
+    strata = np.zeros(n) if dataset.classes is None else dataset.y
+    order = np.lexsort((rng.random(n), strata))
+    parts = []
+    for size in held_out:
+        picked = np.floor((np.arange(size) + rng.random()) * len(order) / size).astype(int)
+        parts.append(np.sort(order[picked]))
+        order = np.delete(order, picked)
+    return Split(np.sort(order), parts[1], parts[0])
+
+
+def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of every column of `x`; a constant column gets scale 1."""
+    mean, scale = x.mean(0), x.std(0)
+    return mean, np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1), scale, 1.0)

@@ -1,0 +1,369 @@
+"""The driver: sample, plan, execute, collect."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popjax.clock import Clock
+from popjax.compiler import COMPILER
+from popjax.executor import Part, Report, cores, execute, threads
+from popjax.plan import Bucket, Plan, make_plan, part_size, room, rows_of
+from popjax.population import Members, abstract, to_host
+from popjax.progress import Quiet
+from popjax.results import Results, mean_member, ranking
+from popjax.space import Space
+from popjax.task import Task
+
+
+def search(
+    task: Task,
+    space: Space | Mapping[str, Any],
+    trials: int = 512,
+    epochs: int = 20,
+    seed: int = 0,
+    sampler: str = "random",
+    repeats: int = 1,
+    folds: int = 1,
+    metric: str | None = None,
+    mode: str | None = None,
+    out: Any = None,
+    resume: bool = False,
+    lanes: int | None = None,
+    plan: str = "auto",
+    keep: int = 1,
+    progress: Any = False,
+) -> Results:
+    """Train `space.sample(trials, seed, sampler)`, all at once, and rank the trials.
+
+    Args:
+        task: how one trial is trained.
+        space: the hyperparameters; plain values are constants.
+        trials: how many points to sample.
+        epochs: units of budget of every member (an objective has 1).
+        seed: of the points and of every member's key.
+        sampler: "random", "sobol" or "grid".
+        repeats, folds: members of a trial; it ranks by their mean.
+        metric, mode: what ranks, "min" or "max"; the task's own if not given.
+        out: a directory to write the results to; it must not hold a run.
+        resume: go on where `out` stands (not yet available).
+        lanes: members that advance together under vmap; chosen by rule if not given.
+        plan: "one", "buckets" or "auto".
+        keep: of how many of the best trials to keep the trained arrays.
+        progress: True for a bar, or an object as in `popjax.progress`.
+
+    Returns:
+        Results. `.best` is None when all trials diverged.
+
+    Raises:
+        ValueError: for anything that cannot be trained, in one line, before compiling.
+
+    >>> from popjax.space import log_uniform
+    >>> from popjax.task import objective
+    >>> task = objective(lambda key, hparams: {"loss": (jnp.log10(hparams["x"]) + 2) ** 2})
+    >>> results = search(task, Space(x=log_uniform(1e-4, 1)), trials=64)
+    >>> 0.005 < results.best.hparams["x"] < 0.02
+    True
+    """
+    space = space if isinstance(space, Space) else Space(**space)
+    for name, value in {"trials": trials, "epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep}.items():
+        whole(name, value, 1)
+    if lanes is not None:
+        whole("lanes", lanes, 1)
+    whole("seed", seed, 0)
+    if seed >= 2**32:
+        raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
+    points = space.sample(trials, seed, sampler)
+    config = Config(
+        epochs=min(epochs, task.epochs or epochs),
+        seed=seed,
+        sampler=sampler,
+        repeats=repeats,
+        folds=folds,
+        metric=metric or task.metric,
+        mode=mode or task.mode,
+        lanes=lanes,
+        plan=plan,
+        keep=keep,
+    )
+    run = prepare(task, space, points, config)
+    return run.train(progress)
+
+
+def whole(name: str, value: Any, low: int) -> None:
+    """Raise ValueError unless `value` is a whole number of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All that determines the results, beside the task and the points."""
+
+    epochs: int
+    seed: int
+    sampler: str
+    repeats: int
+    folds: int
+    metric: str
+    mode: str
+    lanes: int | None
+    plan: str
+    keep: int
+
+
+def prepare(task: Task, space: Space, points: Mapping[str, np.ndarray], config: Config) -> "Run":
+    """Check everything and plan; nothing is compiled yet."""
+    if len(space) == 0:
+        raise ValueError("the space is empty: name at least one hyperparameter")
+    plan = make_plan(task, space, points, config.epochs, config.plan, config.lanes)
+    metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
+    if config.metric not in metrics:
+        raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")
+    if config.mode not in ("min", "max"):
+        raise ValueError(f"unknown mode {config.mode!r}; choose min or max")
+    for name in space:
+        if name in metrics:
+            raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")
+    if config.folds > 1 and "fold" not in plan.reads:
+        raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
+    return Run(task, space, points, config, plan, tuple(metrics))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A planned search of given points.
+
+    Attributes:
+        metrics: the names of the task's metrics.
+    """
+
+    task: Task
+    space: Space
+    points: Mapping[str, np.ndarray]
+    config: Config
+    plan: Plan
+    metrics: tuple[str, ...]
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are."""
+        return len(rows_of(self.points))
+
+    def train(self, progress: Any = False) -> Results:
+        """Compile and train everything."""
+        from popjax.progress import Bar
+
+        show = Bar() if progress is True else progress or Quiet()
+        begin = time.perf_counter()
+        compiling, training = Clock(), Clock()
+        data = jax.tree.map(jnp.asarray, self.task.data)
+        show.compiling(len(self.plan.buckets))
+        parts = [part for bucket in self.plan.buckets for part in self.parts(bucket, compiling)]
+        collector = Collector(self, parts)
+        for report in execute(parts, self.config.seed, data, self.config.epochs, training):
+            collector.add(report)
+            show.update(collector.done, collector.total, collector.best_so_far)
+        show.close()
+        results = collector.results()
+        test = self.score(results, collector, data)
+        wall = time.perf_counter() - begin
+        summary = self.summary(results, test, wall, compiling.seconds, training.seconds)
+        return dataclasses.replace(results, run=self.describe(), summary=summary, winner=self.winner(results))
+
+    def parts(self, bucket: Bucket, clock: Clock) -> list[Part]:
+        """A bucket's members in order of trial, fold and repeat, cut into parts; compiling begins."""
+        folds, repeats = self.config.folds, self.config.repeats
+        each = folds * repeats
+        index = (bucket.rows[:, None] * each + np.arange(each)).ravel()
+        places = room(bucket.member, self.plan.lanes)
+        size = part_size(len(index), places, self.plan.lanes, threads())
+        programs = COMPILER.programs(bucket.member, abstract(self.task.data), places, self.plan.lanes, clock)
+        return [
+            Part(index[at : at + size], self.members(bucket, index[at : at + size], places), programs)
+            for at in range(0, len(index), size)
+        ]
+
+    def members(self, bucket: Bucket, index: np.ndarray, size: int) -> Members:
+        """The arrays of some members, the last one again where there is room."""
+        index = np.pad(index, (0, size - len(index)), mode="edge")
+        trial, fold, repeat = np.unravel_index(index, (self.trials, self.config.folds, self.config.repeats))
+        values = {name: self.points[name][trial].astype(bucket.member.dtype(name)) for name in bucket.member.dynamic}
+        return Members(*(part.astype(np.int32) for part in (trial, fold, repeat)), values)
+
+    def score(self, results: Results, collector: "Collector", data: Any) -> dict[str, float]:
+        """The winner's metrics on the untouched rows, the mean over its members."""
+        if results.best is None or self.task.score is None:
+            return {}
+        trial = results.best.trial
+        scores = []
+        for arrays, part, place in collector.keeper.states[trial]:
+            who = jax.tree.map(lambda column, place=place: column[place], part.members)
+            scores.append(part.programs.score.result()(arrays, who, data))
+        return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+
+    def describe(self) -> dict[str, Any]:
+        """What determines the results, for run.json."""
+        return {
+            **{key: value for key, value in dataclasses.asdict(self.config).items() if key not in ("lanes", "plan")},
+            "trials": self.trials,
+            "space": self.space.to_dict(),
+            "points": {name: column.tolist() for name, column in self.points.items()},
+            "plan": self.plan.name,
+            "static": list(self.plan.static),
+            "buckets": len(self.plan.buckets),
+            "lanes": self.plan.lanes,
+            "cores": cores(),
+            "device": device(),
+            "versions": versions(),
+            "data": getattr(self.task.recipe, "digests", None),
+        }
+
+    def summary(self, results: Results, test: dict[str, float], wall: float, *seconds: float) -> dict[str, Any]:
+        """The figures of summary.json."""
+        best = results.best
+        steps = self.steps(results)
+        test_name = self.config.metric.replace("val_", "test_", 1)
+        return {
+            "trials": self.trials,
+            "epochs": self.config.epochs,
+            "seed": self.config.seed,
+            "metric": self.config.metric,
+            "best": None if best is None else {"trial": best.trial, "value": best.value, "hparams": best.hparams},
+            "test_value": finite(test.get(test_name)),
+            "test": {name: finite(value) for name, value in test.items()},
+            "diverged": int(results.diverged.sum()),
+            "wall_seconds": wall,
+            "compile_seconds": seconds[0],
+            "train_seconds": seconds[1],
+            "model_steps": steps,
+            "steps_run": steps,
+            "buckets": len(self.plan.buckets),
+            "lanes": self.plan.lanes,
+            "device": device(),
+            "popjax_version": versions()["popjax"],
+            "jax_version": versions()["jax"],
+        }
+
+    def steps(self, results: Results) -> int | None:
+        """Optimizer updates over all members; a member that diverged made them up to then."""
+        if self.task.updates is None:
+            return None
+        finished = np.isfinite(results.members[self.config.metric]).sum(-1).sum((1, 2))
+        each = results.members[self.config.metric].shape[1:3]
+        epochs = np.minimum(finished + results.diverged, self.config.epochs * each[0] * each[1])
+        total = 0
+        for bucket in self.plan.buckets:
+            values = {name: self.points[name][bucket.rows].astype(kind) for name, kind in bucket.member.dynamic.items()}
+            total += int((self.task.updates({**bucket.member.static, **values}) * epochs[bucket.rows]).sum())
+        return total
+
+    def winner(self, results: Results) -> dict[str, Any] | None:
+        """What rebuilds the winner as a predictor."""
+        if results.best is None or self.task.recipe is None:
+            return None
+        static = [name for name in self.space if name in self.plan.static]
+        return self.task.recipe.describe() | {"space": self.space.to_dict(), "static": static}
+
+
+def finite(value: float | None) -> float | None:
+    """A number for JSON."""
+    return value if value is not None and np.isfinite(value) else None
+
+
+class Collector:
+    """Gathers the reports of the workers; never touched by them."""
+
+    def __init__(self, run: Run, parts: list[Part]) -> None:
+        self.run = run
+        shape = (run.trials * run.config.folds * run.config.repeats, run.config.epochs)
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        self.metrics = {name: np.full(shape, np.nan, dtype) for name in run.metrics}
+        self.keeper = Keeper(run.config.keep, run.config.metric, run.config.mode)
+        self.done = 0
+        self.total = shape[0] * shape[1]
+        self.best_so_far: float | None = None
+
+    def add(self, report: Report) -> None:
+        """Take one epoch of a part."""
+        index = report.part.index
+        alive = np.all([np.isfinite(values) for values in report.metrics.values()], axis=0)
+        for name, values in report.metrics.items():
+            self.metrics[name][index, report.epoch] = np.where(alive, values, np.nan)
+        self.done += len(index)
+        better = max if self.run.config.mode == "max" else min
+        values = report.metrics[self.run.config.metric][alive].tolist()
+        self.best_so_far = better([*values, *([] if self.best_so_far is None else [self.best_so_far])], default=None)
+        if report.states is not None:
+            self.keeper.offer(report, self.members())
+
+    def members(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials, folds, repeats, epochs), so far."""
+        shape = (self.run.trials, self.run.config.folds, self.run.config.repeats, self.run.config.epochs)
+        return {name: values.reshape(shape) for name, values in self.metrics.items()}
+
+    def results(self) -> Results:
+        """The results, without what the run knows of itself."""
+        config = self.run.config
+        states = {trial: flatten(members) for trial, members in self.keeper.states.items()}
+        return Results(dict(self.run.points), self.members(), config.metric, config.mode, states=states)
+
+
+class Keeper:
+    """The trained states of the best trials so far, and of trials that are not complete yet."""
+
+    def __init__(self, keep: int, metric: str, mode: str) -> None:
+        self.keep = keep
+        self.metric = metric
+        self.mode = mode
+        self.states: dict[int, list[tuple[Any, Part, int]]] = {}
+
+    def offer(self, report: Report, members: dict[str, np.ndarray]) -> None:
+        """Take what deserves it from a part that is trained."""
+        each = members[self.metric][0, ..., 0].size
+        owners = report.part.index // each
+        candidates = np.array(sorted({*owners.tolist(), *self.states}))
+        last = {name: mean_member(values[candidates])[:, -1] for name, values in members.items()}
+        finished = np.isfinite(last[self.metric])
+        order = ranking(last, self.metric, self.mode)
+        kept = set(candidates[order[finished[order]][: self.keep]].tolist())
+        kept |= {int(trial) for trial in candidates[~finished] if self.incomplete(members, trial)}
+        for trial in set(self.states) - kept:
+            del self.states[trial]
+        places = [place for place, trial in enumerate(owners) if trial in kept]
+        host = to_host(report.states) if places else None
+        for place in places:
+            arrays = jax.tree.map(lambda leaf, place=place: leaf[place].copy(), host)
+            self.states.setdefault(int(owners[place]), []).append((arrays, report.part, place))
+
+    def incomplete(self, members: dict[str, np.ndarray], trial: int) -> bool:
+        """Whether some members of a trial are alive and others have not been trained."""
+        values = np.isfinite(members[self.metric][trial])
+        return bool(values[..., -1].any() and not values[..., 0].all())
+
+
+def flatten(members: list[tuple[Any, Part, int]]) -> dict[str, np.ndarray]:
+    """Name -> array (members, ...), in order of the members."""
+    ordered = sorted(members, key=lambda member: member[1].index[member[2]])
+    paths = [jax.tree_util.tree_flatten_with_path(arrays)[0] for arrays, _, _ in ordered]
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths[0]]
+    return {name: np.stack([leaves[i][1] for leaves in paths]) for i, name in enumerate(names)}
+
+
+def device() -> str:
+    """The device in words."""
+    found = jax.devices()
+    if found[0].platform == "cpu":
+        return f"CPU, {cores()} cores"
+    return found[0].device_kind + (f" x {len(found)}" if len(found) > 1 else "")
+
+
+def versions() -> dict[str, str]:
+    """The versions of popjax and of what computes for it."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("popjax", "jax", "jaxlib", "flax", "optax", "numpy")}

@@ -1,0 +1,133 @@
+"""Built-in models, whose width and depth may be traced: what is inactive is zero and stays zero.
+
+A layer is as wide as its hyperparameter's scale allows. The units above the member's own
+width get zero weights and are masked after activation and dropout, so neither they nor
+their gradients ever leave zero. A layer above the member's own depth is the identity.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from popjax.layers import Dropout
+from popjax.task import HParams
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "elu": jax.nn.elu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "sigmoid": jax.nn.sigmoid,
+    "softplus": jax.nn.softplus,
+}
+GAINS: Mapping[str, float] = {"tanh": 1.0, "sigmoid": 1.0}
+
+
+def lookup(table: Mapping[str, Any], kind: str, name: Any) -> Any:
+    """The entry `name` of a table; raises ValueError listing what there is."""
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(table)}")
+    return table[name]
+
+
+class Dense(nnx.Module):
+    """An affine layer (rows, inputs) -> (rows, units) with room to spare.
+
+    Each unit's weights are drawn from a key of its own, with the variance gain/inputs of
+    the active inputs (He et al. 2015), so a padded layer starts as the exact one does.
+
+    Args:
+        room: (inputs, units), the allocated shape.
+        active: (inputs, units) in use; may be traced.
+        gain: the variance of a unit's output for inputs of variance 1.
+        key: the layer's random key.
+    """
+
+    def __init__(self, room: tuple[int, int], active: tuple[Any, Any], gain: Any, key: jax.Array) -> None:
+        def unit(index: jax.Array) -> jax.Array:
+            return jax.random.normal(jax.random.fold_in(key, index), (room[0],))
+
+        kernel = jax.vmap(unit, out_axes=1)(jnp.arange(room[1])) * jnp.sqrt(gain / active[0])
+        for axis in (0, 1):
+            mask = unit_mask(room[axis], active[axis])
+            if mask is not None:
+                kernel = kernel * jnp.expand_dims(mask, 1 - axis)
+        self.kernel = nnx.Param(kernel)
+        self.bias = nnx.Param(jnp.zeros(room[1]))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x @ self.kernel[...] + self.bias[...]
+
+
+def unit_mask(room: int, active: Any) -> jax.Array | None:
+    """1 for the units in use, 0 for the padded ones; None where no unit is padded."""
+    if isinstance(active, int) and active == room:
+        return None
+    return (jnp.arange(room) < active).astype(float)
+
+
+class MLP(nnx.Module):
+    """A multi-layer perceptron (rows, ...) -> (rows, outputs).
+
+    Reads `hidden` (or `hidden_1`, `hidden_2`, ... for single layers), `depth` (the number
+    of hidden layers), `dropout`, all of them dynamic or static, and `activation`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
+        depth = hparams.size("depth", 2)
+        if depth.low < 1:
+            raise ValueError(f"depth={depth.low}: give at least 1 hidden layer")
+        self.depth = hparams.get("depth", 2)
+        self.certain = depth.low
+        name = hparams.get("activation", "relu")
+        self.activation = lookup(ACTIVATIONS, "activation", name)
+        gain = GAINS.get(name, 2.0)
+        key = rngs.params()
+        layers = range(1, depth.high + 1)
+        rooms, widths = self._widths(hparams, layers, gated=depth.low < depth.high)
+        rooms, widths = [inputs, *rooms], [inputs, *widths]
+        used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
+        self.hidden = nnx.List(
+            Dense((rooms[i - 1], rooms[i]), (widths[i - 1], widths[i]), used[i - 1], jax.random.fold_in(key, i))
+            for i in layers
+        )
+        self.masks = nnx.List(unit_mask(rooms[i], widths[i]) for i in layers)
+        last = widths[depth.low]
+        for i in layers[depth.low :]:
+            last = jnp.where(self.depth >= i, widths[i], last)
+        self.out = Dense((rooms[-1], outputs), (last, outputs), 1.0, jax.random.fold_in(key, 0))
+        rate = hparams.get("dropout", 0.0)
+        self.dropout = nnx.List(Dropout(rate, rngs=rngs) for _ in layers)
+
+    @staticmethod
+    def _widths(hparams: HParams, layers: range, gated: bool) -> tuple[list[int], list[Any]]:
+        """The room for units and the units in use, layer by layer."""
+        names = [f"hidden_{i}" if f"hidden_{i}" in hparams else "hidden" for i in layers]
+        for name in names:
+            if hparams.size(name, 100).low < 1:
+                raise ValueError(f"{name}={hparams.size(name, 100).low}: give at least 1 unit")
+        rooms = [hparams.size(name, 100).high for name in names]
+        if gated:  # a skipped layer passes its input on, so all must be alike
+            rooms = [max(rooms)] * len(rooms)
+        return rooms, [hparams.get(name, 100) for name in names]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x.reshape(len(x), -1)
+        for i in range(len(self.hidden)):
+            if i < self.certain:
+                x = self._layer(i, x)
+            else:
+                x = jax.lax.cond(self.depth > i, lambda x, i=i: self._layer(i, x), lambda x: x, x)
+        return self.out(x)
+
+    def _layer(self, i: int, x: jax.Array) -> jax.Array:
+        x = self.dropout[i](self.activation(self.hidden[i](x)))
+        return x if self.masks[i] is None else x * self.masks[i]
+
+
+MODELS: dict[str, Callable[..., nnx.Module]] = {"mlp": MLP}

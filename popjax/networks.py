@@ -1,0 +1,81 @@
+"""One door for models: an nnx or a linen module as pure functions of its arrays.
+
+A module is built anew in every trace, from the member's current hyperparameters; only
+its parameters and variables (batch statistics, random streams) are state. So a changed
+hyperparameter acts at once, wherever the module keeps it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+from popjax.layers import RowKeys
+from popjax.task import HParams
+
+OTHERS = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, RowKeys)))
+
+
+class Network(NamedTuple):
+    """A model of one member.
+
+    Attributes:
+        params: the initial trained arrays.
+        variables: the other arrays that the model updates.
+        batch_statistics: whether a row's output depends on its batch.
+        apply: `(params, variables, x, keys) -> (outputs, variables)`; keys (rows,) for
+            training, None for evaluation.
+    """
+
+    params: Any
+    variables: Any
+    batch_statistics: bool
+    apply: Callable[..., tuple[Any, Any]]
+
+
+def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
+    """Build the module and split it; `x` (rows, ...) is an example of its input."""
+    params_key, dropout_key = jax.random.split(key)
+    rngs = nnx.Rngs(params=params_key, dropout=dropout_key)
+    module = model(hparams, rngs)
+    if isinstance(module, nnx.Module):
+        return _bind_nnx(module)
+    if callable(getattr(module, "init", None)) and callable(getattr(module, "apply", None)):
+        return _bind_linen(module, params_key, dropout_key, x)
+    kind = type(module).__name__
+    raise ValueError(f"the model callable returned a {kind}; return an nnx.Module or a linen module")
+
+
+def _bind_nnx(module: nnx.Module) -> Network:
+    graph, params, row_keys, variables, rest = nnx.split(module, nnx.Param, RowKeys, OTHERS, ...)
+
+    def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
+        layers = row_keys if keys is None else _keys_by_layer(row_keys, keys)
+        merged = nnx.merge(graph, params, layers, variables, rest, copy=True)
+        merged.eval() if keys is None else merged.train()
+        outputs = merged(x)
+        return outputs, nnx.state(merged, OTHERS)
+
+    statistics = nnx.state(module, nnx.BatchStat)
+    return Network(params, variables, bool(jax.tree.leaves(statistics)), apply)
+
+
+def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
+    """Every layer's own key for each row."""
+    leaves, structure = jax.tree.flatten(row_keys)
+    fold = jax.vmap(jax.random.fold_in, (0, None))
+    return jax.tree.unflatten(structure, [fold(keys, layer) for layer in range(len(leaves))])
+
+
+def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: jax.Array) -> Network:
+    collections = dict(module.init({"params": params_key, "dropout": dropout_key}, x))
+    params = collections.pop("params", {})
+
+    def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
+        merged = {"params": params, **variables}
+        if keys is None:
+            return module.apply(merged, x), variables
+        return module.apply(merged, x, rngs={"dropout": keys[0]}, mutable=list(variables))
+
+    return Network(params, collections, "batch_stats" in collections, apply)

@@ -1,0 +1,120 @@
+"""Members -> buckets -> lanes, by rule: never by a stopwatch, so that no result depends on noise.
+
+Trials that share their static hyperparameters form a bucket, one pair of programs. Plan
+"one" makes static only what must be, plan "buckets" also what the task lists as `shapes`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from popjax.check import Checker
+from popjax.population import Member, abstract
+from popjax.space import Space
+from popjax.task import Task
+
+PLANS = ("auto", "one", "buckets")
+PART = 16
+PART_BYTES = 2**28
+CONVOLUTION_LANES = 16
+ACCELERATOR_LANES = 4096
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bucket:
+    """The trials that share their static hyperparameters.
+
+    Attributes:
+        member: one member's functions.
+        rows: row numbers of the trials' points, ascending.
+    """
+
+    member: Member
+    rows: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """How points are executed.
+
+    Attributes:
+        name: "one" or "buckets".
+        buckets: in the order in which they run.
+        static: the names of the static hyperparameters.
+        lanes: how many members advance together under vmap.
+        reads: the names that the task reads.
+    """
+
+    name: str
+    buckets: list[Bucket]
+    static: tuple[str, ...]
+    lanes: int
+    reads: frozenset[str]
+
+
+def make_plan(
+    task: Task,
+    space: Space,
+    points: Mapping[str, np.ndarray],
+    epochs: int,
+    plan: str = "auto",
+    lanes: int | None = None,
+) -> Plan:
+    """Check the task, choose what is static and group the points; nothing is compiled.
+
+    Raises ValueError for a hyperparameter that must be static, or that is named but not read.
+    """
+    if plan not in PLANS:
+        raise ValueError(f"unknown plan {plan!r}; there are {', '.join(PLANS)}")
+    name = "one" if plan == "auto" else plan
+    checker = Checker(task, space, points, epochs)
+    static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
+    columns = [points[key].tolist() for key in space if key in static]
+    buckets = [Bucket(checker.member(rows[0], static), rows) for rows in group(columns, len(rows_of(points)))]
+    reads = checker.read_by([bucket.member for bucket in buckets])
+    if lanes is None:
+        lanes = default_lanes(buckets[0].member, jax.default_backend(), len(rows_of(points)))
+    return Plan(name, buckets, tuple(key for key in space if key in static), lanes, frozenset(reads))
+
+
+def rows_of(points: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The row numbers of a table of points."""
+    return np.arange(len(next(iter(points.values()))))
+
+
+def group(columns: list[list[object]], rows: int) -> list[np.ndarray]:
+    """Row numbers that share their values, by first appearance."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for row in range(rows):
+        groups.setdefault(tuple(column[row] for column in columns), []).append(row)
+    return [np.array(rows) for rows in groups.values()]
+
+
+def default_lanes(member: Member, platform: str, trials: int) -> int:
+    """One member at a time on a CPU, where it stays in the cache; wide on an accelerator.
+
+    A convolution on a CPU is fast under vmap only, so it gets lanes there too.
+    """
+    if platform != "cpu":
+        return min(trials, ACCELERATOR_LANES)
+    data = abstract(member.task.data)
+    jaxpr = member.epoch.trace(member.trace(data).training, member.example, data).jaxpr
+    return CONVOLUTION_LANES if "conv_general_dilated" in str(jaxpr) else 1
+
+
+def room(member: Member, lanes: int) -> int:
+    """The members that a part has room for: a few for one lane, as far as their states are small.
+
+    It depends on the task alone, so populations of all sizes share one executable.
+    """
+    leaves = jax.tree.leaves(member.trace(abstract(member.task.data)).training)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    return lanes * max(1, min(PART, PART_BYTES // size) // lanes)
+
+
+def part_size(members: int, room: int, lanes: int, threads: int) -> int:
+    """The members of a part, at most `room` and a multiple of the lanes: few enough for every thread."""
+    share = -(-members // threads)
+    return min(room, -(-share // lanes) * lanes)

@@ -1,0 +1,67 @@
+"""How far a search has come: a bar on a terminal, plain lines elsewhere, or nothing."""
+
+import sys
+import time
+from typing import Any
+
+
+class Quiet:
+    """Shows nothing; the base of what shows something."""
+
+    def compiling(self, programs: int) -> None:
+        """Compiling begins."""
+
+    def update(self, done: int, total: int, best: float | None) -> None:
+        """`done` of `total` epochs over all members are trained; `best` is the best value so far."""
+
+    def close(self) -> None:
+        """Training has ended."""
+
+
+class Lines(Quiet):
+    """A plain line when compiling begins and at every tenth of the way."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._tenths = 0
+
+    def compiling(self, programs: int) -> None:
+        what = "1 program" if programs == 1 else f"{programs} programs"
+        print(f"compiling {what}", file=sys.stderr, flush=True)
+
+    def update(self, done: int, total: int, best: float | None) -> None:
+        if done * 10 // total > self._tenths:
+            self._tenths = done * 10 // total
+            seconds = time.monotonic() - self._begin
+            left = seconds * (total - done) / done
+            line = f"trained {self._tenths * 10}%, best so far {text(best)}, {left:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+
+
+class Bar(Quiet):
+    """One bar with the best value so far and the time left, on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
+        best = TextColumn("best so far {task.fields[best]}")
+        self._bar = Progress(*columns, best, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+        self._task: Any = None
+
+    def compiling(self, programs: int) -> None:
+        what = "1 program" if programs == 1 else f"{programs} programs"
+        self._task = self._bar.add_task(f"compiling {what}", total=None, best="-")
+        self._bar.start()
+
+    def update(self, done: int, total: int, best: float | None) -> None:
+        self._bar.update(self._task, description="training", completed=done, total=total, best=text(best))
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+def text(value: float | None) -> str:
+    """A metric's value, or a dash before there is one."""
+    return "-" if value is None else f"{value:.4g}"

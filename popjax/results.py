@@ -1,0 +1,233 @@
+"""What a search found: the table, the curves, the winner; saved and loaded. No JAX here."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from popjax.storage import write_atomic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+
+
+class Best(NamedTuple):
+    """The trial of rank 1."""
+
+    trial: int
+    hparams: dict[str, Any]
+    value: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Results:
+    """The outcome of a search.
+
+    Attributes:
+        points: one column (trials,) a hyperparameter.
+        members: metric -> (trials, folds, repeats, epochs); NaN from divergence on.
+        metric: the metric that ranks.
+        mode: "min" or "max".
+        run: the configuration, for run.json.
+        summary: the summary, for summary.json.
+        states: trial -> name -> array (folds * repeats, ...), for the kept trials.
+        winner: what rebuilds the winner as a predictor, or None.
+    """
+
+    points: dict[str, np.ndarray]
+    members: dict[str, np.ndarray]
+    metric: str
+    mode: str
+    run: dict[str, Any] = dataclasses.field(default_factory=dict)
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    states: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    winner: dict[str, Any] | None = None
+
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials, epochs), the mean over folds and repeats; NaN from divergence on."""
+        return {name: mean_member(values) for name, values in self.members.items()}
+
+    @functools.cached_property
+    def epochs_run(self) -> np.ndarray:
+        """The epochs (trials,) that all members of a trial finished with finite metrics."""
+        return np.isfinite(self.members[self.metric]).sum(-1).min((1, 2))
+
+    @functools.cached_property
+    def last(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials,), the last finite record; NaN where there is none."""
+        at = self.epochs_run[:, None] - 1
+        return {
+            name: np.where(at[:, 0] >= 0, np.take_along_axis(curve, np.maximum(at, 0), 1)[:, 0], np.nan)
+            for name, curve in self.curves.items()
+        }
+
+    @functools.cached_property
+    def diverged(self) -> np.ndarray:
+        """Whether (trials,) any member of the trial had a metric that was not finite."""
+        return self.epochs_run < self.members[self.metric].shape[-1]
+
+    @functools.cached_property
+    def order(self) -> np.ndarray:
+        """Row numbers of the trials that did not diverge, best first."""
+        rows = np.flatnonzero(~self.diverged)
+        return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
+
+    @property
+    def best(self) -> Best | None:
+        """The trial of rank 1, or None when every trial diverged."""
+        if len(self.order) == 0:
+            return None
+        row = int(self.order[0])
+        return Best(row, self.hparams(row), float(self.last[self.metric][row]))
+
+    def hparams(self, trial: int) -> dict[str, Any]:
+        """The hyperparameters of a trial as Python values."""
+        return {name: column[[trial]].tolist()[0] for name, column in self.points.items()}
+
+    @functools.cached_property
+    def trials(self) -> "pa.Table":
+        """A row a trial: hyperparameters, status, epochs, the last finite metrics, rank."""
+        import pyarrow as pa
+
+        count = len(self.diverged)
+        rank = np.full(count, -1)
+        rank[self.order] = np.arange(1, len(self.order) + 1)
+        columns: dict[str, Any] = {"trial": np.arange(count), "round": np.zeros(count, np.int64)}
+        columns |= {name: arrow(values) for name, values in self.points.items()}
+        columns |= {"status": np.where(self.diverged, "diverged", "ok"), "epochs": self.epochs_run}
+        columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.last.items()}
+        columns["rank"] = pa.array(rank, mask=rank < 0)
+        return pa.table(columns)
+
+    def curves_table(self) -> "pa.Table":
+        """A row an epoch of a member: trial, fold, repeat, epoch, the metrics."""
+        import pyarrow as pa
+
+        shape = self.members[self.metric].shape
+        index = np.indices(shape).reshape(4, -1)
+        columns = dict(zip(("trial", "fold", "repeat", "epoch"), index, strict=True))
+        return pa.table(columns | {name: values.ravel() for name, values in self.members.items()})
+
+    def params(self, trial: int) -> dict[str, np.ndarray]:
+        """The trained arrays of a kept trial by name; with folds or repeats, a leading axis of members.
+
+        Raises ValueError for a trial that was not kept.
+        """
+        if trial not in self.states:
+            kept = ", ".join(map(str, self.states)) or "none"
+            raise ValueError(f"trial {trial} was not kept ({kept} is); search with a larger keep=")
+        arrays = {name: array if len(array) > 1 else array[0] for name, array in self.states[trial].items()}
+        params = {name.removeprefix("params."): a for name, a in arrays.items() if name.startswith("params.")}
+        return params or arrays
+
+    def to_pandas(self) -> Any:
+        """The table of trials as a DataFrame; needs pandas."""
+        return self.trials.to_pandas()
+
+    def save(self, directory: str | Path) -> None:
+        """Write run.json, trials.parquet, curves.parquet, best/ and summary.json, in this order."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / "run.json", self.run | {"format": FORMAT, "metric": self.metric, "mode": self.mode})
+        write_table(directory / "trials.parquet", self.trials)
+        write_table(directory / "curves.parquet", self.curves_table())
+        if self.best is not None and self.best.trial in self.states:
+            self._save_best(directory / "best", self.best)
+        write_json(directory / "summary.json", self.summary)
+
+    def _save_best(self, directory: Path, best: Best) -> None:
+        from safetensors.numpy import save
+
+        directory.mkdir(exist_ok=True)
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.states[best.trial].items()}
+        write_atomic(directory / "arrays.safetensors", save(arrays))
+        description = {"trial": best.trial, "hparams": best.hparams, "value": best.value, "winner": self.winner}
+        write_json(directory / "best.json", description)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """The results that `save` wrote; raises ValueError for a directory that holds none."""
+        import pyarrow.parquet as pq
+
+        directory = Path(directory)
+        run = read_json(directory / "run.json")
+        summary = read_json(directory / "summary.json")
+        table = pq.read_table(directory / "trials.parquet", page_checksum_verification=True)
+        curves = pq.read_table(directory / "curves.parquet", page_checksum_verification=True)
+        shape = [int(curves[axis].to_numpy().max()) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
+        members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
+        points = {name: numpy_column(table[name]) for name in run["space"]}
+        states, winner = {}, None
+        if (directory / "best").is_dir():
+            trial, states, winner = load_best_files(directory / "best")
+            states = {trial: states}
+        return cls(points, members, run["metric"], run["mode"], run, summary, states, winner)
+
+
+def mean_member(values: np.ndarray) -> np.ndarray:
+    """The mean of (trials, folds, repeats, epochs) over folds and repeats."""
+    single = values.shape[1] * values.shape[2] == 1
+    return values[:, 0, 0] if single else values.mean((1, 2), dtype=np.float64)
+
+
+def ranking(values: Mapping[str, np.ndarray], metric: str, mode: str) -> np.ndarray:
+    """Row numbers, best first; ties by validation loss, then by row."""
+    key = values[metric] if mode == "min" else -values[metric]
+    return np.lexsort((values.get("val_loss", key), key))
+
+
+def arrow(column: np.ndarray) -> Any:
+    """A column of hyperparameters for a table; values of several types become text."""
+    import pyarrow as pa
+
+    values = column.tolist()
+    return pa.array(values if len({type(value) for value in values}) == 1 else [str(value) for value in values])
+
+
+def numpy_column(column: Any) -> np.ndarray:
+    """A table's column as it was sampled: numbers as they are, texts as objects."""
+    return np.asarray(column.to_numpy())
+
+
+def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any] | None]:
+    """Trial, arrays and description from `best/`."""
+    from safetensors.numpy import load
+
+    description = read_json(directory / "best.json")
+    arrays = load((directory / "arrays.safetensors").read_bytes())
+    return description["trial"], arrays, description["winner"]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file; NaN is not JSON and refused."""
+    write_atomic(path, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises ValueError for a missing or broken file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {str(path)!r}: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"cannot read {str(path)!r}: it is no JSON object")
+    return content
+
+
+def write_table(path: Path, table: "pa.Table") -> None:
+    """Write a Parquet file with page checksums."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    write_atomic(path, sink.getvalue().to_pybytes())

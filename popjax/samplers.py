@@ -1,0 +1,62 @@
+"""Designs on the unit cube: random, Sobol and grid. They know no Space.
+
+A sampler takes the number of points, the number of distinct levels each axis can
+take (infinite for a continuous one) and a seed, and returns points in [0, 1).
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def random(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
+    """Independent uniform points (n, axes); every axis draws from a stream of its own.
+
+    The first k rows for n are the rows for k, and a further axis changes no other.
+    """
+    columns = [np.random.default_rng([seed, axis]).random(n) for axis in range(len(levels))]
+    return np.array(columns).reshape(len(levels), n).T
+
+
+def sobol(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
+    """Scrambled Sobol points (n, axes): evenly spread in any number of dimensions.
+
+    The next power of two is drawn and cut, so the first k rows for n are the rows for k.
+    """
+    from scipy.stats import qmc
+
+    if not levels:
+        return np.zeros((n, 0))
+    if len(levels) > qmc.Sobol.MAXDIM:
+        raise ValueError(f"sobol: {len(levels)} hyperparameters are more than {qmc.Sobol.MAXDIM}; use random")
+    engine = qmc.Sobol(len(levels), rng=np.random.default_rng(seed))
+    return engine.random_base2(math.ceil(math.log2(n)))[:n]
+
+
+def grid(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
+    """At most n points of a full grid (points, axes), at the middles of equal cells."""
+    counts = grid_levels(n, levels)
+    axes = [(np.arange(count) + 0.5) / count for count in counts]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(math.prod(counts), len(levels))
+
+
+def grid_levels(n: int, levels: Sequence[float]) -> list[int]:
+    """How many values each axis gets: one more for the axis with the fewest, while n allows."""
+    counts = [1] * len(levels)
+    while True:
+        room = [a for a, count in enumerate(counts) if count < levels[a]]
+        room = [a for a in room if math.prod(counts) // counts[a] * (counts[a] + 1) <= n]
+        if not room:
+            return counts
+        counts[min(room, key=lambda a: counts[a])] += 1
+
+
+SAMPLERS = {"random": random, "sobol": sobol, "grid": grid}
+
+
+def draw(name: str, n: int, levels: Sequence[float], seed: int) -> np.ndarray:
+    """The points of the named sampler; raises ValueError for an unknown one."""
+    if name not in SAMPLERS:
+        raise ValueError(f"unknown sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
+    return SAMPLERS[name](n, levels, seed)

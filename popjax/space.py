@@ -1,0 +1,469 @@
+"""Scales and spaces: what is searched, and how each hyperparameter is sampled.
+
+A scale maps the unit interval onto the values of one hyperparameter so that equal
+steps on the interval cost equal effort in the search: plain steps for a number of
+units, decades for a learning rate, decades of 1-β for a momentum (Bergstra and
+Bengio 2012; Ng, Deep Learning Specialization, course 2, week 3).
+"""
+
+import ast
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from popjax import samplers
+from popjax.storage import write_atomic
+
+RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value")
+
+
+def number(value: Any) -> bool:
+    """Whether `value` is a real number (a truth value is not one)."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """One hyperparameter's values, as an increasing function of the unit interval."""
+
+    name: ClassVar[str]
+
+    def from_unit(self, u: Any) -> Any:
+        """The values at `u` in [0, 1]; an array for an array, else one value."""
+        u = np.asarray(u, float)
+        if not np.all((u >= 0) & (u <= 1)):
+            raise ValueError(f"{self}: a unit coordinate lies outside 0..1")
+        values = self._from_unit(u)
+        return values if u.ndim else values.item()
+
+    def to_unit(self, value: Any) -> Any:
+        """The unit coordinates of `value`, in the middle of its cell if values are discrete."""
+        value = np.asarray(value)
+        units = np.asarray(self._to_unit(value), float)
+        return units if value.ndim else units.item()
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    @property
+    def levels(self) -> float:
+        """How many distinct values there are; infinite for a continuous scale."""
+        return np.inf
+
+    @property
+    def numeric(self) -> bool:
+        """Whether every value is a number."""
+        return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Range(Scale):
+    """A scale between two numbers, both included."""
+
+    low: Any
+    high: Any
+    static: bool = dataclasses.field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for end in (self.low, self.high):
+            if not number(end) or not np.isfinite(end):
+                raise ValueError(f"{self}: {end!r} is not a finite number; give two numbers, low and high")
+        if self.low > self.high:
+            raise ValueError(f"{self}: low is above high; write {self.name}({self.high!r}, {self.low!r})")
+
+    def __str__(self) -> str:
+        static = ", static=True" if self.static else ""
+        return f"{self.name}({self.low!r}, {self.high!r}{static})"
+
+    def _warp(self, value: Any) -> Any:
+        """The axis on which the scale is uniform."""
+        return value
+
+    def _unwarp(self, axis: Any) -> Any:
+        return axis
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        low, high = self._warp(self.low), self._warp(self.high)
+        return np.clip(self._unwarp(low + u * (high - low)), self.low, self.high).astype(float)
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        low, high = self._warp(self.low), self._warp(self.high)
+        if low == high:
+            return np.full(value.shape, 0.5)
+        return np.clip((self._warp(value.astype(float)) - low) / (high - low), 0, 1)
+
+
+class Uniform(Range):
+    """Equal effort per unit, such as a dropout rate.
+
+    >>> Uniform(0, 0.5).from_unit(0.5)
+    0.25
+    """
+
+    name = "uniform"
+
+
+class LogUniform(Range):
+    """Equal effort per decade, such as a learning rate; 0 < low.
+
+    >>> round(LogUniform(1e-4, 1).from_unit(0.5), 6)
+    0.01
+    """
+
+    name = "log_uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low <= 0:
+            raise ValueError(f"{self}: a log scale cannot reach {self.low!r}; start above 0, such as 1e-6")
+
+    def _warp(self, value: Any) -> Any:
+        return np.log(value)
+
+    def _unwarp(self, axis: Any) -> Any:
+        return np.exp(axis)
+
+
+class OneMinusLogUniform(Range):
+    """Equal effort per decade of 1-β, such as a momentum; high < 1.
+
+    What a momentum β changes is its averaging window 1/(1-β), and this scale is uniform
+    in the logarithm of that window: half of all samples of 0.9..0.999 lie above 0.99.
+
+    >>> round(OneMinusLogUniform(0.9, 0.999).from_unit(0.5), 6)
+    0.99
+    """
+
+    name = "one_minus_log_uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.high >= 1:
+            raise ValueError(f"{self}: a log scale of 1-value cannot reach {self.high!r}; end below 1, such as 0.9999")
+
+    def _warp(self, value: Any) -> Any:
+        return -np.log1p(-np.asarray(value, float))
+
+    def _unwarp(self, axis: Any) -> Any:
+        return -np.expm1(-axis)
+
+
+class Integers(Range):
+    """Whole numbers, both ends included, each equally likely.
+
+    >>> Integers(2, 4).from_unit([0.0, 0.5, 1.0])
+    array([2, 3, 4])
+    """
+
+    name = "integers"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for end in (self.low, self.high):
+            if end != int(end):
+                raise ValueError(f"{self}: {end!r} is not a whole number; use uniform for real values")
+        object.__setattr__(self, "low", int(self.low))
+        object.__setattr__(self, "high", int(self.high))
+
+    def _edges(self, value: Any) -> Any:
+        """The axis position of the lower edge of a value's cell."""
+        return value
+
+    def _value(self, axis: Any) -> Any:
+        return axis
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        low, high = self._edges(self.low), self._edges(self.high + 1)
+        values = np.floor(self._value(low + u * (high - low)))
+        return np.clip(values, self.low, self.high).astype(np.int64)
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        low, high = self._edges(self.low), self._edges(self.high + 1)
+        middle = (self._edges(value) + self._edges(value + 1)) / 2
+        return np.clip((middle - low) / (high - low), 0, 1)
+
+    @property
+    def levels(self) -> float:
+        return self.high - self.low + 1
+
+
+class LogIntegers(Integers):
+    """Whole numbers, both ends included, with equal effort per decade; 1 <= low.
+
+    >>> LogIntegers(1, 127).from_unit(0.5)
+    11
+    """
+
+    name = "log_integers"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low <= 0:
+            raise ValueError(f"{self}: a log scale cannot reach {self.low!r}; start at 1 or above")
+
+    def _edges(self, value: Any) -> Any:
+        return np.log(value)
+
+    def _value(self, axis: Any) -> Any:
+        return np.exp(axis)
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Choice(Scale):
+    """One of the given values, each equally likely.
+
+    >>> Choice(16, 32, 64, 128).from_unit(0.3)
+    32
+    """
+
+    name = "choice"
+    values: tuple[Any, ...]
+    static: bool
+
+    def __init__(self, *values: Any, static: bool = False) -> None:
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "static", static)
+        if not values:
+            raise ValueError("choice(): no values; give at least one")
+        for value in values:
+            if not (number(value) or isinstance(value, str | bool)):
+                raise ValueError(f"choice: {value!r} is not a number, text or truth value; name it by a text instead")
+            if number(value) and not np.isfinite(value):
+                raise ValueError(f"choice: {value!r} is not finite; leave it out")
+        if len(set(map(repr, values))) < len(values):
+            raise ValueError(f"{self}: a value appears twice; list each once")
+
+    def __str__(self) -> str:
+        static = ", static=True" if self.static else ""
+        return f"choice({', '.join(map(repr, self.values))}{static})"
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        values = np.empty(len(self.values), object)
+        values[:] = self.values
+        return values[np.minimum((u * len(values)).astype(int), len(values) - 1)]
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        index = np.array([self.values.index(v) for v in value.ravel().tolist()]).reshape(value.shape)
+        return (index + 0.5) / len(self.values)
+
+    def from_unit(self, u: Any) -> Any:
+        values = super().from_unit(np.atleast_1d(u))
+        return values if np.ndim(u) else values[0]
+
+    @property
+    def low(self) -> Any:
+        """The smallest value of a numeric choice."""
+        return min(self.values)
+
+    @property
+    def high(self) -> Any:
+        """The largest value of a numeric choice."""
+        return max(self.values)
+
+    @property
+    def levels(self) -> float:
+        return len(self.values)
+
+    @property
+    def numeric(self) -> bool:
+        return all(map(number, self.values))
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant(Scale):
+    """A hyperparameter that is given, not searched: a column like the others."""
+
+    name = "constant"
+    value: Any
+
+    def __post_init__(self) -> None:
+        if not (number(self.value) or isinstance(self.value, str | bool)):
+            raise ValueError(f"{self.value!r} is neither a scale nor a number, text or truth value")
+        if number(self.value) and not np.isfinite(self.value):
+            raise ValueError(f"{self.value!r} is not finite; give a finite number")
+
+    def __str__(self) -> str:
+        return repr(self.value)
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        kind = type(self.value) if number(self.value) else object
+        return np.full(u.shape, self.value, kind)
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        return np.full(value.shape, 0.5)
+
+    @property
+    def static(self) -> bool:
+        return False
+
+    @property
+    def low(self) -> Any:
+        return self.value
+
+    @property
+    def high(self) -> Any:
+        return self.value
+
+    @property
+    def levels(self) -> float:
+        return 1
+
+    @property
+    def numeric(self) -> bool:
+        return number(self.value)
+
+
+uniform, log_uniform, one_minus_log_uniform = Uniform, LogUniform, OneMinusLogUniform
+integers, log_integers, choice = Integers, LogIntegers, Choice
+SCALES = {s.name: s for s in (Uniform, LogUniform, OneMinusLogUniform, Integers, LogIntegers, Choice)}
+
+
+def parse_scale(text: str) -> Scale:
+    """The scale that `text` writes: a call such as `log_uniform(1e-4, 1)`, a number, or a word.
+
+    The text is parsed, never evaluated. Raises ValueError.
+
+    >>> print(parse_scale("choice('relu', 'tanh')"))
+    choice('relu', 'tanh')
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = None
+    if isinstance(tree, ast.Call):
+        return _call(tree, text)
+    if isinstance(tree, ast.Name):
+        return Constant(text.strip())
+    try:
+        return Constant(ast.literal_eval(text.strip()))
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        forms = "a number, a word, or a scale such as uniform(0, 1)"
+        raise ValueError(f"cannot read {text!r}; write {forms}") from None
+
+
+def _call(tree: ast.Call, text: str) -> Scale:
+    name = tree.func.id if isinstance(tree.func, ast.Name) else ""
+    if name not in SCALES:
+        raise ValueError(f"unknown scale in {text!r}; the scales are {', '.join(SCALES)}")
+    try:
+        values = [a.id if isinstance(a, ast.Name) else ast.literal_eval(a) for a in tree.args]
+        named = {k.arg or "**": ast.literal_eval(k.value) for k in tree.keywords}
+        return SCALES[name](*values, **named)
+    except TypeError as error:
+        what = str(error).partition("__init__() ")[2] or str(error)
+        raise ValueError(f"cannot read {text!r}: {name} {what}") from None
+    except (SyntaxError, RecursionError, MemoryError):
+        raise ValueError(f"cannot read {text!r}; a scale takes plain numbers and texts") from None
+
+
+class Space(Mapping[str, Scale]):
+    """An ordered mapping of hyperparameter names to scales; a plain value is a constant.
+
+    Raises ValueError for a name that is reserved or no identifier.
+
+    >>> space = Space(learning_rate=log_uniform(1e-4, 1), hidden=integers(50, 100), momentum=0.9)
+    >>> {name: column.dtype.kind for name, column in space.sample(3).items()}
+    {'learning_rate': 'f', 'hidden': 'i', 'momentum': 'f'}
+    """
+
+    def __init__(self, **scales: Any) -> None:
+        self._scales: dict[str, Scale] = {}
+        for name, scale in scales.items():
+            if name in RESERVED:
+                raise ValueError(f"{name!r} is a reserved name; call the hyperparameter something else")
+            if not name.isidentifier():
+                raise ValueError(f"{name!r} is no name for a hyperparameter; use letters, digits and underscores")
+            try:
+                self._scales[name] = scale if isinstance(scale, Scale) else Constant(scale)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+
+    def __getitem__(self, name: str) -> Scale:
+        return self._scales[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scales)
+
+    def __len__(self) -> int:
+        return len(self._scales)
+
+    def __repr__(self) -> str:
+        return f"Space({', '.join(f'{name}={scale}' for name, scale in self.items())})"
+
+    def replace(self, **scales: Any) -> "Space":
+        """A copy with the named scales set or added."""
+        return Space(**{**self, **scales})
+
+    def only(self, names: Any) -> "Space":
+        """A copy with the named hyperparameters alone, in this space's order."""
+        return Space(**{name: scale for name, scale in self.items() if name in names})
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The names that are not constants."""
+        return tuple(name for name, scale in self.items() if not isinstance(scale, Constant))
+
+    def sample(self, n: int, seed: int = 0, sampler: str = "random") -> dict[str, np.ndarray]:
+        """`n` points as columns: float64, int64, or objects for choices.
+
+        For "random" and "sobol" the first k of n points are the k points. A "grid" has at
+        most n points, spread as evenly over the axes as that allows. Raises ValueError.
+        """
+        if not isinstance(n, int | np.integer) or n < 1:
+            raise ValueError(f"trials={n!r}: give at least one trial")
+        names = self.searched
+        levels = [self[name].levels for name in names]
+        columns = samplers.draw(sampler, n, levels, seed)
+        units = dict(zip(names, columns.T, strict=True))
+        rows = len(columns)
+        return {name: scale.from_unit(units.get(name, np.zeros(rows))) for name, scale in self.items()}
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """The space of `{name: text or value}`, a text read as `parse_scale` reads it."""
+        scales: dict[str, Any] = {}
+        for name, entry in entries.items():
+            try:
+                scales[name] = parse_scale(entry) if isinstance(entry, str) else entry
+                scales[name] = Choice(*entry) if isinstance(entry, list) else scales[name]
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return cls(**scales)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as `{name: text or value}`, for `from_dict`."""
+        return {n: s.value if isinstance(s, Constant) else str(s) for n, s in self.items()}
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """The space in a TOML file, a line a hyperparameter: `learning_rate = "log_uniform(1e-4, 1)"`.
+
+        A list is a choice. Raises ValueError naming the file.
+        """
+        try:
+            return cls.from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ValueError(f"cannot read the space {str(path)!r}: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"cannot read the space {str(path)!r}: {error}") from None
+
+    def to_toml(self, path: str | Path) -> None:
+        """Write the space for `from_toml`."""
+        lines = [f"{name} = {_toml(entry)}\n" for name, entry in self.to_dict().items()]
+        write_atomic(Path(path), "".join(lines).encode())
+
+
+def _toml(entry: Any) -> str:
+    if isinstance(entry, bool):
+        return str(entry).lower()
+    if number(entry):
+        return repr(entry)
+    escaped = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in entry)
+    return f'"{escaped}"'

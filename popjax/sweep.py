@@ -1,0 +1,316 @@
+"""`python -m popjax.sweep`: a whole random search from the command line. Starts without JAX."""
+
+import dataclasses
+import datetime
+import importlib
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from popjax import cli
+from popjax.defaults import default_space
+from popjax.samplers import SAMPLERS
+from popjax.space import Space
+
+if TYPE_CHECKING:
+    import tyro
+
+    from popjax.results import Results
+    from popjax.task import Task
+
+    Repeatable = tyro.conf.UseAppendAction[tuple[str, ...]]
+else:
+    import tyro
+
+    Repeatable = tyro.conf.UseAppendAction[tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Train hundreds of small models at once, each with hyperparameters of its own, and rank them.
+
+    Without arguments: a random search over learning rate, momentum, hidden units, layers,
+    batch size and decay of an MLP on the digits dataset.
+    """
+
+    trials: int = 512
+    """points of the search"""
+    dataset: str = "digits"
+    """digits, wine, breast_cancer, diabetes, or a CSV or NPZ file"""
+    target: str | None = None
+    """the column to predict (an array's name for NPZ)"""
+    missing: Literal["error", "drop", "median"] = "error"
+    """what to do with missing cells"""
+    model: str = "mlp"
+    """the model: mlp"""
+    optimizer: str = "sgd"
+    """sgd, nesterov, adam, adamw or rmsprop"""
+    schedule: str = "inverse"
+    """of the learning rate: inverse, exponential or cosine"""
+    metric: str | None = None
+    """what ranks the trials, such as val_accuracy or val_loss"""
+    mode: str | None = None
+    """min or max"""
+    epochs: int = 20
+    """passes over the training rows"""
+    seed: int = 0
+    """of the split, the points and the models"""
+    sampler: str = "random"
+    """random, sobol or grid"""
+    space: str | None = None
+    """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
+    set: Repeatable = ()
+    """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9"""
+    task: str | None = None
+    """your own Task, as module:attribute"""
+    out: str | None = None
+    """the directory for the results (default: runs/<dataset>-<time>)"""
+    resume: bool = False
+    """go on where the directory stands"""
+    lanes: int | None = None
+    """members that advance together under vmap (default: by rule)"""
+    plan: Literal["auto", "one", "buckets"] = "auto"
+    """one program for all, or one for each depth and batch size"""
+    quiet: bool = False
+    """print the winner only"""
+    json: bool = False
+    """print the summary as JSON, and nothing else, on standard output"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    arguments = cli.parse(Arguments, "sweep", argv)
+    named = named_scales(arguments)
+    check_names(arguments)
+    out = open_directory(arguments)
+    sweep = Sweep(arguments, named, out)
+    return sweep.run()
+
+
+def named_scales(arguments: Arguments) -> dict[str, Any]:
+    """The hyperparameters of --space and --set."""
+    scales: dict[str, Any] = dict(Space.from_toml(arguments.space)) if arguments.space else {}
+    for setting in arguments.set:
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"--set {setting!r}: write name=value or name=scale, such as momentum=0.9")
+        scales[name.strip()] = Space.from_dict({name.strip(): text})[name.strip()]
+    Space(**scales)
+    return scales
+
+
+def check_names(arguments: Arguments) -> None:
+    """Refuse what is wrong before JAX is imported."""
+    for name in ("trials", "epochs", "lanes"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} {value}: give at least 1")
+    if not 0 <= arguments.seed < 2**32:
+        raise ValueError(f"--seed {arguments.seed}: choose 0 <= seed < 2**32")
+    if arguments.sampler not in SAMPLERS:
+        raise ValueError(f"unknown sampler {arguments.sampler!r}; the samplers are {', '.join(SAMPLERS)}")
+    if arguments.mode not in (None, "min", "max"):
+        raise ValueError(f"unknown mode {arguments.mode!r}; choose min or max")
+
+
+def open_directory(arguments: Arguments) -> Path:
+    """The directory for the results, made if need be; it must not hold a run."""
+    if arguments.out is None:
+        name = (arguments.task or Path(arguments.dataset).stem).replace(":", "-")
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        out, serial = Path("runs") / f"{name}-{stamp}", 1
+        while out.exists():
+            out, serial = Path("runs") / f"{name}-{stamp}-{serial}", serial + 1
+    else:
+        out = Path(arguments.out)
+    if arguments.resume and out.exists() and any(out.iterdir()):
+        raise ValueError(f"--resume of {str(out)!r}: not yet; choose a new --out")
+    if (out / "run.json").exists():
+        raise ValueError(f"--out {str(out)!r} holds a run; choose another directory")
+    try:
+        existed = out.is_dir()
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise PermissionError(13, "permission denied")
+        if not existed:
+            out.rmdir()
+    except OSError as error:
+        raise ValueError(f"--out {str(out)!r} cannot be written: {error.strerror}; choose another") from None
+    return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """One run of the command."""
+
+    arguments: Arguments
+    named: dict[str, Any]
+    out: Path
+
+    def run(self) -> int:
+        """Load, plan, train, write and tell; returns the exit code."""
+        task, space = self.user_task() if self.arguments.task else self.supervised_task()
+        self.say(f"device: {describe_device()}")
+        import popjax as pj
+
+        arguments = self.arguments
+        results = pj.search(
+            task,
+            space,
+            arguments.trials,
+            arguments.epochs,
+            arguments.seed,
+            arguments.sampler,
+            metric=arguments.metric,
+            mode=arguments.mode,
+            lanes=arguments.lanes,
+            plan=arguments.plan,
+            progress=self.progress(),
+        )
+        summary = {"best": None, "out": str(self.out)} | results.summary
+        self.save(results)
+        if arguments.json:
+            print(json.dumps(summary, allow_nan=False))
+        else:
+            self.tell(results)
+        return cli.ALL_DIVERGED if results.best is None else 0
+
+    def say(self, line: str) -> None:
+        """Print a line, unless the summary alone is wanted."""
+        if not (self.arguments.json or self.arguments.quiet):
+            print(cli.printable(line), flush=True)
+
+    def progress(self) -> Any:
+        """What shows the progress here."""
+        from popjax.progress import Bar, Lines, Quiet
+
+        if self.arguments.json or self.arguments.quiet:
+            return Quiet()
+        return Bar() if sys.stderr.isatty() else Lines()
+
+    def supervised_task(self) -> "tuple[Task, Space]":
+        """The Task on the dataset, and the space: the default one with what was named."""
+        from popjax import data
+
+        arguments = self.arguments
+        dataset = data.load(arguments.dataset, arguments.target, arguments.missing)
+        enable_cache()
+        from popjax.supervision import supervised
+
+        task = supervised(
+            dataset, arguments.model, arguments.optimizer, seed=arguments.seed, schedule=arguments.schedule
+        )
+        rows = len(task.data.train.y)
+        self.say(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
+        return task, self.full_space(task, rows)
+
+    def full_space(self, task: "Task", rows: int) -> Space:
+        """What is named, beside what the model, the optimizer and the schedule read of the default space."""
+        from popjax.check import Checker
+
+        if self.arguments.space:
+            return Space(**self.named)
+        default = default_space(str(getattr(self.named.get("schedule"), "value", self.arguments.schedule)), rows)
+        if "batch_size" not in self.named and default["batch_size"].high < 128:
+            self.say(f"batch sizes above the {rows} training rows are left out")
+        space = default.replace(**self.named)
+        checker = Checker(task, space, space.sample(1), self.arguments.epochs)
+        reads = checker.reads()
+        return space.only(reads | set(self.named))
+
+    def user_task(self) -> "tuple[Task, Space]":
+        """The Task that --task names, and its space."""
+        module, _, attribute = str(self.arguments.task).partition(":")
+        if not attribute:
+            raise ValueError(f"--task {self.arguments.task!r}: write module:attribute")
+        enable_cache()
+        sys.path.insert(0, os.getcwd())
+        try:
+            task = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"--task {self.arguments.task!r}: {error}") from None
+        from popjax.task import Task
+
+        if not isinstance(task, Task):
+            raise ValueError(f"--task {self.arguments.task!r} is a {type(task).__name__}; make it a popjax.Task")
+        if not self.named:
+            raise ValueError("--task needs a space: name the hyperparameters with --space or --set")
+        return task, Space(**self.named)
+
+    def save(self, results: "Results") -> None:
+        """Write the run's files."""
+        results.save(self.out)
+
+    def tell(self, results: "Results") -> None:
+        """The ten best, the winner's validation and test, the directory, and what to do next."""
+        best = results.best
+        if best is None:
+            print(f"all {self.arguments.trials} trials diverged; try smaller learning rates, such as")
+            print("  --set 'learning_rate=log_uniform(1e-6,1e-2)'")
+            print(f"results: {self.out}")
+            return
+        if not self.arguments.quiet:
+            print(ten_best(results))
+        print(f"winner: trial {best.trial}, {setting(best.hparams)}")
+        test = results.summary["test_value"]
+        untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {test:.4f}"
+        print(f"{results.metric} {best.value:.4f} (the best of {self.arguments.trials}, so optimistic){untouched}")
+        seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
+        self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
+        print(f"results: {self.out}")
+        load = f"import popjax; print(popjax.load_best({str(self.out)!r}).hparams)"
+        self.say(f"next: python -c {shlex.quote(load)}")
+
+
+def enable_cache() -> None:
+    """Keep compiled programs for the next time, in a directory that only the user can read."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home) / "popjax" / "programs")
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def describe_device() -> str:
+    """The device; loudly, if it is the CPU on a machine that has a GPU."""
+    from popjax.driver import device
+
+    name = device()
+    if name.startswith("CPU") and Path("/proc/driver/nvidia/version").exists():
+        return f"{name}. THIS MACHINE HAS A GPU THAT IS NOT USED: pip install 'popjax[cuda12]'"
+    return name
+
+
+def ten_best(results: "Results") -> str:
+    """A table of the ten best trials."""
+    names = [*results.points, results.metric]
+    rows = [["rank", "trial", *names]]
+    for rank, trial in enumerate(results.order[:10].tolist(), 1):
+        values = [*results.hparams(trial).values(), float(results.last[results.metric][trial])]
+        rows.append([str(rank), str(trial), *(cell(value) for value in values)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    return cli.printable("\n".join(lines))
+
+
+def cell(value: Any) -> str:
+    """A value in few digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def setting(hparams: dict[str, Any]) -> str:
+    """Hyperparameters on one line."""
+    return cli.printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,143 @@
+"""The contract between research code and the trainer: one trial as pure functions.
+
+A Task describes how *one* model is trained; the population axis is added by popjax.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from popjax.space import Constant, Scale
+
+
+class HParams(Mapping[str, Any]):
+    """One member's hyperparameters as its task sees them.
+
+    A dynamic value is a 0-d array, a static one a Python value. `fold` (a 0-d array) and
+    `epochs` (an int) are there too. What is looked up is recorded, so that a
+    hyperparameter which nothing reads can be reported.
+
+    Args:
+        values: name -> value.
+        scales: name -> the Scale it was sampled from.
+        reads: the record, shared by copies: the names that were looked up.
+        sizes: the record of the names that were looked up as a size.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        scales: Mapping[str, Scale] | None = None,
+        reads: set[str] | None = None,
+        sizes: set[str] | None = None,
+    ) -> None:
+        self._values = dict(values)
+        self._scales = scales or {}
+        self.reads: set[str] = set() if reads is None else reads
+        self.sizes: set[str] = set() if sizes is None else sizes
+
+    def __getitem__(self, name: str) -> Any:
+        self.reads.add(name)
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def size(self, name: str, default: int) -> Scale:
+        """The scale of a hyperparameter that bounds a shape; a Constant if it is exact.
+
+        Its `low` and `high` are Python integers: the room to make for a dynamic value.
+        Raises ValueError for a scale that is not of whole numbers.
+        """
+        self.sizes.add(name)
+        value = self.get(name, default)
+        scale = self._scales[name] if hasattr(value, "dtype") else Constant(value)
+        if not isinstance(scale.low, int) or not isinstance(scale.high, int):
+            raise ValueError(f"{name}={scale}: a size is a whole number; use integers or a choice of them")
+        return scale
+
+    def within(self, name: str, low: float, high: float) -> None:
+        """Raise ValueError unless all values of `name`, if it is there, lie in low <= value < high."""
+        scale = self._scales.get(name)
+        if scale is None or name not in self:
+            return
+        for end in (scale.low, scale.high):
+            if isinstance(end, str) or not low <= end < high:
+                raise ValueError(f"{name}={end!r} is out of range; choose {low:g} <= {name} < {high:g}")
+
+    def replace(self, **values: Any) -> "HParams":
+        """A copy with some values replaced, recording into the same record."""
+        return HParams({**self._values, **values}, self._scales, self.reads, self.sizes)
+
+
+class NeedsStatic(ValueError):
+    """Raised by a task that cannot train with `name` dynamic; a plan then makes it static."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} must be static: {reason}")
+        self.name = name
+
+
+class Task(NamedTuple):
+    """How one trial is trained: pure functions of one model, and the data they share.
+
+    Attributes:
+        init: `(key, hparams, data) -> state`; state is any pytree of arrays.
+        epoch: `(state, hparams, data) -> (state, metrics)`: one unit of budget. The state
+            keeps its shapes and dtypes; metrics is a dict of scalars.
+        data: a pytree of arrays, an argument of the program: one copy per device.
+        metric: the metric that ranks trials, by its value after the last epoch.
+        mode: "min" or "max".
+        score: `(state, hparams, data) -> dict` of scalars on untouched data, asked once,
+            for the winner.
+        updates: `(hparams) -> optimizer updates in one epoch`, for throughput figures only.
+            It is called with arrays of members and must be plain arithmetic on them.
+        epochs: caps the search's epochs.
+        shapes: the hyperparameters that plan "buckets" makes static.
+        recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
+
+    A quadratic, minimized by gradient descent from a random point:
+
+    >>> import jax
+    >>> def init(key, hparams, data):
+    ...     return jax.random.normal(key)
+    >>> def epoch(x, hparams, data):
+    ...     x = x - hparams["learning_rate"] * 2 * (x - data)
+    ...     return x, {"loss": (x - data) ** 2}
+    >>> task = Task(init, epoch, data=3.0)
+    """
+
+    init: Callable[..., Any]
+    epoch: Callable[..., Any]
+    data: Any
+    metric: str = "loss"
+    mode: str = "min"
+    score: Callable[..., Any] | None = None
+    updates: Callable[..., Any] | None = None
+    epochs: int | None = None
+    shapes: tuple[str, ...] = ()
+    recipe: Any = None
+
+
+def objective(fn: Callable[..., Any], metric: str = "loss", mode: str = "min") -> Task:
+    """An opaque function `fn(key, hparams) -> metrics` as a Task of one epoch.
+
+    `fn` is one trial from beginning to end, such as what PureJaxRL's `make_train` gives,
+    in terms of JAX; metrics is a dict of scalars, or one scalar, then called `metric`.
+
+    >>> task = objective(lambda key, hparams: {"loss": (hparams["x"] - 2) ** 2})
+    """
+
+    def init(key: Any, hparams: HParams, data: Any) -> Any:
+        return key
+
+    def epoch(key: Any, hparams: HParams, data: Any) -> Any:
+        metrics = fn(key, hparams)
+        return key, metrics if isinstance(metrics, Mapping) else {metric: metrics}
+
+    return Task(init, epoch, data=(), metric=metric, mode=mode, epochs=1)

@@ -1,0 +1,107 @@
+"""The winner of a search as a predictor: raw rows in, labels or values out."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popjax.networks import Network
+from popjax.population import from_host
+from popjax.results import load_best_files, read_json
+from popjax.space import Space
+from popjax.supervision import Recipe
+from popjax.task import HParams
+
+
+def load_best(directory: str | Path, model: Callable[..., Any] | None = None) -> "Winner":
+    """The winner of the run in `directory`, ready to predict.
+
+    Args:
+        directory: what `--out` or `Results.save` wrote.
+        model: the callable that was given to `supervised`, if it was one of your own: a
+            directory never names code to run.
+
+    Raises ValueError for a directory that holds no winner, or one without a recipe.
+    """
+    best = Path(directory) / "best"
+    if not best.is_dir():
+        raise ValueError(f"{str(directory)!r} holds no winner: there is no best/; give a finished run's directory")
+    _, arrays, winner = load_best_files(best)
+    if winner is None:
+        raise ValueError("the winner is of a task of your own; read its arrays with Results.load(dir).params(trial)")
+    recipe = Recipe.from_json(winner)
+    if model is None and recipe.model is None:
+        raise ValueError("the winner is of a model of your own; pass it: load_best(dir, model=...)")
+    space = Space.from_dict(winner["space"])
+    values = read_json(best / "best.json")["hparams"]
+    return Winner(recipe, values, space, frozenset(winner["static"]), arrays, recipe.network(model or recipe.model))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Winner:
+    """A trained model with its preprocessing.
+
+    Attributes:
+        recipe: what standardizes rows and names the classes.
+        hparams: the hyperparameters it was trained with.
+        arrays: name -> array (members, ...); predictions are averaged over the members.
+    """
+
+    recipe: Recipe
+    hparams: Mapping[str, Any]
+    space: Space
+    static: frozenset[str]
+    arrays: Mapping[str, np.ndarray]
+    network: Callable[..., Network]
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Labels, or values in the target's own units, of raw `rows` (rows, features) or a DataFrame."""
+        if self.recipe.classes is None:
+            return self._outputs(rows).mean(0).reshape(-1) * self.recipe.y_scale + self.recipe.y_mean
+        return np.asarray(self.recipe.classes)[self.predict_proba(rows).argmax(-1)]
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        """Probabilities (rows, classes), in the order of `recipe.classes`; raises ValueError for a regression."""
+        if self.recipe.classes is None:
+            raise ValueError("predict_proba: the winner is a regression; use predict")
+        return np.asarray(jax.nn.softmax(self._outputs(rows), -1).mean(0))
+
+    def _outputs(self, rows: Any) -> jax.Array:
+        """The outputs (members, rows, outputs) on raw rows."""
+        x = jnp.asarray(self.recipe.features(self._features(rows)))
+        members = len(next(iter(self.arrays.values())))
+        return jnp.stack([jax.jit(self._apply, static_argnums=0)(member, x) for member in range(members)])
+
+    def _apply(self, member: int, x: jax.Array) -> jax.Array:
+        values = {n: v if n in self.static else jnp.asarray(v) for n, v in self.hparams.items()}
+        network = self.network(HParams(values, self.space), jax.random.key(0))
+        template = {"params": network.params, "variables": network.variables}
+        paths, structure = jax.tree_util.tree_flatten_with_path(template)
+        names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+        for name in names:
+            if name not in self.arrays:
+                raise ValueError(f"the winner's arrays lack {name!r}; give the model that was trained")
+        arrays = [self.arrays[name][member] for name in names]
+        state = from_host(abstract_leaves(template), jax.tree.unflatten(structure, arrays))
+        return network.apply(state["params"], state["variables"], x, None)[0]
+
+    def _features(self, rows: Any) -> np.ndarray:
+        if hasattr(rows, "columns"):
+            missing = [name for name in self.recipe.columns if name not in rows.columns]
+            if missing:
+                raise ValueError(f"the rows lack the column {missing[0]!r}; give all of the training data's")
+            rows = rows[list(self.recipe.columns)].to_numpy()
+        x = np.asarray(rows, float)
+        if x.shape[1:] != tuple(self.recipe.inputs):
+            shape = ("rows", *self.recipe.inputs)
+            raise ValueError(f"rows of shape {x.shape} do not fit; give {shape}")
+        return x
+
+
+def abstract_leaves(tree: Any) -> Any:
+    """Shapes and dtypes of traced arrays, random keys included."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
