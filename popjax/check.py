@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from popjax.population import Member, abstract
-from popjax.space import Choice, Constant, Space
+from popjax.space import Constant, Space
 from popjax.task import NeedsStatic, Task
 
 
@@ -20,15 +20,19 @@ class Checker:
     space: Space
     points: Mapping[str, np.ndarray]
     epochs: int
+    _members: dict[Any, Member] = dataclasses.field(default_factory=dict, init=False)
 
     def member(self, row: int, static: set[str]) -> Member:
-        """The functions of the trial in `row`."""
+        """The functions of the trial in `row`: the same object for the same static values, traced once."""
         values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
-        dynamic = {name: whole(scale) for name, scale in self.space.items() if name not in static}
-        return Member(self.task, values, dynamic, self.space, self.epochs)
+        dynamic = {name: int if scale.whole else float for name, scale in self.space.items() if name not in static}
+        key = tuple(values.items())
+        if key not in self._members:
+            self._members[key] = Member(self.task, values, dynamic, self.space, self.epochs)
+        return self._members[key]
 
     def trace(self, static: set[str]) -> Member:
-        """Trace the first trial's functions."""
+        """The first trial's functions, traced."""
         member = self.member(0, static)
         try:
             member.trace(abstract(self.task.data))
@@ -47,7 +51,7 @@ class Checker:
         number is static where the task needs it so, and then exact; else it is dynamic.
         """
         static = static | {name for name, scale in self.space.items() if not scale.numeric or scale.static}
-        constants = {n for n, s in self.space.items() if isinstance(s, Constant) and isinstance(s.value, int)}
+        constants = {n for n, s in self.space.items() if isinstance(s, Constant) and s.whole}
         while True:
             try:
                 member = self.trace(static | constants)
@@ -95,14 +99,6 @@ class Checker:
                 return reads
         name = next(name for name in self.space if name not in reads)
         raise ValueError(f"{name} is read by nothing here: leave it out, or choose a model and optimizer that use it")
-
-
-def whole(scale: Any) -> type:
-    """int for a numeric scale of whole numbers, else float."""
-    if isinstance(scale, Choice | Constant):
-        values = scale.values if isinstance(scale, Choice) else (scale.value,)
-        return int if all(isinstance(value, int | np.integer) for value in values) else float
-    return int if np.isfinite(scale.levels) else float
 
 
 def wants_python_value(error: Exception) -> bool:

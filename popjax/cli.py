@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-
-ALL_DIVERGED, BAD_INPUT, CTRL_C = 1, 2, 130
+ALL_DIVERGED, BAD_INPUT, NO_ROOM, CTRL_C = 1, 2, 5, 130
 
 
 def fail(message: str, code: int = BAD_INPUT) -> NoReturn:

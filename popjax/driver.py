@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from popjax.executor import Part, Report, cores, execute, threads
 from popjax.plan import Bucket, Plan, make_plan, part_size, room, rows_of
 from popjax.population import Members, abstract, to_host
 from popjax.progress import Quiet
-from popjax.results import Results, mean_member, ranking
+from popjax.results import Results, check_directory, mean_member, ranking
 from popjax.space import Space
 from popjax.task import Task
 
@@ -50,7 +51,7 @@ def search(
         repeats, folds: members of a trial; it ranks by their mean.
         metric, mode: what ranks, "min" or "max"; the task's own if not given.
         out: a directory to write the results to; it must not hold a run.
-        resume: go on where `out` stands (not yet available).
+        resume: go on where `out` stands; not yet available for a directory that holds a run.
         lanes: members that advance together under vmap; chosen by rule if not given.
         plan: "one", "buckets" or "auto".
         keep: of how many of the best trials to keep the trained arrays.
@@ -90,8 +91,12 @@ def search(
         plan=plan,
         keep=keep,
     )
-    run = prepare(task, space, points, config)
-    return run.train(progress)
+    if out is not None:
+        check_directory(Path(out), resume)
+    results = prepare(task, space, points, config).train(progress)
+    if out is not None:
+        results.save(out)
+    return results
 
 
 def whole(name: str, value: Any, low: int) -> None:
@@ -116,8 +121,17 @@ class Config:
     keep: int
 
 
-def prepare(task: Task, space: Space, points: Mapping[str, np.ndarray], config: Config) -> "Run":
-    """Check everything and plan; nothing is compiled yet."""
+def prepare(
+    task: Task,
+    space: Space,
+    points: Mapping[str, np.ndarray],
+    config: Config,
+    ids: np.ndarray | None = None,
+) -> "Run":
+    """Check everything and plan; nothing is compiled yet.
+
+    `ids` (trials,) are the trials' numbers, from which their keys are made; 0, 1, ... if not given.
+    """
     if len(space) == 0:
         raise ValueError("the space is empty: name at least one hyperparameter")
     plan = make_plan(task, space, points, config.epochs, config.plan, config.lanes)
@@ -131,7 +145,8 @@ def prepare(task: Task, space: Space, points: Mapping[str, np.ndarray], config: 
             raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")
     if config.folds > 1 and "fold" not in plan.reads:
         raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
-    return Run(task, space, points, config, plan, tuple(metrics))
+    ids = rows_of(points) if ids is None else ids
+    return Run(task, space, points, config, plan, tuple(metrics), ids)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,6 +155,7 @@ class Run:
 
     Attributes:
         metrics: the names of the task's metrics.
+        ids: the trials' numbers (trials,), from which their keys are made.
     """
 
     task: Task
@@ -148,6 +164,7 @@ class Run:
     config: Config
     plan: Plan
     metrics: tuple[str, ...]
+    ids: np.ndarray
 
     @property
     def trials(self) -> int:
@@ -191,9 +208,10 @@ class Run:
     def members(self, bucket: Bucket, index: np.ndarray, size: int) -> Members:
         """The arrays of some members, the last one again where there is room."""
         index = np.pad(index, (0, size - len(index)), mode="edge")
-        trial, fold, repeat = np.unravel_index(index, (self.trials, self.config.folds, self.config.repeats))
-        values = {name: self.points[name][trial].astype(bucket.member.dtype(name)) for name in bucket.member.dynamic}
-        return Members(*(part.astype(np.int32) for part in (trial, fold, repeat)), values)
+        row, fold, repeat = np.unravel_index(index, (self.trials, self.config.folds, self.config.repeats))
+        values = {name: self.points[name][row].astype(bucket.member.dtype(name)) for name in bucket.member.dynamic}
+        who = [numbers.astype(np.int32) for numbers in (self.ids[row], fold, repeat)]
+        return Members(who[0], who[1], who[2], values)
 
     def score(self, results: Results, collector: "Collector", data: Any) -> dict[str, float]:
         """The winner's metrics on the untouched rows, the mean over its members."""

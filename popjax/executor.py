@@ -72,11 +72,13 @@ def execute(parts: list[Part], seed: int, data: Any, epochs: int, clock: Clock) 
         waiting.put(part)
     reports: queue.SimpleQueue[Report | Exception] = queue.SimpleQueue()
     stop = threading.Event()
+    x64 = jax.config.jax_enable_x64
 
     def work() -> None:
         try:
-            while not stop.is_set():
-                train(waiting.get_nowait(), seed, data, epochs, clock, reports.put, stop)
+            with jax.enable_x64(x64):
+                while not stop.is_set():
+                    train(waiting.get_nowait(), seed, data, epochs, clock, reports.put, stop)
         except queue.Empty:
             pass
         except Exception as error:

@@ -61,7 +61,7 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(room[1]))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return x @ self.kernel[...] + self.bias[...]
+        return x @ self.kernel[...] + self.bias[...][None]
 
 
 def unit_mask(room: int, active: Any) -> jax.Array | None:
@@ -127,7 +127,8 @@ class MLP(nnx.Module):
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:
         x = self.dropout[i](self.activation(self.hidden[i](x)))
-        return x if self.masks[i] is None else x * self.masks[i]
+        mask = self.masks[i]
+        return x if mask is None else x * mask[None]
 
 
 MODELS: dict[str, Callable[..., nnx.Module]] = {"mlp": MLP}

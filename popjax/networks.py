@@ -48,17 +48,20 @@ def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Arr
 
 
 def _bind_nnx(module: nnx.Module) -> Network:
-    graph, params, row_keys, variables, rest = nnx.split(module, nnx.Param, RowKeys, OTHERS, ...)
+    split: tuple[Any, ...] = nnx.split(module, nnx.Param, OTHERS, RowKeys, ...)
+    graph, params, variables, row_keys, rest = split
+    shapes = [jax.tree.structure(state) for state in (params, variables)]
 
     def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
         layers = row_keys if keys is None else _keys_by_layer(row_keys, keys)
-        merged = nnx.merge(graph, params, layers, variables, rest, copy=True)
+        full = [jax.tree.unflatten(s, jax.tree.leaves(p)) for s, p in zip(shapes, (params, variables), strict=True)]
+        merged = nnx.merge(graph, *full, layers, rest, copy=True)
         merged.eval() if keys is None else merged.train()
         outputs = merged(x)
-        return outputs, nnx.state(merged, OTHERS)
+        return outputs, nnx.to_pure_dict(nnx.state(merged, OTHERS))
 
-    statistics = nnx.state(module, nnx.BatchStat)
-    return Network(params, variables, bool(jax.tree.leaves(statistics)), apply)
+    statistics = jax.tree.leaves(nnx.state(module, nnx.BatchStat))
+    return Network(nnx.to_pure_dict(params), nnx.to_pure_dict(variables), bool(statistics), apply)
 
 
 def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:

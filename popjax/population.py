@@ -92,7 +92,7 @@ class Member:
         return Members(COUNT, COUNT, COUNT, values)
 
     def trace(self, data: Any) -> Trace:
-        """Trace all functions on abstract values; nothing is compiled."""
+        """The abstract results on abstract `data`; nothing is compiled."""
         training = jax.eval_shape(self.init, SEED, self.example, data)
         _, metrics = jax.eval_shape(self.epoch, training, self.example, data)
         if self.task.score is not None:
@@ -110,6 +110,7 @@ class Member:
         return Training(state, jnp.bool(True))
 
     def _epoch(self, training: Training, member: Members, data: Any) -> tuple[Training, dict[str, jax.Array]]:
+        @jax.jit
         def train(state: Any) -> tuple[Any, dict[str, jax.Array]]:
             new, metrics = self.task.epoch(state, self.hparams(member), data)
             return keep_types(state, new), scalars(metrics)
@@ -148,7 +149,7 @@ def keep_types(state: Any, new: Any) -> Any:
             raise ValueError(f"epoch returned state{jax.tree_util.keystr(path)} as {what}; keep shapes and dtypes")
         return new
 
-    if jax.tree.structure(state) != jax.tree.structure(new):
+    if jax.tree.structure(state) != jax.tree.structure(new):  # type: ignore[operator]
         raise ValueError("epoch returned a state of another structure than init; keep the pytree's structure")
     return jax.tree_util.tree_map_with_path(keep, state, new)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -164,11 +165,31 @@ class Results:
         shape = [int(curves[axis].to_numpy().max()) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
         members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
         points = {name: numpy_column(table[name]) for name in run["space"]}
-        states, winner = {}, None
+        states: dict[int, dict[str, np.ndarray]] = {}
+        winner = None
         if (directory / "best").is_dir():
-            trial, states, winner = load_best_files(directory / "best")
-            states = {trial: states}
+            trial, arrays, winner = load_best_files(directory / "best")
+            states = {trial: arrays}
         return cls(points, members, run["metric"], run["mode"], run, summary, states, winner)
+
+
+def check_directory(directory: Path, resume: bool = False) -> None:
+    """Raise ValueError unless results can be written to `directory`, which may not exist yet."""
+    name = repr(str(directory))
+    if (directory / "run.json").exists():
+        if resume:
+            raise ValueError(f"{name} holds a run and cannot be resumed yet; choose another directory")
+        raise ValueError(f"{name} holds a run; choose another directory")
+    existing = directory
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ValueError(f"{name} cannot be written: {str(existing)!r} is a file; choose another directory")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
 
 
 def mean_member(values: np.ndarray) -> np.ndarray:

@@ -26,11 +26,19 @@ def number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-@dataclasses.dataclass(frozen=True)
 class Scale:
-    """One hyperparameter's values, as an increasing function of the unit interval."""
+    """One hyperparameter's values, as an increasing function of the unit interval.
+
+    Attributes:
+        name: the scale's name in texts.
+        low, high: the smallest and the largest value; None where values are no numbers.
+        static: whether the user wants the value to be a Python value in the program.
+    """
 
     name: ClassVar[str]
+    low: Any
+    high: Any
+    static: bool
 
     def from_unit(self, u: Any) -> Any:
         """The values at `u` in [0, 1]; an array for an array, else one value."""
@@ -61,6 +69,11 @@ class Scale:
     def numeric(self) -> bool:
         """Whether every value is a number."""
         return True
+
+    @property
+    def whole(self) -> bool:
+        """Whether every value is a whole number."""
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +206,10 @@ class Integers(Range):
     def levels(self) -> float:
         return self.high - self.low + 1
 
+    @property
+    def whole(self) -> bool:
+        return True
+
 
 class LogIntegers(Integers):
     """Whole numbers, both ends included, with equal effort per decade; 1 <= low.
@@ -228,8 +245,6 @@ class Choice(Scale):
     static: bool
 
     def __init__(self, *values: Any, static: bool = False) -> None:
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "static", static)
         if not values:
             raise ValueError("choice(): no values; give at least one")
         for value in values:
@@ -238,7 +253,11 @@ class Choice(Scale):
             if number(value) and not np.isfinite(value):
                 raise ValueError(f"choice: {value!r} is not finite; leave it out")
         if len(set(map(repr, values))) < len(values):
-            raise ValueError(f"{self}: a value appears twice; list each once")
+            raise ValueError(f"choice{values}: a value appears twice; list each once")
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "static", static)
+        object.__setattr__(self, "low", min(values) if self.numeric else None)
+        object.__setattr__(self, "high", max(values) if self.numeric else None)
 
     def __str__(self) -> str:
         static = ", static=True" if self.static else ""
@@ -258,22 +277,16 @@ class Choice(Scale):
         return values if np.ndim(u) else values[0]
 
     @property
-    def low(self) -> Any:
-        """The smallest value of a numeric choice."""
-        return min(self.values)
-
-    @property
-    def high(self) -> Any:
-        """The largest value of a numeric choice."""
-        return max(self.values)
-
-    @property
     def levels(self) -> float:
         return len(self.values)
 
     @property
     def numeric(self) -> bool:
         return all(map(number, self.values))
+
+    @property
+    def whole(self) -> bool:
+        return self.numeric and all(isinstance(value, int | np.integer) for value in self.values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,12 +295,15 @@ class Constant(Scale):
 
     name = "constant"
     value: Any
+    static: bool = dataclasses.field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (number(self.value) or isinstance(self.value, str | bool)):
             raise ValueError(f"{self.value!r} is neither a scale nor a number, text or truth value")
         if number(self.value) and not np.isfinite(self.value):
             raise ValueError(f"{self.value!r} is not finite; give a finite number")
+        for end in ("low", "high"):
+            object.__setattr__(self, end, self.value if self.numeric else None)
 
     def __str__(self) -> str:
         return repr(self.value)
@@ -300,24 +316,16 @@ class Constant(Scale):
         return np.full(value.shape, 0.5)
 
     @property
-    def static(self) -> bool:
-        return False
-
-    @property
-    def low(self) -> Any:
-        return self.value
-
-    @property
-    def high(self) -> Any:
-        return self.value
-
-    @property
     def levels(self) -> float:
         return 1
 
     @property
     def numeric(self) -> bool:
         return number(self.value)
+
+    @property
+    def whole(self) -> bool:
+        return self.numeric and isinstance(self.value, int | np.integer)
 
 
 uniform, log_uniform, one_minus_log_uniform = Uniform, LogUniform, OneMinusLogUniform

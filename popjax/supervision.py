@@ -12,14 +12,15 @@ import optax
 from jax import lax
 
 from popjax import data as tables
+from popjax.defaults import DEFAULT_BATCH_SIZE
 from popjax.models import MODELS, lookup
 from popjax.networks import Network, bind
 from popjax.optimizers import OPTIMIZERS, SCHEDULES, learning_rate
 from popjax.task import HParams, NeedsStatic, Task
 
-DEFAULT_BATCH_SIZE = 32
-LIMITS = {"dropout": (0, 1), "momentum": (0, 1), "b1": (0, 1), "b2": (0, 1), "label_smoothing": (0, 1)}
-LIMITS |= dict.fromkeys(("learning_rate", "decay", "weight_decay", "warmup", "eps"), (0, np.inf))
+LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
+    ("learning_rate", "decay", "weight_decay", "warmup", "eps"), (0.0, np.inf)
+)
 
 
 class State(NamedTuple):
@@ -129,7 +130,8 @@ def to_dataset(data: Any, target: str | None, missing: str) -> tables.Dataset:
     if hasattr(data, "columns"):
         return tables.from_frame(data, target, missing)
     if isinstance(data, tuple | list) and len(data) == 2:
-        return tables.from_arrays(*data, missing=missing)
+        x, y = data
+        return tables.from_arrays(x, y, missing=missing)
     raise ValueError(f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame or a Dataset")
 
 
@@ -185,8 +187,8 @@ class Recipe:
         """The three parts, as the programs take them."""
         x = self.features(dataset.x)
         y = dataset.y if self.classes else (dataset.y - self.y_mean) / self.y_scale
-        parts = [Rows(x[rows], y[rows]) for rows in (split.train, split.validation, split.test)]
-        return Data(*parts, y_scale=np.asarray(self.y_scale))
+        train, validation, test = (Rows(x[rows], y[rows]) for rows in (split.train, split.validation, split.test))
+        return Data(train, validation, test, np.asarray(self.y_scale))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -216,9 +218,14 @@ class Fit:
         optimizer = lookup(OPTIMIZERS, "optimizer", optimizer) if isinstance(optimizer, str) else optimizer
         return optimizer(hparams.replace(learning_rate=rate))
 
+    @property
+    def default_batch(self) -> int:
+        """The batch size where none is given: 32, or all rows if they are fewer."""
+        return min(DEFAULT_BATCH_SIZE, self.rows)
+
     def updates(self, hparams: Mapping[str, Any]) -> Any:
         """Optimizer updates in one epoch."""
-        return self.rows // hparams.get("batch_size", DEFAULT_BATCH_SIZE)
+        return self.rows // hparams.get("batch_size", self.default_batch)
 
     def epoch(self, state: State, hparams: HParams, data: Data) -> tuple[State, dict[str, jax.Array]]:
         """One pass over the training rows in an order of the member's own, then validation.
@@ -270,8 +277,8 @@ class Fit:
 
     def batch(self, hparams: HParams) -> tuple[int, Any]:
         """The rows of a micro-batch and of a batch."""
-        scale = hparams.size("batch_size", DEFAULT_BATCH_SIZE)
-        batch = hparams.get("batch_size", DEFAULT_BATCH_SIZE)
+        scale = hparams.size("batch_size", self.default_batch)
+        batch = hparams.get("batch_size", self.default_batch)
         if scale.low < 1 or scale.high > self.rows:
             bad = scale.low if scale.low < 1 else scale.high
             raise ValueError(f"batch_size={bad}: there are {self.rows} training rows; choose 1..{self.rows}")

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import importlib
+import itertools
 import json
 import os
 import shlex
@@ -10,22 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import tyro
+
 from popjax import cli
-from popjax.defaults import default_space
-from popjax.samplers import SAMPLERS
-from popjax.space import Space
 
 if TYPE_CHECKING:
-    import tyro
-
     from popjax.results import Results
+    from popjax.space import Space
     from popjax.task import Task
-
-    Repeatable = tyro.conf.UseAppendAction[tuple[str, ...]]
-else:
-    import tyro
-
-    Repeatable = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +55,7 @@ class Arguments:
     """random, sobol or grid"""
     space: str | None = None
     """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
-    set: Repeatable = ()
+    set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9"""
     task: str | None = None
     """your own Task, as module:attribute"""
@@ -92,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def named_scales(arguments: Arguments) -> dict[str, Any]:
     """The hyperparameters of --space and --set."""
+    from popjax.space import Space
+
     scales: dict[str, Any] = dict(Space.from_toml(arguments.space)) if arguments.space else {}
     for setting in arguments.set:
         name, equals, text = setting.partition("=")
@@ -104,6 +99,8 @@ def named_scales(arguments: Arguments) -> dict[str, Any]:
 
 def check_names(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
+    from popjax.samplers import SAMPLERS
+
     for name in ("trials", "epochs", "lanes"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
@@ -117,29 +114,23 @@ def check_names(arguments: Arguments) -> None:
 
 
 def open_directory(arguments: Arguments) -> Path:
-    """The directory for the results, made if need be; it must not hold a run."""
-    if arguments.out is None:
-        name = (arguments.task or Path(arguments.dataset).stem).replace(":", "-")
-        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        out, serial = Path("runs") / f"{name}-{stamp}", 1
-        while out.exists():
-            out, serial = Path("runs") / f"{name}-{stamp}-{serial}", serial + 1
-    else:
-        out = Path(arguments.out)
-    if arguments.resume and out.exists() and any(out.iterdir()):
-        raise ValueError(f"--resume of {str(out)!r}: not yet; choose a new --out")
-    if (out / "run.json").exists():
-        raise ValueError(f"--out {str(out)!r} holds a run; choose another directory")
+    """Where the results go: `--out`, or a new directory under runs/; it must not hold a run."""
+    from popjax.results import check_directory
+
+    out = Path(arguments.out) if arguments.out is not None else new_directory(arguments)
     try:
-        existed = out.is_dir()
-        out.mkdir(parents=True, exist_ok=True)
-        if not os.access(out, os.W_OK | os.X_OK):
-            raise PermissionError(13, "permission denied")
-        if not existed:
-            out.rmdir()
-    except OSError as error:
-        raise ValueError(f"--out {str(out)!r} cannot be written: {error.strerror}; choose another") from None
+        check_directory(out, arguments.resume)
+    except ValueError as error:
+        raise ValueError(f"--out {error}") from None
     return out
+
+
+def new_directory(arguments: Arguments) -> Path:
+    """A name under runs/ that is not taken."""
+    source = (arguments.task or Path(arguments.dataset).stem).replace(":", "-")
+    stem = f"{source}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    names = (Path("runs") / (stem if serial == 0 else f"{stem}-{serial}") for serial in itertools.count())
+    return next(name for name in names if not name.exists())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +144,6 @@ class Sweep:
     def run(self) -> int:
         """Load, plan, train, write and tell; returns the exit code."""
         task, space = self.user_task() if self.arguments.task else self.supervised_task()
-        self.say(f"device: {describe_device()}")
         import popjax as pj
 
         arguments = self.arguments
@@ -170,10 +160,10 @@ class Sweep:
             plan=arguments.plan,
             progress=self.progress(),
         )
-        summary = {"best": None, "out": str(self.out)} | results.summary
+        results = dataclasses.replace(results, run={"arguments": dataclasses.asdict(arguments)} | results.run)
         self.save(results)
         if arguments.json:
-            print(json.dumps(summary, allow_nan=False))
+            print(json.dumps(results.summary | {"out": str(self.out)}, allow_nan=False))
         else:
             self.tell(results)
         return cli.ALL_DIVERGED if results.best is None else 0
@@ -194,6 +184,7 @@ class Sweep:
     def supervised_task(self) -> "tuple[Task, Space]":
         """The Task on the dataset, and the space: the default one with what was named."""
         from popjax import data
+        from popjax.defaults import BATCH_SIZES
 
         arguments = self.arguments
         dataset = data.load(arguments.dataset, arguments.target, arguments.missing)
@@ -204,18 +195,22 @@ class Sweep:
             dataset, arguments.model, arguments.optimizer, seed=arguments.seed, schedule=arguments.schedule
         )
         rows = len(task.data.train.y)
+        space = self.full_space(task, rows)
+        self.say(f"device: {describe_device()}")
         self.say(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
-        return task, self.full_space(task, rows)
+        if "batch_size" not in self.named and rows < max(BATCH_SIZES):
+            self.say(f"batch sizes above the {rows} training rows are left out")
+        return task, space
 
-    def full_space(self, task: "Task", rows: int) -> Space:
+    def full_space(self, task: "Task", rows: int) -> "Space":
         """What is named, beside what the model, the optimizer and the schedule read of the default space."""
         from popjax.check import Checker
+        from popjax.defaults import default_space
+        from popjax.space import Space
 
         if self.arguments.space:
             return Space(**self.named)
         default = default_space(str(getattr(self.named.get("schedule"), "value", self.arguments.schedule)), rows)
-        if "batch_size" not in self.named and default["batch_size"].high < 128:
-            self.say(f"batch sizes above the {rows} training rows are left out")
         space = default.replace(**self.named)
         checker = Checker(task, space, space.sample(1), self.arguments.epochs)
         reads = checker.reads()
@@ -232,23 +227,28 @@ class Sweep:
             task = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"--task {self.arguments.task!r}: {error}") from None
+        from popjax.space import Space
         from popjax.task import Task
 
         if not isinstance(task, Task):
             raise ValueError(f"--task {self.arguments.task!r} is a {type(task).__name__}; make it a popjax.Task")
         if not self.named:
             raise ValueError("--task needs a space: name the hyperparameters with --space or --set")
+        self.say(f"device: {describe_device()}")
         return task, Space(**self.named)
 
     def save(self, results: "Results") -> None:
         """Write the run's files."""
-        results.save(self.out)
+        try:
+            results.save(self.out)
+        except OSError as error:
+            cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""
         best = results.best
         if best is None:
-            print(f"all {self.arguments.trials} trials diverged; try smaller learning rates, such as")
+            print(f"all {len(results.diverged)} trials diverged; try smaller learning rates, such as")
             print("  --set 'learning_rate=log_uniform(1e-6,1e-2)'")
             print(f"results: {self.out}")
             return
@@ -257,7 +257,7 @@ class Sweep:
         print(f"winner: trial {best.trial}, {setting(best.hparams)}")
         test = results.summary["test_value"]
         untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {test:.4f}"
-        print(f"{results.metric} {best.value:.4f} (the best of {self.arguments.trials}, so optimistic){untouched}")
+        print(f"{results.metric} {best.value:.4f} (the best of {len(results.diverged)}, so optimistic){untouched}")
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")

@@ -57,7 +57,7 @@ class HParams(Mapping[str, Any]):
         self.sizes.add(name)
         value = self.get(name, default)
         scale = self._scales[name] if hasattr(value, "dtype") else Constant(value)
-        if not isinstance(scale.low, int) or not isinstance(scale.high, int):
+        if not scale.whole:
             raise ValueError(f"{name}={scale}: a size is a whole number; use integers or a choice of them")
         return scale
 
@@ -67,8 +67,8 @@ class HParams(Mapping[str, Any]):
         if scale is None or name not in self:
             return
         for end in (scale.low, scale.high):
-            if isinstance(end, str) or not low <= end < high:
-                raise ValueError(f"{name}={end!r} is out of range; choose {low:g} <= {name} < {high:g}")
+            if end is None or not low <= end < high:
+                raise ValueError(f"{name}={scale} is out of range; choose {low:g} <= {name} < {high:g}")
 
     def replace(self, **values: Any) -> "HParams":
         """A copy with some values replaced, recording into the same record."""

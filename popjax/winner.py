@@ -34,11 +34,12 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None) ->
     if winner is None:
         raise ValueError("the winner is of a task of your own; read its arrays with Results.load(dir).params(trial)")
     recipe = Recipe.from_json(winner)
-    if model is None and recipe.model is None:
+    trained = model or recipe.model
+    if trained is None:
         raise ValueError("the winner is of a model of your own; pass it: load_best(dir, model=...)")
     space = Space.from_dict(winner["space"])
     values = read_json(best / "best.json")["hparams"]
-    return Winner(recipe, values, space, frozenset(winner["static"]), arrays, recipe.network(model or recipe.model))
+    return Winner(recipe, values, space, frozenset(winner["static"]), arrays, recipe.network(trained))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class Winner:
     def predict(self, rows: Any) -> np.ndarray:
         """Labels, or values in the target's own units, of raw `rows` (rows, features) or a DataFrame."""
         if self.recipe.classes is None:
-            return self._outputs(rows).mean(0).reshape(-1) * self.recipe.y_scale + self.recipe.y_mean
+            return np.asarray(self._outputs(rows).mean(0)).reshape(-1) * self.recipe.y_scale + self.recipe.y_mean
         return np.asarray(self.recipe.classes)[self.predict_proba(rows).argmax(-1)]
 
     def predict_proba(self, rows: Any) -> np.ndarray:

@@ -1,0 +1,102 @@
+"""Nothing dynamic is baked in: executables are counted through jax.monitoring."""
+
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+import pytest
+
+import popjax as pj
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@contextmanager
+def compilations():
+    """The names of the programs that XLA compiles meanwhile."""
+    events = []
+
+    def listen(event, duration, **details):
+        if event == COMPILED:
+            events.append(details.get("fun_name", "?"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield events
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture
+def task(rows):
+    return pj.supervised(rows)
+
+
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(1e-3, 1e-1),
+    momentum=pj.one_minus_log_uniform(0.9, 0.99),
+    hidden=pj.integers(3, 9),
+    depth=pj.integers(1, 2),
+    batch_size=pj.choice(8, 16),
+    decay=pj.uniform(0, 0.2),
+)
+
+
+def epochs_compiled(events):
+    return sum("epoch" in str(name) for name in events)
+
+
+def test_one_epoch_program_for_a_mixed_population(task):
+    with compilations() as events:
+        results = pj.search(task, SPACE, trials=40, epochs=3)
+    assert results.summary["buckets"] == 1
+    assert epochs_compiled(events) == 1
+
+
+def test_one_epoch_program_a_bucket(task):
+    with compilations() as events:
+        results = pj.search(task, SPACE, trials=40, epochs=2, plan="buckets")
+    assert results.summary["buckets"] == 4
+    assert epochs_compiled(events) == 4
+
+
+def test_a_second_search_compiles_nothing(task):
+    """Other learning rates, another range, another seed, more trials, more epochs: the same executables."""
+    pj.search(task, SPACE, trials=10, epochs=2)
+    with compilations() as events:
+        other = SPACE.replace(learning_rate=pj.log_uniform(1e-4, 1), decay=pj.uniform(0, 1))
+        pj.search(task, other, trials=33, epochs=3, seed=9)
+        pj.search(task, SPACE.replace(learning_rate=pj.log_uniform(1e-5, 1e-2)), trials=1, epochs=2)
+    assert events == []
+
+
+def test_a_constant_rate_is_not_baked_in(task):
+    """Also where the user writes a whole number."""
+    pj.search(task, SPACE.replace(learning_rate=1), trials=4, epochs=2)
+    with compilations() as events:
+        pj.search(task, SPACE.replace(learning_rate=2), trials=4, epochs=2)
+    assert events == []
+
+
+def test_one_trace_a_bucket(rows):
+    """The task's Python runs once for each of its functions."""
+    calls = {"init": 0, "epoch": 0}
+
+    def init(key, hparams, data):
+        calls["init"] += 1
+        return jax.random.normal(key)
+
+    def epoch(x, hparams, data):
+        calls["epoch"] += 1
+        return x * (1 - hparams["learning_rate"]), {"loss": x**2}
+
+    task = pj.Task(init, epoch, data=np.zeros(3))
+    pj.search(task, {"learning_rate": pj.uniform(0, 1)}, trials=50, epochs=4)
+    assert calls == {"init": 1, "epoch": 1}
+
+
+def test_the_count_counts():
+    """The listener hears a compilation, so zero means none."""
+    with compilations() as events:
+        jax.jit(lambda x: x * 2 + 1).lower(np.float32(3)).compile()
+    assert len(events) == 1

@@ -1,0 +1,651 @@
+"""Rows come in as they were written, are split fairly, and bad ones are refused in one line."""
+
+import contextlib
+import csv
+import io
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.datasets
+from hypothesis import given
+from hypothesis import strategies as st
+
+from popjax.data import BUILT_IN, Dataset, from_arrays, from_frame, load, split, standardize
+
+X = np.arange(10.0).reshape(5, 2)
+Y = np.array([0, 1, 0, 1, 1])
+
+
+@contextlib.contextmanager
+def refused(*named):
+    """A ValueError of one line that names what is wrong."""
+    with pytest.raises(ValueError) as caught:
+        yield
+    message = str(caught.value)
+    assert message.splitlines() == [message]
+    for part in named:
+        assert part in message
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Write a file and load it."""
+
+    def write_and_load(content, target="y", missing="error", name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return load(str(path), target, missing)
+
+    return write_and_load
+
+
+def csv_of(y, header="a,y"):
+    """A CSV text with a feature 1, 2, 3, ... and the given target cells."""
+    return "\n".join([header, *(f"{row},{cell}" for row, cell in enumerate(y, 1))]) + "\n"
+
+
+def npz_of(save=np.savez, **arrays):
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
+
+
+def npy_of(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def labels(dataset):
+    """The targets as they were given."""
+    return [dataset.classes[code] for code in dataset.y]
+
+
+# CSV
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_is_read_cell_by_cell(table, delimiter, quoting, bom, newline):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 3)) * [1e-9, 1, 1e9]
+    y = rng.choice(["no", "it's", 'say "so"', f"a{delimiter}b", "日本", "two\nlines"], 30).tolist()
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=newline)
+    writer.writerow(["p", "label", "q r", "é"])
+    writer.writerows([repr(p), label, repr(q), repr(e)] for (p, q, e), label in zip(x.tolist(), y, strict=True))
+    dataset = table(bom + text.getvalue().encode(), "label")
+    np.testing.assert_array_equal(dataset.x, x)
+    assert labels(dataset) == y
+    assert (dataset.columns, dataset.target) == (("p", "q r", "é"), "label")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "names"),
+    [(";", ["a, b", "y"]), (";", ["w, cm", "l, cm", "y"]), (",", ["p;q;r", "y"]), ("\t", ["a;b", "y"])],
+)
+def test_a_delimiter_within_a_quoted_name_is_part_of_the_name(table, delimiter, names):
+    header = delimiter.join(f'"{name}"' for name in names)
+    rows = [delimiter.join([str(row)] * (len(names) - 1) + [str(row % 2)]) for row in range(4)]
+    dataset = table("\n".join([header, *rows]))
+    assert dataset.columns == tuple(names[:-1])
+    assert dataset.x[:, -1].tolist() == [0, 1, 2, 3]
+    assert labels(dataset) == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "TABLE.CSV"])
+def test_numbers_are_read_in_every_notation(table, name):
+    dataset = table("a,y\n1,0\n-2.5e-3,1\n +.5 ,0\n1E3,1\n", name=name)
+    assert dataset.x[:, 0].tolist() == [1, -0.0025, 0.5, 1000]
+
+
+def test_blank_lines_are_no_rows(table):
+    assert table("a,y\n\n1,0\n\n2,1\n3,0\n\n\n").x[:, 0].tolist() == [1, 2, 3]
+
+
+def test_an_unclosed_quote_never_swallows_the_rows_after_it(table):
+    with refused("table.csv"):
+        table(csv_of(["u", "v", "u", "v", '"u', "v", "u"]))
+
+
+# What is predicted
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["v", "u", "v", "u"], ("u", "v")),
+        (["True", "False", "True", "False"], ("False", "True")),
+        (["NA", "None", "null", "N/A"], ("N/A", "NA", "None", "null")),
+        (["3", "-1", "3", "10"], (-1, 3, 10)),
+        (["1", "u", "2.5", "1"], ("1", "2.5", "u")),
+        (["1_0", "1_1", "1_0", "1_1"], ("1_0", "1_1")),
+        ([str(i) for i in range(20)] * 2, tuple(range(20))),
+    ],
+    ids=repr,
+)
+def test_texts_truth_values_and_few_integers_are_classes(table, cells, classes):
+    dataset = table(csv_of(cells))
+    assert dataset.classes == classes
+    assert [str(label) for label in labels(dataset)] == cells
+    assert dataset.y.dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    "cells", [list(range(21)), [0.5, 1.5, 0.5], ["1.0", "2.0", "1.0"], ["1", "2", "2.5"]], ids=repr
+)
+def test_many_integers_and_reals_are_a_regression(table, cells):
+    dataset = table(csv_of(cells))
+    assert dataset.classes is None
+    assert dataset.y.tolist() == [float(cell) for cell in cells]
+    assert dataset.y.dtype == "float64"
+
+
+ARRAYS = {
+    "bool": (np.array([True, False, True, True, False]), (False, True)),
+    "int8": (np.array([5, -3, 5, 5, -3], "int8"), (-3, 5)),
+    "uint64": (np.array([5, 3, 5, 5, 3], "uint64"), (3, 5)),
+    "str": (np.array(["u", "v", "u", "nan", "u"]), ("nan", "u", "v")),
+    "object of texts": (np.array(["u", "NA", "u", "None", "u"], object), ("NA", "None", "u")),
+    "object of truth values": (np.array([True, False, True, True, False], object), (False, True)),
+    "object of integers": (np.array([5, -3, 5, 5, -3], object), (-3, 5)),
+    "list": ([1, 0, 1, 1, 0], (0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_the_classes_of_an_array(name):
+    y, classes = ARRAYS[name]
+    dataset = from_arrays(X, y)
+    assert repr(dataset.classes) == repr(classes)
+    assert labels(dataset) == list(y)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float32", "float64", "uint8"])
+def test_the_regression_of_an_array(dtype):
+    y = np.arange(21, dtype=dtype)
+    dataset = from_arrays(np.ones((21, 1)), y)
+    assert (dataset.classes, dataset.y.dtype, dataset.y.tolist()) == (None, "float64", list(range(21)))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32"])
+def test_features_of_any_numeric_type_and_shape_become_float64(dtype):
+    x = np.arange(24).reshape(4, 3, 2).astype(dtype)
+    dataset = from_arrays(x, [0, 1, 0, 1])
+    assert dataset.x.dtype == "float64"
+    np.testing.assert_array_equal(dataset.x, x)
+
+
+def test_the_digest_sees_every_row_and_target():
+    datasets = [from_arrays(X, Y), from_arrays(X + (X == 9), Y), from_arrays(X, 1 - Y)]
+    assert len({dataset.digest for dataset in datasets}) == 3
+    assert from_arrays(X.copy(), Y.copy()).digest == datasets[0].digest
+
+
+# Missing cells
+
+EMPTY = pytest.mark.parametrize("cell", ["", " ", "nan", "NaN", "NAN"])
+
+
+def holed(cell):
+    """Five rows whose second has no a and whose fourth has no b."""
+    return f"a,b,y\n1,10,u\n{cell},20,v\n4,30,w\n8,{cell},v\n16,50,u\n"
+
+
+@EMPTY
+def test_a_missing_cell_is_an_error_unless_asked_otherwise(table, cell):
+    with refused("table.csv", "2 missing", "'a'", "row 2"):
+        table(holed(cell))
+
+
+@EMPTY
+def test_drop_leaves_out_rows_with_a_missing_cell(table, cell):
+    dataset = table(holed(cell), missing="drop")
+    assert dataset.x.tolist() == [[1, 10], [4, 30], [16, 50]]
+    assert labels(dataset) == list("uwu")
+
+
+@EMPTY
+def test_median_fills_in_the_median_of_the_column(table, cell):
+    dataset = table(holed(cell), missing="median")
+    assert dataset.x.tolist() == [[1, 10], [6, 20], [4, 30], [8, 25], [16, 50]]
+    assert labels(dataset) == list("uvwvu")
+
+
+@EMPTY
+@pytest.mark.parametrize(
+    "kept", [["u", "v", "NA", "None"], ["0", "1", "0", "2"], ["0.5", "1.5", "2.5", "0.5"]], ids=repr
+)
+def test_a_missing_target_is_dropped_with_its_row_and_changes_no_other(table, cell, kept):
+    dataset, whole = table(csv_of([kept[0], cell, *kept[1:]]), missing="drop"), table(csv_of(kept))
+    assert dataset.x[:, 0].tolist() == [1, 3, 4, 5]
+    assert repr(dataset.classes) == repr(whole.classes)
+    assert dataset.y.tolist() == whole.y.tolist()
+
+
+@EMPTY
+@pytest.mark.parametrize("missing", ["error", "median"])
+@pytest.mark.parametrize("kept", ["u", "1", "1.5"])
+def test_a_missing_target_is_never_filled_in(table, cell, kept, missing):
+    with refused("table.csv", "'y'", "row 2", "1 rows"):
+        table(csv_of([kept, cell, kept, kept]), missing=missing)
+
+
+def test_a_column_without_any_value_has_no_median(table):
+    with refused("table.csv", "'b'"):
+        table("a,b,y\n1,,0\n2,,1\n3,nan,0\n", missing="median")
+
+
+def test_too_few_rows_left_are_refused(table):
+    with refused("table.csv", "2 rows"):
+        table("a,y\n1,0\n,1\n,0\n4,1\n", missing="drop")
+
+
+def test_a_row_is_named_by_its_place_in_the_file_after_others_are_dropped(table):
+    with refused("'a'", "row 4"):
+        table("a,y\n,0\n2,1\n3,\ninf,1\n5,0\n6,1\n", missing="drop")
+
+
+def test_images_are_filled_in_pixel_by_pixel():
+    x = np.arange(24.0).reshape(4, 2, 3)
+    x[1, 1, 2] = np.nan
+    filled = from_arrays(x, [0, 1, 0, 1], missing="median").x
+    x[1, 1, 2] = np.median(x[[0, 2, 3], 1, 2])
+    np.testing.assert_array_equal(filled, x)
+
+
+# NPZ
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("target", [None, "y", "label"])
+def test_an_npz_is_read_as_it_was_written(table, save, target):
+    x = np.random.default_rng(0).normal(size=(6, 4, 4, 1))
+    y = np.array(["u", "v", "w", "u", "v", "w"])
+    dataset = table(npz_of(save, x=x, **{target or "y": y}), target, name="table.npz")
+    np.testing.assert_array_equal(dataset.x, x)
+    assert labels(dataset) == y.tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "empty"),
+        (b"no archive", ""),
+        (b"\x80\x04N.", ""),
+        (npy_of(X), ""),
+        (npz_of(x=X, y=Y)[:-30], ""),
+        (npz_of(y=Y), "'x'"),
+        (npz_of(x=X), "'y'"),
+        (npz_of(x=np.array([[1, None]] * 5, object), y=Y), ""),
+        (npz_of(x=X, y=np.array([1, None, 2, 3, 4], object)), ""),
+        (npz_of(x=np.array([["a"]] * 5), y=Y), "[5, 1]"),
+        (npz_of(x=Y, y=Y), "[5]"),
+        (npz_of(x=X, y=Y[:4]), "(4,)"),
+    ],
+    ids=[
+        "empty",
+        "text",
+        "pickle",
+        "npy",
+        "cut",
+        "no x",
+        "no y",
+        "object x",
+        "object y",
+        "text x",
+        "flat x",
+        "short y",
+    ],
+)
+def test_a_bad_npz_is_refused_by_name(table, content, named):
+    with refused("table.npz", named):
+        table(content, None, name="table.npz")
+
+
+def test_an_archive_of_other_files_is_refused_by_name(table):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("x", "1,2")
+        archive.writestr("y", "3")
+    with refused("table.npz"):
+        table(content.getvalue(), None, name="table.npz")
+
+
+def test_a_damaged_npz_is_refused_by_name_whichever_byte_is_wrong(tmp_path):
+    path = tmp_path / "table.npz"
+    content = npz_of(np.savez_compressed, x=X, y=Y)
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        dataset, message = None, "table.npz"
+        try:
+            dataset = load(str(path))
+        except ValueError as error:
+            message = str(error)
+        assert message.splitlines() == [message]
+        assert "table.npz" in message
+        if dataset:  # a byte that means nothing, such as a date
+            assert dataset.digest == from_arrays(X, Y).digest
+
+
+# DataFrame
+
+FRAME = pd.DataFrame({"a": [1, 2, 3, 4], "b": [0.5, 1.5, 2.5, 3.5], "c": [True, False] * 2, "y": list("uvuv")})
+
+
+def test_a_frame_is_read_column_by_column():
+    dataset = from_frame(FRAME[["a", "y", "b", "c"]], "y")
+    assert dataset.columns == ("a", "b", "c")
+    assert dataset.x.tolist() == [[1, 0.5, 1], [2, 1.5, 0], [3, 2.5, 1], [4, 3.5, 0]]
+    assert labels(dataset) == list("uvuv")
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (pd.Categorical(["v", "u", "v", "u"]), ("u", "v")),
+        (pd.array(["v", "u", "v", "u"], dtype="string"), ("u", "v")),
+        (pd.array([2, 1, 2, 1], dtype="Int64"), (1, 2)),
+        (pd.array([True, False, True, False], dtype="boolean"), (False, True)),
+        ([0.5, 1.5, 2.5, 0.5], None),
+    ],
+    ids=repr,
+)
+def test_the_target_of_a_frame(y, classes):
+    dataset = from_frame(FRAME.assign(y=y), "y")
+    assert repr(dataset.classes) == repr(classes)
+    assert (labels(dataset) if classes else dataset.y.tolist()) == list(y)
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (pd.array(["v", None, "u", "v"], dtype="string"), ("u", "v")),
+        (pd.array([2, None, 1, 2], dtype="Int64"), (1, 2)),
+        (pd.array([True, None, False, True], dtype="boolean"), (False, True)),
+        (np.array(["v", None, "u", "v"], object), ("u", "v")),
+        (np.array(["v", float("nan"), "u", "v"], object), ("u", "v")),
+    ],
+    ids=repr,
+)
+def test_a_missing_target_in_a_frame_is_dropped_with_its_row(y, classes):
+    dataset = from_frame(FRAME.assign(y=y), "y", "drop")
+    assert dataset.x[:, 0].tolist() == [1, 3, 4]
+    assert repr(dataset.classes) == repr(classes)
+    assert labels(dataset) == [classes[1], classes[0], classes[1]]
+
+
+@pytest.mark.parametrize("a", [[1, None, 2, 6], pd.array([1, None, 2, 6], dtype="Int64")], ids=["float", "Int64"])
+def test_a_missing_cell_in_a_frame_is_filled_in(a):
+    assert from_frame(FRAME.assign(a=a), "y", "median").x[:, 0].tolist() == [1, 2, 2, 6]
+    with refused("'a'", "row 2"):
+        from_frame(FRAME.assign(a=a), "y")
+
+
+def test_the_columns_of_a_frame_may_be_numbered():
+    dataset = from_frame(pd.DataFrame(np.arange(12).reshape(4, 3)), "2")
+    assert dataset.columns == ("0", "1")
+    assert dataset.x[:, 1].tolist() == [1, 4, 7, 10]
+
+
+@pytest.mark.parametrize(
+    ("frame", "target", "named"),
+    [
+        (FRAME, None, "None"),
+        (FRAME, "z", "'z'"),
+        (FRAME, "a", "'y'"),
+        (FRAME.assign(b=pd.Categorical([1, 2, 1, 2])), "y", "'b'"),
+        (FRAME.assign(b=pd.date_range("2020-01-01", periods=4)), "y", "'b'"),
+        (FRAME.assign(y=pd.date_range("2020-01-01", periods=4)), "y", "'y'"),
+        (FRAME.assign(y="u"), "y", "'y'"),
+        (FRAME.set_axis(["a", "a", "c", "y"], axis=1), "y", "'a'"),
+        (FRAME[["a", "b", "y", "y"]], "y", "'y'"),
+    ],
+    ids=["no target", "unknown", "text", "category", "dates", "date target", "one class", "twice", "target twice"],
+)
+def test_a_bad_frame_is_refused_by_name(frame, target, named):
+    with refused(named):
+        from_frame(frame, target)
+
+
+# Built-in
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [
+        ("digits", (1797, 64), 10),
+        ("wine", (178, 13), 3),
+        ("breast_cancer", (569, 30), 2),
+        ("diabetes", (442, 10), None),
+    ],
+)
+def test_a_built_in_dataset_is_scikit_learns(name, shape, classes):
+    dataset = load(name)
+    x, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+    assert dataset.x.shape == shape
+    np.testing.assert_array_equal(dataset.x, x)
+    np.testing.assert_array_equal(dataset.y, y)
+    assert (len(dataset.columns), dataset.classes and len(dataset.classes)) == (shape[1], classes)
+
+
+def test_a_built_in_datasets_labels_belong_to_its_codes():
+    raw = sklearn.datasets.load_breast_cancer()
+    assert labels(load("breast_cancer")) == raw.target_names[raw.target].tolist()
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("", "empty"),
+        ("\n", ""),
+        ("a,y\n", "header"),
+        ("a,y\n\n\n", "header"),
+        (b"a,y\n1,\xff\n", "byte 6"),
+        ("a,y\n1,0\n2,1\n3\n4,1\n", "line 4"),
+        ("a,y\n1,0\n2,1,7\n", "line 3"),
+        ('a,y\n1,"two\nlines"\n2,1,7\n', "line 4"),
+        ("a,b\n1,0\n2,1\n3,0\n", "'y'"),
+        ("y\n0\n1\n0\n", "'y'"),
+        ("a,a,y\n1,1,0\n2,2,1\n3,3,0\n", "'a'"),
+        ("y,a,y\n1,1,0\n2,2,1\n3,3,0\n", "'y'"),
+        ("a,,y\n1,1,0\n2,2,1\n3,3,0\n", "''"),
+        ("a, ,y\n1,1,0\n2,2,1\n3,3,0\n", "' '"),
+        ("a,b,y\n1,1,0\n2,red,1\n3,3,0\n", "'b' holds text ('red' in row 2)"),
+        ("a,b,y\n1,NA,0\n2,2,1\n3,3,0\n", "'b' holds text ('NA' in row 1)"),
+        ('a,y\n1,0\n"two\nlines",1\n3,0\n', r"'two\nlines' in row 2"),
+        ("a,y\n1,0\n2,1\n-inf,0\n", "'a', row 3"),
+        ("a,y\n1,0.5\n2,inf\n3,1.5\n", "'y'"),
+        ("a,y\n1,u\n2,u\n3,u\n", "'y' has one class only"),
+        ("a,y\n1,7\n2,7\n3,7\n", "7"),
+        ('a,y\n1,"u\nv"\n2,"u\nv"\n3,"u\nv"\n', "'y' has one class only"),
+        ("a,y\n1,0.5\n2,0.5\n3,0.5\n", "0.5"),
+        ("a,y\n1,0\n2,1\n", "2 rows"),
+        (f"a,y\n{'1' * 200_000},0\n2,1\n3,0\n", ""),
+    ],
+    ids=lambda p: repr(p)[:40],
+)
+def test_a_bad_csv_is_refused_by_name(table, content, named):
+    with refused("table.csv", named):
+        table(content)
+
+
+def test_a_csv_without_a_target_lists_its_columns(table):
+    with refused("table.csv", "'a', 'y'"):
+        table(csv_of([0, 1, 0]), None)
+
+
+@pytest.mark.parametrize("name", ["absent.csv", "absent.npz", "folder.csv"])
+def test_an_unreadable_file_is_refused_by_name(tmp_path, name):
+    (tmp_path / "folder.csv").mkdir()
+    with refused(repr(str(tmp_path / name))):
+        load(str(tmp_path / name), "y")
+
+
+@pytest.mark.parametrize("source", ["iris", "table.xls", "", "Digits"])
+def test_an_unknown_dataset_is_refused_by_name(source):
+    with refused(repr(source), *BUILT_IN):
+        load(source)
+
+
+def test_a_built_in_dataset_has_its_own_target():
+    with refused("'alcohol'", "wine"):
+        load("wine", "alcohol")
+
+
+def test_an_unknown_treatment_of_missing_cells_is_refused_by_name():
+    with refused("'mean'", "error, drop, median"):
+        load("wine", missing="mean")
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "named"),
+    [
+        (X[:, 0], Y, "[5]"),
+        (X[:, :0], Y, "[5, 0]"),
+        (X.astype(str), Y, "<U"),
+        (X + 1j, Y, "complex128"),
+        (X, Y[:3], "(3,)"),
+        (X, Y[:, None], "(5, 1)"),
+        (X, Y + 1j, "complex128"),
+        (np.where(X == 7, np.inf, X), Y, "column 1, row 4"),
+        (np.where(X == 7, np.nan, X), Y, "column 1, row 4"),
+        (X, np.array([0, 1, np.nan, 1, 0]), "row 3"),
+        (X, np.array([0, 1, np.inf, 1, 0]), "'y'"),
+        (X, np.full(5, 2.5), "2.5"),
+        (X, np.full(5, 7), "7"),
+    ],
+    ids=range(13),
+)
+def test_bad_arrays_are_refused_by_name(x, y, named):
+    with refused(named):
+        from_arrays(x, y)
+
+
+# Splits
+
+ROWS = {
+    "regression": lambda n: Dataset(np.zeros((n, 1)), np.linspace(0, 1, n), None),
+    "classes": lambda n: Dataset(np.zeros((n, 1)), np.arange(n) % 3, ("a", "b", "c")),
+}
+KINDS = pytest.mark.parametrize("kind", ROWS)
+
+
+def parts(a_split):
+    return [a_split.train, a_split.validation, a_split.test]
+
+
+@KINDS
+@given(n=st.integers(3, 300), seed=st.integers(0, 2**32))
+def test_every_row_is_in_exactly_one_part(kind, n, seed):
+    a_split = split(ROWS[kind](n), 0.1, 0.1, seed)
+    assert sorted(np.concatenate(parts(a_split)).tolist()) == list(range(n))
+    assert all(np.all(np.diff(part) > 0) for part in parts(a_split))
+
+
+@KINDS
+@pytest.mark.parametrize("n", [10, 15, 100, 178, 1797])
+@pytest.mark.parametrize(("validation", "test"), [(0.1, 0.1), (0.2, 0.05), (0.05, 0.4)])
+def test_every_part_has_its_share_of_the_rows(kind, n, validation, test):
+    a_split = split(ROWS[kind](n), validation, test, 0)
+    assert len(a_split.validation) == max(1, round(n * validation))
+    assert len(a_split.test) == max(1, round(n * test))
+
+
+@KINDS
+@pytest.mark.parametrize("seed", range(5))
+def test_three_rows_give_one_to_each_part(kind, seed):
+    assert [len(part) for part in parts(split(ROWS[kind](3), 0.1, 0.1, seed))] == [1, 1, 1]
+
+
+@given(counts=st.lists(st.integers(2, 80), min_size=2, max_size=6), seed=st.integers(0, 2**32))
+def test_every_class_has_its_share_of_a_part_to_within_one_row(counts, seed):
+    y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    a_split = split(Dataset(np.zeros((len(y), 1)), y, tuple(range(len(counts)))), 0.1, 0.1, seed)
+    left = np.array(counts)
+    for part in (a_split.test, a_split.validation):
+        got = np.bincount(y[part], minlength=len(counts))
+        assert np.all(np.abs(got - left * len(part) / left.sum()) < 1)
+        left = left - got
+
+
+@KINDS
+def test_the_seed_decides_the_split(kind):
+    dataset = ROWS[kind](200)
+    first, again, other = (split(dataset, 0.1, 0.1, seed) for seed in (3, 3, 4))
+    assert first.digest == again.digest != other.digest
+    assert all(map(np.array_equal, parts(first), parts(again)))
+    assert not any(map(np.array_equal, parts(first), parts(other)))
+
+
+@KINDS
+def test_every_row_is_equally_likely_to_be_in_any_part(kind):
+    n, seeds = 20, 2000
+    splits = [split(ROWS[kind](n), 0.1, 0.1, seed) for seed in range(seeds)]
+    for name in ("validation", "test"):
+        counts = np.bincount(np.concatenate([getattr(s, name) for s in splits]), minlength=n)
+        assert np.all(np.abs(counts - seeds * 0.1) < 5 * np.sqrt(seeds * 0.1 * 0.9))
+
+
+def test_a_split_of_a_regression_does_not_look_at_the_targets():
+    left, right = ROWS["regression"](50), Dataset(np.zeros((50, 1)), np.arange(50.0)[::-1], None)
+    assert split(left, 0.1, 0.1, 0).digest == split(right, 0.1, 0.1, 0).digest
+
+
+def test_the_digest_tells_the_parts_apart():
+    whole = split(ROWS["regression"](10), 0.1, 0.1, 0)
+    swapped = type(whole)(whole.train, whole.test, whole.validation)
+    assert whole.digest != swapped.digest
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
+def test_a_share_outside_zero_to_one_is_refused_by_name(name, share):
+    with refused(f"{name}={share}"):
+        split(ROWS["classes"](10), **{"validation": 0.1, "test": 0.1, name: share}, seed=0)
+
+
+def test_shares_that_leave_no_row_to_train_on_are_refused():
+    with refused("validation=0.6", "test=0.4"):
+        split(ROWS["classes"](10), 0.6, 0.4, 0)
+
+
+# Standardizing
+
+
+def test_standardized_columns_have_mean_zero_and_scale_one():
+    x = np.random.default_rng(0).normal(size=(50, 3)) * [1e-3, 1, 1e6] + [5, 0, -1e6]
+    mean, scale = standardize(x)
+    z = (x - mean) / scale
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(z.std(0), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e9 + 0.1, 1e-15, 1e15 / 3])
+def test_a_constant_column_has_scale_one(value):
+    mean, scale = standardize(np.column_stack([np.full(37, value), np.arange(37.0)]))
+    assert scale[0] == 1
+    assert mean[0] == pytest.approx(value)
+    assert scale[1] == pytest.approx(np.sqrt((37**2 - 1) / 12))
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1e-6, 1e6, 1e15])
+def test_the_unit_of_a_column_does_not_matter(unit):
+    x = np.random.default_rng(0).normal(size=(20, 1)) + 1
+    mean, scale = standardize(x * unit)
+    expected_mean, expected_scale = standardize(x)
+    np.testing.assert_allclose((x * unit - mean) / scale, (x - expected_mean) / expected_scale, rtol=1e-9)
+
+
+def test_pixels_are_standardized_one_by_one():
+    x = np.random.default_rng(0).normal(size=(9, 4, 3))
+    mean, scale = standardize(x)
+    np.testing.assert_allclose(mean, x.mean(axis=0))
+    np.testing.assert_allclose(scale, x.std(axis=0))

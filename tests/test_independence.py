@@ -1,0 +1,156 @@
+"""A member's outcome depends on itself alone, to the last bit."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax.clock import Clock
+from popjax.defaults import default_space
+from popjax.driver import Config, prepare
+from popjax.population import Training, abstract, from_host, to_host
+
+CONFIG = Config(
+    epochs=20, seed=5, sampler="random", repeats=1, folds=1, metric="val_loss", mode="min", lanes=1, plan="one", keep=1
+)
+
+
+@pytest.fixture(scope="module")
+def task(rows):
+    return pj.supervised(rows)
+
+
+@pytest.fixture(scope="module")
+def space():
+    return default_space().replace(batch_size=pj.choice(8, 16, 32), dropout=pj.uniform(0, 0.5))
+
+
+def curves_of(task, space, points, ids, trial, **config):
+    """The curves of one trial, trained with the given company."""
+    results = prepare(task, space, points, dataclasses.replace(CONFIG, **config), np.asarray(ids)).train()
+    row = list(ids).index(trial)
+    return {name: values[row] for name, values in results.members.items()}
+
+
+def take(points, rows):
+    return {name: column[rows] for name, column in points.items()}
+
+
+def assert_same_bits(left, right):
+    assert left.keys() == right.keys()
+    for name in left:
+        assert left[name].tobytes() == right[name].tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def alone(task, space):
+    """Trial 7's curves when nobody trains beside it."""
+    return curves_of(task, space, take(space.sample(512, 5), [7]), [7], 7)
+
+
+@pytest.mark.parametrize("trials", [8, 63, 512])
+def test_company_changes_no_bit(task, space, alone, trials):
+    assert_same_bits(alone, curves_of(task, space, space.sample(trials, 5), range(trials), 7))
+
+
+def test_order_changes_no_bit(task, space, alone):
+    rows = [40, 7, 3, 11, 2]
+    assert_same_bits(alone, curves_of(task, space, take(space.sample(512, 5), rows), rows, 7))
+
+
+def test_a_wild_neighbour_changes_no_bit(task, space, alone):
+    points = space.sample(8, 5)
+    points["learning_rate"][[6, 0]] = 1e6
+    assert_same_bits(alone, curves_of(task, space, points, range(8), 7))
+
+
+def test_vmapped_lanes_do_not_mix(task, space):
+    """At the same number of lanes, neighbours and a padded lane change no bit either."""
+    points = space.sample(64, 5)
+    company = curves_of(task, space, points, range(64), 7, lanes=8)
+    assert_same_bits(company, curves_of(task, space, take(points, [7]), [7], 7, lanes=8))
+
+
+def test_another_seed_or_trial_or_repeat_is_another_model(task, space, alone):
+    points = take(space.sample(512, 5), [7])
+    other_trial = curves_of(task, space, points, [8], 8)
+    other_seed = curves_of(task, space, points, [7], 7, seed=6)
+    repeats = curves_of(task, space, points, [7], 7, repeats=2)
+    assert not np.array_equal(other_trial["train_loss"], alone["train_loss"])
+    assert not np.array_equal(other_seed["train_loss"], alone["train_loss"])
+    assert not np.array_equal(repeats["train_loss"][:, 1], alone["train_loss"][:, 0])
+    assert_same_bits({name: values[:, :1] for name, values in repeats.items()}, alone)
+
+
+@pytest.mark.parametrize("segments", [1, 3, 20])
+def test_segments_change_no_bit(task, space, alone, segments):
+    """The state leaves for the host between segments and comes back."""
+    run = prepare(task, space, take(space.sample(512, 5), [7]), CONFIG, np.array([7]))
+    (part,) = run.parts(run.plan.buckets[0], Clock())
+    data = jax.tree.map(jax.numpy.asarray, task.data)
+    like = run.plan.buckets[0].member.trace(abstract(task.data)).training.state
+    stacked = jax.tree.map(lambda aval: jax.ShapeDtypeStruct((16, *aval.shape), aval.dtype), like)
+    training = part.programs.init.result()(np.uint32(5), part.members, data, np.int32(1))
+    losses = []
+    for segment in np.array_split(np.arange(20), segments):
+        arrays = jax.tree.map(np.copy, to_host(training.state))
+        training = Training(jax.jit(lambda a: from_host(stacked, a))(arrays), training.alive)
+        for _ in segment:
+            training, metrics = part.programs.epoch.result()(training, part.members, data, np.int32(1))
+            losses.append(np.asarray(metrics["val_loss"])[0])
+    assert np.array(losses).tobytes() == alone["val_loss"].tobytes()
+
+
+def test_divergence_is_data(task, space):
+    """A member whose metrics stop being finite is marked there, keeps its last record and never wins."""
+    points = space.sample(6, 5)
+    points["learning_rate"][:] = 0.01
+    points["learning_rate"][2] = 1e6
+    results = prepare(task, space, points, CONFIG).train()
+    rows = results.trials.to_pylist()
+    assert rows[2]["status"] == "diverged"
+    assert rows[2]["rank"] is None
+    assert rows[2]["epochs"] < 20
+    assert np.isnan(results.curves["val_accuracy"][2, rows[2]["epochs"] :]).all()
+    assert [row["status"] for i, row in enumerate(rows) if i != 2] == ["ok"] * 5
+    assert sorted(row["rank"] for row in rows if row["rank"]) == [1, 2, 3, 4, 5]
+
+
+def test_the_last_finite_record_is_kept():
+    """A metric that turns NaN in the third epoch leaves two epochs and the second's record."""
+
+    def init(key, hparams, data):
+        return jax.numpy.zeros(())
+
+    def epoch(count, hparams, data):
+        bad = (hparams["x"] > 0.5) & (count >= 2)
+        return count + 1, {"loss": jax.numpy.where(bad, jax.numpy.nan, hparams["x"] + count), "other": count}
+
+    task = pj.Task(init, epoch, ())
+    results = pj.search(task, pj.Space(x=pj.uniform(0, 1)), trials=8, epochs=5)
+    for row in results.trials.to_pylist():
+        diverged = row["x"] > 0.5
+        assert row["status"] == ("diverged" if diverged else "ok")
+        assert row["epochs"] == (2 if diverged else 5)
+        assert row["other"] == row["epochs"] - 1
+        assert row["loss"] == pytest.approx(row["x"] + row["epochs"] - 1, rel=1e-6)
+    assert results.best.hparams["x"] == min(results.points["x"])
+
+
+def test_all_diverged_has_no_best():
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"] * jax.numpy.nan})
+    results = pj.search(task, pj.Space(x=pj.uniform(0, 1)), trials=3)
+    assert results.best is None
+    assert results.summary["best"] is None
+    assert results.summary["diverged"] == 3
+
+
+def test_programs_are_shared_by_populations_of_all_sizes(task, space):
+    """What makes the above hold: one executable, whatever the number of members."""
+    one = prepare(task, space, take(space.sample(2, 5), [0]), CONFIG)
+    many = prepare(task, space, space.sample(100, 5), CONFIG)
+    first = one.parts(one.plan.buckets[0], Clock())[0].programs
+    second = many.parts(many.plan.buckets[0], Clock())[0].programs
+    assert first is second

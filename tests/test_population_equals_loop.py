@@ -1,0 +1,164 @@
+"""Members of one mixed population are the models that a plain loop trains one by one."""
+
+import jax
+import jax.numpy as jnp
+import loop
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax.check import Checker
+from popjax.optimizers import OPTIMIZERS, SCHEDULES
+from popjax.population import SEED
+
+EPOCHS = 14
+TRIALS = 10
+
+MIXED = {
+    "learning_rate": pj.log_uniform(1e-3, 1e-1),
+    "hidden": pj.integers(3, 9),
+    "depth": pj.integers(1, 3),
+    "batch_size": pj.choice(8, 16, 32),
+    "dropout": pj.choice(0.0, 0.3),
+    "weight_decay": pj.log_uniform(1e-3, 1e-1),
+    "activation": "softplus",
+}
+READS = {"sgd": {"momentum"}, "nesterov": {"momentum"}, "adam": {"b1", "b2"}, "adamw": {"b1", "b2"}, "rmsprop": {"b2"}}
+SCALES = {
+    "momentum": pj.one_minus_log_uniform(0.5, 0.99),
+    "b1": pj.uniform(0.8, 0.95),
+    "b2": pj.one_minus_log_uniform(0.9, 0.999),
+}
+
+
+def space_for(optimizer, schedule, **others):
+    scales = MIXED | {name: SCALES[name] for name in sorted(READS[optimizer])} | others
+    if schedule != "cosine":
+        scales["decay"] = pj.uniform(0, 0.2) if schedule == "inverse" else pj.one_minus_log_uniform(0.9, 0.99)
+    return pj.Space(**scales)
+
+
+def exact_start(checker, static, trial, seed=0):
+    """A trial's initial weights at its exact shape, checked to be padded by zeros, and its key."""
+    task, points = checker.task, checker.points
+    member = checker.member(trial, static)
+    who = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
+    values = {name: jnp.asarray(points[name][trial], member.dtype(name)) for name in member.dynamic}
+    who = who._replace(trial=jnp.int32(trial), values=values)
+    state = member.init(jnp.asarray(seed, SEED.dtype), who, jax.tree.map(jnp.asarray, task.data)).state
+    return state, exact(state.params, {name: column[trial] for name, column in points.items()})
+
+
+def exact(params, hparams):
+    """[W1, b1, ...] of the active units of a padded MLP's parameters."""
+    depth = int(hparams.get("depth", 2))
+    widths = [int(hparams.get(f"hidden_{i + 1}", hparams.get("hidden", 100))) for i in range(depth)]
+    arrays = []
+    layers = [params["hidden"][i] for i in range(len(params["hidden"]))]
+    for i, layer in enumerate(layers):
+        w, b = np.asarray(layer["kernel"]), np.asarray(layer["bias"])
+        inputs = w.shape[0] if i == 0 else (widths[i - 1] if i < depth else 0)
+        units = widths[i] if i < depth else 0
+        outside = np.ones_like(w, bool)
+        outside[:inputs, :units] = False
+        assert not w[outside].any(), f"layer {i + 1} has weights outside its active units"
+        assert not b[units:].any()
+        arrays += [w[:inputs, :units], b[:units]] if i < depth else []
+    w, b = np.asarray(params["out"]["kernel"]), np.asarray(params["out"]["bias"])
+    assert not w[widths[-1] :].any()
+    return [*arrays, w[: widths[-1]], b]
+
+
+def assert_same_as_loop(task, space, optimizer, schedule, classes, trials=TRIALS, plan="auto", lanes=None):
+    results = pj.search(task, space, trials=trials, epochs=EPOCHS, plan=plan, lanes=lanes, keep=trials)
+    checker = Checker(task, space, space.sample(trials), EPOCHS)
+    static = checker.settle(set())
+    parts = [tuple(map(np.asarray, part)) for part in (task.data.train, task.data.validation)]
+    updates = 0
+    for trial in range(trials):
+        hparams = results.hparams(trial)
+        state, start = exact_start(checker, static, trial)
+        data = (*parts, float(task.data.y_scale))
+        curves, trained = loop.train(start, state.key, data, hparams, optimizer, schedule, EPOCHS, classes)
+        updates = max(updates, EPOCHS * (len(parts[0][0]) // hparams["batch_size"]))
+        for name, curve in curves.items():
+            np.testing.assert_allclose(results.curves[name][trial], curve, rtol=1e-9, err_msg=f"{trial} {name}")
+        nested = nest(results.params(trial))
+        for ours, theirs in zip(exact(nested, hparams), trained, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert updates >= 50
+    return results
+
+
+def nest(flat):
+    """{"hidden.0.kernel": array} as nested mappings."""
+    nested = {}
+    for name, array in flat.items():
+        *path, last = [int(part) if part.isdigit() else part for part in name.split(".")]
+        at = nested
+        for part in path:
+            at = at.setdefault(part, {})
+        at[last] = array
+    return nested
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [*((optimizer, "inverse") for optimizer in OPTIMIZERS), *(("sgd", s) for s in SCHEDULES if s != "inverse")],
+)
+def test_mixed_population_equals_loop(x64, rows, optimizer, schedule):
+    task = pj.supervised(rows, optimizer=optimizer, schedule=schedule)
+    assert_same_as_loop(task, space_for(optimizer, schedule), optimizer, schedule, 3)
+
+
+def test_vmapped_lanes_equal_loop(x64, rows):
+    task = pj.supervised(rows, optimizer="adam")
+    assert_same_as_loop(task, space_for("adam", "inverse"), "adam", "inverse", 3, lanes=4)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_warmup_smoothing_and_widths_by_layer(x64, rows, activation):
+    others = {"warmup": pj.integers(1, 6), "label_smoothing": pj.uniform(0.0, 0.2), "activation": activation}
+    space = space_for("sgd", "inverse", hidden_1=pj.integers(2, 8), hidden_2=pj.integers(4, 6), **others)
+    task = pj.supervised(rows)
+    assert_same_as_loop(task, space, "sgd", "inverse", 3)
+
+
+def test_regression_equals_loop(x64, rows):
+    x, _ = rows
+    y = 100 + 20 * np.sin(x[:, 0]) + x[:, 3]
+    task = pj.supervised((x, y), optimizer="adamw")
+    assert task.metric == "val_mse"
+    assert_same_as_loop(task, space_for("adamw", "inverse"), "adamw", "inverse", None)
+
+
+def test_static_shapes_equal_dynamic_ones(x64, rows):
+    """Exact shapes from the same seed give the curves of the padded program, in either way to ask for them."""
+    task = pj.supervised(rows, optimizer="adam")
+    dynamic = space_for("adam", "inverse")
+    marked = dynamic.replace(
+        hidden=pj.integers(3, 9, static=True),
+        depth=pj.integers(1, 3, static=True),
+        batch_size=pj.choice(8, 16, 32, static=True),
+    )
+    expected = pj.search(task, dynamic, trials=4, epochs=EPOCHS)
+    assert expected.summary["buckets"] == 1
+    for space, plan in ((marked, "one"), (dynamic, "buckets")):
+        results = pj.search(task, space, trials=4, epochs=EPOCHS, plan=plan)
+        assert results.summary["buckets"] > 1
+        for name, curve in expected.curves.items():
+            np.testing.assert_allclose(results.curves[name], curve, rtol=1e-9, err_msg=name)
+
+
+def test_a_constant_that_fixes_a_shape_is_exact(x64, rows):
+    """hidden=7 as a constant trains what hidden in 7..9 trains where it is 7, from the same key."""
+    task = pj.supervised(rows)
+    constant = pj.Space(learning_rate=0.05, hidden=7, depth=2, batch_size=16)
+    padded = pj.Space(learning_rate=0.05, hidden=pj.choice(7, 9), depth=pj.choice(2, 3), batch_size=pj.choice(8, 16))
+    sampled = padded.sample(40)
+    match = (sampled["hidden"] == 7) & (sampled["depth"] == 2) & (sampled["batch_size"] == 16)
+    trial = int(np.flatnonzero(match)[0])
+    wide = pj.search(task, padded, trials=trial + 1, epochs=EPOCHS)
+    exact = pj.search(task, constant, trials=trial + 1, epochs=EPOCHS, keep=trial + 1)
+    assert exact.params(trial)["hidden.1.kernel"].shape == (7, 7)
+    np.testing.assert_allclose(exact.curves["val_loss"][trial], wide.curves["val_loss"][trial], rtol=1e-9)

@@ -1,0 +1,143 @@
+"""Selection is honest, and ranks are what the documentation says."""
+
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax.results import Results, ranking
+
+SPACE = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(4, 9), momentum=pj.uniform(0.5, 0.9))
+
+
+def test_permuting_the_test_labels_changes_no_byte(rows, tmp_path):
+    """Trials and curves are those of the run that never had other test labels; only the test value moves."""
+    task = pj.supervised(rows)
+    wrong = task.data.test._replace(y=np.roll(task.data.test.y, 5))
+    other = task._replace(data=task.data._replace(test=wrong))
+    values = []
+    for name, each in (("right", task), ("wrong", other)):
+        results = pj.search(each, SPACE, trials=12, epochs=8, out=tmp_path / name)
+        values.append(results.summary["test_value"])
+    for file in ("trials.parquet", "curves.parquet"):
+        assert (tmp_path / "right" / file).read_bytes() == (tmp_path / "wrong" / file).read_bytes()
+    assert values[0] > values[1]
+
+
+def test_the_test_rows_are_asked_once_for_the_winner(rows):
+    """The test value is the winner's own, recomputed here in numpy from its arrays."""
+    task = pj.supervised(rows)
+    results = pj.search(task, SPACE, trials=12, epochs=8)
+    params = results.params(results.best.trial)
+    x, y = task.data.test
+    for layer in ("hidden.0", "hidden.1", "out"):
+        x = x @ params[f"{layer}.kernel"] + params[f"{layer}.bias"]
+        x = x if layer == "out" else np.maximum(x, 0)
+    assert results.summary["test_value"] == pytest.approx((x.argmax(1) == y).mean(), abs=1e-6)
+    recalls = [(x.argmax(1) == y)[y == c].mean() for c in np.unique(y)]
+    assert results.summary["test"]["test_balanced_accuracy"] == pytest.approx(np.mean(recalls), abs=1e-6)
+
+
+def made_up(mode="max", **metrics):
+    members = {name: np.asarray(values, float)[:, None, None, None] for name, values in metrics.items()}
+    trials = len(next(iter(members.values())))
+    return Results({"x": np.arange(trials, dtype=float)}, members, next(iter(metrics)), mode)
+
+
+def test_ties_rank_by_validation_loss_then_trial():
+    results = made_up(val_accuracy=[0.9, 0.95, 0.95, 0.95, np.nan], val_loss=[0.1, 0.3, 0.2, 0.2, np.nan])
+    assert results.trials["rank"].to_pylist() == [4, 3, 1, 2, None]
+    assert results.best == (2, {"x": 2.0}, 0.95)
+
+
+def test_a_loss_ranks_from_the_bottom():
+    results = made_up("min", loss=[0.3, 0.1, np.nan, 0.2])
+    assert results.trials["rank"].to_pylist() == [3, 1, None, 2]
+    assert results.trials["status"].to_pylist() == ["ok", "ok", "diverged", "ok"]
+
+
+def test_ranking_is_lexicographic():
+    values = {"m": np.array([1.0, 1.0, 0.5]), "val_loss": np.array([2.0, 1.0, 9.0])}
+    assert ranking(values, "m", "max").tolist() == [1, 0, 2]
+    assert ranking(values, "m", "min").tolist() == [2, 1, 0]
+
+
+def test_the_best_so_far_keeps_are_the_best_of_all(rows):
+    """keep=5 holds the five of rank 1 to 5, from whichever part, bucket and thread they come."""
+    space = SPACE.replace(activation=pj.choice("relu", "tanh"))
+    results = pj.search(pj.supervised(rows), space, trials=60, epochs=3, keep=5)
+    assert set(results.states) == set(results.order[:5].tolist())
+    with pytest.raises(ValueError, match=r"was not kept .*search with a larger keep="):
+        results.params(int(results.order[5]))
+
+
+def test_saved_results_come_back(rows, tmp_path):
+    """Tables, curves, order, winner and arrays, from the files alone."""
+    space = SPACE.replace(activation=pj.choice("relu", "tanh"), learning_rate=pj.choice(0.1, 1e30))
+    results = pj.search(pj.supervised(rows), space, trials=10, epochs=4, repeats=2, out=tmp_path)
+    loaded = Results.load(tmp_path)
+    assert results.diverged.any()
+    assert not results.diverged.all()
+    assert loaded.trials.equals(results.trials)
+    assert loaded.best == results.best
+    assert loaded.summary == results.summary
+    for name, values in results.members.items():
+        assert loaded.members[name].tobytes() == values.tobytes()
+    for name, array in results.params(results.best.trial).items():
+        assert np.array_equal(loaded.params(results.best.trial)[name], array)
+    assert loaded.to_pandas()["rank"].dropna().astype(int).tolist() == loaded.trials["rank"].drop_null().to_pylist()
+    with pytest.raises(ValueError, match="holds a run; choose another"):
+        pj.search(pj.supervised(rows), space, trials=2, out=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["classes", "regression"])
+def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
+    import pandas as pd
+
+    from popjax.data import from_frame, split
+
+    x, y = rows
+    target = np.array(["low", "mid", "high"])[y] if kind == "classes" else 50 + 9 * x[:, 0]
+    frame = pd.DataFrame(x, columns=list("abcde")).assign(answer=target)
+    space = SPACE.replace(dropout=pj.uniform(0, 0.2), depth=pj.integers(1, 2))
+    results = pj.search(
+        pj.supervised(frame, target="answer", seed=4), space, trials=8, epochs=6, repeats=2, out=tmp_path
+    )
+    test = split(from_frame(frame, "answer"), 0.1, 0.1, 4).test
+    winner = pj.load_best(tmp_path)
+    shuffled = frame[["e", "answer", "d", "c", "b", "a"]].iloc[test]
+    predicted = winner.predict(shuffled)
+    assert np.array_equal(predicted, winner.predict(x[test]))
+    assert winner.hparams == results.best.hparams
+    if kind == "regression":
+        assert predicted == pytest.approx(target[test], abs=9)
+        with pytest.raises(ValueError, match="is a regression; use predict"):
+            winner.predict_proba(x)
+    else:
+        probabilities = winner.predict_proba(x[test])
+        np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+        assert set(predicted) <= {"low", "mid", "high"}
+        assert (predicted == target[test]).mean() > 0.6
+    with pytest.raises(ValueError, match="do not fit"):
+        winner.predict(x[:, :3])
+    with pytest.raises(ValueError, match="lack the column 'c'"):
+        winner.predict(shuffled.drop(columns="c"))
+
+
+def test_a_winner_of_ones_own_model_needs_the_model(rows, tmp_path):
+    from flax import nnx
+
+    def model(hparams, rngs):
+        return nnx.Sequential(nnx.Linear(5, 6, rngs=rngs), nnx.relu, nnx.Linear(6, 3, rngs=rngs))
+
+    results = pj.search(pj.supervised(rows, model=model), {"learning_rate": 0.1}, trials=2, epochs=20, out=tmp_path)
+    with pytest.raises(ValueError, match=r"pass it: load_best\(dir, model=\.\.\.\)"):
+        pj.load_best(tmp_path)
+    predicted = pj.load_best(tmp_path, model=model).predict(rows[0])
+    assert (predicted == rows[1]).mean() > 0.7
+    assert results.best.value > 0.5
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, out=tmp_path / "objective")
+    with pytest.raises(ValueError, match="a task of your own"):
+        pj.load_best(tmp_path / "objective")
+    with pytest.raises(ValueError, match="holds no winner"):
+        pj.load_best(tmp_path / "nothing")

@@ -1,0 +1,148 @@
+"""A file is the old one or the new one, and on the disk before its name is."""
+
+import os
+import resource
+import stat
+import threading
+
+import pytest
+
+from popjax.storage import write_atomic
+
+OLD, NEW = b"old" * 1000, b"new"
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file with old content, alone in its directory."""
+    path = tmp_path / "summary.json"
+    path.write_bytes(OLD)
+    return path
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond 64 KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def assert_untouched(path):
+    assert path.read_bytes() == OLD
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("content", [NEW, b"", b"\r\n\x00\xff", OLD * 100])
+def test_the_content_is_replaced_whole(path, content):
+    write_atomic(path, content)
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_new_file_is_written(tmp_path):
+    write_atomic(tmp_path / "new", NEW)
+    assert (tmp_path / "new").read_bytes() == NEW
+    assert os.listdir(tmp_path) == ["new"]
+
+
+def test_others_may_read_the_file(path):
+    write_atomic(path, NEW)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_content_that_is_no_bytes_leaves_the_old_file(path):
+    with pytest.raises(TypeError):
+        write_atomic(path, "text")
+    assert_untouched(path)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_leaves_the_old_file(path):
+    with pytest.raises(OSError, match="File too large"):
+        write_atomic(path, b"x" * 100_000)
+    assert_untouched(path)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("call", ["fchmod", "fsync", "replace"])
+def test_a_failure_at_any_step_before_the_rename_leaves_the_old_file(path, monkeypatch, call, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(type(error)):
+        write_atomic(path, NEW)
+    monkeypatch.undo()
+    assert_untouched(path)
+
+
+def test_a_directory_in_the_way_stays_and_no_temporary_file_does(tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "inside").write_bytes(OLD)
+    with pytest.raises(OSError, match="directory"):
+        write_atomic(tmp_path / "taken", NEW)
+    assert os.listdir(tmp_path) == ["taken"]
+    assert (tmp_path / "taken" / "inside").read_bytes() == OLD
+
+
+def test_an_absent_directory_is_an_error_and_stays_absent(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_atomic(tmp_path / "absent" / "file", NEW)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_that_vanishes_meanwhile_is_an_error(tmp_path, monkeypatch):
+    folder, moved = tmp_path / "run", tmp_path / "moved"
+    folder.mkdir()
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (sync(file), folder.rename(moved)))
+    with pytest.raises(FileNotFoundError):
+        write_atomic(folder / "file", NEW)
+    assert os.listdir(tmp_path) == ["moved"]
+
+
+def test_the_file_is_on_the_disk_before_the_rename_and_the_directory_after(path, monkeypatch):
+    events = []
+    fsync, replace = os.fsync, os.replace
+
+    def record_fsync(file):
+        now = os.fstat(file)
+        events.append(("fsync", now.st_ino, None if stat.S_ISDIR(now.st_mode) else now.st_size))
+        fsync(file)
+
+    def record_replace(source, target):
+        events.append(("replace", os.stat(source).st_ino, os.fspath(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
+    write_atomic(path, NEW)
+    file = path.stat().st_ino
+    assert events == [
+        ("fsync", file, len(NEW)),
+        ("replace", file, str(path)),
+        ("fsync", path.parent.stat().st_ino, None),
+    ]
+
+
+def test_a_reader_never_sees_a_part(path):
+    contents = [bytes([letter]) * 300_000 for letter in b"ab"]
+    path.write_bytes(contents[0])
+    done = threading.Event()
+
+    def write():
+        try:
+            for turn in range(40):
+                write_atomic(path, contents[turn % 2])
+        finally:
+            done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while not done.is_set():
+            assert path.read_bytes() in contents
+    finally:
+        writer.join()

@@ -1,0 +1,237 @@
+"""The command, as a user meets it: a process, its exit code, what it prints and the files it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import popjax as pj
+from popjax import data
+
+SMALL = ("--trials", 12, "--epochs", 3, "--out", "run")
+SUMMARY = {
+    *("trials", "epochs", "seed", "best", "test_value", "wall_seconds", "compile_seconds", "train_seconds"),
+    *("model_steps", "steps_run", "buckets", "lanes", "device", "popjax_version", "jax_version"),
+}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "arguments", "metric", "columns"),
+    [
+        ("digits", (), "val_accuracy", ["learning_rate", "momentum", "hidden", "depth", "batch_size", "decay"]),
+        ("wine", ("--optimizer", "adam"), "val_accuracy", ["learning_rate", "hidden", "depth", "batch_size", "decay"]),
+        (
+            "breast_cancer",
+            ("--schedule", "cosine", "--set", "momentum=0.8"),
+            "val_accuracy",
+            ["learning_rate", "momentum", "hidden", "depth", "batch_size"],
+        ),
+        ("diabetes", ("--metric", "val_mae", "--mode", "min", "--sampler", "sobol"), "val_mae", None),
+    ],
+)
+def test_every_dataset(command, tmp_path, dataset, arguments, metric, columns):
+    """The files are read back with pyarrow alone and agree with each other; the winner scores as was said."""
+    process = command("sweep", "--dataset", dataset, *SMALL, *arguments, "--json", "--seed", 3)
+    assert (process.returncode, process.stderr) == (0, "")
+    summary = json.loads(process.stdout)
+    assert summary.keys() >= SUMMARY
+    run = tmp_path / "run"
+    assert json.loads((run / "summary.json").read_text()) == {k: v for k, v in summary.items() if k != "out"}
+    trials = pq.read_table(run / "trials.parquet").to_pylist()
+    curves = pq.read_table(run / "curves.parquet").to_pylist()
+    assert len(trials) == 12
+    assert len(curves) == 36
+    assert columns is None or list(trials[0])[2 : 2 + len(columns)] == columns
+    (first,) = [row for row in trials if row["rank"] == 1]
+    assert summary["best"]["trial"] == first["trial"]
+    assert summary["best"]["value"] == first[metric]
+    assert summary["best"]["hparams"] == {name: first[name] for name in summary["best"]["hparams"]}
+    last = [row[metric] for row in curves if row["trial"] == first["trial"]][-1]
+    assert last == first[metric]
+    dataset = data.load(dataset)
+    test = data.split(dataset, 0.1, 0.1, 3).test
+    predicted = pj.load_best(run).predict(dataset.x[test])
+    if dataset.classes:
+        score = (predicted == np.array(dataset.classes)[dataset.y[test]]).mean()
+    else:
+        score = abs(predicted - dataset.y[test]).mean()
+    assert summary["test_value"] == pytest.approx(score, rel=1e-5)
+
+
+def test_what_it_prints(command, tmp_path):
+    """Device, dataset, progress, the ten best, both scores, the directory; no control characters without a terminal."""
+    process = command("sweep", "--trials", 12, "--epochs", 2, "--dataset", "wine")
+    assert process.returncode == 0
+    lines = process.stdout.splitlines()
+    assert lines[0].startswith("device: ")
+    assert lines[1] == "dataset: wine, 178 rows, classification, 3 classes"
+    assert process.stderr.splitlines()[0] == "compiling 1 program"
+    assert "100%" in process.stderr
+    assert [line.split()[0] for line in lines if line.strip()[:1].isdigit()][:10] == [str(i) for i in range(1, 11)]
+    assert "the best of 12, so optimistic), test_accuracy" in process.stdout
+    directory = next(line.split()[1] for line in lines if line.startswith("results: "))
+    assert (tmp_path / directory / "run.json").exists()
+    assert "\x1b" not in process.stdout + process.stderr
+    assert os.listdir(tmp_path / "home") == []
+    follow = next(line for line in lines if line.startswith("next: ")).removeprefix("next: python ")
+    again = subprocess.run(f"{sys.executable} {follow}", shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0
+    assert "learning_rate" in again.stdout
+
+
+def test_a_csv_of_ones_own(command, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 3))
+    labels = np.where(x[:, 0] + x[:, 1] > 0, "yes", "no")
+    rows = [f"{a},{b},{c},{label}" for (a, b, c), label in zip(x.tolist(), labels, strict=True)]
+    (tmp_path / "mine.csv").write_text("\n".join(["a,b,c,bought", *rows]))
+    process = command("sweep", "--dataset", "mine.csv", "--target", "bought", "--trials", 30, "--json", "--out", "run")
+    assert process.returncode == 0
+    assert json.loads(process.stdout)["test_value"] > 0.7
+    predicted = pj.load_best(tmp_path / "run").predict(x)
+    assert (predicted == labels).mean() > 0.8
+
+
+def test_npz_space_file_and_seeds(command, tmp_path):
+    """One seed, one result, down to the bytes of the tables; another seed, another."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 4, 2))
+    np.savez(tmp_path / "mine.npz", x=x, y=x[:, 0, 0] * 3)
+    (tmp_path / "space.toml").write_text(
+        'learning_rate = "log_uniform(1e-3, 1e-1)"\nhidden = [4, 8]\nactivation = "tanh"\n'
+    )
+    tables = []
+    for out, seed in (("a", 1), ("b", 1), ("c", 2)):
+        process = command(
+            "sweep", "--dataset", "mine.npz", "--space", "space.toml", *SMALL[:4], "--out", out, "--seed", seed
+        )
+        assert process.returncode == 0, process.stderr
+        tables.append([(tmp_path / out / f"{name}.parquet").read_bytes() for name in ("trials", "curves")])
+    assert tables[0] == tables[1]
+    assert tables[0] != tables[2]
+
+
+def test_a_task_of_ones_own(command, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import popjax as pj\ntask = pj.objective(lambda key, hparams: {'loss': (hparams['x'] - 2) ** 2})\nnumber = 3\n"
+    )
+    process = command("sweep", "--task", "mine:task", "--set", "x=uniform(0,5)", "--trials", 200, "--json")
+    assert process.returncode == 0
+    assert json.loads(process.stdout)["best"]["hparams"]["x"] == pytest.approx(2, abs=0.2)
+
+
+def test_all_diverged_exits_1_with_advice(command):
+    process = command("sweep", "--dataset", "wine", *SMALL, "--set", "learning_rate=1e30")
+    assert process.returncode == 1
+    assert "all 12 trials diverged; try smaller learning rates" in process.stdout
+
+
+BAD = [
+    (["--trails", 3], "--trails", "did you mean --trials?"),
+    (["--trials", "x"], "'x'", "--trials"),
+    (["--trials", 0], "--trials 0", "at least 1"),
+    (["--trials", -5], "--trials -5", "at least 1"),
+    (["--epochs", 0], "--epochs 0", "at least 1"),
+    (["--seed", -1], "--seed -1", "0 <= seed"),
+    (["--plan", "two"], "'two'", "'auto', 'one', 'buckets'"),
+    (["--dataset", "irises"], "'irises'", "digits, wine"),
+    (["--dataset", "nothing.csv"], "'nothing.csv'", "No such file"),
+    (["--dataset", "empty.csv", "--target", "y"], "'empty.csv'", "empty"),
+    (["--dataset", "good.csv"], "'good.csv'", "name the column to predict, one of 'a', 'y'"),
+    (["--dataset", "good.csv", "--target", "z"], "'z'", "'a', 'y'"),
+    (["--dataset", "nan.csv", "--target", "y"], "column 'a', row 2", "missing=drop or missing=median"),
+    (["--dataset", "text.csv", "--target", "y"], "'blue'", "encode it as numbers"),
+    (["--dataset", "one.csv", "--target", "y"], "'y' has one class only, 1", "two or more"),
+    (["--dataset", "bad.npz"], "'bad.npz'", "NPZ"),
+    (["--dataset", "folder.csv", "--target", "y"], "'folder.csv'", "directory"),
+    (["--optimizer", "adamm"], "'adamm'", "adamw"),
+    (["--schedule", "steps"], "'steps'", "cosine"),
+    (["--model", "cnn9"], "'cnn9'", "mlp"),
+    (["--sampler", "latin"], "'latin'", "sobol"),
+    (["--metric", "accuracy"], "'accuracy'", "val_accuracy"),
+    (["--mode", "best"], "'best'", "min or max"),
+    (["--set", "learning_rate=uniform(2,1)"], "uniform(2, 1)", "uniform(1, 2)"),
+    (["--set", "learning_rate=log_uniform(0,1)"], "log_uniform(0, 1)", "above 0"),
+    (["--set", "momentum=one_minus_log_uniform(0.9,1)"], "one_minus_log_uniform(0.9, 1)", "below 1"),
+    (["--set", "learning_rate=__import__('os').system('touch hacked')"], "__import__", "scale"),
+    (["--set", "learning_rate"], "'learning_rate'", "name=value"),
+    (["--set", "lerning_rate=0.1"], "lerning_rate", "read by nothing"),
+    (["--optimizer", "adam", "--set", "momentum=0.9"], "momentum", "read by nothing"),
+    (["--set", "batch_size=2000"], "batch_size=2000", "1437 training rows"),
+    (["--set", "fold=1"], "'fold'", "reserved"),
+    (["--space", "nothing.toml"], "'nothing.toml'", "No such file"),
+    (["--space", "bad.toml"], "'bad.toml'", ""),
+    (["--task", "nothing:task", "--set", "x=1"], "'nothing:task'", "No module"),
+    (["--task", "mine", "--set", "x=1"], "'mine'", "module:attribute"),
+    (["--out", "good.csv"], "'good.csv'", "choose another"),
+    (["--out", "held"], "'held'", "holds a run"),
+    (["--out", "held", "--resume"], "'held'", "cannot be resumed yet"),
+    (["--out", "/proc/popjax"], "'/proc/popjax'", "cannot be written"),
+]
+
+
+@pytest.fixture
+def traps(tmp_path):
+    """Files that bad input names."""
+    (tmp_path / "empty.csv").write_bytes(b"")
+    (tmp_path / "good.csv").write_text("a,y\n" + "1,0\n2,1\n3,0\n4,1\n" * 9)
+    (tmp_path / "nan.csv").write_text("a,y\n1,0\n,1\n3,0\n4,1\n")
+    (tmp_path / "text.csv").write_text("a,y\n1,0\nblue,1\n3,0\n")
+    (tmp_path / "one.csv").write_text("a,y\n1,1\n2,1\n3,1\n")
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nonsense")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "bad.toml").write_text("learning_rate = uniform(")
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "run.json").write_text("{}")
+
+
+@pytest.mark.parametrize(("arguments", "names", "remedy"), BAD, ids=lambda value: " ".join(map(str, value))[:60])
+def test_bad_input_is_one_line_and_exit_2(command, tmp_path, traps, arguments, names, remedy):
+    process = command("sweep", *arguments, timeout=60)
+    assert process.returncode == 2, process.stderr
+    (line,) = process.stderr.splitlines()
+    assert names in line
+    assert remedy in line
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "hacked").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("moment", ["compiling", "trained"])
+def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
+    arguments = ("--trials", "100", "--epochs", "400", "--dataset", "wine")
+    with subprocess.Popen(
+        [sys.executable, "-m", "popjax.sweep", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        for line in process.stderr:
+            if line.startswith(moment):
+                break
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "popjax: interrupted"
+    assert "Traceback" not in rest
+
+
+def test_help_imports_no_numpy(tmp_path):
+    """What makes --help instant: neither JAX nor numpy is imported for it."""
+    code = (
+        "import sys, runpy\nsys.argv = ['sweep', '--help']\n"
+        "try:\n    runpy.run_module('popjax.sweep', run_name='__main__')\n"
+        "except SystemExit as stop:\n    print(stop.code, [m for m in ('jax', 'numpy') if m in sys.modules])"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.stdout.splitlines()[-1] == "0 []"
+    assert "--trials" in process.stdout

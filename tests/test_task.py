@@ -1,0 +1,315 @@
+"""The contract: what a Task may do, and the one line that a user sees when it cannot."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import popjax as pj
+from popjax.layers import Dropout
+
+
+def one_line(error):
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+class Net(nnx.Module):
+    """A user's own model, as in the README."""
+
+    def __init__(self, hidden, rate, rngs):
+        self.first = nnx.Linear(5, hidden, param_dtype=float, rngs=rngs)
+        self.drop = Dropout(rate, rngs=rngs)
+        self.second = nnx.Linear(hidden, 3, param_dtype=float, rngs=rngs)
+
+    def __call__(self, x):
+        return self.second(self.drop(nnx.relu(self.first(x))))
+
+
+def test_objective_is_called_with_each_trial_own_key_and_values():
+    def quadratic(key, hparams):
+        return {"loss": (hparams["x"] - 2) ** 2, "key": jax.random.key_data(key)[1] % 2**16}
+
+    results = pj.search(pj.objective(quadratic), pj.Space(x=pj.uniform(0, 5)), trials=50, epochs=20, seed=3)
+    np.testing.assert_allclose(results.curves["loss"][:, 0], (results.points["x"] - 2) ** 2, rtol=1e-5)
+    assert results.curves["loss"].shape == (50, 1)
+    assert len(set(results.curves["key"][:, 0])) == 50
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(3), 17), 0)
+    assert results.curves["key"][17, 0] == jax.random.key_data(key)[1] % 2**16
+
+
+def test_a_user_nnx_model_equals_its_own_loop(x64, rows):
+    """A user's module and optimizer, with batch size static, against a bare loop of flax and optax."""
+
+    def model(hparams, rngs):
+        return Net(7, 0.0, rngs)
+
+    def optimizer(hparams):
+        return optax.lion(hparams["learning_rate"], b1=hparams["b1"])
+
+    task = pj.supervised(rows, model=model, optimizer=optimizer)
+    space = pj.Space(learning_rate=pj.log_uniform(1e-4, 1e-2), b1=pj.uniform(0.8, 0.95), batch_size=16)
+    results = pj.search(task, space, trials=3, epochs=5, keep=3)
+    (x, y), (vx, vy) = task.data.train, task.data.validation
+    for trial in range(3):
+        own = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), trial), 0)
+        init_key, key = jax.random.split(own)
+        net = model(None, nnx.Rngs(params=jax.random.split(init_key)[0], dropout=0))
+        graph, params = nnx.split(net, nnx.Param, ...)[0], nnx.state(net, nnx.Param)
+        rest = nnx.split(net, nnx.Param, ...)[2]
+        hparams = results.hparams(trial)
+        tx = optax.lion(hparams["learning_rate"], b1=hparams["b1"])
+        opt_state = tx.init(params)
+
+        @jax.jit
+        def loss(params, x, y, graph=graph, rest=rest):
+            outputs = nnx.merge(graph, params, rest)(x)
+            return optax.softmax_cross_entropy_with_integer_labels(outputs, y).mean()
+
+        for epoch in range(5):
+            shuffle_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
+            order = jax.random.permutation(shuffle_key, len(x))
+            for step in range(len(x) // 16):
+                batch = order[step * 16 : step * 16 + 16]
+                gradient = jax.grad(loss)(params, x[batch], y[batch])
+                moves, opt_state = tx.update(gradient, opt_state, params)
+                params = optax.apply_updates(params, moves)
+            np.testing.assert_allclose(results.curves["val_loss"][trial, epoch], loss(params, vx, vy), rtol=1e-9)
+        trained = nnx.to_pure_dict(params)["first"]["kernel"]
+        np.testing.assert_allclose(results.params(trial)["first.kernel"], trained, rtol=1e-9)
+
+
+def test_a_linen_model_with_dropout_learns_through_the_same_door(rows):
+    class LinenNet(nn.Module):
+        hidden: int
+
+        @nn.compact
+        def __call__(self, x, train=False):
+            x = nn.BatchNorm(use_running_average=not train)(nn.relu(nn.Dense(self.hidden)(x)))
+            return nn.Dense(3)(nn.Dropout(0.1, deterministic=not train)(x))
+
+    task = pj.supervised(rows, model=lambda hparams, rngs: LinenNet(hparams["hidden"]), optimizer="adam")
+    space = pj.Space(learning_rate=0.02, hidden=pj.choice(8, 16, static=True), batch_size=pj.choice(8, 16))
+    results = pj.search(task, space, trials=16, epochs=15)
+    assert results.best.value > 0.8
+    assert results.summary["buckets"] == 4  # batch statistics make the batch size static too
+    statistics = [name for name in results.states[results.best.trial] if name.startswith("variables.batch_stats")]
+    assert len(statistics) == 2
+
+
+def test_nnx_batch_statistics_are_trained_and_used(rows):
+    class Normed(nnx.Module):
+        def __init__(self, rngs):
+            self.first = nnx.Linear(5, 8, rngs=rngs)
+            self.norm = nnx.BatchNorm(8, rngs=rngs)
+            self.drop = nnx.Dropout(0.2, rngs=rngs)
+            self.second = nnx.Linear(8, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.second(self.drop(nnx.relu(self.norm(self.first(x)))))
+
+    task = pj.supervised(rows, model=lambda hparams, rngs: Normed(rngs), optimizer="adam")
+    results = pj.search(task, pj.Space(learning_rate=0.02, batch_size=pj.choice(8, 32)), trials=4, epochs=30)
+    assert results.summary["buckets"] == 2
+    assert results.best.value > 0.7
+    arrays = results.states[results.best.trial]
+    assert abs(arrays["variables.norm.mean"]).max() > 0.05
+    assert abs(arrays["variables.norm.var"] - 1).max() > 0.05
+
+
+def test_a_hyperparameter_kept_by_the_module_acts_through_the_population(rows):
+    """A traced dropout rate of 0 and of 0.9 give different models; 0 equals no dropout."""
+    task = pj.supervised(rows, model=lambda hparams, rngs: Net(7, hparams["dropout"], rngs))
+    plain = pj.supervised(rows, model=lambda hparams, rngs: Net(7, 0.0, rngs))
+    space = pj.Space(learning_rate=0.05, dropout=pj.choice(0.0, 0.9))
+    points = space.sample(8)["dropout"]
+    results = pj.search(task, space, trials=8, epochs=5)
+    without = pj.search(plain, pj.Space(learning_rate=0.05), trials=8, epochs=5)
+    same = np.isclose(results.curves["val_loss"], without.curves["val_loss"], rtol=1e-4).all(1)
+    assert same.tolist() == [rate == 0 for rate in points]
+
+
+def test_optimizer_and_activation_may_be_mixed_in_one_search(rows):
+    space = pj.Space(
+        learning_rate=pj.log_uniform(1e-3, 1e-1),
+        momentum=pj.uniform(0.8, 0.95),
+        optimizer=pj.choice("sgd", "adam"),
+        activation=pj.choice("relu", "tanh"),
+    )
+    results = pj.search(pj.supervised(rows), space, trials=16, epochs=3)
+    assert results.summary["buckets"] == 4
+    points = space.sample(16)
+    alone = pj.search(
+        pj.supervised(rows, optimizer="adam"), pj.Space(learning_rate=0.1, activation="tanh"), trials=16, epochs=3
+    )
+    chosen = (points["optimizer"] == "adam") & (points["activation"] == "tanh")
+    assert chosen.any()
+    assert not np.allclose(alone.curves["val_loss"][chosen], results.curves["val_loss"][chosen])
+
+
+def test_bare_arrays_and_old_keys_are_state_too():
+    """State may be any pytree of arrays: old-style keys, integers, nested containers."""
+
+    def init(key, hparams, data):
+        return {"key": jax.random.key_data(key), "typed": key, "n": [jnp.int32(0), np.zeros((2, 3), np.float32)]}
+
+    def epoch(state, hparams, data):
+        count, array = state["n"]
+        new = state | {"n": [count + 1, array + hparams["a"]]}
+        return new, {"loss": (array.sum() + count) * 1.0}
+
+    results = pj.search(pj.Task(init, epoch, ()), {"a": pj.uniform(0, 1)}, trials=20, epochs=4)
+    expected = 6 * results.points["a"][:, None] * np.arange(4) + np.arange(4)
+    np.testing.assert_allclose(results.curves["loss"], expected, rtol=1e-5)
+
+
+BAD = [
+    (dict(momentum=0.9), dict(optimizer="adam"), "momentum is read by nothing here"),
+    (dict(batch_size=129), {}, "batch_size=129: there are 128 training rows"),
+    (dict(batch_size=pj.choice(16, 500)), {}, "batch_size=500: there are 128 training rows"),
+    (dict(dropout=1.5), {}, "dropout=1.5 is out of range"),
+    (dict(learning_rate=-1.0), {}, "learning_rate=-1.0 is out of range"),
+    (dict(hidden=pj.uniform(5, 9)), {}, "hidden=uniform(5, 9): a size is a whole number"),
+    (dict(hidden=0), {}, "hidden=0: give at least 1 unit"),
+    (dict(depth=pj.integers(0, 2)), {}, "depth=0: give at least 1 hidden layer"),
+    (dict(activation=pj.choice("relu", "reluu")), {}, "unknown activation 'reluu'"),
+    (dict(optimizer="adamm"), {}, "unknown optimizer 'adamm'"),
+    (dict(val_loss=1.0), {}, "val_loss is read by nothing here"),
+]
+
+
+@pytest.mark.parametrize(("scales", "arguments", "message"), BAD)
+def test_what_cannot_be_trained_is_one_line(rows, scales, arguments, message):
+    task = pj.supervised(rows, **arguments)
+    with pytest.raises(ValueError) as error:
+        pj.search(task, pj.Space(**({"learning_rate": 0.1} | scales)), trials=40)
+    assert message in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(trials=0), "trials=0: give a whole number of at least 1"),
+        (dict(epochs=0), "epochs=0"),
+        (dict(seed=-1), "seed=-1"),
+        (dict(seed=2**32), "seed=4294967296"),
+        (dict(lanes=0), "lanes=0"),
+        (dict(keep=0), "keep=0"),
+        (dict(sampler="sobolo"), "unknown sampler 'sobolo'"),
+        (dict(metric="accuracy"), "unknown metric 'accuracy'; the task reports"),
+        (dict(mode="maximum"), "unknown mode 'maximum'"),
+        (dict(plan="two"), "unknown plan 'two'"),
+        (dict(folds=3), "folds=3: the task does not read hparams['fold']"),
+    ],
+)
+def test_bad_arguments_are_one_line(rows, arguments, message):
+    with pytest.raises(ValueError) as error:
+        pj.search(pj.supervised(rows), {"learning_rate": 0.1}, **arguments)
+    assert message in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(model="cnn3"), "unknown model 'cnn3'"),
+        (dict(optimizer="lion"), "unknown optimizer 'lion'"),
+        (dict(schedule="step"), "unknown schedule 'step'"),
+        (dict(validation=0.0), "validation=0.0"),
+        (dict(test=0.6, validation=0.6), "leave no row"),
+    ],
+)
+def test_bad_tasks_are_one_line(rows, arguments, message):
+    with pytest.raises(ValueError) as error:
+        pj.supervised(rows, **arguments)
+    assert message in one_line(error)
+
+
+def test_a_hyperparameter_that_fixes_a_shape_is_named_with_the_remedy(rows):
+    task = pj.supervised(rows, model=lambda hparams, rngs: Net(hparams["hidden"], 0.0, rngs))
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1), hidden=pj.integers(5, 7))
+    with pytest.raises(ValueError) as error:
+        pj.search(task, space, trials=64)
+    assert one_line(error) == "hidden fixes a shape here: mark it static=True, 3 programs"
+    marked = space.replace(hidden=pj.integers(5, 7, static=True))
+    assert pj.search(task, marked, trials=12, epochs=1).summary["buckets"] == 3
+    assert pj.search(task, space.replace(hidden=6), trials=12, epochs=1).summary["buckets"] == 1
+
+
+def test_a_rate_that_needs_python_is_named_with_the_remedy(rows):
+    class Plain(nnx.Module):
+        def __init__(self, rate, rngs):
+            self.drop, self.out = nnx.Dropout(rate, rngs=rngs), nnx.Linear(5, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(self.drop(x))
+
+    task = pj.supervised(rows, model=lambda hparams, rngs: Plain(hparams["dropout"], rngs))
+    with pytest.raises(ValueError) as error:
+        pj.search(task, pj.Space(dropout=pj.uniform(0, 0.5)), trials=8)
+    assert one_line(error).startswith("dropout fixes a shape here: mark it static=True, 8 programs")
+    assert "popjax.layers.Dropout" in one_line(error)
+
+
+def test_a_missing_hyperparameter_is_named():
+    task = pj.objective(lambda key, hparams: {"loss": hparams["lr"]})
+    with pytest.raises(ValueError) as error:
+        pj.search(task, {"learning_rate": 0.1}, trials=2)
+    assert one_line(error) == "the task reads 'lr', which the space does not name; it names learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("epoch", "message"),
+    [
+        (lambda s, h, d: (s, {"loss": jnp.zeros(3)}), "the metric 'loss' has shape (3,)"),
+        (lambda s, h, d: (s, {}), "return a dict of scalars"),
+        (lambda s, h, d: (jnp.zeros(2), {"loss": h["a"]}), "epoch returned state as float32[2], init gave float32[]"),
+        (lambda s, h, d: ((s, s), {"loss": h["a"]}), "a state of another structure"),
+    ],
+)
+def test_a_broken_epoch_is_one_line(epoch, message):
+    task = pj.Task(lambda key, hparams, data: hparams["a"] * 1.0, epoch, ())
+    with pytest.raises(ValueError) as error:
+        pj.search(task, {"a": pj.uniform(0, 1)}, trials=2)
+    assert message in one_line(error)
+
+
+def test_a_name_cannot_be_hyperparameter_and_metric():
+    task = pj.objective(lambda key, hparams: {"loss": hparams["loss"]})
+    with pytest.raises(ValueError, match="'loss' names a hyperparameter and a metric"):
+        pj.search(task, {"loss": pj.uniform(0, 1)}, trials=2)
+
+
+def test_batch_sizes_that_are_no_multiples_become_static(rows):
+    space = pj.Space(learning_rate=0.1, batch_size=pj.choice(8, 12))
+    results = pj.search(pj.supervised(rows), space, trials=10, epochs=1)
+    assert results.summary["buckets"] == 2
+    assert results.run["static"] == ["batch_size"]
+
+
+def test_folds_and_repeats_are_members():
+    """A trial ranks by the mean over its members; fold is an index, repeat another key."""
+
+    def init(key, hparams, data):
+        return jax.random.key_data(key)[1] % 1000
+
+    def epoch(word, hparams, data):
+        return word, {"loss": hparams["x"] + hparams["fold"], "word": word}
+
+    results = pj.search(pj.Task(init, epoch, ()), {"x": pj.uniform(0, 1)}, trials=6, epochs=2, folds=3, repeats=2)
+    assert results.members["loss"].shape == (6, 3, 2, 2)
+    expected = results.points["x"][:, None, None] + np.arange(3)[None, :, None]
+    np.testing.assert_allclose(results.members["loss"][..., 0], np.repeat(expected, 2, 2), rtol=1e-6)
+    np.testing.assert_allclose(results.trials["loss"], results.points["x"] + 1, rtol=1e-6)
+    words = results.members["word"][..., 0]
+    assert (words == words[:, :1]).all()  # the fold is no part of the key
+    assert (words[:, 0, 0] != words[:, 0, 1]).all()
+    assert results.best.trial == int(np.argmin(results.points["x"]))
+    table = results.curves_table()
+    assert table.column_names == ["trial", "fold", "repeat", "epoch", "loss", "word"]
+    row = table.to_pylist()[(4 * 6 + 2 * 2 + 1) * 2 + 1]
+    assert (row["trial"], row["fold"], row["repeat"], row["epoch"]) == (4, 2, 1, 1)
+    assert row["loss"] == results.members["loss"][4, 2, 1, 1]
