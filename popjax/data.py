@@ -86,14 +86,16 @@ def read_npz(source: str, content: bytes, target: str | None, missing: str) -> D
     """The arrays x and y of an NPZ file; `target` names another array than y."""
     name = target or "y"
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            for needed in ("x", name):
-                if needed not in arrays:
-                    raise ValueError(f"{source!r} has no array {needed!r}; it has {', '.join(arrays) or 'none'}")
-            x, y = arrays["x"], arrays[name]
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError) as error:
-        raise ValueError(f"cannot read {source!r} as NPZ: {error}") from None
-    return from_arrays(x, y, missing=missing, name=source, target=name)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            stored = {entry.removesuffix(".npy"): archive.read(entry) for entry in archive.namelist()}
+        arrays = {k: np.lib.format.read_array(io.BytesIO(stored[k]), allow_pickle=False) for k in ("x", name)}
+    except KeyError as error:
+        known = ", ".join(map(repr, stored)) or "none"
+        raise ValueError(f"{source!r} has no array {error}; it has {known}") from None
+    except Exception as error:  # a damaged archive fails in many ways, all of them the file's
+        what = " ".join(str(error).split())
+        raise ValueError(f"cannot read {source!r} as NPZ: {what}; save it with numpy.savez") from None
+    return from_arrays(arrays["x"], arrays[name], missing=missing, name=repr(source), target=name)
 
 
 def read_csv(source: str, content: bytes, target: str | None, missing: str) -> Dataset:
@@ -108,7 +110,7 @@ def read_csv(source: str, content: bytes, target: str | None, missing: str) -> D
     if not columns:
         raise ValueError(f"{source!r} has no column but the target {target!r}; add features")
     x = np.column_stack([_numbers(source, name, cells) for name, cells in columns.items()])
-    return from_arrays(x, _target_cells(labels), tuple(columns), missing, source, target)
+    return from_arrays(x, _target_cells(labels), tuple(columns), missing, repr(source), target)
 
 
 def csv_cells(source: str, content: bytes) -> tuple[list[str], list[list[str]]]:
@@ -117,10 +119,13 @@ def csv_cells(source: str, content: bytes) -> tuple[list[str], list[list[str]]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"cannot read {source!r} as UTF-8: byte {error.start} is not; save it as UTF-8") from None
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+    def read(delimiter: str, strict: bool = False) -> Any:
+        return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+
     try:
+        delimiter = max(",;\t", key=lambda delimiter: len(next(read(delimiter))))
+        reader = read(delimiter, strict=True)
         header = next(reader)
         rows = []
         for row in reader:
@@ -147,7 +152,7 @@ def _numbers(source: str, name: str, cells: Sequence[str]) -> np.ndarray:
     values = np.empty(len(cells))
     for row, cell in enumerate(cells):
         try:
-            values[row] = np.nan if is_missing(cell) else float(cell)
+            values[row] = np.nan if is_missing(cell) else to_number(cell)
         except ValueError:
             raise ValueError(
                 f"{source!r}: column {name!r} holds text ({cell!r} in row {row + 1}); "
@@ -156,33 +161,45 @@ def _numbers(source: str, name: str, cells: Sequence[str]) -> np.ndarray:
     return values
 
 
+def to_number(cell: str, kind: type = float) -> Any:
+    """A cell as a number; Python's own 1_000 is text in a table. Raises ValueError."""
+    if "_" in cell:
+        raise ValueError(cell)
+    return kind(cell)
+
+
 def _target_cells(cells: Sequence[str]) -> np.ndarray:
-    """The target's cells as integers if all are, else as reals, else as text."""
-    for kind in (int, float):
-        try:
-            return np.array([kind(cell) for cell in cells])
-        except (ValueError, OverflowError):
-            pass
+    """The target's cells as integers if all are, else as reals, else as text; None where one is missing."""
     present = [cell for cell in cells if not is_missing(cell)]
-    try:
-        numbers = [float(cell) for cell in present]
-    except ValueError:
-        return np.array([None if is_missing(cell) else cell for cell in cells], object)
-    whole = iter(numbers)
-    return np.array([np.nan if is_missing(cell) else next(whole) for cell in cells])
+    values: list[Any] = present
+    for kind in (float, int):
+        try:
+            values = [to_number(cell, kind) for cell in present]
+        except (ValueError, OverflowError):
+            break
+    if len(present) == len(cells):
+        return np.array(values)
+    rest = iter(values)
+    return np.array([None if is_missing(cell) else next(rest) for cell in cells], object)
 
 
 def from_frame(frame: Any, target: str | None, missing: str = "error") -> Dataset:
     """A DataFrame's numeric columns, and its column `target`."""
     columns = [str(name) for name in frame.columns]
-    if target is None or target not in columns:
+    if target is None or str(target) not in columns:
         raise ValueError(f"target {target!r}: name the column to predict, one of {_some(columns)}")
-    features = tuple(name for name in columns if name != target)
+    for name in columns:
+        if columns.count(name) > 1:
+            raise ValueError(f"the column name {name!r} appears twice; rename one")
+    frame = frame.set_axis(columns, axis=1)
+    features = tuple(name for name in columns if name != str(target))
     for name in features:
         if frame[name].dtype.kind not in "biuf":
             raise ValueError(f"column {name!r} is not numeric ({frame[name].dtype}); encode it as numbers or drop it")
-    x = frame[list(features)].to_numpy(float)
-    return from_arrays(x, frame[target].to_numpy(), features, missing, "DataFrame", target)
+    x = frame[list(features)].to_numpy(float, na_value=np.nan)
+    y = frame[str(target)].to_numpy(object)
+    y[frame[str(target)].isna().to_numpy()] = None
+    return from_arrays(x, y, features, missing, "DataFrame", str(target))
 
 
 def from_arrays(
@@ -205,26 +222,25 @@ def from_arrays(
         raise ValueError(f"{name}: {target} has shape {y.shape} for {len(x)} rows of x; give one value a row")
     x = x.astype(float)
     lost = _lost(y)
-    if lost.any():
+    if lost.any() and missing != "drop":
         what = f"row {int(np.argmax(lost)) + 1} has no {target!r}, {int(lost.sum())} rows in all"
-        if missing != "drop":
-            raise ValueError(f"{name}: the target is missing: {what}; use missing=drop to leave such rows out")
-        x, y = x[~lost], y[~lost]
-    x, kept = _fill(x, columns, missing, name)
-    y = y[kept]
-    if len(x) < 3:
-        raise ValueError(f"{name}: {len(x)} rows; give at least 3, one each to train, validate and test")
+        raise ValueError(f"{name}: the target is missing: {what}; use missing=drop to leave such rows out")
     if np.isinf(x).any():
         raise ValueError(f"{name}: infinite values in {_where(np.isinf(x), columns)}; replace them by numbers")
+    x, kept = _fill(x, columns, missing, name)
+    x, y = x[~lost[kept]], y[kept & ~lost]
+    if len(x) < 3:
+        raise ValueError(f"{name}: {len(x)} rows; give at least 3, one each to train, validate and test")
     codes, classes = _classes(y, name, target)
-    return Dataset(x, codes, classes, columns, name, target)
+    return Dataset(x, codes, classes, columns, name.strip("'"), target)
 
 
 def _lost(y: np.ndarray) -> np.ndarray:
+    """Which targets are missing."""
     if y.dtype.kind == "f":
         return np.isnan(y)
     if y.dtype.kind == "O":
-        return np.array([value is None or value != value for value in y])
+        return np.array([value is None or (isinstance(value, float) and np.isnan(value)) for value in y])
     return np.zeros(len(y), bool)
 
 
@@ -253,10 +269,12 @@ def _where(bad: np.ndarray, columns: tuple[str, ...]) -> str:
 
 
 def _classes(y: np.ndarray, name: str, target: str) -> tuple[np.ndarray, tuple[Any, ...] | None]:
-    if y.dtype.kind == "O" and all(isinstance(v, bool | int | float) for v in y.tolist()):
+    if y.dtype.kind == "O":
+        if not all(isinstance(value, bool | int | float | str | np.generic) for value in y.tolist()):
+            raise ValueError(f"{name}: the target {target!r} has values that are no numbers, texts or truth values")
         y = np.array(y.tolist())
     if y.dtype.kind == "f" or (y.dtype.kind in "iu" and len(np.unique(y)) > MAX_CLASSES):
-        if np.isinf(y.astype(float)).any():
+        if np.isinf(y).any():
             raise ValueError(f"{name}: the target {target!r} has infinite values; replace them by numbers")
         if np.ptp(y) == 0:
             raise ValueError(f"{name}: the target {target!r} is {y[0]} in every row; nothing to learn")
@@ -265,7 +283,7 @@ def _classes(y: np.ndarray, name: str, target: str) -> tuple[np.ndarray, tuple[A
         raise ValueError(f"{name}: the target {target!r} is {y.dtype}; give numbers, texts or truth values")
     labels, codes = np.unique(y.astype(str) if y.dtype.kind in "OST" else y, return_inverse=True)
     if len(labels) == 1:
-        raise ValueError(f"{name}: the target {target!r} has one class only, {labels[0]!s}; give two or more")
+        raise ValueError(f"{name}: the target {target!r} has one class only, {labels.tolist()[0]!r}; give two or more")
     return codes.astype(np.int64), tuple(labels.tolist())
 
 
@@ -315,4 +333,4 @@ def split(dataset: Dataset, validation: float, test: float, seed: int) -> Split:
 def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale of every column of `x`; a constant column gets scale 1."""
     mean, scale = x.mean(0), x.std(0)
-    return mean, np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1), scale, 1.0)
+    return mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)

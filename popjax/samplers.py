@@ -36,6 +36,8 @@ def sobol(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
 
 def grid(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
     """At most n points of a full grid (points, axes), at the middles of equal cells."""
+    if not levels:
+        return np.zeros((1, 0))
     counts = grid_levels(n, levels)
     axes = [(np.arange(count) + 0.5) / count for count in counts]
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(math.prod(counts), len(levels))
@@ -44,12 +46,12 @@ def grid(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
 def grid_levels(n: int, levels: Sequence[float]) -> list[int]:
     """How many values each axis gets: one more for the axis with the fewest, while n allows."""
     counts = [1] * len(levels)
-    while True:
-        room = [a for a, count in enumerate(counts) if count < levels[a]]
-        room = [a for a in room if math.prod(counts) // counts[a] * (counts[a] + 1) <= n]
-        if not room:
-            return counts
-        counts[min(room, key=lambda a: counts[a])] += 1
+    while room := [axis for axis, count in enumerate(counts) if count < levels[axis]]:
+        fewest = min(room, key=lambda axis: counts[axis])
+        if math.prod(counts) // counts[fewest] * (counts[fewest] + 1) > n:
+            break
+        counts[fewest] += 1
+    return counts
 
 
 SAMPLERS = {"random": random, "sobol": sobol, "grid": grid}

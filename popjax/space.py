@@ -8,6 +8,7 @@ Bengio 2012; Ng, Deep Learning Specialization, course 2, week 3).
 
 import ast
 import dataclasses
+import keyword
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +24,17 @@ RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "ra
 
 def number(value: Any) -> bool:
     """Whether `value` is a real number (a truth value is not one)."""
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar as the Python value it is; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def finite(value: Any) -> bool:
+    """Whether `value` is a number that float64 or int64 can hold."""
+    return number(value) and (abs(value) < 2**63 if isinstance(value, int) else bool(np.isfinite(value)))
 
 
 class Scale:
@@ -85,9 +96,12 @@ class Range(Scale):
     static: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        for end in (self.low, self.high):
-            if not number(end) or not np.isfinite(end):
-                raise ValueError(f"{self}: {end!r} is not a finite number; give two numbers, low and high")
+        for end in ("low", "high"):
+            value = plain(getattr(self, end))
+            object.__setattr__(self, end, value)
+            if not finite(value):
+                raise ValueError(f"{self.name}: {end}={value!r} is no finite number; give two numbers, low and high")
+        check_flag(self.static)
         if self.low > self.high:
             raise ValueError(f"{self}: low is above high; write {self.name}({self.high!r}, {self.low!r})")
 
@@ -245,15 +259,15 @@ class Choice(Scale):
     static: bool
 
     def __init__(self, *values: Any, static: bool = False) -> None:
+        values = tuple(map(plain, values))
         if not values:
             raise ValueError("choice(): no values; give at least one")
         for value in values:
-            if not (number(value) or isinstance(value, str | bool)):
-                raise ValueError(f"choice: {value!r} is not a number, text or truth value; name it by a text instead")
-            if number(value) and not np.isfinite(value):
-                raise ValueError(f"choice: {value!r} is not finite; leave it out")
-        if len(set(map(repr, values))) < len(values):
+            if not (finite(value) or isinstance(value, str | bool)):
+                raise ValueError(f"choice: {value!r} is no finite number, text or truth value; name it by a text")
+        if len(set(values)) < len(values):
             raise ValueError(f"choice{values}: a value appears twice; list each once")
+        check_flag(static)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "static", static)
         object.__setattr__(self, "low", min(values) if self.numeric else None)
@@ -269,8 +283,12 @@ class Choice(Scale):
         return values[np.minimum((u * len(values)).astype(int), len(values) - 1)]
 
     def _to_unit(self, value: np.ndarray) -> np.ndarray:
-        index = np.array([self.values.index(v) for v in value.ravel().tolist()]).reshape(value.shape)
-        return (index + 0.5) / len(self.values)
+        index = []
+        for single in value.ravel().tolist():
+            if single not in self.values:
+                raise ValueError(f"{single!r} is not in {self}; give one of its values")
+            index.append(self.values.index(single))
+        return (np.reshape(index, value.shape) + 0.5) / len(self.values)
 
     def from_unit(self, u: Any) -> Any:
         values = super().from_unit(np.atleast_1d(u))
@@ -298,10 +316,9 @@ class Constant(Scale):
     static: bool = dataclasses.field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (number(self.value) or isinstance(self.value, str | bool)):
-            raise ValueError(f"{self.value!r} is neither a scale nor a number, text or truth value")
-        if number(self.value) and not np.isfinite(self.value):
-            raise ValueError(f"{self.value!r} is not finite; give a finite number")
+        object.__setattr__(self, "value", plain(self.value))
+        if not (finite(self.value) or isinstance(self.value, str | bool)):
+            raise ValueError(f"{self.value!r} is neither a scale nor a finite number, text or truth value")
         for end in ("low", "high"):
             object.__setattr__(self, end, self.value if self.numeric else None)
 
@@ -326,6 +343,12 @@ class Constant(Scale):
     @property
     def whole(self) -> bool:
         return self.numeric and isinstance(self.value, int | np.integer)
+
+
+def check_flag(static: Any) -> None:
+    """Raise ValueError unless `static` is a truth value."""
+    if not isinstance(static, bool):
+        raise ValueError(f"static={static!r}: write True or False")
 
 
 uniform, log_uniform, one_minus_log_uniform = Uniform, LogUniform, OneMinusLogUniform
@@ -353,22 +376,36 @@ def parse_scale(text: str) -> Scale:
         return Constant(ast.literal_eval(text.strip()))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         forms = "a number, a word, or a scale such as uniform(0, 1)"
-        raise ValueError(f"cannot read {text!r}; write {forms}") from None
+        raise ValueError(f"cannot read {short(text)}; write {forms}") from None
+
+
+def short(text: str) -> str:
+    """A text for a message."""
+    return repr(text if len(text) < 100 else text[:80] + "...")
 
 
 def _call(tree: ast.Call, text: str) -> Scale:
     name = tree.func.id if isinstance(tree.func, ast.Name) else ""
     if name not in SCALES:
-        raise ValueError(f"unknown scale in {text!r}; the scales are {', '.join(SCALES)}")
+        raise ValueError(f"unknown scale in {short(text)}; the scales are {', '.join(SCALES)}")
     try:
         values = [a.id if isinstance(a, ast.Name) else ast.literal_eval(a) for a in tree.args]
         named = {k.arg or "**": ast.literal_eval(k.value) for k in tree.keywords}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        raise ValueError(f"cannot read {short(text)}; a scale takes plain numbers and texts") from None
+    try:
         return SCALES[name](*values, **named)
     except TypeError as error:
         what = str(error).partition("__init__() ")[2] or str(error)
-        raise ValueError(f"cannot read {text!r}: {name} {what}") from None
-    except (SyntaxError, RecursionError, MemoryError):
-        raise ValueError(f"cannot read {text!r}; a scale takes plain numbers and texts") from None
+        raise ValueError(f"cannot read {short(text)}: {name} {what}") from None
+
+
+def written(scale: Scale) -> Any:
+    """The text or value that `parse_scale` reads back as this scale."""
+    if not isinstance(scale, Constant):
+        return str(scale)
+    word = isinstance(scale.value, str) and scale.value.isidentifier() and not keyword.iskeyword(scale.value)
+    return scale.value if word or not isinstance(scale.value, str) else repr(scale.value)
 
 
 class Space(Mapping[str, Scale]):
@@ -381,7 +418,7 @@ class Space(Mapping[str, Scale]):
     {'learning_rate': 'f', 'hidden': 'i', 'momentum': 'f'}
     """
 
-    def __init__(self, **scales: Any) -> None:
+    def __init__(self, /, **scales: Any) -> None:
         self._scales: dict[str, Scale] = {}
         for name, scale in scales.items():
             if name in RESERVED:
@@ -405,7 +442,7 @@ class Space(Mapping[str, Scale]):
     def __repr__(self) -> str:
         return f"Space({', '.join(f'{name}={scale}' for name, scale in self.items())})"
 
-    def replace(self, **scales: Any) -> "Space":
+    def replace(self, /, **scales: Any) -> "Space":
         """A copy with the named scales set or added."""
         return Space(**{**self, **scales})
 
@@ -424,8 +461,10 @@ class Space(Mapping[str, Scale]):
         For "random" and "sobol" the first k of n points are the k points. A "grid" has at
         most n points, spread as evenly over the axes as that allows. Raises ValueError.
         """
-        if not isinstance(n, int | np.integer) or n < 1:
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ValueError(f"trials={n!r}: give at least one trial")
+        if seed < 0:
+            raise ValueError(f"seed={seed}: give a whole number of at least 0")
         names = self.searched
         levels = [self[name].levels for name in names]
         columns = samplers.draw(sampler, n, levels, seed)
@@ -447,7 +486,7 @@ class Space(Mapping[str, Scale]):
 
     def to_dict(self) -> dict[str, Any]:
         """The space as `{name: text or value}`, for `from_dict`."""
-        return {n: s.value if isinstance(s, Constant) else str(s) for n, s in self.items()}
+        return {name: written(scale) for name, scale in self.items()}
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
@@ -459,12 +498,14 @@ class Space(Mapping[str, Scale]):
             return cls.from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
         except OSError as error:
             raise ValueError(f"cannot read the space {str(path)!r}: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"cannot read the space {str(path)!r}: {error}") from None
 
     def to_toml(self, path: str | Path) -> None:
         """Write the space for `from_toml`."""
-        lines = [f"{name} = {_toml(entry)}\n" for name, entry in self.to_dict().items()]
+        lines = [
+            f"{name if name.isascii() else _toml(name)} = {_toml(entry)}\n" for name, entry in self.to_dict().items()
+        ]
         write_atomic(Path(path), "".join(lines).encode())
 
 

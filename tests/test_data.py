@@ -353,7 +353,7 @@ def test_a_frame_is_read_column_by_column():
         (pd.array([True, False, True, False], dtype="boolean"), (False, True)),
         ([0.5, 1.5, 2.5, 0.5], None),
     ],
-    ids=repr,
+    ids=["category", "string", "Int64", "boolean", "float"],
 )
 def test_the_target_of_a_frame(y, classes):
     dataset = from_frame(FRAME.assign(y=y), "y")
@@ -370,7 +370,7 @@ def test_the_target_of_a_frame(y, classes):
         (np.array(["v", None, "u", "v"], object), ("u", "v")),
         (np.array(["v", float("nan"), "u", "v"], object), ("u", "v")),
     ],
-    ids=repr,
+    ids=["string", "Int64", "boolean", "object with None", "object with nan"],
 )
 def test_a_missing_target_in_a_frame_is_dropped_with_its_row(y, classes):
     dataset = from_frame(FRAME.assign(y=y), "y", "drop")

@@ -248,6 +248,19 @@ def test_a_single_value_sits_in_the_middle(scale):
     assert scale.from_unit(0.5) == 2
 
 
+@pytest.mark.parametrize(
+    ("scale", "values", "units"),
+    [
+        (pj.integers(2, 4), [2, 3, 4], [1 / 6, 3 / 6, 5 / 6]),
+        (pj.log_integers(1, 3), [1, 2, 3], np.log([1 * 2, 2 * 3, 3 * 4]) / 2 / np.log(4)),
+        (pj.choice("a", "b"), ["a", "b"], [0.25, 0.75]),
+    ],
+    ids=["integers", "log_integers", "choice"],
+)
+def test_to_unit_of_a_discrete_value_is_the_middle_of_its_cell(scale, values, units):
+    np.testing.assert_allclose(scale.to_unit(values), units, rtol=1e-12)
+
+
 def test_to_unit_of_a_value_that_is_no_choice_is_refused():
     with refused("'gelu'"):
         pj.choice("relu", "tanh").to_unit("gelu")
@@ -355,7 +368,6 @@ def test_a_list_in_toml_is_a_choice(tmp_path):
         (b"a = '''x\ny'''\n", r"a: cannot read 'x\ny'"),
         (b"fold = 1\n", "'fold'"),
         (b'"a\\nb" = 1\n', r"'a\nb'"),
-        (b"self = 1\n", "space.toml"),
         (b"a = " + b"[" * 5000, "space.toml"),
         (b"a = '\xff'\n", "space.toml"),
     ],

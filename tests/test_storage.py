@@ -113,7 +113,7 @@ def test_the_file_is_on_the_disk_before_the_rename_and_the_directory_after(path,
         fsync(file)
 
     def record_replace(source, target):
-        events.append(("replace", os.stat(source).st_ino, os.fspath(target)))
+        events.append(("replace", os.stat(source).st_ino, os.path.dirname(source), os.fspath(target)))
         replace(source, target)
 
     monkeypatch.setattr(os, "fsync", record_fsync)
@@ -122,7 +122,7 @@ def test_the_file_is_on_the_disk_before_the_rename_and_the_directory_after(path,
     file = path.stat().st_ino
     assert events == [
         ("fsync", file, len(NEW)),
-        ("replace", file, str(path)),
+        ("replace", file, str(path.parent), str(path)),
         ("fsync", path.parent.stat().st_ino, None),
     ]
 
