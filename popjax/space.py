@@ -97,10 +97,10 @@ class Range(Scale):
 
     def __post_init__(self) -> None:
         for end in ("low", "high"):
-            value = plain(getattr(self, end))
-            object.__setattr__(self, end, value)
-            if not finite(value):
-                raise ValueError(f"{self.name}: {end}={value!r} is no finite number; give two numbers, low and high")
+            given = getattr(self, end)
+            object.__setattr__(self, end, plain(given))
+            if not finite(plain(given)):
+                raise ValueError(f"{self.name}: {end}={given!r} is no finite number; give two numbers, low and high")
         check_flag(self.static)
         if self.low > self.high:
             raise ValueError(f"{self}: low is above high; write {self.name}({self.high!r}, {self.low!r})")
