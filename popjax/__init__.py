@@ -9,23 +9,23 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Choice": "space",
-    "Constant": "space",
+    "Choice": "scales",
+    "Constant": "scales",
     "Dataset": "data",
     "HParams": "task",
     "Results": "results",
     "Space": "space",
     "Task": "task",
-    "choice": "space",
-    "integers": "space",
+    "choice": "scales",
+    "integers": "scales",
     "load_best": "winner",
-    "log_integers": "space",
-    "log_uniform": "space",
+    "log_integers": "scales",
+    "log_uniform": "scales",
     "objective": "task",
-    "one_minus_log_uniform": "space",
+    "one_minus_log_uniform": "scales",
     "search": "driver",
     "supervised": "supervision",
-    "uniform": "space",
+    "uniform": "scales",
 }
 
 __all__ = sorted(_HOMES)

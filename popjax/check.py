@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from popjax.population import Member, abstract
-from popjax.space import Constant, Space
+from popjax.scales import Constant
+from popjax.space import Space
 from popjax.task import NeedsStatic, Task
 
 

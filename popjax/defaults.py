@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from popjax.space import Space, choice, integers, log_uniform, one_minus_log_uniform, uniform
+from popjax.scales import choice, integers, log_uniform, one_minus_log_uniform, uniform
+from popjax.space import Space
 
 BATCH_SIZES = (16, 32, 64, 128)
 DEFAULT_BATCH_SIZE = 32

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from popjax.clock import Clock
+from popjax.collect import Collector
 from popjax.compiler import COMPILER
-from popjax.executor import Part, Report, cores, execute, threads
+from popjax.executor import Part, cores, execute, threads
 from popjax.plan import Bucket, Plan, make_plan, part_size, room, rows_of
-from popjax.population import Members, abstract, to_host
+from popjax.population import Members, abstract
 from popjax.progress import Quiet
-from popjax.results import Results, check_directory, mean_member, ranking
+from popjax.results import Results, check_directory
 from popjax.space import Space
 from popjax.task import Task
 
@@ -63,7 +64,7 @@ def search(
     Raises:
         ValueError: for anything that cannot be trained, in one line, before compiling.
 
-    >>> from popjax.space import log_uniform
+    >>> from popjax.scales import log_uniform
     >>> from popjax.task import objective
     >>> task = objective(lambda key, hparams: {"loss": (jnp.log10(hparams["x"]) + 2) ** 2})
     >>> results = search(task, Space(x=log_uniform(1e-4, 1)), trials=64)
@@ -181,12 +182,14 @@ class Run:
         data = jax.tree.map(jnp.asarray, self.task.data)
         show.compiling(len(self.plan.buckets))
         parts = [part for bucket in self.plan.buckets for part in self.parts(bucket, compiling)]
-        collector = Collector(self, parts)
+        config = self.config
+        shape = (self.trials, config.folds, config.repeats, config.epochs)
+        collector = Collector(shape, self.metrics, config.metric, config.mode, config.keep)
         for report in execute(parts, self.config.seed, data, self.config.epochs, training):
             collector.add(report)
             show.update(collector.done, collector.total, collector.best_so_far)
         show.close()
-        results = collector.results()
+        results = collector.results(self.points)
         test = self.score(results, collector, data)
         wall = time.perf_counter() - begin
         summary = self.summary(results, test, wall, compiling.seconds, training.seconds)
@@ -213,7 +216,7 @@ class Run:
         who = [numbers.astype(np.int32) for numbers in (self.ids[row], fold, repeat)]
         return Members(who[0], who[1], who[2], values)
 
-    def score(self, results: Results, collector: "Collector", data: Any) -> dict[str, float]:
+    def score(self, results: Results, collector: Collector, data: Any) -> dict[str, float]:
         """The winner's metrics on the untouched rows, the mean over its members."""
         if results.best is None or self.task.score is None:
             return {}
@@ -291,85 +294,6 @@ class Run:
 def finite(value: float | None) -> float | None:
     """A number for JSON."""
     return value if value is not None and np.isfinite(value) else None
-
-
-class Collector:
-    """Gathers the reports of the workers; never touched by them."""
-
-    def __init__(self, run: Run, parts: list[Part]) -> None:
-        self.run = run
-        shape = (run.trials * run.config.folds * run.config.repeats, run.config.epochs)
-        dtype = jax.dtypes.canonicalize_dtype(float)
-        self.metrics = {name: np.full(shape, np.nan, dtype) for name in run.metrics}
-        self.keeper = Keeper(run.config.keep, run.config.metric, run.config.mode)
-        self.done = 0
-        self.total = shape[0] * shape[1]
-        self.best_so_far: float | None = None
-
-    def add(self, report: Report) -> None:
-        """Take one epoch of a part."""
-        index = report.part.index
-        alive = np.all([np.isfinite(values) for values in report.metrics.values()], axis=0)
-        for name, values in report.metrics.items():
-            self.metrics[name][index, report.epoch] = np.where(alive, values, np.nan)
-        self.done += len(index)
-        better = max if self.run.config.mode == "max" else min
-        values = report.metrics[self.run.config.metric][alive].tolist()
-        self.best_so_far = better([*values, *([] if self.best_so_far is None else [self.best_so_far])], default=None)
-        if report.states is not None:
-            self.keeper.offer(report, self.members())
-
-    def members(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials, folds, repeats, epochs), so far."""
-        shape = (self.run.trials, self.run.config.folds, self.run.config.repeats, self.run.config.epochs)
-        return {name: values.reshape(shape) for name, values in self.metrics.items()}
-
-    def results(self) -> Results:
-        """The results, without what the run knows of itself."""
-        config = self.run.config
-        states = {trial: flatten(members) for trial, members in self.keeper.states.items()}
-        return Results(dict(self.run.points), self.members(), config.metric, config.mode, states=states)
-
-
-class Keeper:
-    """The trained states of the best trials so far, and of trials that are not complete yet."""
-
-    def __init__(self, keep: int, metric: str, mode: str) -> None:
-        self.keep = keep
-        self.metric = metric
-        self.mode = mode
-        self.states: dict[int, list[tuple[Any, Part, int]]] = {}
-
-    def offer(self, report: Report, members: dict[str, np.ndarray]) -> None:
-        """Take what deserves it from a part that is trained."""
-        each = members[self.metric][0, ..., 0].size
-        owners = report.part.index // each
-        candidates = np.array(sorted({*owners.tolist(), *self.states}))
-        last = {name: mean_member(values[candidates])[:, -1] for name, values in members.items()}
-        finished = np.isfinite(last[self.metric])
-        order = ranking(last, self.metric, self.mode)
-        kept = set(candidates[order[finished[order]][: self.keep]].tolist())
-        kept |= {int(trial) for trial in candidates[~finished] if self.incomplete(members, trial)}
-        for trial in set(self.states) - kept:
-            del self.states[trial]
-        places = [place for place, trial in enumerate(owners) if trial in kept]
-        host = to_host(report.states) if places else None
-        for place in places:
-            arrays = jax.tree.map(lambda leaf, place=place: leaf[place].copy(), host)
-            self.states.setdefault(int(owners[place]), []).append((arrays, report.part, place))
-
-    def incomplete(self, members: dict[str, np.ndarray], trial: int) -> bool:
-        """Whether some members of a trial are alive and others have not been trained."""
-        values = np.isfinite(members[self.metric][trial])
-        return bool(values[..., -1].any() and not values[..., 0].all())
-
-
-def flatten(members: list[tuple[Any, Part, int]]) -> dict[str, np.ndarray]:
-    """Name -> array (members, ...), in order of the members."""
-    ordered = sorted(members, key=lambda member: member[1].index[member[2]])
-    paths = [jax.tree_util.tree_flatten_with_path(arrays)[0] for arrays, _, _ in ordered]
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths[0]]
-    return {name: np.stack([leaves[i][1] for leaves in paths]) for i, name in enumerate(names)}
 
 
 def device() -> str:

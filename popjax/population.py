@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from popjax.space import Scale
+from popjax.scales import Scale
 from popjax.task import HParams, Task
 
 SEED = jax.ShapeDtypeStruct((), np.uint32)

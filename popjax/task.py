@@ -6,7 +6,7 @@ A Task describes how *one* model is trained; the population axis is added by pop
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from popjax.space import Constant, Scale
+from popjax.scales import Constant, Scale
 
 
 class HParams(Mapping[str, Any]):

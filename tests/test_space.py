@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import popjax as pj
-from popjax.space import RESERVED, SCALES, Constant, Space, parse_scale
+from popjax.scales import SCALES, Constant, parse_scale
+from popjax.space import RESERVED, Space
 
 LEARNING_RATE = pj.log_uniform(1e-4, 1)
 MOMENTUM = pj.one_minus_log_uniform(0.9, 0.999)

@@ -1,0 +1,92 @@
+"""What the workers report, gathered: the curves, and the trained states of the best trials."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from popjax.executor import Part, Report
+from popjax.population import to_host
+from popjax.results import Results, mean_member, ranking
+
+
+class Collector:
+    """Gathers the reports in the caller's thread.
+
+    Args:
+        shape: (trials, folds, repeats, epochs).
+        metrics: the names of the task's metrics.
+        metric, mode: what ranks.
+        keep: of how many of the best trials to keep the states.
+    """
+
+    def __init__(self, shape: tuple[int, ...], metrics: tuple[str, ...], metric: str, mode: str, keep: int) -> None:
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        self.members = {name: np.full(shape, np.nan, dtype) for name in metrics}
+        self.metric = metric
+        self.mode = mode
+        self.keeper = Keeper(keep, metric, mode)
+        self.done = 0
+        self.total = self.members[metric].size
+        self.best_so_far: float | None = None
+
+    def add(self, report: Report) -> None:
+        """Take one epoch of a part."""
+        index = report.part.index
+        alive = np.all([np.isfinite(values) for values in report.metrics.values()], axis=0)
+        for name, values in report.metrics.items():
+            flat = self.members[name].reshape(-1, self.members[name].shape[-1])
+            flat[index, report.epoch] = np.where(alive, values, np.nan)
+        self.done += len(index)
+        better = max if self.mode == "max" else min
+        values = report.metrics[self.metric][alive].tolist()
+        self.best_so_far = better([*values, *([] if self.best_so_far is None else [self.best_so_far])], default=None)
+        if report.states is not None:
+            self.keeper.offer(report, self.members)
+
+    def results(self, points: Mapping[str, np.ndarray]) -> Results:
+        """The results, without what the run knows of itself."""
+        states = {trial: flatten(members) for trial, members in self.keeper.states.items()}
+        return Results(dict(points), self.members, self.metric, self.mode, states=states)
+
+
+class Keeper:
+    """The trained states of the best trials so far, and of trials that are not complete yet."""
+
+    def __init__(self, keep: int, metric: str, mode: str) -> None:
+        self.keep = keep
+        self.metric = metric
+        self.mode = mode
+        self.states: dict[int, list[tuple[Any, Part, int]]] = {}
+
+    def offer(self, report: Report, members: dict[str, np.ndarray]) -> None:
+        """Take what deserves it from a part that is trained."""
+        each = members[self.metric][0, ..., 0].size
+        owners = report.part.index // each
+        candidates = np.array(sorted({*owners.tolist(), *self.states}))
+        last = {name: mean_member(values[candidates])[:, -1] for name, values in members.items()}
+        finished = np.isfinite(last[self.metric])
+        order = ranking(last, self.metric, self.mode)
+        kept = set(candidates[order[finished[order]][: self.keep]].tolist())
+        kept |= {int(trial) for trial in candidates[~finished] if self.incomplete(members, trial)}
+        for trial in set(self.states) - kept:
+            del self.states[trial]
+        places = [place for place, trial in enumerate(owners) if trial in kept]
+        host = to_host(report.states) if places else None
+        for place in places:
+            arrays = jax.tree.map(lambda leaf, place=place: leaf[place].copy(), host)
+            self.states.setdefault(int(owners[place]), []).append((arrays, report.part, place))
+
+    def incomplete(self, members: dict[str, np.ndarray], trial: int) -> bool:
+        """Whether some members of a trial are alive and others have not been trained."""
+        values = np.isfinite(members[self.metric][trial])
+        return bool(values[..., -1].any() and not values[..., 0].all())
+
+
+def flatten(members: list[tuple[Any, Part, int]]) -> dict[str, np.ndarray]:
+    """Name -> array (members, ...), in order of the members."""
+    ordered = sorted(members, key=lambda member: member[1].index[member[2]])
+    paths = [jax.tree_util.tree_flatten_with_path(arrays)[0] for arrays, _, _ in ordered]
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths[0]]
+    return {name: np.stack([leaves[i][1] for leaves in paths]) for i, name in enumerate(names)}

@@ -1,0 +1,399 @@
+"""Scales: how the values of one hyperparameter lie on the unit interval.
+
+Equal steps on the interval cost equal effort in the search: plain steps for a number of
+units, decades for a learning rate, decades of 1-β for a momentum (Bergstra and Bengio
+2012; Ng, Deep Learning Specialization, course 2, week 3).
+"""
+
+import ast
+import dataclasses
+import keyword
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+def number(value: Any) -> bool:
+    """Whether `value` is a real number (a truth value is not one)."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar as the Python value it is; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def finite(value: Any) -> bool:
+    """Whether `value` is a number that float64 or int64 can hold."""
+    return number(value) and (abs(value) < 2**63 if isinstance(value, int) else bool(np.isfinite(value)))
+
+
+class Scale:
+    """One hyperparameter's values, as an increasing function of the unit interval.
+
+    Attributes:
+        name: the scale's name in texts.
+        low, high: the smallest and the largest value; None where values are no numbers.
+        static: whether the user wants the value to be a Python value in the program.
+    """
+
+    name: ClassVar[str]
+    low: Any
+    high: Any
+    static: bool
+
+    def from_unit(self, u: Any) -> Any:
+        """The values at `u` in [0, 1]; an array for an array, else one value."""
+        u = np.asarray(u, float)
+        if not np.all((u >= 0) & (u <= 1)):
+            raise ValueError(f"{self}: a unit coordinate lies outside 0..1")
+        values = self._from_unit(u)
+        return values if u.ndim else values.item()
+
+    def to_unit(self, value: Any) -> Any:
+        """The unit coordinates of `value`, in the middle of its cell if values are discrete."""
+        value = np.asarray(value)
+        units = np.asarray(self._to_unit(value), float)
+        return units if value.ndim else units.item()
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    @property
+    def levels(self) -> float:
+        """How many distinct values there are; infinite for a continuous scale."""
+        return np.inf
+
+    @property
+    def numeric(self) -> bool:
+        """Whether every value is a number."""
+        return True
+
+    @property
+    def whole(self) -> bool:
+        """Whether every value is a whole number."""
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Range(Scale):
+    """A scale between two numbers, both included."""
+
+    low: Any
+    high: Any
+    static: bool = dataclasses.field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for end in ("low", "high"):
+            given = getattr(self, end)
+            object.__setattr__(self, end, plain(given))
+            if not finite(plain(given)):
+                raise ValueError(f"{self.name}: {end}={given!r} is no finite number; give two numbers, low and high")
+        check_flag(self.static)
+        if self.low > self.high:
+            raise ValueError(f"{self}: low is above high; write {self.name}({self.high!r}, {self.low!r})")
+
+    def __str__(self) -> str:
+        static = ", static=True" if self.static else ""
+        return f"{self.name}({self.low!r}, {self.high!r}{static})"
+
+    def _warp(self, value: Any) -> Any:
+        """The axis on which the scale is uniform."""
+        return value
+
+    def _unwarp(self, axis: Any) -> Any:
+        return axis
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        low, high = self._warp(self.low), self._warp(self.high)
+        return np.clip(self._unwarp(low + u * (high - low)), self.low, self.high).astype(float)
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        low, high = self._warp(self.low), self._warp(self.high)
+        if low == high:
+            return np.full(value.shape, 0.5)
+        return np.clip((self._warp(value.astype(float)) - low) / (high - low), 0, 1)
+
+
+class Uniform(Range):
+    """Equal effort per unit, such as a dropout rate.
+
+    >>> Uniform(0, 0.5).from_unit(0.5)
+    0.25
+    """
+
+    name = "uniform"
+
+
+class LogUniform(Range):
+    """Equal effort per decade, such as a learning rate; 0 < low.
+
+    >>> round(LogUniform(1e-4, 1).from_unit(0.5), 6)
+    0.01
+    """
+
+    name = "log_uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low <= 0:
+            raise ValueError(f"{self}: a log scale cannot reach {self.low!r}; start above 0, such as 1e-6")
+
+    def _warp(self, value: Any) -> Any:
+        return np.log(value)
+
+    def _unwarp(self, axis: Any) -> Any:
+        return np.exp(axis)
+
+
+class OneMinusLogUniform(Range):
+    """Equal effort per decade of 1-β, such as a momentum; high < 1.
+
+    What a momentum β changes is its averaging window 1/(1-β), and this scale is uniform
+    in the logarithm of that window: half of all samples of 0.9..0.999 lie above 0.99.
+
+    >>> round(OneMinusLogUniform(0.9, 0.999).from_unit(0.5), 6)
+    0.99
+    """
+
+    name = "one_minus_log_uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.high >= 1:
+            raise ValueError(f"{self}: a log scale of 1-value cannot reach {self.high!r}; end below 1, such as 0.9999")
+
+    def _warp(self, value: Any) -> Any:
+        return -np.log1p(-np.asarray(value, float))
+
+    def _unwarp(self, axis: Any) -> Any:
+        return -np.expm1(-axis)
+
+
+class Integers(Range):
+    """Whole numbers, both ends included, each equally likely.
+
+    >>> Integers(2, 4).from_unit([0.0, 0.5, 1.0])
+    array([2, 3, 4])
+    """
+
+    name = "integers"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for end in (self.low, self.high):
+            if end != int(end):
+                raise ValueError(f"{self}: {end!r} is not a whole number; use uniform for real values")
+        object.__setattr__(self, "low", int(self.low))
+        object.__setattr__(self, "high", int(self.high))
+
+    def _edges(self, value: Any) -> Any:
+        """The axis position of the lower edge of a value's cell."""
+        return value
+
+    def _value(self, axis: Any) -> Any:
+        return axis
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        low, high = self._edges(self.low), self._edges(self.high + 1)
+        values = np.floor(self._value(low + u * (high - low)))
+        return np.clip(values, self.low, self.high).astype(np.int64)
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        low, high = self._edges(self.low), self._edges(self.high + 1)
+        middle = (self._edges(value) + self._edges(value + 1)) / 2
+        return np.clip((middle - low) / (high - low), 0, 1)
+
+    @property
+    def levels(self) -> float:
+        return self.high - self.low + 1
+
+    @property
+    def whole(self) -> bool:
+        return True
+
+
+class LogIntegers(Integers):
+    """Whole numbers, both ends included, with equal effort per decade; 1 <= low.
+
+    >>> LogIntegers(1, 127).from_unit(0.5)
+    11
+    """
+
+    name = "log_integers"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low <= 0:
+            raise ValueError(f"{self}: a log scale cannot reach {self.low!r}; start at 1 or above")
+
+    def _edges(self, value: Any) -> Any:
+        return np.log(value)
+
+    def _value(self, axis: Any) -> Any:
+        return np.exp(axis)
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Choice(Scale):
+    """One of the given values, each equally likely.
+
+    >>> Choice(16, 32, 64, 128).from_unit(0.3)
+    32
+    """
+
+    name = "choice"
+    values: tuple[Any, ...]
+    static: bool
+
+    def __init__(self, *values: Any, static: bool = False) -> None:
+        values = tuple(map(plain, values))
+        if not values:
+            raise ValueError("choice(): no values; give at least one")
+        for value in values:
+            if not (finite(value) or isinstance(value, str | bool)):
+                raise ValueError(f"choice: {value!r} is no finite number, text or truth value; name it by a text")
+        if len(set(values)) < len(values):
+            raise ValueError(f"choice{values}: a value appears twice; list each once")
+        check_flag(static)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "static", static)
+        object.__setattr__(self, "low", min(values) if self.numeric else None)
+        object.__setattr__(self, "high", max(values) if self.numeric else None)
+
+    def __str__(self) -> str:
+        static = ", static=True" if self.static else ""
+        return f"choice({', '.join(map(repr, self.values))}{static})"
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        values = np.empty(len(self.values), object)
+        values[:] = self.values
+        return values[np.minimum((u * len(values)).astype(int), len(values) - 1)]
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        index = []
+        for single in value.ravel().tolist():
+            if single not in self.values:
+                raise ValueError(f"{single!r} is not in {self}; give one of its values")
+            index.append(self.values.index(single))
+        return (np.reshape(index, value.shape) + 0.5) / len(self.values)
+
+    def from_unit(self, u: Any) -> Any:
+        values = super().from_unit(np.atleast_1d(u))
+        return values if np.ndim(u) else values[0]
+
+    @property
+    def levels(self) -> float:
+        return len(self.values)
+
+    @property
+    def numeric(self) -> bool:
+        return all(map(number, self.values))
+
+    @property
+    def whole(self) -> bool:
+        return self.numeric and all(isinstance(value, int | np.integer) for value in self.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant(Scale):
+    """A hyperparameter that is given, not searched: a column like the others."""
+
+    name = "constant"
+    value: Any
+    static: bool = dataclasses.field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", plain(self.value))
+        if not (finite(self.value) or isinstance(self.value, str | bool)):
+            raise ValueError(f"{self.value!r} is neither a scale nor a finite number, text or truth value")
+        for end in ("low", "high"):
+            object.__setattr__(self, end, self.value if self.numeric else None)
+
+    def __str__(self) -> str:
+        return repr(self.value)
+
+    def _from_unit(self, u: np.ndarray) -> np.ndarray:
+        kind = type(self.value) if number(self.value) else object
+        return np.full(u.shape, self.value, kind)
+
+    def _to_unit(self, value: np.ndarray) -> np.ndarray:
+        return np.full(value.shape, 0.5)
+
+    @property
+    def levels(self) -> float:
+        return 1
+
+    @property
+    def numeric(self) -> bool:
+        return number(self.value)
+
+    @property
+    def whole(self) -> bool:
+        return self.numeric and isinstance(self.value, int | np.integer)
+
+
+def check_flag(static: Any) -> None:
+    """Raise ValueError unless `static` is a truth value."""
+    if not isinstance(static, bool):
+        raise ValueError(f"static={static!r}: write True or False")
+
+
+uniform, log_uniform, one_minus_log_uniform = Uniform, LogUniform, OneMinusLogUniform
+integers, log_integers, choice = Integers, LogIntegers, Choice
+SCALES = {s.name: s for s in (Uniform, LogUniform, OneMinusLogUniform, Integers, LogIntegers, Choice)}
+
+
+def parse_scale(text: str) -> Scale:
+    """The scale that `text` writes: a call such as `log_uniform(1e-4, 1)`, a number, or a word.
+
+    The text is parsed, never evaluated. Raises ValueError.
+
+    >>> print(parse_scale("choice('relu', 'tanh')"))
+    choice('relu', 'tanh')
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = None
+    if isinstance(tree, ast.Call):
+        return _call(tree, text)
+    if isinstance(tree, ast.Name):
+        return Constant(text.strip())
+    try:
+        return Constant(ast.literal_eval(text.strip()))
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        forms = "a number, a word, or a scale such as uniform(0, 1)"
+        raise ValueError(f"cannot read {short(text)}; write {forms}") from None
+
+
+def short(text: str) -> str:
+    """A text for a message."""
+    return repr(text if len(text) < 100 else text[:80] + "...")
+
+
+def _call(tree: ast.Call, text: str) -> Scale:
+    name = tree.func.id if isinstance(tree.func, ast.Name) else ""
+    if name not in SCALES:
+        raise ValueError(f"unknown scale in {short(text)}; the scales are {', '.join(SCALES)}")
+    try:
+        values = [a.id if isinstance(a, ast.Name) else ast.literal_eval(a) for a in tree.args]
+        named = {k.arg or "**": ast.literal_eval(k.value) for k in tree.keywords}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        raise ValueError(f"cannot read {short(text)}; a scale takes plain numbers and texts") from None
+    try:
+        return SCALES[name](*values, **named)
+    except TypeError as error:
+        what = str(error).partition("__init__() ")[2] or str(error)
+        raise ValueError(f"cannot read {short(text)}: {name} {what}") from None
+
+
+def written(scale: Scale) -> Any:
+    """The text or value that `parse_scale` reads back as this scale."""
+    if not isinstance(scale, Constant):
+        return str(scale)
+    word = isinstance(scale.value, str) and scale.value.isidentifier() and not keyword.iskeyword(scale.value)
+    return scale.value if word or not isinstance(scale.value, str) else repr(scale.value)
