@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -181,18 +182,22 @@ class Run:
         compiling, training = Clock(), Clock()
         data = jax.tree.map(jnp.asarray, self.task.data)
         show.compiling(len(self.plan.buckets))
-        parts = [part for bucket in self.plan.buckets for part in self.parts(bucket, compiling)]
         config = self.config
         shape = (self.trials, config.folds, config.repeats, config.epochs)
         collector = Collector(shape, self.metrics, config.metric, config.mode, config.keep)
-        for report in execute(parts, self.config.seed, data, self.config.epochs, training):
-            collector.add(report)
-            show.update(collector.done, collector.total, collector.best_so_far)
-        show.close()
+        parts = (part for bucket in self.plan.buckets for part in self.parts(bucket, compiling))
+        with closing(execute(parts, config.seed, data, config.epochs, training)) as reports, closing(show):
+            for report in reports:
+                collector.add(report)
+                show.update(collector.done, collector.total, collector.best_so_far)
         results = collector.results(self.points)
         test = self.score(results, collector, data)
-        wall = time.perf_counter() - begin
-        summary = self.summary(results, test, wall, compiling.seconds, training.seconds)
+        seconds = {
+            "wall_seconds": time.perf_counter() - begin,
+            "compile_seconds": compiling.seconds,
+            "train_seconds": training.seconds,
+        }
+        summary = self.summary(results, test, seconds)
         return dataclasses.replace(results, run=self.describe(), summary=summary, winner=self.winner(results))
 
     def parts(self, bucket: Bucket, clock: Clock) -> list[Part]:
@@ -244,7 +249,7 @@ class Run:
             "data": getattr(self.task.recipe, "digests", None),
         }
 
-    def summary(self, results: Results, test: dict[str, float], wall: float, *seconds: float) -> dict[str, Any]:
+    def summary(self, results: Results, test: dict[str, float], seconds: dict[str, float]) -> dict[str, Any]:
         """The figures of summary.json."""
         best = results.best
         steps = self.steps(results)
@@ -258,9 +263,7 @@ class Run:
             "test_value": finite(test.get(test_name)),
             "test": {name: finite(value) for name, value in test.items()},
             "diverged": int(results.diverged.sum()),
-            "wall_seconds": wall,
-            "compile_seconds": seconds[0],
-            "train_seconds": seconds[1],
+            **seconds,
             "model_steps": steps,
             "steps_run": steps,
             "buckets": len(self.plan.buckets),
@@ -274,9 +277,8 @@ class Run:
         """Optimizer updates over all members; a member that diverged made them up to then."""
         if self.task.updates is None:
             return None
-        finished = np.isfinite(results.members[self.config.metric]).sum(-1).sum((1, 2))
-        each = results.members[self.config.metric].shape[1:3]
-        epochs = np.minimum(finished + results.diverged, self.config.epochs * each[0] * each[1])
+        finite_epochs = np.isfinite(results.members[self.config.metric]).sum(-1)
+        epochs = np.minimum(finite_epochs + 1, self.config.epochs).sum((1, 2))
         total = 0
         for bucket in self.plan.buckets:
             values = {name: self.points[name][bucket.rows].astype(kind) for name, kind in bucket.member.dynamic.items()}

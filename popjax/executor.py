@@ -9,7 +9,7 @@ import dataclasses
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import jax
@@ -61,15 +61,13 @@ def threads() -> int:
     return cores() if jax.default_backend() == "cpu" else 1
 
 
-def execute(parts: list[Part], seed: int, data: Any, epochs: int, clock: Clock) -> Iterator[Report]:
+def execute(parts: Iterable[Part], seed: int, data: Any, epochs: int, clock: Clock) -> Generator[Report]:
     """Train all parts; yields a Report for every part and epoch, as they come.
 
-    Closing the iterator stops the workers at the end of their epoch. An exception in a
-    worker is raised here.
+    Parts may be made while earlier ones train. Closing the generator stops the workers at
+    the end of their epoch. An exception in a worker is raised here.
     """
-    waiting: queue.SimpleQueue[Part] = queue.SimpleQueue()
-    for part in parts:
-        waiting.put(part)
+    waiting: queue.SimpleQueue[Part | None] = queue.SimpleQueue()
     reports: queue.SimpleQueue[Report | Exception] = queue.SimpleQueue()
     stop = threading.Event()
     x64 = jax.config.jax_enable_x64
@@ -77,24 +75,34 @@ def execute(parts: list[Part], seed: int, data: Any, epochs: int, clock: Clock) 
     def work() -> None:
         try:
             with jax.enable_x64(x64):
-                while not stop.is_set():
-                    train(waiting.get_nowait(), seed, data, epochs, clock, reports.put, stop)
-        except queue.Empty:
-            pass
+                while (part := waiting.get()) is not None and not stop.is_set():
+                    train(part, seed, data, epochs, clock, reports.put, stop)
         except Exception as error:
             reports.put(error)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads(), len(parts)))]
+    def take() -> Report:
+        report = reports.get()
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]
     for worker in workers:
         worker.start()
+    pending = 0
     try:
-        for _ in range(len(parts) * epochs):
-            report = reports.get()
-            if isinstance(report, Exception):
-                raise report
-            yield report
+        for part in parts:
+            waiting.put(part)
+            pending += epochs
+            while not reports.empty():
+                yield take()
+                pending -= 1
+        for _ in range(pending):
+            yield take()
     finally:
         stop.set()
+        for _ in workers:
+            waiting.put(None)
         for worker in workers:
             worker.join()
 

@@ -22,7 +22,7 @@ class Lines(Quiet):
     """A plain line when compiling begins and at every tenth of the way."""
 
     def __init__(self) -> None:
-        self._begin = time.monotonic()
+        self._begin = 0.0
         self._tenths = 0
 
     def compiling(self, programs: int) -> None:
@@ -30,6 +30,7 @@ class Lines(Quiet):
         print(f"compiling {what}", file=sys.stderr, flush=True)
 
     def update(self, done: int, total: int, best: float | None) -> None:
+        self._begin = self._begin or time.monotonic()
         if done * 10 // total > self._tenths:
             self._tenths = done * 10 // total
             seconds = time.monotonic() - self._begin

@@ -261,7 +261,7 @@ class Sweep:
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")
-        load = f"import popjax; print(popjax.load_best({str(self.out)!r}).hparams)"
+        load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"
         self.say(f"next: python -c {shlex.quote(load)}")
 
 

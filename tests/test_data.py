@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import pickle
 import zipfile
 
 import numpy as np
@@ -305,6 +306,25 @@ def test_an_npz_is_read_as_it_was_written(table, save, target):
 def test_a_bad_npz_is_refused_by_name(table, content, named):
     with refused("table.npz", named):
         table(content, None, name="table.npz")
+
+
+class Opens:
+    """Unpickling it opens the file `evaluated`."""
+
+    def __reduce__(self):
+        return open, ("evaluated", "w")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [npz_of(x=X, y=np.array([Opens()] * 5)), npz_of(x=np.array([[Opens()]] * 5), y=Y), pickle.dumps(Opens())],
+    ids=["y", "x", "file"],
+)
+def test_a_pickle_is_never_unpickled(table, content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with refused("table.npz"):
+        table(content, None, name="table.npz")
+    assert not (tmp_path / "evaluated").exists()
 
 
 def test_an_archive_of_other_files_is_refused_by_name(table):
