@@ -20,9 +20,9 @@ def x64():
 
 @pytest.fixture(scope="session")
 def rows():
-    """A small classification: (x, y), 160 rows, 5 features, 3 classes."""
+    """A small classification: (x, y), 170 rows, 5 features, 3 classes."""
     rng = np.random.default_rng(7)
-    x = rng.normal(size=(160, 5)) * [1, 2, 0.5, 3, 1] + [0, 1, -1, 5, 0]
+    x = rng.normal(size=(170, 5)) * [1, 2, 0.5, 3, 1] + [0, 1, -1, 5, 0]
     y = (x[:, 0] + 0.5 * x[:, 1] > 0).astype(int) + (x[:, 3] > 6)
     return x, y
 

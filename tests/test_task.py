@@ -169,8 +169,8 @@ def test_bare_arrays_and_old_keys_are_state_too():
 
 BAD = [
     (dict(momentum=0.9), dict(optimizer="adam"), "momentum is read by nothing here"),
-    (dict(batch_size=129), {}, "batch_size=129: there are 128 training rows"),
-    (dict(batch_size=pj.choice(16, 500)), {}, "batch_size=500: there are 128 training rows"),
+    (dict(batch_size=137), {}, "batch_size=137: there are 136 training rows"),
+    (dict(batch_size=pj.choice(16, 500)), {}, "batch_size=500: there are 136 training rows"),
     (dict(dropout=1.5), {}, "dropout=1.5 is out of range"),
     (dict(learning_rate=-1.0), {}, "learning_rate=-1.0 is out of range"),
     (dict(hidden=pj.uniform(5, 9)), {}, "hidden=uniform(5, 9): a size is a whole number"),
