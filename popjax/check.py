@@ -74,8 +74,12 @@ class Checker:
             return static | constants
         return static | exact
 
-    def explain(self, error: Exception, static: set[str]) -> ValueError:
-        """Name the hyperparameter whose Python value the task needs."""
+    def explain(self, error: Exception, static: set[str]) -> Exception:
+        """Name the hyperparameter whose Python value the task needs, if that is what is wrong."""
+        try:
+            self.trace(set(self.space))
+        except Exception:
+            return error
         for name in [name for name in self.space if name not in static]:
             try:
                 self.trace(set(self.space) - {name})

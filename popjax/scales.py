@@ -93,6 +93,8 @@ class Range(Scale):
             if not finite(plain(given)):
                 raise ValueError(f"{self.name}: {end}={given!r} is no finite number; give two numbers, low and high")
         check_flag(self.static)
+        if not np.isfinite(float(self.high) - float(self.low)):
+            raise ValueError(f"{self}: the range is wider than a float can hold; narrow it")
         if self.low > self.high:
             raise ValueError(f"{self}: low is above high; write {self.name}({self.high!r}, {self.low!r})")
 

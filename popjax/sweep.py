@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -147,19 +148,24 @@ class Sweep:
         import popjax as pj
 
         arguments = self.arguments
-        results = pj.search(
-            task,
-            space,
-            arguments.trials,
-            arguments.epochs,
-            arguments.seed,
-            arguments.sampler,
-            metric=arguments.metric,
-            mode=arguments.mode,
-            lanes=arguments.lanes,
-            plan=arguments.plan,
-            progress=self.progress(),
-        )
+        try:
+            results = pj.search(
+                task,
+                space,
+                arguments.trials,
+                arguments.epochs,
+                arguments.seed,
+                arguments.sampler,
+                metric=arguments.metric,
+                mode=arguments.mode,
+                lanes=arguments.lanes,
+                plan=arguments.plan,
+                progress=self.progress(),
+            )
+        except Exception as error:
+            if arguments.task is None or isinstance(error, ValueError):
+                raise
+            raise self.users_fault(error) from None
         results = dataclasses.replace(results, run={"arguments": dataclasses.asdict(arguments)} | results.run)
         self.save(results)
         if arguments.json:
@@ -225,8 +231,8 @@ class Sweep:
         sys.path.insert(0, os.getcwd())
         try:
             task = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"--task {self.arguments.task!r}: {error}") from None
+        except Exception as error:
+            raise self.users_fault(error) from None
         from popjax.space import Space
         from popjax.task import Task
 
@@ -236,6 +242,12 @@ class Sweep:
             raise ValueError("--task needs a space: name the hyperparameters with --space or --set")
         self.say(f"device: {describe_device()}")
         return task, Space(**self.named)
+
+    def users_fault(self, error: Exception) -> ValueError:
+        """What a user's own code raised, with its place, in one line."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return ValueError(f"--task {self.arguments.task!r}: {what} ({place.filename}, line {place.lineno})")
 
     def save(self, results: "Results") -> None:
         """Write the run's files."""

@@ -169,6 +169,10 @@ BAD = [
     (["--space", "bad.toml"], "'bad.toml'", ""),
     (["--task", "nothing:task", "--set", "x=1"], "'nothing:task'", "No module"),
     (["--task", "mine", "--set", "x=1"], "'mine'", "module:attribute"),
+    (["--task", "broken:task", "--set", "x=1"], "ZeroDivisionError: division by zero", "broken.py, line 1"),
+    (["--task", "faulty:task", "--set", "x=1.0"], "TypeError: ", "faulty"),
+    (["--task", "faulty:number", "--set", "x=1.0"], "'faulty:number' is a int", "make it a popjax.Task"),
+    (["--task", "faulty:task"], "--task needs a space", "--set"),
     (["--out", "good.csv"], "'good.csv'", "choose another"),
     (["--out", "held"], "'held'", "holds a run"),
     (["--out", "held", "--resume"], "'held'", "cannot be resumed yet"),
@@ -186,6 +190,9 @@ def traps(tmp_path):
     (tmp_path / "one.csv").write_text("a,y\n1,1\n2,1\n3,1\n")
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nonsense")
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "broken.py").write_text("task = 1 / 0\n")
+    body = "import popjax as pj\ntask = pj.objective(lambda key, hparams: hparams['x'] + 'text')\nnumber = 3\n"
+    (tmp_path / "faulty.py").write_text(body)
     (tmp_path / "bad.toml").write_text("learning_rate = uniform(")
     (tmp_path / "held").mkdir()
     (tmp_path / "held" / "run.json").write_text("{}")
