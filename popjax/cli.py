@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -48,14 +49,27 @@ def one_line(box: str) -> str:
     return message + (f"; did you mean {meant[1]}?" if meant else "")
 
 
+def interrupt(*_: Any) -> NoReturn:
+    """Raise KeyboardInterrupt, and again each second: one that falls into JAX's callbacks is lost."""
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    raise KeyboardInterrupt
+
+
 def run(main: Callable[[], Any]) -> NoReturn:
     """Run a command: ValueError is bad input, Ctrl-C exits at once, a closed pipe is no error."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGALRM, interrupt)
     try:
         code = main()
     except ValueError as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail("interrupted", CTRL_C)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print("popjax: interrupted", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(CTRL_C)  # without waiting for a compilation that nobody wants any more
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

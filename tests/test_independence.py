@@ -106,7 +106,7 @@ def test_segments_change_no_bit(task, space, alone, segments):
 def test_divergence_is_data(task, space):
     """A member whose metrics stop being finite is marked there, keeps its last record and never wins."""
     points = space.sample(6, 5)
-    points["learning_rate"][:] = 0.01
+    points["learning_rate"][:], points["momentum"][:] = 0.01, 0.9
     points["learning_rate"][2] = 1e6
     results = prepare(task, space, points, CONFIG).train()
     rows = results.trials.to_pylist()

@@ -220,6 +220,7 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell ignores it
     ) as process:
         for line in process.stderr:
             if line.startswith(moment):
