@@ -212,15 +212,17 @@ def test_bad_input_is_one_line_and_exit_2(command, tmp_path, traps, arguments, n
 
 @pytest.mark.parametrize("moment", ["compiling", "trained"])
 def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
-    arguments = ("--trials", "100", "--epochs", "400", "--dataset", "wine")
+    code = (  # a background shell starts its children deaf to SIGINT
+        "import runpy, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "runpy.run_module('popjax.sweep', run_name='__main__', alter_sys=True)"
+    )
     with subprocess.Popen(
-        [sys.executable, "-m", "popjax.sweep", *arguments],
+        [sys.executable, "-c", code, "--trials", "100", "--epochs", "400", "--dataset", "wine"],
         cwd=tmp_path,
         env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell ignores it
     ) as process:
         for line in process.stderr:
             if line.startswith(moment):
