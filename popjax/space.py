@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from popjax import samplers
-from popjax.scales import Choice, Constant, Scale, number, parse_scale, written
+from popjax.scales import Choice, Constant, Scale, number
+from popjax.spelling import parse_scale, written
 from popjax.storage import write_atomic
 
 RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value")
