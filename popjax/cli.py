@@ -64,6 +64,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
         code = main()
     except ValueError as error:
         fail(str(error))
+    except MemoryError as error:
+        fail(f"out of memory: {error}; lower the trials or the sizes", NO_ROOM)
     except KeyboardInterrupt:
         signal.setitimer(signal.ITIMER_REAL, 0)
         print("popjax: interrupted", file=sys.stderr)

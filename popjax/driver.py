@@ -1,6 +1,7 @@
 """The driver: sample, plan, execute, collect."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,12 +16,14 @@ from popjax.clock import Clock
 from popjax.collect import Collector
 from popjax.compiler import COMPILER
 from popjax.executor import Part, cores, execute, threads
-from popjax.plan import Bucket, Plan, make_plan, part_size, room, rows_of
+from popjax.plan import Bucket, Plan, make_plan, member_bytes, part_size, room, rows_of
 from popjax.population import Members, abstract
 from popjax.progress import Quiet
 from popjax.results import Results, check_directory
 from popjax.space import Space
 from popjax.task import Task
+
+CURVE_BYTES = 32  # four metrics in float64
 
 
 def search(
@@ -80,6 +83,7 @@ def search(
     whole("seed", seed, 0)
     if seed >= 2**32:
         raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
+    check_curves(trials, min(epochs, task.epochs or epochs) * repeats * folds)
     points = space.sample(trials, seed, sampler)
     config = Config(
         epochs=min(epochs, task.epochs or epochs),
@@ -105,6 +109,26 @@ def whole(name: str, value: Any, low: int) -> None:
     """Raise ValueError unless `value` is a whole number of at least `low`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
         raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
+
+
+def memory() -> int:
+    """The machine's memory in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def check_curves(trials: int, records: int) -> None:
+    """Raise ValueError if the curves of so many records a trial could not be held."""
+    needed = trials * records * CURVE_BYTES
+    if needed > memory():
+        what = f"{trials} trials of {records} epochs need {needed / 2**30:.3g} GiB for their curves alone"
+        raise ValueError(f"{what}, this machine has {memory() / 2**30:.3g}; lower trials or epochs")
+
+
+def check_sizes(space: Space) -> None:
+    """Raise ValueError for a whole number that no program can hold."""
+    for name, scale in space.items():
+        if scale.whole and max(abs(scale.low), abs(scale.high)) >= 2**31:
+            raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +160,12 @@ def prepare(
     """
     if len(space) == 0:
         raise ValueError("the space is empty: name at least one hyperparameter")
+    check_sizes(space)
     plan = make_plan(task, space, points, config.epochs, config.plan, config.lanes)
+    largest = member_bytes(plan.buckets[0].member)
+    if 2 * largest > memory():
+        what = f"one model in training takes {largest / 2**30:.3g} GiB, this machine has {memory() / 2**30:.3g}"
+        raise ValueError(f"{what}; choose smaller sizes")
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:
         raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")

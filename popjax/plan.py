@@ -109,9 +109,13 @@ def room(member: Member, lanes: int) -> int:
 
     It depends on the task alone, so populations of all sizes share one executable.
     """
+    return lanes * max(1, min(PART, PART_BYTES // member_bytes(member)) // lanes)
+
+
+def member_bytes(member: Member) -> int:
+    """The memory that one member's state takes."""
     leaves = jax.tree.leaves(member.trace(abstract(member.task.data)).training)
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-    return lanes * max(1, min(PART, PART_BYTES // size) // lanes)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def part_size(members: int, room: int, lanes: int, threads: int) -> int:

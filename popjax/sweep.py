@@ -212,12 +212,14 @@ class Sweep:
         """What is named, beside what the model, the optimizer and the schedule read of the default space."""
         from popjax.check import Checker
         from popjax.defaults import default_space
+        from popjax.driver import check_sizes
         from popjax.space import Space
 
         if self.arguments.space:
             return Space(**self.named)
         default = default_space(str(getattr(self.named.get("schedule"), "value", self.arguments.schedule)), rows)
         space = default.replace(**self.named)
+        check_sizes(space)
         checker = Checker(task, space, space.sample(1), self.arguments.epochs)
         reads = checker.reads()
         return space.only(reads | set(self.named))
