@@ -15,22 +15,25 @@ from popjax.task import NeedsStatic, Task
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checker:
-    """A task with the points to train, traced under different choices of what is static."""
+    """A task with the points to train, traced under different choices of what is static.
+
+    `members` are the functions so far; a Checker of other points may share them.
+    """
 
     task: Task
     space: Space
     points: Mapping[str, np.ndarray]
     epochs: int
-    _members: dict[Any, Member] = dataclasses.field(default_factory=dict, init=False)
+    members: dict[Any, Member] = dataclasses.field(default_factory=dict)
 
     def member(self, row: int, static: set[str]) -> Member:
         """The functions of the trial in `row`: the same object for the same static values, traced once."""
         values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
         dynamic = {name: int if scale.whole else float for name, scale in self.space.items() if name not in static}
         key = tuple(values.items())
-        if key not in self._members:
-            self._members[key] = Member(self.task, values, dynamic, self.space, self.epochs)
-        return self._members[key]
+        if key not in self.members:
+            self.members[key] = Member(self.task, values, dynamic, self.space, self.epochs)
+        return self.members[key]
 
     def trace(self, static: set[str]) -> Member:
         """The first trial's functions, traced."""

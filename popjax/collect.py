@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from popjax.executor import Part, Report
-from popjax.population import to_host
+from popjax.executor import Report
+from popjax.population import named, to_host
 from popjax.results import Results, mean_member, ranking
 
 
@@ -26,7 +26,7 @@ class Collector:
         self.members = {name: np.full(shape, np.nan, dtype) for name in metrics}
         self.metric = metric
         self.mode = mode
-        self.keeper = Keeper(keep, metric, mode)
+        self.keeper = Keeper(shape, keep, metric, mode)
         self.done = 0
         self.total = self.members[metric].size
         self.best_so_far: float | None = None
@@ -52,41 +52,36 @@ class Collector:
 
 
 class Keeper:
-    """The trained states of the best trials so far, and of trials that are not complete yet."""
+    """The trained states of the best trials so far, and of trials of which other members still train."""
 
-    def __init__(self, keep: int, metric: str, mode: str) -> None:
+    def __init__(self, shape: tuple[int, ...], keep: int, metric: str, mode: str) -> None:
         self.keep = keep
         self.metric = metric
         self.mode = mode
-        self.states: dict[int, list[tuple[Any, Part, int]]] = {}
+        self.trained = np.zeros((shape[0], shape[1] * shape[2]), bool)
+        self.states: dict[int, list[tuple[int, Any]]] = {}
 
     def offer(self, report: Report, members: dict[str, np.ndarray]) -> None:
         """Take what deserves it from a part that is trained."""
-        each = members[self.metric][0, ..., 0].size
-        owners = report.part.index // each
+        index = report.part.index
+        self.trained.reshape(-1)[index] = True
+        owners = index // self.trained.shape[1]
         candidates = np.array(sorted({*owners.tolist(), *self.states}))
+        complete = self.trained[candidates].all(1)
         last = {name: mean_member(values[candidates])[:, -1] for name, values in members.items()}
-        finished = np.isfinite(last[self.metric])
         order = ranking(last, self.metric, self.mode)
-        kept = set(candidates[order[finished[order]][: self.keep]].tolist())
-        kept |= {int(trial) for trial in candidates[~finished] if self.incomplete(members, trial)}
+        finished = complete & np.isfinite(last[self.metric])
+        kept = {*candidates[order[finished[order]][: self.keep]].tolist(), *candidates[~complete].tolist()}
         for trial in set(self.states) - kept:
             del self.states[trial]
         places = [place for place, trial in enumerate(owners) if trial in kept]
         host = to_host(report.states) if places else None
         for place in places:
             arrays = jax.tree.map(lambda leaf, place=place: leaf[place].copy(), host)
-            self.states.setdefault(int(owners[place]), []).append((arrays, report.part, place))
-
-    def incomplete(self, members: dict[str, np.ndarray], trial: int) -> bool:
-        """Whether some members of a trial are alive and others have not been trained."""
-        values = np.isfinite(members[self.metric][trial])
-        return bool(values[..., -1].any() and not values[..., 0].all())
+            self.states.setdefault(int(owners[place]), []).append((int(index[place]), arrays))
 
 
-def flatten(members: list[tuple[Any, Part, int]]) -> dict[str, np.ndarray]:
+def flatten(members: list[tuple[int, Any]]) -> dict[str, np.ndarray]:
     """Name -> array (members, ...), in order of the members."""
-    ordered = sorted(members, key=lambda member: member[1].index[member[2]])
-    paths = [jax.tree_util.tree_flatten_with_path(arrays)[0] for arrays, _, _ in ordered]
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths[0]]
-    return {name: np.stack([leaves[i][1] for leaves in paths]) for i, name in enumerate(names)}
+    ordered = [named(arrays) for _, arrays in sorted(members, key=lambda member: member[0])]
+    return {name: np.stack([arrays[name] for arrays in ordered]) for name in ordered[0]}

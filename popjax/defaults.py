@@ -1,4 +1,4 @@
-"""The hyperparameters that popjax knows: their default, and how they are searched. No JAX here."""
+"""The hyperparameters that popjax knows: how they are searched, and which matter most. No JAX here."""
 
 from typing import Any
 
@@ -16,19 +16,43 @@ SEARCHED: dict[str, Any] = {
     "batch_size": choice(*BATCH_SIZES),
     "decay": uniform(0, 0.2),
 }
+TIERS = {"learning_rate": 1, "momentum": 2, "hidden": 2, "batch_size": 2, "depth": 3, "decay": 3}
+PRIORITIES = (1, 2, 3)
+MOMENTUM = ("sgd", "nesterov")
+NO_DECAY = ("cosine",)
 
 
-def default_space(schedule: str = "inverse", rows: int | None = None) -> Space:
+def default_space(
+    priority: int = 3, optimizer: str = "sgd", schedule: str = "inverse", rows: int | None = None
+) -> Space:
     """What the sweep searches when nothing else is said.
 
+    What is left out stays at its default; so do Adam's b1, b2 and eps, which rarely matter
+    (Ng, Deep Learning Specialization, course 2, week 3).
+
     Args:
-        schedule: of the learning rate; an exponential decay is searched near 1.
+        priority: 1 the learning rate alone; 2 also momentum, hidden units and batch size;
+            3 also depth and learning-rate decay.
+        optimizer: one without a momentum leaves it out.
+        schedule: of the learning rate; an exponential decay is searched near 1, and cosine has none.
         rows: training rows; batch sizes above are left out.
+
+    Raises:
+        ValueError: for a priority that is not 1, 2 or 3.
+
+    >>> list(default_space(priority=2, optimizer="adam"))
+    ['learning_rate', 'hidden', 'batch_size']
     """
-    scales = dict(SEARCHED)
-    if schedule == "exponential":
+    if priority not in PRIORITIES:
+        raise ValueError(f"priority={priority!r}: choose 1, 2 or 3")
+    scales = {name: scale for name, scale in SEARCHED.items() if TIERS[name] <= priority}
+    if optimizer not in MOMENTUM:
+        scales.pop("momentum", None)
+    if schedule in NO_DECAY:
+        scales.pop("decay", None)
+    if schedule == "exponential" and "decay" in scales:
         scales["decay"] = one_minus_log_uniform(0.9, 0.999)
-    if rows is not None:
+    if rows is not None and "batch_size" in scales:
         fitting = [size for size in BATCH_SIZES if size <= rows]
         scales["batch_size"] = choice(*fitting) if len(fitting) > 1 else min(rows, BATCH_SIZES[0])
     return Space(**scales)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from popjax.layers import Dropout
@@ -131,4 +132,17 @@ class MLP(nnx.Module):
         return x if mask is None else x * mask[None]
 
 
+def mlp_parameters(inputs: int, outputs: int, hparams: Mapping[str, Any]) -> Any:
+    """How many weights and biases the MLP has in use; `hparams` may hold arrays (trials,)."""
+    depth = hparams.get("depth", 2)
+    total: Any = 0
+    width: Any = inputs
+    for i in range(1, int(np.max(depth)) + 1):
+        units = hparams.get(f"hidden_{i}", hparams.get("hidden", 100))
+        total = total + np.where(depth >= i, (width + 1) * units, 0)
+        width = np.where(depth >= i, units, width)
+    return total + (width + 1) * outputs
+
+
+SIZES = {"mlp": mlp_parameters}
 MODELS: dict[str, Callable[..., nnx.Module]] = {"mlp": MLP}

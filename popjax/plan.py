@@ -12,8 +12,6 @@ import numpy as np
 
 from popjax.check import Checker
 from popjax.population import Member, abstract
-from popjax.space import Space
-from popjax.task import Task
 
 PLANS = ("auto", "one", "buckets")
 PART = 16
@@ -54,14 +52,7 @@ class Plan:
     reads: frozenset[str]
 
 
-def make_plan(
-    task: Task,
-    space: Space,
-    points: Mapping[str, np.ndarray],
-    epochs: int,
-    plan: str = "auto",
-    lanes: int | None = None,
-) -> Plan:
+def make_plan(checker: Checker, plan: str = "auto", lanes: int | None = None) -> Plan:
     """Check the task, choose what is static and group the points; nothing is compiled.
 
     Raises ValueError for a hyperparameter that must be static, or that is named but not read.
@@ -69,7 +60,7 @@ def make_plan(
     if plan not in PLANS:
         raise ValueError(f"unknown plan {plan!r}; there are {', '.join(PLANS)}")
     name = "one" if plan == "auto" else plan
-    checker = Checker(task, space, points, epochs)
+    task, space, points = checker.task, checker.space, checker.points
     static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
     columns = [points[key].tolist() for key in space if key in static]
     buckets = [Bucket(checker.member(rows[0], static), rows) for rows in group(columns, len(rows_of(points)))]

@@ -213,6 +213,20 @@ def from_host(like: Any, arrays: Any) -> Any:
     return jax.tree.map(wrap, like, arrays)
 
 
+def named(state: Any) -> dict[str, Any]:
+    """The leaves of a state by their paths, such as "params.out.kernel"."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+
+
+def unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:
+    """The host's state with the structure of `like`, from what `named` gave; raises ValueError for a missing leaf."""
+    for name in named(like):
+        if name not in arrays:
+            raise ValueError(f"the arrays lack {name!r}; give the model that was trained")
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in named(like)])
+
+
 def is_key(leaf: Any) -> bool:
     """Whether an array holds typed random keys."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -2,7 +2,13 @@
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from popjax.cli import printable
+
+if TYPE_CHECKING:
+    from popjax.scales import Scale
+    from popjax.space import Space
 
 
 class Quiet:
@@ -10,6 +16,9 @@ class Quiet:
 
     def compiling(self, programs: int) -> None:
         """Compiling begins."""
+
+    def round(self, number: int, rounds: int, space: "Space", notes: list[str]) -> None:
+        """A round begins, over this space; the notes say what the zoom noticed."""
 
     def update(self, done: int, total: int, best: float | None) -> None:
         """`done` of `total` epochs over all members are trained; `best` is the best value so far."""
@@ -22,12 +31,19 @@ class Lines(Quiet):
     """A plain line when compiling begins and at every tenth of the way."""
 
     def __init__(self) -> None:
+        self._rounds = 0
         self._begin = 0.0
         self._tenths = 0
 
     def compiling(self, programs: int) -> None:
-        what = "1 program" if programs == 1 else f"{programs} programs"
-        print(f"compiling {what}", file=sys.stderr, flush=True)
+        if self._rounds <= 1:
+            what = "1 program" if programs == 1 else f"{programs} programs"
+            print(f"compiling {what}", file=sys.stderr, flush=True)
+        self._begin, self._tenths = 0.0, 0
+
+    def round(self, number: int, rounds: int, space: "Space", notes: list[str]) -> None:
+        self._rounds = number
+        print(round_text(number, rounds, space, notes), file=sys.stderr, flush=True)
 
     def update(self, done: int, total: int, best: float | None) -> None:
         self._begin = self._begin or time.monotonic()
@@ -51,6 +67,9 @@ class Bar(Quiet):
         self._bar = Progress(*columns, best, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
         self._task: Any = None
 
+    def round(self, number: int, rounds: int, space: "Space", notes: list[str]) -> None:
+        self._bar.console.print(round_text(number, rounds, space, notes), markup=False, highlight=False)
+
     def compiling(self, programs: int) -> None:
         what = "1 program" if programs == 1 else f"{programs} programs"
         self._task = self._bar.add_task(f"compiling {what}", total=None, best="-")
@@ -61,6 +80,20 @@ class Bar(Quiet):
 
     def close(self) -> None:
         self._bar.stop()
+        self._bar.remove_task(self._task)
+
+
+def round_text(number: int, rounds: int, space: "Space", notes: list[str]) -> str:
+    """What a round searches, and what the zoom noticed."""
+    scales = ", ".join(f"{name} {brief(space[name])}" for name in space.searched)
+    return printable("\n".join([f"round {number} of {rounds}: {scales}", *notes]))
+
+
+def brief(scale: "Scale") -> str:
+    """A scale's values in few digits."""
+    if hasattr(scale, "values"):
+        return "|".join(map(str, scale.values))
+    return "..".join(str(end) if scale.whole else f"{end:.3g}" for end in (scale.low, scale.high))
 
 
 def text(value: float | None) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
+CHOICES = ("best", "one-se")
 
 
 class Best(NamedTuple):
@@ -39,6 +40,9 @@ class Results:
         summary: the summary, for summary.json.
         states: trial -> name -> array (folds * repeats, ...), for the kept trials.
         winner: what rebuilds the winner as a predictor, or None.
+        rounds: the round (trials,) of each trial, from 0.
+        choose: what wins: "best", or "one-se" (see `best`).
+        parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
     """
 
     points: dict[str, np.ndarray]
@@ -49,6 +53,13 @@ class Results:
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
     states: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
     winner: dict[str, Any] | None = None
+    rounds: np.ndarray = None  # type: ignore[assignment]
+    choose: str = "best"
+    parameters: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounds is None:
+            object.__setattr__(self, "rounds", np.zeros(len(self.members[self.metric]), np.int64))
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
@@ -70,6 +81,20 @@ class Results:
         }
 
     @functools.cached_property
+    def errors(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials,), the standard error of the last record over folds and repeats; empty for one member."""
+        shape = self.members[self.metric].shape
+        count = shape[1] * shape[2]
+        if count == 1:
+            return {}
+        at = np.maximum(self.epochs_run - 1, 0)[:, None, None, None]
+        errors = {}
+        for name, values in self.members.items():
+            last = np.take_along_axis(values, at, -1).reshape(len(values), count).astype(np.float64)
+            errors[name] = last.std(1, ddof=1) / np.sqrt(count)
+        return errors
+
+    @functools.cached_property
     def diverged(self) -> np.ndarray:
         """Whether (trials,) any member of the trial had a metric that was not finite."""
         return self.epochs_run < self.members[self.metric].shape[-1]
@@ -82,10 +107,18 @@ class Results:
 
     @property
     def best(self) -> Best | None:
-        """The trial of rank 1, or None when every trial diverged."""
+        """The winner, or None when every trial diverged.
+
+        It is the trial of rank 1; or with "one-se" the trial with the fewest parameters of
+        those within one standard error of it (Breiman et al. 1984, section 3.4.3).
+        """
         if len(self.order) == 0:
             return None
         row = int(self.order[0])
+        if self.choose == "one-se" and self.parameters is not None and self.errors:
+            value, error = self.last[self.metric][self.order], self.errors[self.metric][row]
+            near = self.order[abs(value - value[0]) <= error]
+            row = int(near[np.argmin(self.parameters[near])])
         return Best(row, self.hparams(row), float(self.last[self.metric][row]))
 
     def hparams(self, trial: int) -> dict[str, Any]:
@@ -100,10 +133,12 @@ class Results:
         count = len(self.diverged)
         rank = np.full(count, -1)
         rank[self.order] = np.arange(1, len(self.order) + 1)
-        columns: dict[str, Any] = {"trial": np.arange(count), "round": np.zeros(count, np.int64)}
+        columns: dict[str, Any] = {"trial": np.arange(count), "round": self.rounds}
         columns |= {name: arrow(values) for name, values in self.points.items()}
         columns |= {"status": np.where(self.diverged, "diverged", "ok"), "epochs": self.epochs_run}
         columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.last.items()}
+        columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in self.errors.items()}
+        columns |= {} if self.parameters is None else {"parameters": self.parameters}
         columns["rank"] = pa.array(rank, mask=rank < 0)
         return pa.table(columns)
 
@@ -136,7 +171,8 @@ class Results:
         """Write run.json, trials.parquet, curves.parquet, best/ and summary.json, in this order."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / "run.json", self.run | {"format": FORMAT, "metric": self.metric, "mode": self.mode})
+        ranks = {"metric": self.metric, "mode": self.mode, "choose": self.choose}
+        write_json(directory / "run.json", self.run | {"format": FORMAT} | ranks)
         write_table(directory / "trials.parquet", self.trials)
         write_table(directory / "curves.parquet", self.curves_table())
         if self.best is not None and self.best.trial in self.states:
@@ -170,7 +206,24 @@ class Results:
         if (directory / "best").is_dir():
             trial, arrays, winner = load_best_files(directory / "best")
             states = {trial: arrays}
-        return cls(points, members, run["metric"], run["mode"], run, summary, states, winner)
+        ranks = run["metric"], run["mode"]
+        rounds, choose = table["round"].to_numpy(), run["choose"]
+        parameters = table["parameters"].to_numpy() if choose == "one-se" else None
+        return cls(points, members, *ranks, run, summary, states, winner, rounds, choose, parameters)
+
+    def join(self, later: Self, keep: int = 1) -> Self:
+        """These trials and, numbered after them, a later round's; the arrays of the `keep` best stay."""
+        first = len(self.diverged)
+        both = dataclasses.replace(
+            self,
+            points={name: np.concatenate([column, later.points[name]]) for name, column in self.points.items()},
+            members={name: np.concatenate([values, later.members[name]]) for name, values in self.members.items()},
+            rounds=np.concatenate([self.rounds, later.rounds + self.rounds.max() + 1]),
+            parameters=None if self.parameters is None else np.concatenate([self.parameters, later.parameters]),
+        )
+        states = self.states | {first + trial: arrays for trial, arrays in later.states.items()}
+        kept = set(both.order[:keep].tolist())
+        return dataclasses.replace(both, states={trial: arrays for trial, arrays in states.items() if trial in kept})
 
 
 def check_directory(directory: Path, resume: bool = False) -> None:

@@ -107,6 +107,11 @@ class Range(Scale):
     def _unwarp(self, axis: Any) -> Any:
         return axis
 
+    def along(self, u: float) -> Any:
+        """The value at `u` on the scale's own axis, which goes on beyond 0 and 1."""
+        low, high = self._warp(self.low), self._warp(self.high)
+        return float(self._unwarp(low + u * (high - low)))
+
     def _from_unit(self, u: np.ndarray) -> np.ndarray:
         low, high = self._warp(self.low), self._warp(self.high)
         return np.clip(self._unwarp(low + u * (high - low)), self.low, self.high).astype(float)
@@ -196,6 +201,10 @@ class Integers(Range):
 
     def _value(self, axis: Any) -> Any:
         return axis
+
+    def along(self, u: float) -> Any:
+        low, high = self._edges(self.low), self._edges(self.high + 1)
+        return int(np.floor(self._value(low + u * (high - low))))
 
     def _from_unit(self, u: np.ndarray) -> np.ndarray:
         low, high = self._edges(self.low), self._edges(self.high + 1)

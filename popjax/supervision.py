@@ -1,8 +1,8 @@
 """Supervised learning as a Task: a model, an optimizer, rows; and the winner as a predictor."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -13,7 +13,7 @@ from jax import lax
 
 from popjax import data as tables
 from popjax.defaults import DEFAULT_BATCH_SIZE
-from popjax.models import MODELS, lookup
+from popjax.models import MODELS, SIZES, lookup
 from popjax.networks import Network, bind
 from popjax.optimizers import OPTIMIZERS, SCHEDULES, learning_rate
 from popjax.task import HParams, NeedsStatic, Task
@@ -34,19 +34,40 @@ class State(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows of one part, on the device."""
+    """Features (rows, ...) and targets (rows,)."""
 
     x: Any
     y: Any
 
 
-class Data(NamedTuple):
-    """What the programs take: standardized features, and targets in units of `y_scale`."""
+class Fold(NamedTuple):
+    """One fold, or with a leading axis all of them: row numbers, and what standardizes its rows.
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    The statistics are those of the fold's training rows, in the units of `Data.rows`.
+    """
+
+    train: Any
+    validation: Any
+    mean: Any
+    scale: Any
+    y_mean: Any
     y_scale: Any
+
+
+class Data(NamedTuple):
+    """What the programs take: every row once, standardized over all that some fold trains on.
+
+    Attributes:
+        rows: the rows that train or validate.
+        test: the rows that no trial sees.
+        folds: a leading axis of folds; with one fold the statistics are 0 and 1.
+        y_unit: the unit of the targets.
+    """
+
+    rows: Rows
+    test: Rows
+    folds: Fold
+    y_unit: Any
 
 
 def supervised(
@@ -93,34 +114,28 @@ def supervised(
     if isinstance(optimizer, str):
         lookup(OPTIMIZERS, "optimizer", optimizer)
     lookup(SCHEDULES, "schedule", schedule)
-    split = tables.split(dataset, validation, test, seed)
-    mean, scale = tables.standardize(dataset.x[split.train])
-    recipe = Recipe(
-        model=model if isinstance(model, str) else None,
-        classes=dataset.classes,
-        columns=dataset.columns,
-        inputs=dataset.x.shape[1:],
-        split_digest=split.digest,
-        data_digest=dataset.digest,
-        mean=mean,
-        scale=scale,
-    )
-    if dataset.classes is None:
-        y_mean, y_scale = tables.standardize(dataset.y[split.train])
-        recipe = dataclasses.replace(recipe, y_mean=float(y_mean), y_scale=float(y_scale))
-    fit = Fit(recipe, recipe.network(model), optimizer, loss, schedule, len(split.train))
-    metric, mode = ("val_mse", "min") if dataset.classes is None else ("val_accuracy", "max")
-    return Task(
-        fit.init,
-        fit.epoch,
-        recipe.prepare(dataset, split),
-        metric,
-        mode,
-        fit.score,
-        fit.updates,
-        shapes=("depth", "batch_size"),
-        recipe=recipe,
-    )
+
+    @functools.cache
+    def folded(folds: int) -> Task:
+        split = tables.split(dataset, validation, test, seed, folds)
+        recipe = Recipe.of(dataset, split, model)
+        fit = Fit(recipe, recipe.network(model), optimizer, loss, schedule, split.train.shape[1], folds)
+        metric, mode = ("val_mse", "min") if dataset.classes is None else ("val_accuracy", "max")
+        return Task(
+            fit.init,
+            fit.epoch,
+            recipe.prepare(dataset, split),
+            metric,
+            mode,
+            fit.score,
+            fit.updates,
+            shapes=("depth", "batch_size"),
+            parameters=fit.parameters,
+            folded=folded,
+            recipe=recipe,
+        )
+
+    return folded(1)
 
 
 def to_dataset(data: Any, target: str | None, missing: str) -> tables.Dataset:
@@ -137,7 +152,12 @@ def to_dataset(data: Any, target: str | None, missing: str) -> tables.Dataset:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recipe:
-    """What turns raw rows into a model's input, and its outputs into predictions."""
+    """What turns raw rows into a model's input, and its outputs into predictions.
+
+    Attributes:
+        mean, scale: of the features, for each fold's training rows (folds, ...).
+        y_mean, y_scale: of a regression's targets (folds,); else 0 and 1.
+    """
 
     model: str | None
     classes: tuple[Any, ...] | None
@@ -147,8 +167,28 @@ class Recipe:
     data_digest: str
     mean: np.ndarray
     scale: np.ndarray
-    y_mean: float = 0.0
-    y_scale: float = 1.0
+    y_mean: np.ndarray
+    y_scale: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: tables.Dataset, split: tables.Split, model: str | Callable[..., Any]) -> Self:
+        """The recipe for a model on the training rows of every fold."""
+        mean, scale = standardize_folds(dataset.x, split)
+        y_mean, y_scale = standardize_folds(dataset.y, split)
+        if dataset.classes is not None:
+            y_mean, y_scale = np.zeros_like(y_mean, float), np.ones_like(y_scale, float)
+        return cls(
+            model=model if isinstance(model, str) else None,
+            classes=dataset.classes,
+            columns=dataset.columns,
+            inputs=dataset.x.shape[1:],
+            split_digest=split.digest,
+            data_digest=dataset.digest,
+            mean=mean,
+            scale=scale,
+            y_mean=y_mean,
+            y_scale=y_scale,
+        )
 
     @property
     def digests(self) -> dict[str, str]:
@@ -164,7 +204,7 @@ class Recipe:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The recipe that `describe` described."""
         fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
-        fields |= {name: np.asarray(fields[name], float) for name in ("mean", "scale")}
+        fields |= {name: np.asarray(fields[name], float) for name in ("mean", "scale", "y_mean", "y_scale")}
         fields |= {name: tuple(fields[name]) for name in ("columns", "inputs", "classes") if fields[name] is not None}
         return cls(**fields)
 
@@ -176,19 +216,38 @@ class Recipe:
     def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
         if isinstance(model, str):
-            model = partial(MODELS[model], int(np.prod(self.inputs)), self.outputs)
+            model = functools.partial(MODELS[model], int(np.prod(self.inputs)), self.outputs)
         return lambda hparams, key: bind(model, hparams, key, jnp.zeros((1, *self.inputs)))
 
-    def features(self, x: np.ndarray) -> np.ndarray:
-        """Raw rows, standardized."""
-        return (x - self.mean) / self.scale
+    def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
+        """Raw rows, standardized as the training rows of a fold are."""
+        return (x - self.mean[fold]) / self.scale[fold]
 
     def prepare(self, dataset: tables.Dataset, split: tables.Split) -> Data:
-        """The three parts, as the programs take them."""
-        x = self.features(dataset.x)
-        y = dataset.y if self.classes else (dataset.y - self.y_mean) / self.y_scale
-        train, validation, test = (Rows(x[rows], y[rows]) for rows in (split.train, split.validation, split.test))
-        return Data(train, validation, test, np.asarray(self.y_scale))
+        """The rows, as the programs take them."""
+        kept = np.delete(np.arange(len(dataset.y)), split.test)
+        seen = split.train[0] if len(split.train) == 1 else kept
+        mean, scale = tables.standardize(dataset.x[seen])
+        y_mean, y_unit = tables.standardize(dataset.y[seen])
+        if self.classes is not None:
+            y_mean, y_unit = np.zeros(()), np.ones(())
+        x = (dataset.x - mean) / scale
+        y = dataset.y if self.classes else (dataset.y - y_mean) / y_unit
+        folds = Fold(
+            np.searchsorted(kept, split.train).astype(np.int32),
+            np.searchsorted(kept, split.validation).astype(np.int32),
+            (self.mean - mean) / scale,
+            self.scale / scale,
+            (self.y_mean - y_mean) / y_unit,
+            self.y_scale / y_unit,
+        )
+        return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit))
+
+
+def standardize_folds(values: np.ndarray, split: tables.Split) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale (folds, ...) of every fold's training rows."""
+    means, scales = zip(*(tables.standardize(values[rows]) for rows in split.train), strict=True)
+    return np.array(means), np.array(scales)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -201,6 +260,7 @@ class Fit:
     loss: Callable[..., Any] | None
     schedule: str
     rows: int
+    folds: int = 1
 
     def init(self, key: jax.Array, hparams: HParams, data: Data) -> State:
         """A model before its first epoch."""
@@ -227,6 +287,23 @@ class Fit:
         """Optimizer updates in one epoch."""
         return self.rows // hparams.get("batch_size", self.default_batch)
 
+    def parameters(self, hparams: Mapping[str, Any]) -> Any:
+        """The trained parameters of the built-in model; None for another, whose arrays are exact."""
+        sizes = SIZES.get(self.recipe.model or "")
+        return None if sizes is None else sizes(int(np.prod(self.recipe.inputs)), self.recipe.outputs, hparams)
+
+    def fold(self, hparams: HParams, data: Data) -> Fold:
+        """The member's own fold."""
+        fold = hparams["fold"] if self.folds > 1 else 0
+        return jax.tree.map(lambda stacked: stacked[fold], data.folds)
+
+    def standardized(self, rows: Rows, fold: Fold) -> Rows:
+        """Rows as the member's own training rows standardize them."""
+        if self.folds == 1:
+            return rows
+        x = (rows.x - fold.mean[None]) / fold.scale[None]
+        return Rows(x, rows.y if self.recipe.classes is not None else (rows.y - fold.y_mean) / fold.y_scale)
+
     def epoch(self, state: State, hparams: HParams, data: Data) -> tuple[State, dict[str, jax.Array]]:
         """One pass over the training rows in an order of the member's own, then validation.
 
@@ -240,14 +317,16 @@ class Fit:
             raise NeedsStatic("batch_size", "the model's batch statistics depend on it")
         transform = self.transform(hparams, state.epoch)
         shuffle_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
-        order = jax.random.permutation(shuffle_key, self.rows)
+        fold = self.fold(hparams, data)
+        order = fold.train[jax.random.permutation(shuffle_key, self.rows)]
         due = batch // micro
         used = self.rows // batch * due
 
         def loss(params: Any, variables: Any, step: jax.Array, rows: jax.Array) -> tuple[jax.Array, Any]:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, step * micro + jnp.arange(micro))
-            outputs, variables = network.apply(params, variables, data.train.x[rows], keys)
-            return self.row_losses(hparams, outputs, data.train.y[rows]).sum() / batch, variables
+            x, y = self.standardized(Rows(data.rows.x[rows], data.rows.y[rows]), fold)
+            outputs, variables = network.apply(params, variables, x, keys)
+            return self.row_losses(hparams, outputs, y).sum() / batch, variables
 
         def train(carry: Any, step: jax.Array) -> tuple[Any, jax.Array]:
             params, variables, opt_state, gradients = carry
@@ -271,8 +350,9 @@ class Fit:
         carry = (state.params, state.variables, state.opt_state, gradients)
         (params, variables, opt_state, _), losses = lax.scan(train, carry, jnp.arange(self.rows // micro))
         metrics = {"train_loss": losses.sum() / (self.rows // batch)}
-        outputs, _ = network.apply(params, variables, data.validation.x, None)
-        metrics |= self.metrics(outputs, data.validation.y, data.y_scale, "val_")
+        x, y = self.standardized(Rows(data.rows.x[fold.validation], data.rows.y[fold.validation]), fold)
+        outputs, _ = network.apply(params, variables, x, None)
+        metrics |= self.metrics(outputs, y, fold.y_scale * data.y_unit, "val_")
         return State(params, variables, opt_state, state.key, state.epoch + 1), metrics
 
     def batch(self, hparams: HParams) -> tuple[int, Any]:
@@ -318,5 +398,7 @@ class Fit:
     def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
         network = self.network(hparams, state.key)
-        outputs, _ = network.apply(state.params, state.variables, data.test.x, None)
-        return self.metrics(outputs, data.test.y, data.y_scale, "test_")
+        fold = self.fold(hparams, data)
+        x, y = self.standardized(data.test, fold)
+        outputs, _ = network.apply(state.params, state.variables, x, None)
+        return self.metrics(outputs, y, fold.y_scale * data.y_unit, "test_")

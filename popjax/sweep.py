@@ -54,6 +54,16 @@ class Arguments:
     """of the split, the points and the models"""
     sampler: str = "random"
     """random, sobol or grid"""
+    priority: int = 3
+    """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
+    rounds: int = 1
+    """coarse to fine: the trials are split over rounds, each around the best so far"""
+    folds: int = 1
+    """cross-validation: each trial trains on so many folds and ranks by their mean"""
+    repeats: int = 1
+    """each trial trains from so many initial weights and ranks by their mean"""
+    choose: Literal["best", "one-se"] = "best"
+    """the winner: the best, or the smallest model within one standard error of it"""
     space: str | None = None
     """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -100,9 +110,10 @@ def named_scales(arguments: Arguments) -> dict[str, Any]:
 
 def check_names(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
+    from popjax.defaults import PRIORITIES
     from popjax.samplers import SAMPLERS
 
-    for name in ("trials", "epochs", "lanes"):
+    for name in ("trials", "epochs", "rounds", "folds", "repeats", "lanes"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: give at least 1")
@@ -110,6 +121,8 @@ def check_names(arguments: Arguments) -> None:
         raise ValueError(f"--seed {arguments.seed}: choose 0 <= seed < 2**32")
     if arguments.sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {arguments.sampler!r}; the samplers are {', '.join(SAMPLERS)}")
+    if arguments.priority not in PRIORITIES:
+        raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
     if arguments.mode not in (None, "min", "max"):
         raise ValueError(f"unknown mode {arguments.mode!r}; choose min or max")
 
@@ -148,6 +161,8 @@ class Sweep:
         import popjax as pj
 
         arguments = self.arguments
+        if arguments.sampler == "grid":
+            self.say(distinct(space, arguments.trials, arguments.seed))
         try:
             results = pj.search(
                 task,
@@ -158,6 +173,10 @@ class Sweep:
                 arguments.sampler,
                 metric=arguments.metric,
                 mode=arguments.mode,
+                repeats=arguments.repeats,
+                folds=arguments.folds,
+                rounds=arguments.rounds,
+                choose=arguments.choose,
                 lanes=arguments.lanes,
                 plan=arguments.plan,
                 progress=self.progress(),
@@ -200,7 +219,8 @@ class Sweep:
         task = supervised(
             dataset, arguments.model, arguments.optimizer, seed=arguments.seed, schedule=arguments.schedule
         )
-        rows = len(task.data.train.y)
+        task = task.folded(arguments.folds) if task.folded else task
+        rows = task.data.folds.train.shape[1]
         space = self.full_space(task, rows)
         self.say(f"device: {describe_device()}")
         self.say(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
@@ -212,12 +232,16 @@ class Sweep:
         """What is named, beside what the model, the optimizer and the schedule read of the default space."""
         from popjax.check import Checker
         from popjax.defaults import default_space
-        from popjax.driver import check_sizes
+        from popjax.run import check_sizes
         from popjax.space import Space
 
         if self.arguments.space:
             return Space(**self.named)
-        default = default_space(str(getattr(self.named.get("schedule"), "value", self.arguments.schedule)), rows)
+        arguments = self.arguments
+        optimizer, schedule = (
+            str(getattr(self.named.get(name), "value", getattr(arguments, name))) for name in ("optimizer", "schedule")
+        )
+        default = default_space(arguments.priority, optimizer, schedule, rows)
         space = default.replace(**self.named)
         check_sizes(space)
         checker = Checker(task, space, space.sample(1), self.arguments.epochs)
@@ -270,8 +294,13 @@ class Sweep:
             print(ten_best(results))
         print(f"winner: trial {best.trial}, {setting(best.hparams)}")
         test = results.summary["test_value"]
+        error = f" ± {results.errors[results.metric][best.trial]:.4f}" if results.errors else ""
+        optimistic = f"(the best of {len(results.diverged)}, so optimistic)"
+        if results.choose == "one-se":
+            first = int(results.order[0])
+            optimistic = f"(the smallest model within one standard error of trial {first}, {results.last[results.metric][first]:.4f})"
         untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {test:.4f}"
-        print(f"{results.metric} {best.value:.4f} (the best of {len(results.diverged)}, so optimistic){untouched}")
+        print(f"{results.metric} {best.value:.4f}{error} {optimistic}{untouched}")
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")
@@ -296,7 +325,7 @@ def enable_cache() -> None:
 
 def describe_device() -> str:
     """The device; loudly, if it is the CPU on a machine that has a GPU."""
-    from popjax.driver import device
+    from popjax.machine import device
 
     name = device()
     if name.startswith("CPU") and Path("/proc/driver/nvidia/version").exists():
@@ -304,12 +333,21 @@ def describe_device() -> str:
     return name
 
 
+def distinct(space: "Space", trials: int, seed: int) -> str:
+    """How many distinct values a grid gives each hyperparameter, beside random's."""
+    grid, random = space.sample(trials, seed, "grid"), space.sample(trials, seed)
+    counts = [f"{name} {len(set(grid[name]))} (random {len(set(random[name]))})" for name in space.searched]
+    points = len(next(iter(grid.values())))
+    return cli.printable(f"grid: {points} of {trials} trials; distinct values: {', '.join(counts)}")
+
+
 def ten_best(results: "Results") -> str:
     """A table of the ten best trials."""
     names = [*results.points, results.metric]
-    rows = [["rank", "trial", *names]]
+    rows = [["rank", "trial", *names, *(["±"] if results.errors else [])]]
     for rank, trial in enumerate(results.order[:10].tolist(), 1):
         values = [*results.hparams(trial).values(), float(results.last[results.metric][trial])]
+        values += [float(results.errors[results.metric][trial])] if results.errors else []
         rows.append([str(rank), str(trial), *(cell(value) for value in values)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]

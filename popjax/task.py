@@ -99,6 +99,10 @@ class Task(NamedTuple):
             It is called with arrays of members and must be plain arithmetic on them.
         epochs: caps the search's epochs.
         shapes: the hyperparameters that plan "buckets" makes static.
+        parameters: `(hparams) -> how many trained parameters`, called as `updates` is; None where
+            the state's arrays have their exact shape.
+        folded: `(folds) -> Task` with its rows cut into so many folds; a task without it
+            reads `hparams["fold"]` itself.
         recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
 
     A quadratic, minimized by gradient descent from a random point:
@@ -121,6 +125,8 @@ class Task(NamedTuple):
     updates: Callable[..., Any] | None = None
     epochs: int | None = None
     shapes: tuple[str, ...] = ()
+    parameters: Callable[..., Any] | None = None
+    folded: "Callable[[int], Task] | None" = None
     recipe: Any = None
 
 

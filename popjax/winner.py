@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popjax.networks import Network
-from popjax.population import from_host
+from popjax.population import from_host, unnamed
 from popjax.results import load_best_files, read_json
 from popjax.space import Space
 from popjax.supervision import Recipe
@@ -62,7 +62,10 @@ class Winner:
     def predict(self, rows: Any) -> np.ndarray:
         """Labels, or values in the target's own units, of raw `rows` (rows, features) or a DataFrame."""
         if self.recipe.classes is None:
-            return np.asarray(self._outputs(rows).mean(0)).reshape(-1) * self.recipe.y_scale + self.recipe.y_mean
+            outputs = np.asarray(self._outputs(rows), float)
+            outputs = outputs.reshape(len(outputs), -1)
+            folds = [self._fold(member) for member in range(len(outputs))]
+            return (outputs * self.recipe.y_scale[folds, None] + self.recipe.y_mean[folds, None]).mean(0)
         return np.asarray(self.recipe.classes)[self.predict_proba(rows).argmax(-1)]
 
     def predict_proba(self, rows: Any) -> np.ndarray:
@@ -73,21 +76,27 @@ class Winner:
 
     def _outputs(self, rows: Any) -> jax.Array:
         """The outputs (members, rows, outputs) on raw rows."""
-        x = jnp.asarray(self.recipe.features(self._features(rows)))
-        members = len(next(iter(self.arrays.values())))
-        return jnp.stack([jax.jit(self._apply, static_argnums=0)(member, x) for member in range(members)])
+        raw = self._features(rows)
+        apply = jax.jit(self._apply)
+        outputs = []
+        for member in range(self._members):
+            arrays = {name: array[member] for name, array in self.arrays.items()}
+            outputs.append(apply(arrays, jnp.asarray(self.recipe.features(raw, self._fold(member)))))
+        return jnp.stack(outputs)
 
-    def _apply(self, member: int, x: jax.Array) -> jax.Array:
+    @property
+    def _members(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def _fold(self, member: int) -> int:
+        """The fold of a member; they are in order of fold and repeat."""
+        return member * len(self.recipe.mean) // self._members
+
+    def _apply(self, arrays: Mapping[str, Any], x: jax.Array) -> jax.Array:
         values = {n: v if n in self.static else jnp.asarray(v) for n, v in self.hparams.items()}
         network = self.network(HParams(values, self.space), jax.random.key(0))
         template = {"params": network.params, "variables": network.variables}
-        paths, structure = jax.tree_util.tree_flatten_with_path(template)
-        names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
-        for name in names:
-            if name not in self.arrays:
-                raise ValueError(f"the winner's arrays lack {name!r}; give the model that was trained")
-        arrays = [self.arrays[name][member] for name in names]
-        state = from_host(abstract_leaves(template), jax.tree.unflatten(structure, arrays))
+        state = from_host(abstract_leaves(template), unnamed(template, arrays))
         return network.apply(state["params"], state["variables"], x, None)[0]
 
     def _features(self, rows: Any) -> np.ndarray:

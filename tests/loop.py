@@ -62,6 +62,15 @@ class Optimizer:
         return new
 
 
+def standardized(x, y, train, validation, classes):
+    """((x, y), (x, y), y_scale) of explicit training and validation rows, by the training rows' statistics."""
+    mean, scale = x[train].mean(0), x[train].std(0)
+    x = (x - mean) / scale
+    y_mean, y_scale = (0, 1) if classes else (y[train].mean(), y[train].std())
+    y = y if classes else (y - y_mean) / y_scale
+    return (x[train], y[train]), (x[validation], y[validation]), y_scale
+
+
 def forward(params, x, activation, masks):
     """Outputs, and what the backward pass needs; params is [W1, b1, W2, b2, ...]."""
     act, _ = ACTIVATIONS[activation]

@@ -558,8 +558,8 @@ ROWS = {
 KINDS = pytest.mark.parametrize("kind", ROWS)
 
 
-def parts(a_split):
-    return [a_split.train, a_split.validation, a_split.test]
+def parts(a_split, fold=0):
+    return [a_split.train[fold], a_split.validation[fold], a_split.test]
 
 
 @KINDS
@@ -575,7 +575,7 @@ def test_every_row_is_in_exactly_one_part(kind, n, seed):
 @pytest.mark.parametrize(("validation", "test"), [(0.1, 0.1), (0.2, 0.05), (0.05, 0.4)])
 def test_every_part_has_its_share_of_the_rows(kind, n, validation, test):
     a_split = split(ROWS[kind](n), validation, test, 0)
-    assert len(a_split.validation) == max(1, round(n * validation))
+    assert a_split.validation.shape[1] == max(1, round(n * validation))
     assert len(a_split.test) == max(1, round(n * test))
 
 
@@ -590,7 +590,7 @@ def test_every_class_has_its_share_of_a_part_to_within_one_row(counts, seed):
     y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     a_split = split(Dataset(np.zeros((len(y), 1)), y, tuple(range(len(counts)))), 0.1, 0.1, seed)
     left = np.array(counts)
-    for part in (a_split.test, a_split.validation):
+    for part in (a_split.test, a_split.validation[0]):
         got = np.bincount(y[part], minlength=len(counts))
         assert np.all(np.abs(got - left * len(part) / left.sum()) < 1)
         left = left - got
@@ -610,7 +610,7 @@ def test_every_row_is_equally_likely_to_be_in_any_part(kind):
     n, seeds = 20, 2000
     splits = [split(ROWS[kind](n), 0.1, 0.1, seed) for seed in range(seeds)]
     for name in ("validation", "test"):
-        counts = np.bincount(np.concatenate([getattr(s, name) for s in splits]), minlength=n)
+        counts = np.bincount(np.concatenate([getattr(s, name).ravel() for s in splits]), minlength=n)
         assert np.all(np.abs(counts - seeds * 0.1) < 5 * np.sqrt(seeds * 0.1 * 0.9))
 
 
@@ -621,7 +621,7 @@ def test_a_split_of_a_regression_does_not_look_at_the_targets():
 
 def test_the_digest_tells_the_parts_apart():
     whole = split(ROWS["regression"](10), 0.1, 0.1, 0)
-    swapped = type(whole)(whole.train, whole.test, whole.validation)
+    swapped = type(whole)(whole.train, whole.test[None], whole.validation[0])
     assert whole.digest != swapped.digest
 
 
@@ -635,6 +635,34 @@ def test_a_share_outside_zero_to_one_is_refused_by_name(name, share):
 def test_shares_that_leave_no_row_to_train_on_are_refused():
     with refused("validation=0.6", "test=0.4"):
         split(ROWS["classes"](10), 0.6, 0.4, 0)
+
+
+@KINDS
+@given(n=st.integers(12, 300), folds=st.integers(2, 8), seed=st.integers(0, 2**32))
+def test_folds_validate_on_equal_disjoint_parts_of_what_is_not_tested(kind, n, folds, seed):
+    cut, whole = split(ROWS[kind](n), 0.1, 0.1, seed, folds), split(ROWS[kind](n), 0.1, 0.1, seed)
+    assert np.array_equal(cut.test, whole.test)
+    each = (n - len(cut.test)) // folds
+    assert cut.validation.shape == (folds, each)
+    validated = cut.validation.ravel().tolist()
+    assert len(set(validated)) == folds * each
+    for fold in range(folds):
+        assert sorted(np.concatenate(parts(cut, fold)).tolist()) == list(range(n))
+
+
+@given(counts=st.lists(st.integers(8, 60), min_size=2, max_size=5), folds=st.integers(2, 6), seed=st.integers(0, 2**32))
+def test_folds_are_stratified(counts, folds, seed):
+    """A fold holds its share of every class to within two rows: one of the test part's, one of its own."""
+    y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    cut = split(Dataset(np.zeros((len(y), 1)), y, tuple(range(len(counts)))), 0.1, 0.1, seed, folds)
+    for part in cut.validation:
+        got = np.bincount(y[part], minlength=len(counts))
+        assert np.all(np.abs(got - np.array(counts) * len(part) / len(y)) < 2)
+
+
+def test_more_folds_than_rows_are_refused():
+    with refused("folds=20"):
+        split(ROWS["classes"](12), 0.1, 0.1, 0, folds=20)
 
 
 # Standardizing

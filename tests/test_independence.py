@@ -9,8 +9,8 @@ import pytest
 import popjax as pj
 from popjax.clock import Clock
 from popjax.defaults import default_space
-from popjax.driver import Config, prepare
 from popjax.population import Training, abstract, from_host, to_host
+from popjax.run import Config, prepare
 
 CONFIG = Config(
     epochs=20, seed=5, sampler="random", repeats=1, folds=1, metric="val_loss", mode="min", lanes=1, plan="one", keep=1

@@ -1,5 +1,7 @@
 """Members of one mixed population are the models that a plain loop trains one by one."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import loop
@@ -8,6 +10,7 @@ import pytest
 
 import popjax as pj
 from popjax.check import Checker
+from popjax.data import from_arrays, split
 from popjax.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.population import SEED
 
@@ -39,7 +42,7 @@ def space_for(optimizer, schedule, **others):
 
 
 def exact_start(checker, static, trial, seed=0):
-    """A trial's initial weights at its exact shape, checked to be padded by zeros, and its key."""
+    """A trial's initial weights at its exact shape, checked to be padded by zeros, and its key (whatever the fold)."""
     task, points = checker.task, checker.points
     member = checker.member(trial, static)
     who = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
@@ -69,21 +72,25 @@ def exact(params, hparams):
     return [*arrays, w[: widths[-1]], b]
 
 
-def assert_same_as_loop(task, space, optimizer, schedule, classes, trials=TRIALS, plan="auto", lanes=None):
-    results = pj.search(task, space, trials=trials, epochs=EPOCHS, plan=plan, lanes=lanes, keep=trials)
-    checker = Checker(task, space, space.sample(trials), EPOCHS)
+def assert_same_as_loop(rows, optimizer, schedule, classes, space, trials=TRIALS, folds=1, **how):
+    task = pj.supervised(rows, optimizer=optimizer, schedule=schedule)
+    results = pj.search(task, space, trials=trials, epochs=EPOCHS, keep=trials, folds=folds, **how)
+    checker = Checker(task.folded(folds), space, space.sample(trials), EPOCHS)
     static = checker.settle(set())
-    parts = [tuple(map(np.asarray, part)) for part in (task.data.train, task.data.validation)]
+    cut = split(from_arrays(*rows), 0.1, 0.1, 0, folds)
     updates = 0
-    for trial in range(trials):
+    for trial, fold in itertools.product(range(trials), range(folds)):
         hparams = results.hparams(trial)
         state, start = exact_start(checker, static, trial)
-        data = (*parts, float(task.data.y_scale))
+        data = loop.standardized(*rows, cut.train[fold], cut.validation[fold], classes)
         curves, trained = loop.train(start, state.key, data, hparams, optimizer, schedule, EPOCHS, classes)
-        updates = max(updates, EPOCHS * (len(parts[0][0]) // hparams["batch_size"]))
+        updates = max(updates, EPOCHS * (len(data[0][0]) // hparams["batch_size"]))
         for name, curve in curves.items():
-            np.testing.assert_allclose(results.curves[name][trial], curve, rtol=1e-9, err_msg=f"{trial} {name}")
-        nested = nest(results.params(trial))
+            np.testing.assert_allclose(
+                results.members[name][trial, fold, 0], curve, rtol=1e-9, err_msg=f"{trial} {name}"
+            )
+        params = results.params(trial)
+        nested = nest(params if folds == 1 else {name: array[fold] for name, array in params.items()})
         for ours, theirs in zip(exact(nested, hparams), trained, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
     assert updates >= 50
@@ -107,29 +114,39 @@ def nest(flat):
     [*((optimizer, "inverse") for optimizer in OPTIMIZERS), *(("sgd", s) for s in SCHEDULES if s != "inverse")],
 )
 def test_mixed_population_equals_loop(x64, rows, optimizer, schedule):
-    task = pj.supervised(rows, optimizer=optimizer, schedule=schedule)
-    assert_same_as_loop(task, space_for(optimizer, schedule), optimizer, schedule, 3)
+    assert_same_as_loop(rows, optimizer, schedule, 3, space_for(optimizer, schedule))
 
 
 def test_vmapped_lanes_equal_loop(x64, rows):
-    task = pj.supervised(rows, optimizer="adam")
-    assert_same_as_loop(task, space_for("adam", "inverse"), "adam", "inverse", 3, lanes=4)
+    assert_same_as_loop(rows, "adam", "inverse", 3, space_for("adam", "inverse"), lanes=4)
+
+
+@pytest.mark.parametrize("kind", ["classes", "regression"])
+def test_folds_equal_loops_over_their_rows(x64, rows, kind):
+    """Each fold is a separate run on its own rows, standardized by its own training rows, from the trial's key."""
+    x, y = rows
+    offset = x + np.array([1e4, 0, 0, 0, 0])  # where the units of a column must not cost digits
+    y, classes = (y, 3) if kind == "classes" else (100 + 20 * np.sin(x[:, 0]) + x[:, 3], None)
+    results = assert_same_as_loop(
+        (offset, y), "sgd", "inverse", classes, space_for("sgd", "inverse"), trials=5, folds=4
+    )
+    values = results.members[results.metric][..., -1].reshape(5, 4)
+    assert results.last[results.metric] == pytest.approx(values.mean(1))
+    assert results.errors[results.metric] == pytest.approx(values.std(1, ddof=1) / 2)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
 def test_warmup_smoothing_and_widths_by_layer(x64, rows, activation):
     others = {"warmup": pj.integers(1, 6), "label_smoothing": pj.uniform(0.0, 0.2), "activation": activation}
     space = space_for("sgd", "inverse", hidden_1=pj.integers(2, 8), hidden_2=pj.integers(4, 6), **others)
-    task = pj.supervised(rows)
-    assert_same_as_loop(task, space, "sgd", "inverse", 3)
+    assert_same_as_loop(rows, "sgd", "inverse", 3, space)
 
 
 def test_regression_equals_loop(x64, rows):
     x, _ = rows
     y = 100 + 20 * np.sin(x[:, 0]) + x[:, 3]
-    task = pj.supervised((x, y), optimizer="adamw")
-    assert task.metric == "val_mse"
-    assert_same_as_loop(task, space_for("adamw", "inverse"), "adamw", "inverse", None)
+    results = assert_same_as_loop((x, y), "adamw", "inverse", None, space_for("adamw", "inverse"))
+    assert (results.metric, results.mode) == ("val_mse", "min")
 
 
 def test_static_shapes_equal_dynamic_ones(x64, rows):

@@ -54,7 +54,10 @@ def test_a_user_nnx_model_equals_its_own_loop(x64, rows):
     task = pj.supervised(rows, model=model, optimizer=optimizer)
     space = pj.Space(learning_rate=pj.log_uniform(1e-4, 1e-2), b1=pj.uniform(0.8, 0.95), batch_size=16)
     results = pj.search(task, space, trials=3, epochs=5, keep=3)
-    (x, y), (vx, vy) = task.data.train, task.data.validation
+    (x, y), (vx, vy) = (
+        (task.data.rows.x[part[0]], task.data.rows.y[part[0]])
+        for part in (task.data.folds.train, task.data.folds.validation)
+    )
     for trial in range(3):
         own = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), trial), 0)
         init_key, key = jax.random.split(own)
@@ -203,7 +206,10 @@ def test_what_cannot_be_trained_is_one_line(rows, scales, arguments, message):
         (dict(metric="accuracy"), "unknown metric 'accuracy'; the task reports"),
         (dict(mode="maximum"), "unknown mode 'maximum'"),
         (dict(plan="two"), "unknown plan 'two'"),
-        (dict(folds=3), "folds=3: the task does not read hparams['fold']"),
+        (dict(folds=2000), "folds=2000 and test=0.1 leave no row of 170"),
+        (dict(rounds=600), "rounds=600: there are 512 trials"),
+        (dict(choose="second"), "unknown choose 'second'; there are best, one-se"),
+        (dict(choose="one-se"), "one member has no standard error; use folds or repeats"),
     ],
 )
 def test_bad_arguments_are_one_line(rows, arguments, message):

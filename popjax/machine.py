@@ -1,0 +1,27 @@
+"""What the run is executed on, and by."""
+
+import os
+
+import jax
+
+from popjax.executor import cores
+
+
+def device() -> str:
+    """The device in words."""
+    found = jax.devices()
+    if found[0].platform == "cpu":
+        return f"CPU, {cores()} cores"
+    return found[0].device_kind + (f" x {len(found)}" if len(found) > 1 else "")
+
+
+def versions() -> dict[str, str]:
+    """The versions of popjax and of what computes for it."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("popjax", "jax", "jaxlib", "flax", "optax", "numpy")}
+
+
+def memory() -> int:
+    """The machine's memory in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,211 @@
+"""Given points, planned and trained: what searches, rounds and re-tests are made of."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popjax.check import Checker
+from popjax.clock import Clock
+from popjax.collect import Collector
+from popjax.compiler import COMPILER
+from popjax.executor import Part, execute, threads
+from popjax.machine import memory
+from popjax.plan import Bucket, Plan, make_plan, member_bytes, part_size, room, rows_of
+from popjax.population import Members, abstract, unnamed
+from popjax.progress import Quiet
+from popjax.results import Results
+from popjax.space import Space
+from popjax.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All that determines the results, beside the task and the points."""
+
+    epochs: int
+    seed: int
+    metric: str
+    mode: str
+    sampler: str = "random"
+    repeats: int = 1
+    folds: int = 1
+    rounds: int = 1
+    choose: str = "best"
+    lanes: int | None = None
+    plan: str = "auto"
+    keep: int = 1
+
+
+class Watch:
+    """The seconds of a search: in all, compiling and training."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter()
+        self.compiling = Clock()
+        self.training = Clock()
+
+    def seconds(self) -> dict[str, float]:
+        """The figures of the summary."""
+        wall = time.perf_counter() - self.begin
+        clocks = {"compile_seconds": self.compiling.seconds, "train_seconds": self.training.seconds}
+        return {"wall_seconds": wall} | clocks
+
+
+def prepare(
+    task: Task,
+    space: Space,
+    points: Mapping[str, np.ndarray],
+    config: Config,
+    ids: np.ndarray | None = None,
+) -> "Run":
+    """Check everything and plan; nothing is compiled yet.
+
+    `ids` (trials,) are the trials' numbers, from which their keys are made; 0, 1, ... if not given.
+    """
+    if len(space) == 0:
+        raise ValueError("the space is empty: name at least one hyperparameter")
+    check_sizes(space)
+    if config.folds > 1 and task.folded is not None:
+        task = task.folded(config.folds)
+    checker = Checker(task, space, points, config.epochs)
+    plan = make_plan(checker, config.plan, config.lanes)
+    largest = member_bytes(plan.buckets[0].member)
+    if 2 * largest > memory():
+        what = f"one model in training takes {largest / 2**30:.3g} GiB, this machine has {memory() / 2**30:.3g}"
+        raise ValueError(f"{what}; choose smaller sizes")
+    metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
+    if config.metric not in metrics:
+        raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")
+    if config.mode not in ("min", "max"):
+        raise ValueError(f"unknown mode {config.mode!r}; choose min or max")
+    for name in space:
+        if name in metrics or name.removesuffix("_se") in metrics:
+            raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")
+    if config.folds > 1 and "fold" not in plan.reads:
+        raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
+    ids = rows_of(points) if ids is None else ids
+    return Run(checker, config, plan, tuple(metrics), jax.tree.map(jnp.asarray, task.data), ids)
+
+
+def check_sizes(space: Space) -> None:
+    """Raise ValueError for a whole number that no program can hold."""
+    for name, scale in space.items():
+        if scale.whole and max(abs(scale.low), abs(scale.high)) >= 2**31:
+            raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """Planned points.
+
+    Attributes:
+        metrics: the names of the task's metrics.
+        data: the task's data on the device.
+        ids: the trials' numbers (trials,), from which their keys are made.
+    """
+
+    checker: Checker
+    config: Config
+    plan: Plan
+    metrics: tuple[str, ...]
+    data: Any
+    ids: np.ndarray
+
+    @property
+    def task(self) -> Task:
+        """How one trial is trained."""
+        return self.checker.task
+
+    @property
+    def points(self) -> Mapping[str, np.ndarray]:
+        """One column (trials,) a hyperparameter."""
+        return self.checker.points
+
+    def at(self, points: Mapping[str, np.ndarray], ids: np.ndarray) -> "Run":
+        """The run of other points of the same space, with the same programs and lanes."""
+        checker = dataclasses.replace(self.checker, points=points)
+        plan = make_plan(checker, self.plan.name, self.plan.lanes)
+        return dataclasses.replace(self, checker=checker, plan=plan, ids=ids)
+
+    def train(self, watch: Watch | None = None, show: Quiet | None = None) -> Results:
+        """Compile and train everything; the states of the best stay."""
+        watch, show = watch or Watch(), show or Quiet()
+        show.compiling(len(self.plan.buckets))
+        config = self.config
+        shape = (len(self.ids), config.folds, config.repeats, config.epochs)
+        collector = Collector(shape, self.metrics, config.metric, config.mode, config.keep)
+        parts = (part for bucket in self.plan.buckets for part in self.parts(bucket, watch.compiling))
+        with closing(execute(parts, config.seed, self.data, config.epochs, watch.training)) as reports, closing(show):
+            for report in reports:
+                collector.add(report)
+                show.update(collector.done, collector.total, collector.best_so_far)
+        results = dataclasses.replace(collector.results(self.points), choose=config.choose)
+        return dataclasses.replace(results, parameters=self.parameters()) if config.choose != "best" else results
+
+    def parts(self, bucket: Bucket, clock: Clock) -> list[Part]:
+        """A bucket's members in order of trial, fold and repeat, cut into parts; compiling begins."""
+        each = self.config.folds * self.config.repeats
+        index = (bucket.rows[:, None] * each + np.arange(each)).ravel()
+        places = room(bucket.member, self.plan.lanes)
+        size = part_size(len(index), places, self.plan.lanes, threads())
+        programs = COMPILER.programs(bucket.member, abstract(self.data), places, self.plan.lanes, clock)
+        return [
+            Part(index[at : at + size], self.members(bucket, index[at : at + size], places), programs)
+            for at in range(0, len(index), size)
+        ]
+
+    def members(self, bucket: Bucket, index: np.ndarray, size: int) -> Members:
+        """The arrays of some members, the last one again where there is room."""
+        index = np.pad(index, (0, size - len(index)), mode="edge")
+        row, fold, repeat = np.unravel_index(index, (len(self.ids), self.config.folds, self.config.repeats))
+        values = {name: self.points[name][row].astype(bucket.member.dtype(name)) for name in bucket.member.dynamic}
+        who = [numbers.astype(np.int32) for numbers in (self.ids[row], fold, repeat)]
+        return Members(who[0], who[1], who[2], values)
+
+    def score(self, row: int, arrays: Mapping[str, np.ndarray], watch: Watch) -> dict[str, float]:
+        """A trained trial's metrics on the untouched rows, the mean over its members."""
+        if self.task.score is None:
+            return {}
+        bucket = next(bucket for bucket in self.plan.buckets if row in bucket.rows)
+        state = bucket.member.trace(abstract(self.data)).training.state
+        lanes = self.plan.lanes
+        places = room(bucket.member, lanes)
+        program = COMPILER.programs(bucket.member, abstract(self.data), places, lanes, watch.compiling).score.result()
+        each = self.config.folds * self.config.repeats
+        scores = []
+        for member in range(each):
+            who = jax.tree.map(lambda column: column[0], self.members(bucket, np.array([row * each + member]), 1))
+            own = unnamed(state, {name: array[member] for name, array in arrays.items()})
+            scores.append(program(own, who, self.data))
+        return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+
+    def parameters(self) -> np.ndarray:
+        """How many trained parameters (trials,) each trial has."""
+        counts = np.zeros(len(self.ids), np.int64)
+        for bucket in self.plan.buckets:
+            count = self.task.parameters(self.values(bucket)) if self.task.parameters else None
+            if count is None:
+                state = bucket.member.trace(abstract(self.data)).training.state
+                count = sum(leaf.size for leaf in jax.tree.leaves(getattr(state, "params", state)))
+            counts[bucket.rows] = count
+        return counts
+
+    def steps(self, curves: np.ndarray) -> int | None:
+        """Optimizer updates over all members with these curves; one that diverged made them up to then."""
+        if self.task.updates is None:
+            return None
+        finite = np.isfinite(curves).sum(-1)
+        epochs = np.minimum(finite + 1, self.config.epochs).sum((1, 2))
+        updates = [(self.task.updates(self.values(b)) * epochs[b.rows]).sum() for b in self.plan.buckets]
+        return int(sum(updates))
+
+    def values(self, bucket: Bucket) -> dict[str, Any]:
+        """A bucket's hyperparameters: static ones as Python values, dynamic ones as columns."""
+        columns = {name: self.points[name][bucket.rows].astype(kind) for name, kind in bucket.member.dynamic.items()}
+        return {**bucket.member.static, **columns}
