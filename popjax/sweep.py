@@ -298,7 +298,8 @@ class Sweep:
         optimistic = f"(the best of {len(results.diverged)}, so optimistic)"
         if results.choose == "one-se":
             first = int(results.order[0])
-            optimistic = f"(the smallest model within one standard error of trial {first}, {results.last[results.metric][first]:.4f})"
+            value = results.last[results.metric][first]
+            optimistic = f"(the smallest model within one standard error of trial {first}, {value:.4f})"
         untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {test:.4f}"
         print(f"{results.metric} {best.value:.4f}{error} {optimistic}{untouched}")
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
