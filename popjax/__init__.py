@@ -14,6 +14,7 @@ _HOMES = {
     "Dataset": "data",
     "HParams": "task",
     "Results": "results",
+    "Session": "session",
     "Space": "space",
     "Task": "task",
     "choice": "scales",

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from popjax.population import Member, abstract
+from popjax.population import Member
 from popjax.scales import Constant
 from popjax.space import Space
 from popjax.task import NeedsStatic, Task
+from popjax.trees import abstract
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

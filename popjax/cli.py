@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 ALL_DIVERGED, BAD_INPUT, NO_ROOM, CTRL_C = 1, 2, 5, 130
@@ -22,6 +22,23 @@ def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
 def printable(text: str) -> str:
     """The text without control characters, which could steer a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def cell(value: Any) -> str:
+    """A value in few digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def settings(hparams: Mapping[str, Any]) -> str:
+    """Hyperparameters on one line."""
+    return printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
+
+
+def whole(text: str, where: str) -> int:
+    """A whole number of at least 1; raises ValueError naming where it stands."""
+    if not text.strip().isdecimal() or not 1 <= int(text) < 2**31:
+        raise ValueError(f"{where!r}: give a whole number of at least 1")
+    return int(text)
 
 
 def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] | None = None) -> Arguments:

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from popjax.executor import Report
-from popjax.population import named, to_host
 from popjax.results import Results, mean_member, ranking
+from popjax.trees import named, to_host
 
 
 class Collector:

@@ -18,8 +18,32 @@ SEARCHED: dict[str, Any] = {
 }
 TIERS = {"learning_rate": 1, "momentum": 2, "hidden": 2, "batch_size": 2, "depth": 3, "decay": 3}
 PRIORITIES = (1, 2, 3)
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 0.01,
+    "momentum": 0.9,
+    "b1": 0.9,
+    "b2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "decay": 0.0,
+    "warmup": 0.0,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "hidden": 100,
+    "depth": 2,
+    "batch_size": DEFAULT_BATCH_SIZE,
+    "activation": "relu",
+}
 MOMENTUM = ("sgd", "nesterov")
 NO_DECAY = ("cosine",)
+
+
+def untuned(optimizer: str, schedule: str, rows: int) -> dict[str, Any]:
+    """The hyperparameters of the built-in model and its training, with the values they have when nobody tunes them."""
+    others: dict[str, Any] = {"batch_size": min(DEFAULT_BATCH_SIZE, rows)}
+    others |= {"b2": 0.99} if optimizer == "rmsprop" else {}
+    others |= {"decay": 1.0} if schedule == "exponential" else {}
+    return DEFAULTS | others
 
 
 def default_space(

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from popjax.check import Checker
-from popjax.population import Member, abstract
+from popjax.population import Member
+from popjax.trees import abstract
 
 PLANS = ("auto", "one", "buckets")
 PART = 16

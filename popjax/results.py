@@ -176,17 +176,8 @@ class Results:
         write_table(directory / "trials.parquet", self.trials)
         write_table(directory / "curves.parquet", self.curves_table())
         if self.best is not None and self.best.trial in self.states:
-            self._save_best(directory / "best", self.best)
+            write_best(directory, *self.best, self.states[self.best.trial], self.winner)
         write_json(directory / "summary.json", self.summary)
-
-    def _save_best(self, directory: Path, best: Best) -> None:
-        from safetensors.numpy import save
-
-        directory.mkdir(exist_ok=True)
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.states[best.trial].items()}
-        write_atomic(directory / "arrays.safetensors", save(arrays))
-        description = {"trial": best.trial, "hparams": best.hparams, "value": best.value, "winner": self.winner}
-        write_json(directory / "best.json", description)
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
@@ -268,6 +259,23 @@ def arrow(column: np.ndarray) -> Any:
 def numpy_column(column: Any) -> np.ndarray:
     """A table's column as it was sampled: numbers as they are, texts as objects."""
     return np.asarray(column.to_numpy())
+
+
+def write_best(
+    directory: Path,
+    trial: int,
+    hparams: Mapping[str, Any],
+    value: float | None,
+    arrays: Mapping[str, np.ndarray],
+    winner: Mapping[str, Any] | None,
+) -> None:
+    """Write `best/`: a trained model's arrays, name -> (members, ...), and what rebuilds it."""
+    from safetensors.numpy import save
+
+    best = directory / "best"
+    best.mkdir(exist_ok=True)
+    write_atomic(best / "arrays.safetensors", save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+    write_json(best / "best.json", {"trial": trial, "hparams": hparams, "value": value, "winner": winner})
 
 
 def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any] | None]:

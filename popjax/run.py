@@ -17,11 +17,12 @@ from popjax.compiler import COMPILER
 from popjax.executor import Part, execute, threads
 from popjax.machine import memory
 from popjax.plan import Bucket, Plan, make_plan, member_bytes, part_size, room, rows_of
-from popjax.population import Members, abstract, unnamed
+from popjax.population import Members
 from popjax.progress import Quiet
 from popjax.results import Results
 from popjax.space import Space
 from popjax.task import Task
+from popjax.trees import abstract, unnamed
 
 
 @dataclasses.dataclass(frozen=True)

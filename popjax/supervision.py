@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,11 @@ from jax import lax
 from popjax import data as tables
 from popjax.defaults import DEFAULT_BATCH_SIZE
 from popjax.models import MODELS, SIZES, lookup
-from popjax.networks import Network, bind
+from popjax.networks import Network
 from popjax.optimizers import OPTIMIZERS, SCHEDULES, learning_rate
+from popjax.recipe import Data, Fold, Recipe, Rows
 from popjax.task import HParams, NeedsStatic, Task
+from popjax.trees import named
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
     ("learning_rate", "decay", "weight_decay", "warmup", "eps"), (0.0, np.inf)
@@ -31,43 +33,6 @@ class State(NamedTuple):
     opt_state: Any
     key: jax.Array
     epoch: jax.Array
-
-
-class Rows(NamedTuple):
-    """Features (rows, ...) and targets (rows,)."""
-
-    x: Any
-    y: Any
-
-
-class Fold(NamedTuple):
-    """One fold, or with a leading axis all of them: row numbers, and what standardizes its rows.
-
-    The statistics are those of the fold's training rows, in the units of `Data.rows`.
-    """
-
-    train: Any
-    validation: Any
-    mean: Any
-    scale: Any
-    y_mean: Any
-    y_scale: Any
-
-
-class Data(NamedTuple):
-    """What the programs take: every row once, standardized over all that some fold trains on.
-
-    Attributes:
-        rows: the rows that train or validate.
-        test: the rows that no trial sees.
-        folds: a leading axis of folds; with one fold the statistics are 0 and 1.
-        y_unit: the unit of the targets.
-    """
-
-    rows: Rows
-    test: Rows
-    folds: Fold
-    y_unit: Any
 
 
 def supervised(
@@ -132,6 +97,7 @@ def supervised(
             shapes=("depth", "batch_size"),
             parameters=fit.parameters,
             folded=folded,
+            watch=fit.watch,
             recipe=recipe,
         )
 
@@ -148,106 +114,6 @@ def to_dataset(data: Any, target: str | None, missing: str) -> tables.Dataset:
         x, y = data
         return tables.from_arrays(x, y, missing=missing)
     raise ValueError(f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame or a Dataset")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Recipe:
-    """What turns raw rows into a model's input, and its outputs into predictions.
-
-    Attributes:
-        mean, scale: of the features, for each fold's training rows (folds, ...).
-        y_mean, y_scale: of a regression's targets (folds,); else 0 and 1.
-    """
-
-    model: str | None
-    classes: tuple[Any, ...] | None
-    columns: tuple[str, ...]
-    inputs: tuple[int, ...]
-    split_digest: str
-    data_digest: str
-    mean: np.ndarray
-    scale: np.ndarray
-    y_mean: np.ndarray
-    y_scale: np.ndarray
-
-    @classmethod
-    def of(cls, dataset: tables.Dataset, split: tables.Split, model: str | Callable[..., Any]) -> Self:
-        """The recipe for a model on the training rows of every fold."""
-        mean, scale = standardize_folds(dataset.x, split)
-        y_mean, y_scale = standardize_folds(dataset.y, split)
-        if dataset.classes is not None:
-            y_mean, y_scale = np.zeros_like(y_mean, float), np.ones_like(y_scale, float)
-        return cls(
-            model=model if isinstance(model, str) else None,
-            classes=dataset.classes,
-            columns=dataset.columns,
-            inputs=dataset.x.shape[1:],
-            split_digest=split.digest,
-            data_digest=dataset.digest,
-            mean=mean,
-            scale=scale,
-            y_mean=y_mean,
-            y_scale=y_scale,
-        )
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of the data and of the split's row numbers."""
-        return {"data": self.data_digest, "split": self.split_digest}
-
-    def describe(self) -> dict[str, Any]:
-        """The recipe as JSON values, for `from_json`."""
-        fields = dataclasses.asdict(self)
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The recipe that `describe` described."""
-        fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
-        fields |= {name: np.asarray(fields[name], float) for name in ("mean", "scale", "y_mean", "y_scale")}
-        fields |= {name: tuple(fields[name]) for name in ("columns", "inputs", "classes") if fields[name] is not None}
-        return cls(**fields)
-
-    @property
-    def outputs(self) -> int:
-        """The width of the model's output."""
-        return 1 if self.classes is None else len(self.classes)
-
-    def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
-        """`(hparams, key) -> Network` of a built-in model or the user's own."""
-        if isinstance(model, str):
-            model = functools.partial(MODELS[model], int(np.prod(self.inputs)), self.outputs)
-        return lambda hparams, key: bind(model, hparams, key, jnp.zeros((1, *self.inputs)))
-
-    def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
-        """Raw rows, standardized as the training rows of a fold are."""
-        return (x - self.mean[fold]) / self.scale[fold]
-
-    def prepare(self, dataset: tables.Dataset, split: tables.Split) -> Data:
-        """The rows, as the programs take them."""
-        kept = np.delete(np.arange(len(dataset.y)), split.test)
-        seen = split.train[0] if len(split.train) == 1 else kept
-        mean, scale = tables.standardize(dataset.x[seen])
-        y_mean, y_unit = tables.standardize(dataset.y[seen])
-        if self.classes is not None:
-            y_mean, y_unit = np.zeros(()), np.ones(())
-        x = (dataset.x - mean) / scale
-        y = dataset.y if self.classes else (dataset.y - y_mean) / y_unit
-        folds = Fold(
-            np.searchsorted(kept, split.train).astype(np.int32),
-            np.searchsorted(kept, split.validation).astype(np.int32),
-            (self.mean - mean) / scale,
-            self.scale / scale,
-            (self.y_mean - y_mean) / y_unit,
-            self.y_scale / y_unit,
-        )
-        return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit))
-
-
-def standardize_folds(values: np.ndarray, split: tables.Split) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scale (folds, ...) of every fold's training rows."""
-    means, scales = zip(*(tables.standardize(values[rows]) for rows in split.train), strict=True)
-    return np.array(means), np.array(scales)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -395,6 +261,25 @@ class Fit:
             values |= {"accuracy": right.mean(), "balanced_accuracy": recall.sum() / (size > 0).sum()}
         return {prefix + name: value for name, value in values.items()}
 
+    def watch(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
+        """How training stands: loss and gradient norm over all training rows, and every layer's next step.
+
+        A layer's step is the norm of the update that this gradient would give, relative to the
+        norm of its weights; about 1e-3 is usual.
+        """
+        network = self.network(hparams, state.key)
+        fold = self.fold(hparams, data)
+        x, y = self.standardized(Rows(data.rows.x[fold.train], data.rows.y[fold.train]), fold)
+
+        def loss(params: Any) -> jax.Array:
+            outputs, _ = network.apply(params, state.variables, x, None)
+            return self.row_losses(hparams, outputs, y).mean()
+
+        value, gradient = jax.value_and_grad(loss)(state.params)
+        moves, _ = self.transform(hparams, state.epoch).update(gradient, state.opt_state, state.params)
+        steps = layer_steps(named(moves), named(state.params))
+        return {"loss": value, "gradient_norm": optax.global_norm(gradient), **steps}
+
     def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
         network = self.network(hparams, state.key)
@@ -402,3 +287,14 @@ class Fit:
         x, y = self.standardized(data.test, fold)
         outputs, _ = network.apply(state.params, state.variables, x, None)
         return self.metrics(outputs, y, fold.y_scale * data.y_unit, "test_")
+
+
+def layer_steps(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """ "step <layer>" -> the norm of a layer's update relative to the norm of its weights."""
+    layers: dict[str, list[str]] = {}
+    for name in params:
+        layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
+    return {
+        f"step {layer}": optax.global_norm([moves[n] for n in names]) / optax.global_norm([params[n] for n in names])
+        for layer, names in layers.items()
+    }

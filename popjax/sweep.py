@@ -1,20 +1,16 @@
 """`python -m popjax.sweep`: a whole random search from the command line. Starts without JAX."""
 
 import dataclasses
-import datetime
-import importlib
-import itertools
 import json
-import os
 import shlex
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from popjax import cli
+from popjax.sources import Source, describe_device, new_directory
 
 if TYPE_CHECKING:
     from popjax.results import Results
@@ -23,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Arguments(Source):
     """Train hundreds of small models at once, each with hyperparameters of its own, and rank them.
 
     Without arguments: a random search over learning rate, momentum, hidden units, layers,
@@ -32,26 +28,12 @@ class Arguments:
 
     trials: int = 512
     """points of the search"""
-    dataset: str = "digits"
-    """digits, wine, breast_cancer, diabetes, or a CSV or NPZ file"""
-    target: str | None = None
-    """the column to predict (an array's name for NPZ)"""
-    missing: Literal["error", "drop", "median"] = "error"
-    """what to do with missing cells"""
-    model: str = "mlp"
-    """the model: mlp"""
-    optimizer: str = "sgd"
-    """sgd, nesterov, adam, adamw or rmsprop"""
-    schedule: str = "inverse"
-    """of the learning rate: inverse, exponential or cosine"""
     metric: str | None = None
     """what ranks the trials, such as val_accuracy or val_loss"""
     mode: str | None = None
     """min or max"""
     epochs: int = 20
     """passes over the training rows"""
-    seed: int = 0
-    """of the split, the points and the models"""
     sampler: str = "random"
     """random, sobol or grid"""
     priority: int = 3
@@ -68,8 +50,6 @@ class Arguments:
     """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9"""
-    task: str | None = None
-    """your own Task, as module:attribute"""
     out: str | None = None
     """the directory for the results (default: runs/<dataset>-<time>)"""
     resume: bool = False
@@ -131,20 +111,13 @@ def open_directory(arguments: Arguments) -> Path:
     """Where the results go: `--out`, or a new directory under runs/; it must not hold a run."""
     from popjax.results import check_directory
 
-    out = Path(arguments.out) if arguments.out is not None else new_directory(arguments)
+    stem = (arguments.task or Path(arguments.dataset).stem).replace(":", "-")
+    out = Path(arguments.out) if arguments.out is not None else new_directory(stem)
     try:
         check_directory(out, arguments.resume)
     except ValueError as error:
         raise ValueError(f"--out {error}") from None
     return out
-
-
-def new_directory(arguments: Arguments) -> Path:
-    """A name under runs/ that is not taken."""
-    source = (arguments.task or Path(arguments.dataset).stem).replace(":", "-")
-    stem = f"{source}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    names = (Path("runs") / (stem if serial == 0 else f"{stem}-{serial}") for serial in itertools.count())
-    return next(name for name in names if not name.exists())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +130,7 @@ class Sweep:
 
     def run(self) -> int:
         """Load, plan, train, write and tell; returns the exit code."""
-        task, space = self.user_task() if self.arguments.task else self.supervised_task()
+        task, space = self.users_task() if self.arguments.task else self.supervised_task()
         import popjax as pj
 
         arguments = self.arguments
@@ -184,7 +157,7 @@ class Sweep:
         except Exception as error:
             if arguments.task is None or isinstance(error, ValueError):
                 raise
-            raise self.users_fault(error) from None
+            raise arguments.fault(error) from None
         results = dataclasses.replace(results, run={"arguments": dataclasses.asdict(arguments)} | results.run)
         self.save(results)
         if arguments.json:
@@ -208,18 +181,11 @@ class Sweep:
 
     def supervised_task(self) -> "tuple[Task, Space]":
         """The Task on the dataset, and the space: the default one with what was named."""
-        from popjax import data
         from popjax.defaults import BATCH_SIZES
 
         arguments = self.arguments
-        dataset = data.load(arguments.dataset, arguments.target, arguments.missing)
-        enable_cache()
-        from popjax.supervision import supervised
-
-        task = supervised(
-            dataset, arguments.model, arguments.optimizer, seed=arguments.seed, schedule=arguments.schedule
-        )
-        task = task.folded(arguments.folds) if task.folded else task
+        dataset = arguments.load()
+        task = arguments.supervised(dataset, arguments.folds)
         rows = task.data.folds.train.shape[1]
         space = self.full_space(task, rows)
         self.say(f"device: {describe_device()}")
@@ -248,32 +214,15 @@ class Sweep:
         reads = checker.reads()
         return space.only(reads | set(self.named))
 
-    def user_task(self) -> "tuple[Task, Space]":
+    def users_task(self) -> "tuple[Task, Space]":
         """The Task that --task names, and its space."""
-        module, _, attribute = str(self.arguments.task).partition(":")
-        if not attribute:
-            raise ValueError(f"--task {self.arguments.task!r}: write module:attribute")
-        enable_cache()
-        sys.path.insert(0, os.getcwd())
-        try:
-            task = getattr(importlib.import_module(module), attribute)
-        except Exception as error:
-            raise self.users_fault(error) from None
         from popjax.space import Space
-        from popjax.task import Task
 
-        if not isinstance(task, Task):
-            raise ValueError(f"--task {self.arguments.task!r} is a {type(task).__name__}; make it a popjax.Task")
+        task = self.arguments.users_task()
         if not self.named:
             raise ValueError("--task needs a space: name the hyperparameters with --space or --set")
         self.say(f"device: {describe_device()}")
         return task, Space(**self.named)
-
-    def users_fault(self, error: Exception) -> ValueError:
-        """What a user's own code raised, with its place, in one line."""
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return ValueError(f"--task {self.arguments.task!r}: {what} ({place.filename}, line {place.lineno})")
 
     def save(self, results: "Results") -> None:
         """Write the run's files."""
@@ -292,7 +241,7 @@ class Sweep:
             return
         if not self.arguments.quiet:
             print(ten_best(results))
-        print(f"winner: trial {best.trial}, {setting(best.hparams)}")
+        print(f"winner: trial {best.trial}, {cli.settings(best.hparams)}")
         test = results.summary["test_value"]
         error = f" ± {results.errors[results.metric][best.trial]:.4f}" if results.errors else ""
         optimistic = f"(the best of {len(results.diverged)}, so optimistic)"
@@ -307,31 +256,6 @@ class Sweep:
         print(f"results: {self.out}")
         load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"
         self.say(f"next: python -c {shlex.quote(load)}")
-
-
-def enable_cache() -> None:
-    """Keep compiled programs for the next time, in a directory that only the user can read."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home) / "popjax" / "programs")
-    try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def describe_device() -> str:
-    """The device; loudly, if it is the CPU on a machine that has a GPU."""
-    from popjax.machine import device
-
-    name = device()
-    if name.startswith("CPU") and Path("/proc/driver/nvidia/version").exists():
-        return f"{name}. THIS MACHINE HAS A GPU THAT IS NOT USED: pip install 'popjax[cuda12]'"
-    return name
 
 
 def distinct(space: "Space", trials: int, seed: int) -> str:
@@ -349,20 +273,10 @@ def ten_best(results: "Results") -> str:
     for rank, trial in enumerate(results.order[:10].tolist(), 1):
         values = [*results.hparams(trial).values(), float(results.last[results.metric][trial])]
         values += [float(results.errors[results.metric][trial])] if results.errors else []
-        rows.append([str(rank), str(trial), *(cell(value) for value in values)])
+        rows.append([str(rank), str(trial), *(cli.cell(value) for value in values)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     return cli.printable("\n".join(lines))
-
-
-def cell(value: Any) -> str:
-    """A value in few digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def setting(hparams: dict[str, Any]) -> str:
-    """Hyperparameters on one line."""
-    return cli.printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
 
 
 if __name__ == "__main__":

@@ -103,6 +103,8 @@ class Task(NamedTuple):
             the state's arrays have their exact shape.
         folded: `(folds) -> Task` with its rows cut into so many folds; a task without it
             reads `hparams["fold"]` itself.
+        watch: `(state, hparams, data) -> dict` of scalars that tell how training stands, for
+            whoever watches one model.
         recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
 
     A quadratic, minimized by gradient descent from a random point:
@@ -127,6 +129,7 @@ class Task(NamedTuple):
     shapes: tuple[str, ...] = ()
     parameters: Callable[..., Any] | None = None
     folded: "Callable[[int], Task] | None" = None
+    watch: Callable[..., Any] | None = None
     recipe: Any = None
 
 

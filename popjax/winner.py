@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from popjax.networks import Network
-from popjax.population import from_host, unnamed
+from popjax.recipe import Recipe
 from popjax.results import load_best_files, read_json
 from popjax.space import Space
-from popjax.supervision import Recipe
 from popjax.task import HParams
+from popjax.trees import abstract, from_host, unnamed
 
 
 def load_best(directory: str | Path, model: Callable[..., Any] | None = None) -> "Winner":
@@ -96,7 +96,7 @@ class Winner:
         values = {n: v if n in self.static else jnp.asarray(v) for n, v in self.hparams.items()}
         network = self.network(HParams(values, self.space), jax.random.key(0))
         template = {"params": network.params, "variables": network.variables}
-        state = from_host(abstract_leaves(template), unnamed(template, arrays))
+        state = from_host(abstract(template), unnamed(template, arrays))
         return network.apply(state["params"], state["variables"], x, None)[0]
 
     def _features(self, rows: Any) -> np.ndarray:
@@ -110,8 +110,3 @@ class Winner:
             shape = ("rows", *self.recipe.inputs)
             raise ValueError(f"rows of shape {x.shape} do not fit; give {shape}")
         return x
-
-
-def abstract_leaves(tree: Any) -> Any:
-    """Shapes and dtypes of traced arrays, random keys included."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)

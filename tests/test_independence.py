@@ -9,8 +9,9 @@ import pytest
 import popjax as pj
 from popjax.clock import Clock
 from popjax.defaults import default_space
-from popjax.population import Training, abstract, from_host, to_host
+from popjax.population import Training
 from popjax.run import Config, prepare
+from popjax.trees import abstract, from_host, to_host
 
 CONFIG = Config(
     epochs=20, seed=5, sampler="random", repeats=1, folds=1, metric="val_loss", mode="min", lanes=1, plan="one", keep=1

@@ -1,0 +1,58 @@
+"""Pytrees of arrays: their abstract values, their leaves' names, and their way to the host and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+def to_host(state: Any) -> Any:
+    """A stacked state as NumPy arrays, random keys as their words."""
+
+    def host(leaf: Any) -> np.ndarray:
+        return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+    return jax.tree.map(host, state)
+
+
+def from_host(like: Any, arrays: Any) -> Any:
+    """The state with the abstract values `like` from the arrays that `to_host` gave."""
+
+    def wrap(aval: Any, array: Any) -> Any:
+        if not is_key(aval):
+            return jnp.asarray(array, aval.dtype)
+        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(lax.empty((), aval.dtype)))
+
+    return jax.tree.map(wrap, like, arrays)
+
+
+def named(state: Any) -> dict[str, Any]:
+    """The leaves of a state by their paths, such as "params.out.kernel"."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+
+
+def unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:
+    """The host's state with the structure of `like`, from what `named` gave; raises ValueError for a missing leaf."""
+    for name in named(like):
+        if name not in arrays:
+            raise ValueError(f"the arrays lack {name!r}; give the model that was trained")
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in named(like)])
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array holds typed random keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def abstract(tree: Any) -> Any:
+    """Shapes and dtypes of a pytree of arrays, as JAX takes them."""
+
+    def aval(leaf: Any) -> Any:
+        leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+        return jax.ShapeDtypeStruct(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True))
+
+    return jax.tree.map(aval, tree)
