@@ -74,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = cli.parse(Arguments, "babysit", argv)
     if arguments.epochs < 1:
         raise ValueError(f"--epochs {arguments.epochs}: give at least 1")
+    if arguments.seed is not None and not 0 <= arguments.seed < 2**32:
+        raise ValueError(f"--seed {arguments.seed}: choose 0 <= seed < 2**32")
     start = beginning(arguments)
     script = read_script(arguments.script) if arguments.script else None
     out = open_directory(arguments, start)
@@ -212,9 +214,9 @@ class Sitter:
         self.session = Session(task, hparams, start.epochs, start.source.seed, trials=[start.trial])
         self.journal = Journal(out / "journal.jsonl")
         self.to_go = 0
-        beginning = {**dataclasses.asdict(start), "arguments": dataclasses.asdict(start.source)}
-        others = {name: beginning[name] for name in ("arguments", "hparams", "epochs", "trial")}
-        self.journal.write(0, self.rate, "start", **others)
+        source = dataclasses.asdict(start.source)
+        began = {"arguments": source, "hparams": self.session.hparams, "epochs": start.epochs, "trial": start.trial}
+        self.journal.write(0, self.rate, "start", **began)
         print(cli.printable(f"model: {cli.settings(self.session.hparams)}"), flush=True)
 
     @classmethod

@@ -311,21 +311,24 @@ class Split:
         return hashlib.sha256(b"|".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
 
 
-def split(dataset: Dataset, validation: float, test: float, seed: int, folds: int = 1) -> Split:
+def split(
+    dataset: Dataset, validation: float, test: float, seed: int, folds: int = 1, share: float | None = None
+) -> Split:
     """Test and validation rows set aside by `seed`, at least one each, stratified by class.
 
     Rows are put in random order within their class, and every part takes rows at even
     distances along that order, so its share of each class is exact to within one row. The
     test rows are set aside first. With several folds the rest is cut into as many
-    validation parts of equal size, and `validation` is not used; the few rows that
-    remain always train.
+    validation parts of equal size, and the few rows that remain always train; with a
+    `share` a part has at most that share of all rows.
     """
-    for name, share in (("validation", validation), ("test", test)):
-        if not 0 < share < 1:
-            raise ValueError(f"{name}={share}: give a share of the rows between 0 and 1, such as 0.1")
+    for name, part in (("validation", validation), ("test", test)):
+        if not 0 < part < 1:
+            raise ValueError(f"{name}={part}: give a share of the rows between 0 and 1, such as 0.1")
     n = len(dataset.y)
     size = max(1, round(n * test))
     each = (n - size) // folds if folds > 1 else max(1, round(n * validation))
+    each = each if share is None else min(each, max(1, round(n * share)))
     if each < 1 or size + each >= n:
         what = f"folds={folds}" if folds > 1 else f"validation={validation}"
         raise ValueError(f"{what} and test={test} leave no row of {n} to train on or to validate; lower them")

@@ -10,7 +10,7 @@ import numpy as np
 
 from popjax.executor import cores
 from popjax.machine import device, memory, versions
-from popjax.plan import rows_of
+from popjax.plan import fitting, rows_of
 from popjax.progress import Quiet
 from popjax.results import CHOICES, Results, check_directory
 from popjax.run import Config, Run, Watch, prepare
@@ -19,6 +19,7 @@ from popjax.task import Task
 from popjax.zoom import zoom_in
 
 CURVE_BYTES = 32  # four metrics in float64
+FEW = 8  # models at once, below which one is better steered by hand than many left alone
 
 
 def search(
@@ -103,6 +104,7 @@ def search(
     )
     if out is not None:
         check_directory(Path(out), resume)
+    task = task if folds == 1 or task.folded is None else task.folded(folds)
     results = Search(task, space, config, trials).run(progress)
     if out is not None:
         results.save(out)
@@ -151,6 +153,8 @@ class Search:
             first = 0 if results is None else len(results.diverged)
             ids = first + rows_of(points)
             run = runs[0].at(points, ids) if runs else prepare(self.task, self.space, points, self.config, ids)
+            if not runs and (members := fitting(run.plan.buckets[0].member)) < FEW:
+                show.few(members)
             if self.config.rounds > 1:
                 show.round(len(runs) + 1, self.config.rounds, space, notes)
             found = run.train(watch, show)
@@ -212,7 +216,7 @@ class Search:
             "cores": cores(),
             "device": device(),
             "versions": versions(),
-            "data": getattr(runs[0].task.recipe, "digests", None),
+            "data": getattr(runs[0].task.recipe, "identity", None),
         }
 
     def summary(self, results: Results, runs: list[Run], test: dict[str, float], watch: Watch) -> dict[str, Any]:

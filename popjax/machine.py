@@ -23,5 +23,8 @@ def versions() -> dict[str, str]:
 
 
 def memory() -> int:
-    """The machine's memory in bytes."""
+    """The memory in bytes that models train in: the accelerator's, or the machine's."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return int(statistics["bytes_limit"])
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

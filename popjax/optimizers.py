@@ -66,7 +66,7 @@ def exponential(hparams: Mapping[str, Any], epoch: Any) -> Any:
 
 def cosine(hparams: Mapping[str, Any], epoch: Any) -> Any:
     """Half a cosine from 1 down to 0 over the run's epochs, and 0 after them (Loshchilov and Hutter 2017)."""
-    return (1 + jnp.cos(jnp.pi * jnp.minimum(epoch / hparams["epochs"], 1))) / 2
+    return (1 + jnp.cos(jnp.pi * jnp.minimum(epoch, hparams["epochs"]) / hparams["epochs"])) / 2
 
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {

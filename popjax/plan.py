@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from popjax.check import Checker
+from popjax.machine import memory
 from popjax.population import Member
 from popjax.trees import abstract
 
@@ -108,6 +109,19 @@ def member_bytes(member: Member) -> int:
     """The memory that one member's state takes."""
     leaves = jax.tree.leaves(member.trace(abstract(member.task.data)).training)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def check_memory(member: Member) -> None:
+    """Raise ValueError if not even one member can train here: its state, old and new."""
+    needed = member_bytes(member)
+    if 2 * needed > memory():
+        what = f"one model in training takes {needed / 2**30:.3g} GiB, this machine has {memory() / 2**30:.3g}"
+        raise ValueError(f"{what}; choose smaller sizes")
+
+
+def fitting(member: Member) -> int:
+    """How many members can train here at the same time, with a fifth of the memory left free."""
+    return int(0.8 * memory() / (2 * max(member_bytes(member), 1)))
 
 
 def part_size(members: int, room: int, lanes: int, threads: int) -> int:

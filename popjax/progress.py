@@ -17,6 +17,9 @@ class Quiet:
     def compiling(self, programs: int) -> None:
         """Compiling begins."""
 
+    def few(self, members: int) -> None:
+        """Only so many members can train at the same time."""
+
     def round(self, number: int, rounds: int, space: "Space", notes: list[str]) -> None:
         """A round begins, over this space; the notes say what the zoom noticed."""
 
@@ -40,6 +43,9 @@ class Lines(Quiet):
             what = "1 program" if programs == 1 else f"{programs} programs"
             print(f"compiling {what}", file=sys.stderr, flush=True)
         self._begin, self._tenths = 0.0, 0
+
+    def few(self, members: int) -> None:
+        print(few_text(members), file=sys.stderr, flush=True)
 
     def round(self, number: int, rounds: int, space: "Space", notes: list[str]) -> None:
         self._rounds = number
@@ -67,6 +73,9 @@ class Bar(Quiet):
         self._bar = Progress(*columns, best, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
         self._task: Any = None
 
+    def few(self, members: int) -> None:
+        self._bar.console.print(few_text(members), markup=False, highlight=False)
+
     def round(self, number: int, rounds: int, space: "Space", notes: list[str]) -> None:
         self._bar.console.print(round_text(number, rounds, space, notes), markup=False, highlight=False)
 
@@ -81,6 +90,11 @@ class Bar(Quiet):
     def close(self) -> None:
         self._bar.stop()
         self._bar.remove_task(self._task)
+
+
+def few_text(members: int) -> str:
+    """The advice for models that are too large for a population."""
+    return f"only {members} models of this size fit here at once; to steer one by hand: python -m popjax.babysit"
 
 
 def round_text(number: int, rounds: int, space: "Space", notes: list[str]) -> str:

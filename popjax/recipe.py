@@ -91,9 +91,11 @@ class Recipe:
         )
 
     @property
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of the data and of the split's row numbers."""
-        return {"data": self.data_digest, "split": self.split_digest}
+    def identity(self) -> dict[str, Any]:
+        """What tells the data from other data: SHA-256 of the rows and of the split, columns, shapes, classes."""
+        names = {"columns": list(self.columns), "inputs": list(self.inputs)}
+        classes = None if self.classes is None else list(self.classes)
+        return {"data": self.data_digest, "split": self.split_digest, **names, "classes": classes}
 
     def describe(self) -> dict[str, Any]:
         """The recipe as JSON values, for `from_json`."""

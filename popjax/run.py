@@ -15,8 +15,7 @@ from popjax.clock import Clock
 from popjax.collect import Collector
 from popjax.compiler import COMPILER
 from popjax.executor import Part, execute, threads
-from popjax.machine import memory
-from popjax.plan import Bucket, Plan, make_plan, member_bytes, part_size, room, rows_of
+from popjax.plan import Bucket, Plan, check_memory, make_plan, part_size, room, rows_of
 from popjax.population import Members
 from popjax.progress import Quiet
 from popjax.results import Results
@@ -72,14 +71,9 @@ def prepare(
     if len(space) == 0:
         raise ValueError("the space is empty: name at least one hyperparameter")
     check_sizes(space)
-    if config.folds > 1 and task.folded is not None:
-        task = task.folded(config.folds)
     checker = Checker(task, space, points, config.epochs)
     plan = make_plan(checker, config.plan, config.lanes)
-    largest = member_bytes(plan.buckets[0].member)
-    if 2 * largest > memory():
-        what = f"one model in training takes {largest / 2**30:.3g} GiB, this machine has {memory() / 2**30:.3g}"
-        raise ValueError(f"{what}; choose smaller sizes")
+    check_memory(plan.buckets[0].member)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:
         raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")

@@ -17,7 +17,7 @@ from popjax.check import Checker
 from popjax.clock import Clock
 from popjax.compiler import COMPILER
 from popjax.executor import threads
-from popjax.plan import default_lanes, member_bytes
+from popjax.plan import check_memory, default_lanes, member_bytes
 from popjax.population import Member, Members, Training
 from popjax.scales import Choice, Constant, Scale
 from popjax.space import Space
@@ -75,6 +75,7 @@ class Session:
             self.space = self.space.replace(**space.only(self.space))
         self._trials = np.arange(self.members) if trials is None else np.asarray(trials)
         self._member = self._settle(epochs)
+        check_memory(self._member)
         self._data = jax.tree.map(jnp.asarray, task.data)
         lanes = min(default_lanes(self._member, jax.default_backend(), self.members), self.members)
         self._slices = even_slices(self.members, lanes, threads())
@@ -243,7 +244,13 @@ class Session:
     def _each(self, step: Any) -> list[Any]:
         """`step(part, members, data, count)` of every part, one thread each."""
         who = [(self._members(i), self._data, np.int32(len(rows))) for i, rows in enumerate(self._slices)]
-        return list(self._pool.map(lambda i: jax.block_until_ready(step(i, *who[i])), range(len(who))))
+        x64 = jax.config.jax_enable_x64
+
+        def work(part: int) -> Any:
+            with jax.enable_x64(x64):
+                return jax.block_until_ready(step(part, *who[part]))
+
+        return list(self._pool.map(work, range(len(who))))
 
     def _join(self, parts: list[Any]) -> Any:
         """Stacked arrays of the parts as those of all members."""
@@ -258,9 +265,10 @@ class Session:
     def _load(self, moment: Training) -> None:
         """Let all members stand as in `moment`, which becomes the latest."""
         self._moments[-1] = moment
-        like = abstract(self._trainings[0])
         padded = [np.pad(rows, (0, self._room - len(rows)), mode="edge") for rows in self._slices]
-        self._trainings = [from_host(like, jax.tree.map(lambda a, rows=rows: a[rows], moment)) for rows in padded]
+        self._trainings = [
+            from_host(self._trainings[0], jax.tree.map(lambda a, rows=rows: a[rows], moment)) for rows in padded
+        ]
 
 
 def at_least_one(name: str, value: Any) -> None:

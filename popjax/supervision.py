@@ -81,8 +81,8 @@ def supervised(
     lookup(SCHEDULES, "schedule", schedule)
 
     @functools.cache
-    def folded(folds: int) -> Task:
-        split = tables.split(dataset, validation, test, seed, folds)
+    def folded(folds: int, share: float | None = None) -> Task:
+        split = tables.split(dataset, validation, test, seed, folds, share)
         recipe = Recipe.of(dataset, split, model)
         fit = Fit(recipe, recipe.network(model), optimizer, loss, schedule, split.train.shape[1], folds)
         metric, mode = ("val_mse", "min") if dataset.classes is None else ("val_accuracy", "max")
@@ -201,6 +201,7 @@ class Fit:
 
             def update(gradients: Any) -> Any:
                 moves, moved = transform.update(gradients, opt_state, params)
+                moved = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), moved, opt_state)
                 return optax.apply_updates(params, moves), moved, jax.tree.map(jnp.zeros_like, gradients)
 
             if isinstance(batch, int):
@@ -278,7 +279,7 @@ class Fit:
         value, gradient = jax.value_and_grad(loss)(state.params)
         moves, _ = self.transform(hparams, state.epoch).update(gradient, state.opt_state, state.params)
         steps = layer_steps(named(moves), named(state.params))
-        return {"loss": value, "gradient_norm": optax.global_norm(gradient), **steps}
+        return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **steps}
 
     def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
@@ -295,6 +296,11 @@ def layer_steps(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str
     for name in params:
         layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
     return {
-        f"step {layer}": optax.global_norm([moves[n] for n in names]) / optax.global_norm([params[n] for n in names])
+        f"step {layer}": norm([moves[name] for name in names]) / norm([params[name] for name in names])
         for layer, names in layers.items()
     }
+
+
+def norm(arrays: list[Any]) -> jax.Array:
+    """The Euclidean norm of all entries."""
+    return jnp.sqrt(sum(jnp.vdot(array, array) for array in arrays))

@@ -101,8 +101,8 @@ class Task(NamedTuple):
         shapes: the hyperparameters that plan "buckets" makes static.
         parameters: `(hparams) -> how many trained parameters`, called as `updates` is; None where
             the state's arrays have their exact shape.
-        folded: `(folds) -> Task` with its rows cut into so many folds; a task without it
-            reads `hparams["fold"]` itself.
+        folded: `(folds, share) -> Task` with its rows cut into so many folds, each validating on
+            at most that share of them if given; a task without it reads `hparams["fold"]` itself.
         watch: `(state, hparams, data) -> dict` of scalars that tell how training stands, for
             whoever watches one model.
         recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
@@ -128,7 +128,7 @@ class Task(NamedTuple):
     epochs: int | None = None
     shapes: tuple[str, ...] = ()
     parameters: Callable[..., Any] | None = None
-    folded: "Callable[[int], Task] | None" = None
+    folded: "Callable[..., Task] | None" = None
     watch: Callable[..., Any] | None = None
     recipe: Any = None
 

@@ -19,12 +19,13 @@ def to_host(state: Any) -> Any:
 
 
 def from_host(like: Any, arrays: Any) -> Any:
-    """The state with the abstract values `like` from the arrays that `to_host` gave."""
+    """The state with the types of `like`, abstract or not, from the arrays that `to_host` gave."""
 
     def wrap(aval: Any, array: Any) -> Any:
         if not is_key(aval):
             return jnp.asarray(array, aval.dtype)
-        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(lax.empty((), aval.dtype)))
+        example = aval if isinstance(aval, jax.Array) else lax.empty((), aval.dtype)
+        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(example))
 
     return jax.tree.map(wrap, like, arrays)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from popjax.results import Results
-from popjax.scales import Choice, Integers, Range, Scale, Uniform
+from popjax.scales import Choice, Integers, OneMinusLogUniform, Range, Scale, Uniform
 from popjax.space import Space
 
 LOG = logging.getLogger("popjax")
@@ -123,6 +123,15 @@ def lengthened(scale: Range, below: bool, above: bool) -> Range:
 
 def advised(longer: Range, best: np.ndarray, below: bool) -> Range:
     """The range to try, in few digits: the best values' and what lies beyond the edge."""
-    low, high = (longer.low, best.max().item()) if below else (best.min().item(), longer.high)
-    short = int if isinstance(longer, Integers) else lambda end: float(f"{end:.3g}")
-    return dataclasses.replace(longer, low=short(low), high=short(high))
+    inside = np.clip(best, longer.low, longer.high)
+    low, high = (longer.low, inside.max().item()) if below else (inside.min().item(), longer.high)
+    return dataclasses.replace(longer, low=short(longer, low), high=short(longer, high))
+
+
+def short(scale: Range, value: float) -> float:
+    """A value in three digits, of 1-value where that is what the scale is about."""
+    if isinstance(scale, Integers):
+        return int(value)
+    if isinstance(scale, OneMinusLogUniform):
+        return round(1 - float(f"{1 - value:.3g}"), 12)
+    return float(f"{value:.3g}")

@@ -660,6 +660,14 @@ def test_folds_are_stratified(counts, folds, seed):
         assert np.all(np.abs(got - np.array(counts) * len(part) / len(y)) < 2)
 
 
+def test_a_share_bounds_what_a_fold_validates_on():
+    """Five folds of a tenth: 80 of 100 rows train in each, as in a single split."""
+    cut = split(ROWS["classes"](100), 0.1, 0.1, 0, folds=5, share=0.1)
+    assert (cut.train.shape, cut.validation.shape) == ((5, 80), (5, 10))
+    assert len(set(cut.validation.ravel().tolist())) == 50
+    assert split(ROWS["classes"](100), 0.1, 0.1, 0, folds=20, share=0.1).validation.shape == (20, 4)
+
+
 def test_more_folds_than_rows_are_refused():
     with refused("folds=20"):
         split(ROWS["classes"](12), 0.1, 0.1, 0, folds=20)

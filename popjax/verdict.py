@@ -1,0 +1,88 @@
+"""Does an old ranking still stand? Judged from scores of the old best and of others, trained again. No JAX here."""
+
+from typing import Any
+
+import numpy as np
+
+CONFIDENCE = 0.95
+KEEP, TUNE_AGAIN, UNCLEAR = "keep", "tune_again", "unclear"
+
+
+def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, Any]:
+    """The verdict on `top` old best trials, the first rows, and others behind them.
+
+    The best of the old best competes with the best of the others. Each is chosen on all
+    repeats but one and compared on that one, in turn, so that luck in choosing is no
+    advantage. The others ahead with confidence: tune again. Else keep, if the old best are
+    ahead with confidence or the old order still shows (Kendall's tau); else unclear.
+
+    Args:
+        old: the old values (trials,), NaN for diverged.
+        new: the new values (trials, repeats), NaN for diverged.
+        top: how many rows are old best.
+        mode: "min" or "max".
+
+    >>> old, new = np.array([0.9, 0.8, 0.5, 0.4]), np.array([[0.9, 0.8, 0.5, 0.4]] * 3).T
+    >>> judge(old, new, 2, "max")["verdict"]
+    'keep'
+    """
+    sign = 1 if mode == "max" else -1
+    value = sign * new.astype(float)
+    if not np.isfinite(value).any():
+        return {"verdict": UNCLEAR, "reason": "unclear: every trial diverged this time; try smaller learning rates"}
+    value = np.where(np.isfinite(value), value, value[np.isfinite(value)].min())
+    gain, half = mean_and_half(gains(value, top))
+    tau, p = kendall(np.nan_to_num(sign * old, nan=-np.inf), value.mean(1))
+    verdict = UNCLEAR
+    if gain - half > 0:
+        verdict = TUNE_AGAIN
+    elif gain + half < 0 or (tau is not None and tau > 0 and p < 1 - CONFIDENCE):
+        verdict = KEEP
+    again = np.argsort(-value.mean(1), kind="stable")[:top]
+    return {
+        "verdict": verdict,
+        "others_ahead_by": gain,
+        "others_ahead_half_width": half,
+        "kendall_tau": tau,
+        "top_k_overlap": float(np.mean(again < top)),
+        "reason": sentence(verdict, top, len(old) - top, gain, half, tau),
+    }
+
+
+def gains(value: np.ndarray, top: int) -> np.ndarray:
+    """For each repeat (repeats,) by how much the others' best is ahead, both chosen on the other repeats."""
+    total = value.sum(1, keepdims=True) - value
+    repeats = np.arange(value.shape[1])
+    best, other = total[:top].argmax(0), top + total[top:].argmax(0)
+    return value[other, repeats] - value[best, repeats]
+
+
+def mean_and_half(values: np.ndarray) -> tuple[float, float]:
+    """The mean over the last axis and half the width of its interval by Student's t."""
+    from scipy.stats import t
+
+    n = values.shape[-1]
+    half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(-1, ddof=1) / np.sqrt(n)
+    return float(values.mean(-1)), float(half)
+
+
+def kendall(old: np.ndarray, new: np.ndarray) -> tuple[float | None, float]:
+    """Kendall's tau (1938) of two rankings and its p-value; None where one of them is constant."""
+    from scipy.stats import kendalltau
+
+    if len(set(old.tolist())) < 2 or len(set(new.tolist())) < 2:
+        return None, 1.0
+    tau, p = kendalltau(old, new)
+    return float(tau), float(p)
+
+
+def sentence(verdict: str, top: int, others: int, gain: float, half: float, tau: float | None) -> str:
+    """The verdict in one plain sentence."""
+    lead = f"{abs(gain):.3g} ± {half:.2g} {'ahead of' if gain > 0 else 'behind'}"
+    order = "nothing to rank" if tau is None else f"Kendall's tau {tau:.2f}"
+    meaning = {
+        KEEP: "keep the old setting",
+        TUNE_AGAIN: "tune again: the old setting no longer stands",
+        UNCLEAR: "unclear, more repeats may tell",
+    }[verdict]
+    return f"{meaning}; the best of {others} others is {lead} the best of the old top {top} ({order})"

@@ -1,0 +1,229 @@
+"""One model by hand, as a user meets it: scripts, the keyboard, the journal and its replay."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import popjax as pj
+
+SCRIPT = """# warm up first
+go 3
+learning_rate=0.03
+go 2
+learning_rate*=0.5
+momentum=0.95
+back 2
+watch
+go 3
+save
+"""
+
+
+def journal(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def sat(command, tmp_path):
+    """A finished session on wine."""
+    (tmp_path / "script").write_text(SCRIPT)
+    process = command("babysit", "--dataset", "wine", "--script", "script", "--out", "run", "--set", "hidden=20")
+    assert (process.returncode, process.stderr) == (0, "")
+    return process
+
+
+def test_a_script_steers_and_the_journal_has_it_all(sat, tmp_path):
+    lines = journal(tmp_path / "run" / "journal.jsonl")
+    assert [line["command"] for line in lines] == [
+        *("start", "go 3", None, None, None, "learning_rate=0.03", "go 2", None, None),
+        *("learning_rate*=0.5", "momentum=0.95", "back 2", "watch", "go 3", None, None, None, "save"),
+    ]
+    assert [line["epoch"] for line in lines if line["command"] is None] == [1, 2, 3, 4, 5, 4, 5, 6]
+    assert [line["learning_rate"] for line in lines if line["command"] is None] == [0.01] * 3 + [0.03] * 2 + [0.015] * 3
+    assert set(lines[2]) == {
+        *("epoch", "learning_rate", "command", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy")
+    }
+    assert lines[0]["hparams"]["hidden"] == 20
+    for word in ("gradient_norm", "step hidden.0", "saved: run/best", "epoch   6  train_loss"):
+        assert word in sat.stdout
+    assert "\x1b" not in sat.stdout
+
+
+def test_the_journal_is_what_the_library_does(sat, tmp_path):
+    """The same commands through Session give the metrics of the journal, bit for bit; and the saved model predicts."""
+    from popjax.data import built_in
+
+    first, *rest = journal(tmp_path / "run" / "journal.jsonl")
+    session = pj.Session(pj.supervised(built_in("wine")), first["hparams"])
+    session.train(3)
+    session.set(learning_rate=0.03)
+    session.train(2)
+    session.set(learning_rate=0.015, momentum=0.95)
+    session.back(2)
+    session.train(3)
+    recorded = [line["val_loss"] for line in rest if line["command"] is None]
+    assert session.curves["val_loss"].tolist() == [*recorded[:3], *recorded[5:]]
+    winner = pj.load_best(tmp_path / "run")
+    assert winner.hparams["momentum"] == 0.95
+    wine = built_in("wine")
+    assert (winner.predict(wine.x) == np.array(wine.classes)[wine.y]).mean() > 0.9
+    kernel = winner.arrays["params.hidden.0.kernel"]
+    assert kernel[0].tobytes() == session.state.params["hidden"][0]["kernel"].tobytes()
+
+
+def test_a_replay_has_the_same_bits_and_says_so(sat, command, tmp_path):
+    process = command("babysit", "--replay", "run/journal.jsonl", "--out", "again")
+    assert process.returncode == 0, process.stderr
+    assert "the same curve as in the journal, bit for bit, over 6 epochs" in process.stdout
+    first, second = (journal(tmp_path / name / "journal.jsonl") for name in ("run", "again"))
+    epochs = [[line for line in lines if line["command"] is None] for lines in (first, second)]
+    assert epochs[0] == epochs[1]
+    tampered = (tmp_path / "run" / "journal.jsonl").read_text().replace("learning_rate*=0.5", "learning_rate*=0.6")
+    (tmp_path / "tampered.jsonl").write_text(tampered)
+    process = command("babysit", "--replay", "tampered.jsonl", "--out", "other")
+    assert "differs from the journal's, first at epoch 4" in process.stdout
+
+
+def test_it_goes_on_from_a_search(command, tmp_path):
+    """The winner's hyperparameters, and its curve: the same key, exact widths instead of masked ones."""
+    command("sweep", "--dataset", "wine", "--trials", 8, "--epochs", 3, "--out", "search", "--optimizer", "adam")
+    results = pj.Results.load(tmp_path / "search")
+    for arguments, trial in (((), results.best.trial), (("--trial", 5), 5)):
+        process = command("babysit", "--from", "search", *arguments, "--epochs", 3, "--out", f"sat{trial}")
+        assert process.returncode == 0, process.stderr
+        lines = [line for line in journal(tmp_path / f"sat{trial}" / "journal.jsonl") if line["command"] is None]
+        curve = [line["val_loss"] for line in lines]
+        assert curve == pytest.approx(results.curves["val_loss"][trial].tolist(), rel=1e-3)
+        assert lines[0]["learning_rate"] == results.points["learning_rate"][trial]
+
+
+def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
+    """Typed during an epoch, a change acts at its end; an empty line pauses; a mistake is told and goes on."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--epochs", "100000", "--out", "run"]
+    with subprocess.Popen(command, stdin=follower, stdout=subprocess.PIPE, cwd=tmp_path, text=True) as process:
+        seen = []
+
+        def until(word):
+            for line in process.stdout:
+                seen.append(line)
+                if word in line:
+                    return line
+            raise AssertionError(f"{word!r} was not printed: {''.join(seen)[-2000:]}")
+
+        until("epoch   3 ")
+        os.write(leader, b"learning_rate=0.5\n")
+        until("learning_rate = 0.5 from epoch")
+        until("train_loss")
+        os.write(leader, b"hidden=7\nnonsense\n\n")
+        until("hidden fixes a shape or code")
+        until("unknown command 'nonsense'; commands: go 5")
+        os.write(leader, b"go 2\n")
+        os.write(leader, b"quit\n")
+        until("journal: run/journal.jsonl")
+        process.wait(60)
+    os.close(leader)
+    os.close(follower)
+    assert process.returncode == 0
+    lines = journal(tmp_path / "run" / "journal.jsonl")
+    change = next(i for i, line in enumerate(lines) if line["command"] == "learning_rate=0.5")
+    assert lines[change - 1]["learning_rate"] == 0.01
+    assert lines[change + 1] | {"learning_rate": 0.5, "command": None} == lines[change + 1]
+    assert lines[-1]["command"] == "quit"
+
+
+def test_commands_are_piped_in(tmp_path):
+    arguments = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--out", "run"]
+    process = subprocess.run(arguments, input="go 2\n", capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == 0
+    assert [line["epoch"] for line in journal(tmp_path / "run" / "journal.jsonl")] == [0, 0, 1, 2]
+
+
+def test_a_diverged_model_is_told_and_exits_1(command, tmp_path):
+    (tmp_path / "script").write_text("go 1\nlearning_rate=1e30\ngo 5\n")
+    process = command("babysit", "--dataset", "wine", "--script", "script", "--out", "run")
+    assert process.returncode == 1
+    assert "diverged: go back and lower the learning rate" in process.stdout
+    assert journal(tmp_path / "run" / "journal.jsonl")[-1]["val_loss"] is None
+
+
+def start(hparams, **others):
+    arguments = dict(
+        dataset="wine",
+        target=None,
+        missing="error",
+        model="mlp",
+        optimizer="sgd",
+        schedule="inverse",
+        task=None,
+        seed=0,
+    )
+    line = {"epoch": 0, "learning_rate": 0.1, "command": "start", "arguments": arguments | others}
+    return json.dumps(line | {"hparams": hparams, "epochs": 3, "trial": 0}) + "\n"
+
+
+BAD = [
+    (["--from", "nothing"], "'nothing' holds no finished run", ""),
+    (["--from", "held", "--trial", 99], "--trial 99", "trials 0..3"),
+    (["--trial", 3], "--trial 3", "--from"),
+    (["--set", "learning_rate"], "'learning_rate'", "name=value"),
+    (["--set", "learning_rate=log_uniform(1e-4,1)"], "log_uniform(1e-4,1)", "learning_rate=0.0001"),
+    (["--set", "lerning_rate=0.1"], "lerning_rate", "read by nothing"),
+    (["--set", "hidden=99999999"], "one model in training takes", "smaller"),
+    (["--epochs", 0], "--epochs 0", "at least 1"),
+    (["--seed", -1], "--seed -1", "0 <= seed"),
+    (["--missing", "guess"], "'guess'", "median"),
+    (["--script", "nothing.txt"], "'nothing.txt'", "No such file"),
+    (["--script", "bad.txt", "--dataset", "wine"], "'jump 5'", "commands: go 5"),
+    (["--script", "shape.txt", "--dataset", "wine"], "hidden fixes a shape", "begin anew"),
+    (["--script", "far.txt", "--dataset", "wine"], "back 9", "give at most 1"),
+    (["--replay", "nothing.jsonl"], "'nothing.jsonl'", "No such file"),
+    (["--replay", "unknown.jsonl"], "momentumm is no hyperparameter", "momentum"),
+    (["--replay", "named.jsonl"], "momentumm is read by nothing", "leave it out"),
+    (["--replay", "text.jsonl"], "line 1 is no line of a journal", "remove it"),
+    (["--replay", "headless.jsonl"], "line 1 does not start it", "whole journal"),
+    (["--replay", "file.jsonl"], "over a file, which must be given again", "--replay file.jsonl --dataset /etc/passwd"),
+    (["--replay", "module.jsonl"], "a task of your own, which must be given again", "--task os:system"),
+    (["--replay", "empty.jsonl"], "'empty.jsonl' is empty", "journal.jsonl"),
+    (["--replay", "named.jsonl", "--set", "momentum=1"], "--replay and --set exclude each other", ""),
+    (["--out", "sat"], "'sat' holds a journal", "another directory"),
+    (["--dataset", "irises"], "'irises'", "digits, wine"),
+]
+
+
+@pytest.fixture(scope="module")
+def traps(tmp_path_factory):
+    """Files that bad input names."""
+    place = tmp_path_factory.mktemp("traps")
+    pj.search(pj.objective(lambda key, h: {"loss": h["x"]}), {"x": pj.uniform(0, 1)}, trials=4, out=place / "held")
+    run = json.loads((place / "held" / "run.json").read_text())
+    (place / "held" / "run.json").write_text(json.dumps(run | json.loads(start({}))))
+    (place / "bad.txt").write_text("go 1\njump 5\n")
+    (place / "shape.txt").write_text("hidden=9\n")
+    (place / "far.txt").write_text("go 1\nback 9\n")
+    known = {"learning_rate": 0.1, "momentum": 0.9}
+    command = json.dumps({"epoch": 0, "learning_rate": 0.1, "command": "momentumm=0.5"})
+    (place / "unknown.jsonl").write_text(start(known) + command)
+    (place / "named.jsonl").write_text(start(known | {"momentumm": 0.9}))
+    (place / "text.jsonl").write_text("hello\n")
+    (place / "headless.jsonl").write_text(command + "\n")
+    (place / "file.jsonl").write_text(start(known, dataset="/etc/passwd"))
+    (place / "module.jsonl").write_text(start(known, task="os:system"))
+    (place / "empty.jsonl").write_text("")
+    (place / "sat").mkdir()
+    (place / "sat" / "journal.jsonl").write_text(start(known))
+    return place
+
+
+@pytest.mark.parametrize(("arguments", "names", "remedy"), BAD, ids=lambda value: " ".join(map(str, value))[:60])
+def test_bad_input_is_one_line_and_exit_2(command, traps, arguments, names, remedy):
+    process = command("babysit", *arguments, timeout=60, cwd=traps)
+    assert process.returncode == 2, process.stdout + process.stderr
+    (line,) = process.stderr.splitlines()
+    assert names in line
+    assert remedy in line

@@ -1,0 +1,199 @@
+"""Old winners tried again: the verdict is right where it is known, and unsure where it must be."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from popjax.verdict import gains, judge, mean_and_half
+
+TASK = """
+import jax, jax.numpy as jnp
+import popjax as pj
+
+def made(optimum):
+    # loss: squared distance of the learning rate from its optimum in decades, and noise of the repeat
+    def loss(key, hparams):
+        distance = jnp.log10(hparams["learning_rate"]) - optimum
+        return {"loss": distance**2 + 0.05 * jax.random.normal(key)}
+    return pj.objective(loss)
+
+then, now = made(-3.0), made(-1.0)
+"""
+
+
+def retest_of(path):
+    return json.loads((path / "retest.json").read_text())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_data_says_keep_and_other_data_tune_again(command, tmp_path, seed):
+    """The best learning rate two decades away makes the others' best better than the old best, whatever the seed."""
+    (tmp_path / "mine.py").write_text(TASK)
+    search = ("--trials", 128, "--set", "learning_rate=log_uniform(1e-5,1)", "--seed", seed, "--out", "run", "--quiet")
+    assert command("sweep", "--task", "mine:then", *search).returncode == 0
+    for task, verdict, said in (("then", "keep", "keep the old setting"), ("now", "tune_again", "tune again")):
+        process = command("retest", "run", "--task", f"mine:{task}")
+        assert process.returncode == 0, process.stderr
+        found = retest_of(tmp_path / "run")
+        assert found["verdict"] == verdict
+        assert found["reason"].startswith(said)
+        assert found["reason"] in process.stdout.splitlines()
+        assert (found["kendall_tau"] > 0.5) == (verdict == "keep")
+        assert (found["top_k_overlap"] > 0.5) == (verdict == "keep")
+
+
+def test_a_data_set_that_moved_by_two_decades_says_tune_again(command, tmp_path):
+    """Rows whose classes are told apart by weights a hundred times as large need other learning rates; a CSV, folds."""
+    rng = np.random.default_rng(0)
+
+    def write(name, scale):
+        x = rng.normal(size=(300, 4))
+        y = scale * (x @ np.array([1.0, -2.0, 0.5, 0.0])) + rng.normal(size=300) * 0.1 * scale
+        lines = [",".join(map(str, [*row, value])) for row, value in zip(x.tolist(), y.tolist(), strict=True)]
+        (tmp_path / name).write_text("\n".join(["a,b,c,d,price", *lines]))
+
+    write("then.csv", 1)
+    write("now.csv", 3)
+    data = ("--dataset", "then.csv", "--target", "price")
+    search = command(
+        "sweep", *data, "--trials", 60, "--epochs", 8, "--metric", "val_r2", "--mode", "max", "--out", "run"
+    )
+    assert search.returncode == 0, search.stderr
+    for name, same in (("then.csv", True), ("now.csv", False)):
+        process = command("retest", "run", "--dataset", name, "--top", 10, "--background", 15)
+        assert process.returncode == 0, process.stderr
+        found = retest_of(tmp_path / "run")
+        assert found["verdict"] == "keep", "r2 does not know the unit of the target"
+        assert found["same_data"] is same
+
+
+def test_what_is_written(command, tmp_path):
+    """Old and new scores of the old best and of a sample of the others; the new ones are means over the folds."""
+    command("sweep", "--dataset", "wine", "--trials", 30, "--epochs", 3, "--out", "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.parquet")}
+    process = command("retest", "run", "--top", 5, "--background", 7, "--repeats", 3)
+    assert (process.returncode, process.stderr) == (0, "")
+    found = retest_of(tmp_path / "run")
+    table = pq.read_table(tmp_path / "run" / "trials.parquet").to_pylist()
+    best = sorted((row for row in table if row["rank"]), key=lambda row: row["rank"])[:5]
+    assert [trial["trial"] for trial in found["trials"] if trial["old_best"]] == [row["trial"] for row in best]
+    others = [trial["trial"] for trial in found["trials"] if not trial["old_best"]]
+    assert len(set(others)) == 7
+    assert not set(others) & {row["trial"] for row in best}
+    for trial in found["trials"]:
+        assert trial["old"] == pytest.approx(table[trial["trial"]]["val_accuracy"])
+        assert 0 <= trial["new"] <= 1
+    assert found["verdict"] in ("keep", "tune_again", "unclear")
+    assert found["seed"] == 1
+    assert found["same_data"] is True
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.parquet")}
+
+
+def test_a_trial_keeps_its_number_and_does_not_depend_on_the_others(rows):
+    """Its bits are the same in any company, and those of a session from the same key."""
+    import popjax as pj
+    from popjax.retest import train_again
+
+    task = pj.supervised(rows, seed=9).folded(4, 0.1)
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9))
+    results = pj.search(pj.supervised(rows), space, trials=12, epochs=3)
+    again = train_again(task, space, results, np.array([7, 2]), 4, 9)
+    alone = train_again(task, space, results, np.array([2]), 4, 9)
+    session = pj.Session(task, results.hparams(2), epochs=3, seed=9, space=space, trials=[2])
+    session.train(3)
+    assert again.shape == (2, 4)
+    assert alone[0].tobytes() == again[1].tobytes()
+    assert again[1, 0] == session.curves["val_accuracy"][-1]
+    assert len(set(again.ravel().tolist())) > 2, "the folds validate on rows of their own"
+
+
+def test_the_others_lead_is_measured_on_repeats_that_did_not_choose():
+    value = np.array([[1.0, 1.0, 1.0], [0.0, 3.0, 0.0], [2.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
+    # repeat 0 is compared where 1, 2 chose: row 1 (sum 3) against row 3 (sum 1): 0.5 - 0
+    # repeat 1: row 0 (2) against row 2 (2): 0 - 1;  repeat 2: row 1 (3) against row 2 (2): 0 - 0
+    assert gains(value, 2).tolist() == [0.5, -1.0, 0.0]
+
+
+def test_a_lucky_choice_is_no_lead():
+    """Pure noise: choosing the best of many others does not make them better than the old best."""
+    rng = np.random.default_rng(0)
+    verdicts = [judge(rng.normal(size=60), rng.normal(size=(60, 5)), 10, "max")["verdict"] for _ in range(200)]
+    assert verdicts.count("tune_again") < 20
+    assert verdicts.count("unclear") > 150
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_verdicts_of_made_up_scores(mode):
+    rng = np.random.default_rng(1)
+    quality = np.linspace(1, 0, 40)[:, None] * (1 if mode == "max" else -1)
+    noise = 0.05 * rng.normal(size=(40, 5))
+    assert judge(quality[:, 0], quality + noise, 20, mode)["verdict"] == "keep"
+    assert judge(quality[:, 0], quality[::-1] + noise, 20, mode)["verdict"] == "tune_again"
+    assert judge(quality[:, 0], noise, 20, mode)["verdict"] == "unclear"
+    diverged = np.where(np.arange(40)[:, None] < 20, np.nan, quality + noise)
+    assert judge(quality[:, 0], diverged, 20, mode)["verdict"] == "tune_again", "the old best diverge now"
+    assert judge(quality[:, 0], np.full((40, 5), np.nan), 20, mode)["verdict"] == "unclear"
+
+
+def test_the_interval_is_students():
+    from scipy.stats import t
+
+    values = np.array([1.0, 2.0, 4.0])
+    low, high = t.interval(0.95, 2, values.mean(), values.std(ddof=1) / np.sqrt(3))
+    assert mean_and_half(values) == pytest.approx(((low + high) / 2, (high - low) / 2))
+
+
+BAD = [
+    (["nothing"], "'nothing' holds no finished run", ""),
+    (["empty"], "'empty' holds no finished run", ""),
+    (["wine", "--top", 0], "--top 0", "at least 1"),
+    (["wine", "--repeats", 1], "--repeats 1", "at least 2"),
+    (["wine", "--top", 30], "--top 30", "give fewer"),
+    (["wine", "--seed", -3], "--seed -3", "0 <= seed"),
+    (["wine", "--dataset", "digits"], "'digits' lacks the column 'alcohol'", "same columns"),
+    (["wine", "--dataset", "other.csv", "--target", "y"], "'other.csv' lacks the column", "same columns"),
+    (["file"], "over a file, which must be given again", "popjax.retest file --dataset mine.csv --target y"),
+    (["file", "--dataset", "number.csv", "--target", "y"], "is a regression, the search was a classification", "kind"),
+    (["file", "--dataset", "more.csv", "--target", "y"], "'more.csv' has the column 'b'", "same columns"),
+    (["task"], "a task of your own, which must be given again", "popjax.retest task --task mine:then"),
+    (["broken"], "'broken/run.json'", "cannot read"),
+    ([], "directory", "--help"),
+]
+
+
+@pytest.fixture(scope="module")
+def traps(tmp_path_factory):
+    """Searches of four trials, and data that do not fit them."""
+    import subprocess
+    import sys
+
+    place = tmp_path_factory.mktemp("traps")
+    rows = [f"{i},{i % 2}" for i in range(40)]
+    (place / "mine.csv").write_text("\n".join(["a,y", *rows]))
+    (place / "number.csv").write_text("\n".join(["a,y", *(f"{i},{i}.5" for i in range(40))]))
+    (place / "more.csv").write_text("\n".join(["a,b,y", *(f"{i},{i},{i % 2}" for i in range(40))]))
+    (place / "other.csv").write_text("\n".join(["c,y", *rows]))
+    (place / "mine.py").write_text(TASK)
+    searches = {
+        "wine": ["--dataset", "wine"],
+        "file": ["--dataset", "mine.csv", "--target", "y"],
+        "task": ["--task", "mine:then", "--set", "learning_rate=log_uniform(1e-5,1)"],
+    }
+    for name, arguments in searches.items():
+        common = ["--trials", "4", "--epochs", "2", "--out", name, "--quiet"]
+        subprocess.run([sys.executable, "-m", "popjax.sweep", *arguments, *common], cwd=place, check=True)
+    (place / "empty").mkdir()
+    (place / "broken").mkdir()
+    (place / "broken" / "run.json").write_text("{")
+    return place
+
+
+@pytest.mark.parametrize(("arguments", "names", "remedy"), BAD, ids=lambda value: " ".join(map(str, value))[:60])
+def test_bad_input_is_one_line_and_exit_2(command, traps, arguments, names, remedy):
+    process = command("retest", *arguments, timeout=60, cwd=traps)
+    assert process.returncode == 2, process.stdout + process.stderr
+    (line,) = process.stderr.splitlines()
+    assert names in line
+    assert remedy in line

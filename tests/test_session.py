@@ -1,0 +1,232 @@
+"""Steering a living population: changes act at once, on whom they are meant for, and on no bit of anyone else."""
+
+import jax
+import numpy as np
+import pytest
+from test_compilations import compilations
+
+import popjax as pj
+from popjax.session import Session
+
+HPARAMS = {"learning_rate": 0.05, "momentum": 0.9, "decay": 0.1, "hidden": 7, "batch_size": 16}
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(1e-3, 1e-1),
+    momentum=pj.uniform(0.5, 0.95),
+    hidden=pj.integers(3, 9),
+    batch_size=pj.choice(8, 16, 32),
+)
+
+
+@pytest.fixture(scope="module")
+def task(rows):
+    return pj.supervised(rows)
+
+
+@pytest.fixture
+def population(task):
+    return Session(task, SPACE.sample(7), seed=3, space=SPACE)
+
+
+def bits(session):
+    return {name: values.tobytes() for name, values in session.curves.items()}
+
+
+def test_a_session_left_alone_is_the_search(task):
+    """Every member has the curve and the arrays of the search's trial, bit for bit, however it is cut into calls."""
+    points = SPACE.sample(7, seed=3)
+    population = Session(task, points, seed=3, space=SPACE)
+    results = pj.search(task, SPACE, trials=7, epochs=6, seed=3, keep=7, lanes=1)
+    for epochs in (1, 3, 2):
+        population.train(epochs)
+    for name, values in results.curves.items():
+        assert population.curves[name].tobytes() == values.tobytes()
+    for member in range(7):
+        kernel = results.params(member)["hidden.1.kernel"]
+        assert population.state.params["hidden"][1]["kernel"][member].tobytes() == kernel.tobytes()
+
+
+def test_setting_a_member_changes_its_curve_and_no_bit_of_the_others(task, population):
+    untouched = Session(task, SPACE.sample(7), seed=3, space=SPACE)
+    for session in (population, untouched):
+        session.train(2)
+    population.set(3, learning_rate=0.2, momentum=0.1)
+    for session in (population, untouched):
+        session.train(3)
+    for name, values in population.curves.items():
+        others = np.delete(np.arange(7), 3)
+        assert values[others].tobytes() == untouched.curves[name][others].tobytes()
+        assert values[3, :2].tobytes() == untouched.curves[name][3, :2].tobytes()
+    assert np.all(population.curves["val_loss"][3, 2:] != untouched.curves["val_loss"][3, 2:])
+    assert population.hparams["learning_rate"][3] == 0.2
+
+
+def test_a_change_is_what_the_rate_would_have_been(task):
+    """Set before the first epoch, it is the session that began with it; the schedule goes on counting epochs."""
+    begun, changed = Session(task, HPARAMS | {"learning_rate": 0.02}), Session(task, HPARAMS)
+    changed.set(learning_rate=0.02)
+    for session in (begun, changed):
+        session.train(3)
+    assert bits(begun) == bits(changed)
+    doubled = Session(task, HPARAMS | {"learning_rate": 0.02})
+    doubled.train(1)
+    doubled.set(learning_rate=0.04, decay=1.2)  # 0.04 / 2.2 in the second epoch, as is 0.02 / 1.1
+    doubled.train(1)
+    assert doubled.curves["val_loss"] == pytest.approx(begun.curves["val_loss"][:2], rel=1e-5)
+
+
+def test_nothing_recompiles(task):
+    session = Session(task, HPARAMS)
+    session.train(2)
+    with compilations() as events:
+        session.set(learning_rate=0.01)
+        session.train(1)
+        session.back(2)
+        session.set(momentum=0.5, decay=0.0)
+        session.train(3)
+    assert events == []
+
+
+def test_back_is_bit_for_bit(task):
+    """Weights, optimizer and epoch return: the same epochs again have the same bits; hyperparameters stay."""
+    session = Session(task, HPARAMS)
+    session.train(5)
+    before = bits(session)
+    state = jax.tree.map(np.copy, session.state)
+    session.back(3)
+    assert session.epoch == 2
+    session.train(3)
+    assert bits(session) == before
+    assert jax.tree.all(jax.tree.map(np.array_equal, session.state, state))
+    session.set(learning_rate=0.3)
+    session.back(3)
+    session.train(3)
+    assert session.hparams["learning_rate"] == 0.3
+    assert session.curves["val_loss"][:2].tolist() == np.frombuffer(before["val_loss"], np.float32)[:2].tolist()
+    assert bits(session) != before
+    session.back(5)
+    assert session.epoch == 0
+
+
+def test_a_clone_trains_as_its_source_until_it_is_set(population):
+    population.train(2)
+    population.clone(5, 1)
+    assert population.hparams["hidden"][1] == population.hparams["hidden"][5]
+    population.train(2)
+    losses = population.curves["val_loss"]
+    assert losses[1, 2:].tolist() == losses[5, 2:].tolist()
+    assert losses[1, :2].tolist() != losses[5, :2].tolist()
+    population.set(1, learning_rate=0.5)
+    population.train(1)
+    losses = population.curves["val_loss"]
+    assert losses[1, 4] != losses[5, 4]
+
+
+def test_a_stopped_member_rests_and_the_others_do_not_notice(task, population):
+    untouched = Session(task, SPACE.sample(7), seed=3, space=SPACE)
+    for session in (population, untouched):
+        session.train(1)
+    weights = population.state.params["out"]["kernel"][2].copy()
+    population.stop(2)
+    for session in (population, untouched):
+        session.train(2)
+    losses, others = population.curves["val_loss"], np.delete(np.arange(7), 2)
+    assert np.isnan(losses[2]).tolist() == [False, True, True]
+    assert losses[others].tobytes() == untouched.curves["val_loss"][others].tobytes()
+    assert np.array_equal(population.state.params["out"]["kernel"][2], weights)
+    assert population.alive.tolist() == [member != 2 for member in range(7)]
+    population.back(2)
+    assert not population.alive[2], "it was stopped after the first epoch"
+    population.back(1)
+    assert population.alive.all()
+
+
+def test_a_diverged_model_comes_back(task):
+    session = Session(task, HPARAMS)
+    session.train(2)
+    session.set(learning_rate=1e30)
+    session.train(2)
+    assert not session.alive
+    session.back(2)
+    session.set(learning_rate=0.01)
+    session.train(1)
+    assert session.alive
+    assert np.isfinite(session.curves["val_loss"]).all()
+
+
+def test_watch_is_what_numpy_says(x64, rows):
+    """Loss, gradient norm and each layer's next step, written out by hand for a linear model."""
+    from flax import nnx
+
+    task = pj.supervised(rows, model=lambda hparams, rngs: nnx.Linear(5, 3, param_dtype=float, rngs=rngs))
+    session = Session(task, {"learning_rate": 0.1, "momentum": 0.5})
+    session.train(1)
+    watched = session.measure(task.watch)
+    kernel, bias = (np.asarray(session.state.params[name]) for name in ("kernel", "bias"))
+    inside = task.data.folds.train[0]
+    x, y = task.data.rows.x[inside], task.data.rows.y[inside]
+    logits = x @ kernel + bias
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    delta = (p - np.eye(3)[y]) / len(y)
+    gradients = x.T @ delta, delta.sum(0)
+    assert watched["loss"] == pytest.approx(-np.log(p[np.arange(len(y)), y]).mean())
+    assert watched["gradient_norm"] == pytest.approx(np.sqrt(sum((g**2).sum() for g in gradients)))
+    assert set(watched) == {"loss", "gradient_norm", "step kernel", "step bias"}
+    (trace,) = [leaf for leaf in jax.tree.leaves(session.state.opt_state) if leaf.shape == kernel.shape]
+    step = np.linalg.norm(0.1 * (gradients[0] + 0.5 * trace)) / np.linalg.norm(kernel)
+    assert watched["step kernel"] == pytest.approx(step)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda s: s.set(hidden=9), "hidden fixes a shape or code of the program"),
+        (
+            lambda s: s.set(lerning_rate=9),
+            "lerning_rate is no hyperparameter of this session; there are learning_rate,",
+        ),
+        (lambda s: s.set(learning_rate=-0.1), "learning_rate=-0.1 is out of range; choose 0 <= learning_rate"),
+        (lambda s: s.set(momentum=1.0), "momentum=1.0 is out of range"),
+        (lambda s: s.set(learning_rate="fast"), "learning_rate='fast': give a number"),
+        (lambda s: s.set(learning_rate=float("nan")), "learning_rate: nan is neither"),
+        (lambda s: s.set(5, learning_rate=0.1), "member 5: choose 0..0"),
+        (lambda s: s.back(3), "back 3: only 2 of 2 epochs can be taken back; give at most 2"),
+        (lambda s: s.back(0), "back 0: give a whole number"),
+        (lambda s: s.train(0), "epochs 0: give a whole number"),
+        (lambda s: s.stop(1), "member 1: choose 0..0"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_changes_nothing(task, act, message):
+    session = Session(task, HPARAMS)
+    session.train(2)
+    before = bits(session), session.hparams
+    with pytest.raises(ValueError) as error:
+        act(session)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert (bits(session), session.hparams) == before
+
+
+@pytest.mark.parametrize(
+    ("hparams", "message"),
+    [
+        ({}, "no hyperparameters"),
+        ({"learning_rate": [0.1, 0.2], "momentum": [0.1, 0.2, 0.3]}, "learning_rate has 2 values for 3 members"),
+        ({"learning_rate": 0.1, "activation": ["relu", "tanh"]}, "activation fixes a shape or code"),
+        ({"learning_rate": 0.1, "nonsense": 1.0}, "nonsense is read by nothing here"),
+        ({"learning_rate": 0.1, "batch_size": 900}, "batch_size=900: there are 136 training rows"),
+    ],
+)
+def test_what_cannot_begin_is_one_line(task, hparams, message):
+    with pytest.raises(ValueError) as error:
+        Session(task, hparams)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_old_states_are_forgotten_where_they_would_fill_the_memory(task, monkeypatch):
+    monkeypatch.setattr("popjax.session.MEMORY", 1)
+    session = Session(task, HPARAMS)
+    session.train(4)
+    session.back(1)
+    with pytest.raises(ValueError, match="only 0 of 3 epochs can be taken back"):
+        session.back(1)
