@@ -25,6 +25,11 @@ def shown(value: Any) -> str:
     return html.escape(cli.printable(str(value)).replace("\n", " "))
 
 
+def templated(text: Any) -> str:
+    """A text within a template of plotly's, which would fill in what a percent sign begins."""
+    return shown(text).replace("%", "&#37;")
+
+
 def rounded(values: Any, digits: int = 5) -> list[Any]:
     """Numbers in few digits for JSON; None for what is not finite."""
     floats = np.asarray(values, float).ravel().tolist()
@@ -197,8 +202,8 @@ def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
     def points(rows: np.ndarray, name: str, **marker: Any) -> dict[str, Any]:
         trials = rows.tolist()
         texts = [[trial, shown(axis.label(trial)), f"{last[trial]:.4g}"] for trial in trials]
-        what = f"trial %{{customdata[0]}}<br>{shown(axis.name)} %{{customdata[1]}}"
-        value = f"<br>{shown(results.metric)} %{{customdata[2]}}" if name != "diverged" else "<br>diverged"
+        what = f"trial %{{customdata[0]}}<br>{templated(axis.name)} %{{customdata[1]}}"
+        value = f"<br>{templated(results.metric)} %{{customdata[2]}}" if name != "diverged" else "<br>diverged"
         return {
             "type": "scatter",
             "mode": "markers",
@@ -266,7 +271,7 @@ def expected_figure(results: Results) -> dict[str, Any]:
     best = expected_best(values, results.mode, sizes)
     log = logarithmic(results.metric, best, results.mode)
     line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}
-    what = f"best of %{{x}}: {shown(results.metric)} %{{y:.4g}}<extra></extra>"
+    what = f"best of %{{x}}: {templated(results.metric)} %{{y:.4g}}<extra></extra>"
     axis = scaled(results.metric, float(best.min()), float(best.max()), log)
     axis["title"] = {"text": f"expected best {shown(results.metric)}"}
     return {

@@ -37,22 +37,24 @@ def importance(results: Results) -> dict[str, float] | None:
     if importlib.util.find_spec("optuna") is None:
         return None
     varied = [axis for axis in axes(results) if axis.varied]
-    values = ranked(results)
-    if not varied or len(np.unique(values)) < 2:
+    ranks = ranked(results)
+    if not varied or len(np.unique(ranks)) < 2:
         return {}
-    shares = evaluate(study(varied, values))
+    shares = evaluate(study(varied, ranks))
     total = sum(shares.values())
     return {axis.name: shares[axis.name] / total for axis in varied} if total > 0 else {}
 
 
 def ranked(results: Results) -> np.ndarray:
-    """The metric (trials,), less is better; a diverged trial has the worst value of the others."""
+    """How many distinct values are better (trials,) than a trial's; a diverged trial is worse than all others."""
     values = results.last[results.metric] * (1 if results.mode == "min" else -1)
-    kept = values[~results.diverged]
-    return np.where(results.diverged, kept.max(), values) if len(kept) else np.zeros(len(values))
+    distinct, ranks = np.unique(values[~results.diverged], return_inverse=True)
+    places = np.full(len(values), len(distinct))
+    places[~results.diverged] = ranks
+    return places
 
 
-def study(varied: list[Axis], values: np.ndarray) -> "optuna.Study":
+def study(varied: list[Axis], ranks: np.ndarray) -> "optuna.Study":
     """The trials as Optuna keeps them."""
     import optuna
 
@@ -77,7 +79,7 @@ def study(varied: list[Axis], values: np.ndarray) -> "optuna.Study":
     made.add_trials(
         [
             optuna.trial.create_trial(params=row, distributions=distributions, value=value)
-            for row, value in zip(rows, values.tolist(), strict=True)
+            for row, value in zip(rows, ranks.tolist(), strict=True)
         ]
     )
     return made
