@@ -25,13 +25,10 @@ def expected_best(values: np.ndarray, mode: str, sizes: np.ndarray) -> np.ndarra
     ascending = np.sort(np.where(finite, signed, signed[finite].min()))
     n = len(ascending)
 
-    def log_binomial(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-        return gammaln(upper + 1) - gammaln(lower + 1) - gammaln(upper - lower + 1)
-
     best = []
     for k in np.asarray(sizes).tolist():
         rank = np.arange(k, n + 1)
-        weights = np.exp(log_binomial(rank - 1, np.array(k - 1)) - log_binomial(np.array(n), np.array(k)))
-        # weights that sum to one exactly: the logarithms of large factorials cost some digits
+        chances = gammaln(rank) - gammaln(rank - k + 1)  # log C(i-1, k-1), but for what all ranks share
+        weights = np.exp(chances - chances[-1])
         best.append(weights @ ascending[k - 1 :] / weights.sum())
     return np.array(best) * (1 if mode == "max" else -1)

@@ -1,7 +1,9 @@
 """Which hyperparameters mattered in these results, by Optuna's PED-ANOVA. No JAX here."""
 
+import contextlib
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +42,10 @@ def importance(results: Results) -> dict[str, float] | None:
     ranks = ranked(results)
     if not varied or len(np.unique(ranks)) < 2:
         return {}
-    shares = evaluate(study(varied, ranks))
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    with quiet():
+        shares = PedAnovaImportanceEvaluator().evaluate(study(varied, ranks))
     total = sum(shares.values())
     return {axis.name: shares[axis.name] / total for axis in varied} if total > 0 else {}
 
@@ -69,12 +74,7 @@ def study(varied: list[Axis], ranks: np.ndarray) -> "optuna.Study":
             else optuna.distributions.FloatDistribution(0, 1)
         )
         columns[axis.name] = list(map(str, axis.values)) if named else axis.units.tolist()
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        made = optuna.create_study()
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+    made = optuna.create_study()
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     made.add_trials(
         [
@@ -85,10 +85,16 @@ def study(varied: list[Axis], ranks: np.ndarray) -> "optuna.Study":
     return made
 
 
-def evaluate(made: "optuna.Study") -> dict[str, float]:
-    """PED-ANOVA's divergences; it warns of being experimental and of few trials."""
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing of Optuna's: it tells of each study, of few trials, and, in some versions, of being experimental."""
     import optuna
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return optuna.importance.PedAnovaImportanceEvaluator().evaluate(made)
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
