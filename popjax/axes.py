@@ -101,7 +101,7 @@ def ticks(scale: Scale) -> list[Tick]:
     >>> [tick.value for tick in ticks(LogUniform(1e-4, 1))]
     ['0.0001', '0.001', '0.01', '0.1', '1']
     >>> [f"{tick.value} {tick.window}" for tick in ticks(OneMinusLogUniform(0.9, 0.999))]
-    ['0.9 10 steps', '0.99 100 steps', '0.999 1000 steps']
+    ['0.9 10 steps', '0.99 100 steps', '0.999 1,000 steps']
     """
     if isinstance(scale, Choice):
         shown = scale.values[:: math.ceil(len(scale.values) / (2 * TICKS))]
@@ -123,7 +123,9 @@ def windows(scale: OneMinusLogUniform) -> list[Tick]:
     found = []
     for window in decades(1 / (1 - scale.low), 1 / (1 - scale.high)):
         beta = round(1 - 1 / window, max(0, math.ceil(math.log10(window))) + 2)
-        found.append(Tick(scale.to_unit(beta), f"{beta:.12g}", f"{window:.4g} steps"))
+        found.append(
+            Tick(scale.to_unit(beta), f"{beta:.12g}", f"{window:,.0f} steps" if window >= 10 else f"{window:.3g} steps")
+        )
     return found
 
 
@@ -157,31 +159,37 @@ def steps(low: float, high: float, whole: bool = False) -> list[float]:
     """
     rough = (high - low) / (TICKS - 1)
     base = 10.0 ** math.floor(math.log10(rough))
-    step = next(digit * base for digit in (1, 2, 5, 10) if digit * base >= rough * (1 - 1e-9))
+    step = next(digit * base for digit in (1, 2, 5, 10) if digit * base >= 0.8 * rough)
     step = max(1, round(step)) if whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [n * step for n in range(first, last + 1)]
 
 
-def logarithmic(name: str, values: np.ndarray, mode: str = "") -> bool:
-    """Whether a metric is drawn in decades: losses are, where they are positive."""
-    loss = mode == "min" or any(word in name for word in LOSSES)
-    return loss and bool(np.all(values[np.isfinite(values)] > 0))
+def scope(name: str, values: np.ndarray, keep: np.ndarray, loss: bool = False) -> tuple[float, float, bool]:
+    """What a figure shows of a metric, from low to high, and whether in decades: losses over more than one are.
+
+    >>> scope("val_loss", np.array([0.001, 0.5, 3]), np.empty(0)), scope("val_mae", np.array([2, 3]), np.empty(0))
+    ((0.001, 3.0, True), (2.0, 3.0, False))
+    """
+    finite = values[np.isfinite(values)]
+    if (loss or any(word in name for word in LOSSES)) and np.all(finite > 0):
+        low, high = frame(values, True, keep)
+        if high >= 10 * low:
+            return low, high, True
+    return *frame(values, False, keep), False
 
 
-def frame(values: np.ndarray, log: bool, keep: np.ndarray | None = None) -> tuple[float, float]:
+def frame(values: np.ndarray, log: bool, keep: np.ndarray) -> tuple[float, float]:
     """The least and the greatest value that a figure shows: those in `keep`, and no far outliers.
 
-    >>> frame(np.append(np.linspace(0, 1, 99), 1e9), log=False)
+    >>> frame(np.append(np.linspace(0, 1, 99), 1e9), log=False, keep=np.empty(0))
     (0.0, 1.0)
     """
-    kept = np.empty(0) if keep is None else keep
-    values, kept = (np.log10(v[np.isfinite(v)]) if log else v[np.isfinite(v)] for v in (values, kept))
+    values, keep = (np.log10(v[np.isfinite(v)]) if log else v[np.isfinite(v)] for v in (values, keep))
     low, high = np.quantile(values, [FEW, 1 - FEW])
     room = CLOSE * (high - low) or np.inf
-    inside = np.concatenate(
-        [values[(values >= low - room) & (values <= high + room)], kept if keep is not None else []]
-    )
+    inside = values[(values >= low - room) & (values <= high + room)]
+    inside = np.concatenate([inside, keep])
     low, high = inside.min(), inside.max()
     low, high = (10.0**low, 10.0**high) if log else (low, high)
     return float(f"{low:.6g}"), float(f"{high:.6g}")

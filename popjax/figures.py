@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax import cli
-from popjax.axes import Axis, Tick, frame, logarithmic
+from popjax.axes import scope
 from popjax.expected import expected_best
 from popjax.results import Results
 
@@ -15,7 +15,6 @@ from popjax.results import Results
 INK, GREY, WINNER, MIDDLE, DIVERGED, POINT = "#1b1f24", "#8a929b", "#D55E00", "#0072B2", "#CC79A7", "#56B4E9"
 ROUNDS = ("#56B4E9", "#009E73", "#E69F00", "#0072B2", "#000000")
 CURVES = 600
-POINTS = 1000
 SIZES = 60  # of k, at which the expected best is computed
 TEN = 10
 
@@ -78,7 +77,8 @@ def scaled(name: str, low: float, high: float, log: bool, below: float = 0.0) ->
     """The axis of a metric from low to high with some air, in decades or plain; `below` is a share of it kept free."""
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 0.1
-    kind = {"type": "log", "dtick": 1 if high - low > 1.5 else "D2"} if log else {"type": "linear", "dtick": None}
+    step = math.ceil((high - low) / 8) if high - low > 1.5 else "D2"
+    kind = {"type": "log", "dtick": step} if log else {"type": "linear", "dtick": None}
     return ruled(
         shown(name),
         range=[low - air - below * (high - low + 2 * air), high + air],
@@ -114,8 +114,9 @@ def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dic
     thin = {"mode": "lines", "type": "scatter"}
     quiet = {"hoverinfo": "skip", "type": "scatter", "mode": "lines"}
     quartile = {"color": MIDDLE, "width": 1}
+    grey = {"color": GREY, "width": 1 if len(kept) < 200 else 0.7}
     traces: list[dict[str, Any]] = [
-        {**thin, "name": "trials", "trials": kept, "line": {"color": GREY, "width": 1}, "opacity": 0.28},
+        {**thin, "name": "trials", "trials": kept, "line": grey, "opacity": 0.28},
         {**thin, "name": "diverged", "trials": lost, "line": {"color": DIVERGED, "width": 1}, "opacity": 0.6},
         {
             "name": "where they broke off",
@@ -146,10 +147,9 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
     """The heights of one metric for `curve_traces`, and its axis."""
     curve = results.curves[name]
     running = curve[~results.diverged] if results.best else curve
-    log = logarithmic(name, curve, results.mode if name == results.metric else "")
-    keep = curve[results.best.trial] if results.best else None
-    low, high = frame(running, log, keep) if np.isfinite(running).any() else (0.1, 1.0)
-    axis = scaled(name, low, high, log)
+    keep = curve[results.best.trial] if results.best else np.empty(0)
+    shape = scope(name, running, keep, loss(results, name)) if np.isfinite(running).any() else (0.0, 1.0, False)
+    axis = scaled(name, *shape)
     broken = [gapped(curve[lost]), rounded(results.last[name][lost])] if lost else []
     if results.best is None:
         return {"name": name, "axis": axis, "heights": broken}
@@ -169,12 +169,16 @@ def gapped(curves: np.ndarray) -> list[Any]:
     return rounded(np.pad(curves.astype(float), ((0, 0), (0, 1)), constant_values=np.nan))
 
 
+def loss(results: Results, name: str) -> bool:
+    """Whether a metric is one to make small, whatever it is called."""
+    return name == results.metric and results.mode == "min"
+
+
 def framed(results: Results) -> tuple[float, float, bool]:
     """The range of the last metrics that figures show, the best always, and whether in decades."""
     last = results.last[results.metric]
-    log = logarithmic(results.metric, last, results.mode)
-    kept = np.append(results.order[:TEN], results.best.trial if results.best else [])
-    return *frame(last[~results.diverged], log, last[kept.astype(int)]), log
+    kept = np.append(results.order[:TEN], results.best.trial if results.best else []).astype(int)
+    return scope(results.metric, last[~results.diverged], last[kept], loss(results, results.metric))
 
 
 def beyond(results: Results) -> int:
@@ -185,94 +189,15 @@ def beyond(results: Results) -> int:
     return int(((values < low - slack) | (values > high + slack)).sum())
 
 
-def panels(results: Results, varied: list[Axis]) -> list[dict[str, Any]]:
-    """The metric against each hyperparameter, on its own axis."""
-    drawn = thinned(results, POINTS)
-    return [panel(results, axis, drawn) for axis in varied]
-
-
-def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
-    """The points of one hyperparameter: all, the ten best ringed, the winner, the diverged at the bottom."""
-    assert results.best is not None
-    last = results.last[results.metric]
-    low, high, log = framed(results)
-    height = scaled(results.metric, low, high, log, 0.09 if results.diverged.any() else 0.0)
-    kept, lost = drawn[~results.diverged[drawn]], drawn[results.diverged[drawn]]
-
-    def points(rows: np.ndarray, name: str, **marker: Any) -> dict[str, Any]:
-        trials = rows.tolist()
-        texts = [[trial, shown(axis.label(trial)), f"{last[trial]:.4g}"] for trial in trials]
-        what = f"trial %{{customdata[0]}}<br>{templated(axis.name)} %{{customdata[1]}}"
-        value = f"<br>{templated(results.metric)} %{{customdata[2]}}" if name != "diverged" else "<br>diverged"
-        return {
-            "type": "scatter",
-            "mode": "markers",
-            "name": name,
-            "marker": marker,
-            "customdata": texts,
-            "x": rounded(spread(axis, rows), 4),
-            "y": rounded(np.clip(last[rows], low, high)),
-            "hovertemplate": f"{what}{value}<extra></extra>",
-        }
-
-    colors = [color(results, trial) for trial in kept.tolist()]
-    ring = {"color": "rgba(0,0,0,0)", "size": 9, "line": {"color": INK, "width": 1.6}}
-    star = {"symbol": "star", "color": WINNER, "size": 15, "line": {"color": "#ffffff", "width": 1}}
-    tick = {"symbol": "line-ns-open", "color": DIVERGED, "size": 9, "line": {"width": 1}}
-    floor = points(lost, "diverged", **tick) | {"y": [0.045] * len(lost), "yaxis": "y2"}
-    below = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
-    return {
-        "traces": [
-            points(kept, "trials", color=colors if results.rounds.max() else POINT, size=5, opacity=0.7),
-            points(results.order[:TEN], "ten best", **ring),
-            floor,
-            points(np.array([results.best.trial]), "winner", **star),
-        ],
-        "layout": layout(
-            height=270,
-            showlegend=False,
-            margin={"l": 52, "r": 32, "t": 8, "b": 62},
-            xaxis=ruled(shown(axis.name), range=[-0.04, 1.04], fixedrange=True, **ticked(axis.ticks)),
-            yaxis=height | {"fixedrange": True},
-            yaxis2=below,
-        ),
-    }
-
-
-def ticked(ticks: list[Tick]) -> dict[str, Any]:
-    """Ticks for plotly; a window stands below its β, and texts too wide to stand side by side are turned."""
-    texts = [shown(short(tick.value)) + (f"<br>{tick.window}" if tick.window else "") for tick in ticks]
-    wide = sum(max(len(short(tick.value)), len(tick.window)) + 1 for tick in ticks) > 48
-    return {
-        "tickvals": rounded([tick.unit for tick in ticks]),
-        "ticktext": texts,
-        "tickangle": 30 if wide else 0,
-        "ticklabeloverflow": "allow",
-        "automargin": wide,
-    }
-
-
-def short(text: str, most: int = 18) -> str:
-    """A text that leaves room for others."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def spread(axis: Axis, rows: np.ndarray) -> np.ndarray:
-    """The coordinates of trials; within the cell of a whole number or choice, beside each other."""
-    golden = rows * 0.6180339887 % 1 - 0.5
-    return axis.units[rows] + (0.5 * axis.cell * golden if axis.cell >= 1 / 20 else 0)
-
-
 def expected_figure(results: Results) -> dict[str, Any]:
     """The expected best of k trials of the first round."""
     first = np.flatnonzero(results.rounds == 0)
     values = np.where(results.diverged, np.nan, results.last[results.metric])[first]
     sizes = np.unique(np.geomspace(1, len(first), SIZES).round().astype(int))
     best = expected_best(values, results.mode, sizes)
-    log = logarithmic(results.metric, best, results.mode)
     line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}
     what = f"best of %{{x}}: {templated(results.metric)} %{{y:.4g}}<extra></extra>"
-    axis = scaled(results.metric, float(best.min()), float(best.max()), log)
+    axis = scaled(results.metric, *scope(results.metric, best, best, loss(results, results.metric)))
     axis["title"] = {"text": f"expected best {shown(results.metric)}"}
     return {
         "traces": [{**line, "x": sizes.tolist(), "y": rounded(best), "name": "expected", "hovertemplate": what}],

@@ -99,13 +99,13 @@ function parallelCoordinates(box, data, colors) {
   for (const layer of [canvas, svg]) Object.assign(layer.style, { width: `${width}px`, height: `${total}px` });
   svg.replaceChildren();
   axes.forEach((axis, at) => {
-    const name = axis.name.length > 16 ? axis.name.slice(0, 15) + "…" : axis.name;
+    const name = axis.name.length > 15 ? axis.name.slice(0, 14) + "…" : axis.name;
     element("text", { class: "name", x: place(at) - 4, y: 18 }, name).appendChild(element("title", {}, axis.name));
     element("line", { class: "axis", x1: place(at), x2: place(at), y1: top, y2: bottom });
     const ticks = data.order.length < count && at === axes.length - 1 ? [...axis.ticks, [null, "diverged"]] : axis.ticks;
     ticks.forEach(([unit, text]) => {
       element("line", { class: "axis", x1: place(at), x2: place(at) + 4, y1: level(unit), y2: level(unit) });
-      const short = text.length > 18 ? text.slice(0, 17) + "…" : text;
+      const short = text.length > 22 ? text.slice(0, 21) + "…" : text;
       element("text", { class: "tick", x: place(at) + 7, y: level(unit) + 4 }, short);
     });
     brushable(at);

@@ -93,6 +93,7 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
     from popjax import figures, sections
     from popjax.headline import head
     from popjax.importance import importance
+    from popjax.panels import panels
     from popjax.parallel import parallel
 
     varied = [axis for axis in columns if axis.varied]
@@ -104,7 +105,7 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
         drawn["curves"] = figures.curves_figure(results)
     if results.best is not None and varied:
         parts.append(sections.panels_section(results, varied))
-        drawn["panels"] = figures.panels(results, varied)
+        drawn["panels"] = panels(results, varied)
         parts.append(sections.parallel_section(results, varied))
         drawn["parallel"] = parallel(results, varied)
     if results.best is not None and len(results.diverged) > 1:

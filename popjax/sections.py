@@ -8,8 +8,9 @@ from typing import Any
 
 from popjax.axes import Axis
 from popjax.defaults import TIERS
-from popjax.figures import CURVES, DIVERGED, POINT, POINTS, ROUNDS, TEN, WINNER, beyond, shown, thinned
+from popjax.figures import CURVES, DIVERGED, POINT, ROUNDS, TEN, WINNER, beyond, shown, thinned
 from popjax.headline import plural, value
+from popjax.panels import POINTS
 from popjax.results import Results
 from popjax.scales import Choice, Integers, LogIntegers, Scale
 from popjax.space import Space
