@@ -25,20 +25,28 @@ function curves(box, choice, figure) {
   select(choice.value);
 }
 
-function drawAll() {
+function parallel(box) {
+  const again = () => parallelCoordinates(box, PAGE.parallel, PAGE.colors);
+  let width = box.clientWidth;
+  window.addEventListener("resize", () => {
+    if (box.clientWidth !== width) again();
+    width = box.clientWidth;
+  });
+  again();
+}
+
+// one figure at a time, so that the page can be read and scrolled before the last is drawn
+async function drawAll() {
   const box = (name) => document.getElementById(name);
-  if (PAGE.curves) curves(box("curves"), box("metric"), PAGE.curves);
-  (PAGE.panels ?? []).forEach((panel, at) => Plotly.newPlot(box(`panel-${at}`), panel.traces, panel.layout, CONFIG));
-  if (PAGE.parallel) {
-    const again = () => parallelCoordinates(box("parallel"), PAGE.parallel, PAGE.colors);
-    let width = box("parallel").clientWidth;
-    again();
-    window.addEventListener("resize", () => {
-      if (box("parallel").clientWidth !== width) again();
-      width = box("parallel").clientWidth;
-    });
+  const plot = (name, figure) => () => Plotly.newPlot(box(name), figure.traces, figure.layout, CONFIG);
+  const figures = (PAGE.panels ?? []).map((panel, at) => plot(`panel-${at}`, panel));
+  if (PAGE.curves) figures.unshift(() => curves(box("curves"), box("metric"), PAGE.curves));
+  if (PAGE.parallel) figures.push(() => parallel(box("parallel")));
+  if (PAGE.expected) figures.push(plot("expected", PAGE.expected));
+  for (const draw of figures) {
+    await new Promise((next) => setTimeout(next));
+    draw();
   }
-  if (PAGE.expected) Plotly.newPlot(box("expected"), PAGE.expected.traces, PAGE.expected.layout, CONFIG);
   document.body.dataset.drawn = "yes";
 }
 
