@@ -182,14 +182,22 @@ class Results:
     @classmethod
     def load(cls, directory: str | Path) -> Self:
         """The results that `save` wrote; raises ValueError for a directory that holds none."""
-        import pyarrow.parquet as pq
-
         directory = Path(directory)
         run = read_json(directory / "run.json")
         summary = read_json(directory / "summary.json")
-        table = pq.read_table(directory / "trials.parquet", page_checksum_verification=True)
-        curves = pq.read_table(directory / "curves.parquet", page_checksum_verification=True)
-        shape = [int(curves[axis].to_numpy().max()) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
+        table = read_table(directory / "trials.parquet")
+        curves = read_table(directory / "curves.parquet")
+        try:
+            return cls._loaded(directory, run, summary, table, curves)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
+
+    @classmethod
+    def _loaded(cls, directory: Path, run: Any, summary: Any, table: "pa.Table", curves: "pa.Table") -> Self:
+        shape = [int(curves[axis].to_numpy().max(initial=-1)) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
+        if len(curves) != np.prod(shape) or len(table) != shape[0] or len(table) == 0:
+            what = f"{len(table)} trials with {len(curves)} records do not belong together"
+            raise ValueError(f"cannot read the run in {str(directory)!r}: {what}")
         members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
         points = {name: numpy_column(table[name]) for name in run["space"]}
         states: dict[int, dict[str, np.ndarray]] = {}
@@ -198,6 +206,8 @@ class Results:
             trial, arrays, winner = load_best_files(directory / "best")
             states = {trial: arrays}
         ranks = run["metric"], run["mode"]
+        if ranks[0] not in members:
+            raise ValueError(f"cannot read the run in {str(directory)!r}: there are no records of {ranks[0]!r}")
         rounds, choose = table["round"].to_numpy(), run["choose"]
         parameters = table["parameters"].to_numpy() if choose == "one-se" else None
         return cls(points, members, *ranks, run, summary, states, winner, rounds, choose, parameters)
@@ -280,10 +290,15 @@ def write_best(
 
 def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any] | None]:
     """Trial, arrays and description from `best/`."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     description = read_json(directory / "best.json")
-    arrays = load((directory / "arrays.safetensors").read_bytes())
+    path = directory / "arrays.safetensors"
+    try:
+        arrays = load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"cannot read {str(path)!r}: {error}") from None
     return description["trial"], arrays, description["winner"]
 
 
@@ -313,3 +328,15 @@ def write_table(path: Path, table: "pa.Table") -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, write_page_checksum=True)
     write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def read_table(path: Path) -> "pa.Table":
+    """Read a Parquet file; raises ValueError for a missing or broken one."""
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
+    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
+        raise ValueError(f"cannot read {str(path)!r}: {error}") from None

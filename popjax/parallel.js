@@ -1,0 +1,114 @@
+"use strict";
+// Parallel coordinates on a canvas: plotly's own need WebGL, which many remote desktops lack.
+
+function parallelCoordinates(box, data, colors) {
+  const axes = data.axes, count = axes[0].units.length, width = Math.max(box.clientWidth, 126 * axes.length);
+  const top = 44, height = 330, bottom = top + height, lost = bottom + 26, total = lost + 16;
+  const place = (axis) => 46 + (axis * (width - 150)) / Math.max(axes.length - 1, 1);
+  const level = (unit) => (unit === null ? lost : bottom - unit * height);
+  const rank = new Map(data.order.map((trial, position) => [trial, position]));
+  const drawing = [...Array(count).keys()].sort((a, b) => (rank.get(b) ?? count) - (rank.get(a) ?? count));
+  const brushes = axes.map(() => null);
+  const canvas = box.querySelector("canvas"), svg = box.querySelector("svg");
+  const pen = canvas.getContext("2d"), sharp = window.devicePixelRatio || 1;
+
+  function element(name, attributes, text) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    if (text !== undefined) made.textContent = text;
+    return svg.appendChild(made);
+  }
+
+  // darker is better; a diverged trial has a colour of its own
+  function color(trial) {
+    if (!rank.has(trial)) return colors.diverged;
+    if (trial === data.winner) return colors.winner;
+    const share = (1 - rank.get(trial) / Math.max(data.order.length - 1, 1)) ** 2;
+    return `hsl(203 ${30 + 65 * share}% ${80 - 56 * share}%)`;
+  }
+
+  function chosen(trial) {
+    return brushes.every((brush, axis) => {
+      const at = level(axes[axis].units[trial]);
+      return brush === null || (at >= brush[0] && at <= brush[1]);
+    });
+  }
+
+  function line(trial, faded) {
+    pen.strokeStyle = faded ? "#dde1e5" : color(trial);
+    pen.globalAlpha = faded ? 0.35 : trial === data.winner ? 1 : count > 1500 ? 0.35 : 0.6;
+    pen.lineWidth = trial === data.winner ? 2.5 : 1;
+    pen.beginPath();
+    axes.forEach((axis, at) => pen.lineTo(place(at), level(axis.units[trial])));
+    pen.stroke();
+  }
+
+  function draw() {
+    pen.setTransform(sharp, 0, 0, sharp, 0, 0);
+    pen.clearRect(0, 0, width, total);
+    const stay = new Set(drawing.filter(chosen));
+    if (stay.size < count) drawing.forEach((trial) => stay.has(trial) || line(trial, true));
+    drawing.forEach((trial) => stay.has(trial) && line(trial, false));
+    if (stay.has(data.winner)) line(data.winner, false);
+    tell(stay);
+  }
+
+  function tell(stay) {
+    const number = (value) => value.toLocaleString("en-US");
+    const hint = brushes.some((brush) => brush) ? "" : ": drag along an axis to select";
+    box.parentNode.querySelector(".selected").textContent = `${number(stay.size)} of ${number(count)} trials selected${hint}`;
+    const rest = drawing.filter((trial) => stay.has(trial)).reverse().slice(0, 10);
+    box.parentNode.querySelector("tbody").replaceChildren(...rest.map((trial) => {
+      const row = document.createElement("tr");
+      [trial, ...axes.map((axis) => axis.labels[trial])].forEach((text) => (row.insertCell().textContent = text));
+      row.classList.toggle("winner", trial === data.winner);
+      return row;
+    }));
+  }
+
+  function brushable(at) {
+    const bar = element("rect", { class: "brush", x: place(at) - 9, width: 18, y: 0, height: 0 });
+    const hit = element("rect", { class: "hit", x: place(at) - 18, width: 36, y: top - 6, height: total - top + 6 });
+    let start = null;
+    const here = (event) => Math.min(Math.max(event.clientY - svg.getBoundingClientRect().top, top - 6), total);
+    const show = () => {
+      const [from, to] = brushes[at] ?? [0, 0];
+      bar.setAttribute("y", from);
+      bar.setAttribute("height", to - from);
+      requestAnimationFrame(draw);
+    };
+    hit.addEventListener("pointerdown", (event) => {
+      start = here(event);
+      hit.setPointerCapture(event.pointerId);
+    });
+    hit.addEventListener("pointermove", (event) => {
+      if (start === null) return;
+      const now = here(event);
+      brushes[at] = Math.abs(now - start) < 3 ? null : [Math.min(start, now), Math.max(start, now)];
+      show();
+    });
+    hit.addEventListener("pointerup", (event) => {
+      if (start !== null && Math.abs(here(event) - start) < 3) brushes[at] = null;
+      start = null;
+      show();
+    });
+    hit.addEventListener("pointercancel", () => (start = null));
+  }
+
+  Object.assign(canvas, { width: width * sharp, height: total * sharp });
+  for (const layer of [canvas, svg]) Object.assign(layer.style, { width: `${width}px`, height: `${total}px` });
+  svg.replaceChildren();
+  axes.forEach((axis, at) => {
+    const name = axis.name.length > 15 ? axis.name.slice(0, 14) + "…" : axis.name;
+    element("text", { class: "name", x: place(at) - 4, y: 18 }, name).appendChild(element("title", {}, axis.name));
+    element("line", { class: "axis", x1: place(at), x2: place(at), y1: top, y2: bottom });
+    const ticks = data.order.length < count && at === axes.length - 1 ? [...axis.ticks, [null, "diverged"]] : axis.ticks;
+    ticks.forEach(([unit, text]) => {
+      element("line", { class: "axis", x1: place(at), x2: place(at) + 4, y1: level(unit), y2: level(unit) });
+      const short = text.length > 22 ? text.slice(0, 21) + "…" : text;
+      element("text", { class: "tick", x: place(at) + 7, y: level(unit) + 4 }, short);
+    });
+    brushable(at);
+  });
+  draw();
+}

@@ -1,0 +1,631 @@
+"""The report, as a reader meets it: real pages in a real browser; and the command that draws them, without JAX."""
+
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from popjax import figures, headline, report
+from popjax.expected import expected_best
+from popjax.importance import importance
+from popjax.results import Results
+from popjax.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
+from popjax.sections import command as command_line
+from popjax.space import Space
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+TOP, BOTTOM = 44, 374  # of an axis of the parallel coordinates
+HOSTILE = "</script><b>bold</b><img src=x onerror=\"document.title='hacked'\">"
+SPACE = Space(
+    learning_rate=log_uniform(1e-4, 1),
+    momentum=one_minus_log_uniform(0.9, 0.999),
+    hidden=integers(50, 100),
+    activation=choice("relu", "tanh"),
+    width=7,
+)
+
+
+def made(trials=40, space=SPACE, epochs=6, folds=1, repeats=1, mode="max", diverged=0.2, noise=0.01, seed=0, **more):
+    """Results whose metric falls off on both sides of a learning rate of 0.01; the largest rates diverge."""
+    rng = np.random.default_rng(seed)
+    points = space.sample(trials, seed)
+    rate = np.log10(points["learning_rate"].astype(float))
+    shape = (trials, folds, repeats, epochs)
+    score = (0.95 - 0.1 * (rate + 2) ** 2)[:, None, None, None] * (1 - 0.5 * np.exp(-np.arange(1, epochs + 1) / 2))
+    score = score + noise * rng.normal(size=shape)
+    ended = np.where(np.argsort(np.argsort(-rate)) < diverged * trials, rng.integers(0, epochs, trials), epochs)
+    score[np.arange(epochs) >= np.broadcast_to(ended[:, None, None, None], shape)] = np.nan
+    members = {"train_loss": np.exp(9 * (0.8 - score)), "val_accuracy": score, "val_loss": 2 - score}
+    run = {"space": space.to_dict(), "arguments": {"dataset": "wine", "trials": trials}} | more.pop("run", {})
+    metric = "val_accuracy" if mode == "max" else "val_loss"
+    return Results(points, members, metric, mode, run, {"test_value": 0.91, "wall_seconds": 3.2}, **more)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser for all pages."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Open the page of results; at the end nothing was asked of the network, and nothing was complained of."""
+    troubles, pages = [], []
+
+    def open_page(results, width=1280):
+        path = report.write_report(results, tmp_path)
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        pages.append(page)
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
+        asked = lambda request: request.url.startswith("data:") or request.url == path.as_uri()
+        page.on("request", lambda request: None if asked(request) else troubles.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-drawn]", state="attached")
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert troubles == []
+
+
+def traces(page, figure):
+    """Name -> heights of what plotly drew in a figure."""
+    return page.evaluate("id => document.getElementById(id).data.map(t => [t.name, t.x, t.y])", figure)
+
+
+def subpaths(page, figure, at):
+    """How many pieces the at-th line of a figure has in the drawing itself."""
+    paths = page.locator(f"#{figure} .scatterlayer .trace >> nth={at}").locator("path.js-line")
+    return sum(paths.nth(i).get_attribute("d").count("M") for i in range(paths.count()))
+
+
+def names(page, figure):
+    """The traces of a figure from the lowest to the topmost."""
+    return [name for name, _, _ in traces(page, figure)]
+
+
+def test_every_trial_has_its_curve(opened):
+    """The lines in the drawing are as many as the trials that can be drawn, each with its own heights."""
+    results = made()
+    page = opened(results)
+    best = results.best.trial
+    drawn = {name: (x, y) for name, x, y in traces(page, "curves")}
+    curve = results.curves["val_accuracy"]
+    kept = [trial for trial in np.flatnonzero(~results.diverged) if trial != best]
+    assert subpaths(page, "curves", names(page, "curves").index("trials")) == len(kept)
+    recorded = (results.diverged & (results.epochs_run > 0)).sum()
+    assert subpaths(page, "curves", names(page, "curves").index("diverged")) == recorded
+    x, y = drawn["trials"]
+    assert x[:7] == [1, 2, 3, 4, 5, 6, 7]
+    assert np.array(y, float).reshape(-1, 7)[:, :6] == pytest.approx(curve[kept], rel=1e-4)
+    texts = page.evaluate("document.getElementById('curves').data[0].text")
+    assert [int(text) for text in texts] == np.repeat(kept, 7).tolist()
+    assert drawn["winner"][1][:6] == pytest.approx(curve[best].tolist(), rel=1e-4)
+    assert drawn["median"][1] == pytest.approx(np.median(curve[~results.diverged], axis=0).tolist(), rel=1e-4)
+    assert drawn["25 %"][1] == pytest.approx(np.quantile(curve[~results.diverged], 0.25, axis=0).tolist(), rel=1e-4)
+    lost = np.flatnonzero(results.diverged)
+    ends = [(e, v) for e, v in zip(*drawn["where they broke off"], strict=True) if v is not None]
+    at = [(results.epochs_run[t], curve[t, results.epochs_run[t] - 1]) for t in lost if results.epochs_run[t]]
+    assert np.array(ends) == pytest.approx(np.array(at), rel=1e-4)
+
+
+def test_a_curve_names_its_trial_under_the_pointer(opened):
+    """The pointer on the winner's last record, wherever plotly drew it, says which trial and value that is."""
+    results = made(diverged=0)
+    page = opened(results)
+    spot = """() => {
+        const box = document.getElementById('curves'), layout = box._fullLayout, winner = box.data.at(-1);
+        const at = box.getBoundingClientRect();
+        return [at.left + layout.xaxis._offset + layout.xaxis.d2p(6),
+                at.top + layout.yaxis._offset + layout.yaxis.d2p(winner.y[5])];
+    }"""
+    page.locator("#curves").scroll_into_view_if_needed()
+    page.mouse.move(*page.evaluate(spot))
+    page.wait_for_selector("#curves .hoverlayer .hovertext")
+    said = page.locator("#curves .hoverlayer .hovertext").text_content()
+    assert f"trial {results.best.trial}, epoch 6: {results.best.value:.4g}" in said
+
+
+def test_the_choice_switches_the_metric(opened):
+    """Another metric has other heights, and losses are in decades."""
+    results = made()
+    page = opened(results)
+    axis = lambda: page.evaluate("document.getElementById('curves')._fullLayout.yaxis.type")
+    assert axis() == "linear"
+    page.select_option("#metric", label="train_loss")
+    assert axis() == "log"
+    heights = {name: y for name, _, y in traces(page, "curves")}
+    assert heights["winner"][:6] == pytest.approx(results.curves["train_loss"][results.best.trial].tolist(), rel=1e-4)
+
+
+def test_folds_show_the_mean_and_a_band(opened):
+    """A trial's curve is the mean of its members, the winner's band one standard error on each side."""
+    results = made(folds=3, repeats=2)
+    page = opened(results)
+    best = results.best.trial
+    members = results.members["val_accuracy"][best].reshape(6, -1)
+    error = members.std(0, ddof=1) / np.sqrt(6)
+    drawn = {name: y for name, _, y in traces(page, "curves")}
+    assert drawn["winner"][:6] == pytest.approx(members.mean(0).tolist(), rel=1e-4)
+    assert drawn["-"] == pytest.approx((members.mean(0) - error).tolist(), rel=1e-4)
+    assert drawn["± standard error"] == pytest.approx((members.mean(0) + error).tolist(), rel=1e-4)
+    assert f"{results.best.value:.4f} ± {error[-1]:.3g}" in page.locator(".card").first.inner_text().replace("\n", " ")
+    assert "in each of 3 folds × 2 repeats" in page.inner_text("main")
+
+
+def test_one_member_has_no_band(opened):
+    page = opened(made())
+    assert "± standard error" not in names(page, "curves")
+    assert "±" not in page.inner_text("main")
+
+
+def test_a_panel_for_each_hyperparameter_that_varies(opened):
+    """Every trial stands at its place on its scale's own axis; constants have no panel."""
+    results = made()
+    page = opened(results)
+    assert page.locator(".panels > .figure").count() == 4
+    drawn = {name: (x, y) for name, x, y in traces(page, "panel-0")}
+    kept = np.flatnonzero(~results.diverged)
+    x, y = drawn["trials"]
+    assert x == pytest.approx(((np.log10(results.points["learning_rate"][kept]) + 4) / 4).tolist(), abs=1e-4)
+    value = results.last["val_accuracy"]
+    assert y == pytest.approx(np.clip(value[kept], min(y), max(y)).tolist(), rel=1e-4)
+    assert page.locator("#panel-0 .scatterlayer .trace >> nth=0").locator("path.point").count() == len(kept)
+    assert drawn["ten best"][1] == pytest.approx(value[results.order[:10]].tolist(), rel=1e-4)
+    assert drawn["winner"][1] == pytest.approx([results.best.value], rel=1e-4)
+    assert len(drawn["diverged"][0]) == results.diverged.sum()
+    spread = np.array(traces(page, "panel-3")[0][1])
+    cells = (results.points["activation"][kept] == "tanh").astype(int)
+    assert (spread * 2 // 1).astype(int).tolist() == cells.tolist()
+
+
+def test_the_axis_of_a_beta_says_its_window(opened):
+    """0.99 averages over 100 steps, and both axes say so."""
+    page = opened(made())
+    ticks = page.locator("#panel-1 .xtick text").all_text_contents()
+    assert ticks == ["0.910 steps", "0.99100 steps", "0.9991,000 steps"]
+    assert {"0.9 · 10 steps", "0.99 · 100 steps", "0.999 · 1,000 steps"} <= set(
+        page.locator("#parallel text.tick").all_text_contents()
+    )
+
+
+def brush(page, axis, start, end):
+    """Drag along an axis of the parallel coordinates; gives the least and the greatest unit coordinate it covers."""
+    svg = page.locator("#parallel svg")
+    svg.scroll_into_view_if_needed()
+    box = svg.bounding_box()
+    x = box["x"] + float(svg.locator(f"line.axis[y1='{TOP}'][y2='{BOTTOM}']").nth(axis).get_attribute("x1"))
+    at = [round(BOTTOM - unit * (BOTTOM - TOP)) for unit in (start, end)]
+    page.mouse.move(x, box["y"] + at[0])
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + sum(at) / 2)
+    page.mouse.move(x, box["y"] + at[1])
+    page.mouse.up()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    bar = svg.locator("rect.brush").nth(axis)
+    y, height = (float(bar.get_attribute(name)) for name in ("y", "height"))
+    if start != end:
+        assert [y, y + height] == pytest.approx(sorted(at), abs=1.5)
+    return [(BOTTOM - edge) / (BOTTOM - TOP) for edge in (y + height, y)]
+
+
+def selected(page):
+    """The sentence of the selection, and the trials in its table."""
+    rows = page.locator(".selected + .scroll tbody tr td:first-child").all_text_contents()
+    return page.inner_text(".selected"), [int(row) for row in rows]
+
+
+def test_brushes_select_exactly_the_trials_between_their_ends(opened):
+    """One brush, two together, and one freed by a click; the table holds the ten best of them, best first."""
+    results = made(trials=120)
+    page = opened(results)
+    rank = {trial: at for at, trial in enumerate(results.order.tolist())}
+    rate = (np.log10(results.points["learning_rate"]) + 4) / 4
+    hidden = (results.points["hidden"] - 50 + 0.5) / 51
+
+    def expected(mask):
+        trials = np.flatnonzero(mask).tolist()
+        best = sorted((trial for trial in trials if trial in rank), key=rank.get)
+        return f"{len(trials)} of 120 trials selected", best[:10]
+
+    assert selected(page)[0] == "120 of 120 trials selected: drag along an axis to select"
+    low, high = brush(page, 0, 0.3, 0.6)
+    among = (rate >= low) & (rate <= high)
+    assert 10 < among.sum() < 60
+    assert selected(page) == expected(among)
+    low, high = brush(page, 2, 0.8, 0.2)
+    other = (hidden >= low) & (hidden <= high)
+    both = among & other
+    assert 10 < both.sum() < among.sum()
+    assert selected(page) == expected(both)
+    brush(page, 0, 0.5, 0.5)
+    assert selected(page) == expected(other)
+
+
+def test_the_metric_has_an_axis_too_and_the_diverged_their_place_below(opened):
+    results = made(trials=60)
+    page = opened(results)
+    low, high, _ = figures.framed(results)
+    edge, _ = brush(page, 4, 0.9, 1.01)
+    count = (results.last["val_accuracy"][results.order] >= low + edge * (high - low)).sum()
+    assert 1 < count < 30
+    assert selected(page)[0] == f"{count} of 60 trials selected"
+    brush(page, 4, -0.04, -0.12)
+    assert selected(page)[0].startswith(f"{results.diverged.sum()} of 60")
+
+
+def test_brushed_lines_stay_and_the_others_fade(opened):
+    """On the canvas: a selection of none leaves no line in the winner's colour, and one of all leaves it."""
+    page = opened(made())
+    strong = """() => {
+        const canvas = document.querySelector('#parallel canvas');
+        const copy = Object.assign(document.createElement('canvas'), {width: canvas.width, height: canvas.height});
+        const pen = copy.getContext('2d', {willReadFrequently: true});
+        pen.drawImage(canvas, 0, 0);
+        const bytes = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+        let count = 0;
+        for (let i = 0; i < bytes.length; i += 4) count += bytes[i] > 200 && bytes[i + 2] < 40 && bytes[i + 3] > 200;
+        return count;
+    }"""
+    before = page.evaluate(strong)
+    brush(page, 0, 1.015, 1.005)
+    assert selected(page) == ("0 of 40 trials selected", [])
+    assert before > 500
+    assert page.evaluate(strong) == 0
+
+
+def brute_force(values, mode, k):
+    """The mean best over all subsets of k."""
+    pick = max if mode == "max" else min
+    return np.mean([pick(subset) for subset in itertools.combinations(values, k)])
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_expected_best_is_that_of_all_subsets(mode):
+    """Enumerated, with ties and with two diverged trials that count as the worst."""
+    values = np.array([0.3, np.nan, 0.9, 0.1, 0.9, 0.5, np.nan])
+    worst = 0.1 if mode == "max" else 0.9
+    filled = np.where(np.isnan(values), worst, values).tolist()
+    sizes = np.arange(1, 8)
+    assert expected_best(values, mode, sizes) == pytest.approx([brute_force(filled, mode, k) for k in sizes], rel=1e-12)
+
+
+def test_the_expected_best_is_drawn_of_the_first_round(opened):
+    """Later rounds are no independent draws."""
+    rounds = np.repeat([0, 1], [12, 28])
+    spaces = [{"trials": n, "space": SPACE.to_dict(), "notes": []} for n in (12, 28)]
+    results = made(rounds=rounds, run={"rounds": spaces})
+    page = opened(results)
+    ((_, k, best),) = traces(page, "expected")
+    values = np.where(results.diverged, np.nan, results.last["val_accuracy"])[:12]
+    assert k == list(range(1, 13))
+    assert best[-1] == pytest.approx(np.nanmax(values), rel=1e-4)
+    assert best == pytest.approx(expected_best(values, "max", np.arange(1, 13)).tolist(), rel=1e-4)
+    assert "The first round only" in page.inner_text("main")
+
+
+def test_rounds_have_colours_and_their_ranges(opened):
+    """Points are coloured by round, each round's bar covers its share of the user's axis, the notes are told."""
+    narrow = SPACE.replace(learning_rate=log_uniform(1e-3, 1e-1), hidden=integers(60, 69), activation=choice("tanh"))
+    notes = ["learning_rate: the best sit at the low edge; try log_uniform(1e-6, 1)"]
+    rounds = [{"trials": 20, "space": s.to_dict(), "notes": n} for s, n in ((SPACE, []), (narrow, notes))]
+    results = made(rounds=np.repeat([0, 1], 20), run={"rounds": rounds})
+    page = opened(results)
+    colors = page.evaluate("document.getElementById('panel-0').data[0].marker.color")
+    kept = results.rounds[~results.diverged]
+    assert colors == [figures.ROUNDS[number] for number in kept]
+    bars = page.locator(".track:nth-child(5) i").evaluate_all("all => all.map(i => [i.style.left, i.style.width])")
+    assert [[float(text.rstrip("%")) for text in bar] for bar in bars] == [
+        [25, 50],
+        [0, 100],
+        pytest.approx([100 * 10 / 51, 100 * 10 / 51], abs=0.01),
+        [50, 50],
+    ]
+    assert f"Before round 2: {notes[0]}" in page.inner_text("main")
+
+
+def test_importance_finds_the_planted_hyperparameter():
+    """The loss depends on the learning rate alone: its share is nearly all, and the shares sum to one."""
+    space = SPACE.replace(depth=log_integers(1, 64), dropout=uniform(0, 0.5))
+    shares = importance(made(trials=400, space=space))
+    assert list(shares) == [name for name in space if name != "width"]
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-12)
+    assert shares["learning_rate"] > 0.85
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_importance_is_of_being_among_the_best(mode):
+    """The momentum decides which are good, the learning rate which of the others are worst."""
+    results = made(trials=500, diverged=0)
+    unit = SPACE["momentum"].to_unit(results.points["momentum"])
+    rate = SPACE["learning_rate"].to_unit(results.points["learning_rate"])
+    score = np.where(unit > 0.9, 2 + unit, rate) * (1 if mode == "max" else -1)
+    shares = importance(Results(results.points, {"m": score[:, None, None, None]}, "m", mode, results.run))
+    assert shares["momentum"] > 0.8
+
+
+def test_importance_finds_a_planted_choice():
+    """Texts are categories: here the activation alone decides."""
+    results = made(trials=600, space=SPACE.replace(activation=choice("relu", "tanh", "gelu", "elu")))
+    value = (results.points["activation"] == "tanh") + 0.01 * np.random.default_rng(9).random(600)
+    planted = Results(results.points, {"m": value[:, None, None, None]}, "m", "max", results.run)
+    shares = importance(planted)
+    assert max(shares, key=shares.get) == "activation"
+
+
+@pytest.mark.parametrize(("trials", "diverged"), [(1, 0), (1, 1), (5, 1.1), (2, 0), (3, 0.5), (12, 0.2)])
+def test_importance_of_few_trials_is_no_error(trials, diverged, capfd):
+    """Nothing to compare gives nothing, twelve trials give something, and Optuna says nothing."""
+    shares = importance(made(trials=trials, diverged=diverged))
+    assert shares != {} or trials < 12
+    assert shares == {} or (trials > 1 and diverged < 1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_best_tenth_needs_no_size(capfd):
+    """A loss of 1e30 weighs as any bad one: the shares are those of the ranks."""
+    results = made(trials=200, mode="min")
+    squashed = {"val_loss": np.where(results.members["val_loss"] > 1.3, 1e30, results.members["val_loss"])}
+    wild = Results(results.points, squashed, "val_loss", "min", results.run)
+    assert importance(wild) == pytest.approx(importance(results))
+
+
+def test_importance_stands_beside_the_tier(opened):
+    results = made(trials=100)
+    page = opened(results)
+    shares = importance(results)
+    rows = page.locator(".shares tbody tr").all_inner_texts()
+    assert [row.split() for row in rows] == [
+        [name, tier, f"{100 * shares[name]:.0f}", "%"]
+        for name, tier in (("learning_rate", "1"), ("momentum", "2"), ("hidden", "2"), ("activation", "-"))
+    ]
+
+
+def test_without_optuna_the_page_says_how_to_get_it(opened, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    results = made()
+    assert importance(results) is None
+    page = opened(results)
+    assert "pip install 'popjax[optuna]'" in page.inner_text("main")
+    assert page.locator(".shares").count() == 0
+
+
+def test_the_ten_best_with_all_hyperparameters(opened):
+    """The table is the order of the results; the winner says what it is, also where it is not of rank 1."""
+    setting = {"trials": 300, "folds": 3, "noise": 0.05, "seed": 1}
+    second = made(**setting).order[1]
+    parameters = np.where(np.arange(300) == second, 10, 999)
+    results = made(**setting, choose="one-se", parameters=parameters)
+    page = opened(results)
+    rows = [row.split("\t") for row in page.locator("section:nth-last-of-type(2) tbody tr").all_inner_texts()]
+    assert [int(row[1]) for row in rows] == results.order[:10].tolist()
+    first = results.hparams(int(results.order[0]))
+    assert rows[0][4:7] == [str(first["hidden"]), first["activation"], "7"]
+    error = results.errors["val_accuracy"][results.order[0]]
+    assert rows[0][7] == f"{results.last['val_accuracy'][results.order[0]]:.4f} ± {headline.number(error)}"
+    assert results.best.trial == second
+    head = page.inner_text(".cards")
+    assert f"the smallest model within one standard error of trial {results.order[0]}" in head
+    assert f"Winner: trial {results.best.trial}, " in page.inner_text("main")
+    assert "0.9100" in head
+
+
+def test_hostile_texts_show_as_text_and_run_nothing(opened):
+    """Dataset, choice values, metric and notes: each is on the page as it is written."""
+    space = SPACE.replace(activation=choice(HOSTILE, "<a href='javascript:alert(1)'>x</a>", "&lt;b&gt;"))
+    rounds = [{"trials": 40, "space": space.to_dict(), "notes": [HOSTILE]}] * 2
+    base = made(space=space, rounds=np.repeat([0, 1], 20))
+    metric = "<i>val</i>_%{x}"
+    members = {metric: base.members["val_accuracy"], "</script>": base.members["val_loss"]}
+    run = base.run | {"arguments": {"dataset": HOSTILE, "target": HOSTILE}, "rounds": rounds, "device": HOSTILE}
+    results = Results(base.points, members, metric, "max", run, {}, rounds=base.rounds)
+    page = opened(results)
+    assert page.title() == f"{HOSTILE}: random search over 40 trials"
+    assert page.inner_text("h1") == page.title()
+    assert page.locator("main img, main b b, main a[href^=javascript], main i:not(.keys i):not(.track i)").count() == 0
+    said = page.inner_text("main")
+    assert HOSTILE in page.locator("section:nth-last-of-type(2) td").all_inner_texts()
+    assert f"Before round 1: {HOSTILE}" in said
+    assert f"--dataset '{HOSTILE[:8]}" in said
+    assert page.locator("#curves .ytitle").text_content() == metric
+    labels = page.locator("#panel-3 .xtick text").all_text_contents()
+    assert labels == [HOSTILE[:17] + "…", "<a href='javascri…", "&lt;b&gt;"]
+    assert HOSTILE[:21] + "…" in page.locator("#parallel text.tick").all_text_contents()
+    assert page.locator("#metric option").all_text_contents() == [metric, "</script>"]
+    marks = page.locator("#panel-3 .scatterlayer .trace >> nth=0").locator("path.point")
+    marks.first.scroll_into_view_if_needed()
+    marks.first.hover(force=True)
+    page.wait_for_selector("#panel-3 .hoverlayer .hovertext")
+    assert f"{metric} " in page.locator("#panel-3 .hoverlayer .hovertext").first.text_content()
+
+
+def test_the_policy_refuses_a_script_that_was_slipped_in(browser, tmp_path):
+    """Even if an escape were forgotten: neither an inline handler nor a script of its own runs."""
+    whole = report.page(made())
+    (tmp_path / "slipped.html").write_text(whole.replace("<main>", f"<main>{HOSTILE[9:]}<script>window.bad=1</script>"))
+    page = browser.new_page()
+    refused = []
+    page.on("console", lambda message: refused.append(message.text))
+    page.goto((tmp_path / "slipped.html").as_uri())
+    page.wait_for_selector("body[data-drawn]", state="attached")
+    assert page.evaluate("window.bad") is None
+    assert page.title().startswith("wine")
+    assert sum("Content Security Policy" in text for text in refused) >= 2
+    page.close()
+
+
+def test_many_trials_are_thinned_and_the_page_says_so(opened):
+    """5,000 trials of 20 epochs: 600 curves, the ten best among them, and the limits of size hold."""
+    results = made(trials=5000, epochs=20)
+    page = opened(results)
+    said = page.inner_text("main")
+    drawn = figures.thinned(results, figures.CURVES)
+    assert set(results.order[:10]) <= set(drawn)
+    assert 600 <= len(drawn) <= 610
+    assert f"{len(drawn)} of 5,000 curves drawn" in said
+    kept = (~results.diverged[drawn]).sum() - 1
+    assert subpaths(page, "curves", names(page, "curves").index("trials")) == kept
+    assert "of 5,000 trials drawn" in said
+    assert selected(page)[0].startswith("5,000 of 5,000 trials")
+    whole = (~results.diverged)[results.order].sum()
+    assert whole == len(results.order) == 4000
+    median = {name: y for name, _, y in traces(page, "curves")}["median"]
+    assert median == pytest.approx(np.median(results.curves["val_accuracy"][results.order], axis=0).tolist(), rel=1e-4)
+    assert len(report.page(results).encode()) < 10e6
+    assert len(report.page(made(trials=512, epochs=20)).encode()) < 6e6
+
+
+def test_all_diverged_is_told_with_the_rates_to_try(opened):
+    """No winner, no panels, no table; what can be said is said."""
+    results = made(diverged=1.1)
+    page = opened(results)
+    said = page.inner_text("main")
+    lowest = results.points["learning_rate"].min()
+    assert "All 40 trials diverged" in said
+    assert f"--set 'learning_rate=log_uniform({lowest / 1e4:.3g},{lowest:.3g})'" in said
+    assert page.locator(".panels, #parallel, #expected, .shares").count() == 0
+    assert "Winner" not in said
+    assert subpaths(page, "curves", 0) == (results.epochs_run > 0).sum()
+
+
+@pytest.mark.parametrize(
+    "results", [made(trials=1, diverged=0), made(trials=1, diverged=1.1), made(trials=2, epochs=1)]
+)
+def test_the_smallest_searches_have_a_page(opened, results):
+    """One trial, one that diverged, one epoch: what makes no sense is left out, without a complaint."""
+    page = opened(results)
+    trials, epochs = len(results.diverged), results.members["val_loss"].shape[-1]
+    assert page.locator("#expected").count() == (trials > 1 and results.best is not None)
+    assert page.locator("#curves").count() == (epochs > 1 and bool(results.epochs_run.any()))
+    assert page.locator("#parallel").count() == (trials > 1)
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_scrolls_sideways_but_the_boxes_made_for_it(opened, width):
+    """No element sticks out of the page, and each figure is as wide as its column."""
+    page = opened(made(folds=2, choose="one-se", parameters=np.arange(40)), width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for name in ("curves", "panel-0", "expected"):
+        assert page.evaluate(f"document.querySelector('#{name} .main-svg').getBoundingClientRect().right") <= width
+    assert page.evaluate("document.querySelector('#parallel').scrollWidth > 500")
+
+
+def test_the_command_line_that_made_the_run():
+    """Only what differs from the defaults, quoted for a shell; where it wrote and how it spoke change nothing."""
+    arguments = {
+        "trials": 64,
+        "dataset": "my data.csv",
+        "target": "a'b",
+        "epochs": 20,
+        "rounds": 2,
+        "choose": "best",
+        "set": ["learning_rate=log_uniform(1e-4, 1)", "momentum=0.9"],
+        "out": "runs/x",
+        "quiet": True,
+        "json": False,
+    }
+    line = command_line(arguments)
+    assert line == (
+        "python -m popjax.sweep --trials 64 --dataset 'my data.csv' --target 'a'\"'\"'b' --rounds 2 "
+        "--set 'learning_rate=log_uniform(1e-4, 1)' --set momentum=0.9"
+    )
+    from popjax.cli import parse
+    from popjax.sweep import Arguments
+
+    read = parse(Arguments, "sweep", shlex.split(line)[3:])
+    assert (read.trials, read.dataset, read.target, read.rounds) == (64, "my data.csv", "a'b", 2)
+    assert list(read.set) == arguments["set"]
+    assert command_line(None) == command_line("text") == ""
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A saved run with choices of several types, which its table keeps as texts."""
+    space = SPACE.replace(activation=choice("relu", True, 0.123456789))
+    made(space=space, folds=2, choose="one-se", parameters=np.arange(40)).save(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_command_draws_the_same_page_without_jax(saved):
+    """The same bytes as before the results were saved, and again; JAX is not imported for it."""
+    space = SPACE.replace(activation=choice("relu", True, 0.123456789))
+    first = report.page(made(space=space, folds=2, choose="one-se", parameters=np.arange(40)))
+    code = (
+        "import sys, runpy\nsys.argv = ['report', 'run']\n"
+        "try:\n    runpy.run_module('popjax.report', run_name='__main__')\n"
+        "except SystemExit as stop:\n    print(stop.code, 'jax' in sys.modules, 'optuna' in sys.modules)"
+    )
+    for _ in range(2):
+        process = subprocess.run([sys.executable, "-c", code], cwd=saved.parent, capture_output=True, text=True)
+        assert process.stdout.splitlines() == [os.path.join("run", "report.html"), "0 False True"]
+        assert process.stderr == ""
+        assert (saved / "report.html").read_text(encoding="utf-8") == first
+
+
+def truncate(run):
+    whole = (run / "trials.parquet").read_bytes()
+    (run / "trials.parquet").write_bytes(whole[: len(whole) // 2])
+
+
+def flip(run):
+    whole = bytearray((run / "curves.parquet").read_bytes())
+    whole[len(whole) // 3] ^= 0xFF
+    (run / "curves.parquet").write_bytes(whole)
+
+
+def shorten(run):
+    made(trials=8, folds=2).save(run / "other")
+    shutil.copy(run / "other" / "trials.parquet", run)
+
+
+BROKEN = {
+    "missing directory": (shutil.rmtree, "there is no run.json"),
+    "empty directory": (lambda run: [path.unlink() for path in run.iterdir()], "there is no run.json"),
+    "truncated trials": (truncate, "trials.parquet'"),
+    "flipped bit": (flip, "curves.parquet'"),
+    "no trials": (lambda run: (run / "trials.parquet").unlink(), "there is no trials.parquet"),
+    "another run's trials": (shorten, "8 trials with 480 records do not belong together"),
+    "no JSON": (lambda run: (run / "run.json").write_text("{"), "run.json'"),
+    "another JSON": (lambda run: (run / "run.json").write_text("[1]"), "it is no JSON object"),
+    "no space": (lambda run: (run / "run.json").write_text("{}"), "'space' is missing"),
+    "a file": (lambda run: (shutil.rmtree(run), run.write_text("")), "run.json'"),
+}
+
+
+@pytest.mark.parametrize(("broken", "names"), BROKEN.values(), ids=BROKEN)
+def test_a_directory_without_a_run_is_one_line_and_exit_2(saved, command, broken, names):
+    broken(saved)
+    process = command("report", "run", timeout=60)
+    assert process.returncode == 2, process.stderr
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("popjax: ")
+    assert "run" in line
+    assert names in line
+    assert process.stdout == ""
+    assert not (saved / "report.html").exists()
+
+
+def test_the_data_of_the_figures_is_strict_json(opened):
+    """No NaN, no unescaped tag, and few digits."""
+    text = re.search(r'id="figures">(.*?)</script>', report.page(made()), re.DOTALL)[1]
+    assert "<" not in text
+    data = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    heights = [v for line in data["curves"]["metrics"][0]["heights"] for v in line if v is not None]
+    assert max(len(repr(v).replace("0.", "").replace("-", "")) for v in heights) <= 6
