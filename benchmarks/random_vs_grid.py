@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
 from scipy.stats import t
 
 import popjax as pj
 from popjax.data import built_in
+from popjax.expected import expected_best
 from popjax.machine import device
 from popjax.sources import enable_cache
 
@@ -50,19 +50,6 @@ def scores(space: pj.Space, budgets: list[int], repeat: int, epochs: int) -> dic
     return found
 
 
-def expected_best(values: np.ndarray) -> np.ndarray:
-    """For k = 1..n the expected largest of k of the n values, drawn without replacement."""
-    n = len(values)
-    i, k = np.arange(1, n + 1)[None], np.arange(1, n + 1)[:, None]
-    log = (
-        gammaln(i)
-        - gammaln(k)
-        - gammaln(np.maximum(i - k, 0) + 1)
-        - (gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
-    )
-    return np.where(i >= k, np.exp(log), 0) @ np.sort(values.astype(float))
-
-
 def interval(values: np.ndarray) -> list[float]:
     """The mean over repeats (repeats, ...) and the half width of its 95% interval."""
     half = t.ppf(0.975, len(values) - 1) * values.std(0, ddof=1) / np.sqrt(len(values))
@@ -80,15 +67,16 @@ def measure(dimensions: int, budgets: list[int], repeats: int, epochs: int) -> d
     for sampler in SAMPLERS:
         for budget in budgets:
             points = space.sample(budget, 0, sampler)
-            best = np.array([float(run[sampler, budget].max()) for run in runs])
+            best = {name: np.array([float(run[name, budget].max()) for run in runs]) for name in (sampler, "grid")}
             report[f"{sampler} {budget}"] = {
-                "best": interval(best),
+                "best": interval(best[sampler]),
+                "ahead of grid": interval(best[sampler] - best["grid"]),
                 "trials": len(points["learning_rate"]),
                 "distinct": {name: len(set(points[name].tolist())) for name in space.searched},
             }
-        ks = [2**i for i in range(int(np.log2(len(runs[0][sampler, budgets[-1]]))) + 1)]
-        curves = np.array([expected_best(run[sampler, budgets[-1]])[np.array(ks) - 1] for run in runs])
-        report[f"{sampler} efficiency"] = {"k": ks, "best": interval(curves)}
+        ks = 2 ** np.arange(int(np.log2(len(runs[0][sampler, budgets[-1]]))) + 1)
+        curves = np.array([expected_best(run[sampler, budgets[-1]], "max", ks) for run in runs])
+        report[f"{sampler} efficiency"] = {"k": ks.tolist(), "best": interval(curves)}
     return report
 
 

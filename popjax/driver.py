@@ -12,6 +12,7 @@ from popjax.executor import cores
 from popjax.machine import device, memory, versions
 from popjax.plan import fitting, rows_of
 from popjax.progress import Quiet
+from popjax.report import write_report
 from popjax.results import CHOICES, Results, check_directory
 from popjax.run import Config, Run, Watch, prepare
 from popjax.space import Space
@@ -108,6 +109,7 @@ def search(
     results = Search(task, space, config, trials).run(progress)
     if out is not None:
         results.save(out)
+        write_report(results, out)
     return results
 
 

@@ -225,9 +225,12 @@ class Sweep:
         return task, Space(**self.named)
 
     def save(self, results: "Results") -> None:
-        """Write the run's files."""
+        """Write the run's files, the page last."""
+        from popjax.report import write_report
+
         try:
             results.save(self.out)
+            write_report(results, self.out)
         except OSError as error:
             cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
 
@@ -254,8 +257,11 @@ class Sweep:
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")
+        self.say(f"report: {self.out / 'report.html'}")
         load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"
         self.say(f"next: python -c {shlex.quote(load)}")
+        for command in ("babysit --from", "retest"):
+            self.say(f"next: python -m popjax.{command} {shlex.quote(str(self.out))}")
 
 
 def distinct(space: "Space", trials: int, seed: int) -> str:
