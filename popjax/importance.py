@@ -77,7 +77,7 @@ def study(varied: list[Axis], ranks: np.ndarray, rows: np.ndarray) -> "optuna.St
             if named
             else optuna.distributions.FloatDistribution(0, 1)
         )
-        columns[axis.name] = list(map(str, axis.values[rows])) if named else axis.units[rows].tolist()
+        columns[axis.name] = [str(axis.values[row]) for row in rows] if named else axis.units[rows].tolist()
     made = optuna.create_study()
     params = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     made.add_trials(

@@ -223,7 +223,7 @@ def command(arguments: Any) -> str:
     """The command line whose arguments these are, without the defaults; empty if there are none.
 
     >>> command({"trials": 90, "dataset": "wine", "epochs": 20, "set": ["decay=uniform(0, 0.1)"]})
-    "python -m popjax.sweep --trials 90 --dataset wine --set 'decay=uniform(0, 0.1)'"
+    "python -m popjax.sweep --dataset wine --trials 90 --set 'decay=uniform(0, 0.1)'"
     """
     from popjax.sweep import Arguments
 

@@ -543,7 +543,7 @@ def test_the_command_line_that_made_the_run():
     }
     line = command_line(arguments)
     assert line == (
-        "python -m popjax.sweep --trials 64 --dataset 'my data.csv' --target 'a'\"'\"'b' --rounds 2 "
+        "python -m popjax.sweep --dataset 'my data.csv' --target 'a'\"'\"'b' --trials 64 --rounds 2 "
         "--set 'learning_rate=log_uniform(1e-4, 1)' --set momentum=0.9"
     )
     from popjax.cli import parse
