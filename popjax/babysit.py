@@ -44,7 +44,7 @@ class Arguments:
     missing: str | None = None
     """what to do with missing cells: error, drop or median"""
     model: str | None = None
-    """the model: mlp"""
+    """the model: mlp, or cnn for images"""
     optimizer: str | None = None
     """sgd, nesterov, adam, adamw or rmsprop"""
     schedule: str | None = None
@@ -230,7 +230,7 @@ class Sitter:
         else:
             dataset = source.load()
             task = source.supervised(dataset)
-            others = untuned(source.optimizer, source.schedule, task.data.folds.train.shape[1])
+            others = untuned(source.optimizer, source.schedule, task.data.folds.train.shape[1], source.model)
             print(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
         print(f"device: {describe_device()}", flush=True)
         try:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,6 +70,20 @@ def load(source: str, target: str | None = None, missing: str = "error") -> Data
 
 
 BUILT_IN = ("digits", "wine", "breast_cancer", "diabetes")
+
+
+IMAGES = {"digits": (8, 8, 1)}
+
+
+def images(dataset: Dataset) -> Dataset:
+    """The dataset with rows of shape (height, width, channels); raises ValueError where they are no images."""
+    shape = dataset.x.shape[1:]
+    if dataset.name in IMAGES and math.prod(shape) == math.prod(IMAGES[dataset.name]):
+        shape = IMAGES[dataset.name]
+    if len(shape) not in (2, 3):
+        what = f"rows of shape {shape} are no images"
+        raise ValueError(f"{dataset.name}: {what}; the cnn takes (height, width) or (height, width, channels)")
+    return dataclasses.replace(dataset, x=dataset.x.reshape(-1, *shape, *(1,) * (3 - len(shape))))
 
 
 def built_in(name: str) -> Dataset:

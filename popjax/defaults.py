@@ -38,16 +38,21 @@ MOMENTUM = ("sgd", "nesterov")
 NO_DECAY = ("cosine",)
 
 
-def untuned(optimizer: str, schedule: str, rows: int) -> dict[str, Any]:
+def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, Any]:
     """The hyperparameters of the built-in model and its training, with the values they have when nobody tunes them."""
     others: dict[str, Any] = {"batch_size": min(DEFAULT_BATCH_SIZE, rows)}
+    others |= {"hidden": 16} if model == "cnn" else {}
     others |= {"b2": 0.99} if optimizer == "rmsprop" else {}
     others |= {"decay": 1.0} if schedule == "exponential" else {}
     return DEFAULTS | others
 
 
 def default_space(
-    priority: int = 3, optimizer: str = "sgd", schedule: str = "inverse", rows: int | None = None
+    priority: int = 3,
+    optimizer: str = "sgd",
+    schedule: str = "inverse",
+    rows: int | None = None,
+    model: str = "mlp",
 ) -> Space:
     """What the sweep searches when nothing else is said.
 
@@ -60,6 +65,7 @@ def default_space(
         optimizer: one without a momentum leaves it out.
         schedule: of the learning rate; an exponential decay is searched near 1, and cosine has none.
         rows: training rows; batch sizes above are left out.
+        model: "mlp", or "cnn", whose hidden units are channels.
 
     Raises:
         ValueError: for a priority that is not 1, 2 or 3.
@@ -70,6 +76,8 @@ def default_space(
     if priority not in PRIORITIES:
         raise ValueError(f"priority={priority!r}: choose 1, 2 or 3")
     scales = {name: scale for name, scale in SEARCHED.items() if TIERS[name] <= priority}
+    if model == "cnn" and "hidden" in scales:
+        scales["hidden"] = integers(8, 32)
     if optimizer not in MOMENTUM:
         scales.pop("momentum", None)
     if schedule in NO_DECAY:

@@ -5,6 +5,7 @@ width get zero weights and are masked after activation and dropout, so neither t
 their gradients ever leave zero. A layer above the member's own depth is the identity.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from popjax.layers import Dropout
+from popjax.layers import Dropout, max_pool, patches
+from popjax.scales import Scale
 from popjax.task import HParams
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -26,6 +28,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sigmoid": jax.nn.sigmoid,
     "softplus": jax.nn.softplus,
 }
+TAPS = 9  # of a 3 x 3 kernel
 GAINS: Mapping[str, float] = {"tanh": 1.0, "sigmoid": 1.0}
 
 
@@ -37,7 +40,7 @@ def lookup(table: Mapping[str, Any], kind: str, name: Any) -> Any:
 
 
 class Dense(nnx.Module):
-    """An affine layer (rows, inputs) -> (rows, units) with room to spare.
+    """An affine layer (..., taps * inputs) -> (..., units) with room to spare.
 
     Each unit's weights are drawn from a key of its own, with the variance gain/inputs of
     the active inputs (He et al. 2015), so a padded layer starts as the exact one does.
@@ -47,22 +50,27 @@ class Dense(nnx.Module):
         active: (inputs, units) in use; may be traced.
         gain: the variance of a unit's output for inputs of variance 1.
         key: the layer's random key.
+        taps: how often the inputs come, such as once for each pixel of a patch.
     """
 
-    def __init__(self, room: tuple[int, int], active: tuple[Any, Any], gain: Any, key: jax.Array) -> None:
+    def __init__(
+        self, room: tuple[int, int], active: tuple[Any, Any], gain: Any, key: jax.Array, taps: int = 1
+    ) -> None:
         def unit(index: jax.Array) -> jax.Array:
-            return jax.random.normal(jax.random.fold_in(key, index), (room[0],))
+            return jax.random.normal(jax.random.fold_in(key, index), (room[0], taps)).T.ravel()
 
-        kernel = jax.vmap(unit, out_axes=1)(jnp.arange(room[1])) * jnp.sqrt(gain / active[0])
-        for axis in (0, 1):
-            mask = unit_mask(room[axis], active[axis])
-            if mask is not None:
-                kernel = kernel * jnp.expand_dims(mask, 1 - axis)
+        kernel = jax.vmap(unit, out_axes=1)(jnp.arange(room[1])) * jnp.sqrt(gain / (taps * active[0]))
+        masks = unit_mask(room[0], active[0]), unit_mask(room[1], active[1])
+        if masks[0] is not None:
+            kernel = kernel * jnp.tile(masks[0], taps)[:, None]
+        if masks[1] is not None:
+            kernel = kernel * masks[1][None]
         self.kernel = nnx.Param(kernel)
         self.bias = nnx.Param(jnp.zeros(room[1]))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return x @ self.kernel[...] + self.bias[...][None]
+        bias = self.bias[...]
+        return x @ self.kernel[...] + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
 
 
 def unit_mask(room: int, active: Any) -> jax.Array | None:
@@ -72,17 +80,31 @@ def unit_mask(room: int, active: Any) -> jax.Array | None:
     return (jnp.arange(room) < active).astype(float)
 
 
+def depth_of(hparams: HParams) -> Scale:
+    """The scale of the number of layers; raises ValueError below 1."""
+    depth = hparams.size("depth", 2)
+    if depth.low < 1:
+        raise ValueError(f"depth={depth.low}: give at least 1 hidden layer")
+    return depth
+
+
+def width_of(hparams: HParams, name: str, default: int) -> Scale:
+    """The scale of a layer's width; raises ValueError below 1."""
+    width = hparams.size(name, default)
+    if width.low < 1:
+        raise ValueError(f"{name}={width.low}: give at least 1 unit")
+    return width
+
+
 class MLP(nnx.Module):
-    """A multi-layer perceptron (rows, ...) -> (rows, outputs).
+    """A multi-layer perceptron (rows, *shape) -> (rows, outputs).
 
     Reads `hidden` (or `hidden_1`, `hidden_2`, ... for single layers), `depth` (the number
     of hidden layers), `dropout`, all of them dynamic or static, and `activation`.
     """
 
-    def __init__(self, inputs: int, outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
-        depth = hparams.size("depth", 2)
-        if depth.low < 1:
-            raise ValueError(f"depth={depth.low}: give at least 1 hidden layer")
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
+        depth = depth_of(hparams)
         self.depth = hparams.get("depth", 2)
         self.certain = depth.low
         name = hparams.get("activation", "relu")
@@ -91,6 +113,7 @@ class MLP(nnx.Module):
         key = rngs.params()
         layers = range(1, depth.high + 1)
         rooms, widths = self._widths(hparams, layers, gated=depth.low < depth.high)
+        inputs = math.prod(shape)
         rooms, widths = [inputs, *rooms], [inputs, *widths]
         used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
         self.hidden = nnx.List(
@@ -109,10 +132,7 @@ class MLP(nnx.Module):
     def _widths(hparams: HParams, layers: range, gated: bool) -> tuple[list[int], list[Any]]:
         """The room for units and the units in use, layer by layer."""
         names = [f"hidden_{i}" if f"hidden_{i}" in hparams else "hidden" for i in layers]
-        for name in names:
-            if hparams.size(name, 100).low < 1:
-                raise ValueError(f"{name}={hparams.size(name, 100).low}: give at least 1 unit")
-        rooms = [hparams.size(name, 100).high for name in names]
+        rooms = [width_of(hparams, name, 100).high for name in names]
         if gated:  # a skipped layer passes its input on, so all must be alike
             rooms = [max(rooms)] * len(rooms)
         return rooms, [hparams.get(name, 100) for name in names]
@@ -132,11 +152,54 @@ class MLP(nnx.Module):
         return x if mask is None else x * mask[None]
 
 
-def mlp_parameters(inputs: int, outputs: int, hparams: Mapping[str, Any]) -> Any:
+class CNN(nnx.Module):
+    """A small convolutional network (rows, height, width, channels) -> (rows, outputs).
+
+    A 3 x 3 convolution and a 2 x 2 max-pooling, further convolutions of one shape, the mean
+    over the pixels, and an affine layer. Reads `hidden` (the channels), `depth` (the number
+    of convolutions), `dropout` (before the last layer), all of them dynamic or static, and
+    `activation`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
+        depth, width = depth_of(hparams), width_of(hparams, "hidden", 16)
+        self.depth = hparams.get("depth", 2)
+        self.certain = depth.low
+        channels = hparams.get("hidden", 16)
+        name = hparams.get("activation", "relu")
+        self.activation = lookup(ACTIVATIONS, "activation", name)
+        gain = GAINS.get(name, 2.0)
+        key = rngs.params()
+        rooms = [shape[-1]] + [width.high] * depth.high
+        active = [shape[-1]] + [channels] * depth.high
+        used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
+        self.convolutions = nnx.List(
+            Dense((rooms[i], rooms[i + 1]), (active[i], active[i + 1]), used[i], jax.random.fold_in(key, i + 1), TAPS)
+            for i in range(depth.high)
+        )
+        self.mask = unit_mask(width.high, channels)
+        self.dropout = Dropout(hparams.get("dropout", 0.0), rngs=rngs)
+        self.out = Dense((width.high, outputs), (channels, outputs), 1.0, jax.random.fold_in(key, 0))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = max_pool(self._layer(0, x))
+        for i in range(1, len(self.convolutions)):
+            if i < self.certain:
+                x = self._layer(i, x)
+            else:
+                x = jax.lax.cond(self.depth > i, lambda x, i=i: self._layer(i, x), lambda x: x, x)
+        return self.out(self.dropout(x.mean((1, 2))))
+
+    def _layer(self, i: int, x: jax.Array) -> jax.Array:
+        x = self.activation(self.convolutions[i](patches(x, 3)))
+        return x if self.mask is None else x * self.mask[None, None, None]
+
+
+def mlp_parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
     """How many weights and biases the MLP has in use; `hparams` may hold arrays (trials,)."""
     depth = hparams.get("depth", 2)
     total: Any = 0
-    width: Any = inputs
+    width: Any = math.prod(shape)
     for i in range(1, int(np.max(depth)) + 1):
         units = hparams.get(f"hidden_{i}", hparams.get("hidden", 100))
         total = total + np.where(depth >= i, (width + 1) * units, 0)
@@ -144,5 +207,12 @@ def mlp_parameters(inputs: int, outputs: int, hparams: Mapping[str, Any]) -> Any
     return total + (width + 1) * outputs
 
 
-SIZES = {"mlp": mlp_parameters}
-MODELS: dict[str, Callable[..., nnx.Module]] = {"mlp": MLP}
+def cnn_parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
+    """How many weights and biases the CNN has in use; `hparams` may hold arrays (trials,)."""
+    depth, channels = hparams.get("depth", 2), hparams.get("hidden", 16)
+    first, later = (TAPS * shape[-1] + 1) * channels, (TAPS * channels + 1) * channels
+    return first + (depth - 1) * later + (channels + 1) * outputs
+
+
+SIZES = {"mlp": mlp_parameters, "cnn": cnn_parameters}
+MODELS: dict[str, Callable[..., nnx.Module]] = {"mlp": MLP, "cnn": CNN}

@@ -118,7 +118,7 @@ class Recipe:
     def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
         if isinstance(model, str):
-            model = functools.partial(MODELS[model], int(np.prod(self.inputs)), self.outputs)
+            model = functools.partial(MODELS[model], self.inputs, self.outputs)
         return lambda hparams, key: bind(model, hparams, key, jnp.zeros((1, *self.inputs)))
 
     def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:

@@ -26,7 +26,7 @@ class Source:
     missing: Literal["error", "drop", "median"] = "error"
     """what to do with missing cells"""
     model: str = "mlp"
-    """the model: mlp"""
+    """the model: mlp, or cnn for images"""
     optimizer: str = "sgd"
     """sgd, nesterov, adam, adamw or rmsprop"""
     schedule: str = "inverse"

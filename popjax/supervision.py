@@ -51,7 +51,7 @@ def supervised(
 
     Args:
         data: `(x, y)` arrays, a DataFrame with the column `target`, or a Dataset.
-        model: "mlp", or `model(hparams, rngs)` giving an nnx or a linen module.
+        model: "mlp", "cnn" (for images), or `model(hparams, rngs)` giving an nnx or a linen module.
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)`
             giving an optax transform; its `learning_rate` is the scheduled one.
         loss: `loss(outputs, targets)`, one value a row; by default cross-entropy for
@@ -76,6 +76,7 @@ def supervised(
     dataset = to_dataset(data, target, missing)
     if isinstance(model, str):
         lookup(MODELS, "model", model)
+    dataset = tables.images(dataset) if model == "cnn" else dataset
     if isinstance(optimizer, str):
         lookup(OPTIMIZERS, "optimizer", optimizer)
     lookup(SCHEDULES, "schedule", schedule)
@@ -156,7 +157,7 @@ class Fit:
     def parameters(self, hparams: Mapping[str, Any]) -> Any:
         """The trained parameters of the built-in model; None for another, whose arrays are exact."""
         sizes = SIZES.get(self.recipe.model or "")
-        return None if sizes is None else sizes(int(np.prod(self.recipe.inputs)), self.recipe.outputs, hparams)
+        return None if sizes is None else sizes(self.recipe.inputs, self.recipe.outputs, hparams)
 
     def fold(self, hparams: HParams, data: Data) -> Fold:
         """The member's own fold."""

@@ -207,7 +207,7 @@ class Sweep:
         optimizer, schedule = (
             str(getattr(self.named.get(name), "value", getattr(arguments, name))) for name in ("optimizer", "schedule")
         )
-        default = default_space(arguments.priority, optimizer, schedule, rows)
+        default = default_space(arguments.priority, optimizer, schedule, rows, arguments.model)
         space = default.replace(**self.named)
         check_sizes(space)
         checker = Checker(task, space, space.sample(1), self.arguments.epochs)

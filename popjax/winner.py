@@ -1,6 +1,7 @@
 """The winner of a search as a predictor: raw rows in, labels or values out."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,8 @@ class Winner:
                 raise ValueError(f"the rows lack the column {missing[0]!r}; give all of the training data's")
             rows = rows[list(self.recipe.columns)].to_numpy()
         x = np.asarray(rows, float)
+        if math.prod(x.shape[1:]) == math.prod(self.recipe.inputs):
+            x = x.reshape(-1, *self.recipe.inputs)
         if x.shape[1:] != tuple(self.recipe.inputs):
             shape = ("rows", *self.recipe.inputs)
             raise ValueError(f"rows of shape {x.shape} do not fit; give {shape}")

@@ -1,0 +1,169 @@
+"""Convolutions: what plain ones compute, as fast products of matrices; and the built-in CNN, dynamic in shape."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from jax import lax
+
+import popjax as pj
+from popjax.check import Checker
+from popjax.data import built_in, images
+from popjax.layers import Conv, max_pool
+from popjax.plan import default_lanes
+from popjax.population import SEED
+
+EPOCHS = 6
+
+
+@pytest.mark.parametrize(("inputs", "features", "size"), [(1, 4, 3), (3, 2, 5), (4, 4, 1)])
+def test_conv_is_flax_conv(x64, inputs, features, size):
+    """Forward and backward, to 1e-9, from the same weights."""
+    ours = Conv(inputs, features, size, rngs=nnx.Rngs(0))
+    theirs = nnx.Conv(inputs, features, (size, size), param_dtype=float, rngs=nnx.Rngs(0))
+    theirs.kernel[...], theirs.bias[...] = ours.kernel[...], ours.bias[...] + 0.1
+    ours.bias[...] = ours.bias[...] + 0.1
+    x = jax.random.normal(jax.random.key(1), (5, 7, 6, inputs))
+    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-9, atol=1e-12)
+
+    def gradients(layer):
+        def loss(layer, x):
+            return jnp.sin(layer(x)).sum()
+
+        of_layer, of_x = nnx.grad(loss, argnums=(0, 1))(layer, x)
+        return [*jax.tree.leaves(nnx.to_pure_dict(of_layer)), of_x]
+
+    for left, right in zip(gradients(ours), gradients(theirs), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-12)
+
+
+def test_conv_refuses_an_even_kernel():
+    with pytest.raises(ValueError, match="size=4: a kernel has an odd size"):
+        Conv(1, 1, 4, rngs=nnx.Rngs(0))
+
+
+def test_max_pool_is_flax_pool():
+    x = jax.random.normal(jax.random.key(0), (3, 7, 4, 2))
+    assert np.array_equal(max_pool(x), nnx.max_pool(x, (2, 2), (2, 2)))
+
+
+def test_no_convolution_and_no_scatter_in_the_population():
+    """What is naive in a loop on a CPU is not there: neither conv nor select-and-scatter, so one lane is right."""
+    x = np.random.default_rng(0).normal(size=(60, 6, 6))
+    task = pj.supervised((x, np.arange(60) % 3), model="cnn")
+    space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 4), depth=pj.integers(1, 3))
+    member = Checker(task, space, space.sample(1), 2).member(0, set())
+    data = jax.tree.map(jnp.asarray, task.data)
+    jaxpr = str(member.epoch.trace(member.trace(data).training, member.example, data).jaxpr)
+    assert "conv_general_dilated" not in jaxpr
+    assert "select_and_scatter" not in jaxpr
+    assert default_lanes(member, "cpu", 100) == 1
+
+
+def oracle(params, key, data, hparams, classes):
+    """One CNN of exact shape in a plain loop of jax's own convolutions and torch's Nesterov-free momentum."""
+    (x, y), (vx, vy) = data
+
+    def forward(params, x):
+        *layers, (w, b) = params
+        for i, (kernel, bias) in enumerate(layers):
+            x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = jnp.tanh(x + bias[None, None, None])
+            x = nnx.max_pool(x, (2, 2), (2, 2)) if i == 0 else x
+        return x.mean((1, 2)) @ w + b[None]
+
+    def loss(params, x, y):
+        return optax.softmax_cross_entropy(forward(params, x), jax.nn.one_hot(y, classes)).mean()
+
+    gradient, evaluate = jax.jit(jax.grad(loss)), jax.jit(loss)
+    velocity = jax.tree.map(jnp.zeros_like, params)
+    size, curve = hparams["batch_size"], []
+    for epoch in range(EPOCHS):
+        order = jax.random.permutation(jax.random.split(jax.random.fold_in(key, epoch))[0], len(x))
+        rate = hparams["learning_rate"] / (1 + hparams["decay"] * epoch)
+        for step in range(len(x) // size):
+            batch = order[step * size : (step + 1) * size]
+            g = gradient(params, x[batch], y[batch])
+            velocity = jax.tree.map(lambda v, g: hparams["momentum"] * v + g, velocity, g)
+            params = jax.tree.map(lambda p, v, rate=rate: p - rate * v, params, velocity)
+        curve.append(float(evaluate(params, vx, vy)))
+    return curve
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes):
+    """Channels, depth and batch size differ within one program; each member is the CNN of its exact shape."""
+    rng = np.random.default_rng(3)
+    y = np.arange(90) % 3
+    x = rng.normal(size=(90, 6, 5, 2)) + y[:, None, None, None] * rng.normal(size=(1, 6, 5, 2))
+    task = pj.supervised((x, y), model="cnn")
+    space = pj.Space(
+        learning_rate=pj.log_uniform(1e-2, 0.3),
+        momentum=pj.uniform(0.5, 0.9),
+        decay=pj.uniform(0, 0.2),
+        hidden=pj.integers(2, 5),
+        depth=pj.integers(1, 3),
+        batch_size=pj.choice(8, 16),
+        activation="tanh",
+    )
+    results = pj.search(task, space, trials=8, epochs=EPOCHS, lanes=lanes)
+    assert results.summary["buckets"] == 1
+    assert {2, 3, 4, 5} & set(results.points["hidden"]) > {3}
+    folds, rows = task.data.folds, task.data.rows
+    data = [(rows.x[part[0]], rows.y[part[0]]) for part in (folds.train, folds.validation)]
+    checker = Checker(task, space, results.points, EPOCHS)
+    static = checker.settle(set())
+    for trial in range(8):
+        hparams = results.hparams(trial)
+        member = checker.member(trial, static)
+        who = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
+        values = {name: jnp.asarray(hparams[name], member.dtype(name)) for name in member.dynamic}
+        who = who._replace(trial=jnp.int32(trial), values=values)
+        state = member.init(jnp.asarray(0, SEED.dtype), who, jax.tree.map(jnp.asarray, task.data)).state
+        width, depth, params = hparams["hidden"], hparams["depth"], []
+        for i in range(depth):
+            layer = state.params["convolutions"][i]
+            room, inputs = (2, 2) if i == 0 else (5, width)
+            kernel = layer["kernel"].reshape(3, 3, room, 5)
+            assert not np.asarray(kernel[:, :, inputs:]).any()
+            assert not np.asarray(kernel[..., width:]).any()
+            params.append((kernel[:, :, :inputs, :width], layer["bias"][:width]))
+        params.append((state.params["out"]["kernel"][:width], state.params["out"]["bias"]))
+        curve = oracle(params, state.key, data, hparams, 3)
+        np.testing.assert_allclose(results.curves["val_loss"][trial], curve, rtol=1e-9)
+
+
+def test_a_padded_cnn_starts_as_the_exact_one(x64):
+    """From one seed the exact shape has the curve of the masked one."""
+    x = np.random.default_rng(0).normal(size=(60, 6, 6))
+    task = pj.supervised((x, np.arange(60) % 3), model="cnn")
+    space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 5), depth=pj.integers(1, 3))
+    masked = pj.search(task, space, trials=4, epochs=3)
+    for trial in range(4):
+        exact = pj.Session(task, masked.hparams(trial), trials=[trial])
+        exact.train(3)
+        np.testing.assert_allclose(exact.curves["val_loss"], masked.curves["val_loss"][trial], rtol=1e-9)
+        sizes = sum(leaf.size for leaf in jax.tree.leaves(exact.state.params))
+        assert task.parameters(masked.hparams(trial)) == sizes
+
+
+def test_the_command_trains_a_cnn_on_digits(command, tmp_path):
+    process = command("sweep", "--model", "cnn", "--trials", 8, "--epochs", 8, "--optimizer", "adam", "--out", "run",
+                      "--set", "learning_rate=log_uniform(1e-3,1e-2)", "--set", "batch_size=32")  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    results = pj.Results.load(tmp_path / "run")
+    assert 8 <= results.points["hidden"].min() <= results.points["hidden"].max() <= 32
+    assert results.summary["test_value"] > 0.9
+    digits = built_in("digits")
+    winner = pj.load_best(tmp_path / "run")
+    assert (winner.predict(digits.x) == digits.y).mean() > 0.9
+    assert np.array_equal(winner.predict(images(digits).x), winner.predict(digits.x))
+
+
+def test_tables_are_no_images(command):
+    process = command("sweep", "--model", "cnn", "--dataset", "wine", "--trials", 2)
+    assert process.returncode == 2
+    (line,) = process.stderr.splitlines()
+    assert "wine: rows of shape (13,) are no images; the cnn takes (height, width)" in line
