@@ -13,18 +13,22 @@ from popjax.space import Space
 from popjax.task import NeedsStatic, Task
 from popjax.trees import abstract
 
+MOST_BRANCHES = 8
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checker:
     """A task with the points to train, traced under different choices of what is static.
 
-    `members` are the functions so far; a Checker of other points may share them.
+    `branching` makes each batch size a branch (see Member). `members` are the functions so
+    far; a Checker of other points may share them.
     """
 
     task: Task
     space: Space
     points: Mapping[str, np.ndarray]
     epochs: int
+    branching: bool = False
     members: dict[Any, Member] = dataclasses.field(default_factory=dict)
 
     def member(self, row: int, static: set[str]) -> Member:
@@ -33,8 +37,15 @@ class Checker:
         dynamic = {name: int if scale.whole else float for name, scale in self.space.items() if name not in static}
         key = tuple(values.items())
         if key not in self.members:
-            self.members[key] = Member(self.task, values, dynamic, self.space, self.epochs)
+            branches = self.branches(dynamic) if self.branching else {}
+            self.members[key] = Member(self.task, values, dynamic, self.space, self.epochs, branches)
         return self.members[key]
+
+    def branches(self, dynamic: Mapping[str, type]) -> dict[str, tuple[int, ...]]:
+        """The values of what may branch, where they are few."""
+        names = [name for name in self.task.branches if name in dynamic and dynamic[name] is int]
+        values = {name: getattr(self.space[name], "values", ()) for name in names}
+        return {name: tuple(sorted(given)) for name, given in values.items() if 1 < len(given) <= MOST_BRANCHES}
 
     def trace(self, static: set[str]) -> Member:
         """The first trial's functions, traced."""

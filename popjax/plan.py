@@ -65,11 +65,18 @@ def make_plan(checker: Checker, plan: str = "auto", lanes: int | None = None) ->
     task, space, points = checker.task, checker.space, checker.points
     static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
     columns = [points[key].tolist() for key in space if key in static]
+    if lanes is None:
+        lanes = default_lanes(checker.member(0, static), jax.default_backend(), len(rows_of(points)))
+    if lanes > 1 and checker.branching:
+        return make_plan(dataclasses.replace(checker, branching=False, members={}), plan, lanes)
     buckets = [Bucket(checker.member(rows[0], static), rows) for rows in group(columns, len(rows_of(points)))]
     reads = checker.read_by([bucket.member for bucket in buckets])
-    if lanes is None:
-        lanes = default_lanes(buckets[0].member, jax.default_backend(), len(rows_of(points)))
     return Plan(name, buckets, tuple(key for key in space if key in static), lanes, frozenset(reads))
+
+
+def branching(lanes: int | None) -> bool:
+    """Whether batch sizes may be branches: they are real for one lane alone, which only a CPU has."""
+    return lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
 
 
 def rows_of(points: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -5,6 +5,7 @@ vmap, one chunk after the other; how many of its members count is a traced numbe
 executable serves every size of population, and no member's bits depend on it.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -58,6 +59,8 @@ class Member:
         dynamic: the names of the dynamic hyperparameters, and int or float.
         scales: the scales of all hyperparameters.
         epochs: the epochs of the whole run.
+        branches: dynamic hyperparameters, of each of whose values an epoch is a branch with the
+            value known to Python. Only for one lane, where branches are real.
 
     Attributes:
         reads, sizes: what the task has looked up so far (see HParams).
@@ -70,12 +73,14 @@ class Member:
         dynamic: Mapping[str, type],
         scales: Mapping[str, Scale],
         epochs: int,
+        branches: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         self.task = task
         self.static = dict(static)
         self.dynamic = dict(dynamic)
         self.scales = scales
         self.epochs = epochs
+        self.branches = dict(branches or {})
         self.reads: set[str] = set()
         self.sizes: set[str] = set()
         self.init = jax.jit(self._init)
@@ -100,10 +105,21 @@ class Member:
             jax.eval_shape(self.score, training.state, self.example, data)
         return Trace(training, metrics)
 
-    def hparams(self, member: Members) -> HParams:
-        """The mapping that the task sees."""
-        values = {**self.static, **member.values, "fold": member.fold, "epochs": self.epochs}
+    def hparams(self, member: Members, **known: Any) -> HParams:
+        """The mapping that the task sees; `known` values are Python's."""
+        values = {**self.static, **member.values, **known, "fold": member.fold, "epochs": self.epochs}
         return HParams(values, self.scales, self.reads, self.sizes)
+
+    def branch(self, function: Callable[[HParams], Any], member: Members) -> Any:
+        """`function(hparams)`, in the branch of the member's own values."""
+        choices = list(itertools.product(*self.branches.values()))
+        if choices == [()]:
+            return function(self.hparams(member))
+        index: Any = 0
+        for name, values in self.branches.items():
+            index = index * len(values) + jnp.searchsorted(jnp.asarray(values), member.values[name])
+        known = [dict(zip(self.branches, choice, strict=True)) for choice in choices]
+        return lax.switch(index, [lambda values=values: function(self.hparams(member, **values)) for values in known])
 
     def _init(self, seed: jax.Array, member: Members, data: Any) -> Training:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), member.trial), member.repeat)
@@ -113,7 +129,10 @@ class Member:
     def _epoch(self, training: Training, member: Members, data: Any) -> tuple[Training, dict[str, jax.Array]]:
         @jax.jit
         def train(state: Any) -> tuple[Any, dict[str, jax.Array]]:
-            new, metrics = self.task.epoch(state, self.hparams(member), data)
+            return self.branch(lambda hparams: one(state, hparams), member)
+
+        def one(state: Any, hparams: HParams) -> tuple[Any, dict[str, jax.Array]]:
+            new, metrics = self.task.epoch(state, hparams, data)
             return keep_types(state, new), scalars(metrics)
 
         def rest(state: Any) -> tuple[Any, dict[str, jax.Array]]:
@@ -233,6 +252,7 @@ def signature(member: Member, data: Any, room: int, lanes: int) -> Any:
         member.task.score,
         tuple(sorted(member.static.items())),
         tuple(member.dynamic.items()),
+        tuple(member.branches.items()),
         tuple((name, str(member.scales[name])) for name in sorted(member.sizes & member.dynamic.keys())),
         member.epochs if "epochs" in member.reads else None,
         tuple(leaves),

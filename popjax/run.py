@@ -15,7 +15,7 @@ from popjax.clock import Clock
 from popjax.collect import Collector
 from popjax.compiler import COMPILER
 from popjax.executor import Part, execute, threads
-from popjax.plan import Bucket, Plan, check_memory, make_plan, part_size, room, rows_of
+from popjax.plan import Bucket, Plan, branching, check_memory, make_plan, part_size, room, rows_of
 from popjax.population import Members
 from popjax.progress import Quiet
 from popjax.results import Results
@@ -71,7 +71,7 @@ def prepare(
     if len(space) == 0:
         raise ValueError("the space is empty: name at least one hyperparameter")
     check_sizes(space)
-    checker = Checker(task, space, points, config.epochs)
+    checker = Checker(task, space, points, config.epochs, branching(config.lanes))
     plan = make_plan(checker, config.plan, config.lanes)
     check_memory(plan.buckets[0].member)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics

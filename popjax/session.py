@@ -17,7 +17,7 @@ from popjax.check import Checker
 from popjax.clock import Clock
 from popjax.compiler import COMPILER
 from popjax.executor import threads
-from popjax.plan import check_memory, default_lanes, member_bytes
+from popjax.plan import branching, check_memory, default_lanes, member_bytes
 from popjax.population import Member, Members, Training
 from popjax.scales import Choice, Constant, Scale
 from popjax.space import Space
@@ -74,10 +74,12 @@ class Session:
         if space is not None:
             self.space = self.space.replace(**space.only(self.space))
         self._trials = np.arange(self.members) if trials is None else np.asarray(trials)
-        self._member = self._settle(epochs)
+        self._member = self._settle(epochs, branching(None))
         check_memory(self._member)
         self._data = jax.tree.map(jnp.asarray, task.data)
         lanes = min(default_lanes(self._member, jax.default_backend(), self.members), self.members)
+        if lanes > 1:
+            self._member = self._settle(epochs, branching(lanes))
         self._slices = even_slices(self.members, lanes, threads())
         self._room = -(-max(len(rows) for rows in self._slices) // lanes) * lanes
         self._programs = COMPILER.programs(self._member, abstract(self._data), self._room, lanes, Clock())
@@ -88,9 +90,9 @@ class Session:
         bytes_each = self.members * member_bytes(self._member)
         self._moments = deque([self._gather()], maxlen=max(2, MEMORY // bytes_each))
 
-    def _settle(self, epochs: int) -> Member:
+    def _settle(self, epochs: int, branching: bool) -> Member:
         """The one program's functions; raises ValueError if the members need several."""
-        checker = Checker(self.task, self.space, self._columns, epochs)
+        checker = Checker(self.task, self.space, self._columns, epochs, branching)
         static = checker.settle(set())
         for name in static:
             if len(set(self._columns[name].tolist())) > 1:

@@ -99,6 +99,7 @@ def supervised(
             parameters=fit.parameters,
             folded=folded,
             watch=fit.watch,
+            branches=("batch_size",),
             recipe=recipe,
         )
 

@@ -105,6 +105,8 @@ class Task(NamedTuple):
             at most that share of them if given; a task without it reads `hparams["fold"]` itself.
         watch: `(state, hparams, data) -> dict` of scalars that tell how training stands, for
             whoever watches one model.
+        branches: the hyperparameters of which each value may be a branch of its own in one
+            program, with its Python value: those that change no shape of the state.
         recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
 
     A quadratic, minimized by gradient descent from a random point:
@@ -130,6 +132,7 @@ class Task(NamedTuple):
     parameters: Callable[..., Any] | None = None
     folded: "Callable[..., Task] | None" = None
     watch: Callable[..., Any] | None = None
+    branches: tuple[str, ...] = ()
     recipe: Any = None
 
 

@@ -117,6 +117,14 @@ def test_mixed_population_equals_loop(x64, rows, optimizer, schedule):
     assert_same_as_loop(rows, optimizer, schedule, 3, space_for(optimizer, schedule))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_accumulated_batches_equal_loop(x64, rows, optimizer, lanes, monkeypatch):
+    """Batch sizes as sums of micro-batches, which lanes need, in one lane too; leftover micro-batches are ignored."""
+    monkeypatch.setattr("popjax.check.MOST_BRANCHES", 1)
+    assert_same_as_loop(rows, optimizer, "inverse", 3, space_for(optimizer, "inverse"), lanes=lanes)
+
+
 def test_vmapped_lanes_equal_loop(x64, rows):
     assert_same_as_loop(rows, "adam", "inverse", 3, space_for("adam", "inverse"), lanes=4)
 

@@ -86,7 +86,10 @@ def test_a_user_nnx_model_equals_its_own_loop(x64, rows):
         np.testing.assert_allclose(results.params(trial)["first.kernel"], trained, rtol=1e-9)
 
 
-def test_a_linen_model_with_dropout_learns_through_the_same_door(rows):
+@pytest.mark.parametrize(("lanes", "buckets"), [(1, 2), (4, 4)])
+def test_a_linen_model_with_dropout_learns_through_the_same_door(rows, lanes, buckets):
+    """Batch statistics need the batch size: in one lane each size is a branch, under vmap a program."""
+
     class LinenNet(nn.Module):
         hidden: int
 
@@ -97,14 +100,15 @@ def test_a_linen_model_with_dropout_learns_through_the_same_door(rows):
 
     task = pj.supervised(rows, model=lambda hparams, rngs: LinenNet(hparams["hidden"]), optimizer="adam")
     space = pj.Space(learning_rate=0.02, hidden=pj.choice(8, 16, static=True), batch_size=pj.choice(8, 16))
-    results = pj.search(task, space, trials=16, epochs=15)
+    results = pj.search(task, space, trials=16, epochs=15, lanes=lanes)
     assert results.best.value > 0.8
-    assert results.summary["buckets"] == 4  # batch statistics make the batch size static too
+    assert results.summary["buckets"] == buckets
     statistics = [name for name in results.states[results.best.trial] if name.startswith("variables.batch_stats")]
     assert len(statistics) == 2
 
 
-def test_nnx_batch_statistics_are_trained_and_used(rows):
+@pytest.mark.parametrize(("lanes", "buckets"), [(1, 1), (2, 2)])
+def test_nnx_batch_statistics_are_trained_and_used(rows, lanes, buckets):
     class Normed(nnx.Module):
         def __init__(self, rngs):
             self.first = nnx.Linear(5, 8, rngs=rngs)
@@ -116,8 +120,10 @@ def test_nnx_batch_statistics_are_trained_and_used(rows):
             return self.second(self.drop(nnx.relu(self.norm(self.first(x)))))
 
     task = pj.supervised(rows, model=lambda hparams, rngs: Normed(rngs), optimizer="adam")
-    results = pj.search(task, pj.Space(learning_rate=0.02, batch_size=pj.choice(8, 32)), trials=4, epochs=30)
-    assert results.summary["buckets"] == 2
+    results = pj.search(
+        task, pj.Space(learning_rate=0.02, batch_size=pj.choice(8, 32)), trials=4, epochs=30, lanes=lanes
+    )
+    assert results.summary["buckets"] == buckets
     assert results.best.value > 0.7
     arrays = results.states[results.best.trial]
     assert abs(arrays["variables.norm.mean"]).max() > 0.05
@@ -289,11 +295,12 @@ def test_a_name_cannot_be_hyperparameter_and_metric():
         pj.search(task, {"loss": pj.uniform(0, 1)}, trials=2)
 
 
-def test_batch_sizes_that_are_no_multiples_become_static(rows):
+def test_batch_sizes_that_are_no_multiples_are_branches_or_static(rows):
     space = pj.Space(learning_rate=0.1, batch_size=pj.choice(8, 12))
-    results = pj.search(pj.supervised(rows), space, trials=10, epochs=1)
-    assert results.summary["buckets"] == 2
-    assert results.run["static"] == ["batch_size"]
+    for lanes, buckets, static in ((1, 1, []), (2, 2, ["batch_size"])):
+        results = pj.search(pj.supervised(rows), space, trials=10, epochs=1, lanes=lanes)
+        assert results.summary["buckets"] == buckets
+        assert results.run["static"] == static
 
 
 def test_folds_and_repeats_are_members():
