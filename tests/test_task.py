@@ -289,6 +289,19 @@ def test_a_broken_epoch_is_one_line(epoch, message):
     assert message in one_line(error)
 
 
+def test_where_few_models_fit_the_panda_is_named(rows, monkeypatch, capsys):
+    """With the memory of four states and their copies, a search says so and names the command for one model."""
+    from popjax.progress import Lines
+
+    task, space = pj.supervised(rows), {"learning_rate": 0.1, "hidden": 7}
+    state = pj.Session(task, space).state
+    size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state)) + 1
+    monkeypatch.setattr("popjax.plan.memory", lambda: int(4.5 * 2 * size / 0.8))
+    pj.search(task, space, trials=2, epochs=1, progress=Lines())
+    line = "only 4 models of this size fit here at once; to steer one by hand: python -m popjax.babysit"
+    assert line in capsys.readouterr().err.splitlines()
+
+
 def test_a_name_cannot_be_hyperparameter_and_metric():
     task = pj.objective(lambda key, hparams: {"loss": hparams["loss"]})
     with pytest.raises(ValueError, match="'loss' names a hyperparameter and a metric"):
