@@ -265,10 +265,10 @@ class Fit:
         return {prefix + name: value for name, value in values.items()}
 
     def watch(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
-        """How training stands: loss and gradient norm over all training rows, and every layer's next step.
+        """How training stands: loss and gradient norm over all training rows, and every layer's next update.
 
-        A layer's step is the norm of the update that this gradient would give, relative to the
-        norm of its weights; about 1e-3 is usual.
+        A layer's update_to_weight is the norm of the update that this gradient would give,
+        relative to the norm of its weights; about 1e-3 is usual.
         """
         network = self.network(hparams, state.key)
         fold = self.fold(hparams, data)
@@ -280,8 +280,8 @@ class Fit:
 
         value, gradient = jax.value_and_grad(loss)(state.params)
         moves, _ = self.transform(hparams, state.epoch).update(gradient, state.opt_state, state.params)
-        steps = layer_steps(named(moves), named(state.params))
-        return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **steps}
+        ratios = update_to_weight(named(moves), named(state.params))
+        return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **ratios}
 
     def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
@@ -292,13 +292,13 @@ class Fit:
         return self.metrics(outputs, y, fold.y_scale * data.y_unit, "test_")
 
 
-def layer_steps(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """ "step <layer>" -> the norm of a layer's update relative to the norm of its weights."""
+def update_to_weight(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Under "update_to_weight <layer>" the norm of a layer's update relative to the norm of its weights."""
     layers: dict[str, list[str]] = {}
     for name in params:
         layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
     return {
-        f"step {layer}": norm([moves[name] for name in names]) / norm([params[name] for name in names])
+        f"update_to_weight {layer}": norm([moves[name] for name in names]) / norm([params[name] for name in names])
         for layer, names in layers.items()
     }
 

@@ -170,10 +170,10 @@ def test_watch_is_what_numpy_says(x64, rows):
     gradients = x.T @ delta, delta.sum(0)
     assert watched["loss"] == pytest.approx(-np.log(p[np.arange(len(y)), y]).mean())
     assert watched["gradient_norm"] == pytest.approx(np.sqrt(sum((g**2).sum() for g in gradients)))
-    assert set(watched) == {"loss", "gradient_norm", "step kernel", "step bias"}
+    assert set(watched) == {"loss", "gradient_norm", "update_to_weight kernel", "update_to_weight bias"}
     (trace,) = [leaf for leaf in jax.tree.leaves(session.state.opt_state) if leaf.shape == kernel.shape]
     step = np.linalg.norm(0.1 * (gradients[0] + 0.5 * trace)) / np.linalg.norm(kernel)
-    assert watched["step kernel"] == pytest.approx(step)
+    assert watched["update_to_weight kernel"] == pytest.approx(step)
 
 
 @pytest.mark.parametrize(
