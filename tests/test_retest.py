@@ -27,7 +27,7 @@ def retest_of(path):
     return json.loads((path / "retest.json").read_text())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_same_data_says_keep_and_other_data_tune_again(command, tmp_path, seed):
     """The best learning rate two decades away makes the others' best better than the old best, whatever the seed."""
     (tmp_path / "mine.py").write_text(TASK)
@@ -44,8 +44,8 @@ def test_the_same_data_says_keep_and_other_data_tune_again(command, tmp_path, se
         assert (found["top_k_overlap"] > 0.5) == (verdict == "keep")
 
 
-def test_a_data_set_that_moved_by_two_decades_says_tune_again(command, tmp_path):
-    """Rows whose classes are told apart by weights a hundred times as large need other learning rates; a CSV, folds."""
+def test_the_same_prices_in_another_unit_say_keep(command, tmp_path):
+    """New rows of a CSV whose target is three times as large: standardized, the old setting is as good as it was."""
     rng = np.random.default_rng(0)
 
     def write(name, scale):
@@ -58,7 +58,7 @@ def test_a_data_set_that_moved_by_two_decades_says_tune_again(command, tmp_path)
     write("now.csv", 3)
     data = ("--dataset", "then.csv", "--target", "price")
     search = command(
-        "sweep", *data, "--trials", 60, "--epochs", 8, "--metric", "val_r2", "--mode", "max", "--out", "run"
+        "sweep", *data, "--trials", 40, "--epochs", 5, "--metric", "val_r2", "--mode", "max", "--out", "run"
     )
     assert search.returncode == 0, search.stderr
     for name, same in (("then.csv", True), ("now.csv", False)):
