@@ -14,7 +14,7 @@ from popjax.plan import fitting, rows_of
 from popjax.progress import Quiet
 from popjax.report import write_report
 from popjax.results import CHOICES, Results, check_directory
-from popjax.run import Config, Run, Watch, prepare
+from popjax.run import Config, Run, Watch, check_numbers, prepare
 from popjax.space import Space
 from popjax.task import Task
 from popjax.zoom import zoom_in
@@ -111,16 +111,6 @@ def search(
         results.save(out)
         write_report(results, out)
     return results
-
-
-def check_numbers(counts: Mapping[str, Any], seed: Any) -> None:
-    """Raise ValueError unless these are whole numbers of at least 1, and `seed` is one that a key can be made of."""
-    for name, value in [*counts.items(), ("seed", seed)]:
-        low = 0 if name == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-            raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
-    if seed >= 2**32:
-        raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
 
 
 def check_curves(trials: int, records: int) -> None:

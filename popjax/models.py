@@ -96,6 +96,13 @@ def width_of(hparams: HParams, name: str, default: int) -> Scale:
     return width
 
 
+def through(layer: Callable[[int, Any], Any], layers: range, certain: int, depth: Any, x: jax.Array) -> jax.Array:
+    """`x` through `layer(i, x)` of each layer: from `certain` on only where i < depth, else as it is."""
+    for i in layers:
+        x = layer(i, x) if i < certain else jax.lax.cond(depth > i, lambda x, i=i: layer(i, x), lambda x: x, x)
+    return x
+
+
 class MLP(nnx.Module):
     """A multi-layer perceptron (rows, *shape) -> (rows, outputs).
 
@@ -139,12 +146,7 @@ class MLP(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = x.reshape(len(x), -1)
-        for i in range(len(self.hidden)):
-            if i < self.certain:
-                x = self._layer(i, x)
-            else:
-                x = jax.lax.cond(self.depth > i, lambda x, i=i: self._layer(i, x), lambda x: x, x)
-        return self.out(x)
+        return self.out(through(self._layer, range(len(self.hidden)), self.certain, self.depth, x))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:
         x = self.dropout[i](self.activation(self.hidden[i](x)))
@@ -183,11 +185,7 @@ class CNN(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = max_pool(self._layer(0, x))
-        for i in range(1, len(self.convolutions)):
-            if i < self.certain:
-                x = self._layer(i, x)
-            else:
-                x = jax.lax.cond(self.depth > i, lambda x, i=i: self._layer(i, x), lambda x: x, x)
+        x = through(self._layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
         return self.out(self.dropout(x.mean((1, 2))))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:

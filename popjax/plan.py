@@ -54,7 +54,17 @@ class Plan:
     reads: frozenset[str]
 
 
-def make_plan(checker: Checker, plan: str = "auto", lanes: int | None = None) -> Plan:
+def choose_lanes(checker: Checker, lanes: int | None) -> tuple[Checker, int]:
+    """The lanes, by rule if none are given, and the checker without branches where they are not real."""
+    if lanes is None:
+        member = checker.member(0, checker.settle(set()))
+        lanes = default_lanes(member, jax.default_backend(), len(rows_of(checker.points)))
+    if lanes > 1 and checker.branching:
+        checker = dataclasses.replace(checker, branching=False, members={})
+    return checker, lanes
+
+
+def make_plan(checker: Checker, plan: str, lanes: int) -> Plan:
     """Check the task, choose what is static and group the points; nothing is compiled.
 
     Raises ValueError for a hyperparameter that must be static, or that is named but not read.
@@ -65,10 +75,6 @@ def make_plan(checker: Checker, plan: str = "auto", lanes: int | None = None) ->
     task, space, points = checker.task, checker.space, checker.points
     static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
     columns = [points[key].tolist() for key in space if key in static]
-    if lanes is None:
-        lanes = default_lanes(checker.member(0, static), jax.default_backend(), len(rows_of(points)))
-    if lanes > 1 and checker.branching:
-        return make_plan(dataclasses.replace(checker, branching=False, members={}), plan, lanes)
     buckets = [Bucket(checker.member(rows[0], static), rows) for rows in group(columns, len(rows_of(points)))]
     reads = checker.read_by([bucket.member for bucket in buckets])
     return Plan(name, buckets, tuple(key for key in space if key in static), lanes, frozenset(reads))

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, Self
 import jax.numpy as jnp
 import numpy as np
 
-from popjax import data as tables
+from popjax.data import Dataset
 from popjax.models import MODELS
 from popjax.networks import Network, bind
+from popjax.splits import Split, standardize
 
 
 class Rows(NamedTuple):
@@ -71,7 +72,7 @@ class Recipe:
     y_scale: np.ndarray
 
     @classmethod
-    def of(cls, dataset: tables.Dataset, split: tables.Split, model: str | Callable[..., Any]) -> Self:
+    def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any]) -> Self:
         """The recipe for a model on the training rows of every fold."""
         mean, scale = standardize_folds(dataset.x, split)
         y_mean, y_scale = standardize_folds(dataset.y, split)
@@ -125,12 +126,12 @@ class Recipe:
         """Raw rows, standardized as the training rows of a fold are."""
         return (x - self.mean[fold]) / self.scale[fold]
 
-    def prepare(self, dataset: tables.Dataset, split: tables.Split) -> Data:
+    def prepare(self, dataset: Dataset, split: Split) -> Data:
         """The rows, as the programs take them."""
         kept = np.delete(np.arange(len(dataset.y)), split.test)
         seen = split.train[0] if len(split.train) == 1 else kept
-        mean, scale = tables.standardize(dataset.x[seen])
-        y_mean, y_unit = tables.standardize(dataset.y[seen])
+        mean, scale = standardize(dataset.x[seen])
+        y_mean, y_unit = standardize(dataset.y[seen])
         if self.classes is not None:
             y_mean, y_unit = np.zeros(()), np.ones(())
         x = (dataset.x - mean) / scale
@@ -146,7 +147,7 @@ class Recipe:
         return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit))
 
 
-def standardize_folds(values: np.ndarray, split: tables.Split) -> tuple[np.ndarray, np.ndarray]:
+def standardize_folds(values: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale (folds, ...) of every fold's training rows."""
-    means, scales = zip(*(tables.standardize(values[rows]) for rows in split.train), strict=True)
+    means, scales = zip(*(standardize(values[rows]) for rows in split.train), strict=True)
     return np.array(means), np.array(scales)

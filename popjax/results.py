@@ -230,6 +230,8 @@ class Results:
 def check_directory(directory: Path, resume: bool = False) -> None:
     """Raise ValueError unless results can be written to `directory`, which may not exist yet."""
     name = repr(str(directory))
+    if (directory / "journal.jsonl").exists():
+        raise ValueError(f"{name} holds a journal; choose another directory")
     if (directory / "run.json").exists():
         if resume:
             raise ValueError(f"{name} holds a run and cannot be resumed yet; choose another directory")

@@ -11,7 +11,7 @@ import tyro
 
 from popjax import cli
 from popjax.scales import Choice
-from popjax.sources import Source
+from popjax.sources import Source, check_seed
 
 if TYPE_CHECKING:
     from popjax.results import Results
@@ -55,8 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, low in (("top", 1), ("background", 1), ("repeats", 2)):
         if getattr(arguments, name) < low:
             raise ValueError(f"--{name} {getattr(arguments, name)}: give at least {low}")
-    if arguments.seed is not None and not 0 <= arguments.seed < 2**32:
-        raise ValueError(f"--seed {arguments.seed}: choose 0 <= seed < 2**32")
+    check_seed(arguments.seed)
     from popjax.results import Results, write_json
 
     directory = Path(arguments.directory)

@@ -15,7 +15,7 @@ from popjax.clock import Clock
 from popjax.collect import Collector
 from popjax.compiler import COMPILER
 from popjax.executor import Part, execute, threads
-from popjax.plan import Bucket, Plan, branching, check_memory, make_plan, part_size, room, rows_of
+from popjax.plan import Bucket, Plan, branching, check_memory, choose_lanes, make_plan, part_size, room, rows_of
 from popjax.population import Members
 from popjax.progress import Quiet
 from popjax.results import Results
@@ -40,6 +40,16 @@ class Config:
     lanes: int | None = None
     plan: str = "auto"
     keep: int = 1
+
+
+def check_numbers(counts: Mapping[str, Any], seed: Any = 0) -> None:
+    """Raise ValueError unless these are whole numbers of at least 1, and `seed` is one that a key can be made of."""
+    for name, value in [*counts.items(), ("seed", seed)]:
+        low = 0 if name == "seed" else 1
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+            raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
+    if seed >= 2**32:
+        raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
 
 
 class Watch:
@@ -71,8 +81,8 @@ def prepare(
     if len(space) == 0:
         raise ValueError("the space is empty: name at least one hyperparameter")
     check_sizes(space)
-    checker = Checker(task, space, points, config.epochs, branching(config.lanes))
-    plan = make_plan(checker, config.plan, config.lanes)
+    checker, lanes = choose_lanes(Checker(task, space, points, config.epochs, branching(config.lanes)), config.lanes)
+    plan = make_plan(checker, config.plan, lanes)
     check_memory(plan.buckets[0].member)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:

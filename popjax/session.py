@@ -17,8 +17,9 @@ from popjax.check import Checker
 from popjax.clock import Clock
 from popjax.compiler import COMPILER
 from popjax.executor import threads
-from popjax.plan import branching, check_memory, default_lanes, member_bytes
+from popjax.plan import branching, check_memory, choose_lanes, member_bytes
 from popjax.population import Member, Members, Training
+from popjax.run import check_numbers
 from popjax.scales import Choice, Constant, Scale
 from popjax.space import Space
 from popjax.task import Task
@@ -66,6 +67,7 @@ class Session:
         space: Space | None = None,
         trials: Sequence[int] | None = None,
     ) -> None:
+        check_numbers({"epochs": epochs}, seed)
         self.task = task
         self.single = all(np.ndim(value) == 0 for value in hparams.values())
         self._columns = columns_of(hparams)
@@ -74,12 +76,11 @@ class Session:
         if space is not None:
             self.space = self.space.replace(**space.only(self.space))
         self._trials = np.arange(self.members) if trials is None else np.asarray(trials)
-        self._member = self._settle(epochs, branching(None))
+        checker, lanes = choose_lanes(Checker(task, self.space, self._columns, epochs, branching(None)), None)
+        self._member = self._settle(checker)
         check_memory(self._member)
         self._data = jax.tree.map(jnp.asarray, task.data)
-        lanes = min(default_lanes(self._member, jax.default_backend(), self.members), self.members)
-        if lanes > 1:
-            self._member = self._settle(epochs, branching(lanes))
+        lanes = min(lanes, self.members)
         self._slices = even_slices(self.members, lanes, threads())
         self._room = -(-max(len(rows) for rows in self._slices) // lanes) * lanes
         self._programs = COMPILER.programs(self._member, abstract(self._data), self._room, lanes, Clock())
@@ -90,9 +91,8 @@ class Session:
         bytes_each = self.members * member_bytes(self._member)
         self._moments = deque([self._gather()], maxlen=max(2, MEMORY // bytes_each))
 
-    def _settle(self, epochs: int, branching: bool) -> Member:
+    def _settle(self, checker: Checker) -> Member:
         """The one program's functions; raises ValueError if the members need several."""
-        checker = Checker(self.task, self.space, self._columns, epochs, branching)
         static = checker.settle(set())
         for name in static:
             if len(set(self._columns[name].tolist())) > 1:
@@ -139,7 +139,7 @@ class Session:
 
     def train(self, epochs: int = 1) -> None:
         """Train so many epochs more; a member that was stopped or diverged rests."""
-        at_least_one("epochs", epochs)
+        check_numbers({"epochs": epochs})
         advance = self._programs.epoch.result()
         for _ in range(epochs):
             stepped = self._each(lambda i, *who: advance(self._trainings[i], *who))
@@ -163,7 +163,7 @@ class Session:
 
     def back(self, epochs: int) -> None:
         """Return to the states of so many epochs ago; the hyperparameters stay as they are now."""
-        at_least_one("back", epochs)
+        check_numbers({"back": epochs})
         kept = len(self._moments) - 1
         if epochs > kept:
             raise ValueError(
@@ -271,12 +271,6 @@ class Session:
         self._trainings = [
             from_host(self._trainings[0], jax.tree.map(lambda a, rows=rows: a[rows], moment)) for rows in padded
         ]
-
-
-def at_least_one(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} {value!r}: give a whole number of at least 1")
 
 
 def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:

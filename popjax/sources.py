@@ -36,6 +36,11 @@ class Source:
     seed: int = 0
     """of the split, the points and the models"""
 
+    @property
+    def stem(self) -> str:
+        """What a directory for the results is called after."""
+        return (self.task or Path(self.dataset).stem).replace(":", "-")
+
     def load(self) -> "Dataset":
         """The dataset, checked; no JAX yet."""
         from popjax import data
@@ -82,12 +87,16 @@ class Source:
         """
         recorded = run.get("arguments")
         names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(recorded, dict) or not set(names) <= recorded.keys():
+        if not isinstance(recorded, dict) or not all(name in recorded for name in names):
             raise ValueError(f"{command}: the run was not made by popjax.sweep; train it again from your own script")
         named = {name: value for name, value in given.items() if value is not None}
         if "dataset" in named:
             recorded = recorded | {"task": None}
         fields: dict[str, Any] = {name: named.get(name, recorded[name]) for name in names}
+        for name, value in fields.items():
+            if not isinstance(value, int if name == "seed" else str | None):
+                raise ValueError(f"{command}: the run's {name} is {value!r}; it is damaged, so train it again")
+        check_seed(fields["seed"])
         if named.keys() & {"dataset", "task"}:
             return cls(**fields)
         if recorded["task"] is not None:
@@ -132,6 +141,24 @@ def describe_device() -> str:
     if name.startswith("CPU") and Path("/proc/driver/nvidia/version").exists():
         return f"{name}. THIS MACHINE HAS A GPU THAT IS NOT USED: pip install 'popjax[cuda12]'"
     return name
+
+
+def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
+    """Where the results go: `--out`, or a new directory under runs/; it must not hold a run or a journal."""
+    from popjax.results import check_directory
+
+    directory = Path(out) if out is not None else new_directory(stem)
+    try:
+        check_directory(directory, resume)
+    except ValueError as error:
+        raise ValueError(f"--out {error}") from None
+    return directory
+
+
+def check_seed(seed: int | None) -> None:
+    """Raise ValueError unless a key can be made of the seed, if there is one."""
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ValueError(f"--seed {seed}: choose 0 <= seed < 2**32")
 
 
 def new_directory(stem: str) -> Path:

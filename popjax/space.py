@@ -12,7 +12,7 @@ from popjax.scales import Choice, Constant, Scale, number
 from popjax.spelling import parse_scale, written
 from popjax.storage import write_atomic
 
-RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value")
+RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value", "parameters")
 
 
 class Space(Mapping[str, Scale]):
@@ -115,6 +115,14 @@ class Space(Mapping[str, Scale]):
             f"{name if name.isascii() else _toml(name)} = {_toml(entry)}\n" for name, entry in self.to_dict().items()
         ]
         write_atomic(Path(path), "".join(lines).encode())
+
+
+def setting(text: str, where: str) -> tuple[str, Scale]:
+    """Name and scale of `name=value` or `name=scale`; raises ValueError that says where it stands."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name:
+        raise ValueError(f"{where} {text!r}: write name=value or name=scale, such as momentum=0.9")
+    return name, Space.from_dict({name: value})[name]
 
 
 def _toml(entry: Any) -> str:

@@ -17,6 +17,7 @@ from popjax.models import MODELS, SIZES, lookup
 from popjax.networks import Network
 from popjax.optimizers import OPTIMIZERS, SCHEDULES, learning_rate
 from popjax.recipe import Data, Fold, Recipe, Rows
+from popjax.splits import split as split_rows
 from popjax.task import HParams, NeedsStatic, Task
 from popjax.trees import named
 
@@ -83,7 +84,7 @@ def supervised(
 
     @functools.cache
     def folded(folds: int, share: float | None = None) -> Task:
-        split = tables.split(dataset, validation, test, seed, folds, share)
+        split = split_rows(dataset, validation, test, seed, folds, share)
         recipe = Recipe.of(dataset, split, model)
         fit = Fit(recipe, recipe.network(model), optimizer, loss, schedule, split.train.shape[1], folds)
         metric, mode = ("val_mse", "min") if dataset.classes is None else ("val_accuracy", "max")

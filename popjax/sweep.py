@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from popjax import cli
-from popjax.sources import Source, describe_device, new_directory
+from popjax.sources import Source, check_seed, describe_device, open_directory
 
 if TYPE_CHECKING:
     from popjax.results import Results
@@ -69,21 +69,17 @@ def main(argv: list[str] | None = None) -> int:
     arguments = cli.parse(Arguments, "sweep", argv)
     named = named_scales(arguments)
     check_names(arguments)
-    out = open_directory(arguments)
+    out = open_directory(arguments.out, arguments.stem, arguments.resume)
     sweep = Sweep(arguments, named, out)
     return sweep.run()
 
 
 def named_scales(arguments: Arguments) -> dict[str, Any]:
     """The hyperparameters of --space and --set."""
-    from popjax.space import Space
+    from popjax.space import Space, setting
 
     scales: dict[str, Any] = dict(Space.from_toml(arguments.space)) if arguments.space else {}
-    for setting in arguments.set:
-        name, equals, text = setting.partition("=")
-        if not equals or not name.strip():
-            raise ValueError(f"--set {setting!r}: write name=value or name=scale, such as momentum=0.9")
-        scales[name.strip()] = Space.from_dict({name.strip(): text})[name.strip()]
+    scales |= dict(setting(text, "--set") for text in arguments.set)
     Space(**scales)
     return scales
 
@@ -97,27 +93,13 @@ def check_names(arguments: Arguments) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: give at least 1")
-    if not 0 <= arguments.seed < 2**32:
-        raise ValueError(f"--seed {arguments.seed}: choose 0 <= seed < 2**32")
+    check_seed(arguments.seed)
     if arguments.sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {arguments.sampler!r}; the samplers are {', '.join(SAMPLERS)}")
     if arguments.priority not in PRIORITIES:
         raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
     if arguments.mode not in (None, "min", "max"):
         raise ValueError(f"unknown mode {arguments.mode!r}; choose min or max")
-
-
-def open_directory(arguments: Arguments) -> Path:
-    """Where the results go: `--out`, or a new directory under runs/; it must not hold a run."""
-    from popjax.results import check_directory
-
-    stem = (arguments.task or Path(arguments.dataset).stem).replace(":", "-")
-    out = Path(arguments.out) if arguments.out is not None else new_directory(stem)
-    try:
-        check_directory(out, arguments.resume)
-    except ValueError as error:
-        raise ValueError(f"--out {error}") from None
-    return out
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,4 +47,19 @@ def command(tmp_path):
     return run
 
 
+@pytest.fixture
+def refused_in_one_line(command):
+    """Run a command on bad input: exit code 2 and one line that holds all of these texts."""
+
+    def check(name, *arguments, says, **how):
+        process = command(name, *arguments, timeout=60, **how)
+        assert process.returncode == 2, process.stdout + process.stderr
+        (line,) = process.stderr.splitlines()
+        for text in says:
+            assert text in line
+        assert "Traceback" not in process.stderr
+
+    return check
+
+
 CACHE = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"popjax-test-cache-{os.getuid()}")

@@ -13,7 +13,8 @@ import sklearn.datasets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popjax.data import BUILT_IN, Dataset, from_arrays, from_frame, load, split, standardize
+from popjax.data import BUILT_IN, Dataset, from_arrays, from_frame, load
+from popjax.splits import split, standardize
 
 X = np.arange(10.0).reshape(5, 2)
 Y = np.array([0, 1, 0, 1, 1])

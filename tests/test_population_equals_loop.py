@@ -10,9 +10,10 @@ import pytest
 
 import popjax as pj
 from popjax.check import Checker
-from popjax.data import from_arrays, split
+from popjax.data import from_arrays
 from popjax.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.population import SEED
+from popjax.splits import split
 
 EPOCHS = 14
 TRIALS = 10

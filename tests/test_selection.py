@@ -93,7 +93,8 @@ def test_saved_results_come_back(rows, tmp_path):
 def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
     import pandas as pd
 
-    from popjax.data import from_frame, split
+    from popjax.data import from_frame
+    from popjax.splits import split
 
     x, y = rows
     target = np.array(["low", "mid", "high"])[y] if kind == "classes" else 50 + 9 * x[:, 0]

@@ -190,8 +190,8 @@ def test_watch_is_what_numpy_says(x64, rows):
         (lambda s: s.set(learning_rate=float("nan")), "learning_rate: nan is neither"),
         (lambda s: s.set(5, learning_rate=0.1), "member 5: choose 0..0"),
         (lambda s: s.back(3), "back 3: only 2 of 2 epochs can be taken back; give at most 2"),
-        (lambda s: s.back(0), "back 0: give a whole number"),
-        (lambda s: s.train(0), "epochs 0: give a whole number"),
+        (lambda s: s.back(0), "back=0: give a whole number"),
+        (lambda s: s.train(0), "epochs=0: give a whole number"),
         (lambda s: s.stop(1), "member 1: choose 0..0"),
     ],
 )
@@ -221,6 +221,13 @@ def test_what_cannot_begin_is_one_line(task, hparams, message):
         Session(task, hparams)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_session_has_a_horizon_and_a_seed_of_whole_numbers(task):
+    with pytest.raises(ValueError, match="epochs=0: give a whole number of at least 1"):
+        Session(task, HPARAMS, epochs=0)
+    with pytest.raises(ValueError, match="seed=-1: give a whole number of at least 0"):
+        Session(task, HPARAMS, seed=-1)
 
 
 def test_old_states_are_forgotten_where_they_would_fill_the_memory(task, monkeypatch):

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 from test_compilations import compilations
@@ -67,6 +68,30 @@ def test_rounds_are_one_table_and_later_ones_compile_nothing(rows):
     for name in ("learning_rate", "hidden", "depth", "batch_size"):
         values = results.points[name][results.rounds == 2]
         assert again[name].low <= min(values) <= max(values) <= again[name].high
+
+
+def test_rounds_share_their_programs_where_a_convolution_has_lanes():
+    """The rule gives it lanes, so batch sizes are no branches: one bucket, traced once for all rounds and the score."""
+    calls = []
+
+    class Net(nnx.Module):
+        def __init__(self, hparams, rngs):
+            calls.append(1)
+            self.conv = nnx.Conv(1, 2, (3, 3), rngs=rngs)
+            self.out = nnx.Linear(2, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(self.conv(x).mean((1, 2)))
+
+    x = np.random.default_rng(0).normal(size=(60, 4, 4, 1))
+    task = pj.supervised((x, np.arange(60) % 3), model=Net)
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), batch_size=pj.choice(8, 16))
+    once = pj.search(task, space, trials=6, epochs=1)
+    single = len(calls)
+    thrice = pj.search(task, space, trials=6, epochs=1, rounds=3)
+    assert once.summary["lanes"] == 16
+    assert (once.summary["buckets"], thrice.summary["buckets"]) == (1, 1)
+    assert len(calls) - single == single
 
 
 def test_a_round_does_not_change_the_one_before(rows):
