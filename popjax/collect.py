@@ -27,9 +27,14 @@ class Collector:
         self.metric = metric
         self.mode = mode
         self.keeper = Keeper(shape, keep, metric, mode)
-        self.done = 0
+        self.epochs = np.zeros(shape[:3], np.int64)
         self.total = self.members[metric].size
         self.best_so_far: float | None = None
+
+    @property
+    def done(self) -> int:
+        """The epochs that are trained, over all members."""
+        return int(self.epochs.sum())
 
     def add(self, report: Report) -> None:
         """Take one epoch of a part."""
@@ -38,11 +43,11 @@ class Collector:
         for name, values in report.metrics.items():
             flat = self.members[name].reshape(-1, self.members[name].shape[-1])
             flat[index, report.epoch] = np.where(alive, values, np.nan)
-        self.done += len(index)
+        self.epochs.reshape(-1)[index] = report.epoch + 1
         better = max if self.mode == "max" else min
         values = report.metrics[self.metric][alive].tolist()
         self.best_so_far = better([*values, *([] if self.best_so_far is None else [self.best_so_far])], default=None)
-        if report.states is not None:
+        if report.trained is not None:
             self.keeper.offer(report, self.members)
 
     def results(self, points: Mapping[str, np.ndarray]) -> Results:
@@ -74,11 +79,11 @@ class Keeper:
         kept = {*candidates[order[finished[order]][: self.keep]].tolist(), *candidates[~complete].tolist()}
         for trial in set(self.states) - kept:
             del self.states[trial]
-        places = [place for place, trial in enumerate(owners) if trial in kept]
-        host = to_host(report.states) if places else None
-        for place in places:
-            arrays = jax.tree.map(lambda leaf, place=place: leaf[place].copy(), host)
-            self.states.setdefault(int(owners[place]), []).append((int(index[place]), arrays))
+        rows = [row for row, trial in enumerate(owners) if trial in kept]
+        host = to_host(report.trained) if rows else None
+        for row in rows:
+            arrays = jax.tree.map(lambda leaf, place=report.part.places[row]: leaf[place].copy(), host)
+            self.states.setdefault(int(owners[row]), []).append((int(index[row]), arrays))
 
 
 def flatten(members: list[tuple[int, Any]]) -> dict[str, np.ndarray]:

@@ -19,17 +19,18 @@ class Compiler:
         self._lock = threading.Lock()
         self._programs: OrderedDict[Any, Programs] = OrderedDict()
 
-    def programs(self, member: Member, data: Any, room: int, lanes: int, clock: Clock) -> Programs:
-        """Futures of the programs of a member that has been traced on the abstract `data`.
+    def programs(self, member: Member, data: Any, room: int, lanes: int, clock: Clock, devices: int = 1) -> Programs:
+        """Futures of the programs of a member on the abstract `data`.
 
         Lowering happens here, since a caller's JAX settings do not reach other threads.
         """
-        key = signature(member, data, room, lanes)
+        member.trace(data)  # so that what its functions read is known
+        key = signature(member, data, room, lanes, devices)
         with self._lock:
             known = self._programs.get(key)
             if known is None or any(failed(future) for future in known):
                 with clock:
-                    lowered = lower(member, data, room, lanes)
+                    lowered = lower(member, data, room, lanes, devices)
                 self._programs[key] = Programs(*(self._compile(program, clock) for program in lowered))
             self._programs.move_to_end(key)
             while len(self._programs) > KEPT:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from popjax.executor import cores
-from popjax.machine import device, memory, versions
+from popjax.machine import device, versions
+from popjax.memory import total
 from popjax.plan import fitting, rows_of
 from popjax.progress import Quiet
 from popjax.report import write_report
@@ -116,9 +117,9 @@ def search(
 def check_curves(trials: int, records: int) -> None:
     """Raise ValueError if the curves of so many records a trial could not be held."""
     needed = trials * records * CURVE_BYTES
-    if needed > memory():
+    if needed > total():
         what = f"{trials} trials of {records} epochs need {needed / 2**30:.3g} GiB for their curves alone"
-        raise ValueError(f"{what}, this machine has {memory() / 2**30:.3g}; lower trials or epochs")
+        raise ValueError(f"{what}, this machine has {total() / 2**30:.3g}; lower trials or epochs")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,7 +205,9 @@ class Search:
             "plan": plan.name,
             "static": list(plan.static),
             "buckets": buckets(runs),
-            "lanes": plan.lanes,
+            "lanes": plan.width.lanes,
+            "part": plan.width.part,
+            "narrowed": plan.width.narrowed,
             "cores": cores(),
             "device": device(),
             "versions": versions(),
@@ -230,7 +233,7 @@ class Search:
             "model_steps": total,
             "steps_run": total,
             "buckets": buckets(runs),
-            "lanes": runs[0].plan.lanes,
+            "lanes": runs[0].plan.width.lanes,
             "device": device(),
             "popjax_version": versions()["popjax"],
             "jax_version": versions()["jax"],

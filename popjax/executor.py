@@ -1,4 +1,4 @@
-"""Parts of a population onto the cores of a CPU, or onto an accelerator.
+"""Parts of a population onto the cores of a CPU, or onto accelerators.
 
 Every worker thread takes the next part, trains it to the end and takes another; the same
 executable serves them all, and XLA releases the interpreter's lock while it runs. What a
@@ -9,6 +9,7 @@ import dataclasses
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -16,7 +17,35 @@ import jax
 import numpy as np
 
 from popjax.clock import Clock
-from popjax.population import Members, Programs
+from popjax.memory import OutOfMemory, check_fits, ran_out
+from popjax.population import Members, Programs, Training
+from popjax.trees import from_host, to_host
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stand:
+    """Where members of one bucket stand that are trained together.
+
+    Attributes:
+        bucket: the bucket's number.
+        index: their positions in the population.
+        epoch: the epochs that they have finished.
+        training: their state on the host, stacked (members, ...); None before the first epoch.
+    """
+
+    bucket: int
+    index: np.ndarray
+    epoch: int = 0
+    training: Training | None = None
+
+    def cut(self, size: int) -> "list[Stand]":
+        """The same in pieces of at most `size` members."""
+        pieces = []
+        for at in range(0, len(self.index), size):
+            rows = slice(at, at + size)
+            training = None if self.training is None else jax.tree.map(lambda a, r=rows: a[r], self.training)
+            pieces.append(Stand(self.bucket, self.index[rows], self.epoch, training))
+        return pieces
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,31 +53,63 @@ class Part:
     """Members that are trained together.
 
     Attributes:
-        index: their positions in the population.
-        members: arrays (room,); the first `len(index)` count.
+        stand: who they are, and where they begin.
+        places: their places (members,) in the stacked arrays.
+        members: arrays (room,); those at `places` count.
+        counts: how many members each device has (devices,).
         programs: futures of the executables.
     """
 
-    index: np.ndarray
+    stand: Stand
+    places: np.ndarray
     members: Members
+    counts: np.ndarray
     programs: Programs
+
+    @property
+    def index(self) -> np.ndarray:
+        """The members' positions in the population."""
+        return self.stand.index
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Report:
-    """What a worker has to say.
+    """What a worker has to say after an epoch.
 
     Attributes:
         part: the part.
         epoch: the epoch that it finished, from 0.
         metrics: name -> values (members,).
-        states: after the last epoch the trained states, stacked (room, ...); else None.
+        stand: where the members stand, on the host; None most of the time.
+        trained: after the last epoch the trained states, stacked (room, ...); else None.
     """
 
     part: Part
     epoch: int
     metrics: dict[str, np.ndarray]
-    states: Any = None
+    stand: Stand | None = None
+    trained: Any = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Order:
+    """What all workers need to know.
+
+    Attributes:
+        seed: of the members' keys.
+        data: the task's data on the devices.
+        epochs: the epochs of the whole run.
+        clock: counts the time in which training runs.
+        stop: when set, the workers stop at the end of their epoch and say where they stand.
+        every: seconds between two reports that say where a part stands.
+    """
+
+    seed: int
+    data: Any
+    epochs: int
+    clock: Clock
+    stop: threading.Event
+    every: float = float("inf")
 
 
 def cores() -> int:
@@ -57,75 +118,98 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """One thread a core on a CPU, one for an accelerator."""
-    return cores() if jax.default_backend() == "cpu" else 1
+    """One thread a core where a CPU is the one device; else one for all devices."""
+    return cores() if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else 1
 
 
-def execute(parts: Iterable[Part], seed: int, data: Any, epochs: int, clock: Clock) -> Generator[Report]:
+def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
     """Train all parts; yields a Report for every part and epoch, as they come.
 
-    Parts may be made while earlier ones train. Closing the generator stops the workers at
-    the end of their epoch. An exception in a worker is raised here.
+    Parts may be made while earlier ones train. Once `order.stop` is set, or a worker failed,
+    the workers stop at the end of their epoch, and a Stand is yielded for every part that is
+    not finished. Then what a worker failed with is raised. Closing the generator stops too.
     """
     waiting: queue.SimpleQueue[Part | None] = queue.SimpleQueue()
-    reports: queue.SimpleQueue[Report | Exception] = queue.SimpleQueue()
-    stop = threading.Event()
+    said: queue.SimpleQueue[Report | Stand | Exception | None] = queue.SimpleQueue()
     x64 = jax.config.jax_enable_x64
 
     def work() -> None:
-        try:
-            with jax.enable_x64(x64):
-                while (part := waiting.get()) is not None and not stop.is_set():
-                    train(part, seed, data, epochs, clock, reports.put, stop)
-        except Exception as error:
-            reports.put(error)
-
-    def take() -> Report:
-        report = reports.get()
-        if isinstance(report, Exception):
-            raise report
-        return report
+        with jax.enable_x64(x64):
+            while (part := waiting.get()) is not None:
+                try:
+                    train(part, order, said.put)
+                except Exception as error:
+                    order.stop.set()
+                    said.put(OutOfMemory() if ran_out(error) else error)
+        said.put(None)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]
     for worker in workers:
         worker.start()
-    pending = 0
+    failures: list[Exception] = []
+
+    def heard(message: Any) -> list[Any]:
+        if not isinstance(message, Exception):
+            return [message]
+        failures.append(message)
+        return []
+
     try:
         for part in parts:
             waiting.put(part)
-            pending += epochs
-            while not reports.empty():
-                yield take()
-                pending -= 1
-        for _ in range(pending):
-            yield take()
+            while not said.empty():
+                yield from heard(said.get())
+        for _ in workers:
+            waiting.put(None)
+        for _ in workers:
+            for message in iter(said.get, None):
+                yield from heard(message)
+        if failures:
+            raise failures[0]
     finally:
-        stop.set()
+        order.stop.set()
         for _ in workers:
             waiting.put(None)
         for worker in workers:
             worker.join()
 
 
-def train(
-    part: Part,
-    seed: int,
-    data: Any,
-    epochs: int,
-    clock: Clock,
-    report: Callable[[Report], None],
-    stop: threading.Event,
-) -> None:
-    """Train one part, reporting after every epoch."""
-    init, advance = part.programs.init.result(), part.programs.epoch.result()
-    count = np.int32(len(part.index))
-    with clock:
-        training = init(np.uint32(seed), part.members, data, count)
-    for epoch in range(epochs):
-        if stop.is_set():
-            return
-        with clock:
-            training, metrics = advance(training, part.members, data, count)
-            values = {name: np.asarray(metric)[: len(part.index)] for name, metric in metrics.items()}
-        last = epoch == epochs - 1
-        report(Report(part, epoch, values, training.state if last else None))
+def train(part: Part, order: Order, say: Callable[[Report | Stand], None]) -> None:
+    """Train one part, reporting after every epoch; if it does not reach the end, say where it stands."""
+    epoch, training = part.stand.epoch, None
+    try:
+        advance = part.programs.epoch.result()
+        check_fits(advance, threads())
+        with order.clock:
+            training = begin(part, order)
+        said = time.monotonic()
+        while epoch < order.epochs and not order.stop.is_set():
+            with order.clock:
+                training, metrics = advance(training, part.members, order.data, part.counts)
+                values = {name: np.asarray(metric)[part.places] for name, metric in metrics.items()}
+            epoch += 1
+            last, stand = epoch == order.epochs, None
+            if not last and time.monotonic() - said >= order.every:
+                stand, said = where(part, epoch, training), time.monotonic()
+            say(Report(part, epoch - 1, values, stand, training.state if last else None))
+    finally:
+        if epoch < order.epochs:
+            say(where(part, epoch, training))
+
+
+def begin(part: Part, order: Order) -> Training:
+    """The members before their next epoch: new, or as they were left."""
+    if part.stand.training is None:
+        return part.programs.init.result()(np.uint32(order.seed), part.members, order.data, part.counts)
+    like = part.programs.epoch.result().args_info[0][0]
+    rows = np.zeros(len(part.members.trial), int)
+    rows[part.places] = np.arange(len(part.places))
+    return from_host(like, jax.tree.map(lambda array: array[rows], part.stand.training))
+
+
+def where(part: Part, epoch: int, training: Training | None) -> Stand:
+    """Where a part stands, on the host; where it began, if its arrays are gone."""
+    if training is None or any(leaf.is_deleted() for leaf in jax.tree.leaves(training)):
+        return part.stand
+    host = jax.tree.map(lambda array: array[part.places], to_host(training))
+    return Stand(part.stand.bucket, part.index, epoch, host)

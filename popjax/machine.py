@@ -1,7 +1,5 @@
 """What the run is executed on, and by."""
 
-import os
-
 import jax
 
 from popjax.executor import cores
@@ -20,11 +18,3 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {name: version(name) for name in ("popjax", "jax", "jaxlib", "flax", "optax", "numpy")}
-
-
-def memory() -> int:
-    """The memory in bytes that models train in: the accelerator's, or the machine's."""
-    statistics = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return int(statistics["bytes_limit"])
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from popjax.check import Checker
-from popjax.machine import memory
+from popjax.memory import KEPT_FREE, total
 from popjax.population import Member
 from popjax.trees import abstract
 
 PLANS = ("auto", "one", "buckets")
-PART = 16
+PART = 16  # members that a worker takes at once, where they advance one by one
 PART_BYTES = 2**28
 CONVOLUTION_LANES = 16
 ACCELERATOR_LANES = 4096
@@ -35,6 +35,34 @@ class Bucket:
     rows: np.ndarray
 
 
+@dataclasses.dataclass
+class Width:
+    """How many members train at once; all rounds of a run share it, since it narrows when memory runs out.
+
+    Attributes:
+        lanes: how many members advance together under vmap, on each device.
+        part: at most how many members a part has for each device.
+        devices: over how many devices a part is spread.
+        narrowed: how often memory ran out.
+    """
+
+    lanes: int
+    part: int
+    devices: int = 1
+    narrowed: int = 0
+
+    def narrow(self, needed: int | None) -> None:
+        """Halve it; raises MemoryError where one member alone does not fit."""
+        if self.lanes == self.part == 1:
+            what = "" if needed is None else f" of {needed} bytes"
+            raise MemoryError(f"a single model in training{what} does not fit in the device's memory")
+        if self.part == self.lanes:
+            self.lanes = self.part = self.lanes // 2
+        else:  # fewer members, as wide as before: their bits stay
+            self.part = max(1, self.part // 2 // self.lanes) * self.lanes
+        self.narrowed += 1
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
     """How points are executed.
@@ -43,14 +71,14 @@ class Plan:
         name: "one" or "buckets".
         buckets: in the order in which they run.
         static: the names of the static hyperparameters.
-        lanes: how many members advance together under vmap.
+        width: how many members train at once.
         reads: the names that the task reads.
     """
 
     name: str
     buckets: list[Bucket]
     static: tuple[str, ...]
-    lanes: int
+    width: Width
     reads: frozenset[str]
 
 
@@ -58,13 +86,13 @@ def choose_lanes(checker: Checker, lanes: int | None) -> tuple[Checker, int]:
     """The lanes, by rule if none are given, and the checker without branches where they are not real."""
     if lanes is None:
         member = checker.member(0, checker.settle(set()))
-        lanes = default_lanes(member, jax.default_backend(), len(rows_of(checker.points)))
+        lanes = default_lanes(member, jax.default_backend(), len(rows_of(checker.points)), jax.local_device_count())
     if lanes > 1 and checker.branching:
         checker = dataclasses.replace(checker, branching=False, members={})
     return checker, lanes
 
 
-def make_plan(checker: Checker, plan: str, lanes: int) -> Plan:
+def make_plan(checker: Checker, plan: str, width: Width) -> Plan:
     """Check the task, choose what is static and group the points; nothing is compiled.
 
     Raises ValueError for a hyperparameter that must be static, or that is named but not read.
@@ -77,7 +105,7 @@ def make_plan(checker: Checker, plan: str, lanes: int) -> Plan:
     columns = [points[key].tolist() for key in space if key in static]
     buckets = [Bucket(checker.member(rows[0], static), rows) for rows in group(columns, len(rows_of(points)))]
     reads = checker.read_by([bucket.member for bucket in buckets])
-    return Plan(name, buckets, tuple(key for key in space if key in static), lanes, frozenset(reads))
+    return Plan(name, buckets, tuple(key for key in space if key in static), width, frozenset(reads))
 
 
 def branching(lanes: int | None) -> bool:
@@ -98,24 +126,25 @@ def group(columns: list[list[object]], rows: int) -> list[np.ndarray]:
     return [np.array(rows) for rows in groups.values()]
 
 
-def default_lanes(member: Member, platform: str, trials: int) -> int:
+def default_lanes(member: Member, platform: str, trials: int, devices: int = 1) -> int:
     """One member at a time on a CPU, where it stays in the cache; wide on an accelerator.
 
     A convolution on a CPU is fast under vmap only, so it gets lanes there too.
     """
     if platform != "cpu":
-        return min(trials, ACCELERATOR_LANES)
+        return min(-(-trials // devices), ACCELERATOR_LANES)
     data = abstract(member.task.data)
     jaxpr = member.epoch.trace(member.trace(data).training, member.example, data).jaxpr
     return CONVOLUTION_LANES if "conv_general_dilated" in str(jaxpr) else 1
 
 
-def room(member: Member, lanes: int) -> int:
-    """The members that a part has room for: a few for one lane, as far as their states are small.
+def default_width(member: Member, lanes: int) -> Width:
+    """The widest for so many lanes: a few members a part for one lane, as far as their states are small.
 
     It depends on the task alone, so populations of all sizes share one executable.
     """
-    return lanes * max(1, min(PART, PART_BYTES // member_bytes(member)) // lanes)
+    part = lanes * max(1, min(PART, PART_BYTES // max(member_bytes(member), 1)) // lanes)
+    return Width(lanes, part, jax.local_device_count())
 
 
 def member_bytes(member: Member) -> int:
@@ -127,17 +156,26 @@ def member_bytes(member: Member) -> int:
 def check_memory(member: Member) -> None:
     """Raise ValueError if not even one member can train here: its state, old and new."""
     needed = member_bytes(member)
-    if 2 * needed > memory():
-        what = f"one model in training takes {needed / 2**30:.3g} GiB, this machine has {memory() / 2**30:.3g}"
+    if 2 * needed > total():
+        what = f"one model in training takes {needed / 2**30:.3g} GiB, this machine has {total() / 2**30:.3g}"
         raise ValueError(f"{what}; choose smaller sizes")
 
 
 def fitting(member: Member) -> int:
     """How many members can train here at the same time, with a fifth of the memory left free."""
-    return int(0.8 * memory() / (2 * max(member_bytes(member), 1)))
+    return int((1 - KEPT_FREE) * total() / (2 * max(member_bytes(member), 1)))
 
 
-def part_size(members: int, room: int, lanes: int, threads: int) -> int:
-    """The members of a part, at most `room` and a multiple of the lanes: few enough for every thread."""
+def part_size(members: int, width: Width, threads: int) -> int:
+    """The members of a part, at most its room and a multiple of the lanes: few enough for every thread."""
     share = -(-members // threads)
-    return min(room, -(-share // lanes) * lanes)
+    lanes = width.lanes * width.devices
+    return min(width.part * width.devices, -(-share // lanes) * lanes)
+
+
+def spread(members: int, width: Width) -> tuple[np.ndarray, np.ndarray]:
+    """The places (members,) of a part's members in its stacked arrays, and how many each device has (devices,)."""
+    share = -(-members // (width.devices * width.lanes)) * width.lanes
+    number = np.arange(members)
+    counts = np.clip(members - share * np.arange(width.devices), 0, share)
+    return number // share * width.part + number % share, counts.astype(np.int32)

@@ -2,7 +2,8 @@
 
 Members are kept in parts of equal room. A part advances in chunks of `lanes` members under
 vmap, one chunk after the other; how many of its members count is a traced number, so one
-executable serves every size of population, and no member's bits depend on it.
+executable serves every size of population, and no member's bits depend on it. On several
+devices each has an equal share of a part's room, and its own count.
 """
 
 import itertools
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from popjax.scales import Scale
 from popjax.task import HParams, Task
@@ -20,6 +22,7 @@ from popjax.trees import from_host, is_key
 
 SEED = jax.ShapeDtypeStruct((), np.uint32)
 COUNT = jax.ShapeDtypeStruct((), np.int32)
+EVERYWHERE, SPREAD = PartitionSpec(), PartitionSpec("members")
 
 
 class Members(NamedTuple):
@@ -202,9 +205,10 @@ class Programs(NamedTuple):
     """The programs of a bucket: lowered, being compiled, or ready.
 
     Attributes:
-        init: `(seed, members, data, count) -> Training`, stacked.
-        epoch: `(training, members, data, count) -> (training, metrics)`; metrics (room,).
-            The training that it is given is donated.
+        init: `(seed, members, data, counts) -> Training`, stacked; counts (devices,).
+        epoch: `(training, members, data, counts) -> (training, metrics)`; metrics (room,).
+            On a CPU the training that it is given is donated; elsewhere it stays, so that
+            a segment for which memory ran out can be trained again.
         score: `(arrays, member, data) -> metrics` of one member, from host arrays.
     """
 
@@ -213,27 +217,31 @@ class Programs(NamedTuple):
     score: Any
 
 
-def lower(member: Member, data: Any, room: int, lanes: int) -> Programs:
-    """Lower the programs of a part with `room` members; their `.compile()` may run in any thread."""
+def lower(member: Member, data: Any, room: int, lanes: int, devices: int = 1) -> Programs:
+    """Lower the programs of a part with `room` members a device; their `.compile()` may run in any thread."""
     one, metrics = member.trace(data)
 
-    def init(seed: Any, members: Members, data: Any, count: Any) -> Training:
+    def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
         outputs = jax.tree.map(lambda aval: lax.empty((room, *aval.shape), aval.dtype), one)
-        return over_chunks(lambda _, who: member.init(seed, who, data), lanes, count, outputs, members)
+        return over_chunks(lambda _, who: member.init(seed, who, data), lanes, counts[0], outputs, members)
 
-    def epoch(training: Training, members: Members, data: Any, count: Any) -> tuple[Training, dict[str, Any]]:
+    def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
         blanks = {name: jnp.full(room, jnp.nan, aval.dtype) for name, aval in metrics.items()}
-        return over_chunks(lambda old, who: member.epoch(old[0], who, data), lanes, count, (training, blanks), members)
+        outputs = training, blanks
+        return over_chunks(lambda old, who: member.epoch(old[0], who, data), lanes, counts[0], outputs, members)
 
     def score(arrays: Any, who: Members, data: Any) -> dict[str, Any]:
         return member.score(from_host(one.state, arrays), who, data)
 
     def stack(aval: Any) -> Any:
-        return jax.ShapeDtypeStruct((room, *aval.shape), aval.dtype)
+        return jax.ShapeDtypeStruct((devices * room, *aval.shape), aval.dtype)
 
     members, training = jax.tree.map(stack, (member.example, one))
-    lowered_init = jax.jit(init).lower(SEED, members, data, COUNT)
-    lowered_epoch = jax.jit(epoch, donate_argnums=0).lower(training, members, data, COUNT)
+    counts = jax.ShapeDtypeStruct((devices,), np.int32)
+    donated = 0 if jax.default_backend() == "cpu" else ()
+    lowered_init = jax.jit(spread(init, EVERYWHERE, devices)).lower(SEED, members, data, counts)
+    advance = jax.jit(spread(epoch, SPREAD, devices), donate_argnums=donated)
+    lowered_epoch = advance.lower(training, members, data, counts)
     lowered_score = None
     if member.task.score is not None:
         arrays = jax.tree.map(
@@ -243,7 +251,31 @@ def lower(member: Member, data: Any, room: int, lanes: int) -> Programs:
     return Programs(lowered_init, lowered_epoch, lowered_score)
 
 
-def signature(member: Member, data: Any, room: int, lanes: int) -> Any:
+def spread(program: Callable[..., Any], first: PartitionSpec, devices: int) -> Callable[..., Any]:
+    """The program `(first, members, data, counts)` with its members spread over so many devices."""
+    if devices == 1:
+        return program
+    return jax.shard_map(
+        program,
+        mesh=mesh(devices),
+        in_specs=(first, SPREAD, EVERYWHERE, SPREAD),
+        out_specs=SPREAD,
+        check_vma=False,
+    )
+
+
+def mesh(devices: int) -> jax.sharding.Mesh:
+    """The first local devices, in a row."""
+    return jax.sharding.Mesh(np.array(jax.local_devices()[:devices]), ("members",))
+
+
+def on_devices(data: Any, devices: int) -> Any:
+    """A copy of the data on every device."""
+    arrays = jax.tree.map(jnp.asarray, data)
+    return arrays if devices == 1 else jax.device_put(arrays, NamedSharding(mesh(devices), EVERYWHERE))
+
+
+def signature(member: Member, data: Any, room: int, lanes: int, devices: int) -> Any:
     """All that the programs of a traced member depend on."""
     leaves, structure = jax.tree.flatten(data)
     return (
@@ -259,6 +291,7 @@ def signature(member: Member, data: Any, room: int, lanes: int) -> Any:
         structure,
         room,
         lanes,
+        devices,
         jax.config.jax_enable_x64,
         jax.config.jax_default_matmul_precision,
     )

@@ -1,22 +1,34 @@
 """Given points, planned and trained: what searches, rounds and re-tests are made of."""
 
 import dataclasses
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from popjax.check import Checker
 from popjax.clock import Clock
 from popjax.collect import Collector
 from popjax.compiler import COMPILER
-from popjax.executor import Part, execute, threads
-from popjax.plan import Bucket, Plan, branching, check_memory, choose_lanes, make_plan, part_size, room, rows_of
-from popjax.population import Members
+from popjax.executor import Order, Part, Report, Stand, execute, threads
+from popjax.memory import OutOfMemory
+from popjax.plan import (
+    Bucket,
+    Plan,
+    branching,
+    check_memory,
+    choose_lanes,
+    default_width,
+    make_plan,
+    part_size,
+    rows_of,
+    spread,
+)
+from popjax.population import Members, Programs, on_devices
 from popjax.progress import Quiet
 from popjax.results import Results
 from popjax.space import Space
@@ -82,8 +94,9 @@ def prepare(
         raise ValueError("the space is empty: name at least one hyperparameter")
     check_sizes(space)
     checker, lanes = choose_lanes(Checker(task, space, points, config.epochs, branching(config.lanes)), config.lanes)
-    plan = make_plan(checker, config.plan, lanes)
-    check_memory(plan.buckets[0].member)
+    first = checker.member(0, checker.settle(set()))
+    check_memory(first)
+    plan = make_plan(checker, config.plan, default_width(first, lanes))
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:
         raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")
@@ -95,7 +108,7 @@ def prepare(
     if config.folds > 1 and "fold" not in plan.reads:
         raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
     ids = rows_of(points) if ids is None else ids
-    return Run(checker, config, plan, tuple(metrics), jax.tree.map(jnp.asarray, task.data), ids)
+    return Run(checker, config, plan, tuple(metrics), on_devices(task.data, plan.width.devices), ids)
 
 
 def check_sizes(space: Space) -> None:
@@ -135,7 +148,7 @@ class Run:
     def at(self, points: Mapping[str, np.ndarray], ids: np.ndarray) -> "Run":
         """The run of other points of the same space, with the same programs and lanes."""
         checker = dataclasses.replace(self.checker, points=points)
-        plan = make_plan(checker, self.plan.name, self.plan.lanes)
+        plan = make_plan(checker, self.plan.name, self.plan.width)
         return dataclasses.replace(self, checker=checker, plan=plan, ids=ids)
 
     def train(self, watch: Watch | None = None, show: Quiet | None = None) -> Results:
@@ -145,29 +158,55 @@ class Run:
         config = self.config
         shape = (len(self.ids), config.folds, config.repeats, config.epochs)
         collector = Collector(shape, self.metrics, config.metric, config.mode, config.keep)
-        parts = (part for bucket in self.plan.buckets for part in self.parts(bucket, watch.compiling))
-        with closing(execute(parts, config.seed, self.data, config.epochs, watch.training)) as reports, closing(show):
-            for report in reports:
-                collector.add(report)
-                show.update(collector.done, collector.total, collector.best_so_far)
+        stands = self.stands()
+        with closing(show):
+            while stands:
+                stands = self.advance(stands, collector, watch, show)
         results = dataclasses.replace(collector.results(self.points), choose=config.choose)
         return dataclasses.replace(results, parameters=self.parameters()) if config.choose != "best" else results
 
-    def parts(self, bucket: Bucket, clock: Clock) -> list[Part]:
-        """A bucket's members in order of trial, fold and repeat, cut into parts; compiling begins."""
+    def stands(self) -> list[Stand]:
+        """All members before their first epoch, bucket by bucket, in order of trial, fold and repeat."""
         each = self.config.folds * self.config.repeats
-        index = (bucket.rows[:, None] * each + np.arange(each)).ravel()
-        places = room(bucket.member, self.plan.lanes)
-        size = part_size(len(index), places, self.plan.lanes, threads())
-        programs = COMPILER.programs(bucket.member, abstract(self.data), places, self.plan.lanes, clock)
-        return [
-            Part(index[at : at + size], self.members(bucket, index[at : at + size], places), programs)
-            for at in range(0, len(index), size)
-        ]
+        members = [(bucket.rows[:, None] * each + np.arange(each)).ravel() for bucket in self.plan.buckets]
+        return [Stand(number, index) for number, index in enumerate(members)]
 
-    def members(self, bucket: Bucket, index: np.ndarray, size: int) -> Members:
-        """The arrays of some members, the last one again where there is room."""
-        index = np.pad(index, (0, size - len(index)), mode="edge")
+    def advance(self, stands: list[Stand], collector: Collector, watch: Watch, show: Quiet) -> list[Stand]:
+        """Train on from where members stand; what is left if memory ran out, after which all goes on narrower."""
+        parts = (part for stand in stands for part in self.parts(stand, watch.compiling))
+        order = Order(self.config.seed, self.data, self.config.epochs, watch.training, threading.Event())
+        left = []
+        try:
+            with closing(execute(parts, order)) as messages:
+                for message in messages:
+                    if isinstance(message, Report):
+                        collector.add(message)
+                        show.update(collector.done, collector.total, collector.best_so_far)
+                    else:
+                        left.append(message)
+        except OutOfMemory as error:
+            self.plan.width.narrow(error.needed)
+        return left
+
+    def parts(self, stand: Stand, clock: Clock) -> list[Part]:
+        """Members of one bucket, cut into parts; compiling begins."""
+        bucket, width = self.plan.buckets[stand.bucket], self.plan.width
+        programs = self.programs(bucket, clock)
+        parts = []
+        for piece in stand.cut(part_size(len(stand.index), width, threads())):
+            places, counts = spread(len(piece.index), width)
+            index = np.full(width.devices * width.part, piece.index[-1])
+            index[places] = piece.index
+            parts.append(Part(piece, places, self.members(bucket, index), counts, programs))
+        return parts
+
+    def programs(self, bucket: Bucket, clock: Clock) -> Programs:
+        """Futures of a bucket's programs, as wide as memory allows now."""
+        width = self.plan.width
+        return COMPILER.programs(bucket.member, abstract(self.data), width.part, width.lanes, clock, width.devices)
+
+    def members(self, bucket: Bucket, index: np.ndarray) -> Members:
+        """The arrays of the members at these positions of the population."""
         row, fold, repeat = np.unravel_index(index, (len(self.ids), self.config.folds, self.config.repeats))
         values = {name: self.points[name][row].astype(bucket.member.dtype(name)) for name in bucket.member.dynamic}
         who = [numbers.astype(np.int32) for numbers in (self.ids[row], fold, repeat)]
@@ -179,15 +218,14 @@ class Run:
             return {}
         bucket = next(bucket for bucket in self.plan.buckets if row in bucket.rows)
         state = bucket.member.trace(abstract(self.data)).training.state
-        lanes = self.plan.lanes
-        places = room(bucket.member, lanes)
-        program = COMPILER.programs(bucket.member, abstract(self.data), places, lanes, watch.compiling).score.result()
+        program = self.programs(bucket, watch.compiling).score.result()
+        data = jax.tree.map(lambda array: array.addressable_data(0), self.data)
         each = self.config.folds * self.config.repeats
         scores = []
         for member in range(each):
-            who = jax.tree.map(lambda column: column[0], self.members(bucket, np.array([row * each + member]), 1))
+            who = jax.tree.map(lambda column: column[0], self.members(bucket, np.array([row * each + member])))
             own = unnamed(state, {name: array[member] for name, array in arrays.items()})
-            scores.append(program(own, who, self.data))
+            scores.append(program(own, who, data))
         return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
 
     def parameters(self) -> np.ndarray:

@@ -245,7 +245,7 @@ class Session:
 
     def _each(self, step: Any) -> list[Any]:
         """`step(part, members, data, count)` of every part, one thread each."""
-        who = [(self._members(i), self._data, np.int32(len(rows))) for i, rows in enumerate(self._slices)]
+        who = [(self._members(i), self._data, np.array([len(rows)], np.int32)) for i, rows in enumerate(self._slices)]
         x64 = jax.config.jax_enable_x64
 
         def work(part: int) -> Any:

@@ -89,17 +89,17 @@ def test_another_seed_or_trial_or_repeat_is_another_model(task, space, alone):
 def test_segments_change_no_bit(task, space, alone, segments):
     """The state leaves for the host between segments and comes back."""
     run = prepare(task, space, take(space.sample(512, 5), [7]), CONFIG, np.array([7]))
-    (part,) = run.parts(run.plan.buckets[0], Clock())
+    (part,) = run.parts(run.stands()[0], Clock())
     data = jax.tree.map(jax.numpy.asarray, task.data)
     like = run.plan.buckets[0].member.trace(abstract(task.data)).training.state
     stacked = jax.tree.map(lambda aval: jax.ShapeDtypeStruct((16, *aval.shape), aval.dtype), like)
-    training = part.programs.init.result()(np.uint32(5), part.members, data, np.int32(1))
+    training = part.programs.init.result()(np.uint32(5), part.members, data, part.counts)
     losses = []
     for segment in np.array_split(np.arange(20), segments):
         arrays = jax.tree.map(np.copy, to_host(training.state))
         training = Training(jax.jit(lambda a: from_host(stacked, a))(arrays), training.alive)
         for _ in segment:
-            training, metrics = part.programs.epoch.result()(training, part.members, data, np.int32(1))
+            training, metrics = part.programs.epoch.result()(training, part.members, data, part.counts)
             losses.append(np.asarray(metrics["val_loss"])[0])
     assert np.array(losses).tobytes() == alone["val_loss"].tobytes()
 
@@ -152,6 +152,6 @@ def test_programs_are_shared_by_populations_of_all_sizes(task, space):
     """What makes the above hold: one executable, whatever the number of members."""
     one = prepare(task, space, take(space.sample(2, 5), [0]), CONFIG)
     many = prepare(task, space, space.sample(100, 5), CONFIG)
-    first = one.parts(one.plan.buckets[0], Clock())[0].programs
-    second = many.parts(many.plan.buckets[0], Clock())[0].programs
+    first = one.parts(one.stands()[0], Clock())[0].programs
+    second = many.parts(many.stands()[0], Clock())[0].programs
     assert first is second

@@ -296,7 +296,7 @@ def test_where_few_models_fit_the_panda_is_named(rows, monkeypatch, capsys):
     task, space = pj.supervised(rows), {"learning_rate": 0.1, "hidden": 7}
     state = pj.Session(task, space).state
     size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state)) + 1
-    monkeypatch.setattr("popjax.plan.memory", lambda: int(4.5 * 2 * size / 0.8))
+    monkeypatch.setattr("popjax.plan.total", lambda: int(4.5 * 2 * size / 0.8))
     pj.search(task, space, trials=2, epochs=1, progress=Lines())
     line = "only 4 models of this size fit here at once; to steer one by hand: python -m popjax.babysit"
     assert line in capsys.readouterr().err.splitlines()

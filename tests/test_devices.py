@@ -1,0 +1,163 @@
+"""Members spread over several devices, and memory that runs out: the results are the same."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax.plan import Width, spread
+from popjax.population import Programs
+from popjax.run import Run
+
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(1e-3, 1e-1),
+    hidden=pj.integers(3, 9),
+    depth=pj.integers(1, 2),
+    batch_size=pj.choice(8, 16),
+)
+
+SEARCH = """
+import sys
+import jax
+import numpy as np
+if int(sys.argv[1]) > 1:
+    jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+import popjax as pj
+rng = np.random.default_rng(7)
+x = rng.normal(size=(170, 5))
+task = pj.supervised((x, (x[:, 0] > 0).astype(int)))
+space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9), batch_size=pj.choice(8, 16))
+results = pj.search(task, space, trials=int(sys.argv[2]), epochs=3, lanes=int(sys.argv[3]), keep=2)
+sys.stdout.write(json.dumps({
+    "devices": jax.local_device_count(),
+    "curves": {name: curve.tolist() for name, curve in results.curves.items()},
+    "test": results.summary["test_value"],
+    "kept": [results.params(trial)["out.kernel"].tolist() for trial in results.order[:2].tolist()],
+}))
+"""
+
+
+def searched(devices, trials, lanes):
+    """The results of a search in a process of its own, which has so many CPU devices."""
+    command = [sys.executable, "-c", "import json" + SEARCH, str(devices), str(trials), str(lanes)]
+    process = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, timeout=300)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)
+    assert found.pop("devices") == devices
+    return found
+
+
+@pytest.mark.parametrize(("trials", "lanes"), [(67, 1), (5, 4), (2, 1)])
+def test_four_devices_give_what_one_gives(trials, lanes):
+    """To the last bit: every member runs through the same loop on whichever device."""
+    assert searched(4, trials, lanes) == searched(1, trials, lanes)
+
+
+def test_spread_fills_the_devices_evenly_in_whole_lanes():
+    places, counts = spread(10, Width(lanes=2, part=8, devices=3))
+    assert counts.tolist() == [4, 4, 2]
+    assert places.tolist() == [0, 1, 2, 3, 8, 9, 10, 11, 16, 17]
+    places, counts = spread(3, Width(lanes=1, part=4, devices=4))
+    assert counts.tolist() == [1, 1, 1, 0]
+    assert places.tolist() == [0, 4, 8]
+
+
+class Refusing:
+    """An executable of a device whose memory holds the epochs of few members only."""
+
+    def __init__(self, executable, log, most, after=0):
+        self.executable = executable
+        self.log = log
+        self.most = most
+        self.left = after
+
+    def __getattr__(self, name):
+        return getattr(self.executable, name)
+
+    def __call__(self, training, members, *rest):
+        if len(members.trial) > self.most:
+            if self.left == 0:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory while trying to allocate")
+            self.left -= 1
+        self.log.append(len(members.trial))
+        return self.executable(training, members, *rest)
+
+
+class Ready:
+    def __init__(self, value):
+        self.value = value
+
+    def result(self):
+        return self.value
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Let every part with room for more than `most` members run out of memory, after so many of its epochs."""
+
+    def start(most, after=0):
+        programs, log, made = Run.programs, [], {}
+
+        def refusing(run, bucket, clock):
+            init, epoch, score = programs(run, bucket, clock)
+            known = made.setdefault(id(epoch), Ready(Refusing(epoch.result(), log, most, after)))
+            return Programs(init, known, score)
+
+        monkeypatch.setattr(Run, "programs", refusing)
+        return log
+
+    return start
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_what_runs_out_of_memory_goes_on_narrower_and_loses_nothing(rows, refuse, after):
+    """The parts halve until they fit, go on from the epoch where they stood, and give the same bits."""
+    task = pj.supervised(rows)
+    whole = pj.search(task, SPACE, trials=40, epochs=4, keep=3)
+    log = refuse(most=4, after=after)
+    narrow = pj.search(task, SPACE, trials=40, epochs=4, keep=3)
+    assert (whole.run["part"], whole.run["narrowed"]) == (16, 0)
+    assert (narrow.run["part"], narrow.run["narrowed"]) == (4, 2)
+    assert set(log) == ({4} if after == 0 else {16, 8, 4})
+    for name, values in whole.members.items():
+        assert values.tobytes() == narrow.members[name].tobytes()
+    assert whole.summary["test_value"] == narrow.summary["test_value"]
+    for trial in whole.order[:3].tolist():
+        kept = narrow.params(trial)
+        for name, array in whole.params(trial).items():
+            assert array.tobytes() == kept[name].tobytes()
+    if after:
+        assert log.count(4) < 40  # epochs of parts of four, had all begun again
+
+
+def test_lanes_halve_too(rows, refuse):
+    task = pj.supervised(rows)
+    refuse(most=3)
+    results = pj.search(task, SPACE, trials=9, epochs=2, lanes=8)
+    assert (results.run["lanes"], results.run["part"], results.run["narrowed"]) == (2, 2, 3)
+    assert np.isfinite(results.curves["val_loss"]).all()
+
+
+def test_one_member_that_does_not_fit_is_named(rows, refuse):
+    refuse(most=0)
+    with pytest.raises(MemoryError, match="a single model in training"):
+        pj.search(pj.supervised(rows), SPACE, trials=9, epochs=2)
+
+
+def test_a_program_that_needs_more_than_four_fifths_of_what_is_free_is_not_run(rows, monkeypatch):
+    """By XLA's own analysis, before anything is allocated."""
+    task = pj.supervised(rows)
+    whole = pj.search(task, SPACE, trials=20, epochs=2)
+    needs = []
+    analysed = pj.memory.needed
+    monkeypatch.setattr("popjax.memory.needed", lambda executable: needs.append(analysed(executable)) or needs[-1])
+    monkeypatch.setattr("popjax.executor.threads", lambda: 1)
+    monkeypatch.setattr("popjax.memory.free", lambda: int(needs[0] / 0.8) - 2)
+    narrow = pj.search(task, SPACE, trials=20, epochs=2)
+    assert (narrow.run["part"], narrow.run["narrowed"]) == (8, 1)
+    assert whole.curves["val_loss"].tobytes() == narrow.curves["val_loss"].tobytes()
