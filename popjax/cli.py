@@ -6,10 +6,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-ALL_DIVERGED, BAD_INPUT, NO_ROOM, CTRL_C = 1, 2, 5, 130
+from popjax.storage import Corrupt, InUse
+
+ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CTRL_C, TERMINATED = 1, 2, 3, 4, 5, 130, 143
+PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
 
 
 def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
@@ -72,6 +76,37 @@ def interrupt(*_: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
+class Stop(threading.Event):
+    """Set by the first Ctrl-C or by SIGTERM; `code` is what the command then exits with."""
+
+    code = 0
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Stop]:
+    """Meanwhile the first Ctrl-C asks for a stop and the second one exits; SIGTERM asks, and waits 10 s at most."""
+    stop = Stop()
+
+    def ask(number: int, frame: Any) -> None:
+        if number == signal.SIGINT and stop.is_set():
+            interrupt()
+        stop.code = CTRL_C if number == signal.SIGINT else TERMINATED
+        stop.set()
+        if number == signal.SIGINT:
+            print("stopping after this segment; again to stop at once", file=sys.stderr, flush=True)
+        else:
+            signal.signal(signal.SIGALRM, lambda *_: os._exit(TERMINATED))
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run(main: Callable[[], Any]) -> NoReturn:
     """Run a command: ValueError is bad input, Ctrl-C exits at once, a closed pipe is no error."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -79,8 +114,12 @@ def run(main: Callable[[], Any]) -> NoReturn:
         signal.signal(signal.SIGALRM, interrupt)
     try:
         code = main()
+    except Corrupt as error:
+        fail(str(error), CORRUPT)
     except ValueError as error:
         fail(str(error))
+    except InUse as error:
+        fail(str(error), IN_USE)
     except MemoryError as error:
         fail(f"out of memory: {error}; lower the trials or the sizes", NO_ROOM)
     except KeyboardInterrupt:

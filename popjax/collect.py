@@ -41,19 +41,37 @@ class Collector:
         index = report.part.index
         alive = np.all([np.isfinite(values) for values in report.metrics.values()], axis=0)
         for name, values in report.metrics.items():
-            flat = self.members[name].reshape(-1, self.members[name].shape[-1])
-            flat[index, report.epoch] = np.where(alive, values, np.nan)
+            self.flat(name)[index, report.epoch] = np.where(alive, values, np.nan)
         self.epochs.reshape(-1)[index] = report.epoch + 1
-        better = max if self.mode == "max" else min
-        values = report.metrics[self.metric][alive].tolist()
-        self.best_so_far = better([*values, *([] if self.best_so_far is None else [self.best_so_far])], default=None)
+        self._better(report.metrics[self.metric][alive])
         if report.trained is not None:
             self.keeper.offer(report, self.members)
+
+    def load(self, index: np.ndarray, curves: Mapping[str, np.ndarray]) -> None:
+        """Take what members had done before the run was interrupted: curves (members, epochs)."""
+        for name, values in curves.items():
+            epochs = values.shape[1]
+            self.flat(name)[index, :epochs] = values
+        self.epochs.reshape(-1)[index] = epochs
+        if epochs == self.members[self.metric].shape[-1]:
+            self.keeper.trained.reshape(-1)[index] = True
+        values = curves[self.metric]
+        self._better(values[np.isfinite(values)])
+
+    def flat(self, name: str) -> np.ndarray:
+        """A metric as (members, epochs), the same memory."""
+        return self.members[name].reshape(-1, self.members[name].shape[-1])
+
+    def _better(self, values: np.ndarray) -> None:
+        better = max if self.mode == "max" else min
+        self.best_so_far = better(
+            [*values.tolist(), *([] if self.best_so_far is None else [self.best_so_far])], default=None
+        )
 
     def results(self, points: Mapping[str, np.ndarray]) -> Results:
         """The results, without what the run knows of itself."""
         states = {trial: flatten(members) for trial, members in self.keeper.states.items()}
-        return Results(dict(points), self.members, self.metric, self.mode, states=states)
+        return Results(dict(points), self.members, self.metric, self.mode, states=states, done=self.epochs)
 
 
 class Keeper:
@@ -65,6 +83,14 @@ class Keeper:
         self.mode = mode
         self.trained = np.zeros((shape[0], shape[1] * shape[2]), bool)
         self.states: dict[int, list[tuple[int, Any]]] = {}
+
+    def load(self, member: int, arrays: Any) -> None:
+        """Take the trained state of a member from before the run was interrupted."""
+        self.states.setdefault(member // self.trained.shape[1], []).append((member, arrays))
+
+    def kept(self) -> list[tuple[int, Any]]:
+        """Members and their states."""
+        return [member for members in self.states.values() for member in members]
 
     def offer(self, report: Report, members: dict[str, np.ndarray]) -> None:
         """Take what deserves it from a part that is trained."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from popjax.progress import Quiet
 from popjax.report import write_report
 from popjax.results import CHOICES, Results, check_directory
 from popjax.run import Config, Run, Watch, check_numbers, prepare
+from popjax.saved import Saved
 from popjax.space import Space
+from popjax.storage import locked
 from popjax.task import Task
 from popjax.zoom import zoom_in
 
@@ -43,6 +46,8 @@ def search(
     progress: Any = False,
     rounds: int = 1,
     choose: str = "best",
+    stop: threading.Event | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Results:
     """Train `space.sample(trials, seed, sampler)`, all at once, and rank the trials.
 
@@ -55,8 +60,10 @@ def search(
         sampler: "random", "sobol" or "grid".
         repeats, folds: members of a trial; it ranks by their mean.
         metric, mode: what ranks, "min" or "max"; the task's own if not given.
-        out: a directory to write the results to; it must not hold a run.
-        resume: go on where `out` stands; not yet available for a directory that holds a run.
+        out: a directory for the results; it must not hold a run, unless resumed. What is
+            trained is committed to it every 2 seconds, or every epoch if that is longer.
+        resume: go on where the run in `out` stands, or begin in an empty directory. `trials`
+            may be more than before (one round, random or sobol).
         lanes: members that advance together under vmap; chosen by rule if not given.
         plan: "one", "buckets" or "auto".
         keep: of how many of the best trials to keep the trained arrays.
@@ -64,12 +71,18 @@ def search(
         rounds: coarse to fine: each round after the first samples around the best so far (see `refine`).
         choose: the winner: "best", or "one-se": the trial with the fewest parameters within
             one standard error of the best, over folds and repeats.
+        stop: once set, training stops at the end of an epoch; the results so far come back.
+        about: what else run.json says.
 
     Returns:
         Results. `.best` is None when all trials diverged.
 
     Raises:
-        ValueError: for anything that cannot be trained, in one line, before compiling.
+        ValueError: for anything that cannot be trained, in one line, before compiling; for a
+            run that is resumed with another configuration; Corrupt, a kind of it, for a
+            directory whose files are damaged.
+        InUse: another process writes to `out`.
+        MemoryError: not even one model fits.
 
     >>> import jax.numpy as jnp
     >>> from popjax.scales import log_uniform
@@ -104,11 +117,16 @@ def search(
         plan=plan,
         keep=keep,
     )
-    if out is not None:
-        check_directory(Path(out), resume)
     task = task if folds == 1 or task.folded is None else task.folded(folds)
-    results = Search(task, space, config, trials).run(progress)
-    if out is not None:
+    watch = Watch(stop)
+    if out is None:
+        return Search(task, space, config, trials).run(progress, watch)
+    directory = Path(out)
+    check_directory(directory, resume)
+    with locked(directory):
+        check_directory(directory, resume)
+        saved = Saved(directory, dict(about or {}))
+        results = Search(task, space, saved.settle(config, space, trials), trials, saved).run(progress, watch)
         results.save(out)
         write_report(results, out)
     return results
@@ -130,31 +148,39 @@ class Search:
     space: Space
     config: Config
     trials: int
+    saved: Saved | None = None
 
-    def run(self, progress: Any) -> Results:
+    def run(self, progress: Any, watch: Watch) -> Results:
         """Train every round, choose the winner and score it."""
         from popjax.progress import Bar
 
         show = Bar() if progress is True else progress or Quiet()
-        watch = Watch()
         results: Results | None = None
         runs: list[Run] = []
         rounds = []
         for begin, end in self.slices():
+            if watch.stop.is_set():
+                break
             space, notes = self.zoomed(results)
             points = self.points(space, begin, end)
             first = 0 if results is None else len(results.diverged)
             ids = first + rows_of(points)
             run = runs[0].at(points, ids) if runs else prepare(self.task, self.space, points, self.config, ids)
+            if not runs and self.saved is not None:
+                self.saved.fit(run)
             if not runs and (members := fitting(run.plan.buckets[0].member)) < FEW:
                 show.few(members)
             if self.config.rounds > 1:
                 show.round(len(runs) + 1, self.config.rounds, space, notes)
-            found = run.train(watch, show)
-            results = found if results is None else results.join(found, self.config.keep)
             runs.append(run)
             rounds.append({"trials": len(ids), "space": space.to_dict(), "notes": notes})
-        assert results is not None
+            if self.saved is not None:
+                known = {} if results is None else results.points
+                self.saved.begin(self.describe({n: [*known.get(n, ()), *c] for n, c in points.items()}, runs, rounds))
+            found = run.train(watch, show, self.saved.commits if self.saved else None)
+            results = found if results is None else results.join(found, self.config.keep)
+        if results is None:
+            raise KeyboardInterrupt
         return self.finish(results, runs, rounds, watch)
 
     def slices(self) -> list[tuple[int, int]]:
@@ -169,7 +195,15 @@ class Search:
         return zoom_in(self.space, results)
 
     def points(self, space: Space, begin: int, end: int) -> dict[str, np.ndarray]:
-        """A round's points: the design goes on where the last round ended; a grid begins anew."""
+        """A round's points: the design goes on where the last round ended; a grid begins anew.
+
+        What an interrupted run has written is not sampled again.
+        """
+        sampled = self.sampled(space, begin, end)
+        return sampled if self.saved is None else self.saved.points(sampled, begin)
+
+    def sampled(self, space: Space, begin: int, end: int) -> dict[str, np.ndarray]:
+        """A round's points from the sampler."""
         if self.config.sampler == "grid":
             return space.sample(end - begin, self.config.seed, "grid")
         points = space.sample(end, self.config.seed, self.config.sampler)
@@ -179,7 +213,7 @@ class Search:
         """Score the winner, and describe the run."""
         test: dict[str, float] = {}
         best = results.best
-        if best is not None:
+        if best is not None and (best.trial in results.states or not watch.stop.is_set()):
             winner = runs[0].at({n: c[[best.trial]] for n, c in results.points.items()}, np.array([best.trial]))
             if best.trial not in results.states:
                 again = winner.train(watch).states[0]
@@ -187,21 +221,22 @@ class Search:
             test = winner.score(0, results.states[best.trial], watch)
         return dataclasses.replace(
             results,
-            run=self.describe(results, runs, rounds),
+            run=(self.saved.about if self.saved else {}) | self.describe(results.points, runs, rounds),
             summary=self.summary(results, runs, test, watch),
             winner=self.winner(results, runs[0]),
         )
 
-    def describe(self, results: Results, runs: list[Run], rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    def describe(self, points: Mapping[str, Any], runs: list[Run], rounds: list[dict[str, Any]]) -> dict[str, Any]:
         """What determines the results, for run.json."""
         settings = dataclasses.asdict(self.config)
         plan = runs[0].plan
         return {
             **{key: value for key, value in settings.items() if key not in ("lanes", "plan", "rounds")},
-            "trials": len(results.diverged),
+            "trials": self.trials,
             "space": self.space.to_dict(),
             "rounds": rounds,
-            "points": {name: column.tolist() for name, column in results.points.items()},
+            "rounds_in_all": self.config.rounds,
+            "points": {name: np.asarray(column).tolist() for name, column in points.items()},
             "plan": plan.name,
             "static": list(plan.static),
             "buckets": buckets(runs),
@@ -217,7 +252,8 @@ class Search:
     def summary(self, results: Results, runs: list[Run], test: dict[str, float], watch: Watch) -> dict[str, Any]:
         """The figures of summary.json."""
         best = results.best
-        steps = [run.steps(results.members[self.config.metric][run.ids]) for run in runs]
+        metric = self.config.metric
+        steps = [run.steps(results.members[metric][run.ids], results.done[run.ids]) for run in runs]
         total = None if None in steps else sum(step for step in steps if step is not None)
         test_name = self.config.metric.replace("val_", "test_", 1)
         return {
@@ -231,7 +267,10 @@ class Search:
             "diverged": int(results.diverged.sum()),
             **watch.seconds(),
             "model_steps": total,
-            "steps_run": total,
+            "steps_run": watch.steps_run,
+            "stopped": int(results.stopped.sum()),
+            "resumed": bool(self.saved and self.saved.warnings is not None),
+            "warnings": (self.saved.warnings or []) if self.saved else [],
             "buckets": buckets(runs),
             "lanes": runs[0].plan.width.lanes,
             "device": device(),

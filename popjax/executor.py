@@ -137,9 +137,9 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
         with jax.enable_x64(x64):
             while (part := waiting.get()) is not None:
                 try:
-                    train(part, order, said.put)
+                    train(part, order, said.put, stopping)
                 except Exception as error:
-                    order.stop.set()
+                    closing.set()
                     said.put(OutOfMemory() if ran_out(error) else error)
         said.put(None)
 
@@ -147,6 +147,10 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
     for worker in workers:
         worker.start()
     failures: list[Exception] = []
+    closing = threading.Event()
+
+    def stopping() -> bool:
+        return closing.is_set() or order.stop.is_set()
 
     def heard(message: Any) -> list[Any]:
         if not isinstance(message, Exception):
@@ -167,23 +171,24 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
         if failures:
             raise failures[0]
     finally:
-        order.stop.set()
+        closing.set()
         for _ in workers:
             waiting.put(None)
         for worker in workers:
             worker.join()
 
 
-def train(part: Part, order: Order, say: Callable[[Report | Stand], None]) -> None:
+def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopping: Callable[[], bool]) -> None:
     """Train one part, reporting after every epoch; if it does not reach the end, say where it stands."""
     epoch, training = part.stand.epoch, None
     try:
         advance = part.programs.epoch.result()
         check_fits(advance, threads())
-        with order.clock:
-            training = begin(part, order)
+        if not stopping():
+            with order.clock:
+                training = begin(part, order)
         said = time.monotonic()
-        while epoch < order.epochs and not order.stop.is_set():
+        while epoch < order.epochs and not stopping():
             with order.clock:
                 training, metrics = advance(training, part.members, order.data, part.counts)
                 values = {name: np.asarray(metric)[part.places] for name, metric in metrics.items()}

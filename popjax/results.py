@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from popjax.storage import write_atomic
+from popjax.storage import Corrupt, write_atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +41,7 @@ class Results:
         states: trial -> name -> array (folds * repeats, ...), for the kept trials.
         winner: what rebuilds the winner as a predictor, or None.
         rounds: the round (trials,) of each trial, from 0.
+        done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped.
         choose: what wins: "best", or "one-se" (see `best`).
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
     """
@@ -54,12 +55,16 @@ class Results:
     states: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
     winner: dict[str, Any] | None = None
     rounds: np.ndarray = None  # type: ignore[assignment]
+    done: np.ndarray = None  # type: ignore[assignment]
     choose: str = "best"
     parameters: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.rounds is None:
             object.__setattr__(self, "rounds", np.zeros(len(self.members[self.metric]), np.int64))
+        if self.done is None:
+            shape = self.members[self.metric].shape
+            object.__setattr__(self, "done", np.full(shape[:3], shape[3]))
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
@@ -97,12 +102,17 @@ class Results:
     @functools.cached_property
     def diverged(self) -> np.ndarray:
         """Whether (trials,) any member of the trial had a metric that was not finite."""
-        return self.epochs_run < self.members[self.metric].shape[-1]
+        return (np.isfinite(self.members[self.metric]).sum(-1) < self.done).any((1, 2))
+
+    @functools.cached_property
+    def stopped(self) -> np.ndarray:
+        """Whether (trials,) the run was stopped before the trial ended."""
+        return ~self.diverged & (self.done < self.members[self.metric].shape[-1]).any((1, 2))
 
     @functools.cached_property
     def order(self) -> np.ndarray:
-        """Row numbers of the trials that did not diverge, best first."""
-        rows = np.flatnonzero(~self.diverged)
+        """Row numbers of the trials that neither diverged nor were stopped, best first."""
+        rows = np.flatnonzero(~self.diverged & ~self.stopped)
         return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
 
     @property
@@ -135,7 +145,8 @@ class Results:
         rank[self.order] = np.arange(1, len(self.order) + 1)
         columns: dict[str, Any] = {"trial": np.arange(count), "round": self.rounds}
         columns |= {name: arrow(values) for name, values in self.points.items()}
-        columns |= {"status": np.where(self.diverged, "diverged", "ok"), "epochs": self.epochs_run}
+        status = np.where(self.diverged, "diverged", np.where(self.stopped, "stopped", "ok"))
+        columns |= {"status": status, "epochs": self.epochs_run}
         columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.last.items()}
         columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in self.errors.items()}
         columns |= {} if self.parameters is None else {"parameters": self.parameters}
@@ -190,14 +201,14 @@ class Results:
         try:
             return cls._loaded(directory, run, summary, table, curves)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
+            raise Corrupt(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
 
     @classmethod
     def _loaded(cls, directory: Path, run: Any, summary: Any, table: "pa.Table", curves: "pa.Table") -> Self:
         shape = [int(curves[axis].to_numpy().max(initial=-1)) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
         if len(curves) != np.prod(shape) or len(table) != shape[0] or len(table) == 0:
             what = f"{len(table)} trials with {len(curves)} records do not belong together"
-            raise ValueError(f"cannot read the run in {str(directory)!r}: {what}")
+            raise Corrupt(f"cannot read the run in {str(directory)!r}: {what}")
         members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
         points = {name: numpy_column(table[name]) for name in run["space"]}
         states: dict[int, dict[str, np.ndarray]] = {}
@@ -207,10 +218,13 @@ class Results:
             states = {trial: arrays}
         ranks = run["metric"], run["mode"]
         if ranks[0] not in members:
-            raise ValueError(f"cannot read the run in {str(directory)!r}: there are no records of {ranks[0]!r}")
+            raise Corrupt(f"cannot read the run in {str(directory)!r}: there are no records of {ranks[0]!r}")
         rounds, choose = table["round"].to_numpy(), run["choose"]
         parameters = table["parameters"].to_numpy() if choose == "one-se" else None
-        return cls(points, members, *ranks, run, summary, states, winner, rounds, choose, parameters)
+        finite = np.isfinite(members[ranks[0]]).sum(-1)
+        stopped = np.asarray(table["status"].to_pylist())[:, None, None] == "stopped"
+        done = np.where(stopped, finite, shape[3])
+        return cls(points, members, *ranks, run, summary, states, winner, rounds, done, choose, parameters)
 
     def join(self, later: Self, keep: int = 1) -> Self:
         """These trials and, numbered after them, a later round's; the arrays of the `keep` best stay."""
@@ -220,6 +234,7 @@ class Results:
             points={name: np.concatenate([column, later.points[name]]) for name, column in self.points.items()},
             members={name: np.concatenate([values, later.members[name]]) for name, values in self.members.items()},
             rounds=np.concatenate([self.rounds, later.rounds + self.rounds.max() + 1]),
+            done=np.concatenate([self.done, later.done]),
             parameters=None if self.parameters is None else np.concatenate([self.parameters, later.parameters]),
         )
         states = self.states | {first + trial: arrays for trial, arrays in later.states.items()}
@@ -232,10 +247,8 @@ def check_directory(directory: Path, resume: bool = False) -> None:
     name = repr(str(directory))
     if (directory / "journal.jsonl").exists():
         raise ValueError(f"{name} holds a journal; choose another directory")
-    if (directory / "run.json").exists():
-        if resume:
-            raise ValueError(f"{name} holds a run and cannot be resumed yet; choose another directory")
-        raise ValueError(f"{name} holds a run; choose another directory")
+    if (directory / "run.json").exists() and not resume:
+        raise ValueError(f"{name} holds a run; choose another directory, or go on with it: resume")
     existing = directory
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -300,7 +313,7 @@ def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[s
     try:
         arrays = load(path.read_bytes())
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"cannot read {str(path)!r}: {error}") from None
+        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
     return description["trial"], arrays, description["winner"]
 
 
@@ -316,9 +329,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {str(path)!r}: {error}") from None
+        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"cannot read {str(path)!r}: it is no JSON object")
+        raise Corrupt(f"cannot read {str(path)!r}: it is no JSON object")
     return content
 
 
@@ -341,4 +354,4 @@ def read_table(path: Path) -> "pa.Table":
     except FileNotFoundError:
         raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
-        raise ValueError(f"cannot read {str(path)!r}: {error}") from None
+        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None

@@ -11,8 +11,10 @@ import jax
 import numpy as np
 
 from popjax.check import Checker
+from popjax.checkpoint import EVERY, Checkpoint
 from popjax.clock import Clock
 from popjax.collect import Collector
+from popjax.commits import Commits
 from popjax.compiler import COMPILER
 from popjax.executor import Order, Part, Report, Stand, execute, threads
 from popjax.memory import OutOfMemory
@@ -33,7 +35,7 @@ from popjax.progress import Quiet
 from popjax.results import Results
 from popjax.space import Space
 from popjax.task import Task
-from popjax.trees import abstract, unnamed
+from popjax.trees import abstract, to_words, unnamed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +67,19 @@ def check_numbers(counts: Mapping[str, Any], seed: Any = 0) -> None:
 
 
 class Watch:
-    """The seconds of a search: in all, compiling and training."""
+    """A search's seconds and updates, and what stops it at the end of an epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event | None = None) -> None:
         self.begin = time.perf_counter()
         self.compiling = Clock()
         self.training = Clock()
+        self.stop = stop or threading.Event()
+        self.steps_run: int | None = 0
+
+    def count(self, before: int | None, after: int | None) -> None:
+        """Add a round's optimizer updates: those made until now, less those made before this process."""
+        known = None not in (before, after, self.steps_run)
+        self.steps_run = self.steps_run + after - before if known else None  # type: ignore[operator]
 
     def seconds(self) -> dict[str, float]:
         """The figures of the summary."""
@@ -151,17 +160,26 @@ class Run:
         plan = make_plan(checker, self.plan.name, self.plan.width)
         return dataclasses.replace(self, checker=checker, plan=plan, ids=ids)
 
-    def train(self, watch: Watch | None = None, show: Quiet | None = None) -> Results:
-        """Compile and train everything; the states of the best stay."""
+    def train(self, watch: Watch | None = None, show: Quiet | None = None, commits: Commits | None = None) -> Results:
+        """Compile and train everything that `commits` do not hold yet; the states of the best stay.
+
+        Once `watch.stop` is set, training stops at the end of an epoch.
+        """
         watch, show = watch or Watch(), show or Quiet()
         show.compiling(len(self.plan.buckets))
         config = self.config
         shape = (len(self.ids), config.folds, config.repeats, config.epochs)
         collector = Collector(shape, self.metrics, config.metric, config.mode, config.keep)
-        stands = self.stands()
+        saver = None if commits is None else self.checkpoint(commits)
+        stands = self.stands() if saver is None else saver.restore(collector)
+        before = self.steps(collector.members[config.metric], collector.epochs)
         with closing(show):
-            while stands:
-                stands = self.advance(stands, collector, watch, show)
+            while stands and not watch.stop.is_set():
+                stands = self.advance(stands, collector, watch, show, saver)
+        if saver is not None:
+            saver.commit(collector)
+        after = self.steps(collector.members[config.metric], collector.epochs)
+        watch.count(before, after)
         results = dataclasses.replace(collector.results(self.points), choose=config.choose)
         return dataclasses.replace(results, parameters=self.parameters()) if config.choose != "best" else results
 
@@ -171,10 +189,23 @@ class Run:
         members = [(bucket.rows[:, None] * each + np.arange(each)).ravel() for bucket in self.plan.buckets]
         return [Stand(number, index) for number, index in enumerate(members)]
 
-    def advance(self, stands: list[Stand], collector: Collector, watch: Watch, show: Quiet) -> list[Stand]:
+    def checkpoint(self, commits: Commits) -> Checkpoint:
+        """What writes this round's progress; its trials are numbered in a row."""
+        each = self.config.folds * self.config.repeats
+        training = [bucket.member.trace(abstract(self.data)).training for bucket in self.plan.buckets]
+        arrays = [jax.eval_shape(to_words, one) for one in training]
+        numbers = np.zeros(len(self.ids), np.int64)
+        for number, bucket in enumerate(self.plan.buckets):
+            numbers[bucket.rows] = number
+        return Checkpoint(commits, int(self.ids[0]) * each, arrays, numbers.repeat(each))
+
+    def advance(
+        self, stands: list[Stand], collector: Collector, watch: Watch, show: Quiet, saver: Checkpoint | None
+    ) -> list[Stand]:
         """Train on from where members stand; what is left if memory ran out, after which all goes on narrower."""
         parts = (part for stand in stands for part in self.parts(stand, watch.compiling))
-        order = Order(self.config.seed, self.data, self.config.epochs, watch.training, threading.Event())
+        every = float("inf") if saver is None else EVERY
+        order = Order(self.config.seed, self.data, self.config.epochs, watch.training, watch.stop, every)
         left = []
         try:
             with closing(execute(parts, order)) as messages:
@@ -184,6 +215,8 @@ class Run:
                         show.update(collector.done, collector.total, collector.best_so_far)
                     else:
                         left.append(message)
+                    if saver is not None:
+                        saver.take(message, collector)
         except OutOfMemory as error:
             self.plan.width.narrow(error.needed)
         return left
@@ -239,12 +272,12 @@ class Run:
             counts[bucket.rows] = count
         return counts
 
-    def steps(self, curves: np.ndarray) -> int | None:
+    def steps(self, curves: np.ndarray, done: np.ndarray) -> int | None:
         """Optimizer updates over all members with these curves; one that diverged made them up to then."""
         if self.task.updates is None:
             return None
         finite = np.isfinite(curves).sum(-1)
-        epochs = np.minimum(finite + 1, self.config.epochs).sum((1, 2))
+        epochs = np.minimum(finite + 1, done).sum((1, 2))
         updates = [(self.task.updates(self.values(b)) * epochs[b.rows]).sum() for b in self.plan.buckets]
         return int(sum(updates))
 

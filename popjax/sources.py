@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from popjax.storage import locked
+
 if TYPE_CHECKING:
     from popjax.data import Dataset
     from popjax.task import Task
@@ -152,6 +154,9 @@ def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
         check_directory(directory, resume)
     except ValueError as error:
         raise ValueError(f"--out {error}") from None
+    if directory.is_dir():
+        with locked(directory):
+            pass
     return directory
 
 

@@ -1,8 +1,20 @@
 """The one door to the disk: a file is the old one or the new one, never a part of it."""
 
+import contextlib
+import fcntl
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+
+class Corrupt(ValueError):
+    """A directory whose files are not what was written."""
+
+
+class InUse(Exception):
+    """A directory that another process writes to."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -19,8 +31,11 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError):
+            what = f"{error.strerror}: {len(content)} bytes needed"
+            raise OSError(error.errno, what, str(path)) from None
         raise
     flush_directory(path.parent)
 
@@ -32,3 +47,28 @@ def flush_directory(path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Be the only process that writes to a directory, which is made; raises InUse naming the other.
+
+    The system gives the lock back when a process ends, however it ends.
+    """
+    new = not directory.exists()
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            other = file.read(20).strip() or "another"
+            raise InUse(f"{str(directory)!r} is in use by process {other}; wait, or choose another") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            if new and len(os.listdir(directory)) == 1:  # nothing came of it
+                shutil.rmtree(directory)

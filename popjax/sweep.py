@@ -11,6 +11,7 @@ import tyro
 
 from popjax import cli
 from popjax.sources import Source, check_seed, describe_device, open_directory
+from popjax.storage import InUse
 
 if TYPE_CHECKING:
     from popjax.results import Results
@@ -119,29 +120,39 @@ class Sweep:
         if arguments.sampler == "grid":
             self.say(distinct(space, arguments.trials, arguments.seed))
         try:
-            results = pj.search(
-                task,
-                space,
-                arguments.trials,
-                arguments.epochs,
-                arguments.seed,
-                arguments.sampler,
-                metric=arguments.metric,
-                mode=arguments.mode,
-                repeats=arguments.repeats,
-                folds=arguments.folds,
-                rounds=arguments.rounds,
-                choose=arguments.choose,
-                lanes=arguments.lanes,
-                plan=arguments.plan,
-                progress=self.progress(),
-            )
+            with cli.stopping() as stop:
+                results = pj.search(
+                    task,
+                    space,
+                    arguments.trials,
+                    arguments.epochs,
+                    arguments.seed,
+                    arguments.sampler,
+                    metric=arguments.metric,
+                    mode=arguments.mode,
+                    repeats=arguments.repeats,
+                    folds=arguments.folds,
+                    rounds=arguments.rounds,
+                    choose=arguments.choose,
+                    lanes=arguments.lanes,
+                    plan=arguments.plan,
+                    progress=self.progress(),
+                    out=self.out,
+                    resume=arguments.resume,
+                    stop=stop,
+                    about={"arguments": dataclasses.asdict(arguments)},
+                )
+        except OSError as error:
+            cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
         except Exception as error:
-            if arguments.task is None or isinstance(error, ValueError):
+            if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
                 raise
             raise arguments.fault(error) from None
-        results = dataclasses.replace(results, run={"arguments": dataclasses.asdict(arguments)} | results.run)
-        self.save(results)
+        for warning in results.summary["warnings"]:
+            print(f"popjax: {cli.printable(warning)}", file=sys.stderr)
+        if stop.is_set():
+            self.tell_how_to_go_on(results)
+            return stop.code
         if arguments.json:
             print(json.dumps(results.summary | {"out": str(self.out)}, allow_nan=False))
         else:
@@ -206,15 +217,14 @@ class Sweep:
         self.say(f"device: {describe_device()}")
         return task, Space(**self.named)
 
-    def save(self, results: "Results") -> None:
-        """Write the run's files, the page last."""
-        from popjax.report import write_report
-
-        try:
-            results.save(self.out)
-            write_report(results, self.out)
-        except OSError as error:
-            cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
+    def tell_how_to_go_on(self, results: "Results") -> None:
+        """What a run that was stopped has found so far, and the command that goes on with it."""
+        done, all_of_them = len(results.order) + int(results.diverged.sum()), results.summary["trials"]
+        print(f"stopped: {done} of {all_of_them} trials are trained; ranked and written: {self.out}", file=sys.stderr)
+        arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+        out = [] if self.arguments.out else ["--out", str(self.out)]
+        command = shlex.join(["python", "-m", "popjax.sweep", *arguments, *out, "--resume"])
+        print(f"go on: {command}", file=sys.stderr, flush=True)
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""

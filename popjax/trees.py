@@ -9,13 +9,14 @@ import numpy as np
 from jax import lax
 
 
+def to_words(state: Any) -> Any:
+    """A state with its random keys as their words."""
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, state)
+
+
 def to_host(state: Any) -> Any:
     """A stacked state as NumPy arrays, random keys as their words."""
-
-    def host(leaf: Any) -> np.ndarray:
-        return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
-
-    return jax.tree.map(host, state)
+    return jax.tree.map(np.asarray, to_words(state))
 
 
 def from_host(like: Any, arrays: Any) -> Any:

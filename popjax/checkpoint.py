@@ -1,0 +1,98 @@
+"""A run's progress between the trainer and the commits on the disk."""
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from popjax.collect import Collector
+from popjax.commits import Commits, Record
+from popjax.executor import Report, Stand
+from popjax.population import Training
+from popjax.storage import Corrupt
+from popjax.trees import named, unnamed
+
+EVERY = 2.0  # seconds of training that a crash may cost, or one epoch if that is longer
+
+
+class Checkpoint:
+    """One round's part of the commits: members `first`, `first + 1`, ... of the whole run are its 0, 1, ...
+
+    Args:
+        commits: of the whole run.
+        first: the number of the round's first member.
+        training: the abstract state of one member, bucket by bucket.
+        bucket: the bucket (members,) of each of the round's members.
+    """
+
+    def __init__(self, commits: Commits, first: int, training: list[Training], bucket: np.ndarray) -> None:
+        self.commits = commits
+        self.first = first
+        self.training = training
+        self.bucket = bucket
+        self._said = time.monotonic()
+
+    def restore(self, collector: Collector) -> list[Stand]:
+        """Give the collector what is trained; where all other members stand. Raises Corrupt for another task's."""
+        fresh = np.ones(len(self.bucket), bool)
+        for record in self.commits.finished:
+            rows = self._own(record)
+            collector.load(record.index[rows] - self.first, {n: values[rows] for n, values in record.curves.items()})
+            fresh[record.index[rows] - self.first] = False
+        stands = []
+        for record in self.commits.standing:
+            rows = self._own(record)
+            if not rows.any():
+                continue
+            index = record.index - self.first
+            collector.load(index, record.curves)
+            fresh[index] = False
+            number = int(self.bucket[index[0]])
+            stands.append(Stand(number, index, record.epoch, self._tree(self.training[number], record.state)))
+        for member, arrays in self.commits.kept.items():
+            row = member - self.first
+            if 0 <= row < len(self.bucket):
+                collector.keeper.load(row, self._tree(self.training[self.bucket[row]].state, arrays))
+        for number in range(len(self.training)):
+            index = np.flatnonzero(fresh & (self.bucket == number))
+            stands += [Stand(number, index)] if len(index) else []
+        return stands
+
+    def take(self, message: Report | Stand, collector: Collector) -> None:
+        """What a worker said, for the next commit; which is made now if it is time."""
+        stand = message if isinstance(message, Stand) else message.stand
+        if isinstance(message, Report) and message.trained is not None:
+            epochs = message.epoch + 1
+            self.commits.finish(self._record(message.part.index, epochs, collector, {}))
+        elif stand is not None and stand.training is not None:
+            self.commits.stand(self._record(stand.index, stand.epoch, collector, named(stand.training)))
+        if time.monotonic() - self._said >= EVERY:
+            self.commit(collector)
+
+    def commit(self, collector: Collector) -> None:
+        """Make what was taken durable."""
+        others = {m: arrays for m, arrays in self.commits.kept.items() if not 0 <= m - self.first < len(self.bucket)}
+        own = {self.first + member: named(tree) for member, tree in collector.keeper.kept()}
+        self.commits.kept = others | own
+        self.commits.commit()
+        self._said = time.monotonic()
+
+    def _own(self, record: Record) -> np.ndarray:
+        """Which of a record's members are this round's."""
+        index = record.index - self.first
+        return (index >= 0) & (index < len(self.bucket))
+
+    def _record(self, index: np.ndarray, epoch: int, collector: Collector, state: dict[str, Any]) -> Record:
+        curves = {name: collector.flat(name)[index, :epoch] for name in collector.members}
+        return Record(index + self.first, epoch, curves, state)
+
+    def _tree(self, like: Any, arrays: Any) -> Any:
+        try:
+            tree = unnamed(like, arrays)
+        except ValueError as error:
+            raise Corrupt(f"the run's state is of another task: {error}") from None
+        for one, array in zip(jax.tree.leaves(like), jax.tree.leaves(tree), strict=True):
+            if array.shape[array.ndim - len(one.shape) :] != one.shape and array.dtype == one.dtype:
+                raise Corrupt(f"the run's state is of another task: {array.shape} is not {one.shape}")
+        return tree

@@ -1,0 +1,318 @@
+"""A run that is interrupted and taken up again: to the last bit what it would have been."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax.progress import Quiet
+from popjax.results import read_table
+from popjax.storage import Corrupt
+
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(1e-3, 1e-1),
+    hidden=pj.integers(3, 9),
+    depth=pj.integers(1, 2),
+    batch_size=pj.choice(8, 16),
+)
+TABLES = ("trials.parquet", "curves.parquet", "best/arrays.safetensors", "best/best.json")
+
+
+@pytest.fixture(scope="module")
+def task(rows):
+    return pj.supervised(rows)
+
+
+class StopAt(Quiet):
+    """Sets the event once so many epochs of members are trained."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+        self.stop = threading.Event()
+
+    def update(self, done, total, best):
+        if done >= self.epochs:
+            self.stop.set()
+
+
+def search(task, out, trials=40, resume=False, stop_at=None, space=SPACE, **settings):
+    show = StopAt(stop_at or 10**9)
+    settings = {"epochs": 4, **settings}
+    return pj.search(task, space, trials=trials, out=out, resume=resume, progress=show, stop=show.stop, **settings)
+
+
+def assert_same_files(left, right):
+    for name in TABLES:
+        assert (left / name).read_bytes() == (right / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"folds": 3, "repeats": 2, "trials": 8},
+        {"rounds": 3, "trials": 48},
+        {"plan": "buckets", "keep": 3},
+        {"lanes": 4},
+        {"choose": "one-se", "repeats": 3, "trials": 9},
+    ],
+    ids=str,
+)
+def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings):
+    whole = search(task, tmp_path / "whole", **settings)
+    epochs = whole.members["val_loss"].size
+    first = search(task, tmp_path / "run", stop_at=epochs // 4, **settings)
+    assert first.stopped.sum() > 0
+    second = search(task, tmp_path / "run", resume=True, stop_at=2 * epochs // 3, **settings)
+    last = search(task, tmp_path / "run", resume=True, **settings)
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+    steps = [results.summary["steps_run"] for results in (first, second, last)]
+    assert all(0 < step < whole.summary["model_steps"] for step in steps)
+    assert sum(steps) == whole.summary["model_steps"] == last.summary["model_steps"]
+    assert whole.summary["test"] == last.summary["test"]
+
+
+def test_what_is_stopped_is_ranked_as_far_as_it_came(task, tmp_path):
+    results = search(task, tmp_path / "run", stop_at=60)
+    table = read_table(tmp_path / "run" / "trials.parquet").to_pylist()
+    states = {row["status"] for row in table}
+    assert states == {"ok", "stopped"}
+    assert all((row["rank"] is None) == (row["status"] == "stopped") for row in table)
+    loaded = pj.Results.load(tmp_path / "run")
+    assert loaded.stopped.tolist() == results.stopped.tolist()
+    assert loaded.best == results.best
+
+
+def test_a_finished_run_takes_more_trials(task, tmp_path):
+    """The first ones are not trained again, and all are as if they had been asked for at once."""
+    search(task, tmp_path / "run", trials=24)
+    more = search(task, tmp_path / "run", trials=40, resume=True)
+    whole = search(task, tmp_path / "whole", trials=40)
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+    assert more.summary["steps_run"] < whole.summary["steps_run"] / 2
+    again = search(task, tmp_path / "run", trials=40, resume=True)
+    assert again.summary["steps_run"] == 0
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+
+
+def test_points_are_read_not_sampled_again(task, tmp_path):
+    """Another sampler's hand in between changes nothing: what is written counts."""
+    search(task, tmp_path / "run", trials=16, stop_at=20)
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    run["points"]["learning_rate"][15] = 0.0123
+    path.write_text(json.dumps(run))
+    results = search(task, tmp_path / "run", trials=16, resume=True)
+    assert results.points["learning_rate"][15] == 0.0123
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"epochs": 5}, "epochs was 4, now 5"),
+        ({"seed": 3}, "seed was 0, now 3"),
+        ({"trials": 30}, "trials was 40, now 30"),
+        ({"lanes": 2}, "lanes was 1, now 2"),
+        ({"plan": "buckets"}, "plan was one, now buckets"),
+        ({"space": SPACE.replace(hidden=pj.integers(3, 8))}, "space was"),
+    ],
+)
+def test_another_configuration_is_refused_naming_both(task, tmp_path, settings, says):
+    search(task, tmp_path / "run", stop_at=40)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=says):
+        search(task, tmp_path / "run", resume=True, **settings)
+    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    changed = [path.name for path in before if before[path] != after[path]]
+    assert changed in ([], [".lock"])
+
+
+def test_another_dataset_is_refused(rows, task, tmp_path):
+    search(task, tmp_path / "run", stop_at=40)
+    x, y = rows
+    with pytest.raises(ValueError, match="data was"):
+        search(pj.supervised((x + 1, y)), tmp_path / "run", resume=True)
+
+
+def test_another_version_goes_on_and_says_that_bits_may_differ(task, tmp_path):
+    search(task, tmp_path / "run", stop_at=40)
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    run["versions"]["jax"] = "0.11.2"
+    path.write_text(json.dumps(run))
+    results = search(task, tmp_path / "run", resume=True)
+    (warning,) = results.summary["warnings"]
+    assert "0.11.2" in warning
+    assert "bits may differ" in warning
+    assert "bits may differ" in json.loads((tmp_path / "run" / "summary.json").read_text())["warnings"][0]
+
+
+@pytest.mark.parametrize("harm", ["empty", "half", "not json", "no points"])
+def test_a_damaged_run_json_is_refused_and_nothing_is_changed(task, tmp_path, harm):
+    search(task, tmp_path / "run", stop_at=40)
+    path = tmp_path / "run" / "run.json"
+    text = path.read_text()
+    run = json.loads(text)
+    run.pop("points")
+    path.write_text({"empty": "", "half": text[:200], "not json": "\0", "no points": json.dumps(run)}[harm])
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock"}
+    with pytest.raises(Corrupt):
+        search(task, tmp_path / "run", resume=True)
+    assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_without_a_commit_it_begins_again_with_the_points_of_then(task, tmp_path):
+    search(task, tmp_path / "run", stop_at=40)
+    import shutil
+
+    shutil.rmtree(tmp_path / "run" / "state")
+    search(task, tmp_path / "run", resume=True)
+    search(task, tmp_path / "whole")
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+
+
+def test_resume_begins_where_there_is_nothing(task, tmp_path):
+    assert search(task, tmp_path / "run", trials=4, resume=True).best is not None
+
+
+RUN = """
+import os, signal, sys
+import popjax.checkpoint, popjax.run, popjax.storage
+popjax.checkpoint.EVERY = popjax.run.EVERY = 0.0  # a commit after everything a worker says
+left = int(sys.argv[3])
+replace = os.replace
+def counting(source, target):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = counting
+import jax, jax.numpy as jnp
+import popjax as pj
+def init(key, hparams, data):
+    return {"x": jax.random.normal(key, (3,)), "key": key}
+def epoch(state, hparams, data):
+    noise = jax.random.normal(jax.random.fold_in(state["key"], 1), (3,))
+    x = state["x"] - hparams["learning_rate"] * (state["x"] + 0.1 * noise)
+    return {"x": x, "key": jax.random.fold_in(state["key"], 2)}, {"loss": (x**2).sum()}
+pj.search(pj.Task(init, epoch, ()), pj.Space(learning_rate=pj.log_uniform(1e-3, 1)), trials=40, epochs=5,
+          out=sys.argv[1], resume=sys.argv[2] == "resume", keep=2)
+"""
+
+
+def process(out, how, kill_at):
+    command = [sys.executable, "-c", RUN, str(out), how, str(kill_at)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert process(out, "new", 0).returncode == 0
+    return out
+
+
+@pytest.mark.parametrize("kills", [(1,), (2,), (5, 3), (9, 4, 8), (14,), (23, 2, 2), (31,), (40, 1), (52,)], ids=str)
+def test_killed_at_any_write_it_goes_on(uninterrupted, tmp_path, kills):
+    """SIGKILL before the n-th rename, up to three times in one run; then the tables are the same bytes."""
+    for number, kill_at in enumerate(kills):
+        died = process(tmp_path / "run", "resume" if number else "new", kill_at)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    ended = process(tmp_path / "run", "resume", 0)
+    assert ended.returncode == 0, ended.stderr
+    for name in TABLES:
+        assert (uninterrupted / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+
+
+def test_signals_stop_the_command_after_its_epoch(command, tmp_path, capfd):
+    """SIGINT once, then SIGTERM: results so far, the command to go on with, 130 and 143; the end is the same."""
+    arguments = ["--trials", "64", "--epochs", "20", "--dataset", "wine", "--set", "hidden=integers(50,60)"]
+    whole = command("sweep", *arguments, "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    steps = []
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        stopped = signalled(tmp_path, [*arguments, "--out", "run", "--resume"], number)
+        assert stopped.returncode == code, stopped.stderr
+        assert "Traceback" not in stopped.stderr
+        assert "go on: python -m popjax.sweep" in stopped.stderr
+        assert "--resume" in stopped.stderr
+        steps.append(json.loads((tmp_path / "run" / "summary.json").read_text())["steps_run"])
+    last = command("sweep", *arguments, "--out", "run", "--resume", "--json")
+    summary = json.loads(last.stdout)
+    assert sum(steps) + summary["steps_run"] == summary["model_steps"]
+    for name in TABLES:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+
+
+SLOW = """
+import os, runpy, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import popjax.executor as executor
+train, said = executor.train, threading.Event()
+def slow(part, order, say, stopping):
+    def told(message):
+        say(message)
+        said.set()
+        time.sleep(0.02)
+    train(part, order, told, stopping)
+executor.train = slow
+def send():
+    said.wait()
+    time.sleep(0.2)
+    for _ in range(times):
+        os.kill(os.getpid(), number)
+        time.sleep(0.3)
+number, times = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+threading.Thread(target=send, daemon=True).start()
+runpy.run_module("popjax.sweep", run_name="__main__")
+"""
+
+
+def signalled(tmp_path, arguments, number, times=1):
+    """Run the sweep and send it a signal while it trains."""
+    environment = {**os.environ, "HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", SLOW, str(int(number)), str(times), *arguments]
+    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_second_ctrl_c_is_out_at_once(tmp_path):
+    arguments = ["--trials", "64", "--epochs", "200", "--dataset", "wine", "--set", "hidden=50", "--out", "run"]
+    code = SLOW.replace("time.sleep(0.02)", "time.sleep(2)")
+    command = [sys.executable, "-c", code, str(int(signal.SIGINT)), "2", *arguments]
+    environment = {**os.environ, "HOME": str(tmp_path / "home")}
+    out = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert out.returncode == 130, out.stderr
+    assert "again to stop at once" in out.stderr
+    assert "Traceback" not in out.stderr
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_directory_in_use_is_refused_with_4(command, tmp_path):
+    from popjax.storage import locked
+
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"):
+        second = command("sweep", "--out", "run", "--resume")
+    assert second.returncode == 4
+    assert f"in use by process {os.getpid()}" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+
+
+def test_results_say_what_stopped_means():
+    """One diverged member makes a trial diverged, also where others were stopped."""
+    members = np.array([[1.0, 2, np.nan], [1, np.nan, np.nan], [1, 2, 3]]).reshape(3, 1, 1, 3)
+    results = pj.Results(
+        {"x": np.arange(3.0)}, {"loss": members}, "loss", "min", done=np.array([3, 1, 3]).reshape(3, 1, 1)
+    )
+    assert results.diverged.tolist() == [True, False, False]
+    assert results.stopped.tolist() == [False, True, False]
+    assert results.order.tolist() == [2]
+    assert dataclasses.replace(results, done=None).diverged.tolist() == [True, True, False]
