@@ -61,7 +61,7 @@ def restore(directory, files):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """The directory before and after every operation on the disk, with the number of commits that were whole by then."""
+    """The directory, what it held around every operation with how many commits were whole, and these."""
     directory = tmp_path / "state"
     states, taken, contents = [], [], []
 
@@ -91,7 +91,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_after_every_operation_there_is_the_last_commit_or_the_new_one(run, tmp_path):
-    directory, taken, contents = run
+    _, taken, contents = run
     assert len(taken) > 60
     for number, (files, whole) in enumerate(taken):
         found = content(Commits.load(restore(tmp_path / f"crash-{number}", files)))
@@ -100,7 +100,7 @@ def test_after_every_operation_there_is_the_last_commit_or_the_new_one(run, tmp_
 
 def test_a_write_that_is_torn_is_never_read(run, tmp_path):
     """The file that is being written, cut anywhere, is not there for the reader."""
-    directory, taken, contents = run
+    _, taken, contents = run
     rng = random.Random(0)
     for number, (files, whole) in enumerate(taken):
         temporary = [name for name in files if name.startswith(".")]

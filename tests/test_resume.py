@@ -58,7 +58,7 @@ def assert_same_files(left, right):
     [
         {},
         {"folds": 3, "repeats": 2, "trials": 8},
-        {"rounds": 3, "trials": 48},
+        {"rounds": 3, "trials": 120},
         {"plan": "buckets", "keep": 3},
         {"lanes": 4},
         {"choose": "one-se", "repeats": 3, "trials": 9},
@@ -68,9 +68,9 @@ def assert_same_files(left, right):
 def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings):
     whole = search(task, tmp_path / "whole", **settings)
     epochs = whole.members["val_loss"].size
-    first = search(task, tmp_path / "run", stop_at=epochs // 4, **settings)
+    first = search(task, tmp_path / "run", stop_at=epochs // 12, **settings)
     assert first.stopped.sum() > 0
-    second = search(task, tmp_path / "run", resume=True, stop_at=2 * epochs // 3, **settings)
+    second = search(task, tmp_path / "run", resume=True, stop_at=epochs // 12 + 16, **settings)
     last = search(task, tmp_path / "run", resume=True, **settings)
     assert_same_files(tmp_path / "whole", tmp_path / "run")
     steps = [results.summary["steps_run"] for results in (first, second, last)]
@@ -220,7 +220,7 @@ def uninterrupted(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("kills", [(1,), (2,), (5, 3), (9, 4, 8), (14,), (23, 2, 2), (31,), (40, 1), (52,)], ids=str)
+@pytest.mark.parametrize("kills", [(1,), (2,), (5, 3), (9, 4, 8), (14,), (23, 2, 2), (31,), (36, 1), (38,)], ids=str)
 def test_killed_at_any_write_it_goes_on(uninterrupted, tmp_path, kills):
     """SIGKILL before the n-th rename, up to three times in one run; then the tables are the same bytes."""
     for number, kill_at in enumerate(kills):
@@ -309,9 +309,8 @@ def test_a_directory_in_use_is_refused_with_4(command, tmp_path):
 def test_results_say_what_stopped_means():
     """One diverged member makes a trial diverged, also where others were stopped."""
     members = np.array([[1.0, 2, np.nan], [1, np.nan, np.nan], [1, 2, 3]]).reshape(3, 1, 1, 3)
-    results = pj.Results(
-        {"x": np.arange(3.0)}, {"loss": members}, "loss", "min", done=np.array([3, 1, 3]).reshape(3, 1, 1)
-    )
+    done = np.array([3, 1, 3]).reshape(3, 1, 1)
+    results = pj.Results({"x": np.arange(3.0)}, {"loss": members}, "loss", "min", done=done)
     assert results.diverged.tolist() == [True, False, False]
     assert results.stopped.tolist() == [False, True, False]
     assert results.order.tolist() == [2]
