@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from popjax.cost import explanation
 from popjax.executor import cores
 from popjax.machine import device, versions
 from popjax.memory import total
-from popjax.plan import fitting, rows_of
+from popjax.plan import costs_of, fitting, rows_of
 from popjax.progress import Quiet
 from popjax.report import write_report
 from popjax.results import CHOICES, Results, check_directory
@@ -130,6 +131,17 @@ def search(
         results.save(out)
         write_report(results, out)
     return results
+
+
+def explain(task: Task, space: Space, trials: int, config: Config) -> str:
+    """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
+    task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
+    run = prepare(task, space, space.sample(trials, config.seed, config.sampler), config)
+    each = config.folds * config.repeats
+    known = task.flops is not None
+    exact = config.epochs * each * float(np.sum(task.flops(run.points))) if known else 0.0
+    found = costs_of(run.checker, run.plan.width, each)
+    return explanation(found, len(run.ids) * each, exact, run.plan.name)
 
 
 def check_curves(trials: int, records: int) -> None:

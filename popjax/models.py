@@ -212,5 +212,20 @@ def cnn_parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, A
     return first + (depth - 1) * later + (channels + 1) * outputs
 
 
+def mlp_operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
+    """Floating-point operations of one row's way forward; `hparams` may hold arrays (trials,)."""
+    return 2 * mlp_parameters(shape, outputs, hparams)
+
+
+def cnn_operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
+    """Floating-point operations of one image's way forward; `hparams` may hold arrays (trials,)."""
+    depth, channels = hparams.get("depth", 2), hparams.get("hidden", 16)
+    height, width, inputs = shape
+    first = (TAPS * inputs + 1) * channels * height * width
+    later = (TAPS * channels + 1) * channels * (height // 2) * (width // 2)
+    return 2 * (first + (depth - 1) * later + (channels + 1) * outputs)
+
+
 SIZES = {"mlp": mlp_parameters, "cnn": cnn_parameters}
+OPERATIONS = {"mlp": mlp_operations, "cnn": cnn_operations}
 MODELS: dict[str, Callable[..., nnx.Module]] = {"mlp": MLP, "cnn": CNN}

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 
 from popjax.check import Checker
+from popjax.cost import Cost, cheaper, costs
+from popjax.executor import cores
 from popjax.memory import KEPT_FREE, total
 from popjax.population import Member
 from popjax.trees import abstract
@@ -99,13 +101,26 @@ def make_plan(checker: Checker, plan: str, width: Width) -> Plan:
     """
     if plan not in PLANS:
         raise ValueError(f"unknown plan {plan!r}; there are {', '.join(PLANS)}")
-    name = "one" if plan == "auto" else plan
+    name = choose_plan(checker, width) if plan == "auto" else plan
     task, space, points = checker.task, checker.space, checker.points
     static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
     columns = [points[key].tolist() for key in space if key in static]
     buckets = [Bucket(checker.member(rows[0], static), rows) for rows in group(columns, len(rows_of(points)))]
     reads = checker.read_by([bucket.member for bucket in buckets])
     return Plan(name, buckets, tuple(key for key in space if key in static), width, frozenset(reads))
+
+
+def costs_of(checker: Checker, width: Width, each: int = 1) -> list[Cost]:
+    """What the plans would cost here, for `each` members a trial; empty where nobody knows."""
+    lanes = width.lanes * width.devices
+    return costs(checker.task, checker.space, checker.points, checker.epochs, each, lanes, cores())
+
+
+def choose_plan(checker: Checker, width: Width) -> str:
+    """The plan for "auto". Where branches are real, it is one program whatever the number of
+    trials, so that nobody's bits depend on who else trains.
+    """
+    return "one" if width.lanes == 1 else cheaper(costs_of(checker, width))
 
 
 def branching(lanes: int | None) -> bool:

@@ -13,7 +13,7 @@ from jax import lax
 
 from popjax import data as tables
 from popjax.defaults import DEFAULT_BATCH_SIZE
-from popjax.models import MODELS, SIZES, lookup
+from popjax.models import MODELS, OPERATIONS, SIZES, lookup
 from popjax.networks import Network
 from popjax.optimizers import OPTIMIZERS, SCHEDULES, learning_rate
 from popjax.recipe import Data, Fold, Recipe, Rows
@@ -98,6 +98,7 @@ def supervised(
             fit.updates,
             shapes=("depth", "batch_size"),
             parameters=fit.parameters,
+            flops=fit.flops if recipe.model in OPERATIONS else None,
             folded=folded,
             watch=fit.watch,
             branches=("batch_size",),
@@ -160,6 +161,11 @@ class Fit:
         """The trained parameters of the built-in model; None for another, whose arrays are exact."""
         sizes = SIZES.get(self.recipe.model or "")
         return None if sizes is None else sizes(self.recipe.inputs, self.recipe.outputs, hparams)
+
+    def flops(self, hparams: Mapping[str, Any]) -> Any:
+        """Operations of one epoch of the built-in model: a row's way back costs two ways forward."""
+        rows = self.updates(hparams) * hparams.get("batch_size", self.default_batch)
+        return 3 * rows * OPERATIONS[str(self.recipe.model)](self.recipe.inputs, self.recipe.outputs, hparams)
 
     def fold(self, hparams: HParams, data: Data) -> Fold:
         """The member's own fold."""

@@ -59,6 +59,8 @@ class Arguments(Source):
     """members that advance together under vmap (default: by rule)"""
     plan: Literal["auto", "one", "buckets"] = "auto"
     """one program for all, or one for each depth and batch size"""
+    explain: bool = False
+    """print what each plan would cost, and train nothing"""
     quiet: bool = False
     """print the winner only"""
     json: bool = False
@@ -117,6 +119,8 @@ class Sweep:
         import popjax as pj
 
         arguments = self.arguments
+        if arguments.explain:
+            return self.explain(task, space)
         if arguments.sampler == "grid":
             self.say(distinct(space, arguments.trials, arguments.seed))
         try:
@@ -216,6 +220,18 @@ class Sweep:
             raise ValueError("--task needs a space: name the hyperparameters with --space or --set")
         self.say(f"device: {describe_device()}")
         return task, Space(**self.named)
+
+    def explain(self, task: "Task", space: "Space") -> int:
+        """Print what the plans would cost."""
+        from popjax.driver import explain
+        from popjax.run import Config
+
+        given = dataclasses.asdict(self.arguments)
+        names = {field.name for field in dataclasses.fields(Config)}
+        ranks = {"metric": self.arguments.metric or task.metric, "mode": self.arguments.mode or task.mode}
+        config = Config(**{name: given[name] for name in names & given.keys()} | ranks)
+        print(explain(task, space, self.arguments.trials, config))
+        return 0
 
     def tell_how_to_go_on(self, results: "Results") -> None:
         """What a run that was stopped has found so far, and the command that goes on with it."""
