@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+MAX_CLASSES = 20  # of integers; with more they are a regression
 MAX_LEVELS = 1000  # of one text column
 MAX_BYTES = 2**32  # of the features of all text columns
 FEW = 5  # bad cells that an error names
@@ -51,7 +52,7 @@ def to_number(cell: str, kind: type = float) -> Any:
 
 def short(cell: Any) -> str:
     """A cell as an error names it."""
-    text = repr(cell)
+    text = repr(cell.item() if isinstance(cell, np.generic) else cell)
     return text if len(text) <= 40 else text[:37] + "..."
 
 

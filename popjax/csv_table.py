@@ -18,6 +18,7 @@ import numpy as np
 
 from popjax.columns import (
     FEW,
+    MAX_CLASSES,
     MAX_LEVELS,
     Column,
     check_levels,
@@ -61,7 +62,7 @@ def read_csv(source: str, content: bytes, target: str | None) -> tuple[dict[str,
     if not labels.codes:
         raise ValueError(f"{source} has a header but no rows; add data")
     texts = read_texts(file, [name for name, tally in tallies.items() if tally.is_text(source, name)])
-    return {name: texts.get(name) or tally.numbers() for name, tally in tallies.items()}, labels.target()
+    return {name: texts.get(name) or tally.numbers() for name, tally in tallies.items()}, labels.target(source, target)
 
 
 def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
@@ -158,8 +159,11 @@ class Texts:
         """How many distinct texts there are."""
         return sum(not is_missing(text) for text in self.known)
 
-    def target(self) -> np.ndarray:
-        """The cells as integers if all are, else as reals, else as text; None where one is missing."""
+    def target(self, source: str, name: str) -> np.ndarray:
+        """The cells (rows,) as integers if all are, else as reals, else as text; None where one is missing.
+
+        Raises ValueError for numbers with mistakes, if they would make more than 20 classes.
+        """
         present = [text for text in self.known if not is_missing(text)]
         values: list[Any] = present
         for kind in (float, int):
@@ -168,6 +172,11 @@ class Texts:
             except (ValueError, OverflowError):
                 break
         codes = np.concatenate(self.codes)
+        if values is present and len(present) > MAX_CLASSES:
+            texts = list(self.known)
+            tally = Tally()
+            tally.add([texts[code] for code in codes])
+            tally.is_text(source, name)
         if len(present) == len(self.known):
             return np.array(values, object if values is present else None)[codes]
         rest = iter(values)
@@ -212,7 +221,7 @@ class Tally:
         numbers = self.kinds["number"] + self.kinds["commas"]
         if bad == 0 or self.kinds["code"] or numbers <= self.kinds["text"]:
             return bad > 0
-        remedy = "mend them, or empty them and use missing=drop or missing=median"
+        remedy = "mend them, or empty them and use missing=drop"
         raise ValueError(f"{source}: column {name!r} is numeric but for {named(self.bad, bad)}; {remedy}")
 
     def numbers(self) -> Column:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from popjax.columns import (
+    MAX_CLASSES,
     Column,
     Levels,
     cells_of,
@@ -29,7 +30,6 @@ from popjax.csv_table import read_csv
 from popjax.parquet_table import read_parquet
 
 MISSING = ("error", "drop", "median")
-MAX_CLASSES = 20
 LARGEST = 1e100  # beyond it the variance of a column overflows
 
 
