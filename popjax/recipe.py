@@ -167,10 +167,9 @@ class Recipe:
             for name in self.columns:
                 if name not in names:
                     raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
-            series = [rows.iloc[:, names.index(name)] for name in self.columns]
-            return [
-                column.to_numpy(float, na_value=np.nan) if numeric(column) else cells_of(column) for column in series
-            ]
+            series = {name: rows.iloc[:, names.index(name)] for name in self.columns}
+            numbers = [name for name in self.columns if name not in self.levels and numeric(series[name])]
+            return [s.to_numpy(float, na_value=np.nan) if n in numbers else cells_of(s) for n, s in series.items()]
         table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
         is_table = table.dtype.kind in "OUS" and self.columns and table.shape[1:] == (len(self.columns),)
         return list(table.astype(object).T) if is_table else None

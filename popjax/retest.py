@@ -136,7 +136,7 @@ def check_columns(name: str, then: Mapping[str, Any], now: "Dataset") -> None:
         if column not in (then.get("columns") or ()):
             raise ValueError(f"{name!r} has the column {column!r} that the search had not; give the same columns")
         if (column in texts) != (column in now.levels):
-            kinds = [f"{'text' if column in levels else 'numbers'}" for levels in (now.levels, texts)]
+            kinds = ["text" if column in levels else "numbers" for levels in (now.levels, texts)]
             raise ValueError(f"{name!r} has {kinds[0]} in {column!r}, the search had {kinds[1]}; give the same kind")
     if (then.get("classes") is None) != (now.classes is None):
         kinds = [

@@ -2,9 +2,6 @@
 
 import decimal
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
