@@ -285,6 +285,10 @@ PARQUET = {
         cell(pa.binary()),
         Refused("column 'when' holds binary, neither numbers nor text; convert it or drop it"),
     ),
+    "no UTF-8": (
+        parquet({"c": pa.array([b"p", b"\xff", b"q"]).cast(pa.string(), safe=False), **UV}),
+        Refused("cannot read {file} as Parquet: "),
+    ),
     "many texts": (
         parquet({"id": [f"t{i}" for i in range(1001)], "y": [i % 2 for i in range(1001)]}),
         Refused(
