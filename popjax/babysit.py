@@ -24,11 +24,11 @@ class Arguments:
     """
 
     dataset: str | None = None
-    """digits (the default), wine, breast_cancer, diabetes, or a CSV or NPZ file"""
+    """digits (the default), wine, breast_cancer, diabetes, or a CSV, Parquet or NPZ file"""
     target: str | None = None
     """the column to predict (an array's name for NPZ)"""
     missing: str | None = None
-    """what to do with missing cells: error, drop or median"""
+    """what to do with missing cells: error, drop or median (of text, the most frequent)"""
     model: str | None = None
     """the model: mlp, or cnn for images"""
     optimizer: str | None = None

@@ -1,19 +1,36 @@
-"""Tables of rows: loaded, checked, split and standardized. No JAX here."""
+"""Tables of rows: loaded and checked. No JAX here."""
 
-import csv
 import dataclasses
 import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from popjax.columns import (
+    MAX_CLASSES,
+    Column,
+    Levels,
+    cells_of,
+    check_names,
+    check_size,
+    check_target,
+    encode,
+    numeric,
+    object_column,
+    occurring,
+    place,
+    short,
+)
+from popjax.csv_table import read_csv
+from popjax.parquet_table import read_parquet
+
 MISSING = ("error", "drop", "median")
-MAX_CLASSES = 20
+LARGEST = 1e100  # beyond it the variance of a column overflows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,12 +38,15 @@ class Dataset:
     """Numeric rows and what is to be predicted.
 
     Attributes:
-        x: features, float64 (rows, ...).
+        x: features, float64 (rows, ...); of a text column, one feature for each of its levels.
         y: targets (rows,): indices into `classes`, or real values.
         classes: the labels of a classification, sorted; None for a regression.
-        columns: the features' names, if they have any.
+        columns: the names of the columns, before text became one-hot, if they have any.
         name: where the rows come from.
         target: the target's name.
+        levels: of each text column, its distinct texts, sorted.
+        fill: what stands in for a missing cell, coded, (columns,) or in the shape of a row of
+            `x`: None unless missing="median" was asked for.
     """
 
     x: np.ndarray
@@ -35,6 +55,8 @@ class Dataset:
     columns: tuple[str, ...] = ()
     name: str = "data"
     target: str = "y"
+    levels: Levels = dataclasses.field(default_factory=dict)
+    fill: np.ndarray | None = None
 
     @property
     def kind(self) -> str:
@@ -44,12 +66,18 @@ class Dataset:
     @property
     def digest(self) -> str:
         """SHA-256 of rows and targets."""
-        content = [np.ascontiguousarray(self.x), np.ascontiguousarray(self.y)]
-        return hashlib.sha256(b"".join(a.tobytes() for a in content)).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(self.x))
+        digest.update(np.ascontiguousarray(self.y))
+        return digest.hexdigest()
 
 
 def load(source: str, target: str | None = None, missing: str = "error") -> Dataset:
-    """A built-in dataset by name, or a CSV or NPZ file; raises ValueError in one line."""
+    """A built-in dataset by name, or a CSV, Parquet or NPZ file; raises ValueError in one line.
+
+    Text columns become one-hot. A missing cell is null, empty or "nan" in any case; by `missing`
+    it is an "error", its row is left out ("drop"), or it becomes the median of its column, in a
+    text column the most frequent text ("median").
+    """
     if missing not in MISSING:
         raise ValueError(f"missing={missing!r}: choose one of {', '.join(MISSING)}")
     if source in BUILT_IN:
@@ -57,16 +85,19 @@ def load(source: str, target: str | None = None, missing: str = "error") -> Data
             raise ValueError(f"target {target!r}: the dataset {source} has its own target; leave it out")
         return built_in(source)
     suffix = Path(source).suffix.lower()
-    readers = {".csv": read_csv, ".npz": read_npz}
-    if suffix not in readers:
-        raise ValueError(f"unknown dataset {source!r}; give one of {', '.join(BUILT_IN)}, a .csv or a .npz file")
+    if suffix not in (".csv", ".parquet", ".npz"):
+        known = f"{', '.join(BUILT_IN)}, a .csv, a .parquet or a .npz file"
+        raise ValueError(f"unknown dataset {source!r}; give one of {known}")
     try:
         content = Path(source).read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {source!r}: {error.strerror}") from None
     if not content:
         raise ValueError(f"cannot read {source!r}: the file is empty")
-    return readers[suffix](source, content, target, missing)
+    if suffix == ".npz":
+        return read_npz(source, content, target, missing)
+    columns, y = (read_csv if suffix == ".csv" else read_parquet)(repr(source), content, target)
+    return from_columns(columns, y, missing, repr(source), str(target))
 
 
 BUILT_IN = ("digits", "wine", "breast_cancer", "diabetes")
@@ -113,108 +144,32 @@ def read_npz(source: str, content: bytes, target: str | None, missing: str) -> D
     return from_arrays(arrays["x"], arrays[name], missing=missing, name=repr(source), target=name)
 
 
-def read_csv(source: str, content: bytes, target: str | None, missing: str) -> Dataset:
-    """A numeric CSV file with a header; the target may be text. An empty cell or "nan" is missing."""
-    header, rows = csv_cells(source, content)
-    if target is None:
-        raise ValueError(f"{source!r} needs a target: name the column to predict, one of {_some(header)}")
-    if target not in header:
-        raise ValueError(f"{source!r} has no column {target!r} for the target; it has {_some(header)}")
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    labels = columns.pop(target)
-    if not columns:
-        raise ValueError(f"{source!r} has no column but the target {target!r}; add features")
-    x = np.column_stack([_numbers(source, name, cells) for name, cells in columns.items()])
-    return from_arrays(x, _target_cells(labels), tuple(columns), missing, repr(source), target)
-
-
-def csv_cells(source: str, content: bytes) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV file; raises ValueError for a row of another length."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {source!r} as UTF-8: byte {error.start} is not; save it as UTF-8") from None
-
-    def read(delimiter: str, strict: bool = False) -> Any:
-        return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
-
-    try:
-        delimiter = max(",;\t", key=lambda delimiter: len(next(read(delimiter))))
-        reader = read(delimiter, strict=True)
-        header = next(reader)
-        rows = []
-        for row in reader:
-            if row and len(row) != len(header):
-                at = f"line {reader.line_num} has {len(row)} fields"
-                raise ValueError(f"{source!r}: {at}, the header {len(header)}; mend that line")
-            rows += [row] if row else []
-    except (csv.Error, StopIteration) as error:
-        raise ValueError(f"cannot read {source!r} as CSV: {error or 'no header'}") from None
-    if not rows:
-        raise ValueError(f"{source!r} has a header but no rows; add data")
-    for name in header:
-        if not name.strip() or header.count(name) > 1:
-            raise ValueError(f"{source!r}: the column name {name!r} is empty or appears twice; rename it")
-    return header, rows
-
-
-def is_missing(cell: str) -> bool:
-    """Whether a cell of text is missing: empty or "nan" in any case ("NA" and "None" are text)."""
-    return cell.strip() == "" or cell.strip().lower() == "nan"
-
-
-def _numbers(source: str, name: str, cells: Sequence[str]) -> np.ndarray:
-    values = np.empty(len(cells))
-    for row, cell in enumerate(cells):
-        try:
-            values[row] = np.nan if is_missing(cell) else to_number(cell)
-        except ValueError:
-            raise ValueError(
-                f"{source!r}: column {name!r} holds text ({cell!r} in row {row + 1}); "
-                "encode it as numbers or drop the column"
-            ) from None
-    return values
-
-
-def to_number(cell: str, kind: type = float) -> Any:
-    """A cell as a number; Python's own 1_000 is text in a table. Raises ValueError."""
-    if "_" in cell:
-        raise ValueError(cell)
-    return kind(cell)
-
-
-def _target_cells(cells: Sequence[str]) -> np.ndarray:
-    """The target's cells as integers if all are, else as reals, else as text; None where one is missing."""
-    present = [cell for cell in cells if not is_missing(cell)]
-    values: list[Any] = present
-    for kind in (float, int):
-        try:
-            values = [to_number(cell, kind) for cell in present]
-        except (ValueError, OverflowError):
-            break
-    if len(present) == len(cells):
-        return np.array(values)
-    rest = iter(values)
-    return np.array([None if is_missing(cell) else next(rest) for cell in cells], object)
-
-
 def from_frame(frame: Any, target: str | None, missing: str = "error") -> Dataset:
-    """A DataFrame's numeric columns, and its column `target`."""
-    columns = [str(name) for name in frame.columns]
-    if target is None or str(target) not in columns:
-        raise ValueError(f"target {target!r}: name the column to predict, one of {_some(columns)}")
-    for name in columns:
-        if columns.count(name) > 1:
-            raise ValueError(f"the column name {name!r} appears twice; rename one")
-    frame = frame.set_axis(columns, axis=1)
-    features = tuple(name for name in columns if name != str(target))
-    for name in features:
-        if frame[name].dtype.kind not in "biuf":
-            raise ValueError(f"column {name!r} is not numeric ({frame[name].dtype}); encode it as numbers or drop it")
-    x = frame[list(features)].to_numpy(float, na_value=np.nan)
-    y = frame[str(target)].to_numpy(object)
-    y[frame[str(target)].isna().to_numpy()] = None
-    return from_arrays(x, y, features, missing, "DataFrame", str(target))
+    """A DataFrame's columns of numbers and of texts, and its column `target`; raises ValueError in one line."""
+    names = [str(name) for name in frame.columns]
+    check_names("DataFrame", names)
+    target = check_target("DataFrame", names, None if target is None else str(target))
+    columns = {name: _frame_column(name, frame.iloc[:, index]) for index, name in enumerate(names) if name != target}
+    return from_columns(columns, cells_of(frame.iloc[:, names.index(target)]), missing, "DataFrame", target)
+
+
+def _frame_column(name: str, series: Any) -> Column:
+    if numeric(series):
+        return Column(series.to_numpy(float, na_value=np.nan))
+    if series.dtype.kind in "mMc":
+        what = f"column {name!r} holds {series.dtype}, neither numbers nor text"
+        raise ValueError(f"DataFrame: {what}; convert it or drop it")
+    if str(series.dtype) == "category" and not all(isinstance(level, str) for level in series.cat.categories):
+        what = f"column {name!r} has categories that are no texts ({series.cat.categories.dtype})"
+        raise ValueError(f"DataFrame: {what}; make them texts with astype(str), or numbers")
+    return object_column("DataFrame", name, cells_of(series))
+
+
+def from_columns(columns: Mapping[str, Column], y: np.ndarray, missing: str, name: str, target: str) -> Dataset:
+    """A Dataset from coded columns and targets (rows,), None or NaN where missing."""
+    coded = np.column_stack([column.values for column in columns.values()])
+    levels = {key: column.levels for key, column in columns.items() if column.levels is not None}
+    return from_arrays(coded, y, tuple(columns), missing, name, target, levels)
 
 
 def from_arrays(
@@ -224,8 +179,9 @@ def from_arrays(
     missing: str = "error",
     name: str = "arrays",
     target: str = "y",
+    levels: Levels | None = None,
 ) -> Dataset:
-    """A Dataset from features (rows, ...) and targets (rows,).
+    """A Dataset from features (rows, ...) and targets (rows,); text columns are coded, by their `levels`.
 
     A target of text, truth values, or integers with at most 20 distinct values is a class,
     any other number a regression. Raises ValueError in one line.
@@ -235,19 +191,29 @@ def from_arrays(
         raise ValueError(f"{name}: x is {x.dtype}{list(x.shape)}; give numbers of shape (rows, features)")
     if y.shape != (len(x),):
         raise ValueError(f"{name}: {target} has shape {y.shape} for {len(x)} rows of x; give one value a row")
-    x = x.astype(float)
+    x = np.asarray(x, float)
     lost = _lost(y)
     if lost.any() and missing != "drop":
         what = f"row {int(np.argmax(lost)) + 1} has no {target!r}, {int(lost.sum())} rows in all"
         raise ValueError(f"{name}: the target is missing: {what}; use missing=drop to leave such rows out")
-    if np.isinf(x).any():
-        raise ValueError(f"{name}: infinite values in {_where(np.isinf(x), columns)}; replace them by numbers")
-    x, kept = _fill(x, columns, missing, name)
+    _check_finite(x, columns, name)
+    x, kept, fill = _fill(x, columns, missing, name, levels or {})
     x, y = x[~lost[kept]], y[kept & ~lost]
     if len(x) < 3:
         raise ValueError(f"{name}: {len(x)} rows; give at least 3, one each to train, validate and test")
     codes, classes = _classes(y, name, target)
-    return Dataset(x, codes, classes, columns, name.strip("'"), target)
+    if levels:
+        x, levels, fill = occurring(x, columns, levels, fill)
+        check_size(name, len(x), levels)
+    x = encode(x, columns, levels or {})
+    return Dataset(x, codes, classes, columns, name.strip("'"), target, levels or {}, fill)
+
+
+def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
+    if x.size and max(np.nanmax(x, initial=0), -np.nanmin(x, initial=0)) > LARGEST:
+        bad = np.abs(x) > LARGEST
+        what = "infinite values" if np.isinf(x[bad][0]) else f"the value {x[bad][0]:g}"
+        raise ValueError(f"{name}: {what} in {place(bad, columns)}; replace by numbers within {LARGEST:g}")
 
 
 def _lost(y: np.ndarray) -> np.ndarray:
@@ -259,48 +225,55 @@ def _lost(y: np.ndarray) -> np.ndarray:
     return np.zeros(len(y), bool)
 
 
-def _fill(x: np.ndarray, columns: tuple[str, ...], missing: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows without missing cells, and which of the rows they are."""
+def _fill(
+    x: np.ndarray, columns: tuple[str, ...], missing: str, name: str, levels: Levels
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Rows without missing cells, which of the rows they are, and what filled them, if anything was to."""
     lost = np.isnan(x)
     everything = np.ones(len(x), bool)
-    if not lost.any():
-        return x, everything
-    if missing == "drop":
-        kept = ~lost.reshape(len(x), -1).any(1)
-        return x[kept], kept
     if missing == "median":
         empty = lost.all(0)
         if empty.any():
-            raise ValueError(f"{name}: no value at all in {_where(empty[None], columns)}; drop that column")
-        return np.where(lost, np.nanmedian(x, 0), x), everything
-    where = f"{int(lost.sum())} missing cells, the first in {_where(lost, columns)}"
+            raise ValueError(f"{name}: no value at all in {place(empty[None], columns)}; drop that column")
+        fill = np.nanmedian(x, 0)
+        for index in (index for index, column in enumerate(columns) if column in levels):
+            codes = x[~lost[:, index], index].astype(int)
+            fill[index] = np.bincount(codes).argmax()  # of equally frequent texts, the first in sorted order
+        return np.where(lost, fill, x), everything, fill
+    if not lost.any():
+        return x, everything, None
+    if missing == "drop":
+        kept = ~lost.reshape(len(x), -1).any(1)
+        return x[kept], kept, None
+    where = f"{int(lost.sum())} missing cells, the first in {place(lost, columns)}"
     raise ValueError(f"{name}: {where}; use missing=drop or missing=median")
 
 
-def _where(bad: np.ndarray, columns: tuple[str, ...]) -> str:
-    row, *place = np.argwhere(bad)[0].tolist()
-    column = repr(columns[place[0]]) if columns else str(place[0] if len(place) == 1 else tuple(place))
-    return f"column {column}, row {row + 1}"
-
-
 def _classes(y: np.ndarray, name: str, target: str) -> tuple[np.ndarray, tuple[Any, ...] | None]:
+    if y.dtype.kind == "O" and all(isinstance(value, str) for value in y):
+        texts = sorted(set(y))  # in an array, each would take the room of the longest
+        places = {text: code for code, text in enumerate(texts)}
+        return _indices(np.array([places[text] for text in y]), texts, name, target)
     if y.dtype.kind == "O":
         if not all(isinstance(value, bool | int | float | str | np.generic) for value in y.tolist()):
             raise ValueError(f"{name}: the target {target!r} has values that are no numbers, texts or truth values")
         y = np.array(y.tolist())
     if y.dtype.kind == "f" or (y.dtype.kind in "iu" and len(np.unique(y)) > MAX_CLASSES):
-        if np.isinf(y).any():
-            raise ValueError(f"{name}: the target {target!r} has infinite values; replace them by numbers")
-        if np.ptp(y) == 0:
+        y = y.astype(float)
+        if np.abs(y).max() > LARGEST:
+            what = f"the target {target!r} has infinite values, or some beyond {LARGEST:g}"
+            raise ValueError(f"{name}: {what}; replace them by smaller numbers")
+        if y.min() == y.max():
             raise ValueError(f"{name}: the target {target!r} is {y[0]} in every row; nothing to learn")
-        return y.astype(float), None
+        return y, None
     if y.dtype.kind not in "biuOUST":
         raise ValueError(f"{name}: the target {target!r} is {y.dtype}; give numbers, texts or truth values")
     labels, codes = np.unique(y.astype(str) if y.dtype.kind in "OST" else y, return_inverse=True)
+    return _indices(codes, labels.tolist(), name, target)
+
+
+def _indices(codes: np.ndarray, labels: list[Any], name: str, target: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     if len(labels) == 1:
-        raise ValueError(f"{name}: the target {target!r} has one class only, {labels.tolist()[0]!r}; give two or more")
-    return codes.astype(np.int64), tuple(labels.tolist())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        what = f"the target {target!r} has one class only, {short(labels[0])}"
+        raise ValueError(f"{name}: {what}; give two or more")
+    return codes.astype(np.int64), tuple(labels)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
 
+from popjax.columns import Levels, cells_of, encode, numeric, place, recoded, some
 from popjax.data import Dataset
 from popjax.models import MODELS
 from popjax.networks import Network, bind
@@ -58,6 +60,8 @@ class Recipe:
     Attributes:
         mean, scale: of the features, for each fold's training rows (folds, ...).
         y_mean, y_scale: of a regression's targets (folds,); else 0 and 1.
+        levels: of each text column, the texts that have a feature of their own.
+        fill: what stands in for a missing cell, coded; None if none may be missing.
     """
 
     model: str | None
@@ -70,6 +74,8 @@ class Recipe:
     scale: np.ndarray
     y_mean: np.ndarray
     y_scale: np.ndarray
+    levels: Levels = dataclasses.field(default_factory=dict)
+    fill: np.ndarray | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any]) -> Self:
@@ -89,12 +95,16 @@ class Recipe:
             scale=scale,
             y_mean=y_mean,
             y_scale=y_scale,
+            levels=dataset.levels,
+            fill=dataset.fill,
         )
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells the data from other data: SHA-256 of the rows and of the split, columns, shapes, classes."""
-        names = {"columns": list(self.columns), "inputs": list(self.inputs)}
+        """What tells the data from other data: SHA-256 of rows and split, columns, shapes, classes, texts."""
+        names: dict[str, Any] = {"columns": list(self.columns), "inputs": list(self.inputs)}
+        if self.levels:
+            names["levels"] = {name: list(texts) for name, texts in self.levels.items()}
         classes = None if self.classes is None else list(self.classes)
         return {"data": self.data_digest, "split": self.split_digest, **names, "classes": classes}
 
@@ -105,10 +115,13 @@ class Recipe:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The recipe that `describe` described."""
-        fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
-        fields |= {name: np.asarray(fields[name], float) for name in ("mean", "scale", "y_mean", "y_scale")}
+        """The recipe that `describe` described; before there were text columns, it had no levels."""
+        fields: dict[str, Any] = {"levels": {}, "fill": None, **content}
+        fields = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
+        arrays = ("mean", "scale", "y_mean", "y_scale", "fill")
+        fields |= {name: np.asarray(fields[name], float) for name in arrays if fields[name] is not None}
         fields |= {name: tuple(fields[name]) for name in ("columns", "inputs", "classes") if fields[name] is not None}
+        fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
         return cls(**fields)
 
     @property
@@ -122,8 +135,56 @@ class Recipe:
             model = functools.partial(MODELS[model], self.inputs, self.outputs)
         return lambda hparams, key: bind(model, hparams, key, jnp.zeros((1, *self.inputs)))
 
+    def encoded(self, rows: Any) -> np.ndarray:
+        """Raw rows as the model's features (rows, ...), before they are standardized.
+
+        Args:
+            rows: a DataFrame with the training data's columns, in any order; an array of them
+                (rows, columns), in order; or rows that are encoded already, as `Dataset.x` is.
+
+        A text that no training row had is all zeros; a missing cell is filled in as it was
+        with missing="median". Raises ValueError for rows that do not fit, and for a missing
+        cell if the training data was not filled in.
+        """
+        cells = self._cells(rows)
+        if cells is not None:
+            named = zip(self.columns, cells, strict=True)
+            coded = np.column_stack([recoded(name, each, self.levels.get(name)) for name, each in named])
+            return encode(self._filled(coded, self.fill), self.columns, self.levels).reshape(-1, *self.inputs)
+        x = np.asarray(rows, float)
+        if math.prod(x.shape[1:]) == math.prod(self.inputs):
+            x = x.reshape(-1, *self.inputs)
+        if x.shape[1:] != tuple(self.inputs):
+            shape = ("rows", *self.inputs)
+            table = f", or a DataFrame with the columns {some(self.columns)}" if self.columns else ""
+            raise ValueError(f"rows of shape {x.shape} do not fit; give {shape}{table}")
+        return self._filled(x, None if self.levels else self.fill)
+
+    def _cells(self, rows: Any) -> list[np.ndarray] | None:
+        """The cells (rows,) of every column where the rows are a table, with names or in Python values."""
+        if hasattr(rows, "columns"):
+            names = [str(name) for name in rows.columns]
+            for name in self.columns:
+                if name not in names:
+                    raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
+            series = {name: rows.iloc[:, names.index(name)] for name in self.columns}
+            numbers = [name for name in self.columns if name not in self.levels and numeric(series[name])]
+            return [s.to_numpy(float, na_value=np.nan) if n in numbers else cells_of(s) for n, s in series.items()]
+        table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
+        is_table = table.dtype.kind in "OUS" and self.columns and table.shape[1:] == (len(self.columns),)
+        return list(table.astype(object).T) if is_table else None
+
+    def _filled(self, x: np.ndarray, fill: np.ndarray | None) -> np.ndarray:
+        lost = np.isnan(x)
+        if not lost.any():
+            return x
+        if fill is None:
+            where = place(lost, self.columns if lost.shape[1:] == (len(self.columns),) else ())
+            raise ValueError(f"a cell is missing, {where}; give one, or train with missing=median")
+        return np.where(lost, fill.reshape(x.shape[1:]), x)
+
     def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
-        """Raw rows, standardized as the training rows of a fold are."""
+        """Encoded rows, standardized as the training rows of a fold are."""
         return (x - self.mean[fold]) / self.scale[fold]
 
     def prepare(self, dataset: Dataset, split: Split) -> Data:

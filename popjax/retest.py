@@ -10,10 +10,12 @@ import numpy as np
 import tyro
 
 from popjax import cli
+from popjax.columns import relevel, some
 from popjax.scales import Choice
 from popjax.sources import Source, check_seed
 
 if TYPE_CHECKING:
+    from popjax.data import Dataset
     from popjax.results import Results
     from popjax.space import Space
     from popjax.task import Task
@@ -36,7 +38,7 @@ class Arguments:
     target: str | None = None
     """the column to predict, if it has another name"""
     missing: str | None = None
-    """what to do with missing cells: error, drop or median"""
+    """what to do with missing cells: error, drop or median (of text, the most frequent)"""
     task: str | None = None
     """your own Task, as module:attribute"""
     top: int = 20
@@ -111,7 +113,8 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
         return source.users_task(), None
     dataset = source.load()
     recorded = results.run.get("data") or {}
-    check_columns(source.dataset, recorded, {"columns": dataset.columns, "classes": dataset.classes})
+    check_columns(source.dataset, recorded, dataset)
+    dataset = with_texts(dataset, recorded.get("levels") or {})
     task = source.supervised(dataset)
     assert task.folded is not None
     task = task.folded(arguments.repeats, VALIDATION)
@@ -123,20 +126,38 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     return task, dataset.digest == recorded.get("data")
 
 
-def check_columns(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_columns(name: str, then: Mapping[str, Any], now: "Dataset") -> None:
     """Raise ValueError where the data of now cannot be what the search was over."""
+    texts = then.get("levels") or {}
     for column in then.get("columns") or ():
-        if column not in now["columns"]:
+        if column not in now.columns:
             raise ValueError(f"{name!r} lacks the column {column!r} that the search had; give the same columns")
-    for column in now["columns"]:
+    for column in now.columns:
         if column not in (then.get("columns") or ()):
             raise ValueError(f"{name!r} has the column {column!r} that the search had not; give the same columns")
-    if (then.get("classes") is None) != (now["classes"] is None):
+        if (column in texts) != (column in now.levels):
+            kinds = ["text" if column in levels else "numbers" for levels in (now.levels, texts)]
+            raise ValueError(f"{name!r} has {kinds[0]} in {column!r}, the search had {kinds[1]}; give the same kind")
+    if (then.get("classes") is None) != (now.classes is None):
         kinds = [
-            "a regression" if classes is None else "a classification"
-            for classes in (now["classes"], then.get("classes"))
+            "a regression" if classes is None else "a classification" for classes in (now.classes, then.get("classes"))
         ]
         raise ValueError(f"{name!r} is {kinds[0]}, the search was {kinds[1]}; give the same kind of target")
+
+
+def with_texts(dataset: "Dataset", then: Mapping[str, Any]) -> "Dataset":
+    """The dataset in the features of the search, where a text that the search had not is all zeros, as in `predict`."""
+    for column, texts in dataset.levels.items():
+        new = [text for text in texts if text not in then[column]]
+        if new:
+            print(
+                cli.printable(f"{column!r} has texts that the search had not, all zeros now: {some(new)}"), flush=True
+            )
+    levels = {column: tuple(texts) for column, texts in then.items()}
+    if levels == dataset.levels:
+        return dataset
+    x = relevel(dataset.x, dataset.columns, dataset.levels, levels)
+    return dataclasses.replace(dataset, x=x, levels=levels)
 
 
 def train_again(

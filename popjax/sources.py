@@ -22,11 +22,11 @@ class Source:
     """What is trained, as the command line names it."""
 
     dataset: str = "digits"
-    """digits, wine, breast_cancer, diabetes, or a CSV or NPZ file"""
+    """digits, wine, breast_cancer, diabetes, or a CSV, Parquet or NPZ file"""
     target: str | None = None
     """the column to predict (an array's name for NPZ)"""
     missing: Literal["error", "drop", "median"] = "error"
-    """what to do with missing cells"""
+    """what to do with missing cells (median: of a text column, the most frequent text)"""
     model: str = "mlp"
     """the model: mlp, or cnn for images"""
     optimizer: str = "sgd"

@@ -1,7 +1,6 @@
 """The winner of a search as a predictor: raw rows in, labels or values out."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,14 @@ class Winner:
     network: Callable[..., Network]
 
     def predict(self, rows: Any) -> np.ndarray:
-        """Labels, or values in the target's own units, of raw `rows` (rows, features) or a DataFrame."""
+        """Labels, or values in the target's own units, of raw `rows`.
+
+        Rows are a DataFrame with the training data's columns, in any order, an array (rows,
+        columns) of numbers or Python values in their order, or what `Dataset.x` holds. A text
+        that no training row had is all zeros; a missing cell becomes the training data's
+        median or most frequent text where it was trained with missing="median", and else is
+        refused. Raises ValueError for rows that do not fit.
+        """
         if self.recipe.classes is None:
             outputs = np.asarray(self._outputs(rows), float)
             outputs = outputs.reshape(len(outputs), -1)
@@ -77,7 +83,7 @@ class Winner:
 
     def _outputs(self, rows: Any) -> jax.Array:
         """The outputs (members, rows, outputs) on raw rows."""
-        raw = self._features(rows)
+        raw = self.recipe.encoded(rows)
         apply = jax.jit(self._apply)
         outputs = []
         for member in range(self._members):
@@ -99,17 +105,3 @@ class Winner:
         template = {"params": network.params, "variables": network.variables}
         state = from_host(abstract(template), unnamed(template, arrays))
         return network.apply(state["params"], state["variables"], x, None)[0]
-
-    def _features(self, rows: Any) -> np.ndarray:
-        if hasattr(rows, "columns"):
-            missing = [name for name in self.recipe.columns if name not in rows.columns]
-            if missing:
-                raise ValueError(f"the rows lack the column {missing[0]!r}; give all of the training data's")
-            rows = rows[list(self.recipe.columns)].to_numpy()
-        x = np.asarray(rows, float)
-        if math.prod(x.shape[1:]) == math.prod(self.recipe.inputs):
-            x = x.reshape(-1, *self.recipe.inputs)
-        if x.shape[1:] != tuple(self.recipe.inputs):
-            shape = ("rows", *self.recipe.inputs)
-            raise ValueError(f"rows of shape {x.shape} do not fit; give {shape}")
-        return x

@@ -151,7 +151,7 @@ BAD = [
     (["--dataset", "good.csv"], "'good.csv'", "name the column to predict, one of 'a', 'y'"),
     (["--dataset", "good.csv", "--target", "z"], "'z'", "'a', 'y'"),
     (["--dataset", "nan.csv", "--target", "y"], "column 'a', row 2", "missing=drop or missing=median"),
-    (["--dataset", "text.csv", "--target", "y"], "'blue'", "encode it as numbers"),
+    (["--dataset", "text.csv", "--target", "y"], "'blue'", "mend them"),
     (["--dataset", "one.csv", "--target", "y"], "'y' has one class only, 1", "two or more"),
     (["--dataset", "bad.npz"], "'bad.npz'", "NPZ"),
     (["--dataset", "folder.csv", "--target", "y"], "'folder.csv'", "directory"),

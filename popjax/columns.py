@@ -1,0 +1,236 @@
+"""Columns of numbers or texts as one matrix of floats, and its one-hot form. No JAX here.
+
+A table is *coded* as float64 (rows, columns): a number stands for itself, a text is its
+index in the column's levels (its sorted distinct texts), a missing cell is NaN and a text
+that is no level is -1. *Encoded*, each level is a feature of its own: 1 in the rows that
+hold the text, else 0; a text that is no level is all zeros.
+"""
+
+import decimal
+import numbers
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MAX_CLASSES = 20  # of integers; with more they are a regression
+MAX_LEVELS = 1000  # of one text column
+MAX_BYTES = 2**32  # of the features of all text columns
+FEW = 5  # bad cells that an error names
+
+type Levels = Mapping[str, tuple[str, ...]]
+
+
+class Column(NamedTuple):
+    """One coded column (rows,), and its levels if it is text."""
+
+    values: np.ndarray
+    levels: tuple[str, ...] | None = None
+
+
+# One cell
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell of text is missing: empty or "nan" in any case ("NA" and "None" are text)."""
+    return cell.strip() == "" or cell.strip().lower() == "nan"
+
+
+def is_code(cell: str) -> bool:
+    """Whether a cell is digits with a leading zero, such as 00501: a name, not a number."""
+    digits = cell.strip().lstrip("+-")
+    return len(digits) > 1 and digits[0] == "0" and digits.isdecimal()
+
+
+def to_number(cell: str, kind: type = float) -> Any:
+    """A cell as a number; raises ValueError for text, a code, and what only Python reads: 1_000 and -nan."""
+    if "_" in cell or is_code(cell) or "nan" in cell.lower():
+        raise ValueError(cell)
+    return kind(cell)
+
+
+def short(cell: Any) -> str:
+    """A cell as an error names it."""
+    text = repr(cell.item() if isinstance(cell, np.generic) else cell)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def named(bad: Sequence[tuple[int, Any]], count: int) -> str:
+    """How many cells are bad, with the first five of their (row from 0, cell)."""
+    cells = ", ".join(f"{short(cell)} in row {row + 1}" for row, cell in bad[:FEW])
+    return f"{count} cell{'s' * (count > 1)}: {cells}" + (", ..." if count > FEW else "")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names of a list."""
+    return ", ".join(map(short, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def place(bad: np.ndarray, columns: Sequence[str]) -> str:
+    """The column and the row of the first True of (rows, ...)."""
+    row, *where = np.argwhere(bad)[0].tolist()
+    column = repr(columns[where[0]]) if columns else str(where[0] if len(where) == 1 else tuple(where))
+    return f"column {column}, row {row + 1}"
+
+
+# A column, typed
+
+
+def coded_texts(cells: Iterable[str], known: dict[str, int]) -> np.ndarray:
+    """Each cell's index in `known`, which grows by the texts that are new."""
+    return np.fromiter((known.setdefault(cell, len(known)) for cell in cells), np.int32)
+
+
+def text_column(codes: np.ndarray, texts: Sequence[str]) -> Column:
+    """A Column of each row's index in distinct `texts`, in any order; -1 is missing, as some of the texts are."""
+    levels = sorted(text for text in texts if not is_missing(text))
+    places = {text: float(index) for index, text in enumerate(levels)}
+    return Column(np.array([*(places.get(text, np.nan) for text in texts), np.nan])[codes], tuple(levels))
+
+
+def object_column(source: str, name: str, cells: np.ndarray) -> Column:
+    """A Column from Python values (rows,), None where missing: all of them numbers, or all texts.
+
+    Raises ValueError naming the column and its first bad cells.
+    """
+    texts = sum(isinstance(cell, str) for cell in cells)
+    is_text = 2 * texts > sum(cell is not None for cell in cells)
+    kind = str if is_text else (numbers.Real, decimal.Decimal, np.bool_)
+    bad = [(row, cell) for row, cell in enumerate(cells) if not isinstance(cell, kind) and cell is not None]
+    if bad:
+        what = f"column {name!r} is {'text' if is_text else 'numeric'} but for {named(bad, len(bad))}"
+        raise ValueError(f"{source}: {what}; make all its cells numbers or all texts, or drop it")
+    if is_text:
+        known: dict[str, int] = {}
+        codes = coded_texts(("" if cell is None else cell for cell in cells), known)
+        check_levels(source, name, len(known), len(cells))
+        return text_column(codes, list(known))
+    try:
+        return Column(np.array([np.nan if cell is None else float(cell) for cell in cells], float))
+    except OverflowError:
+        raise ValueError(f"{source}: column {name!r} holds an integer too large for a float; rescale it") from None
+
+
+def cells_of(series: Any) -> np.ndarray:
+    """The Python values (rows,) of a DataFrame's column, None where missing."""
+    cells = series.to_numpy(object, copy=True)
+    cells[series.isna().to_numpy()] = None
+    return cells
+
+
+def numeric(series: Any) -> bool:
+    """Whether a DataFrame's column is of a numeric type."""
+    return series.dtype.kind in "biuf"
+
+
+def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None) -> np.ndarray:
+    """Raw cells (rows,) of any type, None where missing, coded by the levels of a text column, or as numbers.
+
+    Raises ValueError where a number stands in a text column, or a text in a numeric one.
+    """
+    if levels is None and cells.dtype.kind == "f":
+        return cells
+    places = {text: float(index) for index, text in enumerate(levels or ())}
+
+    def code(cell: Any) -> float:
+        if cell is None or (isinstance(cell, str) and is_missing(cell)):
+            return np.nan
+        if levels is None:
+            return to_number(cell) if isinstance(cell, str) else float(cell)
+        if not isinstance(cell, str) and cell == cell:
+            raise TypeError
+        return places.get(cell, -1.0) if isinstance(cell, str) else np.nan
+
+    values = np.empty(len(cells))
+    for row, cell in enumerate(cells):
+        try:
+            values[row] = code(cell)
+        except (ValueError, TypeError, OverflowError):
+            kind, remedy = ("numeric", "a number") if levels is None else ("text", "a text (pandas: dtype=str)")
+            what = f"column {name!r} is {kind}, but row {row + 1} holds {short(cell)}"
+            raise ValueError(f"{what}; give {remedy}") from None
+    return values
+
+
+# Checks
+
+
+def check_names(source: str, names: Sequence[str]) -> None:
+    """Raise ValueError for column names that are empty or appear twice."""
+    for name, count in Counter(names).items():
+        if not name.strip() or count > 1:
+            raise ValueError(f"{source}: the column name {short(name)} is empty or appears twice; rename it")
+
+
+def check_target(source: str, names: Sequence[str], target: str | None) -> str:
+    """The target, if it is one of the columns but not the only one; raises ValueError."""
+    if target is None:
+        raise ValueError(f"{source} needs a target: name the column to predict, one of {some(names)}")
+    if target not in names:
+        raise ValueError(f"{source} has no column {target!r} for the target; it has {some(names)}")
+    if len(names) == 1:
+        raise ValueError(f"{source} has no column but the target {target!r}; add features")
+    return target
+
+
+def check_levels(source: str, name: str, count: int, rows: int) -> None:
+    """Raise ValueError for a text column with too many distinct values."""
+    if count > MAX_LEVELS:
+        what = f"column {name!r} is text with {count} distinct values, at most {MAX_LEVELS} become one-hot"
+        raise ValueError(f"{source}: {what}; they would take {size(rows * count * 8)}, so drop or group them")
+
+
+def check_size(source: str, rows: int, levels: Levels) -> None:
+    """Raise ValueError where the features of all text columns together would fill the memory."""
+    if levels and 8 * rows * sum(map(len, levels.values())) > MAX_BYTES:
+        total = size(8 * rows * sum(map(len, levels.values())))
+        most = max(levels, key=lambda name: len(levels[name]))
+        what = f"the one-hot text columns would take {total}, most of it {most!r} with {len(levels[most])} values"
+        raise ValueError(f"{source}: {what}; at most {size(MAX_BYTES)}, so drop or group them")
+
+
+def size(count: int) -> str:
+    """Bytes in words."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+# The one-hot form
+
+
+def features(columns: Sequence[str], levels: Levels) -> list[tuple[str, str | None]]:
+    """The encoded features in order: (column, level), or (column, None) for a number."""
+    return [(name, level) for name in columns for level in levels.get(name, (None,))]
+
+
+def encode(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> np.ndarray:
+    """The one-hot form (rows, features) of coded rows without missing cells."""
+    if not levels:
+        return coded
+    parts = []
+    for name, values in zip(columns, coded.T, strict=True):
+        known = np.arange(len(levels.get(name, ())))
+        parts.append(values[:, None] == known if name in levels else values[:, None])
+    return np.hstack(parts, dtype=float)
+
+
+def occurring(
+    coded: np.ndarray, columns: Sequence[str], levels: Levels, fill: np.ndarray | None
+) -> tuple[np.ndarray, Levels, np.ndarray | None]:
+    """Coded rows without missing cells, the levels without those that no row has, and the filling cells."""
+    coded, left = coded.copy(), {}
+    fill = None if fill is None else fill.copy()
+    for index, name in enumerate(columns):
+        if name in levels:
+            kept, coded[:, index] = np.unique(coded[:, index], return_inverse=True)
+            left[name] = tuple(levels[name][int(code)] for code in kept)
+            if fill is not None:
+                fill[index] = np.searchsorted(kept, fill[index])
+    return coded, left, fill
+
+
+def relevel(x: np.ndarray, columns: Sequence[str], now: Levels, then: Levels) -> np.ndarray:
+    """Encoded rows (rows, features) as other levels of the same text columns encode them."""
+    index = {feature: place for place, feature in enumerate(features(columns, now))}
+    lacking = np.zeros(len(x))
+    return np.column_stack([x[:, index[f]] if f in index else lacking for f in features(columns, then)])

@@ -1,0 +1,323 @@
+"""Text columns from a file or a frame to a prediction: one coding all the way, in bounded memory."""
+
+import json
+import subprocess
+import sys
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import popjax as pj
+from popjax.columns import check_size, encode, relevel, text_column
+from popjax.data import from_columns, from_frame, load
+from popjax.recipe import Recipe
+from popjax.retest import check_columns, with_texts
+
+
+def table(rows=90, seed=0):
+    """Raw rows with two text columns, of which one looks like numbers, and labels that depend on the text."""
+    rng = np.random.default_rng(seed)
+    city = rng.choice(["Rome", "Oslo", "NA"], rows)
+    frame = pd.DataFrame({"city": city, "a": rng.normal(size=rows), "zip": rng.choice(["00501", "10001"], rows)})
+    return frame.assign(kind=np.where((city == "Rome") | (frame.a > 1), "yes", "no"))
+
+
+def by_hand(frame):
+    """The features that `table` must become."""
+    return np.column_stack(
+        [
+            *(frame.city == level for level in ("NA", "Oslo", "Rome")),
+            frame.a,
+            frame.zip == "00501",
+            frame.zip == "10001",
+        ]
+    ).astype(float)
+
+
+@pytest.fixture
+def recipe():
+    return pj.supervised(table(), target="kind").recipe
+
+
+# Frames
+
+
+def test_a_frame_a_csv_and_a_parquet_file_are_one_dataset(tmp_path):
+    frame = table()
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    datasets = [from_frame(frame, "kind"), *(load(str(tmp_path / f"t.{s}"), "kind") for s in ("csv", "parquet"))]
+    for dataset in datasets:
+        assert np.array_equal(dataset.x, by_hand(frame))
+        assert dataset.levels == {"city": ("NA", "Oslo", "Rome"), "zip": ("00501", "10001")}
+        assert (dataset.columns, dataset.classes) == (("city", "a", "zip"), ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        np.array(["q", "p", None, "q"], object),
+        np.array(["q", "p", float("nan"), "q"], object),
+        ["q", "p", "", "q"],
+        ["q", "p", " NaN", "q"],
+        pd.array(["q", "p", None, "q"], dtype="string"),
+        pd.Categorical(["q", "p", None, "q"], categories=["z", "q", "p"]),
+    ],
+    ids=["None", "nan", "empty", "text nan", "string", "category"],
+)
+def test_texts_in_a_frame_and_their_missing_cells(cells):
+    frame = pd.DataFrame({"c": cells, "y": list("uvuv")})
+    filled = from_frame(frame, "y", "median")
+    assert filled.levels == {"c": ("p", "q")}
+    assert filled.x.tolist() == [[0, 1], [1, 0], [0, 1], [0, 1]]
+    assert from_frame(frame, "y", "drop").x.tolist() == [[0, 1], [1, 0], [0, 1]]
+    with pytest.raises(ValueError, match=r"^DataFrame: 1 missing cells, the first in column 'c', row 3; use missing"):
+        from_frame(frame, "y")
+
+
+@pytest.mark.parametrize("cells", [[1, 2.5, None, True], [Decimal("1"), Decimal("2.5"), None, np.int8(1)]], ids=repr)
+def test_numbers_that_a_frame_holds_as_objects(cells):
+    frame = pd.DataFrame({"a": np.array(cells, object), "y": list("uvuv")})
+    assert from_frame(frame, "y", "drop").x.tolist() == [[1], [2.5], [1]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([1, "x", 3, 4], "column 'a' is numeric but for 1 cell: 'x' in row 2; make"),
+        (["p", 5, "q", 6.5], "column 'a' is numeric but for 2 cells: 'p' in row 1, 'q' in row 3; make"),
+        (["p", 5, "q", "r"], "column 'a' is text but for 1 cell: 5 in row 2; make"),
+        ([[1], "q", "r", "s"], "column 'a' is text but for 1 cell: \\[1\\] in row 1; make"),
+        ([1j, 2, 3, 4], "column 'a' is numeric but for 1 cell: 1j in row 1; make"),
+        ([10**400, 2, 3, 4], "column 'a' holds an integer too large"),
+        (pd.date_range("2020-01-01", periods=4), "column 'a' holds datetime64.*, neither numbers nor text"),
+        (pd.period_range("2020-01-01", periods=4), "column 'a' is numeric but for 4 cells: Period"),
+        (pd.Categorical([1, 2, 1, 2]), "column 'a' has categories that are no texts"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_frames_column_of_neither_kind_is_refused(cells, said):
+    with pytest.raises(ValueError, match=f"^DataFrame: {said}[^\n]*$"):
+        from_frame(
+            pd.DataFrame({"a": pd.Series(cells, dtype=object if isinstance(cells, list) else None)}).assign(
+                y=list("uvuv")
+            ),
+            "y",
+        )
+
+
+# Coding
+
+
+def test_the_most_frequent_text_fills_in_and_of_equals_the_first_in_order():
+    codes = np.array([0, 1, 1, -1, 2, 2, 0, 1])
+    often = from_columns({"c": text_column(codes, ["r", "q", "p"])}, codes % 2, "median", "x", "y")
+    assert often.x[3].tolist() == [0, 1, 0], "q is there three times"
+    tied = from_columns({"c": text_column(codes[:-1], ["r", "q", "p"])}, codes[:-1] % 2, "median", "x", "y")
+    assert tied.x[3].tolist() == [1, 0, 0], "of p, q and r, twice each"
+
+
+def test_features_that_would_fill_the_memory_are_refused():
+    levels = {"a": ("p",), "b": tuple(map(str, range(1000)))}
+    check_size("x", 500_000, levels)
+    with pytest.raises(ValueError, match=r"would take 7\.5 GiB, most of it 'b' with 1000 values; at most 4\.0 GiB"):
+        check_size("x", 1_000_000, levels)
+
+
+def test_relevelled_rows_are_those_encoded_by_the_other_levels():
+    coded = np.array([[0.0, 5], [1, 6], [2, 7]])
+    now, then = {"c": ("p", "q", "r")}, {"c": ("a", "p", "r")}
+    x = relevel(encode(coded, ("c", "n"), now), ("c", "n"), now, then)
+    assert x.tolist() == [[0, 1, 0, 5], [0, 0, 0, 6], [0, 0, 1, 7]]
+
+
+# Raw rows again
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda frame: frame,
+        lambda frame: frame[["zip", "kind", "a", "city"]],
+        lambda frame: frame.astype({"city": "category", "zip": "string"}),
+        lambda frame: frame.drop(columns="kind").to_numpy(object),
+        lambda frame: frame.drop(columns="kind").to_numpy().astype(str),
+        lambda frame: frame.drop(columns="kind").to_numpy().tolist(),
+        by_hand,
+    ],
+    ids=["frame", "shuffled", "other types", "objects", "texts", "lists", "encoded"],
+)
+def test_raw_rows_are_encoded_as_they_were(recipe, given):
+    frame = table(20, seed=1)
+    assert np.array_equal(recipe.encoded(given(frame)), by_hand(frame))
+
+
+def test_a_text_that_no_training_row_had_is_all_zeros(recipe):
+    assert recipe.encoded([["Paris", 1.5, "501"]]).tolist() == [[0, 0, 0, 1.5, 0, 0]]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", "NaN", pd.NA])
+def test_a_missing_cell_is_filled_in_as_it_was_or_refused(recipe, missing):
+    frame = table()
+    filled = pj.supervised(frame, target="kind", missing="median").recipe
+    often, median = frame.city.value_counts().idxmax(), frame.a.median()
+    rows = pd.DataFrame({"city": [missing, "Oslo"], "a": [1.5, missing], "zip": ["00501", "00501"]}, dtype=object)
+    expected = by_hand(rows.assign(city=[often, "Oslo"], a=[1.5, median]))
+    assert np.array_equal(filled.encoded(rows), expected)
+    with pytest.raises(ValueError, match=r"^a cell is missing, column 'city', row 1; give one, or train with missing="):
+        recipe.encoded(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (table(3).assign(zip=501), "column 'zip' is text, but row 1 holds 501; give a text"),
+        (table(3).assign(city=True), "column 'city' is text, but row 1 holds True; give a text"),
+        (table(3).assign(a="1,5"), "column 'a' is numeric, but row 1 holds '1,5'; give a number"),
+        (table(3).drop(columns="zip"), "the rows lack the column 'zip'"),
+        (np.zeros((3, 3)), r"rows of shape \(3, 3\) do not fit; .* the columns 'city', 'a', 'zip'"),
+        (np.full((1, 6), np.nan), "a cell is missing, column 0, row 1"),
+    ],
+    ids=["number", "truth value", "comma", "lacking", "numbers", "encoded"],
+)
+def test_rows_of_another_kind_are_refused_by_name(recipe, rows, said):
+    with pytest.raises(ValueError, match=f"^{said}[^\n]*$"):
+        recipe.encoded(rows)
+
+
+def test_an_images_missing_pixel_is_filled_in_with_its_median():
+    x = np.random.default_rng(0).normal(size=(20, 4, 4))
+    recipe = pj.supervised((x, np.arange(20) % 2), model="cnn", missing="median").recipe
+    row = x[:1].copy()
+    row[0, 1, 2] = np.nan
+    assert recipe.encoded(row)[0, 1, 2, 0] == np.median(x[:, 1, 2])
+
+
+def test_a_recipe_comes_back_from_json_also_from_one_without_texts(recipe):
+    again = Recipe.from_json(json.loads(json.dumps(recipe.describe())))
+    assert again.levels == recipe.levels
+    assert np.array_equal(again.encoded(table(9)), recipe.encoded(table(9)))
+    old = pj.supervised(table().drop(columns=["city", "zip"]), target="kind").recipe.describe()
+    del old["levels"], old["fill"]
+    assert Recipe.from_json(json.loads(json.dumps(old))).encoded([[1.5]]).tolist() == [[1.5]]
+
+
+def test_other_texts_are_other_data():
+    """A run is not resumed on rows that only have other names."""
+    frame = table()
+    renamed = frame.replace({"city": {"NA": "Madrid", "Oslo": "Paris", "Rome": "Turin"}})
+    one, other = (pj.supervised(each, target="kind").recipe.identity for each in (frame, renamed))
+    assert one["data"] == other["data"]
+    assert one != other
+
+
+# Training
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_class_with_a_single_row_trains(seed):
+    """Wherever its row falls: to train, to validate, to test."""
+    frame = table(30).assign(kind=["rare", *(["u", "v"] * 15)[1:]])
+    results = pj.search(pj.supervised(frame, target="kind", seed=seed), {"learning_rate": 0.1}, trials=1, epochs=2)
+    assert np.isfinite(results.curves["val_loss"]).all()
+    assert np.isfinite(results.summary["test_value"])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_command_trains_on_text_and_its_winner_takes_raw_rows(command, tmp_path, suffix):
+    """The predictions are those of the winner's arrays on rows that are encoded and standardized by hand."""
+    frame = table()
+    getattr(frame, f"to_{suffix}")(tmp_path / f"mine.{suffix}", index=False)
+    arguments = ("--target", "kind", "--trials", 8, "--epochs", 6, "--set", "depth=1", "--out", "run", "--quiet")
+    process = command("sweep", "--dataset", f"mine.{suffix}", *arguments)
+    assert process.returncode == 0, process.stderr
+    winner, raw = pj.load_best(tmp_path / "run"), table(40, seed=1)
+    x = (by_hand(raw) - winner.recipe.mean[0]) / winner.recipe.scale[0]
+    arrays = {name: array[0] for name, array in winner.arrays.items()}
+    hidden = np.maximum(x @ arrays["params.hidden.0.kernel"] + arrays["params.hidden.0.bias"], 0)
+    outputs = hidden @ arrays["params.out.kernel"] + arrays["params.out.bias"]
+    expected = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
+    np.testing.assert_allclose(winner.predict_proba(raw[["kind", "zip", "a", "city"]]), expected, atol=1e-5)
+    assert winner.predict(raw).tolist() == np.array(["no", "yes"])[expected.argmax(1)].tolist()
+    assert (winner.predict(raw) == raw.kind).mean() > 0.8
+
+
+def test_a_retest_keeps_the_searchs_features(command, tmp_path):
+    """Rows with other texts: new ones are zeros and said, and the old ones keep their place."""
+    table().to_csv(tmp_path / "then.csv", index=False)
+    new = table(120, seed=2)
+    new.loc[:4, "city"] = "Paris"
+    new[new.zip == "00501"].to_csv(tmp_path / "now.csv", index=False)
+    search = ("--target", "kind", "--trials", 6, "--epochs", 2, "--set", "batch_size=8", "--out", "run", "--quiet")
+    assert command("sweep", "--dataset", "then.csv", *search).returncode == 0
+    process = command("retest", "run", "--dataset", "now.csv", "--top", 2, "--background", 2, "--repeats", 2)
+    assert process.returncode == 0, process.stderr
+    assert "'city' has texts that the search had not, all zeros now: 'Paris'" in process.stdout.splitlines()
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
+    x = with_texts(from_frame(new, "kind"), recorded["levels"]).x
+    assert np.array_equal(x, by_hand(new))
+    then = from_frame(table(), "kind")
+    assert with_texts(then, recorded["levels"]).digest == then.digest == recorded["data"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"city": 1.5}, "'now.csv' has numbers in 'city', the search had text; give the same kind"),
+        ({"a": "x"}, "'now.csv' has text in 'a', the search had numbers; give the same kind"),
+    ],
+    ids=["numbers", "texts"],
+)
+def test_a_retest_on_a_column_of_another_kind_is_refused(recipe, change, said):
+    now = from_frame(table().assign(**change), "kind")
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        check_columns("now.csv", recipe.identity, now)
+
+
+# Memory
+
+LOADING = """
+import sys
+from pathlib import Path
+from popjax.data import load
+try:
+    print(load(sys.argv[1], "y").x.shape)
+except ValueError as error:
+    print(error)
+(peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(int(peak.split()[1]) // 1024)  # ru_maxrss would count the process that started this one
+"""
+
+
+def loaded(path):
+    """What loading prints, and the peak of its memory in MiB."""
+    process = subprocess.run([sys.executable, "-c", LOADING, path], capture_output=True, text=True, check=True)
+    said, peak = process.stdout.splitlines()
+    return said, int(peak)
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@LINUX
+def test_ten_million_cells_take_bounded_memory(tmp_path):
+    """Their texts alone would take 500 MiB, and a list of them 80 more; the float64 array takes 69."""
+    header = ",".join("abcdefghi") + ",y\n"
+    rows = "".join(f"{','.join([f'{i}.5'] * 9)},{i % 2}\n" for i in range(100))
+    (tmp_path / "t.csv").write_text(header + rows * 10_000)
+    said, peak = loaded(tmp_path / "t.csv")
+    assert said == "(1000000, 9)"
+    assert peak < 500
+
+
+@LINUX
+def test_many_columns_of_distinct_texts_are_refused_in_bounded_memory(tmp_path):
+    """Only the first that has too many is counted to its end."""
+    lines = (",".join(f"{name}{row}-{'x' * 40}" for name in "abcdefghij") + f",{row % 2}\n" for row in range(100_000))
+    (tmp_path / "t.csv").write_text(",".join("abcdefghij") + ",y\n" + "".join(lines))
+    said, peak = loaded(tmp_path / "t.csv")
+    assert "column 'a' is text with 100000 distinct values" in said
+    assert "74.5 GiB" in said
+    assert peak < 190
