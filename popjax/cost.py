@@ -91,10 +91,9 @@ def costs(
 
 def smallest(points: Mapping[str, np.ndarray], space: Space) -> dict[str, Any]:
     """The points with the batch size by which a program of dynamic batches steps."""
-    batch = (
-        {"batch_size": np.full(len(points["batch_size"]), space["batch_size"].low)} if "batch_size" in points else {}
-    )
-    return dict(points) | batch
+    if "batch_size" not in points:
+        return dict(points)
+    return dict(points) | {"batch_size": np.full(len(points["batch_size"]), space["batch_size"].low)}
 
 
 def cheaper(found: list[Cost]) -> str:

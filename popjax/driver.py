@@ -138,8 +138,8 @@ def explain(task: Task, space: Space, trials: int, config: Config) -> str:
     task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
     run = prepare(task, space, space.sample(trials, config.seed, config.sampler), config)
     each = config.folds * config.repeats
-    known = task.flops is not None
-    exact = config.epochs * each * float(np.sum(task.flops(run.points))) if known else 0.0
+    flops = 0 if task.flops is None else np.sum(task.flops(run.points))
+    exact = config.epochs * each * float(flops)
     found = costs_of(run.checker, run.plan.width, each)
     return explanation(found, len(run.ids) * each, exact, run.plan.name)
 

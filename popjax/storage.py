@@ -3,10 +3,11 @@
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+LOCK = ".lock"
 
 
 class Corrupt(ValueError):
@@ -55,9 +56,9 @@ def locked(directory: Path) -> Iterator[None]:
 
     The system gives the lock back when a process ends, however it ends.
     """
-    new = not directory.exists()
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / ".lock", "a+") as file:
+    with open(directory / LOCK, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -70,5 +71,7 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if new and len(os.listdir(directory)) == 1:  # nothing came of it
-                shutil.rmtree(directory)
+            if new and os.listdir(directory) == [LOCK]:  # nothing came of it
+                os.unlink(directory / LOCK)
+                for path in new:
+                    os.rmdir(path)

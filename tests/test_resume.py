@@ -315,3 +315,10 @@ def test_results_say_what_stopped_means():
     assert results.stopped.tolist() == [False, True, False]
     assert results.order.tolist() == [2]
     assert dataclasses.replace(results, done=None).diverged.tolist() == [True, True, False]
+
+
+def test_a_damaged_directory_is_3(refused_in_one_line, tmp_path):
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "run.json").write_text("{}")
+    refused_in_one_line("sweep", "--out", "held", "--resume", says=("'held'", "no usable 'epochs'"), code=3)
+    assert (tmp_path / "held" / "run.json").read_text() == "{}"

@@ -158,7 +158,6 @@ BAD = [
     (["file", "--dataset", "number.csv", "--target", "y"], "is a regression, the search was a classification", "kind"),
     (["file", "--dataset", "more.csv", "--target", "y"], "'more.csv' has the column 'b'", "same columns"),
     (["task"], "a task of your own, which must be given again", "popjax.retest task --task mine:then"),
-    (["broken"], "'broken/run.json'", "cannot read"),
     ([], "directory", "--help"),
 ]
 
@@ -193,3 +192,7 @@ def traps(tmp_path_factory):
 @pytest.mark.parametrize(("arguments", "names", "remedy"), BAD, ids=lambda value: " ".join(map(str, value))[:60])
 def test_bad_input_is_one_line_and_exit_2(refused_in_one_line, traps, arguments, names, remedy):
     refused_in_one_line("retest", *arguments, says=(names, remedy), cwd=traps)
+
+
+def test_a_damaged_directory_is_3(refused_in_one_line, traps):
+    refused_in_one_line("retest", "broken", says=("'broken/run.json'", "cannot read"), cwd=traps, code=3)
