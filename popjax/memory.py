@@ -1,5 +1,6 @@
 """How much memory there is, and what happens when it is not enough."""
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,9 @@ def cgroup(name: str, unlimited: int = 2**62) -> int:
         return unlimited
 
 
+@functools.lru_cache(64)
 def needed(executable: Any) -> int:
-    """The bytes that an executable takes while it runs."""
+    """The bytes that an executable takes while it runs; asked once, since XLA takes 30 ms to answer."""
     analysis = executable.memory_analysis()
     if analysis is None:
         return 0
