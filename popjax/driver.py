@@ -133,6 +133,21 @@ def search(
     return results
 
 
+def replay(results: Results, trial: int, task: Task | None) -> dict[str, np.ndarray]:
+    """One trial of a finished run, trained again alone: metric -> (epochs,). See `Results.replay`."""
+    if task is None:
+        raise ValueError("replay: the results were loaded, so give the task: results.replay(trial, task)")
+    count = len(results.diverged)
+    if isinstance(trial, bool) or not isinstance(trial, int | np.integer) or not 0 <= trial < count:
+        raise ValueError(f"replay: there is no trial {trial!r}; choose 0..{count - 1}")
+    names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
+    config = Config(**{name: results.run[name] for name in names if name != "rounds"})
+    task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
+    points = {name: column[[trial]] for name, column in results.points.items()}
+    again = prepare(task, Space.from_dict(results.run["space"]), points, config, np.array([trial])).train()
+    return {name: curve[0] for name, curve in again.curves.items()}
+
+
 def explain(task: Task, space: Space, trials: int, config: Config) -> str:
     """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
     task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
@@ -236,6 +251,7 @@ class Search:
             run=(self.saved.about if self.saved else {}) | self.describe(results.points, runs, rounds),
             summary=self.summary(results, runs, test, watch),
             winner=self.winner(results, runs[0]),
+            task=self.task,
         )
 
     def describe(self, points: Mapping[str, Any], runs: list[Run], rounds: list[dict[str, Any]]) -> dict[str, Any]:

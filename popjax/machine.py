@@ -14,7 +14,11 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of popjax and of what computes for it."""
-    from importlib.metadata import version
+    """The versions of popjax and of what computes for it; popjax's own is unknown in a tree that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
 
-    return {name: version(name) for name in ("popjax", "jax", "jaxlib", "flax", "optax", "numpy")}
+    try:
+        own = version("popjax")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {"popjax": own} | {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}

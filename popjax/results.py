@@ -42,6 +42,7 @@ class Results:
         winner: what rebuilds the winner as a predictor, or None.
         rounds: the round (trials,) of each trial, from 0.
         done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped.
+        task: what was trained, where this process trained it.
         choose: what wins: "best", or "one-se" (see `best`).
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
     """
@@ -56,6 +57,7 @@ class Results:
     winner: dict[str, Any] | None = None
     rounds: np.ndarray = None  # type: ignore[assignment]
     done: np.ndarray = None  # type: ignore[assignment]
+    task: Any = None
     choose: str = "best"
     parameters: np.ndarray | None = None
 
@@ -174,6 +176,17 @@ class Results:
         params = {name.removeprefix("params."): a for name, a in arrays.items() if name.startswith("params.")}
         return params or arrays
 
+    def replay(self, trial: int, task: Any = None) -> dict[str, np.ndarray]:
+        """Train one trial again, alone; metric -> (epochs,) as in `curves`.
+
+        On a CPU with the same lanes and library versions the curve is the same to the last bit.
+        `task` is what was trained, for results that were loaded: a directory names no code.
+        Raises ValueError for a trial that there is not, or without a task.
+        """
+        from popjax.driver import replay  # the one way down: a method that every reader of results looks for here
+
+        return replay(self, trial, task or self.task)
+
     def to_pandas(self) -> Any:
         """The table of trials as a DataFrame; needs pandas."""
         return self.trials.to_pandas()
@@ -224,7 +237,7 @@ class Results:
         finite = np.isfinite(members[ranks[0]]).sum(-1)
         stopped = np.asarray(table["status"].to_pylist())[:, None, None] == "stopped"
         done = np.where(stopped, finite, shape[3])
-        return cls(points, members, *ranks, run, summary, states, winner, rounds, done, choose, parameters)
+        return cls(points, members, *ranks, run, summary, states, winner, rounds, done, None, choose, parameters)
 
     def join(self, later: Self, keep: int = 1) -> Self:
         """These trials and, numbered after them, a later round's; the arrays of the `keep` best stay."""

@@ -155,3 +155,20 @@ def test_programs_are_shared_by_populations_of_all_sizes(task, space):
     first = one.parts(one.stands()[0], Clock())[0].programs
     second = many.parts(many.stands()[0], Clock())[0].programs
     assert first is second
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"folds": 2, "repeats": 2}, {"rounds": 2}, {"plan": "buckets"}, {"lanes": 4}], ids=str
+)
+def test_a_trial_is_replayed_to_the_last_bit(task, settings, tmp_path):
+    """Alone, and from the files too, where the task must be given."""
+    space = default_space().replace(batch_size=pj.choice(8, 16))
+    results = pj.search(task, space, trials=24, epochs=3, out=tmp_path / "run", **settings)
+    loaded = pj.Results.load(tmp_path / "run")
+    for trial in (0, 17):
+        assert_same_bits(results.replay(trial), {name: curve[trial] for name, curve in results.curves.items()})
+    assert_same_bits(loaded.replay(23, task), {name: curve[23] for name, curve in results.curves.items()})
+    with pytest.raises(ValueError, match="give the task"):
+        loaded.replay(0)
+    with pytest.raises(ValueError, match=r"no trial 24; choose 0\.\.23"):
+        results.replay(24)

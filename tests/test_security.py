@@ -1,0 +1,136 @@
+"""A directory from a stranger runs nothing and leads nowhere; the cache of programs is the user's own."""
+
+import ast
+import json
+import os
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+
+import popjax as pj
+
+SOURCES = sorted((Path(pj.__file__).parent).glob("*.py"))
+BANNED_CALLS = {"eval", "exec", "compile", "__import__", "system", "popen"}
+BANNED_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "yaml", "marshal", "shelve", "subprocess"}
+IMPORTS_BY_NAME = {"sources.py": 1, "__init__.py": 1}  # --task, which the user types; and the public names
+
+
+def calls(tree):
+    """The names of what is called: of a function, or of the last attribute."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = node.func
+            if isinstance(function, ast.Name):
+                yield function.id, node
+            elif isinstance(function, ast.Attribute):
+                yield function.attr, node
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_nothing_in_the_library_runs_what_a_file_says(path):
+    tree = ast.parse(path.read_text())
+    assert not BANNED_MODULES & set(imported(tree))
+    by_name = 0
+    for name, node in calls(tree):
+        builtin = isinstance(node.func, ast.Name)
+        assert not (builtin and name in BANNED_CALLS), f"{path.name}:{node.lineno} calls {name}"
+        by_name += name == "import_module"
+        for keyword in node.keywords:
+            pickles = keyword.arg == "allow_pickle" and getattr(keyword.value, "value", None) is not False
+            assert not pickles, f"{path.name}:{node.lineno} allows pickles"
+    assert by_name == IMPORTS_BY_NAME.get(path.name, 0)
+
+
+def test_the_ban_bans():
+    tree = ast.parse("import pickle.x\nfrom yaml import load\neval('1')\nimport importlib\nimportlib.import_module(n)")
+    assert BANNED_MODULES & set(imported(tree)) == {"pickle", "yaml"}
+    assert [name for name, _ in calls(tree)] == ["eval", "import_module"]
+
+
+@pytest.fixture
+def run(rows, tmp_path):
+    pj.search(
+        pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-3, 1e-1)}, trials=3, epochs=1, out=tmp_path / "run"
+    )
+    return tmp_path / "run"
+
+
+def safetensors(header, body=b""):
+    """A file with any header at all."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+ATTACKS = {
+    "a header of 2**62 bytes": struct.pack("<Q", 2**62) + b"{}",
+    "no header": b"",
+    "a shape of 2**60": safetensors({"a": {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 8]}}, bytes(8)),
+    "overlapping arrays": safetensors(
+        {name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for name in ("a", "b")}, bytes(8)
+    ),
+    "a hole": safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, bytes(8)),
+    "more than there is": safetensors({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, bytes(8)),
+    "an object": safetensors({"a": {"dtype": "O", "shape": [1], "data_offsets": [0, 8]}}, bytes(8)),
+    "no JSON": safetensors(b"{" * 100),
+    "negative": safetensors({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 8]}}, bytes(8)),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_arrays_that_lie_are_refused_in_one_line(run, attack):
+    """The ideas of what was found in safetensors' audit: sizes are checked before anything is allocated."""
+    (run / "best" / "arrays.safetensors").write_bytes(ATTACKS[attack])
+    with pytest.raises(ValueError, match=r"arrays\.safetensors") as refused:
+        pj.load_best(run)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json", "trials.parquet", "curves.parquet"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 64, b"[" * 100_000, b'{"a": 1e999999}', b"PAR1" + b"\xff" * 64 + b"PAR1"]
+)
+def test_files_that_are_no_files_are_refused_in_one_line(run, name, content):
+    (run / name).write_bytes(content)
+    with pytest.raises(ValueError) as refused:
+        pj.Results.load(run)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_cache_is_the_users_own_and_a_torn_entry_only_recompiles(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("conftest.CACHE", str(tmp_path / "cache" / "programs"))
+    arguments = ["sweep", "--dataset", "wine", "--trials", "2", "--epochs", "1", "--json"]
+    first = command(*arguments, "--out", "first")
+    assert first.returncode == 0, first.stderr
+    cache = tmp_path / "cache" / "programs"
+    assert stat.S_IMODE(os.stat(cache).st_mode) == 0o700
+    entries = [path for path in cache.iterdir() if path.name.endswith("-cache")]
+    assert entries
+    for path in entries:
+        path.write_bytes(path.read_bytes()[:100])
+    second = command(*arguments, "--out", "second")
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout)["best"] == json.loads(first.stdout)["best"]
+
+
+def test_a_page_from_a_stranger_shows_names_and_runs_none(run):
+    path = run / "run.json"
+    record = json.loads(path.read_text())
+    record["data"] = {"columns": ["</script><script>alert(1)</script>"], "classes": None, "inputs": [1]}
+    record["arguments"] = {"dataset": "<img src=x onerror=alert(1)>"}
+    path.write_text(json.dumps(record))
+    from popjax.report import write_report
+
+    write_report(pj.Results.load(run), run)
+    page = (run / "report.html").read_text()
+    assert "<img src=x" not in page
+    assert "<script>alert(1)" not in page
