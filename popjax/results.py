@@ -208,6 +208,7 @@ class Results:
         """The results that `save` wrote; raises ValueError for a directory that holds none."""
         directory = Path(directory)
         run = read_json(directory / "run.json")
+        check_format(directory, run)
         summary = read_json(directory / "summary.json")
         table = read_table(directory / "trials.parquet")
         curves = read_table(directory / "curves.parquet")
@@ -253,6 +254,15 @@ class Results:
         states = self.states | {first + trial: arrays for trial, arrays in later.states.items()}
         kept = set(both.order[:keep].tolist())
         return dataclasses.replace(both, states={trial: arrays for trial, arrays in states.items() if trial in kept})
+
+
+def check_format(directory: Path, run: Mapping[str, Any]) -> None:
+    """Raise ValueError for a directory that a later popjax wrote, Corrupt for one without a format."""
+    written = run.get("format")
+    if not isinstance(written, int):
+        raise Corrupt(f"cannot read the run in {str(directory)!r}: its run.json names no format")
+    if written != FORMAT:
+        raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; upgrade popjax")
 
 
 def check_directory(directory: Path, resume: bool = False) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from popjax.commits import Commits
 from popjax.executor import cores
 from popjax.machine import device, versions
-from popjax.results import FORMAT, read_json, write_json
+from popjax.results import FORMAT, check_format, read_json, write_json
 from popjax.run import Config, Run
 from popjax.space import Space
 from popjax.storage import Corrupt
@@ -39,6 +39,7 @@ class Saved:
         if (directory / "run.json").exists():
             self.recorded = read_json(directory / "run.json")
             self.warnings = []
+            check_format(directory, self.recorded)
             check_record(directory, self.recorded)
         self.commits = Commits.load(directory / "state")
         if self.commits.lost is not None and self.warnings is not None:

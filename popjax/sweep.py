@@ -1,6 +1,7 @@
 """`python -m popjax.sweep`: a whole random search from the command line. Starts without JAX."""
 
 import dataclasses
+import errno
 import json
 import shlex
 import sys
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from popjax.results import Results
     from popjax.space import Space
     from popjax.task import Task
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +149,9 @@ class Sweep:
                     stop=stop,
                     about={"arguments": dataclasses.asdict(arguments)},
                 )
-        except OSError as error:
-            cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
             if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
                 raise
             raise arguments.fault(error) from None

@@ -51,7 +51,7 @@ def alone(task, space):
     return curves_of(task, space, take(space.sample(512, 5), [7]), [7], 7)
 
 
-@pytest.mark.parametrize("trials", [8, 63, 512])
+@pytest.mark.parametrize("trials", [8, 63, 64, 512])
 def test_company_changes_no_bit(task, space, alone, trials):
     assert_same_bits(alone, curves_of(task, space, space.sample(trials, 5), range(trials), 7))
 

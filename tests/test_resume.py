@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,8 +172,6 @@ def test_a_damaged_run_json_is_refused_and_nothing_is_changed(task, tmp_path, ha
 
 def test_without_a_commit_it_begins_again_with_the_points_of_then(task, tmp_path):
     search(task, tmp_path / "run", stop_at=40)
-    import shutil
-
     shutil.rmtree(tmp_path / "run" / "state")
     search(task, tmp_path / "run", resume=True)
     search(task, tmp_path / "whole")
@@ -320,5 +320,32 @@ def test_results_say_what_stopped_means():
 def test_a_damaged_directory_is_3(refused_in_one_line, tmp_path):
     (tmp_path / "held").mkdir()
     (tmp_path / "held" / "run.json").write_text("{}")
-    refused_in_one_line("sweep", "--out", "held", "--resume", says=("'held'", "no usable 'epochs'"), code=3)
+    refused_in_one_line("sweep", "--out", "held", "--resume", says=("'held'", "no format"), code=3)
     assert (tmp_path / "held" / "run.json").read_text() == "{}"
+
+
+GOLDEN = Path(__file__).parent / "golden" / "1"
+
+
+def test_a_directory_of_format_1_stays_readable(rows, task, tmp_path):
+    """What popjax 0.1.0 wrote: read, its winner loaded, and taken up again with more trials."""
+    results = pj.Results.load(GOLDEN)
+    assert results.trials["status"].to_pylist() == ["ok", "diverged", "ok", "diverged", "ok"]
+    assert results.best.trial == 2
+    assert results.curves["val_loss"].shape == (5, 2)
+    assert results.last["val_loss"][2] == pytest.approx(0.79490209, abs=1e-6)
+    x, y = rows
+    assert (pj.load_best(GOLDEN).predict(x) == y).sum() == 106
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    space = pj.Space.from_dict(results.run["space"])
+    more = pj.search(task, space, trials=8, epochs=2, seed=1, out=tmp_path / "run", resume=True)
+    assert np.array_equal(more.curves["val_loss"][:5], results.curves["val_loss"], equal_nan=True)
+    assert 0 < more.summary["steps_run"] < more.summary["model_steps"]
+
+
+def test_a_directory_of_a_later_format_is_refused(task, tmp_path):
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(ValueError, match="format 2, this popjax reads 1; upgrade"):
+        pj.Results.load(tmp_path / "run")
