@@ -114,7 +114,7 @@ def main() -> None:
     rows = []
     for _ in range(1 if options.quick else options.spaces):
         space = drawn(rng)
-        for trials, epochs in ((16, 2),) if options.quick else ((64, 20), (2048, 5)):
+        for trials, epochs in ((16, 2),) if options.quick else ((64, 20), (2048, 2)):
             rows.append(compare(space, trials, epochs))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     found = {"device": device(), "seed": options.seed, "plans": rows}

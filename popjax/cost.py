@@ -34,6 +34,11 @@ CPU_CORE = Machine(flops=7e10, launch=8e-6)
 ACCELERATOR = Machine(flops=5e12, launch=1.5e-4)
 
 
+def cpu(cores: int) -> Machine:
+    """All cores of a CPU."""
+    return Machine(CPU_CORE.flops * cores, CPU_CORE.launch / cores)
+
+
 @dataclasses.dataclass(frozen=True)
 class Cost:
     """What a plan would cost.
@@ -58,7 +63,7 @@ class Cost:
 
 
 def costs(
-    task: Task, space: Space, points: Mapping[str, np.ndarray], epochs: int, each: int, lanes: int, cores: int
+    task: Task, space: Space, points: Mapping[str, np.ndarray], epochs: int, each: int, lanes: int, machine: Machine
 ) -> list[Cost]:
     """What "one" and "buckets" would cost; empty for a task that does not say how much it computes.
 
@@ -66,11 +71,10 @@ def costs(
         points: one column (trials,) a hyperparameter.
         each: members of a trial.
         lanes: 1 where branches are real.
-        cores: of a CPU, which one lane has all of; an accelerator counts as it is.
+        machine: what trains.
     """
     if task.flops is None or task.updates is None:
         return []
-    machine = Machine(CPU_CORE.flops * cores, CPU_CORE.launch / cores) if lanes == 1 else ACCELERATOR
     trials = len(next(iter(points.values())))
     shapes = [name for name in task.shapes if name in space.searched]
     buckets = len(set(zip(*(points[name].tolist() for name in shapes), strict=True))) if shapes else 1

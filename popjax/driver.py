@@ -11,12 +11,13 @@ import numpy as np
 
 from popjax.cost import explanation
 from popjax.executor import cores
+from popjax.files import check_directory
 from popjax.machine import device, versions
 from popjax.memory import total
 from popjax.plan import costs_of, fitting, rows_of
 from popjax.progress import Quiet
 from popjax.report import write_report
-from popjax.results import CHOICES, Results, check_directory
+from popjax.results import CHOICES, Results
 from popjax.run import Config, Run, Watch, check_numbers, prepare
 from popjax.saved import Saved
 from popjax.space import Space

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from popjax.check import Checker
-from popjax.cost import Cost, cheaper, costs
+from popjax.cost import ACCELERATOR, Cost, cheaper, costs, cpu
 from popjax.executor import cores
 from popjax.memory import KEPT_FREE, total
 from popjax.population import Member
@@ -112,15 +112,16 @@ def make_plan(checker: Checker, plan: str, width: Width) -> Plan:
 
 def costs_of(checker: Checker, width: Width, each: int = 1) -> list[Cost]:
     """What the plans would cost here, for `each` members a trial; empty where nobody knows."""
+    machine = cpu(cores()) if jax.default_backend() == "cpu" else ACCELERATOR
     lanes = width.lanes * width.devices
-    return costs(checker.task, checker.space, checker.points, checker.epochs, each, lanes, cores())
+    return costs(checker.task, checker.space, checker.points, checker.epochs, each, lanes, machine)
 
 
 def choose_plan(checker: Checker, width: Width) -> str:
-    """The plan for "auto". Where branches are real, it is one program whatever the number of
-    trials, so that nobody's bits depend on who else trains.
+    """The plan for "auto": on a CPU one program, whatever the number of trials, so that nobody's
+    bits depend on who else trains; on an accelerator what costs less.
     """
-    return "one" if width.lanes == 1 else cheaper(costs_of(checker, width))
+    return "one" if jax.default_backend() == "cpu" else cheaper(costs_of(checker, width))
 
 
 def branching(lanes: int | None) -> bool:

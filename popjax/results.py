@@ -2,20 +2,27 @@
 
 import dataclasses
 import functools
-import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from popjax.storage import Corrupt, write_atomic
+from popjax.files import (
+    FORMAT,
+    check_format,
+    load_best_files,
+    read_json,
+    read_table,
+    write_best,
+    write_json,
+    write_table,
+)
+from popjax.storage import Corrupt
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
 CHOICES = ("best", "one-se")
 
 
@@ -256,34 +263,6 @@ class Results:
         return dataclasses.replace(both, states={trial: arrays for trial, arrays in states.items() if trial in kept})
 
 
-def check_format(directory: Path, run: Mapping[str, Any]) -> None:
-    """Raise ValueError for a directory that a later popjax wrote, Corrupt for one without a format."""
-    written = run.get("format")
-    if not isinstance(written, int):
-        raise Corrupt(f"cannot read the run in {str(directory)!r}: its run.json names no format")
-    if written != FORMAT:
-        raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; upgrade popjax")
-
-
-def check_directory(directory: Path, resume: bool = False) -> None:
-    """Raise ValueError unless results can be written to `directory`, which may not exist yet."""
-    name = repr(str(directory))
-    if (directory / "journal.jsonl").exists():
-        raise ValueError(f"{name} holds a journal; choose another directory")
-    if (directory / "run.json").exists() and not resume:
-        raise ValueError(f"{name} holds a run; choose another directory, or go on with it: resume")
-    existing = directory
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise ValueError(f"{name} cannot be written: {str(existing)!r} is a file; choose another directory")
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
-
-
 def mean_member(values: np.ndarray) -> np.ndarray:
     """The mean of (trials, folds, repeats, epochs) over folds and repeats."""
     single = values.shape[1] * values.shape[2] == 1
@@ -307,74 +286,3 @@ def arrow(column: np.ndarray) -> Any:
 def numpy_column(column: Any) -> np.ndarray:
     """A table's column as it was sampled: numbers as they are, texts as objects."""
     return np.asarray(column.to_numpy())
-
-
-def write_best(
-    directory: Path,
-    trial: int,
-    hparams: Mapping[str, Any],
-    value: float | None,
-    arrays: Mapping[str, np.ndarray],
-    winner: Mapping[str, Any] | None,
-) -> None:
-    """Write `best/`: a trained model's arrays, name -> (members, ...), and what rebuilds it."""
-    from safetensors.numpy import save
-
-    best = directory / "best"
-    best.mkdir(exist_ok=True)
-    write_atomic(best / "arrays.safetensors", save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
-    write_json(best / "best.json", {"trial": trial, "hparams": hparams, "value": value, "winner": winner})
-
-
-def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any] | None]:
-    """Trial, arrays and description from `best/`."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    description = read_json(directory / "best.json")
-    path = directory / "arrays.safetensors"
-    try:
-        arrays = load(path.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
-    return description["trial"], arrays, description["winner"]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file; NaN is not JSON and refused."""
-    write_atomic(path, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises ValueError for a missing or broken file."""
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
-    except (OSError, ValueError) as error:
-        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
-    if not isinstance(content, dict):
-        raise Corrupt(f"cannot read {str(path)!r}: it is no JSON object")
-    return content
-
-
-def write_table(path: Path, table: "pa.Table") -> None:
-    """Write a Parquet file with page checksums."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, write_page_checksum=True)
-    write_atomic(path, sink.getvalue().to_pybytes())
-
-
-def read_table(path: Path) -> "pa.Table":
-    """Read a Parquet file; raises ValueError for a missing or broken one."""
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
-        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None

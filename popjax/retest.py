@@ -58,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         if getattr(arguments, name) < low:
             raise ValueError(f"--{name} {getattr(arguments, name)}: give at least {low}")
     check_seed(arguments.seed)
-    from popjax.results import Results, write_json
+    from popjax.files import write_json
+    from popjax.results import Results
 
     directory = Path(arguments.directory)
     results = Results.load(directory)

@@ -9,8 +9,8 @@ import numpy as np
 
 from popjax.commits import Commits
 from popjax.executor import cores
+from popjax.files import FORMAT, check_format, read_json, write_json
 from popjax.machine import device, versions
-from popjax.results import FORMAT, check_format, read_json, write_json
 from popjax.run import Config, Run
 from popjax.space import Space
 from popjax.storage import Corrupt

@@ -194,7 +194,7 @@ class Sitter:
 
     def save(self) -> None:
         """Write the model as it stands, for `popjax.load_best`."""
-        from popjax.results import write_best
+        from popjax.files import write_best
 
         value = self.metrics()[self.task.metric] if self.session.epoch else None
         write_best(self.out, self.trial, self.session.hparams, plain(value), *self.session.arrays())

@@ -147,7 +147,7 @@ def describe_device() -> str:
 
 def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
     """Where the results go: `--out`, or a new directory under runs/; it must not hold a run or a journal."""
-    from popjax.results import check_directory
+    from popjax.files import check_directory
 
     directory = Path(out) if out is not None else new_directory(stem)
     try:

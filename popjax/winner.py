@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from popjax.files import load_best_files, read_json
 from popjax.networks import Network
 from popjax.recipe import Recipe
-from popjax.results import load_best_files, read_json
 from popjax.space import Space
 from popjax.task import HParams
 from popjax.trees import abstract, from_host, unnamed

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import popjax as pj
+from popjax.files import read_table
 from popjax.progress import Quiet
-from popjax.results import read_table
 from popjax.storage import Corrupt
 
 SPACE = pj.Space(
