@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
     if not isinstance(content, dict):
         raise Corrupt(f"cannot read {str(path)!r}: it is no JSON object")

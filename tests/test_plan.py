@@ -42,10 +42,10 @@ def test_with_one_lane_buckets_save_nothing_but_cost_programs(task):
 def test_under_vmap_buckets_pay_for_many_and_not_for_few(task):
     """Micro-batches and depth are wasted there, so it depends on how long the run is."""
     few = found(task, default_space(), 64, 4096, ACCELERATOR, epochs=5)
-    many = found(task, default_space(), 16384, 4096, ACCELERATOR, epochs=100)
+    many = found(task, default_space(), 16384, 4096, ACCELERATOR, epochs=1000)
     assert cheaper(few) == "one"
     assert cheaper(many) == "buckets"
-    assert found(task, default_space(), 16384, 4096, ACCELERATOR, epochs=100) == many
+    assert found(task, default_space(), 16384, 4096, ACCELERATOR, epochs=1000) == many
 
 
 def test_a_tenth_is_the_least_that_buckets_must_save():
