@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.collect import Collector
 from popjax.commits import Commits, Record
-from popjax.executor import Report, Stand
+from popjax.executor import SPARING, Report, Stand
 from popjax.population import Training
 from popjax.storage import Corrupt
 from popjax.trees import named, unnamed
@@ -32,6 +32,7 @@ class Checkpoint:
         self.training = training
         self.bucket = bucket
         self._said = time.monotonic()
+        self._pause = EVERY
 
     def restore(self, collector: Collector) -> list[Stand]:
         """Give the collector what is trained; where all other members stand. Raises Corrupt for another task's."""
@@ -67,16 +68,18 @@ class Checkpoint:
             self.commits.finish(self._record(message.part.index, epochs, collector, {}))
         elif stand is not None and stand.training is not None:
             self.commits.stand(self._record(stand.index, stand.epoch, collector, named(stand.training)))
-        if time.monotonic() - self._said >= EVERY:
+        if time.monotonic() - self._said >= self._pause:
             self.commit(collector)
 
     def commit(self, collector: Collector) -> None:
         """Make what was taken durable."""
+        begun = time.monotonic()
         others = {m: arrays for m, arrays in self.commits.kept.items() if not 0 <= m - self.first < len(self.bucket)}
         own = {self.first + member: named(tree) for member, tree in collector.keeper.kept()}
         self.commits.kept = others | own
         self.commits.commit()
         self._said = time.monotonic()
+        self._pause = max(EVERY, SPARING * (self._said - begun))
 
     def _own(self, record: Record) -> np.ndarray:
         """Which of a record's members are this round's."""

@@ -21,6 +21,8 @@ from popjax.memory import OutOfMemory, check_fits, ran_out
 from popjax.population import Members, Programs, Training
 from popjax.trees import from_host, to_host
 
+SPARING = 50  # saying where members stand takes at most this fraction of the time
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stand:
@@ -187,15 +189,16 @@ def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopp
         if not stopping():
             with order.clock:
                 training = begin(part, order)
-        said = time.monotonic()
+        said, pause = time.monotonic(), order.every
         while epoch < order.epochs and not stopping():
             with order.clock:
                 training, metrics = advance(training, part.members, order.data, part.counts)
                 values = {name: np.asarray(metric)[part.places] for name, metric in metrics.items()}
             epoch += 1
             last, stand = epoch == order.epochs, None
-            if not last and time.monotonic() - said >= order.every:
+            if not last and (begun := time.monotonic()) - said >= pause:
                 stand, said = where(part, epoch, training), time.monotonic()
+                pause = max(order.every, SPARING * (said - begun))
             say(Report(part, epoch - 1, values, stand, training.state if last else None))
     finally:
         if epoch < order.epochs:

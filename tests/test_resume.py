@@ -184,8 +184,9 @@ def test_resume_begins_where_there_is_nothing(task, tmp_path):
 
 RUN = """
 import os, signal, sys
-import popjax.checkpoint, popjax.run, popjax.storage
+import popjax.checkpoint, popjax.executor, popjax.run
 popjax.checkpoint.EVERY = popjax.run.EVERY = 0.0  # a commit after everything a worker says
+popjax.checkpoint.SPARING = popjax.executor.SPARING = 0
 left = int(sys.argv[3])
 replace = os.replace
 def counting(source, target):
