@@ -96,6 +96,7 @@ class Checkpoint:
         except ValueError as error:
             raise Corrupt(f"the run's state is of another task: {error}") from None
         for one, array in zip(jax.tree.leaves(like), jax.tree.leaves(tree), strict=True):
-            if array.shape[array.ndim - len(one.shape) :] != one.shape and array.dtype == one.dtype:
-                raise Corrupt(f"the run's state is of another task: {array.shape} is not {one.shape}")
+            if array.shape[array.ndim - len(one.shape) :] != one.shape or array.dtype != one.dtype:
+                what = f"{array.dtype}{list(array.shape)} is not {one.dtype}{list(one.shape)}"
+                raise Corrupt(f"the run's state is of another task: {what}")
         return tree

@@ -69,6 +69,7 @@ class Commits:
         finished: the records of what is trained to the end.
         standing: the records of what is in training.
         kept: member -> name -> array: trained states of the best trials.
+        number: of the latest commit; 0 before the first.
         lost: what was damaged, and so was not used; None if nothing was.
     """
 
@@ -81,23 +82,29 @@ class Commits:
         self._files: list[str] = []  # of the finished, in their order
         self._digests: dict[str, str] = {}
         self._new: list[Record] = []
-        self._number = max(numbered(directory), default=0)
+        self.number = max(numbered(directory), default=0)
         self._manifests: dict[int, list[str]] = {}
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The latest commit that is whole; raises Corrupt if there are commits and none is."""
+        """The latest commit that is whole, or else what is whole of the latest.
+
+        Raises Corrupt if there are commits and no manifest can be read, or for a link.
+        """
+        if directory.is_symlink():
+            raise Corrupt(f"{str(directory)!r} is a link; choose another directory")
         commits = cls(directory)
         numbers = sorted(numbered(directory), reverse=True)
-        for number in numbers:
-            try:
-                commits._read(number)
-            except Corrupt as error:
-                commits.lost = commits.lost or str(error)
-                continue
-            return commits
+        for whole in (True, False):
+            for number in numbers:
+                try:
+                    commits._read(number, whole)
+                except Corrupt as error:
+                    commits.lost = commits.lost or str(error)
+                    continue
+                return commits
         if numbers:
-            raise Corrupt(f"{commits.lost}; no commit is whole, so begin again in another directory")
+            raise Corrupt(f"{commits.lost}; no commit can be read, so begin again in another directory")
         return commits
 
     def finish(self, record: Record) -> None:
@@ -113,7 +120,7 @@ class Commits:
     def commit(self) -> None:
         """Write what is new; raises OSError where there is no room, and then the last commit stays."""
         self.directory.mkdir(exist_ok=True)
-        number = self._number + 1
+        number = self.number + 1
         digests = dict(self._digests)
         files, finished = list(self._files), list(self.finished)
         if self._new:
@@ -134,7 +141,7 @@ class Commits:
         content = {"number": number, "files": listed}
         write_atomic(self.directory / f"commit-{number}.json", json.dumps(content | {"check": check(content)}).encode())
         verify(self.directory, number)
-        self._number, self._files, self.finished, self._new = number, files, finished, []
+        self.number, self._files, self.finished, self._new = number, files, finished, []
         self._digests = listed
         self._manifests[number] = list(listed)
         self._clean()
@@ -150,17 +157,22 @@ class Commits:
         write_atomic(self.directory / name, content)
         return hashlib.sha256(content).hexdigest()
 
-    def _read(self, number: int) -> None:
-        listed = verify(self.directory, number)
-        finished = [name for name in listed if name.startswith("finished")]
-        (standing,) = [name for name in listed if name.startswith("standing")]
+    def _read(self, number: int, whole: bool) -> None:
+        """Read a commit, all of it or else the files that are whole: what is lost is trained again."""
+        listed = manifest(self.directory, number)
+        intact = {name: digest for name, digest in listed.items() if is_whole(self.directory / name, digest)}
+        if whole and intact != listed:
+            bad = next(name for name in listed if name not in intact)
+            raise Corrupt(f"{str(self.directory / bad)!r} is damaged")
+        finished = [name for name in intact if name.startswith("finished")]
         self.finished = [Record.of(read(self.directory / name)) for name in finished]
-        arrays = read(self.directory / standing)
+        standing = [name for name in intact if name.startswith("standing")]
+        arrays = read(self.directory / standing[0]) if standing else {}
         stands, kept = below("stand", arrays), below("kept", arrays)
         self.standing = [Record.of(below(at, stands)) for at in sorted({n.partition(".")[0] for n in stands}, key=int)]
         self.kept = {int(member): below(member, kept) for member in {name.partition(".")[0] for name in kept}}
-        self._files, self._digests = finished, listed
-        self._manifests = {number: list(listed)}
+        self._files, self._digests = finished, intact
+        self._manifests = {number: list(intact)}
 
     def _clean(self) -> None:
         """Remove what none of the latest commits names."""
@@ -168,7 +180,9 @@ class Commits:
         used = {name for names in self._manifests.values() for name in names}
         used |= {f"commit-{number}.json" for number in self._manifests}
         for path in self.directory.iterdir():
-            if path.name not in used and (FILE.fullmatch(path.name) or MANIFEST.fullmatch(path.name)):
+            known = FILE.fullmatch(path.name) or MANIFEST.fullmatch(path.name)
+            torn = path.name.startswith((".finished-", ".standing-", ".commit-"))
+            if path.name not in used and (known or torn):
                 path.unlink()
 
 
@@ -180,8 +194,8 @@ def numbered(directory: Path) -> list[int]:
     return [int(match[1]) for match in found if match]
 
 
-def verify(directory: Path, number: int) -> dict[str, str]:
-    """The files of a commit and their digests; raises Corrupt if a byte of them is not what was written."""
+def manifest(directory: Path, number: int) -> dict[str, str]:
+    """The files that a commit names and their digests; raises Corrupt if a byte of it is not what was written."""
     path = directory / f"commit-{number}.json"
     try:
         content = json.loads(content_of(path))
@@ -190,12 +204,25 @@ def verify(directory: Path, number: int) -> dict[str, str]:
         raise Corrupt(f"{str(path)!r} is damaged") from None
     if said != check(content) or content.get("number") != number:
         raise Corrupt(f"{str(path)!r} is damaged")
-    for name, digest in listed.items():
+    for name in listed:
         if not FILE.fullmatch(name):
             raise Corrupt(f"{str(path)!r} names {name!r}, which is no file of a commit")
-        if hashlib.sha256(content_of(directory / name)).hexdigest() != digest:
-            raise Corrupt(f"{str(directory / name)!r} is damaged")
     return dict(listed)
+
+
+def is_whole(path: Path, digest: str) -> bool:
+    """Whether a file is there and has this digest."""
+    try:
+        return hashlib.sha256(content_of(path)).hexdigest() == digest
+    except Corrupt:
+        return False
+
+
+def verify(directory: Path, number: int) -> None:
+    """Raise Corrupt unless a commit that was just written is on the disk."""
+    for name, digest in manifest(directory, number).items():
+        if not is_whole(directory / name, digest):
+            raise Corrupt(f"{str(directory / name)!r} is not what was written; is the disk failing?")
 
 
 def content_of(path: Path) -> bytes:

@@ -190,8 +190,8 @@ class Search:
             if watch.stop.is_set():
                 break
             space, notes = self.zoomed(results)
-            points = self.points(space, begin, end)
             first = 0 if results is None else len(results.diverged)
+            points = self.points(space, begin, end, first)
             ids = first + rows_of(points)
             run = runs[0].at(points, ids) if runs else prepare(self.task, self.space, points, self.config, ids)
             if not runs and self.saved is not None:
@@ -222,13 +222,13 @@ class Search:
             return self.space, []
         return zoom_in(self.space, results)
 
-    def points(self, space: Space, begin: int, end: int) -> dict[str, np.ndarray]:
+    def points(self, space: Space, begin: int, end: int, first: int) -> dict[str, np.ndarray]:
         """A round's points: the design goes on where the last round ended; a grid begins anew.
 
-        What an interrupted run has written is not sampled again.
+        What an interrupted run has written, from trial `first` on, is not sampled again.
         """
         sampled = self.sampled(space, begin, end)
-        return sampled if self.saved is None else self.saved.points(sampled, begin)
+        return sampled if self.saved is None else self.saved.points(sampled, first)
 
     def sampled(self, space: Space, begin: int, end: int) -> dict[str, np.ndarray]:
         """A round's points from the sampler."""
@@ -240,16 +240,20 @@ class Search:
     def finish(self, results: Results, runs: list[Run], rounds: list[dict[str, Any]], watch: Watch) -> Results:
         """Score the winner, and describe the run."""
         test: dict[str, float] = {}
+        run = self.describe(results.points, runs, rounds)
         best = results.best
         if best is not None and (best.trial in results.states or not watch.stop.is_set()):
             winner = runs[0].at({n: c[[best.trial]] for n, c in results.points.items()}, np.array([best.trial]))
-            if best.trial not in results.states:
-                again = winner.train(watch).states[0]
-                results = dataclasses.replace(results, states={**results.states, best.trial: again})
-            test = winner.score(0, results.states[best.trial], watch)
+            states = results.states
+            if best.trial not in states:
+                again = winner.train(watch).states  # none, if it is stopped
+                states = states | {best.trial: again[0]} if again else states
+            if best.trial in states:
+                results = dataclasses.replace(results, states=states)
+                test = winner.score(0, states[best.trial], watch)
         return dataclasses.replace(
             results,
-            run=(self.saved.about if self.saved else {}) | self.describe(results.points, runs, rounds),
+            run=run if self.saved is None else self.saved.extended(run),
             summary=self.summary(results, runs, test, watch),
             winner=self.winner(results, runs[0]),
             task=self.task,
@@ -276,6 +280,7 @@ class Search:
             "device": device(),
             "versions": versions(),
             "data": getattr(runs[0].task.recipe, "identity", None),
+            "task": dict(runs[0].task.settings),
         }
 
     def summary(self, results: Results, runs: list[Run], test: dict[str, float], watch: Watch) -> dict[str, Any]:

@@ -162,6 +162,8 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
 
     try:
         for part in parts:
+            if order.stop.is_set():
+                break
             waiting.put(part)
             while not said.empty():
                 yield from heard(said.get())
@@ -184,16 +186,19 @@ def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopp
     """Train one part, reporting after every epoch; if it does not reach the end, say where it stands."""
     epoch, training = part.stand.epoch, None
     try:
+        if stopping():
+            return
         advance = part.programs.epoch.result()
-        check_fits(advance, threads())
+        check_fits(advance, order.data)
         if not stopping():
             with order.clock:
                 training = begin(part, order)
         said, pause = time.monotonic(), order.every
         while epoch < order.epochs and not stopping():
             with order.clock:
-                training, metrics = advance(training, part.members, order.data, part.counts)
+                trained, metrics = advance(training, part.members, order.data, part.counts)
                 values = {name: np.asarray(metric)[part.places] for name, metric in metrics.items()}
+            training = trained  # an error of the epoch shows with its metrics: only now it is over
             epoch += 1
             last, stand = epoch == order.epochs, None
             if not last and (begun := time.monotonic()) - said >= pause:

@@ -56,6 +56,8 @@ def write_best(
     from safetensors.numpy import save
 
     best = directory / "best"
+    if best.is_symlink():
+        raise Corrupt(f"{str(best)!r} is a link; remove it")
     best.mkdir(exist_ok=True)
     write_atomic(best / "arrays.safetensors", save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
     write_json(best / "best.json", {"trial": trial, "hparams": hparams, "value": value, "winner": winner})

@@ -37,7 +37,7 @@ def free() -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
-    left = cgroup("memory.max") - cgroup("memory.current", 0)
+    left = cgroup("memory.max") - cgroup("memory.current", 0) + page_cache()
     return min(available(), max(0, left))
 
 
@@ -48,6 +48,15 @@ def available() -> int:
     except OSError:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+def page_cache() -> int:
+    """What the container's files in memory take, which the system gives up on demand."""
+    try:
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
 
 
 def cgroup(name: str, unlimited: int = 2**62) -> int:
@@ -68,11 +77,11 @@ def needed(executable: Any) -> int:
     return int(held + analysis.temp_size_in_bytes)
 
 
-def check_fits(executable: Any, copies: int) -> None:
-    """Raise OutOfMemory unless so many copies fit, a fifth of what is free left alone.
+def check_fits(executable: Any, held: Any) -> None:
+    """Raise OutOfMemory unless an executable fits beside what is `held` already, a fifth of what is free left alone.
 
     XLA's analysis leaves out the workspaces of libraries, hence the fifth.
     """
-    bytes_needed = copies * needed(executable)
+    bytes_needed = needed(executable) - sum(leaf.nbytes for leaf in jax.tree.leaves(held))
     if bytes_needed > (1 - KEPT_FREE) * free():
         raise OutOfMemory(bytes_needed)

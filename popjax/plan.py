@@ -94,14 +94,14 @@ def choose_lanes(checker: Checker, lanes: int | None) -> tuple[Checker, int]:
     return checker, lanes
 
 
-def make_plan(checker: Checker, plan: str, width: Width) -> Plan:
-    """Check the task, choose what is static and group the points; nothing is compiled.
+def make_plan(checker: Checker, plan: str, width: Width, each: int = 1) -> Plan:
+    """Check the task, choose what is static and group the points, of `each` members; nothing is compiled.
 
     Raises ValueError for a hyperparameter that must be static, or that is named but not read.
     """
     if plan not in PLANS:
         raise ValueError(f"unknown plan {plan!r}; there are {', '.join(PLANS)}")
-    name = choose_plan(checker, width) if plan == "auto" else plan
+    name = choose_plan(checker, width, each) if plan == "auto" else plan
     task, space, points = checker.task, checker.space, checker.points
     static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
     columns = [points[key].tolist() for key in space if key in static]
@@ -113,15 +113,15 @@ def make_plan(checker: Checker, plan: str, width: Width) -> Plan:
 def costs_of(checker: Checker, width: Width, each: int = 1) -> list[Cost]:
     """What the plans would cost here, for `each` members a trial; empty where nobody knows."""
     machine = cpu(cores()) if jax.default_backend() == "cpu" else ACCELERATOR
-    lanes = width.lanes * width.devices
+    lanes = 1 if width.lanes == 1 else width.lanes * width.devices
     return costs(checker.task, checker.space, checker.points, checker.epochs, each, lanes, machine)
 
 
-def choose_plan(checker: Checker, width: Width) -> str:
+def choose_plan(checker: Checker, width: Width, each: int) -> str:
     """The plan for "auto": on a CPU one program, whatever the number of trials, so that nobody's
     bits depend on who else trains; on an accelerator what costs less.
     """
-    return "one" if jax.default_backend() == "cpu" else cheaper(costs_of(checker, width))
+    return "one" if jax.default_backend() == "cpu" else cheaper(costs_of(checker, width, each))
 
 
 def branching(lanes: int | None) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -208,6 +209,8 @@ class Results:
         write_table(directory / "curves.parquet", self.curves_table())
         if self.best is not None and self.best.trial in self.states:
             write_best(directory, *self.best, self.states[self.best.trial], self.winner)
+        elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
+            shutil.rmtree(directory / "best")  # an earlier winner's
         write_json(directory / "summary.json", self.summary)
 
     @classmethod

@@ -105,7 +105,7 @@ def prepare(
     checker, lanes = choose_lanes(Checker(task, space, points, config.epochs, branching(config.lanes)), config.lanes)
     first = checker.member(0, checker.settle(set()))
     check_memory(first)
-    plan = make_plan(checker, config.plan, default_width(first, lanes))
+    plan = make_plan(checker, config.plan, default_width(first, lanes), config.folds * config.repeats)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:
         raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")

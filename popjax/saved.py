@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from popjax.commits import Commits
-from popjax.executor import cores
 from popjax.files import FORMAT, check_format, read_json, write_json
 from popjax.machine import device, versions
 from popjax.run import Config, Run
@@ -38,25 +37,28 @@ class Saved:
         self.warnings: list[str] | None = None
         if (directory / "run.json").exists():
             self.recorded = read_json(directory / "run.json")
-            self.warnings = []
             check_format(directory, self.recorded)
             check_record(directory, self.recorded)
+            self.warnings = [str(warning) for warning in self.recorded["warnings"]]
+        self.asked: dict[str, Any] = self.recorded.get("asked", {})
         self.commits = Commits.load(directory / "state")
+        if not self.recorded and self.commits.number:
+            raise Corrupt(f"{str(directory)!r} holds the state of a run but no run.json; choose another directory")
         if self.commits.lost is not None and self.warnings is not None:
-            self.warnings.append(f"{self.commits.lost}; the commit before it is used")
+            self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
 
     def settle(self, config: Config, space: Space, trials: int) -> Config:
         """The configuration with the lanes and the plan of before; raises ValueError where another is asked for."""
         if not self.recorded:
+            self.asked = {"lanes": config.lanes, "plan": config.plan}
             return config
         then = {name: self.recorded[name] for name in FIXED}
         now = {name: value for name, value in dataclasses.asdict(config).items() if name in FIXED}
         then |= {"space": self.recorded["space"], "rounds": self.recorded["rounds_in_all"]}
         now |= {"space": space.to_dict(), "rounds": config.rounds}
-        if config.lanes is not None:
-            then["lanes"], now["lanes"] = self.recorded["lanes"], config.lanes
-        if config.plan != "auto":
-            then["plan"], now["plan"] = self.recorded["plan"], config.plan
+        for name, value, default in (("lanes", config.lanes, None), ("plan", config.plan, "auto")):
+            if value not in (default, self.recorded[name]):
+                then[name], now[name] = self.asked.get(name), value
         more = trials > self.recorded["trials"] and config.rounds == 1 and config.sampler != "grid"
         if not more:
             then["trials"], now["trials"] = self.recorded["trials"], trials
@@ -68,14 +70,17 @@ class Saved:
         if not self.recorded:
             return
         data = getattr(run.task.recipe, "identity", None)
-        self._refuse({"data": self.recorded["data"]}, {"data": data})
+        settings = dict(run.task.settings)
+        then = {"data": self.recorded["data"], "task": self.recorded["task"]}
+        self._refuse(then, {"data": data, "task": settings})
         width = run.plan.width
         width.part, width.narrowed = self.recorded["part"], self.recorded["narrowed"]
-        now = {"device": device(), "cores": cores(), "versions": versions()}
+        then = {"device": kind(self.recorded["device"]), "versions": self.recorded["versions"]}
+        now = {"device": kind(device()), "versions": versions()}
         for name, value in now.items():
-            if name != "cores" and self.recorded[name] != value:
+            if then[name] != value:
                 assert self.warnings is not None
-                what = f"{name} was {self.recorded[name]}, now {value}"
+                what = f"{name} was {then[name]}, now {value}"
                 self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
 
     def points(self, sampled: Mapping[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
@@ -90,8 +95,15 @@ class Saved:
 
     def begin(self, run: Mapping[str, Any]) -> None:
         """Write what determines a round's results, before it is trained."""
-        ranks = {"format": FORMAT}
-        write_json(self.directory / "run.json", self.about | dict(run) | ranks)
+        write_json(self.directory / "run.json", self.extended(run) | {"format": FORMAT})
+
+    def extended(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """A run.json with what the user said and, of the run before, the later rounds and the warnings."""
+        known = self.recorded.get("points", {})
+        points = {name: [*column, *known.get(name, [])[len(column) :]] for name, column in run["points"].items()}
+        rounds = [*run["rounds"], *self.recorded.get("rounds", [])[len(run["rounds"]) :]]
+        own = {"points": points, "rounds": rounds, "asked": self.asked, "warnings": self.warnings or []}
+        return self.about | dict(run) | own
 
     def _refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise ValueError naming what differs."""
@@ -100,10 +112,16 @@ class Saved:
             raise ValueError(f"{str(self.directory)!r} cannot be resumed so: {'; '.join(other)}")
 
 
+def kind(device: str) -> str:
+    """A device without the number of its cores, on which no bit depends."""
+    return device.partition(",")[0]
+
+
 def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
     """Raise Corrupt unless a run.json has what resuming needs, of the right kinds."""
     kinds = {"points": dict, "space": dict, "part": int, "narrowed": int, "lanes": int, "trials": int, "plan": str}
-    for name in (*FIXED, *kinds, "rounds_in_all", "data", "device", "versions"):
+    kinds |= {"asked": dict, "rounds": list, "warnings": list, "device": str}
+    for name in (*FIXED, *kinds, "rounds_in_all", "data", "task", "versions"):
         if name not in recorded or not isinstance(recorded[name], kinds.get(name, object)):
             raise Corrupt(f"cannot resume {str(directory)!r}: its run.json has no usable {name!r}")
     if not all(isinstance(column, list) for column in recorded["points"].values()):

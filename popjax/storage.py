@@ -58,11 +58,13 @@ def locked(directory: Path) -> Iterator[None]:
     """
     new = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / LOCK, "a+") as file:
+    if (directory / LOCK).is_symlink():
+        raise Corrupt(f"{str(directory / LOCK)!r} is a link; remove it")
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(directory / LOCK, flags, 0o644), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
             other = file.read(20).strip() or "another"
             raise InUse(f"{str(directory)!r} is in use by process {other}; wait, or choose another") from None
         file.truncate(0)

@@ -102,10 +102,16 @@ def supervised(
             folded=folded,
             watch=fit.watch,
             branches=("batch_size",),
+            settings={"model": name(model), "optimizer": name(optimizer), "schedule": schedule, "loss": name(loss)},
             recipe=recipe,
         )
 
     return folded(1)
+
+
+def name(choice: str | Callable[..., Any] | None) -> str | None:
+    """What a choice is called."""
+    return choice if isinstance(choice, str | None) else getattr(choice, "__qualname__", type(choice).__name__)
 
 
 def to_dataset(data: Any, target: str | None, missing: str) -> tables.Dataset:

@@ -4,6 +4,7 @@ A Task describes how *one* model is trained; the population axis is added by pop
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from popjax.scales import Constant, Scale
@@ -109,6 +110,8 @@ class Task(NamedTuple):
             whoever watches one model.
         branches: the hyperparameters of which each value may be a branch of its own in one
             program, with its Python value: those that change no shape of the state.
+        settings: what else tells this task from another, as JSON values, so that a run is not
+            taken up again with another task.
         recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
 
     A quadratic, minimized by gradient descent from a random point:
@@ -136,6 +139,7 @@ class Task(NamedTuple):
     folded: "Callable[..., Task] | None" = None
     watch: Callable[..., Any] | None = None
     branches: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
     recipe: Any = None
 
 

@@ -350,3 +350,52 @@ def test_a_directory_of_a_later_format_is_refused(task, tmp_path):
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(ValueError, match="format 2, this popjax reads 1; upgrade"):
         pj.Results.load(tmp_path / "run")
+
+
+class StopInRound(Quiet):
+    """Sets the event at the first report of a round."""
+
+    def __init__(self, number):
+        self.number = number
+        self.now = 0
+        self.stop = threading.Event()
+
+    def round(self, number, rounds, space, notes):
+        self.now = number
+
+    def update(self, done, total, best):
+        if self.now == self.number:
+            self.stop.set()
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid"])
+def test_a_later_round_goes_on_with_its_own_points(task, tmp_path, sampler):
+    """Stopped in the second round twice; a grid's rounds may hold fewer points than were asked for."""
+    settings = {"trials": 75, "epochs": 4, "rounds": 3, "sampler": sampler}
+    pj.search(task, SPACE, out=tmp_path / "whole", **settings)
+    for resume in (False, True):
+        show = StopInRound(2)
+        pj.search(task, SPACE, out=tmp_path / "run", resume=resume, progress=show, stop=show.stop, **settings)
+        run = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert len(run["rounds"]) == 2
+        assert len(run["points"]["learning_rate"]) == sum(one["trials"] for one in run["rounds"])
+    show = StopInRound(1)  # nothing is left to do there, and nothing of the second round is forgotten
+    pj.search(task, SPACE, out=tmp_path / "run", resume=True, progress=show, stop=show.stop, **settings)
+    assert len(json.loads((tmp_path / "run" / "run.json").read_text())["rounds"]) == 2
+    last = pj.search(task, SPACE, out=tmp_path / "run", resume=True, **settings)
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+    assert last.summary["steps_run"] < last.summary["model_steps"]
+
+
+def test_another_schedule_is_refused(rows, task, tmp_path):
+    """Also where the space names nothing that would tell."""
+    search(task, tmp_path / "run", stop_at=40)
+    with pytest.raises(ValueError, match=r"task was .*inverse.*, now .*cosine"):
+        search(pj.supervised(rows, schedule="cosine"), tmp_path / "run", resume=True)
+
+
+def test_state_without_its_run_json_is_not_another_runs(task, tmp_path):
+    search(task, tmp_path / "run", stop_at=40)
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(Corrupt, match=r"no run\.json"):
+        search(task, tmp_path / "run", epochs=9)
