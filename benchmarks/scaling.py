@@ -8,6 +8,7 @@ peak is against a large matrix product measured here, in the same minute.
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,12 +29,10 @@ def sweep(trials: int, epochs: int, batch: int) -> tuple[float, int, float]:
         fixed = [f"--set={setting}" for setting in ("hidden=100", "depth=2", f"batch_size={batch}")]
         rates = "--set=learning_rate=log_uniform(1e-4,1e-1)"
         size = ["--trials", str(trials), "--epochs", str(epochs), "--out", f"{out}/run", "--quiet"]
+        command = [sys.executable, "-m", "popjax.sweep", *size, *fixed, rates]
         begin = time.perf_counter()
-        child = os.fork()
-        if child == 0:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.execv(sys.executable, [sys.executable, "-m", "popjax.sweep", *size, *fixed, rates])
-        _, status, usage = os.wait4(child, 0)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise RuntimeError(f"the command failed: {status}")
         wall = time.perf_counter() - begin

@@ -58,7 +58,8 @@ class Saved:
         now |= {"space": space.to_dict(), "rounds": config.rounds}
         for name, value, default in (("lanes", config.lanes, None), ("plan", config.plan, "auto")):
             if value not in (default, self.recorded[name]):
-                then[name], now[name] = self.asked.get(name), value
+                asked = self.asked.get(name, default)
+                then[name], now[name] = self.recorded[name] if asked == default else asked, value
         more = trials > self.recorded["trials"] and config.rounds == 1 and config.sampler != "grid"
         if not more:
             then["trials"], now["trials"] = self.recorded["trials"], trials

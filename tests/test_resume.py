@@ -353,15 +353,18 @@ def test_a_directory_of_a_later_format_is_refused(task, tmp_path):
 
 
 class StopInRound(Quiet):
-    """Sets the event at the first report of a round."""
+    """Sets the event at the first report of a round, or as it begins."""
 
-    def __init__(self, number):
+    def __init__(self, number, at_once=False):
         self.number = number
+        self.at_once = at_once
         self.now = 0
         self.stop = threading.Event()
 
     def round(self, number, rounds, space, notes):
         self.now = number
+        if self.at_once:
+            self.stop.set()
 
     def update(self, done, total, best):
         if self.now == self.number:
@@ -379,7 +382,7 @@ def test_a_later_round_goes_on_with_its_own_points(task, tmp_path, sampler):
         run = json.loads((tmp_path / "run" / "run.json").read_text())
         assert len(run["rounds"]) == 2
         assert len(run["points"]["learning_rate"]) == sum(one["trials"] for one in run["rounds"])
-    show = StopInRound(1)  # nothing is left to do there, and nothing of the second round is forgotten
+    show = StopInRound(1, at_once=True)  # nothing of the second round is forgotten
     pj.search(task, SPACE, out=tmp_path / "run", resume=True, progress=show, stop=show.stop, **settings)
     assert len(json.loads((tmp_path / "run" / "run.json").read_text())["rounds"]) == 2
     last = pj.search(task, SPACE, out=tmp_path / "run", resume=True, **settings)
