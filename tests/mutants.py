@@ -39,11 +39,16 @@ MUTANTS = [
         "        write_atomic(self.directory / f'commit-{number}.json', b'{}')\n        if self._new:\n",
         "test_commits.py",
     ),
-    Mutant("no digest", "commits", ".hexdigest() != digest:", ".hexdigest() is None:", "test_commits.py"),
+    Mutant("no digest", "commits", ".hexdigest() == digest\n", ".hexdigest() != \n", "test_commits.py"),
     Mutant("manifest unchecked", "commits", "if said != check(content) or", "if", "test_commits.py"),
     Mutant("one commit kept", "commits", "KEPT = 2", "KEPT = 1", "test_commits.py"),
     Mutant("links followed", "commits", "if path.is_symlink():", "if False:", "test_commits.py"),
     Mutant("any path", "commits", "if not FILE.fullmatch(name):", "if False:", "test_commits.py"),
+    Mutant("a link for a lock", "storage", "if (directory / LOCK).is_symlink():", "if False:", "test_commits.py"),
+    Mutant(
+        "later rounds resampled", "driver", "self.saved.points(sampled, first)", "sampled", "test_resume.py -k sampled"
+    ),
+    Mutant("later rounds forgotten", "saved", '"rounds": rounds, ', "", "test_resume.py -k later_round"),
     Mutant("no merging", "commits", "while finished and len(", "while False and len(", "test_commits.py"),
     Mutant(
         "resume from scratch",
@@ -56,8 +61,8 @@ MUTANTS = [
     Mutant(
         "any configuration", "saved", "        if other:\n", "        if False:\n", "test_resume.py -k configuration"
     ),
-    Mutant("any dataset", "saved", '{"data": data})', '{"data": self.recorded["data"]})', "test_resume.py -k dataset"),
-    Mutant("no warning", "saved", "self.recorded[name] != value:", "False:", "test_resume.py -k version"),
+    Mutant("any dataset", "saved", '{"data": data, "task": settings})', "then)", "test_resume.py -k dataset"),
+    Mutant("no warning", "saved", "if then[name] != value:", "if False:", "test_resume.py -k version"),
     Mutant(
         "stopped is ok", "results", "(~self.diverged & ~self.stopped)", "(~self.diverged)", "test_resume.py -k means"
     ),
