@@ -1,5 +1,6 @@
 """The files of a run directory: written whole, and read with suspicion. No JAX here."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -59,8 +60,10 @@ def write_best(
     if best.is_symlink():
         raise Corrupt(f"{str(best)!r} is a link; remove it")
     best.mkdir(exist_ok=True)
-    write_atomic(best / "arrays.safetensors", save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
-    write_json(best / "best.json", {"trial": trial, "hparams": hparams, "value": value, "winner": winner})
+    content = save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+    write_atomic(best / "arrays.safetensors", content)
+    known = {"trial": trial, "hparams": hparams, "value": value, "winner": winner}
+    write_json(best / "best.json", known | {"sha256": hashlib.sha256(content).hexdigest()})
 
 
 def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any] | None]:
@@ -71,7 +74,11 @@ def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[s
     description = read_json(directory / "best.json")
     path = directory / "arrays.safetensors"
     try:
-        arrays = load(path.read_bytes())
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if description.get("sha256", digest) != digest:
+            raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that best.json names")
+        arrays = load(content)
     except (OSError, SafetensorError) as error:
         raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
     return description["trial"], arrays, description["winner"]
@@ -95,22 +102,30 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_table(path: Path, table: "pa.Table") -> None:
-    """Write a Parquet file with page checksums."""
+def write_table(path: Path, table: "pa.Table") -> str:
+    """Write a Parquet file with page checksums; returns its SHA-256, since they leave out the footer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, write_page_checksum=True)
-    write_atomic(path, sink.getvalue().to_pybytes())
+    content = sink.getvalue().to_pybytes()
+    write_atomic(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
-def read_table(path: Path) -> "pa.Table":
-    """Read a Parquet file; raises ValueError for a missing or broken one."""
+def read_table(path: Path, digest: str | None = None) -> "pa.Table":
+    """Read a Parquet file; raises ValueError for a missing one, one with another digest, or a broken one."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        content = path.read_bytes()
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+            raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that summary.json names")
+        return pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+    except Corrupt:
+        raise
     except FileNotFoundError:
         raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds

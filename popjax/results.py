@@ -205,13 +205,13 @@ class Results:
         directory.mkdir(parents=True, exist_ok=True)
         ranks = {"metric": self.metric, "mode": self.mode, "choose": self.choose}
         write_json(directory / "run.json", self.run | {"format": FORMAT} | ranks)
-        write_table(directory / "trials.parquet", self.trials)
-        write_table(directory / "curves.parquet", self.curves_table())
+        tables = {"trials.parquet": self.trials, "curves.parquet": self.curves_table()}
+        files = {name: write_table(directory / name, table) for name, table in tables.items()}
         if self.best is not None and self.best.trial in self.states:
             write_best(directory, *self.best, self.states[self.best.trial], self.winner)
         elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
             shutil.rmtree(directory / "best")  # an earlier winner's
-        write_json(directory / "summary.json", self.summary)
+        write_json(directory / "summary.json", self.summary | {"files": files})
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
@@ -220,8 +220,8 @@ class Results:
         run = read_json(directory / "run.json")
         check_format(directory, run)
         summary = read_json(directory / "summary.json")
-        table = read_table(directory / "trials.parquet")
-        curves = read_table(directory / "curves.parquet")
+        files = summary["files"] if isinstance(summary.get("files"), dict) else {}
+        table, curves = (read_table(directory / name, files.get(name)) for name in ("trials.parquet", "curves.parquet"))
         try:
             return cls._loaded(directory, run, summary, table, curves)
         except (KeyError, TypeError) as error:

@@ -596,24 +596,25 @@ def shorten(run):
 
 
 BROKEN = {
-    "missing directory": (shutil.rmtree, "there is no run.json"),
-    "empty directory": (lambda run: [path.unlink() for path in run.iterdir()], "there is no run.json"),
-    "truncated trials": (truncate, "trials.parquet'"),
-    "flipped bit": (flip, "curves.parquet'"),
-    "no trials": (lambda run: (run / "trials.parquet").unlink(), "there is no trials.parquet"),
-    "another run's trials": (shorten, "8 trials with 480 records do not belong together"),
-    "no JSON": (lambda run: (run / "run.json").write_text("{"), "run.json'"),
-    "another JSON": (lambda run: (run / "run.json").write_text("[1]"), "it is no JSON object"),
-    "no space": (lambda run: (run / "run.json").write_text("{}"), "'space' is missing"),
-    "a file": (lambda run: (shutil.rmtree(run), run.write_text("")), "run.json'"),
+    "missing directory": (shutil.rmtree, "there is no run.json", 2),
+    "empty directory": (lambda run: [path.unlink() for path in run.iterdir()], "there is no run.json", 2),
+    "truncated trials": (truncate, "trials.parquet'", 3),
+    "flipped bit": (flip, "curves.parquet'", 3),
+    "no trials": (lambda run: (run / "trials.parquet").unlink(), "there is no trials.parquet", 2),
+    "another run's trials": (shorten, "trials.parquet': its bytes are not those", 3),
+    "no JSON": (lambda run: (run / "run.json").write_text("{"), "run.json'", 3),
+    "another JSON": (lambda run: (run / "run.json").write_text("[1]"), "it is no JSON object", 3),
+    "no format": (lambda run: (run / "run.json").write_text("{}"), "names no format", 3),
+    "no space": (lambda run: (run / "run.json").write_text('{"format": 1}'), "'space' is missing", 3),
+    "a file": (lambda run: (shutil.rmtree(run), run.write_text("")), "run.json'", 3),
 }
 
 
-@pytest.mark.parametrize(("broken", "names"), BROKEN.values(), ids=BROKEN)
-def test_a_directory_without_a_run_is_one_line_and_exit_2(saved, command, broken, names):
+@pytest.mark.parametrize(("broken", "names", "code"), BROKEN.values(), ids=BROKEN)
+def test_a_directory_without_a_run_is_2_and_a_damaged_one_3_in_one_line(saved, command, broken, names, code):
     broken(saved)
     process = command("report", "run", timeout=60)
-    assert process.returncode == 2, process.stderr
+    assert process.returncode == code, process.stderr
     (line,) = process.stderr.splitlines()
     assert line.startswith("popjax: ")
     assert "run" in line

@@ -1,8 +1,10 @@
 """A directory from a stranger runs nothing and leads nowhere; the cache of programs is the user's own."""
 
 import ast
+import hashlib
 import json
 import os
+import random
 import stat
 import struct
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import popjax as pj
+from popjax.storage import Corrupt
 
 SOURCES = sorted((Path(pj.__file__).parent).glob("*.py"))
 BANNED_CALLS = {"eval", "exec", "compile", "__import__", "system", "popen"}
@@ -90,9 +93,38 @@ ATTACKS = {
 def test_arrays_that_lie_are_refused_in_one_line(run, attack):
     """The ideas of what was found in safetensors' audit: sizes are checked before anything is allocated."""
     (run / "best" / "arrays.safetensors").write_bytes(ATTACKS[attack])
+    description = json.loads((run / "best" / "best.json").read_text())
+    description["sha256"] = hashlib.sha256(ATTACKS[attack]).hexdigest()
+    (run / "best" / "best.json").write_text(json.dumps(description))
     with pytest.raises(ValueError, match=r"arrays\.safetensors") as refused:
         pj.load_best(run)
     assert "\n" not in str(refused.value)
+
+
+def test_a_flipped_weight_is_found(run):
+    path = run / "best" / "arrays.safetensors"
+    whole = path.read_bytes()
+    rng = random.Random(0)
+    for at in [*range(40), *(rng.randrange(len(whole)) for _ in range(60))]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        with pytest.raises(Corrupt, match=r"not those that best\.json names"):
+            pj.load_best(run)
+
+
+@pytest.mark.parametrize("name", ["trials.parquet", "curves.parquet"])
+def test_a_flipped_byte_of_a_table_is_found(run, name):
+    """Also in Parquet's footer, which no page checksum covers."""
+    path = run / name
+    whole = path.read_bytes()
+    rng = random.Random(0)
+    for at in [*range(40), *(rng.randrange(len(whole)) for _ in range(100))]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        with pytest.raises(Corrupt, match=name):
+            pj.Results.load(run)
 
 
 @pytest.mark.parametrize("name", ["run.json", "summary.json", "trials.parquet", "curves.parquet"])
