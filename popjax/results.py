@@ -220,7 +220,8 @@ class Results:
         run = read_json(directory / "run.json")
         check_format(directory, run)
         summary = read_json(directory / "summary.json")
-        files = summary["files"] if isinstance(summary.get("files"), dict) else {}
+        written = summary.pop("files", None)
+        files = written if isinstance(written, dict) else {}
         table, curves = (read_table(directory / name, files.get(name)) for name in ("trials.parquet", "curves.parquet"))
         try:
             return cls._loaded(directory, run, summary, table, curves)

@@ -82,7 +82,7 @@ def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings):
 
 
 def test_what_is_stopped_is_ranked_as_far_as_it_came(task, tmp_path):
-    results = search(task, tmp_path / "run", stop_at=60)
+    results = search(task, tmp_path / "run", trials=160, stop_at=200)
     table = read_table(tmp_path / "run" / "trials.parquet").to_pylist()
     states = {row["status"] for row in table}
     assert states == {"ok", "stopped"}
