@@ -42,7 +42,9 @@ def test_every_dataset(command, tmp_path, dataset, arguments, metric, columns):
     summary = json.loads(process.stdout)
     assert summary.keys() >= SUMMARY
     run = tmp_path / "run"
-    assert json.loads((run / "summary.json").read_text()) == {k: v for k, v in summary.items() if k != "out"}
+    written = json.loads((run / "summary.json").read_text())
+    assert set(written.pop("files")) == {"trials.parquet", "curves.parquet"}
+    assert written == {k: v for k, v in summary.items() if k != "out"}
     trials = pq.read_table(run / "trials.parquet").to_pylist()
     curves = pq.read_table(run / "curves.parquet").to_pylist()
     assert len(trials) == 12
