@@ -30,7 +30,7 @@ import numpy as np
 from jax import __version__ as JAX
 
 from popjax.data import from_arrays, load
-from popjax.executor import cores
+from popjax.machine import cores
 from popjax.scales import log_uniform, one_minus_log_uniform
 from popjax.space import Space
 from popjax.splits import split

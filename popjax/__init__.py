@@ -26,6 +26,7 @@ _HOMES = {
     "default_space": "defaults",
     "one_minus_log_uniform": "scales",
     "refine": "zoom",
+    "replay": "driver",
     "search": "driver",
     "supervised": "supervision",
     "uniform": "scales",

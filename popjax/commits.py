@@ -7,6 +7,7 @@ kept, so one that is damaged leaves the one before it. No JAX here.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -121,23 +122,14 @@ class Commits:
         """Write what is new; raises OSError where there is no room, and then the last commit stays."""
         self.directory.mkdir(exist_ok=True)
         number = self.number + 1
-        digests = dict(self._digests)
-        files, finished = list(self._files), list(self.finished)
+        finished = self._merged()
+        files = self._files[: len(finished) - bool(self._new)]
+        listed = {file: self._digests[file] for file in files}
         if self._new:
-            record = self._new[0]
-            for other in self._new[1:]:
-                record = record.join(other)
-            while finished and len(finished[-1].index) <= len(record.index):
-                record = finished.pop().join(record)
-                files.pop()
-            finished.append(record)
             files.append(f"finished-{number}.safetensors")
-            digests[files[-1]] = self._write(files[-1], record.arrays())
-        name = f"standing-{number}.safetensors"
-        stands = {f"{at}.{name}": array for at, r in enumerate(self.standing) for name, array in r.arrays().items()}
-        kept = {f"{member}.{name}": a for member, arrays in self.kept.items() for name, a in arrays.items()}
-        digests[name] = self._write(name, prefixed("stand", stands) | prefixed("kept", kept))
-        listed = {file: digests[file] for file in (*files, name)}
+            listed[files[-1]] = self._write(files[-1], finished[-1].arrays())
+        standing = f"standing-{number}.safetensors"
+        listed[standing] = self._write(standing, self._unfinished())
         content = {"number": number, "files": listed}
         write_atomic(self.directory / f"commit-{number}.json", json.dumps(content | {"check": check(content)}).encode())
         verify(self.directory, number)
@@ -145,6 +137,22 @@ class Commits:
         self._digests = listed
         self._manifests[number] = list(listed)
         self._clean()
+
+    def _merged(self) -> list[Record]:
+        """The finished with the new ones as the last record, each larger than the next, so that there are few."""
+        finished = list(self.finished)
+        if not self._new:
+            return finished
+        record = functools.reduce(Record.join, self._new)
+        while finished and len(finished[-1].index) <= len(record.index):
+            record = finished.pop().join(record)
+        return [*finished, record]
+
+    def _unfinished(self) -> Arrays:
+        """What is in training, and the kept arrays, for one file."""
+        stands = {f"{at}.{name}": a for at, one in enumerate(self.standing) for name, a in one.arrays().items()}
+        kept = {f"{member}.{name}": a for member, arrays in self.kept.items() for name, a in arrays.items()}
+        return prefixed("stand", stands) | prefixed("kept", kept)
 
     def _forget(self, index: np.ndarray) -> None:
         left = [record.without(index) for record in self.standing]

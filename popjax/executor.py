@@ -6,7 +6,6 @@ worker has to say goes into a queue, so that only the caller's thread touches re
 """
 
 import dataclasses
-import os
 import queue
 import threading
 import time
@@ -17,6 +16,7 @@ import jax
 import numpy as np
 
 from popjax.clock import Clock
+from popjax.machine import cores
 from popjax.memory import OutOfMemory, check_fits, ran_out
 from popjax.population import Members, Programs, Training
 from popjax.trees import from_host, to_host
@@ -112,11 +112,6 @@ class Order:
     clock: Clock
     stop: threading.Event
     every: float = float("inf")
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads() -> int:

@@ -1,8 +1,13 @@
 """What the run is executed on, and by."""
 
+import os
+
 import jax
 
-from popjax.executor import cores
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device() -> str:

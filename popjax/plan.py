@@ -12,7 +12,7 @@ import numpy as np
 
 from popjax.check import Checker
 from popjax.cost import ACCELERATOR, Cost, cheaper, costs, cpu
-from popjax.executor import cores
+from popjax.machine import cores
 from popjax.memory import KEPT_FREE, total
 from popjax.population import Member
 from popjax.trees import abstract

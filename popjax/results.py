@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -50,7 +50,7 @@ class Results:
         winner: what rebuilds the winner as a predictor, or None.
         rounds: the round (trials,) of each trial, from 0.
         done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped.
-        task: what was trained, where this process trained it.
+        again: `(results, trial) -> curves` trains a trial again, where this process trained it.
         choose: what wins: "best", or "one-se" (see `best`).
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
     """
@@ -65,7 +65,7 @@ class Results:
     winner: dict[str, Any] | None = None
     rounds: np.ndarray = None  # type: ignore[assignment]
     done: np.ndarray = None  # type: ignore[assignment]
-    task: Any = None
+    again: Callable[..., dict[str, np.ndarray]] | None = None
     choose: str = "best"
     parameters: np.ndarray | None = None
 
@@ -184,16 +184,15 @@ class Results:
         params = {name.removeprefix("params."): a for name, a in arrays.items() if name.startswith("params.")}
         return params or arrays
 
-    def replay(self, trial: int, task: Any = None) -> dict[str, np.ndarray]:
-        """Train one trial again, alone; metric -> (epochs,) as in `curves`.
+    def replay(self, trial: int) -> dict[str, np.ndarray]:
+        """Train one trial again, alone: `popjax.replay` with the task of the search that gave these results.
 
-        On a CPU with the same lanes and library versions the curve is the same to the last bit.
-        `task` is what was trained, for results that were loaded: a directory names no code.
-        Raises ValueError for a trial that there is not, or without a task.
+        Raises ValueError for a trial that there is not, and for results that were loaded: a
+        directory names no code, so there the task must be given.
         """
-        from popjax.driver import replay  # the one way down: a method that every reader of results looks for here
-
-        return replay(self, trial, task or self.task)
+        if self.again is None:
+            raise ValueError("the results were loaded, so give the task: popjax.replay(results, trial, task)")
+        return self.again(self, trial)
 
     def to_pandas(self) -> Any:
         """The table of trials as a DataFrame; needs pandas."""

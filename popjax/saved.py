@@ -27,14 +27,14 @@ class Saved:
     Attributes:
         recorded: the run.json of the run that is resumed; empty for a new one.
         commits: what is trained.
-        warnings: why bits may differ from an uninterrupted run's; None for a new run.
+        warnings: what was lost, and why bits may differ from an uninterrupted run's.
     """
 
     def __init__(self, directory: Path, about: dict[str, Any]) -> None:
         self.directory = directory
         self.about = about
         self.recorded: dict[str, Any] = {}
-        self.warnings: list[str] | None = None
+        self.warnings: list[str] = []
         if (directory / "run.json").exists():
             self.recorded = read_json(directory / "run.json")
             check_format(directory, self.recorded)
@@ -44,7 +44,7 @@ class Saved:
         self.commits = Commits.load(directory / "state")
         if not self.recorded and self.commits.number:
             raise Corrupt(f"{str(directory)!r} holds the state of a run but no run.json; choose another directory")
-        if self.commits.lost is not None and self.warnings is not None:
+        if self.commits.lost is not None:
             self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
 
     def settle(self, config: Config, space: Space, trials: int) -> Config:
@@ -80,7 +80,6 @@ class Saved:
         now = {"device": kind(device()), "versions": versions()}
         for name, value in now.items():
             if then[name] != value:
-                assert self.warnings is not None
                 what = f"{name} was {then[name]}, now {value}"
                 self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
 
@@ -103,7 +102,7 @@ class Saved:
         known = self.recorded.get("points", {})
         points = {name: [*column, *known.get(name, [])[len(column) :]] for name, column in run["points"].items()}
         rounds = [*run["rounds"], *self.recorded.get("rounds", [])[len(run["rounds"]) :]]
-        own = {"points": points, "rounds": rounds, "asked": self.asked, "warnings": self.warnings or []}
+        own = {"points": points, "rounds": rounds, "asked": self.asked, "warnings": self.warnings}
         return self.about | dict(run) | own
 
     def _refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

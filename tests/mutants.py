@@ -35,8 +35,8 @@ MUTANTS = [
     Mutant(
         "manifest first",
         "commits",
-        "        if self._new:\n",
-        "        write_atomic(self.directory / f'commit-{number}.json', b'{}')\n        if self._new:\n",
+        "        finished = self._merged()\n",
+        "        write_atomic(self.directory / f'commit-{number}.json', b'{}')\n        finished = self._merged()\n",
         "test_commits.py",
     ),
     Mutant("no digest", "commits", ".hexdigest() == digest\n", ".hexdigest() != \n", "test_commits.py"),

@@ -167,7 +167,7 @@ def test_a_trial_is_replayed_to_the_last_bit(task, settings, tmp_path):
     loaded = pj.Results.load(tmp_path / "run")
     for trial in (0, 17):
         assert_same_bits(results.replay(trial), {name: curve[trial] for name, curve in results.curves.items()})
-    assert_same_bits(loaded.replay(23, task), {name: curve[23] for name, curve in results.curves.items()})
+    assert_same_bits(pj.replay(loaded, 23, task), {name: curve[23] for name, curve in results.curves.items()})
     with pytest.raises(ValueError, match="give the task"):
         loaded.replay(0)
     with pytest.raises(ValueError, match=r"no trial 24; choose 0\.\.23"):
