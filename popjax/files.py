@@ -116,17 +116,26 @@ def write_table(path: Path, table: "pa.Table") -> str:
 
 def read_table(path: Path, digest: str | None = None) -> "pa.Table":
     """Read a Parquet file; raises ValueError for a missing one, one with another digest, or a broken one."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         content = path.read_bytes()
         if digest is not None and hashlib.sha256(content).hexdigest() != digest:
             raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that summary.json names")
-        return pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        return parquet(content)
     except Corrupt:
         raise
     except FileNotFoundError:
         raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
         raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
+
+
+def parquet(content: bytes) -> "pa.Table":
+    """The table of a Parquet file's bytes, page checksums verified; raises pyarrow's own errors.
+
+    It starts no thread: one that is still starting when a short command ends aborts the process.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False)
+    return file.read(use_threads=False)

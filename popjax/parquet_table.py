@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.columns import Column, check_levels, check_names, check_target, is_missing, text_column
+from popjax.files import parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,11 +37,8 @@ def read_parquet(source: str, content: bytes, target: str | None) -> tuple[dict[
 
 def read_table(source: str, content: bytes) -> "pa.Table":
     """The whole table, decoded and validated; raises ValueError, whatever the bytes are."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
+        table = parquet(content)
         table.validate(full=True)
     except Exception as error:  # damage shows in many ways, all of them the file's
         what = " ".join(str(error).split())[:200] or type(error).__name__

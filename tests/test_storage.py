@@ -3,10 +3,14 @@
 import os
 import resource
 import stat
+import subprocess
+import sys
 import threading
 
+import pyarrow as pa
 import pytest
 
+from popjax.files import write_table
 from popjax.storage import write_atomic
 
 OLD, NEW = b"old" * 1000, b"new"
@@ -146,3 +150,24 @@ def test_a_reader_never_sees_a_part(path):
             assert path.read_bytes() in contents
     finally:
         writer.join()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts the threads that Linux lists")
+def test_reading_a_table_starts_no_thread(tmp_path):
+    """One that is still starting when a short command ends aborts it: 34 of 500 under load."""
+    write_table(tmp_path / "table.parquet", pa.table({"a": range(1000), "b": [0.5] * 1000}))
+    code = (
+        "import os, sys, pathlib\n"
+        "import pyarrow.parquet\n"
+        "from popjax.files import read_table\n"
+        "from popjax.parquet_table import read_parquet\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "threads = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = threads()\n"
+        "table = read_table(path)\n"
+        "read_parquet('table', path.read_bytes(), 'b')\n"
+        "print(len(table), threads() - before)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "table.parquet")]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.stdout.split() == ["1000", "0"], process.stderr
