@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from popjax.caps import Caps, levels
 from popjax.population import Member
 from popjax.scales import Constant
-from popjax.space import Space
+from popjax.space import Points, Space, take
 from popjax.task import NeedsStatic, Task
 from popjax.trees import abstract
 
@@ -20,26 +21,39 @@ MOST_BRANCHES = 8
 class Checker:
     """A task with the points to train, traced under different choices of what is static.
 
-    `branching` makes each batch size a branch (see Member). `members` are the functions so
-    far; a Checker of other points may share them.
+    `branching` makes each batch size a branch (see Member). With `caps`, ascending, a trial's
+    layers have the room of the first that hold them. `members` are the functions so far; a
+    Checker of other points may share them.
     """
 
     task: Task
     space: Space
-    points: Mapping[str, np.ndarray]
+    points: Points
     epochs: int
     branching: bool = False
+    caps: list[Caps] = dataclasses.field(default_factory=list)
     members: dict[Any, Member] = dataclasses.field(default_factory=dict)
 
     def member(self, row: int, static: set[str]) -> Member:
         """The functions of the trial in `row`: the same object for the same static values, traced once."""
         values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
         dynamic = {name: int if scale.whole else float for name, scale in self.space.items() if name not in static}
-        key = tuple(values.items())
+        caps = self.caps[levels(take(self.points, np.array([row])), self.caps)[0]] if self.caps else {}
+        key = tuple(values.items()), tuple(caps.items())
         if key not in self.members:
             branches = self.branches(dynamic) if self.branching else {}
-            self.members[key] = Member(self.task, values, dynamic, self.space, self.epochs, branches)
+            room = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
+            self.members[key] = Member(self.task, values, dynamic, room, self.epochs, branches)
         return self.members[key]
+
+    def with_caps(self, caps: list[Caps]) -> "Checker":
+        """The same with the room for widths that `caps` leave."""
+        return dataclasses.replace(self, caps=caps)
+
+    def widths(self) -> tuple[str, ...]:
+        """The dynamic hyperparameters that are sizes, and change nothing but how wide the layers are."""
+        member = self.trace(self.settle(set()))
+        return tuple(name for name in member.dynamic if name in member.sizes and name not in self.task.shapes)
 
     def branches(self, dynamic: Mapping[str, type]) -> dict[str, tuple[int, ...]]:
         """The values of what may branch, where they are few."""

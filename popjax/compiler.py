@@ -5,10 +5,13 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import jax
+
 from popjax.clock import Clock
 from popjax.population import Member, Programs, lower, signature
 
 KEPT = 64
+ONCE = {"xla_backend_optimization_level": 1}  # for what runs once a member: on a CPU compiled in half the time
 
 
 class Compiler:
@@ -31,16 +34,21 @@ class Compiler:
             if known is None or any(failed(future) for future in known):
                 with clock:
                     lowered = lower(member, data, room, lanes, devices)
-                self._programs[key] = Programs(*(self._compile(program, clock) for program in lowered))
+                once = ONCE if jax.default_backend() == "cpu" else {}
+                self._programs[key] = Programs(
+                    self._compile(lowered.init, clock, once),
+                    self._compile(lowered.epoch, clock, {}),
+                    self._compile(lowered.score, clock, once),
+                )
             self._programs.move_to_end(key)
             while len(self._programs) > KEPT:
                 self._programs.popitem(last=False)
             return self._programs[key]
 
-    def _compile(self, lowered: Any, clock: Clock) -> "Future[Any] | None":
+    def _compile(self, lowered: Any, clock: Clock, options: dict[str, Any]) -> "Future[Any] | None":
         def compile_it() -> Any:
             with clock:
-                return lowered.compile()
+                return lowered.compile(compiler_options=options)
 
         return None if lowered is None else self._pool.submit(compile_it)
 

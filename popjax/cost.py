@@ -1,20 +1,21 @@
 """What each plan would cost, in closed form: no stopwatch, so the choice is the same on every machine of a kind.
 
-Seconds = arithmetic / rate + steps * launch + programs * compile. With one lane, depth and
+Seconds = arithmetic / rate + steps * launch + what the programs take to compile. With one lane, depth and
 batch size are real branches, and only the padded width is wasted; under vmap every member
 pays for the deepest, and steps in micro-batches of the smallest size.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+import math
 
 import numpy as np
 
-from popjax.space import Space
+from popjax.caps import Caps, choose, levels
+from popjax.space import Points, Space, group, take
 from popjax.task import Task
 
-COMPILE = 2.0  # seconds a program, about; two compile at a time
+PROGRAM, BRANCH = 0.8, 0.4  # seconds to trace and compile, while others train: what every program takes, and a branch
+EPOCHS = 20  # of a run of the usual length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,19 +25,22 @@ class Machine:
     Attributes:
         flops: operations a second, over all cores.
         launch: seconds that a step of the optimizer takes beside its arithmetic, over all cores.
+        lanes: members that advance together; 1 where branches are real.
     """
 
     flops: float
     launch: float
+    lanes: int = 1
 
 
-CPU_CORE = Machine(flops=7e10, launch=8e-6)
+CPU_CORE = Machine(flops=1.1e11, launch=1.2e-5)
 ACCELERATOR = Machine(flops=5e12, launch=1.5e-4)
 
 
-def cpu(cores: int) -> Machine:
-    """All cores of a CPU."""
-    return Machine(CPU_CORE.flops * cores, CPU_CORE.launch / cores)
+def machine_of(cores: int | None, lanes: int) -> Machine:
+    """All cores of a CPU, or an accelerator where there are none."""
+    kind = ACCELERATOR if cores is None else Machine(CPU_CORE.flops * cores, CPU_CORE.launch / cores)
+    return dataclasses.replace(kind, lanes=lanes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Cost:
         plan: its name.
         programs: how many programs it compiles.
         flops: its arithmetic, padding included.
-        compile_seconds, train_seconds: estimates.
+        compile_seconds, train_seconds: estimates, if nothing is compiled yet.
     """
 
     plan: str
@@ -62,50 +66,87 @@ class Cost:
         return self.compile_seconds + self.train_seconds
 
 
-def costs(
-    task: Task, space: Space, points: Mapping[str, np.ndarray], epochs: int, each: int, lanes: int, machine: Machine
-) -> list[Cost]:
-    """What "one" and "buckets" would cost; empty for a task that does not say how much it computes.
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What members of a task cost in a space.
 
-    Args:
-        points: one column (trials,) a hyperparameter.
-        each: members of a trial.
-        lanes: 1 where branches are real.
+    Attributes:
+        widths: the hyperparameters that are widths of layers.
+        epochs: of every member.
         machine: what trains.
     """
-    if task.flops is None or task.updates is None:
-        return []
-    trials = len(next(iter(points.values())))
-    shapes = [name for name in task.shapes if name in space.searched]
-    buckets = len(set(zip(*(points[name].tolist() for name in shapes), strict=True))) if shapes else 1
-    widths = {name: column for name, column in points.items() if name not in shapes}
-    padded = dict(points) | {name: np.full(trials, space[name].high) for name in widths if name.startswith("hidden")}
-    deepest = padded | {name: np.full(trials, space[name].high) for name in shapes if name == "depth"}
-    chunks = {"one": -(-trials * each // lanes), "buckets": -(-trials * each // lanes) + (buckets if lanes > 1 else 0)}
-    found = []
-    for plan, programs in (("one", 1), ("buckets", buckets)):
-        vmapped = plan == "one" and lanes > 1
-        flops = epochs * each * float(np.sum(task.flops(deepest if vmapped else padded)))
-        updates = np.broadcast_to(task.updates(smallest(points, space) if vmapped else points), trials)
-        steps = epochs * chunks[plan] * float(updates.mean())
-        train = flops / machine.flops + steps * machine.launch
-        found.append(Cost(plan, programs, flops, COMPILE * (programs + programs % 2) / 2, train))
-    return found
+
+    task: Task
+    space: Space
+    widths: tuple[str, ...]
+    epochs: int
+    machine: Machine
+
+    @property
+    def known(self) -> bool:
+        """Whether the task says how much it computes."""
+        return self.task.flops is not None and self.task.updates is not None
+
+    def caps(self) -> list[Caps]:
+        """The width caps that pay, ascending, in a run of the usual length; empty where nobody knows."""
+        if not self.known:
+            return []
+        usual = dataclasses.replace(self, epochs=EPOCHS)
+        return choose(self.space, self.widths, lambda points, caps: usual.padded(points, caps)[1], self.compiling())
+
+    def compiling(self, exact: bool = False) -> float:
+        """Seconds of compiling one program; with one lane each batch size is a branch, unless it is exact."""
+        branches = [getattr(self.space[name], "values", (None,)) for name in self.task.branches if name in self.space]
+        real = self.machine.lanes == 1 and not exact
+        return PROGRAM + BRANCH * (math.prod(map(len, branches)) if real else 1)
+
+    def padded(self, points: Points, room: Caps, each: int = 1, exact: bool = False) -> tuple[float, float]:
+        """Operations, and seconds, of training `each` members a point in one program with that room.
+
+        `exact` is whether all share their depth and batch size.
+        """
+        assert self.task.flops is not None
+        assert self.task.updates is not None
+        trials = len(next(iter(points.values())))
+        computed = dict(points) | {name: np.full(trials, units) for name, units in room.items()}
+        stepped = dict(points)
+        if self.machine.lanes > 1 and not exact:
+            computed |= {"depth": np.full(trials, self.space["depth"].high)} if "depth" in points else {}
+            smallest = self.space["batch_size"].low if "batch_size" in points else 0
+            stepped |= {"batch_size": np.full(trials, smallest)} if smallest else {}
+        flops = self.epochs * each * float(np.sum(np.broadcast_to(self.task.flops(computed), trials)))
+        updates = float(np.mean(np.broadcast_to(self.task.updates(stepped), trials)))
+        steps = self.epochs * updates * -(-trials * each // self.machine.lanes)
+        return flops, flops / self.machine.flops + steps * self.machine.launch
+
+    def costs(self, points: Points, each: int = 1) -> list[Cost]:
+        """What every plan would cost for these points; empty for a task that does not say how much it computes."""
+        if not self.known:
+            return []
+        trials = len(next(iter(points.values())))
+        full = {name: self.space[name].high for name in self.widths}
+        caps = self.caps() or [full]
+        level = levels(points, caps).tolist()
+        shapes = [points[name].tolist() for name in self.task.shapes if name in points]
+        programs: dict[str, list[tuple[np.ndarray, Caps]]] = {
+            "one": [(np.arange(trials), full)],
+            "widths": [(rows, caps[own]) for (own,), rows in group([level], trials).items()],
+            "buckets": [(rows, full) for rows in group(shapes, trials).values()],
+        }
+        found = []
+        for plan, parts in programs.items():
+            each_part = [self.padded(take(points, rows), room, each, plan == "buckets") for rows, room in parts]
+            flops, seconds = map(sum, zip(*each_part, strict=True))
+            found.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(plan == "buckets"), seconds))
+        return found
 
 
-def smallest(points: Mapping[str, np.ndarray], space: Space) -> dict[str, Any]:
-    """The points with the batch size by which a program of dynamic batches steps."""
-    if "batch_size" not in points:
-        return dict(points)
-    return dict(points) | {"batch_size": np.full(len(points["batch_size"]), space["batch_size"].low)}
-
-
-def cheaper(found: list[Cost]) -> str:
-    """The plan for "auto": one program, unless buckets save a tenth."""
-    by_name = {cost.plan: cost for cost in found}
-    if not found or by_name["buckets"].seconds > 0.9 * by_name["one"].seconds:
+def cheapest(found: list[Cost]) -> str:
+    """The plan for "auto": one program, unless another plan saves a tenth."""
+    if not found:
         return "one"
-    return "buckets"
+    one, best = found[0], min(found, key=lambda cost: cost.seconds)
+    return best.plan if best.seconds <= 0.9 * one.seconds else "one"
 
 
 def explanation(found: list[Cost], members: int, exact: float, chosen: str) -> str:

@@ -14,13 +14,13 @@ from popjax.cost import explanation
 from popjax.files import check_directory
 from popjax.machine import cores, device, versions
 from popjax.memory import total
-from popjax.plan import costs_of, fitting, rows_of
+from popjax.plan import fitting, rows_of, work_of
 from popjax.progress import Quiet
 from popjax.report import write_report
 from popjax.results import CHOICES, Results
 from popjax.run import Config, Run, Watch, check_numbers, prepare
 from popjax.saved import Saved
-from popjax.space import Space
+from popjax.space import Space, take
 from popjax.storage import locked
 from popjax.task import Task
 from popjax.zoom import zoom_in
@@ -67,7 +67,7 @@ def search(
         resume: go on where the run in `out` stands, or begin in an empty directory. `trials`
             may be more than before (one round, random or sobol).
         lanes: members that advance together under vmap; chosen by rule if not given.
-        plan: "one", "buckets" or "auto".
+        plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
         keep: of how many of the best trials to keep the trained arrays.
         progress: True for a bar, or an object as in `popjax.progress`.
         rounds: coarse to fine: each round after the first samples around the best so far (see `refine`).
@@ -165,7 +165,7 @@ def explain(task: Task, space: Space, trials: int, config: Config) -> str:
     each = config.folds * config.repeats
     flops = 0 if task.flops is None else np.sum(task.flops(run.points))
     exact = config.epochs * each * float(flops)
-    found = costs_of(run.checker, run.plan.width, each)
+    found = work_of(run.checker, run.plan.width).costs(run.points, each)
     return explanation(found, len(run.ids) * each, exact, run.plan.name)
 
 
@@ -250,11 +250,12 @@ class Search:
         """Score the winner, and describe the run."""
         test: dict[str, float] = {}
         run = self.describe(results.points, runs, rounds)
-        best = results.best
-        if best is not None and (best.trial in results.states or not watch.stop.is_set()):
-            winner = runs[0].at({n: c[[best.trial]] for n, c in results.points.items()}, np.array([best.trial]))
+        best, rebuilt = results.best, None
+        if best is not None:
+            winner = runs[0].at(take(results.points, np.array([best.trial])), np.array([best.trial]))
+            rebuilt = winner.rebuilt()
             states = results.states
-            if best.trial not in states:
+            if best.trial not in states and not watch.stop.is_set():
                 again = winner.train(watch).states  # none, if it is stopped
                 states = states | {best.trial: again[0]} if again else states
             if best.trial in states:
@@ -264,7 +265,7 @@ class Search:
             results,
             run=run if self.saved is None else self.saved.extended(run),
             summary=self.summary(results, runs, test, watch),
-            winner=self.winner(results, runs[0]),
+            winner=rebuilt,
             again=functools.partial(replay, task=self.task),
         )
 
@@ -320,12 +321,6 @@ class Search:
             "popjax_version": versions()["popjax"],
             "jax_version": versions()["jax"],
         }
-
-    def winner(self, results: Results, run: Run) -> dict[str, Any] | None:
-        """What rebuilds the winner as a predictor."""
-        if results.best is None or run.task.recipe is None:
-            return None
-        return run.task.recipe.describe() | {"space": self.space.to_dict(), "static": list(run.plan.static)}
 
 
 def buckets(runs: list[Run]) -> int:

@@ -29,6 +29,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "softplus": jax.nn.softplus,
 }
 TAPS = 9  # of a 3 x 3 kernel
+PATCHED = 40  # operations in the time that one number takes on its way into a patch
 GAINS: Mapping[str, float] = {"tanh": 1.0, "sigmoid": 1.0}
 
 
@@ -218,12 +219,13 @@ def mlp_operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, A
 
 
 def cnn_operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
-    """Floating-point operations of one image's way forward; `hparams` may hold arrays (trials,)."""
+    """Operations of one image's way forward, patches included; `hparams` may hold arrays (trials,)."""
     depth, channels = hparams.get("depth", 2), hparams.get("hidden", 16)
     height, width, inputs = shape
-    first = (TAPS * inputs + 1) * channels * height * width
-    later = (TAPS * channels + 1) * channels * (height // 2) * (width // 2)
-    return 2 * (first + (depth - 1) * later + (channels + 1) * outputs)
+    pixels, pooled = height * width, (height // 2) * (width // 2)
+    first = pixels * (2 * (TAPS * inputs + 1) * channels + PATCHED * TAPS * inputs)
+    later = pooled * (2 * (TAPS * channels + 1) * channels + PATCHED * TAPS * channels)
+    return first + (depth - 1) * later + 2 * (channels + 1) * outputs
 
 
 SIZES = {"mlp": mlp_parameters, "cnn": cnn_parameters}

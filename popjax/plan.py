@@ -1,23 +1,25 @@
 """Members -> buckets -> lanes, by rule: never by a stopwatch, so that no result depends on noise.
 
-Trials that share their static hyperparameters form a bucket, one pair of programs. Plan
-"one" makes static only what must be, plan "buckets" also what the task lists as `shapes`.
+Trials that share their static hyperparameters form a bucket, one pair of programs. Plan "one"
+makes static only what must be, plan "buckets" also what the task lists as `shapes`, and plan
+"widths" parts them by the room that their layers need.
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import jax
 import numpy as np
 
+from popjax.caps import levels
 from popjax.check import Checker
-from popjax.cost import ACCELERATOR, Cost, cheaper, costs, cpu
+from popjax.cost import Work, cheapest, machine_of
 from popjax.machine import cores
 from popjax.memory import KEPT_FREE, total
 from popjax.population import Member
+from popjax.space import Points, group
 from popjax.trees import abstract
 
-PLANS = ("auto", "one", "buckets")
+PLANS = ("auto", "one", "widths", "buckets")
 PART = 16  # members that a worker takes at once, where they advance one by one
 PART_BYTES = 2**28
 CONVOLUTION_LANES = 16
@@ -70,7 +72,7 @@ class Plan:
     """How points are executed.
 
     Attributes:
-        name: "one" or "buckets".
+        name: "one", "widths" or "buckets".
         buckets: in the order in which they run.
         static: the names of the static hyperparameters.
         width: how many members train at once.
@@ -101,27 +103,34 @@ def make_plan(checker: Checker, plan: str, width: Width, each: int = 1) -> Plan:
     """
     if plan not in PLANS:
         raise ValueError(f"unknown plan {plan!r}; there are {', '.join(PLANS)}")
-    name = choose_plan(checker, width, each) if plan == "auto" else plan
     task, space, points = checker.task, checker.space, checker.points
+    trials = len(rows_of(points))
+    work = work_of(checker, width)
+    name = choose_plan(work, points, each) if plan == "auto" else plan
     static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
-    columns = [points[key].tolist() for key in space if key in static]
-    buckets = [Bucket(checker.member(rows[0], static), rows) for rows in group(columns, len(rows_of(points)))]
+    capped = checker.with_caps(work.caps() if name == "widths" else [])
+    columns = [(-levels(points, capped.caps)).tolist(), *(points[key].tolist() for key in space if key in static)]
+    groups = sorted(group(columns, trials).items(), key=lambda item: item[0][0])  # the widest, the longest, first
+    buckets = [Bucket(capped.member(rows[0], static), rows) for _, rows in groups]
     reads = checker.read_by([bucket.member for bucket in buckets])
     return Plan(name, buckets, tuple(key for key in space if key in static), width, frozenset(reads))
 
 
-def costs_of(checker: Checker, width: Width, each: int = 1) -> list[Cost]:
-    """What the plans would cost here, for `each` members a trial; empty where nobody knows."""
-    machine = cpu(cores()) if jax.default_backend() == "cpu" else ACCELERATOR
+def work_of(checker: Checker, width: Width) -> Work:
+    """What members of a checked task cost here."""
+    cpu = jax.default_backend() == "cpu"
     lanes = 1 if width.lanes == 1 else width.lanes * width.devices
-    return costs(checker.task, checker.space, checker.points, checker.epochs, each, lanes, machine)
+    machine = machine_of(cores() if cpu else None, lanes)
+    return Work(checker.task, checker.space, checker.widths(), checker.epochs, machine)
 
 
-def choose_plan(checker: Checker, width: Width, each: int) -> str:
-    """The plan for "auto": on a CPU one program, whatever the number of trials, so that nobody's
-    bits depend on who else trains; on an accelerator what costs less.
+def choose_plan(work: Work, points: Points, each: int) -> str:
+    """The plan for "auto": on a CPU by the space alone, so that nobody's bits depend on who else trains;
+    on an accelerator what costs less.
     """
-    return "one" if jax.default_backend() == "cpu" else cheaper(costs_of(checker, width, each))
+    if jax.default_backend() == "cpu":
+        return "widths" if len(work.caps()) > 1 else "one"
+    return cheapest(work.costs(points, each))
 
 
 def branching(lanes: int | None) -> bool:
@@ -129,17 +138,9 @@ def branching(lanes: int | None) -> bool:
     return lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
 
 
-def rows_of(points: Mapping[str, np.ndarray]) -> np.ndarray:
+def rows_of(points: Points) -> np.ndarray:
     """The row numbers of a table of points."""
     return np.arange(len(next(iter(points.values()))))
-
-
-def group(columns: list[list[object]], rows: int) -> list[np.ndarray]:
-    """Row numbers that share their values, by first appearance."""
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for row in range(rows):
-        groups.setdefault(tuple(column[row] for column in columns), []).append(row)
-    return [np.array(rows) for rows in groups.values()]
 
 
 def default_lanes(member: Member, platform: str, trials: int, devices: int = 1) -> int:

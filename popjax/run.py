@@ -261,6 +261,13 @@ class Run:
             scores.append(program(own, who, data))
         return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
 
+    def rebuilt(self) -> dict[str, Any] | None:
+        """What rebuilds a run's one trial as a predictor; None for a task without a recipe."""
+        if self.task.recipe is None:
+            return None
+        room = Space(**self.plan.buckets[0].member.scales)
+        return self.task.recipe.describe() | {"space": room.to_dict(), "static": list(self.plan.static)}
+
     def parameters(self) -> np.ndarray:
         """How many trained parameters (trials,) each trial has."""
         counts = np.zeros(len(self.ids), np.int64)

@@ -54,6 +54,10 @@ class Scale:
         units = np.asarray(self._to_unit(value), float)
         return units if value.ndim else units.item()
 
+    def up_to(self, high: Any) -> "Scale":
+        """The scale without the values above `high`, of which there must be some left."""
+        raise NotImplementedError
+
     def _from_unit(self, u: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
@@ -99,6 +103,9 @@ class Range(Scale):
     def __str__(self) -> str:
         static = ", static=True" if self.static else ""
         return f"{self.name}({self.low!r}, {self.high!r}{static})"
+
+    def up_to(self, high: Any) -> "Range":
+        return dataclasses.replace(self, high=high)
 
     def _warp(self, value: Any) -> Any:
         """The axis on which the scale is uniform."""
@@ -289,6 +296,9 @@ class Choice(Scale):
                 raise ValueError(f"{single!r} is not in {self}; give one of its values")
             index.append(self.values.index(single))
         return (np.reshape(index, value.shape) + 0.5) / len(self.values)
+
+    def up_to(self, high: Any) -> "Choice":
+        return Choice(*(value for value in self.values if value <= high), static=self.static)
 
     def from_unit(self, u: Any) -> Any:
         values = super().from_unit(np.atleast_1d(u))

@@ -12,6 +12,7 @@ from popjax.scales import Choice, Constant, Scale, number
 from popjax.spelling import parse_scale, written
 from popjax.storage import write_atomic
 
+Points = Mapping[str, np.ndarray]  # one column (trials,) a hyperparameter
 RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value", "parameters")
 
 
@@ -115,6 +116,19 @@ class Space(Mapping[str, Scale]):
             f"{name if name.isascii() else _toml(name)} = {_toml(entry)}\n" for name, entry in self.to_dict().items()
         ]
         write_atomic(Path(path), "".join(lines).encode())
+
+
+def take(points: Points, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The points of these rows."""
+    return {name: column[rows] for name, column in points.items()}
+
+
+def group(columns: list[list[Any]], rows: int) -> dict[tuple[Any, ...], np.ndarray]:
+    """Row numbers by the values that they share, by first appearance."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row in range(rows):
+        groups.setdefault(tuple(column[row] for column in columns), []).append(row)
+    return {values: np.array(rows) for values, rows in groups.items()}
 
 
 def setting(text: str, where: str) -> tuple[str, Scale]:

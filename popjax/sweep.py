@@ -60,8 +60,8 @@ class Arguments(Source):
     """go on where the directory stands"""
     lanes: int | None = None
     """members that advance together under vmap (default: by rule)"""
-    plan: Literal["auto", "one", "buckets"] = "auto"
-    """one program for all, or one for each depth and batch size"""
+    plan: Literal["auto", "one", "widths", "buckets"] = "auto"
+    """one program for all, a few with capped widths, or one for each depth and batch size"""
     explain: bool = False
     """print what each plan would cost, and train nothing"""
     quiet: bool = False

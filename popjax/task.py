@@ -102,8 +102,8 @@ class Task(NamedTuple):
         shapes: the hyperparameters that plan "buckets" makes static.
         parameters: `(hparams) -> how many trained parameters`, called as `updates` is; None where
             the state's arrays have their exact shape.
-        flops: `(hparams) -> floating-point operations of one epoch`, called as `updates` is; from it
-            plan "auto" knows what padding costs.
+        flops: `(hparams) -> floating-point operations of one epoch`, or what takes as long, called
+            as `updates` is; from it plan "auto" knows what padding costs.
         folded: `(folds, share) -> Task` with its rows cut into so many folds, each validating on
             at most that share of them if given; a task without it reads `hparams["fold"]` itself.
         watch: `(state, hparams, data) -> dict` of scalars that tell how training stands, for

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import pytest
 
+from popjax.cost import Machine
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -25,6 +27,14 @@ def rows():
     x = rng.normal(size=(170, 5)) * [1, 2, 0.5, 3, 1] + [0, 1, -1, 5, 0]
     y = (x[:, 0] + 0.5 * x[:, 1] > 0).astype(int) + (x[:, 3] > 6)
     return x, y
+
+
+@pytest.fixture
+def cheap_programs(monkeypatch):
+    """Arithmetic is slow and compiling fast, so width caps pay for small models too."""
+    monkeypatch.setattr("popjax.cost.PROGRAM", 0.2)
+    monkeypatch.setattr("popjax.cost.BRANCH", 0.0)
+    monkeypatch.setattr("popjax.cost.CPU_CORE", Machine(flops=1e9, launch=1e-6))
 
 
 @pytest.fixture

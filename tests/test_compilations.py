@@ -60,6 +60,19 @@ def test_one_epoch_program_a_bucket(task):
     assert epochs_compiled(events) == 4
 
 
+def test_one_epoch_program_a_width_cap(task, cheap_programs):
+    """Fewer trials, later rounds and more epochs need no other."""
+    wide = SPACE.replace(hidden=pj.log_integers(2, 32))
+    with compilations() as events:
+        results = pj.search(task, wide, trials=40, epochs=2)
+    assert results.run["plan"] == "widths"
+    assert epochs_compiled(events) == results.summary["buckets"] > 1
+    with compilations() as events:
+        pj.search(task, wide, trials=7, epochs=3)
+        pj.search(task, wide, trials=40, epochs=2, rounds=2)
+    assert events == []
+
+
 def test_a_second_search_compiles_nothing(task):
     """Other learning rates, another range, another seed, more trials, more epochs: the same executables."""
     pj.search(task, SPACE, trials=10, epochs=2)

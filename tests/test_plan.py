@@ -1,11 +1,18 @@
 """The choice of a plan: the same for the same input, explained, and of no effect on the results."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.cost import ACCELERATOR, Cost, cheaper, costs, cpu
+from popjax.caps import candidates, choose, levels
+from popjax.cost import Cost, Work, cheapest, machine_of
 from popjax.defaults import default_space
+
+CPU = machine_of(2, 1)
+ACCELERATOR = machine_of(None, 4096)
 
 
 @pytest.fixture(scope="module")
@@ -15,58 +22,141 @@ def task():
     return pj.supervised((x, rng.integers(0, 10, 900)))
 
 
-def found(task, space, trials, lanes, machine, epochs=20):
-    return costs(task, space, space.sample(trials), epochs, 1, lanes, machine)
+def found(task, space, trials, machine, epochs=20):
+    widths = tuple(name for name in space.searched if name.startswith("hidden"))
+    return Work(task, space, widths, epochs, machine).costs(space.sample(trials))
 
 
 def test_arithmetic_by_hand(task):
     """Three times the way forward for every row of every update, at the padded width."""
     space = pj.Space(hidden=pj.integers(3, 10), depth=pj.choice(1, 2), batch_size=pj.choice(20, 40))
     points = {"hidden": np.array([3, 10]), "depth": np.array([1, 2]), "batch_size": np.array([20, 40])}
-    one, buckets = costs(task, space, points, 5, 2, 1, cpu(2))
+    work = Work(task, space, ("hidden",), 5, CPU)
+    one, widths, buckets = work.costs(points, 2)
     rows = 720
     shallow, deep = 65 * 10 + 11 * 10, 65 * 10 + 11 * 10 + 11 * 10
-    assert one.flops == buckets.flops == 5 * 2 * 3 * 2 * rows * (shallow + deep)
-    assert (one.programs, buckets.programs) == (1, 2)
-    (vmapped, _) = costs(task, space, points, 5, 2, 4, ACCELERATOR)
+    assert one.flops == widths.flops == buckets.flops == 5 * 2 * 3 * 2 * rows * (shallow + deep)
+    assert (one.programs, widths.programs, buckets.programs) == (1, 1, 2)
+    vmapped = dataclasses.replace(work, machine=dataclasses.replace(ACCELERATOR, lanes=4)).costs(points, 2)[0]
     assert vmapped.flops == 5 * 2 * 3 * 2 * rows * 2 * deep
 
 
+def test_capped_arithmetic_by_hand(task, cheap_programs):
+    """Each trial pays for the room of its own program."""
+    space = pj.Space(hidden=pj.choice(8, 64), depth=1, batch_size=20)
+    points = {"hidden": np.array([8, 64, 8]), "depth": np.array([1, 1, 1]), "batch_size": np.array([20, 20, 20])}
+    work = Work(task, space, ("hidden",), 1, machine_of(2, 1))
+    assert work.caps() == [{"hidden": 8}, {"hidden": 64}]
+    one, widths, _ = work.costs(points)
+    wide, narrow = 65 * 64 + 65 * 10, 65 * 8 + 9 * 10
+    assert (one.flops, widths.flops) == (3 * 2 * 720 * 3 * wide, 3 * 2 * 720 * (wide + 2 * narrow))
+    assert widths.programs == 2
+
+
 def test_with_one_lane_buckets_save_nothing_but_cost_programs(task):
-    one, buckets = found(task, default_space(), 512, 1, cpu(2))
-    assert one.train_seconds == buckets.train_seconds
+    one, widths, buckets = found(task, default_space(), 512, CPU)
+    assert one.train_seconds == widths.train_seconds == pytest.approx(buckets.train_seconds)
     assert buckets.programs == 12
-    assert cheaper([one, buckets]) == "one"
+    assert cheapest([one, widths, buckets]) == "one"
 
 
 def test_under_vmap_buckets_pay_for_many_and_not_for_few(task):
     """Micro-batches and depth are wasted there, so it depends on how long the run is."""
-    few = found(task, default_space(), 64, 4096, ACCELERATOR, epochs=5)
-    many = found(task, default_space(), 16384, 4096, ACCELERATOR, epochs=1000)
-    assert cheaper(few) == "one"
-    assert cheaper(many) == "buckets"
-    assert found(task, default_space(), 16384, 4096, ACCELERATOR, epochs=1000) == many
+    few = found(task, default_space(), 64, ACCELERATOR, epochs=5)
+    many = found(task, default_space(), 16384, ACCELERATOR, epochs=1000)
+    assert cheapest(few) == "one"
+    assert cheapest(many) == "buckets"
+    assert found(task, default_space(), 16384, ACCELERATOR, epochs=1000) == many
 
 
-def test_a_tenth_is_the_least_that_buckets_must_save():
+def test_a_tenth_is_the_least_that_another_plan_must_save():
     one = Cost("one", 1, 1.0, 1.0, 9.0)
-    assert cheaper([one, Cost("buckets", 2, 1.0, 1.0, 8.01)]) == "one"
-    assert cheaper([one, Cost("buckets", 2, 1.0, 1.0, 7.99)]) == "buckets"
-    assert cheaper([]) == "one"
+    assert cheapest([one, Cost("buckets", 2, 1.0, 1.0, 8.01)]) == "one"
+    assert cheapest([one, Cost("widths", 2, 1.0, 1.0, 8.0), Cost("buckets", 2, 1.0, 1.0, 7.99)]) == "buckets"
+    assert cheapest([]) == "one"
 
 
-def test_all_plans_give_the_same(rows, x64):
+def test_widths_are_capped_where_they_differ_much(task):
+    """The default space is one program, a factor of 64 is several."""
+    for scale, several in ((pj.integers(50, 100), False), (pj.log_integers(8, 512), True), (pj.choice(16, 512), True)):
+        caps = Work(task, default_space().replace(hidden=scale), ("hidden",), 20, CPU).caps()
+        assert (len(caps) > 1) is several
+        assert caps[-1] == {"hidden": scale.high}
+        assert caps == Work(task, default_space().replace(hidden=scale), ("hidden",), 1000, CPU).caps()
+    assert [cap["hidden"] for cap in caps] == [16, 512]
+
+
+def test_no_other_caps_are_cheaper():
+    """The chosen caps are the best of all subsets of the candidates, by trying every one."""
+    space = pj.Space(hidden_1=pj.log_integers(8, 200), hidden_2=pj.choice(16, 30, 60, 100))
+    widths = ("hidden_1", "hidden_2")
+    program = 300.0
+
+    def seconds(points, caps):
+        return len(points["hidden_1"]) * caps["hidden_1"] * caps["hidden_2"] / 1000
+
+    points, all_caps = space.sample(256), candidates(space, widths)
+
+    def total(caps):
+        level = levels(points, caps)
+        parts = [{name: column[level == own] for name, column in points.items()} for own in range(len(caps))]
+        return sum(
+            program + (seconds(part, cap) if len(part["hidden_1"]) else 0)
+            for part, cap in zip(parts, caps, strict=True)
+        )
+
+    sizes = range(len(all_caps))
+    subsets = [[*part, all_caps[-1]] for size in sizes for part in itertools.combinations(all_caps[:-1], size)]
+    chosen = choose(space, widths, seconds, program)
+    assert len(all_caps) > 4
+    assert 1 < len(chosen) < len(all_caps)
+    assert total(chosen) == pytest.approx(min(map(total, subsets)))
+
+
+def test_a_level_is_the_first_that_holds_all_widths():
+    caps = [{"hidden_1": 8, "hidden_2": 4}, {"hidden_1": 16, "hidden_2": 8}, {"hidden_1": 32, "hidden_2": 16}]
+    points = {"hidden_1": np.array([8, 9, 3, 17, 32]), "hidden_2": np.array([4, 2, 5, 1, 16]), "momentum": np.zeros(5)}
+    assert levels(points, caps).tolist() == [0, 1, 1, 2, 2]
+
+
+def test_on_a_cpu_the_plan_does_not_depend_on_the_trials(task):
+    wide = default_space().replace(hidden=pj.log_integers(8, 512))
+    plans = {pj.search(task, wide, trials=trials, epochs=1).run["plan"] for trials in (1, 3)}
+    assert plans == {"widths"}
+
+
+def test_a_capped_winner_predicts_as_it_was_validated(tmp_path, cheap_programs):
+    """best/ says which room its arrays have: the wide ones hardly learn here, so a narrow one wins."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(300, 4))
+    space = pj.Space(hidden=pj.choice(4, 256), learning_rate=pj.choice(0.05, 1e-7), depth=1)
+    task = pj.supervised((x, x[:, 0] > 0))
+    narrow = next(seed for seed in range(99) if not (space.sample(4, seed)["hidden"] == 256)[good(space, seed)].any())
+    results = pj.search(task, space, trials=4, epochs=8, seed=narrow, out=tmp_path)
+    assert results.run["plan"] == "widths"
+    assert results.best.hparams["hidden"] == 4
+    assert results.params(results.best.trial)["out.kernel"].shape[0] == 4
+    assert (pj.load_best(tmp_path).predict(x) == (x[:, 0] > 0)).mean() > 0.9
+
+
+def good(space, seed):
+    """Which of four trials learn; at least one, and not all four narrow."""
+    points = space.sample(4, seed)
+    learn = points["learning_rate"] == 0.05
+    return learn if learn.any() and (points["hidden"] == 256).any() else np.ones(4, bool)
+
+
+def test_all_plans_give_the_same(rows, x64, cheap_programs):
     task = pj.supervised(rows)
-    space = default_space().replace(batch_size=pj.choice(8, 16), hidden=pj.integers(3, 9))
-    plans = {plan: pj.search(task, space, trials=24, epochs=3, plan=plan) for plan in ("auto", "one", "buckets")}
-    assert {plan: results.run["plan"] for plan, results in plans.items()} == {
-        "auto": "one",
-        "one": "one",
-        "buckets": "buckets",
-    }
+    space = default_space().replace(batch_size=pj.choice(8, 16), hidden=pj.log_integers(3, 30))
+    names = ("auto", "one", "widths", "buckets")
+    plans = {plan: pj.search(task, space, trials=24, epochs=3, plan=plan) for plan in names}
+    assert [results.run["plan"] for results in plans.values()] == ["widths", "one", "widths", "buckets"]
+    assert [results.summary["buckets"] > 1 for results in plans.values()] == [True, False, True, True]
     for name, values in plans["one"].members.items():
-        assert values.tobytes() == plans["auto"].members[name].tobytes()
-        np.testing.assert_allclose(values, plans["buckets"].members[name], rtol=1e-9, atol=1e-12)
+        assert plans["widths"].members[name].tobytes() == plans["auto"].members[name].tobytes()
+        for plan in ("widths", "buckets"):
+            np.testing.assert_allclose(values, plans[plan].members[name], rtol=1e-9, atol=1e-12)
 
 
 def test_explain_trains_nothing_and_says_what_is_chosen(command, tmp_path):
@@ -74,6 +164,6 @@ def test_explain_trains_nothing_and_says_what_is_chosen(command, tmp_path):
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
     assert "members: 80" in lines
-    assert sum(line.startswith("plan ") and "padding, about compiling" in line for line in lines) == 2
+    assert sum(line.startswith("plan ") and "padding, about compiling" in line for line in lines) == 3
     assert lines[-1] == "chosen: one"
     assert not (tmp_path / "runs").exists()

@@ -130,6 +130,17 @@ def test_vmapped_lanes_equal_loop(x64, rows):
     assert_same_as_loop(rows, "adam", "inverse", 3, space_for("adam", "inverse"), lanes=4)
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("widths", [("hidden",), ("hidden_1", "hidden_2")], ids=str)
+def test_capped_widths_equal_loop(x64, rows, cheap_programs, widths, lanes):
+    """Each trial in the program of the narrowest room that holds it."""
+    others = {name: pj.log_integers(2, 40) for name in widths} | {"depth": pj.integers(1, len(widths) + 1)}
+    space = space_for("adamw", "inverse", **{"hidden": 7, **others} if "hidden" not in widths else others)
+    results = assert_same_as_loop(rows, "adamw", "inverse", 3, space, plan="widths", lanes=lanes)
+    rooms = {results.params(trial)["out.kernel"].shape[0] for trial in range(TRIALS)}
+    assert len(rooms) == results.summary["buckets"] > 1
+
+
 @pytest.mark.parametrize("kind", ["classes", "regression"])
 def test_folds_equal_loops_over_their_rows(x64, rows, kind):
     """Each fold is a separate run on its own rows, standardized by its own training rows, from the trial's key."""

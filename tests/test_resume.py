@@ -62,12 +62,13 @@ def assert_same_files(left, right):
         {"folds": 3, "repeats": 2, "trials": 8},
         {"rounds": 3, "trials": 120},
         {"plan": "buckets", "keep": 3},
+        {"space": SPACE.replace(hidden=pj.log_integers(2, 32)), "keep": 5},
         {"lanes": 4},
         {"choose": "one-se", "repeats": 3, "trials": 9},
     ],
     ids=str,
 )
-def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings):
+def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings, cheap_programs):
     whole = search(task, tmp_path / "whole", **settings)
     epochs = whole.members["val_loss"].size
     first = search(task, tmp_path / "run", stop_at=epochs // 12, **settings)

@@ -146,7 +146,7 @@ BAD = [
     (["--epochs", 10**20], "100000000000000000000 epochs", "lower trials or epochs"),
     (["--set", "hidden=100000000000"], "hidden=100000000000", "choose a smaller one"),
     (["--set", "hidden=integers(1,2000000)"], "one model in training takes", "choose smaller sizes"),
-    (["--plan", "two"], "'two'", "'auto', 'one', 'buckets'"),
+    (["--plan", "two"], "'two'", "'auto', 'one', 'widths', 'buckets'"),
     (["--dataset", "irises"], "'irises'", "digits, wine"),
     (["--dataset", "nothing.csv"], "'nothing.csv'", "No such file"),
     (["--dataset", "empty.csv", "--target", "y"], "'empty.csv'", "empty"),
