@@ -252,15 +252,17 @@ class Search:
         run = self.describe(results.points, runs, rounds)
         best, rebuilt = results.best, None
         if best is not None:
-            winner = runs[0].at(take(results.points, np.array([best.trial])), np.array([best.trial]))
-            rebuilt = winner.rebuilt()
+            its = next(run for run in runs if best.trial in run.ids)
+            row = best.trial - int(its.ids[0])
+            rebuilt = its.rebuilt(row)
             states = results.states
             if best.trial not in states and not watch.stop.is_set():
-                again = winner.train(watch).states  # none, if it is stopped
+                alone = its.at(take(its.points, np.array([row])), np.array([best.trial]))
+                again = alone.train(watch).states  # none, if it is stopped
                 states = states | {best.trial: again[0]} if again else states
             if best.trial in states:
                 results = dataclasses.replace(results, states=states)
-                test = winner.score(0, states[best.trial], watch)
+                test = its.score(row, states[best.trial], watch)
         return dataclasses.replace(
             results,
             run=run if self.saved is None else self.saved.extended(run),

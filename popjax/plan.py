@@ -48,12 +48,22 @@ class Width:
         part: at most how many members a part has for each device.
         devices: over how many devices a part is spread.
         narrowed: how often memory ran out.
+        shrinks: whether a small bucket has fewer lanes: where nobody's bits are promised, and an
+            idle lane costs what a busy one does.
     """
 
     lanes: int
     part: int
     devices: int = 1
     narrowed: int = 0
+    shrinks: bool = False
+
+    def of(self, members: int) -> "Width":
+        """What a bucket of so many members gets: in powers of two, so that later rounds find programs that fit."""
+        needed = 1 << (-(-members // self.devices) - 1).bit_length()
+        if not self.shrinks or needed >= self.lanes:
+            return self
+        return dataclasses.replace(self, lanes=needed, part=needed)
 
     def narrow(self, needed: int | None) -> None:
         """Halve it; raises MemoryError where one member alone does not fit."""
@@ -161,7 +171,7 @@ def default_width(member: Member, lanes: int) -> Width:
     It depends on the task alone, so populations of all sizes share one executable.
     """
     part = lanes * max(1, min(PART, PART_BYTES // max(member_bytes(member), 1)) // lanes)
-    return Width(lanes, part, jax.local_device_count())
+    return Width(lanes, part, jax.local_device_count(), shrinks=jax.default_backend() != "cpu")
 
 
 def member_bytes(member: Member) -> int:

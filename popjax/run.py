@@ -21,6 +21,7 @@ from popjax.memory import OutOfMemory
 from popjax.plan import (
     Bucket,
     Plan,
+    Width,
     branching,
     check_memory,
     choose_lanes,
@@ -223,7 +224,8 @@ class Run:
 
     def parts(self, stand: Stand, clock: Clock) -> list[Part]:
         """Members of one bucket, cut into parts; compiling begins."""
-        bucket, width = self.plan.buckets[stand.bucket], self.plan.width
+        bucket = self.plan.buckets[stand.bucket]
+        width = self.width(bucket)
         programs = self.programs(bucket, clock)
         parts = []
         for piece in stand.cut(part_size(len(stand.index), width, threads())):
@@ -233,9 +235,13 @@ class Run:
             parts.append(Part(piece, places, self.members(bucket, index), counts, programs))
         return parts
 
+    def width(self, bucket: Bucket) -> Width:
+        """How many of a bucket's members train at once, as memory allows now."""
+        return self.plan.width.of(len(bucket.rows) * self.config.folds * self.config.repeats)
+
     def programs(self, bucket: Bucket, clock: Clock) -> Programs:
-        """Futures of a bucket's programs, as wide as memory allows now."""
-        width = self.plan.width
+        """Futures of a bucket's programs."""
+        width = self.width(bucket)
         return COMPILER.programs(bucket.member, abstract(self.data), width.part, width.lanes, clock, width.devices)
 
     def members(self, bucket: Bucket, index: np.ndarray) -> Members:
@@ -249,7 +255,7 @@ class Run:
         """A trained trial's metrics on the untouched rows, the mean over its members."""
         if self.task.score is None:
             return {}
-        bucket = next(bucket for bucket in self.plan.buckets if row in bucket.rows)
+        bucket = self.bucket(row)
         state = bucket.member.trace(abstract(self.data)).training.state
         program = self.programs(bucket, watch.compiling).score.result()
         data = jax.tree.map(lambda array: array.addressable_data(0), self.data)
@@ -261,11 +267,15 @@ class Run:
             scores.append(program(own, who, data))
         return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
 
-    def rebuilt(self) -> dict[str, Any] | None:
-        """What rebuilds a run's one trial as a predictor; None for a task without a recipe."""
+    def bucket(self, row: int) -> Bucket:
+        """The bucket of a trial."""
+        return next(bucket for bucket in self.plan.buckets if row in bucket.rows)
+
+    def rebuilt(self, row: int) -> dict[str, Any] | None:
+        """What rebuilds a trial as a predictor; None for a task without a recipe."""
         if self.task.recipe is None:
             return None
-        room = Space(**self.plan.buckets[0].member.scales)
+        room = Space(**self.bucket(row).member.scales)
         return self.task.recipe.describe() | {"space": room.to_dict(), "static": list(self.plan.static)}
 
     def parameters(self) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
+from popjax.compiler import COMPILER
 from popjax.plan import Width, spread
 from popjax.population import Programs
 from popjax.run import Run
@@ -72,6 +73,39 @@ def test_spread_fills_the_devices_evenly_in_whole_lanes():
     places, counts = spread(3, Width(lanes=1, part=4, devices=4))
     assert counts.tolist() == [1, 1, 1, 0]
     assert places.tolist() == [0, 4, 8]
+
+
+def test_a_small_bucket_has_no_more_lanes_than_it_needs():
+    wide = Width(lanes=512, part=512, devices=2, shrinks=True)
+    assert [(wide.of(n).lanes, wide.of(n).part) for n in (1, 2, 3, 86, 600, 9999)] == [
+        (1, 1),
+        (1, 1),
+        (2, 2),
+        (64, 64),
+        (512, 512),
+        (512, 512),
+    ]
+    assert Width(lanes=8, part=16).of(1) == Width(lanes=8, part=16)
+
+
+def test_buckets_of_fewer_lanes_give_the_same(rows, monkeypatch, x64):
+    """As on an accelerator, where the lanes of a whole population would be idle in a small bucket."""
+    seen = []
+    compiled = COMPILER.programs
+
+    def programs(member, data, room, lanes, *others):
+        seen.append((room, lanes))
+        return compiled(member, data, room, lanes, *others)
+
+    task = pj.supervised(rows)
+    expected = pj.search(task, SPACE, trials=40, epochs=3, plan="buckets", lanes=1)
+    monkeypatch.setattr("popjax.run.default_width", lambda member, lanes: Width(lanes, lanes, shrinks=True))
+    monkeypatch.setattr(COMPILER, "programs", programs)
+    found = pj.search(task, SPACE, trials=40, epochs=3, plan="buckets", lanes=40)
+    assert set(seen) == {(8, 8), (16, 16)}
+    for name, values in expected.curves.items():
+        np.testing.assert_allclose(found.curves[name], values, rtol=1e-9)
+    assert found.summary["test_value"] == pytest.approx(expected.summary["test_value"], rel=1e-9)
 
 
 class Refusing:
