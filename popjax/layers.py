@@ -43,8 +43,7 @@ class Dropout(nnx.Module):
 def patches(x: jax.Array, size: int) -> jax.Array:
     """Every pixel's neighbourhood: (rows, height, width, channels) -> (rows, height, width, size * size * channels).
 
-    The border is padded by zeros, so the image keeps its size; `size` is odd. Made of slices
-    alone: a convolution within a loop, or with weights of its own per member, is slow.
+    The border is padded by zeros, so the image keeps its size; `size` is odd.
     """
     height, width, reach = x.shape[1], x.shape[2], size // 2
     padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
@@ -56,9 +55,8 @@ class Conv(nnx.Module):
     """A convolution of stride 1 over images (rows, height, width, channels) that keeps their size.
 
     It computes what `nnx.Conv(inputs, features, (size, size))` does, as a product of patches
-    and weights, which stays fast in a population: one whose members each have weights of
-    their own becomes a grouped convolution under vmap, and a naive one inside a loop on a
-    CPU.
+    and weights, which stays fast in a population and in a training loop (see `convolution`).
+    Inside a model that is given to `supervised`, a plain `nnx.Conv` is as fast.
 
     Args:
         inputs, features: channels in and out.

@@ -22,7 +22,6 @@ from popjax.trees import abstract
 PLANS = ("auto", "one", "widths", "buckets")
 PART = 16  # members that a worker takes at once, where they advance one by one
 PART_BYTES = 2**28
-CONVOLUTION_LANES = 16
 ACCELERATOR_LANES = 4096
 
 
@@ -99,8 +98,7 @@ class Plan:
 def choose_lanes(checker: Checker, lanes: int | None) -> tuple[Checker, int]:
     """The lanes, by rule if none are given, and the checker without branches where they are not real."""
     if lanes is None:
-        member = checker.member(0, checker.settle(set()))
-        lanes = default_lanes(member, jax.default_backend(), len(rows_of(checker.points)), jax.local_device_count())
+        lanes = default_lanes(jax.default_backend(), len(rows_of(checker.points)), jax.local_device_count())
     if lanes > 1 and checker.branching:
         checker = dataclasses.replace(checker, branching=False, members={})
     return checker, lanes
@@ -153,16 +151,9 @@ def rows_of(points: Points) -> np.ndarray:
     return np.arange(len(next(iter(points.values()))))
 
 
-def default_lanes(member: Member, platform: str, trials: int, devices: int = 1) -> int:
-    """One member at a time on a CPU, where it stays in the cache; wide on an accelerator.
-
-    A convolution on a CPU is fast under vmap only, so it gets lanes there too.
-    """
-    if platform != "cpu":
-        return min(-(-trials // devices), ACCELERATOR_LANES)
-    data = abstract(member.task.data)
-    jaxpr = member.epoch.trace(member.trace(data).training, member.example, data).jaxpr
-    return CONVOLUTION_LANES if "conv_general_dilated" in str(jaxpr) else 1
+def default_lanes(platform: str, trials: int, devices: int = 1) -> int:
+    """One member at a time on a CPU, where it stays in the cache; wide on an accelerator."""
+    return 1 if platform == "cpu" else min(-(-trials // devices), ACCELERATOR_LANES)
 
 
 def default_width(member: Member, lanes: int) -> Width:

@@ -6,14 +6,17 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from popjax.columns import Levels, cells_of, encode, numeric, place, recoded, some
+from popjax.convolution import by_patches
 from popjax.data import Dataset
 from popjax.models import MODELS
 from popjax.networks import Network, bind
 from popjax.splits import Split, standardize
+from popjax.task import HParams
 
 
 class Rows(NamedTuple):
@@ -131,9 +134,16 @@ class Recipe:
 
     def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
+        example = jnp.zeros((1, *self.inputs))
         if isinstance(model, str):
-            model = functools.partial(MODELS[model], self.inputs, self.outputs)
-        return lambda hparams, key: bind(model, hparams, key, jnp.zeros((1, *self.inputs)))
+            built_in = functools.partial(MODELS[model], self.inputs, self.outputs)
+            return lambda hparams, key: bind(built_in, hparams, key, example)
+
+        def own(hparams: HParams, key: jax.Array) -> Network:
+            network = bind(model, hparams, key, example)
+            return network._replace(apply=by_patches(network.apply))
+
+        return own
 
     def encoded(self, rows: Any) -> np.ndarray:
         """Raw rows as the model's features (rows, ...), before they are standardized.

@@ -1,18 +1,20 @@
 """Convolutions: what plain ones compute, as fast products of matrices; and the built-in CNN, dynamic in shape."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
+from flax import linen, nnx
 from jax import lax
 
 import popjax as pj
 from popjax.check import Checker
+from popjax.convolution import by_patches
 from popjax.data import built_in, images
-from popjax.layers import Conv, max_pool
-from popjax.plan import default_lanes
+from popjax.layers import Conv, Dropout, max_pool
 from popjax.population import SEED
 
 EPOCHS = 4
@@ -49,17 +51,100 @@ def test_max_pool_is_flax_pool():
     assert np.array_equal(max_pool(x), nnx.max_pool(x, (2, 2), (2, 2)))
 
 
+LAYOUTS = [
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 8, 4), (3, 2, 4, 6), 1),
+    (("NCHW", "OIHW", "NCHW"), (2, 4, 9, 8), (6, 4, 3, 2), 1),
+    (("NHWC", "HWIO", "NCHW"), (2, 9, 8, 4), (3, 2, 2, 6), 2),
+    (("NHWC", "HWIO", "NHWC"), (2, 9, 8, 4), (3, 2, 1, 8), 4),
+    (("NWC", "WIO", "NWC"), (2, 9, 4), (3, 4, 6), 1),
+]
+
+
+@pytest.mark.parametrize(("layout", "shape", "kernel", "groups"), LAYOUTS)
+def test_by_patches_is_the_convolution(x64, layout, shape, kernel, groups):
+    """Strides, padding and both dilations, forward and backward, inside jit and beside other operations."""
+    rng = np.random.default_rng(0)
+    x, w = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=kernel))
+    spatial = len(shape) - 2
+    for stride, padding, inner, outer in itertools.product((1, 2), ((0, 0), (1, 2)), (1, 2), (1, 3)):
+        dilations = (inner,) * spatial, (outer,) * spatial
+        how = {"dimension_numbers": layout, "feature_group_count": groups}
+
+        def plain(x, w, stride=stride, padding=padding, dilations=dilations, how=how):
+            return {
+                "out": jax.nn.relu(
+                    lax.conv_general_dilated(x, w, (stride,) * spatial, [padding] * spatial, *dilations, **how)
+                )
+            }
+
+        if any(size <= 0 for size in jax.eval_shape(plain, x, w)["out"].shape):
+            continue
+        patched = by_patches(jax.jit(plain))
+        assert "conv_general_dilated" not in str(jax.make_jaxpr(patched)(x, w))
+        np.testing.assert_allclose(patched(x, w)["out"], plain(x, w)["out"], rtol=1e-9, atol=1e-12)
+        gradients = [jax.grad(lambda *a, f=f: jnp.sin(f(*a)["out"]).sum(), (0, 1))(x, w) for f in (patched, plain)]
+        for left, right in zip(*gradients, strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-12)
+
+
+def test_by_patches_is_for_functions_that_are_not_yet_differentiated():
+    def forward(w, x):
+        how = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 4}
+        return lax.conv_general_dilated(x, w, (1, 1), "SAME", **how).sum()
+
+    with pytest.raises(ValueError, match="wrap the function before it is differentiated"):
+        by_patches(jax.grad(forward))(jnp.ones((3, 3, 1, 4)), jnp.ones((2, 5, 5, 4)))
+
+
+def program_of_an_epoch(task, space):
+    member = Checker(task, space, space.sample(1), 2).member(0, set())
+    data = jax.tree.map(jnp.asarray, task.data)
+    return member.epoch.lower(member.trace(data).training, member.example, data).compile().as_text()
+
+
 def test_no_convolution_and_no_scatter_in_the_population():
-    """What is naive in a loop on a CPU is not there: neither conv nor select-and-scatter, so one lane is right."""
+    """What is naive in a loop on a CPU is not there: neither conv nor select-and-scatter."""
     x = np.random.default_rng(0).normal(size=(60, 6, 6))
     task = pj.supervised((x, np.arange(60) % 3), model="cnn")
     space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 4), depth=pj.integers(1, 3))
-    member = Checker(task, space, space.sample(1), 2).member(0, set())
-    data = jax.tree.map(jnp.asarray, task.data)
-    jaxpr = str(member.epoch.trace(member.trace(data).training, member.example, data).jaxpr)
-    assert "conv_general_dilated" not in jaxpr
-    assert "select_and_scatter" not in jaxpr
-    assert default_lanes(member, "cpu", 100) == 1
+    program = program_of_an_epoch(task, space)
+    assert " convolution(" not in program
+    assert " select-and-scatter(" not in program
+
+
+class OwnNnx(nnx.Module):
+    def __init__(self, hparams, rngs):
+        self.first = nnx.Conv(1, 3, (3, 3), strides=2, rngs=rngs, param_dtype=float)
+        self.second = nnx.Conv(3, 3, (3, 2), feature_group_count=3, rngs=rngs, param_dtype=float)
+        self.drop = Dropout(hparams["dropout"], rngs=rngs)
+        self.out = nnx.Linear(3, 3, rngs=rngs, param_dtype=float)
+
+    def __call__(self, x):
+        x = nnx.relu(self.first(x))
+        return self.out(self.drop(jax.nn.gelu(self.second(x)).mean((1, 2))))
+
+
+class OwnLinen(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(3)(linen.relu(linen.Conv(4, (3, 3))(x)).mean((1, 2)))
+
+
+@pytest.mark.parametrize("model", [OwnNnx, lambda hparams, rngs: OwnLinen()], ids=["nnx", "linen"])
+def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch):
+    """It trains as it would have trained, to 1e-9, and no convolution is left."""
+    x = np.random.default_rng(0).normal(size=(60, 6, 6, 1))
+    data = x, np.arange(60) % 3
+    space = pj.Space(learning_rate=pj.log_uniform(1e-2, 1e-1), batch_size=16)
+    space = space.replace(dropout=pj.uniform(0, 0.5)) if model is OwnNnx else space
+    task = pj.supervised(data, model=model)
+    fast = pj.search(task, space, trials=3, epochs=3)
+    assert " convolution(" not in program_of_an_epoch(task, space)
+    monkeypatch.setattr("popjax.recipe.by_patches", lambda function: function)
+    plain = pj.supervised(data, model=model)
+    assert " convolution(" in program_of_an_epoch(plain, space)
+    for name, values in pj.search(plain, space, trials=3, epochs=3).curves.items():
+        np.testing.assert_allclose(fast.curves[name], values, rtol=1e-9)
 
 
 def oracle(params, key, data, hparams, classes):
