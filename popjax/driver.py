@@ -16,7 +16,6 @@ from popjax.machine import cores, device, versions
 from popjax.memory import total
 from popjax.plan import fitting, rows_of, work_of
 from popjax.progress import Quiet
-from popjax.report import write_report
 from popjax.results import CHOICES, Results
 from popjax.run import Config, Run, Watch, check_numbers, prepare
 from popjax.saved import Saved
@@ -123,6 +122,8 @@ def search(
     watch = Watch(stop)
     if out is None:
         return Search(task, space, config, trials).run(progress, watch)
+    from popjax.report import write_report
+
     directory = Path(out)
     check_directory(directory, resume)
     with locked(directory):

@@ -1,5 +1,8 @@
 """The contract: what a Task may do, and the one line that a user sees when it cannot."""
 
+import subprocess
+import sys
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -339,3 +342,22 @@ def test_folds_and_repeats_are_members():
     row = table.to_pylist()[(4 * 6 + 2 * 2 + 1) * 2 + 1]
     assert (row["trial"], row["fold"], row["repeat"], row["epoch"]) == (4, 2, 1, 1)
     assert row["loss"] == results.members["loss"][4, 2, 1, 1]
+
+
+def test_the_trainer_needs_jax_flax_optax_and_numpy_alone():
+    """What tables, commands and the report need is imported where it is used."""
+    script = """
+import sys
+for name in ("tyro", "plotly", "sklearn", "pyarrow", "safetensors", "pandas", "optuna"):
+    sys.modules[name] = None
+import numpy as np
+import popjax as pj
+x = np.random.default_rng(0).normal(size=(80, 3))
+task = pj.supervised((x, x[:, 0] > 0))
+results = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1)}, trials=4, epochs=2, rounds=2)
+session = pj.Session(task, results.best.hparams)
+session.train(1)
+print(sorted(results.curves) == sorted(session.curves))
+"""
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert process.stdout == "True\n", process.stderr
