@@ -1,5 +1,7 @@
 """Nothing dynamic is baked in: executables are counted through jax.monitoring."""
 
+import re
+from collections import Counter
 from contextlib import contextmanager
 
 import jax
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 
 import popjax as pj
+from popjax.clock import Clock
+from popjax.run import Config, prepare
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -106,6 +110,52 @@ def test_one_trace_a_bucket(rows):
     task = pj.Task(init, epoch, data=np.zeros(3))
     pj.search(task, {"learning_rate": pj.uniform(0, 1)}, trials=50, epochs=4)
     assert calls == {"init": 1, "epoch": 1}
+
+
+def step_of(program):
+    """How many instructions of each kind run in one step of training: those of the loop with most products."""
+    computations = re.split(r"\n(?=%|ENTRY)", program.as_text())
+    body = max(computations, key=lambda text: len(re.findall(r" dot\(|_fusion\S* = .*dot_general", text)))
+    kinds = Counter(re.findall(r" = (?:\(.*?\)|\S+) ([a-z-]+)\(", body))
+    free = ("get-tuple-element", "parameter", "tuple", "constant", "bitcast")
+    return {kind: count for kind, count in kinds.items() if kind not in free}
+
+
+def by_hand(params, velocity, rate, momentum, x, y, order):
+    """An epoch of SGD with momentum as one would write it for a single network, with nothing that may vary."""
+
+    def loss(params, x, y):
+        for w, b in params[:-1]:
+            x = jax.nn.relu(x @ w + b[None])
+        w, b = params[-1]
+        return -(jax.nn.log_softmax(x @ w + b[None]) * jax.nn.one_hot(y, 10)).sum(1).mean()
+
+    def step(carry, rows):
+        params, velocity = carry
+        value, gradient = jax.value_and_grad(loss)(params, x[rows], y[rows])
+        velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, gradient)
+        return (jax.tree.map(lambda p, v: p - rate * v, params, velocity), velocity), value
+
+    return jax.lax.scan(step, (params, velocity), order)
+
+
+def test_a_step_has_the_instructions_of_one_by_hand():
+    """Neither the masks of padded widths, nor keys, metrics or a population cost an instruction in the hot loop."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(800, 64)), rng.integers(0, 10, 800)
+    space = pj.Space(learning_rate=pj.uniform(0, 1), momentum=pj.uniform(0, 0.9), decay=pj.uniform(0, 1), batch_size=32)
+    sizes = [(64, 100), (100, 100), (100, 10)]
+    params = [(jax.ShapeDtypeStruct(size, np.float32), jax.ShapeDtypeStruct(size[1:], np.float32)) for size in sizes]
+    number = jax.ShapeDtypeStruct((), np.float32)
+    rows = jax.ShapeDtypeStruct((640, 64), np.float32), jax.ShapeDtypeStruct((640,), np.int32)
+    order = jax.ShapeDtypeStruct((20, 32), np.int32)
+    expected = step_of(jax.jit(by_hand).lower(params, params, number, number, *rows, order).compile())
+    assert sum(expected.values()) > 30
+    for hidden in (100, pj.integers(50, 100)):
+        own = space.replace(hidden=hidden, depth=2)
+        run = prepare(pj.supervised((x, y)), own, own.sample(3), Config(2, 0, "val_loss", "min"))
+        bucket = run.plan.buckets[0]
+        assert step_of(run.programs(bucket, Clock()).epoch.result()) == expected
 
 
 def test_the_count_counts():
