@@ -33,11 +33,12 @@ def task() -> pj.Task:
 
 def drawn(rng: np.random.Generator) -> pj.Space:
     """A space of some width, depths and batch sizes."""
-    low = int(rng.choice([10, 20, 50, 80]))
+    low, factor = int(rng.choice([8, 16, 32, 64])), float(rng.choice([1.5, 2, 4, 8]))
+    scale = pj.log_integers if factor > 3 else pj.integers
     batches = sorted(rng.choice([16, 32, 64, 128], int(rng.integers(1, 5)), replace=False).tolist())
     shallow = int(rng.integers(1, 4))
     return default_space().replace(
-        hidden=pj.integers(low, low * int(rng.integers(1, 4)) + 1),
+        hidden=scale(low, int(low * factor)),
         depth=pj.integers(shallow, shallow + int(rng.integers(0, 3))),
         batch_size=pj.choice(*batches) if len(batches) > 1 else batches[0],
     )
@@ -60,8 +61,8 @@ def apart(space: pj.Space, plan: str, trials: int, epochs: int) -> dict:
 
 
 def compare(space: pj.Space, trials: int, epochs: int) -> dict:
-    """Both plans, and what auto does."""
-    seconds = {plan: round(apart(space, plan, trials, epochs)["seconds"], 2) for plan in ("one", "buckets")}
+    """All plans, and what auto does."""
+    seconds = {plan: round(apart(space, plan, trials, epochs)["seconds"], 2) for plan in ("one", "widths", "buckets")}
     chosen = apart(space, "auto", 2, 1)["plan"]
     row = {"space": {name: space.to_dict()[name] for name in ("hidden", "depth", "batch_size")}}
     ratio = seconds[chosen] / min(seconds.values())
@@ -117,7 +118,8 @@ def main() -> None:
         for trials, epochs in ((16, 2),) if options.quick else ((64, 20), (2048, 2)):
             rows.append(compare(space, trials, epochs))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    found = {"device": device(), "seed": options.seed, "plans": rows}
+    right = sum(row["over_best"] <= 1.1 for row in rows)
+    found = {"device": device(), "seed": options.seed, "auto_is_right": f"{right} of {len(rows)}", "plans": rows}
     found["exact_shapes"] = exact(64 if options.quick else 512, 2 if options.quick else 20)
     if not options.quick:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,8 +1,8 @@
 """What each plan would cost, in closed form: no stopwatch, so the choice is the same on every machine of a kind.
 
-Seconds = arithmetic / rate + steps * launch + what the programs take to compile. With one lane, depth and
-batch size are real branches, and only the padded width is wasted; under vmap every member
-pays for the deepest, and steps in micro-batches of the smallest size.
+Seconds = arithmetic / rate + steps * launch + what the programs take to compile. With one lane,
+depth and batch size are real branches, and only the padded width is wasted; under vmap every
+member pays for the deepest, and steps in micro-batches of the smallest size.
 """
 
 import dataclasses
@@ -23,8 +23,8 @@ class Machine:
     """What a kind of device is good for on small models: measured once, rounded, and then fixed.
 
     Attributes:
-        flops: operations a second, over all cores.
-        launch: seconds that a step of the optimizer takes beside its arithmetic, over all cores.
+        flops: operations a second.
+        launch: seconds that a step of the optimizer takes beside its arithmetic.
         lanes: members that advance together; 1 where branches are real.
     """
 
@@ -33,14 +33,8 @@ class Machine:
     lanes: int = 1
 
 
-CPU_CORE = Machine(flops=1.1e11, launch=1.2e-5)
+CPU = Machine(flops=2.2e11, launch=6e-6)  # of two cores
 ACCELERATOR = Machine(flops=5e12, launch=1.5e-4)
-
-
-def machine_of(cores: int | None, lanes: int) -> Machine:
-    """All cores of a CPU, or an accelerator where there are none."""
-    kind = ACCELERATOR if cores is None else Machine(CPU_CORE.flops * cores, CPU_CORE.launch / cores)
-    return dataclasses.replace(kind, lanes=lanes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +67,8 @@ class Work:
     Attributes:
         widths: the hyperparameters that are widths of layers.
         epochs: of every member.
-        machine: what trains.
+        machine: the kind of what trains.
+        speed: how many times as fast this one is; no rule may depend on it.
     """
 
     task: Task
@@ -81,6 +76,7 @@ class Work:
     widths: tuple[str, ...]
     epochs: int
     machine: Machine
+    speed: float = 1.0
 
     @property
     def known(self) -> bool:
@@ -137,7 +133,8 @@ class Work:
         for plan, parts in programs.items():
             each_part = [self.padded(take(points, rows), room, each, plan == "buckets") for rows, room in parts]
             flops, seconds = map(sum, zip(*each_part, strict=True))
-            found.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(plan == "buckets"), seconds))
+            compiling = len(parts) * self.compiling(plan == "buckets")
+            found.append(Cost(plan, len(parts), flops, compiling, seconds / self.speed))
         return found
 
 

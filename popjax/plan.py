@@ -12,7 +12,7 @@ import numpy as np
 
 from popjax.caps import levels
 from popjax.check import Checker
-from popjax.cost import Work, cheapest, machine_of
+from popjax.cost import ACCELERATOR, CPU, Work, cheapest
 from popjax.machine import cores
 from popjax.memory import KEPT_FREE, total
 from popjax.population import Member
@@ -128,8 +128,9 @@ def work_of(checker: Checker, width: Width) -> Work:
     """What members of a checked task cost here."""
     cpu = jax.default_backend() == "cpu"
     lanes = 1 if width.lanes == 1 else width.lanes * width.devices
-    machine = machine_of(cores() if cpu else None, lanes)
-    return Work(checker.task, checker.space, checker.widths(), checker.epochs, machine)
+    machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=lanes)
+    speed = cores() / 2 if cpu else 1.0
+    return Work(checker.task, checker.space, checker.widths(), checker.epochs, machine, speed)
 
 
 def choose_plan(work: Work, points: Points, each: int) -> str:
@@ -172,11 +173,12 @@ def member_bytes(member: Member) -> int:
 
 
 def check_memory(member: Member) -> None:
-    """Raise ValueError if not even one member can train here: its state, old and new."""
-    needed = member_bytes(member)
-    if 2 * needed > total():
-        what = f"one model in training takes {needed / 2**30:.3g} GiB, this machine has {total() / 2**30:.3g}"
-        raise ValueError(f"{what}; choose smaller sizes")
+    """Raise MemoryError if not even one member can train here: its state, old and new."""
+    needed = 2 * member_bytes(member)
+    if needed > total():
+        raise MemoryError(
+            f"one model in training takes {needed} bytes, this machine has {total()}; choose smaller sizes"
+        )
 
 
 def fitting(member: Member) -> int:

@@ -34,7 +34,7 @@ def cheap_programs(monkeypatch):
     """Arithmetic is slow and compiling fast, so width caps pay for small models too."""
     monkeypatch.setattr("popjax.cost.PROGRAM", 0.2)
     monkeypatch.setattr("popjax.cost.BRANCH", 0.0)
-    monkeypatch.setattr("popjax.cost.CPU_CORE", Machine(flops=1e9, launch=1e-6))
+    monkeypatch.setattr("popjax.plan.CPU", Machine(flops=2e9, launch=5e-7))
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import pytest
 
 import popjax as pj
 from popjax.caps import candidates, choose, levels
-from popjax.cost import Cost, Work, cheapest, machine_of
+from popjax.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest
 from popjax.defaults import default_space
 
-CPU = machine_of(2, 1)
-ACCELERATOR = machine_of(None, 4096)
+ACCELERATOR = dataclasses.replace(ACCELERATOR, lanes=4096)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def test_capped_arithmetic_by_hand(task, cheap_programs):
     """Each trial pays for the room of its own program."""
     space = pj.Space(hidden=pj.choice(8, 64), depth=1, batch_size=20)
     points = {"hidden": np.array([8, 64, 8]), "depth": np.array([1, 1, 1]), "batch_size": np.array([20, 20, 20])}
-    work = Work(task, space, ("hidden",), 1, machine_of(2, 1))
+    work = Work(task, space, ("hidden",), 1, Machine(flops=2e9, launch=5e-7))
     assert work.caps() == [{"hidden": 8}, {"hidden": 64}]
     one, widths, _ = work.costs(points)
     wide, narrow = 65 * 64 + 65 * 10, 65 * 8 + 9 * 10
@@ -82,6 +81,7 @@ def test_widths_are_capped_where_they_differ_much(task):
         caps = Work(task, default_space().replace(hidden=scale), ("hidden",), 20, CPU).caps()
         assert (len(caps) > 1) is several
         assert caps[-1] == {"hidden": scale.high}
+        assert caps == Work(task, default_space().replace(hidden=scale), ("hidden",), 20, CPU, speed=32).caps()
         assert caps == Work(task, default_space().replace(hidden=scale), ("hidden",), 1000, CPU).caps()
     assert [cap["hidden"] for cap in caps] == [16, 512]
 
