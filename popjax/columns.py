@@ -16,7 +16,7 @@ import numpy as np
 
 MAX_CLASSES = 20  # of integers; with more they are a regression
 MAX_LEVELS = 1000  # of one text column
-MAX_BYTES = 2**32  # of the features of all text columns
+MAX_BYTES = 2**32  # of the features of all text columns, and of an array in an archive
 FEW = 5  # bad cells that an error names
 
 type Levels = Mapping[str, tuple[str, ...]]

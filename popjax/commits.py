@@ -11,12 +11,12 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
+from popjax.files import check, write_json
 from popjax.storage import Corrupt, write_atomic
 
 Arrays = dict[str, np.ndarray]
@@ -131,7 +131,7 @@ class Commits:
         standing = f"standing-{number}.safetensors"
         listed[standing] = self._write(standing, self._unfinished())
         content = {"number": number, "files": listed}
-        write_atomic(self.directory / f"commit-{number}.json", json.dumps(content | {"check": check(content)}).encode())
+        write_json(self.directory / f"commit-{number}.json", content)
         verify(self.directory, number)
         self.number, self._files, self.finished, self._new = number, files, finished, []
         self._digests = listed
@@ -252,11 +252,6 @@ def read(path: Path) -> Arrays:
         return dict(load(content_of(path)))
     except SafetensorError as error:
         raise Corrupt(f"{str(path)!r} is damaged: {error}") from None
-
-
-def check(content: Mapping[str, Any]) -> str:
-    """The digest of a manifest's own content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def prefixed(prefix: str, arrays: Arrays) -> Arrays:

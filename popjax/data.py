@@ -1,17 +1,19 @@
 """Tables of rows: loaded and checked. No JAX here."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from popjax.columns import (
+    MAX_BYTES,
     MAX_CLASSES,
     Column,
     Levels,
@@ -25,6 +27,7 @@ from popjax.columns import (
     occurring,
     place,
     short,
+    size,
 )
 from popjax.csv_table import read_csv
 from popjax.parquet_table import read_parquet
@@ -130,18 +133,39 @@ def built_in(name: str) -> Dataset:
 
 def read_npz(source: str, content: bytes, target: str | None, missing: str) -> Dataset:
     """The arrays x and y of an NPZ file; `target` names another array than y."""
-    name = target or "y"
+    names = "x", target or "y"
+    with as_npz(source):
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        stored = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+    for name in names:
+        if name not in stored:
+            known = ", ".join(map(repr, stored)) or "none"
+            raise ValueError(f"{source!r} has no array {name!r}; it has {known}")
+        if stored[name].file_size > MAX_BYTES:
+            what = f"{source!r}: the array {name!r} would take {size(stored[name].file_size)}"
+            raise ValueError(f"{what}; at most {size(MAX_BYTES)}, so take fewer rows")
+    with as_npz(source):
+        x, y = (unpacked(archive, stored[name]) for name in names)
+    return from_arrays(x, y, missing=missing, name=repr(source), target=names[1])
+
+
+@contextlib.contextmanager
+def as_npz(source: str) -> Iterator[None]:
+    """Raise ValueError in one line for whatever fails: a damaged archive fails in many ways, all of them the file's."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            stored = {entry.removesuffix(".npy"): archive.read(entry) for entry in archive.namelist()}
-        arrays = {k: np.lib.format.read_array(io.BytesIO(stored[k]), allow_pickle=False) for k in ("x", name)}
-    except KeyError as error:
-        known = ", ".join(map(repr, stored)) or "none"
-        raise ValueError(f"{source!r} has no array {error}; it has {known}") from None
-    except Exception as error:  # a damaged archive fails in many ways, all of them the file's
+        yield
+    except Exception as error:
         what = " ".join(str(error).split())
         raise ValueError(f"cannot read {source!r} as NPZ: {what}; save it with numpy.savez") from None
-    return from_arrays(arrays["x"], arrays[name], missing=missing, name=repr(source), target=name)
+
+
+def unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an archive, read piece by piece."""
+    with archive.open(entry) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        if file.read(1):  # at the end, the archive's checksum is compared
+            raise ValueError(f"{entry.filename!r} goes on after its array")
+    return array
 
 
 def from_frame(frame: Any, target: str | None, missing: str = "error") -> Dataset:

@@ -17,7 +17,7 @@ import numpy as np
 
 from popjax.clock import Clock
 from popjax.machine import cores
-from popjax.memory import OutOfMemory, check_fits, ran_out
+from popjax.memory import OutOfMemory, check_fits, ran_out, refused
 from popjax.population import Members, Programs, Training
 from popjax.trees import from_host, to_host
 
@@ -137,7 +137,7 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
                     train(part, order, said.put, stopping)
                 except Exception as error:
                     closing.set()
-                    said.put(OutOfMemory() if ran_out(error) else error)
+                    said.put(OutOfMemory(refused(error)) if ran_out(error) else error)
         said.put(None)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]

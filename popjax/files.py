@@ -85,12 +85,13 @@ def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[s
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file; NaN is not JSON and refused."""
-    write_atomic(path, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+    """Write a JSON object with the digest of its content, for `read_json`; NaN is not JSON and refused."""
+    plain = json.loads(json.dumps({name: value for name, value in content.items() if name != "check"}, allow_nan=False))
+    write_atomic(path, json.dumps(plain | {"check": check(plain)}, indent=1).encode() + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises ValueError for a missing or broken file."""
+    """Read a JSON object; raises ValueError for a missing one, Corrupt for a broken one, or one that was changed."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -99,7 +100,15 @@ def read_json(path: Path) -> dict[str, Any]:
         raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
     if not isinstance(content, dict):
         raise Corrupt(f"cannot read {str(path)!r}: it is no JSON object")
+    digest = content.pop("check", None)
+    if digest is not None and digest != check(content):
+        raise Corrupt(f"cannot read {str(path)!r}: its content is not what was written")
     return content
+
+
+def check(content: Mapping[str, Any]) -> str:
+    """The digest of a JSON object's content, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_table(path: Path, table: "pa.Table") -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ class OutOfMemory(Exception):
 def ran_out(error: Exception) -> bool:
     """Whether XLA failed to allocate, as it compiled or as it ran."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def refused(error: Exception) -> int | None:
+    """The bytes that XLA could not allocate, where its error names them."""
+    found = re.search(r"allocat\w+ (\d+) bytes", str(error))
+    return int(found[1]) if found else None
 
 
 def total() -> int:

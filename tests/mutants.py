@@ -39,8 +39,10 @@ MUTANTS = [
         "        write_atomic(self.directory / f'commit-{number}.json', b'{}')\n        finished = self._merged()\n",
         "test_commits.py",
     ),
-    Mutant("no digest", "commits", ".hexdigest() == digest\n", ".hexdigest() != \n", "test_commits.py"),
+    Mutant("no digest", "commits", ".hexdigest() == digest\n", ".hexdigest() != ''\n", "test_commits.py"),
     Mutant("manifest unchecked", "commits", "if said != check(content) or", "if", "test_commits.py"),
+    Mutant("JSON unchecked", "files", "digest != check(content):", "not content:", "test_security.py -k json"),
+    Mutant("bomb unpacked", "data", "if stored[name].file_size > MAX_BYTES:", "if False:", "test_data.py -k unpack"),
     Mutant("one commit kept", "commits", "KEPT = 2", "KEPT = 1", "test_commits.py"),
     Mutant("links followed", "commits", "if path.is_symlink():", "if False:", "test_commits.py"),
     Mutant("any path", "commits", "if not FILE.fullmatch(name):", "if False:", "test_commits.py"),
@@ -86,6 +88,10 @@ MUTANTS = [
     Mutant("in use is bad input", "cli", "fail(str(error), IN_USE)", "fail(str(error))", "test_resume.py -k in_use"),
     Mutant(
         "out of memory is the end", "run", "self.plan.width.narrow(error.needed)", "raise", "test_devices.py -k memory"
+    ),
+    Mutant("bytes unsaid", "executor", "OutOfMemory(refused(error))", "OutOfMemory()", "test_devices.py -k named"),
+    Mutant(
+        "too large is bad input", "plan", 'raise MemoryError(f"one', 'raise ValueError(f"one', "test_sweep.py -k fit"
     ),
     Mutant(
         "narrower from scratch",

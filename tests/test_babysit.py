@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
+from popjax.files import write_json
 
 SCRIPT = """# warm up first
 go 3
@@ -203,7 +204,7 @@ def traps(tmp_path_factory):
     place = tmp_path_factory.mktemp("traps")
     pj.search(pj.objective(lambda key, h: {"loss": h["x"]}), {"x": pj.uniform(0, 1)}, trials=4, out=place / "held")
     run = json.loads((place / "held" / "run.json").read_text())
-    (place / "held" / "run.json").write_text(json.dumps(run | json.loads(start({}))))
+    write_json(place / "held" / "run.json", run | json.loads(start({})))
     (place / "bad.txt").write_text("go 1\njump 5\n")
     (place / "shape.txt").write_text("hidden=9\n")
     (place / "far.txt").write_text("go 1\nback 9\n")

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -335,6 +336,40 @@ def test_an_archive_of_other_files_is_refused_by_name(table):
         archive.writestr("y", "3")
     with refused("table.npz"):
         table(content.getvalue(), None, name="table.npz")
+
+
+def bomb(claimed):
+    """A small archive whose x unpacks to so many bytes of zeros."""
+    content = io.BytesIO(npz_of(y=Y))
+    with (
+        zipfile.ZipFile(content, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w", force_zip64=True) as x,
+    ):
+        np.lib.format.write_array_header_1_0(x, {"descr": "<f8", "fortran_order": False, "shape": (claimed // 40, 5)})
+        piece = bytes(2**20)
+        for _ in range(claimed // len(piece)):
+            x.write(piece)
+    return content.getvalue()
+
+
+def test_what_unpacks_to_more_than_the_memory_is_not_unpacked(table, monkeypatch):
+    monkeypatch.setattr("popjax.data.MAX_BYTES", 2**24)
+    content = bomb(40 * 2**20)
+    assert len(content) < 2**17
+    tracemalloc.start()
+    with refused("table.npz", "the array 'x' would take 40.0 MiB"):
+        table(content, None, name="table.npz")
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+
+
+def test_an_array_that_nobody_asks_for_is_not_unpacked(table):
+    """Reading takes the memory of x and y, not of the whole archive."""
+    content = npz_of(np.savez_compressed, x=X, y=Y, other=np.zeros(2**23))
+    tracemalloc.start()
+    assert table(content, None, name="table.npz").x.tolist() == X.tolist()
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
 
 
 def test_a_damaged_npz_is_refused_by_name_whichever_byte_is_wrong(tmp_path):

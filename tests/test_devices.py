@@ -123,7 +123,9 @@ class Refusing:
     def __call__(self, training, members, *rest):
         if len(members.trial) > self.most:
             if self.left == 0:
-                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory while trying to allocate")
+                raise jax.errors.JaxRuntimeError(
+                    "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 987654321 bytes."
+                )
             self.left -= 1
         self.log.append(len(members.trial))
         return self.executable(training, members, *rest)
@@ -186,7 +188,7 @@ def test_lanes_halve_too(rows, refuse):
 
 def test_one_member_that_does_not_fit_is_named(rows, refuse):
     refuse(most=0)
-    with pytest.raises(MemoryError, match="a single model in training"):
+    with pytest.raises(MemoryError, match="a single model in training of 987654321 bytes does not fit"):
         pj.search(pj.supervised(rows), SPACE, trials=9, epochs=2)
 
 

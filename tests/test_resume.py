@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.files import read_table
+from popjax.files import read_table, write_json
 from popjax.progress import Quiet
 from popjax.storage import Corrupt
 
@@ -111,7 +111,7 @@ def test_points_are_read_not_sampled_again(task, tmp_path):
     path = tmp_path / "run" / "run.json"
     run = json.loads(path.read_text())
     run["points"]["learning_rate"][15] = 0.0123
-    path.write_text(json.dumps(run))
+    write_json(path, run)
     results = search(task, tmp_path / "run", trials=16, resume=True)
     assert results.points["learning_rate"][15] == 0.0123
 
@@ -149,7 +149,7 @@ def test_another_version_goes_on_and_says_that_bits_may_differ(task, tmp_path):
     path = tmp_path / "run" / "run.json"
     run = json.loads(path.read_text())
     run["versions"]["jax"] = "0.11.2"
-    path.write_text(json.dumps(run))
+    write_json(path, run)
     results = search(task, tmp_path / "run", resume=True)
     (warning,) = results.summary["warnings"]
     assert "0.11.2" in warning
@@ -250,6 +250,62 @@ def test_signals_stop_the_command_after_its_epoch(command, tmp_path, capfd):
     last = command("sweep", *arguments, "--out", "run", "--resume", "--json")
     summary = json.loads(last.stdout)
     assert sum(steps) + summary["steps_run"] == summary["model_steps"]
+    for name in TABLES:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+
+
+SAVING = """
+import os, runpy, signal, sys
+import popjax.checkpoint, popjax.executor, popjax.run
+signal.signal(signal.SIGINT, signal.default_int_handler)
+popjax.checkpoint.EVERY = popjax.run.EVERY = 0.0
+popjax.checkpoint.SPARING = popjax.executor.SPARING = 0
+name, number, times = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
+replace = os.replace
+def signalling(source, target):
+    global times
+    while name in str(target) and times:
+        times -= 1
+        os.kill(os.getpid(), number)
+    replace(source, target)
+os.replace = signalling
+runpy.run_module("popjax.sweep", run_name="__main__")
+"""
+
+
+def test_signals_while_a_file_is_written_lose_nothing(command, tmp_path):
+    """SIGINT in a commit, SIGINT twice in a later one, SIGTERM in the final tables; the end is the same."""
+    arguments = ["--trials", "48", "--epochs", "6", "--dataset", "wine", "--set", "hidden=50"]
+    environment = {**os.environ, "HOME": str(tmp_path / "home")}
+    steps = [
+        ("commit-3.json", signal.SIGINT, 1),
+        ("standing-", signal.SIGINT, 2),
+        ("trials.parquet", signal.SIGTERM, 1),
+    ]
+    ran = []
+    for name, number, times in steps:
+        line = [
+            sys.executable,
+            "-c",
+            SAVING,
+            name,
+            str(int(number)),
+            str(times),
+            *arguments,
+            "--out",
+            "run",
+            "--resume",
+        ]
+        stopped = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert stopped.returncode == (143 if number == signal.SIGTERM else 130), stopped.stderr
+        assert "Traceback" not in stopped.stderr
+        assert not [path for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"]
+        if times == 1:
+            ran.append(json.loads((tmp_path / "run" / "summary.json").read_text())["steps_run"])
+    assert all(ran)
+    last = command("sweep", *arguments, "--out", "run", "--resume", "--json")
+    assert json.loads(last.stdout)["model_steps"] > max(ran)
+    assert command("sweep", *arguments, "--out", "whole").returncode == 0
     for name in TABLES:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import popjax as pj
+from popjax.files import read_json, write_json
 from popjax.storage import Corrupt
 
 SOURCES = sorted((Path(pj.__file__).parent).glob("*.py"))
@@ -95,7 +96,7 @@ def test_arrays_that_lie_are_refused_in_one_line(run, attack):
     (run / "best" / "arrays.safetensors").write_bytes(ATTACKS[attack])
     description = json.loads((run / "best" / "best.json").read_text())
     description["sha256"] = hashlib.sha256(ATTACKS[attack]).hexdigest()
-    (run / "best" / "best.json").write_text(json.dumps(description))
+    write_json(run / "best" / "best.json", description)
     with pytest.raises(ValueError, match=r"arrays\.safetensors") as refused:
         pj.load_best(run)
     assert "\n" not in str(refused.value)
@@ -111,6 +112,28 @@ def test_a_flipped_weight_is_found(run):
         path.write_bytes(flipped)
         with pytest.raises(Corrupt, match=r"not those that best\.json names"):
             pj.load_best(run)
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json", "best/best.json"])
+def test_a_flipped_byte_of_a_json_file_changes_nothing_unseen(run, name):
+    """It is found, or it lies in the layout, where nothing is said: also a digit that leaves valid JSON."""
+    path, rng = run / name, random.Random(2)
+    whole, told = path.read_bytes(), read_json(path)
+    digits = [at for at, byte in enumerate(whole) if chr(byte).isdigit()]
+    found = 0
+    for at in [*rng.sample(digits, 60), *rng.sample(range(len(whole)), 140)]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << (rng.randrange(3) if at in digits else rng.randrange(8))
+        path.write_bytes(flipped)
+        try:
+            now = read_json(path)
+        except Corrupt as error:
+            assert "\n" not in str(error)
+            found += 1
+            continue
+        assert {key: now[key] for key in told} == told
+    path.write_bytes(whole)
+    assert found > 120
 
 
 @pytest.mark.parametrize("name", ["trials.parquet", "curves.parquet"])
@@ -161,7 +184,7 @@ def test_a_page_from_a_stranger_shows_names_and_runs_none(run):
     record = json.loads(path.read_text())
     record["data"] = {"columns": ["</script><script>alert(1)</script>"], "classes": None, "inputs": [1]}
     record["arguments"] = {"dataset": "<img src=x onerror=alert(1)>"}
-    path.write_text(json.dumps(record))
+    write_json(path, record)
     from popjax.report import write_report
 
     write_report(pj.Results.load(run), run)

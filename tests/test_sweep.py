@@ -145,7 +145,6 @@ BAD = [
     (["--trials", 10**14], "100000000000000 trials", "lower trials or epochs"),
     (["--epochs", 10**20], "100000000000000000000 epochs", "lower trials or epochs"),
     (["--set", "hidden=100000000000"], "hidden=100000000000", "choose a smaller one"),
-    (["--set", "hidden=integers(1,2000000)"], "one model in training takes", "choose smaller sizes"),
     (["--plan", "two"], "'two'", "'auto', 'one', 'widths', 'buckets'"),
     (["--dataset", "irises"], "'irises'", "digits, wine"),
     (["--dataset", "nothing.csv"], "'nothing.csv'", "No such file"),
@@ -237,6 +236,16 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
     )
     assert "again to stop at once" in rest
     assert "Traceback" not in rest
+
+
+def test_a_model_that_cannot_fit_exits_5_with_the_bytes(refused_in_one_line):
+    refused_in_one_line(
+        "sweep",
+        "--set",
+        "hidden=integers(1,2000000)",
+        says=("one model in training takes", "bytes, this machine has", "choose smaller sizes"),
+        code=5,
+    )
 
 
 def test_help_imports_no_numpy(tmp_path):
