@@ -144,7 +144,8 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
     task = pj.supervised(data)
     members = 16 if options.quick else 512
-    found["plans"] = {plan: population(task, default_space(), members, plan) for plan in ("one", "buckets")}
+    wide = default_space().replace(hidden=pj.log_integers(16, 256))
+    found["plans"] = {plan: population(task, wide, members, plan) for plan in ("one", "widths", "buckets")}
     found["seconds"] = time.perf_counter() - begin
     if not options.quick:
         name = re.sub(r"\W+", "-", found["device"]).strip("-").lower()

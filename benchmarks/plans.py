@@ -4,7 +4,8 @@ Spaces are drawn from `--seed`. For each, every plan runs in a process of its ow
 nothing compiled; "auto" is right where its choice takes at most 1.1 times the best. Then the
 default search's training time is set against the sum of what its exact shapes cost: the cost of
 an update is measured for depths, batch sizes and some widths of one shape each, as the difference
-of two runs, and interpolated between these widths.
+of two runs, and interpolated between these widths. Beside
+them stands one space in which the widths differ much.
 """
 
 import argparse
@@ -118,8 +119,10 @@ def main() -> None:
         for trials, epochs in ((16, 2),) if options.quick else ((64, 20), (2048, 2)):
             rows.append(compare(space, trials, epochs))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    wide = {} if options.quick else compare(default_space().replace(hidden=pj.log_integers(8, 512)), 512, 4)
     right = sum(row["over_best"] <= 1.1 for row in rows)
     found = {"device": device(), "seed": options.seed, "auto_is_right": f"{right} of {len(rows)}", "plans": rows}
+    found["wide"] = wide
     found["exact_shapes"] = exact(64 if options.quick else 512, 2 if options.quick else 20)
     if not options.quick:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")

@@ -176,9 +176,7 @@ def check_memory(member: Member) -> None:
     """Raise MemoryError if not even one member can train here: its state, old and new."""
     needed = 2 * member_bytes(member)
     if needed > total():
-        raise MemoryError(
-            f"one model in training takes {needed} bytes, this machine has {total()}; choose smaller sizes"
-        )
+        raise MemoryError(f"one model in training takes {needed} bytes, this machine has {total()}")
 
 
 def fitting(member: Member) -> int:

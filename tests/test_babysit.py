@@ -175,7 +175,6 @@ BAD = [
     (["--set", "learning_rate"], "'learning_rate'", "name=value"),
     (["--set", "learning_rate=log_uniform(1e-4,1)"], "log_uniform(1e-4,1)", "learning_rate=0.0001"),
     (["--set", "lerning_rate=0.1"], "lerning_rate", "read by nothing"),
-    (["--set", "hidden=99999999"], "one model in training takes", "smaller"),
     (["--epochs", 0], "--epochs 0", "at least 1"),
     (["--seed", -1], "--seed -1", "0 <= seed"),
     (["--missing", "guess"], "'guess'", "median"),

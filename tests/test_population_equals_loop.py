@@ -130,8 +130,7 @@ def test_vmapped_lanes_equal_loop(x64, rows):
     assert_same_as_loop(rows, "adam", "inverse", 3, space_for("adam", "inverse"), lanes=4)
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
-@pytest.mark.parametrize("widths", [("hidden",), ("hidden_1", "hidden_2")], ids=str)
+@pytest.mark.parametrize(("widths", "lanes"), [(("hidden",), 1), (("hidden_1", "hidden_2"), 4)], ids=str)
 def test_capped_widths_equal_loop(x64, rows, cheap_programs, widths, lanes):
     """Each trial in the program of the narrowest room that holds it."""
     others = {name: pj.log_integers(2, 40) for name in widths} | {"depth": pj.integers(1, len(widths) + 1)}

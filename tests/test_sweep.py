@@ -43,6 +43,7 @@ def test_every_dataset(command, tmp_path, dataset, arguments, metric, columns):
     assert summary.keys() >= SUMMARY
     run = tmp_path / "run"
     written = json.loads((run / "summary.json").read_text())
+    assert len(written.pop("check")) == 64
     assert set(written.pop("files")) == {"trials.parquet", "curves.parquet"}
     assert written == {k: v for k, v in summary.items() if k != "out"}
     trials = pq.read_table(run / "trials.parquet").to_pylist()
@@ -243,7 +244,7 @@ def test_a_model_that_cannot_fit_exits_5_with_the_bytes(refused_in_one_line):
         "sweep",
         "--set",
         "hidden=integers(1,2000000)",
-        says=("one model in training takes", "bytes, this machine has", "choose smaller sizes"),
+        says=("one model in training takes", "bytes, this machine has", "lower the trials or the sizes"),
         code=5,
     )
 

@@ -70,8 +70,8 @@ def test_rounds_are_one_table_and_later_ones_compile_nothing(rows):
         assert again[name].low <= min(values) <= max(values) <= again[name].high
 
 
-def test_rounds_share_their_programs_where_a_convolution_has_lanes():
-    """The rule gives it lanes, so batch sizes are no branches: one bucket, traced once for all rounds and the score."""
+def test_rounds_share_their_programs_where_there_are_lanes():
+    """Batch sizes are no branches then: one bucket, traced once for all rounds and the score."""
     calls = []
 
     class Net(nnx.Module):
@@ -86,9 +86,9 @@ def test_rounds_share_their_programs_where_a_convolution_has_lanes():
     x = np.random.default_rng(0).normal(size=(60, 4, 4, 1))
     task = pj.supervised((x, np.arange(60) % 3), model=Net)
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), batch_size=pj.choice(8, 16))
-    once = pj.search(task, space, trials=6, epochs=1)
+    once = pj.search(task, space, trials=6, epochs=1, lanes=16)
     single = len(calls)
-    thrice = pj.search(task, space, trials=6, epochs=1, rounds=3)
+    thrice = pj.search(task, space, trials=6, epochs=1, lanes=16, rounds=3)
     assert once.summary["lanes"] == 16
     assert (once.summary["buckets"], thrice.summary["buckets"]) == (1, 1)
     assert len(calls) - single == single
