@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from popjax.scales import Scale
 from popjax.space import Points, Space, take
 
 Caps = Mapping[str, int]  # the most units of each width
 MEMBERS = 256  # of a run of the usual size
-WORTH = 0.9  # several programs must take at most this share of one program's time
+WORTH = 0.9  # another plan must take at most this share of one program's time
 STEPS = 13  # candidates, each narrower than the last by the square root of 2: down to a 64th
 
 
@@ -22,20 +21,13 @@ def candidates(space: Space, widths: tuple[str, ...]) -> list[Caps]:
     """Caps to choose from, ascending; the last ones are the scales' own ends."""
     found: list[Caps] = []
     for step in range(STEPS):
-        caps = {name: largest(space[name], space[name].high * 2 ** (-step / 2)) for name in widths}
-        if None in caps.values():
+        limits = {name: int(space[name].high * 2 ** (-step / 2)) for name in widths}
+        if any(limit < space[name].low for name, limit in limits.items()):
             break
+        caps = {name: space[name].up_to(limit).high for name, limit in limits.items()}
         if caps not in found:
-            found.append(caps)  # type: ignore[arg-type]
+            found.append(caps)
     return found[::-1]
-
-
-def largest(scale: Scale, limit: float) -> int | None:
-    """The largest value of a scale of whole numbers that is not above `limit`; None if there is none."""
-    values = getattr(scale, "values", None)
-    if values is None:
-        return int(limit) if limit >= scale.low else None
-    return max((value for value in values if value <= limit), default=None)
 
 
 def levels(points: Points, caps: list[Caps]) -> np.ndarray:

@@ -46,15 +46,6 @@ class Checker:
             self.members[key] = Member(self.task, values, dynamic, room, self.epochs, branches)
         return self.members[key]
 
-    def with_caps(self, caps: list[Caps]) -> "Checker":
-        """The same with the room for widths that `caps` leave."""
-        return dataclasses.replace(self, caps=caps)
-
-    def widths(self) -> tuple[str, ...]:
-        """The dynamic hyperparameters that are sizes, and change nothing but how wide the layers are."""
-        member = self.trace(self.settle(set()))
-        return tuple(name for name in member.dynamic if name in member.sizes and name not in self.task.shapes)
-
     def branches(self, dynamic: Mapping[str, type]) -> dict[str, tuple[int, ...]]:
         """The values of what may branch, where they are few."""
         names = [name for name in self.task.branches if name in dynamic and dynamic[name] is int]

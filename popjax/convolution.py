@@ -45,12 +45,12 @@ def evaluate(jaxpr: Jaxpr, consts: list[Any], arguments: list[Any]) -> list[Any]
         return variable.val if isinstance(variable, Literal) else known[variable]
 
     for equation in jaxpr.eqns:
-        inputs = [read(variable) for variable in equation.invars]
+        inputs = map(read, equation.invars)
         if equation.primitive is conv_general_dilated_p:
             outputs = [convolve(*inputs, **equation.params)]
         elif equation.primitive is jit_p:
             inner = equation.params["jaxpr"]
-            outputs = evaluate(inner.jaxpr, inner.consts, inputs)
+            outputs = evaluate(inner.jaxpr, inner.consts, [*inputs])
         else:
             variables = [variable for variable in equation.invars if not isinstance(variable, Literal)]
             alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation])

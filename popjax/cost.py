@@ -6,11 +6,10 @@ member pays for the deepest, and steps in micro-batches of the smallest size.
 """
 
 import dataclasses
-import math
 
 import numpy as np
 
-from popjax.caps import Caps, choose, levels
+from popjax.caps import WORTH, Caps, choose, levels
 from popjax.space import Points, Space, group, take
 from popjax.task import Task
 
@@ -65,9 +64,10 @@ class Work:
     """What members of a task cost in a space.
 
     Attributes:
-        widths: the hyperparameters that are widths of layers.
+        widths: the dynamic hyperparameters that change nothing but how wide the layers are.
         epochs: of every member.
         machine: the kind of what trains.
+        branches: of a program that holds all batch sizes.
         speed: how many times as fast this one is; no rule may depend on it.
     """
 
@@ -76,6 +76,7 @@ class Work:
     widths: tuple[str, ...]
     epochs: int
     machine: Machine
+    branches: int = 1
     speed: float = 1.0
 
     @property
@@ -91,10 +92,8 @@ class Work:
         return choose(self.space, self.widths, lambda points, caps: usual.padded(points, caps)[1], self.compiling())
 
     def compiling(self, exact: bool = False) -> float:
-        """Seconds of compiling one program; with one lane each batch size is a branch, unless it is exact."""
-        branches = [getattr(self.space[name], "values", (None,)) for name in self.task.branches if name in self.space]
-        real = self.machine.lanes == 1 and not exact
-        return PROGRAM + BRANCH * (math.prod(map(len, branches)) if real else 1)
+        """Seconds of compiling one program; one of exact shapes has no branches."""
+        return PROGRAM + BRANCH * (1 if exact else self.branches)
 
     def padded(self, points: Points, room: Caps, each: int = 1, exact: bool = False) -> tuple[float, float]:
         """Operations, and seconds, of training `each` members a point in one program with that room.
@@ -143,7 +142,7 @@ def cheapest(found: list[Cost]) -> str:
     if not found:
         return "one"
     one, best = found[0], min(found, key=lambda cost: cost.seconds)
-    return best.plan if best.seconds <= 0.9 * one.seconds else "one"
+    return best.plan if best.seconds <= WORTH * one.seconds else "one"
 
 
 def explanation(found: list[Cost], members: int, exact: float, chosen: str) -> str:

@@ -86,7 +86,7 @@ def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[s
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object with the digest of its content, for `read_json`; NaN is not JSON and refused."""
-    plain = json.loads(json.dumps({name: value for name, value in content.items() if name != "check"}, allow_nan=False))
+    plain = json.loads(json.dumps(content, allow_nan=False))
     write_atomic(path, json.dumps(plain | {"check": check(plain)}, indent=1).encode() + b"\n")
 
 

@@ -6,6 +6,7 @@ makes static only what must be, plan "buckets" also what the task lists as `shap
 """
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -116,9 +117,9 @@ def make_plan(checker: Checker, plan: str, width: Width, each: int = 1) -> Plan:
     work = work_of(checker, width)
     name = choose_plan(work, points, each) if plan == "auto" else plan
     static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
-    capped = checker.with_caps(work.caps() if name == "widths" else [])
-    columns = [(-levels(points, capped.caps)).tolist(), *(points[key].tolist() for key in space if key in static)]
-    groups = sorted(group(columns, trials).items(), key=lambda item: item[0][0])  # the widest, the longest, first
+    capped = dataclasses.replace(checker, caps=work.caps() if name == "widths" else [])
+    columns = [levels(points, capped.caps).tolist(), *(points[key].tolist() for key in space if key in static)]
+    groups = sorted(group(columns, trials).items(), key=lambda item: -item[0][0])  # the widest, the longest, first
     buckets = [Bucket(capped.member(rows[0], static), rows) for _, rows in groups]
     reads = checker.read_by([bucket.member for bucket in buckets])
     return Plan(name, buckets, tuple(key for key in space if key in static), width, frozenset(reads))
@@ -129,8 +130,11 @@ def work_of(checker: Checker, width: Width) -> Work:
     cpu = jax.default_backend() == "cpu"
     lanes = 1 if width.lanes == 1 else width.lanes * width.devices
     machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=lanes)
+    member = checker.trace(checker.settle(set()))
+    widths = tuple(name for name in member.dynamic if name in member.sizes and name not in checker.task.shapes)
+    branches = math.prod(map(len, member.branches.values()))
     speed = cores() / 2 if cpu else 1.0
-    return Work(checker.task, checker.space, checker.widths(), checker.epochs, machine, speed)
+    return Work(checker.task, checker.space, widths, checker.epochs, machine, branches, speed)
 
 
 def choose_plan(work: Work, points: Points, each: int) -> str:

@@ -136,8 +136,7 @@ class Recipe:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
         example = jnp.zeros((1, *self.inputs))
         if isinstance(model, str):
-            built_in = functools.partial(MODELS[model], self.inputs, self.outputs)
-            return lambda hparams, key: bind(built_in, hparams, key, example)
+            return functools.partial(bind, functools.partial(MODELS[model], self.inputs, self.outputs), x=example)
 
         def own(hparams: HParams, key: jax.Array) -> Network:
             network = bind(model, hparams, key, example)

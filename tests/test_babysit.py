@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.files import write_json
+from popjax.files import read_json, write_json
 
 SCRIPT = """# warm up first
 go 3
@@ -202,7 +202,7 @@ def traps(tmp_path_factory):
     """Files that bad input names."""
     place = tmp_path_factory.mktemp("traps")
     pj.search(pj.objective(lambda key, h: {"loss": h["x"]}), {"x": pj.uniform(0, 1)}, trials=4, out=place / "held")
-    run = json.loads((place / "held" / "run.json").read_text())
+    run = read_json(place / "held" / "run.json")
     write_json(place / "held" / "run.json", run | json.loads(start({})))
     (place / "bad.txt").write_text("go 1\njump 5\n")
     (place / "shape.txt").write_text("hidden=9\n")

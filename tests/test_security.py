@@ -94,7 +94,7 @@ ATTACKS = {
 def test_arrays_that_lie_are_refused_in_one_line(run, attack):
     """The ideas of what was found in safetensors' audit: sizes are checked before anything is allocated."""
     (run / "best" / "arrays.safetensors").write_bytes(ATTACKS[attack])
-    description = json.loads((run / "best" / "best.json").read_text())
+    description = read_json(run / "best" / "best.json")
     description["sha256"] = hashlib.sha256(ATTACKS[attack]).hexdigest()
     write_json(run / "best" / "best.json", description)
     with pytest.raises(ValueError, match=r"arrays\.safetensors") as refused:
@@ -181,7 +181,7 @@ def test_the_cache_is_the_users_own_and_a_torn_entry_only_recompiles(command, tm
 
 def test_a_page_from_a_stranger_shows_names_and_runs_none(run):
     path = run / "run.json"
-    record = json.loads(path.read_text())
+    record = read_json(path)
     record["data"] = {"columns": ["</script><script>alert(1)</script>"], "classes": None, "inputs": [1]}
     record["arguments"] = {"dataset": "<img src=x onerror=alert(1)>"}
     write_json(path, record)
