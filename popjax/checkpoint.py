@@ -8,22 +8,28 @@ import numpy as np
 
 from popjax.collect import Collector
 from popjax.commits import Commits, Record
-from popjax.executor import SPARING, Report, Stand
+from popjax.executor import Report, RollCall, Stand
 from popjax.population import Training
 from popjax.storage import Corrupt
 from popjax.trees import named, unnamed
 
-EVERY = 2.0  # seconds of training that a crash may cost, or one epoch if that is longer
+EVERY = 2.0  # seconds between commits: what a crash may cost, or an epoch if that is longer
 
 
 class Checkpoint:
     """One round's part of the commits: members `first`, `first + 1`, ... of the whole run are its 0, 1, ...
+
+    When a commit is due, the parts in training are asked where they stand, and it is made once
+    all have answered; one whose epoch is long is not waited for.
 
     Args:
         commits: of the whole run.
         first: the number of the round's first member.
         training: the abstract state of one member, bucket by bucket.
         bucket: the bucket (members,) of each of the round's members.
+
+    Attributes:
+        calls: ask the parts.
     """
 
     def __init__(self, commits: Commits, first: int, training: list[Training], bucket: np.ndarray) -> None:
@@ -31,8 +37,11 @@ class Checkpoint:
         self.first = first
         self.training = training
         self.bucket = bucket
-        self._said = time.monotonic()
-        self._pause = EVERY
+        self.calls = RollCall()
+        self._called: float | None = None  # when, if the commit is still to be made
+        self._training: set[int] = set()  # the first members of the parts in training
+        self._awaited: set[int] = set()  # of these, the ones that have not answered yet
+        self._committed = time.monotonic()
 
     def restore(self, collector: Collector) -> list[Stand]:
         """Give the collector what is trained; where all other members stand. Raises Corrupt for another task's."""
@@ -63,23 +72,33 @@ class Checkpoint:
     def take(self, message: Report | Stand, collector: Collector) -> None:
         """What a worker said, for the next commit; which is made now if it is time."""
         stand = message if isinstance(message, Stand) else message.stand
-        if isinstance(message, Report) and message.trained is not None:
-            epochs = message.epoch + 1
-            self.commits.finish(self._record(message.part.index, epochs, collector, {}))
+        over = isinstance(message, Stand) or message.trained is not None
+        if isinstance(message, Report) and over:
+            self.commits.finish(self._record(message.index, message.epoch + 1, collector, {}))
         elif stand is not None and stand.training is not None:
             self.commits.stand(self._record(stand.index, stand.epoch, collector, named(stand.training)))
-        if time.monotonic() - self._said >= self._pause:
+        part = int(message.index[0])
+        (self._training.discard if over else self._training.add)(part)
+        if over or stand is not None:
+            self._awaited.discard(part)
+        if self._due():
             self.commit(collector)
 
     def commit(self, collector: Collector) -> None:
         """Make what was taken durable."""
-        begun = time.monotonic()
         others = {m: arrays for m, arrays in self.commits.kept.items() if not 0 <= m - self.first < len(self.bucket)}
         own = {self.first + member: named(tree) for member, tree in collector.keeper.kept()}
         self.commits.kept = others | own
         self.commits.commit()
-        self._said = time.monotonic()
-        self._pause = max(EVERY, SPARING * (self._said - begun))
+        self._called, self._committed = None, time.monotonic()
+
+    def _due(self) -> bool:
+        """Whether to commit now; first the roll is called."""
+        now = time.monotonic()
+        if self._called is None and now - self._committed >= EVERY:
+            self._called, self._awaited = now, set(self._training)
+            self.calls.number += 1
+        return self._called is not None and (not self._awaited or now - self._called >= EVERY)
 
     def _own(self, record: Record) -> np.ndarray:
         """Which of a record's members are this round's."""

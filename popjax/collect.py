@@ -38,7 +38,7 @@ class Collector:
 
     def add(self, report: Report) -> None:
         """Take one epoch of a part."""
-        index = report.part.index
+        index = report.index
         alive = np.all([np.isfinite(values) for values in report.metrics.values()], axis=0)
         for name, values in report.metrics.items():
             self.flat(name)[index, report.epoch] = np.where(alive, values, np.nan)
@@ -94,7 +94,7 @@ class Keeper:
 
     def offer(self, report: Report, members: dict[str, np.ndarray]) -> None:
         """Take what deserves it from a part that is trained."""
-        index = report.part.index
+        index = report.index
         self.trained.reshape(-1)[index] = True
         owners = index // self.trained.shape[1]
         candidates = np.array(sorted({*owners.tolist(), *self.states}))

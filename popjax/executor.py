@@ -8,7 +8,6 @@ worker has to say goes into a queue, so that only the caller's thread touches re
 import dataclasses
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -20,8 +19,6 @@ from popjax.machine import cores
 from popjax.memory import OutOfMemory, check_fits, ran_out, refused
 from popjax.population import Members, Programs, Training
 from popjax.trees import from_host, to_host
-
-SPARING = 50  # saying where members stand takes at most this fraction of the time
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,7 +79,7 @@ class Report:
         part: the part.
         epoch: the epoch that it finished, from 0.
         metrics: name -> values (members,).
-        stand: where the members stand, on the host; None most of the time.
+        stand: where the members stand, on the host, if that was asked for; else None.
         trained: after the last epoch the trained states, stacked (room, ...); else None.
     """
 
@@ -91,6 +88,22 @@ class Report:
     metrics: dict[str, np.ndarray]
     stand: Stand | None = None
     trained: Any = None
+
+    @property
+    def index(self) -> np.ndarray:
+        """The members' positions in the population."""
+        return self.part.index
+
+
+@dataclasses.dataclass(eq=False)
+class RollCall:
+    """Asks where all parts in training stand: each answers once a call, at the end of its epoch.
+
+    Attributes:
+        number: of the latest call.
+    """
+
+    number: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +116,7 @@ class Order:
         epochs: the epochs of the whole run.
         clock: counts the time in which training runs.
         stop: when set, the workers stop at the end of their epoch and say where they stand.
-        every: seconds between two reports that say where a part stands.
+        calls: when to say where a part stands.
     """
 
     seed: int
@@ -111,7 +124,7 @@ class Order:
     epochs: int
     clock: Clock
     stop: threading.Event
-    every: float = float("inf")
+    calls: RollCall = dataclasses.field(default_factory=RollCall)
 
 
 def threads() -> int:
@@ -188,7 +201,7 @@ def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopp
         if not stopping():
             with order.clock:
                 training = begin(part, order)
-        said, pause = time.monotonic(), order.every
+        answered = order.calls.number
         while epoch < order.epochs and not stopping():
             with order.clock:
                 trained, metrics = advance(training, part.members, order.data, part.counts)
@@ -196,9 +209,9 @@ def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopp
             training = trained  # an error of the epoch shows with its metrics: only now it is over
             epoch += 1
             last, stand = epoch == order.epochs, None
-            if not last and (begun := time.monotonic()) - said >= pause:
-                stand, said = where(part, epoch, training), time.monotonic()
-                pause = max(order.every, SPARING * (said - begun))
+            if not last and order.calls.number > answered:
+                answered = order.calls.number
+                stand = where(part, epoch, training)
             say(Report(part, epoch - 1, values, stand, training.state if last else None))
     finally:
         if epoch < order.epochs:

@@ -22,7 +22,7 @@ from popjax.trees import abstract
 
 PLANS = ("auto", "one", "widths", "buckets")
 PART = 16  # members that a worker takes at once, where they advance one by one
-PART_BYTES = 2**28
+PART_BYTES = 2**25  # what of a part in training a commit has to write
 ACCELERATOR_LANES = 4096
 
 

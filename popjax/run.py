@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from popjax.check import Checker
-from popjax.checkpoint import EVERY, Checkpoint
+from popjax.checkpoint import Checkpoint
 from popjax.clock import Clock
 from popjax.collect import Collector
 from popjax.commits import Commits
 from popjax.compiler import COMPILER
-from popjax.executor import Order, Part, Report, Stand, execute, threads
+from popjax.executor import Order, Part, Report, RollCall, Stand, execute, threads
 from popjax.memory import OutOfMemory
 from popjax.plan import (
     Bucket,
@@ -205,8 +205,8 @@ class Run:
     ) -> list[Stand]:
         """Train on from where members stand; what is left if memory ran out, after which all goes on narrower."""
         parts = (part for stand in stands for part in self.parts(stand, watch.compiling))
-        every = float("inf") if saver is None else EVERY
-        order = Order(self.config.seed, self.data, self.config.epochs, watch.training, watch.stop, every)
+        calls = RollCall() if saver is None else saver.calls
+        order = Order(self.config.seed, self.data, self.config.epochs, watch.training, watch.stop, calls)
         left = []
         try:
             with closing(execute(parts, order)) as messages:

@@ -75,6 +75,8 @@ MUTANTS = [
         "            pass\n",
         "test_resume.py -k twice",
     ),
+    Mutant("nobody is asked", "checkpoint", "self.calls.number += 1", "pass", "test_checkpoint.py"),
+    Mutant("nobody is waited for", "checkpoint", "(not self._awaited or", "(True or", "test_checkpoint.py"),
     Mutant(
         "SIGTERM kills", "cli", "(signal.SIGINT, signal.SIGTERM) if", "(signal.SIGINT,) if", "test_resume.py -k signals"
     ),

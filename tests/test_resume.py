@@ -185,9 +185,8 @@ def test_resume_begins_where_there_is_nothing(task, tmp_path):
 
 RUN = """
 import os, signal, sys
-import popjax.checkpoint, popjax.executor, popjax.run
-popjax.checkpoint.EVERY = popjax.run.EVERY = 0.0  # a commit after everything a worker says
-popjax.checkpoint.SPARING = popjax.executor.SPARING = 0
+import popjax.checkpoint
+popjax.checkpoint.EVERY = 0.0  # a commit after everything a worker says
 left = int(sys.argv[3])
 replace = os.replace
 def counting(source, target):
@@ -256,10 +255,9 @@ def test_signals_stop_the_command_after_its_epoch(command, tmp_path, capfd):
 
 SAVING = """
 import os, runpy, signal, sys
-import popjax.checkpoint, popjax.executor, popjax.run
+import popjax.checkpoint
 signal.signal(signal.SIGINT, signal.default_int_handler)
-popjax.checkpoint.EVERY = popjax.run.EVERY = 0.0
-popjax.checkpoint.SPARING = popjax.executor.SPARING = 0
+popjax.checkpoint.EVERY = 0.0
 name, number, times = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
 replace = os.replace
 def signalling(source, target):

@@ -1,0 +1,112 @@
+"""When progress is committed: every two seconds, with where everybody stands then."""
+
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax import checkpoint
+from popjax.checkpoint import Checkpoint
+from popjax.clock import Clock
+from popjax.collect import Collector
+from popjax.commits import Commits
+from popjax.executor import Order, Part, Report, RollCall, Stand, train
+from popjax.population import Training
+from popjax.run import Config, prepare
+
+EPOCHS = 9
+STATE = Training(jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), bool))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The seconds that the checkpoint sees, as clock[0]."""
+    now = [100.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def saver(clock, tmp_path):
+    return Checkpoint(Commits(tmp_path / "state"), 0, [STATE], np.zeros(6, int))
+
+
+@pytest.fixture
+def collector():
+    return Collector((6, 1, 1, EPOCHS), ("loss",), "loss", "min", 1)
+
+
+def report(members, epoch, stands=False, trained=False):
+    """What a worker says of a part after its epoch number `epoch`, counted from 1."""
+    index = np.array(members)
+    state = Training(np.full(len(index), epoch, np.float32), np.ones(len(index), bool))
+    part = Part(Stand(0, index), np.arange(len(index)), None, None, None)
+    stand = Stand(0, index, epoch, state) if stands else None
+    return Report(part, epoch - 1, {"loss": np.ones(len(index))}, stand, state.state if trained else None)
+
+
+def committed(saver):
+    """Member -> the epochs that the latest commit on the disk has of it."""
+    commits = Commits.load(saver.commits.directory)
+    return {int(member): one.epoch for one in commits.finished + commits.standing for member in one.index}
+
+
+def test_a_commit_waits_until_every_part_in_training_has_answered(saver, collector, clock):
+    def say(*messages):
+        for message in messages:
+            collector.add(message)
+            saver.take(message, collector)
+
+    say(report([0, 1], 1), report([2, 3], 1))
+    assert (saver.calls.number, committed(saver)) == (0, {})  # nothing is due
+    clock[0] += 2
+    say(report([0, 1], 2))
+    assert (saver.calls.number, committed(saver)) == (1, {})  # due: both are asked
+    say(report([0, 1], 3, stands=True), report([0, 1], 4))
+    assert committed(saver) == {}  # one has answered
+    say(report([2, 3], 2, stands=True))
+    assert committed(saver) == {0: 3, 1: 3, 2: 2, 3: 2}
+    clock[0] += 1.9
+    say(report([0, 1], 5), report([2, 3], 3))
+    assert saver.calls.number == 1
+    clock[0] += 0.1
+    say(report([2, 3], 4), report([0, 1], 9, trained=True))  # a part that ends has answered
+    assert (saver.calls.number, saver.commits.number) == (2, 1)
+    say(report([4, 5], 1))  # and one that begins is not asked
+    say(report([2, 3], 5, stands=True))
+    assert (saver.commits.number, committed(saver)) == (2, {0: 9, 1: 9, 2: 5, 3: 5})
+
+
+def test_a_long_epoch_is_not_waited_for(saver, collector, clock):
+    say = lambda message: (collector.add(message), saver.take(message, collector))
+    say(report([0, 1], 1))
+    say(report([2, 3], 1))
+    clock[0] += 100
+    say(report([0, 1], 2))
+    say(report([0, 1], 3, stands=True))
+    clock[0] += 1.9
+    say(report([0, 1], 4))
+    assert committed(saver) == {}
+    clock[0] += 0.1
+    say(report([0, 1], 5))
+    assert committed(saver) == {0: 3, 1: 3}
+
+
+def test_a_part_answers_every_call_once_at_the_end_of_its_next_epoch(rows):
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1))
+    config = Config(epochs=EPOCHS, seed=0, metric="val_loss", mode="min", lanes=1)
+    run = prepare(pj.supervised(rows), space, space.sample(2, 0), config)
+    (part,) = run.parts(run.stands()[0], Clock())[:1]
+    calls, answers = RollCall(), {}
+
+    def say(message):
+        if message.stand is not None:
+            answers[message.epoch + 1] = message.stand
+        if message.epoch + 1 in (3, 6, EPOCHS - 1):
+            calls.number += 1
+
+    train(part, Order(0, run.data, EPOCHS, Clock(), threading.Event(), calls), say, lambda: False)
+    assert {after: stand.epoch for after, stand in answers.items()} == {4: 4, 7: 7}  # after the last there is no need
+    assert answers[4].training.alive.tolist() == [True] * len(part.index)
