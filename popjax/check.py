@@ -43,7 +43,7 @@ class Checker:
         if key not in self.members:
             branches = self.branches(dynamic) if self.branching else {}
             room = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
-            self.members[key] = Member(self.task, values, dynamic, room, self.epochs, branches)
+            self.members[key] = Member(self.task, values, dynamic, room, self.epochs, self.branching, branches)
         return self.members[key]
 
     def branches(self, dynamic: Mapping[str, type]) -> dict[str, tuple[int, ...]]:

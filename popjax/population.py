@@ -6,6 +6,7 @@ executable serves every size of population, and no member's bits depend on it. O
 devices each has an equal share of a part's room, and its own count.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -76,6 +77,7 @@ class Member:
         dynamic: Mapping[str, type],
         scales: Mapping[str, Scale],
         epochs: int,
+        branching: bool = False,
         branches: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         self.task = task
@@ -83,6 +85,7 @@ class Member:
         self.dynamic = dict(dynamic)
         self.scales = scales
         self.epochs = epochs
+        self.branching = branching
         self.branches = dict(branches or {})
         self.reads: set[str] = set()
         self.sizes: set[str] = set()
@@ -142,7 +145,11 @@ class Member:
             return state, {name: jnp.full((), jnp.nan, metric.dtype) for name, metric in metrics.items()}
 
         _, metrics = jax.eval_shape(train, training.state)
-        state, values = lax.cond(training.alive, train, rest, training.state)
+        if self.branching:
+            state, values = lax.cond(training.alive, train, rest, training.state)
+        else:  # a cond under vmap would copy the data, which all members share, for each of them
+            select = functools.partial(lax.select, training.alive)
+            state, values = jax.tree.map(select, train(training.state), rest(training.state))
         finite = jnp.stack([jnp.isfinite(value) for value in values.values()]).all()
         return Training(state, training.alive & finite), values
 
@@ -284,6 +291,7 @@ def signature(member: Member, data: Any, room: int, lanes: int, devices: int) ->
         member.task.score,
         tuple(sorted(member.static.items())),
         tuple(member.dynamic.items()),
+        member.branching,
         tuple(member.branches.items()),
         tuple((name, str(member.scales[name])) for name in sorted(member.sizes & member.dynamic.keys())),
         member.epochs if "epochs" in member.reads else None,

@@ -158,6 +158,16 @@ def test_a_step_has_the_instructions_of_one_by_hand():
         assert step_of(run.programs(bucket, Clock()).epoch.result()) == expected
 
 
+def test_many_lanes_share_one_copy_of_the_data():
+    """Under vmap, as on accelerators, memory beside the states does not grow by the data for every lane."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(3000, 40)), rng.integers(0, 2, 3000)
+    space = pj.Space(hidden=pj.integers(2, 4), batch_size=pj.choice(8, 16), dropout=pj.uniform(0, 0.5))
+    run = prepare(pj.supervised((x, y)), space, space.sample(16), Config(2, 0, "val_loss", "min", lanes=16))
+    program = run.programs(run.plan.buckets[0], Clock()).epoch.result()
+    assert program.memory_analysis().temp_size_in_bytes < 3 * np.float32(x).nbytes
+
+
 def test_the_count_counts():
     """The listener hears a compilation, so zero means none."""
     with compilations() as events:
