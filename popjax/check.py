@@ -1,7 +1,7 @@
 """A task's checks before anything is compiled: what must be static, and what is never read."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Set
 from typing import Any
 
 import jax
@@ -41,15 +41,15 @@ class Checker:
         caps = self.caps[levels(take(self.points, np.array([row])), self.caps)[0]] if self.caps else {}
         key = tuple(values.items()), tuple(caps.items())
         if key not in self.members:
-            branches = self.branches(dynamic) if self.branching else {}
+            branches = self.branches(static) if self.branching else {}
             room = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
             self.members[key] = Member(self.task, values, dynamic, room, self.epochs, self.branching, branches)
         return self.members[key]
 
-    def branches(self, dynamic: Mapping[str, type]) -> dict[str, tuple[int, ...]]:
-        """The values of what may branch, where they are few."""
-        names = [name for name in self.task.branches if name in dynamic and dynamic[name] is int]
-        values = {name: getattr(self.space[name], "values", ()) for name in names}
+    def branches(self, static: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:
+        """The values of what may branch, where they are whole numbers, and few."""
+        names = [name for name in self.task.branches if name in self.space and name not in static]
+        values = {name: getattr(self.space[name], "values", ()) for name in names if self.space[name].whole}
         return {name: tuple(sorted(given)) for name, given in values.items() if 1 < len(given) <= MOST_BRANCHES}
 
     def trace(self, static: set[str]) -> Member:

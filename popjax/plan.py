@@ -2,11 +2,10 @@
 
 Trials that share their static hyperparameters form a bucket, one pair of programs. Plan "one"
 makes static only what must be, plan "buckets" also what the task lists as `shapes`, and plan
-"widths" parts them by the room that their layers need.
+"widths" parts them by the room that their layers need, and by batch size where that is no branch.
 """
 
 import dataclasses
-import math
 
 import jax
 import numpy as np
@@ -116,7 +115,8 @@ def make_plan(checker: Checker, plan: str, width: Width, each: int = 1) -> Plan:
     trials = len(rows_of(points))
     work = work_of(checker, width)
     name = choose_plan(work, points, each) if plan == "auto" else plan
-    static = checker.settle(set(task.shapes) & set(space) if name == "buckets" else set())
+    shared = {"one": (), "widths": work.parted, "buckets": task.shapes}[name]
+    static = checker.settle(set(shared) & set(space))
     capped = dataclasses.replace(checker, caps=work.caps() if name == "widths" else [])
     columns = [levels(points, capped.caps).tolist(), *(points[key].tolist() for key in space if key in static)]
     groups = sorted(group(columns, trials).items(), key=lambda item: -item[0][0])  # the widest, the longest, first
@@ -132,8 +132,8 @@ def work_of(checker: Checker, width: Width) -> Work:
     machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=lanes)
     member = checker.trace(checker.settle(set()))
     widths = tuple(name for name in member.dynamic if name in member.sizes and name not in checker.task.shapes)
-    branches = math.prod(map(len, member.branches.values()))
     speed = cores() / 2 if cpu else 1.0
+    branches = checker.branches(member.static.keys())
     return Work(checker.task, checker.space, widths, checker.epochs, machine, branches, speed)
 
 

@@ -32,9 +32,7 @@ def rows():
 @pytest.fixture
 def cheap_programs(monkeypatch):
     """Arithmetic is slow and compiling fast, so width caps pay for small models too."""
-    monkeypatch.setattr("popjax.cost.PROGRAM", 0.2)
-    monkeypatch.setattr("popjax.cost.BRANCH", 0.0)
-    monkeypatch.setattr("popjax.plan.CPU", Machine(flops=2e9, launch=5e-7))
+    monkeypatch.setattr("popjax.plan.CPU", Machine(flops=2e9, launch=5e-7, program=0.2, branch=0.0))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def task():
 
 def found(task, space, trials, machine, epochs=20):
     widths = tuple(name for name in space.searched if name.startswith("hidden"))
-    return Work(task, space, widths, epochs, machine).costs(space.sample(trials))
+    return Work(task, space, widths, epochs, machine, {"batch_size": (16, 32, 64, 128)}).costs(space.sample(trials))
 
 
 def test_arithmetic_by_hand(task):
@@ -41,16 +41,29 @@ def test_arithmetic_by_hand(task):
     assert vmapped.flops == 5 * 2 * 3 * 2 * rows * 2 * deep
 
 
-def test_capped_arithmetic_by_hand(task, cheap_programs):
+def test_capped_arithmetic_by_hand(task):
     """Each trial pays for the room of its own program."""
     space = pj.Space(hidden=pj.choice(8, 64), depth=1, batch_size=20)
     points = {"hidden": np.array([8, 64, 8]), "depth": np.array([1, 1, 1]), "batch_size": np.array([20, 20, 20])}
-    work = Work(task, space, ("hidden",), 1, Machine(flops=2e9, launch=5e-7))
+    work = Work(task, space, ("hidden",), 1, Machine(flops=2e9, launch=5e-7, program=0.2, branch=0.0))
     assert work.caps() == [{"hidden": 8}, {"hidden": 64}]
     one, widths, _ = work.costs(points)
     wide, narrow = 65 * 64 + 65 * 10, 65 * 8 + 9 * 10
     assert (one.flops, widths.flops) == (3 * 2 * 720 * 3 * wide, 3 * 2 * 720 * (wide + 2 * narrow))
     assert widths.programs == 2
+
+
+def test_moved_parameters_by_hand(task):
+    """Under vmap an update moves every parameter of the deepest; programs of one batch size take that one's updates."""
+    space = pj.Space(hidden=10, depth=pj.choice(1, 2), batch_size=pj.choice(20, 40))
+    points = {"hidden": np.array([10, 10]), "depth": np.array([1, 2]), "batch_size": np.array([20, 40])}
+    machine = Machine(flops=np.inf, launch=0.0, passes=1.0, program=7.0, branch=0.0, lanes=4)
+    one, widths, buckets = Work(task, space, (), 5, machine, {"batch_size": (20, 40)}).costs(points, 3)
+    shallow, deep = 65 * 10 + 11 * 10, 65 * 10 + 11 * 10 + 11 * 10
+    assert one.train_seconds == 5 * 3 * (36 * deep + 36 * deep)
+    assert widths.train_seconds == 5 * 3 * (36 * deep + 18 * deep)
+    assert buckets.train_seconds == 5 * 3 * (36 * shallow + 18 * deep)
+    assert [one.compile_seconds, widths.compile_seconds, buckets.compile_seconds] == [7, 14, 14]
 
 
 def test_with_one_lane_buckets_save_nothing_but_cost_programs(task):
@@ -63,9 +76,10 @@ def test_with_one_lane_buckets_save_nothing_but_cost_programs(task):
 def test_under_vmap_buckets_pay_for_many_and_not_for_few(task):
     """Micro-batches and depth are wasted there, so it depends on how long the run is."""
     few = found(task, default_space(), 64, ACCELERATOR, epochs=5)
+    several = found(task, default_space(), 16384, ACCELERATOR, epochs=100)
     many = found(task, default_space(), 16384, ACCELERATOR, epochs=1000)
-    assert cheapest(few) == "one"
-    assert cheapest(many) == "buckets"
+    assert [cheapest(costs) for costs in (few, several, many)] == ["one", "widths", "buckets"]
+    assert [cost.programs for cost in several] == [1, 4, 12]
     assert found(task, default_space(), 16384, ACCELERATOR, epochs=1000) == many
 
 
@@ -159,6 +173,16 @@ def test_all_plans_give_the_same(rows, x64, cheap_programs):
         assert plans["widths"].members[name].tobytes() == plans["auto"].members[name].tobytes()
         for plan in ("widths", "buckets"):
             np.testing.assert_allclose(values, plans[plan].members[name], rtol=1e-9, atol=1e-12)
+
+
+def test_in_many_lanes_plan_widths_has_a_program_a_batch_size(rows, x64):
+    """Batch sizes are no branches there."""
+    task = pj.supervised(rows)
+    space = default_space().replace(batch_size=pj.choice(8, 16), hidden=pj.integers(3, 9))
+    one, widths = (pj.search(task, space, trials=24, epochs=3, plan=plan, lanes=8) for plan in ("one", "widths"))
+    assert [results.summary["buckets"] for results in (one, widths)] == [1, 2]
+    for name, values in one.members.items():
+        np.testing.assert_allclose(values, widths.members[name], rtol=1e-9, atol=1e-12)
 
 
 def test_explain_trains_nothing_and_says_what_is_chosen(command, tmp_path):
