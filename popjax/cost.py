@@ -44,8 +44,8 @@ class Machine:
 
 
 CPU = Machine(flops=2.2e11, launch=6e-6)  # two cores, measured
-# What XLA compiles for an H100, not timed: a step is 22 to 36 kernels, and an update moves a
-# parameter 12 times, 46 bytes; 3 s of compiling on two cores, and the search for tile sizes.
+# From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels, and
+# moves every parameter 12 times; a program takes 3 s to compile on two cores, and the search for tile sizes.
 ACCELERATOR = Machine(flops=2e13, launch=1e-4, passes=2e-11, program=4.0, branch=0.0, usual=4096)
 
 
