@@ -5,13 +5,14 @@ of it. How many caps there are, and where, follows from the space alone, never f
 train or how many, so that nobody's bits depend on who else trains.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from popjax.space import Points, Space, take
 
-Caps = Mapping[str, int]  # the most units of each width
+Caps = dict[str, int]  # the most units of each width
 MEMBERS = 256  # of a run of the usual size
 WORTH = 0.9  # another plan must take at most this share of one program's time
 STEPS = 13  # candidates, each narrower than the last by the square root of 2: down to a 64th
@@ -38,6 +39,20 @@ def levels(points: Points, caps: list[Caps]) -> np.ndarray:
         for name, units in cap.items():
             fits[level] &= points[name].astype(int) <= units
     return fits.argmax(0) if caps else np.zeros(trials, int)
+
+
+def fit(caps: Any, space: Space) -> bool:
+    """Whether these, read from a file, are ascending caps of widths of the space, of which the last hold all."""
+    if not isinstance(caps, list) or not all(isinstance(cap, dict) and cap.keys() == caps[-1].keys() for cap in caps):
+        return False
+    return all(
+        name in space
+        and space[name].whole
+        and all(type(cap[name]) is int and cap[name] >= space[name].low for cap in caps)
+        and [cap[name] for cap in caps] == sorted(cap[name] for cap in caps)
+        and caps[-1][name] == space[name].high
+        for name in (caps[-1] if caps else {})
+    )
 
 
 def choose(

@@ -277,13 +277,14 @@ class Search:
         settings = dataclasses.asdict(self.config)
         plan = runs[0].plan
         return {
-            **{key: value for key, value in settings.items() if key not in ("lanes", "plan", "rounds")},
+            **{key: value for key, value in settings.items() if key not in ("lanes", "plan", "caps", "rounds")},
             "trials": self.trials,
             "space": self.space.to_dict(),
             "rounds": rounds,
             "rounds_in_all": self.config.rounds,
             "points": {name: np.asarray(column).tolist() for name, column in points.items()},
             "plan": plan.name,
+            "caps": plan.caps,
             "static": list(plan.static),
             "buckets": buckets(runs),
             "lanes": plan.width.lanes,

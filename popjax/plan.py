@@ -10,7 +10,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from popjax.caps import levels
+from popjax.caps import Caps, levels
 from popjax.check import Checker
 from popjax.cost import ACCELERATOR, CPU, Work, cheapest
 from popjax.machine import cores
@@ -86,6 +86,7 @@ class Plan:
         static: the names of the static hyperparameters.
         width: how many members train at once.
         reads: the names that the task reads.
+        caps: of plan "widths", ascending; else none.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Plan:
     static: tuple[str, ...]
     width: Width
     reads: frozenset[str]
+    caps: list[Caps]
 
 
 def choose_lanes(checker: Checker, lanes: int | None) -> tuple[Checker, int]:
@@ -104,9 +106,10 @@ def choose_lanes(checker: Checker, lanes: int | None) -> tuple[Checker, int]:
     return checker, lanes
 
 
-def make_plan(checker: Checker, plan: str, width: Width, each: int = 1) -> Plan:
+def make_plan(checker: Checker, plan: str, width: Width, each: int = 1, caps: list[Caps] | None = None) -> Plan:
     """Check the task, choose what is static and group the points, of `each` members; nothing is compiled.
 
+    The caps of plan "widths" are chosen by rule if none are given.
     Raises ValueError for a hyperparameter that must be static, or that is named but not read.
     """
     if plan not in PLANS:
@@ -117,12 +120,13 @@ def make_plan(checker: Checker, plan: str, width: Width, each: int = 1) -> Plan:
     name = choose_plan(work, points, each) if plan == "auto" else plan
     shared = {"one": (), "widths": work.parted, "buckets": task.shapes}[name]
     static = checker.settle(set(shared) & set(space))
-    capped = dataclasses.replace(checker, caps=work.caps() if name == "widths" else [])
+    caps = [] if name != "widths" else work.caps() if caps is None else caps
+    capped = dataclasses.replace(checker, caps=caps)
     columns = [levels(points, capped.caps).tolist(), *(points[key].tolist() for key in space if key in static)]
     groups = sorted(group(columns, trials).items(), key=lambda item: -item[0][0])  # the widest, the longest, first
     buckets = [Bucket(capped.member(rows[0], static), rows) for _, rows in groups]
     reads = checker.read_by([bucket.member for bucket in buckets])
-    return Plan(name, buckets, tuple(key for key in space if key in static), width, frozenset(reads))
+    return Plan(name, buckets, tuple(key for key in space if key in static), width, frozenset(reads), caps)
 
 
 def work_of(checker: Checker, width: Width) -> Work:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from popjax.caps import Caps
 from popjax.check import Checker
 from popjax.checkpoint import Checkpoint
 from popjax.clock import Clock
@@ -41,7 +42,10 @@ from popjax.trees import abstract, to_words, unnamed
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All that determines the results, beside the task and the points."""
+    """All that determines the results, beside the task and the points.
+
+    `caps` are those of plan "widths" where they are known, as those of a run that goes on.
+    """
 
     epochs: int
     seed: int
@@ -55,6 +59,7 @@ class Config:
     lanes: int | None = None
     plan: str = "auto"
     keep: int = 1
+    caps: list[Caps] | None = None
 
 
 def check_numbers(counts: Mapping[str, Any], seed: Any = 0) -> None:
@@ -106,7 +111,8 @@ def prepare(
     checker, lanes = choose_lanes(Checker(task, space, points, config.epochs, branching(config.lanes)), config.lanes)
     first = checker.member(0, checker.settle(set()))
     check_memory(first)
-    plan = make_plan(checker, config.plan, default_width(first, lanes), config.folds * config.repeats)
+    width, each = default_width(first, lanes), config.folds * config.repeats
+    plan = make_plan(checker, config.plan, width, each, config.caps)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:
         raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")
@@ -158,7 +164,7 @@ class Run:
     def at(self, points: Mapping[str, np.ndarray], ids: np.ndarray) -> "Run":
         """The run of other points of the same space, with the same programs and lanes."""
         checker = dataclasses.replace(self.checker, points=points)
-        plan = make_plan(checker, self.plan.name, self.plan.width)
+        plan = make_plan(checker, self.plan.name, self.plan.width, caps=self.plan.caps)
         return dataclasses.replace(self, checker=checker, plan=plan, ids=ids)
 
     def train(self, watch: Watch | None = None, show: Quiet | None = None, commits: Commits | None = None) -> Results:

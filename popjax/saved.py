@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from popjax.caps import fit
 from popjax.commits import Commits
 from popjax.files import FORMAT, check_format, read_json, write_json
 from popjax.machine import device, versions
@@ -48,7 +49,10 @@ class Saved:
             self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
 
     def settle(self, config: Config, space: Space, trials: int) -> Config:
-        """The configuration with the lanes and the plan of before; raises ValueError where another is asked for."""
+        """The configuration with the lanes, the plan and the caps of before.
+
+        Raises ValueError where another is asked for, and Corrupt for caps that do not fit the space.
+        """
         if not self.recorded:
             self.asked = {"lanes": config.lanes, "plan": config.plan}
             return config
@@ -64,7 +68,10 @@ class Saved:
         if not more:
             then["trials"], now["trials"] = self.recorded["trials"], trials
         self._refuse(then, now)
-        return dataclasses.replace(config, lanes=self.recorded["lanes"], plan=self.recorded["plan"])
+        caps = self.recorded.get("caps")
+        if caps is not None and not fit(caps, space):
+            raise Corrupt(f"cannot resume {str(self.directory)!r}: its run.json has no usable 'caps'")
+        return dataclasses.replace(config, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
 
     def fit(self, run: Run) -> None:
         """Train as many members at once as before; raises ValueError if the data are others."""

@@ -63,6 +63,7 @@ MUTANTS = [
     Mutant(
         "any configuration", "saved", "        if other:\n", "        if False:\n", "test_resume.py -k configuration"
     ),
+    Mutant("caps by the rule of now", "saved", ", caps=caps)", ")", "test_resume.py -k caps_are"),
     Mutant("any dataset", "saved", '{"data": data, "task": settings})', "then)", "test_resume.py -k dataset"),
     Mutant("no warning", "saved", "if then[name] != value:", "if False:", "test_resume.py -k version"),
     Mutant(

@@ -24,6 +24,7 @@ SPACE = pj.Space(
     depth=pj.integers(1, 2),
     batch_size=pj.choice(8, 16),
 )
+WIDE = SPACE.replace(hidden=pj.log_integers(2, 32))
 TABLES = ("trials.parquet", "curves.parquet", "best/arrays.safetensors", "best/best.json")
 
 
@@ -62,7 +63,7 @@ def assert_same_files(left, right):
         {"folds": 3, "repeats": 2, "trials": 8},
         {"rounds": 3, "trials": 120},
         {"plan": "buckets", "keep": 3},
-        {"space": SPACE.replace(hidden=pj.log_integers(2, 32)), "keep": 5},
+        {"space": WIDE, "keep": 5},
         {"lanes": 4},
         {"choose": "one-se", "repeats": 3, "trials": 9},
     ],
@@ -80,6 +81,43 @@ def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings, c
     assert all(0 < step < whole.summary["model_steps"] for step in steps)
     assert sum(steps) == whole.summary["model_steps"] == last.summary["model_steps"]
     assert whole.summary["test"] == last.summary["test"]
+
+
+def test_width_caps_are_those_of_before_whatever_the_rule_is_now(task, tmp_path, cheap_programs, monkeypatch):
+    """Another version, or another kind of device, may choose others; the states on the disk have these."""
+    whole = search(task, tmp_path / "whole", space=WIDE)
+    search(task, tmp_path / "run", space=WIDE, stop_at=60)
+    caps = read_json(tmp_path / "run" / "run.json")["caps"]
+    assert len(caps) == whole.summary["buckets"] > 1
+    monkeypatch.setattr("popjax.cost.choose", lambda space, *rest: [{"hidden": 7}, {"hidden": 32}])
+    assert {"hidden": 7} not in caps
+    assert search(task, tmp_path / "run", space=WIDE, resume=True).summary["steps_run"] < whole.summary["model_steps"]
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+    again = pj.replay(pj.Results.load(tmp_path / "whole"), 5, task)
+    assert again["val_loss"].tobytes() == whole.curves["val_loss"][5].tobytes()
+
+
+@pytest.mark.parametrize(
+    "caps",
+    [
+        7,
+        [7],
+        [{"hidden": 8}],
+        [{"hidden": 32}, {"hidden": 8}],
+        [{"hidden": 8.0}, {"hidden": 32}],
+        [{"hidden": 1}, {"hidden": 32}],
+        [{"learning_rate": 8}],
+        [{"units": 32}],
+        [{}, {"hidden": 32}],
+    ],
+    ids=str,
+)
+def test_caps_that_do_not_fit_the_space_are_refused(task, tmp_path, cheap_programs, caps):
+    search(task, tmp_path / "run", space=WIDE, stop_at=40, trials=8)
+    path = tmp_path / "run" / "run.json"
+    write_json(path, read_json(path) | {"caps": caps})
+    with pytest.raises(Corrupt, match="no usable 'caps'"):
+        search(task, tmp_path / "run", space=WIDE, trials=8, resume=True)
 
 
 def test_what_is_stopped_is_ranked_as_far_as_it_came(task, tmp_path):
