@@ -213,6 +213,7 @@ class Fit:
             params, variables, opt_state, gradients = carry
             rows = lax.dynamic_slice(order, (step * micro,), (micro,))
             (value, variables), gradient = jax.value_and_grad(loss, has_aux=True)(params, variables, step, rows)
+            gradient = complete(gradient)
 
             def update(gradients: Any) -> Any:
                 moves, moved = transform.update(gradients, opt_state, params)
@@ -303,6 +304,17 @@ class Fit:
         x, y = self.standardized(data.test, fold)
         outputs, _ = network.apply(state.params, state.variables, x, None)
         return self.metrics(outputs, y, fold.y_scale * data.y_unit, "test_")
+
+
+def complete(gradient: Any) -> Any:
+    """The gradient, of which no matrix is used before all of them are there.
+
+    So an update follows the last product that reads its weights, and XLA, which cannot know that
+    from the operations alone, does not copy them in every step.
+    """
+    leaves, structure = jax.tree.flatten(gradient)
+    waited = iter(lax.optimization_barrier([leaf for leaf in leaves if leaf.ndim > 1]))
+    return jax.tree.unflatten(structure, [next(waited) if leaf.ndim > 1 else leaf for leaf in leaves])
 
 
 def update_to_weight(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:

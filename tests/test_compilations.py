@@ -140,7 +140,10 @@ def by_hand(params, velocity, rate, momentum, x, y, order):
 
 
 def test_a_step_has_the_instructions_of_one_by_hand():
-    """Neither the masks of padded widths, nor keys, metrics or a population cost an instruction in the hot loop."""
+    """Neither the masks of padded widths, nor keys, metrics or a population cost an instruction in the hot loop.
+
+    By hand it has two more: XLA copies the weights that the way back reads, before it updates them.
+    """
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(800, 64)), rng.integers(0, 10, 800)
     space = pj.Space(learning_rate=pj.uniform(0, 1), momentum=pj.uniform(0, 0.9), decay=pj.uniform(0, 1), batch_size=32)
@@ -151,6 +154,7 @@ def test_a_step_has_the_instructions_of_one_by_hand():
     order = jax.ShapeDtypeStruct((20, 32), np.int32)
     expected = step_of(jax.jit(by_hand).lower(params, params, number, number, *rows, order).compile())
     assert sum(expected.values()) > 30
+    expected["copy"] -= 2
     for hidden in (100, pj.integers(50, 100)):
         own = space.replace(hidden=hidden, depth=2)
         run = prepare(pj.supervised((x, y)), own, own.sample(3), Config(2, 0, "val_loss", "min"))
