@@ -213,7 +213,7 @@ class Fit:
             params, variables, opt_state, gradients = carry
             rows = lax.dynamic_slice(order, (step * micro,), (micro,))
             (value, variables), gradient = jax.value_and_grad(loss, has_aux=True)(params, variables, step, rows)
-            gradient = complete(gradient)
+            gradient = lax.platform_dependent(gradient, cpu=complete, default=lambda gradient: gradient)
 
             def update(gradients: Any) -> Any:
                 moves, moved = transform.update(gradients, opt_state, params)
@@ -310,7 +310,8 @@ def complete(gradient: Any) -> Any:
     """The gradient, of which no matrix is used before all of them are there.
 
     So an update follows the last product that reads its weights, and XLA, which cannot know that
-    from the operations alone, does not copy them in every step.
+    from the operations alone, does not copy them in every step. It does so on a CPU; on a GPU
+    there are no such copies, and waiting would keep kernels apart.
     """
     leaves, structure = jax.tree.flatten(gradient)
     waited = iter(lax.optimization_barrier([leaf for leaf in leaves if leaf.ndim > 1]))
