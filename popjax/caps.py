@@ -43,15 +43,16 @@ def levels(points: Points, caps: list[Caps]) -> np.ndarray:
 
 def fit(caps: Any, space: Space) -> bool:
     """Whether these, read from a file, are ascending caps of widths of the space, of which the last hold all."""
-    if not isinstance(caps, list) or not all(isinstance(cap, dict) and cap.keys() == caps[-1].keys() for cap in caps):
+    if not isinstance(caps, list) or not all(isinstance(cap, dict) for cap in caps):
         return False
+    columns = {name: [cap.get(name) for cap in caps] for cap in caps for name in cap}
     return all(
         name in space
         and space[name].whole
-        and all(type(cap[name]) is int and cap[name] >= space[name].low for cap in caps)
-        and [cap[name] for cap in caps] == sorted(cap[name] for cap in caps)
-        and caps[-1][name] == space[name].high
-        for name in (caps[-1] if caps else {})
+        and all(type(units) is int for units in column)
+        and column == sorted(column)
+        and (space[name].low <= column[0] and column[-1] == space[name].high)
+        for name, column in columns.items()
     )
 
 

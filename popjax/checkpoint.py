@@ -20,7 +20,7 @@ class Checkpoint:
     """One round's part of the commits: members `first`, `first + 1`, ... of the whole run are its 0, 1, ...
 
     When a commit is due, the parts in training are asked where they stand, and it is made once
-    all have answered; one whose epoch is long is not waited for.
+    all have answered. A part whose epochs are long is not waited for: each of them is committed.
 
     Args:
         commits: of the whole run.
@@ -37,11 +37,9 @@ class Checkpoint:
         self.first = first
         self.training = training
         self.bucket = bucket
-        self.calls = RollCall()
-        self._called: float | None = None  # when, if the commit is still to be made
-        self._training: set[int] = set()  # the first members of the parts in training
-        self._awaited: set[int] = set()  # of these, the ones that have not answered yet
-        self._committed = time.monotonic()
+        self.calls = RollCall(EVERY, due=time.monotonic() + EVERY)
+        self._roll: dict[int, bool] = {}  # the first member of every part in training -> whether it has answered
+        self._long = False  # whether a long epoch is to be committed
 
     def restore(self, collector: Collector) -> list[Stand]:
         """Give the collector what is trained; where all other members stand. Raises Corrupt for another task's."""
@@ -70,18 +68,24 @@ class Checkpoint:
         return stands
 
     def take(self, message: Report | Stand, collector: Collector) -> None:
-        """What a worker said, for the next commit; which is made now if it is time."""
+        """What a worker said, for the next commit."""
         stand = message if isinstance(message, Stand) else message.stand
         over = isinstance(message, Stand) or message.trained is not None
+        long = isinstance(message, Report) and message.long
         if isinstance(message, Report) and over:
             self.commits.finish(self._record(message.index, message.epoch + 1, collector, {}))
         elif stand is not None and stand.training is not None:
             self.commits.stand(self._record(stand.index, stand.epoch, collector, named(stand.training)))
         part = int(message.index[0])
-        (self._training.discard if over else self._training.add)(part)
-        if over or stand is not None:
-            self._awaited.discard(part)
-        if self._due():
+        answered = self._roll.pop(part, False) or stand is not None
+        if not over and not long:
+            self._roll[part] = answered
+        self._long |= long and (over or stand is not None)
+
+    def save(self, collector: Collector) -> None:
+        """Commit what was taken, if it is time."""
+        now, due = time.monotonic(), self.calls.due
+        if self._long or (now >= due and (all(self._roll.values()) or now >= due + EVERY)):
             self.commit(collector)
 
     def commit(self, collector: Collector) -> None:
@@ -90,15 +94,8 @@ class Checkpoint:
         own = {self.first + member: named(tree) for member, tree in collector.keeper.kept()}
         self.commits.kept = others | own
         self.commits.commit()
-        self._called, self._committed = None, time.monotonic()
-
-    def _due(self) -> bool:
-        """Whether to commit now; first the roll is called."""
-        now = time.monotonic()
-        if self._called is None and now - self._committed >= EVERY:
-            self._called, self._awaited = now, set(self._training)
-            self.calls.number += 1
-        return self._called is not None and (not self._awaited or now - self._called >= EVERY)
+        self.calls.put_off()
+        self._roll, self._long = dict.fromkeys(self._roll, False), False
 
     def _own(self, record: Record) -> np.ndarray:
         """Which of a record's members are this round's."""

@@ -8,6 +8,7 @@ worker has to say goes into a queue, so that only the caller's thread touches re
 import dataclasses
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -81,6 +82,7 @@ class Report:
         metrics: name -> values (members,).
         stand: where the members stand, on the host, if that was asked for; else None.
         trained: after the last epoch the trained states, stacked (room, ...); else None.
+        long: whether the epoch took so long that a commit is due after each of them.
     """
 
     part: Part
@@ -88,6 +90,7 @@ class Report:
     metrics: dict[str, np.ndarray]
     stand: Stand | None = None
     trained: Any = None
+    long: bool = False
 
     @property
     def index(self) -> np.ndarray:
@@ -97,13 +100,24 @@ class Report:
 
 @dataclasses.dataclass(eq=False)
 class RollCall:
-    """Asks where all parts in training stand: each answers once a call, at the end of its epoch.
+    """Asks where all parts in training stand, for the next commit.
+
+    Each answers once a commit: at the end of the first epoch after it is due, or of any long one.
+    So what is said and not yet written stays bounded, however slow the disk.
 
     Attributes:
-        number: of the latest call.
+        every: seconds between commits; without any, nobody is asked.
+        number: of the next commit.
+        due: when it is, by the monotonic clock.
     """
 
-    number: int = 0
+    every: float = float("inf")
+    number: int = 1
+    due: float = float("inf")
+
+    def put_off(self) -> None:
+        """A commit was made: the next one is due `every` seconds from now."""
+        self.number, self.due = self.number + 1, time.monotonic() + self.every
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,8 +146,8 @@ def threads() -> int:
     return cores() if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else 1
 
 
-def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
-    """Train all parts; yields a Report for every part and epoch, as they come.
+def execute(parts: Iterable[Part], order: Order) -> Generator[list[Report | Stand]]:
+    """Train all parts; yields a Report for every part and epoch, in lists of what came meanwhile.
 
     Parts may be made while earlier ones train. Once `order.stop` is set, or a worker failed,
     the workers stop at the end of their epoch, and a Stand is yielded for every part that is
@@ -162,24 +176,26 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
     def stopping() -> bool:
         return closing.is_set() or order.stop.is_set()
 
-    def heard(message: Any) -> list[Any]:
-        if not isinstance(message, Exception):
-            return [message]
-        failures.append(message)
-        return []
+    def heard(wait: bool) -> list[Report | Stand | None]:
+        """All that was said meanwhile; None is a worker that ended."""
+        messages = [said.get()] if wait else []
+        messages += [said.get() for _ in range(said.qsize())]
+        failures.extend(message for message in messages if isinstance(message, Exception))
+        return [message for message in messages if not isinstance(message, Exception)]
 
     try:
         for part in parts:
             if order.stop.is_set():
                 break
             waiting.put(part)
-            while not said.empty():
-                yield from heard(said.get())
+            yield [message for message in heard(wait=False) if message is not None]
         for _ in workers:
             waiting.put(None)
-        for _ in workers:
-            for message in iter(said.get, None):
-                yield from heard(message)
+        working = len(workers)
+        while working:
+            messages = heard(wait=True)
+            working -= messages.count(None)
+            yield [message for message in messages if message is not None]
         if failures:
             raise failures[0]
     finally:
@@ -192,7 +208,7 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[Report | Stand]:
 
 def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopping: Callable[[], bool]) -> None:
     """Train one part, reporting after every epoch; if it does not reach the end, say where it stands."""
-    epoch, training = part.stand.epoch, None
+    epoch, training, calls = part.stand.epoch, None, order.calls
     try:
         if stopping():
             return
@@ -201,18 +217,18 @@ def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopp
         if not stopping():
             with order.clock:
                 training = begin(part, order)
-        answered = order.calls.number
+        answered = 0
         while epoch < order.epochs and not stopping():
+            begun = time.monotonic()
             with order.clock:
                 trained, metrics = advance(training, part.members, order.data, part.counts)
                 values = {name: np.asarray(metric)[part.places] for name, metric in metrics.items()}
             training = trained  # an error of the epoch shows with its metrics: only now it is over
             epoch += 1
-            last, stand = epoch == order.epochs, None
-            if not last and order.calls.number > answered:
-                answered = order.calls.number
-                stand = where(part, epoch, training)
-            say(Report(part, epoch - 1, values, stand, training.state if last else None))
+            last, stand, long = epoch == order.epochs, None, time.monotonic() - begun >= calls.every
+            if not last and answered < calls.number and (long or time.monotonic() >= calls.due):
+                answered, stand = calls.number, where(part, epoch, training)
+            say(Report(part, epoch - 1, values, stand, training.state if last else None, long))
     finally:
         if epoch < order.epochs:
             say(where(part, epoch, training))

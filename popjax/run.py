@@ -215,18 +215,24 @@ class Run:
         order = Order(self.config.seed, self.data, self.config.epochs, watch.training, watch.stop, calls)
         left = []
         try:
-            with closing(execute(parts, order)) as messages:
-                for message in messages:
-                    if isinstance(message, Report):
-                        collector.add(message)
-                        show.update(collector.done, collector.total, collector.best_so_far)
-                    else:
-                        left.append(message)
-                    if saver is not None:
-                        saver.take(message, collector)
+            with closing(execute(parts, order)) as heard:
+                for messages in filter(None, heard):
+                    self.take(messages, collector, show, saver)
+                    left += [message for message in messages if isinstance(message, Stand)]
         except OutOfMemory as error:
             self.plan.width.narrow(error.needed)
         return left
+
+    def take(self, messages: list[Report | Stand], collector: Collector, show: Quiet, saver: Checkpoint | None) -> None:
+        """What the workers said, into the curves and towards the disk."""
+        for message in messages:
+            if isinstance(message, Report):
+                collector.add(message)
+                show.update(collector.done, collector.total, collector.best_so_far)
+            if saver is not None:
+                saver.take(message, collector)
+        if saver is not None:
+            saver.save(collector)
 
     def parts(self, stand: Stand, clock: Clock) -> list[Part]:
         """Members of one bucket, cut into parts; compiling begins."""

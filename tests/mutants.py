@@ -76,8 +76,17 @@ MUTANTS = [
         "            pass\n",
         "test_resume.py -k twice",
     ),
-    Mutant("nobody is asked", "checkpoint", "self.calls.number += 1", "pass", "test_checkpoint.py"),
-    Mutant("nobody is waited for", "checkpoint", "(not self._awaited or", "(True or", "test_checkpoint.py"),
+    Mutant("never due", "executor", "(long or time.monotonic() >= calls.due)", "long", "test_checkpoint.py"),
+    Mutant(
+        "long epochs forgotten",
+        "executor",
+        "(long or time.monotonic() >=",
+        "(time.monotonic() >=",
+        "test_checkpoint.py",
+    ),
+    Mutant("long epochs wait", "checkpoint", "if self._long or (", "if (", "test_checkpoint.py"),
+    Mutant("answers without end", "executor", "answered < calls.number and (", "(", "test_checkpoint.py"),
+    Mutant("nobody is waited for", "checkpoint", "(all(self._roll.values()) or", "(True or", "test_checkpoint.py"),
     Mutant(
         "SIGTERM kills", "cli", "(signal.SIGINT, signal.SIGTERM) if", "(signal.SIGINT,) if", "test_resume.py -k signals"
     ),
