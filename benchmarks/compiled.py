@@ -13,6 +13,7 @@ for. What a kernel moves is its operands and results, without the rows that a ga
 """
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -24,14 +25,13 @@ from typing import Any
 os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_gpu_autotune_level=0", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental import topologies
 
 import popjax as pj
 from popjax.defaults import default_space
-from popjax.population import over_chunks
+from popjax.population import advance
 from popjax.run import Config, prepare
 from popjax.trees import abstract
 
@@ -72,13 +72,9 @@ def population(task: pj.Task, space: pj.Space, members: int) -> Any:
     member = prepare(task, space, space.sample(members), config).plan.buckets[0].member
     data = abstract(task.data)
     training, metrics = member.trace(data)
-
-    def epoch(training: Any, who: Any, data: Any, count: Any) -> Any:
-        outputs = training, {name: jnp.full(members, jnp.nan, aval.dtype) for name, aval in metrics.items()}
-        return over_chunks(lambda old, who: member.epoch(old[0], who, data), members, count, outputs, who)
-
+    epoch = functools.partial(advance, member, metrics, members)
     stack = lambda aval: jax.ShapeDtypeStruct((members, *aval.shape), aval.dtype)
-    return compiled(epoch, *jax.tree.map(stack, (training, member.example)), data, np.int32(0))
+    return compiled(epoch, *jax.tree.map(stack, (training, member.example)), data, np.zeros(1, np.int32))
 
 
 def by_hand(members: int) -> Any:

@@ -208,6 +208,15 @@ def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *i
     return lax.fori_loop(0, (count + lanes - 1) // lanes, body, outputs)
 
 
+def advance(
+    member: Member, metrics: Any, lanes: int, training: Training, members: Members, data: Any, counts: Any
+) -> tuple[Training, dict[str, Any]]:
+    """One epoch of the first `counts[0]` stacked members, with the metrics (room,); the others' are NaN."""
+    room = len(members.trial)
+    outputs = training, {name: jnp.full(room, jnp.nan, aval.dtype) for name, aval in metrics.items()}
+    return over_chunks(lambda old, who: member.epoch(old[0], who, data), lanes, counts[0], outputs, members)
+
+
 class Programs(NamedTuple):
     """The programs of a bucket: lowered, being compiled, or ready.
 
@@ -233,9 +242,7 @@ def lower(member: Member, data: Any, room: int, lanes: int, devices: int = 1) ->
         return over_chunks(lambda _, who: member.init(seed, who, data), lanes, counts[0], outputs, members)
 
     def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
-        blanks = {name: jnp.full(room, jnp.nan, aval.dtype) for name, aval in metrics.items()}
-        outputs = training, blanks
-        return over_chunks(lambda old, who: member.epoch(old[0], who, data), lanes, counts[0], outputs, members)
+        return advance(member, metrics, lanes, training, members, data, counts)
 
     def score(arrays: Any, who: Members, data: Any) -> dict[str, Any]:
         return member.score(from_host(one.state, arrays), who, data)
@@ -247,8 +254,9 @@ def lower(member: Member, data: Any, room: int, lanes: int, devices: int = 1) ->
     counts = jax.ShapeDtypeStruct((devices,), np.int32)
     donated = 0 if jax.default_backend() == "cpu" else ()
     lowered_init = jax.jit(spread(init, EVERYWHERE, devices)).lower(SEED, members, data, counts)
-    advance = jax.jit(spread(epoch, SPREAD, devices), donate_argnums=donated)
-    lowered_epoch = advance.lower(training, members, data, counts)
+    lowered_epoch = jax.jit(spread(epoch, SPREAD, devices), donate_argnums=donated).lower(
+        training, members, data, counts
+    )
     lowered_score = None
     if member.task.score is not None:
         arrays = jax.tree.map(
