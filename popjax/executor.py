@@ -222,7 +222,7 @@ def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopp
             begun = time.monotonic()
             with order.clock:
                 trained, metrics = advance(training, part.members, order.data, part.counts)
-                values = {name: np.asarray(metric)[part.places] for name, metric in metrics.items()}
+                values = {name: metric[part.places] for name, metric in jax.device_get(metrics).items()}
             training = trained  # an error of the epoch shows with its metrics: only now it is over
             epoch += 1
             last, stand, long = epoch == order.epochs, None, time.monotonic() - begun >= calls.every
