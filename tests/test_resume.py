@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -252,38 +250,26 @@ pj.search(pj.Task(init, epoch, ()), pj.Space(learning_rate=pj.log_uniform(1e-3, 
 """
 
 
-def process(out, how, kill_at):
-    command = [sys.executable, "-c", RUN, str(out), how, str(kill_at)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    assert process(out, "new", 0).returncode == 0
-    return out
-
-
 @pytest.mark.parametrize("kills", [(1,), (2,), (5, 3), (9, 4, 8), (14,), (23, 2, 2), (31,), (36, 1), (38,)], ids=str)
-def test_killed_at_any_write_it_goes_on(uninterrupted, tmp_path, kills):
+def test_killed_at_any_write_it_goes_on(python, tmp_path, kills):
     """SIGKILL before the n-th rename, up to three times in one run; then the tables are the same bytes."""
     for number, kill_at in enumerate(kills):
-        died = process(tmp_path / "run", "resume" if number else "new", kill_at)
+        died = python(RUN, "run", "resume" if number else "new", kill_at)
         assert died.returncode == -signal.SIGKILL, died.stderr
-    ended = process(tmp_path / "run", "resume", 0)
-    assert ended.returncode == 0, ended.stderr
-    for name in TABLES:
-        assert (uninterrupted / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+    for out in ("run", "whole"):
+        ended = python(RUN, out, "resume", 0)
+        assert ended.returncode == 0, ended.stderr
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
 
 
-def test_signals_stop_the_command_after_its_epoch(command, tmp_path, capfd):
+def test_signals_stop_the_command_after_its_epoch(command, python, tmp_path):
     """SIGINT once, then SIGTERM: results so far, the command to go on with, 130 and 143; the end is the same."""
     arguments = ["--trials", "64", "--epochs", "20", "--dataset", "wine", "--set", "hidden=integers(50,60)"]
     whole = command("sweep", *arguments, "--out", "whole")
     assert whole.returncode == 0, whole.stderr
     steps = []
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        stopped = signalled(tmp_path, [*arguments, "--out", "run", "--resume"], number)
+        stopped = python(SLOW, 0.02, int(number), 1, *arguments, "--out", "run", "--resume")
         assert stopped.returncode == code, stopped.stderr
         assert "Traceback" not in stopped.stderr
         assert "go on: python -m popjax.sweep" in stopped.stderr
@@ -292,8 +278,7 @@ def test_signals_stop_the_command_after_its_epoch(command, tmp_path, capfd):
     last = command("sweep", *arguments, "--out", "run", "--resume", "--json")
     summary = json.loads(last.stdout)
     assert sum(steps) + summary["steps_run"] == summary["model_steps"]
-    for name in TABLES:
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
 
 
 SAVING = """
@@ -314,10 +299,9 @@ runpy.run_module("popjax.sweep", run_name="__main__")
 """
 
 
-def test_signals_while_a_file_is_written_lose_nothing(command, tmp_path):
+def test_signals_while_a_file_is_written_lose_nothing(command, python, tmp_path):
     """SIGINT in a commit, SIGINT twice in a later one, SIGTERM in the final tables; the end is the same."""
     arguments = ["--trials", "48", "--epochs", "8", "--dataset", "wine", "--set", "hidden=50"]
-    environment = {**os.environ, "HOME": str(tmp_path / "home")}
     steps = [
         ("commit-1.json", signal.SIGINT, 1),
         ("standing-", signal.SIGINT, 2),
@@ -325,19 +309,7 @@ def test_signals_while_a_file_is_written_lose_nothing(command, tmp_path):
     ]
     ran = []
     for name, number, times in steps:
-        line = [
-            sys.executable,
-            "-c",
-            SAVING,
-            name,
-            str(int(number)),
-            str(times),
-            *arguments,
-            "--out",
-            "run",
-            "--resume",
-        ]
-        stopped = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        stopped = python(SAVING, name, int(number), times, *arguments, "--out", "run", "--resume")
         assert stopped.returncode == (143 if number == signal.SIGTERM else 130), stopped.stderr
         assert "Traceback" not in stopped.stderr
         assert not [path for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"]
@@ -346,8 +318,7 @@ def test_signals_while_a_file_is_written_lose_nothing(command, tmp_path):
     assert ran[0] > 0
     assert command("sweep", *arguments, "--out", "run", "--resume").returncode == 0
     assert command("sweep", *arguments, "--out", "whole").returncode == 0
-    for name in TABLES:
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
 
 
 SLOW = """
@@ -359,7 +330,7 @@ def slow(part, order, say, stopping):
     def told(message):
         say(message)
         said.set()
-        time.sleep(0.02)
+        time.sleep(pause)
     train(part, order, told, stopping)
 executor.train = slow
 def send():
@@ -368,25 +339,15 @@ def send():
     for _ in range(times):
         os.kill(os.getpid(), number)
         time.sleep(0.3)
-number, times = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+pause, number, times = float(sys.argv.pop(1)), int(sys.argv.pop(1)), int(sys.argv.pop(1))
 threading.Thread(target=send, daemon=True).start()
 runpy.run_module("popjax.sweep", run_name="__main__")
 """
 
 
-def signalled(tmp_path, arguments, number, times=1):
-    """Run the sweep and send it a signal while it trains."""
-    environment = {**os.environ, "HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-c", SLOW, str(int(number)), str(times), *arguments]
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def test_a_second_ctrl_c_is_out_at_once(tmp_path):
+def test_a_second_ctrl_c_is_out_at_once(python, tmp_path):
     arguments = ["--trials", "64", "--epochs", "200", "--dataset", "wine", "--set", "hidden=50", "--out", "run"]
-    code = SLOW.replace("time.sleep(0.02)", "time.sleep(2)")
-    command = [sys.executable, "-c", code, str(int(signal.SIGINT)), "2", *arguments]
-    environment = {**os.environ, "HOME": str(tmp_path / "home")}
-    out = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    out = python(SLOW, 2, int(signal.SIGINT), 2, *arguments, timeout=120)
     assert out.returncode == 130, out.stderr
     assert "again to stop at once" in out.stderr
     assert "Traceback" not in out.stderr

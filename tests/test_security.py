@@ -163,8 +163,8 @@ def test_files_that_are_no_files_are_refused_in_one_line(run, name, content):
     assert "\n" not in str(refused.value)
 
 
-def test_the_cache_is_the_users_own_and_a_torn_entry_only_recompiles(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("conftest.CACHE", str(tmp_path / "cache" / "programs"))
+def test_the_cache_is_the_users_own_and_a_torn_entry_only_recompiles(command, environment, tmp_path):
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "cache" / "programs")
     arguments = ["sweep", "--dataset", "wine", "--trials", "2", "--epochs", "1", "--json"]
     first = command(*arguments, "--out", "first")
     assert first.returncode == 0, first.stderr
