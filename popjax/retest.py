@@ -31,7 +31,7 @@ class Arguments:
     tell whether the old setting still stands.
     """
 
-    directory: Annotated[str, tyro.conf.Positional]
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """the directory of the search"""
     dataset: str | None = None
     """the data to train on now; the same as then if not given"""

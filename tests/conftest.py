@@ -1,9 +1,6 @@
 """What all tests share: rank promotion raises, warnings are errors (pyproject), float64 on request."""
 
-import multiprocessing
-import os
-import subprocess
-import sys
+import functools
 
 import jax
 import numpy as np
@@ -46,50 +43,27 @@ def cheap_programs(monkeypatch):
 def environment(tmp_path):
     """The environment of a command: an empty HOME, and the programs that other tests have compiled."""
     (tmp_path / "home").mkdir()
-    return {"HOME": str(tmp_path / "home"), "JAX_COMPILATION_CACHE_DIR": CACHE}
+    return {"HOME": str(tmp_path / "home"), **warm.CACHE}
+
+
+@pytest.fixture
+def python(tmp_path, environment):
+    """Run code in an empty directory with an empty HOME; gives the finished process."""
+    return functools.partial(warm.python, cwd=tmp_path, environment=environment)
 
 
 @pytest.fixture
 def command(tmp_path, environment):
     """Run a popjax command in an empty directory with an empty HOME; gives the finished process."""
-
-    def run(name, *arguments, timeout=300, cwd=tmp_path):
-        return subprocess.run(
-            [sys.executable, "-m", f"popjax.{name}", *map(str, arguments)],
-            cwd=cwd,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-
-    return run
+    return functools.partial(warm.command, cwd=tmp_path, environment=environment)
 
 
 @pytest.fixture
-def python(tmp_path, environment):
-    """Run code with arguments, in a process forked from one that has imported the libraries already."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["warm"])
-
-    def run(code, *arguments, timeout=300, cwd=tmp_path):
-        said = tmp_path / "stdout.txt", tmp_path / "stderr.txt"
-        process = server.Process(target=warm.run, args=(code, list(map(str, arguments)), cwd, environment, said))
-        process.start()
-        process.join(timeout)
-        process.kill()
-        return subprocess.CompletedProcess(code, process.exitcode, *(file.read_text() for file in said))
-
-    return run
-
-
-@pytest.fixture
-def refused_in_one_line(python):
+def refused_in_one_line(command):
     """Run a command on bad input: exit code 2, if no other is named, and one line that holds all of these texts."""
 
     def check(name, *arguments, says, code=2, **where):
-        command = f"import runpy; runpy.run_module('popjax.{name}', run_name='__main__', alter_sys=True)"
-        process = python(command, *arguments, timeout=60, **where)
+        process = command(name, *arguments, timeout=60, **where)
         assert process.returncode == code, process.stdout + process.stderr
         (line,) = process.stderr.splitlines()
         for text in says:
@@ -97,6 +71,3 @@ def refused_in_one_line(python):
         assert "Traceback" not in line
 
     return check
-
-
-CACHE = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"popjax-test-cache-{os.getuid()}")

@@ -115,6 +115,9 @@ MUTANTS = [
 ]
 
 
+PASSED, FAILED = 0, 1  # pytest's exit codes; the others are for tests that it could not run
+
+
 def survives(mutant: Mutant) -> bool:
     """Whether the tests pass on a broken copy."""
     with tempfile.TemporaryDirectory() as place:
@@ -130,7 +133,10 @@ def survives(mutant: Mutant) -> bool:
         options = ["-x", "-q", "-n", "2", "-p", "no:cacheprovider", f"tests/{file}", *selection]
         command = [sys.executable, "-m", "pytest", *options]
         environment = {**os.environ, "PYTHONPATH": place}
-        return subprocess.run(command, cwd=place, env=environment, capture_output=True).returncode == 0
+        code = subprocess.run(command, cwd=place, env=environment, capture_output=True).returncode
+        if code not in (PASSED, FAILED):
+            raise SystemExit(f"{mutant.name}: pytest exited {code}, so nothing was tested: {mutant.tests}")
+        return code == PASSED
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import warm
 
 from popjax.verdict import gains, judge, mean_and_half
 
@@ -165,9 +166,6 @@ BAD = [
 @pytest.fixture(scope="module")
 def traps(tmp_path_factory):
     """Searches of four trials, and data that do not fit them."""
-    import subprocess
-    import sys
-
     place = tmp_path_factory.mktemp("traps")
     rows = [f"{i},{i % 2}" for i in range(40)]
     (place / "mine.csv").write_text("\n".join(["a,y", *rows]))
@@ -182,7 +180,7 @@ def traps(tmp_path_factory):
     }
     for name, arguments in searches.items():
         common = ["--trials", "4", "--epochs", "2", "--out", name, "--quiet"]
-        subprocess.run([sys.executable, "-m", "popjax.sweep", *arguments, *common], cwd=place, check=True)
+        assert warm.command("sweep", *arguments, *common, cwd=place, environment=warm.CACHE).returncode == 0
     (place / "empty").mkdir()
     (place / "broken").mkdir()
     (place / "broken" / "run.json").write_text("{")

@@ -259,3 +259,12 @@ def test_help_imports_no_numpy(tmp_path):
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert process.stdout.splitlines()[-1] == "0 []"
     assert "--trials" in process.stdout
+
+
+@pytest.mark.parametrize("name", ["sweep", "babysit", "report", "retest"])
+def test_a_shell_starts_the_commands(tmp_path, name):
+    process = subprocess.run(
+        [sys.executable, "-m", f"popjax.{name}", "--help"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith(f"usage: python -m popjax.{name} ")

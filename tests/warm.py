@@ -1,7 +1,10 @@
-"""What a process runs that is forked from one with the libraries imported: most of a short command's time."""
+"""Processes forked from one that has imported the libraries, which is most of a short command's time."""
 
+import multiprocessing
 import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import flax.nnx  # noqa: F401
@@ -12,13 +15,33 @@ import sklearn.datasets
 import sklearn.model_selection  # noqa: F401
 import tyro  # noqa: F401
 
+CACHE = {"JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), f"popjax-test-cache-{os.getuid()}")}
 
-def run(code: str, arguments: list[str], directory: Path, environment: dict[str, str], said: tuple[Path, Path]) -> None:
-    """What `python -c code arguments` does in a directory, its output and errors into files."""
+
+def python(code: str, *arguments, cwd: Path, environment: dict[str, str], timeout: float = 300):
+    """What `python -c code arguments` does in a directory, in a process of its own; gives the finished process."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["warm"])
+    with tempfile.TemporaryDirectory() as place:
+        said = Path(place, "stdout"), Path(place, "stderr")
+        process = server.Process(target=child, args=(code, list(map(str, arguments)), cwd, environment, said))
+        process.start()
+        process.join(timeout)
+        process.kill()
+        return subprocess.CompletedProcess(code, process.exitcode, *(file.read_text() for file in said))
+
+
+def command(name: str, *arguments, **where):
+    """What `python -m popjax.name arguments` does."""
+    return python(f"import runpy; runpy.run_module('popjax.{name}', None, '__main__', True)", *arguments, **where)
+
+
+def child(code: str, arguments: list[str], cwd: Path, environment: dict[str, str], said: tuple[Path, Path]) -> None:
+    """The forked process: its output and errors go into files."""
     for descriptor, file in enumerate(said, 1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.environ.update(environment)
-    os.chdir(directory)
-    sys.path.insert(0, str(directory))
+    os.chdir(cwd)
+    sys.path.insert(0, str(cwd))
     sys.argv = ["-c", *arguments]
     exec(code, {"__name__": "__main__"})
