@@ -13,6 +13,8 @@ from popjax import cli
 from popjax.sitter import Beginning, Sitter, value_of
 from popjax.sources import Source, check_seed, open_directory
 
+EPOCHS = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -45,8 +47,8 @@ class Arguments:
     """another trial of that search"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """a hyperparameter to begin with: learning_rate=0.1"""
-    epochs: int = 20
-    """the horizon of the schedule; so many are trained unless a script says otherwise"""
+    epochs: int | None = None
+    """the horizon of the schedule; so many are trained unless a script says otherwise (default: 20, or the search's)"""
     script: str | None = None
     """a file of commands, a line each, instead of the keyboard"""
     replay: str | None = None
@@ -58,18 +60,18 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     arguments = cli.parse(Arguments, "babysit", argv)
-    if arguments.epochs < 1:
+    if arguments.epochs is not None and arguments.epochs < 1:
         raise ValueError(f"--epochs {arguments.epochs}: give at least 1")
     check_seed(arguments.seed)
     start = beginning(arguments)
     script = read_script(arguments.script) if arguments.script else None
     out = open_directory(arguments.out, f"babysit-{start.source.stem}")
     if script is None and arguments.replay is None and not sys.stdin.isatty():
-        script = commands_in(sys.stdin.read()) or [f"go {arguments.epochs}"]
+        script = commands_in(sys.stdin.read()) or [f"go {start.epochs}"]
     sitter = Sitter.begin(start, out)
     if arguments.replay is not None:
         return sitter.replay(start.lines)
-    return sitter.interactive(arguments.epochs) if script is None else sitter.script(script)
+    return sitter.interactive(start.epochs) if script is None else sitter.script(script)
 
 
 def beginning(arguments: Arguments) -> Beginning:
@@ -83,7 +85,7 @@ def beginning(arguments: Arguments) -> Beginning:
         start = from_search(arguments, given)
     else:
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        start = Beginning(Source(**chosen), {}, arguments.epochs)
+        start = Beginning(Source(**chosen), {}, arguments.epochs or EPOCHS)
     settings = dict(value_of(text, "--set") for text in arguments.set)
     return dataclasses.replace(start, hparams=start.hparams | settings)
 
@@ -103,7 +105,7 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
         trial = results.best.trial
     if not 0 <= trial < len(results.diverged):
         raise ValueError(f"--trial {trial}: {directory!r} holds trials 0..{len(results.diverged) - 1}")
-    return Beginning(source, results.hparams(trial), arguments.epochs, trial)
+    return Beginning(source, {}, arguments.epochs or int(results.run["epochs"]), trial, results.hparams(trial))
 
 
 def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
@@ -124,7 +126,7 @@ def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
     if not all(isinstance(number, int) and number >= 0 for number in (epochs, trial)) or not epochs:
         raise ValueError(f"the journal {path!r}: line 1 lacks epochs or trial; give the whole journal")
     Space(**lines[0]["hparams"])
-    return Beginning(source, dict(lines[0]["hparams"]), epochs, int(trial or 0), tuple(lines))
+    return Beginning(source, dict(lines[0]["hparams"]), epochs, int(trial or 0), lines=tuple(lines))
 
 
 def read_script(path: str) -> list[str]:

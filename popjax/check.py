@@ -39,7 +39,7 @@ class Checker:
         values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
         dynamic = {name: int if scale.whole else float for name, scale in self.space.items() if name not in static}
         caps = self.caps[levels(take(self.points, np.array([row])), self.caps)[0]] if self.caps else {}
-        key = tuple(values.items()), tuple(caps.items())
+        key = tuple((name, type(value), value) for name, value in values.items()), tuple(caps.items())
         if key not in self.members:
             branches = self.branches(static) if self.branching else {}
             room = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
@@ -115,15 +115,22 @@ class Checker:
         return self.trace(self.settle(set())).reads & set(self.space)
 
     def read_by(self, members: list[Member]) -> set[str]:
-        """What these members read; raises ValueError for a hyperparameter that none of them does."""
+        """What these members read."""
         reads: set[str] = set()
         for member in members:
             member.trace(abstract(self.task.data))
             reads |= member.reads
             if reads >= set(self.space):
-                return reads
-        name = next(name for name in self.space if name not in reads)
-        raise ValueError(f"{name} is read by nothing here: leave it out, or choose a model and optimizer that use it")
+                break
+        return reads
+
+
+def check_read(space: Space, reads: Set[str]) -> None:
+    """Raise ValueError for a hyperparameter that is not read."""
+    for name in space:
+        if name not in reads:
+            what = "leave it out, or choose a model and optimizer that use it"
+            raise ValueError(f"{name} is read by nothing here: {what}")
 
 
 def wants_python_value(error: Exception) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from popjax.storage import Corrupt, InUse
 
-ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CTRL_C, TERMINATED = 1, 2, 3, 4, 5, 130, 143
+ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CTRL_C, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 130, 141, 143
 PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
 
 
@@ -108,7 +108,7 @@ def stopping() -> Iterator[Stop]:
 
 
 def run(main: Callable[[], Any]) -> NoReturn:
-    """Run a command: ValueError is bad input, Ctrl-C exits at once, a closed pipe is no error."""
+    """Run a command: ValueError is bad input, Ctrl-C exits at once, and so does a pipe that is closed."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
         signal.signal(signal.SIGALRM, interrupt)
@@ -130,5 +130,5 @@ def run(main: Callable[[], Any]) -> NoReturn:
         os._exit(CTRL_C)  # without waiting for a compilation that nobody wants any more
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = CLOSED_PIPE
     raise SystemExit(code)

@@ -70,7 +70,8 @@ class Collector:
 
     def results(self, points: Mapping[str, np.ndarray]) -> Results:
         """The results, without what the run knows of itself."""
-        states = {trial: flatten(members) for trial, members in self.keeper.states.items()}
+        each = self.keeper.trained.shape[1]
+        states = {trial: flatten(members) for trial, members in self.keeper.states.items() if len(members) == each}
         return Results(dict(points), self.members, self.metric, self.mode, states=states, done=self.epochs)
 
 

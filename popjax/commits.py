@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from popjax.files import check, write_json
+from popjax.files import arrays_of, check, write_json
 from popjax.storage import Corrupt, write_atomic
 
 Arrays = dict[str, np.ndarray]
@@ -246,10 +246,9 @@ def content_of(path: Path) -> bytes:
 def read(path: Path) -> Arrays:
     """The arrays of a file whose digest is right."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load
 
     try:
-        return dict(load(content_of(path)))
+        return arrays_of(content_of(path))
     except SafetensorError as error:
         raise Corrupt(f"{str(path)!r} is damaged: {error}") from None
 

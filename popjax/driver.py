@@ -21,7 +21,7 @@ from popjax.run import Config, Run, Watch, check_numbers, prepare
 from popjax.saved import Saved
 from popjax.space import Space, take
 from popjax.storage import locked
-from popjax.task import Task
+from popjax.task import Task, ranked_by
 from popjax.zoom import zoom_in
 
 CURVE_BYTES = 32  # four metrics in float64
@@ -60,7 +60,8 @@ def search(
         seed: of the points and of every member's key.
         sampler: "random", "sobol" or "grid".
         repeats, folds: members of a trial; it ranks by their mean.
-        metric, mode: what ranks, "min" or "max"; the task's own if not given.
+        metric, mode: what ranks, "min" or "max"; the task's own if not given. The mode of another
+            metric is told by its name: less of a loss, mse, mae or error is better, more of an accuracy or r2.
         out: a directory for the results; it must not hold a run, unless resumed. What is
             trained is committed to it every 2 seconds, or every epoch if that is longer.
         resume: go on where the run in `out` stands, or begin in an empty directory. `trials`
@@ -94,9 +95,9 @@ def search(
     True
     """
     space = space if isinstance(space, Space) else Space(**space)
-    epochs = min(epochs, task.epochs or epochs) if isinstance(epochs, int) else epochs
     counts = {"trials": trials, "epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds}
     check_numbers(counts | ({} if lanes is None else {"lanes": lanes}), seed)
+    epochs = min(epochs, task.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
     if rounds > trials:
         raise ValueError(f"rounds={rounds}: there are {trials} trials; give at least one to each round")
@@ -104,17 +105,19 @@ def search(
         raise ValueError(f"unknown choose {choose!r}; there are {', '.join(CHOICES)}")
     if choose == "one-se" and folds * repeats == 1:
         raise ValueError("choose='one-se': one member has no standard error; use folds or repeats of at least 2")
+    trials, epochs, seed, repeats, folds, keep, rounds = map(int, (trials, epochs, seed, repeats, folds, keep, rounds))
+    metric, mode = ranked_by(task, metric, mode)
     config = Config(
         epochs=epochs,
         seed=seed,
-        metric=metric or task.metric,
-        mode=mode or task.mode,
+        metric=metric,
+        mode=mode,
         sampler=sampler,
         repeats=repeats,
         folds=folds,
         rounds=rounds,
         choose=choose,
-        lanes=lanes,
+        lanes=None if lanes is None else int(lanes),
         plan=plan,
         keep=keep,
     )
@@ -155,7 +158,8 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     config = Config(**{name: results.run[name] for name in names if name != "rounds"})
     task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
     points = {name: column[[trial]] for name, column in results.points.items()}
-    again = prepare(task, Space.from_dict(results.run["space"]), points, config, np.array([trial])).train()
+    space = Space.from_dict(results.run["space"])
+    again = prepare(task, space, points, config, np.array([trial]), part=True).train()
     return {name: curve[0] for name, curve in again.curves.items()}
 
 
@@ -197,7 +201,7 @@ class Search:
         runs: list[Run] = []
         rounds = []
         for begin, end in self.slices():
-            if watch.stop.is_set():
+            if runs and watch.stop.is_set():
                 break
             space, notes = self.zoomed(results)
             first = 0 if results is None else len(results.diverged)
@@ -217,8 +221,7 @@ class Search:
                 self.saved.begin(self.describe({n: [*known.get(n, ()), *c] for n, c in points.items()}, runs, rounds))
             found = run.train(watch, show, self.saved.commits if self.saved else None)
             results = found if results is None else results.join(found, self.config.keep)
-        if results is None:
-            raise KeyboardInterrupt
+        assert results is not None
         return self.finish(results, runs, rounds, watch)
 
     def slices(self) -> list[tuple[int, int]]:
@@ -293,7 +296,7 @@ class Search:
             "cores": cores(),
             "device": device(),
             "versions": versions(),
-            "data": getattr(runs[0].task.recipe, "identity", None),
+            "data": runs[0].identity,
             "task": dict(runs[0].task.settings),
         }
 

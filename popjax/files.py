@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
+KINDS = {f"{letter}{8 * size}": f"{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
+KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors' names
 
 
 def check_format(directory: Path, run: Mapping[str, Any]) -> None:
@@ -69,7 +71,6 @@ def write_best(
 def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any] | None]:
     """Trial, arrays and description from `best/`."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load
 
     description = read_json(directory / "best.json")
     path = directory / "arrays.safetensors"
@@ -78,10 +79,23 @@ def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[s
         digest = hashlib.sha256(content).hexdigest()
         if description.get("sha256", digest) != digest:
             raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that best.json names")
-        arrays = load(content)
+        arrays = arrays_of(content)
     except (OSError, SafetensorError) as error:
         raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
     return description["trial"], arrays, description["winner"]
+
+
+def arrays_of(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file's bytes, by name, bfloat16 too; raises SafetensorError."""
+    import ml_dtypes  # noqa: F401  tells NumPy what bfloat16 is
+    from safetensors import SafetensorError, deserialize
+
+    arrays = {}
+    for name, array in deserialize(content):
+        if array["dtype"] not in KINDS:
+            raise SafetensorError(f"{name!r} is of an unknown type, {array['dtype']}")
+        arrays[name] = np.frombuffer(array["data"], KINDS[array["dtype"]]).reshape(array["shape"])
+    return arrays
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -36,8 +36,9 @@ class Dropout(nnx.Module):
         keys = self.keys[...]
         if len(keys) != len(x):
             keys = jax.vmap(jax.random.fold_in, (None, 0))(keys[0], jnp.arange(len(x)))
-        keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, x.shape[1:]))(keys)
-        return jnp.where(keep, x / (1 - self.rate), 0)
+        share = 1.0 - self.rate  # a real number, whatever the rate is
+        keep = jax.vmap(lambda key: jax.random.bernoulli(key, share, x.shape[1:]))(keys)
+        return jnp.where(keep, x / share, 0)
 
 
 def patches(x: jax.Array, size: int) -> jax.Array:

@@ -5,6 +5,7 @@ its parameters and variables (batch statistics, random streams) are state. So a 
 hyperparameter acts at once, wherever the module keeps it.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -71,14 +72,22 @@ def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
     return jax.tree.unflatten(structure, [fold(keys, layer) for layer in range(len(leaves))])
 
 
+def flags(module: Any, training: bool) -> dict[str, bool]:
+    """What tells a linen module whether it trains, in the words that its `__call__` has for it."""
+    words = {"train": training, "training": training, "deterministic": not training}
+    return {word: value for word, value in words.items() if word in inspect.signature(module.__call__).parameters}
+
+
 def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: jax.Array) -> Network:
-    collections = dict(module.init({"params": params_key, "dropout": dropout_key}, x))
+    told = flags(module, training=False)
+    collections = dict(module.init({"params": params_key, "dropout": dropout_key}, x, **told))
     params = collections.pop("params", {})
 
     def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
         merged = {"params": params, **variables}
         if keys is None:
-            return module.apply(merged, x), variables
-        return module.apply(merged, x, rngs={"dropout": keys[0]}, mutable=list(variables))
+            return module.apply(merged, x, **flags(module, training=False)), variables
+        told = flags(module, training=True)
+        return module.apply(merged, x, **told, rngs={"dropout": keys[0]}, mutable=list(variables))
 
     return Network(params, collections, "batch_stats" in collections, apply)

@@ -297,7 +297,7 @@ def signature(member: Member, data: Any, room: int, lanes: int, devices: int) ->
         member.task.init,
         member.task.epoch,
         member.task.score,
-        tuple(sorted(member.static.items())),
+        tuple((name, type(value), value) for name, value in sorted(member.static.items())),
         tuple(member.dynamic.items()),
         member.branching,
         tuple(member.branches.items()),

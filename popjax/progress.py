@@ -1,5 +1,6 @@
 """How far a search has come: a bar on a terminal, plain lines elsewhere, or nothing."""
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -41,15 +42,15 @@ class Lines(Quiet):
     def compiling(self, programs: int) -> None:
         if self._rounds <= 1:
             what = "1 program" if programs == 1 else f"{programs} programs"
-            print(f"compiling {what}", file=sys.stderr, flush=True)
+            tell(f"compiling {what}")
         self._begin, self._tenths = 0.0, 0
 
     def few(self, members: int) -> None:
-        print(few_text(members), file=sys.stderr, flush=True)
+        tell(few_text(members))
 
     def round(self, number: int, rounds: int, space: "Space", notes: list[str]) -> None:
         self._rounds = number
-        print(round_text(number, rounds, space, notes), file=sys.stderr, flush=True)
+        tell(round_text(number, rounds, space, notes))
 
     def update(self, done: int, total: int, best: float | None) -> None:
         self._begin = self._begin or time.monotonic()
@@ -57,8 +58,7 @@ class Lines(Quiet):
             self._tenths = done * 10 // total
             seconds = time.monotonic() - self._begin
             left = seconds * (total - done) / done
-            line = f"trained {self._tenths * 10}%, best so far {text(best)}, {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
+            tell(f"trained {self._tenths * 10}%, best so far {text(best)}, {left:.0f} s left")
 
 
 class Bar(Quiet):
@@ -90,6 +90,14 @@ class Bar(Quiet):
     def close(self) -> None:
         self._bar.stop()
         self._bar.remove_task(self._task)
+
+
+def tell(line: str) -> None:
+    """A line on standard error; training goes on if nobody reads it any more."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def few_text(members: int) -> str:

@@ -18,6 +18,8 @@ from popjax.networks import Network, bind
 from popjax.splits import Split, standardize
 from popjax.task import HParams
 
+LARGEST_UNIT = 1e15  # of a target: errors of many times as much have squares in float32
+
 
 class Rows(NamedTuple):
     """Features (rows, ...) and targets (rows,)."""
@@ -161,7 +163,8 @@ class Recipe:
             coded = np.column_stack([recoded(name, each, self.levels.get(name)) for name, each in named])
             return encode(self._filled(coded, self.fill), self.columns, self.levels).reshape(-1, *self.inputs)
         x = np.asarray(rows, float)
-        if math.prod(x.shape[1:]) == math.prod(self.inputs):
+        flat, gray = (math.prod(self.inputs),), tuple(self.inputs[:-1])
+        if x.shape[1:] == flat or (x.shape[1:] == gray and self.inputs[-1:] == (1,)):
             x = x.reshape(-1, *self.inputs)
         if x.shape[1:] != tuple(self.inputs):
             shape = ("rows", *self.inputs)
@@ -171,7 +174,7 @@ class Recipe:
 
     def _cells(self, rows: Any) -> list[np.ndarray] | None:
         """The cells (rows,) of every column where the rows are a table, with names or in Python values."""
-        if hasattr(rows, "columns"):
+        if hasattr(rows, "columns") and self.columns:
             names = [str(name) for name in rows.columns]
             for name in self.columns:
                 if name not in names:
@@ -204,6 +207,8 @@ class Recipe:
         y_mean, y_unit = standardize(dataset.y[seen])
         if self.classes is not None:
             y_mean, y_unit = np.zeros(()), np.ones(())
+        if not 1 / LARGEST_UNIT <= y_unit <= LARGEST_UNIT:
+            raise ValueError(f"the target varies by {y_unit:.3g}, which has no square in float32; give another unit")
         x = (dataset.x - mean) / scale
         y = dataset.y if self.classes else (dataset.y - y_mean) / y_unit
         folds = Fold(

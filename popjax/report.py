@@ -108,7 +108,7 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
         drawn["panels"] = panels(results, varied)
         parts.append(sections.parallel_section(results, varied))
         drawn["parallel"] = parallel(results, varied)
-    if results.best is not None and len(results.diverged) > 1:
+    if (results.rounds[results.order] == 0).any() and len(results.diverged) > 1:
         parts.append(sections.expected_section(results))
         drawn["expected"] = figures.expected_figure(results)
     if results.best is not None and varied:

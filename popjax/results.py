@@ -19,6 +19,8 @@ from popjax.files import (
     write_json,
     write_table,
 )
+from popjax.scales import Scale
+from popjax.space import Space
 from popjax.storage import Corrupt
 
 if TYPE_CHECKING:
@@ -234,7 +236,7 @@ class Results:
             what = f"{len(table)} trials with {len(curves)} records do not belong together"
             raise Corrupt(f"cannot read the run in {str(directory)!r}: {what}")
         members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
-        points = {name: numpy_column(table[name]) for name in run["space"]}
+        points = {name: sampled(table[name], scale) for name, scale in Space.from_dict(run["space"]).items()}
         states: dict[int, dict[str, np.ndarray]] = {}
         winner = None
         if (directory / "best").is_dir():
@@ -286,6 +288,11 @@ def arrow(column: np.ndarray) -> Any:
     return pa.array(values if len({type(value) for value in values}) == 1 else [str(value) for value in values])
 
 
-def numpy_column(column: Any) -> np.ndarray:
-    """A table's column as it was sampled: numbers as they are, texts as objects."""
-    return np.asarray(column.to_numpy())
+def sampled(column: Any, scale: Scale) -> np.ndarray:
+    """A table's column as it was sampled: also where it keeps a choice of several types as texts."""
+    values = np.asarray(column.to_numpy())
+    known = {str(value): value for value in getattr(scale, "values", ())}
+    if values.dtype != object or set(map(type, known.values())) == {str}:
+        return values
+    values[:] = [known.get(value, value) for value in values.tolist()]
+    return values

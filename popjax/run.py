@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from popjax.caps import Caps
-from popjax.check import Checker
+from popjax.check import Checker, check_read
 from popjax.checkpoint import Checkpoint
 from popjax.clock import Clock
 from popjax.collect import Collector
@@ -35,9 +35,10 @@ from popjax.plan import (
 from popjax.population import Members, Programs, on_devices
 from popjax.progress import Quiet
 from popjax.results import Results
-from popjax.space import Space
+from popjax.scales import Scale
+from popjax.space import RESERVED, Space
 from popjax.task import Task
-from popjax.trees import abstract, to_words, unnamed
+from popjax.trees import abstract, digest, to_words, unnamed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +101,12 @@ def prepare(
     points: Mapping[str, np.ndarray],
     config: Config,
     ids: np.ndarray | None = None,
+    part: bool = False,
 ) -> "Run":
     """Check everything and plan; nothing is compiled yet.
 
     `ids` (trials,) are the trials' numbers, from which their keys are made; 0, 1, ... if not given.
+    Where the points are a `part` of an earlier search's, not all that it searched need be read.
     """
     if len(space) == 0:
         raise ValueError("the space is empty: name at least one hyperparameter")
@@ -113,6 +116,8 @@ def prepare(
     check_memory(first)
     width, each = default_width(first, lanes), config.folds * config.repeats
     plan = make_plan(checker, config.plan, width, each, config.caps)
+    if not part and all(tried(space[name], points[name]) for name in plan.static):
+        check_read(space, plan.reads)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:
         raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")
@@ -121,10 +126,18 @@ def prepare(
     for name in space:
         if name in metrics or name.removesuffix("_se") in metrics:
             raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")
+    for name in metrics:
+        if name in RESERVED or (name.endswith("_se") and name.removesuffix("_se") in metrics):
+            raise ValueError(f"{name!r} is a reserved name; call the metric something else")
     if config.folds > 1 and "fold" not in plan.reads:
         raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
     ids = rows_of(points) if ids is None else ids
     return Run(checker, config, plan, tuple(metrics), on_devices(task.data, plan.width.devices), ids)
+
+
+def tried(scale: Scale, column: np.ndarray) -> bool:
+    """Whether a column has every value of a choice."""
+    return set(getattr(scale, "values", ())) <= set(column.tolist())
 
 
 def check_sizes(space: Space) -> None:
@@ -155,6 +168,12 @@ class Run:
     def task(self) -> Task:
         """How one trial is trained."""
         return self.checker.task
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells the data from other data."""
+        recipe = self.task.recipe
+        return {"arrays": digest(self.data)} if recipe is None else recipe.identity
 
     @property
     def points(self) -> Mapping[str, np.ndarray]:
@@ -288,7 +307,8 @@ class Run:
         if self.task.recipe is None:
             return None
         room = Space(**self.bucket(row).member.scales)
-        return self.task.recipe.describe() | {"space": room.to_dict(), "static": list(self.plan.static)}
+        known = {"space": room.to_dict(), "static": list(self.plan.static), "epochs": self.config.epochs}
+        return self.task.recipe.describe() | known
 
     def parameters(self) -> np.ndarray:
         """How many trained parameters (trials,) each trial has."""

@@ -77,17 +77,16 @@ class Saved:
         """Train as many members at once as before; raises ValueError if the data are others."""
         if not self.recorded:
             return
-        data = getattr(run.task.recipe, "identity", None)
-        settings = dict(run.task.settings)
-        then = {"data": self.recorded["data"], "task": self.recorded["task"]}
-        self._refuse(then, {"data": data, "task": settings})
+        now = {"data": run.identity, "task": dict(run.task.settings)}
+        then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
+        self._refuse(then, now)
         width = run.plan.width
         width.part, width.narrowed = self.recorded["part"], self.recorded["narrowed"]
-        then = {"device": kind(self.recorded["device"]), "versions": self.recorded["versions"]}
-        now = {"device": kind(device()), "versions": versions()}
-        for name, value in now.items():
-            if then[name] != value:
-                what = f"{name} was {then[name]}, now {value}"
+        here = {"device": kind(device()), "versions": versions()}
+        there = {"device": kind(self.recorded["device"]), "versions": self.recorded["versions"]}
+        for name, value in here.items():
+            if there[name] != value:
+                what = f"{name} was {there[name]}, now {value}"
                 self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
 
     def points(self, sampled: Mapping[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.check import Checker
+from popjax.check import Checker, check_read
 from popjax.clock import Clock
 from popjax.compiler import COMPILER
 from popjax.executor import threads
 from popjax.plan import branching, check_memory, choose_lanes, member_bytes
 from popjax.population import Member, Members, Training
-from popjax.run import check_numbers
+from popjax.run import check_numbers, check_sizes
 from popjax.scales import Choice, Constant, Scale
 from popjax.space import Space
 from popjax.task import Task
@@ -73,6 +73,7 @@ class Session:
         self._columns = columns_of(hparams)
         self.members = len(next(iter(self._columns.values())))
         self.space = Space(**{name: covering(column) for name, column in self._columns.items()})
+        check_sizes(self.space)
         if space is not None:
             self.space = self.space.replace(**space.only(self.space))
         self._trials = np.arange(self.members) if trials is None else np.asarray(trials)
@@ -88,6 +89,7 @@ class Session:
         start = self._programs.init.result()
         self._trainings = self._each(lambda i, *who: start(np.uint32(seed), *who))
         self._records: list[dict[str, np.ndarray]] = []
+        self._measures: dict[Any, Any] = {}
         bytes_each = self.members * member_bytes(self._member)
         self._moments = deque([self._gather()], maxlen=max(2, MEMORY // bytes_each))
 
@@ -98,7 +100,7 @@ class Session:
             if len(set(self._columns[name].tolist())) > 1:
                 raise ValueError(f"{name} fixes a shape or code: give all members one value, or a session each")
         member = checker.member(0, static)
-        checker.read_by([member])
+        check_read(self.space, checker.read_by([member]))
         return member
 
     @property
@@ -196,18 +198,20 @@ class Session:
         """`function(state, hparams, data) -> dict` of the first member as it stands, compiled on first use."""
         state = jax.tree.map(lambda leaf: leaf[0], self._trainings[0].state)
         who = jax.tree.map(lambda column: column[0], self._members(0))
-        values = jax.jit(lambda state, who, data: function(state, self._member.hparams(who), data))
-        return jax.tree.map(np.asarray, values(state, who, self._data))
+        if function not in self._measures:
+            self._measures[function] = jax.jit(
+                lambda state, who, data: function(state, self._member.hparams(who), data)
+            )
+        return jax.tree.map(np.asarray, self._measures[function](state, who, self._data))
 
     def arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
         """The state's arrays by name (members, ...), and what makes a predictor of them, if the task knows it."""
         arrays = named(self._moments[-1].state)
         if self.task.recipe is None:
             return arrays, None
-        return arrays, self.task.recipe.describe() | {
-            "space": self.space.to_dict(),
-            "static": list(self._member.static),
-        }
+        member = self._member
+        known = {"space": self.space.to_dict(), "static": list(member.static), "epochs": member.epochs}
+        return arrays, self.task.recipe.describe() | known
 
     def _row(self, member: Any) -> int:
         if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < self.members:
@@ -222,10 +226,13 @@ class Session:
             raise ValueError(f"{name} fixes a shape or code of the program; begin anew with another {name}")
         try:
             scale = Constant(value)
+            check_sizes(Space(**{name: scale}))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        if not scale.numeric or (self._member.dynamic[name] is int and not scale.whole):
-            raise ValueError(f"{name}={value!r}: give a {'whole ' * (self._member.dynamic[name] is int)}number")
+        if not scale.numeric:
+            raise ValueError(f"{name}={value!r}: give a number")
+        if self._member.dynamic[name] is int and not scale.whole:
+            raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
         if name in self._member.sizes:
             room = self.space[name]
             if not room.low <= value <= room.high or room.from_unit(room.to_unit(value)) != value:

@@ -31,6 +31,7 @@ class Beginning:
 
     Attributes:
         hparams: as they are given or recorded; the defaults are not among them.
+        found: those of a search's trial, not all of which need be read.
         lines: the journal to replay, if there is one.
     """
 
@@ -38,6 +39,7 @@ class Beginning:
     hparams: dict[str, Any]
     epochs: int
     trial: int = 0
+    found: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     lines: tuple[dict[str, Any], ...] = ()
 
 
@@ -66,11 +68,12 @@ class Sitter:
 
         source = start.source
         if source.task is not None:
-            task, others = source.users_task(), {}
+            task, others = source.users_task(), dict(start.found)
         else:
             dataset = source.load()
             task = source.supervised(dataset)
             others = untuned(source.optimizer, source.schedule, task.data.folds.train.shape[1], source.model)
+            others |= start.found
             print(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
         print(f"device: {describe_device()}", flush=True)
         try:
@@ -106,7 +109,8 @@ class Sitter:
                 print(f"epoch {self.session.epoch}> ", end="", flush=True)
             command = keyboard.line(wait=not self.to_go)
             if command is None:
-                self.epoch()
+                if self.to_go:
+                    self.epoch()
                 continue
             try:
                 if not self.obey(command):

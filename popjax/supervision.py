@@ -18,7 +18,7 @@ from popjax.networks import Network
 from popjax.optimizers import OPTIMIZERS, SCHEDULES, learning_rate
 from popjax.recipe import Data, Fold, Recipe, Rows
 from popjax.splits import split as split_rows
-from popjax.task import HParams, NeedsStatic, Task
+from popjax.task import Deferred, HParams, NeedsStatic, Task
 from popjax.trees import named
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
@@ -52,10 +52,11 @@ def supervised(
 
     Args:
         data: `(x, y)` arrays, a DataFrame with the column `target`, or a Dataset.
-        model: "mlp", "cnn" (for images), or `model(hparams, rngs)` giving an nnx or a linen module.
+        model: "mlp", "cnn" (for images), or `model(hparams, rngs)` giving an nnx or a linen module
+            that makes outputs (rows, classes), or (rows, 1) or (rows,) for a regression, of rows.
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)`
             giving an optax transform; its `learning_rate` is the scheduled one.
-        loss: `loss(outputs, targets)`, one value a row; by default cross-entropy for
+        loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for
             classes and the squared error of standardized targets for a regression.
         target: the DataFrame's column to predict.
         validation: share of the rows that rank the trials.
@@ -65,7 +66,8 @@ def supervised(
         missing: what to do with missing cells: "error", "drop" the rows, or "median".
 
     The metrics are train_loss and val_loss, and val_accuracy (ranked by, max) and
-    val_balanced_accuracy, or val_mse (ranked by, min), val_mae and val_r2 in raw units.
+    val_balanced_accuracy, or val_mse (ranked by, min) and val_mae in raw units and val_r2, which
+    is 0 where the validation rows have all the same target.
     Raises ValueError for data or names that cannot be used.
 
     >>> import numpy as np
@@ -148,8 +150,8 @@ class Fit:
         return State(network.params, network.variables, opt_state, key, jnp.int32(0))
 
     def transform(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
-        """The optimizer at the learning rate of `epoch`."""
-        rate = learning_rate(hparams, hparams.get("schedule", self.schedule), epoch)
+        """The optimizer at the learning rate of `epoch`, which is read and made only if the optimizer asks for it."""
+        rate = Deferred(lambda: learning_rate(hparams, hparams.get("schedule", self.schedule), epoch))
         optimizer = hparams.get("optimizer", self.optimizer)
         optimizer = lookup(OPTIMIZERS, "optimizer", optimizer) if isinstance(optimizer, str) else optimizer
         return optimizer(hparams.replace(learning_rate=rate))
@@ -252,9 +254,17 @@ class Fit:
         return scale.low, batch
 
     def row_losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The loss of every row."""
+        """The loss of every row; raises ValueError for a model or a loss that does not give one a row."""
+        rows = len(targets)
+        fits = [(rows, self.recipe.outputs)] if self.recipe.classes else [(rows,), (rows, 1)]
+        if outputs.shape not in fits:
+            raise ValueError(f"the model's outputs for {rows} rows have the shape {outputs.shape}; give {fits[-1]}")
         if self.loss is not None:
-            return self.loss(outputs, targets)
+            losses = self.loss(outputs, targets)
+            if losses.shape != targets.shape:
+                what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
+                raise ValueError(f"the loss {what}; give one value a row, {targets.shape}")
+            return losses
         if self.recipe.classes is None:
             return (outputs.reshape(targets.shape) - targets) ** 2
         labels = jax.nn.one_hot(targets, self.recipe.outputs)
@@ -266,10 +276,11 @@ class Fit:
         """What is reported on rows that are not trained on."""
         values = {"loss": self.row_losses(HParams({}), outputs, y).mean()}
         if self.recipe.classes is None:
-            error = (outputs.reshape(y.shape) - y) * y_scale
-            spread = ((y - y.mean()) * y_scale) ** 2
-            values |= {"mse": (error**2).mean(), "mae": jnp.abs(error).mean()}
-            values["r2"] = 1 - values["mse"] / jnp.maximum(spread.mean(), jnp.finfo(spread.dtype).tiny)
+            error = outputs.reshape(y.shape) - y
+            values |= {"mse": ((error * y_scale) ** 2).mean(), "mae": jnp.abs(error * y_scale).mean()}
+            left, spread = (error**2).mean(), ((y - y.mean()) ** 2).mean()
+            varied = spread > jnp.finfo(spread.dtype).eps * (y**2).mean()  # else there is nothing to explain
+            values["r2"] = jnp.where(varied, 1 - left / jnp.where(varied, spread, 1), 0)
         else:
             right = (outputs.argmax(-1) == y).astype(float)
             members = jax.nn.one_hot(y, self.recipe.outputs)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import itertools
 import json
 import shlex
 import sys
@@ -35,7 +36,7 @@ class Arguments(Source):
     metric: str | None = None
     """what ranks the trials, such as val_accuracy or val_loss"""
     mode: str | None = None
-    """min or max"""
+    """min or max (default: as the metric's name says)"""
     epochs: int = 20
     """passes over the training rows"""
     sampler: str = "random"
@@ -196,23 +197,35 @@ class Sweep:
 
     def full_space(self, task: "Task", rows: int) -> "Space":
         """What is named, beside what the model, the optimizer and the schedule read of the default space."""
-        from popjax.check import Checker
-        from popjax.defaults import default_space
-        from popjax.run import check_sizes
-        from popjax.space import Space
+        import numpy as np
 
-        if self.arguments.space:
-            return Space(**self.named)
+        from popjax.check import Checker
+        from popjax.defaults import SEARCHED, default_space
+        from popjax.run import check_sizes
+        from popjax.space import Space, take
+
         arguments = self.arguments
-        optimizer, schedule = (
-            str(getattr(self.named.get(name), "value", getattr(arguments, name))) for name in ("optimizer", "schedule")
-        )
-        default = default_space(arguments.priority, optimizer, schedule, rows, arguments.model)
-        space = default.replace(**self.named)
+        if arguments.space:
+            return Space(**self.named)
+        names = ("optimizer", "schedule")
+        pairs = list(itertools.product(*(self.values(name) for name in names)))
+        default: dict[str, Any] = {}
+        for optimizer, schedule in sorted(pairs):
+            default |= default_space(arguments.priority, optimizer, schedule, rows, arguments.model)
+        space = Space(**{name: default[name] for name in SEARCHED if name in default}).replace(**self.named)
         check_sizes(space)
-        checker = Checker(task, space, space.sample(1), self.arguments.epochs)
-        reads = checker.reads()
+        points = dict(take(space.sample(1), np.zeros(len(pairs), int)))
+        points |= {n: np.array(c, object) for n, c in zip(names, zip(*pairs, strict=True), strict=True) if n in space}
+        checker = Checker(task, space, points, arguments.epochs)
+        static = checker.settle(set())
+        reads = checker.read_by([checker.member(row, static) for row in range(len(pairs))])
         return space.only(reads | set(self.named))
+
+    def values(self, name: str) -> list[str]:
+        """All that the optimizer or the schedule may be."""
+        scale = self.named.get(name)
+        given = getattr(scale, "values", (getattr(scale, "value", getattr(self.arguments, name)),))
+        return [str(value) for value in given]
 
     def users_task(self) -> "tuple[Task, Space]":
         """The Task that --task names, and its space."""
@@ -228,10 +241,11 @@ class Sweep:
         """Print what the plans would cost."""
         from popjax.driver import explain
         from popjax.run import Config
+        from popjax.task import ranked_by
 
         given = dataclasses.asdict(self.arguments)
         names = {field.name for field in dataclasses.fields(Config)}
-        ranks = {"metric": self.arguments.metric or task.metric, "mode": self.arguments.mode or task.mode}
+        ranks = dict(zip(("metric", "mode"), ranked_by(task, self.arguments.metric, self.arguments.mode), strict=True))
         config = Config(**{name: given[name] for name in names & given.keys()} | ranks)
         print(explain(task, space, self.arguments.trials, config))
         return 0

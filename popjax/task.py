@@ -38,7 +38,8 @@ class HParams(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         self.reads.add(name)
-        return self._values[name]
+        value = self._values[name]
+        return value.make() if isinstance(value, Deferred) else value
 
     def __contains__(self, name: object) -> bool:
         return name in self._values
@@ -74,6 +75,12 @@ class HParams(Mapping[str, Any]):
     def replace(self, **values: Any) -> "HParams":
         """A copy with some values replaced, recording into the same record."""
         return HParams({**self._values, **values}, self._scales, self.reads, self.sizes)
+
+
+class Deferred(NamedTuple):
+    """A value of HParams that is made when it is looked up."""
+
+    make: Callable[[], Any]
 
 
 class NeedsStatic(ValueError):
@@ -141,6 +148,29 @@ class Task(NamedTuple):
     branches: tuple[str, ...] = ()
     settings: Mapping[str, Any] = MappingProxyType({})
     recipe: Any = None
+
+
+LESS, MORE = ("loss", "mse", "mae", "error"), ("accuracy", "r2")
+
+
+def ranked_by(task: Task, metric: str | None, mode: str | None) -> tuple[str, str]:
+    """The metric that ranks and its direction; the task's own where none is given.
+
+    Of another metric than the task's own the direction follows from how its name ends.
+    Raises ValueError where it does not.
+
+    >>> task = objective(lambda key, hparams: {"loss": hparams["x"], "accuracy": -hparams["x"]})
+    >>> ranked_by(task, "accuracy", None)
+    ('accuracy', 'max')
+    """
+    if metric in (None, task.metric):
+        return task.metric, mode or task.mode
+    assert metric is not None
+    if mode is None:
+        mode = next((mode for ends, mode in ((LESS, "min"), (MORE, "max")) if metric.endswith(ends)), None)
+    if mode is None:
+        raise ValueError(f"metric {metric!r}: is less or more of it better? give mode min or max")
+    return metric, mode
 
 
 def objective(fn: Callable[..., Any], metric: str = "loss", mode: str = "min") -> Task:

@@ -1,5 +1,6 @@
 """Pytrees of arrays: their abstract values, their leaves' names, and their way to the host and back."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,9 +33,22 @@ def from_host(like: Any, arrays: Any) -> Any:
 
 
 def named(state: Any) -> dict[str, Any]:
-    """The leaves of a state by their paths, such as "params.out.kernel"."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(state)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+    """The leaves of a state by their paths, such as "params.out.kernel"; raises ValueError where two share one."""
+    leaves: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name in leaves:
+            raise ValueError(f"two arrays of the state are called {name!r}; rename one")
+        leaves[name] = leaf
+    return leaves
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 of a pytree's arrays and their names."""
+    found = hashlib.sha256()
+    for name, leaf in named(to_host(tree)).items():
+        found.update(f"{name} {leaf.dtype} {leaf.shape} ".encode() + np.ascontiguousarray(leaf).tobytes())
+    return found.hexdigest()
 
 
 def unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:

@@ -39,7 +39,8 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None) ->
         raise ValueError("the winner is of a model of your own; pass it: load_best(dir, model=...)")
     space = Space.from_dict(winner["space"])
     values = read_json(best / "best.json")["hparams"]
-    return Winner(recipe, values, space, frozenset(winner["static"]), arrays, recipe.network(trained))
+    epochs = winner.get("epochs", 0)  # which popjax 0.1.0 did not write
+    return Winner(recipe, values, space, frozenset(winner["static"]), arrays, recipe.network(trained), epochs)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ class Winner:
         recipe: what standardizes rows and names the classes.
         hparams: the hyperparameters it was trained with.
         arrays: name -> array (members, ...); predictions are averaged over the members.
+        epochs: of the whole run.
     """
 
     recipe: Recipe
@@ -58,6 +60,7 @@ class Winner:
     static: frozenset[str]
     arrays: Mapping[str, np.ndarray]
     network: Callable[..., Network]
+    epochs: int
 
     def predict(self, rows: Any) -> np.ndarray:
         """Labels, or values in the target's own units, of raw `rows`.
@@ -87,8 +90,8 @@ class Winner:
         apply = jax.jit(self._apply)
         outputs = []
         for member in range(self._members):
-            arrays = {name: array[member] for name, array in self.arrays.items()}
-            outputs.append(apply(arrays, jnp.asarray(self.recipe.features(raw, self._fold(member)))))
+            arrays, fold = {name: array[member] for name, array in self.arrays.items()}, self._fold(member)
+            outputs.append(apply(arrays, jnp.asarray(self.recipe.features(raw, fold)), jnp.int32(fold)))
         return jnp.stack(outputs)
 
     @property
@@ -99,9 +102,10 @@ class Winner:
         """The fold of a member; they are in order of fold and repeat."""
         return member * len(self.recipe.mean) // self._members
 
-    def _apply(self, arrays: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    def _apply(self, arrays: Mapping[str, Any], x: jax.Array, fold: jax.Array) -> jax.Array:
         values = {n: v if n in self.static else jnp.asarray(v) for n, v in self.hparams.items()}
-        network = self.network(HParams(values, self.space), jax.random.key(0))
+        hparams = HParams(values | {"fold": fold, "epochs": self.epochs}, self.space)
+        network = self.network(hparams, jax.random.wrap_key_data(arrays["key"]))  # the key of its training
         template = {"params": network.params, "variables": network.variables}
         state = from_host(abstract(template), unnamed(template, arrays))
         return network.apply(state["params"], state["variables"], x, None)[0]

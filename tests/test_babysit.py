@@ -225,3 +225,32 @@ def traps(tmp_path_factory):
 @pytest.mark.parametrize(("arguments", "names", "remedy"), BAD, ids=lambda value: " ".join(map(str, value))[:60])
 def test_bad_input_is_one_line_and_exit_2(refused_in_one_line, traps, arguments, names, remedy):
     refused_in_one_line("babysit", *arguments, says=(names, remedy), cwd=traps)
+
+
+def test_a_trial_of_a_mixed_search_needs_not_read_what_others_read(command, tmp_path):
+    """An adam trial of a search over sgd too: its momentum is left out; the schedule has the search's epochs."""
+    sgd_or_adam = ["--set", "optimizer=choice(sgd,adam)", "--set", "momentum=uniform(0.5,0.9)", "--schedule", "cosine"]
+    process = command("sweep", "--dataset", "wine", "--trials", 8, "--epochs", 4, *sgd_or_adam, "--out", "search")
+    assert process.returncode == 0, process.stderr
+    results = pj.Results.load(tmp_path / "search")
+    trial = results.points["optimizer"].tolist().index("adam")
+    process = command("babysit", "--from", "search", "--trial", trial, "--out", "sat")
+    assert process.returncode == 0, process.stderr
+    lines = [line for line in journal(tmp_path / "sat" / "journal.jsonl") if line["command"] is None]
+    curve = [line["val_loss"] for line in lines]
+    assert curve == pytest.approx(results.curves["val_loss"][trial].tolist(), rel=1e-3)
+
+
+def test_the_end_of_the_input_trains_nothing_more(tmp_path):
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--epochs", "2", "--out", "run"]
+    with subprocess.Popen(command, stdin=follower, stdout=subprocess.PIPE, cwd=tmp_path, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("epoch   2 "):
+                os.write(leader, b"\x04")
+                break
+        process.stdout.read()
+    os.close(leader)
+    os.close(follower)
+    assert process.returncode == 0
+    assert [line["epoch"] for line in journal(tmp_path / "run" / "journal.jsonl") if line["command"] is None] == [1, 2]

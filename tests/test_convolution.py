@@ -250,3 +250,9 @@ def test_tables_are_no_images(command):
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
     assert "wine: rows of shape (13,) are no images; the cnn takes (height, width)" in line
+
+
+def test_a_line_of_pixels_is_no_image():
+    """Pooling would leave nothing of it."""
+    with pytest.raises(ValueError, match=r"rows of shape \(1, 20\) are no images; .*2 pixels at least"):
+        pj.supervised((np.zeros((30, 1, 20)), np.arange(30) % 2), model="cnn")

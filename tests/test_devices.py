@@ -204,3 +204,21 @@ def test_a_program_that_needs_more_than_four_fifths_of_what_is_free_is_not_run(r
     narrow = pj.search(task, SPACE, trials=20, epochs=2)
     assert (narrow.run["part"], narrow.run["narrowed"]) == (8, 1)
     assert whole.curves["val_loss"].tobytes() == narrow.curves["val_loss"].tobytes()
+
+
+def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, refuse, monkeypatch):
+    """Where not even the states can be read back, their members begin again: none is lost."""
+    task = pj.supervised(rows)
+    whole = pj.search(task, SPACE, trials=40, epochs=4)
+    refuse(most=4, after=3)
+
+    def refusing(part, epoch, training):
+        if epoch > part.stand.epoch:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
+        return part.stand
+
+    monkeypatch.setattr("popjax.executor.where", refusing)
+    narrow = pj.search(task, SPACE, trials=40, epochs=4)
+    assert not narrow.stopped.any()
+    for name, values in whole.members.items():
+        assert values.tobytes() == narrow.members[name].tobytes()

@@ -1,5 +1,6 @@
 """The report, as a reader meets it: real pages in a real browser; and the command that draws them, without JAX."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -515,6 +516,14 @@ def test_the_smallest_searches_have_a_page(opened, results):
     assert page.locator("#expected").count() == (trials > 1 and results.best is not None)
     assert page.locator("#curves").count() == (epochs > 1 and bool(results.epochs_run.any()))
     assert page.locator("#parallel").count() == (trials > 1)
+
+
+def test_a_first_round_that_diverged_expects_nothing(opened):
+    """The trials that worked are of a later one."""
+    results = made(trials=20)
+    page = opened(dataclasses.replace(results, rounds=np.where(results.diverged, 0, 1)))
+    assert page.locator("#expected").count() == 0
+    assert page.locator("#parallel").count() == 1
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -460,3 +460,38 @@ def test_state_without_its_run_json_is_not_another_runs(task, tmp_path):
     (tmp_path / "run" / "run.json").unlink()
     with pytest.raises(Corrupt, match=r"no run\.json"):
         search(task, tmp_path / "run", epochs=9)
+
+
+def test_another_array_of_a_task_of_ones_own_is_refused(tmp_path):
+    def task(data):
+        loss = lambda state, hparams, data: (state, {"loss": data["at"] + hparams["x"]})
+        return pj.Task(lambda key, hparams, data: key, loss, {"at": data})
+
+    space = {"x": pj.uniform(0, 1)}
+    pj.search(task(3.0), space, trials=3, epochs=1, out=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"data was .*, now "):
+        pj.search(task(50.0), space, trials=6, epochs=1, out=tmp_path / "run", resume=True)
+    assert pj.search(task(3.0), space, trials=6, epochs=1, out=tmp_path / "run", resume=True).last["loss"].max() < 4
+
+
+def test_a_winner_whose_folds_are_lost_in_part_is_trained_again(task, tmp_path):
+    """Both files of the standing members damaged: what is lost with them is trained again, the winner's too."""
+    settings = {"trials": 6, "folds": 8}
+    search(task, tmp_path / "whole", **settings)
+    search(task, tmp_path / "run", stop_at=100, **settings)
+    for path in (tmp_path / "run" / "state").glob("standing-*"):
+        path.write_bytes(path.read_bytes() + b"x")
+    last = search(task, tmp_path / "run", resume=True, **settings)
+    assert "trained again" in " ".join(last.summary["warnings"])
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+
+
+def test_stopped_before_it_begins_it_goes_on(task, tmp_path):
+    stop = threading.Event()
+    stop.set()
+    first = pj.search(task, SPACE, trials=8, epochs=2, out=tmp_path / "run", stop=stop)
+    assert first.stopped.all()
+    assert first.best is None
+    pj.search(task, SPACE, trials=8, epochs=2, out=tmp_path / "run", resume=True)
+    pj.search(task, SPACE, trials=8, epochs=2, out=tmp_path / "whole")
+    assert_same_files(tmp_path / "whole", tmp_path / "run")

@@ -142,3 +142,60 @@ def test_a_winner_of_ones_own_model_needs_the_model(rows, tmp_path):
         pj.load_best(tmp_path / "objective")
     with pytest.raises(ValueError, match="holds no winner"):
         pj.load_best(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode"), [("val_loss", "min"), ("val_balanced_accuracy", "max"), ("train_loss", "min")]
+)
+def test_another_metric_ranks_in_its_own_direction(rows, metric, mode):
+    results = pj.search(
+        pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-4, 1)}, trials=9, epochs=2, metric=metric
+    )
+    assert results.mode == mode
+    assert results.best.value == getattr(np, mode)(results.last[metric])
+
+
+def test_a_metric_whose_direction_nobody_knows_needs_a_mode():
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "speed": hparams["x"]})
+    with pytest.raises(ValueError, match="metric 'speed': is less or more of it better"):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, metric="speed")
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, metric="speed", mode="max")
+    assert results.best.value == results.last["speed"].max()
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_r2_has_no_unit_and_a_constant_part_nothing_to_explain(unit):
+    """Prices in any unit have the same r2, also where the squares of its errors are near the ends of float32."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 3))
+    y = unit * (x[:, 0] + 3)
+    results = pj.search(pj.supervised((x, y)), {"learning_rate": 0.05}, trials=1, epochs=3, metric="val_r2")
+    assert results.best.value == pytest.approx(0.5537, abs=1e-4)
+    assert results.last["val_mse"][0] < unit**2
+    few = pj.search(pj.supervised((x[:14], y[:14])), {"learning_rate": 0.01}, trials=1, epochs=3)  # one row validates
+    assert not few.diverged.any()
+    assert few.last["val_r2"][0] == 0
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+def test_a_target_whose_square_is_no_float32_is_refused(unit):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    with pytest.raises(ValueError, match=r"the target varies by .*, which has no square in float32"):
+        pj.supervised((x, unit * x[:, 0]))
+
+
+def test_a_choice_of_several_types_comes_back_with_them(tmp_path):
+    """A table keeps such a column as texts; loaded, the values are the space's own."""
+    space = pj.Space(flag=pj.choice(False, "auto"), rate=pj.choice(0, 0.2, 0.5), name=pj.choice("0", "1"))
+
+    def loss(key, hparams):
+        return {"loss": hparams["rate"] + (0.0 if not hparams["flag"] else 1.0) + float(hparams["name"])}
+
+    task = pj.objective(loss)
+    results = pj.search(task, space, trials=20, out=tmp_path / "run")
+    loaded = pj.Results.load(tmp_path / "run")
+    for name, column in results.points.items():
+        assert [(type(value), value) for value in loaded.points[name]] == [(type(value), value) for value in column]
+    for trial in range(20):
+        assert pj.replay(loaded, trial, task)["loss"][0] == results.curves["loss"][trial, 0]
+    assert str(pj.refine(space, loaded)) == str(pj.refine(space, results))

@@ -237,3 +237,25 @@ def test_old_states_are_forgotten_where_they_would_fill_the_memory(task, monkeyp
     session.back(1)
     with pytest.raises(ValueError, match="only 0 of 3 epochs can be taken back"):
         session.back(1)
+
+
+def test_whole_numbers_end_where_int32_does():
+    task = pj.Task(lambda key, h, data: h["n"] * 1.0, lambda state, h, data: (state, {"loss": h["n"] * 1.0}), ())
+    with pytest.raises(ValueError, match="whole numbers end at 2147483647"):
+        Session(task, {"n": 2**31})
+    session = Session(task, {"n": 5})
+    with pytest.raises(ValueError, match="whole numbers end at 2147483647"):
+        session.set(n=2**31)
+    with pytest.raises(ValueError, match=r"n=0.5: it began as a whole number; give one, or begin anew with n=1\.0"):
+        session.set(n=0.5)
+    assert session.hparams == {"n": 5}
+
+
+def test_what_is_measured_again_is_not_compiled_again(task):
+    session = Session(task, HPARAMS)
+    first = session.measure(task.watch)
+    session.train(1)
+    with compilations() as log:
+        second = session.measure(task.watch)
+    assert log == []
+    assert second["loss"] != first["loss"]

@@ -268,3 +268,48 @@ def test_a_shell_starts_the_commands(tmp_path, name):
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith(f"usage: python -m popjax.{name} ")
+
+
+def test_an_error_ranks_from_the_bottom_and_r2_from_the_top(command, tmp_path):
+    for metric, mode in (("val_r2", "max"), ("val_mae", "min")):
+        process = command("sweep", "--dataset", "diabetes", *SMALL, "--metric", metric, "--out", metric, "--json")
+        assert process.returncode == 0, process.stderr
+        results = pj.Results.load(tmp_path / metric)
+        assert json.loads(process.stdout)["best"]["value"] == getattr(results.last[metric][results.order], mode)()
+
+
+@pytest.mark.parametrize("optimizer", ["choice(adam,sgd)", "choice(sgd,adam)"])
+def test_the_default_space_is_what_any_of_the_optimizers_reads(command, tmp_path, optimizer):
+    arguments = ["--set", f"optimizer={optimizer}", "--set", "schedule=choice(cosine,inverse)"]
+    process = command("sweep", "--dataset", "wine", "--trials", 8, "--epochs", 1, *arguments, "--out", "run")
+    assert process.returncode == 0, process.stderr
+    names = ["learning_rate", "momentum", "hidden", "depth", "batch_size", "decay", "optimizer", "schedule"]
+    assert list(pj.Results.load(tmp_path / "run").points) == names
+
+
+def test_training_goes_on_when_nobody_reads_the_progress(tmp_path):
+    """Standard error into a pipe that is closed: the results are written all the same."""
+    command = [sys.executable, "-m", "popjax.sweep", "--dataset", "wine", *map(str, SMALL), "--out", "run"]
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=write, text=True)
+    os.close(write)
+    assert process.returncode == 0
+    assert "winner: trial" in process.stdout
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_closed_standard_output_is_told(tmp_path):
+    """As a shell tells of a program that a pipe ended."""
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [sys.executable, "-m", "popjax.sweep", "--dataset", "wine", *map(str, SMALL), "--out", "run"],
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    assert process.returncode == 141
+    assert "Traceback" not in process.stderr

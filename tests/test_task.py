@@ -13,6 +13,8 @@ from flax import nnx
 
 import popjax as pj
 from popjax.layers import Dropout
+from popjax.splits import split
+from popjax.supervision import to_dataset
 
 
 def one_line(error):
@@ -361,3 +363,145 @@ print(sorted(results.curves) == sorted(session.curves))
 """
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert process.stdout == "True\n", process.stderr
+
+
+CONDITIONAL = pj.Space(x=pj.uniform(0, 1), kind=pj.choice("a", "b"), only_b=pj.uniform(0, 1))
+
+
+def conditional(key, hparams):
+    return {"loss": hparams["x"] + (1 + hparams["only_b"] if hparams["kind"] == "b" else 0)}
+
+
+def test_what_one_choice_alone_reads_may_be_searched(tmp_path):
+    """Also where a round, the winner or a trial that is replayed reads it no more; what none reads is refused."""
+    task = pj.objective(conditional)
+    results = pj.search(task, CONDITIONAL, trials=40, rounds=2, out=tmp_path / "run")
+    assert results.best.hparams["kind"] == "a"
+    trial = int(np.flatnonzero(results.points["kind"] == "a")[0])
+    assert results.replay(trial)["loss"][0] == results.curves["loss"][trial, 0]
+    assert pj.search(task, CONDITIONAL, trials=1).points["only_b"].shape == (1,)
+    with pytest.raises(ValueError, match="nothing is read by nothing here"):
+        pj.search(task, CONDITIONAL.replace(nothing=pj.uniform(0, 1)), trials=40)
+
+
+def test_a_rate_that_the_optimizer_ignores_is_noise(rows):
+    """Whatever schedules it is noise too; where the optimizer looks it up, all of them are read."""
+    space = {"learning_rate": pj.log_uniform(1e-3, 1), "decay": pj.uniform(0, 1)}
+    with pytest.raises(ValueError, match="learning_rate is read by nothing here"):
+        pj.search(pj.supervised(rows, optimizer=lambda hparams: optax.adam(1e-3)), space, trials=4)
+    task = pj.supervised(rows, optimizer=lambda hparams: optax.adam(hparams["learning_rate"]))
+    assert not pj.search(task, space, trials=4, epochs=1).diverged.any()
+
+
+class Wide(nnx.Module):
+    """Outputs of any width."""
+
+    def __init__(self, width, rngs):
+        self.out = nnx.Linear(5, width, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(x)
+
+
+@pytest.mark.parametrize(
+    ("target", "width", "loss", "message"),
+    [
+        ("classes", 1, None, "outputs for 32 rows have the shape (32, 1); give (32, 3)"),
+        ("reals", 2, None, "outputs for 32 rows have the shape (32, 2); give (32, 1)"),
+        (
+            "reals",
+            1,
+            lambda o, t: (o - t[None]) ** 2,
+            "targets (32,) has the shape (32, 32); give one value a row, (32,)",
+        ),
+        ("reals", 1, lambda o, t: ((o[:, 0] - t) ** 2).mean(), "targets (32,) has the shape (); give one value a row"),
+    ],
+)
+def test_outputs_and_losses_are_one_a_row(rows, target, width, loss, message):
+    """Else they would be broadcast, and train something else without a word."""
+    x, y = rows
+    y = y if target == "classes" else x[:, 0]
+    task = pj.supervised((x, y), model=lambda hparams, rngs: Wide(width, rngs), loss=loss)
+    with pytest.raises(ValueError) as error:
+        pj.search(task, {"learning_rate": 0.1}, trials=2)
+    assert message in one_line(error)
+
+
+def test_a_linen_module_is_told_whether_it_trains(rows):
+    """In either of Flax's words; the dropout is off in validation, so it equals the score of `predict`."""
+
+    class Told(nn.Module):
+        word: str
+
+        @nn.compact
+        def body(self, x, training):
+            return nn.Dense(3)(nn.Dropout(0.5, deterministic=not training)(nn.relu(nn.Dense(20)(x))))
+
+    class Train(Told):
+        def __call__(self, x, train):
+            return self.body(x, train)
+
+    class Deterministic(Told):
+        def __call__(self, x, deterministic):
+            return self.body(x, not deterministic)
+
+    curves = []
+    for module in (Train("train"), Deterministic("deterministic")):
+        task = pj.supervised(rows, model=lambda hparams, rngs, module=module: module)
+        results = pj.search(task, {"learning_rate": 0.1}, trials=1, epochs=3)
+        curves.append(results.curves["train_loss"][0].tolist())
+    assert curves[0] == curves[1]
+    dry = pj.supervised(rows, model=lambda hparams, rngs: nn.Sequential([nn.Dense(20), nn.relu, nn.Dense(3)]))
+    assert pj.search(dry, {"learning_rate": 0.1}, trials=1, epochs=3).curves["train_loss"][0].tolist() != curves[0]
+
+
+@pytest.mark.parametrize("rate", [0, 0.0, pj.choice(0, 1e-9)], ids=str)
+def test_no_dropout_may_be_written_as_a_whole_number(rows, rate):
+    plain = pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=1, epochs=1)
+    results = pj.search(pj.supervised(rows), {"learning_rate": 0.1, "dropout": rate}, trials=1, epochs=1)
+    assert results.curves["val_loss"] == pytest.approx(plain.curves["val_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rank", "epoch", "trial", "parameters", "loss_se"])
+def test_a_metric_may_not_be_called_as_a_column_of_the_tables(name):
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"], name: hparams["x"]})
+    with pytest.raises(ValueError, match=f"'{name}' is a reserved name; call the metric something else"):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=2)
+
+
+def test_two_arrays_of_a_state_may_not_share_a_name():
+    state = {"a.b": jnp.ones(2), "a": {"b": jnp.zeros(2)}}
+    task = pj.Task(lambda key, hparams, data: state, lambda state, hparams, data: (state, {"loss": hparams["x"]}), ())
+    with pytest.raises(ValueError, match=r"two arrays of the state are called 'a\.b'; rename one"):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=1)
+
+
+def test_counts_may_be_numpys(tmp_path):
+    counts = {name: np.int64(2) for name in ("trials", "epochs", "seed", "repeats", "keep", "lanes")}
+    results = pj.search(pj.objective(conditional), {"x": 0.5, "kind": "a"}, out=tmp_path / "run", **counts)
+    assert results.curves["loss"].shape == (2, 1)
+    assert pj.Results.load(tmp_path / "run").run["seed"] == 2
+
+
+class Features(nnx.Module):
+    """Random features that are no Variable, in a precision of one's own."""
+
+    def __init__(self, hparams, rngs):
+        self.frequencies = jax.random.normal(rngs.params(), (5, 40))
+        self.epochs = hparams["epochs"]
+        self.out = nnx.Linear(40, 3, param_dtype=jnp.bfloat16, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(jnp.sin(x @ self.frequencies) * self.epochs)
+
+
+def test_the_winner_is_built_as_it_was_trained(rows, tmp_path):
+    """From its own key, of its own epochs, in bfloat16: what it predicts is what it was scored by."""
+    x, y = rows
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-2)}
+    results = pj.search(pj.supervised(rows, model=Features), space, trials=4, epochs=8, out=tmp_path / "run")
+    winner = pj.load_best(tmp_path / "run", model=Features)
+    test = split(to_dataset(rows, None, "error"), 0.1, 0.1, 0).test
+    assert winner.arrays["params.out.kernel"].dtype == jnp.bfloat16
+    chances = winner.predict_proba(x[test])[np.arange(len(test)), y[test]]
+    assert -np.log(chances).mean() == pytest.approx(results.summary["test"]["test_loss"], rel=1e-3)
