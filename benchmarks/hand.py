@@ -6,6 +6,7 @@ members, one thread a core, one executable. Prints microseconds per update of on
 
 import argparse
 import json
+import os
 import threading
 import time
 
@@ -20,7 +21,7 @@ parser.add_argument("--members", type=int, default=64)
 parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--batch", type=int, default=32)
 parser.add_argument("--optimizer", choices=("sgd", "adam"), default="sgd")
-parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
 parser.add_argument("--runs", type=int, default=3)
 options = parser.parse_args()
 
@@ -101,4 +102,4 @@ for _ in range(options.runs):
         thread.join()
     wall = time.perf_counter() - begin
     readings.append(wall / (options.epochs * steps * part * options.threads) * 1e6)
-print(json.dumps({"us_per_update": [round(r, 1) for r in readings], "batch": batch, "members": options.members}))
+print(json.dumps({"us_per_update": [round(r, 1) for r in readings], "batch": batch, "members": part * options.threads}))

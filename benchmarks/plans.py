@@ -22,6 +22,7 @@ import popjax as pj
 from popjax.data import load
 from popjax.defaults import default_space
 from popjax.machine import device
+from popjax.run import Config, prepare
 
 RESULTS = Path(__file__).parent / "results" / "plans.json"
 WIDTHS = (50, 75, 100)
@@ -64,7 +65,8 @@ def apart(space: pj.Space, plan: str, trials: int, epochs: int) -> dict:
 def compare(space: pj.Space, trials: int, epochs: int) -> dict:
     """All plans, and what auto does."""
     seconds = {plan: round(apart(space, plan, trials, epochs)["seconds"], 2) for plan in ("one", "widths", "buckets")}
-    chosen = apart(space, "auto", 2, 1)["plan"]
+    config = Config(epochs, 0, "val_accuracy", "max")
+    chosen = prepare(task(), space, space.sample(trials), config).plan.name
     row = {"space": {name: space.to_dict()[name] for name in ("hidden", "depth", "batch_size")}}
     ratio = seconds[chosen] / min(seconds.values())
     return row | {"trials": trials, "epochs": epochs, "seconds": seconds, "auto": chosen, "over_best": round(ratio, 2)}

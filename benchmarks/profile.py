@@ -45,7 +45,7 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
         programs = run.programs(run.plan.buckets[0], Clock())
     with stage("compile (what training waits for)", seconds):
         programs.init.result(), programs.epoch.result()
-    with stage("train, validate, score the winner", seconds):
+    with stage("train, validate, score the winner (traced and planned again)", seconds):
         results = pj.search(task, default_space(), trials, epochs)
     with tempfile.TemporaryDirectory() as out:
         with stage("write the tables", seconds):

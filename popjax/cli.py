@@ -7,10 +7,11 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from popjax.storage import Corrupt, InUse
+from popjax.text import printable
 
 ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CTRL_C, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 130, 141, 143
 PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
@@ -21,21 +22,6 @@ def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     line = " ".join(printable(message).split())
     print(f"popjax: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code)
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which could steer a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
-
-
-def cell(value: Any) -> str:
-    """A value in few digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def settings(hparams: Mapping[str, Any]) -> str:
-    """Hyperparameters on one line."""
-    return printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
 
 
 def whole(text: str, where: str) -> int:

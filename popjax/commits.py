@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from popjax.files import arrays_of, check, write_json
+from popjax.files import arrays_of, digest_of, write_json
 from popjax.storage import Corrupt, write_atomic
 
 Arrays = dict[str, np.ndarray]
@@ -210,7 +210,7 @@ def manifest(directory: Path, number: int) -> dict[str, str]:
         listed, said = content["files"], content.pop("check")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Corrupt(f"{str(path)!r} is damaged") from None
-    if said != check(content) or content.get("number") != number:
+    if said != digest_of(content) or content.get("number") != number:
         raise Corrupt(f"{str(path)!r} is damaged")
     for name in listed:
         if not FILE.fullmatch(name):

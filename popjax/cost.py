@@ -15,6 +15,7 @@ import numpy as np
 from popjax.caps import MEMBERS, WORTH, Caps, choose, levels
 from popjax.space import Points, Space, group, take
 from popjax.task import Task
+from popjax.text import plural
 
 EPOCHS = 20  # of a run of the usual length
 
@@ -177,7 +178,7 @@ def explanation(found: list[Cost], members: int, exact: float, chosen: str) -> s
     lines = [f"members: {members}"]
     for cost in found:
         share = 1 - exact / cost.flops if cost.flops else 0.0
-        programs = "1 program" if cost.programs == 1 else f"{cost.programs} programs"
+        programs = plural(cost.programs, "program")
         seconds = f"compiling {cost.compile_seconds:.1f} s, training {cost.train_seconds:.1f} s"
         lines.append(f"plan {cost.plan}: {programs}, {share:.0%} of the arithmetic is padding, about {seconds}")
     if not found:

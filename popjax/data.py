@@ -50,6 +50,10 @@ class Dataset:
         levels: of each text column, its distinct texts, sorted.
         fill: what stands in for a missing cell, coded, (columns,) or in the shape of a row of
             `x`: None unless missing="median" was asked for.
+
+    >>> dataset = load("wine")
+    >>> dataset.x.shape, dataset.classes, dataset.columns[0]
+    ((178, 13), ('class_0', 'class_1', 'class_2'), 'alcohol')
     """
 
     x: np.ndarray

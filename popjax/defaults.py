@@ -34,6 +34,8 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": DEFAULT_BATCH_SIZE,
     "activation": "relu",
 }
+CHANNELS = 16  # of the cnn, as its hidden units
+RMSPROP_B2 = 0.99
 MOMENTUM = ("sgd", "nesterov")
 NO_DECAY = ("cosine",)
 
@@ -41,8 +43,8 @@ NO_DECAY = ("cosine",)
 def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, Any]:
     """The hyperparameters of the built-in model and its training, with the values they have when nobody tunes them."""
     others: dict[str, Any] = {"batch_size": min(DEFAULT_BATCH_SIZE, rows)}
-    others |= {"hidden": 16} if model == "cnn" else {}
-    others |= {"b2": 0.99} if optimizer == "rmsprop" else {}
+    others |= {"hidden": CHANNELS} if model == "cnn" else {}
+    others |= {"b2": RMSPROP_B2} if optimizer == "rmsprop" else {}
     others |= {"decay": 1.0} if schedule == "exponential" else {}
     return DEFAULTS | others
 

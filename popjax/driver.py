@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from popjax.cost import explanation
-from popjax.files import check_directory
+from popjax.files import check_directory, plain
 from popjax.machine import cores, device, versions
 from popjax.memory import total
 from popjax.plan import fitting, rows_of, work_of
@@ -209,7 +209,7 @@ class Search:
             ids = first + rows_of(points)
             run = runs[0].at(points, ids) if runs else prepare(self.task, self.space, points, self.config, ids)
             if not runs and self.saved is not None:
-                self.saved.fit(run)
+                self.saved.take_up(run)
             if not runs and (members := fitting(run.plan.buckets[0].member)) < FEW:
                 show.few(members)
             if self.config.rounds > 1:
@@ -313,8 +313,8 @@ class Search:
             "seed": self.config.seed,
             "metric": self.config.metric,
             "best": None if best is None else {"trial": best.trial, "value": best.value, "hparams": best.hparams},
-            "test_value": finite(test.get(test_name)),
-            "test": {name: finite(value) for name, value in test.items()},
+            "test_value": plain(test.get(test_name)),
+            "test": {name: plain(value) for name, value in test.items()},
             "diverged": int(results.diverged.sum()),
             **watch.seconds(),
             "model_steps": total,
@@ -333,8 +333,3 @@ class Search:
 def buckets(runs: list[Run]) -> int:
     """How many buckets there were, over all rounds."""
     return len({id(bucket.member) for run in runs for bucket in run.plan.buckets})
-
-
-def finite(value: float | None) -> float | None:
-    """A number for JSON."""
-    return value if value is not None and np.isfinite(value) else None

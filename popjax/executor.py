@@ -131,6 +131,7 @@ class Order:
         clock: counts the time in which training runs.
         stop: when set, the workers stop at the end of their epoch and say where they stand.
         calls: when to say where a part stands.
+        fitting: the executables that are known to fit into memory; asked once, since Linux takes files to answer.
     """
 
     seed: int
@@ -139,6 +140,7 @@ class Order:
     clock: Clock
     stop: threading.Event
     calls: RollCall = dataclasses.field(default_factory=RollCall)
+    fitting: set[Any] = dataclasses.field(default_factory=set)
 
 
 def threads() -> int:
@@ -155,6 +157,8 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[list[Report | Stan
     """
     waiting: queue.SimpleQueue[Part | None] = queue.SimpleQueue()
     said: queue.SimpleQueue[Report | Stand | Exception | None] = queue.SimpleQueue()
+    failures: list[Exception] = []
+    closing = threading.Event()
     x64 = jax.config.jax_enable_x64
 
     def work() -> None:
@@ -167,12 +171,6 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[list[Report | Stan
                     said.put(OutOfMemory(refused(error)) if ran_out(error) else error)
         said.put(None)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]
-    for worker in workers:
-        worker.start()
-    failures: list[Exception] = []
-    closing = threading.Event()
-
     def stopping() -> bool:
         return closing.is_set() or order.stop.is_set()
 
@@ -183,6 +181,9 @@ def execute(parts: Iterable[Part], order: Order) -> Generator[list[Report | Stan
         failures.extend(message for message in messages if isinstance(message, Exception))
         return [message for message in messages if not isinstance(message, Exception)]
 
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]
+    for worker in workers:
+        worker.start()
     try:
         for part in parts:
             if order.stop.is_set():
@@ -213,7 +214,9 @@ def train(part: Part, order: Order, say: Callable[[Report | Stand], None], stopp
         if stopping():
             return
         advance = part.programs.epoch.result()
-        check_fits(advance, order.data)
+        if advance not in order.fitting:
+            check_fits(advance, order.data)
+            order.fitting.add(advance)
         if not stopping():
             with order.clock:
                 training = begin(part, order)

@@ -1,4 +1,4 @@
-"""The figures of the report as plain data for plotly, and for the parallel coordinates. No JAX here."""
+"""The figures of the report as plain data for plotly. No JAX here."""
 
 import html
 import math
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from popjax import cli
 from popjax.axes import scope
 from popjax.expected import expected_best
 from popjax.results import Results
+from popjax.text import printable
 
 # Okabe and Ito's colours, which most colour-blind people can tell apart
 INK, GREY, WINNER, MIDDLE, DIVERGED, POINT = "#1b1f24", "#8a929b", "#D55E00", "#0072B2", "#CC79A7", "#56B4E9"
@@ -21,7 +21,7 @@ TEN = 10
 
 def shown(value: Any) -> str:
     """A text that HTML and plotly show as it is."""
-    return html.escape(cli.printable(str(value)).replace("\n", " "))
+    return html.escape(printable(str(value)).replace("\n", " "))
 
 
 def templated(text: Any) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,10 +99,15 @@ def arrays_of(content: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
+def plain(value: Any) -> Any:
+    """The value as JSON has it: nothing for a number that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object with the digest of its content, for `read_json`; NaN is not JSON and refused."""
     plain = json.loads(json.dumps(content, allow_nan=False))
-    write_atomic(path, json.dumps(plain | {"check": check(plain)}, indent=1).encode() + b"\n")
+    write_atomic(path, json.dumps(plain | {"check": digest_of(plain)}, indent=1).encode() + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -115,12 +121,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Corrupt(f"cannot read {str(path)!r}: it is no JSON object")
     digest = content.pop("check", None)
-    if digest is not None and digest != check(content):
+    if digest is not None and digest != digest_of(content):
         raise Corrupt(f"cannot read {str(path)!r}: its content is not what was written")
     return content
 
 
-def check(content: Mapping[str, Any]) -> str:
+def digest_of(content: Mapping[str, Any]) -> str:
     """The digest of a JSON object's content, however it is laid out."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -9,6 +9,7 @@ import numpy as np
 from popjax.axes import Axis
 from popjax.figures import shown
 from popjax.results import Results
+from popjax.text import plural
 
 
 def title(results: Results) -> str:
@@ -84,24 +85,20 @@ def machine(results: Results) -> str:
     return f'<p class="small">{shown(" · ".join(map(str, filter(None, found))))}</p>'
 
 
-def diverged_advice(results: Results) -> str:
-    """What to do when nothing is left to rank: learning rates below those tried."""
-    said = f"<p><b>All {plural(len(results.diverged), 'trial')} diverged</b>, so there is no winner"
+def advice(results: Results) -> tuple[str, str]:
+    """What to do when nothing is left to rank: in words, and as arguments with learning rates below those tried."""
     rates = results.points.get("learning_rate")
     if rates is None:
-        return said + ": narrow the ranges that make training unstable.</p>"
+        return "narrow the ranges that make training unstable", ""
     high = min(0.01, float(np.min(rates)))
-    again = f"--set 'learning_rate=log_uniform({high / 1e4:.3g},{high:.3g})'"
-    return said + f"; try smaller learning rates, such as</p>\n<pre>{html.escape(again)}</pre>"
+    return "try smaller learning rates, such as", f"--set 'learning_rate=log_uniform({high / 1e4:.3g},{high:.3g})'"
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    >>> plural(1, "trial"), plural(5000, "trial")
-    ('1 trial', '5,000 trials')
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+def diverged_advice(results: Results) -> str:
+    """The advice on the page."""
+    words, again = advice(results)
+    said = f"<p><b>All {plural(len(results.diverged), 'trial')} diverged</b>, so there is no winner; {words}"
+    return f"{said}</p>\n<pre>{html.escape(again)}</pre>" if again else f"{said}.</p>"
 
 
 def setting(axes: list[Axis], trial: int) -> str:

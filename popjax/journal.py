@@ -1,10 +1,11 @@
 """The journal of a model steered by hand: a JSON line for every epoch and every command. No JAX here."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from popjax.files import plain
 
 
 class Journal:
@@ -28,11 +29,6 @@ class Journal:
     def close(self) -> None:
         """No line comes any more."""
         self._file.close()
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON has it."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,13 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
+from popjax.defaults import DEFAULTS, RMSPROP_B2
+
+
+def get(hparams: Mapping[str, Any], name: str) -> Any:
+    """A hyperparameter, or what it is where nobody tunes it."""
+    return hparams.get(name, DEFAULTS[name])
+
 
 def _decay(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """Weight decay coupled with the gradient."""
@@ -22,8 +29,8 @@ def _decay(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
 
 def sgd(hparams: Mapping[str, Any], nesterov: bool = False) -> optax.GradientTransformation:
     """Gradient descent with momentum: v ← βv + g, w ← w - αv."""
-    momentum = hparams.get("momentum", 0.9)
-    return optax.chain(_decay(hparams), optax.sgd(hparams.get("learning_rate", 0.01), momentum, nesterov))
+    momentum = get(hparams, "momentum")
+    return optax.chain(_decay(hparams), optax.sgd(get(hparams, "learning_rate"), momentum, nesterov))
 
 
 def nesterov(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
@@ -32,25 +39,25 @@ def nesterov(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
 
 
 def _adam(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    return {"b1": hparams.get("b1", 0.9), "b2": hparams.get("b2", 0.999), "eps": hparams.get("eps", 1e-8)}
+    return {"b1": get(hparams, "b1"), "b2": get(hparams, "b2"), "eps": get(hparams, "eps")}
 
 
 def adam(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """Adam (Kingma and Ba 2015)."""
-    return optax.chain(_decay(hparams), optax.adam(hparams.get("learning_rate", 0.01), **_adam(hparams)))
+    return optax.chain(_decay(hparams), optax.adam(get(hparams, "learning_rate"), **_adam(hparams)))
 
 
 def adamw(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
-    rate, decay = hparams.get("learning_rate", 0.01), hparams.get("weight_decay", 0.0)
+    rate, decay = get(hparams, "learning_rate"), get(hparams, "weight_decay")
     return optax.adamw(rate, **_adam(hparams), weight_decay=decay)
 
 
 def rmsprop(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """RMSprop (Hinton 2012) without momentum: s ← β₂s + (1-β₂)g², w ← w - αg/(√s + ε)."""
-    b2, eps = hparams.get("b2", 0.99), hparams.get("eps", 1e-8)
+    b2, eps = hparams.get("b2", RMSPROP_B2), get(hparams, "eps")
     scale = optax.scale_by_rms(b2, eps, eps_in_sqrt=False)
-    rate = optax.scale_by_learning_rate(hparams.get("learning_rate", 0.01))
+    rate = optax.scale_by_learning_rate(get(hparams, "learning_rate"))
     return optax.chain(_decay(hparams), scale, rate)
 
 
@@ -87,7 +94,7 @@ def learning_rate(hparams: Mapping[str, Any], schedule: str, epoch: Any) -> Any:
     >>> round(learning_rate({"learning_rate": 0.1, "decay": 1.0}, "inverse", 1), 3)
     0.05
     """
-    rate = hparams.get("learning_rate", 0.01) * SCHEDULES[schedule](hparams, epoch)
+    rate = get(hparams, "learning_rate") * SCHEDULES[schedule](hparams, epoch)
     if "warmup" in hparams:
         rate = rate * jnp.minimum(1.0, (epoch + 1) / jnp.maximum(hparams["warmup"], 1e-6))
     return rate

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from popjax import cli
 from popjax.axes import Axis, decades, steps
 from popjax.figures import framed, rounded
 from popjax.results import Results
+from popjax.text import printable
 
 
 def parallel(results: Results, varied: list[Axis]) -> dict[str, Any]:
@@ -24,9 +24,9 @@ def hyperparameter(axis: Axis) -> dict[str, Any]:
     texts = [tick.value + (f" · {tick.window}" if tick.window else "") for tick in axis.ticks]
     return {
         "name": axis.name,
-        "ticks": [[unit, cli.printable(text)] for unit, text in zip(rounded(axis.places), texts, strict=True)],
+        "ticks": [[unit, printable(text)] for unit, text in zip(rounded(axis.places), texts, strict=True)],
         "units": rounded(axis.units, 4),
-        "labels": [cli.printable(axis.label(trial)) for trial in range(len(axis.values))],
+        "labels": [printable(axis.label(trial)) for trial in range(len(axis.values))],
     }
 
 
@@ -39,7 +39,7 @@ def metric(results: Results) -> dict[str, Any]:
     units = np.where(kept, (warp(np.clip(np.where(kept, last, low), low, high)) - begin) / width, np.nan)
     ticks = [low] if low == high else decades(low, high) if log else steps(low, high)
     return {
-        "name": cli.printable(results.metric),
+        "name": printable(results.metric),
         "ticks": [[(float(warp(tick)) - begin) / width, f"{tick:.4g}"] for tick in ticks],
         "units": rounded(units, 4),
         "labels": [

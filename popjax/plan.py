@@ -1,6 +1,6 @@
 """Members -> buckets -> lanes, by rule: never by a stopwatch, so that no result depends on noise.
 
-Trials that share their static hyperparameters form a bucket, one pair of programs. Plan "one"
+Trials that share their static hyperparameters form a bucket, one set of programs. Plan "one"
 makes static only what must be, plan "buckets" also what the task lists as `shapes`, and plan
 "widths" parts them by the room that their layers need, and by batch size where that is no branch.
 """
@@ -16,7 +16,8 @@ from popjax.cost import ACCELERATOR, CPU, Work, cheapest
 from popjax.machine import cores
 from popjax.memory import KEPT_FREE, total
 from popjax.population import Member
-from popjax.space import Points, group
+from popjax.space import Points, Space, group
+from popjax.task import Task
 from popjax.trees import abstract
 
 PLANS = ("auto", "one", "widths", "buckets")
@@ -97,13 +98,15 @@ class Plan:
     caps: list[Caps]
 
 
-def choose_lanes(checker: Checker, lanes: int | None) -> tuple[Checker, int]:
-    """The lanes, by rule if none are given, and the checker without branches where they are not real."""
+def checker_for(task: Task, space: Space, points: Points, epochs: int, lanes: int | None) -> tuple[Checker, int]:
+    """What checks a task on its points, and the lanes, by rule if none are given.
+
+    Batch sizes are branches where those are real: for one lane alone, which only a CPU has.
+    """
+    branching = lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
     if lanes is None:
-        lanes = default_lanes(jax.default_backend(), len(rows_of(checker.points)), jax.local_device_count())
-    if lanes > 1 and checker.branching:
-        checker = dataclasses.replace(checker, branching=False, members={})
-    return checker, lanes
+        lanes = default_lanes(jax.default_backend(), len(rows_of(points)), jax.local_device_count())
+    return Checker(task, space, points, epochs, branching), lanes
 
 
 def make_plan(checker: Checker, plan: str, width: Width, each: int = 1, caps: list[Caps] | None = None) -> Plan:
@@ -148,11 +151,6 @@ def choose_plan(work: Work, points: Points, each: int) -> str:
     if jax.default_backend() == "cpu":
         return "widths" if len(work.caps()) > 1 else "one"
     return cheapest(work.costs(points, each))
-
-
-def branching(lanes: int | None) -> bool:
-    """Whether batch sizes may be branches: they are real for one lane alone, which only a CPU has."""
-    return lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
 
 
 def rows_of(points: Points) -> np.ndarray:

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from popjax.cli import printable
+from popjax.text import plural, printable
 
 if TYPE_CHECKING:
     from popjax.scales import Scale
@@ -41,8 +41,7 @@ class Lines(Quiet):
 
     def compiling(self, programs: int) -> None:
         if self._rounds <= 1:
-            what = "1 program" if programs == 1 else f"{programs} programs"
-            tell(f"compiling {what}")
+            tell(f"compiling {plural(programs, 'program')}")
         self._begin, self._tenths = 0.0, 0
 
     def few(self, members: int) -> None:
@@ -80,8 +79,7 @@ class Bar(Quiet):
         self._bar.console.print(round_text(number, rounds, space, notes), markup=False, highlight=False)
 
     def compiling(self, programs: int) -> None:
-        what = "1 program" if programs == 1 else f"{programs} programs"
-        self._task = self._bar.add_task(f"compiling {what}", total=None, best="-")
+        self._task = self._bar.add_task(f"compiling {plural(programs, 'program')}", total=None, best="-")
         self._bar.start()
 
     def update(self, done: int, total: int, best: float | None) -> None:

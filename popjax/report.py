@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from popjax import cli
+from popjax.text import printable
 
 if TYPE_CHECKING:
     from popjax.axes import Axis
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         path = write_report(Results.load(arguments.directory), arguments.directory)
     except OSError as error:
         cli.fail(f"{arguments.directory!r}: {error.strerror}; free some space or check its permissions", cli.NO_ROOM)
-    print(cli.printable(str(path)))
+    print(printable(str(path)))
     return 0
 
 

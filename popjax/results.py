@@ -30,7 +30,7 @@ CHOICES = ("best", "one-se")
 
 
 class Best(NamedTuple):
-    """The trial of rank 1."""
+    """The winner."""
 
     trial: int
     hparams: dict[str, Any]
@@ -55,6 +55,11 @@ class Results:
         again: `(results, trial) -> curves` trains a trial again, where this process trained it.
         choose: what wins: "best", or "one-se" (see `best`).
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
+
+    >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
+    >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, "loss", "min")
+    >>> results.best
+    Best(trial=0, hparams={'learning_rate': 0.1}, value=1.0)
     """
 
     points: dict[str, np.ndarray]

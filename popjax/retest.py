@@ -13,6 +13,7 @@ from popjax import cli
 from popjax.columns import relevel, some
 from popjax.scales import Choice
 from popjax.sources import Source, check_seed
+from popjax.text import printable
 
 if TYPE_CHECKING:
     from popjax.data import Dataset
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     new = train_again(task, space, results, rows, arguments.repeats, seed)
     report = describe(results, rows, new, top) | {"seed": seed, "same_data": same}
     write_json(directory / "retest.json", report)
-    print(cli.printable(report["reason"]))
+    print(printable(report["reason"]))
     print(f"written: {directory / 'retest.json'}")
     return 0
 
@@ -151,9 +152,7 @@ def with_texts(dataset: "Dataset", then: Mapping[str, Any]) -> "Dataset":
     for column, texts in dataset.levels.items():
         new = [text for text in texts if text not in then[column]]
         if new:
-            print(
-                cli.printable(f"{column!r} has texts that the search had not, all zeros now: {some(new)}"), flush=True
-            )
+            print(printable(f"{column!r} has texts that the search had not, all zeros now: {some(new)}"), flush=True)
     levels = {column: tuple(texts) for column, texts in then.items()}
     if levels == dataset.levels:
         return dataset
@@ -182,6 +181,7 @@ def train_again(
 
 def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:
     """What retest.json holds."""
+    from popjax.files import plain
     from popjax.verdict import CONFIDENCE, judge, mean_and_half
 
     metric = results.metric
@@ -191,14 +191,9 @@ def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) ->
     for row, trial in enumerate(rows.tolist()):
         mean, half = mean_and_half(new[row].astype(float))
         values = {"old": old[row], "old_se": errors[row], "new": mean, "new_half_width": half}
-        trials.append({"trial": trial, "old_best": row < top} | {k: finite(v) for k, v in values.items()})
+        trials.append({"trial": trial, "old_best": row < top} | {k: plain(v) for k, v in values.items()})
     verdict = judge(old, new, top, results.mode)
     return verdict | {"metric": metric, "confidence": CONFIDENCE, "repeats": new.shape[1], "trials": trials}
-
-
-def finite(value: float) -> float | None:
-    """A number for JSON."""
-    return float(value) if np.isfinite(value) else None
 
 
 if __name__ == "__main__":

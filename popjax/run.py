@@ -23,9 +23,8 @@ from popjax.plan import (
     Bucket,
     Plan,
     Width,
-    branching,
     check_memory,
-    choose_lanes,
+    checker_for,
     default_width,
     make_plan,
     part_size,
@@ -111,7 +110,7 @@ def prepare(
     if len(space) == 0:
         raise ValueError("the space is empty: name at least one hyperparameter")
     check_sizes(space)
-    checker, lanes = choose_lanes(Checker(task, space, points, config.epochs, branching(config.lanes)), config.lanes)
+    checker, lanes = checker_for(task, space, points, config.epochs, config.lanes)
     first = checker.member(0, checker.settle(set()))
     check_memory(first)
     width, each = default_width(first, lanes), config.folds * config.repeats

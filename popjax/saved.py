@@ -73,7 +73,7 @@ class Saved:
             raise Corrupt(f"cannot resume {str(self.directory)!r}: its run.json has no usable 'caps'")
         return dataclasses.replace(config, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
 
-    def fit(self, run: Run) -> None:
+    def take_up(self, run: Run) -> None:
         """Train as many members at once as before; raises ValueError if the data are others."""
         if not self.recorded:
             return

@@ -133,6 +133,8 @@ class Range(Scale):
 class Uniform(Range):
     """Equal effort per unit, such as a dropout rate.
 
+    Raises ValueError for an end that is no finite number, or a low above the high; so do all ranges.
+
     >>> Uniform(0, 0.5).from_unit(0.5)
     0.25
     """
@@ -142,6 +144,8 @@ class Uniform(Range):
 
 class LogUniform(Range):
     """Equal effort per decade, such as a learning rate; 0 < low.
+
+    Raises ValueError for a low of 0 or below.
 
     >>> round(LogUniform(1e-4, 1).from_unit(0.5), 6)
     0.01
@@ -167,6 +171,8 @@ class OneMinusLogUniform(Range):
     What a momentum β changes is its averaging window 1/(1-β), and this scale is uniform
     in the logarithm of that window: half of all samples of 0.9..0.999 lie above 0.99.
 
+    Raises ValueError for a high of 1 or above.
+
     >>> round(OneMinusLogUniform(0.9, 0.999).from_unit(0.5), 6)
     0.99
     """
@@ -187,6 +193,8 @@ class OneMinusLogUniform(Range):
 
 class Integers(Range):
     """Whole numbers, both ends included, each equally likely.
+
+    Raises ValueError for an end that is not whole.
 
     >>> Integers(2, 4).from_unit([0.0, 0.5, 1.0])
     array([2, 3, 4])
@@ -235,6 +243,8 @@ class Integers(Range):
 class LogIntegers(Integers):
     """Whole numbers, both ends included, with equal effort per decade; 1 <= low.
 
+    Raises ValueError for an end that is not whole, or a low below 1.
+
     >>> LogIntegers(1, 127).from_unit(0.5)
     11
     """
@@ -256,6 +266,8 @@ class LogIntegers(Integers):
 @dataclasses.dataclass(frozen=True, init=False)
 class Choice(Scale):
     """One of the given values, each equally likely.
+
+    Raises ValueError for no value, for one that is given twice, and for what is no finite number, text or truth value.
 
     >>> Choice(16, 32, 64, 128).from_unit(0.3)
     32
@@ -319,7 +331,13 @@ class Choice(Scale):
 
 @dataclasses.dataclass(frozen=True)
 class Constant(Scale):
-    """A hyperparameter that is given, not searched: a column like the others."""
+    """A hyperparameter that is given, not searched: a column like the others.
+
+    Raises ValueError for what is no finite number, text or truth value.
+
+    >>> Constant("relu").from_unit(0.3)
+    'relu'
+    """
 
     name = "constant"
     value: Any

@@ -9,11 +9,12 @@ from typing import Any
 from popjax.axes import Axis
 from popjax.defaults import TIERS
 from popjax.figures import CURVES, DIVERGED, POINT, ROUNDS, TEN, WINNER, beyond, shown, thinned
-from popjax.headline import plural, value
+from popjax.headline import value
 from popjax.panels import POINTS
 from popjax.results import Results
 from popjax.scales import Choice, Integers, LogIntegers, Scale
 from popjax.space import Space
+from popjax.text import plural
 
 APART = ("out", "resume", "quiet", "json")  # arguments of the command that change no result
 

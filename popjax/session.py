@@ -17,7 +17,7 @@ from popjax.check import Checker, check_read
 from popjax.clock import Clock
 from popjax.compiler import COMPILER
 from popjax.executor import threads
-from popjax.plan import branching, check_memory, choose_lanes, member_bytes
+from popjax.plan import check_memory, checker_for, member_bytes
 from popjax.population import Member, Members, Training
 from popjax.run import check_numbers, check_sizes
 from popjax.scales import Choice, Constant, Scale
@@ -77,7 +77,7 @@ class Session:
         if space is not None:
             self.space = self.space.replace(**space.only(self.space))
         self._trials = np.arange(self.members) if trials is None else np.asarray(trials)
-        checker, lanes = choose_lanes(Checker(task, self.space, self._columns, epochs, branching(None)), None)
+        checker, lanes = checker_for(task, self.space, self._columns, epochs, None)
         self._member = self._settle(checker)
         check_memory(self._member)
         self._data = jax.tree.map(jnp.asarray, task.data)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from popjax import cli
-from popjax.journal import plain
+from popjax.files import plain
 from popjax.sources import Source, describe_device
+from popjax.text import cell, printable, settings
 
 if TYPE_CHECKING:
     from popjax.task import Task
@@ -59,7 +60,7 @@ class Sitter:
         source = dataclasses.asdict(start.source)
         began = {"arguments": source, "hparams": self.session.hparams, "epochs": start.epochs, "trial": start.trial}
         self.journal.write(0, self.rate, "start", **began)
-        print(cli.printable(f"model: {cli.settings(self.session.hparams)}"), flush=True)
+        print(printable(f"model: {settings(self.session.hparams)}"), flush=True)
 
     @classmethod
     def begin(cls, start: Beginning, out: Path) -> "Sitter":
@@ -116,7 +117,7 @@ class Sitter:
                 if not self.obey(command):
                     break
             except ValueError as error:
-                print(cli.printable(str(error)), flush=True)
+                print(printable(str(error)), flush=True)
         return self.leave()
 
     def replay(self, lines: Iterable[Mapping[str, Any]]) -> int:
@@ -168,7 +169,7 @@ class Sitter:
                 raise ValueError(f"{name}/=0: divide by another number")
             value = OPERATORS[operator](now, value)
         self.session.set(**{name: value})
-        print(cli.printable(f"{name} = {cli.cell(value)} from epoch {self.session.epoch + 1} on"), flush=True)
+        print(printable(f"{name} = {cell(value)} from epoch {self.session.epoch + 1} on"), flush=True)
 
     def epoch(self) -> None:
         """Train one epoch, and show it."""
@@ -176,9 +177,9 @@ class Sitter:
         self.to_go = max(0, self.to_go - 1)
         metrics = self.metrics()
         self.journal.write(self.session.epoch, self.rate, None, **metrics)
-        shown = "  ".join(f"{name} {cli.cell(value)}" for name, value in metrics.items())
+        shown = "  ".join(f"{name} {cell(value)}" for name, value in metrics.items())
         curve = sparkline(self.session.curves[self.task.metric].tolist()[-40:])
-        print(cli.printable(f"epoch {self.session.epoch:3}  {shown}  {curve}"), flush=True)
+        print(printable(f"epoch {self.session.epoch:3}  {shown}  {curve}"), flush=True)
         if not self.session.alive:
             self.to_go = 0
             print("diverged: go back and lower the learning rate, such as: back 1, learning_rate*=0.3", flush=True)
@@ -194,7 +195,7 @@ class Sitter:
             values |= {name: float(value) for name, value in self.session.measure(self.task.watch).items()}
         width = max(map(len, values), default=0)
         for name, value in values.items():
-            print(cli.printable(f"  {name:{width}}  {value:.4g}"), flush=True)
+            print(printable(f"  {name:{width}}  {value:.4g}"), flush=True)
 
     def save(self) -> None:
         """Write the model as it stands, for `popjax.load_best`."""

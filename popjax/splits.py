@@ -42,8 +42,8 @@ def split(
     for name, part in (("validation", validation), ("test", test)):
         if not 0 < part < 1:
             raise ValueError(f"{name}={part}: give a share of the rows between 0 and 1, such as 0.1")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed={seed!r}: choose a whole number, 0 <= seed < 2**32")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed={seed!r}: give a whole number of at least 0")
     n = len(dataset.y)
     size = max(1, round(n * test))
     each = (n - size) // folds if folds > 1 else max(1, round(n * validation))

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 LOCK = ".lock"
 
@@ -50,6 +51,14 @@ def flush_directory(path: Path) -> None:
         os.close(directory)
 
 
+def named(path: Path, file: IO[str]) -> bool:
+    """Whether an open file still has its name, by which the next process will look for it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Be the only process that writes to a directory, which is made; raises InUse naming the other.
@@ -67,6 +76,8 @@ def locked(directory: Path) -> Iterator[None]:
         except BlockingIOError:
             other = file.read(20).strip() or "another"
             raise InUse(f"{str(directory)!r} is in use by process {other}; wait, or choose another") from None
+        if not named(directory / LOCK, file):
+            raise InUse(f"{str(directory)!r} was given up by another process just now; try again")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

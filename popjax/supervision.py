@@ -1,4 +1,4 @@
-"""Supervised learning as a Task: a model, an optimizer, rows; and the winner as a predictor."""
+"""Supervised learning as a Task: a model, an optimizer, rows."""
 
 import dataclasses
 import functools
@@ -104,14 +104,19 @@ def supervised(
             folded=folded,
             watch=fit.watch,
             branches=("batch_size",),
-            settings={"model": name(model), "optimizer": name(optimizer), "schedule": schedule, "loss": name(loss)},
+            settings={
+                "model": called(model),
+                "optimizer": called(optimizer),
+                "schedule": schedule,
+                "loss": called(loss),
+            },
             recipe=recipe,
         )
 
     return folded(1)
 
 
-def name(choice: str | Callable[..., Any] | None) -> str | None:
+def called(choice: str | Callable[..., Any] | None) -> str | None:
     """What a choice is called."""
     return choice if isinstance(choice, str | None) else getattr(choice, "__qualname__", type(choice).__name__)
 
@@ -235,10 +240,9 @@ class Fit:
         carry = (state.params, state.variables, state.opt_state, gradients)
         (params, variables, opt_state, _), losses = lax.scan(train, carry, jnp.arange(self.rows // micro))
         metrics = {"train_loss": losses.sum() / (self.rows // batch)}
-        x, y = self.standardized(Rows(data.rows.x[fold.validation], data.rows.y[fold.validation]), fold)
-        outputs, _ = network.apply(params, variables, x, None)
-        metrics |= self.metrics(outputs, y, fold.y_scale * data.y_unit, "val_")
-        return State(params, variables, opt_state, state.key, state.epoch + 1), metrics
+        rows = Rows(data.rows.x[fold.validation], data.rows.y[fold.validation])
+        trained = State(params, variables, opt_state, state.key, state.epoch + 1)
+        return trained, metrics | self.evaluated(network, trained, rows, fold, data.y_unit, "val_")
 
     def batch(self, hparams: HParams) -> tuple[int, Any]:
         """The rows of a micro-batch and of a batch."""
@@ -272,8 +276,16 @@ class Fit:
             labels = optax.smooth_labels(labels, hparams["label_smoothing"])
         return optax.softmax_cross_entropy(outputs, labels)
 
-    def metrics(self, outputs: jax.Array, y: jax.Array, y_scale: jax.Array, prefix: str) -> dict[str, jax.Array]:
-        """What is reported on rows that are not trained on."""
+    def evaluated(
+        self, network: Network, state: State, rows: Rows, fold: Fold, unit: Any, prefix: str
+    ) -> dict[str, jax.Array]:
+        """What is reported on rows that are not trained on, under names with a prefix."""
+        x, y = self.standardized(rows, fold)
+        outputs, _ = network.apply(state.params, state.variables, x, None)
+        return {prefix + name: value for name, value in self.metrics(outputs, y, fold.y_scale * unit).items()}
+
+    def metrics(self, outputs: jax.Array, y: jax.Array, y_scale: jax.Array) -> dict[str, jax.Array]:
+        """The metrics of outputs for targets that are `y_scale` units each."""
         values = {"loss": self.row_losses(HParams({}), outputs, y).mean()}
         if self.recipe.classes is None:
             error = outputs.reshape(y.shape) - y
@@ -287,7 +299,7 @@ class Fit:
             size = members.sum(0)
             recall = right @ members / jnp.maximum(size, 1)
             values |= {"accuracy": right.mean(), "balanced_accuracy": recall.sum() / (size > 0).sum()}
-        return {prefix + name: value for name, value in values.items()}
+        return values
 
     def watch(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """How training stands: loss and gradient norm over all training rows, and every layer's next update.
@@ -310,11 +322,8 @@ class Fit:
 
     def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
-        network = self.network(hparams, state.key)
         fold = self.fold(hparams, data)
-        x, y = self.standardized(data.test, fold)
-        outputs, _ = network.apply(state.params, state.variables, x, None)
-        return self.metrics(outputs, y, fold.y_scale * data.y_unit, "test_")
+        return self.evaluated(self.network(hparams, state.key), state, data.test, fold, data.y_unit, "test_")
 
 
 def complete(gradient: Any) -> Any:

@@ -14,6 +14,7 @@ import tyro
 from popjax import cli
 from popjax.sources import Source, check_seed, describe_device, open_directory
 from popjax.storage import InUse
+from popjax.text import cell, plural, printable, settings
 
 if TYPE_CHECKING:
     from popjax.results import Results
@@ -157,7 +158,7 @@ class Sweep:
                 raise
             raise arguments.fault(error) from None
         for warning in results.summary["warnings"]:
-            print(f"popjax: {cli.printable(warning)}", file=sys.stderr)
+            print(f"popjax: {printable(warning)}", file=sys.stderr)
         if stop.is_set():
             self.tell_how_to_go_on(results)
             return stop.code
@@ -170,7 +171,7 @@ class Sweep:
     def say(self, line: str) -> None:
         """Print a line, unless the summary alone is wanted."""
         if not (self.arguments.json or self.arguments.quiet):
-            print(cli.printable(line), flush=True)
+            print(printable(line), flush=True)
 
     def progress(self) -> Any:
         """What shows the progress here."""
@@ -261,24 +262,21 @@ class Sweep:
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""
+        from popjax.headline import advice, optimism
+
         best = results.best
         if best is None:
-            print(f"all {len(results.diverged)} trials diverged; try smaller learning rates, such as")
-            print("  --set 'learning_rate=log_uniform(1e-6,1e-2)'")
+            words, again = advice(results)
+            print(f"all {plural(len(results.diverged), 'trial')} diverged; {words} {again}".rstrip())
             print(f"results: {self.out}")
             return
         if not self.arguments.quiet:
             print(ten_best(results))
-        print(f"winner: trial {best.trial}, {cli.settings(best.hparams)}")
+        print(f"winner: trial {best.trial}, {settings(best.hparams)}")
         test = results.summary["test_value"]
         error = f" ± {results.errors[results.metric][best.trial]:.4f}" if results.errors else ""
-        optimistic = f"(the best of {len(results.diverged)}, so optimistic)"
-        if results.choose == "one-se":
-            first = int(results.order[0])
-            value = results.last[results.metric][first]
-            optimistic = f"(the smallest model within one standard error of trial {first}, {value:.4f})"
         untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {test:.4f}"
-        print(f"{results.metric} {best.value:.4f}{error} {optimistic}{untouched}")
+        print(f"{results.metric} {best.value:.4f}{error} ({optimism(results)}){untouched}")
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")
@@ -294,7 +292,7 @@ def distinct(space: "Space", trials: int, seed: int) -> str:
     grid, random = space.sample(trials, seed, "grid"), space.sample(trials, seed)
     counts = [f"{name} {len(set(grid[name]))} (random {len(set(random[name]))})" for name in space.searched]
     points = len(next(iter(grid.values())))
-    return cli.printable(f"grid: {points} of {trials} trials; distinct values: {', '.join(counts)}")
+    return printable(f"grid: {points} of {trials} trials; distinct values: {', '.join(counts)}")
 
 
 def ten_best(results: "Results") -> str:
@@ -304,10 +302,10 @@ def ten_best(results: "Results") -> str:
     for rank, trial in enumerate(results.order[:10].tolist(), 1):
         values = [*results.hparams(trial).values(), float(results.last[results.metric][trial])]
         values += [float(results.errors[results.metric][trial])] if results.errors else []
-        rows.append([str(rank), str(trial), *(cli.cell(value) for value in values)])
+        rows.append([str(rank), str(trial), *(cell(value) for value in values)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    return cli.printable("\n".join(lines))
+    return printable("\n".join(lines))
 
 
 if __name__ == "__main__":

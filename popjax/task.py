@@ -22,6 +22,10 @@ class HParams(Mapping[str, Any]):
         scales: name -> the Scale it was sampled from.
         reads: the record, shared by copies: the names that were looked up.
         sizes: the record of the names that were looked up as a size.
+
+    >>> hparams = HParams({"learning_rate": 0.1})
+    >>> hparams.get("momentum", 0.9), hparams["learning_rate"], sorted(hparams.reads)
+    (0.9, 0.1, ['learning_rate', 'momentum'])
     """
 
     def __init__(

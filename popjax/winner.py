@@ -25,7 +25,18 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None) ->
         model: the callable that was given to `supervised`, if it was one of your own: a
             directory never names code to run.
 
-    Raises ValueError for a directory that holds no winner, or one without a recipe.
+    Raises ValueError for a directory that holds no winner, or one without a recipe; Corrupt, a
+    kind of it, for one whose files are damaged.
+
+    >>> import tempfile
+    >>> import popjax as pj
+    >>> from sklearn.datasets import load_iris
+    >>> x, y = load_iris(return_X_y=True)
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     results = pj.search(pj.supervised((x, y)), {"learning_rate": 0.1}, trials=1, out=f"{place}/run")
+    ...     winner = load_best(f"{place}/run")
+    >>> bool((winner.predict(x) == y).mean() > 0.9)
+    True
     """
     best = Path(directory) / "best"
     if not best.is_dir():

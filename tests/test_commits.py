@@ -1,6 +1,7 @@
 """Commits on the disk: whatever instant a run dies at, whatever byte is flipped, the last good commit is found."""
 
 import errno
+import fcntl
 import os
 import random
 
@@ -234,14 +235,14 @@ def test_nothing_outside_the_directory_is_read(run, tmp_path, harm):
     else:
         import json
 
-        from popjax.commits import check
+        from popjax.commits import digest_of
 
         (tmp_path / "standing-1.safetensors").write_bytes(name.read_bytes())
         manifest = max((p for p in directory.iterdir() if p.name.startswith("commit")), key=lambda p: p.name)
         listed = json.loads(manifest.read_text())
         listed.pop("check")
         listed["files"]["../standing-1.safetensors"] = listed["files"].pop(name.name)
-        manifest.write_text(json.dumps(listed | {"check": check(listed)}))
+        manifest.write_text(json.dumps(listed | {"check": digest_of(listed)}))
     commits = Commits.load(directory)
     assert content(commits) == contents[-2]
     assert commits.lost is not None
@@ -267,6 +268,22 @@ def test_one_process_a_directory(tmp_path):
     assert not (tmp_path / "run").exists()
     with locked(tmp_path / "run"):
         pass
+
+
+def test_a_lock_that_has_lost_its_name_is_none(tmp_path, monkeypatch):
+    """Its last owner took it away between opening and locking: the next process would make another."""
+    flock = fcntl.flock
+
+    def late(file, how):
+        (tmp_path / ".lock").unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(InUse, match="given up by another process just now"), locked(tmp_path):
+        pass
+    monkeypatch.undo()
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path):

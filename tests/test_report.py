@@ -22,7 +22,6 @@ from popjax.sections import command as command_line
 from popjax.space import Space
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 TOP, BOTTOM = 44, 374  # of an axis of the parallel coordinates
 HOSTILE = "</script><b>bold</b><img src=x onerror=\"document.title='hacked'\">"
@@ -54,6 +53,8 @@ def made(trials=40, space=SPACE, epochs=6, folds=1, repeats=1, mode="max", diver
 @pytest.fixture(scope="module")
 def browser():
     """One browser for all pages."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

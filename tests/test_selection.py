@@ -5,6 +5,7 @@ import pytest
 
 import popjax as pj
 from popjax.results import Results, ranking
+from popjax.run import Run
 
 SPACE = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(4, 9), momentum=pj.uniform(0.5, 0.9))
 
@@ -41,6 +42,17 @@ def made_up(mode="max", **metrics):
     members = {name: np.asarray(values, float)[:, None, None, None] for name, values in metrics.items()}
     trials = len(next(iter(members.values())))
     return Results({"x": np.arange(trials, dtype=float)}, members, next(iter(metrics)), mode)
+
+
+def test_the_winner_alone_is_scored_and_once(rows, monkeypatch):
+    scored = []
+    score = Run.score
+    monkeypatch.setattr(
+        Run, "score", lambda run, row, *rest: scored.append(int(run.ids[row])) or score(run, row, *rest)
+    )
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
+    results = pj.search(pj.supervised(rows), space, trials=30, epochs=2, rounds=3)
+    assert scored == [results.best.trial]
 
 
 def test_ties_rank_by_validation_loss_then_trial():

@@ -13,8 +13,11 @@ from flax import nnx
 
 import popjax as pj
 from popjax.layers import Dropout
+from popjax.run import Config, prepare
 from popjax.splits import split
 from popjax.supervision import to_dataset
+
+CONFIG = Config(3, 0, "val_accuracy", "max")
 
 
 def one_line(error):
@@ -157,12 +160,13 @@ def test_optimizer_and_activation_may_be_mixed_in_one_search(rows):
     results = pj.search(pj.supervised(rows), space, trials=16, epochs=3)
     assert results.summary["buckets"] == 4
     points = space.sample(16)
-    alone = pj.search(
-        pj.supervised(rows, optimizer="adam"), pj.Space(learning_rate=0.1, activation="tanh"), trials=16, epochs=3
-    )
-    chosen = (points["optimizer"] == "adam") & (points["activation"] == "tanh")
-    assert chosen.any()
-    assert not np.allclose(alone.curves["val_loss"][chosen], results.curves["val_loss"][chosen])
+    for optimizer, names in (("sgd", ("learning_rate", "momentum")), ("adam", ("learning_rate",))):
+        chosen = np.flatnonzero((points["optimizer"] == optimizer) & (points["activation"] == "tanh"))
+        own = {name: points[name][chosen] for name in (*names, "activation")}
+        task = pj.supervised(rows, optimizer=optimizer)
+        alone = prepare(task, space.only(own).replace(activation="tanh"), own, CONFIG, chosen).train()
+        np.testing.assert_allclose(alone.curves["val_loss"], results.curves["val_loss"][chosen], rtol=1e-5)
+        assert len(chosen) > 1
 
 
 def test_bare_arrays_and_old_keys_are_state_too():
@@ -237,6 +241,7 @@ def test_bad_arguments_are_one_line(rows, arguments, message):
         (dict(schedule="step"), "unknown schedule 'step'"),
         (dict(validation=0.0), "validation=0.0"),
         (dict(test=0.6, validation=0.6), "leave no row"),
+        (dict(seed=-1), "seed=-1: give a whole number of at least 0"),
     ],
 )
 def test_bad_tasks_are_one_line(rows, arguments, message):

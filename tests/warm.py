@@ -27,7 +27,9 @@ def python(code: str, *arguments, cwd: Path, environment: dict[str, str], timeou
         process = server.Process(target=child, args=(code, list(map(str, arguments)), cwd, environment, said))
         process.start()
         process.join(timeout)
-        process.kill()
+        if process.is_alive():
+            process.kill()
+            raise subprocess.TimeoutExpired(code, timeout)
         return subprocess.CompletedProcess(code, process.exitcode, *(file.read_text() for file in said))
 
 

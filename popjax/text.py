@@ -1,0 +1,28 @@
+"""Words for people, in a terminal and on a page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def cell(value: Any) -> str:
+    """A value in few digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def settings(hparams: Mapping[str, Any]) -> str:
+    """Hyperparameters on one line."""
+    return printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "trial"), plural(5000, "trial")
+    ('1 trial', '5,000 trials')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
