@@ -106,6 +106,9 @@ class Checker:
             except Exception as alone:
                 if wants_python_value(alone):
                     programs = len(set(self.points[name].tolist()))
+                    if isinstance(alone, jax.errors.TracerBoolConversionError | jax.errors.TracerArrayConversionError):
+                        instead = "use jax.numpy, and jnp.where for an if"
+                        return ValueError(f"{name} is used as a Python value here: {instead}, or mark it static=True")
                     layer = " or use popjax.layers.Dropout" if name == "dropout" else ""
                     return ValueError(f"{name} fixes a shape here: mark it static=True, {programs} programs{layer}")
         return ValueError(f"the task needs a Python value: {str(error).splitlines()[0]}")

@@ -127,17 +127,22 @@ def numeric(series: Any) -> bool:
 def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None) -> np.ndarray:
     """Raw cells (rows,) of any type, None where missing, coded by the levels of a text column, or as numbers.
 
+    A truth value, which pandas makes of the texts True and False, is such a text again.
     Raises ValueError where a number stands in a text column, or a text in a numeric one.
     """
     if levels is None and cells.dtype.kind == "f":
         return cells
     places = {text: float(index) for index, text in enumerate(levels or ())}
+    spelled = {"true": True, "false": False}
+    truths = {spelled[text.lower()]: place for text, place in places.items() if text.lower() in spelled}
 
     def code(cell: Any) -> float:
         if cell is None or (isinstance(cell, str) and is_missing(cell)):
             return np.nan
         if levels is None:
             return to_number(cell) if isinstance(cell, str) else float(cell)
+        if isinstance(cell, bool | np.bool_):
+            return truths[bool(cell)]
         if not isinstance(cell, str) and cell == cell:
             raise TypeError
         return places.get(cell, -1.0) if isinstance(cell, str) else np.nan
@@ -146,7 +151,7 @@ def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None) -> np.nd
     for row, cell in enumerate(cells):
         try:
             values[row] = code(cell)
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             kind, remedy = ("numeric", "a number") if levels is None else ("text", "a text (pandas: dtype=str)")
             what = f"column {name!r} is {kind}, but row {row + 1} holds {short(cell)}"
             raise ValueError(f"{what}; give {remedy}") from None

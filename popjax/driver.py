@@ -94,6 +94,10 @@ def search(
     >>> 0.005 < results.best.hparams["x"] < 0.02
     True
     """
+    if not isinstance(task, Task):
+        raise ValueError(f"the task is a {type(task).__name__}; give a popjax.Task, such as popjax.objective(function)")
+    if resume and out is None:
+        raise ValueError("resume=True needs out: the directory of the run to go on with")
     space = space if isinstance(space, Space) else Space(**space)
     counts = {"trials": trials, "epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds}
     check_numbers(counts | ({} if lanes is None else {"lanes": lanes}), seed)

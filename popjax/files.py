@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 KINDS = {f"{letter}{8 * size}": f"{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
 KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors' names
+KINDS |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 
 
 def check_format(directory: Path, run: Mapping[str, Any]) -> None:
@@ -32,9 +33,13 @@ def check_format(directory: Path, run: Mapping[str, Any]) -> None:
 def check_directory(directory: Path, resume: bool = False) -> None:
     """Raise ValueError unless results can be written to `directory`, which may not exist yet."""
     name = repr(str(directory))
-    if (directory / "journal.jsonl").exists():
+    try:
+        journal, run = ((directory / file).exists() for file in ("journal.jsonl", "run.json"))
+    except OSError as error:
+        raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
+    if journal:
         raise ValueError(f"{name} holds a journal; choose another directory")
-    if (directory / "run.json").exists() and not resume:
+    if run and not resume:
         raise ValueError(f"{name} holds a run; choose another directory, or go on with it: resume")
     existing = directory
     while not existing.exists() and existing != existing.parent:
@@ -101,7 +106,9 @@ def arrays_of(content: bytes) -> dict[str, np.ndarray]:
 
 def plain(value: Any) -> Any:
     """The value as JSON has it: nothing for a number that is not finite."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

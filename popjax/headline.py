@@ -16,7 +16,8 @@ def title(results: Results) -> str:
     """What was searched, as text."""
     arguments = results.run.get("arguments") or {}
     source = arguments.get("task") or arguments.get("dataset") or ", ".join(results.points)
-    return f"{source}: random search over {plural(len(results.diverged), 'trial')}"
+    design = {"sobol": "Sobol", "grid": "grid"}.get(str(results.run.get("sampler")), "random")
+    return f"{source}: {design} search over {plural(len(results.diverged), 'trial')}"
 
 
 def head(results: Results, axes: list[Axis]) -> str:

@@ -74,7 +74,8 @@ def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
 
 def flags(module: Any, training: bool) -> dict[str, bool]:
     """What tells a linen module whether it trains, in the words that its `__call__` has for it."""
-    words = {"train": training, "training": training, "deterministic": not training}
+    words = dict.fromkeys(("train", "training", "is_training"), training)
+    words |= dict.fromkeys(("deterministic", "use_running_average"), not training)
     return {word: value for word, value in words.items() if word in inspect.signature(module.__call__).parameters}
 
 

@@ -161,11 +161,15 @@ class Recipe:
         if cells is not None:
             named = zip(self.columns, cells, strict=True)
             coded = np.column_stack([recoded(name, each, self.levels.get(name)) for name, each in named])
-            return encode(self._filled(coded, self.fill), self.columns, self.levels).reshape(-1, *self.inputs)
-        x = np.asarray(rows, float)
+            return encode(self._filled(coded, self.fill), self.columns, self.levels).reshape(len(coded), *self.inputs)
+        try:
+            x = np.asarray(rows, float)
+        except (ValueError, TypeError):
+            what = "a DataFrame (of one row, df.iloc[[0]]) or an array (rows, columns)"
+            raise ValueError(f"the rows are no table of cells, but a {type(rows).__name__}; give {what}") from None
         flat, gray = (math.prod(self.inputs),), tuple(self.inputs[:-1])
         if x.shape[1:] == flat or (x.shape[1:] == gray and self.inputs[-1:] == (1,)):
-            x = x.reshape(-1, *self.inputs)
+            x = x.reshape(len(x), *self.inputs)
         if x.shape[1:] != tuple(self.inputs):
             shape = ("rows", *self.inputs)
             table = f", or a DataFrame with the columns {some(self.columns)}" if self.columns else ""
@@ -187,12 +191,14 @@ class Recipe:
         return list(table.astype(object).T) if is_table else None
 
     def _filled(self, x: np.ndarray, fill: np.ndarray | None) -> np.ndarray:
+        names = self.columns if x.shape[1:] == (len(self.columns),) else ()
+        if np.isinf(x).any():
+            raise ValueError(f"a cell is infinite, {place(np.isinf(x), names)}; give a finite number")
         lost = np.isnan(x)
         if not lost.any():
             return x
         if fill is None:
-            where = place(lost, self.columns if lost.shape[1:] == (len(self.columns),) else ())
-            raise ValueError(f"a cell is missing, {where}; give one, or train with missing=median")
+            raise ValueError(f"a cell is missing, {place(lost, names)}; give one, or train with missing=median")
         return np.where(lost, fill.reshape(x.shape[1:]), x)
 
     def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:

@@ -37,7 +37,7 @@ class Best(NamedTuple):
     value: float
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """The outcome of a search.
 
@@ -82,6 +82,10 @@ class Results:
         if self.done is None:
             shape = self.members[self.metric].shape
             object.__setattr__(self, "done", np.full(shape[:3], shape[3]))
+
+    def __repr__(self) -> str:
+        trials, folds, repeats, epochs = self.members[self.metric].shape
+        return f"Results({trials=}, {folds=}, {repeats=}, {epochs=}, metric={self.metric!r}, best={self.best})"
 
     @property
     def curves(self) -> dict[str, np.ndarray]:

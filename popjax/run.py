@@ -107,8 +107,6 @@ def prepare(
     `ids` (trials,) are the trials' numbers, from which their keys are made; 0, 1, ... if not given.
     Where the points are a `part` of an earlier search's, not all that it searched need be read.
     """
-    if len(space) == 0:
-        raise ValueError("the space is empty: name at least one hyperparameter")
     check_sizes(space)
     checker, lanes = checker_for(task, space, points, config.epochs, config.lanes)
     first = checker.member(0, checker.settle(set()))

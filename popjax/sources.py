@@ -43,6 +43,22 @@ class Source:
         """What a directory for the results is called after."""
         return (self.task or Path(self.dataset).stem).replace(":", "-")
 
+    def check(self) -> None:
+        """Raise ValueError for what a task of one's own does not read."""
+        for field in dataclasses.fields(Source):
+            if self.task is not None and field.name not in ("task", "seed"):
+                given = getattr(self, field.name)
+                if given != field.default:
+                    raise ValueError(f"--{field.name} {given}: --task {self.task} does not read it; leave one out")
+
+    def untold(self) -> list[str]:
+        """The arguments that name what a directory may not: a file, or code of one's own."""
+        if self.task is not None:
+            return ["--task", self.task]
+        if not is_file(self.dataset):
+            return []
+        return ["--dataset", self.dataset, *(["--target", self.target] if self.target is not None else [])]
+
     def load(self) -> "Dataset":
         """The dataset, checked; no JAX yet."""
         from popjax import data
@@ -101,16 +117,12 @@ class Source:
         check_seed(fields["seed"])
         if named.keys() & {"dataset", "task"}:
             return cls(**fields)
-        if recorded["task"] is not None:
-            what = "a task of your own"
-            again = ["--task", str(recorded["task"])]
-        elif is_file(str(recorded["dataset"])):
-            what = "a file"
-            target = ["--target", str(recorded["target"])] if recorded["target"] is not None else []
-            again = ["--dataset", str(recorded["dataset"]), *target]
-        else:
-            return cls(**fields)
-        raise ValueError(f"the search was over {what}, which must be given again: {command} {shlex.join(again)}")
+        source = cls(**fields)
+        if not source.untold():
+            return source
+        what = "a file" if source.task is None else "a task of your own"
+        again = shlex.join(source.untold())
+        raise ValueError(f"the search was over {what}, which must be given again: {command} {again}")
 
 
 def is_file(dataset: str) -> bool:
@@ -149,6 +161,8 @@ def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
     """Where the results go: `--out`, or a new directory under runs/; it must not hold a run or a journal."""
     from popjax.files import check_directory
 
+    if out == "":
+        raise ValueError("--out '': name a directory")
     directory = Path(out) if out is not None else new_directory(stem)
     try:
         check_directory(directory, resume)

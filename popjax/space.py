@@ -70,6 +70,8 @@ class Space(Mapping[str, Scale]):
         For "random" and "sobol" the first k of n points are the k points. A "grid" has at
         most n points, spread as evenly over the axes as that allows. Raises ValueError.
         """
+        if len(self) == 0:
+            raise ValueError("the space is empty: name at least one hyperparameter")
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ValueError(f"trials={n!r}: give at least one trial")
         if seed < 0:

@@ -76,6 +76,9 @@ def supervised(
     >>> task.metric, task.mode
     ('val_accuracy', 'max')
     """
+    for what, given in (("model", model), ("optimizer", optimizer)):
+        if not isinstance(given, str) and not callable(given):
+            raise ValueError(f"{what} is a {type(given).__name__}; give a name, or a function of hparams that makes it")
     dataset = to_dataset(data, target, missing)
     if isinstance(model, str):
         lookup(MODELS, "model", model)

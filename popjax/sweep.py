@@ -61,7 +61,7 @@ class Arguments(Source):
     resume: bool = False
     """go on where the directory stands"""
     lanes: int | None = None
-    """members that advance together under vmap (default: by rule)"""
+    """members that advance together under vmap (default: by rule); places of a lane that nobody takes cost as much"""
     plan: Literal["auto", "one", "widths", "buckets"] = "auto"
     """one program for all, a few with capped widths, or one for each depth and batch size"""
     explain: bool = False
@@ -102,6 +102,9 @@ def check_names(arguments: Arguments) -> None:
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: give at least 1")
     check_seed(arguments.seed)
+    arguments.check()
+    if arguments.resume and arguments.out is None:
+        raise ValueError("--resume needs --out: the directory of the run to go on with")
     if arguments.sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {arguments.sampler!r}; the samplers are {', '.join(SAMPLERS)}")
     if arguments.priority not in PRIORITIES:
@@ -262,7 +265,7 @@ class Sweep:
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""
-        from popjax.headline import advice, optimism
+        from popjax.headline import advice, number, optimism
 
         best = results.best
         if best is None:
@@ -274,17 +277,19 @@ class Sweep:
             print(ten_best(results))
         print(f"winner: trial {best.trial}, {settings(best.hparams)}")
         test = results.summary["test_value"]
-        error = f" ± {results.errors[results.metric][best.trial]:.4f}" if results.errors else ""
-        untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {test:.4f}"
-        print(f"{results.metric} {best.value:.4f}{error} ({optimism(results)}){untouched}")
+        error = f" ± {results.errors[results.metric][best.trial]:.2g}" if results.errors else ""
+        untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
+        print(f"{results.metric} {number(best.value)}{error} ({optimism(results)}){untouched}")
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")
         self.say(f"report: {self.out / 'report.html'}")
         load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"
-        self.say(f"next: python -c {shlex.quote(load)}")
+        if self.arguments.task is None:
+            self.say(f"next: python -c {shlex.quote(load)}")
         for command in ("babysit --from", "retest"):
-            self.say(f"next: python -m popjax.{command} {shlex.quote(str(self.out))}")
+            again = shlex.join([str(self.out), *self.arguments.untold()])
+            self.say(f"next: python -m popjax.{command} {again}")
 
 
 def distinct(space: "Space", trials: int, seed: int) -> str:

@@ -6,6 +6,11 @@ import numpy as np
 
 CONFIDENCE = 0.95
 KEEP, TUNE_AGAIN, UNCLEAR = "keep", "tune_again", "unclear"
+MEANING = {
+    KEEP: "keep the old setting",
+    TUNE_AGAIN: "tune again: the old setting no longer stands",
+    UNCLEAR: "unclear, more repeats may tell",
+}
 
 
 def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, Any]:
@@ -30,6 +35,10 @@ def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, An
     value = sign * new.astype(float)
     if not np.isfinite(value).any():
         return {"verdict": UNCLEAR, "reason": "unclear: every trial diverged this time; try smaller learning rates"}
+    rows = {KEEP: (value[top:], f"all {len(old) - top} others"), TUNE_AGAIN: (value[:top], f"all of the old top {top}")}
+    for verdict, (values, who) in rows.items():
+        if not np.isfinite(values).any():
+            return {"verdict": verdict, "reason": f"{MEANING[verdict]}; {who} diverged this time"}
     value = np.where(np.isfinite(value), value, value[np.isfinite(value)].min())
     gain, half = mean_and_half(gains(value, top))
     tau, p = kendall(np.nan_to_num(sign * old, nan=-np.inf), value.mean(1))
@@ -80,9 +89,4 @@ def sentence(verdict: str, top: int, others: int, gain: float, half: float, tau:
     """The verdict in one plain sentence."""
     lead = f"{abs(gain):.3g} ± {half:.2g} {'ahead of' if gain > 0 else 'behind'}"
     order = "nothing to rank" if tau is None else f"Kendall's tau {tau:.2f}"
-    meaning = {
-        KEEP: "keep the old setting",
-        TUNE_AGAIN: "tune again: the old setting no longer stands",
-        UNCLEAR: "unclear, more repeats may tell",
-    }[verdict]
-    return f"{meaning}; the best of {others} others is {lead} the best of the old top {top} ({order})"
+    return f"{MEANING[verdict]}; the best of {others} others is {lead} the best of the old top {top} ({order})"

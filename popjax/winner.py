@@ -14,6 +14,7 @@ from popjax.networks import Network
 from popjax.recipe import Recipe
 from popjax.space import Space
 from popjax.task import HParams
+from popjax.text import settings
 from popjax.trees import abstract, from_host, unnamed
 
 
@@ -54,7 +55,7 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None) ->
     return Winner(recipe, values, space, frozenset(winner["static"]), arrays, recipe.network(trained), epochs)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Winner:
     """A trained model with its preprocessing.
 
@@ -73,6 +74,14 @@ class Winner:
     network: Callable[..., Network]
     epochs: int
 
+    def __repr__(self) -> str:
+        return f"Winner({settings(self.hparams)})"
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """The labels, in the order of `predict_proba`; None for a regression."""
+        return self.recipe.classes
+
     def predict(self, rows: Any) -> np.ndarray:
         """Labels, or values in the target's own units, of raw `rows`.
 
@@ -90,7 +99,7 @@ class Winner:
         return np.asarray(self.recipe.classes)[self.predict_proba(rows).argmax(-1)]
 
     def predict_proba(self, rows: Any) -> np.ndarray:
-        """Probabilities (rows, classes), in the order of `recipe.classes`; raises ValueError for a regression."""
+        """Probabilities (rows, classes), in the order of `classes`; raises ValueError for a regression."""
         if self.recipe.classes is None:
             raise ValueError("predict_proba: the winner is a regression; use predict")
         return np.asarray(jax.nn.softmax(self._outputs(rows), -1).mean(0))
@@ -98,6 +107,8 @@ class Winner:
     def _outputs(self, rows: Any) -> jax.Array:
         """The outputs (members, rows, outputs) on raw rows."""
         raw = self.recipe.encoded(rows)
+        if len(raw) == 0:
+            return jnp.zeros((self._members, 0, self.recipe.outputs))
         apply = jax.jit(self._apply)
         outputs = []
         for member in range(self._members):

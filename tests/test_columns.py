@@ -321,3 +321,17 @@ def test_many_columns_of_distinct_texts_are_refused_in_bounded_memory(tmp_path):
     assert "column 'a' is text with 100000 distinct values" in said
     assert "74.5 GiB" in said
     assert peak < 190
+
+
+@pytest.mark.parametrize("truths", [("True", "False"), ("TRUE", "FALSE")])
+def test_truth_values_that_pandas_made_of_texts_are_those_texts(tmp_path, truths):
+    """A CSV's column of True and False is text here, and of truth values where pandas reads the same file."""
+    rows = [f"{i % 7},{truths[i % 2]},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    (tmp_path / "mine.csv").write_text("\n".join(["a,garden,bought", *rows]))
+    task = pj.supervised(load(str(tmp_path / "mine.csv"), "bought"))
+    pj.search(task, {"learning_rate": 0.1}, trials=1, out=tmp_path / "run")
+    winner, frame = pj.load_best(tmp_path / "run"), pd.read_csv(tmp_path / "mine.csv")
+    assert frame["garden"].dtype == bool
+    texts = pd.read_csv(tmp_path / "mine.csv", dtype={"garden": str})
+    assert winner.predict_proba(frame).tolist() == winner.predict_proba(texts).tolist()
+    assert (winner.predict(frame) == frame["bought"]).all()

@@ -134,7 +134,12 @@ def test_verdicts_of_made_up_scores(mode):
     assert judge(quality[:, 0], quality[::-1] + noise, 20, mode)["verdict"] == "tune_again"
     assert judge(quality[:, 0], noise, 20, mode)["verdict"] == "unclear"
     diverged = np.where(np.arange(40)[:, None] < 20, np.nan, quality + noise)
-    assert judge(quality[:, 0], diverged, 20, mode)["verdict"] == "tune_again", "the old best diverge now"
+    again = judge(quality[:, 0], diverged, 20, mode)
+    assert again["verdict"] == "tune_again"
+    assert again["reason"] == "tune again: the old setting no longer stands; all of the old top 20 diverged this time"
+    kept = judge(quality[:, 0], diverged[::-1], 20, mode)
+    assert kept["verdict"] == "keep"
+    assert kept["reason"] == "keep the old setting; all 20 others diverged this time"
     assert judge(quality[:, 0], np.full((40, 5), np.nan), 20, mode)["verdict"] == "unclear"
 
 

@@ -211,3 +211,22 @@ def test_a_choice_of_several_types_comes_back_with_them(tmp_path):
     for trial in range(20):
         assert pj.replay(loaded, trial, task)["loss"][0] == results.curves["loss"][trial, 0]
     assert str(pj.refine(space, loaded)) == str(pj.refine(space, results))
+
+
+def test_winners_and_results_are_shown_in_one_line(rows, tmp_path):
+    results = pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=2, epochs=3, out=tmp_path / "run")
+    assert repr(results).startswith("Results(trials=2, folds=1, repeats=1, epochs=3, metric='val_accuracy', best=Best(")
+    winner = pj.load_best(tmp_path / "run")
+    assert repr(winner) == "Winner(learning_rate 0.1)"
+    assert winner.classes == (0, 1, 2)
+
+
+def test_rows_that_are_none_or_no_table_or_infinite(rows, tmp_path):
+    pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=1, epochs=1, out=tmp_path / "run")
+    winner, (x, _) = pj.load_best(tmp_path / "run"), rows
+    assert winner.predict(x[:0]).shape == (0,)
+    assert winner.predict_proba(x[:0]).shape == (0, 3)
+    with pytest.raises(ValueError, match="a cell is infinite, column 2, row 2; give a finite number"):
+        winner.predict(np.where(np.arange(10).reshape(2, 5) == 7, np.inf, x[:2]))
+    with pytest.raises(ValueError, match="the rows are no table of cells, but a dict; give a DataFrame"):
+        winner.predict({"a": 1})

@@ -97,6 +97,12 @@ def test_a_csv_of_ones_own(command, tmp_path):
     process = command("sweep", "--dataset", "mine.csv", "--target", "bought", "--trials", 30, "--json", "--out", "run")
     assert process.returncode == 0
     assert json.loads(process.stdout)["test_value"] > 0.7
+    process = command("sweep", "--dataset", "mine.csv", "--target", "bought", "--trials", 4, "--out", "told")
+    nexts = [line.partition("popjax.")[2] for line in process.stdout.splitlines() if line.startswith("next: ")]
+    assert nexts[1:] == [
+        "babysit --from told --dataset mine.csv --target bought",
+        "retest told --dataset mine.csv --target bought",
+    ]
     predicted = pj.load_best(tmp_path / "run").predict(x)
     assert (predicted == labels).mean() > 0.8
 
@@ -139,6 +145,10 @@ BAD = [
     (["--trails", 3], "--trails", "did you mean --trials?"),
     (["--trials", "x"], "'x'", "--trials"),
     (["--trials", 0], "--trials 0", "at least 1"),
+    (["--resume"], "--resume needs --out", "the directory of the run"),
+    (["--out", ""], "--out ''", "name a directory"),
+    (["--out", "x" * 300], "File name too long", "choose another directory"),
+    (["--task", "mine:task", "--optimizer", "adam"], "--optimizer adam", "leave one out"),
     (["--trials", -5], "--trials -5", "at least 1"),
     (["--epochs", 0], "--epochs 0", "at least 1"),
     (["--seed", -1], "--seed -1", "0 <= seed"),

@@ -510,3 +510,35 @@ def test_the_winner_is_built_as_it_was_trained(rows, tmp_path):
     assert winner.arrays["params.out.kernel"].dtype == jnp.bfloat16
     chances = winner.predict_proba(x[test])[np.arange(len(test)), y[test]]
     assert -np.log(chances).mean() == pytest.approx(results.summary["test"]["test_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn"])
+def test_a_state_in_few_bits_comes_back(tmp_path, kind):
+    """From the winner's files and from the commits of a run that goes on."""
+    init = lambda key, hparams, data: jnp.full(3, 1.5, kind)
+    task = pj.Task(init, lambda state, hparams, data: (state, {"loss": hparams["x"]}), ())
+    pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=1, out=tmp_path / "run")
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, epochs=1, out=tmp_path / "run", resume=True)
+    loaded = pj.Results.load(tmp_path / "run")
+    (array,) = loaded.params(loaded.best.trial).values()
+    assert array.dtype == kind
+    assert array.astype(float).tolist() == [1.5] * 3
+    assert results.best == loaded.best
+
+
+def test_what_is_no_task_no_optimizer_and_no_space_is_told(rows):
+    with pytest.raises(ValueError, match=r"the task is a function; give a popjax\.Task"):
+        pj.search(conditional, {"x": 0.5}, trials=2)
+    with pytest.raises(ValueError, match="optimizer is a GradientTransformationExtraArgs; give a name, or a function"):
+        pj.supervised(rows, optimizer=optax.adam(1e-3))
+    with pytest.raises(ValueError, match="the space is empty: name at least one hyperparameter"):
+        pj.search(pj.supervised(rows), {}, trials=2)
+    with pytest.raises(ValueError, match="resume=True needs out"):
+        pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=2, resume=True)
+
+
+@pytest.mark.parametrize("use", [lambda x: 1.0 if x > 0.5 else 2.0, lambda x: np.sin(x)], ids=["if", "numpy"])
+def test_a_value_that_python_needs_is_named_with_the_remedy(use):
+    task = pj.objective(lambda key, hparams: {"loss": use(hparams["x"]) * hparams["y"]})
+    with pytest.raises(ValueError, match=r"x is used as a Python value here: use jax\.numpy, and jnp\.where for an if"):
+        pj.search(task, {"x": pj.uniform(0, 1), "y": pj.uniform(0, 1)}, trials=3)
