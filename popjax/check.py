@@ -105,13 +105,17 @@ class Checker:
                 self.trace(set(self.space) - {name})
             except Exception as alone:
                 if wants_python_value(alone):
-                    programs = len(set(self.points[name].tolist()))
-                    if isinstance(alone, jax.errors.TracerBoolConversionError | jax.errors.TracerArrayConversionError):
-                        instead = "use jax.numpy, and jnp.where for an if"
-                        return ValueError(f"{name} is used as a Python value here: {instead}, or mark it static=True")
-                    layer = " or use popjax.layers.Dropout" if name == "dropout" else ""
-                    return ValueError(f"{name} fixes a shape here: mark it static=True, {programs} programs{layer}")
+                    return ValueError(self.remedy(name, alone))
         return ValueError(f"the task needs a Python value: {str(error).splitlines()[0]}")
+
+    def remedy(self, name: str, error: Exception) -> str:
+        """What to do about a hyperparameter whose Python value is needed."""
+        marked = f"mark it static=True, {len(set(self.points[name].tolist()))} programs"
+        if name == "dropout":
+            return f"dropout is used as a Python value here: use popjax.layers.Dropout, or {marked}"
+        if isinstance(error, jax.errors.TracerBoolConversionError | jax.errors.TracerArrayConversionError):
+            return f"{name} is used as a Python value here: use jax.numpy, and jnp.where for an if, or {marked}"
+        return f"{name} fixes a shape here: {marked}"
 
     def reads(self) -> set[str]:
         """The hyperparameters that the first trial reads."""
