@@ -72,14 +72,8 @@ def axes(results: Results) -> list[Axis]:
 
 
 def axis(name: str, scale: Scale, column: np.ndarray) -> Axis:
-    """The axis of a column; values that a table keeps as texts become the scale's own again."""
-    values = column.tolist()
-    if isinstance(scale, Choice):
-        known = {str(value): value for value in scale.values}
-        values = [known.get(str(value), value) for value in values]
-        column = np.empty(len(values), object)
-        column[:] = values
-    return Axis(name, scale, values, np.asarray(scale.to_unit(column), float))
+    """The axis of a column."""
+    return Axis(name, scale, column.tolist(), np.asarray(scale.to_unit(column), float))
 
 
 def label(scale: Scale, value: Any) -> str:

@@ -85,7 +85,9 @@ def beginning(arguments: Arguments) -> Beginning:
         start = from_search(arguments, given)
     else:
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        start = Beginning(Source(**chosen), {}, arguments.epochs or EPOCHS)
+        source = Source(**chosen)
+        source.check()
+        start = Beginning(source, {}, arguments.epochs or EPOCHS)
     settings = dict(value_of(text, "--set") for text in arguments.set)
     return dataclasses.replace(start, hparams=start.hparams | settings)
 

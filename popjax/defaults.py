@@ -1,5 +1,6 @@
 """The hyperparameters that popjax knows: how they are searched, and which matter most. No JAX here."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from popjax.scales import choice, integers, log_uniform, one_minus_log_uniform, uniform
@@ -38,6 +39,11 @@ CHANNELS = 16  # of the cnn, as its hidden units
 RMSPROP_B2 = 0.99
 MOMENTUM = ("sgd", "nesterov")
 NO_DECAY = ("cosine",)
+
+
+def value(hparams: Mapping[str, Any], name: str) -> Any:
+    """A hyperparameter, or what it is where nobody tunes it."""
+    return hparams.get(name, DEFAULTS[name])
 
 
 def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, Any]:

@@ -162,8 +162,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     config = Config(**{name: results.run[name] for name in names if name != "rounds"})
     task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
     points = {name: column[[trial]] for name, column in results.points.items()}
-    space = Space.from_dict(results.run["space"])
-    again = prepare(task, space, points, config, np.array([trial]), part=True).train()
+    again = prepare(task, Space.from_dict(results.run["space"]), points, config, np.array([trial])).train()
     return {name: curve[0] for name, curve in again.curves.items()}
 
 

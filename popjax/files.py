@@ -113,8 +113,8 @@ def plain(value: Any) -> Any:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object with the digest of its content, for `read_json`; NaN is not JSON and refused."""
-    plain = json.loads(json.dumps(content, allow_nan=False))
-    write_atomic(path, json.dumps(plain | {"check": digest_of(plain)}, indent=1).encode() + b"\n")
+    written = json.loads(json.dumps(content, allow_nan=False))
+    write_atomic(path, json.dumps(written | {"check": digest_of(written)}, indent=1).encode() + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

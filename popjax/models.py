@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from popjax.defaults import CHANNELS, DEFAULTS
+from popjax.defaults import CHANNELS, DEFAULTS, value
 from popjax.layers import Dropout, max_pool, patches
 from popjax.scales import Scale
 from popjax.task import HParams
@@ -114,9 +114,9 @@ class MLP(nnx.Module):
 
     def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
         depth = depth_of(hparams)
-        self.depth = hparams.get("depth", DEFAULTS["depth"])
+        self.depth = value(hparams, "depth")
         self.certain = depth.low
-        name = hparams.get("activation", DEFAULTS["activation"])
+        name = value(hparams, "activation")
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
         key = rngs.params()
@@ -134,7 +134,7 @@ class MLP(nnx.Module):
         for i in layers[depth.low :]:
             last = jnp.where(self.depth >= i, widths[i], last)
         self.out = Dense((rooms[-1], outputs), (last, outputs), 1.0, jax.random.fold_in(key, 0))
-        rate = hparams.get("dropout", DEFAULTS["dropout"])
+        rate = value(hparams, "dropout")
         self.dropout = nnx.List(Dropout(rate, rngs=rngs) for _ in layers)
 
     @staticmethod
@@ -167,10 +167,10 @@ class CNN(nnx.Module):
 
     def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
         depth, width = depth_of(hparams), width_of(hparams, "hidden", CHANNELS)
-        self.depth = hparams.get("depth", DEFAULTS["depth"])
+        self.depth = value(hparams, "depth")
         self.certain = depth.low
         channels = hparams.get("hidden", CHANNELS)
-        name = hparams.get("activation", DEFAULTS["activation"])
+        name = value(hparams, "activation")
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
         key = rngs.params()
@@ -182,7 +182,7 @@ class CNN(nnx.Module):
             for i in range(depth.high)
         )
         self.mask = unit_mask(width.high, channels)
-        self.dropout = Dropout(hparams.get("dropout", DEFAULTS["dropout"]), rngs=rngs)
+        self.dropout = Dropout(value(hparams, "dropout"), rngs=rngs)
         self.out = Dense((width.high, outputs), (channels, outputs), 1.0, jax.random.fold_in(key, 0))
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -197,11 +197,11 @@ class CNN(nnx.Module):
 
 def mlp_parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
     """How many weights and biases the MLP has in use; `hparams` may hold arrays (trials,)."""
-    depth = hparams.get("depth", DEFAULTS["depth"])
+    depth = value(hparams, "depth")
     total: Any = 0
     width: Any = math.prod(shape)
     for i in range(1, int(np.max(depth)) + 1):
-        units = hparams.get(f"hidden_{i}", hparams.get("hidden", DEFAULTS["hidden"]))
+        units = hparams.get(f"hidden_{i}", value(hparams, "hidden"))
         total = total + np.where(depth >= i, (width + 1) * units, 0)
         width = np.where(depth >= i, units, width)
     return total + (width + 1) * outputs
@@ -209,7 +209,7 @@ def mlp_parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, A
 
 def cnn_parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
     """How many weights and biases the CNN has in use; `hparams` may hold arrays (trials,)."""
-    depth, channels = hparams.get("depth", DEFAULTS["depth"]), hparams.get("hidden", CHANNELS)
+    depth, channels = value(hparams, "depth"), hparams.get("hidden", CHANNELS)
     first, later = (TAPS * shape[-1] + 1) * channels, (TAPS * channels + 1) * channels
     return first + (depth - 1) * later + (channels + 1) * outputs
 
@@ -221,7 +221,7 @@ def mlp_operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, A
 
 def cnn_operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
     """Operations of one image's way forward, patches included; `hparams` may hold arrays (trials,)."""
-    depth, channels = hparams.get("depth", DEFAULTS["depth"]), hparams.get("hidden", CHANNELS)
+    depth, channels = value(hparams, "depth"), hparams.get("hidden", CHANNELS)
     height, width, inputs = shape
     pixels, pooled = height * width, (height // 2) * (width // 2)
     first = pixels * (2 * (TAPS * inputs + 1) * channels + PATCHED * TAPS * inputs)

@@ -85,10 +85,9 @@ def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: j
     params = collections.pop("params", {})
 
     def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
-        merged = {"params": params, **variables}
+        merged, told = {"params": params, **variables}, flags(module, training=keys is not None)
         if keys is None:
-            return module.apply(merged, x, **flags(module, training=False)), variables
-        told = flags(module, training=True)
+            return module.apply(merged, x, **told), variables
         return module.apply(merged, x, **told, rngs={"dropout": keys[0]}, mutable=list(variables))
 
     return Network(params, collections, "batch_stats" in collections, apply)

@@ -175,7 +175,7 @@ def train_again(
         repeats=repeats if task.folded is None else 1,
     )
     points = {name: column[rows] for name, column in results.points.items()}
-    again = prepare(task, space, points, config, rows, part=True).train()
+    again = prepare(task, space, points, config, rows).train()
     return again.members[results.metric][..., -1].reshape(len(rows), repeats)
 
 

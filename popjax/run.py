@@ -34,7 +34,6 @@ from popjax.plan import (
 from popjax.population import Members, Programs, on_devices
 from popjax.progress import Quiet
 from popjax.results import Results
-from popjax.scales import Scale
 from popjax.space import RESERVED, Space
 from popjax.task import Task
 from popjax.trees import abstract, digest, to_words, unnamed
@@ -100,12 +99,12 @@ def prepare(
     points: Mapping[str, np.ndarray],
     config: Config,
     ids: np.ndarray | None = None,
-    part: bool = False,
 ) -> "Run":
     """Check everything and plan; nothing is compiled yet.
 
     `ids` (trials,) are the trials' numbers, from which their keys are made; 0, 1, ... if not given.
-    Where the points are a `part` of an earlier search's, not all that it searched need be read.
+    A hyperparameter that nothing reads is refused where the points have every static value, of which
+    one may decide what is read: not in a few trials of a search.
     """
     check_sizes(space)
     checker, lanes = checker_for(task, space, points, config.epochs, config.lanes)
@@ -113,7 +112,7 @@ def prepare(
     check_memory(first)
     width, each = default_width(first, lanes), config.folds * config.repeats
     plan = make_plan(checker, config.plan, width, each, config.caps)
-    if not part and all(tried(space[name], points[name]) for name in plan.static):
+    if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):
         check_read(space, plan.reads)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:
@@ -130,11 +129,6 @@ def prepare(
         raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
     ids = rows_of(points) if ids is None else ids
     return Run(checker, config, plan, tuple(metrics), on_devices(task.data, plan.width.devices), ids)
-
-
-def tried(scale: Scale, column: np.ndarray) -> bool:
-    """Whether a column has every value of a choice."""
-    return set(getattr(scale, "values", ())) <= set(column.tolist())
 
 
 def check_sizes(space: Space) -> None:

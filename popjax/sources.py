@@ -45,11 +45,12 @@ class Source:
 
     def check(self) -> None:
         """Raise ValueError for what a task of one's own does not read."""
+        if self.task is None:
+            return
         for field in dataclasses.fields(Source):
-            if self.task is not None and field.name not in ("task", "seed"):
-                given = getattr(self, field.name)
-                if given != field.default:
-                    raise ValueError(f"--{field.name} {given}: --task {self.task} does not read it; leave one out")
+            given = getattr(self, field.name)
+            if field.name not in ("task", "seed") and given != field.default:
+                raise ValueError(f"--{field.name} {given}: --task {self.task} does not read it; leave one out")
 
     def untold(self) -> list[str]:
         """The arguments that name what a directory may not: a file, or code of one's own."""

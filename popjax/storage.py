@@ -51,7 +51,7 @@ def flush_directory(path: Path) -> None:
         os.close(directory)
 
 
-def named(path: Path, file: IO[str]) -> bool:
+def keeps_name(path: Path, file: IO[str]) -> bool:
     """Whether an open file still has its name, by which the next process will look for it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
@@ -76,7 +76,7 @@ def locked(directory: Path) -> Iterator[None]:
         except BlockingIOError:
             other = file.read(20).strip() or "another"
             raise InUse(f"{str(directory)!r} is in use by process {other}; wait, or choose another") from None
-        if not named(directory / LOCK, file):
+        if not keeps_name(directory / LOCK, file):
             raise InUse(f"{str(directory)!r} was given up by another process just now; try again")
         file.truncate(0)
         file.write(str(os.getpid()))

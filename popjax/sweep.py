@@ -201,12 +201,10 @@ class Sweep:
 
     def full_space(self, task: "Task", rows: int) -> "Space":
         """What is named, beside what the model, the optimizer and the schedule read of the default space."""
-        import numpy as np
-
         from popjax.check import Checker
         from popjax.defaults import SEARCHED, default_space
         from popjax.run import check_sizes
-        from popjax.space import Space, take
+        from popjax.space import Space
 
         arguments = self.arguments
         if arguments.space:
@@ -218,12 +216,11 @@ class Sweep:
             default |= default_space(arguments.priority, optimizer, schedule, rows, arguments.model)
         space = Space(**{name: default[name] for name in SEARCHED if name in default}).replace(**self.named)
         check_sizes(space)
-        points = dict(take(space.sample(1), np.zeros(len(pairs), int)))
-        points |= {n: np.array(c, object) for n, c in zip(names, zip(*pairs, strict=True), strict=True) if n in space}
-        checker = Checker(task, space, points, arguments.epochs)
-        static = checker.settle(set())
-        reads = checker.read_by([checker.member(row, static) for row in range(len(pairs))])
-        return space.only(reads | set(self.named))
+        reads = set(self.named)
+        for pair in pairs:
+            one = space.replace(**{name: value for name, value in zip(names, pair, strict=True) if name in space})
+            reads |= Checker(task, one, one.sample(1), arguments.epochs).reads()
+        return space.only(reads)
 
     def values(self, name: str) -> list[str]:
         """All that the optimizer or the schedule may be."""

@@ -78,7 +78,7 @@ MUTANTS = [
         "test_devices.py -k give_back",
     ),
     Mutant("folds of a part", "collect", " if len(members) == each", "", "test_resume.py -k lost_in_part"),
-    Mutant("nameless lock", "storage", "if not named(directory / LOCK, file):", "if False:", "test_commits.py -k name"),
+    Mutant("nameless lock", "storage", "if not keeps_name(", "if False and keeps_name(", "test_commits.py -k name"),
     Mutant(
         "scored often",
         "driver",

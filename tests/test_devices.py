@@ -222,3 +222,13 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
     assert not narrow.stopped.any()
     for name, values in whole.members.items():
         assert values.tobytes() == narrow.members[name].tobytes()
+
+
+def test_whether_a_program_fits_is_asked_once(rows, monkeypatch):
+    """Not for every part of it: Linux takes files to answer."""
+    asked = []
+    monkeypatch.setattr("popjax.executor.check_fits", lambda executable, held: asked.append(executable))
+    monkeypatch.setattr("popjax.executor.threads", lambda: 1)
+    monkeypatch.setattr("popjax.run.threads", lambda: 1)
+    assert len(pj.search(pj.supervised(rows), SPACE, trials=64, epochs=1).order) > 16
+    assert len(asked) == 1

@@ -1,6 +1,7 @@
 """Selection is honest, and ranks are what the documentation says."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import popjax as pj
@@ -230,3 +231,20 @@ def test_rows_that_are_none_or_no_table_or_infinite(rows, tmp_path):
         winner.predict(np.where(np.arange(10).reshape(2, 5) == 7, np.inf, x[:2]))
     with pytest.raises(ValueError, match="the rows are no table of cells, but a dict; give a DataFrame"):
         winner.predict({"a": 1})
+
+
+def test_rows_are_taken_flat_or_in_the_shape_of_the_training_rows_alone(tmp_path):
+    """Images in another layout have as many pixels, and are not what was trained on."""
+    x, y = np.random.default_rng(0).normal(size=(60, 4, 4, 3)), np.arange(60) % 2
+    pj.search(pj.supervised((x, y)), {"learning_rate": 0.1}, trials=1, epochs=1, out=tmp_path / "run")
+    winner = pj.load_best(tmp_path / "run")
+    assert winner.predict_proba(x).tolist() == winner.predict_proba(x.reshape(60, -1)).tolist()
+    with pytest.raises(ValueError, match=r"rows of shape \(60, 3, 4, 4\) do not fit"):
+        winner.predict(x.transpose(0, 3, 1, 2))
+
+
+def test_a_frame_without_names_in_training_is_an_array(tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["a", "b", "c"])
+    pj.search(pj.supervised((frame, frame["a"] > 0)), {"learning_rate": 0.1}, trials=1, epochs=1, out=tmp_path / "run")
+    winner = pj.load_best(tmp_path / "run")
+    assert winner.predict_proba(frame).tolist() == winner.predict_proba(frame.to_numpy()).tolist()

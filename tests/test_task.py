@@ -370,11 +370,18 @@ print(sorted(results.curves) == sorted(session.curves))
     assert process.stdout == "True\n", process.stderr
 
 
-CONDITIONAL = pj.Space(x=pj.uniform(0, 1), kind=pj.choice("a", "b"), only_b=pj.uniform(0, 1))
+CONDITIONAL = pj.Space(
+    x=pj.uniform(0, 1),
+    kind=pj.choice("a", "b"),
+    only_b=pj.uniform(0, 1),
+    layers=pj.integers(1, 2, static=True),
+    only_2=pj.uniform(0, 1),
+)
 
 
 def conditional(key, hparams):
-    return {"loss": hparams["x"] + (1 + hparams["only_b"] if hparams["kind"] == "b" else 0)}
+    second = hparams["only_2"] if hparams["layers"] == 2 else 0
+    return {"loss": hparams["x"] + second + (1 + hparams["only_b"] if hparams["kind"] == "b" else 0)}
 
 
 def test_what_one_choice_alone_reads_may_be_searched(tmp_path):
@@ -382,9 +389,12 @@ def test_what_one_choice_alone_reads_may_be_searched(tmp_path):
     task = pj.objective(conditional)
     results = pj.search(task, CONDITIONAL, trials=40, rounds=2, out=tmp_path / "run")
     assert results.best.hparams["kind"] == "a"
-    trial = int(np.flatnonzero(results.points["kind"] == "a")[0])
-    assert results.replay(trial)["loss"][0] == results.curves["loss"][trial, 0]
-    assert pj.search(task, CONDITIONAL, trials=1).points["only_b"].shape == (1,)
+    for kind, layers in (("a", 1), ("b", 1), ("a", 2)):
+        trial = int(np.flatnonzero((results.points["kind"] == kind) & (results.points["layers"] == layers))[0])
+        assert results.replay(trial)["loss"][0] == results.curves["loss"][trial, 0]
+    space = CONDITIONAL.replace(layers=2)
+    kinds = [pj.search(task, space, trials=1, seed=seed).points["kind"][0] for seed in range(4)]
+    assert set(kinds) == {"a", "b"}
     with pytest.raises(ValueError, match="nothing is read by nothing here"):
         pj.search(task, CONDITIONAL.replace(nothing=pj.uniform(0, 1)), trials=40)
 
@@ -432,32 +442,43 @@ def test_outputs_and_losses_are_one_a_row(rows, target, width, loss, message):
     assert message in one_line(error)
 
 
-def test_a_linen_module_is_told_whether_it_trains(rows):
-    """In either of Flax's words; the dropout is off in validation, so it equals the score of `predict`."""
+class Told(nn.Module):
+    """A linen module that is told in one of Flax's words whether it trains."""
 
-    class Told(nn.Module):
-        word: str
+    rate: float
 
-        @nn.compact
-        def body(self, x, training):
-            return nn.Dense(3)(nn.Dropout(0.5, deterministic=not training)(nn.relu(nn.Dense(20)(x))))
+    @nn.compact
+    def body(self, x, training):
+        return nn.Dense(3)(nn.Dropout(self.rate, deterministic=not training)(nn.relu(nn.Dense(20)(x))))
 
-    class Train(Told):
-        def __call__(self, x, train):
-            return self.body(x, train)
 
-    class Deterministic(Told):
-        def __call__(self, x, deterministic):
-            return self.body(x, not deterministic)
+class Train(Told):
+    def __call__(self, x, train=False):
+        return self.body(x, train)
 
-    curves = []
-    for module in (Train("train"), Deterministic("deterministic")):
-        task = pj.supervised(rows, model=lambda hparams, rngs, module=module: module)
-        results = pj.search(task, {"learning_rate": 0.1}, trials=1, epochs=3)
-        curves.append(results.curves["train_loss"][0].tolist())
-    assert curves[0] == curves[1]
-    dry = pj.supervised(rows, model=lambda hparams, rngs: nn.Sequential([nn.Dense(20), nn.relu, nn.Dense(3)]))
-    assert pj.search(dry, {"learning_rate": 0.1}, trials=1, epochs=3).curves["train_loss"][0].tolist() != curves[0]
+
+class Deterministic(Told):
+    def __call__(self, x, deterministic):
+        return self.body(x, not deterministic)
+
+
+@pytest.mark.parametrize("kind", [Train, Deterministic])
+def test_a_linen_module_is_told_whether_it_trains(rows, kind):
+    """At a rate of learning of next to nothing, dropout changes the loss in training, and none in validation."""
+    losses = []
+    for rate in (0.0, 0.9):
+        task = pj.supervised(rows, model=lambda hparams, rngs, rate=rate: kind(rate))
+        losses.append(pj.search(task, {"learning_rate": 1e-9}, trials=1, epochs=1).last)
+    assert losses[0]["train_loss"][0] != pytest.approx(losses[1]["train_loss"][0], rel=0.01)
+    assert losses[0]["val_loss"][0] == pytest.approx(losses[1]["val_loss"][0], rel=1e-6)
+
+
+def test_a_static_value_has_a_type():
+    """1 and True are equal, and not the same program."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"] + (5.0 if hparams["n"] is True else 7.0)})
+    for value, loss in ((True, 5.5), (1, 7.5)):
+        results = pj.search(task, {"x": 0.5, "n": pj.choice(value, "other")}, trials=20)
+        assert set(results.last["loss"].tolist()) == {loss, 7.5}
 
 
 @pytest.mark.parametrize("rate", [0, 0.0, pj.choice(0, 1e-9)], ids=str)
@@ -483,7 +504,7 @@ def test_two_arrays_of_a_state_may_not_share_a_name():
 
 def test_counts_may_be_numpys(tmp_path):
     counts = {name: np.int64(2) for name in ("trials", "epochs", "seed", "repeats", "keep", "lanes")}
-    results = pj.search(pj.objective(conditional), {"x": 0.5, "kind": "a"}, out=tmp_path / "run", **counts)
+    results = pj.search(pj.objective(conditional), {"x": 0.5, "kind": "a", "layers": 1}, out=tmp_path / "run", **counts)
     assert results.curves["loss"].shape == (2, 1)
     assert pj.Results.load(tmp_path / "run").run["seed"] == 2
 
