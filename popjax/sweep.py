@@ -262,7 +262,7 @@ class Sweep:
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""
-        from popjax.headline import advice, number, optimism
+        from popjax.headline import advice, number, optimism, value
 
         best = results.best
         if best is None:
@@ -274,9 +274,8 @@ class Sweep:
             print(ten_best(results))
         print(f"winner: trial {best.trial}, {settings(best.hparams)}")
         test = results.summary["test_value"]
-        error = f" ± {results.errors[results.metric][best.trial]:.2g}" if results.errors else ""
         untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
-        print(f"{results.metric} {number(best.value)}{error} ({optimism(results)}){untouched}")
+        print(f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}")
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")
