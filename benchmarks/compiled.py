@@ -30,10 +30,10 @@ from jax import lax
 from jax.experimental import topologies
 
 import popjax as pj
-from popjax.defaults import default_space
-from popjax.population import advance
-from popjax.run import Config, prepare
-from popjax.trees import abstract
+from popjax.core.trees import abstract
+from popjax.engine.member import advance
+from popjax.engine.population import Config, prepare
+from popjax.space.defaults import default_space
 
 H100 = """
 gpu_device_info {

@@ -12,8 +12,8 @@ from unittest import mock
 from flax import nnx
 
 import popjax as pj
-from popjax.data import images, load
-from popjax.machine import device
+from popjax.core.machine import device
+from popjax.data.dataset import images, load
 
 RESULTS = Path(__file__).parent / "results" / "convolution.json"
 MEMBERS, BATCH = 16, 32
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     epochs = 1 if options.quick else 3
     found = {"device": device(), "patches": microseconds(1, epochs)}
-    with mock.patch("popjax.recipe.by_patches", lambda function: function):
+    with mock.patch("popjax.supervision.preprocessing.by_patches", lambda function: function):
         found |= {"xla": microseconds(1, epochs), "xla_16_lanes": microseconds(16, epochs)}
     if not options.quick:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")

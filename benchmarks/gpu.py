@@ -20,8 +20,8 @@ import numpy as np
 from jax import lax
 
 import popjax as pj
-from popjax.defaults import default_space
-from popjax.machine import device, versions
+from popjax.core.machine import device, versions
+from popjax.space.defaults import default_space
 
 SIZES = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 ROWS, BATCH, LIMIT = 1797, 64, 450

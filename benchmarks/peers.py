@@ -29,11 +29,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax import __version__ as JAX
 
-from popjax.data import from_arrays, load
-from popjax.machine import cores
-from popjax.scales import log_uniform, one_minus_log_uniform
-from popjax.space import Space
-from popjax.splits import split
+from popjax.core.machine import cores
+from popjax.data.dataset import from_arrays, load
+from popjax.data.splits import split
+from popjax.space.scales import log_uniform, one_minus_log_uniform
+from popjax.space.space import Space
 
 
 class Peer(NamedTuple):

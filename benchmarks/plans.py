@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 import popjax as pj
-from popjax.data import load
-from popjax.defaults import default_space
-from popjax.machine import device
-from popjax.run import Config, prepare
+from popjax.core.machine import device
+from popjax.data.dataset import load
+from popjax.engine.population import Config, prepare
+from popjax.space.defaults import default_space
 
 RESULTS = Path(__file__).parent / "results" / "plans.json"
 WIDTHS = (50, 75, 100)

@@ -24,12 +24,12 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
     seconds: dict[str, float] = {}
     with stage("import jax and popjax", seconds):
         import popjax as pj
-        from popjax.clock import Clock
-        from popjax.data import load
-        from popjax.defaults import default_space
-        from popjax.report import write_report
-        from popjax.run import Config, prepare
-        from popjax.sources import enable_cache
+        from popjax.commands.experiment import enable_cache
+        from popjax.core.clock import Clock
+        from popjax.data.dataset import load
+        from popjax.engine.population import Config, prepare
+        from popjax.pages.page import write_report
+        from popjax.space.defaults import default_space
     if not cold:
         enable_cache()
     with stage("load the data", seconds):

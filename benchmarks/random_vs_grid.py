@@ -16,10 +16,10 @@ import numpy as np
 from scipy.stats import t
 
 import popjax as pj
-from popjax.data import built_in
-from popjax.expected import expected_best
-from popjax.machine import device
-from popjax.sources import enable_cache
+from popjax.commands.experiment import enable_cache
+from popjax.core.machine import device
+from popjax.data.dataset import built_in
+from popjax.pages.expected import expected_best
 
 SEARCHED = {
     "learning_rate": pj.log_uniform(1e-4, 1),

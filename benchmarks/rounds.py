@@ -14,9 +14,9 @@ import numpy as np
 from scipy.stats import t
 
 import popjax as pj
-from popjax.data import built_in
-from popjax.machine import device
-from popjax.sources import enable_cache
+from popjax.commands.experiment import enable_cache
+from popjax.core.machine import device
+from popjax.data.dataset import built_in
 
 SCORES = ("validation", "test", "last third")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from popjax.machine import device
+from popjax.core.machine import device
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 PARAMETERS = 65 * 100 + 101 * 100 + 101 * 10

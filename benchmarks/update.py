@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 OWN = """
 import popjax as pj
 from flax import nnx
-from popjax.data import load
+from popjax.data.dataset import load
 
 class Net(nnx.Module):
     def __init__(self, hparams, rngs):

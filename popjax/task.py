@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from popjax.scales import Constant, Scale
+from popjax.space.scales import Constant, Scale
 
 
 class HParams(Mapping[str, Any]):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import warm
 
-from popjax.cost import Machine
+from popjax.engine.cost import Machine
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -36,7 +36,7 @@ def rows():
 @pytest.fixture
 def cheap_programs(monkeypatch):
     """Arithmetic is slow and compiling fast, so width caps pay for small models too."""
-    monkeypatch.setattr("popjax.plan.CPU", Machine(flops=2e9, launch=5e-7, program=0.2, branch=0.0))
+    monkeypatch.setattr("popjax.engine.plan.CPU", Machine(flops=2e9, launch=5e-7, program=0.2, branch=0.0))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.files import read_json, write_json
+from popjax.store.files import read_json, write_json
 
 SCRIPT = """# warm up first
 go 3
@@ -57,7 +57,7 @@ def test_a_script_steers_and_the_journal_has_it_all(sat, tmp_path):
 
 def test_the_journal_is_what_the_library_does(sat, tmp_path):
     """The same commands through Session give the metrics of the journal, bit for bit; and the saved model predicts."""
-    from popjax.data import built_in
+    from popjax.data.dataset import built_in
 
     first, *rest = journal(tmp_path / "run" / "journal.jsonl")
     session = pj.Session(pj.supervised(built_in("wine")), first["hparams"])

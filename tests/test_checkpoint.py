@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax import checkpoint
-from popjax.checkpoint import Checkpoint
-from popjax.clock import Clock
-from popjax.collect import Collector
-from popjax.commits import Commits
-from popjax.executor import Order, Part, Report, RollCall, Stand, train
-from popjax.population import Training
-from popjax.run import Config, prepare
+from popjax.core.clock import Clock
+from popjax.engine import checkpoint
+from popjax.engine.backend import Order, Part, Report, RollCall, Stand, train
+from popjax.engine.checkpoint import Checkpoint
+from popjax.engine.collect import Collector
+from popjax.engine.member import Training
+from popjax.engine.population import Config, prepare
+from popjax.store.commits import Commits
 
 EPOCHS = 9
 STATE = Training(jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), bool))

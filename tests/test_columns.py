@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 import popjax as pj
-from popjax.columns import check_size, encode, relevel, text_column
-from popjax.data import from_columns, from_frame, load
-from popjax.recipe import Recipe
-from popjax.retest import check_columns, with_texts
+from popjax.commands.retest import check_columns, with_texts
+from popjax.data.columns import check_size, encode, relevel, text_column
+from popjax.data.dataset import from_columns, from_frame, load
+from popjax.supervision.preprocessing import Recipe
 
 
 def table(rows=90, seed=0):
@@ -281,7 +281,7 @@ def test_a_retest_on_a_column_of_another_kind_is_refused(recipe, change, said):
 LOADING = """
 import sys
 from pathlib import Path
-from popjax.data import load
+from popjax.data.dataset import load
 try:
     print(load(sys.argv[1], "y").x.shape)
 except ValueError as error:

@@ -8,8 +8,8 @@ import random
 import numpy as np
 import pytest
 
-from popjax.commits import Commits, Record
-from popjax.storage import Corrupt, InUse, locked
+from popjax.core.storage import Corrupt, InUse, locked
+from popjax.store.commits import Commits, Record
 
 EPOCHS = 3
 
@@ -235,7 +235,7 @@ def test_nothing_outside_the_directory_is_read(run, tmp_path, harm):
     else:
         import json
 
-        from popjax.commits import digest_of
+        from popjax.store.commits import digest_of
 
         (tmp_path / "standing-1.safetensors").write_bytes(name.read_bytes())
         manifest = max((p for p in directory.iterdir() if p.name.startswith("commit")), key=lambda p: p.name)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.clock import Clock
-from popjax.run import Config, prepare
+from popjax.core.clock import Clock
+from popjax.engine.population import Config, prepare
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 

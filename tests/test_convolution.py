@@ -9,11 +9,11 @@ from flax import linen, nnx
 from jax import lax
 
 import popjax as pj
-from popjax.check import Checker
-from popjax.convolution import by_patches
-from popjax.data import built_in, images
-from popjax.layers import Conv, Dropout, max_pool
-from popjax.population import SEED
+from popjax.data.dataset import built_in, images
+from popjax.engine.member import SEED
+from popjax.engine.tracer import Checker
+from popjax.models.convolution import by_patches
+from popjax.models.layers import Conv, Dropout, max_pool
 
 EPOCHS = 4
 
@@ -138,7 +138,7 @@ def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch):
     task = pj.supervised(data, model=model)
     fast = pj.search(task, space, trials=3, epochs=3)
     assert " convolution(" not in program_of_an_epoch(task, space)
-    monkeypatch.setattr("popjax.recipe.by_patches", lambda function: function)
+    monkeypatch.setattr("popjax.supervision.preprocessing.by_patches", lambda function: function)
     plain = pj.supervised(data, model=model)
     assert " convolution(" in program_of_an_epoch(plain, space)
     for name, values in pj.search(plain, space, trials=3, epochs=3).curves.items():

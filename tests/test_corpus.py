@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from popjax.data import load
+from popjax.data.dataset import load
 
 CORPUS = Path(__file__).parent / "corpus"
 NOTHING = "use missing=drop or missing=median"

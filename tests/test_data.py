@@ -14,8 +14,8 @@ import sklearn.datasets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popjax.data import BUILT_IN, Dataset, from_arrays, from_frame, load
-from popjax.splits import split, standardize
+from popjax.data.dataset import BUILT_IN, Dataset, from_arrays, from_frame, load
+from popjax.data.splits import split, standardize
 
 X = np.arange(10.0).reshape(5, 2)
 Y = np.array([0, 1, 0, 1, 1])
@@ -353,7 +353,7 @@ def bomb(claimed):
 
 
 def test_what_unpacks_to_more_than_the_memory_is_not_unpacked(table, monkeypatch):
-    monkeypatch.setattr("popjax.data.MAX_BYTES", 2**24)
+    monkeypatch.setattr("popjax.data.dataset.MAX_BYTES", 2**24)
     content = bomb(40 * 2**20)
     assert len(content) < 2**17
     tracemalloc.start()

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.compiler import COMPILER
-from popjax.plan import Width, spread
-from popjax.population import Programs
-from popjax.run import Run
+from popjax.engine import memory
+from popjax.engine.compiler import COMPILER
+from popjax.engine.member import Programs
+from popjax.engine.plan import Width, spread
+from popjax.engine.population import Run
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
@@ -99,7 +100,9 @@ def test_buckets_of_fewer_lanes_give_the_same(rows, monkeypatch, x64):
 
     task = pj.supervised(rows)
     expected = pj.search(task, SPACE, trials=40, epochs=3, plan="buckets", lanes=1)
-    monkeypatch.setattr("popjax.run.default_width", lambda member, lanes: Width(lanes, lanes, shrinks=True))
+    monkeypatch.setattr(
+        "popjax.engine.population.default_width", lambda member, lanes: Width(lanes, lanes, shrinks=True)
+    )
     monkeypatch.setattr(COMPILER, "programs", programs)
     found = pj.search(task, SPACE, trials=40, epochs=3, plan="buckets", lanes=40)
     assert set(seen) == {(8, 8), (16, 16)}
@@ -197,10 +200,12 @@ def test_a_program_that_needs_more_than_four_fifths_of_what_is_free_is_not_run(r
     task = pj.supervised(rows)
     whole = pj.search(task, SPACE, trials=20, epochs=2)
     needs = []
-    analysed = pj.memory.needed
-    monkeypatch.setattr("popjax.memory.needed", lambda executable: needs.append(analysed(executable)) or needs[-1])
+    analysed = memory.needed
+    monkeypatch.setattr(
+        "popjax.engine.memory.needed", lambda executable: needs.append(analysed(executable)) or needs[-1]
+    )
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(jax.tree.map(jax.numpy.asarray, task.data)))
-    monkeypatch.setattr("popjax.memory.free", lambda: int((needs[0] - held) / 0.8) - 2)
+    monkeypatch.setattr("popjax.engine.memory.free", lambda: int((needs[0] - held) / 0.8) - 2)
     narrow = pj.search(task, SPACE, trials=20, epochs=2)
     assert (narrow.run["part"], narrow.run["narrowed"]) == (8, 1)
     assert whole.curves["val_loss"].tobytes() == narrow.curves["val_loss"].tobytes()
@@ -217,7 +222,7 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
         return part.stand
 
-    monkeypatch.setattr("popjax.executor.where", refusing)
+    monkeypatch.setattr("popjax.engine.backend.where", refusing)
     narrow = pj.search(task, SPACE, trials=40, epochs=4)
     assert not narrow.stopped.any()
     for name, values in whole.members.items():
@@ -227,8 +232,8 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
 def test_whether_a_program_fits_is_asked_once(rows, monkeypatch):
     """Not for every part of it: Linux takes files to answer."""
     asked = []
-    monkeypatch.setattr("popjax.executor.check_fits", lambda executable, held: asked.append(executable))
-    monkeypatch.setattr("popjax.executor.threads", lambda: 1)
-    monkeypatch.setattr("popjax.run.threads", lambda: 1)
+    monkeypatch.setattr("popjax.engine.backend.check_fits", lambda executable, held: asked.append(executable))
+    monkeypatch.setattr("popjax.engine.backend.threads", lambda: 1)
+    monkeypatch.setattr("popjax.engine.population.threads", lambda: 1)
     assert len(pj.search(pj.supervised(rows), SPACE, trials=64, epochs=1).order) > 16
     assert len(asked) == 1

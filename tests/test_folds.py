@@ -8,10 +8,10 @@ import pytest
 from test_compilations import compilations
 
 import popjax as pj
-from popjax.data import built_in, from_arrays
-from popjax.defaults import TIERS
-from popjax.results import Results
-from popjax.splits import split
+from popjax.data.dataset import built_in, from_arrays
+from popjax.data.splits import split
+from popjax.space.defaults import TIERS
+from popjax.store.results import Results
 
 SPACE = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9), depth=pj.integers(1, 2))
 

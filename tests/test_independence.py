@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.clock import Clock
-from popjax.defaults import default_space
-from popjax.population import Training
-from popjax.run import Config, prepare
-from popjax.trees import abstract, from_host, to_host
+from popjax.core.clock import Clock
+from popjax.core.trees import abstract, from_host, to_host
+from popjax.engine.member import Training
+from popjax.engine.population import Config, prepare
+from popjax.space.defaults import default_space
 
 CONFIG = Config(
     epochs=20, seed=5, sampler="random", repeats=1, folds=1, metric="val_loss", mode="min", lanes=1, plan="one", keep=1

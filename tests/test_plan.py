@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.caps import candidates, choose, levels
-from popjax.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest
-from popjax.defaults import default_space
-from popjax.run import Config, prepare
+from popjax.engine.caps import candidates, choose, levels
+from popjax.engine.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest
+from popjax.engine.population import Config, prepare
+from popjax.space.defaults import default_space
 
 ACCELERATOR = dataclasses.replace(ACCELERATOR, lanes=4096)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.check import Checker
-from popjax.data import from_arrays
-from popjax.optimizers import OPTIMIZERS, SCHEDULES
-from popjax.population import SEED
-from popjax.splits import split
+from popjax.data.dataset import from_arrays
+from popjax.data.splits import split
+from popjax.engine.member import SEED
+from popjax.engine.tracer import Checker
+from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 
 EPOCHS = 14
 TRIALS = 10
@@ -122,7 +122,7 @@ def test_mixed_population_equals_loop(x64, rows, optimizer, schedule):
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_accumulated_batches_equal_loop(x64, rows, optimizer, lanes, monkeypatch):
     """Batch sizes as sums of micro-batches, which lanes need, in one lane too; leftover micro-batches are ignored."""
-    monkeypatch.setattr("popjax.check.MOST_BRANCHES", 1)
+    monkeypatch.setattr("popjax.engine.tracer.MOST_BRANCHES", 1)
     assert_same_as_loop(rows, optimizer, "inverse", 3, space_for(optimizer, "inverse"), lanes=lanes)
 
 

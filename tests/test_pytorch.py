@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from popjax.optimizers import OPTIMIZERS
+from popjax.supervision.optimizers import OPTIMIZERS
 
 DATA = json.loads(Path(__file__).with_name("pytorch_curves.json").read_text())
 RUNS = DATA["runs"]

@@ -13,13 +13,14 @@ import sys
 import numpy as np
 import pytest
 
-from popjax import figures, headline, report
-from popjax.expected import expected_best
-from popjax.importance import importance
-from popjax.results import Results
-from popjax.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
-from popjax.sections import command as command_line
-from popjax.space import Space
+from popjax.commands.sweep import command_line
+from popjax.pages import figures, headline
+from popjax.pages import page as report
+from popjax.pages.expected import expected_best
+from popjax.pages.importance import importance
+from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
+from popjax.space.space import Space
+from popjax.store.results import Results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
@@ -45,7 +46,8 @@ def made(trials=40, space=SPACE, epochs=6, folds=1, repeats=1, mode="max", diver
     ended = np.where(np.argsort(np.argsort(-rate)) < diverged * trials, rng.integers(0, epochs, trials), epochs)
     score[np.arange(epochs) >= np.broadcast_to(ended[:, None, None, None], shape)] = np.nan
     members = {"train_loss": np.exp(9 * (0.8 - score)), "val_accuracy": score, "val_loss": 2 - score}
-    run = {"space": space.to_dict(), "arguments": {"dataset": "wine", "trials": trials}} | more.pop("run", {})
+    arguments = {"dataset": "wine", "trials": trials}
+    run = {"space": space.to_dict(), "arguments": arguments, "command": command_line(arguments)} | more.pop("run", {})
     metric = "val_accuracy" if mode == "max" else "val_loss"
     return Results(points, members, metric, mode, run, {"test_value": 0.91, "wall_seconds": 3.2}, **more)
 
@@ -556,8 +558,8 @@ def test_the_command_line_that_made_the_run():
         "python -m popjax.sweep --dataset 'my data.csv' --target 'a'\"'\"'b' --trials 64 --rounds 2 "
         "--set 'learning_rate=log_uniform(1e-4, 1)' --set momentum=0.9"
     )
-    from popjax.cli import parse
-    from popjax.sweep import Arguments
+    from popjax.commands.cli import parse
+    from popjax.commands.sweep import Arguments
 
     read = parse(Arguments, "sweep", shlex.split(line)[3:])
     assert (read.trials, read.dataset, read.target, read.rounds) == (64, "my data.csv", "a'b", 2)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.files import read_json, read_table, write_json
-from popjax.progress import Quiet
-from popjax.storage import Corrupt
+from popjax.core.storage import Corrupt
+from popjax.store.files import read_json, read_table, write_json
+from popjax.tuning.progress import Quiet
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
@@ -87,7 +87,7 @@ def test_width_caps_are_those_of_before_whatever_the_rule_is_now(task, tmp_path,
     search(task, tmp_path / "run", space=WIDE, stop_at=60)
     caps = read_json(tmp_path / "run" / "run.json")["caps"]
     assert len(caps) == whole.summary["buckets"] > 1
-    monkeypatch.setattr("popjax.cost.choose", lambda space, *rest: [{"hidden": 7}, {"hidden": 32}])
+    monkeypatch.setattr("popjax.engine.cost.choose", lambda space, *rest: [{"hidden": 7}, {"hidden": 32}])
     assert {"hidden": 7} not in caps
     assert search(task, tmp_path / "run", space=WIDE, resume=True).summary["steps_run"] < whole.summary["model_steps"]
     assert_same_files(tmp_path / "whole", tmp_path / "run")
@@ -221,13 +221,13 @@ def test_resume_begins_where_there_is_nothing(task, tmp_path):
 
 RUN = """
 import os, signal, sys
-import popjax.checkpoint
-popjax.checkpoint.EVERY = 0.0
-take = popjax.checkpoint.Checkpoint.take
+import popjax.engine.checkpoint
+popjax.engine.checkpoint.EVERY = 0.0
+take = popjax.engine.checkpoint.Checkpoint.take
 def take_and_commit(self, message, collector):
     take(self, message, collector)
     self.commit(collector)
-popjax.checkpoint.Checkpoint.take = take_and_commit  # after everything a worker says
+popjax.engine.checkpoint.Checkpoint.take = take_and_commit  # after everything a worker says
 left = int(sys.argv[3])
 replace = os.replace
 def counting(source, target):
@@ -283,9 +283,9 @@ def test_signals_stop_the_command_after_its_epoch(command, python, tmp_path):
 
 SAVING = """
 import os, runpy, signal, sys
-import popjax.checkpoint
+import popjax.engine.checkpoint
 signal.signal(signal.SIGINT, signal.default_int_handler)
-popjax.checkpoint.EVERY = 0.0
+popjax.engine.checkpoint.EVERY = 0.0
 name, number, times = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
 replace = os.replace
 def signalling(source, target):
@@ -324,7 +324,7 @@ def test_signals_while_a_file_is_written_lose_nothing(command, python, tmp_path)
 SLOW = """
 import os, runpy, signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import popjax.executor as executor
+import popjax.engine.backend as executor
 train, said = executor.train, threading.Event()
 def slow(part, order, say, stopping):
     def told(message):
@@ -355,7 +355,7 @@ def test_a_second_ctrl_c_is_out_at_once(python, tmp_path):
 
 
 def test_a_directory_in_use_is_refused_with_4(command, tmp_path):
-    from popjax.storage import locked
+    from popjax.core.storage import locked
 
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run"):

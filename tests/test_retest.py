@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import warm
 
-from popjax.verdict import gains, judge, mean_and_half
+from popjax.tuning.verdict import gains, judge, mean_and_half
 
 TASK = """
 import jax, jax.numpy as jnp
@@ -95,7 +95,7 @@ def test_what_is_written(command, tmp_path):
 def test_a_trial_keeps_its_number_and_does_not_depend_on_the_others(rows):
     """Its bits are the same in any company, and those of a session from the same key."""
     import popjax as pj
-    from popjax.retest import train_again
+    from popjax.commands.retest import train_again
 
     task = pj.supervised(rows, seed=9).folded(4, 0.1)
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from popjax.samplers import draw
+from popjax.space.samplers import draw
 
 FREE = math.inf
 LEVELS = st.lists(st.integers(1, 7) | st.just(FREE), min_size=1, max_size=4)

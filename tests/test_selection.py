@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import popjax as pj
-from popjax.results import Results, ranking
-from popjax.run import Run
+from popjax.engine.population import Run
+from popjax.store.results import Results, ranking
 
 SPACE = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(4, 9), momentum=pj.uniform(0.5, 0.9))
 
@@ -106,8 +106,8 @@ def test_saved_results_come_back(rows, tmp_path):
 def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
     import pandas as pd
 
-    from popjax.data import from_frame
-    from popjax.splits import split
+    from popjax.data.dataset import from_frame
+    from popjax.data.splits import split
 
     x, y = rows
     target = np.array(["low", "mid", "high"])[y] if kind == "classes" else 50 + 9 * x[:, 0]

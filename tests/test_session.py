@@ -6,7 +6,7 @@ import pytest
 from test_compilations import compilations
 
 import popjax as pj
-from popjax.session import Session
+from popjax.tuning.session import Session
 
 HPARAMS = {"learning_rate": 0.05, "momentum": 0.9, "decay": 0.1, "hidden": 7, "batch_size": 16}
 SPACE = pj.Space(
@@ -231,7 +231,7 @@ def test_a_session_has_a_horizon_and_a_seed_of_whole_numbers(task):
 
 
 def test_old_states_are_forgotten_where_they_would_fill_the_memory(task, monkeypatch):
-    monkeypatch.setattr("popjax.session.MEMORY", 1)
+    monkeypatch.setattr("popjax.tuning.session.MEMORY", 1)
     session = Session(task, HPARAMS)
     session.train(4)
     session.back(1)

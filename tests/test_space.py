@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import popjax as pj
-from popjax.scales import SCALES, Constant
-from popjax.space import RESERVED, Space
-from popjax.spelling import parse_scale
+from popjax.space.scales import SCALES, Constant
+from popjax.space.space import RESERVED, Space
+from popjax.space.spelling import parse_scale
 
 LEARNING_RATE = pj.log_uniform(1e-4, 1)
 MOMENTUM = pj.one_minus_log_uniform(0.9, 0.999)

@@ -10,8 +10,8 @@ import threading
 import pyarrow as pa
 import pytest
 
-from popjax.files import write_table
-from popjax.storage import write_atomic
+from popjax.core.storage import write_atomic
+from popjax.store.files import write_table
 
 OLD, NEW = b"old" * 1000, b"new"
 
@@ -159,8 +159,8 @@ def test_reading_a_table_starts_no_thread(tmp_path):
     code = (
         "import os, sys, pathlib\n"
         "import pyarrow.parquet\n"
-        "from popjax.files import read_table\n"
-        "from popjax.parquet_table import read_parquet\n"
+        "from popjax.store.files import read_table\n"
+        "from popjax.data.parquet_table import read_parquet\n"
         "path = pathlib.Path(sys.argv[1])\n"
         "threads = lambda: len(os.listdir('/proc/self/task'))\n"
         "before = threads()\n"

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import popjax as pj
-from popjax import data, splits
+from popjax.data import dataset as data
+from popjax.data import splits
 
 SMALL = ("--trials", 12, "--epochs", 3, "--out", "run")
 SUMMARY = {

@@ -12,10 +12,10 @@ import pytest
 from flax import nnx
 
 import popjax as pj
-from popjax.layers import Dropout
-from popjax.run import Config, prepare
-from popjax.splits import split
-from popjax.supervision import to_dataset
+from popjax.data.splits import split
+from popjax.engine.population import Config, prepare
+from popjax.models.layers import Dropout
+from popjax.supervision.supervised import to_dataset
 
 CONFIG = Config(3, 0, "val_accuracy", "max")
 
@@ -301,12 +301,12 @@ def test_a_broken_epoch_is_one_line(epoch, message):
 
 def test_where_few_models_fit_the_panda_is_named(rows, monkeypatch, capsys):
     """With the memory of four states and their copies, a search says so and names the command for one model."""
-    from popjax.progress import Lines
+    from popjax.tuning.progress import Lines
 
     task, space = pj.supervised(rows), {"learning_rate": 0.1, "hidden": 7}
     state = pj.Session(task, space).state
     size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state)) + 1
-    monkeypatch.setattr("popjax.plan.total", lambda: int(4.5 * 2 * size / 0.8))
+    monkeypatch.setattr("popjax.engine.plan.total", lambda: int(4.5 * 2 * size / 0.8))
     pj.search(task, space, trials=2, epochs=1, progress=Lines())
     line = "only 4 models of this size fit here at once; to steer one by hand: python -m popjax.babysit"
     assert line in capsys.readouterr().err.splitlines()

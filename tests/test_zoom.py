@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from test_compilations import compilations
 
 import popjax as pj
-from popjax.results import Results
-from popjax.scales import LogIntegers, LogUniform, OneMinusLogUniform
-from popjax.zoom import refine, zoom_in
+from popjax.space.scales import LogIntegers, LogUniform, OneMinusLogUniform
+from popjax.store.results import Results
+from popjax.tuning.zoom import refine, zoom_in
 
 RATES = pj.log_uniform(1e-6, 1)
 

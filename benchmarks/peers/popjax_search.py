@@ -5,10 +5,10 @@ import json
 import numpy as np
 from workload import Outcome, Workload
 
-from popjax.driver import search as search_popjax
-from popjax.sources import enable_cache
-from popjax.space import Space
-from popjax.supervision import supervised
+from popjax.commands.experiment import enable_cache
+from popjax.space.space import Space
+from popjax.supervision.supervised import supervised
+from popjax.tuning.search import search as search_popjax
 
 
 def search(work: Workload) -> Outcome:

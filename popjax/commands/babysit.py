@@ -1,0 +1,145 @@
+"""`python -m popjax.babysit`: one model, watched and steered by hand. Starts without JAX."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from popjax.commands import cli
+from popjax.commands.experiment import Source, check_seed, open_directory
+from popjax.commands.steering import Beginning, Sitter, value_of
+
+EPOCHS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Train one model, watch its curve, and steer it: the way when a model is too large for many.
+
+    Commands, from the keyboard at any time or from --script: go 5, learning_rate=0.03,
+    learning_rate*=0.5 (any other hyperparameter that fixes no shape likewise), back 5 (to the
+    weights and the optimizer of five epochs ago), watch, save, quit.
+    """
+
+    dataset: str | None = None
+    """digits (the default), wine, breast_cancer, diabetes, or a CSV, Parquet or NPZ file"""
+    target: str | None = None
+    """the column to predict (an array's name for NPZ)"""
+    missing: str | None = None
+    """what to do with missing cells: error, drop or median (of text, the most frequent)"""
+    model: str | None = None
+    """the model: mlp, or cnn for images"""
+    optimizer: str | None = None
+    """sgd, nesterov, adam, adamw or rmsprop"""
+    schedule: str | None = None
+    """of the learning rate: inverse, exponential or cosine"""
+    task: str | None = None
+    """your own Task, as module:attribute"""
+    seed: int | None = None
+    """of the split and the model"""
+    from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """the directory of an earlier search: its dataset, model and the winner's hyperparameters"""
+    trial: int | None = None
+    """another trial of that search"""
+    set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """a hyperparameter to begin with: learning_rate=0.1"""
+    epochs: int | None = None
+    """the horizon of the schedule; so many are trained unless a script says otherwise (default: 20, or the search's)"""
+    script: str | None = None
+    """a file of commands, a line each, instead of the keyboard"""
+    replay: str | None = None
+    """a journal: train its model again, with the same commands"""
+    out: str | None = None
+    """the directory for the journal and the model (default: runs/babysit-<dataset>-<time>)"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    arguments = cli.parse(Arguments, "babysit", argv)
+    if arguments.epochs is not None and arguments.epochs < 1:
+        raise ValueError(f"--epochs {arguments.epochs}: give at least 1")
+    check_seed(arguments.seed)
+    start = beginning(arguments)
+    script = read_script(arguments.script) if arguments.script else None
+    out = open_directory(arguments.out, f"babysit-{start.source.stem}")
+    if script is None and arguments.replay is None and not sys.stdin.isatty():
+        script = commands_in(sys.stdin.read()) or [f"go {start.epochs}"]
+    sitter = Sitter.begin(start, out)
+    if arguments.replay is not None:
+        return sitter.replay(start.lines)
+    return sitter.interactive(start.epochs) if script is None else sitter.script(script)
+
+
+def beginning(arguments: Arguments) -> Beginning:
+    """What --from, --replay and --set make of the defaults."""
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Source)}
+    if arguments.trial is not None and arguments.from_ is None:
+        raise ValueError(f"--trial {arguments.trial} needs --from: the directory of the search")
+    if arguments.replay is not None:
+        return replayed(arguments, given)
+    if arguments.from_ is not None:
+        start = from_search(arguments, given)
+    else:
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        source = Source(**chosen)
+        source.check()
+        start = Beginning(source, {}, arguments.epochs or EPOCHS)
+    settings = dict(value_of(text, "--set") for text in arguments.set)
+    return dataclasses.replace(start, hparams=start.hparams | settings)
+
+
+def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
+    """The dataset, the model and one trial's hyperparameters of an earlier search."""
+    from popjax.store.results import Results
+
+    directory = str(arguments.from_)
+    results = Results.load(directory)
+    command = f"python -m popjax.babysit --from {shlex.quote(directory)}"
+    source = Source.again(results.run, command, given)
+    trial = arguments.trial
+    if trial is None:
+        if results.best is None:
+            raise ValueError(f"--from {directory!r}: every trial diverged; choose one with --trial")
+        trial = results.best.trial
+    if not 0 <= trial < len(results.diverged):
+        raise ValueError(f"--trial {trial}: {directory!r} holds trials 0..{len(results.diverged) - 1}")
+    return Beginning(source, {}, arguments.epochs or int(results.run["epochs"]), trial, results.hparams(trial))
+
+
+def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
+    """What a journal began with."""
+    from popjax.space.space import Space
+    from popjax.store.journal import read_journal
+
+    for name in ("from_", "script"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--replay and --{name.rstrip('_')} exclude each other; give one")
+    if arguments.set:
+        raise ValueError("--replay and --set exclude each other; the journal has the hyperparameters")
+    path = str(arguments.replay)
+    lines = read_journal(Path(path))
+    command = f"python -m popjax.babysit --replay {shlex.quote(path)}"
+    source = Source.again(lines[0], command, given)
+    epochs, trial = lines[0].get("epochs"), lines[0].get("trial")
+    if not all(isinstance(number, int) and number >= 0 for number in (epochs, trial)) or not epochs:
+        raise ValueError(f"the journal {path!r}: line 1 lacks epochs or trial; give the whole journal")
+    Space(**lines[0]["hparams"])
+    return Beginning(source, dict(lines[0]["hparams"]), epochs, int(trial or 0), lines=tuple(lines))
+
+
+def read_script(path: str) -> list[str]:
+    """The commands of a file; raises ValueError."""
+    try:
+        return commands_in(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the script {path!r}: {error}") from None
+
+
+def commands_in(text: str) -> list[str]:
+    """A command a line, without comments and empty lines."""
+    commands = [line.partition("#")[0].strip() for line in text.splitlines()]
+    return [command for command in commands if command]

@@ -1,0 +1,120 @@
+"""What the commands share: typed arguments, one-line errors, exit codes, Ctrl-C. No JAX here."""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from popjax.core.storage import Corrupt, InUse
+from popjax.core.text import printable
+
+ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CTRL_C, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 130, 141, 143
+PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
+
+
+def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
+    """Print one line on standard error and exit."""
+    line = " ".join(printable(message).split())
+    print(f"popjax: {line}", file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def whole(text: str, where: str) -> int:
+    """A whole number of at least 1; raises ValueError naming where it stands."""
+    if not text.strip().isdecimal() or not 1 <= int(text) < 2**31:
+        raise ValueError(f"{where!r}: give a whole number of at least 1")
+    return int(text)
+
+
+def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] | None = None) -> Arguments:
+    """The command line as a dataclass; its docstrings are the help, a mistake is one line."""
+    import tyro
+
+    complaint = io.StringIO()
+    with contextlib.redirect_stderr(complaint):
+        try:
+            config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+            return tyro.cli(arguments, prog=f"python -m popjax.{command}", args=argv, config=config)
+        except SystemExit as stop:
+            if stop.code == 0:
+                raise
+    fail(one_line(complaint.getvalue()) + f"; see python -m popjax.{command} --help")
+
+
+def one_line(box: str) -> str:
+    """What the argument parser's box says, without the box."""
+    content = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    rows = [row.strip("│ ").strip() for row in content.splitlines() if row.startswith("│")]
+    said = " ".join(rows)
+    message = re.split(r"─{5,}", said)[0].strip().rstrip(".")
+    meant = re.search(r"Perhaps you meant:\s*─*\s*(--[\w-]+)", said)
+    return message + (f"; did you mean {meant[1]}?" if meant else "")
+
+
+def interrupt(*_: Any) -> NoReturn:
+    """Raise KeyboardInterrupt, and again each second: one that falls into JAX's callbacks is lost."""
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    raise KeyboardInterrupt
+
+
+class Stop(threading.Event):
+    """Set by the first Ctrl-C or by SIGTERM; `code` is what the command then exits with."""
+
+    code = 0
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Stop]:
+    """Meanwhile the first Ctrl-C asks for a stop and the second one exits; SIGTERM asks, and waits 10 s at most."""
+    stop = Stop()
+
+    def ask(number: int, frame: Any) -> None:
+        if number == signal.SIGINT and stop.is_set():
+            interrupt()
+        stop.code = CTRL_C if number == signal.SIGINT else TERMINATED
+        stop.set()
+        if number == signal.SIGINT:
+            print("stopping after this segment; again to stop at once", file=sys.stderr, flush=True)
+        else:
+            signal.signal(signal.SIGALRM, lambda *_: os._exit(TERMINATED))
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(main: Callable[[], Any]) -> NoReturn:
+    """Run a command: ValueError is bad input, Ctrl-C exits at once, and so does a pipe that is closed."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGALRM, interrupt)
+    try:
+        code = main()
+    except Corrupt as error:
+        fail(str(error), CORRUPT)
+    except ValueError as error:
+        fail(str(error))
+    except InUse as error:
+        fail(str(error), IN_USE)
+    except MemoryError as error:
+        fail(f"out of memory: {error}; lower the trials or the sizes", NO_ROOM)
+    except KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print("popjax: interrupted", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(CTRL_C)  # without waiting for a compilation that nobody wants any more
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = CLOSED_PIPE
+    raise SystemExit(code)

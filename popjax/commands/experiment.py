@@ -1,0 +1,191 @@
+"""What the commands train on: a dataset with a model and an optimizer, or a task of one's own."""
+
+import dataclasses
+import importlib
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from popjax.core.storage import locked
+
+if TYPE_CHECKING:
+    from popjax.data.dataset import Dataset
+    from popjax.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is trained, as the command line names it."""
+
+    dataset: str = "digits"
+    """digits, wine, breast_cancer, diabetes, or a CSV, Parquet or NPZ file"""
+    target: str | None = None
+    """the column to predict (an array's name for NPZ)"""
+    missing: Literal["error", "drop", "median"] = "error"
+    """what to do with missing cells (median: of a text column, the most frequent text)"""
+    model: str = "mlp"
+    """the model: mlp, or cnn for images"""
+    optimizer: str = "sgd"
+    """sgd, nesterov, adam, adamw or rmsprop"""
+    schedule: str = "inverse"
+    """of the learning rate: inverse, exponential or cosine"""
+    task: str | None = None
+    """your own Task, as module:attribute"""
+    seed: int = 0
+    """of the split, the points and the models"""
+
+    @property
+    def stem(self) -> str:
+        """What a directory for the results is called after."""
+        return (self.task or Path(self.dataset).stem).replace(":", "-")
+
+    def check(self) -> None:
+        """Raise ValueError for what a task of one's own does not read."""
+        if self.task is None:
+            return
+        for field in dataclasses.fields(Source):
+            given = getattr(self, field.name)
+            if field.name not in ("task", "seed") and given != field.default:
+                raise ValueError(f"--{field.name} {given}: --task {self.task} does not read it; leave one out")
+
+    def untold(self) -> list[str]:
+        """The arguments that name what a directory may not: a file, or code of one's own."""
+        if self.task is not None:
+            return ["--task", self.task]
+        if not is_file(self.dataset):
+            return []
+        return ["--dataset", self.dataset, *(["--target", self.target] if self.target is not None else [])]
+
+    def load(self) -> "Dataset":
+        """The dataset, checked; no JAX yet."""
+        from popjax.data import dataset as data
+
+        return data.load(self.dataset, self.target, self.missing)
+
+    def supervised(self, dataset: "Dataset", folds: int = 1) -> "Task":
+        """The Task on the dataset."""
+        enable_cache()
+        from popjax.supervision.supervised import supervised
+
+        task = supervised(dataset, self.model, self.optimizer, seed=self.seed, schedule=self.schedule)
+        return task.folded(folds) if task.folded else task
+
+    def users_task(self) -> "Task":
+        """The Task that `task` names, with the working directory on the import path."""
+        module, _, attribute = str(self.task).partition(":")
+        if not attribute:
+            raise ValueError(f"--task {self.task!r}: write module:attribute")
+        enable_cache()
+        sys.path.insert(0, os.getcwd())
+        try:
+            task = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise self.fault(error) from None
+        from popjax.task import Task
+
+        if not isinstance(task, Task):
+            raise ValueError(f"--task {self.task!r} is a {type(task).__name__}; make it a popjax.Task")
+        return task
+
+    def fault(self, error: Exception) -> ValueError:
+        """What a user's own code raised, with its place, in one line."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return ValueError(f"--task {self.task!r}: {what} ({place.filename}, line {place.lineno})")
+
+    @classmethod
+    def again(cls, run: Mapping[str, Any], command: str, given: Mapping[str, Any]) -> Self:
+        """What an earlier run was trained on, where `given` names nothing else.
+
+        A directory may come from a stranger, so a file or a module that it names is never
+        opened: the user must name it again. `command` is how the user would.
+        """
+        recorded = run.get("arguments")
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(recorded, dict) or not all(name in recorded for name in names):
+            raise ValueError(f"{command}: the run was not made by popjax.sweep; train it again from your own script")
+        named = {name: value for name, value in given.items() if value is not None}
+        if "dataset" in named:
+            recorded = recorded | {"task": None}
+        fields: dict[str, Any] = {name: named.get(name, recorded[name]) for name in names}
+        for name, value in fields.items():
+            if not isinstance(value, int if name == "seed" else str | None):
+                raise ValueError(f"{command}: the run's {name} is {value!r}; it is damaged, so train it again")
+        check_seed(fields["seed"])
+        if named.keys() & {"dataset", "task"}:
+            return cls(**fields)
+        source = cls(**fields)
+        if not source.untold():
+            return source
+        what = "a file" if source.task is None else "a task of your own"
+        again = shlex.join(source.untold())
+        raise ValueError(f"the search was over {what}, which must be given again: {command} {again}")
+
+
+def is_file(dataset: str) -> bool:
+    """Whether a dataset is a file, not a built-in one."""
+    from popjax.data.dataset import BUILT_IN
+
+    return dataset not in BUILT_IN
+
+
+def enable_cache() -> None:
+    """Keep compiled programs for the next time, in a directory that only the user can read."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home) / "popjax" / "programs")
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def describe_device() -> str:
+    """The device; loudly, if it is the CPU on a machine that has a GPU."""
+    from popjax.core.machine import device
+
+    name = device()
+    if name.startswith("CPU") and Path("/proc/driver/nvidia/version").exists():
+        return f"{name}. THIS MACHINE HAS A GPU THAT IS NOT USED: pip install 'popjax[cuda12]'"
+    return name
+
+
+def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
+    """Where the results go: `--out`, or a new directory under runs/; it must not hold a run or a journal."""
+    from popjax.store.files import check_directory
+
+    if out == "":
+        raise ValueError("--out '': name a directory")
+    directory = Path(out) if out is not None else new_directory(stem)
+    try:
+        check_directory(directory, resume)
+    except ValueError as error:
+        raise ValueError(f"--out {error}") from None
+    if directory.is_dir():
+        with locked(directory):
+            pass
+    return directory
+
+
+def check_seed(seed: int | None) -> None:
+    """Raise ValueError unless a key can be made of the seed, if there is one."""
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ValueError(f"--seed {seed}: choose 0 <= seed < 2**32")
+
+
+def new_directory(stem: str) -> Path:
+    """A name under runs/ with the time, that is not taken."""
+    import datetime
+    import itertools
+
+    stem = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    names = (Path("runs") / (stem if serial == 0 else f"{stem}-{serial}") for serial in itertools.count())
+    return next(name for name in names if not name.exists())

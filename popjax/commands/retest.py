@@ -1,0 +1,196 @@
+"""`python -m popjax.retest DIR`: are the winners of an earlier search still good? Starts without JAX."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+
+from popjax.commands import cli
+from popjax.commands.experiment import Source, check_seed
+from popjax.core.text import printable
+from popjax.data.columns import relevel, some
+from popjax.space.scales import Choice
+
+if TYPE_CHECKING:
+    from popjax.data.dataset import Dataset
+    from popjax.space.space import Space
+    from popjax.store.results import Results
+    from popjax.task import Task
+
+VALIDATION = 0.1  # of the rows, as in the search: so that as many train as then
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Train the best trials of an earlier search again, beside a random sample of the others.
+
+    On new data (--dataset), or on the old data with new folds and new initial weights; and
+    tell whether the old setting still stands.
+    """
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """the directory of the search"""
+    dataset: str | None = None
+    """the data to train on now; the same as then if not given"""
+    target: str | None = None
+    """the column to predict, if it has another name"""
+    missing: str | None = None
+    """what to do with missing cells: error, drop or median (of text, the most frequent)"""
+    task: str | None = None
+    """your own Task, as module:attribute"""
+    top: int = 20
+    """how many of the best trials"""
+    background: int = 20
+    """how many of the others, at random"""
+    repeats: int = 5
+    """how often each is trained: on so many folds, or from so many initial weights where a task has no folds"""
+    seed: int | None = None
+    """of the folds, the sample and the models (default: one more than the search's)"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    arguments = cli.parse(Arguments, "retest", argv)
+    for name, low in (("top", 1), ("background", 1), ("repeats", 2)):
+        if getattr(arguments, name) < low:
+            raise ValueError(f"--{name} {getattr(arguments, name)}: give at least {low}")
+    check_seed(arguments.seed)
+    from popjax.store.files import write_json
+    from popjax.store.results import Results
+
+    directory = Path(arguments.directory)
+    results = Results.load(directory)
+    if len(results.order) == 0:
+        raise ValueError(f"{str(directory)!r}: every trial diverged; there is nothing to test again")
+    seed = arguments.seed if arguments.seed is not None else (int(results.run["seed"]) + 1) % 2**32
+    task, same = task_again(arguments, results, seed)
+    space, fit = fitting(task, results)
+    rows, top = chosen(results, fit, arguments.top, arguments.background, seed)
+    print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
+    new = train_again(task, space, results, rows, arguments.repeats, seed)
+    report = describe(results, rows, new, top) | {"seed": seed, "same_data": same}
+    write_json(directory / "retest.json", report)
+    print(printable(report["reason"]))
+    print(f"written: {directory / 'retest.json'}")
+    return 0
+
+
+def fitting(task: "Task", results: "Results") -> "tuple[Space, np.ndarray]":
+    """The search's space without batches that are larger than the training rows now, and the trials (rows,) left."""
+    from popjax.space.space import Space
+
+    space, trials = Space.from_dict(results.run["space"]), np.arange(len(results.diverged))
+    if task.recipe is None or "batch_size" not in space:
+        return space, trials
+    rows = task.data.folds.train.shape[1]
+    fit = trials[results.points["batch_size"] <= rows]
+    if len(fit) < len(trials):
+        if len(fit) == 0:
+            raise ValueError(f"all batches of the search are larger than the {rows} training rows; give more rows")
+        print(f"{len(trials) - len(fit)} trials with batches above the {rows} training rows are left out", flush=True)
+        space = space.replace(batch_size=Choice(*sorted(set(results.points["batch_size"][fit].tolist()))))
+    return space, fit
+
+
+def chosen(results: "Results", fit: np.ndarray, top: int, background: int, seed: int) -> tuple[np.ndarray, int]:
+    """The old best trials' rows, followed by a random sample of the others'; and how many the best are."""
+    best = results.order[np.isin(results.order, fit)][:top]
+    others = np.setdiff1d(fit, best)
+    if len(others) == 0:
+        raise ValueError(f"--top {top}: the search has {len(best)} trials, so there are no others; give fewer")
+    sample = np.random.default_rng(seed).permutation(others)[:background]
+    return np.concatenate([best, np.sort(sample)]), len(best)
+
+
+def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Task, bool | None]":
+    """The task on the data of now, and whether that is the data of then (None where nobody knows)."""
+    given = {name: getattr(arguments, name) for name in ("dataset", "target", "missing", "task")} | {"seed": seed}
+    command = f"python -m popjax.retest {shlex.quote(arguments.directory)}"
+    source = Source.again(results.run, command, given)
+    if source.task is not None:
+        return source.users_task(), None
+    dataset = source.load()
+    recorded = results.run.get("data") or {}
+    check_columns(source.dataset, recorded, dataset)
+    dataset = with_texts(dataset, recorded.get("levels") or {})
+    task = source.supervised(dataset)
+    assert task.folded is not None
+    task = task.folded(arguments.repeats, VALIDATION)
+    if list(task.recipe.inputs) != recorded.get("inputs"):
+        shape = tuple(task.recipe.inputs)
+        raise ValueError(
+            f"{source.dataset!r} has rows of shape {shape}, the search {recorded.get('inputs')}; give the same columns"
+        )
+    return task, dataset.digest == recorded.get("data")
+
+
+def check_columns(name: str, then: Mapping[str, Any], now: "Dataset") -> None:
+    """Raise ValueError where the data of now cannot be what the search was over."""
+    texts = then.get("levels") or {}
+    for column in then.get("columns") or ():
+        if column not in now.columns:
+            raise ValueError(f"{name!r} lacks the column {column!r} that the search had; give the same columns")
+    for column in now.columns:
+        if column not in (then.get("columns") or ()):
+            raise ValueError(f"{name!r} has the column {column!r} that the search had not; give the same columns")
+        if (column in texts) != (column in now.levels):
+            kinds = ["text" if column in levels else "numbers" for levels in (now.levels, texts)]
+            raise ValueError(f"{name!r} has {kinds[0]} in {column!r}, the search had {kinds[1]}; give the same kind")
+    if (then.get("classes") is None) != (now.classes is None):
+        kinds = [
+            "a regression" if classes is None else "a classification" for classes in (now.classes, then.get("classes"))
+        ]
+        raise ValueError(f"{name!r} is {kinds[0]}, the search was {kinds[1]}; give the same kind of target")
+
+
+def with_texts(dataset: "Dataset", then: Mapping[str, Any]) -> "Dataset":
+    """The dataset in the features of the search, where a text that the search had not is all zeros, as in `predict`."""
+    for column, texts in dataset.levels.items():
+        new = [text for text in texts if text not in then[column]]
+        if new:
+            print(printable(f"{column!r} has texts that the search had not, all zeros now: {some(new)}"), flush=True)
+    levels = {column: tuple(texts) for column, texts in then.items()}
+    if levels == dataset.levels:
+        return dataset
+    x = relevel(dataset.x, dataset.columns, dataset.levels, levels)
+    return dataclasses.replace(dataset, x=x, levels=levels)
+
+
+def train_again(
+    task: "Task", space: "Space", results: "Results", rows: np.ndarray, repeats: int, seed: int
+) -> np.ndarray:
+    """The new values (trials, repeats) of the metric that ranked, NaN for diverged; all in one population."""
+    from popjax.engine.population import Config, prepare
+
+    config = Config(
+        epochs=int(results.run["epochs"]),
+        seed=seed,
+        metric=results.metric,
+        mode=results.mode,
+        folds=1 if task.folded is None else repeats,
+        repeats=repeats if task.folded is None else 1,
+    )
+    points = {name: column[rows] for name, column in results.points.items()}
+    again = prepare(task, space, points, config, rows).train()
+    return again.members[results.metric][..., -1].reshape(len(rows), repeats)
+
+
+def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:
+    """What retest.json holds."""
+    from popjax.store.files import plain
+    from popjax.tuning.verdict import CONFIDENCE, judge, mean_and_half
+
+    metric = results.metric
+    old = np.where(results.diverged, np.nan, results.last[metric])[rows]
+    errors = results.errors[metric][rows] if results.errors else np.full(len(rows), np.nan)
+    trials = []
+    for row, trial in enumerate(rows.tolist()):
+        mean, half = mean_and_half(new[row].astype(float))
+        values = {"old": old[row], "old_se": errors[row], "new": mean, "new_half_width": half}
+        trials.append({"trial": trial, "old_best": row < top} | {k: plain(v) for k, v in values.items()})
+    verdict = judge(old, new, top, results.mode)
+    return verdict | {"metric": metric, "confidence": CONFIDENCE, "repeats": new.shape[1], "trials": trials}

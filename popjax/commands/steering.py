@@ -1,0 +1,247 @@
+"""One model in a terminal: commands in, curves and a journal out. No JAX until it begins."""
+
+import dataclasses
+import math
+import operator
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from popjax.commands import cli
+from popjax.commands.experiment import Source, describe_device
+from popjax.core.text import cell, printable, settings
+from popjax.store.files import plain
+
+if TYPE_CHECKING:
+    from popjax.task import Task
+
+HELP = (
+    "commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5 | watch | save | quit; "
+    "an empty line pauses at the end of the epoch"
+)
+CHANGE = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
+OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclasses.dataclass(frozen=True)
+class Beginning:
+    """What a session begins with.
+
+    Attributes:
+        hparams: as they are given or recorded; the defaults are not among them.
+        found: those of a search's trial, not all of which need be read.
+        lines: the journal to replay, if there is one.
+    """
+
+    source: Source
+    hparams: dict[str, Any]
+    epochs: int
+    trial: int = 0
+    found: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    lines: tuple[dict[str, Any], ...] = ()
+
+
+class Sitter:
+    """One model with its journal, obeying commands."""
+
+    def __init__(self, start: Beginning, task: "Task", hparams: Mapping[str, Any], out: Path) -> None:
+        from popjax.store.journal import Journal
+        from popjax.tuning.session import Session
+
+        self.task = task
+        self.out = out
+        self.trial = start.trial
+        self.session = Session(task, hparams, start.epochs, start.source.seed, trials=[start.trial])
+        self.journal = Journal(out / "journal.jsonl")
+        self.to_go = 0
+        source = dataclasses.asdict(start.source)
+        began = {"arguments": source, "hparams": self.session.hparams, "epochs": start.epochs, "trial": start.trial}
+        self.journal.write(0, self.rate, "start", **began)
+        print(printable(f"model: {settings(self.session.hparams)}"), flush=True)
+
+    @classmethod
+    def begin(cls, start: Beginning, out: Path) -> "Sitter":
+        """Load the data and build the model; hyperparameters that may be set later get their defaults."""
+        from popjax.space.defaults import untuned
+
+        source = start.source
+        if source.task is not None:
+            task, others = source.users_task(), dict(start.found)
+        else:
+            dataset = source.load()
+            task = source.supervised(dataset)
+            others = untuned(source.optimizer, source.schedule, task.data.folds.train.shape[1], source.model)
+            others |= start.found
+            print(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
+        print(f"device: {describe_device()}", flush=True)
+        try:
+            return cls(start, task, start.hparams | read_by(task, start, others), out)
+        except Exception as error:
+            if source.task is None or isinstance(error, ValueError):
+                raise
+            raise source.fault(error) from None
+
+    @property
+    def rate(self) -> float | None:
+        """The base learning rate, before the schedule."""
+        return self.session.hparams.get("learning_rate")
+
+    def script(self, commands: Iterable[str]) -> int:
+        """Obey one command after the other; a mistake ends it. Returns the exit code."""
+        for command in commands:
+            if not self.obey(command):
+                break
+            while self.to_go:
+                self.epoch()
+        return self.leave()
+
+    def interactive(self, epochs: int) -> int:
+        """Train, and obey what is typed, at the end of the epoch; a mistake is told. Returns the exit code."""
+        from popjax.commands.keyboard import Keyboard
+
+        keyboard = Keyboard()
+        print(HELP, flush=True)
+        self.obey(f"go {epochs}")
+        while self.to_go or keyboard.open:
+            if not self.to_go:
+                print(f"epoch {self.session.epoch}> ", end="", flush=True)
+            command = keyboard.line(wait=not self.to_go)
+            if command is None:
+                if self.to_go:
+                    self.epoch()
+                continue
+            try:
+                if not self.obey(command):
+                    break
+            except ValueError as error:
+                print(printable(str(error)), flush=True)
+        return self.leave()
+
+    def replay(self, lines: Iterable[Mapping[str, Any]]) -> int:
+        """Do again what a journal says, and compare every epoch's metrics. Returns the exit code."""
+        different = None
+        for line in list(lines)[1:]:
+            if line["command"] is None:
+                self.epoch()
+                metrics = self.metrics()
+                if different is None and any(plain(value) != line.get(name) for name, value in metrics.items()):
+                    different = self.session.epoch
+            elif str(line["command"]).split()[:1] not in (["go"], ["watch"], ["save"], ["quit"], []):
+                self.obey(str(line["command"]))
+        if different is None:
+            print(f"the same curve as in the journal, bit for bit, over {self.session.epoch} epochs")
+        else:
+            print(f"the curve differs from the journal's, first at epoch {different}: other versions change bits")
+        return self.leave()
+
+    def obey(self, command: str) -> bool:
+        """Carry out a command; False for "quit". Raises ValueError for one that cannot be."""
+        word, _, rest = command.partition(" ")
+        change = CHANGE.fullmatch(command)
+        if change:
+            self.change(*change.groups())
+        elif word in ("go", "back"):
+            count = cli.whole(rest or "1", command)
+            if word == "back":
+                self.session.back(count)
+            self.to_go = count if word == "go" else self.to_go
+        elif command == "":
+            self.to_go = 0
+        elif command in ("watch", "save"):
+            getattr(self, command)()
+        elif command != "quit":
+            raise ValueError(f"unknown command {command!r}; {HELP}")
+        if command:
+            self.journal.write(self.session.epoch, self.rate, command)
+        return command != "quit"
+
+    def change(self, name: str, operator: str, text: str) -> None:
+        """Set a hyperparameter, to a value or relative to what it is."""
+        _, value = value_of(f"{name}={text}", "command")
+        if operator != "=":
+            now = self.session.hparams.get(name)
+            if not isinstance(now, int | float) or not isinstance(value, int | float):
+                raise ValueError(f"{name}{operator}{text}: {name} is {now!r}; write {name}=value")
+            if operator == "/=" and value == 0:
+                raise ValueError(f"{name}/=0: divide by another number")
+            value = OPERATORS[operator](now, value)
+        self.session.set(**{name: value})
+        print(printable(f"{name} = {cell(value)} from epoch {self.session.epoch + 1} on"), flush=True)
+
+    def epoch(self) -> None:
+        """Train one epoch, and show it."""
+        self.session.train(1)
+        self.to_go = max(0, self.to_go - 1)
+        metrics = self.metrics()
+        self.journal.write(self.session.epoch, self.rate, None, **metrics)
+        shown = "  ".join(f"{name} {cell(value)}" for name, value in metrics.items())
+        curve = sparkline(self.session.curves[self.task.metric].tolist()[-40:])
+        print(printable(f"epoch {self.session.epoch:3}  {shown}  {curve}"), flush=True)
+        if not self.session.alive:
+            self.to_go = 0
+            print("diverged: go back and lower the learning rate, such as: back 1, learning_rate*=0.3", flush=True)
+
+    def metrics(self) -> dict[str, float]:
+        """The last epoch's metrics."""
+        return {name: float(values[-1]) for name, values in self.session.curves.items()}
+
+    def watch(self) -> None:
+        """Print how training stands."""
+        values = self.metrics() if self.session.epoch else {}
+        if self.task.watch is not None:
+            values |= {name: float(value) for name, value in self.session.measure(self.task.watch).items()}
+        width = max(map(len, values), default=0)
+        for name, value in values.items():
+            print(printable(f"  {name:{width}}  {value:.4g}"), flush=True)
+
+    def save(self) -> None:
+        """Write the model as it stands, for `popjax.load_best`."""
+        from popjax.store.files import write_best
+
+        value = self.metrics()[self.task.metric] if self.session.epoch else None
+        write_best(self.out, self.trial, self.session.hparams, plain(value), *self.session.arrays())
+        print(f"saved: {self.out / 'best'}", flush=True)
+
+    def leave(self) -> int:
+        """Tell where the journal is; returns the exit code."""
+        self.journal.close()
+        path = self.out / "journal.jsonl"
+        print(f"journal: {path}")
+        print(f"again: python -m popjax.babysit --replay {shlex.quote(str(path))}")
+        return 0 if self.session.alive else cli.ALL_DIVERGED
+
+
+def read_by(task: "Task", start: Beginning, others: Mapping[str, Any]) -> dict[str, Any]:
+    """What the task reads of `others` that are not given."""
+    from popjax.engine.population import check_sizes
+    from popjax.engine.tracer import Checker
+    from popjax.space.space import Space
+
+    space = Space(**(dict(others) | start.hparams))
+    check_sizes(space)
+    if not others:
+        return {}
+    reads = Checker(task, space, space.sample(1), start.epochs).reads()
+    return {name: value for name, value in others.items() if name in reads and name not in start.hparams}
+
+
+def sparkline(values: list[float]) -> str:
+    """A curve in one line of text; a gap where a value is not finite."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    step = (high - low) / (len(BLOCKS) - 1) or 1.0
+    return "".join(BLOCKS[round((value - low) / step)] if math.isfinite(value) else " " for value in values)
+
+
+def value_of(text: str, where: str) -> tuple[str, Any]:
+    """Name and value of `name=value`; raises ValueError for a scale or for nonsense."""
+    from popjax.space.scales import Constant
+    from popjax.space.space import setting
+
+    name, scale = setting(text, where)
+    if not isinstance(scale, Constant):
+        raise ValueError(f"{where} {text!r}: one model takes one value, such as {name}={scale.low}")
+    return name, scale.value

@@ -1,0 +1,335 @@
+"""`python -m popjax.sweep`: a whole random search from the command line. Starts without JAX."""
+
+import dataclasses
+import errno
+import itertools
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from popjax.commands import cli
+from popjax.commands.experiment import Source, check_seed, describe_device, open_directory
+from popjax.core.storage import InUse
+from popjax.core.text import cell, plural, printable, settings
+
+if TYPE_CHECKING:
+    from popjax.space.space import Space
+    from popjax.store.results import Results
+    from popjax.task import Task
+
+APART = ("out", "resume", "quiet", "json")  # arguments that change no result
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(Source):
+    """Train hundreds of small models at once, each with hyperparameters of its own, and rank them.
+
+    Without arguments: a random search over learning rate, momentum, hidden units, layers,
+    batch size and decay of an MLP on the digits dataset.
+    """
+
+    trials: int = 512
+    """points of the search"""
+    metric: str | None = None
+    """what ranks the trials, such as val_accuracy or val_loss"""
+    mode: str | None = None
+    """min or max (default: as the metric's name says)"""
+    epochs: int = 20
+    """passes over the training rows"""
+    sampler: str = "random"
+    """random, sobol or grid"""
+    priority: int = 3
+    """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
+    rounds: int = 1
+    """coarse to fine: the trials are split over rounds, each around the best so far"""
+    folds: int = 1
+    """cross-validation: each trial trains on so many folds and ranks by their mean"""
+    repeats: int = 1
+    """each trial trains from so many initial weights and ranks by their mean"""
+    choose: Literal["best", "one-se"] = "best"
+    """the winner: the best, or the smallest model within one standard error of it"""
+    space: str | None = None
+    """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
+    set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9"""
+    out: str | None = None
+    """the directory for the results (default: runs/<dataset>-<time>)"""
+    resume: bool = False
+    """go on where the directory stands"""
+    lanes: int | None = None
+    """members that advance together under vmap (default: by rule); places of a lane that nobody takes cost as much"""
+    plan: Literal["auto", "one", "widths", "buckets"] = "auto"
+    """one program for all, a few with capped widths, or one for each depth and batch size"""
+    explain: bool = False
+    """print what each plan would cost, and train nothing"""
+    quiet: bool = False
+    """print the winner only"""
+    json: bool = False
+    """print the summary as JSON, and nothing else, on standard output"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    arguments = cli.parse(Arguments, "sweep", argv)
+    named = named_scales(arguments)
+    check_names(arguments)
+    out = open_directory(arguments.out, arguments.stem, arguments.resume)
+    sweep = Sweep(arguments, named, out)
+    return sweep.run()
+
+
+def command_line(arguments: Any) -> str:
+    """The command line whose arguments these are, without the defaults; empty if there are none.
+
+    >>> command_line({"trials": 90, "dataset": "wine", "epochs": 20, "set": ["decay=uniform(0, 0.1)"]})
+    "python -m popjax.sweep --dataset wine --trials 90 --set 'decay=uniform(0, 0.1)'"
+    """
+    if not isinstance(arguments, Mapping):
+        return ""
+    words = ["python", "-m", "popjax.sweep"]
+    for field in dataclasses.fields(Arguments):
+        given = arguments.get(field.name, field.default)
+        if field.name in APART or given == field.default:
+            continue
+        for one in given if isinstance(given, list | tuple) else [given]:
+            words += [f"--{field.name.replace('_', '-')}", *([] if one is True else [str(one)])]
+    return shlex.join(words)
+
+
+def named_scales(arguments: Arguments) -> dict[str, Any]:
+    """The hyperparameters of --space and --set."""
+    from popjax.space.space import Space, setting
+
+    scales: dict[str, Any] = dict(Space.from_toml(arguments.space)) if arguments.space else {}
+    scales |= dict(setting(text, "--set") for text in arguments.set)
+    Space(**scales)
+    return scales
+
+
+def check_names(arguments: Arguments) -> None:
+    """Refuse what is wrong before JAX is imported."""
+    from popjax.space.defaults import PRIORITIES
+    from popjax.space.samplers import SAMPLERS
+
+    for name in ("trials", "epochs", "rounds", "folds", "repeats", "lanes"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} {value}: give at least 1")
+    check_seed(arguments.seed)
+    arguments.check()
+    if arguments.resume and arguments.out is None:
+        raise ValueError("--resume needs --out: the directory of the run to go on with")
+    if arguments.sampler not in SAMPLERS:
+        raise ValueError(f"unknown sampler {arguments.sampler!r}; the samplers are {', '.join(SAMPLERS)}")
+    if arguments.priority not in PRIORITIES:
+        raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
+    if arguments.mode not in (None, "min", "max"):
+        raise ValueError(f"unknown mode {arguments.mode!r}; choose min or max")
+
+
+def about(arguments: Arguments) -> dict[str, Any]:
+    """What run.json says of the command."""
+    given = dataclasses.asdict(arguments)
+    return {"arguments": given, "command": command_line(given)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """One run of the command."""
+
+    arguments: Arguments
+    named: dict[str, Any]
+    out: Path
+
+    def run(self) -> int:
+        """Load, plan, train, write and tell; returns the exit code."""
+        task, space = self.users_task() if self.arguments.task else self.supervised_task()
+        import popjax as pj
+
+        arguments = self.arguments
+        if arguments.explain:
+            return self.explain(task, space)
+        if arguments.sampler == "grid":
+            self.say(distinct(space, arguments.trials, arguments.seed))
+        try:
+            with cli.stopping() as stop:
+                results = pj.search(
+                    task,
+                    space,
+                    arguments.trials,
+                    arguments.epochs,
+                    arguments.seed,
+                    arguments.sampler,
+                    metric=arguments.metric,
+                    mode=arguments.mode,
+                    repeats=arguments.repeats,
+                    folds=arguments.folds,
+                    rounds=arguments.rounds,
+                    choose=arguments.choose,
+                    lanes=arguments.lanes,
+                    plan=arguments.plan,
+                    progress=self.progress(),
+                    out=self.out,
+                    resume=arguments.resume,
+                    stop=stop,
+                    about=about(arguments),
+                )
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
+            if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
+                raise
+            raise arguments.fault(error) from None
+        for warning in results.summary["warnings"]:
+            print(f"popjax: {printable(warning)}", file=sys.stderr)
+        if stop.is_set():
+            self.tell_how_to_go_on(results)
+            return stop.code
+        if arguments.json:
+            print(json.dumps(results.summary | {"out": str(self.out)}, allow_nan=False))
+        else:
+            self.tell(results)
+        return cli.ALL_DIVERGED if results.best is None else 0
+
+    def say(self, line: str) -> None:
+        """Print a line, unless the summary alone is wanted."""
+        if not (self.arguments.json or self.arguments.quiet):
+            print(printable(line), flush=True)
+
+    def progress(self) -> Any:
+        """What shows the progress here."""
+        from popjax.tuning.progress import Bar, Lines, Quiet
+
+        if self.arguments.json or self.arguments.quiet:
+            return Quiet()
+        return Bar() if sys.stderr.isatty() else Lines()
+
+    def supervised_task(self) -> "tuple[Task, Space]":
+        """The Task on the dataset, and the space: the default one with what was named."""
+        from popjax.space.defaults import BATCH_SIZES
+
+        arguments = self.arguments
+        dataset = arguments.load()
+        task = arguments.supervised(dataset, arguments.folds)
+        rows = task.data.folds.train.shape[1]
+        space = self.full_space(task, rows)
+        self.say(f"device: {describe_device()}")
+        self.say(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
+        if "batch_size" not in self.named and rows < max(BATCH_SIZES):
+            self.say(f"batch sizes above the {rows} training rows are left out")
+        return task, space
+
+    def full_space(self, task: "Task", rows: int) -> "Space":
+        """What is named, beside what the model, the optimizer and the schedule read of the default space."""
+        from popjax.engine.population import check_sizes
+        from popjax.engine.tracer import Checker
+        from popjax.space.defaults import SEARCHED, default_space
+        from popjax.space.space import Space
+
+        arguments = self.arguments
+        if arguments.space:
+            return Space(**self.named)
+        names = ("optimizer", "schedule")
+        pairs = list(itertools.product(*(self.values(name) for name in names)))
+        default: dict[str, Any] = {}
+        for optimizer, schedule in sorted(pairs):
+            default |= default_space(arguments.priority, optimizer, schedule, rows, arguments.model)
+        space = Space(**{name: default[name] for name in SEARCHED if name in default}).replace(**self.named)
+        check_sizes(space)
+        reads = set(self.named)
+        for pair in pairs:
+            one = space.replace(**{name: value for name, value in zip(names, pair, strict=True) if name in space})
+            reads |= Checker(task, one, one.sample(1), arguments.epochs).reads()
+        return space.only(reads)
+
+    def values(self, name: str) -> list[str]:
+        """All that the optimizer or the schedule may be."""
+        scale = self.named.get(name)
+        given = getattr(scale, "values", (getattr(scale, "value", getattr(self.arguments, name)),))
+        return [str(value) for value in given]
+
+    def users_task(self) -> "tuple[Task, Space]":
+        """The Task that --task names, and its space."""
+        from popjax.space.space import Space
+
+        task = self.arguments.users_task()
+        if not self.named:
+            raise ValueError("--task needs a space: name the hyperparameters with --space or --set")
+        self.say(f"device: {describe_device()}")
+        return task, Space(**self.named)
+
+    def explain(self, task: "Task", space: "Space") -> int:
+        """Print what the plans would cost."""
+        from popjax.engine.population import Config
+        from popjax.task import ranked_by
+        from popjax.tuning.search import explain
+
+        given = dataclasses.asdict(self.arguments)
+        names = {field.name for field in dataclasses.fields(Config)}
+        ranks = dict(zip(("metric", "mode"), ranked_by(task, self.arguments.metric, self.arguments.mode), strict=True))
+        config = Config(**{name: given[name] for name in names & given.keys()} | ranks)
+        print(explain(task, space, self.arguments.trials, config))
+        return 0
+
+    def tell_how_to_go_on(self, results: "Results") -> None:
+        """What a run that was stopped has found so far, and the command that goes on with it."""
+        done, all_of_them = len(results.order) + int(results.diverged.sum()), results.summary["trials"]
+        print(f"stopped: {done} of {all_of_them} trials are trained; ranked and written: {self.out}", file=sys.stderr)
+        arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+        out = [] if self.arguments.out else ["--out", str(self.out)]
+        command = shlex.join(["python", "-m", "popjax.sweep", *arguments, *out, "--resume"])
+        print(f"go on: {command}", file=sys.stderr, flush=True)
+
+    def tell(self, results: "Results") -> None:
+        """The ten best, the winner's validation and test, the directory, and what to do next."""
+        from popjax.pages.headline import advice, number, optimism, value
+
+        best = results.best
+        if best is None:
+            words, again = advice(results)
+            print(f"all {plural(len(results.diverged), 'trial')} diverged; {words} {again}".rstrip())
+            print(f"results: {self.out}")
+            return
+        if not self.arguments.quiet:
+            print(ten_best(results))
+        print(f"winner: trial {best.trial}, {settings(best.hparams)}")
+        test = results.summary["test_value"]
+        untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
+        print(f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}")
+        seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
+        self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
+        print(f"results: {self.out}")
+        self.say(f"report: {self.out / 'report.html'}")
+        load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"
+        if self.arguments.task is None:
+            self.say(f"next: python -c {shlex.quote(load)}")
+        for command in ("babysit --from", "retest"):
+            again = shlex.join([str(self.out), *self.arguments.untold()])
+            self.say(f"next: python -m popjax.{command} {again}")
+
+
+def distinct(space: "Space", trials: int, seed: int) -> str:
+    """How many distinct values a grid gives each hyperparameter, beside random's."""
+    grid, random = space.sample(trials, seed, "grid"), space.sample(trials, seed)
+    counts = [f"{name} {len(set(grid[name]))} (random {len(set(random[name]))})" for name in space.searched]
+    points = len(next(iter(grid.values())))
+    return printable(f"grid: {points} of {trials} trials; distinct values: {', '.join(counts)}")
+
+
+def ten_best(results: "Results") -> str:
+    """A table of the ten best trials."""
+    names = [*results.points, results.metric]
+    rows = [["rank", "trial", *names, *(["±"] if results.errors else [])]]
+    for rank, trial in enumerate(results.order[:10].tolist(), 1):
+        values = [*results.hparams(trial).values(), float(results.last[results.metric][trial])]
+        values += [float(results.errors[results.metric][trial])] if results.errors else []
+        rows.append([str(rank), str(trial), *(cell(value) for value in values)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    return printable("\n".join(lines))

@@ -1,0 +1,240 @@
+"""CSV files as typed columns, a chunk of rows at a time: no text of a number outlives its chunk. No JAX here.
+
+A column is numeric if all its cells are plain numbers, and text if one of them is a code
+such as 00501 or if at most half of them are numbers. Else it is a numeric column with
+mistakes, and refused: read as text, every number in it would become a feature of its own.
+"""
+
+import codecs
+import csv
+import io
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from popjax.data.columns import (
+    FEW,
+    MAX_CLASSES,
+    MAX_LEVELS,
+    Column,
+    check_levels,
+    check_names,
+    check_target,
+    coded_texts,
+    is_code,
+    is_missing,
+    named,
+    text_column,
+    to_number,
+)
+
+CHUNK = 100_000  # cells
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# Cells that float() reads but that may be text: 1_000, 00501, -nan.
+ODD = re.compile(r"_|^\s*[+-]?0\d|[+-]nan", re.MULTILINE | re.IGNORECASE)
+# 1,5 and 1,234.5: numbers, but not plain ones.
+WITH_COMMAS = re.compile(r"\s*[+-]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?)\s*")
+
+
+def read_csv(source: str, content: bytes, target: str | None) -> tuple[dict[str, Column], np.ndarray]:
+    """The features of a CSV file with a header, by name, and the target's values (rows,), None where missing.
+
+    Raises ValueError in one line.
+    """
+    file = File(source, content)
+    check_names(source, file.header)
+    target = check_target(source, file.header, target)
+    labels = Texts()
+    tallies = {name: Tally() for name in file.header if name != target}
+    for cells in file.chunks():
+        labels.add(cells.pop(target))
+        for name, tally in tallies.items():
+            tally.add(cells[name])
+    if not labels.codes:
+        raise ValueError(f"{source} has a header but no rows; add data")
+    texts = read_texts(file, [name for name, tally in tallies.items() if tally.is_text(source, name)])
+    return {name: texts.get(name) or tally.numbers() for name, tally in tallies.items()}, labels.target(source, target)
+
+
+def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
+    """The text columns, in a second pass; raises ValueError for one with too many values."""
+    texts = {name: Texts() for name in names}
+    wanted = list(names)
+    for cells in file.chunks() if names else ():
+        for name in wanted:
+            texts[name].add(cells[name])
+        if len(wanted) > 1:  # one that has too many is counted to the end, for the error; the others can go
+            wanted = [name for name in wanted if texts[name].count > MAX_LEVELS][:1] or wanted
+    for name in wanted:
+        check_levels(file.source, name, texts[name].count, sum(map(len, texts[name].codes)))
+    return {name: text_column(np.concatenate(each.codes), list(each.known)) for name, each in texts.items()}
+
+
+class File:
+    """The rows of a CSV file, checked; delimited by comma, semicolon or tab."""
+
+    def __init__(self, source: str, content: bytes) -> None:
+        """Find encoding, delimiter and header; raises ValueError."""
+        self.source, self.content = source, content
+        self.encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), "utf-8-sig")
+        if self.encoding == "utf-8-sig" and b"\0" in content:
+            raise ValueError(f"cannot read {source}: byte {content.index(0)} is NUL, not text; save it as UTF-8")
+        self.delimiter = max(",;\t", key=self.fields)
+        self.header = next(self.rows(), [])
+        if not self.header:
+            raise ValueError(f"cannot read {source} as CSV: no header in line 1; name the columns there")
+
+    def reader(self, delimiter: str, strict: bool) -> Any:
+        """A reader of the content from its start."""
+        text = io.TextIOWrapper(io.BytesIO(self.content), self.encoding, newline="")
+        return csv.reader(text, delimiter=delimiter, strict=strict)
+
+    def fields(self, delimiter: str) -> int:
+        """How many fields the header has."""
+        try:
+            return len(next(self.reader(delimiter, strict=False), ()))
+        except csv.Error:
+            return 0
+        except UnicodeError:
+            raise self.undecodable() from None
+
+    def rows(self) -> Iterator[list[str]]:
+        """The header and the rows; raises ValueError for a row of another length."""
+        reader = self.reader(self.delimiter, strict=True)
+        header = None
+        try:
+            for row in reader:
+                header = header or row
+                if row and len(row) != len(header):
+                    fields = f"line {reader.line_num} has {len(row)} fields, the header {len(header)}"
+                    raise ValueError(f"{self.source}: {fields}; mend that line")
+                if row or reader.line_num == 1:
+                    yield row
+        except csv.Error as error:
+            at = f"line {reader.line_num}: {error}"
+            raise ValueError(f"cannot read {self.source} as CSV: {at}; close its quotes and save it again") from None
+        except UnicodeError:
+            raise self.undecodable() from None
+
+    def chunks(self) -> Iterator[dict[str, tuple[str, ...]]]:
+        """The cells of some rows after the other, by column."""
+        rows = itertools.islice(self.rows(), 1, None)
+        while chunk := list(itertools.islice(rows, max(1, CHUNK // len(self.header)))):
+            yield dict(zip(self.header, zip(*chunk, strict=True), strict=True))
+
+    def undecodable(self) -> ValueError:
+        """What is wrong with the content as a whole: a stream does not know its place."""
+        encoding = self.encoding.removesuffix("-sig")
+        try:
+            self.content.decode(encoding)
+        except UnicodeDecodeError as error:
+            line = self.content[: error.start].decode(encoding, "ignore").count("\n") + 1
+            what = f"byte {error.start} ({self.content[error.start]:#04x}, line {line}) is not"
+            return ValueError(f"cannot read {self.source} as {encoding.upper()}: {what}; save it as UTF-8")
+        return ValueError(f"cannot read {self.source} as {encoding.upper()}; save it as UTF-8")
+
+
+class Texts:
+    """The cells of a column as texts: an index a row, and the distinct texts."""
+
+    def __init__(self) -> None:
+        self.codes: list[np.ndarray] = []
+        self.known: dict[str, int] = {}
+
+    def add(self, cells: Sequence[str]) -> None:
+        """The next rows."""
+        self.codes.append(coded_texts(cells, self.known))
+
+    @property
+    def count(self) -> int:
+        """How many distinct texts there are."""
+        return sum(not is_missing(text) for text in self.known)
+
+    def target(self, source: str, name: str) -> np.ndarray:
+        """The cells (rows,) as integers if all are, else as reals, else as text; None where one is missing.
+
+        Raises ValueError for numbers with mistakes, if they would make more than 20 classes.
+        """
+        present = [text for text in self.known if not is_missing(text)]
+        values: list[Any] = present
+        for kind in (float, int):
+            try:
+                values = [to_number(text, kind) for text in present]
+            except (ValueError, OverflowError):
+                break
+        codes = np.concatenate(self.codes)
+        if values is present and len(present) > MAX_CLASSES:
+            texts = list(self.known)
+            tally = Tally()
+            tally.add([texts[code] for code in codes])
+            tally.is_text(source, name)
+        if len(present) == len(self.known):
+            return np.array(values, object if values is present else None)[codes]
+        rest = iter(values)
+        distinct = [None if is_missing(text) else next(rest) for text in self.known]
+        return np.array(distinct, object)[codes]
+
+
+class Tally:
+    """The cells of a column as numbers, and what they are: number, missing, code, with commas, or text."""
+
+    def __init__(self) -> None:
+        self.values: list[np.ndarray] = []
+        self.kinds: Counter[str] = Counter()
+        self.bad: list[tuple[int, str]] = []
+        self.rows = 0
+
+    def add(self, cells: Sequence[str]) -> None:
+        """The next rows."""
+        try:
+            if ODD.search("\n".join(cells)):
+                raise ValueError
+            values = np.fromiter(map(float, cells), float, len(cells))
+            missing = int(np.isnan(values).sum())
+            self.kinds.update(number=len(cells) - missing, missing=missing)
+        except ValueError:
+            values = self._judged(cells)
+        self.values.append(values)
+        self.rows += len(cells)
+
+    def _judged(self, cells: Sequence[str]) -> np.ndarray:
+        known = {cell: judge(cell) for cell in set(cells)}
+        kinds = [known[cell][0] for cell in cells]
+        self.kinds.update(kinds)
+        bad = (row for row, kind in enumerate(kinds) if kind not in ("number", "missing"))
+        for row in itertools.islice(bad, FEW - len(self.bad)):
+            self.bad.append((self.rows + row, cells[row]))
+        return np.array([known[cell][1] for cell in cells])
+
+    def is_text(self, source: str, name: str) -> bool:
+        """Whether the column is text; raises ValueError for a numeric one with mistakes."""
+        bad = self.kinds["code"] + self.kinds["commas"] + self.kinds["text"]
+        numbers = self.kinds["number"] + self.kinds["commas"]
+        if bad == 0 or self.kinds["code"] or numbers <= self.kinds["text"]:
+            return bad > 0
+        remedy = "mend them, or empty them and use missing=drop"
+        raise ValueError(f"{source}: column {name!r} is numeric but for {named(self.bad, bad)}; {remedy}")
+
+    def numbers(self) -> Column:
+        """The column as numbers."""
+        return Column(np.concatenate(self.values))
+
+
+def judge(cell: str) -> tuple[str, float]:
+    """What a cell is, and the number if it is one."""
+    if is_missing(cell):
+        return "missing", np.nan
+    try:
+        return "number", to_number(cell)
+    except ValueError:
+        kind = "code" if is_code(cell) else "commas" if WITH_COMMAS.fullmatch(cell) else "text"
+        return kind, np.nan

@@ -1,0 +1,114 @@
+"""Parquet files as typed columns. No JAX here.
+
+The file's own types decide, as they do for a DataFrame: a column of strings is text whatever
+it holds. Page checksums are verified where the file has them, and nothing that pandas or an
+extension type left in its metadata is looked at.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from popjax.data.columns import Column, check_levels, check_names, check_target, is_missing, text_column
+from popjax.store.files import parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_parquet(source: str, content: bytes, target: str | None) -> tuple[dict[str, Column], np.ndarray]:
+    """The features of a Parquet file, by name, and the target's values (rows,), None where missing.
+
+    Raises ValueError in one line.
+    """
+    table = read_table(source, content)
+    check_names(source, table.column_names)
+    target = check_target(source, table.column_names, target)
+    if len(table) == 0:
+        raise ValueError(f"{source} has columns but no rows; add data")
+    columns = {name: table.column(name) for name in table.column_names}
+    for name, values in columns.items():
+        if kind(values.type) == "other":
+            what = f"column {name!r} holds {short_type(values.type)}, neither numbers nor text"
+            raise ValueError(f"{source}: {what}; convert it or drop it")
+    labels = columns.pop(target)
+    return {name: typed(source, name, values) for name, values in columns.items()}, target_values(labels)
+
+
+def read_table(source: str, content: bytes) -> "pa.Table":
+    """The whole table, decoded and validated; raises ValueError, whatever the bytes are."""
+    try:
+        table = parquet(content)
+        table.validate(full=True)
+    except Exception as error:  # damage shows in many ways, all of them the file's
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"cannot read {source} as Parquet: {what}; write it again") from None
+    return table
+
+
+def kind(type_: "pa.DataType") -> str:
+    """number, text, null, or other; of a dictionary, that of its values."""
+    from pyarrow import types
+
+    if types.is_dictionary(type_):
+        return kind(type_.value_type)
+    if types.is_null(type_):
+        return "null"
+    if any(check(type_) for check in (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)):
+        return "number"
+    is_text = types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
+    return "text" if is_text else "other"
+
+
+def short_type(type_: "pa.DataType") -> str:
+    """A type as an error names it, in one line."""
+    text = " ".join(repr(str(type_))[1:-1].split())
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def typed(source: str, name: str, values: "pa.ChunkedArray") -> Column:
+    """A column of numbers or text, coded; raises ValueError for a text with too many values."""
+    if kind(values.type) == "null":
+        return Column(np.full(len(values), np.nan))
+    if kind(values.type) == "number":
+        return Column(floats(values))
+    indices, texts = dictionary(values)
+    check_levels(source, name, sum(not is_missing(text) for text in texts), len(values))
+    return text_column(indices, texts)
+
+
+def floats(values: "pa.ChunkedArray") -> np.ndarray:
+    """Numbers as float64 (rows,), NaN where null."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return np.array(values.cast(pa.float64(), safe=False).to_numpy(), float)
+
+
+def dictionary(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
+    """Each row's index (rows,) among the distinct texts, -1 where null, and these."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(values.type):  # its dictionary may hold a text twice, or one that no row has
+        values = values.cast(values.type.value_type)
+    encoded = values.cast(pa.large_string()).combine_chunks().dictionary_encode()
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    return encoded.indices.fill_null(-1).to_numpy(), encoded.dictionary.to_pylist()
+
+
+def target_values(values: "pa.ChunkedArray") -> np.ndarray:
+    """The target as NumPy values (rows,), None where missing."""
+    import pyarrow as pa
+
+    if kind(values.type) == "text":
+        indices, texts = dictionary(values)
+        known: list[Any] = [None if is_missing(text) else text for text in texts]
+        return np.array([*known, None], object)[indices]
+    if kind(values.type) == "null":
+        return np.full(len(values), None)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+        return floats(values)
+    return np.array(values.to_pylist(), object) if values.null_count else values.to_numpy()

@@ -1,0 +1,73 @@
+"""Rows set aside: to test, to validate, fold by fold; and what standardizes the rest. No JAX here."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from popjax.data.dataset import Dataset
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Row numbers of the parts, each sorted.
+
+    Attributes:
+        train, validation: (folds, rows).
+        test: (rows,), the same for every fold.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the lists of rows."""
+        parts = (self.train, self.validation, self.test)
+        return hashlib.sha256(b"|".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
+
+
+def split(
+    dataset: Dataset, validation: float, test: float, seed: int, folds: int = 1, share: float | None = None
+) -> Split:
+    """Test and validation rows set aside by `seed`, at least one each, stratified by class.
+
+    Rows are put in random order within their class, and every part takes rows at even
+    distances along that order, so its share of each class is exact to within one row. The
+    test rows are set aside first. With several folds the rest is cut into as many
+    validation parts of equal size, and the few rows that remain always train; with a
+    `share` a part has at most that share of all rows.
+    """
+    for name, part in (("validation", validation), ("test", test)):
+        if not 0 < part < 1:
+            raise ValueError(f"{name}={part}: give a share of the rows between 0 and 1, such as 0.1")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed={seed!r}: give a whole number of at least 0")
+    n = len(dataset.y)
+    size = max(1, round(n * test))
+    each = (n - size) // folds if folds > 1 else max(1, round(n * validation))
+    each = each if share is None else min(each, max(1, round(n * share)))
+    if each < 1 or size + each >= n:
+        what = f"folds={folds}" if folds > 1 else f"validation={validation}"
+        raise ValueError(f"{what} and test={test} leave no row of {n} to train on or to validate; lower them")
+    rng = np.random.default_rng([seed, n])
+    strata = np.zeros(n) if dataset.classes is None else dataset.y
+    order = np.lexsort((rng.random(n), strata))
+    tested, order = _set_aside(order, size, rng)
+    picked, always = _set_aside(order, each * folds, rng)
+    validations = [picked[fold::folds] for fold in range(folds)]
+    trains = [np.concatenate([always, *validations[:fold], *validations[fold + 1 :]]) for fold in range(folds)]
+    return Split(np.sort(trains, 1), np.sort(validations, 1), np.sort(tested))
+
+
+def _set_aside(order: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """`size` rows at even distances along `order`, and the rest of it."""
+    picked = np.floor((np.arange(size) + rng.random()) * len(order) / size).astype(int)
+    return order[picked], np.delete(order, picked)
+
+
+def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of every column of `x`; a constant column gets scale 1."""
+    mean, scale = x.mean(0), x.std(0)
+    return mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)

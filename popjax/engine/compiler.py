@@ -1,0 +1,61 @@
+"""Lowered programs to executables, in the background, each of them once in a process."""
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+
+from popjax.core.clock import Clock
+from popjax.engine.member import Member, Programs, lower, signature
+
+KEPT = 64
+ONCE = {"xla_backend_optimization_level": 1}  # for what runs once a member: on a CPU compiled in half the time
+
+
+class Compiler:
+    """Keeps the most recently used programs, so that a second search compiles nothing."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="popjax-compile")
+        self._lock = threading.Lock()
+        self._programs: OrderedDict[Any, Programs] = OrderedDict()
+
+    def programs(self, member: Member, data: Any, room: int, lanes: int, clock: Clock, devices: int = 1) -> Programs:
+        """Futures of the programs of a member on the abstract `data`.
+
+        Lowering happens here, since a caller's JAX settings do not reach other threads.
+        """
+        member.trace(data)  # so that what its functions read is known
+        key = signature(member, data, room, lanes, devices)
+        with self._lock:
+            known = self._programs.get(key)
+            if known is None or any(failed(future) for future in known):
+                with clock:
+                    lowered = lower(member, data, room, lanes, devices)
+                once = ONCE if jax.default_backend() == "cpu" else {}
+                self._programs[key] = Programs(
+                    self._compile(lowered.init, clock, once),
+                    self._compile(lowered.epoch, clock, {}),
+                    self._compile(lowered.score, clock, once),
+                )
+            self._programs.move_to_end(key)
+            while len(self._programs) > KEPT:
+                self._programs.popitem(last=False)
+            return self._programs[key]
+
+    def _compile(self, lowered: Any, clock: Clock, options: dict[str, Any]) -> "Future[Any] | None":
+        def compile_it() -> Any:
+            with clock:
+                return lowered.compile(compiler_options=options)
+
+        return None if lowered is None else self._pool.submit(compile_it)
+
+
+def failed(future: "Future[Any] | None") -> bool:
+    """Whether a compilation has ended without an executable."""
+    return future is not None and future.done() and future.exception() is not None
+
+
+COMPILER = Compiler()

@@ -1,0 +1,186 @@
+"""What each plan would cost, in closed form: no stopwatch, so the choice is the same on every machine of a kind.
+
+Seconds = arithmetic / rate + steps * launch + members * steps * parameters * passes + what the
+programs take to compile. With one lane, depth and batch size are real branches, and only the
+padded width is wasted; under vmap every member pays for the deepest, and steps in micro-batches
+of the smallest size, unless the program's members share theirs.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Set
+
+import numpy as np
+
+from popjax.core.text import plural
+from popjax.engine.caps import MEMBERS, WORTH, Caps, choose, levels
+from popjax.space.space import Points, Space, group, take
+from popjax.task import Task
+
+EPOCHS = 20  # of a run of the usual length
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What a kind of device is good for on small models, rounded, and then fixed.
+
+    Attributes:
+        flops: operations a second.
+        launch: seconds that a step of the optimizer takes beside its arithmetic.
+        passes: seconds in which an update moves one parameter of one member through memory, as
+            often as it has to; 0 where a member stays in the cache.
+        program, branch: seconds to trace and compile, while others train: what every program
+            takes, and each of its branches.
+        usual: how many members a run has there that is worth several programs.
+        lanes: members that advance together; 1 where branches are real.
+    """
+
+    flops: float
+    launch: float
+    passes: float = 0.0
+    program: float = 0.8
+    branch: float = 0.4
+    usual: int = MEMBERS
+    lanes: int = 1
+
+
+CPU = Machine(flops=2.2e11, launch=6e-6)  # two cores, measured
+# From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels, and
+# moves every parameter 12 times; a program takes 3 s to compile on two cores, and the search for tile sizes.
+ACCELERATOR = Machine(flops=2e13, launch=1e-4, passes=2e-11, program=4.0, branch=0.0, usual=4096)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a plan would cost.
+
+    Attributes:
+        plan: its name.
+        programs: how many programs it compiles.
+        flops: its arithmetic, padding included.
+        compile_seconds, train_seconds: estimates, if nothing is compiled yet.
+    """
+
+    plan: str
+    programs: int
+    flops: float
+    compile_seconds: float
+    train_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Compiling and training."""
+        return self.compile_seconds + self.train_seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What members of a task cost in a space.
+
+    Attributes:
+        widths: the dynamic hyperparameters that change nothing but how wide the layers are.
+        epochs: of every member.
+        machine: the kind of what trains.
+        branches: the hyperparameters that may branch, and their values.
+        speed: how many times as fast this one is; no rule may depend on it.
+    """
+
+    task: Task
+    space: Space
+    widths: tuple[str, ...]
+    epochs: int
+    machine: Machine
+    branches: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    speed: float = 1.0
+
+    @property
+    def known(self) -> bool:
+        """Whether the task says how much it computes."""
+        return self.task.flops is not None and self.task.updates is not None
+
+    @property
+    def parted(self) -> frozenset[str]:
+        """What members of one program share under plan "widths": what cannot branch there."""
+        return frozenset() if self.machine.lanes == 1 else frozenset(self.branches)
+
+    def caps(self) -> list[Caps]:
+        """The width caps that pay, ascending, in a run of the usual length; empty where nobody knows."""
+        if not self.known:
+            return []
+        usual, each = dataclasses.replace(self, epochs=EPOCHS), self.machine.usual // MEMBERS
+        programs = math.prod(len(self.branches[name]) for name in self.parted)
+        seconds = lambda points, caps: usual.padded(points, caps, each, self.parted)[1]
+        return choose(self.space, self.widths, seconds, programs * self.compiling(self.parted))
+
+    def compiling(self, shared: Set[str] = frozenset()) -> float:
+        """Seconds of compiling one program whose members share these hyperparameters, and branch in the others."""
+        branches = math.prod(len(values) for name, values in self.branches.items() if name not in shared)
+        return self.machine.program + self.machine.branch * branches
+
+    def padded(self, points: Points, room: Caps, each: int = 1, shared: Set[str] = frozenset()) -> tuple[float, float]:
+        """Operations, and seconds, of training `each` members a point in one program with that room.
+
+        The program's members share the values of the hyperparameters `shared`.
+        """
+        assert self.task.flops is not None
+        assert self.task.updates is not None
+        trials = len(next(iter(points.values())))
+        computed = dict(points) | {name: np.full(trials, units) for name, units in room.items()}
+        stepped = dict(points)
+        if self.machine.lanes > 1 and "depth" in points and "depth" not in shared:
+            computed["depth"] = np.full(trials, self.space["depth"].high)
+        if self.machine.lanes > 1 and "batch_size" in points and "batch_size" not in shared:
+            stepped["batch_size"] = np.full(trials, self.space["batch_size"].low)
+        flops = self.epochs * each * float(np.sum(np.broadcast_to(self.task.flops(computed), trials)))
+        updates = np.broadcast_to(self.task.updates(stepped), trials)
+        parameters = self.task.parameters(computed) if self.task.parameters else 0
+        moved = self.epochs * each * float(np.sum(updates * parameters))
+        steps = self.epochs * float(np.mean(updates)) * -(-trials * each // self.machine.lanes)
+        machine = self.machine
+        return flops, flops / machine.flops + steps * machine.launch + moved * machine.passes
+
+    def costs(self, points: Points, each: int = 1) -> list[Cost]:
+        """What every plan would cost for these points; empty for a task that does not say how much it computes."""
+        if not self.known:
+            return []
+        trials = len(next(iter(points.values())))
+        full = {name: self.space[name].high for name in self.widths}
+        caps = self.caps() or [full]
+        level = levels(points, caps).tolist()
+        shapes = frozenset(name for name in self.task.shapes if name in points)
+        columns = lambda names: [points[name].tolist() for name in sorted(names)]
+        programs: dict[str, tuple[Set[str], list[tuple[np.ndarray, Caps]]]] = {
+            "one": (frozenset(), [(np.arange(trials), full)]),
+            "widths": (
+                self.parted,
+                [(rows, caps[own[0]]) for own, rows in group([level, *columns(self.parted)], trials).items()],
+            ),
+            "buckets": (shapes, [(rows, full) for rows in group(columns(shapes), trials).values()]),
+        }
+        found = []
+        for plan, (shared, parts) in programs.items():
+            each_part = [self.padded(take(points, rows), room, each, shared) for rows, room in parts]
+            flops, seconds = map(sum, zip(*each_part, strict=True))
+            found.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(shared), seconds / self.speed))
+        return found
+
+
+def cheapest(found: list[Cost]) -> str:
+    """The plan for "auto": one program, unless another plan saves a tenth."""
+    if not found:
+        return "one"
+    one, best = found[0], min(found, key=lambda cost: cost.seconds)
+    return best.plan if best.seconds <= WORTH * one.seconds else "one"
+
+
+def explanation(found: list[Cost], members: int, exact: float, chosen: str) -> str:
+    """What --explain prints."""
+    lines = [f"members: {members}"]
+    for cost in found:
+        share = 1 - exact / cost.flops if cost.flops else 0.0
+        programs = plural(cost.programs, "program")
+        seconds = f"compiling {cost.compile_seconds:.1f} s, training {cost.train_seconds:.1f} s"
+        lines.append(f"plan {cost.plan}: {programs}, {share:.0%} of the arithmetic is padding, about {seconds}")
+    if not found:
+        lines.append("the task does not say how much it computes (Task.flops), so there is one program")
+    return "\n".join([*lines, f"chosen: {chosen}"])

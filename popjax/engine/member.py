@@ -1,0 +1,313 @@
+"""A population as stacked arrays: one member's functions, looped and vectorized.
+
+Members are kept in parts of equal room. A part advances in chunks of `lanes` members under
+vmap, one chunk after the other; how many of its members count is a traced number, so one
+executable serves every size of population, and no member's bits depend on it. On several
+devices each has an equal share of a part's room, and its own count.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from popjax.core.trees import from_host, is_key
+from popjax.space.scales import Scale
+from popjax.task import HParams, Task
+
+SEED = jax.ShapeDtypeStruct((), np.uint32)
+COUNT = jax.ShapeDtypeStruct((), np.int32)
+EVERYWHERE, SPREAD = PartitionSpec(), PartitionSpec("members")
+
+
+class Members(NamedTuple):
+    """Who the members of a part are: arrays (room,).
+
+    `values` holds the dynamic hyperparameters.
+    """
+
+    trial: Any
+    fold: Any
+    repeat: Any
+    values: dict[str, Any]
+
+
+class Training(NamedTuple):
+    """A member in training: the task's state, and whether all its metrics were finite."""
+
+    state: Any
+    alive: Any
+
+
+class Trace(NamedTuple):
+    """The abstract results of a member's functions."""
+
+    training: Training
+    metrics: dict[str, Any]
+
+
+class Member:
+    """One member's pure functions, for one choice of the static hyperparameters.
+
+    Each is traced once, whichever program uses it.
+
+    Args:
+        task: how one trial is trained.
+        static: the static hyperparameters' Python values.
+        dynamic: the names of the dynamic hyperparameters, and int or float.
+        scales: the scales of all hyperparameters.
+        epochs: the epochs of the whole run.
+        branches: dynamic hyperparameters, of each of whose values an epoch is a branch with the
+            value known to Python. Only for one lane, where branches are real.
+
+    Attributes:
+        reads, sizes: what the task has looked up so far (see HParams).
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        static: Mapping[str, Any],
+        dynamic: Mapping[str, type],
+        scales: Mapping[str, Scale],
+        epochs: int,
+        branching: bool = False,
+        branches: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self.task = task
+        self.static = dict(static)
+        self.dynamic = dict(dynamic)
+        self.scales = scales
+        self.epochs = epochs
+        self.branching = branching
+        self.branches = dict(branches or {})
+        self.reads: set[str] = set()
+        self.sizes: set[str] = set()
+        self.init = jax.jit(self._init)
+        self.epoch = jax.jit(self._epoch)
+        self.score = jax.jit(self._score)
+
+    def dtype(self, name: str) -> Any:
+        """The dtype of a dynamic hyperparameter in the programs."""
+        return np.dtype(np.int32) if self.dynamic[name] is int else jax.dtypes.canonicalize_dtype(float)
+
+    @property
+    def example(self) -> Members:
+        """The abstract arrays of one member."""
+        values = {name: jax.ShapeDtypeStruct((), self.dtype(name)) for name in self.dynamic}
+        return Members(COUNT, COUNT, COUNT, values)
+
+    def trace(self, data: Any) -> Trace:
+        """The abstract results on abstract `data`; nothing is compiled."""
+        training = jax.eval_shape(self.init, SEED, self.example, data)
+        _, metrics = jax.eval_shape(self.epoch, training, self.example, data)
+        if self.task.score is not None:
+            jax.eval_shape(self.score, training.state, self.example, data)
+        return Trace(training, metrics)
+
+    def hparams(self, member: Members, **known: Any) -> HParams:
+        """The mapping that the task sees; `known` values are Python's."""
+        values = {**self.static, **member.values, **known, "fold": member.fold, "epochs": self.epochs}
+        return HParams(values, self.scales, self.reads, self.sizes)
+
+    def branch(self, function: Callable[[HParams], Any], member: Members) -> Any:
+        """`function(hparams)`, in the branch of the member's own values."""
+        choices = list(itertools.product(*self.branches.values()))
+        if choices == [()]:
+            return function(self.hparams(member))
+        index: Any = 0
+        for name, values in self.branches.items():
+            index = index * len(values) + jnp.searchsorted(jnp.asarray(values), member.values[name])
+        known = [dict(zip(self.branches, choice, strict=True)) for choice in choices]
+        return lax.switch(index, [lambda values=values: function(self.hparams(member, **values)) for values in known])
+
+    def _init(self, seed: jax.Array, member: Members, data: Any) -> Training:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), member.trial), member.repeat)
+        state = jax.tree.map(jnp.asarray, self.task.init(key, self.hparams(member), data))
+        return Training(state, jnp.bool(True))
+
+    def _epoch(self, training: Training, member: Members, data: Any) -> tuple[Training, dict[str, jax.Array]]:
+        @jax.jit
+        def train(state: Any) -> tuple[Any, dict[str, jax.Array]]:
+            return self.branch(lambda hparams: one(state, hparams), member)
+
+        def one(state: Any, hparams: HParams) -> tuple[Any, dict[str, jax.Array]]:
+            new, metrics = self.task.epoch(state, hparams, data)
+            return keep_types(state, new), scalars(metrics)
+
+        def rest(state: Any) -> tuple[Any, dict[str, jax.Array]]:
+            return state, {name: jnp.full((), jnp.nan, metric.dtype) for name, metric in metrics.items()}
+
+        _, metrics = jax.eval_shape(train, training.state)
+        if self.branching:
+            state, values = lax.cond(training.alive, train, rest, training.state)
+        else:  # a cond under vmap would copy the data, which all members share, for each of them
+            select = functools.partial(lax.select, training.alive)
+            state, values = jax.tree.map(select, train(training.state), rest(training.state))
+        finite = jnp.stack([jnp.isfinite(value) for value in values.values()]).all()
+        return Training(state, training.alive & finite), values
+
+    def _score(self, state: Any, member: Members, data: Any) -> dict[str, jax.Array]:
+        assert self.task.score is not None
+        return scalars(self.task.score(state, self.hparams(member), data))
+
+
+def scalars(metrics: Any) -> dict[str, jax.Array]:
+    """A task's metrics as real scalars; raises ValueError for anything else."""
+    if not isinstance(metrics, Mapping) or not metrics:
+        raise ValueError(f"epoch returned {type(metrics).__name__} as metrics; return a dict of scalars")
+    values = {name: jnp.asarray(value, float) for name, value in metrics.items()}
+    for name, value in values.items():
+        if value.shape:
+            raise ValueError(f"the metric {name!r} has shape {value.shape}; return a scalar")
+    return values
+
+
+def keep_types(state: Any, new: Any) -> Any:
+    """The new state; raises ValueError if its structure, a shape or a dtype is not the old one's."""
+
+    def keep(path: Any, old: Any, new: Any) -> Any:
+        new = jnp.asarray(new)
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            what = f"{new.dtype}{list(new.shape)}, init gave {old.dtype}{list(old.shape)}"
+            raise ValueError(f"epoch returned state{jax.tree_util.keystr(path)} as {what}; keep shapes and dtypes")
+        return new
+
+    if jax.tree.structure(state) != jax.tree.structure(new):  # type: ignore[operator]
+        raise ValueError("epoch returned a state of another structure than init; keep the pytree's structure")
+    return jax.tree_util.tree_map_with_path(keep, state, new)
+
+
+def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *inputs: Any) -> Any:
+    """Overwrite the first `count` of the stacked `outputs` by `fn(old output, *inputs)`.
+
+    With one lane `fn` sees single members, so its branches are real; with more it is vmapped.
+    """
+
+    def read(stacked: Any, chunk: Any) -> Any:
+        if lanes == 1:
+            return lax.dynamic_index_in_dim(stacked, chunk, keepdims=False)
+        return lax.dynamic_slice_in_dim(stacked, chunk * lanes, lanes)
+
+    def write(stacked: Any, new: Any, chunk: Any) -> Any:
+        if lanes == 1:
+            return lax.dynamic_update_index_in_dim(stacked, new, chunk, 0)
+        return lax.dynamic_update_slice_in_dim(stacked, new, chunk * lanes, 0)
+
+    def body(chunk: Any, outputs: Any) -> Any:
+        olds, arguments = jax.tree.map(lambda stacked: read(stacked, chunk), (outputs, inputs))
+        news = (fn if lanes == 1 else jax.vmap(fn))(olds, *arguments)
+        return jax.tree.map(lambda stacked, new: write(stacked, new, chunk), outputs, news)
+
+    return lax.fori_loop(0, (count + lanes - 1) // lanes, body, outputs)
+
+
+def advance(
+    member: Member, metrics: Any, lanes: int, training: Training, members: Members, data: Any, counts: Any
+) -> tuple[Training, dict[str, Any]]:
+    """One epoch of the first `counts[0]` stacked members, with the metrics (room,); the others' are NaN."""
+    room = len(members.trial)
+    outputs = training, {name: jnp.full(room, jnp.nan, aval.dtype) for name, aval in metrics.items()}
+    return over_chunks(lambda old, who: member.epoch(old[0], who, data), lanes, counts[0], outputs, members)
+
+
+class Programs(NamedTuple):
+    """The programs of a bucket: lowered, being compiled, or ready.
+
+    Attributes:
+        init: `(seed, members, data, counts) -> Training`, stacked; counts (devices,).
+        epoch: `(training, members, data, counts) -> (training, metrics)`; metrics (room,).
+            On a CPU the training that it is given is donated; elsewhere it stays, so that
+            a segment for which memory ran out can be trained again.
+        score: `(arrays, member, data) -> metrics` of one member, from host arrays.
+    """
+
+    init: Any
+    epoch: Any
+    score: Any
+
+
+def lower(member: Member, data: Any, room: int, lanes: int, devices: int = 1) -> Programs:
+    """Lower the programs of a part with `room` members a device; their `.compile()` may run in any thread."""
+    one, metrics = member.trace(data)
+
+    def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
+        outputs = jax.tree.map(lambda aval: lax.empty((room, *aval.shape), aval.dtype), one)
+        return over_chunks(lambda _, who: member.init(seed, who, data), lanes, counts[0], outputs, members)
+
+    def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
+        return advance(member, metrics, lanes, training, members, data, counts)
+
+    def score(arrays: Any, who: Members, data: Any) -> dict[str, Any]:
+        return member.score(from_host(one.state, arrays), who, data)
+
+    def stack(aval: Any) -> Any:
+        return jax.ShapeDtypeStruct((devices * room, *aval.shape), aval.dtype)
+
+    members, training = jax.tree.map(stack, (member.example, one))
+    counts = jax.ShapeDtypeStruct((devices,), np.int32)
+    donated = 0 if jax.default_backend() == "cpu" else ()
+    lowered_init = jax.jit(spread(init, EVERYWHERE, devices)).lower(SEED, members, data, counts)
+    lowered_epoch = jax.jit(spread(epoch, SPREAD, devices), donate_argnums=donated).lower(
+        training, members, data, counts
+    )
+    lowered_score = None
+    if member.task.score is not None:
+        arrays = jax.tree.map(
+            lambda aval: jax.eval_shape(jax.random.key_data, aval) if is_key(aval) else aval, one.state
+        )
+        lowered_score = jax.jit(score).lower(arrays, member.example, data)
+    return Programs(lowered_init, lowered_epoch, lowered_score)
+
+
+def spread(program: Callable[..., Any], first: PartitionSpec, devices: int) -> Callable[..., Any]:
+    """The program `(first, members, data, counts)` with its members spread over so many devices."""
+    if devices == 1:
+        return program
+    return jax.shard_map(
+        program,
+        mesh=mesh(devices),
+        in_specs=(first, SPREAD, EVERYWHERE, SPREAD),
+        out_specs=SPREAD,
+        check_vma=False,
+    )
+
+
+def mesh(devices: int) -> jax.sharding.Mesh:
+    """The first local devices, in a row."""
+    return jax.sharding.Mesh(np.array(jax.local_devices()[:devices]), ("members",))
+
+
+def on_devices(data: Any, devices: int) -> Any:
+    """A copy of the data on every device."""
+    arrays = jax.tree.map(jnp.asarray, data)
+    return arrays if devices == 1 else jax.device_put(arrays, NamedSharding(mesh(devices), EVERYWHERE))
+
+
+def signature(member: Member, data: Any, room: int, lanes: int, devices: int) -> Any:
+    """All that the programs of a traced member depend on."""
+    leaves, structure = jax.tree.flatten(data)
+    return (
+        member.task.init,
+        member.task.epoch,
+        member.task.score,
+        tuple((name, type(value), value) for name, value in sorted(member.static.items())),
+        tuple(member.dynamic.items()),
+        member.branching,
+        tuple(member.branches.items()),
+        tuple((name, str(member.scales[name])) for name in sorted(member.sizes & member.dynamic.keys())),
+        member.epochs if "epochs" in member.reads else None,
+        tuple(leaves),
+        structure,
+        room,
+        lanes,
+        devices,
+        jax.config.jax_enable_x64,
+        jax.config.jax_default_matmul_precision,
+    )

@@ -1,0 +1,205 @@
+"""Members -> buckets -> lanes, by rule: never by a stopwatch, so that no result depends on noise.
+
+Trials that share their static hyperparameters form a bucket, one set of programs. Plan "one"
+makes static only what must be, plan "buckets" also what the task lists as `shapes`, and plan
+"widths" parts them by the room that their layers need, and by batch size where that is no branch.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from popjax.core.machine import cores
+from popjax.core.trees import abstract
+from popjax.engine.caps import Caps, levels
+from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest
+from popjax.engine.member import Member
+from popjax.engine.memory import KEPT_FREE, total
+from popjax.engine.tracer import Checker
+from popjax.space.space import Points, Space, group
+from popjax.task import Task
+
+PLANS = ("auto", "one", "widths", "buckets")
+PART = 16  # members that a worker takes at once, where they advance one by one
+PART_BYTES = 2**25  # what of a part in training a commit has to write
+ACCELERATOR_LANES = 4096
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bucket:
+    """The trials that share their static hyperparameters.
+
+    Attributes:
+        member: one member's functions.
+        rows: row numbers of the trials' points, ascending.
+    """
+
+    member: Member
+    rows: np.ndarray
+
+
+@dataclasses.dataclass
+class Width:
+    """How many members train at once; all rounds of a run share it, since it narrows when memory runs out.
+
+    Attributes:
+        lanes: how many members advance together under vmap, on each device.
+        part: at most how many members a part has for each device.
+        devices: over how many devices a part is spread.
+        narrowed: how often memory ran out.
+        shrinks: whether a small bucket has fewer lanes: where nobody's bits are promised, and an
+            idle lane costs what a busy one does.
+    """
+
+    lanes: int
+    part: int
+    devices: int = 1
+    narrowed: int = 0
+    shrinks: bool = False
+
+    def of(self, members: int) -> "Width":
+        """What a bucket of so many members gets: in powers of two, so that later rounds find programs that fit."""
+        needed = 1 << (-(-members // self.devices) - 1).bit_length()
+        if not self.shrinks or needed >= self.lanes:
+            return self
+        return dataclasses.replace(self, lanes=needed, part=needed)
+
+    def narrow(self, needed: int | None) -> None:
+        """Halve it; raises MemoryError where one member alone does not fit."""
+        if self.lanes == self.part == 1:
+            what = "" if needed is None else f" of {needed} bytes"
+            raise MemoryError(f"a single model in training{what} does not fit in the device's memory")
+        if self.part == self.lanes:
+            self.lanes = self.part = self.lanes // 2
+        else:  # fewer members, as wide as before: their bits stay
+            self.part = max(1, self.part // 2 // self.lanes) * self.lanes
+        self.narrowed += 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """How points are executed.
+
+    Attributes:
+        name: "one", "widths" or "buckets".
+        buckets: in the order in which they run.
+        static: the names of the static hyperparameters.
+        width: how many members train at once.
+        reads: the names that the task reads.
+        caps: of plan "widths", ascending; else none.
+    """
+
+    name: str
+    buckets: list[Bucket]
+    static: tuple[str, ...]
+    width: Width
+    reads: frozenset[str]
+    caps: list[Caps]
+
+
+def checker_for(task: Task, space: Space, points: Points, epochs: int, lanes: int | None) -> tuple[Checker, int]:
+    """What checks a task on its points, and the lanes, by rule if none are given.
+
+    Batch sizes are branches where those are real: for one lane alone, which only a CPU has.
+    """
+    branching = lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
+    if lanes is None:
+        lanes = default_lanes(jax.default_backend(), len(rows_of(points)), jax.local_device_count())
+    return Checker(task, space, points, epochs, branching), lanes
+
+
+def make_plan(checker: Checker, plan: str, width: Width, each: int = 1, caps: list[Caps] | None = None) -> Plan:
+    """Check the task, choose what is static and group the points, of `each` members; nothing is compiled.
+
+    The caps of plan "widths" are chosen by rule if none are given.
+    Raises ValueError for a hyperparameter that must be static, or that is named but not read.
+    """
+    if plan not in PLANS:
+        raise ValueError(f"unknown plan {plan!r}; there are {', '.join(PLANS)}")
+    task, space, points = checker.task, checker.space, checker.points
+    trials = len(rows_of(points))
+    work = work_of(checker, width)
+    name = choose_plan(work, points, each) if plan == "auto" else plan
+    shared = {"one": (), "widths": work.parted, "buckets": task.shapes}[name]
+    static = checker.settle(set(shared) & set(space))
+    caps = [] if name != "widths" else work.caps() if caps is None else caps
+    capped = dataclasses.replace(checker, caps=caps)
+    columns = [levels(points, capped.caps).tolist(), *(points[key].tolist() for key in space if key in static)]
+    groups = sorted(group(columns, trials).items(), key=lambda item: -item[0][0])  # the widest, the longest, first
+    buckets = [Bucket(capped.member(rows[0], static), rows) for _, rows in groups]
+    reads = checker.read_by([bucket.member for bucket in buckets])
+    return Plan(name, buckets, tuple(key for key in space if key in static), width, frozenset(reads), caps)
+
+
+def work_of(checker: Checker, width: Width) -> Work:
+    """What members of a checked task cost here."""
+    cpu = jax.default_backend() == "cpu"
+    lanes = 1 if width.lanes == 1 else width.lanes * width.devices
+    machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=lanes)
+    member = checker.trace(checker.settle(set()))
+    widths = tuple(name for name in member.dynamic if name in member.sizes and name not in checker.task.shapes)
+    speed = cores() / 2 if cpu else 1.0
+    branches = checker.branches(member.static.keys())
+    return Work(checker.task, checker.space, widths, checker.epochs, machine, branches, speed)
+
+
+def choose_plan(work: Work, points: Points, each: int) -> str:
+    """The plan for "auto": on a CPU by the space alone, so that nobody's bits depend on who else trains;
+    on an accelerator what costs less.
+    """
+    if jax.default_backend() == "cpu":
+        return "widths" if len(work.caps()) > 1 else "one"
+    return cheapest(work.costs(points, each))
+
+
+def rows_of(points: Points) -> np.ndarray:
+    """The row numbers of a table of points."""
+    return np.arange(len(next(iter(points.values()))))
+
+
+def default_lanes(platform: str, trials: int, devices: int = 1) -> int:
+    """One member at a time on a CPU, where it stays in the cache; wide on an accelerator."""
+    return 1 if platform == "cpu" else min(-(-trials // devices), ACCELERATOR_LANES)
+
+
+def default_width(member: Member, lanes: int) -> Width:
+    """The widest for so many lanes: a few members a part for one lane, as far as their states are small.
+
+    It depends on the task alone, so populations of all sizes share one executable.
+    """
+    part = lanes * max(1, min(PART, PART_BYTES // max(member_bytes(member), 1)) // lanes)
+    return Width(lanes, part, jax.local_device_count(), shrinks=jax.default_backend() != "cpu")
+
+
+def member_bytes(member: Member) -> int:
+    """The memory that one member's state takes."""
+    leaves = jax.tree.leaves(member.trace(abstract(member.task.data)).training)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def check_memory(member: Member) -> None:
+    """Raise MemoryError if not even one member can train here: its state, old and new."""
+    needed = 2 * member_bytes(member)
+    if needed > total():
+        raise MemoryError(f"one model in training takes {needed} bytes, this machine has {total()}")
+
+
+def fitting(member: Member) -> int:
+    """How many members can train here at the same time, with a fifth of the memory left free."""
+    return int((1 - KEPT_FREE) * total() / (2 * max(member_bytes(member), 1)))
+
+
+def part_size(members: int, width: Width, threads: int) -> int:
+    """The members of a part, at most its room and a multiple of the lanes: few enough for every thread."""
+    share = -(-members // threads)
+    lanes = width.lanes * width.devices
+    return min(width.part * width.devices, -(-share // lanes) * lanes)
+
+
+def spread(members: int, width: Width) -> tuple[np.ndarray, np.ndarray]:
+    """The places (members,) of a part's members in its stacked arrays, and how many each device has (devices,)."""
+    share = -(-members // (width.devices * width.lanes)) * width.lanes
+    number = np.arange(members)
+    counts = np.clip(members - share * np.arange(width.devices), 0, share)
+    return number // share * width.part + number % share, counts.astype(np.int32)

@@ -1,0 +1,146 @@
+"""A task's checks before anything is compiled: what must be static, and what is never read."""
+
+import dataclasses
+from collections.abc import Set
+from typing import Any
+
+import jax
+import numpy as np
+
+from popjax.core.trees import abstract
+from popjax.engine.caps import Caps, levels
+from popjax.engine.member import Member
+from popjax.space.scales import Constant
+from popjax.space.space import Points, Space, take
+from popjax.task import NeedsStatic, Task
+
+MOST_BRANCHES = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checker:
+    """A task with the points to train, traced under different choices of what is static.
+
+    `branching` makes each batch size a branch (see Member). With `caps`, ascending, a trial's
+    layers have the room of the first that hold them. `members` are the functions so far; a
+    Checker of other points may share them.
+    """
+
+    task: Task
+    space: Space
+    points: Points
+    epochs: int
+    branching: bool = False
+    caps: list[Caps] = dataclasses.field(default_factory=list)
+    members: dict[Any, Member] = dataclasses.field(default_factory=dict)
+
+    def member(self, row: int, static: set[str]) -> Member:
+        """The functions of the trial in `row`: the same object for the same static values, traced once."""
+        values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
+        dynamic = {name: int if scale.whole else float for name, scale in self.space.items() if name not in static}
+        caps = self.caps[levels(take(self.points, np.array([row])), self.caps)[0]] if self.caps else {}
+        key = tuple((name, type(value), value) for name, value in values.items()), tuple(caps.items())
+        if key not in self.members:
+            branches = self.branches(static) if self.branching else {}
+            room = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
+            self.members[key] = Member(self.task, values, dynamic, room, self.epochs, self.branching, branches)
+        return self.members[key]
+
+    def branches(self, static: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:
+        """The values of what may branch, where they are whole numbers, and few."""
+        names = [name for name in self.task.branches if name in self.space and name not in static]
+        values = {name: getattr(self.space[name], "values", ()) for name in names if self.space[name].whole}
+        return {name: tuple(sorted(given)) for name, given in values.items() if 1 < len(given) <= MOST_BRANCHES}
+
+    def trace(self, static: set[str]) -> Member:
+        """The first trial's functions, traced."""
+        member = self.member(0, static)
+        try:
+            member.trace(abstract(self.task.data))
+        except KeyError as error:
+            name = error.args[0] if error.args else None
+            if name in self.space or name not in member.reads:
+                raise
+            known = ", ".join(self.space) or "none"
+            raise ValueError(f"the task reads {name!r}, which the space does not name; it names {known}") from None
+        return member
+
+    def settle(self, static: set[str]) -> set[str]:
+        """The names that must be static, `static` among them; raises ValueError naming another.
+
+        Choices that are not numbers and what the user marked are static. A constant whole
+        number is static where the task needs it so, and then exact; else it is dynamic.
+        """
+        static = static | {name for name, scale in self.space.items() if not scale.numeric or scale.static}
+        constants = {n for n, s in self.space.items() if isinstance(s, Constant) and s.whole}
+        while True:
+            try:
+                member = self.trace(static | constants)
+                break
+            except NeedsStatic as error:
+                if error.name in static or error.name not in self.space:
+                    raise
+                static = static | {error.name}
+            except Exception as error:
+                if not wants_python_value(error):
+                    raise
+                raise self.explain(error, static | constants) from None
+        exact = constants & member.sizes
+        try:
+            self.trace(static | exact)
+        except Exception as error:
+            if not wants_python_value(error):
+                raise
+            return static | constants
+        return static | exact
+
+    def explain(self, error: Exception, static: set[str]) -> Exception:
+        """Name the hyperparameter whose Python value the task needs, if that is what is wrong."""
+        try:
+            self.trace(set(self.space))
+        except Exception:
+            return error
+        for name in [name for name in self.space if name not in static]:
+            try:
+                self.trace(set(self.space) - {name})
+            except Exception as alone:
+                if wants_python_value(alone):
+                    return ValueError(self.remedy(name, alone))
+        return ValueError(f"the task needs a Python value: {str(error).splitlines()[0]}")
+
+    def remedy(self, name: str, error: Exception) -> str:
+        """What to do about a hyperparameter whose Python value is needed."""
+        marked = f"mark it static=True, {len(set(self.points[name].tolist()))} programs"
+        if name == "dropout":
+            return f"dropout is used as a Python value here: use popjax.layers.Dropout, or {marked}"
+        if isinstance(error, jax.errors.TracerBoolConversionError | jax.errors.TracerArrayConversionError):
+            return f"{name} is used as a Python value here: use jax.numpy, and jnp.where for an if, or {marked}"
+        return f"{name} fixes a shape here: {marked}"
+
+    def reads(self) -> set[str]:
+        """The hyperparameters that the first trial reads."""
+        return self.trace(self.settle(set())).reads & set(self.space)
+
+    def read_by(self, members: list[Member]) -> set[str]:
+        """What these members read."""
+        reads: set[str] = set()
+        for member in members:
+            member.trace(abstract(self.task.data))
+            reads |= member.reads
+            if reads >= set(self.space):
+                break
+        return reads
+
+
+def check_read(space: Space, reads: Set[str]) -> None:
+    """Raise ValueError for a hyperparameter that is not read."""
+    for name in space:
+        if name not in reads:
+            what = "leave it out, or choose a model and optimizer that use it"
+            raise ValueError(f"{name} is read by nothing here: {what}")
+
+
+def wants_python_value(error: Exception) -> bool:
+    """Whether JAX could not trace because it needed a Python value."""
+    concrete = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
+    return isinstance(error, concrete) or (isinstance(error, TypeError | IndexError) and "Tracer" in str(error))

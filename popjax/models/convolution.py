@@ -1,0 +1,104 @@
+"""Convolutions as products of patches and weights, in a function that does not know of it.
+
+XLA runs a convolution inside a loop on a CPU by plain nested loops, and one whose weights differ
+from member to member as a grouped convolution; a product of matrices is fast in both.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Jaxpr, Literal
+from jax.extend.core.primitives import conv_general_dilated_p, jit_p
+
+
+def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+    """The same function with its convolutions computed as products of patches and weights.
+
+    For whoever writes a Task with convolutions of their own: wrap the model's forward pass, before
+    it is differentiated. `supervised` does so with every model. Arguments are pytrees of arrays.
+    Convolutions inside a `scan`, `cond`, `checkpoint` or custom derivative stay as they are.
+
+    >>> kernel, image = jnp.ones((3, 3, 1, 4)), jnp.ones((2, 8, 8, 1))
+    >>> def forward(kernel, image):
+    ...     return lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    >>> bool(jnp.allclose(by_patches(forward)(kernel, image), forward(kernel, image)))
+    True
+    """
+
+    def patched(*args: P.args, **kwargs: P.kwargs) -> T:
+        closed, shape = jax.make_jaxpr(function, return_shape=True)(*args, **kwargs)
+        outputs = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves((args, kwargs)))
+        return jax.tree.unflatten(jax.tree.structure(shape), outputs)
+
+    return patched
+
+
+def evaluate(jaxpr: Jaxpr, consts: list[Any], arguments: list[Any]) -> list[Any]:
+    """The outputs of a jaxpr, its convolutions as products."""
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
+
+    def read(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else known[variable]
+
+    for equation in jaxpr.eqns:
+        inputs = map(read, equation.invars)
+        if equation.primitive is conv_general_dilated_p:
+            outputs = [convolve(*inputs, **equation.params)]
+        elif equation.primitive is jit_p:
+            inner = equation.params["jaxpr"]
+            outputs = evaluate(inner.jaxpr, inner.consts, [*inputs])
+        else:
+            variables = [variable for variable in equation.invars if not isinstance(variable, Literal)]
+            alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation])
+            outputs = jax.core.eval_jaxpr(alone, [], *map(read, variables))
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    window_strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    lhs_dilation: tuple[int, ...],
+    rhs_dilation: tuple[int, ...],
+    dimension_numbers: lax.ConvDimensionNumbers,
+    feature_group_count: int,
+    batch_group_count: int,
+    precision: Any,
+    preferred_element_type: Any,
+    **others: Any,
+) -> jax.Array:
+    """What `lax.conv_general_dilated` computes, for any layout, stride, padding, dilation and feature groups."""
+    if batch_group_count != 1:
+        raise ValueError("by_patches: wrap the function before it is differentiated, not after")
+    given, weights, wanted = dimension_numbers
+    x = x.transpose((given[0], *given[2:], given[1]))  # (rows, *pixels, channels)
+    kernel = kernel.transpose((*weights[2:], weights[1], weights[0]))  # (*taps, channels of a group, units)
+    *taps, channels, units = kernel.shape
+    inside = [(low, high, dilation - 1) for (low, high), dilation in zip(padding, lhs_dilation, strict=True)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inside, (0, 0, 0)])
+    reach = [(tap - 1) * dilation for tap, dilation in zip(taps, rhs_dilation, strict=True)]
+    spans = [size - far for size, far in zip(x.shape[1:-1], reach, strict=True)]
+
+    def shifted(tap: tuple[int, ...]) -> jax.Array:
+        starts = [index * dilation for index, dilation in zip(tap, rhs_dilation, strict=True)]
+        ends = [start + span for start, span in zip(starts, spans, strict=True)]
+        return lax.slice(x, (0, *starts, 0), (len(x), *ends, x.shape[-1]), (1, *window_strides, 1))
+
+    patches = jnp.stack([shifted(tap) for tap in itertools.product(*map(range, taps))], -2)
+    groups = feature_group_count
+    patches = patches.reshape(*patches.shape[:-1], groups, channels)
+    kernel = kernel.reshape(-1, channels, groups, units // groups)
+    how = {"precision": precision, "preferred_element_type": preferred_element_type}
+    if groups == 1:
+        product = jnp.matmul(patches.reshape(*patches.shape[:-3], -1), kernel.reshape(-1, units), **how)
+    else:
+        product = jnp.einsum("...tgc,tcgu->...gu", patches, kernel, **how).reshape(*patches.shape[:-3], units)
+    order = [0, product.ndim - 1, *range(1, product.ndim - 1)]  # where rows, units and pixels are now
+    return product.transpose(order).transpose([wanted.index(axis) for axis in range(product.ndim)])

@@ -1,0 +1,93 @@
+"""One door for models: an nnx or a linen module as pure functions of its arrays.
+
+A module is built anew in every trace, from the member's current hyperparameters; only
+its parameters and variables (batch statistics, random streams) are state. So a changed
+hyperparameter acts at once, wherever the module keeps it.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+from popjax.models.layers import RowKeys
+from popjax.task import HParams
+
+OTHERS = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, RowKeys)))
+
+
+class Network(NamedTuple):
+    """A model of one member.
+
+    Attributes:
+        params: the initial trained arrays.
+        variables: the other arrays that the model updates.
+        batch_statistics: whether a row's output depends on its batch.
+        apply: `(params, variables, x, keys) -> (outputs, variables)`; keys (rows,) for
+            training, None for evaluation.
+    """
+
+    params: Any
+    variables: Any
+    batch_statistics: bool
+    apply: Callable[..., tuple[Any, Any]]
+
+
+def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
+    """Build the module and split it; `x` (rows, ...) is an example of its input."""
+    params_key, dropout_key = jax.random.split(key)
+    rngs = nnx.Rngs(params=params_key, dropout=dropout_key)
+    module = model(hparams, rngs)
+    if isinstance(module, nnx.Module):
+        return _bind_nnx(module)
+    if callable(getattr(module, "init", None)) and callable(getattr(module, "apply", None)):
+        return _bind_linen(module, params_key, dropout_key, x)
+    kind = type(module).__name__
+    raise ValueError(f"the model callable returned a {kind}; return an nnx.Module or a linen module")
+
+
+def _bind_nnx(module: nnx.Module) -> Network:
+    split: tuple[Any, ...] = nnx.split(module, nnx.Param, OTHERS, RowKeys, ...)
+    graph, params, variables, row_keys, rest = split
+    shapes = [jax.tree.structure(state) for state in (params, variables)]
+
+    def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
+        layers = row_keys if keys is None else _keys_by_layer(row_keys, keys)
+        full = [jax.tree.unflatten(s, jax.tree.leaves(p)) for s, p in zip(shapes, (params, variables), strict=True)]
+        merged = nnx.merge(graph, *full, layers, rest, copy=True)
+        merged.eval() if keys is None else merged.train()
+        outputs = merged(x)
+        return outputs, nnx.to_pure_dict(nnx.state(merged, OTHERS))
+
+    statistics = jax.tree.leaves(nnx.state(module, nnx.BatchStat))
+    return Network(nnx.to_pure_dict(params), nnx.to_pure_dict(variables), bool(statistics), apply)
+
+
+def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
+    """Every layer's own key for each row."""
+    leaves, structure = jax.tree.flatten(row_keys)
+    fold = jax.vmap(jax.random.fold_in, (0, None))
+    return jax.tree.unflatten(structure, [fold(keys, layer) for layer in range(len(leaves))])
+
+
+def flags(module: Any, training: bool) -> dict[str, bool]:
+    """What tells a linen module whether it trains, in the words that its `__call__` has for it."""
+    words = dict.fromkeys(("train", "training", "is_training"), training)
+    words |= dict.fromkeys(("deterministic", "use_running_average"), not training)
+    return {word: value for word, value in words.items() if word in inspect.signature(module.__call__).parameters}
+
+
+def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: jax.Array) -> Network:
+    told = flags(module, training=False)
+    collections = dict(module.init({"params": params_key, "dropout": dropout_key}, x, **told))
+    params = collections.pop("params", {})
+
+    def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
+        merged, told = {"params": params, **variables}, flags(module, training=keys is not None)
+        if keys is None:
+            return module.apply(merged, x, **told), variables
+        return module.apply(merged, x, **told, rngs={"dropout": keys[0]}, mutable=list(variables))
+
+    return Network(params, collections, "batch_stats" in collections, apply)

@@ -1,0 +1,189 @@
+"""The axes of the figures: where a hyperparameter's or a metric's values lie, and the ticks. No JAX here."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Range, Scale
+from popjax.space.space import Space
+from popjax.store.results import Results
+
+TICKS = 6  # about how many ticks an axis bears
+LOSSES = ("loss", "mae", "mse", "error")
+FEW = 0.1  # the share of the values at each end that may be outliers
+CLOSE = 1.5  # how far beyond the others, in widths of theirs, a value may lie without being cut off
+
+
+class Tick(NamedTuple):
+    """A place on the unit axis and the value there; `window` is what a β says in steps."""
+
+    unit: float
+    value: str
+    window: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Axis:
+    """The values of one hyperparameter over the trials, on the axis of its scale.
+
+    Attributes:
+        name: the hyperparameter.
+        scale: the user's scale of it.
+        values: one Python value a trial.
+        units: their coordinates (trials,) on the unit axis.
+    """
+
+    name: str
+    scale: Scale
+    values: list[Any]
+    units: np.ndarray
+
+    @property
+    def varied(self) -> bool:
+        """Whether the trials differ in it."""
+        return len(set(self.values)) > 1
+
+    @property
+    def ticks(self) -> list[Tick]:
+        """What the axis shows."""
+        return ticks(self.scale)
+
+    @property
+    def places(self) -> list[float]:
+        """Where the ticks lie on the unit axis."""
+        return [tick.unit for tick in self.ticks]
+
+    @property
+    def cell(self) -> float:
+        """The width of one value on the unit axis; 0 where values are real numbers."""
+        return 0.0 if math.isinf(self.scale.levels) else 1 / self.scale.levels
+
+    def label(self, trial: int) -> str:
+        """A trial's value in few digits."""
+        return label(self.scale, self.values[trial])
+
+
+def axes(results: Results) -> list[Axis]:
+    """The axis of every hyperparameter, constants too, in the order of the space."""
+    return [axis(name, scale, results.points[name]) for name, scale in Space.from_dict(results.run["space"]).items()]
+
+
+def axis(name: str, scale: Scale, column: np.ndarray) -> Axis:
+    """The axis of a column."""
+    return Axis(name, scale, column.tolist(), np.asarray(scale.to_unit(column), float))
+
+
+def label(scale: Scale, value: Any) -> str:
+    """A value in few digits; a β in as many as tell its window.
+
+    >>> label(OneMinusLogUniform(0.9, 0.99999), 0.999956)
+    '0.999956'
+    """
+    if not isinstance(value, float):
+        return str(value)
+    if isinstance(scale, OneMinusLogUniform) and 0 < 1 - value < 1:
+        return repr(round(value, 2 - math.floor(math.log10(1 - value))))
+    return f"{value:.4g}"
+
+
+def ticks(scale: Scale) -> list[Tick]:
+    """The ticks of a scale.
+
+    >>> [tick.value for tick in ticks(LogUniform(1e-4, 1))]
+    ['0.0001', '0.001', '0.01', '0.1', '1']
+    >>> [f"{tick.value} {tick.window}" for tick in ticks(OneMinusLogUniform(0.9, 0.999))]
+    ['0.9 10 steps', '0.99 100 steps', '0.999 1,000 steps']
+    """
+    if isinstance(scale, Choice):
+        shown = scale.values[:: math.ceil(len(scale.values) / (2 * TICKS))]
+        return [Tick(scale.to_unit(value), str(value)) for value in shown]
+    if not isinstance(scale, Range) or scale.low == scale.high:
+        value = getattr(scale, "value", scale.low)
+        return [Tick(0.5, label(scale, value))]
+    if isinstance(scale, OneMinusLogUniform):
+        return windows(scale)
+    if isinstance(scale, LogUniform | LogIntegers):
+        values = decades(scale.low, scale.high)
+    else:
+        values = steps(scale.low, scale.high, scale.whole)
+    return [Tick(scale.to_unit(value), f"{value:.6g}") for value in values]
+
+
+def windows(scale: OneMinusLogUniform) -> list[Tick]:
+    """Ticks at round averaging windows 1/(1-β), which say both."""
+    found = []
+    for window in decades(1 / (1 - scale.low), 1 / (1 - scale.high)):
+        beta = round(1 - 1 / window, max(0, math.ceil(math.log10(window))) + 2)
+        found.append(
+            Tick(scale.to_unit(beta), f"{beta:.12g}", f"{window:,.0f} steps" if window >= 10 else f"{window:.3g} steps")
+        )
+    return found
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Powers of ten from low to high, with 2 and 5 between where there are few; the ends, if there are none.
+
+    >>> decades(20, 500)
+    [20.0, 50.0, 100.0, 200.0, 500.0]
+    """
+    for digits in ((1,), (1, 2, 5)):
+        values = list(powers(low, high, digits))
+        if len(values) > 2:
+            return values[:: math.ceil(len(values) / (TICKS + 2))]
+    return values if len(values) == 2 else [low, high]
+
+
+def powers(low: float, high: float, digits: tuple[int, ...]) -> Iterator[float]:
+    """The numbers of one of the digits and zeros, from low to high."""
+    for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        for digit in digits:
+            value = float(f"{digit}e{exponent}")
+            if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
+                yield value
+
+
+def steps(low: float, high: float, whole: bool = False) -> list[float]:
+    """Round numbers in equal steps from low to high.
+
+    >>> steps(50, 100, whole=True)
+    [50, 60, 70, 80, 90, 100]
+    """
+    rough = (high - low) / (TICKS - 1)
+    base = 10.0 ** math.floor(math.log10(rough))
+    step = next(digit * base for digit in (1, 2, 5, 10) if digit * base >= 0.8 * rough)
+    step = max(1, round(step)) if whole else step
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [n * step for n in range(first, last + 1)]
+
+
+def scope(name: str, values: np.ndarray, keep: np.ndarray, loss: bool = False) -> tuple[float, float, bool]:
+    """What a figure shows of a metric, from low to high, and whether in decades: losses over more than one are.
+
+    >>> scope("val_loss", np.array([0.001, 0.5, 3]), np.empty(0)), scope("val_mae", np.array([2, 3]), np.empty(0))
+    ((0.001, 3.0, True), (2.0, 3.0, False))
+    """
+    finite = values[np.isfinite(values)]
+    if (loss or any(word in name for word in LOSSES)) and np.all(finite > 0):
+        low, high = frame(values, True, keep)
+        if high >= 10 * low:
+            return low, high, True
+    return *frame(values, False, keep), False
+
+
+def frame(values: np.ndarray, log: bool, keep: np.ndarray) -> tuple[float, float]:
+    """The least and the greatest value that a figure shows: those in `keep`, and no far outliers.
+
+    >>> frame(np.append(np.linspace(0, 1, 99), 1e9), log=False, keep=np.empty(0))
+    (0.0, 1.0)
+    """
+    values, keep = (np.log10(v[np.isfinite(v)]) if log else v[np.isfinite(v)] for v in (values, keep))
+    low, high = np.quantile(values, [FEW, 1 - FEW])
+    room = CLOSE * (high - low) or np.inf
+    inside = values[(values >= low - room) & (values <= high + room)]
+    inside = np.concatenate([inside, keep])
+    low, high = inside.min(), inside.max()
+    low, high = (10.0**low, 10.0**high) if log else (low, high)
+    return float(f"{low:.6g}"), float(f"{high:.6g}")

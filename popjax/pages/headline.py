@@ -1,0 +1,128 @@
+"""The top of the report: what was searched, the winner with both its values, what it cost. No JAX here."""
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import plural
+from popjax.pages.axes import Axis
+from popjax.pages.figures import shown
+from popjax.store.results import Results
+
+
+def title(results: Results) -> str:
+    """What was searched, as text."""
+    arguments = results.run.get("arguments") or {}
+    source = arguments.get("task") or arguments.get("dataset") or ", ".join(results.points)
+    design = {"sobol": "Sobol", "grid": "grid"}.get(str(results.run.get("sampler")), "random")
+    return f"{source}: {design} search over {plural(len(results.diverged), 'trial')}"
+
+
+def head(results: Results, axes: list[Axis]) -> str:
+    """The title, the winner with both its values, and what the search cost."""
+    lost = int(results.diverged.sum())
+    count = len(results.diverged)
+    cards = [(f"{count:,}", f"trials, {lost:,} diverged", "")]
+    cards.append((f"{results.members[results.metric].shape[-1]:,}", epochs_text(results), ""))
+    seconds = results.summary.get("wall_seconds")
+    if isinstance(seconds, int | float):
+        cards.append((f"{seconds:.1f} s", seconds_text(results.summary), ""))
+    if results.best is None:
+        return heading(results) + diverged_advice(results) + grid(cards) + machine(results)
+    best = results.best
+    found, *error = value(results, best.trial).split(" ", 1)
+    found += f" <small>{error[0]}</small>" if error else ""
+    first = (found, f"{shown(results.metric)} of the winner, {optimism(results)}", "winner")
+    test = results.summary.get("test_value")
+    scored = []
+    if isinstance(test, int | float):
+        name = shown(results.metric.replace("val_", "test_", 1))
+        scored = [(number(test), f"{name}, on rows that no trial saw", "winner")]
+    winner = f"<p>Winner: <b>trial {best.trial}</b>, {setting(axes, best.trial)}.</p>"
+    return heading(results) + winner + grid([first, *scored, *cards]) + machine(results)
+
+
+def heading(results: Results) -> str:
+    """The title as HTML."""
+    return f"<h1>{shown(title(results))}</h1>"
+
+
+def optimism(results: Results) -> str:
+    """Why the winner's value is better than it will be."""
+    count = len(results.diverged)
+    first = int(results.order[0])
+    if results.best is not None and results.best.trial != first:
+        return f"the smallest model within one standard error of trial {first}, {value(results, first)}"
+    near = "; no smaller model lies within one standard error" if results.choose == "one-se" else ""
+    return "the only trial" if count == 1 else f"the best of {count:,}, so optimistic{near}"
+
+
+def grid(cards: list[tuple[str, str, str]]) -> str:
+    """Numbers with what they are."""
+    boxes = [f'<div class="card {kind}"><b>{figure}</b><span>{text}</span></div>' for figure, text, kind in cards]
+    return f'<div class="cards">{"".join(boxes)}</div>'
+
+
+def epochs_text(results: Results) -> str:
+    """Epochs, and of how many members each trial is the mean."""
+    _, folds, repeats, epochs = results.members[results.metric].shape
+    many = [plural(count, noun) for count, noun in ((folds, "fold"), (repeats, "repeat")) if count > 1]
+    word = "epoch" if epochs == 1 else "epochs"
+    return word + (f" in each of {' × '.join(many)}" if many else "")
+
+
+def seconds_text(summary: Mapping[str, Any]) -> str:
+    """What the seconds went into."""
+    parts = [(name, summary.get(f"{key}_seconds")) for name, key in (("compiling", "compile"), ("training", "train"))]
+    return ", ".join(f"{name} {took:.1f} s" for name, took in parts if isinstance(took, int | float)) or "in all"
+
+
+def machine(results: Results) -> str:
+    """Device and versions."""
+    versions = results.run.get("versions") or {}
+    found = [results.run.get("device"), *(f"{name} {version}" for name, version in versions.items())]
+    return f'<p class="small">{shown(" · ".join(map(str, filter(None, found))))}</p>'
+
+
+def advice(results: Results) -> tuple[str, str]:
+    """What to do when nothing is left to rank: in words, and as arguments with learning rates below those tried."""
+    rates = results.points.get("learning_rate")
+    if rates is None:
+        return "narrow the ranges that make training unstable", ""
+    high = min(0.01, float(np.min(rates)))
+    return "try smaller learning rates, such as", f"--set 'learning_rate=log_uniform({high / 1e4:.3g},{high:.3g})'"
+
+
+def diverged_advice(results: Results) -> str:
+    """The advice on the page."""
+    words, again = advice(results)
+    said = f"<p><b>All {plural(len(results.diverged), 'trial')} diverged</b>, so there is no winner; {words}"
+    return f"{said}</p>\n<pre>{html.escape(again)}</pre>" if again else f"{said}.</p>"
+
+
+def setting(axes: list[Axis], trial: int) -> str:
+    """A trial's hyperparameters on one line."""
+    return ", ".join(f"{shown(axis.name)} {shown(axis.label(trial))}" for axis in axes)
+
+
+def value(results: Results, trial: int) -> str:
+    """A trial's metric, and its standard error where there are folds or repeats."""
+    error = f" ± {number(results.errors[results.metric][trial])}" if results.errors else ""
+    return number(results.last[results.metric][trial]) + error
+
+
+def number(value: float) -> str:
+    """A value of a metric.
+
+    >>> number(0.98333333), number(3611.7373)
+    ('0.9833', '3611.74')
+    """
+    return (
+        f"{value:.4f}"
+        if 0.01 <= abs(value) < 100 or value == 0
+        else f"{value:.6g}"
+        if abs(value) > 1
+        else f"{value:.3g}"
+    )

@@ -1,0 +1,104 @@
+"""Which hyperparameters mattered in these results, by Optuna's PED-ANOVA. No JAX here."""
+
+import contextlib
+import importlib.util
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from popjax.pages.axes import Axis, axes
+from popjax.space.scales import Choice
+from popjax.store.results import Results
+
+if TYPE_CHECKING:
+    import optuna
+
+MOST = 10_000
+
+
+def importance(results: Results) -> dict[str, float] | None:
+    """The share of each varied hyperparameter in how good a trial is, in the order of the space; they sum to 1.
+
+    PED-ANOVA (Watanabe et al. 2023) compares where the best tenth of the trials lie with
+    where all lie. It reads ranks, not sizes, so a loss of 1e30 weighs no more than any other
+    bad one, and it grows no random forest, so it is quick and the same each time. Coordinates
+    are those of the scales; a diverged trial counts as the worst. Of more than 10,000 trials
+    as many are looked at, at even distances.
+
+    Returns:
+        None without optuna; an empty dict where there is nothing to compare.
+
+    >>> from popjax.space.scales import log_uniform, uniform
+    >>> from popjax.space.space import Space
+    >>> space = Space(x=log_uniform(1e-4, 1), y=uniform(0, 1))
+    >>> points = space.sample(200)
+    >>> loss = (np.log10(points["x"]) + 2)[:, None, None, None] ** 2
+    >>> shares = importance(Results(points, {"loss": loss}, "loss", "min", run={"space": space.to_dict()}))
+    >>> shares is None or shares["x"] > 0.8
+    True
+    """
+    if importlib.util.find_spec("optuna") is None:
+        return None
+    varied = [axis for axis in axes(results) if axis.varied]
+    ranks = ranked(results)
+    if not varied or len(np.unique(ranks)) < 2:
+        return {}
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    rows = np.linspace(0, len(ranks) - 1, min(len(ranks), MOST)).astype(int)
+    with quiet():
+        shares = PedAnovaImportanceEvaluator().evaluate(study(varied, ranks, rows))
+    total = sum(shares.values())
+    return {axis.name: shares[axis.name] / total for axis in varied} if total > 0 else {}
+
+
+def ranked(results: Results) -> np.ndarray:
+    """How many distinct values are better (trials,) than a trial's; a diverged trial is worse than all others."""
+    values = results.last[results.metric] * (1 if results.mode == "min" else -1)
+    distinct, ranks = np.unique(values[~results.diverged], return_inverse=True)
+    places = np.full(len(values), len(distinct))
+    places[~results.diverged] = ranks
+    return places
+
+
+def study(varied: list[Axis], ranks: np.ndarray, rows: np.ndarray) -> "optuna.Study":
+    """These rows' trials as Optuna keeps them."""
+    import optuna
+
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {}
+    columns = {}
+    for axis in varied:
+        named = isinstance(axis.scale, Choice) and not axis.scale.numeric
+        choices = tuple(map(str, getattr(axis.scale, "values", ())))
+        distributions[axis.name] = (
+            optuna.distributions.CategoricalDistribution(choices)
+            if named
+            else optuna.distributions.FloatDistribution(0, 1)
+        )
+        columns[axis.name] = [str(axis.values[row]) for row in rows] if named else axis.units[rows].tolist()
+    made = optuna.create_study()
+    params = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    made.add_trials(
+        [
+            optuna.trial.create_trial(params=row, distributions=distributions, value=value)
+            for row, value in zip(params, ranks[rows].tolist(), strict=True)
+        ]
+    )
+    return made
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing of Optuna's: it tells of each study, of few trials, and, in some versions, of being experimental."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,105 @@
+"""A page of figures from a run's results, for any browser, offline. No JAX here."""
+
+import base64
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from popjax.pages.axes import Axis
+    from popjax.store.results import Results
+
+NAME = "report.html"
+
+
+def write_report(results: "Results", directory: str | Path) -> Path:
+    """Write report.html into the directory; returns its path."""
+    from popjax.core.storage import write_atomic
+
+    path = Path(directory) / NAME
+    write_atomic(path, page(results).encode())
+    return path
+
+
+def page(results: "Results") -> str:
+    """The whole page as HTML: plotly, the figures and the words, with nothing to fetch.
+
+    >>> import numpy as np
+    >>> from popjax.store.results import Results
+    >>> losses = np.array([3.0, 1.0, 2.0])[:, None, None, None]
+    >>> run = {"space": {"x": "uniform(0, 1)"}}
+    >>> drawn = page(Results({"x": np.array([0.1, 0.5, 0.9])}, {"loss": losses}, "loss", "min", run=run))
+    >>> "Winner: <b>trial 1</b>, x 0.5" in drawn
+    True
+    """
+    from plotly.offline import get_plotlyjs
+
+    from popjax.pages.axes import axes
+    from popjax.pages.figures import shown
+    from popjax.pages.headline import title
+
+    columns = axes(results)
+    body, figures = contents(results, columns)
+    scripts = [get_plotlyjs(), asset("parallel.js"), asset("report.js")]
+    policy = (
+        f"default-src 'none'; script-src {' '.join(map(digest, scripts))}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+    )
+    data = json.dumps(figures, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return "".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
+            f"<title>{shown(title(results))}</title>\n",
+            f'<link rel="icon" href="data:,">\n<style>\n{asset("report.css")}</style>\n</head>\n<body>\n<main>\n',
+            f'{body}</main>\n<script type="application/json" id="figures">{data}</script>\n',
+            *(f"<script>{script}</script>\n" for script in scripts),
+            "</body>\n</html>\n",
+        ]
+    )
+
+
+def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, Any]]:
+    """The sections in their order, and the data of their figures; what makes no sense here is left out."""
+    from popjax.pages import figures, sections
+    from popjax.pages.headline import head
+    from popjax.pages.importance import importance
+    from popjax.pages.panels import panels
+    from popjax.pages.parallel_coordinates import parallel
+
+    varied = [axis for axis in columns if axis.varied]
+    parts = [head(results, columns)]
+    drawn: dict[str, Any] = {"colors": {"winner": figures.WINNER, "diverged": figures.DIVERGED}}
+    several = bool(results.rounds.max())
+    if results.members[results.metric].shape[-1] > 1 and results.epochs_run.any():
+        parts.append(sections.curves_section(results))
+        drawn["curves"] = figures.curves_figure(results)
+    if results.best is not None and varied:
+        parts.append(sections.panels_section(results, varied))
+        drawn["panels"] = panels(results, varied)
+        parts.append(sections.parallel_section(results, varied))
+        drawn["parallel"] = parallel(results, varied)
+    if (results.rounds[results.order] == 0).any() and len(results.diverged) > 1:
+        parts.append(sections.expected_section(results))
+        drawn["expected"] = figures.expected_figure(results)
+    if results.best is not None and varied:
+        parts.append(sections.importance_section(varied, importance(results)))
+    if several and varied:
+        parts.append(sections.zoom_section(results, varied))
+    if results.best is not None:
+        parts.append(sections.ten_section(results, columns))
+    parts.append(sections.rebuild_section(results))
+    return "".join(parts), drawn
+
+
+def asset(name: str) -> str:
+    """A file that the page holds."""
+    return (files("popjax.pages") / name).read_text(encoding="utf-8")
+
+
+def digest(script: str) -> str:
+    """What the page's policy lets run: this script and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,0 +1,115 @@
+"""The metric against each hyperparameter, small multiples for plotly. No JAX here."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from popjax.pages.axes import Axis, Tick
+from popjax.pages.figures import (
+    DIVERGED,
+    INK,
+    POINT,
+    TEN,
+    WINNER,
+    color,
+    framed,
+    layout,
+    rounded,
+    ruled,
+    scaled,
+    shown,
+    templated,
+    thinned,
+)
+from popjax.store.results import Results
+
+POINTS = 1000
+LETTERS = 38  # that a panel is wide
+
+
+def panels(results: Results, varied: list[Axis]) -> list[dict[str, Any]]:
+    """The metric against each hyperparameter, on its own axis."""
+    drawn = thinned(results, POINTS)
+    return [panel(results, axis, drawn) for axis in varied]
+
+
+def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
+    """The points of one hyperparameter: all, the ten best ringed, the winner, the diverged at the bottom."""
+    assert results.best is not None
+    last = results.last[results.metric]
+    low, high, log = framed(results)
+    height = scaled(results.metric, low, high, log, 0.09 if results.diverged.any() else 0.0)
+    kept, lost = drawn[~results.diverged[drawn]], drawn[results.diverged[drawn]]
+
+    def points(rows: np.ndarray, name: str, **marker: Any) -> dict[str, Any]:
+        trials = rows.tolist()
+        texts = [[trial, shown(axis.label(trial)), f"{last[trial]:.4g}"] for trial in trials]
+        what = f"trial %{{customdata[0]}}<br>{templated(axis.name)} %{{customdata[1]}}"
+        value = f"<br>{templated(results.metric)} %{{customdata[2]}}" if name != "diverged" else "<br>diverged"
+        return {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "marker": marker,
+            "customdata": texts,
+            "x": rounded(spread(axis, rows), 4),
+            "y": rounded(np.clip(last[rows], low, high)),
+            "hovertemplate": f"{what}{value}<extra></extra>",
+        }
+
+    colors = [color(results, trial) for trial in kept.tolist()]
+    ring = {"color": "rgba(0,0,0,0)", "size": 9, "line": {"color": INK, "width": 1.6}}
+    star = {"symbol": "star", "color": WINNER, "size": 15, "line": {"color": "#ffffff", "width": 1}}
+    tick = {"symbol": "line-ns-open", "color": DIVERGED, "size": 9, "line": {"width": 1}}
+    floor = points(lost, "diverged", **tick) | {"y": [0.045] * len(lost), "yaxis": "y2"}
+    below = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
+    return {
+        "traces": [
+            points(kept, "trials", color=colors if results.rounds.max() else POINT, size=5, opacity=0.7),
+            points(results.order[:TEN], "ten best", **ring),
+            floor,
+            points(np.array([results.best.trial]), "winner", **star),
+        ],
+        "layout": layout(
+            height=270,
+            showlegend=False,
+            margin={"l": 52, "r": 32, "t": 8, "b": 62},
+            xaxis=ruled(shown(axis.name), range=[-0.04, 1.04], fixedrange=True, **ticked(axis)),
+            yaxis=height | {"fixedrange": True},
+            yaxis2=below,
+        ),
+    }
+
+
+def ticked(axis: Axis) -> dict[str, Any]:
+    """An axis's ticks for plotly: a window stands below its β; of numbers as many as fit, while names are turned."""
+    ticks = axis.ticks
+    while axis.scale.numeric and not fit(ticks):
+        ticks = ticks[::2]
+    turned = not fit(ticks)
+    return {
+        "tickvals": rounded([tick.unit for tick in ticks]),
+        "ticktext": [shown(short(tick.value)) + (f"<br>{tick.window}" if tick.window else "") for tick in ticks],
+        "tickangle": 30 if turned else 0,
+        "ticklabeloverflow": "allow",
+        "automargin": turned,
+    }
+
+
+def fit(ticks: list[Tick]) -> bool:
+    """Whether the texts of ticks stand side by side, with a letter between them."""
+    widths = [max(len(short(tick.value)), len(tick.window)) for tick in ticks]
+    pairs = itertools.pairwise(zip(ticks, widths, strict=True))
+    return all((right.unit - left.unit) * LETTERS >= (a + b) / 2 + 1 for (left, a), (right, b) in pairs)
+
+
+def short(text: str, most: int = 18) -> str:
+    """A text that leaves room for others."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def spread(axis: Axis, rows: np.ndarray) -> np.ndarray:
+    """The coordinates of trials; within the cell of a whole number or choice, beside each other."""
+    golden = rows * 0.6180339887 % 1 - 0.5
+    return axis.units[rows] + (0.5 * axis.cell * golden if axis.cell >= 1 / 20 else 0)

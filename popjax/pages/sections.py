@@ -1,0 +1,215 @@
+"""The report's words and tables. No JAX here."""
+
+import html
+from collections.abc import Mapping
+
+from popjax.core.text import plural
+from popjax.pages.axes import Axis
+from popjax.pages.figures import CURVES, DIVERGED, POINT, ROUNDS, TEN, WINNER, beyond, shown, thinned
+from popjax.pages.headline import value
+from popjax.pages.panels import POINTS
+from popjax.space.defaults import TIERS
+from popjax.space.scales import Choice, Integers, LogIntegers, Scale
+from popjax.space.space import Space
+from popjax.store.results import Results
+
+
+def section(title: str, caption: str, body: str) -> str:
+    """A heading, one sentence that tells how to read what follows, and what follows."""
+    return f'<section>\n<h2>{title}</h2>\n<p class="caption">{caption}</p>\n{body}\n</section>\n'
+
+
+def table(head: list[str], rows: list[list[str]], kind: str = "", winner: int | None = None) -> str:
+    """A table in a box of its own that scrolls; texts are HTML."""
+    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
+    marked = [f"<tr{' class=winner' if at == winner else ''}>{line}</tr>" for at, line in enumerate(lines)]
+    titles = "".join(f"<th>{name}</th>" for name in head)
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{''.join(marked)}</tbody></table></div>"
+    )
+
+
+def keys(entries: list[tuple[str, str, str]]) -> str:
+    """A legend of (form, colour, text)."""
+    marks = [f'<li><i class="{form}" style="background:{color}"></i>{text}</li>' for form, color, text in entries]
+    return f'<ul class="keys">{"".join(marks)}</ul>'
+
+
+def thinning(results: Results, most: int, what: str) -> str:
+    """What is said where not all are drawn."""
+    count, drawn = len(results.diverged), len(thinned(results, most))
+    if drawn == count:
+        return ""
+    return f" {drawn:,} of {count:,} {what} drawn: the ten best, and others evenly spaced by rank."
+
+
+def curves_section(results: Results) -> str:
+    """Learning curves, with the choice of the metric."""
+    lines = "the mean of its folds and repeats" if results.errors else "one trial"
+    parts = [f"Each thin line is {lines if not results.errors else 'one trial, ' + lines}, epoch by epoch"]
+    if results.best is not None:
+        parts.append("the blue line is the median and the blue band the middle half of the trials that did not diverge")
+        parts.append("the thick line is the winner" + (" with ± one standard error" if results.errors else ""))
+    if results.diverged.any():
+        parts.append("a diverged trial ends with a cross at its last whole epoch, if it had one")
+    caption = "; ".join(parts) + "." + thinning(results, CURVES, "curves")
+    caption += " Drag to enlarge, double-click to see all."
+    names = [results.metric, *(name for name in results.members if name != results.metric)]
+    options = "".join(f'<option value="{at}">{shown(name)}</option>' for at, name in enumerate(names))
+    choice = f'<label>Metric <select id="metric" autocomplete="off">{options}</select></label>'
+    body = f'{choice}\n<div class="figure" id="curves"></div>'
+    return section("Learning curves", caption, body)
+
+
+def panels_section(results: Results, varied: list[Axis]) -> str:
+    """The metric against each hyperparameter."""
+    best = "upper" if results.mode == "max" else "lower"
+    caption = f"Each point is a trial, {best} is better: where the best points gather is where to search."
+    if any(tick.window for axis in varied for tick in axis.ticks):
+        caption += " Below a β stands its averaging window 1/(1-β)."
+    if any(axis.cell >= 1 / 20 for axis in varied):
+        caption += " Points of the same whole number or choice lie beside each other."
+    caption += f" {plural(far, 'trial')} beyond the frame stand on its edge." if (far := beyond(results)) else ""
+    caption += thinning(results, POINTS, "trials")
+    count = int(results.rounds.max()) + 1
+    rounds = [("", ROUNDS[n % len(ROUNDS)], f"round {n + 1}") for n in range(count)]
+    marks = rounds if count > 1 else [("", POINT, "trial")]
+    marks += [("ring", "transparent", "ten best"), ("star", WINNER, "winner")]
+    marks += [("tick", DIVERGED, "diverged, at the bottom")] if results.diverged.any() else []
+    boxes = "".join(f'<div class="figure" id="panel-{at}"></div>' for at in range(len(varied)))
+    name = shown(results.metric)
+    return section(f"{name} against each hyperparameter", caption, keys(marks) + f'<div class="panels">{boxes}</div>')
+
+
+def parallel_section(results: Results, varied: list[Axis]) -> str:
+    """Parallel coordinates, the sentence of the selection and its table."""
+    caption = (
+        "Each line is a trial, darker is better: drag along one or several axes to keep the trials that pass there, "
+        "click on an axis to free it."
+    )
+    marks = [("", WINNER, "winner"), ("", "hsl(203 95% 24%)", "best"), ("", "hsl(203 30% 80%)", "worst")]
+    marks += [("", DIVERGED, "diverged")] if results.diverged.any() else []
+    head = ["trial", *(shown(axis.name) for axis in varied), shown(results.metric)]
+    layers = '<canvas></canvas><svg role="img" aria-label="parallel coordinates"></svg>'
+    box = f'<div class="figure" id="parallel">{layers}</div>'
+    body = f'{keys(marks)}{box}\n<p class="selected" aria-live="polite"></p>\n{table(head, [])}'
+    return section("All hyperparameters at once", caption, body)
+
+
+def expected_section(results: Results) -> str:
+    """The expected best of k."""
+    first = int((results.rounds == 0).sum())
+    better = "highest" if results.mode == "max" else "lowest"
+    caption = (
+        f"The {better} {shown(results.metric)} that k of these {first:,} trials, drawn at random, reach on average: "
+        "where the line is flat, more trials would not have helped."
+    )
+    if results.rounds.max():
+        caption += " The first round only: later rounds look where it was good, so they are no random draws."
+    if results.diverged[results.rounds == 0].any():
+        caption += " A diverged trial counts as the worst."
+    return section("How many trials were needed", caption, '<div class="figure" id="expected"></div>')
+
+
+def importance_section(varied: list[Axis], shares: Mapping[str, float] | None) -> str:
+    """Importance here beside the tier that was expected."""
+    caption = (
+        "How much each hyperparameter decides, in these trials, whether one is among the best tenth (PED-ANOVA), "
+        "beside its tier: 1 is tuned first."
+    )
+    head = ["hyperparameter", "tier", "importance here"]
+    rows = [[shown(axis.name), str(TIERS.get(axis.name, "-"))] for axis in varied]
+    if not shares:
+        missing = "<p>Importance needs Optuna: <code>pip install 'popjax[optuna]'</code></p>"
+        few = "<p>Too few different trials to tell the importance.</p>"
+        return section("What mattered", caption, table(head[:2], rows, "words") + (missing if shares is None else few))
+    for row, axis in zip(rows, varied, strict=True):
+        share = shares[axis.name]
+        row.append(f'<span class="bar" style="width:{70 * share:.1f}%"></span> {100 * share:.0f} %')
+    return section("What mattered", caption, table(head, rows, "words shares"))
+
+
+def ten_section(results: Results, axes: list[Axis]) -> str:
+    """The ten best trials."""
+    rows = []
+    ten = results.order[:TEN].tolist()
+    several = bool(results.rounds.max())
+    for rank, trial in enumerate(ten, 1):
+        row = [str(rank), str(trial), *([str(results.rounds[trial] + 1)] if several else [])]
+        row += [shown(axis.label(trial)) for axis in axes]
+        row += [value(results, trial), str(results.epochs_run[trial])]
+        row += [f"{results.parameters[trial]:,}"] if results.parameters is not None else []
+        rows.append(row)
+    head = ["rank", "trial", *(["round"] if several else []), *(shown(axis.name) for axis in axes)]
+    head += [shown(results.metric), "epochs", *(["parameters"] if results.parameters is not None else [])]
+    winner = ten.index(results.best.trial) if results.best and results.best.trial in ten else None
+    caption = "By rank; ties go to the lower validation loss." + (" The winner is bold." if winner is not None else "")
+    name = "The ten best trials" if len(ten) == TEN else f"The best {plural(len(ten), 'trial')}"
+    return section(name, caption, table(head, rows, winner=winner))
+
+
+def zoom_section(results: Results, varied: list[Axis]) -> str:
+    """The range of each hyperparameter in every round, on the user's own axis."""
+    rounds = results.run.get("rounds") or []
+    spaces = [Space.from_dict(entry["space"]) for entry in rounds]
+    parts = []
+    for axis in varied:
+        tracks = []
+        for order, space in enumerate(spaces):
+            color = ROUNDS[order % len(ROUNDS)]
+            bars = "".join(
+                f'<i style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%;background:{color}"></i>'
+                for low, high in spans(axis.scale, space[axis.name])
+            )
+            said = shown(extent(space[axis.name]))
+            tracks.append(f'<b>{order + 1}</b><div class="track">{bars}</div><span>{said}</span>')
+        parts.append(f'<h3>{shown(axis.name)}</h3><div class="rounds">{"".join(tracks)}</div>')
+    notes = [f"<li>Before round {n}: {shown(note)}</li>" for n, e in enumerate(rounds, 1) for note in e["notes"]]
+    caption = (
+        "A line a round: the grey bar is the range that was asked for, the coloured one what the round searched of it."
+    )
+    listed = f"<ul>{''.join(notes)}</ul>" if notes else ""
+    return section("What the zoom did", caption, f'<div class="zoom">{"".join(parts)}</div>{listed}')
+
+
+def spans(scale: Scale, narrower: Scale) -> list[tuple[float, float]]:
+    """Which parts of the unit axis of `scale` a round's scale covers.
+
+    >>> spans(Choice("a", "b", "c", "d"), Choice("b", "d"))
+    [(0.25, 0.5), (0.75, 1.0)]
+    """
+    if isinstance(scale, Choice):
+        units = [scale.to_unit(one) for one in getattr(narrower, "values", [getattr(narrower, "value", None)])]
+        return [(unit - 0.5 / len(scale.values), unit + 0.5 / len(scale.values)) for unit in units]
+    half = 0.5 / scale.levels if isinstance(scale, Integers) and not isinstance(scale, LogIntegers) else 0.0
+    low, high = scale.to_unit(narrower.low), scale.to_unit(narrower.high)
+    return [(max(low - half, 0.0), min(high + half, 1.0))]
+
+
+def extent(scale: Scale) -> str:
+    """A scale's values in few words."""
+    if isinstance(scale, Choice):
+        return ", ".join(map(str, scale.values))
+    from popjax.pages.axes import label
+
+    low, high = label(scale, scale.low), label(scale, scale.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def rebuild_section(results: Results) -> str:
+    """The command that made the run, and how to go on from its files."""
+    caption = "The same command gives the same results; the lines of Python go where this page lies."
+    line = str(results.run.get("command") or "")
+    body = f"<pre>{html.escape(line)}</pre>\n" if line else ""
+    if results.best is not None and results.winner is not None:
+        code = 'import popjax as pj\n\nwinner = pj.load_best(".")\nwinner.predict(rows)  # raw rows'
+    else:
+        code = 'import popjax as pj\n\nresults = pj.Results.load(".")\nresults.trials  # a pyarrow table'
+    files = (
+        "Beside this page: <code>run.json</code> (what determines the results), <code>trials.parquet</code> (a row a "
+        "trial), <code>curves.parquet</code> (a row an epoch), <code>summary.json</code> (the figures at the top)"
+    )
+    best = ", <code>best/</code> (the winner's arrays)" if results.best is not None else ""
+    again = "; <code>python -m popjax.report DIR</code> draws this page again from them."
+    return section("How to rebuild this", caption, f"{body}<pre>{html.escape(code)}</pre>\n<p>{files}{best}{again}</p>")

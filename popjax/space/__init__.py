@@ -1,0 +1,1 @@
+"""Hyperparameters: scales, their spelling, the Space, samplers, the defaults. May import core; no JAX."""

@@ -1,0 +1,98 @@
+"""The hyperparameters that popjax knows: how they are searched, and which matter most. No JAX here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from popjax.space.scales import choice, integers, log_uniform, one_minus_log_uniform, uniform
+from popjax.space.space import Space
+
+BATCH_SIZES = (16, 32, 64, 128)
+DEFAULT_BATCH_SIZE = 32
+
+SEARCHED: dict[str, Any] = {
+    "learning_rate": log_uniform(1e-4, 1),
+    "momentum": one_minus_log_uniform(0.9, 0.999),
+    "hidden": integers(50, 100),
+    "depth": integers(2, 4),
+    "batch_size": choice(*BATCH_SIZES),
+    "decay": uniform(0, 0.2),
+}
+TIERS = {"learning_rate": 1, "momentum": 2, "hidden": 2, "batch_size": 2, "depth": 3, "decay": 3}
+PRIORITIES = (1, 2, 3)
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 0.01,
+    "momentum": 0.9,
+    "b1": 0.9,
+    "b2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "decay": 0.0,
+    "warmup": 0.0,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "hidden": 100,
+    "depth": 2,
+    "batch_size": DEFAULT_BATCH_SIZE,
+    "activation": "relu",
+}
+CHANNELS = 16  # of the cnn, as its hidden units
+RMSPROP_B2 = 0.99
+MOMENTUM = ("sgd", "nesterov")
+NO_DECAY = ("cosine",)
+
+
+def value(hparams: Mapping[str, Any], name: str) -> Any:
+    """A hyperparameter, or what it is where nobody tunes it."""
+    return hparams.get(name, DEFAULTS[name])
+
+
+def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, Any]:
+    """The hyperparameters of the built-in model and its training, with the values they have when nobody tunes them."""
+    others: dict[str, Any] = {"batch_size": min(DEFAULT_BATCH_SIZE, rows)}
+    others |= {"hidden": CHANNELS} if model == "cnn" else {}
+    others |= {"b2": RMSPROP_B2} if optimizer == "rmsprop" else {}
+    others |= {"decay": 1.0} if schedule == "exponential" else {}
+    return DEFAULTS | others
+
+
+def default_space(
+    priority: int = 3,
+    optimizer: str = "sgd",
+    schedule: str = "inverse",
+    rows: int | None = None,
+    model: str = "mlp",
+) -> Space:
+    """What the sweep searches when nothing else is said.
+
+    What is left out stays at its default; so do Adam's b1, b2 and eps, which rarely matter
+    (Ng, Deep Learning Specialization, course 2, week 3).
+
+    Args:
+        priority: 1 the learning rate alone; 2 also momentum, hidden units and batch size;
+            3 also depth and learning-rate decay.
+        optimizer: one without a momentum leaves it out.
+        schedule: of the learning rate; an exponential decay is searched near 1, and cosine has none.
+        rows: training rows; batch sizes above are left out.
+        model: "mlp", or "cnn", whose hidden units are channels.
+
+    Raises:
+        ValueError: for a priority that is not 1, 2 or 3.
+
+    >>> list(default_space(priority=2, optimizer="adam"))
+    ['learning_rate', 'hidden', 'batch_size']
+    """
+    if priority not in PRIORITIES:
+        raise ValueError(f"priority={priority!r}: choose 1, 2 or 3")
+    scales = {name: scale for name, scale in SEARCHED.items() if TIERS[name] <= priority}
+    if model == "cnn" and "hidden" in scales:
+        scales["hidden"] = integers(8, 32)
+    if optimizer not in MOMENTUM:
+        scales.pop("momentum", None)
+    if schedule in NO_DECAY:
+        scales.pop("decay", None)
+    if schedule == "exponential" and "decay" in scales:
+        scales["decay"] = one_minus_log_uniform(0.9, 0.999)
+    if rows is not None and "batch_size" in scales:
+        fitting = [size for size in BATCH_SIZES if size <= rows]
+        scales["batch_size"] = choice(*fitting) if len(fitting) > 1 else min(rows, BATCH_SIZES[0])
+    return Space(**scales)

@@ -1,0 +1,177 @@
+"""The files of a run directory: written whole, and read with suspicion. No JAX here."""
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from popjax.core.storage import Corrupt, write_atomic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+KINDS = {f"{letter}{8 * size}": f"{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
+KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors' names
+KINDS |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+
+
+def check_format(directory: Path, run: Mapping[str, Any]) -> None:
+    """Raise ValueError for a directory that a later popjax wrote, Corrupt for one without a format."""
+    written = run.get("format")
+    if not isinstance(written, int):
+        raise Corrupt(f"cannot read the run in {str(directory)!r}: its run.json names no format")
+    if written != FORMAT:
+        raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; upgrade popjax")
+
+
+def check_directory(directory: Path, resume: bool = False) -> None:
+    """Raise ValueError unless results can be written to `directory`, which may not exist yet."""
+    name = repr(str(directory))
+    try:
+        journal, run = ((directory / file).exists() for file in ("journal.jsonl", "run.json"))
+    except OSError as error:
+        raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
+    if journal:
+        raise ValueError(f"{name} holds a journal; choose another directory")
+    if run and not resume:
+        raise ValueError(f"{name} holds a run; choose another directory, or go on with it: resume")
+    existing = directory
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ValueError(f"{name} cannot be written: {str(existing)!r} is a file; choose another directory")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
+
+
+def write_best(
+    directory: Path,
+    trial: int,
+    hparams: Mapping[str, Any],
+    value: float | None,
+    arrays: Mapping[str, np.ndarray],
+    winner: Mapping[str, Any] | None,
+) -> None:
+    """Write `best/`: a trained model's arrays, name -> (members, ...), and what rebuilds it."""
+    from safetensors.numpy import save
+
+    best = directory / "best"
+    if best.is_symlink():
+        raise Corrupt(f"{str(best)!r} is a link; remove it")
+    best.mkdir(exist_ok=True)
+    content = save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+    write_atomic(best / "arrays.safetensors", content)
+    known = {"trial": trial, "hparams": hparams, "value": value, "winner": winner}
+    write_json(best / "best.json", known | {"sha256": hashlib.sha256(content).hexdigest()})
+
+
+def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any] | None]:
+    """Trial, arrays and description from `best/`."""
+    from safetensors import SafetensorError
+
+    description = read_json(directory / "best.json")
+    path = directory / "arrays.safetensors"
+    try:
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if description.get("sha256", digest) != digest:
+            raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that best.json names")
+        arrays = arrays_of(content)
+    except (OSError, SafetensorError) as error:
+        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
+    return description["trial"], arrays, description["winner"]
+
+
+def arrays_of(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file's bytes, by name, bfloat16 too; raises SafetensorError."""
+    import ml_dtypes  # noqa: F401  tells NumPy what bfloat16 is
+    from safetensors import SafetensorError, deserialize
+
+    arrays = {}
+    for name, array in deserialize(content):
+        if array["dtype"] not in KINDS:
+            raise SafetensorError(f"{name!r} is of an unknown type, {array['dtype']}")
+        arrays[name] = np.frombuffer(array["data"], KINDS[array["dtype"]]).reshape(array["shape"])
+    return arrays
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: nothing for a number that is not finite."""
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with the digest of its content, for `read_json`; NaN is not JSON and refused."""
+    written = json.loads(json.dumps(content, allow_nan=False))
+    write_atomic(path, json.dumps(written | {"check": digest_of(written)}, indent=1).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises ValueError for a missing one, Corrupt for a broken one, or one that was changed."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
+    if not isinstance(content, dict):
+        raise Corrupt(f"cannot read {str(path)!r}: it is no JSON object")
+    digest = content.pop("check", None)
+    if digest is not None and digest != digest_of(content):
+        raise Corrupt(f"cannot read {str(path)!r}: its content is not what was written")
+    return content
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """The digest of a JSON object's content, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_table(path: Path, table: "pa.Table") -> str:
+    """Write a Parquet file with page checksums; returns its SHA-256, since they leave out the footer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    content = sink.getvalue().to_pybytes()
+    write_atomic(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_table(path: Path, digest: str | None = None) -> "pa.Table":
+    """Read a Parquet file; raises ValueError for a missing one, one with another digest, or a broken one."""
+    try:
+        content = path.read_bytes()
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+            raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that summary.json names")
+        return parquet(content)
+    except Corrupt:
+        raise
+    except FileNotFoundError:
+        raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
+    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
+        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
+
+
+def parquet(content: bytes) -> "pa.Table":
+    """The table of a Parquet file's bytes, page checksums verified; raises pyarrow's own errors.
+
+    It starts no thread: one that is still starting when a short command ends aborts the process.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False)
+    return file.read(use_threads=False)

@@ -1,0 +1,307 @@
+"""What a search found: the table, the curves, the winner; saved and loaded. No JAX here."""
+
+import dataclasses
+import functools
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from popjax.core.storage import Corrupt
+from popjax.space.scales import Scale
+from popjax.space.space import Space
+from popjax.store.files import (
+    FORMAT,
+    check_format,
+    load_best_files,
+    read_json,
+    read_table,
+    write_best,
+    write_json,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CHOICES = ("best", "one-se")
+
+
+class Best(NamedTuple):
+    """The winner."""
+
+    trial: int
+    hparams: dict[str, Any]
+    value: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Results:
+    """The outcome of a search.
+
+    Attributes:
+        points: one column (trials,) a hyperparameter.
+        members: metric -> (trials, folds, repeats, epochs); NaN from divergence on.
+        metric: the metric that ranks.
+        mode: "min" or "max".
+        run: the configuration, for run.json.
+        summary: the summary, for summary.json.
+        states: trial -> name -> array (folds * repeats, ...), for the kept trials.
+        winner: what rebuilds the winner as a predictor, or None.
+        rounds: the round (trials,) of each trial, from 0.
+        done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped.
+        again: `(results, trial) -> curves` trains a trial again, where this process trained it.
+        choose: what wins: "best", or "one-se" (see `best`).
+        parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
+
+    >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
+    >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, "loss", "min")
+    >>> results.best
+    Best(trial=0, hparams={'learning_rate': 0.1}, value=1.0)
+    """
+
+    points: dict[str, np.ndarray]
+    members: dict[str, np.ndarray]
+    metric: str
+    mode: str
+    run: dict[str, Any] = dataclasses.field(default_factory=dict)
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    states: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    winner: dict[str, Any] | None = None
+    rounds: np.ndarray = None  # type: ignore[assignment]
+    done: np.ndarray = None  # type: ignore[assignment]
+    again: Callable[..., dict[str, np.ndarray]] | None = None
+    choose: str = "best"
+    parameters: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounds is None:
+            object.__setattr__(self, "rounds", np.zeros(len(self.members[self.metric]), np.int64))
+        if self.done is None:
+            shape = self.members[self.metric].shape
+            object.__setattr__(self, "done", np.full(shape[:3], shape[3]))
+
+    def __repr__(self) -> str:
+        trials, folds, repeats, epochs = self.members[self.metric].shape
+        return f"Results({trials=}, {folds=}, {repeats=}, {epochs=}, metric={self.metric!r}, best={self.best})"
+
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials, epochs), the mean over folds and repeats; NaN from divergence on."""
+        return {name: mean_member(values) for name, values in self.members.items()}
+
+    @functools.cached_property
+    def epochs_run(self) -> np.ndarray:
+        """The epochs (trials,) that all members of a trial finished with finite metrics."""
+        return np.isfinite(self.members[self.metric]).sum(-1).min((1, 2))
+
+    @functools.cached_property
+    def last(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials,), the last finite record; NaN where there is none."""
+        at = self.epochs_run[:, None] - 1
+        return {
+            name: np.where(at[:, 0] >= 0, np.take_along_axis(curve, np.maximum(at, 0), 1)[:, 0], np.nan)
+            for name, curve in self.curves.items()
+        }
+
+    @functools.cached_property
+    def errors(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials,), the standard error of the last record over folds and repeats; empty for one member."""
+        shape = self.members[self.metric].shape
+        count = shape[1] * shape[2]
+        if count == 1:
+            return {}
+        at = np.maximum(self.epochs_run - 1, 0)[:, None, None, None]
+        errors = {}
+        for name, values in self.members.items():
+            last = np.take_along_axis(values, at, -1).reshape(len(values), count).astype(np.float64)
+            errors[name] = last.std(1, ddof=1) / np.sqrt(count)
+        return errors
+
+    @functools.cached_property
+    def diverged(self) -> np.ndarray:
+        """Whether (trials,) any member of the trial had a metric that was not finite."""
+        return (np.isfinite(self.members[self.metric]).sum(-1) < self.done).any((1, 2))
+
+    @functools.cached_property
+    def stopped(self) -> np.ndarray:
+        """Whether (trials,) the run was stopped before the trial ended."""
+        return ~self.diverged & (self.done < self.members[self.metric].shape[-1]).any((1, 2))
+
+    @functools.cached_property
+    def order(self) -> np.ndarray:
+        """Row numbers of the trials that neither diverged nor were stopped, best first."""
+        rows = np.flatnonzero(~self.diverged & ~self.stopped)
+        return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
+
+    @property
+    def best(self) -> Best | None:
+        """The winner, or None when every trial diverged.
+
+        It is the trial of rank 1; or with "one-se" the trial with the fewest parameters of
+        those within one standard error of it (Breiman et al. 1984, section 3.4.3).
+        """
+        if len(self.order) == 0:
+            return None
+        row = int(self.order[0])
+        if self.choose == "one-se" and self.parameters is not None and self.errors:
+            value, error = self.last[self.metric][self.order], self.errors[self.metric][row]
+            near = self.order[abs(value - value[0]) <= error]
+            row = int(near[np.argmin(self.parameters[near])])
+        return Best(row, self.hparams(row), float(self.last[self.metric][row]))
+
+    def hparams(self, trial: int) -> dict[str, Any]:
+        """The hyperparameters of a trial as Python values."""
+        return {name: column[[trial]].tolist()[0] for name, column in self.points.items()}
+
+    @functools.cached_property
+    def trials(self) -> "pa.Table":
+        """A row a trial: hyperparameters, status, epochs, the last finite metrics, rank."""
+        import pyarrow as pa
+
+        count = len(self.diverged)
+        rank = np.full(count, -1)
+        rank[self.order] = np.arange(1, len(self.order) + 1)
+        columns: dict[str, Any] = {"trial": np.arange(count), "round": self.rounds}
+        columns |= {name: arrow(values) for name, values in self.points.items()}
+        status = np.where(self.diverged, "diverged", np.where(self.stopped, "stopped", "ok"))
+        columns |= {"status": status, "epochs": self.epochs_run}
+        columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.last.items()}
+        columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in self.errors.items()}
+        columns |= {} if self.parameters is None else {"parameters": self.parameters}
+        columns["rank"] = pa.array(rank, mask=rank < 0)
+        return pa.table(columns)
+
+    def curves_table(self) -> "pa.Table":
+        """A row an epoch of a member: trial, fold, repeat, epoch, the metrics."""
+        import pyarrow as pa
+
+        shape = self.members[self.metric].shape
+        index = np.indices(shape).reshape(4, -1)
+        columns = dict(zip(("trial", "fold", "repeat", "epoch"), index, strict=True))
+        return pa.table(columns | {name: values.ravel() for name, values in self.members.items()})
+
+    def params(self, trial: int) -> dict[str, np.ndarray]:
+        """The trained arrays of a kept trial by name; with folds or repeats, a leading axis of members.
+
+        Raises ValueError for a trial that was not kept.
+        """
+        if trial not in self.states:
+            kept = ", ".join(map(str, self.states)) or "none"
+            raise ValueError(f"trial {trial} was not kept ({kept} is); search with a larger keep=")
+        arrays = {name: array if len(array) > 1 else array[0] for name, array in self.states[trial].items()}
+        params = {name.removeprefix("params."): a for name, a in arrays.items() if name.startswith("params.")}
+        return params or arrays
+
+    def replay(self, trial: int) -> dict[str, np.ndarray]:
+        """Train one trial again, alone: `popjax.replay` with the task of the search that gave these results.
+
+        Raises ValueError for a trial that there is not, and for results that were loaded: a
+        directory names no code, so there the task must be given.
+        """
+        if self.again is None:
+            raise ValueError("the results were loaded, so give the task: popjax.replay(results, trial, task)")
+        return self.again(self, trial)
+
+    def to_pandas(self) -> Any:
+        """The table of trials as a DataFrame; needs pandas."""
+        return self.trials.to_pandas()
+
+    def save(self, directory: str | Path) -> None:
+        """Write run.json, trials.parquet, curves.parquet, best/ and summary.json, in this order."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        ranks = {"metric": self.metric, "mode": self.mode, "choose": self.choose}
+        write_json(directory / "run.json", self.run | {"format": FORMAT} | ranks)
+        tables = {"trials.parquet": self.trials, "curves.parquet": self.curves_table()}
+        files = {name: write_table(directory / name, table) for name, table in tables.items()}
+        if self.best is not None and self.best.trial in self.states:
+            write_best(directory, *self.best, self.states[self.best.trial], self.winner)
+        elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
+            shutil.rmtree(directory / "best")  # an earlier winner's
+        write_json(directory / "summary.json", self.summary | {"files": files})
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """The results that `save` wrote; raises ValueError for a directory that holds none."""
+        directory = Path(directory)
+        run = read_json(directory / "run.json")
+        check_format(directory, run)
+        summary = read_json(directory / "summary.json")
+        written = summary.pop("files", None)
+        files = written if isinstance(written, dict) else {}
+        table, curves = (read_table(directory / name, files.get(name)) for name in ("trials.parquet", "curves.parquet"))
+        try:
+            return cls._loaded(directory, run, summary, table, curves)
+        except (KeyError, TypeError) as error:
+            raise Corrupt(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
+
+    @classmethod
+    def _loaded(cls, directory: Path, run: Any, summary: Any, table: "pa.Table", curves: "pa.Table") -> Self:
+        shape = [int(curves[axis].to_numpy().max(initial=-1)) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
+        if len(curves) != np.prod(shape) or len(table) != shape[0] or len(table) == 0:
+            what = f"{len(table)} trials with {len(curves)} records do not belong together"
+            raise Corrupt(f"cannot read the run in {str(directory)!r}: {what}")
+        members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
+        points = {name: sampled(table[name], scale) for name, scale in Space.from_dict(run["space"]).items()}
+        states: dict[int, dict[str, np.ndarray]] = {}
+        winner = None
+        if (directory / "best").is_dir():
+            trial, arrays, winner = load_best_files(directory / "best")
+            states = {trial: arrays}
+        ranks = run["metric"], run["mode"]
+        if ranks[0] not in members:
+            raise Corrupt(f"cannot read the run in {str(directory)!r}: there are no records of {ranks[0]!r}")
+        rounds, choose = table["round"].to_numpy(), run["choose"]
+        parameters = table["parameters"].to_numpy() if choose == "one-se" else None
+        finite = np.isfinite(members[ranks[0]]).sum(-1)
+        stopped = np.asarray(table["status"].to_pylist())[:, None, None] == "stopped"
+        done = np.where(stopped, finite, shape[3])
+        return cls(points, members, *ranks, run, summary, states, winner, rounds, done, None, choose, parameters)
+
+    def join(self, later: Self, keep: int = 1) -> Self:
+        """These trials and, numbered after them, a later round's; the arrays of the `keep` best stay."""
+        first = len(self.diverged)
+        both = dataclasses.replace(
+            self,
+            points={name: np.concatenate([column, later.points[name]]) for name, column in self.points.items()},
+            members={name: np.concatenate([values, later.members[name]]) for name, values in self.members.items()},
+            rounds=np.concatenate([self.rounds, later.rounds + self.rounds.max() + 1]),
+            done=np.concatenate([self.done, later.done]),
+            parameters=None if self.parameters is None else np.concatenate([self.parameters, later.parameters]),
+        )
+        states = self.states | {first + trial: arrays for trial, arrays in later.states.items()}
+        kept = set(both.order[:keep].tolist())
+        return dataclasses.replace(both, states={trial: arrays for trial, arrays in states.items() if trial in kept})
+
+
+def mean_member(values: np.ndarray) -> np.ndarray:
+    """The mean of (trials, folds, repeats, epochs) over folds and repeats."""
+    single = values.shape[1] * values.shape[2] == 1
+    return values[:, 0, 0] if single else values.mean((1, 2), dtype=np.float64)
+
+
+def ranking(values: Mapping[str, np.ndarray], metric: str, mode: str) -> np.ndarray:
+    """Row numbers, best first; ties by validation loss, then by row."""
+    key = values[metric] if mode == "min" else -values[metric]
+    return np.lexsort((values.get("val_loss", key), key))
+
+
+def arrow(column: np.ndarray) -> Any:
+    """A column of hyperparameters for a table; values of several types become text."""
+    import pyarrow as pa
+
+    values = column.tolist()
+    return pa.array(values if len({type(value) for value in values}) == 1 else [str(value) for value in values])
+
+
+def sampled(column: Any, scale: Scale) -> np.ndarray:
+    """A table's column as it was sampled: also where it keeps a choice of several types as texts."""
+    values = np.asarray(column.to_numpy())
+    known = {str(value): value for value in getattr(scale, "values", ())}
+    if values.dtype != object or set(map(type, known.values())) == {str}:
+        return values
+    values[:] = [known.get(value, value) for value in values.tolist()]
+    return values

@@ -1,0 +1,254 @@
+"""One model fitted to rows by mini-batch gradient descent: pure functions of one trial."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from popjax.core.trees import named
+from popjax.models.models import OPERATIONS, SIZES, lookup
+from popjax.models.networks import Network
+from popjax.space.defaults import DEFAULT_BATCH_SIZE
+from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
+from popjax.supervision.preprocessing import Data, Fold, Recipe, Rows
+from popjax.task import Deferred, HParams, NeedsStatic
+
+LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
+    ("learning_rate", "decay", "weight_decay", "warmup", "eps"), (0.0, np.inf)
+)
+
+
+class State(NamedTuple):
+    """One model in training."""
+
+    params: Any
+    variables: Any
+    opt_state: Any
+    key: jax.Array
+    epoch: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit:
+    """The pure functions of one model in training."""
+
+    recipe: Recipe
+    network: Callable[..., Network]
+    optimizer: str | Callable[..., Any]
+    loss: Callable[..., Any] | None
+    schedule: str
+    rows: int
+    folds: int = 1
+
+    def init(self, key: jax.Array, hparams: HParams, data: Data) -> State:
+        """A model before its first epoch."""
+        for name, (low, high) in LIMITS.items():
+            hparams.within(name, low, high)
+        init_key, key = jax.random.split(key)
+        network = self.network(hparams, init_key)
+        opt_state = self.transform(hparams, 0).init(network.params)
+        return State(network.params, network.variables, opt_state, key, jnp.int32(0))
+
+    def transform(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
+        """The optimizer at the learning rate of `epoch`, which is read and made only if the optimizer asks for it."""
+        rate = Deferred(lambda: learning_rate(hparams, hparams.get("schedule", self.schedule), epoch))
+        optimizer = hparams.get("optimizer", self.optimizer)
+        optimizer = lookup(OPTIMIZERS, "optimizer", optimizer) if isinstance(optimizer, str) else optimizer
+        return optimizer(hparams.replace(learning_rate=rate))
+
+    @property
+    def default_batch(self) -> int:
+        """The batch size where none is given: 32, or all rows if they are fewer."""
+        return min(DEFAULT_BATCH_SIZE, self.rows)
+
+    def updates(self, hparams: Mapping[str, Any]) -> Any:
+        """Optimizer updates in one epoch."""
+        return self.rows // hparams.get("batch_size", self.default_batch)
+
+    def parameters(self, hparams: Mapping[str, Any]) -> Any:
+        """The trained parameters of the built-in model; None for another, whose arrays are exact."""
+        sizes = SIZES.get(self.recipe.model or "")
+        return None if sizes is None else sizes(self.recipe.inputs, self.recipe.outputs, hparams)
+
+    def flops(self, hparams: Mapping[str, Any]) -> Any:
+        """Operations of one epoch of the built-in model: a row's way back costs two ways forward."""
+        rows = self.updates(hparams) * hparams.get("batch_size", self.default_batch)
+        return 3 * rows * OPERATIONS[str(self.recipe.model)](self.recipe.inputs, self.recipe.outputs, hparams)
+
+    def fold(self, hparams: HParams, data: Data) -> Fold:
+        """The member's own fold."""
+        fold = hparams["fold"] if self.folds > 1 else 0
+        return jax.tree.map(lambda stacked: stacked[fold], data.folds)
+
+    def standardized(self, rows: Rows, fold: Fold) -> Rows:
+        """Rows as the member's own training rows standardize them."""
+        if self.folds == 1:
+            return rows
+        x = (rows.x - fold.mean[None]) / fold.scale[None]
+        return Rows(x, rows.y if self.recipe.classes is not None else (rows.y - fold.y_mean) / fold.y_scale)
+
+    def epoch(self, state: State, hparams: HParams, data: Data) -> tuple[State, dict[str, jax.Array]]:
+        """One pass over the training rows in an order of the member's own, then validation.
+
+        A dynamic batch size is a number of micro-batches of its smallest value: gradients
+        are summed over them and the optimizer moves at the last. Micro-batches that fill
+        no batch are ignored.
+        """
+        micro, batch = self.batch(hparams)
+        network = self.network(hparams, state.key)
+        if network.batch_statistics and not isinstance(batch, int):
+            raise NeedsStatic("batch_size", "the model's batch statistics depend on it")
+        transform = self.transform(hparams, state.epoch)
+        shuffle_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
+        fold = self.fold(hparams, data)
+        order = fold.train[jax.random.permutation(shuffle_key, self.rows)]
+        due = batch // micro
+        used = self.rows // batch * due
+
+        def loss(params: Any, variables: Any, step: jax.Array, rows: jax.Array) -> tuple[jax.Array, Any]:
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, step * micro + jnp.arange(micro))
+            x, y = self.standardized(Rows(data.rows.x[rows], data.rows.y[rows]), fold)
+            outputs, variables = network.apply(params, variables, x, keys)
+            return self.row_losses(hparams, outputs, y).sum() / batch, variables
+
+        def train(carry: Any, step: jax.Array) -> tuple[Any, jax.Array]:
+            params, variables, opt_state, gradients = carry
+            rows = lax.dynamic_slice(order, (step * micro,), (micro,))
+            (value, variables), gradient = jax.value_and_grad(loss, has_aux=True)(params, variables, step, rows)
+            gradient = lax.platform_dependent(gradient, cpu=complete, default=lambda gradient: gradient)
+
+            def update(gradients: Any) -> Any:
+                moves, moved = transform.update(gradients, opt_state, params)
+                moved = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), moved, opt_state)
+                return optax.apply_updates(params, moves), moved, jax.tree.map(jnp.zeros_like, gradients)
+
+            if isinstance(batch, int):
+                params, opt_state, _ = update(gradient)
+                return (params, variables, opt_state, gradients), value
+            gradients = jax.tree.map(jnp.add, gradients, gradient)
+            params, opt_state, gradients = lax.cond(
+                (step + 1) % due == 0, update, lambda gradients: (params, opt_state, gradients), gradients
+            )
+            return (params, variables, opt_state, gradients), jnp.where(step < used, value, 0)
+
+        gradients = () if isinstance(batch, int) else jax.tree.map(jnp.zeros_like, state.params)
+        carry = (state.params, state.variables, state.opt_state, gradients)
+        (params, variables, opt_state, _), losses = lax.scan(train, carry, jnp.arange(self.rows // micro))
+        metrics = {"train_loss": losses.sum() / (self.rows // batch)}
+        rows = Rows(data.rows.x[fold.validation], data.rows.y[fold.validation])
+        trained = State(params, variables, opt_state, state.key, state.epoch + 1)
+        return trained, metrics | self.evaluated(network, trained, rows, fold, data.y_unit, "val_")
+
+    def batch(self, hparams: HParams) -> tuple[int, Any]:
+        """The rows of a micro-batch and of a batch."""
+        scale = hparams.size("batch_size", self.default_batch)
+        batch = hparams.get("batch_size", self.default_batch)
+        if scale.low < 1 or scale.high > self.rows:
+            bad = scale.low if scale.low < 1 else scale.high
+            raise ValueError(f"batch_size={bad}: there are {self.rows} training rows; choose 1..{self.rows}")
+        if not isinstance(batch, int):
+            values = getattr(scale, "values", range(scale.low, scale.high + 1))
+            if any(value % scale.low for value in values):
+                raise NeedsStatic("batch_size", f"{scale} are not all multiples of {scale.low}")
+        return scale.low, batch
+
+    def row_losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """The loss of every row; raises ValueError for a model or a loss that does not give one a row."""
+        rows = len(targets)
+        fits = [(rows, self.recipe.outputs)] if self.recipe.classes else [(rows,), (rows, 1)]
+        if outputs.shape not in fits:
+            raise ValueError(f"the model's outputs for {rows} rows have the shape {outputs.shape}; give {fits[-1]}")
+        if self.loss is not None:
+            losses = self.loss(outputs, targets)
+            if losses.shape != targets.shape:
+                what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
+                raise ValueError(f"the loss {what}; give one value a row, {targets.shape}")
+            return losses
+        if self.recipe.classes is None:
+            return (outputs.reshape(targets.shape) - targets) ** 2
+        labels = jax.nn.one_hot(targets, self.recipe.outputs)
+        if "label_smoothing" in hparams:
+            labels = optax.smooth_labels(labels, hparams["label_smoothing"])
+        return optax.softmax_cross_entropy(outputs, labels)
+
+    def evaluated(
+        self, network: Network, state: State, rows: Rows, fold: Fold, unit: Any, prefix: str
+    ) -> dict[str, jax.Array]:
+        """What is reported on rows that are not trained on, under names with a prefix."""
+        x, y = self.standardized(rows, fold)
+        outputs, _ = network.apply(state.params, state.variables, x, None)
+        return {prefix + name: value for name, value in self.metrics(outputs, y, fold.y_scale * unit).items()}
+
+    def metrics(self, outputs: jax.Array, y: jax.Array, y_scale: jax.Array) -> dict[str, jax.Array]:
+        """The metrics of outputs for targets that are `y_scale` units each."""
+        values = {"loss": self.row_losses(HParams({}), outputs, y).mean()}
+        if self.recipe.classes is None:
+            error = outputs.reshape(y.shape) - y
+            values |= {"mse": ((error * y_scale) ** 2).mean(), "mae": jnp.abs(error * y_scale).mean()}
+            left, spread = (error**2).mean(), ((y - y.mean()) ** 2).mean()
+            varied = spread > jnp.finfo(spread.dtype).eps * (y**2).mean()  # else there is nothing to explain
+            values["r2"] = jnp.where(varied, 1 - left / jnp.where(varied, spread, 1), 0)
+        else:
+            right = (outputs.argmax(-1) == y).astype(float)
+            members = jax.nn.one_hot(y, self.recipe.outputs)
+            size = members.sum(0)
+            recall = right @ members / jnp.maximum(size, 1)
+            values |= {"accuracy": right.mean(), "balanced_accuracy": recall.sum() / (size > 0).sum()}
+        return values
+
+    def watch(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
+        """How training stands: loss and gradient norm over all training rows, and every layer's next update.
+
+        A layer's update_to_weight is the norm of the update that this gradient would give,
+        relative to the norm of its weights; about 1e-3 is usual.
+        """
+        network = self.network(hparams, state.key)
+        fold = self.fold(hparams, data)
+        x, y = self.standardized(Rows(data.rows.x[fold.train], data.rows.y[fold.train]), fold)
+
+        def loss(params: Any) -> jax.Array:
+            outputs, _ = network.apply(params, state.variables, x, None)
+            return self.row_losses(hparams, outputs, y).mean()
+
+        value, gradient = jax.value_and_grad(loss)(state.params)
+        moves, _ = self.transform(hparams, state.epoch).update(gradient, state.opt_state, state.params)
+        ratios = update_to_weight(named(moves), named(state.params))
+        return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **ratios}
+
+    def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
+        """The metrics on the test rows."""
+        fold = self.fold(hparams, data)
+        return self.evaluated(self.network(hparams, state.key), state, data.test, fold, data.y_unit, "test_")
+
+
+def complete(gradient: Any) -> Any:
+    """The gradient, of which no matrix is used before all of them are there.
+
+    So an update follows the last product that reads its weights, and XLA, which cannot know that
+    from the operations alone, does not copy them in every step. It does so on a CPU; on a GPU
+    there are no such copies, and waiting would keep kernels apart.
+    """
+    leaves, structure = jax.tree.flatten(gradient)
+    waited = iter(lax.optimization_barrier([leaf for leaf in leaves if leaf.ndim > 1]))
+    return jax.tree.unflatten(structure, [next(waited) if leaf.ndim > 1 else leaf for leaf in leaves])
+
+
+def update_to_weight(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Under "update_to_weight <layer>" the norm of a layer's update relative to the norm of its weights."""
+    layers: dict[str, list[str]] = {}
+    for name in params:
+        layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
+    return {
+        f"update_to_weight {layer}": norm([moves[name] for name in names]) / norm([params[name] for name in names])
+        for layer, names in layers.items()
+    }
+
+
+def norm(arrays: list[Any]) -> jax.Array:
+    """The Euclidean norm of all entries."""
+    return jnp.sqrt(sum(jnp.vdot(array, array) for array in arrays))

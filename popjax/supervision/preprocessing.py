@@ -1,0 +1,234 @@
+"""What turns raw rows into a model's input, fold by fold, and its outputs into predictions."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popjax.data.columns import Levels, cells_of, encode, numeric, place, recoded, some
+from popjax.data.dataset import Dataset
+from popjax.data.splits import Split, standardize
+from popjax.models.convolution import by_patches
+from popjax.models.models import MODELS
+from popjax.models.networks import Network, bind
+from popjax.task import HParams
+
+LARGEST_UNIT = 1e15  # of a target: errors of many times as much have squares in float32
+
+
+class Rows(NamedTuple):
+    """Features (rows, ...) and targets (rows,)."""
+
+    x: Any
+    y: Any
+
+
+class Fold(NamedTuple):
+    """One fold, or with a leading axis all of them: row numbers, and what standardizes its rows.
+
+    The statistics are those of the fold's training rows, in the units of `Data.rows`.
+    """
+
+    train: Any
+    validation: Any
+    mean: Any
+    scale: Any
+    y_mean: Any
+    y_scale: Any
+
+
+class Data(NamedTuple):
+    """What the programs take: every row once, standardized over all that some fold trains on.
+
+    Attributes:
+        rows: the rows that train or validate.
+        test: the rows that no trial sees.
+        folds: a leading axis of folds; with one fold the statistics are 0 and 1.
+        y_unit: the unit of the targets.
+    """
+
+    rows: Rows
+    test: Rows
+    folds: Fold
+    y_unit: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recipe:
+    """What turns raw rows into a model's input, and its outputs into predictions.
+
+    Attributes:
+        mean, scale: of the features, for each fold's training rows (folds, ...).
+        y_mean, y_scale: of a regression's targets (folds,); else 0 and 1.
+        levels: of each text column, the texts that have a feature of their own.
+        fill: what stands in for a missing cell, coded; None if none may be missing.
+    """
+
+    model: str | None
+    classes: tuple[Any, ...] | None
+    columns: tuple[str, ...]
+    inputs: tuple[int, ...]
+    split_digest: str
+    data_digest: str
+    mean: np.ndarray
+    scale: np.ndarray
+    y_mean: np.ndarray
+    y_scale: np.ndarray
+    levels: Levels = dataclasses.field(default_factory=dict)
+    fill: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any]) -> Self:
+        """The recipe for a model on the training rows of every fold."""
+        mean, scale = standardize_folds(dataset.x, split)
+        y_mean, y_scale = standardize_folds(dataset.y, split)
+        if dataset.classes is not None:
+            y_mean, y_scale = np.zeros_like(y_mean, float), np.ones_like(y_scale, float)
+        return cls(
+            model=model if isinstance(model, str) else None,
+            classes=dataset.classes,
+            columns=dataset.columns,
+            inputs=dataset.x.shape[1:],
+            split_digest=split.digest,
+            data_digest=dataset.digest,
+            mean=mean,
+            scale=scale,
+            y_mean=y_mean,
+            y_scale=y_scale,
+            levels=dataset.levels,
+            fill=dataset.fill,
+        )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells the data from other data: SHA-256 of rows and split, columns, shapes, classes, texts."""
+        names: dict[str, Any] = {"columns": list(self.columns), "inputs": list(self.inputs)}
+        if self.levels:
+            names["levels"] = {name: list(texts) for name, texts in self.levels.items()}
+        classes = None if self.classes is None else list(self.classes)
+        return {"data": self.data_digest, "split": self.split_digest, **names, "classes": classes}
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe as JSON values, for `from_json`."""
+        fields = dataclasses.asdict(self)
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The recipe that `describe` described; before there were text columns, it had no levels."""
+        fields: dict[str, Any] = {"levels": {}, "fill": None, **content}
+        fields = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
+        arrays = ("mean", "scale", "y_mean", "y_scale", "fill")
+        fields |= {name: np.asarray(fields[name], float) for name in arrays if fields[name] is not None}
+        fields |= {name: tuple(fields[name]) for name in ("columns", "inputs", "classes") if fields[name] is not None}
+        fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
+        return cls(**fields)
+
+    @property
+    def outputs(self) -> int:
+        """The width of the model's output."""
+        return 1 if self.classes is None else len(self.classes)
+
+    def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
+        """`(hparams, key) -> Network` of a built-in model or the user's own."""
+        example = jnp.zeros((1, *self.inputs))
+        if isinstance(model, str):
+            return functools.partial(bind, functools.partial(MODELS[model], self.inputs, self.outputs), x=example)
+
+        def own(hparams: HParams, key: jax.Array) -> Network:
+            network = bind(model, hparams, key, example)
+            return network._replace(apply=by_patches(network.apply))
+
+        return own
+
+    def encoded(self, rows: Any) -> np.ndarray:
+        """Raw rows as the model's features (rows, ...), before they are standardized.
+
+        Args:
+            rows: a DataFrame with the training data's columns, in any order; an array of them
+                (rows, columns), in order; or rows that are encoded already, as `Dataset.x` is.
+
+        A text that no training row had is all zeros; a missing cell is filled in as it was
+        with missing="median". Raises ValueError for rows that do not fit, and for a missing
+        cell if the training data was not filled in.
+        """
+        cells = self._cells(rows)
+        if cells is not None:
+            named = zip(self.columns, cells, strict=True)
+            coded = np.column_stack([recoded(name, each, self.levels.get(name)) for name, each in named])
+            return encode(self._filled(coded, self.fill), self.columns, self.levels).reshape(len(coded), *self.inputs)
+        try:
+            x = np.asarray(rows, float)
+        except (ValueError, TypeError):
+            what = "a DataFrame (of one row, df.iloc[[0]]) or an array (rows, columns)"
+            raise ValueError(f"the rows are no table of cells, but a {type(rows).__name__}; give {what}") from None
+        flat, gray = (math.prod(self.inputs),), tuple(self.inputs[:-1])
+        if x.shape[1:] == flat or (x.shape[1:] == gray and self.inputs[-1:] == (1,)):
+            x = x.reshape(len(x), *self.inputs)
+        if x.shape[1:] != tuple(self.inputs):
+            shape = ("rows", *self.inputs)
+            table = f", or a DataFrame with the columns {some(self.columns)}" if self.columns else ""
+            raise ValueError(f"rows of shape {x.shape} do not fit; give {shape}{table}")
+        return self._filled(x, None if self.levels else self.fill)
+
+    def _cells(self, rows: Any) -> list[np.ndarray] | None:
+        """The cells (rows,) of every column where the rows are a table, with names or in Python values."""
+        if hasattr(rows, "columns") and self.columns:
+            names = [str(name) for name in rows.columns]
+            for name in self.columns:
+                if name not in names:
+                    raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
+            series = {name: rows.iloc[:, names.index(name)] for name in self.columns}
+            numbers = [name for name in self.columns if name not in self.levels and numeric(series[name])]
+            return [s.to_numpy(float, na_value=np.nan) if n in numbers else cells_of(s) for n, s in series.items()]
+        table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
+        is_table = table.dtype.kind in "OUS" and self.columns and table.shape[1:] == (len(self.columns),)
+        return list(table.astype(object).T) if is_table else None
+
+    def _filled(self, x: np.ndarray, fill: np.ndarray | None) -> np.ndarray:
+        names = self.columns if x.shape[1:] == (len(self.columns),) else ()
+        if np.isinf(x).any():
+            raise ValueError(f"a cell is infinite, {place(np.isinf(x), names)}; give a finite number")
+        lost = np.isnan(x)
+        if not lost.any():
+            return x
+        if fill is None:
+            raise ValueError(f"a cell is missing, {place(lost, names)}; give one, or train with missing=median")
+        return np.where(lost, fill.reshape(x.shape[1:]), x)
+
+    def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
+        """Encoded rows, standardized as the training rows of a fold are."""
+        return (x - self.mean[fold]) / self.scale[fold]
+
+    def prepare(self, dataset: Dataset, split: Split) -> Data:
+        """The rows, as the programs take them."""
+        kept = np.delete(np.arange(len(dataset.y)), split.test)
+        seen = split.train[0] if len(split.train) == 1 else kept
+        mean, scale = standardize(dataset.x[seen])
+        y_mean, y_unit = standardize(dataset.y[seen])
+        if self.classes is not None:
+            y_mean, y_unit = np.zeros(()), np.ones(())
+        if not 1 / LARGEST_UNIT <= y_unit <= LARGEST_UNIT:
+            raise ValueError(f"the target varies by {y_unit:.3g}, which has no square in float32; give another unit")
+        x = (dataset.x - mean) / scale
+        y = dataset.y if self.classes else (dataset.y - y_mean) / y_unit
+        folds = Fold(
+            np.searchsorted(kept, split.train).astype(np.int32),
+            np.searchsorted(kept, split.validation).astype(np.int32),
+            (self.mean - mean) / scale,
+            self.scale / scale,
+            (self.y_mean - y_mean) / y_unit,
+            self.y_scale / y_unit,
+        )
+        return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit))
+
+
+def standardize_folds(values: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale (folds, ...) of every fold's training rows."""
+    means, scales = zip(*(standardize(values[rows]) for rows in split.train), strict=True)
+    return np.array(means), np.array(scales)

@@ -1,0 +1,113 @@
+"""Supervised learning as a Task: a model, an optimizer, rows."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from popjax.data import dataset as tables
+from popjax.data.splits import split as split_rows
+from popjax.models.models import MODELS, OPERATIONS, lookup
+from popjax.supervision.fit import Fit
+from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
+from popjax.supervision.preprocessing import Recipe
+from popjax.task import Task
+
+
+def supervised(
+    data: Any,
+    model: str | Callable[..., Any] = "mlp",
+    optimizer: str | Callable[..., Any] = "sgd",
+    loss: Callable[..., Any] | None = None,
+    target: str | None = None,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    schedule: str = "inverse",
+    missing: str = "error",
+) -> Task:
+    """A Task that fits a model to rows by mini-batch gradient descent.
+
+    Args:
+        data: `(x, y)` arrays, a DataFrame with the column `target`, or a Dataset.
+        model: "mlp", "cnn" (for images), or `model(hparams, rngs)` giving an nnx or a linen module
+            that makes outputs (rows, classes), or (rows, 1) or (rows,) for a regression, of rows.
+        optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)`
+            giving an optax transform; its `learning_rate` is the scheduled one.
+        loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for
+            classes and the squared error of standardized targets for a regression.
+        target: the DataFrame's column to predict.
+        validation: share of the rows that rank the trials.
+        test: share of the rows that no trial sees, scored once for the winner.
+        seed: of the split, which is stratified by class.
+        schedule: "inverse", "exponential" or "cosine", if the space does not choose.
+        missing: what to do with missing cells: "error", "drop" the rows, or "median".
+
+    The metrics are train_loss and val_loss, and val_accuracy (ranked by, max) and
+    val_balanced_accuracy, or val_mse (ranked by, min) and val_mae in raw units and val_r2, which
+    is 0 where the validation rows have all the same target.
+    Raises ValueError for data or names that cannot be used.
+
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(100, 3))
+    >>> task = supervised((x, x[:, 0] > 0), optimizer="adam")
+    >>> task.metric, task.mode
+    ('val_accuracy', 'max')
+    """
+    for what, given in (("model", model), ("optimizer", optimizer)):
+        if not isinstance(given, str) and not callable(given):
+            raise ValueError(f"{what} is a {type(given).__name__}; give a name, or a function of hparams that makes it")
+    dataset = to_dataset(data, target, missing)
+    if isinstance(model, str):
+        lookup(MODELS, "model", model)
+    dataset = tables.images(dataset) if model == "cnn" else dataset
+    if isinstance(optimizer, str):
+        lookup(OPTIMIZERS, "optimizer", optimizer)
+    lookup(SCHEDULES, "schedule", schedule)
+
+    @functools.cache
+    def folded(folds: int, share: float | None = None) -> Task:
+        split = split_rows(dataset, validation, test, seed, folds, share)
+        recipe = Recipe.of(dataset, split, model)
+        fit = Fit(recipe, recipe.network(model), optimizer, loss, schedule, split.train.shape[1], folds)
+        metric, mode = ("val_mse", "min") if dataset.classes is None else ("val_accuracy", "max")
+        return Task(
+            fit.init,
+            fit.epoch,
+            recipe.prepare(dataset, split),
+            metric,
+            mode,
+            fit.score,
+            fit.updates,
+            shapes=("depth", "batch_size"),
+            parameters=fit.parameters,
+            flops=fit.flops if recipe.model in OPERATIONS else None,
+            folded=folded,
+            watch=fit.watch,
+            branches=("batch_size",),
+            settings={
+                "model": called(model),
+                "optimizer": called(optimizer),
+                "schedule": schedule,
+                "loss": called(loss),
+            },
+            recipe=recipe,
+        )
+
+    return folded(1)
+
+
+def called(choice: str | Callable[..., Any] | None) -> str | None:
+    """What a choice is called."""
+    return choice if isinstance(choice, str | None) else getattr(choice, "__qualname__", type(choice).__name__)
+
+
+def to_dataset(data: Any, target: str | None, missing: str) -> tables.Dataset:
+    """What `supervised` takes as data, as a Dataset."""
+    if isinstance(data, tables.Dataset):
+        return data
+    if hasattr(data, "columns"):
+        return tables.from_frame(data, target, missing)
+    if isinstance(data, tuple | list) and len(data) == 2:
+        x, y = data
+        return tables.from_arrays(x, y, missing=missing)
+    raise ValueError(f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame or a Dataset")

@@ -1,0 +1,137 @@
+"""Coarse to fine: a narrower space around the best trials so far. No JAX here."""
+
+import dataclasses
+import logging
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from popjax.space.scales import Choice, Integers, OneMinusLogUniform, Range, Scale, Uniform
+from popjax.space.space import Space
+from popjax.store.results import Results
+
+LOG = logging.getLogger("popjax")
+FEWEST = 5
+EDGE = 0.1  # the best sit against an edge when more than half of them lie in this share of the axis
+LONGER = 0.25  # by which share of its axis a range is then extended
+FINE = 10  # the fewest levels on which an edge can be told from chance
+
+
+class Zoom(NamedTuple):
+    """What a look at the best trials gives.
+
+    Attributes:
+        space: the narrower space.
+        notes: one line for every edge against which the best sit.
+    """
+
+    space: Space
+    notes: list[str]
+
+
+def refine(space: Space, results: Results, top: float = 0.1, extend: bool = False) -> Space:
+    """A narrower Space of the same names, around the best trials.
+
+    Each range shrinks, on its scale's own axis, to what the best max(top, 5) trials span,
+    with a margin of their mean distance; whole numbers stay whole, and a choice keeps the
+    values that the best used. It never leaves `space`. Where the best sit against an edge,
+    a warning is logged that names the range to try.
+
+    Args:
+        space: the user's ranges.
+        results: all trials so far.
+        top: the share of the trials that are the best.
+        extend: move beyond an edge against which the best sit, by a quarter of the axis,
+            for real numbers that fix no shape. A range within 0..1 on a uniform scale stays there.
+
+    Raises:
+        ValueError: if no trial is left to zoom in on, or `top` is no share.
+
+    >>> from popjax.space.scales import log_uniform
+    >>> space = Space(x=log_uniform(1e-4, 1))
+    >>> points = space.sample(50)
+    >>> loss = (np.log10(points["x"]) + 2) ** 2
+    >>> narrow = refine(space, Results(points, {"loss": loss[:, None, None, None]}, "loss", "min"))
+    >>> 1e-3 < narrow["x"].low < 0.01 < narrow["x"].high < 0.1
+    True
+    """
+    zoom = zoom_in(space, results, top, extend)
+    for note in zoom.notes:
+        LOG.warning(note)
+    return zoom.space
+
+
+def zoom_in(space: Space, results: Results, top: float = 0.1, extend: bool = False) -> Zoom:
+    """What `refine` does, with its notes."""
+    if not 0 < top <= 1:
+        raise ValueError(f"top={top}: give a share of the trials, such as 0.1")
+    if len(results.order) == 0:
+        raise ValueError("all trials diverged: there is nothing to zoom in on; try smaller learning rates")
+    best = results.order[: max(math.ceil(top * len(results.diverged)), FEWEST)]
+    scales: dict[str, Scale] = {}
+    notes = []
+    for name, scale in space.items():
+        if name not in results.points:
+            raise ValueError(f"the results have no hyperparameter {name!r}; they have {', '.join(results.points)}")
+        tried = results.points[name]
+        if isinstance(scale, Range) and scale.low < scale.high:
+            scales[name], note = narrower(scale, tried, tried[best], extend)
+            notes += [f"{name}: {note}"] if note else []
+        elif isinstance(scale, Choice):
+            used = set(tried[best].tolist())
+            values = [value for value in scale.values if value in used]
+            scales[name] = Choice(*values, static=scale.static) if values else scale
+        else:
+            scales[name] = scale
+    return Zoom(Space(**scales), notes)
+
+
+def narrower(scale: Range, tried: np.ndarray, best: np.ndarray, extend: bool) -> tuple[Range, str]:
+    """The part of a scale that the best values span, and a note if they sit against its edge."""
+    may_move = extend and not isinstance(scale, Integers) and not scale.static
+    reach = spanning(scale, tried) if may_move else scale
+    units = reach.to_unit(best)
+    below, above = (float(np.mean(distance < EDGE)) > 0.5 for distance in (units, 1 - units))
+    longer = lengthened(reach, below, above) if scale.levels >= FINE else reach
+    note = ""
+    if longer != reach:
+        note = f"the best sit at the {'lower' if below else 'upper'} edge of {reach}"
+        note += f"; {'extended, to' if may_move else 'try'} {advised(longer, best, below)}"
+    if longer != reach and may_move:
+        reach = longer
+        units = np.append(reach.to_unit(best), 0.0 if below else 1.0)
+    margin = max(np.ptp(units) / max(len(best) - 1, 1), 1 / len(set(tried.tolist())))
+    low, high = reach.from_unit(np.clip([units.min() - margin, units.max() + margin], 0, 1)).tolist()
+    return dataclasses.replace(reach, low=low, high=high), note
+
+
+def spanning(scale: Range, tried: np.ndarray) -> Range:
+    """The scale, long enough for all that was tried."""
+    return dataclasses.replace(scale, low=min(scale.low, tried.min()), high=max(scale.high, tried.max()))
+
+
+def lengthened(scale: Range, below: bool, above: bool) -> Range:
+    """The scale, longer at an end by a quarter of its axis; within its bounds as `refine` says."""
+    low, high = scale.along(-LONGER) if below else scale.low, scale.along(1 + LONGER) if above else scale.high
+    if scale.low >= 0:
+        low = max(low, min(scale.low, 1) if isinstance(scale, Integers) else 0)
+    if scale.high <= 1 and type(scale) is Uniform:
+        high = min(high, 1)
+    return dataclasses.replace(scale, low=low, high=high)
+
+
+def advised(longer: Range, best: np.ndarray, below: bool) -> Range:
+    """The range to try, in few digits: the best values' and what lies beyond the edge."""
+    inside = np.clip(best, longer.low, longer.high)
+    low, high = (longer.low, inside.max().item()) if below else (inside.min().item(), longer.high)
+    return dataclasses.replace(longer, low=short(longer, low), high=short(longer, high))
+
+
+def short(scale: Range, value: float) -> float:
+    """A value in three digits, of 1-value where that is what the scale is about."""
+    if isinstance(scale, Integers):
+        return int(value)
+    if isinstance(scale, OneMinusLogUniform):
+        return round(1 - float(f"{1 - value:.3g}"), 12)
+    return float(f"{value:.3g}")
