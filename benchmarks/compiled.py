@@ -32,7 +32,7 @@ from jax.experimental import topologies
 import popjax as pj
 from popjax.core.trees import abstract
 from popjax.engine.member import advance
-from popjax.engine.population import Config, prepare
+from popjax.engine.roster import Config, Roster
 from popjax.space.defaults import default_space
 
 H100 = """
@@ -69,7 +69,9 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 def population(task: pj.Task, space: pj.Space, members: int) -> Any:
     """The executable of one epoch of a population."""
     config = Config(20, 0, task.metric, task.mode, lanes=members, plan="one")
-    member = prepare(task, space, space.sample(members), config).plan.buckets[0].member
+    roster = Roster(task, space, config)
+    roster.add(space.sample(members))
+    member = roster.buckets[0]
     data = abstract(task.data)
     training, metrics = member.trace(data)
     epoch = functools.partial(advance, member, metrics, members)

@@ -21,7 +21,7 @@ import numpy as np
 import popjax as pj
 from popjax.core.machine import device
 from popjax.data.dataset import load
-from popjax.engine.population import Config, prepare
+from popjax.engine.roster import Config, Roster
 from popjax.space.defaults import default_space
 
 RESULTS = Path(__file__).parent / "results" / "plans.json"
@@ -66,7 +66,9 @@ def compare(space: pj.Space, trials: int, epochs: int) -> dict:
     """All plans, and what auto does."""
     seconds = {plan: round(apart(space, plan, trials, epochs)["seconds"], 2) for plan in ("one", "widths", "buckets")}
     config = Config(epochs, 0, "val_accuracy", "max")
-    chosen = prepare(task(), space, space.sample(trials), config).plan.name
+    roster = Roster(task(), space, config)
+    roster.check(space.sample(trials))
+    chosen = roster.plan.name
     row = {"space": {name: space.to_dict()[name] for name in ("hidden", "depth", "batch_size")}}
     ratio = seconds[chosen] / min(seconds.values())
     return row | {"trials": trials, "epochs": epochs, "seconds": seconds, "auto": chosen, "over_best": round(ratio, 2)}

@@ -27,7 +27,7 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
         from popjax.commands.experiment import enable_cache
         from popjax.core.clock import Clock
         from popjax.data.dataset import load
-        from popjax.engine.population import Config, prepare
+        from popjax.engine.roster import Config, Roster
         from popjax.pages.page import write_report
         from popjax.space.defaults import default_space
     if not cold:
@@ -40,9 +40,10 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
         points = default_space().sample(trials)
     with stage("trace and plan", seconds):
         config = Config(epochs, 0, task.metric, task.mode)
-        run = prepare(task, default_space(), points, config)
+        roster = Roster(task, default_space(), config)
+        roster.add(points)
     with stage("lower", seconds):
-        programs = run.programs(run.plan.buckets[0], Clock())
+        programs = roster.programs(0, roster.lanes(0), Clock())
     with stage("compile (what training waits for)", seconds):
         programs.init.result(), programs.epoch.result()
     with stage("train, validate, score the winner (traced and planned again)", seconds):

@@ -9,14 +9,19 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Callback": "tuning.callbacks.base",
     "Choice": "space.scales",
     "Constant": "space.scales",
     "Dataset": "data.dataset",
+    "Decision": "scheduler",
     "HParams": "task",
+    "Problem": "scheduler",
     "Results": "store.results",
+    "Scheduler": "scheduler",
     "Session": "tuning.session",
     "Space": "space.space",
     "Task": "task",
+    "Trials": "scheduler",
     "choice": "space.scales",
     "integers": "space.scales",
     "load_best": "supervision.predictor",
@@ -27,6 +32,7 @@ _HOMES = {
     "one_minus_log_uniform": "space.scales",
     "refine": "tuning.zoom",
     "replay": "tuning.search",
+    "rounds": "tuning.schedulers.rounds",
     "search": "tuning.search",
     "supervised": "supervision.supervised",
     "uniform": "space.scales",

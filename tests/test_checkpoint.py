@@ -2,22 +2,24 @@
 
 import threading
 
-import jax
 import numpy as np
 import pytest
 
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine import checkpoint
-from popjax.engine.backend import Order, Part, Report, RollCall, Stand, train
+from popjax.engine.backends.local import CheckpointRequest, Context, train
+from popjax.engine.batch import Batch, Epoch, Job, Rest
 from popjax.engine.checkpoint import Checkpoint
-from popjax.engine.collect import Collector
+from popjax.engine.curves import Curves
+from popjax.engine.keeper import Keeper
 from popjax.engine.member import Training
-from popjax.engine.population import Config, prepare
+from popjax.engine.plan import Lanes
+from popjax.engine.roster import Config, Roster
+from popjax.engine.snapshot import Snapshot
 from popjax.store.commits import Commits
 
 EPOCHS = 9
-STATE = Training(jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), bool))
 
 
 @pytest.fixture
@@ -30,38 +32,40 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def saver(clock, tmp_path):
-    return Checkpoint(Commits(tmp_path / "state"), 0, [STATE], np.zeros(6, int))
-
-
-@pytest.fixture
-def collector():
-    return Collector((6, 1, 1, EPOCHS), ("loss",), "loss", "min", 1)
+    curves = Curves(("loss",), 1, 1, EPOCHS, np.dtype(np.float32))
+    curves.grow(6)
+    return Checkpoint(Commits(tmp_path / "state"), curves, Keeper(1, 1, "loss", "min"))
 
 
 def report(members, epoch, stands=False, trained=False, long=False):
-    """What a worker says of a part after its epoch number `epoch`, counted from 1."""
+    """What a worker says of a batch after its epoch number `epoch`, counted from 1."""
     index = np.array(members)
     state = Training(np.full(len(index), epoch, np.float32), np.ones(len(index), bool))
-    part = Part(Stand(0, index), np.arange(len(index)), None, None, None)
-    stand = Stand(0, index, epoch, state) if stands else None
-    return Report(part, epoch - 1, {"loss": np.ones(len(index))}, stand, state.state if trained else None, long)
+    batch = Batch(Snapshot(0, index), Lanes(1, len(index)))
+    snapshot = Snapshot(0, index, epoch, state) if stands else None
+    said = [Epoch(batch, epoch - 1, {"loss": np.ones(len(index))}, snapshot, long)]
+    if trained:
+        batch.epoch = epoch
+        said.append(Rest(batch, True, None, long))
+    return said
 
 
 def committed(saver):
     """Member -> the epochs that the latest commit on the disk has of it."""
     commits = Commits.load(saver.commits.directory)
-    return {int(member): one.epoch for one in commits.finished + commits.standing for member in one.index}
+    return {int(member): one.epoch for one in commits.settled + commits.standing for member in one.index}
 
 
 @pytest.fixture
-def say(saver, collector):
+def say(saver):
     """Messages that come together."""
 
-    def say(*messages):
-        for message in messages:
-            collector.add(message)
-            saver.take(message, collector)
-        saver.save(collector)
+    def say(*reports):
+        for message in [message for said in reports for message in said]:
+            if isinstance(message, Epoch):
+                saver.curves.add(message.batch.index, message.epoch, message.metrics)
+            saver.take(message)
+        saver.save()
 
     return say
 
@@ -118,21 +122,30 @@ def test_every_long_epoch_is_committed(saver, say, clock):
 def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, every):
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1))
     config = Config(epochs=EPOCHS, seed=0, metric="val_loss", mode="min", lanes=1)
-    run = prepare(pj.supervised(rows), space, space.sample(2, 0), config)
-    part = run.parts(run.stands()[0], Clock())[0]
-    calls, answers = RollCall(every, due=float("inf")), {}
+    roster = Roster(pj.supervised(rows), space, config)
+    roster.add(space.sample(2, 0))
+    batch = Batch(Snapshot(0, np.arange(1)), roster.lanes(0))
+    programs = roster.programs(0, batch.lanes, Clock())
+    job = Job(batch, roster.members(0, batch.stacked()), programs, EPOCHS)
+    request, answers, ends = CheckpointRequest(every, due=float("inf")), {}, []
 
     def say(message):
         assert message.long is (every == 0)
-        if message.stand is not None:
-            answers[message.epoch + 1] = message.stand
+        if isinstance(message, Rest):
+            ends.append(message)
+            return
+        if message.snapshot is not None:
+            answers[message.epoch + 1] = message.snapshot
         if message.epoch + 1 in (3, 6):
-            calls.number += 1
-            calls.due = 0.0
+            request.number += 1
+            request.due = 0.0
         if message.epoch + 1 == EPOCHS - 1:
-            calls.number += 1
+            request.number += 1
 
-    train(part, Order(0, run.data, EPOCHS, Clock(), threading.Event(), calls), say, lambda: False)
+    train(job, Context(0, roster.data, Clock(), threading.Event(), EPOCHS, request), say, lambda: False)
     due = {4: 4, 7: 7}  # after the last epoch there is no need
-    assert {after: stand.epoch for after, stand in answers.items()} == due | ({1: 1} if every == 0 else {})
-    assert answers[4].training.alive.tolist() == [True] * len(part.index)
+    assert {after: snapshot.epoch for after, snapshot in answers.items()} == due | ({1: 1} if every == 0 else {})
+    assert answers[4].training.alive.tolist() == [True]
+    (end,) = ends
+    assert end.reached
+    assert end.snapshot is None

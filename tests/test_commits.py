@@ -26,11 +26,11 @@ def steps():
     """What a small run tells its commits, one commit after each item."""
     yield lambda commits: commits.stand(record([0, 1], 1))
     yield lambda commits: (commits.stand(record([0, 1], 2)), commits.stand(record([2, 3, 4], 1)))
-    yield lambda commits: (commits.finish(record([0, 1], 3)), commits.kept.update({1: {"w": np.ones(3)}}))
+    yield lambda commits: (commits.settle(record([0, 1], 3)), commits.kept.update({1: {"w": np.ones(3)}}))
     yield lambda commits: commits.stand(record([3], 2))
-    yield lambda commits: (commits.finish(record([2, 4], 3)), commits.finish(record([3], 3)))
+    yield lambda commits: (commits.settle(record([2, 4], 3)), commits.settle(record([3], 3)))
     yield lambda commits: (
-        commits.finish(record([5], 3)),
+        commits.settle(record([5], 3)),
         commits.kept.pop(1),
         commits.kept.update({5: {"v": np.ones(2)}}),
     )
@@ -39,7 +39,7 @@ def steps():
 def content(commits):
     """All that a commit holds, member by member."""
     members = {}
-    for one in (*commits.finished, *commits.standing):
+    for one in (*commits.settled, *commits.standing):
         for row, member in enumerate(one.index.tolist()):
             curves = {name: values[row].tolist() for name, values in one.curves.items()}
             state = {name: values[row].tolist() for name, values in one.state.items()}
@@ -118,10 +118,10 @@ def test_every_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", lambda handle: (log.append("fsync"), fsync(handle))[1])
     monkeypatch.setattr(os, "replace", lambda a, b: (log.append(b.name.partition("-")[0]), replace(a, b))[1])
     commits = Commits(tmp_path)
-    commits.finish(record([0], 3))
+    commits.settle(record([0], 3))
     commits.stand(record([1], 1))
     commits.commit()
-    assert log == [step for name in ("finished", "standing", "commit") for step in ("fsync", name, "fsync")]
+    assert log == [step for name in ("settled", "standing", "commit") for step in ("fsync", name, "fsync")]
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace", "fdopen"])
@@ -153,7 +153,7 @@ def test_a_full_disk_leaves_the_last_commit_and_no_litter(tmp_path, monkeypatch,
                 assert refused.errno == error
                 failed = True
                 assert not [path for path in directory.iterdir() if path.name.startswith(".")]
-                assert content(Commits.load(directory)) in (good, content_of_all(commits))
+                assert content(Commits.load(directory)) in (good, content(commits))
                 commits.commit()
             good = content(commits)
         monkeypatch.undo()
@@ -162,13 +162,6 @@ def test_a_full_disk_leaves_the_last_commit_and_no_litter(tmp_path, monkeypatch,
         if not failed:
             break
     assert failures >= 15
-
-
-def content_of_all(commits):
-    """What the next commit is to hold."""
-    whole = Commits(commits.directory)
-    whole.finished, whole.standing, whole.kept = [*commits.finished, *commits._new], commits.standing, commits.kept
-    return content(whole)
 
 
 def flips(size, rng):
@@ -252,7 +245,7 @@ def test_files_stay_few(tmp_path):
     """Those of the finished merge, so a long run has few, and every member is there once."""
     commits = Commits(tmp_path)
     for member in range(200):
-        commits.finish(record([member], 3))
+        commits.settle(record([member], 3))
         commits.commit()
     assert len(list(tmp_path.iterdir())) < 2 * 12 + 4
     assert sorted(content(Commits.load(tmp_path))[0]) == list(range(200))

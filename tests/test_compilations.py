@@ -10,7 +10,7 @@ import pytest
 
 import popjax as pj
 from popjax.core.clock import Clock
-from popjax.engine.population import Config, prepare
+from popjax.engine.roster import Config, Roster
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -157,9 +157,9 @@ def test_a_step_has_the_instructions_of_one_by_hand():
     expected["copy"] -= 2
     for hidden in (100, pj.integers(50, 100)):
         own = space.replace(hidden=hidden, depth=2)
-        run = prepare(pj.supervised((x, y)), own, own.sample(3), Config(2, 0, "val_loss", "min"))
-        bucket = run.plan.buckets[0]
-        assert step_of(run.programs(bucket, Clock()).epoch.result()) == expected
+        roster = Roster(pj.supervised((x, y)), own, Config(2, 0, "val_loss", "min"))
+        roster.add(own.sample(3))
+        assert step_of(roster.programs(0, roster.lanes(0), Clock()).epoch.result()) == expected
 
 
 def test_many_lanes_share_one_copy_of_the_data():
@@ -167,8 +167,9 @@ def test_many_lanes_share_one_copy_of_the_data():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3000, 40)), rng.integers(0, 2, 3000)
     space = pj.Space(hidden=pj.integers(2, 4), batch_size=pj.choice(8, 16), dropout=pj.uniform(0, 0.5))
-    run = prepare(pj.supervised((x, y)), space, space.sample(16), Config(2, 0, "val_loss", "min", lanes=16))
-    program = run.programs(run.plan.buckets[0], Clock()).epoch.result()
+    roster = Roster(pj.supervised((x, y)), space, Config(2, 0, "val_loss", "min", lanes=16))
+    roster.add(space.sample(16))
+    program = roster.programs(0, roster.lanes(0), Clock()).epoch.result()
     assert program.memory_analysis().temp_size_in_bytes < 3 * np.float32(x).nbytes
 
 

@@ -11,7 +11,7 @@ from jax import lax
 import popjax as pj
 from popjax.data.dataset import built_in, images
 from popjax.engine.member import SEED
-from popjax.engine.tracer import Checker
+from popjax.engine.tracer import Tracer
 from popjax.models.convolution import by_patches
 from popjax.models.layers import Conv, Dropout, max_pool
 
@@ -95,7 +95,7 @@ def test_by_patches_is_for_functions_that_are_not_yet_differentiated():
 
 
 def program_of_an_epoch(task, space):
-    member = Checker(task, space, space.sample(1), 2).member(0, set())
+    member = Tracer(task, space, space.sample(1), 2).member(0, set())
     data = jax.tree.map(jnp.asarray, task.data)
     return member.epoch.lower(member.trace(data).training, member.example, data).compile().as_text()
 
@@ -196,7 +196,7 @@ def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes):
     assert {2, 3, 4, 5} & set(results.points["hidden"]) > {3}
     folds, rows = task.data.folds, task.data.rows
     data = [(rows.x[part[0]], rows.y[part[0]]) for part in (folds.train, folds.validation)]
-    checker = Checker(task, space, results.points, EPOCHS)
+    checker = Tracer(task, space, results.points, EPOCHS)
     static = checker.settle(set())
     for trial in range(8):
         hparams = results.hparams(trial)

@@ -13,8 +13,8 @@ import popjax as pj
 from popjax.engine import memory
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Programs
-from popjax.engine.plan import Width, spread
-from popjax.engine.population import Run
+from popjax.engine.plan import Lanes, spread
+from popjax.engine.roster import Roster
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
@@ -68,16 +68,16 @@ def test_one_thread_gives_what_all_give():
 
 
 def test_spread_fills_the_devices_evenly_in_whole_lanes():
-    places, counts = spread(10, Width(lanes=2, part=8, devices=3))
+    places, counts = spread(10, Lanes(count=2, capacity=8, devices=3))
     assert counts.tolist() == [4, 4, 2]
     assert places.tolist() == [0, 1, 2, 3, 8, 9, 10, 11, 16, 17]
-    places, counts = spread(3, Width(lanes=1, part=4, devices=4))
+    places, counts = spread(3, Lanes(count=1, capacity=4, devices=4))
     assert counts.tolist() == [1, 1, 1, 0]
     assert places.tolist() == [0, 4, 8]
 
 
 def test_a_small_bucket_has_no_more_lanes_than_it_needs():
-    wide = Width(lanes=512, part=512, devices=2, shrinks=True)
+    wide = Lanes(count=512, capacity=512, devices=2, shrinks=True)
     assert [(wide.of(n).lanes, wide.of(n).part) for n in (1, 2, 3, 86, 600, 9999)] == [
         (1, 1),
         (1, 1),
@@ -86,7 +86,7 @@ def test_a_small_bucket_has_no_more_lanes_than_it_needs():
         (512, 512),
         (512, 512),
     ]
-    assert Width(lanes=8, part=16).of(1) == Width(lanes=8, part=16)
+    assert Lanes(count=8, capacity=16).of(1) == Lanes(count=8, capacity=16)
 
 
 def test_buckets_of_fewer_lanes_give_the_same(rows, monkeypatch, x64):
@@ -100,9 +100,7 @@ def test_buckets_of_fewer_lanes_give_the_same(rows, monkeypatch, x64):
 
     task = pj.supervised(rows)
     expected = pj.search(task, SPACE, trials=40, epochs=3, plan="buckets", lanes=1)
-    monkeypatch.setattr(
-        "popjax.engine.population.default_width", lambda member, lanes: Width(lanes, lanes, shrinks=True)
-    )
+    monkeypatch.setattr("popjax.engine.roster.lanes_for", lambda member, lanes: Lanes(lanes, lanes, shrinks=True))
     monkeypatch.setattr(COMPILER, "programs", programs)
     found = pj.search(task, SPACE, trials=40, epochs=3, plan="buckets", lanes=40)
     assert set(seen) == {(8, 8), (16, 16)}
@@ -147,14 +145,14 @@ def refuse(monkeypatch):
     """Let every part with room for more than `most` members run out of memory, after so many of its epochs."""
 
     def start(most, after=0):
-        programs, log, made = Run.programs, [], {}
+        programs, log, made = Roster.programs, [], {}
 
-        def refusing(run, bucket, clock):
-            init, epoch, score = programs(run, bucket, clock)
+        def refusing(roster, bucket, lanes, clock):
+            init, epoch, score = programs(roster, bucket, lanes, clock)
             known = made.setdefault(id(epoch), Ready(Refusing(epoch.result(), log, most, after)))
             return Programs(init, known, score)
 
-        monkeypatch.setattr(Run, "programs", refusing)
+        monkeypatch.setattr(Roster, "programs", refusing)
         return log
 
     return start
@@ -217,12 +215,12 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
     whole = pj.search(task, SPACE, trials=40, epochs=4)
     refuse(most=4, after=3)
 
-    def refusing(part, epoch, training):
-        if epoch > part.stand.epoch:
+    def refusing(batch):
+        if batch.epoch > batch.origin.epoch:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
-        return part.stand
+        return batch.origin
 
-    monkeypatch.setattr("popjax.engine.backend.where", refusing)
+    monkeypatch.setattr("popjax.engine.batch.Batch.snapshot", refusing)
     narrow = pj.search(task, SPACE, trials=40, epochs=4)
     assert not narrow.stopped.any()
     for name, values in whole.members.items():
@@ -232,8 +230,8 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
 def test_whether_a_program_fits_is_asked_once(rows, monkeypatch):
     """Not for every part of it: Linux takes files to answer."""
     asked = []
-    monkeypatch.setattr("popjax.engine.backend.check_fits", lambda executable, held: asked.append(executable))
-    monkeypatch.setattr("popjax.engine.backend.threads", lambda: 1)
+    monkeypatch.setattr("popjax.engine.backends.local.check_fits", lambda executable, held: asked.append(executable))
+    monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
     monkeypatch.setattr("popjax.engine.population.threads", lambda: 1)
     assert len(pj.search(pj.supervised(rows), SPACE, trials=64, epochs=1).order) > 16
     assert len(asked) == 1

@@ -8,10 +8,11 @@ import pytest
 
 import popjax as pj
 from popjax.core.clock import Clock
-from popjax.core.trees import abstract, from_host, to_host
+from popjax.core.trees import from_host, to_host
 from popjax.engine.member import Training
-from popjax.engine.population import Config, prepare
+from popjax.engine.roster import Config, Roster
 from popjax.space.defaults import default_space
+from popjax.tuning.search import trained
 
 CONFIG = Config(
     epochs=20, seed=5, sampler="random", repeats=1, folds=1, metric="val_loss", mode="min", lanes=1, plan="one", keep=1
@@ -30,7 +31,7 @@ def space():
 
 def curves_of(task, space, points, ids, trial, **config):
     """The curves of one trial, trained with the given company."""
-    results = prepare(task, space, points, dataclasses.replace(CONFIG, **config), np.asarray(ids)).train()
+    results = trained(task, space, points, dataclasses.replace(CONFIG, **config), np.asarray(ids))
     row = list(ids).index(trial)
     return {name: values[row] for name, values in results.members.items()}
 
@@ -97,18 +98,20 @@ def test_another_seed_or_trial_or_repeat_is_another_model(task, space, alone):
 @pytest.mark.parametrize("segments", [1, 3, 20])
 def test_segments_change_no_bit(task, space, alone, segments):
     """The state leaves for the host between segments and comes back."""
-    run = prepare(task, space, take(space.sample(512, 5), [7]), CONFIG, np.array([7]))
-    (part,) = run.parts(run.stands()[0], Clock())
+    roster = Roster(task, space, CONFIG, np.array([7]))
+    roster.add(take(space.sample(512, 5), [7]))
+    programs, members = roster.programs(0, roster.lanes(0), Clock()), roster.members(0, np.zeros(16, int))
+    counts = np.ones(1, np.int32)
     data = jax.tree.map(jax.numpy.asarray, task.data)
-    like = run.plan.buckets[0].member.trace(abstract(task.data)).training.state
+    like = roster.abstract(0).state
     stacked = jax.tree.map(lambda aval: jax.ShapeDtypeStruct((16, *aval.shape), aval.dtype), like)
-    training = part.programs.init.result()(np.uint32(5), part.members, data, part.counts)
+    training = programs.init.result()(np.uint32(5), members, data, counts)
     losses = []
     for segment in np.array_split(np.arange(20), segments):
         arrays = jax.tree.map(np.copy, to_host(training.state))
         training = Training(jax.jit(lambda a: from_host(stacked, a))(arrays), training.alive)
         for _ in segment:
-            training, metrics = part.programs.epoch.result()(training, part.members, data, part.counts)
+            training, metrics = programs.epoch.result()(training, members, data, counts)
             losses.append(np.asarray(metrics["val_loss"])[0])
     assert np.array(losses).tobytes() == alone["val_loss"].tobytes()
 
@@ -118,7 +121,7 @@ def test_divergence_is_data(task, space):
     points = space.sample(6, 5)
     points["learning_rate"][:], points["momentum"][:] = 0.01, 0.9
     points["learning_rate"][2] = 1e6
-    results = prepare(task, space, points, CONFIG).train()
+    results = trained(task, space, points, CONFIG)
     rows = results.trials.to_pylist()
     assert rows[2]["status"] == "diverged"
     assert rows[2]["rank"] is None
@@ -159,10 +162,10 @@ def test_all_diverged_has_no_best():
 
 def test_programs_are_shared_by_populations_of_all_sizes(task, space):
     """What makes the above hold: one executable, whatever the number of members."""
-    one = prepare(task, space, take(space.sample(2, 5), [0]), CONFIG)
-    many = prepare(task, space, space.sample(100, 5), CONFIG)
-    first = one.parts(one.stands()[0], Clock())[0].programs
-    second = many.parts(many.stands()[0], Clock())[0].programs
+    one, many = Roster(task, space, CONFIG), Roster(task, space, CONFIG)
+    one.add(take(space.sample(2, 5), [0]))
+    many.add(space.sample(100, 5))
+    first, second = (roster.programs(0, roster.lanes(0), Clock()) for roster in (one, many))
     assert first is second
 
 

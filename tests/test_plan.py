@@ -9,7 +9,7 @@ import pytest
 import popjax as pj
 from popjax.engine.caps import candidates, choose, levels
 from popjax.engine.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest
-from popjax.engine.population import Config, prepare
+from popjax.engine.roster import Config, Roster
 from popjax.space.defaults import default_space
 
 ACCELERATOR = dataclasses.replace(ACCELERATOR, lanes=4096)
@@ -137,7 +137,11 @@ def test_a_level_is_the_first_that_holds_all_widths():
 def test_on_a_cpu_the_plan_does_not_depend_on_the_trials(task):
     wide = default_space().replace(hidden=pj.log_integers(8, 512))
     config = Config(1, 0, "val_loss", "min")
-    plans = {prepare(task, wide, wide.sample(trials), config).plan.name for trials in (1, 3, 64)}
+    plans = set()
+    for trials in (1, 3, 64):
+        roster = Roster(task, wide, config)
+        roster.check(wide.sample(trials))
+        plans.add(roster.plan.name)
     assert plans == {"widths"}
 
 

@@ -12,7 +12,7 @@ import popjax as pj
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import split
 from popjax.engine.member import SEED
-from popjax.engine.tracer import Checker
+from popjax.engine.tracer import Tracer
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 
 EPOCHS = 14
@@ -76,7 +76,7 @@ def exact(params, hparams):
 def assert_same_as_loop(rows, optimizer, schedule, classes, space, trials=TRIALS, folds=1, **how):
     task = pj.supervised(rows, optimizer=optimizer, schedule=schedule)
     results = pj.search(task, space, trials=trials, epochs=EPOCHS, keep=trials, folds=folds, **how)
-    checker = Checker(task.folded(folds), space, space.sample(trials), EPOCHS)
+    checker = Tracer(task.folded(folds), space, space.sample(trials), EPOCHS)
     static = checker.settle(set())
     cut = split(from_arrays(*rows), 0.1, 0.1, 0, folds)
     updates = 0

@@ -13,8 +13,8 @@ import pytest
 
 import popjax as pj
 from popjax.core.storage import Corrupt
+from popjax.store.decisions import content_of, line_of
 from popjax.store.files import read_json, read_table, write_json
-from popjax.tuning.progress import Quiet
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
@@ -31,22 +31,24 @@ def task(rows):
     return pj.supervised(rows)
 
 
-class StopAt(Quiet):
-    """Sets the event once so many epochs of members are trained."""
+class StopAt(pj.Callback):
+    """Sets the event once so many epochs of members are trained here."""
 
     def __init__(self, epochs):
         self.epochs = epochs
+        self.done = 0
         self.stop = threading.Event()
 
-    def update(self, done, total, best):
-        if done >= self.epochs:
+    def epoch(self, result):
+        self.done += len(result.trial)
+        if self.done >= self.epochs:
             self.stop.set()
 
 
 def search(task, out, trials=40, resume=False, stop_at=None, space=SPACE, **settings):
     show = StopAt(stop_at or 10**9)
     settings = {"epochs": 4, **settings}
-    return pj.search(task, space, trials=trials, out=out, resume=resume, progress=show, stop=show.stop, **settings)
+    return pj.search(task, space, trials=trials, out=out, resume=resume, callbacks=[show], stop=show.stop, **settings)
 
 
 def assert_same_files(left, right):
@@ -72,7 +74,7 @@ def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings, c
     epochs = whole.members["val_loss"].size
     first = search(task, tmp_path / "run", stop_at=epochs // 12, **settings)
     assert first.stopped.sum() > 0
-    second = search(task, tmp_path / "run", resume=True, stop_at=epochs // 12 + 16, **settings)
+    second = search(task, tmp_path / "run", resume=True, stop_at=16, **settings)
     last = search(task, tmp_path / "run", resume=True, **settings)
     assert_same_files(tmp_path / "whole", tmp_path / "run")
     steps = [results.summary["steps_run"] for results in (first, second, last)]
@@ -144,10 +146,11 @@ def test_a_finished_run_takes_more_trials(task, tmp_path):
 def test_points_are_read_not_sampled_again(task, tmp_path):
     """Another sampler's hand in between changes nothing: what is written counts."""
     search(task, tmp_path / "run", trials=16, stop_at=20)
-    path = tmp_path / "run" / "run.json"
-    run = read_json(path)
-    run["points"]["learning_rate"][15] = 0.0123
-    write_json(path, run)
+    path = tmp_path / "run" / "decisions.jsonl"
+    (line,) = path.read_bytes().splitlines(keepends=True)
+    content = content_of(line)
+    content["add"]["learning_rate"][15] = 0.0123
+    path.write_bytes(line_of(content))
     results = search(task, tmp_path / "run", trials=16, resume=True)
     assert results.points["learning_rate"][15] == 0.0123
 
@@ -193,14 +196,14 @@ def test_another_version_goes_on_and_says_that_bits_may_differ(task, tmp_path):
     assert "bits may differ" in json.loads((tmp_path / "run" / "summary.json").read_text())["warnings"][0]
 
 
-@pytest.mark.parametrize("harm", ["empty", "half", "not json", "no points"])
+@pytest.mark.parametrize("harm", ["empty", "half", "not json", "no rounds"])
 def test_a_damaged_run_json_is_refused_and_nothing_is_changed(task, tmp_path, harm):
     search(task, tmp_path / "run", stop_at=40)
     path = tmp_path / "run" / "run.json"
     text = path.read_text()
     run = json.loads(text)
-    del run["points"], run["check"]
-    path.write_text({"empty": "", "half": text[:200], "not json": "\0", "no points": json.dumps(run)}[harm])
+    del run["rounds"], run["check"]
+    path.write_text({"empty": "", "half": text[:200], "not json": "\0", "no rounds": json.dumps(run)}[harm])
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock"}
     with pytest.raises(Corrupt):
         search(task, tmp_path / "run", resume=True)
@@ -224,9 +227,9 @@ import os, signal, sys
 import popjax.engine.checkpoint
 popjax.engine.checkpoint.EVERY = 0.0
 take = popjax.engine.checkpoint.Checkpoint.take
-def take_and_commit(self, message, collector):
-    take(self, message, collector)
-    self.commit(collector)
+def take_and_commit(self, message):
+    take(self, message)
+    self.commit()
 popjax.engine.checkpoint.Checkpoint.take = take_and_commit  # after everything a worker says
 left = int(sys.argv[3])
 replace = os.replace
@@ -324,15 +327,15 @@ def test_signals_while_a_file_is_written_lose_nothing(command, python, tmp_path)
 SLOW = """
 import os, runpy, signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import popjax.engine.backend as executor
-train, said = executor.train, threading.Event()
-def slow(part, order, say, stopping):
+from popjax.engine.backends import local
+train, said = local.train, threading.Event()
+def slow(job, context, say, stopping):
     def told(message):
         say(message)
         said.set()
         time.sleep(pause)
-    train(part, order, told, stopping)
-executor.train = slow
+    train(job, context, told, stopping)
+local.train = slow
 def send():
     said.wait()
     time.sleep(0.2)
@@ -405,12 +408,12 @@ def test_a_directory_of_format_1_stays_readable(rows, task, tmp_path):
 def test_a_directory_of_a_later_format_is_refused(task, tmp_path):
     shutil.copytree(GOLDEN, tmp_path / "run")
     path = tmp_path / "run" / "run.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(ValueError, match="format 2, this popjax reads 1; upgrade"):
+    path.write_text(path.read_text().replace('"format": 1', '"format": 3'))
+    with pytest.raises(ValueError, match="format 3, this popjax reads 2; upgrade"):
         pj.Results.load(tmp_path / "run")
 
 
-class StopInRound(Quiet):
+class StopInRound(pj.Callback):
     """Sets the event at the first report of a round, or as it begins."""
 
     def __init__(self, number, at_once=False):
@@ -419,12 +422,12 @@ class StopInRound(Quiet):
         self.now = 0
         self.stop = threading.Event()
 
-    def round(self, number, rounds, space, notes):
-        self.now = number
+    def decision(self, decision, trials):
+        self.now = decision.notes["round"] + 1
         if self.at_once:
             self.stop.set()
 
-    def update(self, done, total, best):
+    def epoch(self, result):
         if self.now == self.number:
             self.stop.set()
 
@@ -436,12 +439,13 @@ def test_a_later_round_goes_on_with_its_own_points(task, tmp_path, sampler):
     pj.search(task, SPACE, out=tmp_path / "whole", **settings)
     for resume in (False, True):
         show = StopInRound(2)
-        pj.search(task, SPACE, out=tmp_path / "run", resume=resume, progress=show, stop=show.stop, **settings)
+        pj.search(task, SPACE, out=tmp_path / "run", resume=resume, callbacks=[show], stop=show.stop, **settings)
         run = json.loads((tmp_path / "run" / "run.json").read_text())
         assert len(run["rounds"]) == 2
-        assert len(run["points"]["learning_rate"]) == sum(one["trials"] for one in run["rounds"])
+        lines = map(content_of, (tmp_path / "run" / "decisions.jsonl").read_bytes().splitlines(keepends=True))
+        assert [len(line["add"]["learning_rate"]) for line in lines] == [one["trials"] for one in run["rounds"]]
     show = StopInRound(1, at_once=True)  # nothing of the second round is forgotten
-    pj.search(task, SPACE, out=tmp_path / "run", resume=True, progress=show, stop=show.stop, **settings)
+    pj.search(task, SPACE, out=tmp_path / "run", resume=True, callbacks=[show], stop=show.stop, **settings)
     assert len(json.loads((tmp_path / "run" / "run.json").read_text())["rounds"]) == 2
     last = pj.search(task, SPACE, out=tmp_path / "run", resume=True, **settings)
     assert_same_files(tmp_path / "whole", tmp_path / "run")

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import popjax as pj
-from popjax.engine.population import Run
 from popjax.store.results import Results, ranking
+from popjax.tuning import search
 
 SPACE = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(4, 9), momentum=pj.uniform(0.5, 0.9))
 
@@ -47,9 +47,9 @@ def made_up(mode="max", **metrics):
 
 def test_the_winner_alone_is_scored_and_once(rows, monkeypatch):
     scored = []
-    score = Run.score
+    score = search.score
     monkeypatch.setattr(
-        Run, "score", lambda run, row, *rest: scored.append(int(run.ids[row])) or score(run, row, *rest)
+        search, "score", lambda roster, trial, *rest: scored.append(trial) or score(roster, trial, *rest)
     )
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
     results = pj.search(pj.supervised(rows), space, trials=30, epochs=2, rounds=3)

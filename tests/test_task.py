@@ -13,9 +13,10 @@ from flax import nnx
 
 import popjax as pj
 from popjax.data.splits import split
-from popjax.engine.population import Config, prepare
+from popjax.engine.roster import Config
 from popjax.models.layers import Dropout
 from popjax.supervision.supervised import to_dataset
+from popjax.tuning.search import trained
 
 CONFIG = Config(3, 0, "val_accuracy", "max")
 
@@ -164,7 +165,7 @@ def test_optimizer_and_activation_may_be_mixed_in_one_search(rows):
         chosen = np.flatnonzero((points["optimizer"] == optimizer) & (points["activation"] == "tanh"))
         own = {name: points[name][chosen] for name in (*names, "activation")}
         task = pj.supervised(rows, optimizer=optimizer)
-        alone = prepare(task, space.only(own).replace(activation="tanh"), own, CONFIG, chosen).train()
+        alone = trained(task, space.only(own).replace(activation="tanh"), own, CONFIG, chosen)
         np.testing.assert_allclose(alone.curves["val_loss"], results.curves["val_loss"][chosen], rtol=1e-5)
         assert len(chosen) > 1
 
@@ -301,7 +302,7 @@ def test_a_broken_epoch_is_one_line(epoch, message):
 
 def test_where_few_models_fit_the_panda_is_named(rows, monkeypatch, capsys):
     """With the memory of four states and their copies, a search says so and names the command for one model."""
-    from popjax.tuning.progress import Lines
+    from popjax.tuning.callbacks.progress import Lines
 
     task, space = pj.supervised(rows), {"learning_rate": 0.1, "hidden": 7}
     state = pj.Session(task, space).state

@@ -134,7 +134,8 @@ def test_the_zoom_holds_the_best_and_stays_inside(scale, n, seed):
     space = pj.Space(x=scale, c=0.5)
     points = space.sample(n, seed)
     loss = np.random.default_rng(seed).permutation(n)
-    zoomed = zoom_in(space, results_of(points, loss)).space
+    results = results_of(points, loss)
+    zoomed = zoom_in(space, results.points, results.order).space
     best = points["x"][np.argsort(loss)[: max(5, -(-n // 10))]]
     narrow = zoomed["x"]
     assert list(zoomed) == ["x", "c"]

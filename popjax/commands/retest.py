@@ -164,7 +164,8 @@ def train_again(
     task: "Task", space: "Space", results: "Results", rows: np.ndarray, repeats: int, seed: int
 ) -> np.ndarray:
     """The new values (trials, repeats) of the metric that ranked, NaN for diverged; all in one population."""
-    from popjax.engine.population import Config, prepare
+    from popjax.engine.roster import Config
+    from popjax.tuning.search import trained
 
     config = Config(
         epochs=int(results.run["epochs"]),
@@ -175,7 +176,7 @@ def train_again(
         repeats=repeats if task.folded is None else 1,
     )
     points = {name: column[rows] for name, column in results.points.items()}
-    again = prepare(task, space, points, config, rows).train()
+    again = trained(task, space, points, config, rows)
     return again.members[results.metric][..., -1].reshape(len(rows), repeats)
 
 

@@ -216,15 +216,15 @@ class Sitter:
 
 def read_by(task: "Task", start: Beginning, others: Mapping[str, Any]) -> dict[str, Any]:
     """What the task reads of `others` that are not given."""
-    from popjax.engine.population import check_sizes
-    from popjax.engine.tracer import Checker
+    from popjax.engine.roster import check_sizes
+    from popjax.engine.tracer import Tracer
     from popjax.space.space import Space
 
     space = Space(**(dict(others) | start.hparams))
     check_sizes(space)
     if not others:
         return {}
-    reads = Checker(task, space, space.sample(1), start.epochs).reads()
+    reads = Tracer(task, space, space.sample(1), start.epochs).reads()
     return {name: value for name, value in others.items() if name in reads and name not in start.hparams}
 
 

@@ -204,10 +204,10 @@ class Sweep:
 
     def progress(self) -> Any:
         """What shows the progress here."""
-        from popjax.tuning.progress import Bar, Lines, Quiet
+        from popjax.tuning.callbacks.progress import Bar, Lines
 
         if self.arguments.json or self.arguments.quiet:
-            return Quiet()
+            return None
         return Bar() if sys.stderr.isatty() else Lines()
 
     def supervised_task(self) -> "tuple[Task, Space]":
@@ -227,8 +227,8 @@ class Sweep:
 
     def full_space(self, task: "Task", rows: int) -> "Space":
         """What is named, beside what the model, the optimizer and the schedule read of the default space."""
-        from popjax.engine.population import check_sizes
-        from popjax.engine.tracer import Checker
+        from popjax.engine.roster import check_sizes
+        from popjax.engine.tracer import Tracer
         from popjax.space.defaults import SEARCHED, default_space
         from popjax.space.space import Space
 
@@ -245,7 +245,7 @@ class Sweep:
         reads = set(self.named)
         for pair in pairs:
             one = space.replace(**{name: value for name, value in zip(names, pair, strict=True) if name in space})
-            reads |= Checker(task, one, one.sample(1), arguments.epochs).reads()
+            reads |= Tracer(task, one, one.sample(1), arguments.epochs).reads()
         return space.only(reads)
 
     def values(self, name: str) -> list[str]:
@@ -266,7 +266,7 @@ class Sweep:
 
     def explain(self, task: "Task", space: "Space") -> int:
         """Print what the plans would cost."""
-        from popjax.engine.population import Config
+        from popjax.engine.roster import Config
         from popjax.task import ranked_by
         from popjax.tuning.search import explain
 
@@ -274,7 +274,7 @@ class Sweep:
         names = {field.name for field in dataclasses.fields(Config)}
         ranks = dict(zip(("metric", "mode"), ranked_by(task, self.arguments.metric, self.arguments.mode), strict=True))
         config = Config(**{name: given[name] for name in names & given.keys()} | ranks)
-        print(explain(task, space, self.arguments.trials, config))
+        print(explain(task, space, self.arguments.trials, config, self.arguments.sampler))
         return 0
 
     def tell_how_to_go_on(self, results: "Results") -> None:

@@ -1,5 +1,7 @@
 """Words for people, in a terminal and on a page."""
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,3 +28,11 @@ def plural(count: int, noun: str) -> str:
     ('1 trial', '5,000 trials')
     """
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def tell(line: str) -> None:
+    """A line on standard error; the program goes on if nobody reads it any more."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -1,5 +1,6 @@
 """Pytrees of arrays: their abstract values, their leaves' names, and their way to the host and back."""
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -26,10 +27,18 @@ def from_host(like: Any, arrays: Any) -> Any:
     def wrap(aval: Any, array: Any) -> Any:
         if not is_key(aval):
             return jnp.asarray(array, aval.dtype)
-        example = aval if isinstance(aval, jax.Array) else lax.empty((), aval.dtype)
-        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(example))
+        return jax.random.wrap_key_data(array, impl=implementation(aval.dtype))
 
     return jax.tree.map(wrap, like, arrays)
+
+
+@functools.cache
+def implementation(dtype: Any) -> Any:
+    """The implementation of random keys of a dtype; for jax's own nothing is compiled to know it."""
+    for name in ("threefry2x32", "rbg", "unsafe_rbg"):
+        if jax.eval_shape(lambda name=name: jax.random.key(0, impl=name)).dtype == dtype:
+            return name
+    return jax.random.key_impl(lax.empty((), dtype))
 
 
 def named(state: Any) -> dict[str, Any]:

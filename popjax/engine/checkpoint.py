@@ -1,118 +1,125 @@
-"""A run's progress between the trainer and the commits on the disk."""
+"""A population's progress on its way to the commits on the disk, and back."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from popjax.core.storage import Corrupt
-from popjax.core.trees import named, unnamed
-from popjax.engine.backend import Report, RollCall, Stand
-from popjax.engine.collect import Collector
+from popjax.core.trees import named, to_words, unnamed
+from popjax.engine.backends.local import CheckpointRequest
+from popjax.engine.batch import Epoch, Rest
+from popjax.engine.curves import Curves
+from popjax.engine.keeper import Keeper
 from popjax.engine.member import Training
+from popjax.engine.snapshot import Snapshot
 from popjax.store.commits import Commits, Record
 
 EVERY = 2.0  # seconds between commits: what a crash may cost, or an epoch if that is longer
 
 
 class Checkpoint:
-    """One round's part of the commits: members `first`, `first + 1`, ... of the whole run are its 0, 1, ...
+    """What is trained, towards the commits.
 
-    When a commit is due, the parts in training are asked where they stand, and it is made once
-    all have answered. A part whose epochs are long is not waited for: each of them is committed.
+    When a commit is due, the batches in training are asked where they stand, and it is made once
+    all have answered. A batch whose epochs are long is not waited for: each of them is committed.
 
     Args:
-        commits: of the whole run.
-        first: the number of the round's first member.
-        training: the abstract state of one member, bucket by bucket.
-        bucket: the bucket (members,) of each of the round's members.
+        commits: of the run.
+        curves, keeper: of the population.
 
     Attributes:
-        calls: ask the parts.
+        request: asks the batches.
     """
 
-    def __init__(self, commits: Commits, first: int, training: list[Training], bucket: np.ndarray) -> None:
+    def __init__(self, commits: Commits, curves: Curves, keeper: Keeper) -> None:
         self.commits = commits
-        self.first = first
-        self.training = training
-        self.bucket = bucket
-        self.calls = RollCall(EVERY, due=time.monotonic() + EVERY)
-        self._roll: dict[int, bool] = {}  # the first member of every part in training -> whether it has answered
+        self.curves = curves
+        self.keeper = keeper
+        self.request = CheckpointRequest(EVERY, due=time.monotonic() + EVERY)
+        self._answered: dict[int, bool] = {}  # the first member of every batch in training -> whether it has answered
         self._long = False  # whether a long epoch is to be committed
 
-    def restore(self, collector: Collector) -> list[Stand]:
-        """Give the collector what is trained; where all other members stand. Raises Corrupt for another task's."""
-        fresh = np.ones(len(self.bucket), bool)
-        for record in self.commits.finished:
-            rows = self._own(record)
-            collector.load(record.index[rows] - self.first, {n: values[rows] for n, values in record.curves.items()})
-            fresh[record.index[rows] - self.first] = False
-        stands = []
-        for record in self.commits.standing:
-            rows = self._own(record)
-            if not rows.any():
-                continue
-            index = record.index - self.first
-            collector.load(index, record.curves)
-            fresh[index] = False
-            number = int(self.bucket[index[0]])
-            stands.append(Stand(number, index, record.epoch, self._tree(self.training[number], record.state)))
-        for member, arrays in self.commits.kept.items():
-            row = member - self.first
-            if 0 <= row < len(self.bucket):
-                collector.keeper.load(row, self._tree(self.training[self.bucket[row]].state, arrays))
-        for number in range(len(self.training)):
-            index = np.flatnonzero(fresh & (self.bucket == number))
-            stands += [Stand(number, index)] if len(index) else []
-        return stands
-
-    def take(self, message: Report | Stand, collector: Collector) -> None:
+    def take(self, message: Epoch | Rest) -> None:
         """What a worker said, for the next commit."""
-        stand = message if isinstance(message, Stand) else message.stand
-        over = isinstance(message, Stand) or message.trained is not None
-        long = isinstance(message, Report) and message.long
-        if isinstance(message, Report) and over:
-            self.commits.finish(self._record(message.index, message.epoch + 1, collector, {}))
-        elif stand is not None and stand.training is not None:
-            self.commits.stand(self._record(stand.index, stand.epoch, collector, named(stand.training)))
-        part = int(message.index[0])
-        answered = self._roll.pop(part, False) or stand is not None
-        if not over and not long:
-            self._roll[part] = answered
-        self._long |= long and (over or stand is not None)
+        snapshot, over = message.snapshot, isinstance(message, Rest)
+        if isinstance(message, Rest) and message.reached:
+            state = {} if snapshot is None else named(snapshot.training)
+            self.commits.settle(self._record(message.batch.index, message.batch.epoch, state))
+        elif snapshot is not None and snapshot.training is not None:
+            self.commits.stand(self._record(snapshot.index, snapshot.epoch, named(snapshot.training)))
+        batch = int(message.batch.index[0])
+        answered = self._answered.pop(batch, False) or snapshot is not None
+        if not over and not message.long:
+            self._answered[batch] = answered
+        self._long |= message.long and (over or snapshot is not None)
 
-    def save(self, collector: Collector) -> None:
+    def settle(self, snapshot: Snapshot) -> None:
+        """Members whose state was changed between two segments, for the next commit."""
+        self.commits.settle(self._record(snapshot.index, snapshot.epoch, named(snapshot.training)))
+
+    def save(self) -> None:
         """Commit what was taken, if it is time."""
-        now, due = time.monotonic(), self.calls.due
-        if self._long or (now >= due and (all(self._roll.values()) or now >= due + EVERY)):
-            self.commit(collector)
+        now, due = time.monotonic(), self.request.due
+        if self._long or (now >= due and (all(self._answered.values()) or now >= due + EVERY)):
+            self.commit()
 
-    def commit(self, collector: Collector) -> None:
+    def commit(self) -> None:
         """Make what was taken durable."""
-        others = {m: arrays for m, arrays in self.commits.kept.items() if not 0 <= m - self.first < len(self.bucket)}
-        own = {self.first + member: named(tree) for member, tree in collector.keeper.kept()}
-        self.commits.kept = others | own
+        self.commits.kept = {member: named(tree) for member, tree in self.keeper.kept()}
         self.commits.commit()
-        self.calls.put_off()
-        self._roll, self._long = dict.fromkeys(self._roll, False), False
+        self.request.put_off()
+        self._answered, self._long = dict.fromkeys(self._answered, False), False
 
-    def _own(self, record: Record) -> np.ndarray:
-        """Which of a record's members are this round's."""
-        index = record.index - self.first
-        return (index >= 0) & (index < len(self.bucket))
+    def _record(self, index: np.ndarray, epoch: int, state: dict[str, Any]) -> Record:
+        curves = {name: self.curves.flat(name)[index, :epoch] for name in self.curves.members}
+        return Record(index, epoch, curves, state)
 
-    def _record(self, index: np.ndarray, epoch: int, collector: Collector, state: dict[str, Any]) -> Record:
-        curves = {name: collector.flat(name)[index, :epoch] for name in collector.members}
-        return Record(index + self.first, epoch, curves, state)
 
-    def _tree(self, like: Any, arrays: Any) -> Any:
-        try:
-            tree = unnamed(like, arrays)
-        except ValueError as error:
-            raise Corrupt(f"the run's state is of another task: {error}") from None
-        for one, array in zip(jax.tree.leaves(like), jax.tree.leaves(tree), strict=True):
-            if array.shape[array.ndim - len(one.shape) :] != one.shape or array.dtype != one.dtype:
-                what = f"{array.dtype}{list(array.shape)} is not {one.dtype}{list(one.shape)}"
-                raise Corrupt(f"the run's state is of another task: {what}")
-        return tree
+def restore(
+    checkpoint: Checkpoint, last: int | None, bucket: np.ndarray, abstract: Callable[[int], Training]
+) -> list[Snapshot]:
+    """Give the curves and the keeper what is committed; where the members stand that are not at the last epoch.
+
+    `bucket` (members,) is each member's, `abstract(bucket)` the abstract state of one member.
+    Raises Corrupt for the state of another task.
+    """
+    commits, curves, keeper = checkpoint.commits, checkpoint.curves, checkpoint.keeper
+    words = lambda number: jax.eval_shape(to_words, abstract(number))
+    fresh = np.ones(len(bucket), bool)
+    snapshots = []
+    for record in [*commits.settled, *commits.standing]:
+        if len(record.index) and not 0 <= record.index.min() <= record.index.max() < len(bucket):
+            raise Corrupt(f"the run's state is of another run: it has a member {record.index.max()}")
+        if last is None:
+            curves.reach(record.epoch)
+        curves.load(record.index, record.epoch, record.curves)
+        fresh[record.index] = False
+        if record.epoch == last:
+            keeper.trained.reshape(-1)[record.index] = True
+            continue
+        for number in np.unique(bucket[record.index]).tolist():
+            rows = bucket[record.index] == number
+            state = {name: array[rows] for name, array in record.state.items()}
+            training = tree_of(words(number), state) if state else None
+            snapshots.append(Snapshot(number, record.index[rows], record.epoch, training))
+    for member, arrays in commits.kept.items():
+        keeper.load(member, tree_of(words(int(bucket[member])).state, arrays))
+    for number in np.unique(bucket[fresh]).tolist():
+        snapshots.append(Snapshot(number, np.flatnonzero(fresh & (bucket == number))))
+    return snapshots
+
+
+def tree_of(like: Any, arrays: Any) -> Any:
+    """The state with the structure of `like` from its arrays by name; raises Corrupt for another task's."""
+    try:
+        tree = unnamed(like, arrays)
+    except ValueError as error:
+        raise Corrupt(f"the run's state is of another task: {error}") from None
+    for one, array in zip(jax.tree.leaves(like), jax.tree.leaves(tree), strict=True):
+        if array.shape[array.ndim - len(one.shape) :] != one.shape or array.dtype != one.dtype:
+            what = f"{array.dtype}{list(array.shape)} is not {one.dtype}{list(one.shape)}"
+            raise Corrupt(f"the run's state is of another task: {what}")
+    return tree

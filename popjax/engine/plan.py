@@ -16,13 +16,13 @@ from popjax.engine.caps import Caps, levels
 from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest
 from popjax.engine.member import Member
 from popjax.engine.memory import KEPT_FREE, total
-from popjax.engine.tracer import Checker
+from popjax.engine.tracer import Tracer
 from popjax.space.space import Points, Space, group
 from popjax.task import Task
 
 PLANS = ("auto", "one", "widths", "buckets")
-PART = 16  # members that a worker takes at once, where they advance one by one
-PART_BYTES = 2**25  # what of a part in training a commit has to write
+BATCH = 16  # members that a worker takes at once, where they advance one by one
+BATCH_BYTES = 2**25  # what of a batch in training a commit has to write
 ACCELERATOR_LANES = 4096
 
 
@@ -40,40 +40,40 @@ class Bucket:
 
 
 @dataclasses.dataclass
-class Width:
-    """How many members train at once; all rounds of a run share it, since it narrows when memory runs out.
+class Lanes:
+    """How many members train at once; a whole run shares it, since it narrows when memory runs out.
 
     Attributes:
-        lanes: how many members advance together under vmap, on each device.
-        part: at most how many members a part has for each device.
-        devices: over how many devices a part is spread.
+        count: how many members advance together under vmap, on each device.
+        capacity: at most how many members a batch has for each device.
+        devices: over how many devices a batch is spread.
         narrowed: how often memory ran out.
         shrinks: whether a small bucket has fewer lanes: where nobody's bits are promised, and an
             idle lane costs what a busy one does.
     """
 
-    lanes: int
-    part: int
+    count: int
+    capacity: int
     devices: int = 1
     narrowed: int = 0
     shrinks: bool = False
 
-    def of(self, members: int) -> "Width":
+    def of(self, members: int) -> "Lanes":
         """What a bucket of so many members gets: in powers of two, so that later rounds find programs that fit."""
         needed = 1 << (-(-members // self.devices) - 1).bit_length()
-        if not self.shrinks or needed >= self.lanes:
+        if not self.shrinks or needed >= self.count:
             return self
-        return dataclasses.replace(self, lanes=needed, part=needed)
+        return dataclasses.replace(self, count=needed, capacity=needed)
 
     def narrow(self, needed: int | None) -> None:
         """Halve it; raises MemoryError where one member alone does not fit."""
-        if self.lanes == self.part == 1:
+        if self.count == self.capacity == 1:
             what = "" if needed is None else f" of {needed} bytes"
             raise MemoryError(f"a single model in training{what} does not fit in the device's memory")
-        if self.part == self.lanes:
-            self.lanes = self.part = self.lanes // 2
+        if self.capacity == self.count:
+            self.count = self.capacity = self.count // 2
         else:  # fewer members, as wide as before: their bits stay
-            self.part = max(1, self.part // 2 // self.lanes) * self.lanes
+            self.capacity = max(1, self.capacity // 2 // self.count) * self.count
         self.narrowed += 1
 
 
@@ -85,7 +85,7 @@ class Plan:
         name: "one", "widths" or "buckets".
         buckets: in the order in which they run.
         static: the names of the static hyperparameters.
-        width: how many members train at once.
+        lanes: how many members train at once.
         reads: the names that the task reads.
         caps: of plan "widths", ascending; else none.
     """
@@ -93,23 +93,21 @@ class Plan:
     name: str
     buckets: list[Bucket]
     static: tuple[str, ...]
-    width: Width
+    lanes: Lanes
     reads: frozenset[str]
     caps: list[Caps]
 
 
-def checker_for(task: Task, space: Space, points: Points, epochs: int, lanes: int | None) -> tuple[Checker, int]:
-    """What checks a task on its points, and the lanes, by rule if none are given.
+def tracer_for(task: Task, space: Space, points: Points, epochs: int, lanes: int | None) -> Tracer:
+    """What checks a task on its points.
 
     Batch sizes are branches where those are real: for one lane alone, which only a CPU has.
     """
     branching = lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
-    if lanes is None:
-        lanes = default_lanes(jax.default_backend(), len(rows_of(points)), jax.local_device_count())
-    return Checker(task, space, points, epochs, branching), lanes
+    return Tracer(task, space, points, epochs, branching)
 
 
-def make_plan(checker: Checker, plan: str, width: Width, each: int = 1, caps: list[Caps] | None = None) -> Plan:
+def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list[Caps] | None = None) -> Plan:
     """Check the task, choose what is static and group the points, of `each` members; nothing is compiled.
 
     The caps of plan "widths" are chosen by rule if none are given.
@@ -117,31 +115,31 @@ def make_plan(checker: Checker, plan: str, width: Width, each: int = 1, caps: li
     """
     if plan not in PLANS:
         raise ValueError(f"unknown plan {plan!r}; there are {', '.join(PLANS)}")
-    task, space, points = checker.task, checker.space, checker.points
+    task, space, points = tracer.task, tracer.space, tracer.points
     trials = len(rows_of(points))
-    work = work_of(checker, width)
+    work = work_of(tracer, lanes)
     name = choose_plan(work, points, each) if plan == "auto" else plan
     shared = {"one": (), "widths": work.parted, "buckets": task.shapes}[name]
-    static = checker.settle(set(shared) & set(space))
+    static = tracer.settle(set(shared) & set(space))
     caps = [] if name != "widths" else work.caps() if caps is None else caps
-    capped = dataclasses.replace(checker, caps=caps)
+    capped = dataclasses.replace(tracer, caps=caps)
     columns = [levels(points, capped.caps).tolist(), *(points[key].tolist() for key in space if key in static)]
     groups = sorted(group(columns, trials).items(), key=lambda item: -item[0][0])  # the widest, the longest, first
     buckets = [Bucket(capped.member(rows[0], static), rows) for _, rows in groups]
-    reads = checker.read_by([bucket.member for bucket in buckets])
-    return Plan(name, buckets, tuple(key for key in space if key in static), width, frozenset(reads), caps)
+    reads = tracer.read_by([bucket.member for bucket in buckets])
+    return Plan(name, buckets, tuple(key for key in space if key in static), lanes, frozenset(reads), caps)
 
 
-def work_of(checker: Checker, width: Width) -> Work:
+def work_of(tracer: Tracer, lanes: Lanes) -> Work:
     """What members of a checked task cost here."""
     cpu = jax.default_backend() == "cpu"
-    lanes = 1 if width.lanes == 1 else width.lanes * width.devices
-    machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=lanes)
-    member = checker.trace(checker.settle(set()))
-    widths = tuple(name for name in member.dynamic if name in member.sizes and name not in checker.task.shapes)
+    together = 1 if lanes.count == 1 else lanes.count * lanes.devices
+    machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=together)
+    member = tracer.trace(tracer.settle(set()))
+    widths = tuple(name for name in member.dynamic if name in member.sizes and name not in tracer.task.shapes)
     speed = cores() / 2 if cpu else 1.0
-    branches = checker.branches(member.static.keys())
-    return Work(checker.task, checker.space, widths, checker.epochs, machine, branches, speed)
+    branches = tracer.branches(member.static.keys())
+    return Work(tracer.task, tracer.space, widths, tracer.epochs, machine, branches, speed)
 
 
 def choose_plan(work: Work, points: Points, each: int) -> str:
@@ -163,13 +161,13 @@ def default_lanes(platform: str, trials: int, devices: int = 1) -> int:
     return 1 if platform == "cpu" else min(-(-trials // devices), ACCELERATOR_LANES)
 
 
-def default_width(member: Member, lanes: int) -> Width:
-    """The widest for so many lanes: a few members a part for one lane, as far as their states are small.
+def lanes_for(member: Member, count: int) -> Lanes:
+    """The most for so many lanes: a few members a batch for one lane, as far as their states are small.
 
     It depends on the task alone, so populations of all sizes share one executable.
     """
-    part = lanes * max(1, min(PART, PART_BYTES // max(member_bytes(member), 1)) // lanes)
-    return Width(lanes, part, jax.local_device_count(), shrinks=jax.default_backend() != "cpu")
+    capacity = count * max(1, min(BATCH, BATCH_BYTES // max(member_bytes(member), 1)) // count)
+    return Lanes(count, capacity, jax.local_device_count(), shrinks=jax.default_backend() != "cpu")
 
 
 def member_bytes(member: Member) -> int:
@@ -190,16 +188,16 @@ def fitting(member: Member) -> int:
     return int((1 - KEPT_FREE) * total() / (2 * max(member_bytes(member), 1)))
 
 
-def part_size(members: int, width: Width, threads: int) -> int:
-    """The members of a part, at most its room and a multiple of the lanes: few enough for every thread."""
+def members_a_batch(members: int, lanes: Lanes, threads: int) -> int:
+    """The members of a batch, at most its capacity and a multiple of the lanes: few enough for every thread."""
     share = -(-members // threads)
-    lanes = width.lanes * width.devices
-    return min(width.part * width.devices, -(-share // lanes) * lanes)
+    together = lanes.count * lanes.devices
+    return min(lanes.capacity * lanes.devices, -(-share // together) * together)
 
 
-def spread(members: int, width: Width) -> tuple[np.ndarray, np.ndarray]:
-    """The places (members,) of a part's members in its stacked arrays, and how many each device has (devices,)."""
-    share = -(-members // (width.devices * width.lanes)) * width.lanes
+def spread(members: int, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
+    """The places (members,) of a batch's members in its stacked arrays, and how many each device has (devices,)."""
+    share = -(-members // (lanes.devices * lanes.count)) * lanes.count
     number = np.arange(members)
-    counts = np.clip(members - share * np.arange(width.devices), 0, share)
-    return number // share * width.part + number % share, counts.astype(np.int32)
+    counts = np.clip(members - share * np.arange(lanes.devices), 0, share)
+    return number // share * lanes.capacity + number % share, counts.astype(np.int32)

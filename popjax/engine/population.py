@@ -1,90 +1,65 @@
-"""Given points, planned and trained: what searches, rounds and re-tests are made of."""
+"""A population in training: all that trains, whoever decides. Its one verb is `advance`."""
 
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.core.trees import abstract, digest, to_words, unnamed
-from popjax.engine.backend import Order, Part, Report, RollCall, Stand, execute, threads
-from popjax.engine.caps import Caps
-from popjax.engine.checkpoint import Checkpoint
-from popjax.engine.collect import Collector
-from popjax.engine.compiler import COMPILER
-from popjax.engine.member import Members, Programs, on_devices
-from popjax.engine.memory import OutOfMemory
-from popjax.engine.plan import (
-    Bucket,
-    Plan,
-    Width,
-    check_memory,
-    checker_for,
-    default_width,
-    make_plan,
-    part_size,
-    rows_of,
-    spread,
-)
-from popjax.engine.tracer import Checker, check_read
-from popjax.space.space import RESERVED, Space
+from popjax.engine.backends.local import Context, execute, threads
+from popjax.engine.batch import Batch, Epoch, Job, Rest
+from popjax.engine.checkpoint import Checkpoint, restore
+from popjax.engine.curves import Curves
+from popjax.engine.keeper import Keeper
+from popjax.engine.memory import OutOfMemory, total
+from popjax.engine.plan import members_a_batch
+from popjax.engine.resting import Resting
+from popjax.engine.roster import Config, Roster, check_decision
+from popjax.engine.snapshot import Snapshot
+from popjax.scheduler import Decision, Trials
+from popjax.space.space import Points, Space
 from popjax.store.commits import Commits
 from popjax.store.results import Results
 from popjax.task import Task
-from popjax.tuning.progress import Quiet
+
+RESTING = 0.25  # of the memory, for the states of who rests; beyond it one is given up, and trained again if needed
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """All that determines the results, beside the task and the points.
+class EpochResult(NamedTuple):
+    """An epoch of some members, as columns (members,).
 
-    `caps` are those of plan "widths" where they are known, as those of a run that goes on.
+    Attributes:
+        trial, fold, repeat: who they are.
+        epoch: which epoch, from 0; a number.
+        metrics: name -> values.
     """
 
-    epochs: int
-    seed: int
-    metric: str
-    mode: str
-    sampler: str = "random"
-    repeats: int = 1
-    folds: int = 1
-    rounds: int = 1
-    choose: str = "best"
-    lanes: int | None = None
-    plan: str = "auto"
-    keep: int = 1
-    caps: list[Caps] | None = None
+    trial: np.ndarray
+    fold: np.ndarray
+    repeat: np.ndarray
+    epoch: int
+    metrics: dict[str, np.ndarray]
 
 
-def check_numbers(counts: Mapping[str, Any], seed: Any = 0) -> None:
-    """Raise ValueError unless these are whole numbers of at least 1, and `seed` is one that a key can be made of."""
-    for name, value in [*counts.items(), ("seed", seed)]:
-        low = 0 if name == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-            raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
-    if seed >= 2**32:
-        raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
+class Outcome(NamedTuple):
+    """What came of a decision: whether the search is over."""
+
+    over: bool
 
 
-class Watch:
-    """A search's seconds and updates, and what stops it at the end of an epoch."""
+class Timer:
+    """A run's seconds, and what stops it at the end of an epoch."""
 
     def __init__(self, stop: threading.Event | None = None) -> None:
         self.begin = time.perf_counter()
         self.compiling = Clock()
         self.training = Clock()
         self.stop = stop or threading.Event()
-        self.steps_run: int | None = 0
-
-    def count(self, before: int | None, after: int | None) -> None:
-        """Add a round's optimizer updates: those made until now, less those made before this process."""
-        known = None not in (before, after, self.steps_run)
-        self.steps_run = self.steps_run + after - before if known else None  # type: ignore[operator]
 
     def seconds(self) -> dict[str, float]:
         """The figures of the summary."""
@@ -93,235 +68,277 @@ class Watch:
         return {"wall_seconds": wall} | clocks
 
 
-def prepare(
-    task: Task,
-    space: Space,
-    points: Mapping[str, np.ndarray],
-    config: Config,
-    ids: np.ndarray | None = None,
-) -> "Run":
-    """Check everything and plan; nothing is compiled yet.
+class Population:
+    """Members in training, or at rest between two decisions.
 
-    `ids` (trials,) are the trials' numbers, from which their keys are made; 0, 1, ... if not given.
-    A hyperparameter that nothing reads is refused where the points have every static value, of which
-    one may decide what is read: not in a few trials of a search.
-    """
-    check_sizes(space)
-    checker, lanes = checker_for(task, space, points, config.epochs, config.lanes)
-    first = checker.member(0, checker.settle(set()))
-    check_memory(first)
-    width, each = default_width(first, lanes), config.folds * config.repeats
-    plan = make_plan(checker, config.plan, width, each, config.caps)
-    if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):
-        check_read(space, plan.reads)
-    metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
-    if config.metric not in metrics:
-        raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")
-    if config.mode not in ("min", "max"):
-        raise ValueError(f"unknown mode {config.mode!r}; choose min or max")
-    for name in space:
-        if name in metrics or name.removesuffix("_se") in metrics:
-            raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")
-    for name in metrics:
-        if name in RESERVED or (name.endswith("_se") and name.removesuffix("_se") in metrics):
-            raise ValueError(f"{name!r} is a reserved name; call the metric something else")
-    if config.folds > 1 and "fold" not in plan.reads:
-        raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
-    ids = rows_of(points) if ids is None else ids
-    return Run(checker, config, plan, tuple(metrics), on_devices(task.data, plan.width.devices), ids)
-
-
-def check_sizes(space: Space) -> None:
-    """Raise ValueError for a whole number that no program can hold."""
-    for name, scale in space.items():
-        if scale.whole and max(abs(scale.low), abs(scale.high)) >= 2**31:
-            raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """Planned points.
+    Args:
+        task, space: what is trained, and over which hyperparameters.
+        config: how.
+        numbers: the numbers (trials,) of the first trials; 0, 1, ... if not given.
+        bounded: whether the last epoch is the end, after which only the states of the best stay.
+        commits: where progress is written.
+        timer: the run's.
+        tell: is told every EpochResult.
 
     Attributes:
-        metrics: the names of the task's metrics.
-        data: the task's data on the device.
-        ids: the trials' numbers (trials,), from which their keys are made.
+        roster: who the members are.
+        curves: what they have reported.
+        keeper: the states of the best that are trained to the end.
+        resting: where all others stand.
+        applied: how many decisions have changed the population; the last of them may still be in training.
+        rounds: the round (trials,) of each trial, from 0.
+        stopped: whether (trials,) a person stopped it.
+        named: whether (trials,) the last decision named it to train on.
+
+    >>> import jax.numpy as jnp
+    >>> def epoch(x, hparams, data):
+    ...     return x - hparams["rate"] * x, {"loss": x**2}
+    >>> task = Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
+    >>> population = Population(task, Space(rate=0.5), Config(epochs=3, seed=0, metric="loss", mode="min"))
+    >>> population.advance(0, Decision(add={"rate": np.array([0.5, 0.1])}, until={0: 3, 1: 1}))
+    Outcome(over=False)
+    >>> population.trials().epochs.tolist()
+    [3, 1]
     """
 
-    checker: Checker
-    config: Config
-    plan: Plan
-    metrics: tuple[str, ...]
-    data: Any
-    ids: np.ndarray
+    curves: Curves
+    keeper: Keeper
+    context: Context
+    saver: Checkpoint | None = None
 
-    @property
-    def task(self) -> Task:
-        """How one trial is trained."""
-        return self.checker.task
+    def __init__(
+        self,
+        task: Task,
+        space: Space,
+        config: Config,
+        *,
+        numbers: np.ndarray | None = None,
+        bounded: bool = True,
+        commits: Commits | None = None,
+        timer: Timer | None = None,
+        tell: Callable[[EpochResult], None] | None = None,
+    ) -> None:
+        self.roster = Roster(task, space, config, numbers)
+        self.config = config
+        self.last = config.epochs if bounded else None
+        self.commits = commits
+        self.timer = timer or Timer()
+        self.tell = tell
+        self.resting = Resting(self.roster, int(RESTING * total()) if bounded else None)
+        self.applied = 0
+        self.rounds = np.zeros(0, np.int64)
+        self.stopped = np.zeros(0, bool)
+        self.named = np.zeros(0, bool)
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What tells the data from other data."""
-        recipe = self.task.recipe
-        return {"arrays": digest(self.data)} if recipe is None else recipe.identity
+    def check(self, decision: Decision) -> None:
+        """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled."""
+        epochs = self.curves.epochs.min((1, 2)) if len(self.roster) else np.zeros(0, int)
+        check_decision(decision, self.roster, epochs, self.last)
 
-    @property
-    def points(self) -> Mapping[str, np.ndarray]:
-        """One column (trials,) a hyperparameter."""
-        return self.checker.points
+    def advance(self, number: int, decision: Decision) -> Outcome:
+        """Carry out a decision, unless it is applied already, and train until all stand where it says.
 
-    def at(self, points: Mapping[str, np.ndarray], ids: np.ndarray) -> "Run":
-        """The run of other points of the same space, with the same programs and lanes."""
-        checker = dataclasses.replace(self.checker, points=points)
-        plan = make_plan(checker, self.plan.name, self.plan.width, caps=self.plan.caps)
-        return dataclasses.replace(self, checker=checker, plan=plan, ids=ids)
-
-    def train(self, watch: Watch | None = None, show: Quiet | None = None, commits: Commits | None = None) -> Results:
-        """Compile and train everything that `commits` do not hold yet; the states of the best stay.
-
-        Once `watch.stop` is set, training stops at the end of an epoch.
+        Stops at the end of an epoch once the timer's `stop` is set; advancing again goes on.
+        Where memory runs out all goes on narrower, from where it stood.
         """
-        watch, show = watch or Watch(), show or Quiet()
-        show.compiling(len(self.plan.buckets))
-        config = self.config
-        shape = (len(self.ids), config.folds, config.repeats, config.epochs)
-        collector = Collector(shape, self.metrics, config.metric, config.mode, config.keep)
-        saver = None if commits is None else self.checkpoint(commits)
-        stands = self.stands() if saver is None else saver.restore(collector)
-        before = self.steps(collector.members[config.metric], collector.epochs)
-        with closing(show):
-            while stands and not watch.stop.is_set():
-                stands = self.advance(stands, collector, watch, show, saver)
-        if saver is not None:
-            saver.commit(collector)
-        after = self.steps(collector.members[config.metric], collector.epochs)
-        watch.count(before, after)
-        results = dataclasses.replace(collector.results(self.points), choose=config.choose)
-        return dataclasses.replace(results, parameters=self.parameters()) if config.choose != "best" else results
+        if number >= self.applied:
+            self._apply(decision)
+            self.applied = number + 1
+            if self.saver is not None:
+                self.saver.commits.decision = self.applied
+                if decision.copy or decision.fresh:  # before any source trains on
+                    self.saver.commit()
+        self.named[:] = False
+        self.named[list(decision.until)] = True
+        self._train_until(decision.until)
+        return Outcome(self.timer.stop.is_set() or not decision.until)
 
-    def stands(self) -> list[Stand]:
-        """All members before their first epoch, bucket by bucket, in order of trial, fold and repeat."""
-        each = self.config.folds * self.config.repeats
-        members = [(bucket.rows[:, None] * each + np.arange(each)).ravel() for bucket in self.plan.buckets]
-        return [Stand(number, index) for number, index in enumerate(members)]
+    def prepare(self, decisions: Iterable[Decision]) -> None:
+        """Know the trials, and their hyperparameters, as these decisions left them: the first ones of a run."""
+        for decision in decisions:
+            self._change(decision)
+            self.applied += 1
 
-    def checkpoint(self, commits: Commits) -> Checkpoint:
-        """What writes this round's progress; its trials are numbered in a row."""
-        each = self.config.folds * self.config.repeats
-        training = [bucket.member.trace(abstract(self.data)).training for bucket in self.plan.buckets]
-        arrays = [jax.eval_shape(to_words, one) for one in training]
-        numbers = np.zeros(len(self.ids), np.int64)
-        for number, bucket in enumerate(self.plan.buckets):
-            numbers[bucket.rows] = number
-        return Checkpoint(commits, int(self.ids[0]) * each, arrays, numbers.repeat(each))
+    def take_up(self) -> None:
+        """Stand where the commits say that the population stood.
 
-    def advance(
-        self, stands: list[Stand], collector: Collector, watch: Watch, show: Quiet, saver: Checkpoint | None
-    ) -> list[Stand]:
-        """Train on from where members stand; what is left if memory ran out, after which all goes on narrower."""
-        parts = (part for stand in stands for part in self.parts(stand, watch.compiling))
-        calls = RollCall() if saver is None else saver.calls
-        order = Order(self.config.seed, self.data, self.config.epochs, watch.training, watch.stop, calls)
-        left = []
+        Raises Corrupt for the commits of another task.
+        """
+        assert self.saver is not None
+        bucket = self.roster.bucket.repeat(self.config.each)
+        self.resting.held[:] = restore(self.saver, self.last, bucket, self.roster.abstract)
+
+    def trials(self) -> Trials:
+        """All trials as they stand, the mean over the members of each."""
+        roster, epochs = self.roster, self.curves.epochs.min((1, 2))
+        sign = 1 if self.config.mode == "min" else -1
+        loss = sign * self.curves.last()[self.config.metric]
+        loss = np.where((epochs > 0) & ~np.isfinite(loss), np.inf, loss)
+        points = {name: column.copy() for name, column in roster.points.items()}
+        return Trials(points, epochs, loss, self.curves.means(), self.stopped.copy())
+
+    def results(self) -> Results:
+        """What was found, without what the run knows of itself."""
+        config, members = self.config, dict(self.curves.members)
+        below = (self.curves.epochs < config.epochs).any((1, 2))
+        return Results(
+            dict(self.roster.points),
+            members,
+            config.metric,
+            config.mode,
+            states=self.keeper.complete(),
+            rounds=self.rounds,
+            done=self.curves.epochs,
+            pruned=below & ~self.named & ~self.stopped,
+        )
+
+    def begin_all(self) -> None:
+        """Give all members a state that have none yet: before their first epoch, that of `init`."""
+        self._train(self._again(range(len(self.roster))))
+
+    def pass_by(self, trials: list[int], epoch: int) -> None:
+        """Let trials rest until an epoch that others have reached: they keep their states, their curves have a gap."""
+        if trials:
+            self._stand(self.resting.shifted(trials, epoch))
+
+    def load(self, snapshots: list[Snapshot], stopped: np.ndarray) -> None:
+        """Let all members stand as in these snapshots, as if nothing had come after them."""
+        self.resting.held = list(snapshots)
+        self.stopped[:] = stopped
+        for snapshot in snapshots:
+            for name in self.curves.members:
+                self.curves.flat(name)[snapshot.index, snapshot.epoch :] = np.nan
+        self._stand(snapshots)
+        self.commit()
+
+    def commit(self) -> None:
+        """Make all that is known durable, where there are commits."""
+        if self.saver is not None:
+            self.saver.commit()
+
+    def _change(self, decision: Decision) -> None:
+        """What a decision says of who the members are: new ones, and other hyperparameters."""
+        if decision.add:
+            self._add(decision.add, decision.notes)
+        self.roster.copy(decision.copy)
+        for trial, values in decision.set.items():
+            self.roster.set(trial, values)
+        touched = [*decision.copy, *decision.fresh, *decision.set]
+        if touched:
+            self.resting.touched[touched] = True
+
+    def _add(self, points: Points, notes: object) -> None:
+        first = len(self.roster)
+        self.roster.add(points)
+        new = len(self.roster) - first
+        if first == 0:
+            self._begin()
+        self.curves.grow(new)
+        self.keeper.grow(new)
+        self.resting.grow(new)
+        number = notes.get("round", 0) if isinstance(notes, dict) else 0
+        self.rounds = np.concatenate([self.rounds, np.full(new, number)])
+        self.stopped, self.named = (np.concatenate([a, np.zeros(new, bool)]) for a in (self.stopped, self.named))
+
+    def _begin(self) -> None:
+        """With the first trials the metrics are known."""
+        config, roster = self.config, self.roster
+        epochs = config.epochs if self.last else 0
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        self.curves = Curves(roster.metrics, config.folds, config.repeats, epochs, dtype)
+        self.keeper = Keeper(config.each, config.keep, config.metric, config.mode)
+        self.context = Context(config.seed, roster.data, self.timer.training, self.timer.stop, self.last)
+        if self.commits is not None:
+            self.saver = Checkpoint(self.commits, self.curves, self.keeper)
+            self.context = dataclasses.replace(self.context, request=self.saver.request)
+
+    def _apply(self, decision: Decision) -> None:
+        """What happens between two segments."""
+        changing = [*decision.copy.values(), *decision.fresh]
+        if changing:
+            self._train(self._again(changing))
+        copied = self.resting.copies(decision.copy)
+        self._change(decision)
+        changed = self.resting.replace(copied)
+        changed += self.resting.refresh(decision.fresh)
+        self._stand(changed)
+
+    def _stand(self, snapshots: list[Snapshot]) -> None:
+        """Members stand elsewhere than training left them."""
+        for snapshot in snapshots:
+            self.curves.epochs.reshape(-1)[snapshot.index] = snapshot.epoch
+            if self.saver is not None:
+                self.saver.settle(snapshot)
+
+    def _train_until(self, until: Mapping[int, int]) -> None:
+        """Train the trials that are named to their epochs."""
+        targets = np.zeros(len(self.roster), np.int64)
+        targets[list(until)] = list(until.values())
+        targets = targets.repeat(self.config.each)
+        if self.last is None and until:
+            self.curves.reach(int(targets.max()))
+        while not self.timer.stop.is_set() and (going := self.resting.going(targets)):
+            self._train(going)
+
+    def _again(self, trials: Iterable[int]) -> list[tuple[Batch | Snapshot, int]]:
+        """Those of the trials' members that have no state now, to be trained to where they stand."""
+        index = self.resting.members(trials)
+        return [(snapshot, snapshot.epoch) for snapshot in self.resting.stateless(index)]
+
+    def _train(self, going: list[tuple[Batch | Snapshot, int]]) -> None:
+        """Train members to an epoch each; what is not reached rests, for another try."""
+        batches = [(batch, until) for held, until in going for batch in self._batches(held)]
+        waiting = {int(batch.index[0]): batch for batch, _ in batches}
+        jobs = (self._job(batch, until) for batch, until in batches)
         try:
-            with closing(execute(parts, order)) as heard:
+            with closing(execute(jobs, self.context)) as heard:
                 for messages in filter(None, heard):
-                    self.take(messages, collector, show, saver)
-                    left += [message for message in messages if isinstance(message, Stand)]
+                    self._take(messages, waiting)
         except OutOfMemory as error:
-            self.plan.width.narrow(error.needed)
-        return left
+            self.roster.plan.lanes.narrow(error.needed)
+        finally:
+            self.resting.held += [batch.snapshot() for batch in waiting.values()]  # whom no worker took
 
-    def take(self, messages: list[Report | Stand], collector: Collector, show: Quiet, saver: Checkpoint | None) -> None:
-        """What the workers said, into the curves and towards the disk."""
+    def _batches(self, held: Batch | Snapshot) -> list[Batch]:
+        """Members in batches as memory allows now; who stands on the devices in such a one stays there."""
+        lanes = self.roster.lanes(held.bucket)
+        if isinstance(held, Batch) and held.lanes == lanes:
+            return [held]
+        pieces = held.snapshot().cut(members_a_batch(len(held.index), lanes, threads()))
+        return [Batch(piece, lanes) for piece in pieces]
+
+    def _job(self, batch: Batch, until: int) -> Job:
+        programs = self.roster.programs(batch.bucket, batch.lanes, self.timer.compiling)
+        return Job(batch, self.roster.members(batch.bucket, batch.stacked()), programs, until)
+
+    def _take(self, messages: list[Epoch | Rest], waiting: dict[int, Batch]) -> None:
+        """What the workers said: into the curves, to who listens, and towards the disk."""
         for message in messages:
-            if isinstance(message, Report):
-                collector.add(message)
-                show.update(collector.done, collector.total, collector.best_so_far)
-            if saver is not None:
-                saver.take(message, collector)
-        if saver is not None:
-            saver.save(collector)
+            if isinstance(message, Epoch):
+                self.curves.add(message.batch.index, message.epoch, message.metrics)
+                self._tell(message)
+            else:
+                del waiting[int(message.batch.index[0])]
+                self._rest(message)
+            if self.saver is not None:
+                self.saver.take(message)
+        if self.saver is not None:
+            self.saver.save()
 
-    def parts(self, stand: Stand, clock: Clock) -> list[Part]:
-        """Members of one bucket, cut into parts; compiling begins."""
-        bucket = self.plan.buckets[stand.bucket]
-        width = self.width(bucket)
-        programs = self.programs(bucket, clock)
-        parts = []
-        for piece in stand.cut(part_size(len(stand.index), width, threads())):
-            places, counts = spread(len(piece.index), width)
-            index = np.full(width.devices * width.part, piece.index[-1])
-            index[places] = piece.index
-            parts.append(Part(piece, places, self.members(bucket, index), counts, programs))
-        return parts
+    def _tell(self, message: Epoch) -> None:
+        if self.tell is not None:
+            shape = (len(self.roster), self.config.folds, self.config.repeats)
+            row, fold, repeat = np.unravel_index(message.batch.index, shape)
+            self.tell(EpochResult(row, fold, repeat, message.epoch, message.metrics))
 
-    def width(self, bucket: Bucket) -> Width:
-        """How many of a bucket's members train at once, as memory allows now."""
-        return self.plan.width.of(len(bucket.rows) * self.config.folds * self.config.repeats)
-
-    def programs(self, bucket: Bucket, clock: Clock) -> Programs:
-        """Futures of a bucket's programs."""
-        width = self.width(bucket)
-        return COMPILER.programs(bucket.member, abstract(self.data), width.part, width.lanes, clock, width.devices)
-
-    def members(self, bucket: Bucket, index: np.ndarray) -> Members:
-        """The arrays of the members at these positions of the population."""
-        row, fold, repeat = np.unravel_index(index, (len(self.ids), self.config.folds, self.config.repeats))
-        values = {name: self.points[name][row].astype(bucket.member.dtype(name)) for name in bucket.member.dynamic}
-        who = [numbers.astype(np.int32) for numbers in (self.ids[row], fold, repeat)]
-        return Members(who[0], who[1], who[2], values)
-
-    def score(self, row: int, arrays: Mapping[str, np.ndarray], watch: Watch) -> dict[str, float]:
-        """A trained trial's metrics on the untouched rows, the mean over its members."""
-        if self.task.score is None:
-            return {}
-        bucket = self.bucket(row)
-        state = bucket.member.trace(abstract(self.data)).training.state
-        program = self.programs(bucket, watch.compiling).score.result()
-        data = jax.tree.map(lambda array: array.addressable_data(0), self.data)
-        each = self.config.folds * self.config.repeats
-        scores = []
-        for member in range(each):
-            who = jax.tree.map(lambda column: column[0], self.members(bucket, np.array([row * each + member])))
-            own = unnamed(state, {name: array[member] for name, array in arrays.items()})
-            scores.append(program(own, who, data))
-        return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
-
-    def bucket(self, row: int) -> Bucket:
-        """The bucket of a trial."""
-        return next(bucket for bucket in self.plan.buckets if row in bucket.rows)
-
-    def rebuilt(self, row: int) -> dict[str, Any] | None:
-        """What rebuilds a trial as a predictor; None for a task without a recipe."""
-        if self.task.recipe is None:
-            return None
-        room = Space(**self.bucket(row).member.scales)
-        known = {"space": room.to_dict(), "static": list(self.plan.static), "epochs": self.config.epochs}
-        return self.task.recipe.describe() | known
-
-    def parameters(self) -> np.ndarray:
-        """How many trained parameters (trials,) each trial has."""
-        counts = np.zeros(len(self.ids), np.int64)
-        for bucket in self.plan.buckets:
-            count = self.task.parameters(self.values(bucket)) if self.task.parameters else None
-            if count is None:
-                state = bucket.member.trace(abstract(self.data)).training.state
-                count = sum(leaf.size for leaf in jax.tree.leaves(getattr(state, "params", state)))
-            counts[bucket.rows] = count
-        return counts
-
-    def steps(self, curves: np.ndarray, done: np.ndarray) -> int | None:
-        """Optimizer updates over all members with these curves; one that diverged made them up to then."""
-        if self.task.updates is None:
-            return None
-        finite = np.isfinite(curves).sum(-1)
-        epochs = np.minimum(finite + 1, done).sum((1, 2))
-        updates = [(self.task.updates(self.values(b)) * epochs[b.rows]).sum() for b in self.plan.buckets]
-        return int(sum(updates))
-
-    def values(self, bucket: Bucket) -> dict[str, Any]:
-        """A bucket's hyperparameters: static ones as Python values, dynamic ones as columns."""
-        columns = {name: self.points[name][bucket.rows].astype(kind) for name, kind in bucket.member.dynamic.items()}
-        return {**bucket.member.static, **columns}
+    def _rest(self, message: Rest) -> None:
+        """A batch whose training has ended."""
+        batch = message.batch
+        if not message.reached:
+            assert message.snapshot is not None
+            self.resting.held.append(message.snapshot)
+            self.curves.epochs.reshape(-1)[batch.index] = message.snapshot.epoch
+        elif batch.epoch == self.last:
+            self.keeper.offer(batch, self.curves.members)
+        else:
+            self.resting.keep(batch)

@@ -18,12 +18,12 @@ MOST_BRANCHES = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Checker:
+class Tracer:
     """A task with the points to train, traced under different choices of what is static.
 
     `branching` makes each batch size a branch (see Member). With `caps`, ascending, a trial's
     layers have the room of the first that hold them. `members` are the functions so far; a
-    Checker of other points may share them.
+    Tracer of other points may share them.
     """
 
     task: Task

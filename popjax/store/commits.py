@@ -1,8 +1,9 @@
 """What a run has trained so far, on the disk: killed at any instant, it goes on from its last commit.
 
-A commit is a manifest, written last, that names its files and their SHA-256 digests. Curves
-of finished members stand in files that merge as they grow, so there are few of them; members
-in training, and the arrays of the best trials, stand in one file. The latest two commits are
+A commit is a manifest, written last, that names its files and their SHA-256 digests. Members
+that train no further for now, at the end or at rest, stand in files that merge as they grow,
+so there are few of them; members in training, and the arrays of the best trials, stand in one
+file. Of a member that stands in several files the last one counts. The latest two commits are
 kept, so one that is damaged leaves the one before it. No JAX here.
 """
 
@@ -11,8 +12,9 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from popjax.core.storage import Corrupt, write_atomic
 from popjax.store.files import arrays_of, digest_of, write_json
 
 Arrays = dict[str, np.ndarray]
-FILE = re.compile(r"(finished|standing)-\d{1,12}\.safetensors")
+FILE = re.compile(r"(finished|settled|standing)-\d{1,12}\.safetensors")  # format 1 wrote finished-*
 MANIFEST = re.compile(r"commit-(\d{1,12})\.json")
 KEPT = 2
 
@@ -33,7 +35,7 @@ class Record:
         index: their numbers (members,) in the whole run.
         epoch: the epochs that they have finished.
         curves: metric -> (members, epoch).
-        state: name -> array (members, ...) of the training state; empty for the finished.
+        state: name -> array (members, ...) of the training state; empty where it is needed no more.
     """
 
     index: np.ndarray
@@ -41,16 +43,22 @@ class Record:
     curves: Arrays
     state: Arrays = dataclasses.field(default_factory=dict)
 
-    def without(self, index: np.ndarray) -> Self:
-        """The same without the members of `index`."""
-        rows = ~np.isin(self.index, index)
+    def take(self, rows: np.ndarray) -> Self:
+        """The same of some members."""
         pick = lambda arrays: {name: array[rows] for name, array in arrays.items()}
         return dataclasses.replace(self, index=self.index[rows], curves=pick(self.curves), state=pick(self.state))
 
     def join(self, other: Self) -> Self:
-        """The finished members of both."""
-        curves = {name: np.concatenate([values, other.curves[name]]) for name, values in self.curves.items()}
-        return dataclasses.replace(self, index=np.concatenate([self.index, other.index]), curves=curves)
+        """The members of both, which are alike."""
+        both = lambda one, two: {name: np.concatenate([array, two[name]]) for name, array in one.items()}
+        index = np.concatenate([self.index, other.index])
+        curves, state = both(self.curves, other.curves), both(self.state, other.state)
+        return dataclasses.replace(self, index=index, curves=curves, state=state)
+
+    @property
+    def kind(self) -> Any:
+        """What members have in common that are alike: the epoch, and the arrays of the state."""
+        return self.epoch, tuple((name, array.shape[1:], array.dtype.str) for name, array in self.state.items())
 
     def arrays(self) -> Arrays:
         """All in one flat dictionary, for a file."""
@@ -63,26 +71,47 @@ class Record:
         return cls(arrays["index"], int(arrays["epoch"]), below("curves", arrays), below("state", arrays))
 
 
+def joined(records: Iterable[Record]) -> list[Record]:
+    """The same members in as few records as there are kinds of them."""
+    kinds: dict[Any, list[Record]] = {}
+    for record in records:
+        kinds.setdefault(record.kind, []).append(record)
+    return [functools.reduce(Record.join, alike) for alike in kinds.values()]
+
+
+def several(records: Iterable[Record]) -> Arrays:
+    """Records in one flat dictionary, for a file."""
+    return {f"{at}.{name}": array for at, one in enumerate(records) for name, array in one.arrays().items()}
+
+
+def records_of(arrays: Arrays) -> list[Record]:
+    """The records that `several` flattened; or the single one that a file of format 1 holds."""
+    if "index" in arrays:
+        return [Record.of(arrays)]
+    return [Record.of(below(at, arrays)) for at in sorted({name.partition(".")[0] for name in arrays}, key=int)]
+
+
 class Commits:
     """The commits of the run in a directory.
 
     Attributes:
-        finished: the records of what is trained to the end.
         standing: the records of what is in training.
         kept: member -> name -> array: trained states of the best trials.
+        decision: how many of the scheduler's decisions had been applied; None where nobody counted (format 1).
         number: of the latest commit; 0 before the first.
         lost: what was damaged, and so was not used; None if nothing was.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.finished: list[Record] = []
         self.standing: list[Record] = []
         self.kept: dict[int, Arrays] = {}
+        self.decision: int | None = 0
         self.lost: str | None = None
-        self._files: list[str] = []  # of the finished, in their order
+        self._files: list[tuple[str, list[Record]]] = []  # of the settled, in their order, and what they hold
         self._digests: dict[str, str] = {}
         self._new: list[Record] = []
+        self._latest: dict[int, int] = {}  # member -> the id of the settled record that holds its latest
         self.number = max(numbered(directory), default=0)
         self._manifests: dict[int, list[str]] = {}
 
@@ -108,54 +137,70 @@ class Commits:
             raise Corrupt(f"{commits.lost}; no commit can be read, so begin again in another directory")
         return commits
 
-    def finish(self, record: Record) -> None:
-        """Members that are trained to the end."""
+    @property
+    def settled(self) -> list[Record]:
+        """The records of what trains no further for now."""
+        live = [self._live(record) for record in [*(one for _, held in self._files for one in held), *self._new]]
+        return [record for record in live if len(record.index)]
+
+    def settle(self, record: Record) -> None:
+        """Members that train no further for now: at the end, without a state, or at rest with it."""
         self._forget(record.index)
         self._new.append(record)
+        self._latest.update(dict.fromkeys(record.index.tolist(), id(record)))
 
     def stand(self, record: Record) -> None:
         """Members in training, as they stand now."""
         self._forget(record.index)
         self.standing.append(record)
 
+    def forget(self) -> None:
+        """Drop all that was read: the run begins again, and the next commit says so."""
+        self.standing, self.kept, self._new, self._files = [], {}, [], []
+        self._latest = {}
+
     def commit(self) -> None:
         """Write what is new; raises OSError where there is no room, and then the last commit stays."""
         self.directory.mkdir(exist_ok=True)
         number = self.number + 1
-        finished = self._merged()
-        files = self._files[: len(finished) - bool(self._new)]
-        listed = {file: self._digests[file] for file in files}
-        if self._new:
-            files.append(f"finished-{number}.safetensors")
-            listed[files[-1]] = self._write(files[-1], finished[-1].arrays())
+        files = self._merged(f"settled-{number}.safetensors")
+        listed = {name: self._digests.get(name) or self._write(name, several(held)) for name, held in files}
         standing = f"standing-{number}.safetensors"
         listed[standing] = self._write(standing, self._unfinished())
-        content = {"number": number, "files": listed}
+        content = {"number": number, "decision": self.decision, "files": listed}
         write_json(self.directory / f"commit-{number}.json", content)
         verify(self.directory, number)
-        self.number, self._files, self.finished, self._new = number, files, finished, []
+        self.number, self._files, self._new = number, files, []
         self._digests = listed
+        for record in files[-1][1] if files else ():
+            self._latest.update(dict.fromkeys(record.index.tolist(), id(record)))
         self._manifests[number] = list(listed)
         self._clean()
 
-    def _merged(self) -> list[Record]:
-        """The finished with the new ones as the last record, each larger than the next, so that there are few."""
-        finished = list(self.finished)
+    def _merged(self, name: str) -> list[tuple[str, list[Record]]]:
+        """The settled files with the new records in the last, each larger than the next, so that there are few."""
+        files = [(file, held) for file, held in self._files if any(len(self._live(one).index) for one in held)]
         if not self._new:
-            return finished
-        record = functools.reduce(Record.join, self._new)
-        while finished and len(finished[-1].index) <= len(record.index):
-            record = finished.pop().join(record)
-        return [*finished, record]
+            return files
+        records = list(self._new)
+        while files and rows_in(files[-1][1]) <= rows_in(records):
+            records = files.pop()[1] + records
+        return [*files, (name, joined(live for one in records if len((live := self._live(one)).index)))]
+
+    def _live(self, record: Record) -> Record:
+        """The members of a settled record of which nothing later is known."""
+        rows = np.fromiter((self._latest.get(member) == id(record) for member in record.index.tolist()), bool)
+        return record if rows.all() else record.take(rows)
 
     def _unfinished(self) -> Arrays:
         """What is in training, and the kept arrays, for one file."""
-        stands = {f"{at}.{name}": a for at, one in enumerate(self.standing) for name, a in one.arrays().items()}
         kept = {f"{member}.{name}": a for member, arrays in self.kept.items() for name, a in arrays.items()}
-        return prefixed("stand", stands) | prefixed("kept", kept)
+        return prefixed("stand", several(self.standing)) | prefixed("kept", kept)
 
     def _forget(self, index: np.ndarray) -> None:
-        left = [record.without(index) for record in self.standing]
+        for member in index.tolist():
+            self._latest.pop(member, None)
+        left = [record.take(~np.isin(record.index, index)) for record in self.standing]
         self.standing = [record for record in left if len(record.index)]
 
     def _write(self, name: str, arrays: Arrays) -> str:
@@ -167,19 +212,21 @@ class Commits:
 
     def _read(self, number: int, whole: bool) -> None:
         """Read a commit, all of it or else the files that are whole: what is lost is trained again."""
-        listed = manifest(self.directory, number)
+        listed, decision = manifest(self.directory, number)
         intact = {name: digest for name, digest in listed.items() if is_whole(self.directory / name, digest)}
         if whole and intact != listed:
             bad = next(name for name in listed if name not in intact)
             raise Corrupt(f"{str(self.directory / bad)!r} is damaged")
-        finished = [name for name in intact if name.startswith("finished")]
-        self.finished = [Record.of(read(self.directory / name)) for name in finished]
+        settled = [name for name in intact if not name.startswith("standing")]
+        self._files = [(name, records_of(read(self.directory / name))) for name in settled]
+        self._latest = {member: id(one) for _, held in self._files for one in held for member in one.index.tolist()}
         standing = [name for name in intact if name.startswith("standing")]
         arrays = read(self.directory / standing[0]) if standing else {}
-        stands, kept = below("stand", arrays), below("kept", arrays)
-        self.standing = [Record.of(below(at, stands)) for at in sorted({n.partition(".")[0] for n in stands}, key=int)]
+        kept = below("kept", arrays)
+        for record in records_of(below("stand", arrays)):
+            self.stand(record)
         self.kept = {int(member): below(member, kept) for member in {name.partition(".")[0] for name in kept}}
-        self._files, self._digests = finished, intact
+        self._digests, self.decision = intact, decision
         self._manifests = {number: list(intact)}
 
     def _clean(self) -> None:
@@ -189,9 +236,14 @@ class Commits:
         used |= {f"commit-{number}.json" for number in self._manifests}
         for path in self.directory.iterdir():
             known = FILE.fullmatch(path.name) or MANIFEST.fullmatch(path.name)
-            torn = path.name.startswith((".finished-", ".standing-", ".commit-"))
+            torn = path.name.startswith((".finished-", ".settled-", ".standing-", ".commit-"))
             if path.name not in used and (known or torn):
                 path.unlink()
+
+
+def rows_in(records: Iterable[Record]) -> int:
+    """How many members records hold."""
+    return sum(len(record.index) for record in records)
 
 
 def numbered(directory: Path) -> list[int]:
@@ -202,8 +254,11 @@ def numbered(directory: Path) -> list[int]:
     return [int(match[1]) for match in found if match]
 
 
-def manifest(directory: Path, number: int) -> dict[str, str]:
-    """The files that a commit names and their digests; raises Corrupt if a byte of it is not what was written."""
+def manifest(directory: Path, number: int) -> tuple[dict[str, str], int | None]:
+    """The files that a commit names with their digests, and the decisions applied before it.
+
+    Raises Corrupt if a byte of it is not what was written.
+    """
     path = directory / f"commit-{number}.json"
     try:
         content = json.loads(content_of(path))
@@ -215,7 +270,7 @@ def manifest(directory: Path, number: int) -> dict[str, str]:
     for name in listed:
         if not FILE.fullmatch(name):
             raise Corrupt(f"{str(path)!r} names {name!r}, which is no file of a commit")
-    return dict(listed)
+    return dict(listed), content.get("decision")
 
 
 def is_whole(path: Path, digest: str) -> bool:
@@ -228,7 +283,7 @@ def is_whole(path: Path, digest: str) -> bool:
 
 def verify(directory: Path, number: int) -> None:
     """Raise Corrupt unless a commit that was just written is on the disk."""
-    for name, digest in manifest(directory, number).items():
+    for name, digest in manifest(directory, number)[0].items():
         if not is_whole(directory / name, digest):
             raise Corrupt(f"{str(directory / name)!r} is not what was written; is the disk failing?")
 

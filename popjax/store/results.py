@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHOICES = ("best", "one-se")
+TIES = "val_loss"  # what decides between trials of equal rank, less is better
 
 
 class Best(NamedTuple):
@@ -51,7 +52,8 @@ class Results:
         states: trial -> name -> array (folds * repeats, ...), for the kept trials.
         winner: what rebuilds the winner as a predictor, or None.
         rounds: the round (trials,) of each trial, from 0.
-        done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped.
+        done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped, or a trial pruned.
+        pruned: whether (trials,) a scheduler left the trial below the last epoch.
         again: `(results, trial) -> curves` trains a trial again, where this process trained it.
         choose: what wins: "best", or "one-se" (see `best`).
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
@@ -72,6 +74,7 @@ class Results:
     winner: dict[str, Any] | None = None
     rounds: np.ndarray = None  # type: ignore[assignment]
     done: np.ndarray = None  # type: ignore[assignment]
+    pruned: np.ndarray = None  # type: ignore[assignment]
     again: Callable[..., dict[str, np.ndarray]] | None = None
     choose: str = "best"
     parameters: np.ndarray | None = None
@@ -82,6 +85,8 @@ class Results:
         if self.done is None:
             shape = self.members[self.metric].shape
             object.__setattr__(self, "done", np.full(shape[:3], shape[3]))
+        if self.pruned is None:
+            object.__setattr__(self, "pruned", np.zeros(len(self.members[self.metric]), bool))
 
     def __repr__(self) -> str:
         trials, folds, repeats, epochs = self.members[self.metric].shape
@@ -94,8 +99,14 @@ class Results:
 
     @functools.cached_property
     def epochs_run(self) -> np.ndarray:
-        """The epochs (trials,) that all members of a trial finished with finite metrics."""
-        return np.isfinite(self.members[self.metric]).sum(-1).min((1, 2))
+        """The epochs (trials,) up to the last that all members of a trial finished with finite metrics."""
+        return self._finite.min((1, 2))
+
+    @functools.cached_property
+    def _finite(self) -> np.ndarray:
+        """The epochs (trials, folds, repeats) up to the last finite record; a copy may leave a gap before it."""
+        backwards = np.isfinite(self.members[self.metric])[..., ::-1]
+        return np.where(backwards.any(-1), backwards.shape[-1] - backwards.argmax(-1), 0)
 
     @functools.cached_property
     def last(self) -> dict[str, np.ndarray]:
@@ -123,17 +134,18 @@ class Results:
     @functools.cached_property
     def diverged(self) -> np.ndarray:
         """Whether (trials,) any member of the trial had a metric that was not finite."""
-        return (np.isfinite(self.members[self.metric]).sum(-1) < self.done).any((1, 2))
+        return (self._finite < self.done).any((1, 2))
 
     @functools.cached_property
     def stopped(self) -> np.ndarray:
-        """Whether (trials,) the run was stopped before the trial ended."""
-        return ~self.diverged & (self.done < self.members[self.metric].shape[-1]).any((1, 2))
+        """Whether (trials,) the run, or a person, stopped the trial before its end."""
+        below = (self.done < self.members[self.metric].shape[-1]).any((1, 2))
+        return ~self.diverged & ~self.pruned & below
 
     @functools.cached_property
     def order(self) -> np.ndarray:
-        """Row numbers of the trials that neither diverged nor were stopped, best first."""
-        rows = np.flatnonzero(~self.diverged & ~self.stopped)
+        """Row numbers of the trials that were trained to the end and did not diverge, best first."""
+        rows = np.flatnonzero(~self.diverged & ~self.stopped & ~self.pruned)
         return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
 
     @property
@@ -166,7 +178,7 @@ class Results:
         rank[self.order] = np.arange(1, len(self.order) + 1)
         columns: dict[str, Any] = {"trial": np.arange(count), "round": self.rounds}
         columns |= {name: arrow(values) for name, values in self.points.items()}
-        status = np.where(self.diverged, "diverged", np.where(self.stopped, "stopped", "ok"))
+        status = np.select([self.diverged, self.stopped, self.pruned], ["diverged", "stopped", "pruned"], "ok")
         columns |= {"status": status, "epochs": self.epochs_run}
         columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.last.items()}
         columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in self.errors.items()}
@@ -256,25 +268,11 @@ class Results:
             raise Corrupt(f"cannot read the run in {str(directory)!r}: there are no records of {ranks[0]!r}")
         rounds, choose = table["round"].to_numpy(), run["choose"]
         parameters = table["parameters"].to_numpy() if choose == "one-se" else None
-        finite = np.isfinite(members[ranks[0]]).sum(-1)
-        stopped = np.asarray(table["status"].to_pylist())[:, None, None] == "stopped"
-        done = np.where(stopped, finite, shape[3])
-        return cls(points, members, *ranks, run, summary, states, winner, rounds, done, None, choose, parameters)
-
-    def join(self, later: Self, keep: int = 1) -> Self:
-        """These trials and, numbered after them, a later round's; the arrays of the `keep` best stay."""
-        first = len(self.diverged)
-        both = dataclasses.replace(
-            self,
-            points={name: np.concatenate([column, later.points[name]]) for name, column in self.points.items()},
-            members={name: np.concatenate([values, later.members[name]]) for name, values in self.members.items()},
-            rounds=np.concatenate([self.rounds, later.rounds + self.rounds.max() + 1]),
-            done=np.concatenate([self.done, later.done]),
-            parameters=None if self.parameters is None else np.concatenate([self.parameters, later.parameters]),
-        )
-        states = self.states | {first + trial: arrays for trial, arrays in later.states.items()}
-        kept = set(both.order[:keep].tolist())
-        return dataclasses.replace(both, states={trial: arrays for trial, arrays in states.items() if trial in kept})
+        status = np.asarray(table["status"].to_pylist())
+        found = cls(points, members, *ranks, run, summary, states, winner, rounds)
+        done = np.where(np.isin(status, ("stopped", "pruned"))[:, None, None], found._finite, shape[3])
+        pruned = status == "pruned"
+        return dataclasses.replace(found, done=done, pruned=pruned, choose=choose, parameters=parameters)
 
 
 def mean_member(values: np.ndarray) -> np.ndarray:
@@ -283,10 +281,15 @@ def mean_member(values: np.ndarray) -> np.ndarray:
     return values[:, 0, 0] if single else values.mean((1, 2), dtype=np.float64)
 
 
+def ties(metrics: tuple[str, ...], metric: str) -> tuple[tuple[str, str], ...]:
+    """The metrics, each with its mode, that decide between trials of equal `metric`."""
+    return ((TIES, "min"),) if TIES in metrics and metric != TIES else ()
+
+
 def ranking(values: Mapping[str, np.ndarray], metric: str, mode: str) -> np.ndarray:
     """Row numbers, best first; ties by validation loss, then by row."""
     key = values[metric] if mode == "min" else -values[metric]
-    return np.lexsort((values.get("val_loss", key), key))
+    return np.lexsort((values.get(TIES, key), key))
 
 
 def arrow(column: np.ndarray) -> Any:

@@ -1,10 +1,9 @@
-"""The driver: sample, train, zoom in, choose, score."""
+"""The search: sample, train, decide, choose, score."""
 
 import dataclasses
 import functools
-import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,24 @@ import numpy as np
 from popjax.core.machine import cores, device, versions
 from popjax.core.storage import locked
 from popjax.engine.cost import explanation
+from popjax.engine.measure import identity, parameters, rebuilt, score, updates
 from popjax.engine.memory import total
-from popjax.engine.plan import fitting, rows_of, work_of
-from popjax.engine.population import Config, Run, Watch, check_numbers, prepare
+from popjax.engine.plan import fitting, work_of
+from popjax.engine.population import Population, Timer
+from popjax.engine.roster import Config, Roster
+from popjax.scheduler import Decision, Problem, Scheduler
 from popjax.space.space import Space, take
+from popjax.store.decisions import Log
 from popjax.store.files import check_directory, plain
-from popjax.store.results import CHOICES, Results
+from popjax.store.results import CHOICES, Results, ties
 from popjax.task import Task, ranked_by
-from popjax.tuning.progress import Quiet
-from popjax.tuning.resume import Saved
-from popjax.tuning.zoom import zoom_in
+from popjax.tuning.callbacks.base import Callback, Callbacks, Run
+from popjax.tuning.directory import Directory
+from popjax.tuning.driver import Driver, budget
+from popjax.tuning.schedulers.plain import plain as everyone
+from popjax.tuning.schedulers.rounds import rounds as coarse_to_fine
 
 CURVE_BYTES = 32  # four metrics in float64
-FEW = 8  # models at once, below which one is better steered by hand than many left alone
 
 
 def search(
@@ -49,6 +53,10 @@ def search(
     choose: str = "best",
     stop: threading.Event | None = None,
     about: Mapping[str, Any] | None = None,
+    scheduler: Callable[[Problem], Scheduler] | None = None,
+    callbacks: Sequence[Callback] = (),
+    every: int | None = None,
+    minutes: float | None = None,
 ) -> Results:
     """Train `space.sample(trials, seed, sampler)`, all at once, and rank the trials.
 
@@ -65,16 +73,21 @@ def search(
         out: a directory for the results; it must not hold a run, unless resumed. What is
             trained is committed to it every 2 seconds, or every epoch if that is longer.
         resume: go on where the run in `out` stands, or begin in an empty directory. `trials`
-            may be more than before (one round, random or sobol).
+            may be more than before (one round, random or sobol, no scheduler).
         lanes: members that advance together under vmap; chosen by rule if not given.
         plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
         keep: of how many of the best trials to keep the trained arrays.
-        progress: True for a bar, or an object as in `popjax.tuning.progress`.
+        progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
         rounds: coarse to fine: each round after the first samples around the best so far (see `refine`).
         choose: the winner: "best", or "one-se": the trial with the fewest parameters within
             one standard error of the best, over folds and repeats.
         stop: once set, training stops at the end of an epoch; the results so far come back.
         about: what else run.json says.
+        scheduler: what decides who trains on, such as `popjax.rounds(3)`: `scheduler(problem) -> Scheduler`.
+            Everyone is trained to the end if not given.
+        callbacks: who listens (see `popjax.Callback`).
+        every: at most so many epochs between two looks at the population.
+        minutes: after so many the run stops as with `stop`.
 
     Returns:
         Results. `.best` is None when all trials diverged.
@@ -100,46 +113,250 @@ def search(
         raise ValueError("resume=True needs out: the directory of the run to go on with")
     space = space if isinstance(space, Space) else Space(**space)
     counts = {"trials": trials, "epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds}
-    check_numbers(counts | ({} if lanes is None else {"lanes": lanes}), seed)
+    optional = {"lanes": lanes, "every": every}
+    check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
+    check_budget(minutes)
     epochs = min(epochs, task.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
-    if rounds > trials:
-        raise ValueError(f"rounds={rounds}: there are {trials} trials; give at least one to each round")
-    if choose not in CHOICES:
-        raise ValueError(f"unknown choose {choose!r}; there are {', '.join(CHOICES)}")
-    if choose == "one-se" and folds * repeats == 1:
-        raise ValueError("choose='one-se': one member has no standard error; use folds or repeats of at least 2")
-    trials, epochs, seed, repeats, folds, keep, rounds = map(int, (trials, epochs, seed, repeats, folds, keep, rounds))
+    check_choices(choose, folds * repeats, rounds, trials, scheduler)
     metric, mode = ranked_by(task, metric, mode)
     config = Config(
-        epochs=epochs,
-        seed=seed,
+        epochs=int(epochs),
+        seed=int(seed),
         metric=metric,
         mode=mode,
-        sampler=sampler,
-        repeats=repeats,
-        folds=folds,
-        rounds=rounds,
-        choose=choose,
+        repeats=int(repeats),
+        folds=int(folds),
         lanes=None if lanes is None else int(lanes),
         plan=plan,
-        keep=keep,
+        keep=int(keep),
     )
-    task = task if folds == 1 or task.folded is None else task.folded(folds)
-    watch = Watch(stop)
+    asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
+    task = task if folds == 1 or task.folded is None else task.folded(int(folds))
+    listeners = [*([progress_of(progress)] if progress else []), *callbacks]
+    control = Control(listeners, every, minutes, Timer(stop))
     if out is None:
-        return Search(task, space, config, trials).run(progress, watch)
+        return Search(task, config, asked, control).run()
+    return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
+
+
+def search_in(path: Path, new: "Search", resume: bool, about: Mapping[str, Any]) -> Results:
+    """A search that writes to a directory, and goes on where it stands."""
     from popjax import write_report
 
-    directory = Path(out)
-    check_directory(directory, resume)
-    with locked(directory):
-        check_directory(directory, resume)
-        saved = Saved(directory, dict(about or {}))
-        results = Search(task, space, saved.settle(config, space, trials), trials, saved).run(progress, watch)
-        results.save(out)
-        write_report(results, out)
+    check_directory(path, resume)
+    with locked(path):
+        check_directory(path, resume)
+        directory = Directory(path, new.asked.space, about)
+        config = directory.settle(new.config, new.asked.settings())
+        results = dataclasses.replace(new, config=config, directory=directory).run()
+        results.save(path)
+        write_report(results, path)
     return results
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Asked:
+    """What was asked for, beside what decides how a population trains."""
+
+    space: Space
+    trials: int
+    sampler: str = "random"
+    rounds: int = 1
+    choose: str = "best"
+    scheduler: Callable[[Problem], Scheduler] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run is compared with."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
+            "scheduler": called(self.scheduler)
+        }
+
+    def propose(self, seed: int) -> Callable[..., dict[str, np.ndarray]]:
+        """See `Problem.propose`: the design goes on where the trials so far end; a grid begins anew."""
+
+        def propose(n: int, trials: Any = None, space: Space | None = None) -> dict[str, np.ndarray]:
+            space = space or self.space
+            if self.sampler == "grid":
+                return space.sample(n, seed, "grid")
+            begin = 0 if trials is None else len(trials.epochs)
+            points = space.sample(begin + n, seed, self.sampler)
+            return {name: column[begin:] for name, column in points.items()}
+
+        return propose
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Control:
+    """How a search is watched, and what stops it."""
+
+    listeners: Sequence[Callback]
+    every: int | None
+    minutes: float | None
+    timer: Timer
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Search:
+    """A search from the first decision to the winner's score."""
+
+    task: Task
+    config: Config
+    asked: Asked
+    control: Control
+    directory: Directory | None = None
+
+    def run(self) -> Results:
+        """Train until the scheduler is done, choose the winner and score it."""
+        directory, timer = self.directory, self.control.timer
+        callbacks = Callbacks(self.control.listeners)
+        population = Population(
+            self.task,
+            self.asked.space,
+            self.config,
+            commits=None if directory is None else directory.commits,
+            timer=timer,
+            tell=callbacks.epoch if self.control.listeners else None,
+        )
+        log = Log(self.asked.space) if directory is None else directory.log
+        first = 0 if directory is None else directory.take_up(population)
+        before = self.updates(population) if first or len(population.roster) else 0
+        driver = Driver(self.scheduler(population.roster), population, log, callbacks, self.control.every)
+        with budget(timer.stop, self.control.minutes, log):
+            driver.run(first, lambda: self.begin(population, log, callbacks))
+        population.commit()
+        results = self.finish(population, log, before)
+        callbacks.end(results)
+        return results
+
+    def scheduler(self, roster: Roster) -> Scheduler:
+        """What decides, made for this problem."""
+        asked, config = self.asked, self.config
+        ranks = ((config.metric, config.mode), *ties(roster.metrics, config.metric))
+        problem = Problem(asked.space, asked.trials, config.epochs, config.seed, ranks, asked.propose(config.seed))
+        make = asked.scheduler or (everyone if asked.rounds == 1 else coarse_to_fine(asked.rounds))
+        return make(problem)
+
+    def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
+        """All is checked, and the first decision is about to act."""
+        roster, config = population.roster, self.config
+        if self.directory is not None:
+            self.directory.begin(self.describe(roster, log))
+        member = roster.tracer.member(0, roster.tracer.settle(set()))
+        out = None if self.directory is None else self.directory.path
+        shape = (self.asked.trials, config.epochs, config.folds, config.repeats)
+        known = (self.asked.space, config.metric, config.mode, roster.metrics)
+        callbacks.begin(Run(*known, *shape, roster.programs_planned, fitting(member), out))
+
+    def finish(self, population: Population, log: Log, before: int | None) -> Results:
+        """Score the winner, and describe the run."""
+        roster, timer = population.roster, self.control.timer
+        results = dataclasses.replace(population.results(), choose=self.asked.choose)
+        if self.asked.choose != "best":
+            results = dataclasses.replace(results, parameters=parameters(roster))
+        test: dict[str, float] = {}
+        best, known = results.best, None
+        if best is not None:
+            known = rebuilt(roster, best.trial)
+            states = results.states
+            if best.trial not in states and not timer.stop.is_set():
+                states = states | self.trained_again(population, best.trial)
+            if best.trial in states:
+                results = dataclasses.replace(results, states=states)
+                test = score(roster, best.trial, states[best.trial], timer.compiling)
+        run = self.describe(roster, log)
+        return dataclasses.replace(
+            results,
+            run=run if self.directory is None else self.directory.extended(run),
+            summary=self.summary(population, results, test, before),
+            winner=known,
+            again=functools.partial(replay, task=self.task),
+        )
+
+    def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
+        """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
+        if population.resting.touched[trial]:
+            return {}
+        points = take(population.roster.points, np.array([trial]))
+        alone = trained(self.task, self.asked.space, points, self.config, np.array([trial]), self.control.timer)
+        return {trial: alone.states[0]} if alone.states else {}
+
+    def describe(self, roster: Roster, log: Log) -> dict[str, Any]:
+        """What determines the results, for run.json; the points are in decisions.jsonl."""
+        config, asked, plan = dataclasses.asdict(self.config), self.asked, roster.plan
+        kept = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")
+        return {
+            **{name: config[name] for name in kept},
+            "sampler": asked.sampler,
+            "choose": asked.choose,
+            "scheduler": called(asked.scheduler),
+            "trials": asked.trials,
+            "space": asked.space.to_dict(),
+            "rounds": rounds_of(log, asked.space),
+            "rounds_in_all": asked.rounds,
+            "plan": plan.name,
+            "caps": plan.caps,
+            "static": list(plan.static),
+            "buckets": len(roster.buckets),
+            "lanes": plan.lanes.count,
+            "part": plan.lanes.capacity,
+            "narrowed": plan.lanes.narrowed,
+            "cores": cores(),
+            "device": device(),
+            "versions": versions(),
+            "data": identity(roster),
+            "task": dict(roster.task.settings),
+        }
+
+    def updates(self, population: Population) -> int | None:
+        """Optimizer updates so far, over all members."""
+        return updates(population.roster, population.curves.members[self.config.metric], population.curves.epochs)
+
+    def summary(
+        self, population: Population, results: Results, test: dict[str, float], before: int | None
+    ) -> dict[str, Any]:
+        """The figures of summary.json."""
+        best, metric, timer = results.best, self.config.metric, self.control.timer
+        after = self.updates(population)
+        return {
+            "trials": len(results.diverged),
+            "epochs": self.config.epochs,
+            "seed": self.config.seed,
+            "metric": metric,
+            "best": None if best is None else {"trial": best.trial, "value": best.value, "hparams": best.hparams},
+            "test_value": plain(test.get(metric.replace("val_", "test_", 1))),
+            "test": {name: plain(value) for name, value in test.items()},
+            "diverged": int(results.diverged.sum()),
+            **timer.seconds(),
+            "model_steps": after,
+            "steps_run": None if after is None or before is None else after - before,
+            "stopped": int(results.stopped.sum()),
+            "pruned": int((results.pruned & ~results.diverged).sum()),
+            "resumed": bool(self.directory and self.directory.recorded),
+            "warnings": self.directory.warnings if self.directory else [],
+            "buckets": len(population.roster.buckets),
+            "lanes": population.roster.plan.lanes.count,
+            "device": device(),
+            "popjax_version": versions()["popjax"],
+            "jax_version": versions()["jax"],
+        }
+
+
+def trained(
+    task: Task,
+    space: Space,
+    points: Mapping[str, np.ndarray],
+    config: Config,
+    numbers: np.ndarray | None = None,
+    timer: Timer | None = None,
+) -> Results:
+    """These points, each trained to the end; `numbers` (trials,) are the trials', from which their keys are made."""
+    population = Population(task, space, config, numbers=numbers, timer=timer)
+    count = len(next(iter(points.values())))
+    decision = Decision(add=points, until=dict.fromkeys(range(count), config.epochs))
+    population.check(decision)
+    population.advance(0, decision)
+    return population.results()
 
 
 def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
@@ -159,22 +376,63 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     if isinstance(trial, bool) or not isinstance(trial, int | np.integer) or not 0 <= trial < count:
         raise ValueError(f"replay: there is no trial {trial!r}; choose 0..{count - 1}")
     names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
-    config = Config(**{name: results.run[name] for name in names if name != "rounds"})
+    config = Config(**{name: results.run[name] for name in names})
     task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
     points = {name: column[[trial]] for name, column in results.points.items()}
-    again = prepare(task, Space.from_dict(results.run["space"]), points, config, np.array([trial])).train()
+    again = trained(task, Space.from_dict(results.run["space"]), points, config, np.array([trial]))
     return {name: curve[0] for name, curve in again.curves.items()}
 
 
-def explain(task: Task, space: Space, trials: int, config: Config) -> str:
+def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
     """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
     task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
-    run = prepare(task, space, space.sample(trials, config.seed, config.sampler), config)
-    each = config.folds * config.repeats
-    flops = 0 if task.flops is None else np.sum(task.flops(run.points))
-    exact = config.epochs * each * float(flops)
-    found = work_of(run.checker, run.plan.width).costs(run.points, each)
-    return explanation(found, len(run.ids) * each, exact, run.plan.name)
+    roster = Roster(task, space, config)
+    points = space.sample(trials, config.seed, sampler)
+    roster.check(points)
+    flops = 0 if task.flops is None else np.sum(task.flops(points))
+    exact = config.epochs * config.each * float(flops)
+    count = len(next(iter(points.values())))
+    found = work_of(roster.tracer, roster.plan.lanes).costs(points, config.each)
+    return explanation(found, count * config.each, exact, roster.plan.name)
+
+
+def rounds_of(log: Log, space: Space) -> list[dict[str, Any]]:
+    """The rounds of a search: how many trials each added, over which space, and what its zoom noticed."""
+    found: dict[int, dict[str, Any]] = {}
+    for step in log.steps:
+        if not step.decision.add:
+            continue
+        notes = step.decision.notes if isinstance(step.decision.notes, dict) else {}
+        known = {"trials": 0, "space": notes.get("space", space.to_dict()), "notes": notes.get("notes", [])}
+        entry = found.setdefault(notes.get("round", 0), known)
+        entry["trials"] += len(next(iter(step.decision.add.values())))
+    return list(found.values())
+
+
+def called(scheduler: Callable[..., Any] | None) -> str | None:
+    """What a scheduler is called."""
+    return None if scheduler is None else getattr(scheduler, "__qualname__", type(scheduler).__name__)
+
+
+def progress_of(progress: Any) -> Callback:
+    """What shows the progress."""
+    if progress is True:
+        from popjax.tuning.callbacks.progress import Bar
+
+        return Bar()
+    if not isinstance(progress, Callback):
+        raise ValueError(f"progress is a {type(progress).__name__}; give True, or a popjax.Callback")
+    return progress
+
+
+def check_numbers(counts: Mapping[str, Any], seed: Any = 0) -> None:
+    """Raise ValueError unless these are whole numbers of at least 1, and `seed` is one that a key can be made of."""
+    for name, value in [*counts.items(), ("seed", seed)]:
+        low = 0 if name == "seed" else 1
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+            raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
+    if seed >= 2**32:
+        raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
 
 
 def check_curves(trials: int, records: int) -> None:
@@ -185,154 +443,23 @@ def check_curves(trials: int, records: int) -> None:
         raise ValueError(f"{what}, this machine has {total() / 2**30:.3g}; lower trials or epochs")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Search:
-    """A search of one or more rounds."""
-
-    task: Task
-    space: Space
-    config: Config
-    trials: int
-    saved: Saved | None = None
-
-    def run(self, progress: Any, watch: Watch) -> Results:
-        """Train every round, choose the winner and score it."""
-        from popjax.tuning.progress import Bar
-
-        show = Bar() if progress is True else progress or Quiet()
-        results: Results | None = None
-        runs: list[Run] = []
-        rounds = []
-        for begin, end in self.slices():
-            if runs and watch.stop.is_set():
-                break
-            space, notes = self.zoomed(results)
-            first = 0 if results is None else len(results.diverged)
-            points = self.points(space, begin, end, first)
-            ids = first + rows_of(points)
-            run = runs[0].at(points, ids) if runs else prepare(self.task, self.space, points, self.config, ids)
-            if not runs and self.saved is not None:
-                self.saved.take_up(run)
-            if not runs and (members := fitting(run.plan.buckets[0].member)) < FEW:
-                show.few(members)
-            if self.config.rounds > 1:
-                show.round(len(runs) + 1, self.config.rounds, space, notes)
-            runs.append(run)
-            rounds.append({"trials": len(ids), "space": space.to_dict(), "notes": notes})
-            if self.saved is not None:
-                known = {} if results is None else results.points
-                self.saved.begin(self.describe({n: [*known.get(n, ()), *c] for n, c in points.items()}, runs, rounds))
-            found = run.train(watch, show, self.saved.commits if self.saved else None)
-            results = found if results is None else results.join(found, self.config.keep)
-        assert results is not None
-        return self.finish(results, runs, rounds, watch)
-
-    def slices(self) -> list[tuple[int, int]]:
-        """The first trial of every round, and the one after its last."""
-        ends = np.linspace(0, self.trials, self.config.rounds + 1).round().astype(int).tolist()
-        return list(itertools.pairwise(ends))
-
-    def zoomed(self, results: Results | None) -> tuple[Space, list[str]]:
-        """The space of the next round, and what the zoom noticed; the user's own while nothing has worked."""
-        if results is None or len(results.order) == 0:
-            return self.space, []
-        return zoom_in(self.space, results)
-
-    def points(self, space: Space, begin: int, end: int, first: int) -> dict[str, np.ndarray]:
-        """A round's points: the design goes on where the last round ended; a grid begins anew.
-
-        What an interrupted run has written, from trial `first` on, is not sampled again.
-        """
-        sampled = self.sampled(space, begin, end)
-        return sampled if self.saved is None else self.saved.points(sampled, first)
-
-    def sampled(self, space: Space, begin: int, end: int) -> dict[str, np.ndarray]:
-        """A round's points from the sampler."""
-        if self.config.sampler == "grid":
-            return space.sample(end - begin, self.config.seed, "grid")
-        points = space.sample(end, self.config.seed, self.config.sampler)
-        return {name: column[begin:] for name, column in points.items()}
-
-    def finish(self, results: Results, runs: list[Run], rounds: list[dict[str, Any]], watch: Watch) -> Results:
-        """Score the winner, and describe the run."""
-        test: dict[str, float] = {}
-        run = self.describe(results.points, runs, rounds)
-        best, rebuilt = results.best, None
-        if best is not None:
-            its = next(run for run in runs if best.trial in run.ids)
-            row = best.trial - int(its.ids[0])
-            rebuilt = its.rebuilt(row)
-            states = results.states
-            if best.trial not in states and not watch.stop.is_set():
-                alone = its.at(take(its.points, np.array([row])), np.array([best.trial]))
-                again = alone.train(watch).states  # none, if it is stopped
-                states = states | {best.trial: again[0]} if again else states
-            if best.trial in states:
-                results = dataclasses.replace(results, states=states)
-                test = its.score(row, states[best.trial], watch)
-        return dataclasses.replace(
-            results,
-            run=run if self.saved is None else self.saved.extended(run),
-            summary=self.summary(results, runs, test, watch),
-            winner=rebuilt,
-            again=functools.partial(replay, task=self.task),
-        )
-
-    def describe(self, points: Mapping[str, Any], runs: list[Run], rounds: list[dict[str, Any]]) -> dict[str, Any]:
-        """What determines the results, for run.json."""
-        settings = dataclasses.asdict(self.config)
-        plan = runs[0].plan
-        return {
-            **{key: value for key, value in settings.items() if key not in ("lanes", "plan", "caps", "rounds")},
-            "trials": self.trials,
-            "space": self.space.to_dict(),
-            "rounds": rounds,
-            "rounds_in_all": self.config.rounds,
-            "points": {name: np.asarray(column).tolist() for name, column in points.items()},
-            "plan": plan.name,
-            "caps": plan.caps,
-            "static": list(plan.static),
-            "buckets": buckets(runs),
-            "lanes": plan.width.lanes,
-            "part": plan.width.part,
-            "narrowed": plan.width.narrowed,
-            "cores": cores(),
-            "device": device(),
-            "versions": versions(),
-            "data": runs[0].identity,
-            "task": dict(runs[0].task.settings),
-        }
-
-    def summary(self, results: Results, runs: list[Run], test: dict[str, float], watch: Watch) -> dict[str, Any]:
-        """The figures of summary.json."""
-        best = results.best
-        metric = self.config.metric
-        steps = [run.steps(results.members[metric][run.ids], results.done[run.ids]) for run in runs]
-        total = None if None in steps else sum(step for step in steps if step is not None)
-        test_name = self.config.metric.replace("val_", "test_", 1)
-        return {
-            "trials": len(results.diverged),
-            "epochs": self.config.epochs,
-            "seed": self.config.seed,
-            "metric": self.config.metric,
-            "best": None if best is None else {"trial": best.trial, "value": best.value, "hparams": best.hparams},
-            "test_value": plain(test.get(test_name)),
-            "test": {name: plain(value) for name, value in test.items()},
-            "diverged": int(results.diverged.sum()),
-            **watch.seconds(),
-            "model_steps": total,
-            "steps_run": watch.steps_run,
-            "stopped": int(results.stopped.sum()),
-            "resumed": bool(self.saved and self.saved.recorded),
-            "warnings": self.saved.warnings if self.saved else [],
-            "buckets": buckets(runs),
-            "lanes": runs[0].plan.width.lanes,
-            "device": device(),
-            "popjax_version": versions()["popjax"],
-            "jax_version": versions()["jax"],
-        }
+def check_choices(choose: str, each: int, rounds: int, trials: int, scheduler: Any) -> None:
+    """Raise ValueError for choices that exclude each other."""
+    if rounds > trials:
+        raise ValueError(f"rounds={rounds}: there are {trials} trials; give at least one to each round")
+    if rounds > 1 and scheduler is not None:
+        raise ValueError(f"rounds={rounds} and a scheduler exclude each other; give scheduler=popjax.rounds(n, inner)")
+    if scheduler is not None and not callable(scheduler):
+        raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.rounds(3)")
+    if choose not in CHOICES:
+        raise ValueError(f"unknown choose {choose!r}; there are {', '.join(CHOICES)}")
+    if choose == "one-se" and each == 1:
+        raise ValueError("choose='one-se': one member has no standard error; use folds or repeats of at least 2")
 
 
-def buckets(runs: list[Run]) -> int:
-    """How many buckets there were, over all rounds."""
-    return len({id(bucket.member) for run in runs for bucket in run.plan.buckets})
+def check_budget(minutes: Any) -> None:
+    """Raise ValueError unless this is a time, or none."""
+    if minutes is None:
+        return
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e6:
+        raise ValueError(f"minutes={minutes!r}: give a number above 0")

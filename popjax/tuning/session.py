@@ -1,31 +1,43 @@
 """Models steered by hand while they train: one ("panda"), or each member of a living population.
 
 What a sweep decides before training is decided here between epochs: a hyperparameter is an
-element of an array that the program takes, so a change needs no new program.
+element of an array that the program takes, so a change needs no new program. Every change is
+a Decision, as a scheduler's is.
 """
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from popjax.core.clock import Clock
-from popjax.core.trees import abstract, from_host, named, to_host
-from popjax.engine.backend import threads
-from popjax.engine.compiler import COMPILER
-from popjax.engine.member import Member, Members, Training
-from popjax.engine.plan import check_memory, checker_for, member_bytes
-from popjax.engine.population import check_numbers, check_sizes
-from popjax.engine.tracer import Checker, check_read
+from popjax.core.storage import Corrupt
+from popjax.core.trees import from_host, named
+from popjax.engine.measure import identity, rebuilt
+from popjax.engine.plan import member_bytes
+from popjax.engine.population import Population
+from popjax.engine.roster import Config
+from popjax.engine.snapshot import Snapshot, join
+from popjax.scheduler import Decision
 from popjax.space.scales import Choice, Constant, Scale
 from popjax.space.space import Space
+from popjax.store.commits import Commits
+from popjax.store.decisions import Log, Step
+from popjax.store.files import check_directory, read_json, write_json
 from popjax.task import Task
+from popjax.tuning.search import check_numbers
 
 MEMORY = 2**31  # bytes of earlier states to keep, for `back`
+NAME = "session.json"
+
+
+class Moment(NamedTuple):
+    """Where all members stood after an epoch, and whom a person had stopped (members,)."""
+
+    snapshots: list[Snapshot]
+    stopped: np.ndarray
 
 
 class Session:
@@ -41,10 +53,14 @@ class Session:
         seed: of the members' keys.
         space: ranges to make room for where they are wider than the values.
         trials: the members' numbers, from which their keys are made; 0, 1, ... if not given.
+        folds, repeats: models of each member, whose curves are their mean.
+        out: a directory for commits, every 2 seconds while it trains and at every copy.
+        resume: go on where the session in `out` stands.
 
     Raises:
         ValueError: for anything that cannot be trained.
 
+    >>> import jax.numpy as jnp
     >>> def epoch(x, hparams, data):
     ...     return x - hparams["learning_rate"] * 2 * x, {"loss": x**2}
     >>> session = Session(Task(lambda key, hparams, data: jnp.ones(()), epoch, ()), {"learning_rate": 0.25})
@@ -66,90 +82,97 @@ class Session:
         seed: int = 0,
         space: Space | None = None,
         trials: Sequence[int] | None = None,
+        folds: int = 1,
+        repeats: int = 1,
+        out: Any = None,
+        resume: bool = False,
     ) -> None:
-        check_numbers({"epochs": epochs}, seed)
-        self.task = task
+        check_numbers({"epochs": epochs, "folds": folds, "repeats": repeats}, seed)
         self.single = all(np.ndim(value) == 0 for value in hparams.values())
-        self._columns = columns_of(hparams)
-        self.members = len(next(iter(self._columns.values())))
-        self.space = Space(**{name: covering(column) for name, column in self._columns.items()})
-        check_sizes(self.space)
+        columns = columns_of(hparams)
+        self.members = len(next(iter(columns.values())))
+        self.space = Space(**{name: covering(column) for name, column in columns.items()})
         if space is not None:
             self.space = self.space.replace(**space.only(self.space))
-        self._trials = np.arange(self.members) if trials is None else np.asarray(trials)
-        checker, lanes = checker_for(task, self.space, self._columns, epochs, None)
-        self._member = self._settle(checker)
-        check_memory(self._member)
-        self._data = jax.tree.map(jnp.asarray, task.data)
-        lanes = min(lanes, self.members)
-        self._slices = even_slices(self.members, lanes, threads())
-        self._room = -(-max(len(rows) for rows in self._slices) // lanes) * lanes
-        self._programs = COMPILER.programs(self._member, abstract(self._data), self._room, lanes, Clock())
-        self._pool = ThreadPoolExecutor(len(self._slices))
-        start = self._programs.init.result()
-        self._trainings = self._each(lambda i, *who: start(np.uint32(seed), *who))
-        self._records: list[dict[str, np.ndarray]] = []
+        self.task = task if folds == 1 or task.folded is None else task.folded(folds)
+        config = Config(epochs, seed, task.metric, task.mode, repeats, folds, plan="one")
+        saved = None if out is None else Saved(Path(out), self.space, resume)
+        self.population = Population(
+            self.task,
+            self.space,
+            config,
+            numbers=None if trials is None else np.asarray(trials),
+            bounded=False,
+            commits=None if saved is None else saved.commits,
+        )
+        self._log = Log(self.space) if saved is None else saved.log
+        self.epoch = 0
+        if saved is not None and saved.log.steps:
+            self.epoch = saved.take_up(self.population)
+        else:
+            begin = Decision(add=columns)
+            self.population.check(begin)
+            if saved is not None:
+                saved.begin(self.population)
+            self._decide(begin)
+            self.population.begin_all()
+        member = self.population.roster.buckets[0]
+        bytes_each = self.members * config.each * member_bytes(member)
         self._measures: dict[Any, Any] = {}
-        bytes_each = self.members * member_bytes(self._member)
-        self._moments = deque([self._gather()], maxlen=max(2, MEMORY // bytes_each))
-
-    def _settle(self, checker: Checker) -> Member:
-        """The one program's functions; raises ValueError if the members need several."""
-        static = checker.settle(set())
-        for name in static:
-            if len(set(self._columns[name].tolist())) > 1:
-                raise ValueError(f"{name} fixes a shape or code: give all members one value, or a session each")
-        member = checker.member(0, static)
-        check_read(self.space, checker.read_by([member]))
-        return member
-
-    @property
-    def epoch(self) -> int:
-        """How many epochs are trained."""
-        return len(self._records)
+        self._moments: deque[Moment] = deque([self._now()], maxlen=max(2, MEMORY // max(bytes_each, 1)))
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
         """Metric -> (epochs,) for one model, (members, epochs) for several; NaN where a member rested."""
-        names = self._records[0] if self._records else {}
-        stacked = {name: np.stack([record[name] for record in self._records], 1) for name in names}
-        return {name: values[0] if self.single else values for name, values in stacked.items()}
+        if self.epoch == 0:
+            return {}
+        means = {name: values[:, : self.epoch] for name, values in self.population.curves.means().items()}
+        return {name: values[0].copy() if self.single else values.copy() for name, values in means.items()}
 
     @property
     def state(self) -> Any:
-        """The task's state on the host; several members are stacked."""
-        state = self._moments[-1].state
-        return jax.tree.map(lambda array: array[0], state) if self.single else state
+        """The task's state on the host; several members are stacked, or in a list where their shapes differ."""
+        return self._states[0] if len(self._states) == 1 else self._states
+
+    @property
+    def _states(self) -> list[Any]:
+        """The state of one model, of all members stacked, or of each where there are several programs."""
+        if len(self.population.roster.buckets) > 1:
+            return [self._member(member).begun.state for member in range(self.members)]
+        whole = self._member(None).begun.state
+        return [jax.tree.map(lambda array: array[0], whole) if self.single else whole]
 
     @property
     def alive(self) -> Any:
         """Whether (members,) they train on: neither stopped nor diverged."""
-        alive = self._moments[-1].alive
-        return bool(alive[0]) if self.single else alive.copy()
+        alive = ~self.population.stopped
+        each = self.population.config.each
+        for snapshot in self._moments[-1].snapshots:
+            np.logical_and.at(alive, snapshot.index // each, snapshot.begun.alive)
+        return bool(alive[0]) if self.single else alive
 
     @property
     def hparams(self) -> dict[str, Any]:
         """The hyperparameters now: values for one model, columns for several."""
+        points = self.population.roster.points
         if self.single:
-            return {name: column.tolist()[0] for name, column in self._columns.items()}
-        return {name: column.copy() for name, column in self._columns.items()}
+            return {name: column.tolist()[0] for name, column in points.items()}
+        return {name: column.copy() for name, column in points.items()}
 
     @property
     def dynamic(self) -> tuple[str, ...]:
         """The hyperparameters that may be set."""
-        return tuple(self._member.dynamic)
+        return tuple(self.population.roster.buckets[0].dynamic)
 
     def train(self, epochs: int = 1) -> None:
         """Train so many epochs more; a member that was stopped or diverged rests."""
         check_numbers({"epochs": epochs})
-        advance = self._programs.epoch.result()
         for _ in range(epochs):
-            stepped = self._each(lambda i, *who: advance(self._trainings[i], *who))
-            self._trainings = [training for training, _ in stepped]
-            metrics = self._join([jax.tree.map(np.asarray, values) for _, values in stepped])
-            finite = np.all([np.isfinite(values) for values in metrics.values()], axis=0)
-            self._records.append({name: np.where(finite, values, np.nan) for name, values in metrics.items()})
-            self._moments.append(self._gather())
+            going = np.flatnonzero(~self.population.stopped).tolist()
+            self._decide(Decision(until=dict.fromkeys(going, self.epoch + 1)))
+            self.epoch += 1
+            self.population.pass_by(np.flatnonzero(self.population.stopped).tolist(), self.epoch)
+            self._moments.append(self._now())
 
     def set(self, member: int | None = None, /, **values: Any) -> None:
         """Change hyperparameters from the next epoch on: of one member, or of all.
@@ -157,11 +180,15 @@ class Session:
         Raises ValueError for one that does not exist, fixes a shape, or is out of range;
         nothing is changed then.
         """
-        rows = slice(None) if member is None else self._row(member)
+        members = list(range(self.members)) if member is None else [self._row(member)]
+        roster = self.population.roster
+        first = {int(roster.bucket[m]): m for m in reversed(members)}  # all of a bucket are checked alike
         for name, value in values.items():
-            self._check(name, value)
-        for name, value in values.items():
-            self._columns[name][rows] = value
+            if name not in roster.points:
+                raise ValueError(f"{name} is no hyperparameter of this session; there are {', '.join(roster.points)}")
+            for one in first.values():
+                roster.check_set(one, name, value)
+        self._decide(Decision(set=dict.fromkeys(members, values)))
 
     def back(self, epochs: int) -> None:
         """Return to the states of so many epochs ago; the hyperparameters stay as they are now."""
@@ -173,111 +200,105 @@ class Session:
             )
         for _ in range(epochs):
             self._moments.pop()
-            self._records.pop()
-        self._load(self._moments[-1])
+        self.epoch -= epochs
+        self.population.load(self._moments[-1].snapshots, self._moments[-1].stopped)
 
     def clone(self, source: int, target: int) -> None:
         """Overwrite a member by another one: state, random key and hyperparameters.
 
-        Until one of them is set otherwise, both train alike.
+        Until one of them is set otherwise, both train alike. Raises ValueError where they differ in what
+        fixes a shape.
         """
         source, target = self._row(source), self._row(target)
-        rows = np.arange(self.members)
-        rows[target] = source
-        self._load(jax.tree.map(lambda array: array[rows], self._moments[-1]))
-        for column in self._columns.values():
-            column[target] = column[source]
+        if source == target:
+            return
+        decision = Decision(copy={target: source})
+        self.population.check(decision)
+        self._decide(decision)
+        self.population.stopped[target] = self.population.stopped[source]
+        self._moments[-1] = self._now()
 
     def stop(self, member: int) -> None:
         """Let a member rest: it keeps its state, and its curves are NaN from here on."""
-        alive = self._moments[-1].alive.copy()
-        alive[self._row(member)] = False
-        self._load(self._moments[-1]._replace(alive=alive))
+        self.population.stopped[self._row(member)] = True
+        self._moments[-1] = self._now()
 
     def measure(self, function: Any) -> dict[str, Any]:
         """`function(state, hparams, data) -> dict` of the first member as it stands, compiled on first use."""
-        state = jax.tree.map(lambda leaf: leaf[0], self._trainings[0].state)
-        who = jax.tree.map(lambda column: column[0], self._members(0))
+        roster = self.population.roster
+        bucket = int(roster.bucket[0])
+        first = jax.tree.map(lambda leaf: leaf[0], self._member(0).begun.state)
+        state = from_host(roster.abstract(bucket).state, first)
+        who = jax.tree.map(lambda column: column[0], roster.members(bucket, np.array([0])))
         if function not in self._measures:
-            self._measures[function] = jax.jit(
-                lambda state, who, data: function(state, self._member.hparams(who), data)
-            )
-        return jax.tree.map(np.asarray, self._measures[function](state, who, self._data))
+            member = roster.buckets[bucket]
+            self._measures[function] = jax.jit(lambda state, who, data: function(state, member.hparams(who), data))
+        data = jax.tree.map(lambda array: array.addressable_data(0), roster.data)
+        return jax.tree.map(np.asarray, self._measures[function](state, who, data))
 
-    def arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
-        """The state's arrays by name (members, ...), and what makes a predictor of them, if the task knows it."""
-        arrays = named(self._moments[-1].state)
-        if self.task.recipe is None:
-            return arrays, None
-        member = self._member
-        known = {"space": self.space.to_dict(), "static": list(member.static), "epochs": member.epochs}
-        return arrays, self.task.recipe.describe() | known
+    def arrays(self, member: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+        """A member's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
+        return named(self._member(member).begun.state), rebuilt(self.population.roster, member)
 
     def _row(self, member: Any) -> int:
         if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < self.members:
             raise ValueError(f"member {member!r}: choose 0..{self.members - 1}")
         return int(member)
 
-    def _check(self, name: str, value: Any) -> None:
-        """Raise ValueError unless `name` may become `value`; the task looks at its range as before training."""
-        if name not in self._columns:
-            raise ValueError(f"{name} is no hyperparameter of this session; there are {', '.join(self._columns)}")
-        if name not in self._member.dynamic:
-            raise ValueError(f"{name} fixes a shape or code of the program; begin anew with another {name}")
-        try:
-            scale = Constant(value)
-            check_sizes(Space(**{name: scale}))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        if not scale.numeric:
-            raise ValueError(f"{name}={value!r}: give a number")
-        if self._member.dynamic[name] is int and not scale.whole:
-            raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
-        if name in self._member.sizes:
-            room = self.space[name]
-            if not room.low <= value <= room.high or room.from_unit(room.to_unit(value)) != value:
-                raise ValueError(f"{name}={value}: there is room for {room}")
-            return
-        scales = {**self.space, name: scale}
-        probe = Member(self.task, self._member.static, self._member.dynamic, scales, self._member.epochs)
-        jax.eval_shape(probe.init, np.uint32(0), probe.example, abstract(self._data))
+    def _decide(self, decision: Decision) -> None:
+        """Write a decision down, and carry it out."""
+        self._log.write(Step(decision))
+        self.population.advance(len(self._log.steps) - 1, decision)
 
-    def _members(self, part: int) -> Members:
-        """Who the members of a part are, the last one again where there is room."""
-        rows = self._slices[part]
-        rows = np.pad(rows, (0, self._room - len(rows)), mode="edge")
-        values = {name: self._columns[name][rows].astype(self._member.dtype(name)) for name in self._member.dynamic}
-        zeros = np.zeros(self._room, np.int32)
-        return Members(self._trials[rows].astype(np.int32), zeros, zeros, values)
+    def _now(self) -> Moment:
+        return Moment(self.population.resting.snapshots(), self.population.stopped.copy())
 
-    def _each(self, step: Any) -> list[Any]:
-        """`step(part, members, data, count)` of every part, one thread each."""
-        who = [(self._members(i), self._data, np.array([len(rows)], np.int32)) for i, rows in enumerate(self._slices)]
-        x64 = jax.config.jax_enable_x64
+    def _member(self, member: int | None) -> Snapshot:
+        """Where a member stands, or all where they share a program, in order of its models."""
+        each = self.population.config.each
+        found = join(self._moments[-1].snapshots) if member is None else None
+        if found is None:
+            parts = [(s, np.flatnonzero(s.index // each == member)) for s in self._moments[-1].snapshots]
+            found = join([snapshot.take(rows) for snapshot, rows in parts if len(rows)])
+        return found.take(np.argsort(found.index))
 
-        def work(part: int) -> Any:
-            with jax.enable_x64(x64):
-                return jax.block_until_ready(step(part, *who[part]))
 
-        return list(self._pool.map(work, range(len(who))))
+class Saved:
+    """The directory of a session: what began it, its decisions, and its commits."""
 
-    def _join(self, parts: list[Any]) -> Any:
-        """Stacked arrays of the parts as those of all members."""
-        counts = [len(rows) for rows in self._slices]
-        trimmed = [jax.tree.map(lambda a, n=n: a[:n], part) for part, n in zip(parts, counts, strict=True)]
-        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *trimmed)
+    def __init__(self, path: Path, space: Space, resume: bool) -> None:
+        self.path = path
+        if (path / NAME).exists() and not resume:
+            raise ValueError(f"{str(path)!r} holds a session; choose another directory, or go on with it: resume=True")
+        check_directory(path)
+        path.mkdir(parents=True, exist_ok=True)
+        self.commits = Commits.load(path / "state")
+        self.log = Log(space, path)
+        if not (path / NAME).exists():
+            self.log.cut(0)
 
-    def _gather(self) -> Training:
-        """All members as they stand, on the host."""
-        return self._join([to_host(training) for training in self._trainings])
+    def begin(self, population: Population) -> None:
+        """Say what the session is of, before it is trained."""
+        write_json(self.path / NAME, self._about(population))
 
-    def _load(self, moment: Training) -> None:
-        """Let all members stand as in `moment`, which becomes the latest."""
-        self._moments[-1] = moment
-        padded = [np.pad(rows, (0, self._room - len(rows)), mode="edge") for rows in self._slices]
-        self._trainings = [
-            from_host(self._trainings[0], jax.tree.map(lambda a, rows=rows: a[rows], moment)) for rows in padded
-        ]
+    def take_up(self, population: Population) -> int:
+        """Let the population stand as it is committed; the epoch. Raises ValueError for another session's."""
+        if self.commits.lost is not None:
+            raise Corrupt(f"{self.commits.lost}; begin again in another directory")
+        self.log.cut(max(self.commits.decision or 1, 1))  # what came after the last commit is to be done again
+        population.prepare(step.decision for step in self.log.steps)
+        then, now = read_json(self.path / NAME), self._about(population)
+        for name, value in now.items():
+            if then.get(name) != value:
+                raise ValueError(f"{str(self.path)!r} cannot be resumed so: {name} was {then.get(name)}, now {value}")
+        population.take_up()
+        population.begin_all()
+        return int(population.curves.epochs.max())
+
+    def _about(self, population: Population) -> dict[str, Any]:
+        roster, config = population.roster, population.config
+        known = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
+        return known | {"data": identity(roster), "task": dict(roster.task.settings), "space": roster.space.to_dict()}
 
 
 def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -299,10 +320,3 @@ def covering(column: np.ndarray) -> Scale:
     """A scale with room for these values."""
     values = dict.fromkeys(column.tolist())
     return Choice(*values) if len(values) > 1 else Constant(*values)
-
-
-def even_slices(members: int, lanes: int, parts: int) -> list[np.ndarray]:
-    """The rows of each part, at most `parts` of them, in whole lanes."""
-    chunks = -(-members // lanes)
-    each = -(-chunks // parts) * lanes
-    return [np.arange(at, min(at + each, members)) for at in range(0, members, each)]

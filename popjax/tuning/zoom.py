@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from popjax.space.scales import Choice, Integers, OneMinusLogUniform, Range, Scale, Uniform
-from popjax.space.space import Space
+from popjax.space.space import Points, Space
 from popjax.store.results import Results
 
 LOG = logging.getLogger("popjax")
@@ -56,25 +56,25 @@ def refine(space: Space, results: Results, top: float = 0.1, extend: bool = Fals
     >>> 1e-3 < narrow["x"].low < 0.01 < narrow["x"].high < 0.1
     True
     """
-    zoom = zoom_in(space, results, top, extend)
+    zoom = zoom_in(space, results.points, results.order, top, extend)
     for note in zoom.notes:
         LOG.warning(note)
     return zoom.space
 
 
-def zoom_in(space: Space, results: Results, top: float = 0.1, extend: bool = False) -> Zoom:
-    """What `refine` does, with its notes."""
+def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, extend: bool = False) -> Zoom:
+    """What `refine` does, with its notes: `points` are all trials', `order` numbers those to rank, best first."""
     if not 0 < top <= 1:
         raise ValueError(f"top={top}: give a share of the trials, such as 0.1")
-    if len(results.order) == 0:
+    if len(order) == 0:
         raise ValueError("all trials diverged: there is nothing to zoom in on; try smaller learning rates")
-    best = results.order[: max(math.ceil(top * len(results.diverged)), FEWEST)]
+    best = order[: max(math.ceil(top * len(next(iter(points.values())))), FEWEST)]
     scales: dict[str, Scale] = {}
     notes = []
     for name, scale in space.items():
-        if name not in results.points:
-            raise ValueError(f"the results have no hyperparameter {name!r}; they have {', '.join(results.points)}")
-        tried = results.points[name]
+        if name not in points:
+            raise ValueError(f"the results have no hyperparameter {name!r}; they have {', '.join(points)}")
+        tried = points[name]
         if isinstance(scale, Range) and scale.low < scale.high:
             scales[name], note = narrower(scale, tried, tried[best], extend)
             notes += [f"{name}: {note}"] if note else []

@@ -1,0 +1,1 @@
+"""Where batches are trained: on this process's cores or devices."""

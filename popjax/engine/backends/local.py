@@ -1,0 +1,172 @@
+"""Batches onto the cores of a CPU, or onto accelerators.
+
+Every worker thread takes the next job, trains it to its epoch and takes another; the same
+executable serves them all, and XLA releases the interpreter's lock while it runs. What a
+worker has to say goes into a queue, so that only the caller's thread touches results.
+"""
+
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+import jax
+
+from popjax.core.clock import Clock
+from popjax.core.machine import cores
+from popjax.engine.batch import Epoch, Job, Rest
+from popjax.engine.memory import OutOfMemory, check_fits, ran_out, refused
+
+
+@dataclasses.dataclass(eq=False)
+class CheckpointRequest:
+    """Asks where all batches in training stand, for the next commit.
+
+    Each answers once a commit: at the end of the first epoch after it is due, or of any long one.
+    So what is said and not yet written stays bounded, however slow the disk.
+
+    Attributes:
+        every: seconds between commits; without any, nobody is asked.
+        number: of the next commit.
+        due: when it is, by the monotonic clock.
+    """
+
+    every: float = float("inf")
+    number: int = 1
+    due: float = float("inf")
+
+    def put_off(self) -> None:
+        """A commit was made: the next one is due `every` seconds from now."""
+        self.number, self.due = self.number + 1, time.monotonic() + self.every
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Context:
+    """What all workers know.
+
+    Attributes:
+        seed: of the members' keys.
+        data: the task's data on the devices.
+        clock: counts the time in which training runs.
+        stop: when set, the workers stop at the end of their epoch.
+        last: the last epoch of the run, after which a state is no longer committed; None if there is none.
+        request: when to say where a batch stands.
+        fitting: the executables that are known to fit into memory; asked once, since Linux takes files to answer.
+    """
+
+    seed: int
+    data: Any
+    clock: Clock
+    stop: threading.Event
+    last: int | None = None
+    request: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
+    fitting: set[Any] = dataclasses.field(default_factory=set)
+
+
+def threads() -> int:
+    """One thread a core where a CPU is the one device; else one for all devices."""
+    return cores() if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else 1
+
+
+def execute(jobs: Iterable[Job], context: Context) -> Generator[list[Epoch | Rest]]:
+    """Train all jobs; yields an Epoch for every batch and epoch, and a Rest for every batch that was begun.
+
+    They come in lists of what was said meanwhile. Jobs may be made while earlier ones train.
+    Once `context.stop` is set, or a worker failed, the workers stop at the end of their epoch.
+    Then what a worker failed with is raised. Closing the generator stops too.
+    """
+    waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    said: queue.SimpleQueue[Epoch | Rest | Exception | None] = queue.SimpleQueue()
+    failures: list[Exception] = []
+    closing = threading.Event()
+    x64 = jax.config.jax_enable_x64
+
+    def work() -> None:
+        with jax.enable_x64(x64):
+            while (job := waiting.get()) is not None:
+                try:
+                    train(job, context, said.put, stopping)
+                except Exception as error:
+                    closing.set()
+                    said.put(OutOfMemory(refused(error)) if ran_out(error) else error)
+        said.put(None)
+
+    def stopping() -> bool:
+        return closing.is_set() or context.stop.is_set()
+
+    def heard(wait: bool) -> list[Epoch | Rest | None]:
+        """All that was said meanwhile; None is a worker that ended."""
+        messages = [said.get()] if wait else []
+        messages += [said.get() for _ in range(said.qsize())]
+        failures.extend(message for message in messages if isinstance(message, Exception))
+        return [message for message in messages if not isinstance(message, Exception)]
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]
+    for worker in workers:
+        worker.start()
+    try:
+        for job in jobs:
+            if context.stop.is_set():
+                break
+            waiting.put(job)
+            yield [message for message in heard(wait=False) if message is not None]
+        for _ in workers:
+            waiting.put(None)
+        working = len(workers)
+        while working:
+            messages = heard(wait=True)
+            working -= messages.count(None)
+            yield [message for message in messages if message is not None]
+        if failures:
+            raise failures[0]
+    finally:
+        closing.set()
+        for _ in workers:
+            waiting.put(None)
+        for worker in workers:
+            worker.join()
+
+
+def train(job: Job, context: Context, say: Callable[[Epoch | Rest], None], stopping: Callable[[], bool]) -> None:
+    """Train one batch, saying so after every epoch, and where it rests in the end."""
+    batch, request, long = job.batch, context.request, False
+    try:
+        if stopping():
+            return
+        advance = job.programs.epoch.result()
+        if advance not in context.fitting:
+            check_fits(advance, context.data)
+            context.fitting.add(advance)
+        if batch.training is None and not stopping():
+            with context.clock:
+                batch.begin(job.programs, context.seed, job.members, context.data)
+        answered = 0
+        while batch.epoch < job.until and not stopping():
+            begun = time.monotonic()
+            with context.clock:
+                trained, metrics = advance(batch.training, job.members, context.data, batch.counts)
+                values = {name: metric[batch.places] for name, metric in jax.device_get(metrics).items()}
+            batch.training = trained  # an error of the epoch shows with its metrics: only now it is over
+            batch.epoch += 1
+            snapshot, long = None, time.monotonic() - begun >= request.every
+            ends = batch.epoch == job.until
+            if not ends and answered < request.number and (long or time.monotonic() >= request.due):
+                answered, snapshot = request.number, batch.snapshot()
+            say(Epoch(batch, batch.epoch - 1, values, snapshot, long))
+    finally:
+        say(rest(job, context, long))
+
+
+def rest(job: Job, context: Context, long: bool) -> Rest:
+    """How a batch rests, with a snapshot of it where one is needed."""
+    batch = job.batch
+    reached = batch.training is not None and batch.epoch >= job.until
+    committed = context.request.every < float("inf") and batch.epoch != context.last
+    if reached and not committed:
+        return Rest(batch, reached, long=long)
+    try:
+        return Rest(batch, reached, batch.snapshot(), long)
+    except Exception:  # a device without memory may not even give back what it holds
+        return Rest(batch, False, batch.origin)

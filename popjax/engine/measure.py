@@ -1,0 +1,66 @@
+"""What is asked of trained members: scores on untouched rows, sizes, updates, what rebuilds them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from popjax.core.clock import Clock
+from popjax.core.trees import digest, unnamed
+from popjax.engine.roster import Roster
+from popjax.space.space import Space
+
+
+def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: Clock) -> dict[str, float]:
+    """A trained trial's metrics on the untouched rows, the mean over its members; arrays (members, ...)."""
+    if roster.task.score is None:
+        return {}
+    bucket = int(roster.bucket[trial])
+    state = roster.abstract(bucket).state
+    program = roster.programs(bucket, roster.lanes(bucket), clock).score.result()
+    data = jax.tree.map(lambda array: array.addressable_data(0), roster.data)
+    scores = []
+    for member in range(roster.config.each):
+        stacked = roster.members(bucket, np.array([trial * roster.config.each + member]))
+        who = jax.tree.map(lambda column: column[0], stacked)
+        own = unnamed(state, {name: array[member] for name, array in arrays.items()})
+        scores.append(program(own, who, data))
+    return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+
+
+def rebuilt(roster: Roster, trial: int) -> dict[str, Any] | None:
+    """What rebuilds a trial as a predictor; None for a task without a recipe."""
+    if roster.task.recipe is None:
+        return None
+    member = roster.buckets[roster.bucket[trial]]
+    known = {"space": Space(**member.scales).to_dict(), "static": list(member.static), "epochs": member.epochs}
+    return roster.task.recipe.describe() | known
+
+
+def identity(roster: Roster) -> dict[str, Any]:
+    """What tells the data from other data."""
+    recipe = roster.task.recipe
+    return {"arrays": digest(roster.data)} if recipe is None else recipe.identity
+
+
+def parameters(roster: Roster) -> np.ndarray:
+    """How many trained parameters (trials,) each trial has."""
+    counts = np.zeros(len(roster), np.int64)
+    for number, (_, rows, values) in enumerate(roster.each_bucket()):
+        count = roster.task.parameters(values) if roster.task.parameters else None
+        if count is None:
+            state = roster.abstract(number).state
+            count = sum(leaf.size for leaf in jax.tree.leaves(getattr(state, "params", state)))
+        counts[rows] = count
+    return counts
+
+
+def updates(roster: Roster, curves: np.ndarray, done: np.ndarray) -> int | None:
+    """Optimizer updates over all members with these curves; one that diverged made them up to then."""
+    if roster.task.updates is None:
+        return None
+    finite = np.isfinite(curves).sum(-1)
+    epochs = np.minimum(finite + 1, done).sum((1, 2))
+    count = roster.task.updates
+    return int(sum((count(values) * epochs[rows]).sum() for _, rows, values in roster.each_bucket()))

@@ -1,0 +1,275 @@
+"""Who the members of a population are: their hyperparameters, keys, buckets and programs."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from popjax.core.clock import Clock
+from popjax.core.trees import abstract
+from popjax.engine.caps import Caps
+from popjax.engine.compiler import COMPILER
+from popjax.engine.member import Member, Members, Programs, Training, on_devices
+from popjax.engine.plan import (
+    Lanes,
+    Plan,
+    check_memory,
+    default_lanes,
+    lanes_for,
+    make_plan,
+    rows_of,
+    tracer_for,
+)
+from popjax.engine.tracer import Tracer, check_read
+from popjax.scheduler import Decision
+from popjax.space.scales import Constant
+from popjax.space.space import RESERVED, Points, Space
+from popjax.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What decides how a population trains, beside the task and the points.
+
+    `epochs` is the last epoch, and the horizon of what has one. `caps` are those of plan "widths"
+    where they are known, as those of a run that goes on.
+    """
+
+    epochs: int
+    seed: int
+    metric: str
+    mode: str
+    repeats: int = 1
+    folds: int = 1
+    lanes: int | None = None
+    plan: str = "auto"
+    keep: int = 1
+    caps: list[Caps] | None = None
+
+    @property
+    def each(self) -> int:
+        """The members of a trial."""
+        return self.folds * self.repeats
+
+
+class Roster:
+    """The trials of a population, which may become more, with what trains them.
+
+    Args:
+        task, space: what is trained, and over which hyperparameters.
+        numbers: the numbers (trials,) of the first trials, from which their keys are made; 0, 1, ... if not given.
+
+    Attributes:
+        points: one column (trials,) a hyperparameter, as it is now.
+        bucket: the bucket (trials,) of each trial.
+        buckets: the functions of a member of each bucket.
+        plan: how they are executed, once the first points are checked.
+    """
+
+    plan: Plan
+
+    def __init__(self, task: Task, space: Space, config: Config, numbers: np.ndarray | None = None) -> None:
+        self.task = task
+        self.space = space
+        self.config = config
+        self.points: dict[str, np.ndarray] = {}
+        self.bucket = np.zeros(0, np.int64)
+        self.buckets: list[Member] = []
+        self.numbers = np.zeros(0, np.int64) if numbers is None else np.asarray(numbers)
+        self._planned: tuple[Points, Plan] | None = None  # the points that were checked last
+
+    def __len__(self) -> int:
+        return len(self.bucket)
+
+    @functools.cached_property
+    def tracer(self) -> Tracer:
+        """The task on one point; a tracer of other points shares what is traced."""
+        check_sizes(self.space)
+        point = self.space.sample(1, self.config.seed)
+        return tracer_for(self.task, self.space, point, self.config.epochs, self.config.lanes)
+
+    @functools.cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the task's metrics."""
+        member = self.tracer.member(0, self.tracer.settle(set()))
+        return tuple(member.trace(abstract(self.task.data)).metrics)
+
+    @functools.cached_property
+    def data(self) -> Any:
+        """The task's data on the devices."""
+        return on_devices(self.task.data, self.plan.lanes.devices)
+
+    @property
+    def programs_planned(self) -> int:
+        """How many programs the trials take, those that were checked last among them."""
+        return max(len(self.buckets), len(self._planned[1].buckets) if self._planned else 0)
+
+    def check(self, points: Points) -> None:
+        """Raise ValueError, or MemoryError, unless these points can be trained; nothing is compiled."""
+        if self._planned is not None and self._planned[0] is points:
+            return
+        tracer = dataclasses.replace(self.tracer, points=points)
+        if len(self):
+            plan = make_plan(tracer, self.plan.name, self.plan.lanes, caps=self.plan.caps)
+        else:
+            plan = self.plan = first_plan(tracer, self.config)
+        self._planned = points, plan
+
+    def add(self, points: Points) -> None:
+        """Trials more, numbered after the others."""
+        self.check(points)
+        assert self._planned is not None
+        plan = self._planned[1]
+        number = np.zeros(len(next(iter(points.values()))), np.int64)
+        for bucket in plan.buckets:
+            if bucket.member not in self.buckets:
+                self.buckets.append(bucket.member)
+            number[bucket.rows] = self.buckets.index(bucket.member)
+        known = self.points or {name: column[:0] for name, column in points.items()}
+        self.points = {name: np.concatenate([column, points[name]]) for name, column in known.items()}
+        self.bucket = np.concatenate([self.bucket, number])
+        rows = np.arange(len(self.numbers), len(self))
+        self.numbers = np.concatenate([self.numbers, rows])
+
+    def copy(self, copies: Mapping[int, int]) -> None:
+        """Give targets the hyperparameters of their sources."""
+        targets, sources = list(copies), list(copies.values())
+        for column in self.points.values():
+            column[targets] = column[sources]
+
+    def set(self, trial: int, values: Mapping[str, Any]) -> None:
+        """Change dynamic hyperparameters of a trial."""
+        for name, value in values.items():
+            self.points[name][trial] = value
+
+    def check_set(self, trial: int, name: str, value: Any) -> None:
+        """Raise ValueError unless a hyperparameter may become `value`; the task looks at it as before training."""
+        member = self.buckets[self.bucket[trial]]
+        if name not in self.points:
+            raise ValueError(f"{name} is no hyperparameter here; there are {', '.join(self.points)}")
+        if name not in member.dynamic:
+            raise ValueError(f"{name} fixes a shape or code of the program; begin anew with another {name}")
+        try:
+            scale = Constant(value)
+            check_sizes(Space(**{name: scale}))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if not scale.numeric:
+            raise ValueError(f"{name}={value!r}: give a number")
+        if member.dynamic[name] is int and not scale.whole:
+            raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
+        if name in member.sizes:
+            room = member.scales[name]
+            if not room.low <= value <= room.high or room.from_unit(room.to_unit(value)) != value:
+                raise ValueError(f"{name}={value}: there is room for {room}")
+            return
+        scales = {**member.scales, name: scale}
+        probe = Member(member.task, member.static, member.dynamic, scales, member.epochs)
+        jax.eval_shape(probe.init, np.uint32(0), probe.example, abstract(self.task.data))
+
+    def lanes(self, bucket: int) -> Lanes:
+        """How many of a bucket's members train at once, as memory allows now."""
+        lanes = self.plan.lanes.of(int((self.bucket == bucket).sum()) * self.config.each)
+        return dataclasses.replace(lanes)
+
+    def programs(self, bucket: int, lanes: Lanes, clock: Clock) -> Programs:
+        """Futures of a bucket's programs."""
+        member, data = self.buckets[bucket], abstract(self.data)
+        return COMPILER.programs(member, data, lanes.capacity, lanes.count, clock, lanes.devices)
+
+    def members(self, bucket: int, index: np.ndarray) -> Members:
+        """The arrays of the members with these numbers in the population, which are of one bucket."""
+        row, fold, repeat = np.unravel_index(index, (len(self), self.config.folds, self.config.repeats))
+        member = self.buckets[bucket]
+        values = {name: self.points[name][row].astype(member.dtype(name)) for name in member.dynamic}
+        who = [numbers.astype(np.int32) for numbers in (self.numbers[row], fold, repeat)]
+        return Members(who[0], who[1], who[2], values)
+
+    def abstract(self, bucket: int) -> Training:
+        """The abstract state of a member of a bucket."""
+        training: Training = self.buckets[bucket].trace(abstract(self.data)).training
+        return training
+
+    def each_bucket(self) -> Iterable[tuple[Member, np.ndarray, dict[str, Any]]]:
+        """The buckets: a member's functions, the trials, and their hyperparameters as columns, or as Python values."""
+        for number, member in enumerate(self.buckets):
+            rows = np.flatnonzero(self.bucket == number)
+            columns: dict[str, Any] = {n: self.points[n][rows].astype(kind) for n, kind in member.dynamic.items()}
+            yield member, rows, {**member.static, **columns}
+
+
+def first_plan(tracer: Tracer, config: Config) -> Plan:
+    """Check everything and plan; nothing is compiled yet.
+
+    A hyperparameter that nothing reads is refused where the points have every static value, of which
+    one may decide what is read: not in a few trials of a search.
+    """
+    task, space, points = tracer.task, tracer.space, tracer.points
+    count = config.lanes
+    if count is None:
+        count = default_lanes(jax.default_backend(), len(rows_of(points)), jax.local_device_count())
+    first = tracer.member(0, tracer.settle(set()))
+    check_memory(first)
+    plan = make_plan(tracer, config.plan, lanes_for(first, count), config.each, config.caps)
+    if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):
+        check_read(space, plan.reads)
+    metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
+    if config.metric not in metrics:
+        raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")
+    if config.mode not in ("min", "max"):
+        raise ValueError(f"unknown mode {config.mode!r}; choose min or max")
+    for name in space:
+        if name in metrics or name.removesuffix("_se") in metrics:
+            raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")
+    for name in metrics:
+        if name in RESERVED or (name.endswith("_se") and name.removesuffix("_se") in metrics):
+            raise ValueError(f"{name!r} is a reserved name; call the metric something else")
+    if config.folds > 1 and "fold" not in plan.reads:
+        raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
+    return plan
+
+
+def check_sizes(space: Space) -> None:
+    """Raise ValueError for a whole number that no program can hold."""
+    for name, scale in space.items():
+        if scale.whole and max(abs(scale.low), abs(scale.high)) >= 2**31:
+            raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")
+
+
+def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last: int | None) -> None:
+    """Raise ValueError for a decision that cannot be carried out, before anything of it acts.
+
+    Args:
+        epochs: how many epochs (trials,) are finished.
+        last: the last epoch, if there is one.
+    """
+    if decision.add:
+        roster.check(decision.add)
+    count = len(roster) + (len(next(iter(decision.add.values()))) if decision.add else 0)
+    for trial in (*decision.copy, *decision.copy.values(), *decision.fresh, *decision.set, *decision.until):
+        if isinstance(trial, bool) or not isinstance(trial, int | np.integer) or not 0 <= trial < count:
+            raise ValueError(f"there is no trial {trial!r}; choose 0..{count - 1}")
+    for target, source in decision.copy.items():
+        if max(target, source) >= len(roster):
+            raise ValueError(f"copy {source} to {target}: a trial that is added now has no state yet; add it before")
+        if roster.bucket[target] != roster.bucket[source]:
+            raise ValueError(f"copy {source} to {target}: they differ in what fixes a shape or code; copy one like it")
+        if epochs[target] != epochs[source]:
+            what = f"trial {target} is at epoch {epochs[target]}, trial {source} at {epochs[source]}"
+            raise ValueError(f"copy {source} to {target}: {what}; copy one at the same epoch")
+        if epochs[source] == last:
+            raise ValueError(f"copy {source} to {target}: both are trained to the end; copy earlier")
+    for trial, values in decision.set.items():
+        if trial >= len(roster):
+            raise ValueError(f"set {trial}: the trial is added now; add it with these values")
+        for name, value in values.items():
+            roster.check_set(trial, name, value)
+    for trial, epoch in decision.until.items():
+        now = epochs[trial] if trial < len(epochs) else 0
+        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or epoch <= now:
+            raise ValueError(f"until {epoch!r}: trial {trial} is at epoch {now}; give a later one")
+        if last is not None and epoch > last:
+            raise ValueError(f"until {epoch}: trial {trial} ends at epoch {last}; give at most {last}")

@@ -1,0 +1,114 @@
+"""The contract between a scheduler and a population: it sees all trials as columns, and decides what happens next.
+
+A scheduler is a pair of pure functions, as `optax.GradientTransformation` is. Between two
+segments of training its `step` is shown the Trials and returns a Decision. No JAX here.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from popjax.space.space import Space
+
+NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Trials(NamedTuple):
+    """All trials as they stand: NumPy, a row a trial.
+
+    Attributes:
+        points: one column (trials,) a hyperparameter, as it is now.
+        epochs: how many epochs (trials,) all members of each have finished.
+        loss: the metric that ranks (trials,) after them, less is better: negated where more is.
+            Infinite for a diverged trial, NaN for one that has not begun.
+        curves: metric -> (trials, epochs), the mean over a trial's members; NaN where there is none.
+        stopped: whether (trials,) a person stopped it, which holds until the person lifts it.
+    """
+
+    points: Mapping[str, np.ndarray]
+    epochs: np.ndarray
+    loss: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    stopped: np.ndarray
+
+
+class Decision(NamedTuple):
+    """What happens between two segments of training, applied in this order.
+
+    Attributes:
+        add: one column a hyperparameter: the points of new trials, numbered after the others.
+        copy: target -> source, two trials of one bucket at the same epoch: the target becomes the source,
+            state, random key, liveness and hyperparameters, exactly. All sources are read before a target is written.
+        fresh: targets whose random keys go other ways from here: each typed-key leaf of their state
+            becomes `fold_in(fold_in(leaf, trial), epoch)`.
+        set: trial -> name -> value of a dynamic hyperparameter, from the next epoch on.
+        until: trial -> the epoch to train to; a trial that is not named rests. None named: the search is over.
+        notes: JSON values that say why, for people and reports.
+    """
+
+    add: Mapping[str, np.ndarray] = NONE
+    copy: Mapping[int, int] = NONE
+    fresh: tuple[int, ...] = ()
+    set: Mapping[int, Mapping[str, Any]] = NONE
+    until: Mapping[int, int] = NONE
+    notes: Any = None
+
+
+class Scheduler(NamedTuple):
+    """What decides.
+
+    Attributes:
+        init: `() -> state`, JSON values.
+        step: `(state, trials) -> (state, decision)`, pure; an empty `until` ends the search.
+
+    Half of the trials rest for ever after the first epoch:
+
+    >>> def half(problem):
+    ...     def step(begun, trials):
+    ...         everyone = range(problem.trials)
+    ...         if not begun:
+    ...             return True, Decision(add=problem.propose(problem.trials), until=dict.fromkeys(everyone, 1))
+    ...         better = np.argsort(trials.loss)[: problem.trials // 2].tolist()
+    ...         return True, Decision(until={t: problem.epochs for t in better if trials.epochs[t] < problem.epochs})
+    ...     return Scheduler(lambda: False, step)
+    """
+
+    init: Callable[[], Any]
+    step: Callable[[Any, Trials], tuple[Any, Decision]]
+
+
+class Problem(NamedTuple):
+    """What a scheduler is made for: `scheduler(problem) -> Scheduler`.
+
+    Attributes:
+        space: the hyperparameters.
+        trials: how many points to train.
+        epochs: the last epoch.
+        seed: of the search.
+        ranks: the ranking metric and the metrics for ties, each with its mode, "min" or "max".
+        propose: `(n, trials=None, space=None) -> columns`: at most n new points from the sampler, after those of
+            `trials`, from another space than the problem's if given.
+    """
+
+    space: Space
+    trials: int
+    epochs: int
+    seed: int
+    ranks: tuple[tuple[str, str], ...]
+    propose: Callable[..., dict[str, np.ndarray]]
+
+
+def best_first(problem: Problem, trials: Trials, epoch: int | None = None) -> np.ndarray:
+    """The trials that reached an epoch (the last one if not given) and did not diverge, best first.
+
+    Ties in the ranking metric go to the better by the other metrics, then to the lower trial number.
+    """
+    at = (problem.epochs if epoch is None else epoch) - 1
+    rows = np.flatnonzero((trials.epochs > at) & np.isfinite(trials.loss))
+    keys = []
+    for metric, mode in problem.ranks:
+        values = trials.curves[metric][rows, at]
+        keys.append(values if mode == "min" else -values)
+    return rows[np.lexsort(keys[::-1])]

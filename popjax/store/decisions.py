@@ -1,0 +1,174 @@
+"""`decisions.jsonl`: what the scheduler decided, a line a step, written before it acts. No JAX here."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from popjax.core.storage import Corrupt, flush_directory, write_atomic
+from popjax.scheduler import Decision
+from popjax.space.space import Space
+from popjax.store.files import digest_of, plain
+
+NAME = "decisions.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A line of the log.
+
+    Attributes:
+        decision: what is carried out now.
+        state: the scheduler's, after the step.
+        goal: trial -> the epoch that the scheduler asked for, where it lies beyond the decision's `until`.
+    """
+
+    decision: Decision
+    state: Any = None
+    goal: Mapping[int, int] = dataclasses.field(default_factory=dict)
+
+
+class Log:
+    """The steps of a search, in memory and, with a directory, on the disk.
+
+    Args:
+        space: whose points they add.
+        directory: where decisions.jsonl is; None for a search that leaves nothing.
+
+    Attributes:
+        steps: all so far.
+    """
+
+    def __init__(self, space: Space, directory: Path | None = None) -> None:
+        self.space = space
+        self.path = None if directory is None else directory / NAME
+        self.steps: list[Step] = []
+        if self.path is not None and self.path.exists():
+            self._load(self.path)
+
+    def read(self, number: int) -> Step | None:
+        """A step; None where nothing is decided yet."""
+        return self.steps[number] if number < len(self.steps) else None
+
+    def write(self, step: Step) -> Step:
+        """Add a step; it is on the disk before this returns it."""
+        self._append(described(step))
+        self.steps.append(step)
+        return step
+
+    def stop(self, by: str) -> None:
+        """Note who stopped the run here; a run that goes on reads past it."""
+        self._append({"stopped": by})
+
+    def cut(self, steps: int) -> None:
+        """Forget all but the first steps, on the disk too."""
+        del self.steps[steps:]
+        if self.path is not None and self.path.exists():
+            write_atomic(self.path, b"".join(line_of(described(step)) for step in self.steps))
+
+    def _append(self, content: dict[str, Any]) -> None:
+        if self.path is None:
+            return
+        new = not self.path.exists()
+        with self.path.open("ab") as file:
+            file.write(line_of(content))
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            flush_directory(self.path.parent)
+
+    def _load(self, path: Path) -> None:
+        """Read all lines; a last one that is torn is dropped, and decided again. Raises Corrupt."""
+        if path.is_symlink():
+            raise Corrupt(f"{str(path)!r} is a link; remove it")
+        lines = path.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines, 1):
+            content = content_of(line)
+            if content is None and number == len(lines):
+                os.truncate(path, sum(map(len, lines[:-1])))
+            elif content is None:
+                raise Corrupt(f"{str(path)!r}: line {number} is damaged; begin again in another directory")
+            elif "stopped" not in content:
+                self.steps.append(self._step(content, number))
+
+    def _step(self, content: Mapping[str, Any], number: int) -> Step:
+        try:
+            return step_of(content, self.space)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            what = f"line {number} is no decision over this space ({error})"
+            raise Corrupt(f"{str(self.path)!r}: {what}; begin again in another directory") from None
+
+
+def line_of(content: dict[str, Any]) -> bytes:
+    """A line with the digest of its content."""
+    content = json.loads(json.dumps(content, allow_nan=False))
+    return json.dumps(content | {"check": digest_of(content)}).encode() + b"\n"
+
+
+def content_of(line: bytes) -> dict[str, Any] | None:
+    """The content of a line; None for one that is not whole."""
+    try:
+        content = json.loads(line)
+        digest = content.pop("check")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    whole = line.endswith(b"\n") and isinstance(content, dict) and digest == digest_of(content)
+    return content if whole else None
+
+
+def described(step: Step) -> dict[str, Any]:
+    """A step as JSON values; what is empty is left out."""
+    decision = step.decision
+    content: dict[str, Any] = {
+        "add": {name: [plain(value) for value in column.tolist()] for name, column in decision.add.items()},
+        "copy": [[int(target), int(source)] for target, source in decision.copy.items()],
+        "fresh": [int(trial) for trial in decision.fresh],
+        "set": [[int(trial), {n: plain(v) for n, v in values.items()}] for trial, values in decision.set.items()],
+        "until": runs(decision.until),
+        "notes": decision.notes,
+        "goal": runs(step.goal),
+        "state": step.state,
+    }
+    return {name: value for name, value in content.items() if value not in (None, [], {})}
+
+
+def step_of(content: Mapping[str, Any], space: Space) -> Step:
+    """The step that a line describes; raises KeyError, TypeError or ValueError where it is none of the space."""
+    decision = Decision(
+        add={name: column_of(space, name, values) for name, values in content.get("add", {}).items()},
+        copy=dict(content.get("copy", [])),
+        fresh=tuple(content.get("fresh", [])),
+        set=dict(content.get("set", [])),
+        until=spread(content.get("until", [])),
+        notes=content.get("notes"),
+    )
+    return Step(decision, content.get("state"), spread(content.get("goal", [])))
+
+
+def column_of(space: Space, name: str, values: list[Any]) -> np.ndarray:
+    """Values read from a file, as the column that the sampler gave."""
+    scale = space[name]
+    column = scale.from_unit(np.zeros(len(values)))
+    for row, value in enumerate(values):
+        column[row] = value
+    return column
+
+
+def runs(until: Mapping[int, int]) -> list[list[int]]:
+    """Trial -> epoch as runs of trials: [first, last, epoch]."""
+    found: list[list[int]] = []
+    for trial, epoch in sorted(until.items()):
+        if found and found[-1][1] == trial - 1 and found[-1][2] == epoch:
+            found[-1][1] = int(trial)
+        else:
+            found.append([int(trial), int(trial), int(epoch)])
+    return found
+
+
+def spread(found: list[list[int]]) -> dict[int, int]:
+    """Trial -> epoch of such runs."""
+    return {trial: epoch for first, last, epoch in found for trial in range(first, last + 1)}

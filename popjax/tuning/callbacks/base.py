@@ -1,0 +1,106 @@
+"""The contract of a callback, and how a run calls them. No JAX here."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from popjax.core.text import printable, tell
+from popjax.scheduler import Decision, Trials
+from popjax.space.space import Space
+from popjax.store.results import Results
+
+if TYPE_CHECKING:
+    from popjax.engine.population import EpochResult
+
+
+class Run(NamedTuple):
+    """What a callback is told of a run before anything is trained.
+
+    Attributes:
+        space: the hyperparameters.
+        metric, mode: what ranks, and "min" or "max".
+        metrics: the names of all metrics.
+        trials, epochs, folds, repeats: how many.
+        programs: how many programs the first trials take.
+        fitting: how many members can train at the same time.
+        out: the directory of the run, if there is one.
+    """
+
+    space: Space
+    metric: str
+    mode: str
+    metrics: tuple[str, ...]
+    trials: int
+    epochs: int
+    folds: int
+    repeats: int
+    programs: int
+    fitting: int
+    out: Path | None
+
+
+class Callback:
+    """Who listens to a run: empty methods, called in the caller's thread.
+
+    One that raises is reported once, and called no more; the run goes on.
+
+    >>> class Worst(Callback):
+    ...     def begin(self, run):
+    ...         self.worst = 0.0
+    ...     def epoch(self, result):
+    ...         self.worst = max(self.worst, float(result.metrics["loss"].max()))
+    >>> import popjax as pj
+    >>> worst = Worst()
+    >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, callbacks=[worst])
+    >>> bool(worst.worst == results.curves["loss"].max())
+    True
+    """
+
+    essential = False  # whether the run ends where it fails
+
+    def begin(self, run: Run) -> None:
+        """Training is about to begin."""
+
+    def epoch(self, result: "EpochResult") -> None:
+        """Some members have trained an epoch."""
+
+    def decision(self, decision: Decision, trials: Trials) -> None:
+        """A decision is about to act on the trials as they stand."""
+
+    def end(self, results: Results) -> None:
+        """The run is over, or was stopped."""
+
+
+class Callbacks:
+    """All who listen."""
+
+    def __init__(self, listeners: Iterable[Callback]) -> None:
+        self.listeners = list(listeners)
+
+    def begin(self, run: Run) -> None:
+        """Call all `begin`."""
+        self._call(lambda listener: listener.begin(run))
+
+    def epoch(self, result: "EpochResult") -> None:
+        """Call all `epoch`."""
+        self._call(lambda listener: listener.epoch(result))
+
+    def decision(self, decision: Decision, trials: Trials) -> None:
+        """Call all `decision`."""
+        self._call(lambda listener: listener.decision(decision, trials))
+
+    def end(self, results: Results) -> None:
+        """Call all `end`."""
+        self._call(lambda listener: listener.end(results))
+
+    def _call(self, call: Callable[[Callback], Any]) -> None:
+        for listener in list(self.listeners):
+            try:
+                call(listener)
+            except Exception as error:
+                if listener.essential:
+                    raise
+                self.listeners.remove(listener)
+                what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                tell(printable(f"popjax: the callback {type(listener).__name__} failed ({what}); the run goes on"))

@@ -1,0 +1,143 @@
+"""How far a run has come: a bar on a terminal, or plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from popjax.core.text import plural, printable, tell
+from popjax.scheduler import Decision, Trials
+from popjax.space.space import Space
+from popjax.store.results import Results
+from popjax.tuning.callbacks.base import Callback, Run
+
+if TYPE_CHECKING:
+    from popjax.engine.population import EpochResult
+    from popjax.space.scales import Scale
+
+FEW = 8  # models at once, below which one is better steered by hand than many left alone
+
+
+class Progress(Callback):
+    """Counts what is done of what was decided, and knows the best value so far.
+
+    Attributes:
+        done, total: epochs over all members, since the last decision.
+        best: the best value of the metric that ranks; None before there is one.
+    """
+
+    run: Run
+
+    def begin(self, run: Run) -> None:
+        self.run = run
+        self.begun = False
+        self.done = self.total = 0
+        self.best: float | None = None
+        if run.fitting < FEW:
+            what = f"only {run.fitting} models of this size fit here at once"
+            self.say(f"{what}; to steer one by hand: python -m popjax.babysit")
+
+    def decision(self, decision: Decision, trials: Trials) -> None:
+        now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
+        epochs = sum(epoch - now(trial) for trial, epoch in decision.until.items())
+        self.done, self.total = 0, epochs * self.run.folds * self.run.repeats
+        notes = decision.notes
+        if isinstance(notes, Mapping) and "rounds" in notes:
+            self.say(round_text(notes))
+        if decision.until:
+            self.start(f"compiling {plural(self.run.programs, 'program')}")
+            self.begun = True
+
+    def epoch(self, result: "EpochResult") -> None:
+        alive = np.all([np.isfinite(values) for values in result.metrics.values()], axis=0)
+        values = result.metrics[self.run.metric][alive].tolist()
+        better = max if self.run.mode == "max" else min
+        self.best = better([*values, *([] if self.best is None else [self.best])], default=None)
+        self.done += len(alive)
+        self.update()
+
+    def say(self, line: str) -> None:
+        """Show a line."""
+
+    def start(self, words: str) -> None:
+        """Training begins, after what the words say."""
+
+    def update(self) -> None:
+        """Show how far it has come."""
+
+
+class Lines(Progress):
+    """A plain line when compiling begins and at every tenth of the way."""
+
+    def say(self, line: str) -> None:
+        tell(line)
+
+    def start(self, words: str) -> None:
+        if not self.begun:
+            tell(words)
+        self._begin, self._tenths = 0.0, 0
+
+    def update(self) -> None:
+        self._begin = self._begin or time.monotonic()
+        tenths = self.done * 10 // self.total if self.total else 0
+        if tenths > self._tenths:
+            self._tenths = tenths
+            seconds = time.monotonic() - self._begin
+            left = seconds * (self.total - self.done) / self.done
+            tell(f"trained {tenths * 10}%, best so far {text(self.best)}, {max(left, 0):.0f} s left")
+
+
+class Bar(Progress):
+    """One bar with the best value so far and the time left, on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
+        best = TextColumn("best so far {task.fields[best]}")
+        self._bar = Progress(*columns, best, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+        self._task: Any = None
+
+    def say(self, line: str) -> None:
+        self._bar.console.print(line, markup=False, highlight=False)
+
+    def start(self, words: str) -> None:
+        self._stop()
+        self._task = self._bar.add_task(words, total=None, best="-")
+        self._bar.start()
+
+    def update(self) -> None:
+        self._bar.update(
+            self._task, description="training", completed=self.done, total=self.total, best=text(self.best)
+        )
+
+    def end(self, results: Results) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        self._bar.stop()
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = None
+
+
+def round_text(notes: Mapping[str, Any]) -> str:
+    """What a round searches, and what the zoom noticed."""
+    space = Space.from_dict(notes["space"])
+    scales = ", ".join(f"{name} {brief(space[name])}" for name in space.searched)
+    head = f"round {notes['round'] + 1} of {notes['rounds']}: {scales}"
+    return printable("\n".join([head, *notes["notes"]]))
+
+
+def brief(scale: "Scale") -> str:
+    """A scale's values in few digits."""
+    if hasattr(scale, "values"):
+        return "|".join(map(str, scale.values))
+    return "..".join(str(end) if scale.whole else f"{end:.3g}" for end in (scale.low, scale.high))
+
+
+def text(value: float | None) -> str:
+    """A metric's value, or a dash before there is one."""
+    return "-" if value is None else f"{value:.4g}"

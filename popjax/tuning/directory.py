@@ -1,0 +1,142 @@
+"""The directory of a run: what was asked, what is decided and trained, and what was found."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from popjax.core.machine import device, versions
+from popjax.core.storage import Corrupt
+from popjax.engine.caps import fit
+from popjax.engine.measure import identity
+from popjax.engine.population import Population
+from popjax.engine.roster import Config
+from popjax.space.space import Space
+from popjax.store.commits import Commits
+from popjax.store.decisions import Log
+from popjax.store.files import FORMAT, check_format, read_json, write_json
+from popjax.tuning.format1 import check_record, log_of
+
+FIXED = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")  # of the Config
+NAMED = ("sampler", "choose")
+
+
+class Directory:
+    """What a run has written, and writes.
+
+    Args:
+        path: of the directory.
+        space: whose points the run's decisions add.
+        about: what else run.json says.
+
+    Attributes:
+        recorded: the run.json of the run that is resumed; empty for a new one.
+        commits: what is trained.
+        log: what is decided.
+        warnings: what was lost, and why bits may differ from an uninterrupted run's.
+    """
+
+    def __init__(self, path: Path, space: Space, about: Mapping[str, Any]) -> None:
+        self.path = path
+        self.about = dict(about)
+        self.recorded: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        if (path / "run.json").exists():
+            self.recorded = read_json(path / "run.json")
+            check_format(path, self.recorded)
+            check_record(path, self.recorded)
+            self.warnings = [str(warning) for warning in self.recorded["warnings"]]
+        self.asked: dict[str, Any] = self.recorded.get("asked", {})
+        self.commits = Commits.load(path / "state")
+        if not self.recorded and self.commits.number:
+            raise Corrupt(f"{str(path)!r} holds the state of a run but no run.json; choose another directory")
+        if self.commits.lost is not None:
+            self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
+        self.log = log_of(path, space, self.recorded) if self.recorded.get("format") == 1 else Log(space, path)
+        if not self.recorded:
+            self.log.cut(0)  # of a run that died before it was described
+
+    def settle(self, config: Config, settings: Mapping[str, Any]) -> Config:
+        """The configuration with the lanes, the plan and the caps of before.
+
+        Args:
+            settings: what else was asked: space, trials, sampler, rounds, choose, scheduler.
+
+        Raises ValueError where another is asked for, and Corrupt for caps that do not fit the space.
+        """
+        if not self.recorded:
+            self.asked = {"lanes": config.lanes, "plan": config.plan}
+            return config
+        now = {name: getattr(config, name) for name in FIXED} | {name: settings[name] for name in NAMED}
+        then = {name: self.recorded[name] for name in now}
+        then |= {"space": self.recorded["space"], "rounds": self.recorded["rounds_in_all"]}
+        then["scheduler"] = self.recorded.get("scheduler")
+        now |= {"space": settings["space"].to_dict(), "rounds": settings["rounds"], "scheduler": settings["scheduler"]}
+        for name, value, default in (("lanes", config.lanes, None), ("plan", config.plan, "auto")):
+            if value not in (default, self.recorded[name]):
+                asked = self.asked.get(name, default)
+                then[name], now[name] = self.recorded[name] if asked == default else asked, value
+        plain = settings["rounds"] == 1 and settings["scheduler"] is None
+        more = settings["trials"] > self.recorded["trials"] and plain and settings["sampler"] != "grid"
+        if not more:
+            then["trials"], now["trials"] = self.recorded["trials"], settings["trials"]
+        self._refuse(then, now)
+        caps = self.recorded.get("caps")
+        if caps is not None and not fit(caps, settings["space"]):
+            raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'caps'")
+        return dataclasses.replace(config, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
+
+    def take_up(self, population: Population) -> int:
+        """Let the population stand as it is committed; the first decision that may not be carried out yet.
+
+        As many members train at once as before. Raises ValueError if the data are others, Corrupt
+        for commits that do not belong to the decisions.
+        """
+        steps = self.log.steps
+        if not steps:
+            return 0
+        applied = len(steps) if self.commits.decision is None else self.commits.decision
+        if applied > len(steps):
+            raise Corrupt(f"{str(self.path)!r} has lost decisions; begin again in another directory")
+        changed = any(one.decision.copy or one.decision.fresh or one.decision.set for one in steps[:applied])
+        if self.commits.lost is not None and changed:  # who was copied cannot be trained again alone
+            self.commits.forget()
+            applied = 0
+        applied = max(applied, 1)
+        population.prepare([step.decision for step in steps[:applied]])
+        self._check(population)
+        population.take_up()
+        return 0 if self.commits.lost is not None else applied - 1
+
+    def _check(self, population: Population) -> None:
+        """Raise ValueError if the data or the task are others; take over what memory allowed."""
+        now = {"data": identity(population.roster), "task": dict(population.roster.task.settings)}
+        then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
+        self._refuse(then, now)
+        lanes = population.roster.plan.lanes
+        lanes.capacity, lanes.narrowed = self.recorded["part"], self.recorded["narrowed"]
+        here = {"device": kind(device()), "versions": versions()}
+        there = {"device": kind(self.recorded["device"]), "versions": self.recorded["versions"]}
+        for name, value in here.items():
+            if there[name] != value:
+                what = f"{name} was {there[name]}, now {value}"
+                self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
+
+    def begin(self, run: Mapping[str, Any]) -> None:
+        """Write what determines the results, before anything is decided."""
+        write_json(self.path / "run.json", self.extended(run) | {"format": FORMAT})
+
+    def extended(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """A run.json with what the user said and the warnings."""
+        return self.about | dict(run) | {"asked": self.asked, "warnings": self.warnings}
+
+    def _refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Raise ValueError naming what differs."""
+        other = [f"{name} was {then[name]}, now {now[name]}" for name in then if then[name] != now[name]]
+        if other:
+            raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
+
+
+def kind(device: str) -> str:
+    """A device without the number of its cores, on which no bit depends."""
+    return device.partition(",")[0]

@@ -1,0 +1,104 @@
+"""The one loop: look at all trials, decide, write it down, train."""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from popjax.engine.population import Population
+from popjax.scheduler import Decision, Scheduler, Trials
+from popjax.store.decisions import Log, Step
+from popjax.tuning.callbacks.base import Callbacks
+
+NOTHING: Mapping[str, np.ndarray] = {}
+NOBODY = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING, np.zeros(0, bool))
+
+
+class Driver(NamedTuple):
+    """What decides, what trains, what is written down.
+
+    Attributes:
+        scheduler: what decides.
+        population: what trains.
+        log: every decision, before it acts.
+        callbacks: who listens.
+        every: at most so many epochs between two looks; None: as the scheduler says.
+    """
+
+    scheduler: Scheduler
+    population: Population
+    log: Log
+    callbacks: Callbacks
+    every: int | None = None
+
+    def run(self, first: int, begin: Callable[[], None]) -> None:
+        """Decide and train until the scheduler names nobody, or the run is stopped.
+
+        `first` is the first decision that may not be carried out yet; `begin` is called once it is known to be
+        possible, before it is written down. A run that is stopped never asks about half-trained trials.
+        """
+        for number in itertools.count(first):
+            trials = self.trials()
+            step = self.log.read(number) or self.decide(trials)
+            if number == first:
+                begin()
+            if not step.decision.until:
+                self.population.named[:] = False
+                return
+            if number == len(self.log.steps):
+                self.log.write(step)
+            self.callbacks.decision(step.decision, trials)
+            if self.population.advance(number, step.decision).over:
+                return
+
+    def trials(self) -> Trials:
+        """All trials as they stand."""
+        return self.population.trials() if len(self.population.roster) else NOBODY
+
+    def decide(self, trials: Trials) -> Step:
+        """The next step, checked."""
+        last = self.log.steps[-1] if self.log.steps else Step(Decision(), self.scheduler.init())
+        goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
+        if goal:
+            step = Step(Decision(until=goal), last.state)
+        else:
+            state, decision = self.scheduler.step(last.state, trials)
+            stopped = set(np.flatnonzero(trials.stopped).tolist())
+            until = {trial: epoch for trial, epoch in decision.until.items() if trial not in stopped}
+            step = Step(decision._replace(until=until), state)
+        step = self.cut(step, trials)
+        self.population.check(step.decision)
+        return step
+
+    def cut(self, step: Step, trials: Trials) -> Step:
+        """The step as far as the next look; what the scheduler asked for beyond it becomes the goal."""
+        until = step.decision.until
+        if self.every is None or not until:
+            return step
+        now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
+        near = {trial: min(epoch, now(trial) + self.every) for trial, epoch in until.items()}
+        return step if near == until else Step(step.decision._replace(until=near), step.state, until)
+
+
+@contextlib.contextmanager
+def budget(stop: threading.Event, minutes: float | None, log: Log) -> Iterator[None]:
+    """Set `stop` after so many minutes, and note it in the log."""
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        stop.set()
+
+    timer = threading.Timer(60 * (minutes or 0), end)
+    timer.daemon = True
+    if minutes is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if over.is_set():
+        log.stop("minutes")

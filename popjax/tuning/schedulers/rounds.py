@@ -1,0 +1,104 @@
+"""Coarse to fine: each round after the first searches a narrower space around the best so far."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
+from popjax.space.space import Space
+from popjax.tuning.schedulers.plain import plain
+from popjax.tuning.zoom import zoom_in
+
+
+def rounds(n: int, inner: Callable[[Problem], Scheduler] | None = None) -> Callable[[Problem], Scheduler]:
+    """Split the trials over `n` rounds; each after the first samples what the best tenth so far span.
+
+    Args:
+        n: how many rounds.
+        inner: the scheduler of each round, which sees the round's own trials; everyone to the end if not given.
+
+    Raises ValueError, when it is made for a problem, for more rounds than trials.
+
+    >>> import popjax as pj
+    >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
+    >>> space = pj.Space(x=pj.uniform(0, 1))
+    >>> pj.search(task, space, trials=40, scheduler=pj.rounds(2)).rounds.tolist() == [0] * 20 + [1] * 20
+    True
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"rounds={n!r}: give a whole number of at least 1")
+
+    def scheduler(problem: Problem) -> Scheduler:
+        if n > problem.trials:
+            raise ValueError(f"rounds={n}: there are {problem.trials} trials; give at least one to each round")
+        return Rounds(problem, int(n), inner or plain).scheduler()
+
+    return scheduler
+
+
+class Rounds:
+    """The rounds of one problem. The state: the round, its first trial, its space, and the inner scheduler's state."""
+
+    def __init__(self, problem: Problem, n: int, inner: Callable[[Problem], Scheduler]) -> None:
+        self.problem = problem
+        self.n = n
+        self.inner = inner
+        self.ends = np.linspace(0, problem.trials, n + 1).round().astype(int).tolist()
+
+    def scheduler(self) -> Scheduler:
+        """The pair of functions."""
+        return Scheduler(dict, self.step)
+
+    def step(self, state: dict[str, Any], trials: Trials) -> tuple[dict[str, Any], Decision]:
+        """Ask the round's scheduler; where it is at its end, begin the next round."""
+        notes = None
+        if not state:
+            state = self.begin(0, trials)
+            notes = self.notes(state)
+        while True:
+            inner = self.of_round(state, trials)
+            asked, decision = inner.step(state["inner"], since(trials, state["first"]))
+            state = state | {"inner": asked}
+            if decision.until or state["round"] == self.n - 1:
+                decision = shifted(decision, state["first"])
+                return state, decision if notes is None else decision._replace(notes=notes)
+            state = self.begin(state["round"] + 1, trials)
+            notes = self.notes(state)
+
+    def begin(self, number: int, trials: Trials) -> dict[str, Any]:
+        """The state before a round: the user's own space while nothing has worked."""
+        space, noticed = self.problem.space, list[str]()
+        order = best_first(self.problem, trials) if number else np.zeros(0, int)
+        if len(order):
+            space, noticed = zoom_in(self.problem.space, trials.points, order)
+        state = {"round": number, "first": len(trials.epochs), "space": space.to_dict(), "noticed": noticed}
+        return state | {"inner": self.of_round(state, trials).init()}
+
+    def of_round(self, state: dict[str, Any], trials: Trials) -> Scheduler:
+        """The scheduler of a round, whose points come after those of all trials so far."""
+        begin, end = self.ends[state["round"]], self.ends[state["round"] + 1]
+        space = Space.from_dict(state["space"])
+        propose = lambda n, own=None, space=space: self.problem.propose(n, trials, space)
+        return self.inner(self.problem._replace(space=space, trials=end - begin, propose=propose))
+
+    def notes(self, state: dict[str, Any]) -> dict[str, Any]:
+        """What the log says of a round."""
+        return {"round": state["round"], "rounds": self.n, "space": state["space"], "notes": state["noticed"]}
+
+
+def since(trials: Trials, first: int) -> Trials:
+    """The trials from `first` on, which are the first to whom they are shown."""
+    part = lambda columns: {name: column[first:] for name, column in columns.items()}
+    own = trials._replace(points=part(trials.points), curves=part(trials.curves))
+    return own._replace(epochs=trials.epochs[first:], loss=trials.loss[first:], stopped=trials.stopped[first:])
+
+
+def shifted(decision: Decision, first: int) -> Decision:
+    """A decision on trials that are numbered from `first` on."""
+    return decision._replace(
+        copy={target + first: source + first for target, source in decision.copy.items()},
+        fresh=tuple(trial + first for trial in decision.fresh),
+        set={trial + first: values for trial, values in decision.set.items()},
+        until={trial + first: epoch for trial, epoch in decision.until.items()},
+    )

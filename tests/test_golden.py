@@ -1,0 +1,138 @@
+"""Run directories of format 1, as popjax 0.1.0 wrote them, stay readable and go on: finished, killed, and a journal.
+
+Each holds `command.json`, the arguments that made it without --out; a killed one also `expected/`, the tables that the
+same command wrote when it was left alone, and the optimizer updates that were left to do. tests/golden/machine.json
+says where they were made. See test_resume.py for tests/golden/1.
+"""
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_wine
+
+import popjax as pj
+
+GOLDEN = Path(__file__).parent / "golden"
+KINDS = ("plain", "rounds", "folds", "buckets", "objective")
+TABLES = ("trials.parquet", "curves.parquet")
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
+VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx")
+
+
+def machine():
+    """What the bits depend on. A model name can stand for several CPUs, so their vector instructions are there too."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    about = dict(map(str.strip, line.split(":", 1)) for line in lines if ":" in line)  # the last core's
+    return {
+        "cpu": about.get("model name"),
+        "vectors": sorted(flag for flag in about.get("flags", "").split() if flag.startswith(VECTORS)),
+        "backend": jax.default_backend(),
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+
+
+SAME_MACHINE = machine() == json.loads((GOLDEN / "machine.json").read_text())
+
+
+@pytest.fixture
+def run(tmp_path):
+    """`run(name)` copies a golden directory to `run`, as it was written; gives the arguments that made it."""
+
+    def copy(name):
+        shutil.copytree(GOLDEN / name, tmp_path / "run", ignore=shutil.ignore_patterns("expected", "command.json"))
+        shutil.copy(GOLDEN / "task_of_golden.py", tmp_path)
+        return json.loads((GOLDEN / name / "command.json").read_text())
+
+    return copy
+
+
+def assert_same_bits(old, new):
+    """All columns of a Parquet file, with their types, in another one, which may have more; repr is exact."""
+    left, right = pq.read_table(old), pq.read_table(new)
+    for name in left.column_names:
+        assert left[name].type == right[name].type, name
+        assert list(map(repr, left[name].to_pylist())) == list(map(repr, right[name].to_pylist())), name
+
+
+def assert_close(old, new, trials):
+    """The metrics and hyperparameters of the first trials, in two Parquet files, but for a tenth of them."""
+    rows = [table.filter(pa.array(table["trial"].to_numpy() < trials)) for table in map(pq.read_table, (old, new))]
+    names = [field.name for field in rows[0].schema if pa.types.is_floating(field.type)]
+    left, right = (np.stack([table[name].to_numpy() for name in names]).astype(float) for table in rows)
+    assert np.isclose(left, right, rtol=1e-2, equal_nan=True).mean() >= 0.9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_finished_run_is_read(kind, tmp_path):
+    """Saved again, its tables have the same values; its winner predicts."""
+    results = pj.Results.load(GOLDEN / f"1-{kind}")
+    results.save(tmp_path / "again")
+    for table in TABLES:
+        assert_same_bits(GOLDEN / f"1-{kind}" / table, tmp_path / "again" / table)
+    told = json.loads((GOLDEN / f"1-{kind}" / "summary.json").read_text())["best"]
+    assert results.best._asdict() == told
+    assert set(results.params(told["trial"]))
+    if kind != "objective":
+        winner, wine = pj.load_best(GOLDEN / f"1-{kind}"), load_wine()
+        assert winner.hparams == told["hparams"]
+        assert (winner.predict(wine.data) == wine.target_names[wine.target]).mean() > 0.75
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_finished_run_is_drawn_and_trains_nothing_more(kind, run, command, tmp_path):
+    arguments = run(f"1-{kind}")
+    drawn = command("report", "run")
+    assert drawn.returncode == 0, drawn.stderr
+    assert "Winner: <b>trial" in (tmp_path / "run" / "report.html").read_text()
+    resumed = command("sweep", *arguments, "--out", "run", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps_run"] == 0
+    for table in TABLES:
+        assert_same_bits(GOLDEN / f"1-{kind}" / table, tmp_path / "run" / table)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_goes_on(kind, run, command, tmp_path):
+    """It ends with the tables that it would have had, and trains only what its last commit has not."""
+    golden = GOLDEN / f"1-{kind}-interrupted"
+    arguments = run(golden.name)
+    resumed = command("sweep", *arguments, "--out", "run", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert not [warning for warning in summary["warnings"] if "bits may differ" not in warning]
+    assert 0 < summary["steps_run"] < summary["model_steps"]
+    exact = SAME_MACHINE or kind == "objective"  # whose arithmetic has no rounding
+    if exact:
+        assert summary["steps_run"] == json.loads((golden / "expected" / "steps.json").read_text())
+    # Other CPUs and other versions of XLA round otherwise, which training magnifies, so there the tables are nearly
+    # the same: of the trials whose points were written, as a later round's points follow from the ranking so far.
+    points = json.loads((golden / "run.json").read_text())["points"]
+    for table in TABLES:
+        if exact:
+            assert_same_bits(golden / "expected" / table, tmp_path / "run" / table)
+        else:
+            assert_close(golden / "expected" / table, tmp_path / "run" / table, len(points["learning_rate"]))
+
+
+def test_a_finished_run_is_tested_again(run, command, tmp_path):
+    run("1-plain")
+    again = command("retest", "run", "--top", 4, "--background", 4, "--repeats", 2)
+    assert again.returncode == 0, again.stderr
+    assert len(json.loads((tmp_path / "run" / "retest.json").read_text())["trials"]) == 8
+
+
+def test_a_journal_is_replayed(run, command, tmp_path):
+    run("1-journal")
+    replayed = command("babysit", "--replay", "run/journal.jsonl", "--out", "again")
+    assert replayed.returncode == 0, replayed.stderr
+    assert ("the same curve as in the journal, bit for bit" in replayed.stdout) or not SAME_MACHINE
+    winner = pj.load_best(GOLDEN / "1-journal")
+    assert (winner.hparams["hidden"], winner.hparams["momentum"]) == (8, 0.8)

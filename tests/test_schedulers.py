@@ -1,0 +1,424 @@
+"""A scheduler may let trials rest and go on, copy them, change them and add others: as a plain loop would."""
+
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+import steering_task
+from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search
+from test_compilations import compilations
+
+import popjax as pj
+from popjax.scheduler import best_first
+from popjax.store.decisions import Log, Step, content_of
+from popjax.tuning.schedulers.plain import plain
+
+FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
+
+
+class Loop:
+    """What a scheduler decides, carried out member by member in plain Python, with none of popjax's engine."""
+
+    def __init__(self, folds=2, seed=2):
+        self.folds, self.seed = folds, seed
+        self.points, self.states, self.losses, self.epochs = [], [], [], []
+
+    def hparams(self, trial, fold):
+        values = self.points[trial]
+        return pj.HParams({n: v if n == "size" else np.float64(v) for n, v in values.items()} | {"fold": fold})
+
+    def begin(self, trial):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), trial), 0)
+        self.states.append([TASK.init(key, self.hparams(trial, fold), DATA) for fold in range(self.folds)])
+        self.losses.append([[None] * EPOCHS for _ in range(self.folds)])
+        self.epochs.append(0)
+
+    def apply(self, decision):
+        first = len(self.points)
+        for row in range(len(next(iter(decision.add.values()))) if decision.add else 0):
+            self.points.append({name: column[row] for name, column in decision.add.items()})
+            self.begin(first + row)
+        states, points = list(self.states), list(self.points)
+        for target, source in decision.copy.items():
+            self.states[target], self.points[target] = states[source], points[source]
+        for trial in decision.fresh:
+            other = lambda leaf, trial=trial: jax.random.fold_in(jax.random.fold_in(leaf, trial), self.epochs[trial])
+            self.states[trial] = [
+                {"x": s["x"], "key": other(s["key"]), "keys": jax.numpy.stack([other(key) for key in s["keys"]])}
+                for s in self.states[trial]
+            ]
+        for trial, values in decision.set.items():
+            self.points[trial] = self.points[trial] | values
+
+    def train(self, until):
+        for trial, target in until.items():
+            for fold in range(self.folds):
+                for epoch in range(self.epochs[trial], target):
+                    state = self.states[trial][fold]
+                    state, metrics = TASK.epoch(state, self.hparams(trial, fold), DATA)
+                    self.states[trial] = [*self.states[trial][:fold], state, *self.states[trial][fold + 1 :]]
+                    self.losses[trial][fold][epoch] = float(metrics["loss"])
+            self.epochs[trial] = target
+
+    def trials(self):
+        losses = np.array(self.losses, float).reshape(-1, self.folds, EPOCHS)
+        epochs = np.array(self.epochs, int)
+        mean = losses.mean(1)
+        loss = mean[np.arange(len(epochs)), epochs - 1] if len(epochs) else np.zeros(0)
+        points = {n: np.array([values[n] for values in self.points]) for n in SPACE} if self.points else {}
+        return pj.Trials(points, epochs, loss, {"loss": mean}, np.zeros(len(epochs), bool))
+
+    def run(self):
+        propose = lambda n, trials=None, space=None: {
+            name: column[0 if trials is None else len(trials.epochs) :]
+            for name, column in SPACE.sample(n + (0 if trials is None else len(trials.epochs)), self.seed).items()
+        }
+        scheduler = everything(pj.Problem(SPACE, 11, EPOCHS, self.seed, (("loss", "min"),), propose))
+        state = scheduler.init()
+        while True:
+            state, decision = scheduler.step(state, self.trials())
+            if not decision.until:
+                return self
+            self.apply(decision)
+            self.train(decision.until)
+
+
+def test_a_scheduler_that_does_everything_is_a_plain_loop(x64):
+    """Over two programs and two folds: trials that rest, go on, are copied, changed, and come late."""
+    loop, results = Loop().run(), search()
+    losses = np.array(loop.losses, float)
+    np.testing.assert_allclose(results.members["loss"][:, :, 0], losses, rtol=1e-9)
+    assert results.done[:, :, 0].tolist() == [[epoch] * 2 for epoch in loop.epochs]
+    for name, column in results.points.items():
+        assert column.tolist() == [values[name] for values in loop.points]
+    status = results.trials["status"].to_pylist()
+    assert status == ["ok" if epoch == EPOCHS else "pruned" for epoch in loop.epochs]
+    assert set(status) == {"ok", "pruned"}
+    assert set(results.order.tolist()) == {t for t, epoch in enumerate(loop.epochs) if epoch == EPOCHS}
+    best = results.best.trial
+    for fold in range(2):
+        np.testing.assert_allclose(results.params(best)["x"][fold], loop.states[best][fold]["x"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_looking_more_often_changes_no_bit(every, tmp_path):
+    """`every` cuts the segments; each cut is a decision of its own, and the scheduler is not asked in between."""
+    whole, cut = search(), search(out=tmp_path / "run", every=every)
+    for name, values in whole.members.items():
+        assert values.tobytes() == cut.members[name].tobytes()
+    lines = (tmp_path / "run" / "decisions.jsonl").read_bytes().splitlines(keepends=True)
+    states = [content_of(line)["state"] for line in lines]
+    assert sorted(set(states)) == list(range(1, 8))
+    assert len(states) == (15 if every == 1 else 8)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import jax
+import popjax.engine.checkpoint
+import popjax.engine.population
+import popjax.store.decisions
+from steering_task import search
+popjax.engine.checkpoint.EVERY = {every}
+where, number = sys.argv[1], int(sys.argv[2])
+write = popjax.store.decisions.Log.write
+count = 0
+def writing(log, step):
+    global count
+    count += 1
+    if where == "before" and count == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    step = write(log, step)
+    if where == "after" and count == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if where == "torn" and count == number:
+        path = log.path
+        path.write_bytes(path.read_bytes()[:-9])
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step
+popjax.store.decisions.Log.write = writing
+commit = popjax.engine.checkpoint.Checkpoint.commit
+commits = 0
+def committing(saver):
+    global commits
+    commit(saver)
+    commits += 1
+    if where == "commit" and commits == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+popjax.engine.checkpoint.Checkpoint.commit = committing
+search(out=sys.argv[3], resume=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole") / "run"
+    search(out=place)
+    return place
+
+
+def kills(python, where, numbers, every=2.0):
+    """Kill a run at each of these, go on each time, and end it."""
+    code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every)
+    for number in numbers:
+        died = python(code, where, number, "run")
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    ended = python(code, "never", 0, "run")
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("where", ["before", "after", "torn"])
+def test_killed_at_every_decision_it_ends_as_the_run_left_alone(python, tmp_path, uninterrupted, where):
+    """Before a decision is written, between its line and its effect, and with its line torn; each after the other."""
+    kills(python, where, [1] * 7)
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+
+
+def test_killed_after_copies_of_which_only_some_batches_are_committed(python, tmp_path, uninterrupted):
+    """After every single commit, of a run that commits whatever a worker says."""
+    kills(python, "commit", [1, 2, 3, 2, 4, 2, 3, 5, 2], every=0.0)
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+
+
+DEVICES = """
+import os, sys
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+sys.path.insert(0, {tests!r})
+import jax, numpy as np
+assert jax.local_device_count() == 4
+from steering_task import search
+np.save("losses.npy", search().members["loss"])
+"""
+
+
+def test_four_devices_do_the_same(tmp_path, environment):
+    import os
+    import subprocess
+    import sys
+
+    code = DEVICES.format(tests=steering_task.__file__.rpartition("/")[0])
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "losses.npy"), search().members["loss"], rtol=1e-5)
+
+
+def test_rungs_copies_and_changes_compile_nothing():
+    """Trials at different epochs, resting and copied, take the one program of their bucket."""
+    search()
+    with compilations() as events:
+        search(seed=2)
+    assert events == []
+
+
+def median_stopping(problem):
+    """The median stopping rule (Golovin et al. 2017): who is behind the median of the others' curves rests."""
+
+    def step(epoch, trials):
+        if epoch == 0:
+            return 1, pj.Decision(add=problem.propose(problem.trials), until=dict.fromkeys(range(problem.trials), 1))
+        here = np.flatnonzero((trials.epochs == epoch) & np.isfinite(trials.loss))
+        if epoch == problem.epochs or not len(here):
+            return epoch, pj.Decision()
+        median = np.median(trials.loss[here])
+        better = here[trials.loss[here] <= median].tolist()
+        return epoch + 1, pj.Decision(until=dict.fromkeys(better, epoch + 1))
+
+    return pj.Scheduler(lambda: 0, step)
+
+
+def test_a_users_scheduler_prunes_and_a_pruned_curve_is_the_beginning_of_the_whole_one(rows, tmp_path):
+    task = pj.supervised(rows)
+    space = {"learning_rate": pj.log_uniform(1e-3, 1), "hidden": pj.integers(3, 9)}
+    settings = {"epochs": 4, "metric": "val_loss"}
+    whole = pj.search(task, space, trials=32, **settings)
+    found = pj.search(task, space, trials=32, scheduler=median_stopping, out=tmp_path / "run", **settings)
+    assert found.summary["pruned"] == 28
+    assert sorted(np.unique(found.done, return_counts=True)[1].tolist()) == [4, 4, 8, 16]
+    for trial, epochs in enumerate(found.done[:, 0, 0].tolist()):
+        for name, values in found.members.items():
+            assert values[trial, ..., :epochs].tobytes() == whole.members[name][trial, ..., :epochs].tobytes()
+    loaded = pj.Results.load(tmp_path / "run")
+    assert loaded.trials["status"].to_pylist() == found.trials["status"].to_pylist()
+    assert loaded.pruned.tolist() == found.pruned.tolist()
+    assert loaded.best == found.best
+    again = pj.search(task, space, trials=32, scheduler=median_stopping, out=tmp_path / "run", resume=True, **settings)
+    assert again.summary["steps_run"] == 0
+
+
+def deciding(*decisions):
+    """A scheduler of these decisions, after four trials of two epochs of eight."""
+
+    def scheduler(problem):
+        first = pj.Decision(add=problem.propose(4), until=dict.fromkeys(range(4), 2))
+
+        def step(number, trials):
+            return number + 1, [first, *decisions, pj.Decision()][number]
+
+        return pj.Scheduler(lambda: 0, step)
+
+    return scheduler
+
+
+@pytest.mark.parametrize(
+    ("decision", "says"),
+    [
+        (pj.Decision(until={9: 3}), "there is no trial 9; choose 0..3"),
+        (pj.Decision(until={True: 3}), "there is no trial True"),
+        (pj.Decision(until={0: 1}), "until 1: trial 0 is at epoch 2; give a later one"),
+        (pj.Decision(until={0: 9}), "until 9: trial 0 ends at epoch 8; give at most 8"),
+        (pj.Decision(set={1: {"size": 3}}, until={0: 3}), "size fixes a shape or code of the program"),
+        (
+            pj.Decision(set={1: {"speed": 3}}, until={0: 3}),
+            "speed is no hyperparameter here; there are rate, shift, size",
+        ),
+        (pj.Decision(set={1: {"rate": "fast"}}, until={0: 3}), "rate='fast': give a number"),
+        (pj.Decision(copy={0: 7}, until={0: 3}), "there is no trial 7"),
+    ],
+    ids=str,
+)
+def test_a_decision_that_cannot_be_carried_out_is_one_line_and_changes_nothing(decision, says, tmp_path):
+    with pytest.raises(ValueError) as error:
+        pj.search(TASK, SPACE, trials=4, epochs=8, scheduler=deciding(decision), out=tmp_path / "run")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    log = Log(SPACE, tmp_path / "run")
+    assert len(log.steps) == 1, "it is checked before it is written"
+
+
+def test_copies_between_shapes_or_epochs_are_refused():
+    points = SPACE.sample(4, 0)
+    sizes = points["size"].tolist()
+    other = next(trial for trial in range(1, 4) if sizes[trial] != sizes[0])
+    same = next(trial for trial in range(1, 4) if sizes[trial] == sizes[0])
+    for decisions, says in (
+        ([pj.Decision(copy={0: other}, until={0: 3})], "differ in what fixes a shape"),
+        (
+            [pj.Decision(until={0: 3}), pj.Decision(copy={0: same}, until={0: 4})],
+            f"trial 0 is at epoch 3, trial {same} at 2",
+        ),
+    ):
+        with pytest.raises(ValueError, match=says):
+            pj.search(TASK, SPACE, trials=4, epochs=8, scheduler=deciding(*decisions))
+
+
+def test_a_log_keeps_every_decision_and_drops_a_torn_line(tmp_path):
+    points = SPACE.sample(3, 1)
+    decision = pj.Decision(
+        add=points, copy={1: 0}, fresh=(2,), set={0: {"rate": 0.1 + 0.2}}, until={0: 3, 1: 3, 2: 5}, notes={"why": "é"}
+    )
+    log = Log(SPACE, tmp_path)
+    log.write(Step(decision, {"round": 2}, {2: 8}))
+    log.stop("minutes")
+    log.write(Step(pj.Decision(until={0: 4})))
+    whole = (tmp_path / "decisions.jsonl").read_bytes()
+    (read, second) = Log(SPACE, tmp_path).steps
+    assert (read.state, read.goal) == ({"round": 2}, {2: 8})
+    assert read.decision._replace(add={}) == decision._replace(add={})
+    for name, column in points.items():
+        assert (read.decision.add[name].dtype, read.decision.add[name].tolist()) == (column.dtype, column.tolist())
+    assert second.decision.until == {0: 4}
+    for cut in (1, 30):
+        (tmp_path / "decisions.jsonl").write_bytes(whole[:-cut])
+        torn = Log(SPACE, tmp_path)
+        assert len(torn.steps) == 1
+        torn.write(Step(pj.Decision(until={0: 4})))
+        assert (tmp_path / "decisions.jsonl").read_bytes() == whole
+    damaged = bytearray(whole)
+    damaged[40] ^= 1
+    (tmp_path / "decisions.jsonl").write_bytes(damaged)
+    with pytest.raises(ValueError, match="line 1 is damaged"):
+        Log(SPACE, tmp_path)
+
+
+def test_a_budget_of_minutes_stops_and_is_noted_and_the_run_goes_on(rows, tmp_path):
+    task = pj.supervised(rows)
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
+    settings = {"trials": 20, "epochs": 3, "out": tmp_path / "run"}
+    whole = pj.search(task, space, trials=20, epochs=3)
+    stopped = pj.search(task, space, minutes=1e-6, **settings)
+    assert stopped.stopped.any()
+    lines = (tmp_path / "run" / "decisions.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["stopped"] == "minutes"
+    last = pj.search(task, space, resume=True, **settings)
+    for name, values in whole.members.items():
+        assert values.tobytes() == last.members[name].tobytes()
+
+
+class Recorder(pj.Callback):
+    """Puts together from the callbacks what the results say."""
+
+    def begin(self, run):
+        self.run = run
+        self.losses = np.full((run.trials, run.folds, run.repeats, run.epochs), np.nan)
+        self.decisions, self.results = [], None
+
+    def epoch(self, result):
+        self.losses[result.trial, result.fold, result.repeat, result.epoch] = result.metrics["loss"]
+
+    def decision(self, decision, trials):
+        self.decisions.append((dict(decision.until), trials.epochs.tolist()))
+
+    def end(self, results):
+        self.results = results
+
+
+def test_a_callback_sees_every_epoch_of_every_member_and_every_decision():
+    recorder = Recorder()
+    results = search(callbacks=[recorder])
+    np.testing.assert_array_equal(recorder.losses, results.members["loss"])
+    assert recorder.results is results
+    assert len(recorder.decisions) == 7
+    assert recorder.decisions[1] == (dict.fromkeys(range(4), 4), [2] * 8)
+    assert (recorder.run.programs, recorder.run.metrics) == (2, ("first", "loss"))
+
+
+def test_a_callback_that_fails_is_reported_once_and_the_run_goes_on(capsys):
+    class Failing(pj.Callback):
+        calls = 0
+
+        def epoch(self, result):
+            self.calls += 1
+            raise RuntimeError("no such server\nat all")
+
+    failing, recorder = Failing(), Recorder()
+    results = search(callbacks=[failing, recorder])
+    assert failing.calls == 1
+    assert recorder.results is results
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "popjax: the callback Failing failed (RuntimeError: no such server); the run goes on"
+
+
+def test_best_first_is_the_order_of_the_results(rows):
+    """Ties by the second metric, then by number; who diverged or is behind is left out."""
+    results = pj.search(pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-3, 1e12)}, trials=60, epochs=2)
+    assert results.diverged.any()
+    epochs = np.full(60, 2)
+    loss = np.where(results.diverged, np.inf, -results.last["val_accuracy"])
+    trials = pj.Trials(results.points, epochs, loss, results.curves, np.zeros(60, bool))
+    problem = pj.Problem(pj.Space(x=1), 60, 2, 0, (("val_accuracy", "max"), ("val_loss", "min")), None)
+    assert len(np.unique(loss[np.isfinite(loss)])) < len(results.order), "there are ties"
+    assert best_first(problem, trials).tolist() == results.order.tolist()
+
+
+def test_rounds_of_an_inner_scheduler(rows):
+    """The rounds' trials are decided about by an inner scheduler each; the zoom sees who was trained to the end."""
+    task = pj.supervised(rows)
+    space = {"learning_rate": pj.log_uniform(1e-4, 1), "hidden": pj.integers(3, 9)}
+    plainly = pj.search(task, space, trials=40, epochs=4, rounds=2)
+    same = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2, plain))
+    for name, values in plainly.members.items():
+        assert values.tobytes() == same.members[name].tobytes()
+    pruned = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2, median_stopping))
+    assert pruned.rounds.tolist() == [0] * 20 + [1] * 20
+    assert pruned.pruned[:20].any()
+    assert pruned.pruned[20:].any()
+    assert pruned.points["learning_rate"][:20].tolist() == plainly.points["learning_rate"][:20].tolist()
+    with pytest.raises(ValueError, match="rounds=50: there are 40 trials"):
+        pj.search(task, space, trials=40, scheduler=pj.rounds(50))
