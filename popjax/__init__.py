@@ -15,6 +15,7 @@ _HOMES = {
     "Dataset": "data.dataset",
     "Decision": "scheduler",
     "HParams": "task",
+    "Hints": "task",
     "Problem": "scheduler",
     "Results": "store.results",
     "Scheduler": "scheduler",

@@ -3,9 +3,9 @@
 A Task describes how *one* model is trained; the population axis is added by popjax.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, Self
 
 from popjax.space.scales import Constant, Scale
 
@@ -95,18 +95,47 @@ class NeedsStatic(ValueError):
         self.name = name
 
 
-class Task(NamedTuple):
-    """How one trial is trained: pure functions of one model, and the data they share.
+class PerEpoch(Protocol):
+    """What one epoch takes of members: `updates` and `flops`."""
+
+    def __call__(self, hparams: Mapping[str, Any], /) -> Any:
+        """A number (members,) each, by plain arithmetic.
+
+        A hyperparameter is an array (members,), or its Python value where all share one.
+        """
+
+
+class Parameters(Protocol):
+    """How many trained parameters members have."""
+
+    def __call__(self, hparams: Mapping[str, Any], /) -> Any:
+        """A number (members,) each, from what `PerEpoch` takes.
+
+        None where the state's arrays have their exact shape.
+        """
+
+
+class Folding(Protocol):
+    """A task cut into folds."""
+
+    def __call__(self, folds: int, share: float | None = None, /) -> "Task":
+        """The Task with its rows in so many folds, each validating on at most that share of them if given.
+
+        Its data has an axis (folds,), in which `hparams["fold"]` () is a member's own place.
+        """
+
+
+class Measure(Protocol):
+    """How the training of one model stands."""
+
+    def __call__(self, state: Any, hparams: HParams, data: Any, /) -> Mapping[str, Any]:
+        """Scalars () by name, from what `Task.epoch` takes."""
+
+
+class Hints(NamedTuple):
+    """What a Task may say of itself: for planning, for figures, and for supervised learning. All may be left out.
 
     Attributes:
-        init: `(key, hparams, data) -> state`; state is any pytree of arrays.
-        epoch: `(state, hparams, data) -> (state, metrics)`: one unit of budget. The state
-            keeps its shapes and dtypes; metrics is a dict of scalars.
-        data: a pytree of arrays, an argument of the program: one copy per device.
-        metric: the metric that ranks trials, by its value after the last epoch.
-        mode: "min" or "max".
-        score: `(state, hparams, data) -> dict` of scalars on untouched data, asked once,
-            for the winner.
         updates: `(hparams) -> optimizer updates in one epoch`, for throughput figures only.
             It is called with arrays of members and must be plain arithmetic on them.
         epochs: caps the search's epochs.
@@ -124,6 +153,59 @@ class Task(NamedTuple):
         settings: what else tells this task from another, as JSON values, so that a run is not
             taken up again with another task.
         recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
+        remedies: a hyperparameter -> what to use where its Python value is needed, for the error.
+
+    >>> Hints(updates=lambda hparams: 100 // hparams["batch_size"], epochs=5).epochs
+    5
+    """
+
+    updates: PerEpoch | None = None
+    epochs: int | None = None
+    shapes: tuple[str, ...] = ()
+    parameters: Parameters | None = None
+    flops: PerEpoch | None = None
+    folded: Folding | None = None
+    watch: Measure | None = None
+    branches: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
+    recipe: Any = None
+    remedies: Mapping[str, str] = MappingProxyType({})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As plain dicts, since a read-only mapping cannot be pickled."""
+        return Hints, tuple(dict(hint) if isinstance(hint, MappingProxyType) else hint for hint in self)
+
+
+NO_HINTS = Hints()
+
+
+class _Fields(NamedTuple):
+    """The fields of a Task."""
+
+    init: Callable[..., Any]
+    epoch: Callable[..., Any]
+    data: Any
+    metric: str = "loss"
+    mode: str = "min"
+    score: Callable[..., Any] | None = None
+    hints: Hints = NO_HINTS
+
+
+class Task(_Fields):
+    """How one trial is trained: pure functions of one model, and the data they share.
+
+    Attributes:
+        init: `(key, hparams, data) -> state`; state is any pytree of arrays.
+        epoch: `(state, hparams, data) -> (state, metrics)`: one unit of budget. The state
+            keeps its shapes and dtypes; metrics is a dict of scalars.
+        data: a pytree of arrays, an argument of the program: one copy per device.
+        metric: the metric that ranks trials, by its value after the last epoch.
+        mode: "min" or "max".
+        score: `(state, hparams, data) -> dict` of scalars on untouched data, asked once,
+            for the winner.
+        hints: what helps to plan, to show and to cut into folds; training one model needs none (see Hints).
+
+    Raises ValueError for a hint that is not in `hints`.
 
     A quadratic, minimized by gradient descent from a random point:
 
@@ -136,22 +218,42 @@ class Task(NamedTuple):
     >>> task = Task(init, epoch, data=3.0)
     """
 
-    init: Callable[..., Any]
-    epoch: Callable[..., Any]
-    data: Any
-    metric: str = "loss"
-    mode: str = "min"
-    score: Callable[..., Any] | None = None
-    updates: Callable[..., Any] | None = None
-    epochs: int | None = None
-    shapes: tuple[str, ...] = ()
-    parameters: Callable[..., Any] | None = None
-    flops: Callable[..., Any] | None = None
-    folded: "Callable[..., Task] | None" = None
-    watch: Callable[..., Any] | None = None
-    branches: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = MappingProxyType({})
-    recipe: Any = None
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        init: Callable[..., Any],
+        epoch: Callable[..., Any],
+        data: Any,
+        metric: str = "loss",
+        mode: str = "min",
+        score: Callable[..., Any] | None = None,
+        hints: Hints = NO_HINTS,
+        *more: Any,
+        **others: Any,
+    ) -> Self:
+        """A Task; the hints, which were arguments of its own, are refused there with their new place."""
+        refuse_hints(others)
+        if others:
+            raise TypeError(f"Task got an unexpected keyword argument {next(iter(others))!r}")
+        if more or not isinstance(hints, Hints):
+            given = "it takes seven arguments" if more else f"hints is a {type(hints).__name__}"
+            raise ValueError(f"Task: {given}; what follows score is a hint: write hints=popjax.Hints(updates=...)")
+        return super().__new__(cls, init, epoch, data, metric, mode, score, hints)
+
+    def _replace(self, **fields: Any) -> Self:
+        """A copy with some fields replaced."""
+        refuse_hints(fields)
+        return super()._replace(**fields)
+
+    __replace__ = _replace
+
+
+def refuse_hints(named: Iterable[str]) -> None:
+    """Raise ValueError for a hint among the names of a Task's arguments."""
+    for name in named:
+        if name in Hints._fields:
+            raise ValueError(f"Task({name}=...) is a hint now: write hints=popjax.Hints({name}=...)")
 
 
 LESS, MORE = ("loss", "mse", "mae", "error"), ("accuracy", "r2")
@@ -193,4 +295,4 @@ def objective(fn: Callable[..., Any], metric: str = "loss", mode: str = "min") -
         metrics = fn(key, hparams)
         return key, metrics if isinstance(metrics, Mapping) else {metric: metrics}
 
-    return Task(init, epoch, data=(), metric=metric, mode=mode, epochs=1)
+    return Task(init, epoch, (), metric, mode, hints=Hints(epochs=1))

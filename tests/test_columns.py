@@ -38,7 +38,7 @@ def by_hand(frame):
 
 @pytest.fixture
 def recipe():
-    return pj.supervised(table(), target="kind").recipe
+    return pj.supervised(table(), target="kind").hints.recipe
 
 
 # Frames
@@ -161,7 +161,7 @@ def test_a_text_that_no_training_row_had_is_all_zeros(recipe):
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "NaN", pd.NA])
 def test_a_missing_cell_is_filled_in_as_it_was_or_refused(recipe, missing):
     frame = table()
-    filled = pj.supervised(frame, target="kind", missing="median").recipe
+    filled = pj.supervised(frame, target="kind", missing="median").hints.recipe
     often, median = frame.city.value_counts().idxmax(), frame.a.median()
     rows = pd.DataFrame({"city": [missing, "Oslo"], "a": [1.5, missing], "zip": ["00501", "00501"]}, dtype=object)
     expected = by_hand(rows.assign(city=[often, "Oslo"], a=[1.5, median]))
@@ -189,7 +189,7 @@ def test_rows_of_another_kind_are_refused_by_name(recipe, rows, said):
 
 def test_an_images_missing_pixel_is_filled_in_with_its_median():
     x = np.random.default_rng(0).normal(size=(20, 4, 4))
-    recipe = pj.supervised((x, np.arange(20) % 2), model="cnn", missing="median").recipe
+    recipe = pj.supervised((x, np.arange(20) % 2), model="cnn", missing="median").hints.recipe
     row = x[:1].copy()
     row[0, 1, 2] = np.nan
     assert recipe.encoded(row)[0, 1, 2, 0] == np.median(x[:, 1, 2])
@@ -199,7 +199,7 @@ def test_a_recipe_comes_back_from_json_also_from_one_without_texts(recipe):
     again = Recipe.from_json(json.loads(json.dumps(recipe.describe())))
     assert again.levels == recipe.levels
     assert np.array_equal(again.encoded(table(9)), recipe.encoded(table(9)))
-    old = pj.supervised(table().drop(columns=["city", "zip"]), target="kind").recipe.describe()
+    old = pj.supervised(table().drop(columns=["city", "zip"]), target="kind").hints.recipe.describe()
     del old["levels"], old["fill"]
     assert Recipe.from_json(json.loads(json.dumps(old))).encoded([[1.5]]).tolist() == [[1.5]]
 
@@ -208,7 +208,7 @@ def test_other_texts_are_other_data():
     """A run is not resumed on rows that only have other names."""
     frame = table()
     renamed = frame.replace({"city": {"NA": "Madrid", "Oslo": "Paris", "Rome": "Turin"}})
-    one, other = (pj.supervised(each, target="kind").recipe.identity for each in (frame, renamed))
+    one, other = (pj.supervised(each, target="kind").hints.recipe.identity for each in (frame, renamed))
     assert one["data"] == other["data"]
     assert one != other
 

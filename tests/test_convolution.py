@@ -229,7 +229,7 @@ def test_a_padded_cnn_starts_as_the_exact_one(x64):
         exact.train(3)
         np.testing.assert_allclose(exact.curves["val_loss"], masked.curves["val_loss"][trial], rtol=1e-9)
         sizes = sum(leaf.size for leaf in jax.tree.leaves(exact.state.params))
-        assert task.parameters(masked.hparams(trial)) == sizes
+        assert task.hints.parameters(masked.hparams(trial)) == sizes
 
 
 def test_the_command_trains_a_cnn_on_digits(command, tmp_path):

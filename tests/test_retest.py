@@ -97,7 +97,7 @@ def test_a_trial_keeps_its_number_and_does_not_depend_on_the_others(rows):
     import popjax as pj
     from popjax.commands.retest import train_again
 
-    task = pj.supervised(rows, seed=9).folded(4, 0.1)
+    task = pj.supervised(rows, seed=9).hints.folded(4, 0.1)
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9))
     results = pj.search(pj.supervised(rows), space, trials=12, epochs=3)
     again = train_again(task, space, results, np.array([7, 2]), 4, 9)

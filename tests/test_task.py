@@ -1,5 +1,6 @@
 """The contract: what a Task may do, and the one line that a user sees when it cannot."""
 
+import pickle
 import subprocess
 import sys
 
@@ -557,6 +558,46 @@ def test_what_is_no_task_no_optimizer_and_no_space_is_told(rows):
         pj.search(pj.supervised(rows), {}, trials=2)
     with pytest.raises(ValueError, match="resume=True needs out"):
         pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=2, resume=True)
+
+
+HINTS = ("updates", "epochs", "shapes", "parameters", "flops", "folded", "watch", "branches", "settings", "recipe")
+
+
+def start(key, hparams, data):
+    return jnp.zeros(())
+
+
+def forward(state, hparams, data):
+    return state, {"loss": state + hparams["x"]}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_a_hint_is_refused_with_its_place_where_it_was_before(name):
+    says = rf"Task\({name}=...\) is a hint now: write hints=popjax\.Hints\({name}=\.\.\.\)"
+    with pytest.raises(ValueError, match=says):
+        pj.Task(start, forward, (), **{name: None})
+    with pytest.raises(ValueError, match=says):
+        pj.Task(start, forward, ())._replace(**{name: None})
+
+
+def test_hints_have_their_place_and_other_arguments_none():
+    for more in ([len], [pj.Hints(), None]):
+        with pytest.raises(ValueError, match=r"what follows score is a hint: write hints=popjax\.Hints\(updates="):
+            pj.Task(start, forward, (), "loss", "min", None, *more)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'loss'"):
+        pj.Task(start, forward, (), loss="mse")
+
+
+def test_a_task_is_a_tuple_of_seven_that_can_be_copied_and_pickled():
+    task = pj.Task(start, forward, (), score=forward, hints=pj.Hints(shapes=("x",), settings={"a": 1}))
+    init, epoch, _, metric, mode, score, hints = task
+    assert (init, epoch, metric, mode, score) == (start, forward, "loss", "min", forward)
+    assert hints.shapes == ("x",)
+    again = pickle.loads(pickle.dumps(task))
+    assert isinstance(again, pj.Task)
+    assert again == task
+    assert pickle.loads(pickle.dumps(pj.Task(start, forward, ()))).hints == pj.Hints()
+    assert task._replace(mode="max") == task.__replace__(mode="max") == pj.Task(*task[:4], "max", *task[5:])
 
 
 @pytest.mark.parametrize("use", [lambda x: 1.0 if x > 0.5 else 2.0, lambda x: np.sin(x)], ids=["if", "numpy"])

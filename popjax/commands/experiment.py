@@ -72,7 +72,7 @@ class Source:
         from popjax.supervision.supervised import supervised
 
         task = supervised(dataset, self.model, self.optimizer, seed=self.seed, schedule=self.schedule)
-        return task.folded(folds) if task.folded else task
+        return task.hints.folded(folds) if task.hints.folded else task
 
     def users_task(self) -> "Task":
         """The Task that `task` names, with the working directory on the import path."""

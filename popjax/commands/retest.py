@@ -84,7 +84,7 @@ def fitting(task: "Task", results: "Results") -> "tuple[Space, np.ndarray]":
     from popjax.space.space import Space
 
     space, trials = Space.from_dict(results.run["space"]), np.arange(len(results.diverged))
-    if task.recipe is None or "batch_size" not in space:
+    if task.hints.recipe is None or "batch_size" not in space:
         return space, trials
     rows = task.data.folds.train.shape[1]
     fit = trials[results.points["batch_size"] <= rows]
@@ -118,10 +118,10 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     check_columns(source.dataset, recorded, dataset)
     dataset = with_texts(dataset, recorded.get("levels") or {})
     task = source.supervised(dataset)
-    assert task.folded is not None
-    task = task.folded(arguments.repeats, VALIDATION)
-    if list(task.recipe.inputs) != recorded.get("inputs"):
-        shape = tuple(task.recipe.inputs)
+    assert task.hints.folded is not None
+    task = task.hints.folded(arguments.repeats, VALIDATION)
+    if list(task.hints.recipe.inputs) != recorded.get("inputs"):
+        shape = tuple(task.hints.recipe.inputs)
         raise ValueError(
             f"{source.dataset!r} has rows of shape {shape}, the search {recorded.get('inputs')}; give the same columns"
         )
@@ -172,8 +172,8 @@ def train_again(
         seed=seed,
         metric=results.metric,
         mode=results.mode,
-        folds=1 if task.folded is None else repeats,
-        repeats=repeats if task.folded is None else 1,
+        folds=1 if task.hints.folded is None else repeats,
+        repeats=repeats if task.hints.folded is None else 1,
     )
     points = {name: column[rows] for name, column in results.points.items()}
     again = trained(task, space, points, config, rows)

@@ -191,8 +191,8 @@ class Sitter:
     def watch(self) -> None:
         """Print how training stands."""
         values = self.metrics() if self.session.epoch else {}
-        if self.task.watch is not None:
-            values |= {name: float(value) for name, value in self.session.measure(self.task.watch).items()}
+        if self.task.hints.watch is not None:
+            values |= {name: float(value) for name, value in self.session.measure(self.task.hints.watch).items()}
         width = max(map(len, values), default=0)
         for name, value in values.items():
             print(printable(f"  {name:{width}}  {value:.4g}"), flush=True)

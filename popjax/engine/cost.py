@@ -96,7 +96,7 @@ class Work:
     @property
     def known(self) -> bool:
         """Whether the task says how much it computes."""
-        return self.task.flops is not None and self.task.updates is not None
+        return self.task.hints.flops is not None and self.task.hints.updates is not None
 
     @property
     def parted(self) -> frozenset[str]:
@@ -122,8 +122,8 @@ class Work:
 
         The program's members share the values of the hyperparameters `shared`.
         """
-        assert self.task.flops is not None
-        assert self.task.updates is not None
+        assert self.task.hints.flops is not None
+        assert self.task.hints.updates is not None
         trials = len(next(iter(points.values())))
         computed = dict(points) | {name: np.full(trials, units) for name, units in room.items()}
         stepped = dict(points)
@@ -131,9 +131,9 @@ class Work:
             computed["depth"] = np.full(trials, self.space["depth"].high)
         if self.machine.lanes > 1 and "batch_size" in points and "batch_size" not in shared:
             stepped["batch_size"] = np.full(trials, self.space["batch_size"].low)
-        flops = self.epochs * each * float(np.sum(np.broadcast_to(self.task.flops(computed), trials)))
-        updates = np.broadcast_to(self.task.updates(stepped), trials)
-        parameters = self.task.parameters(computed) if self.task.parameters else 0
+        flops = self.epochs * each * float(np.sum(np.broadcast_to(self.task.hints.flops(computed), trials)))
+        updates = np.broadcast_to(self.task.hints.updates(stepped), trials)
+        parameters = self.task.hints.parameters(computed) if self.task.hints.parameters else 0
         moved = self.epochs * each * float(np.sum(updates * parameters))
         steps = self.epochs * float(np.mean(updates)) * -(-trials * each // self.machine.lanes)
         machine = self.machine
@@ -147,7 +147,7 @@ class Work:
         full = {name: self.space[name].high for name in self.widths}
         caps = self.caps() or [full]
         level = levels(points, caps).tolist()
-        shapes = frozenset(name for name in self.task.shapes if name in points)
+        shapes = frozenset(name for name in self.task.hints.shapes if name in points)
         columns = lambda names: [points[name].tolist() for name in sorted(names)]
         programs: dict[str, tuple[Set[str], list[tuple[np.ndarray, Caps]]]] = {
             "one": (frozenset(), [(np.arange(trials), full)]),
@@ -182,5 +182,5 @@ def explanation(found: list[Cost], members: int, exact: float, chosen: str) -> s
         seconds = f"compiling {cost.compile_seconds:.1f} s, training {cost.train_seconds:.1f} s"
         lines.append(f"plan {cost.plan}: {programs}, {share:.0%} of the arithmetic is padding, about {seconds}")
     if not found:
-        lines.append("the task does not say how much it computes (Task.flops), so there is one program")
+        lines.append("the task does not say how much it computes (Hints.flops), so there is one program")
     return "\n".join([*lines, f"chosen: {chosen}"])

@@ -31,16 +31,16 @@ def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: C
 
 def rebuilt(roster: Roster, trial: int) -> dict[str, Any] | None:
     """What rebuilds a trial as a predictor; None for a task without a recipe."""
-    if roster.task.recipe is None:
+    if roster.task.hints.recipe is None:
         return None
     member = roster.buckets[roster.bucket[trial]]
     known = {"space": Space(**member.scales).to_dict(), "static": list(member.static), "epochs": member.epochs}
-    return roster.task.recipe.describe() | known
+    return roster.task.hints.recipe.describe() | known
 
 
 def identity(roster: Roster) -> dict[str, Any]:
     """What tells the data from other data."""
-    recipe = roster.task.recipe
+    recipe = roster.task.hints.recipe
     return {"arrays": digest(roster.data)} if recipe is None else recipe.identity
 
 
@@ -48,7 +48,7 @@ def parameters(roster: Roster) -> np.ndarray:
     """How many trained parameters (trials,) each trial has."""
     counts = np.zeros(len(roster), np.int64)
     for number, (_, rows, values) in enumerate(roster.each_bucket()):
-        count = roster.task.parameters(values) if roster.task.parameters else None
+        count = roster.task.hints.parameters(values) if roster.task.hints.parameters else None
         if count is None:
             state = roster.abstract(number).state
             count = sum(leaf.size for leaf in jax.tree.leaves(getattr(state, "params", state)))
@@ -58,9 +58,9 @@ def parameters(roster: Roster) -> np.ndarray:
 
 def updates(roster: Roster, curves: np.ndarray, done: np.ndarray) -> int | None:
     """Optimizer updates over all members with these curves; one that diverged made them up to then."""
-    if roster.task.updates is None:
+    if roster.task.hints.updates is None:
         return None
     finite = np.isfinite(curves).sum(-1)
     epochs = np.minimum(finite + 1, done).sum((1, 2))
-    count = roster.task.updates
+    count = roster.task.hints.updates
     return int(sum((count(values) * epochs[rows]).sum() for _, rows, values in roster.each_bucket()))

@@ -119,7 +119,7 @@ def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list
     trials = len(rows_of(points))
     work = work_of(tracer, lanes)
     name = choose_plan(work, points, each) if plan == "auto" else plan
-    shared = {"one": (), "widths": work.parted, "buckets": task.shapes}[name]
+    shared = {"one": (), "widths": work.parted, "buckets": task.hints.shapes}[name]
     static = tracer.settle(set(shared) & set(space))
     caps = [] if name != "widths" else work.caps() if caps is None else caps
     capped = dataclasses.replace(tracer, caps=caps)
@@ -136,7 +136,7 @@ def work_of(tracer: Tracer, lanes: Lanes) -> Work:
     together = 1 if lanes.count == 1 else lanes.count * lanes.devices
     machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=together)
     member = tracer.trace(tracer.settle(set()))
-    widths = tuple(name for name in member.dynamic if name in member.sizes and name not in tracer.task.shapes)
+    widths = tuple(name for name in member.dynamic if name in member.sizes and name not in tracer.task.hints.shapes)
     speed = cores() / 2 if cpu else 1.0
     branches = tracer.branches(member.static.keys())
     return Work(tracer.task, tracer.space, widths, tracer.epochs, machine, branches, speed)

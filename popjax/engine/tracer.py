@@ -48,7 +48,7 @@ class Tracer:
 
     def branches(self, static: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:
         """The values of what may branch, where they are whole numbers, and few."""
-        names = [name for name in self.task.branches if name in self.space and name not in static]
+        names = [name for name in self.task.hints.branches if name in self.space and name not in static]
         values = {name: getattr(self.space[name], "values", ()) for name in names if self.space[name].whole}
         return {name: tuple(sorted(given)) for name, given in values.items() if 1 < len(given) <= MOST_BRANCHES}
 

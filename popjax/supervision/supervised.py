@@ -10,7 +10,7 @@ from popjax.models.models import MODELS, OPERATIONS, lookup
 from popjax.supervision.fit import Fit
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.preprocessing import Recipe
-from popjax.task import Task
+from popjax.task import Hints, Task
 
 
 def supervised(
@@ -77,20 +77,22 @@ def supervised(
             metric,
             mode,
             fit.score,
-            fit.updates,
-            shapes=("depth", "batch_size"),
-            parameters=fit.parameters,
-            flops=fit.flops if recipe.model in OPERATIONS else None,
-            folded=folded,
-            watch=fit.watch,
-            branches=("batch_size",),
-            settings={
-                "model": called(model),
-                "optimizer": called(optimizer),
-                "schedule": schedule,
-                "loss": called(loss),
-            },
-            recipe=recipe,
+            Hints(
+                updates=fit.updates,
+                shapes=("depth", "batch_size"),
+                parameters=fit.parameters,
+                flops=fit.flops if recipe.model in OPERATIONS else None,
+                folded=folded,
+                watch=fit.watch,
+                branches=("batch_size",),
+                settings={
+                    "model": called(model),
+                    "optimizer": called(optimizer),
+                    "schedule": schedule,
+                    "loss": called(loss),
+                },
+                recipe=recipe,
+            ),
         )
 
     return folded(1)

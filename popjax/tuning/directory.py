@@ -110,7 +110,7 @@ class Directory:
 
     def _check(self, population: Population) -> None:
         """Raise ValueError if the data or the task are others; take over what memory allowed."""
-        now = {"data": identity(population.roster), "task": dict(population.roster.task.settings)}
+        now = {"data": identity(population.roster), "task": dict(population.roster.task.hints.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
         self._refuse(then, now)
         lanes = population.roster.plan.lanes

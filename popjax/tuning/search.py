@@ -116,7 +116,7 @@ def search(
     optional = {"lanes": lanes, "every": every}
     check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
     check_budget(minutes)
-    epochs = min(epochs, task.epochs or epochs)
+    epochs = min(epochs, task.hints.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
     check_choices(choose, folds * repeats, rounds, trials, scheduler)
     metric, mode = ranked_by(task, metric, mode)
@@ -132,7 +132,7 @@ def search(
         keep=int(keep),
     )
     asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
-    task = task if folds == 1 or task.folded is None else task.folded(int(folds))
+    task = task if folds == 1 or task.hints.folded is None else task.hints.folded(int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
     control = Control(listeners, every, minutes, Timer(stop))
     if out is None:
@@ -305,7 +305,7 @@ class Search:
             "device": device(),
             "versions": versions(),
             "data": identity(roster),
-            "task": dict(roster.task.settings),
+            "task": dict(roster.task.hints.settings),
         }
 
     def updates(self, population: Population) -> int | None:
@@ -377,7 +377,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
         raise ValueError(f"replay: there is no trial {trial!r}; choose 0..{count - 1}")
     names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
     config = Config(**{name: results.run[name] for name in names})
-    task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
+    task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
     points = {name: column[[trial]] for name, column in results.points.items()}
     again = trained(task, Space.from_dict(results.run["space"]), points, config, np.array([trial]))
     return {name: curve[0] for name, curve in again.curves.items()}
@@ -385,11 +385,11 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
 
 def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
     """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
-    task = task if config.folds == 1 or task.folded is None else task.folded(config.folds)
+    task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
     roster = Roster(task, space, config)
     points = space.sample(trials, config.seed, sampler)
     roster.check(points)
-    flops = 0 if task.flops is None else np.sum(task.flops(points))
+    flops = 0 if task.hints.flops is None else np.sum(task.hints.flops(points))
     exact = config.epochs * config.each * float(flops)
     count = len(next(iter(points.values())))
     found = work_of(roster.tracer, roster.plan.lanes).costs(points, config.each)

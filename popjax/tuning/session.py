@@ -94,7 +94,7 @@ class Session:
         self.space = Space(**{name: covering(column) for name, column in columns.items()})
         if space is not None:
             self.space = self.space.replace(**space.only(self.space))
-        self.task = task if folds == 1 or task.folded is None else task.folded(folds)
+        self.task = task if folds == 1 or task.hints.folded is None else task.hints.folded(folds)
         config = Config(epochs, seed, task.metric, task.mode, repeats, folds, plan="one")
         saved = None if out is None else Saved(Path(out), self.space, resume)
         self.population = Population(
@@ -298,7 +298,11 @@ class Saved:
     def _about(self, population: Population) -> dict[str, Any]:
         roster, config = population.roster, population.config
         known = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
-        return known | {"data": identity(roster), "task": dict(roster.task.settings), "space": roster.space.to_dict()}
+        return known | {
+            "data": identity(roster),
+            "task": dict(roster.task.hints.settings),
+            "space": roster.space.to_dict(),
+        }
 
 
 def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
