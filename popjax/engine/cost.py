@@ -1,9 +1,9 @@
 """What each plan would cost, in closed form: no stopwatch, so the choice is the same on every machine of a kind.
 
 Seconds = arithmetic / rate + steps * launch + members * steps * parameters * passes + what the
-programs take to compile. With one lane, depth and batch size are real branches, and only the
-padded width is wasted; under vmap every member pays for the deepest, and steps in micro-batches
-of the smallest size, unless the program's members share theirs.
+programs take to compile. With one lane the task's shapes are real branches, and only the padded
+width is wasted. Under vmap, unless the program's members share theirs, every member computes the
+largest of what fixes a shape, and takes as many steps as the smallest of what may branch asks for.
 """
 
 import dataclasses
@@ -122,18 +122,22 @@ class Work:
 
         The program's members share the values of the hyperparameters `shared`.
         """
-        assert self.task.hints.flops is not None
-        assert self.task.hints.updates is not None
+        hints = self.task.hints
+        assert hints.flops is not None
+        assert hints.updates is not None
         trials = len(next(iter(points.values())))
         computed = dict(points) | {name: np.full(trials, units) for name, units in room.items()}
         stepped = dict(points)
-        if self.machine.lanes > 1 and "depth" in points and "depth" not in shared:
-            computed["depth"] = np.full(trials, self.space["depth"].high)
-        if self.machine.lanes > 1 and "batch_size" in points and "batch_size" not in shared:
-            stepped["batch_size"] = np.full(trials, self.space["batch_size"].low)
-        flops = self.epochs * each * float(np.sum(np.broadcast_to(self.task.hints.flops(computed), trials)))
-        updates = np.broadcast_to(self.task.hints.updates(stepped), trials)
-        parameters = self.task.hints.parameters(computed) if self.task.hints.parameters else 0
+        for name in {*hints.shapes, *hints.branches} - shared:
+            if self.machine.lanes == 1 or name not in points or not self.space[name].numeric:
+                continue
+            if name in hints.branches:
+                stepped[name] = np.full(trials, self.space[name].low)
+            else:
+                computed[name] = np.full(trials, self.space[name].high)
+        flops = self.epochs * each * float(np.sum(np.broadcast_to(hints.flops(computed), trials)))
+        updates = np.broadcast_to(hints.updates(stepped), trials)
+        parameters = hints.parameters(computed) if hints.parameters else 0
         moved = self.epochs * each * float(np.sum(updates * parameters))
         steps = self.epochs * float(np.mean(updates)) * -(-trials * each // self.machine.lanes)
         machine = self.machine

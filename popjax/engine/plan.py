@@ -2,7 +2,7 @@
 
 Trials that share their static hyperparameters form a bucket, one set of programs. Plan "one"
 makes static only what must be, plan "buckets" also what the task lists as `shapes`, and plan
-"widths" parts them by the room that their layers need, and by batch size where that is no branch.
+"widths" parts them by the room that their layers need, and by what may branch where nothing does.
 """
 
 import dataclasses
@@ -101,7 +101,7 @@ class Plan:
 def tracer_for(task: Task, space: Space, points: Points, epochs: int, lanes: int | None) -> Tracer:
     """What checks a task on its points.
 
-    Batch sizes are branches where those are real: for one lane alone, which only a CPU has.
+    What may branch does where branches are real: for one lane alone, which only a CPU has.
     """
     branching = lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
     return Tracer(task, space, points, epochs, branching)

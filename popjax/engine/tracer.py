@@ -21,8 +21,8 @@ MOST_BRANCHES = 8
 class Tracer:
     """A task with the points to train, traced under different choices of what is static.
 
-    `branching` makes each batch size a branch (see Member). With `caps`, ascending, a trial's
-    layers have the room of the first that hold them. `members` are the functions so far; a
+    `branching` makes a branch of each value of what may branch (see Member). With `caps`, ascending,
+    a trial's layers have the room of the first that hold them. `members` are the functions so far; a
     Tracer of other points may share them.
     """
 
@@ -111,8 +111,8 @@ class Tracer:
     def remedy(self, name: str, error: Exception) -> str:
         """What to do about a hyperparameter whose Python value is needed."""
         marked = f"mark it static=True, {len(set(self.points[name].tolist()))} programs"
-        if name == "dropout":
-            return f"dropout is used as a Python value here: use popjax.layers.Dropout, or {marked}"
+        if name in self.task.hints.remedies:
+            return f"{name} is used as a Python value here: use {self.task.hints.remedies[name]}, or {marked}"
         if isinstance(error, jax.errors.TracerBoolConversionError | jax.errors.TracerArrayConversionError):
             return f"{name} is used as a Python value here: use jax.numpy, and jnp.where for an if, or {marked}"
         return f"{name} fixes a shape here: {marked}"

@@ -92,6 +92,7 @@ def supervised(
                     "loss": called(loss),
                 },
                 recipe=recipe,
+                remedies={"dropout": "popjax.layers.Dropout"},
             ),
         )
 
