@@ -15,7 +15,7 @@ from popjax.models.models import OPERATIONS, SIZES, lookup
 from popjax.models.networks import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
-from popjax.supervision.preprocessing import Data, Fold, Recipe, Rows
+from popjax.supervision.preprocessing import Data, Fold, Rows
 from popjax.task import Deferred, HParams, NeedsStatic
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
@@ -35,15 +35,29 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """The pure functions of one model in training."""
+    """The pure functions of one model in training.
 
-    recipe: Recipe
+    It holds what programs depend on and nothing else, so equal problems over other rows share them.
+
+    Attributes:
+        network: `(hparams, key) -> Network`.
+        inputs: the shape of a row.
+        outputs: the width of the model's output.
+        classification: whether targets are numbers of classes.
+        rows: how many of them train, in every fold.
+        model: the name of a built-in model.
+    """
+
     network: Callable[..., Network]
     optimizer: str | Callable[..., Any]
     loss: Callable[..., Any] | None
     schedule: str
+    inputs: tuple[int, ...]
+    outputs: int
+    classification: bool
     rows: int
     folds: int = 1
+    model: str | None = None
 
     def init(self, key: jax.Array, hparams: HParams, data: Data) -> State:
         """A model before its first epoch."""
@@ -72,13 +86,13 @@ class Fit:
 
     def parameters(self, hparams: Mapping[str, Any]) -> Any:
         """The trained parameters of the built-in model; None for another, whose arrays are exact."""
-        sizes = SIZES.get(self.recipe.model or "")
-        return None if sizes is None else sizes(self.recipe.inputs, self.recipe.outputs, hparams)
+        sizes = SIZES.get(self.model or "")
+        return None if sizes is None else sizes(self.inputs, self.outputs, hparams)
 
     def flops(self, hparams: Mapping[str, Any]) -> Any:
         """Operations of one epoch of the built-in model: a row's way back costs two ways forward."""
         rows = self.updates(hparams) * hparams.get("batch_size", self.default_batch)
-        return 3 * rows * OPERATIONS[str(self.recipe.model)](self.recipe.inputs, self.recipe.outputs, hparams)
+        return 3 * rows * OPERATIONS[str(self.model)](self.inputs, self.outputs, hparams)
 
     def fold(self, hparams: HParams, data: Data) -> Fold:
         """The member's own fold."""
@@ -90,7 +104,7 @@ class Fit:
         if self.folds == 1:
             return rows
         x = (rows.x - fold.mean[None]) / fold.scale[None]
-        return Rows(x, rows.y if self.recipe.classes is not None else (rows.y - fold.y_mean) / fold.y_scale)
+        return Rows(x, rows.y if self.classification else (rows.y - fold.y_mean) / fold.y_scale)
 
     def epoch(self, state: State, hparams: HParams, data: Data) -> tuple[State, dict[str, jax.Array]]:
         """One pass over the training rows in an order of the member's own, then validation.
@@ -160,7 +174,7 @@ class Fit:
     def row_losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The loss of every row; raises ValueError for a model or a loss that does not give one a row."""
         rows = len(targets)
-        fits = [(rows, self.recipe.outputs)] if self.recipe.classes else [(rows,), (rows, 1)]
+        fits = [(rows, self.outputs)] if self.classification else [(rows,), (rows, 1)]
         if outputs.shape not in fits:
             raise ValueError(f"the model's outputs for {rows} rows have the shape {outputs.shape}; give {fits[-1]}")
         if self.loss is not None:
@@ -169,9 +183,9 @@ class Fit:
                 what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
                 raise ValueError(f"the loss {what}; give one value a row, {targets.shape}")
             return losses
-        if self.recipe.classes is None:
+        if not self.classification:
             return (outputs.reshape(targets.shape) - targets) ** 2
-        labels = jax.nn.one_hot(targets, self.recipe.outputs)
+        labels = jax.nn.one_hot(targets, self.outputs)
         if "label_smoothing" in hparams:
             labels = optax.smooth_labels(labels, hparams["label_smoothing"])
         return optax.softmax_cross_entropy(outputs, labels)
@@ -187,7 +201,7 @@ class Fit:
     def metrics(self, outputs: jax.Array, y: jax.Array, y_scale: jax.Array) -> dict[str, jax.Array]:
         """The metrics of outputs for targets that are `y_scale` units each."""
         values = {"loss": self.row_losses(HParams({}), outputs, y).mean()}
-        if self.recipe.classes is None:
+        if not self.classification:
             error = outputs.reshape(y.shape) - y
             values |= {"mse": ((error * y_scale) ** 2).mean(), "mae": jnp.abs(error * y_scale).mean()}
             left, spread = (error**2).mean(), ((y - y.mean()) ** 2).mean()
@@ -195,7 +209,7 @@ class Fit:
             values["r2"] = jnp.where(varied, 1 - left / jnp.where(varied, spread, 1), 0)
         else:
             right = (outputs.argmax(-1) == y).astype(float)
-            members = jax.nn.one_hot(y, self.recipe.outputs)
+            members = jax.nn.one_hot(y, self.outputs)
             size = members.sum(0)
             recall = right @ members / jnp.maximum(size, 1)
             values |= {"accuracy": right.mean(), "balanced_accuracy": recall.sum() / (size > 0).sum()}

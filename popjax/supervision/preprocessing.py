@@ -139,12 +139,7 @@ class Recipe:
         example = jnp.zeros((1, *self.inputs))
         if isinstance(model, str):
             return functools.partial(bind, functools.partial(MODELS[model], self.inputs, self.outputs), x=example)
-
-        def own(hparams: HParams, key: jax.Array) -> Network:
-            network = bind(model, hparams, key, example)
-            return network._replace(apply=by_patches(network.apply))
-
-        return own
+        return functools.partial(own, model, x=example)
 
     def encoded(self, rows: Any) -> np.ndarray:
         """Raw rows as the model's features (rows, ...), before they are standardized.
@@ -226,6 +221,12 @@ class Recipe:
             self.y_scale / y_unit,
         )
         return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit))
+
+
+def own(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
+    """A user's own model for rows such as `x`, with fast convolutions."""
+    network = bind(model, hparams, key, x)
+    return network._replace(apply=by_patches(network.apply))
 
 
 def standardize_folds(values: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:

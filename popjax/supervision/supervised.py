@@ -1,6 +1,6 @@
 """Supervised learning as a Task: a model, an optimizer, rows."""
 
-import functools
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -64,39 +64,68 @@ def supervised(
         lookup(OPTIMIZERS, "optimizer", optimizer)
     lookup(SCHEDULES, "schedule", schedule)
 
-    @functools.cache
-    def folded(folds: int, share: float | None = None) -> Task:
-        split = split_rows(dataset, validation, test, seed, folds, share)
-        recipe = Recipe.of(dataset, split, model)
-        fit = Fit(recipe, recipe.network(model), optimizer, loss, schedule, split.train.shape[1], folds)
-        metric, mode = ("val_mse", "min") if dataset.classes is None else ("val_accuracy", "max")
-        return Task(
-            fit.init,
-            fit.epoch,
-            recipe.prepare(dataset, split),
-            metric,
-            mode,
-            fit.score,
-            Hints(
-                updates=fit.updates,
-                shapes=("depth", "batch_size"),
-                parameters=fit.parameters,
-                flops=fit.flops if recipe.model in OPERATIONS else None,
-                folded=folded,
-                watch=fit.watch,
-                branches=("batch_size",),
-                settings={
-                    "model": called(model),
-                    "optimizer": called(optimizer),
-                    "schedule": schedule,
-                    "loss": called(loss),
-                },
-                recipe=recipe,
-                remedies={"dropout": "popjax.layers.Dropout"},
-            ),
-        )
+    return Folded(dataset, model, optimizer, loss, schedule, validation, test, seed)(1)
 
-    return folded(1)
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Folded:
+    """The Task of a problem, cut into so many folds: what `supervised` was given, checked."""
+
+    dataset: tables.Dataset
+    model: str | Callable[..., Any]
+    optimizer: str | Callable[..., Any]
+    loss: Callable[..., Any] | None
+    schedule: str
+    validation: float
+    test: float
+    seed: int
+    made: dict[Any, Task] = dataclasses.field(default_factory=dict, init=False, repr=False)
+
+    def __call__(self, folds: int, share: float | None = None) -> Task:
+        """The Task of `folds`, which validate on at most that share of the rows if given; made once."""
+        if (folds, share) not in self.made:
+            self.made[folds, share] = self.make(folds, share)
+        return self.made[folds, share]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the tasks that were made, of which a pickle holds the one that it is of."""
+        return {**vars(self), "made": {}}
+
+    def make(self, folds: int, share: float | None) -> Task:
+        """A Task with its own split and preprocessing."""
+        split = split_rows(self.dataset, self.validation, self.test, self.seed, folds, share)
+        recipe = Recipe.of(self.dataset, split, self.model)
+        fit = Fit(
+            recipe.network(self.model),
+            self.optimizer,
+            self.loss,
+            self.schedule,
+            recipe.inputs,
+            recipe.outputs,
+            recipe.classes is not None,
+            split.train.shape[1],
+            folds,
+            recipe.model,
+        )
+        data = recipe.prepare(self.dataset, split)
+        metric, mode = ("val_accuracy", "max") if fit.classification else ("val_mse", "min")
+        return Task(fit.init, fit.epoch, data, metric, mode, fit.score, self.hints(fit, recipe))
+
+    def hints(self, fit: Fit, recipe: Recipe) -> Hints:
+        """What the Task says of itself."""
+        given = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "loss": self.loss}
+        return Hints(
+            updates=fit.updates,
+            shapes=("depth", "batch_size"),
+            parameters=fit.parameters,
+            flops=fit.flops if recipe.model in OPERATIONS else None,
+            folded=self,
+            watch=fit.watch,
+            branches=("batch_size",),
+            settings={name: called(choice) for name, choice in given.items()},
+            recipe=recipe,
+            remedies={"dropout": "popjax.layers.Dropout"},
+        )
 
 
 def called(choice: str | Callable[..., Any] | None) -> str | None:
