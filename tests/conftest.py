@@ -1,12 +1,14 @@
 """What all tests share: rank promotion raises, warnings are errors (pyproject), float64 on request."""
 
 import functools
+from collections import OrderedDict
 
 import jax
 import numpy as np
 import pytest
 import warm
 
+from popjax.engine.compiler import COMPILER
 from popjax.engine.cost import Machine
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -31,6 +33,12 @@ def rows():
     x = rng.normal(size=(170, 5)) * [1, 2, 0.5, 3, 1] + [0, 1, -1, 5, 0]
     y = (x[:, 0] + 0.5 * x[:, 1] > 0).astype(int) + (x[:, 3] > 6)
     return x, y
+
+
+@pytest.fixture
+def nothing_compiled(monkeypatch):
+    """No program is there yet: else equal tasks of other tests share theirs."""
+    monkeypatch.setattr(COMPILER, "_programs", OrderedDict())
 
 
 @pytest.fixture

@@ -50,21 +50,21 @@ def epochs_compiled(events):
     return sum("epoch" in str(name) for name in events)
 
 
-def test_one_epoch_program_for_a_mixed_population(task):
+def test_one_epoch_program_for_a_mixed_population(task, nothing_compiled):
     with compilations() as events:
         results = pj.search(task, SPACE, trials=40, epochs=3)
     assert results.summary["buckets"] == 1
     assert epochs_compiled(events) == 1
 
 
-def test_one_epoch_program_a_bucket(task):
+def test_one_epoch_program_a_bucket(task, nothing_compiled):
     with compilations() as events:
         results = pj.search(task, SPACE, trials=40, epochs=2, plan="buckets")
     assert results.summary["buckets"] == 4
     assert epochs_compiled(events) == 4
 
 
-def test_one_epoch_program_a_width_cap(task, cheap_programs):
+def test_one_epoch_program_a_width_cap(task, cheap_programs, nothing_compiled):
     """Fewer trials, later rounds and more epochs need no other."""
     wide = SPACE.replace(hidden=pj.log_integers(2, 32))
     with compilations() as events:
@@ -177,4 +177,4 @@ def test_the_count_counts():
     """The listener hears a compilation, so zero means none."""
     with compilations() as events:
         jax.jit(lambda x: x * 2 + 1).lower(np.float32(3)).compile()
-    assert len(events) == 1
+    assert sum("<lambda>" in name for name in events) == 1  # others may still compile in the background

@@ -129,7 +129,7 @@ class OwnLinen(linen.Module):
 
 
 @pytest.mark.parametrize("model", [OwnNnx, lambda hparams, rngs: OwnLinen()], ids=["nnx", "linen"])
-def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch):
+def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch, request):
     """It trains as it would have trained, to 1e-9, and no convolution is left."""
     x = np.random.default_rng(0).normal(size=(60, 6, 6, 1))
     data = x, np.arange(60) % 3
@@ -139,6 +139,7 @@ def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch):
     fast = pj.search(task, space, trials=3, epochs=3)
     assert " convolution(" not in program_of_an_epoch(task, space)
     monkeypatch.setattr("popjax.supervision.preprocessing.by_patches", lambda function: function)
+    request.getfixturevalue("nothing_compiled")
     plain = pj.supervised(data, model=model)
     assert " convolution(" in program_of_an_epoch(plain, space)
     for name, values in pj.search(plain, space, trials=3, epochs=3).curves.items():

@@ -16,7 +16,7 @@ from popjax.store.results import Results
 SPACE = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9), depth=pj.integers(1, 2))
 
 
-def test_folds_and_repeats_train_in_the_same_programs(rows):
+def test_folds_and_repeats_train_in_the_same_programs(rows, nothing_compiled):
     """One epoch program for all of trial x fold x repeat; a repeat alone has the bits it has among others."""
     task = pj.supervised(rows)
     with compilations() as events:

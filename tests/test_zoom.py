@@ -45,7 +45,7 @@ def test_an_optimum_planted_anywhere_is_found(seed):
     assert spread[1] > 0.25 * spread[0], "what does not matter stays wide, but for chance"
 
 
-def test_rounds_are_one_table_and_later_ones_compile_nothing(rows):
+def test_rounds_are_one_table_and_later_ones_compile_nothing(rows, nothing_compiled):
     """Widths, depths and batch sizes zoom in too, within the room of the one program."""
     task = pj.supervised(rows)
     space = pj.Space(

@@ -15,7 +15,7 @@ ONCE = {"xla_backend_optimization_level": 1}  # for what runs once a member: on 
 
 
 class Compiler:
-    """Keeps the most recently used programs, so that a second search compiles nothing."""
+    """Keeps the most recently used programs, so that a second search compiles nothing, also of an equal task."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="popjax-compile")

@@ -18,11 +18,19 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from popjax.core.trees import from_host, is_key
+from popjax.engine.digest import task_code
 from popjax.space.scales import Scale
 from popjax.task import HParams, Task
 
 SEED = jax.ShapeDtypeStruct((), np.uint32)
 COUNT = jax.ShapeDtypeStruct((), np.int32)
+SETTINGS = (  # of JAX, which change what a program computes
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_numpy_dtype_promotion",
+)
 EVERYWHERE, SPREAD = PartitionSpec(), PartitionSpec("members")
 
 
@@ -65,6 +73,7 @@ class Member:
         epochs: the epochs of the whole run.
         branches: dynamic hyperparameters, of each of whose values an epoch is a branch with the
             value known to Python. Only for one lane, where branches are real.
+        code: gives the digests of the task's functions; members of one task share it.
 
     Attributes:
         reads, sizes: what the task has looked up so far (see HParams).
@@ -79,6 +88,7 @@ class Member:
         epochs: int,
         branching: bool = False,
         branches: Mapping[str, tuple[int, ...]] | None = None,
+        code: Callable[[], Any] | None = None,
     ) -> None:
         self.task = task
         self.static = dict(static)
@@ -87,6 +97,7 @@ class Member:
         self.epochs = epochs
         self.branching = branching
         self.branches = dict(branches or {})
+        self.code = code or functools.cache(functools.partial(task_code, task))
         self.reads: set[str] = set()
         self.sizes: set[str] = set()
         self.init = jax.jit(self._init)
@@ -294,9 +305,7 @@ def signature(member: Member, data: Any, room: int, lanes: int, devices: int) ->
     """All that the programs of a traced member depend on."""
     leaves, structure = jax.tree.flatten(data)
     return (
-        member.task.init,
-        member.task.epoch,
-        member.task.score,
+        member.code(),
         tuple((name, type(value), value) for name, value in sorted(member.static.items())),
         tuple(member.dynamic.items()),
         member.branching,
@@ -308,6 +317,5 @@ def signature(member: Member, data: Any, room: int, lanes: int, devices: int) ->
         room,
         lanes,
         devices,
-        jax.config.jax_enable_x64,
-        jax.config.jax_default_matmul_precision,
+        tuple(getattr(jax.config, name) for name in SETTINGS),
     )

@@ -43,7 +43,8 @@ class Tracer:
         if key not in self.members:
             branches = self.branches(static) if self.branching else {}
             room = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
-            self.members[key] = Member(self.task, values, dynamic, room, self.epochs, self.branching, branches)
+            code = next((other.code for other in self.members.values()), None)
+            self.members[key] = Member(self.task, values, dynamic, room, self.epochs, self.branching, branches, code)
         return self.members[key]
 
     def branches(self, static: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:
