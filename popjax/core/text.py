@@ -21,6 +21,17 @@ def settings(hparams: Mapping[str, Any]) -> str:
     return printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
 
 
+def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
+    """The entry `name` of a table; raises ValueError listing what there is.
+
+    >>> lookup({"sgd": 1, "adam": 2}, "optimizer", "adam")
+    2
+    """
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(table)}")
+    return table[name]
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 

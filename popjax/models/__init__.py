@@ -1,1 +1,1 @@
-"""One model's code: layers, the built-in networks, the door for nnx and linen modules. May import what is below."""
+"""One model's code: layers, the built-in models, the door for nnx and linen modules. May import what is below."""

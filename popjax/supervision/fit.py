@@ -10,8 +10,9 @@ import numpy as np
 import optax
 from jax import lax
 
+from popjax.core.text import lookup
 from popjax.core.trees import named
-from popjax.models.models import OPERATIONS, SIZES, lookup
+from popjax.models.built_in import MODELS
 from popjax.models.networks import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
@@ -86,13 +87,13 @@ class Fit:
 
     def parameters(self, hparams: Mapping[str, Any]) -> Any:
         """The trained parameters of the built-in model; None for another, whose arrays are exact."""
-        sizes = SIZES.get(self.model or "")
-        return None if sizes is None else sizes(self.inputs, self.outputs, hparams)
+        model = MODELS.get(self.model or "")
+        return None if model is None else model.parameters(self.inputs, self.outputs, hparams)
 
     def flops(self, hparams: Mapping[str, Any]) -> Any:
         """Operations of one epoch of the built-in model: a row's way back costs two ways forward."""
         rows = self.updates(hparams) * hparams.get("batch_size", self.default_batch)
-        return 3 * rows * OPERATIONS[str(self.model)](self.inputs, self.outputs, hparams)
+        return 3 * rows * MODELS[str(self.model)].operations(self.inputs, self.outputs, hparams)
 
     def fold(self, hparams: HParams, data: Data) -> Fold:
         """The member's own fold."""

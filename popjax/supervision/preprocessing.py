@@ -13,8 +13,8 @@ import numpy as np
 from popjax.data.columns import Levels, cells_of, encode, numeric, place, recoded, some
 from popjax.data.dataset import Dataset
 from popjax.data.splits import Split, standardize
+from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
-from popjax.models.models import MODELS
 from popjax.models.networks import Network, bind
 from popjax.task import HParams
 
@@ -138,7 +138,8 @@ class Recipe:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
         example = jnp.zeros((1, *self.inputs))
         if isinstance(model, str):
-            return functools.partial(bind, functools.partial(MODELS[model], self.inputs, self.outputs), x=example)
+            module = functools.partial(MODELS[model].module, self.inputs, self.outputs)
+            return functools.partial(bind, module, x=example)
         return functools.partial(own, model, x=example)
 
     def encoded(self, rows: Any) -> np.ndarray:

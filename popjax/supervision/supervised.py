@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from popjax.core.text import lookup
 from popjax.data import dataset as tables
 from popjax.data.splits import split as split_rows
-from popjax.models.models import MODELS, OPERATIONS, lookup
+from popjax.models.built_in import MODELS
 from popjax.supervision.fit import Fit
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.preprocessing import Recipe
@@ -118,7 +119,7 @@ class Folded:
             updates=fit.updates,
             shapes=("depth", "batch_size"),
             parameters=fit.parameters,
-            flops=fit.flops if recipe.model in OPERATIONS else None,
+            flops=fit.flops if recipe.model in MODELS else None,
             folded=self,
             watch=fit.watch,
             branches=("batch_size",),

@@ -1,0 +1,72 @@
+"""The built-in convolutional network: any channels and depths in one program."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax import nnx
+
+from popjax.core.text import lookup
+from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through, unit_mask, width_of
+from popjax.models.layers import Dropout, max_pool, patches
+from popjax.space.defaults import CHANNELS, value
+from popjax.task import HParams
+
+TAPS = 9  # of a 3 x 3 kernel
+PATCHED = 40  # operations in the time that one number takes on its way into a patch
+
+
+class CNN(nnx.Module):
+    """A small convolutional network (rows, height, width, channels) -> (rows, outputs).
+
+    A 3 x 3 convolution and a 2 x 2 max-pooling, further convolutions of one shape, the mean
+    over the pixels, and an affine layer. Reads `hidden` (the channels), `depth` (the number
+    of convolutions), `dropout` (before the last layer), all of them dynamic or static, and
+    `activation`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
+        depth, width = depth_of(hparams), width_of(hparams, "hidden", CHANNELS)
+        self.depth = value(hparams, "depth")
+        self.certain = depth.low
+        channels = hparams.get("hidden", CHANNELS)
+        name = value(hparams, "activation")
+        self.activation = lookup(ACTIVATIONS, "activation", name)
+        gain = GAINS.get(name, 2.0)
+        key = rngs.params()
+        rooms = [shape[-1]] + [width.high] * depth.high
+        active = [shape[-1]] + [channels] * depth.high
+        used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
+        self.convolutions = nnx.List(
+            Dense((rooms[i], rooms[i + 1]), (active[i], active[i + 1]), used[i], jax.random.fold_in(key, i + 1), TAPS)
+            for i in range(depth.high)
+        )
+        self.mask = unit_mask(width.high, channels)
+        self.dropout = Dropout(value(hparams, "dropout"), rngs=rngs)
+        self.out = Dense((width.high, outputs), (channels, outputs), 1.0, jax.random.fold_in(key, 0))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = max_pool(self._layer(0, x))
+        x = through(self._layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
+        return self.out(self.dropout(x.mean((1, 2))))
+
+    def _layer(self, i: int, x: jax.Array) -> jax.Array:
+        x = self.activation(self.convolutions[i](patches(x, 3)))
+        return x if self.mask is None else x * self.mask[None, None, None]
+
+
+def parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
+    """How many weights and biases the CNN has in use; `hparams` may hold arrays (trials,)."""
+    depth, channels = value(hparams, "depth"), hparams.get("hidden", CHANNELS)
+    first, later = (TAPS * shape[-1] + 1) * channels, (TAPS * channels + 1) * channels
+    return first + (depth - 1) * later + (channels + 1) * outputs
+
+
+def operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
+    """Operations of one image's way forward, patches included; `hparams` may hold arrays (trials,)."""
+    depth, channels = value(hparams, "depth"), hparams.get("hidden", CHANNELS)
+    height, width, inputs = shape
+    pixels, pooled = height * width, (height // 2) * (width // 2)
+    first = pixels * (2 * (TAPS * inputs + 1) * channels + PATCHED * TAPS * inputs)
+    later = pooled * (2 * (TAPS * channels + 1) * channels + PATCHED * TAPS * channels)
+    return first + (depth - 1) * later + 2 * (channels + 1) * outputs

@@ -1,0 +1,84 @@
+"""The built-in multi-layer perceptron: any widths and depths in one program."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from popjax.core.text import lookup
+from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through, unit_mask, width_of
+from popjax.models.layers import Dropout
+from popjax.space.defaults import DEFAULTS, value
+from popjax.task import HParams
+
+
+class MLP(nnx.Module):
+    """A multi-layer perceptron (rows, *shape) -> (rows, outputs).
+
+    Reads `hidden` (or `hidden_1`, `hidden_2`, ... for single layers), `depth` (the number
+    of hidden layers), `dropout`, all of them dynamic or static, and `activation`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
+        depth = depth_of(hparams)
+        self.depth = value(hparams, "depth")
+        self.certain = depth.low
+        name = value(hparams, "activation")
+        self.activation = lookup(ACTIVATIONS, "activation", name)
+        gain = GAINS.get(name, 2.0)
+        key = rngs.params()
+        layers = range(1, depth.high + 1)
+        rooms, widths = self._widths(hparams, layers, gated=depth.low < depth.high)
+        inputs = math.prod(shape)
+        rooms, widths = [inputs, *rooms], [inputs, *widths]
+        used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
+        self.hidden = nnx.List(
+            Dense((rooms[i - 1], rooms[i]), (widths[i - 1], widths[i]), used[i - 1], jax.random.fold_in(key, i))
+            for i in layers
+        )
+        self.masks = nnx.List(unit_mask(rooms[i], widths[i]) for i in layers)
+        last = widths[depth.low]
+        for i in layers[depth.low :]:
+            last = jnp.where(self.depth >= i, widths[i], last)
+        self.out = Dense((rooms[-1], outputs), (last, outputs), 1.0, jax.random.fold_in(key, 0))
+        rate = value(hparams, "dropout")
+        self.dropout = nnx.List(Dropout(rate, rngs=rngs) for _ in layers)
+
+    @staticmethod
+    def _widths(hparams: HParams, layers: range, gated: bool) -> tuple[list[int], list[Any]]:
+        """The room for units and the units in use, layer by layer."""
+        names = [f"hidden_{i}" if f"hidden_{i}" in hparams else "hidden" for i in layers]
+        rooms = [width_of(hparams, name, DEFAULTS["hidden"]).high for name in names]
+        if gated:  # a skipped layer passes its input on, so all must be alike
+            rooms = [max(rooms)] * len(rooms)
+        return rooms, [hparams.get(name, DEFAULTS["hidden"]) for name in names]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x.reshape(len(x), -1)
+        return self.out(through(self._layer, range(len(self.hidden)), self.certain, self.depth, x))
+
+    def _layer(self, i: int, x: jax.Array) -> jax.Array:
+        x = self.dropout[i](self.activation(self.hidden[i](x)))
+        mask = self.masks[i]
+        return x if mask is None else x * mask[None]
+
+
+def parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
+    """How many weights and biases the MLP has in use; `hparams` may hold arrays (trials,)."""
+    depth = value(hparams, "depth")
+    total: Any = 0
+    width: Any = math.prod(shape)
+    for i in range(1, int(np.max(depth)) + 1):
+        units = hparams.get(f"hidden_{i}", value(hparams, "hidden"))
+        total = total + np.where(depth >= i, (width + 1) * units, 0)
+        width = np.where(depth >= i, units, width)
+    return total + (width + 1) * outputs
+
+
+def operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
+    """Floating-point operations of one row's way forward; `hparams` may hold arrays (trials,)."""
+    return 2 * parameters(shape, outputs, hparams)
