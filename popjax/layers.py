@@ -1,5 +1,5 @@
 """Layers for models of your own, whose hyperparameters may be traced."""
 
-from popjax.models.layers import Conv, Dropout, max_pool
+from popjax.models.layers import Dropout, max_pool
 
-__all__ = ["Conv", "Dropout", "max_pool"]
+__all__ = ["Dropout", "max_pool"]

@@ -13,35 +13,28 @@ from popjax.data.dataset import built_in, images
 from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
 from popjax.models.convolution import by_patches
-from popjax.models.layers import Conv, Dropout, max_pool
+from popjax.models.layers import Dropout, max_pool
 
 EPOCHS = 4
 
 
-@pytest.mark.parametrize(("inputs", "features", "size"), [(1, 4, 3), (3, 2, 5), (4, 4, 1)])
-def test_conv_is_flax_conv(x64, inputs, features, size):
+@pytest.mark.parametrize(("inputs", "features", "size"), [(1, 4, 3), (3, 2, 5), (4, 4, 1), (2, 3, 4)])
+def test_by_patches_is_flax_conv(x64, inputs, features, size):
     """Forward and backward, to 1e-9, from the same weights."""
-    ours = Conv(inputs, features, size, rngs=nnx.Rngs(0))
-    theirs = nnx.Conv(inputs, features, (size, size), param_dtype=float, rngs=nnx.Rngs(0))
-    theirs.kernel[...], theirs.bias[...] = ours.kernel[...], ours.bias[...] + 0.1
-    ours.bias[...] = ours.bias[...] + 0.1
+    layer = nnx.Conv(inputs, features, (size, size), param_dtype=float, rngs=nnx.Rngs(0))
+    layer.bias[...] = layer.bias[...] + 0.1
+    graph, weights = nnx.split(layer)
     x = jax.random.normal(jax.random.key(1), (5, 7, 6, inputs))
-    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-9, atol=1e-12)
 
-    def gradients(layer):
-        def loss(layer, x):
-            return jnp.sin(layer(x)).sum()
+    def plain(weights, x):
+        return nnx.merge(graph, weights)(x)
 
-        of_layer, of_x = nnx.grad(loss, argnums=(0, 1))(layer, x)
-        return [*jax.tree.leaves(nnx.to_pure_dict(of_layer)), of_x]
-
-    for left, right in zip(gradients(ours), gradients(theirs), strict=True):
+    patched = by_patches(plain)
+    assert patched(weights, x).shape == (5, 7, 6, features)
+    np.testing.assert_allclose(patched(weights, x), plain(weights, x), rtol=1e-9, atol=1e-12)
+    gradients = [jax.grad(lambda *a, f=f: jnp.sin(f(*a)).sum(), (0, 1))(weights, x) for f in (patched, plain)]
+    for left, right in zip(*map(jax.tree.leaves, gradients), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-12)
-
-
-def test_conv_refuses_an_even_kernel():
-    with pytest.raises(ValueError, match="size=4: a kernel has an odd size"):
-        Conv(1, 1, 4, rngs=nnx.Rngs(0))
 
 
 def test_max_pool_is_flax_pool():

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from popjax.core.text import lookup
+from popjax.models.convolution import patches
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through, unit_mask, width_of
-from popjax.models.layers import Dropout, max_pool, patches
+from popjax.models.layers import Dropout, max_pool
 from popjax.space.defaults import CHANNELS, value
 from popjax.task import HParams
 
@@ -51,7 +53,8 @@ class CNN(nnx.Module):
         return self.out(self.dropout(x.mean((1, 2))))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:
-        x = self.activation(self.convolutions[i](patches(x, 3)))
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # the image keeps its size
+        x = self.activation(self.convolutions[i](patches(x, (3, 3))))
         return x if self.mask is None else x * self.mask[None, None, None]
 
 

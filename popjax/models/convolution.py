@@ -5,6 +5,7 @@ from member to member as a grouped convolution; a product of matrices is fast in
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,22 +84,41 @@ def convolve(
     *taps, channels, units = kernel.shape
     inside = [(low, high, dilation - 1) for (low, high), dilation in zip(padding, lhs_dilation, strict=True)]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inside, (0, 0, 0)])
-    reach = [(tap - 1) * dilation for tap, dilation in zip(taps, rhs_dilation, strict=True)]
-    spans = [size - far for size, far in zip(x.shape[1:-1], reach, strict=True)]
-
-    def shifted(tap: tuple[int, ...]) -> jax.Array:
-        starts = [index * dilation for index, dilation in zip(tap, rhs_dilation, strict=True)]
-        ends = [start + span for start, span in zip(starts, spans, strict=True)]
-        return lax.slice(x, (0, *starts, 0), (len(x), *ends, x.shape[-1]), (1, *window_strides, 1))
-
-    patches = jnp.stack([shifted(tap) for tap in itertools.product(*map(range, taps))], -2)
+    neighbourhoods = patches(x, tuple(taps), window_strides, rhs_dilation)
     groups = feature_group_count
-    patches = patches.reshape(*patches.shape[:-1], groups, channels)
-    kernel = kernel.reshape(-1, channels, groups, units // groups)
     how = {"precision": precision, "preferred_element_type": preferred_element_type}
     if groups == 1:
-        product = jnp.matmul(patches.reshape(*patches.shape[:-3], -1), kernel.reshape(-1, units), **how)
+        product = jnp.matmul(neighbourhoods, kernel.reshape(-1, units), **how)
     else:
-        product = jnp.einsum("...tgc,tcgu->...gu", patches, kernel, **how).reshape(*patches.shape[:-3], units)
+        pixels = neighbourhoods.shape[:-1]
+        neighbourhoods = neighbourhoods.reshape(*pixels, math.prod(taps), groups, channels)
+        kernel = kernel.reshape(-1, channels, groups, units // groups)
+        product = jnp.einsum("...tgc,tcgu->...gu", neighbourhoods, kernel, **how).reshape(*pixels, units)
     order = [0, product.ndim - 1, *range(1, product.ndim - 1)]  # where rows, units and pixels are now
     return product.transpose(order).transpose([wanted.index(axis) for axis in range(product.ndim)])
+
+
+def patches(
+    x: jax.Array, taps: tuple[int, ...], strides: tuple[int, ...] | None = None, dilation: tuple[int, ...] | None = None
+) -> jax.Array:
+    """Every window of an image: (rows, *pixels, channels) -> (rows, *windows, product of taps * channels).
+
+    Args:
+        x: padded already, so that each window lies within.
+        taps: the window's size along each axis of pixels.
+        strides: from one window to the next, 1 by default.
+        dilation: from one tap to the next, 1 by default.
+
+    >>> patches(jnp.arange(4.0).reshape(1, 4, 1), (2,)).tolist()
+    [[[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]]
+    """
+    ones = (1,) * len(taps)
+    strides, dilation = strides or ones, dilation or ones
+    spans = [size - (tap - 1) * apart for size, tap, apart in zip(x.shape[1:-1], taps, dilation, strict=True)]
+
+    def shifted(tap: tuple[int, ...]) -> jax.Array:
+        starts = [index * apart for index, apart in zip(tap, dilation, strict=True)]
+        ends = [start + span for start, span in zip(starts, spans, strict=True)]
+        return lax.slice(x, (0, *starts, 0), (len(x), *ends, x.shape[-1]), (1, *strides, 1))
+
+    return jnp.concatenate([shifted(tap) for tap in itertools.product(*map(range, taps))], -1)

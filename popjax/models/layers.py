@@ -41,50 +41,6 @@ class Dropout(nnx.Module):
         return jnp.where(keep, x / share, 0)
 
 
-def patches(x: jax.Array, size: int) -> jax.Array:
-    """Every pixel's neighbourhood: (rows, height, width, channels) -> (rows, height, width, size * size * channels).
-
-    The border is padded by zeros, so the image keeps its size; `size` is odd.
-    """
-    height, width, reach = x.shape[1], x.shape[2], size // 2
-    padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    shifts = [padded[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
-    return jnp.concatenate(shifts, -1)
-
-
-class Conv(nnx.Module):
-    """A convolution of stride 1 over images (rows, height, width, channels) that keeps their size.
-
-    It computes what `nnx.Conv(inputs, features, (size, size))` does, as a product of patches
-    and weights, which stays fast in a population and in a training loop (see `convolution`).
-    Inside a model that is given to `supervised`, a plain `nnx.Conv` is as fast.
-
-    Args:
-        inputs, features: channels in and out.
-        size: the kernel's height and width, odd.
-
-    Raises:
-        ValueError: for an even size.
-
-    >>> layer = Conv(1, 4, rngs=nnx.Rngs(0))
-    >>> layer(jnp.ones((2, 8, 8, 1))).shape
-    (2, 8, 8, 4)
-    """
-
-    def __init__(self, inputs: int, features: int, size: int = 3, *, rngs: nnx.Rngs) -> None:
-        if size < 1 or size % 2 == 0:
-            raise ValueError(f"size={size}: a kernel has an odd size, such as 3")
-        self.size = size
-        scale = jnp.sqrt(1 / (inputs * size**2))
-        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (size, size, inputs, features)) * scale)
-        self.bias = nnx.Param(jnp.zeros(features))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Convolve `x` (rows, height, width, inputs)."""
-        kernel = self.kernel[...]
-        return patches(x, self.size) @ kernel.reshape(-1, kernel.shape[-1]) + self.bias[...][None, None, None]
-
-
 def max_pool(x: jax.Array) -> jax.Array:
     """The largest of every 2 x 2 pixels of images (rows, height, width, channels); an odd border is cut off.
 
