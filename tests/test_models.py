@@ -1,0 +1,53 @@
+"""The built-in models: each is one entry of a registry, and a new one is nothing more."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import popjax as pj
+from popjax.models.built_in import MODELS, Model
+from popjax.models.networks import bind
+from popjax.task import HParams
+
+ROWS = np.random.default_rng(0).normal(size=(60, 4, 4)), np.arange(60) % 3
+
+
+class Linear(nnx.Module):
+    def __init__(self, shape, outputs, hparams, rngs):
+        self.out = nnx.Linear(math.prod(shape), outputs, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(x.reshape(len(x), -1))
+
+
+def parameters(shape, outputs, hparams):
+    return (math.prod(shape) + 1) * outputs
+
+
+def test_a_new_built_in_model_is_one_line(monkeypatch, tmp_path):
+    """It trains, is kept and is loaded again by its name, with what it declares."""
+    monkeypatch.setitem(MODELS, "linear", Model(Linear, parameters, lambda *its: 2 * parameters(*its)))
+    task = pj.supervised(ROWS, model="linear")
+    assert task.parameters({}) == 51
+    assert task.flops({"batch_size": 16}) == 3 * 48 * 102
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), batch_size=16)
+    pj.search(task, space, trials=2, epochs=1, out=tmp_path / "run")
+    assert set(pj.load_best(tmp_path / "run").predict(ROWS[0])) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_models_entry_tells_the_truth(name):
+    """It maps rows to outputs, and has as many parameters as it says."""
+    shape, outputs = (4, 5, 2), 3
+    hparams = HParams({"hidden": 6, "depth": 3}, {})
+    x = jax.numpy.zeros((7, *shape))
+    network = bind(
+        lambda hparams, rngs: MODELS[name].module(shape, outputs, hparams, rngs), hparams, jax.random.key(0), x
+    )
+    assert network.apply(network.params, network.variables, x, None)[0].shape == (7, outputs)
+    sizes = sum(leaf.size for leaf in jax.tree.leaves(network.params))
+    assert MODELS[name].parameters(shape, outputs, hparams) == sizes
+    assert MODELS[name].operations(shape, outputs, hparams) >= 2 * sizes
