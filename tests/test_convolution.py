@@ -243,7 +243,7 @@ def test_tables_are_no_images(command):
     process = command("sweep", "--model", "cnn", "--dataset", "wine", "--trials", 2)
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
-    assert "wine: rows of shape (13,) are no images; the cnn takes (height, width)" in line
+    assert "wine: rows of shape (13,) are no images; give (height, width)" in line
 
 
 def test_a_line_of_pixels_is_no_image():

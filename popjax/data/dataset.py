@@ -119,10 +119,8 @@ def images(dataset: Dataset) -> Dataset:
     if dataset.name in IMAGES and math.prod(shape) == math.prod(IMAGES[dataset.name]):
         shape = IMAGES[dataset.name]
     if len(shape) not in (2, 3) or min(shape[:2]) < 2:
-        what = f"rows of shape {shape} are no images"
-        raise ValueError(
-            f"{dataset.name}: {what}; the cnn takes (height, width) or (height, width, channels), 2 pixels at least"
-        )
+        what = "give (height, width) or (height, width, channels), 2 pixels at least"
+        raise ValueError(f"{dataset.name}: rows of shape {shape} are no images; {what}")
     return dataclasses.replace(dataset, x=dataset.x.reshape(-1, *shape, *(1,) * (3 - len(shape))))
 
 

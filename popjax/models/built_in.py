@@ -15,6 +15,7 @@ class Model(NamedTuple):
         module: `(shape, outputs, hparams, rngs) -> nnx.Module`, which maps (rows, *shape) to (rows, outputs).
         parameters: `(shape, outputs, hparams)` -> how many weights and biases are in use.
         operations: `(shape, outputs, hparams)` -> floating-point operations of one row's way forward.
+        images: whether it takes rows (rows, height, width, channels) alone.
 
     Where `hparams` holds arrays (trials,), so do the counts.
     """
@@ -22,9 +23,10 @@ class Model(NamedTuple):
     module: Callable[..., nnx.Module]
     parameters: Callable[[tuple[int, ...], int, Mapping[str, Any]], Any]
     operations: Callable[[tuple[int, ...], int, Mapping[str, Any]], Any]
+    images: bool = False
 
 
 MODELS: Mapping[str, Model] = {
     "mlp": Model(mlp.MLP, mlp.parameters, mlp.operations),
-    "cnn": Model(cnn.CNN, cnn.parameters, cnn.operations),
+    "cnn": Model(cnn.CNN, cnn.parameters, cnn.operations, images=True),
 }

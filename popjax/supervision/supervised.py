@@ -58,9 +58,8 @@ def supervised(
         if not isinstance(given, str) and not callable(given):
             raise ValueError(f"{what} is a {type(given).__name__}; give a name, or a function of hparams that makes it")
     dataset = to_dataset(data, target, missing)
-    if isinstance(model, str):
-        lookup(MODELS, "model", model)
-    dataset = tables.images(dataset) if model == "cnn" else dataset
+    if isinstance(model, str) and lookup(MODELS, "model", model).images:
+        dataset = tables.images(dataset)
     if isinstance(optimizer, str):
         lookup(OPTIMIZERS, "optimizer", optimizer)
     lookup(SCHEDULES, "schedule", schedule)
