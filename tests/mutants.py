@@ -26,110 +26,250 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = [
-    Mutant("no fsync", "storage", "            os.fsync(file.fileno())\n", "", "test_commits.py"),
+    Mutant("no fsync", "core/storage", "            os.fsync(file.fileno())\n", "", "test_commits.py"),
     Mutant(
-        "written in place", "storage", "os.replace(temporary, path)", "path.write_bytes(content)", "test_commits.py"
-    ),
-    Mutant("litter stays", "storage", "        os.unlink(temporary)\n", "", "test_commits.py"),
-    Mutant("no lock", "storage", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "test_commits.py"),
-    Mutant(
-        "manifest first",
-        "commits",
-        "        finished = self._merged()\n",
-        "        write_atomic(self.directory / f'commit-{number}.json', b'{}')\n        finished = self._merged()\n",
+        "written in place",
+        "core/storage",
+        "os.replace(temporary, path)",
+        "path.write_bytes(content)",
         "test_commits.py",
     ),
-    Mutant("no digest", "commits", ".hexdigest() == digest\n", ".hexdigest() != ''\n", "test_commits.py"),
-    Mutant("manifest unchecked", "commits", "if said != digest_of(content) or", "if", "test_commits.py"),
-    Mutant("JSON unchecked", "files", "digest != digest_of(content):", "not content:", "test_security.py -k json"),
-    Mutant("bomb unpacked", "data", "if stored[name].file_size > MAX_BYTES:", "if False:", "test_data.py -k unpack"),
-    Mutant("one commit kept", "commits", "KEPT = 2", "KEPT = 1", "test_commits.py"),
-    Mutant("links followed", "commits", "if path.is_symlink():", "if False:", "test_commits.py"),
-    Mutant("any path", "commits", "if not FILE.fullmatch(name):", "if False:", "test_commits.py"),
-    Mutant("a link for a lock", "storage", "if (directory / LOCK).is_symlink():", "if False:", "test_commits.py"),
+    Mutant("litter stays", "core/storage", "        os.unlink(temporary)\n", "", "test_commits.py"),
+    Mutant("no lock", "core/storage", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "test_commits.py"),
     Mutant(
-        "later rounds resampled", "driver", "self.saved.points(sampled, first)", "sampled", "test_resume.py -k sampled"
+        "manifest first",
+        "store/commits",
+        '        standing = f"standing-{number}.safetensors"\n',
+        '        standing = f"standing-{number}.safetensors"\n'
+        "        write_atomic(self.directory / f'commit-{number}.json', b'{}')\n",
+        "test_commits.py",
     ),
-    Mutant("later rounds forgotten", "saved", '"rounds": rounds, ', "", "test_resume.py -k later_round"),
-    Mutant("no merging", "commits", "while finished and len(", "while False and len(", "test_commits.py"),
+    Mutant("no digest", "store/commits", ".hexdigest() == digest\n", ".hexdigest() != ''\n", "test_commits.py"),
+    Mutant("manifest unchecked", "store/commits", "if said != digest_of(content) or", "if", "test_commits.py"),
+    Mutant(
+        "JSON unchecked", "store/files", "digest != digest_of(content):", "not content:", "test_security.py -k json"
+    ),
+    Mutant(
+        "bomb unpacked", "data/dataset", "if stored[name].file_size > MAX_BYTES:", "if False:", "test_data.py -k unpack"
+    ),
+    Mutant("one commit kept", "store/commits", "KEPT = 2", "KEPT = 1", "test_commits.py"),
+    Mutant("links followed", "store/commits", "if path.is_symlink():", "if False:", "test_commits.py"),
+    Mutant("any path", "store/commits", "if not FILE.fullmatch(name):", "if False:", "test_commits.py"),
+    Mutant("a link for a lock", "core/storage", "if (directory / LOCK).is_symlink():", "if False:", "test_commits.py"),
+    Mutant(
+        "decisions forgotten",
+        "store/decisions",
+        "        self._append(described(step))\n",
+        "",
+        "test_schedulers.py -k torn_line",
+    ),
+    Mutant(
+        "decided again",
+        "tuning/driver",
+        "step = self.log.read(number) or self.decide(trials)",
+        "step = self.decide(trials)",
+        "test_resume.py -k sampled",
+    ),
+    Mutant(
+        "acts before it is written",
+        "tuning/driver",
+        """            if number == len(self.log.steps):
+                self.log.write(step)
+            self.callbacks.decision(step.decision, trials)
+            if self.population.advance(number, step.decision).over:
+                return
+""",
+        """            self.callbacks.decision(step.decision, trials)
+            over = self.population.advance(number, step.decision).over
+            if number == len(self.log.steps):
+                self.log.write(step)
+            if over:
+                return
+""",
+        "test_schedulers.py -k killed",
+    ),
+    Mutant(
+        "torn lines are read",
+        "store/decisions",
+        'whole = line.endswith(b"\\n") and',
+        "whole =",
+        "test_schedulers.py -k torn_line",
+    ),
+    Mutant(
+        "copies are not committed",
+        "engine/population",
+        "if decision.copy or decision.fresh:",
+        "if False:",
+        "test_schedulers.py -k killed",
+    ),
+    Mutant(
+        "applied twice",
+        "engine/population",
+        "if number >= self.applied:",
+        "if True:",
+        "test_schedulers.py -k killed",
+    ),
+    Mutant(
+        "targets read their sources late",
+        "engine/resting",
+        "                found.append(Snapshot(snapshot.bucket, targets[at], snapshot.epoch, snapshot.training))\n",
+        "                found.append(Snapshot(snapshot.bucket, targets[at], snapshot.epoch, snapshot.training))\n"
+        "                break\n",
+        "test_schedulers.py -k everything",
+    ),
+    Mutant(
+        "fresh keys are old",
+        "engine/resting",
+        "state = to_host(jax.tree.map(fold, training.state))",
+        "state = to_host(training.state)",
+        "test_schedulers.py -k everything",
+    ),
+    Mutant(
+        "a stop is forgotten", "store/decisions", '"stopped" not in content', "True", "test_schedulers.py -k torn_line"
+    ),
+    Mutant("pruned is ok", "store/results", " & ~self.pruned)", ")", "test_schedulers.py -k prunes"),
+    Mutant(
+        "unchecked decisions",
+        "tuning/driver",
+        "        self.population.check(step.decision)\n",
+        "",
+        "test_schedulers.py -k cannot_be",
+    ),
+    Mutant(
+        "a callback ends the run",
+        "tuning/callbacks/base",
+        "if listener.essential:",
+        "if True:",
+        "test_schedulers.py -k callback",
+    ),
+    Mutant("no merging", "store/commits", "while files and rows_in(", "while False and rows_in(", "test_commits.py"),
     Mutant(
         "resume from scratch",
-        "commits",
+        "store/commits",
         "        numbers = sorted(numbered(directory), reverse=True)\n",
         "        numbers = []\n",
         "test_resume.py -k twice",
     ),
-    Mutant("resampled", "saved", "points[name][row] = value", "pass", "test_resume.py -k sampled"),
     Mutant(
-        "any configuration", "saved", "        if other:\n", "        if False:\n", "test_resume.py -k configuration"
+        "any configuration",
+        "tuning/directory",
+        "        if other:\n",
+        "        if False:\n",
+        "test_resume.py -k configuration",
     ),
-    Mutant("caps by the rule of now", "saved", ", caps=caps)", ")", "test_resume.py -k caps_are"),
-    Mutant("any dataset", "saved", "self._refuse(then, now)\n        width", "width", "test_resume.py -k dataset"),
-    Mutant("any array", "run", '{"arrays": digest(self.data)}', "{}", "test_resume.py -k ones_own"),
-    Mutant("no warning", "saved", "if there[name] != value:", "if False:", "test_resume.py -k version"),
+    Mutant("caps by the rule of now", "tuning/directory", ", caps=caps)", ")", "test_resume.py -k caps_are"),
+    Mutant(
+        "any dataset",
+        "tuning/directory",
+        "self._refuse(then, now)\n        lanes",
+        "lanes",
+        "test_resume.py -k dataset",
+    ),
+    Mutant("any array", "engine/measure", '{"arrays": digest(roster.data)}', "{}", "test_resume.py -k ones_own"),
+    Mutant("no warning", "tuning/directory", "if there[name] != value:", "if False:", "test_resume.py -k version"),
     Mutant(
         "worst wins", "task", 'in ((LESS, "min"), (MORE', 'in ((LESS, "max"), (MORE', "test_selection.py -k own_dir"
     ),
     Mutant(
         "nothing given back",
-        "executor",
-        "                stand = part.stand",
-        "                return",
+        "engine/backends/local",
+        "        return Rest(batch, False, batch.origin)",
+        "        raise",
         "test_devices.py -k give_back",
     ),
-    Mutant("folds of a part", "collect", " if len(members) == each", "", "test_resume.py -k lost_in_part"),
-    Mutant("nameless lock", "storage", "if not keeps_name(", "if False and keeps_name(", "test_commits.py -k name"),
+    Mutant("folds of a part", "engine/keeper", " if len(members) == each", "", "test_resume.py -k lost_in_part"),
+    Mutant(
+        "nameless lock", "core/storage", "if not keeps_name(", "if False and keeps_name(", "test_commits.py -k name"
+    ),
     Mutant(
         "scored often",
-        "driver",
-        "test = its.score(row, states[best.trial], watch)",
-        "test = [its.score(row, states[best.trial], watch) for _ in range(2)][0]",
+        "tuning/search",
+        "test = score(roster, best.trial, states[best.trial], timer.compiling)",
+        "test = [score(roster, best.trial, states[best.trial], timer.compiling) for _ in range(2)][0]",
         "test_selection.py -k once",
     ),
     Mutant(
-        "stopped is ok", "results", "(~self.diverged & ~self.stopped)", "(~self.diverged)", "test_resume.py -k means"
+        "stopped is ok",
+        "store/results",
+        "(~self.diverged & ~self.stopped &",
+        "(~self.diverged &",
+        "test_resume.py -k means",
     ),
     Mutant(
         "a stop is not committed",
-        "run",
-        "            saver.commit(collector)\n",
-        "            pass\n",
+        "tuning/search",
+        "        population.commit()\n",
+        "",
         "test_resume.py -k twice",
     ),
-    Mutant("never due", "executor", "(long or time.monotonic() >= calls.due)", "long", "test_checkpoint.py"),
+    Mutant(
+        "never due", "engine/backends/local", "(long or time.monotonic() >= request.due)", "long", "test_checkpoint.py"
+    ),
     Mutant(
         "long epochs forgotten",
-        "executor",
+        "engine/backends/local",
         "(long or time.monotonic() >=",
         "(time.monotonic() >=",
         "test_checkpoint.py",
     ),
-    Mutant("long epochs wait", "checkpoint", "if self._long or (", "if (", "test_checkpoint.py"),
-    Mutant("answers without end", "executor", "answered < calls.number and (", "(", "test_checkpoint.py"),
-    Mutant("nobody is waited for", "checkpoint", "(all(self._roll.values()) or", "(True or", "test_checkpoint.py"),
+    Mutant("long epochs wait", "engine/checkpoint", "if self._long or (", "if (", "test_checkpoint.py"),
     Mutant(
-        "SIGTERM kills", "cli", "(signal.SIGINT, signal.SIGTERM) if", "(signal.SIGINT,) if", "test_resume.py -k signals"
+        "answers without end", "engine/backends/local", "answered < request.number and (", "(", "test_checkpoint.py"
+    ),
+    Mutant(
+        "nobody is waited for",
+        "engine/checkpoint",
+        "(all(self._answered.values()) or",
+        "(True or",
+        "test_checkpoint.py",
+    ),
+    Mutant(
+        "SIGTERM kills",
+        "commands/cli",
+        "(signal.SIGINT, signal.SIGTERM) if",
+        "(signal.SIGINT,) if",
+        "test_resume.py -k signals",
     ),
     Mutant(
         "never out at once",
-        "cli",
+        "commands/cli",
         "            interrupt()\n        stop.code",
         "            return\n        stop.code",
         "test_resume.py -k second",
     ),
-    Mutant("in use is bad input", "cli", "fail(str(error), IN_USE)", "fail(str(error))", "test_resume.py -k in_use"),
     Mutant(
-        "out of memory is the end", "run", "self.plan.width.narrow(error.needed)", "raise", "test_devices.py -k memory"
+        "in use is bad input",
+        "commands/cli",
+        "fail(str(error), IN_USE)",
+        "fail(str(error))",
+        "test_resume.py -k in_use",
     ),
-    Mutant("bytes unsaid", "executor", "OutOfMemory(refused(error))", "OutOfMemory()", "test_devices.py -k named"),
     Mutant(
-        "too large is bad input", "plan", 'raise MemoryError(f"one', 'raise ValueError(f"one', "test_sweep.py -k fit"
+        "out of memory is the end",
+        "engine/population",
+        "self.roster.plan.lanes.narrow(error.needed)",
+        "raise",
+        "test_devices.py -k memory",
+    ),
+    Mutant(
+        "bytes unsaid",
+        "engine/backends/local",
+        "OutOfMemory(refused(error))",
+        "OutOfMemory()",
+        "test_devices.py -k named",
+    ),
+    Mutant(
+        "too large is bad input",
+        "engine/plan",
+        'raise MemoryError(f"one',
+        'raise ValueError(f"one',
+        "test_sweep.py -k fit",
     ),
     Mutant(
         "narrower from scratch",
-        "executor",
-        "return Stand(part.stand.bucket, part.index, epoch, host)",
-        "return part.stand",
+        "engine/batch",
+        "return Snapshot(self.bucket, self.index, self.epoch, host)",
+        "return self.origin",
         "test_devices.py -k nothing",
     ),
 ]

@@ -84,7 +84,7 @@ def test_a_replay_has_the_same_bits_and_says_so(sat, command, tmp_path):
     first, second = (journal(tmp_path / name / "journal.jsonl") for name in ("run", "again"))
     epochs = [[line for line in lines if line["command"] is None] for lines in (first, second)]
     assert epochs[0] == epochs[1]
-    tampered = (tmp_path / "run" / "journal.jsonl").read_text().replace("learning_rate*=0.5", "learning_rate*=0.6")
+    tampered = (tmp_path / "run" / "journal.jsonl").read_text().replace('": 0.015}]]', '": 0.018}]]')
     (tmp_path / "tampered.jsonl").write_text(tampered)
     process = command("babysit", "--replay", "tampered.jsonl", "--out", "other")
     assert "differs from the journal's, first at epoch 4" in process.stdout

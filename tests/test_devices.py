@@ -78,7 +78,7 @@ def test_spread_fills_the_devices_evenly_in_whole_lanes():
 
 def test_a_small_bucket_has_no_more_lanes_than_it_needs():
     wide = Lanes(count=512, capacity=512, devices=2, shrinks=True)
-    assert [(wide.of(n).lanes, wide.of(n).part) for n in (1, 2, 3, 86, 600, 9999)] == [
+    assert [(wide.of(n).count, wide.of(n).capacity) for n in (1, 2, 3, 86, 600, 9999)] == [
         (1, 1),
         (1, 1),
         (2, 2),

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import Source, check_seed, open_directory
-from popjax.commands.steering import Beginning, Sitter, value_of
+from popjax.commands.experiment import Experiment, check_seed, open_directory
+from popjax.commands.steering import Beginning, Steering, value_of
 
 EPOCHS = 20
 
@@ -65,18 +65,18 @@ def main(argv: list[str] | None = None) -> int:
     check_seed(arguments.seed)
     start = beginning(arguments)
     script = read_script(arguments.script) if arguments.script else None
-    out = open_directory(arguments.out, f"babysit-{start.source.stem}")
+    out = open_directory(arguments.out, f"babysit-{start.experiment.stem}")
     if script is None and arguments.replay is None and not sys.stdin.isatty():
         script = commands_in(sys.stdin.read()) or [f"go {start.epochs}"]
-    sitter = Sitter.begin(start, out)
+    steering = Steering.begin(start, out)
     if arguments.replay is not None:
-        return sitter.replay(start.lines)
-    return sitter.interactive(start.epochs) if script is None else sitter.script(script)
+        return steering.replay(start.lines)
+    return steering.interactive(start.epochs) if script is None else steering.script(script)
 
 
 def beginning(arguments: Arguments) -> Beginning:
     """What --from, --replay and --set make of the defaults."""
-    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Source)}
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Experiment)}
     if arguments.trial is not None and arguments.from_ is None:
         raise ValueError(f"--trial {arguments.trial} needs --from: the directory of the search")
     if arguments.replay is not None:
@@ -85,9 +85,9 @@ def beginning(arguments: Arguments) -> Beginning:
         start = from_search(arguments, given)
     else:
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        source = Source(**chosen)
-        source.check()
-        start = Beginning(source, {}, arguments.epochs or EPOCHS)
+        experiment = Experiment(**chosen)
+        experiment.check()
+        start = Beginning(experiment, {}, arguments.epochs or EPOCHS)
     settings = dict(value_of(text, "--set") for text in arguments.set)
     return dataclasses.replace(start, hparams=start.hparams | settings)
 
@@ -99,7 +99,7 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
     directory = str(arguments.from_)
     results = Results.load(directory)
     command = f"python -m popjax.babysit --from {shlex.quote(directory)}"
-    source = Source.again(results.run, command, given)
+    experiment = Experiment.again(results.run, command, given)
     trial = arguments.trial
     if trial is None:
         if results.best is None:
@@ -107,7 +107,7 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
         trial = results.best.trial
     if not 0 <= trial < len(results.diverged):
         raise ValueError(f"--trial {trial}: {directory!r} holds trials 0..{len(results.diverged) - 1}")
-    return Beginning(source, {}, arguments.epochs or int(results.run["epochs"]), trial, results.hparams(trial))
+    return Beginning(experiment, {}, arguments.epochs or int(results.run["epochs"]), trial, results.hparams(trial))
 
 
 def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
@@ -123,12 +123,12 @@ def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
     path = str(arguments.replay)
     lines = read_journal(Path(path))
     command = f"python -m popjax.babysit --replay {shlex.quote(path)}"
-    source = Source.again(lines[0], command, given)
+    experiment = Experiment.again(lines[0], command, given)
     epochs, trial = lines[0].get("epochs"), lines[0].get("trial")
     if not all(isinstance(number, int) and number >= 0 for number in (epochs, trial)) or not epochs:
         raise ValueError(f"the journal {path!r}: line 1 lacks epochs or trial; give the whole journal")
     Space(**lines[0]["hparams"])
-    return Beginning(source, dict(lines[0]["hparams"]), epochs, int(trial or 0), lines=tuple(lines))
+    return Beginning(experiment, dict(lines[0]["hparams"]), epochs, int(trial or 0), lines=tuple(lines))
 
 
 def read_script(path: str) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Experiment:
     """What is trained, as the command line names it."""
 
     dataset: str = "digits"
@@ -47,7 +47,7 @@ class Source:
         """Raise ValueError for what a task of one's own does not read."""
         if self.task is None:
             return
-        for field in dataclasses.fields(Source):
+        for field in dataclasses.fields(Experiment):
             given = getattr(self, field.name)
             if field.name not in ("task", "seed") and given != field.default:
                 raise ValueError(f"--{field.name} {given}: --task {self.task} does not read it; leave one out")
@@ -118,11 +118,11 @@ class Source:
         check_seed(fields["seed"])
         if named.keys() & {"dataset", "task"}:
             return cls(**fields)
-        source = cls(**fields)
-        if not source.untold():
-            return source
-        what = "a file" if source.task is None else "a task of your own"
-        again = shlex.join(source.untold())
+        experiment = cls(**fields)
+        if not experiment.untold():
+            return experiment
+        what = "a file" if experiment.task is None else "a task of your own"
+        again = shlex.join(experiment.untold())
         raise ValueError(f"the search was over {what}, which must be given again: {command} {again}")
 
 

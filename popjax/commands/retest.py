@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import Source, check_seed
+from popjax.commands.experiment import Experiment, check_seed
 from popjax.core.text import printable
 from popjax.data.columns import relevel, some
 from popjax.space.scales import Choice
@@ -110,21 +110,19 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     """The task on the data of now, and whether that is the data of then (None where nobody knows)."""
     given = {name: getattr(arguments, name) for name in ("dataset", "target", "missing", "task")} | {"seed": seed}
     command = f"python -m popjax.retest {shlex.quote(arguments.directory)}"
-    source = Source.again(results.run, command, given)
-    if source.task is not None:
-        return source.users_task(), None
-    dataset = source.load()
+    experiment = Experiment.again(results.run, command, given)
+    if experiment.task is not None:
+        return experiment.users_task(), None
+    dataset = experiment.load()
     recorded = results.run.get("data") or {}
-    check_columns(source.dataset, recorded, dataset)
+    check_columns(experiment.dataset, recorded, dataset)
     dataset = with_texts(dataset, recorded.get("levels") or {})
-    task = source.supervised(dataset)
+    task = experiment.supervised(dataset)
     assert task.hints.folded is not None
     task = task.hints.folded(arguments.repeats, VALIDATION)
     if list(task.hints.recipe.inputs) != recorded.get("inputs"):
-        shape = tuple(task.hints.recipe.inputs)
-        raise ValueError(
-            f"{source.dataset!r} has rows of shape {shape}, the search {recorded.get('inputs')}; give the same columns"
-        )
+        shape, then = tuple(task.hints.recipe.inputs), recorded.get("inputs")
+        raise ValueError(f"{experiment.dataset!r} has rows of shape {shape}, the search {then}; give the same columns")
     return task, dataset.digest == recorded.get("data")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from popjax.commands import cli
-from popjax.commands.experiment import Source, describe_device
+from popjax.commands.experiment import Experiment, describe_device
 from popjax.core.text import cell, printable, settings
 from popjax.store.files import plain
 
@@ -36,7 +36,7 @@ class Beginning:
         lines: the journal to replay, if there is one.
     """
 
-    source: Source
+    experiment: Experiment
     hparams: dict[str, Any]
     epochs: int
     trial: int = 0
@@ -44,7 +44,7 @@ class Beginning:
     lines: tuple[dict[str, Any], ...] = ()
 
 
-class Sitter:
+class Steering:
     """One model with its journal, obeying commands."""
 
     def __init__(self, start: Beginning, task: "Task", hparams: Mapping[str, Any], out: Path) -> None:
@@ -54,35 +54,37 @@ class Sitter:
         self.task = task
         self.out = out
         self.trial = start.trial
-        self.session = Session(task, hparams, start.epochs, start.source.seed, trials=[start.trial])
+        self.session = Session(task, hparams, start.epochs, start.experiment.seed, trials=[start.trial])
         self.journal = Journal(out / "journal.jsonl")
         self.to_go = 0
-        source = dataclasses.asdict(start.source)
-        began = {"arguments": source, "hparams": self.session.hparams, "epochs": start.epochs, "trial": start.trial}
+        experiment = dataclasses.asdict(start.experiment)
+        began = {"arguments": experiment, "hparams": self.session.hparams, "epochs": start.epochs, "trial": start.trial}
         self.journal.write(0, self.rate, "start", **began)
         print(printable(f"model: {settings(self.session.hparams)}"), flush=True)
 
     @classmethod
-    def begin(cls, start: Beginning, out: Path) -> "Sitter":
+    def begin(cls, start: Beginning, out: Path) -> "Steering":
         """Load the data and build the model; hyperparameters that may be set later get their defaults."""
         from popjax.space.defaults import untuned
 
-        source = start.source
-        if source.task is not None:
-            task, others = source.users_task(), dict(start.found)
+        experiment = start.experiment
+        if experiment.task is not None:
+            task, others = experiment.users_task(), dict(start.found)
         else:
-            dataset = source.load()
-            task = source.supervised(dataset)
-            others = untuned(source.optimizer, source.schedule, task.data.folds.train.shape[1], source.model)
+            dataset = experiment.load()
+            task = experiment.supervised(dataset)
+            others = untuned(
+                experiment.optimizer, experiment.schedule, task.data.folds.train.shape[1], experiment.model
+            )
             others |= start.found
             print(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
         print(f"device: {describe_device()}", flush=True)
         try:
             return cls(start, task, start.hparams | read_by(task, start, others), out)
         except Exception as error:
-            if source.task is None or isinstance(error, ValueError):
+            if experiment.task is None or isinstance(error, ValueError):
                 raise
-            raise source.fault(error) from None
+            raise experiment.fault(error) from None
 
     @property
     def rate(self) -> float | None:
@@ -129,8 +131,10 @@ class Sitter:
                 metrics = self.metrics()
                 if different is None and any(plain(value) != line.get(name) for name, value in metrics.items()):
                     different = self.session.epoch
+            elif line.get("decision"):
+                self.decide(line)
             elif str(line["command"]).split()[:1] not in (["go"], ["watch"], ["save"], ["quit"], []):
-                self.obey(str(line["command"]))
+                self.obey(str(line["command"]))  # also a change in a journal that holds no decisions
         if different is None:
             print(f"the same curve as in the journal, bit for bit, over {self.session.epoch} epochs")
         else:
@@ -141,8 +145,9 @@ class Sitter:
         """Carry out a command; False for "quit". Raises ValueError for one that cannot be."""
         word, _, rest = command.partition(" ")
         change = CHANGE.fullmatch(command)
+        decided: dict[str, Any] = {}
         if change:
-            self.change(*change.groups())
+            decided = {"decision": self.change(*change.groups())}
         elif word in ("go", "back"):
             count = cli.whole(rest or "1", command)
             if word == "back":
@@ -155,11 +160,11 @@ class Sitter:
         elif command != "quit":
             raise ValueError(f"unknown command {command!r}; {HELP}")
         if command:
-            self.journal.write(self.session.epoch, self.rate, command)
+            self.journal.write(self.session.epoch, self.rate, command, **decided)
         return command != "quit"
 
-    def change(self, name: str, operator: str, text: str) -> None:
-        """Set a hyperparameter, to a value or relative to what it is."""
+    def change(self, name: str, operator: str, text: str) -> dict[str, Any]:
+        """Set a hyperparameter, to a value or relative to what it is; the decision, as decisions.jsonl has it."""
         _, value = value_of(f"{name}={text}", "command")
         if operator != "=":
             now = self.session.hparams.get(name)
@@ -170,6 +175,17 @@ class Sitter:
             value = OPERATORS[operator](now, value)
         self.session.set(**{name: value})
         print(printable(f"{name} = {cell(value)} from epoch {self.session.epoch + 1} on"), flush=True)
+        return {"set": [[0, {name: value}]]}
+
+    def decide(self, line: Mapping[str, Any]) -> None:
+        """Change what a journal's decision changed; raises ValueError for one that is none."""
+        try:
+            ((_, values),) = line["decision"]["set"]
+            values = dict(values)
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"the journal has a decision that changes nothing: {line['decision']!r}") from None
+        self.session.set(**values)
+        self.journal.write(self.session.epoch, self.rate, str(line["command"]), decision=line["decision"])
 
     def epoch(self) -> None:
         """Train one epoch, and show it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import Source, check_seed, describe_device, open_directory
+from popjax.commands.experiment import Experiment, check_seed, describe_device, open_directory
 from popjax.core.storage import InUse
 from popjax.core.text import cell, plural, printable, settings
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from popjax.store.results import Results
     from popjax.task import Task
 
-APART = ("out", "resume", "quiet", "json")  # arguments that change no result
+APART = ("out", "resume", "quiet", "json", "minutes")  # arguments that change no result
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(Source):
+class Arguments(Experiment):
     """Train hundreds of small models at once, each with hyperparameters of its own, and rank them.
 
     Without arguments: a random search over learning rate, momentum, hidden units, layers,
@@ -54,6 +54,8 @@ class Arguments(Source):
     """each trial trains from so many initial weights and ranks by their mean"""
     choose: Literal["best", "one-se"] = "best"
     """the winner: the best, or the smallest model within one standard error of it"""
+    minutes: float | None = None
+    """stop after so many, as Ctrl-C does: what is trained is ranked and written, and --resume goes on"""
     space: str | None = None
     """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -178,6 +180,7 @@ class Sweep:
                     out=self.out,
                     resume=arguments.resume,
                     stop=stop,
+                    minutes=arguments.minutes,
                     about=about(arguments),
                 )
         except Exception as error:

@@ -22,18 +22,20 @@ class Compiler:
         self._lock = threading.Lock()
         self._programs: OrderedDict[Any, Programs] = OrderedDict()
 
-    def programs(self, member: Member, data: Any, room: int, lanes: int, clock: Clock, devices: int = 1) -> Programs:
+    def programs(
+        self, member: Member, data: Any, capacity: int, lanes: int, clock: Clock, devices: int = 1
+    ) -> Programs:
         """Futures of the programs of a member on the abstract `data`.
 
         Lowering happens here, since a caller's JAX settings do not reach other threads.
         """
         member.trace(data)  # so that what its functions read is known
-        key = signature(member, data, room, lanes, devices)
+        key = signature(member, data, capacity, lanes, devices)
         with self._lock:
             known = self._programs.get(key)
             if known is None or any(failed(future) for future in known):
                 with clock:
-                    lowered = lower(member, data, room, lanes, devices)
+                    lowered = lower(member, data, capacity, lanes, devices)
                 once = ONCE if jax.default_backend() == "cpu" else {}
                 self._programs[key] = Programs(
                     self._compile(lowered.init, clock, once),

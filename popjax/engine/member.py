@@ -1,9 +1,9 @@
 """A population as stacked arrays: one member's functions, looped and vectorized.
 
-Members are kept in parts of equal room. A part advances in chunks of `lanes` members under
+Members are kept in batches of equal capacity. A batch advances in chunks of `lanes` members under
 vmap, one chunk after the other; how many of its members count is a traced number, so one
 executable serves every size of population, and no member's bits depend on it. On several
-devices each has an equal share of a part's room, and its own count.
+devices each has an equal share of a batch's capacity, and its own count.
 """
 
 import functools
@@ -35,7 +35,7 @@ EVERYWHERE, SPREAD = PartitionSpec(), PartitionSpec("members")
 
 
 class Members(NamedTuple):
-    """Who the members of a part are: arrays (room,).
+    """Who the members of a batch are: arrays (capacity,).
 
     `values` holds the dynamic hyperparameters.
     """
@@ -222,9 +222,9 @@ def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *i
 def advance(
     member: Member, metrics: Any, lanes: int, training: Training, members: Members, data: Any, counts: Any
 ) -> tuple[Training, dict[str, Any]]:
-    """One epoch of the first `counts[0]` stacked members, with the metrics (room,); the others' are NaN."""
-    room = len(members.trial)
-    outputs = training, {name: jnp.full(room, jnp.nan, aval.dtype) for name, aval in metrics.items()}
+    """One epoch of the first `counts[0]` stacked members, with the metrics (capacity,); the others' are NaN."""
+    capacity = len(members.trial)
+    outputs = training, {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
     return over_chunks(lambda old, who: member.epoch(old[0], who, data), lanes, counts[0], outputs, members)
 
 
@@ -233,7 +233,7 @@ class Programs(NamedTuple):
 
     Attributes:
         init: `(seed, members, data, counts) -> Training`, stacked; counts (devices,).
-        epoch: `(training, members, data, counts) -> (training, metrics)`; metrics (room,).
+        epoch: `(training, members, data, counts) -> (training, metrics)`; metrics (capacity,).
             On a CPU the training that it is given is donated; elsewhere it stays, so that
             a segment for which memory ran out can be trained again.
         score: `(arrays, member, data) -> metrics` of one member, from host arrays.
@@ -244,12 +244,12 @@ class Programs(NamedTuple):
     score: Any
 
 
-def lower(member: Member, data: Any, room: int, lanes: int, devices: int = 1) -> Programs:
-    """Lower the programs of a part with `room` members a device; their `.compile()` may run in any thread."""
+def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1) -> Programs:
+    """Lower the programs of a batch with `capacity` members a device; their `.compile()` may run in any thread."""
     one, metrics = member.trace(data)
 
     def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
-        outputs = jax.tree.map(lambda aval: lax.empty((room, *aval.shape), aval.dtype), one)
+        outputs = jax.tree.map(lambda aval: lax.empty((capacity, *aval.shape), aval.dtype), one)
         return over_chunks(lambda _, who: member.init(seed, who, data), lanes, counts[0], outputs, members)
 
     def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
@@ -259,7 +259,7 @@ def lower(member: Member, data: Any, room: int, lanes: int, devices: int = 1) ->
         return member.score(from_host(one.state, arrays), who, data)
 
     def stack(aval: Any) -> Any:
-        return jax.ShapeDtypeStruct((devices * room, *aval.shape), aval.dtype)
+        return jax.ShapeDtypeStruct((devices * capacity, *aval.shape), aval.dtype)
 
     members, training = jax.tree.map(stack, (member.example, one))
     counts = jax.ShapeDtypeStruct((devices,), np.int32)
@@ -301,7 +301,7 @@ def on_devices(data: Any, devices: int) -> Any:
     return arrays if devices == 1 else jax.device_put(arrays, NamedSharding(mesh(devices), EVERYWHERE))
 
 
-def signature(member: Member, data: Any, room: int, lanes: int, devices: int) -> Any:
+def signature(member: Member, data: Any, capacity: int, lanes: int, devices: int) -> Any:
     """All that the programs of a traced member depend on."""
     leaves, structure = jax.tree.flatten(data)
     return (
@@ -314,7 +314,7 @@ def signature(member: Member, data: Any, room: int, lanes: int, devices: int) ->
         member.epochs if "epochs" in member.reads else None,
         tuple(leaves),
         structure,
-        room,
+        capacity,
         lanes,
         devices,
         tuple(getattr(jax.config, name) for name in SETTINGS),

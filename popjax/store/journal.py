@@ -11,8 +11,8 @@ from popjax.store.files import plain
 class Journal:
     """Lines with the keys `epoch`, `learning_rate` (the base rate, before the schedule), `command` and the metrics.
 
-    An epoch's line has no command, a command's line no metrics; the first line's command is
-    "start", with all that replays it.
+    An epoch's line has no command, a command's line no metrics; one that changes a hyperparameter
+    holds the decision too. The first line's command is "start", with all that replays it.
     """
 
     def __init__(self, path: Path) -> None:
