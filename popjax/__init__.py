@@ -32,7 +32,7 @@ _HOMES = {
     "default_space": "space.defaults",
     "one_minus_log_uniform": "space.scales",
     "refine": "tuning.zoom",
-    "replay": "tuning.search",
+    "replay": "tuning.again",
     "rounds": "tuning.schedulers.rounds",
     "search": "tuning.search",
     "supervised": "supervision.supervised",

@@ -246,7 +246,7 @@ MUTANTS = [
     ),
     Mutant(
         "out of memory is the end",
-        "engine/population",
+        "engine/trainer",
         "self.roster.plan.lanes.narrow(error.needed)",
         "raise",
         "test_devices.py -k memory",

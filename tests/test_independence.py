@@ -12,7 +12,7 @@ from popjax.core.trees import from_host, to_host
 from popjax.engine.member import Training
 from popjax.engine.roster import Config, Roster
 from popjax.space.defaults import default_space
-from popjax.tuning.search import trained
+from popjax.tuning.again import trained
 
 CONFIG = Config(
     epochs=20, seed=5, sampler="random", repeats=1, folds=1, metric="val_loss", mode="min", lanes=1, plan="one", keep=1

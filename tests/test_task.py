@@ -17,7 +17,7 @@ from popjax.data.splits import split
 from popjax.engine.roster import Config
 from popjax.models.layers import Dropout
 from popjax.supervision.supervised import to_dataset
-from popjax.tuning.search import trained
+from popjax.tuning.again import trained
 
 CONFIG = Config(3, 0, "val_accuracy", "max")
 

@@ -163,7 +163,7 @@ def train_again(
 ) -> np.ndarray:
     """The new values (trials, repeats) of the metric that ranked, NaN for diverged; all in one population."""
     from popjax.engine.roster import Config
-    from popjax.tuning.search import trained
+    from popjax.tuning.again import trained
 
     config = Config(
         epochs=int(results.run["epochs"]),

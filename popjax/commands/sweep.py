@@ -271,7 +271,7 @@ class Sweep:
         """Print what the plans would cost."""
         from popjax.engine.roster import Config
         from popjax.task import ranked_by
-        from popjax.tuning.search import explain
+        from popjax.tuning.again import explain
 
         given = dataclasses.asdict(self.arguments)
         names = {field.name for field in dataclasses.fields(Config)}

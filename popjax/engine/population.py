@@ -4,23 +4,22 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.engine.backends.local import Context, execute, threads
-from popjax.engine.batch import Batch, Epoch, Job, Rest
+from popjax.engine.backends.local import Context
+from popjax.engine.batch import Batch
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves
 from popjax.engine.keeper import Keeper
-from popjax.engine.memory import OutOfMemory, total
-from popjax.engine.plan import members_a_batch
+from popjax.engine.memory import total
 from popjax.engine.resting import Resting
 from popjax.engine.roster import Config, Roster, check_decision
 from popjax.engine.snapshot import Snapshot
+from popjax.engine.trainer import EpochResult, Trainer
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Points, Space
 from popjax.store.commits import Commits
@@ -28,22 +27,6 @@ from popjax.store.results import Results
 from popjax.task import Task
 
 RESTING = 0.25  # of the memory, for the states of who rests; beyond it one is given up, and trained again if needed
-
-
-class EpochResult(NamedTuple):
-    """An epoch of some members, as columns (members,).
-
-    Attributes:
-        trial, fold, repeat: who they are.
-        epoch: which epoch, from 0; a number.
-        metrics: name -> values.
-    """
-
-    trial: np.ndarray
-    fold: np.ndarray
-    repeat: np.ndarray
-    epoch: int
-    metrics: dict[str, np.ndarray]
 
 
 class Outcome(NamedTuple):
@@ -103,7 +86,7 @@ class Population:
 
     curves: Curves
     keeper: Keeper
-    context: Context
+    trainer: Trainer
     saver: Checkpoint | None = None
 
     def __init__(
@@ -194,7 +177,7 @@ class Population:
 
     def begin_all(self) -> None:
         """Give all members a state that have none yet: before their first epoch, that of `init`."""
-        self._train(self._again(range(len(self.roster))))
+        self.trainer.train(self._again(range(len(self.roster))))
 
     def pass_by(self, trials: list[int], epoch: int) -> None:
         """Let trials rest until an epoch that others have reached: they keep their states, their curves have a gap."""
@@ -247,16 +230,18 @@ class Population:
         dtype = jax.dtypes.canonicalize_dtype(float)
         self.curves = Curves(roster.metrics, config.folds, config.repeats, epochs, dtype)
         self.keeper = Keeper(config.each, config.keep, config.metric, config.mode)
-        self.context = Context(config.seed, roster.data, self.timer.training, self.timer.stop, self.last)
+        context = Context(config.seed, roster.data, self.timer.training, self.timer.stop, self.last)
         if self.commits is not None:
             self.saver = Checkpoint(self.commits, self.curves, self.keeper)
-            self.context = dataclasses.replace(self.context, request=self.saver.request)
+            context = dataclasses.replace(context, request=self.saver.request)
+        known = (roster, self.resting, self.curves, self.keeper)
+        self.trainer = Trainer(*known, context, self.timer.compiling, self.saver, self.tell)
 
     def _apply(self, decision: Decision) -> None:
         """What happens between two segments."""
         changing = [*decision.copy.values(), *decision.fresh]
         if changing:
-            self._train(self._again(changing))
+            self.trainer.train(self._again(changing))
         copied = self.resting.copies(decision.copy)
         self._change(decision)
         changed = self.resting.replace(copied)
@@ -278,67 +263,9 @@ class Population:
         if self.last is None and until:
             self.curves.reach(int(targets.max()))
         while not self.timer.stop.is_set() and (going := self.resting.going(targets)):
-            self._train(going)
+            self.trainer.train(going)
 
     def _again(self, trials: Iterable[int]) -> list[tuple[Batch | Snapshot, int]]:
         """Those of the trials' members that have no state now, to be trained to where they stand."""
         index = self.resting.members(trials)
         return [(snapshot, snapshot.epoch) for snapshot in self.resting.stateless(index)]
-
-    def _train(self, going: list[tuple[Batch | Snapshot, int]]) -> None:
-        """Train members to an epoch each; what is not reached rests, for another try."""
-        batches = [(batch, until) for held, until in going for batch in self._batches(held)]
-        waiting = {int(batch.index[0]): batch for batch, _ in batches}
-        jobs = (self._job(batch, until) for batch, until in batches)
-        try:
-            with closing(execute(jobs, self.context)) as heard:
-                for messages in filter(None, heard):
-                    self._take(messages, waiting)
-        except OutOfMemory as error:
-            self.roster.plan.lanes.narrow(error.needed)
-        finally:
-            self.resting.held += [batch.snapshot() for batch in waiting.values()]  # whom no worker took
-
-    def _batches(self, held: Batch | Snapshot) -> list[Batch]:
-        """Members in batches as memory allows now; who stands on the devices in such a one stays there."""
-        lanes = self.roster.lanes(held.bucket)
-        if isinstance(held, Batch) and held.lanes == lanes:
-            return [held]
-        pieces = held.snapshot().cut(members_a_batch(len(held.index), lanes, threads()))
-        return [Batch(piece, lanes) for piece in pieces]
-
-    def _job(self, batch: Batch, until: int) -> Job:
-        programs = self.roster.programs(batch.bucket, batch.lanes, self.timer.compiling)
-        return Job(batch, self.roster.members(batch.bucket, batch.stacked()), programs, until)
-
-    def _take(self, messages: list[Epoch | Rest], waiting: dict[int, Batch]) -> None:
-        """What the workers said: into the curves, to who listens, and towards the disk."""
-        for message in messages:
-            if isinstance(message, Epoch):
-                self.curves.add(message.batch.index, message.epoch, message.metrics)
-                self._tell(message)
-            else:
-                del waiting[int(message.batch.index[0])]
-                self._rest(message)
-            if self.saver is not None:
-                self.saver.take(message)
-        if self.saver is not None:
-            self.saver.save()
-
-    def _tell(self, message: Epoch) -> None:
-        if self.tell is not None:
-            shape = (len(self.roster), self.config.folds, self.config.repeats)
-            row, fold, repeat = np.unravel_index(message.batch.index, shape)
-            self.tell(EpochResult(row, fold, repeat, message.epoch, message.metrics))
-
-    def _rest(self, message: Rest) -> None:
-        """A batch whose training has ended."""
-        batch = message.batch
-        if not message.reached:
-            assert message.snapshot is not None
-            self.resting.held.append(message.snapshot)
-            self.curves.epochs.reshape(-1)[batch.index] = message.snapshot.epoch
-        elif batch.epoch == self.last:
-            self.keeper.offer(batch, self.curves.members)
-        else:
-            self.resting.keep(batch)

@@ -100,12 +100,12 @@ class Folded:
             self.optimizer,
             self.loss,
             self.schedule,
-            recipe.inputs,
-            recipe.outputs,
-            recipe.classes is not None,
-            split.train.shape[1],
-            folds,
-            recipe.model,
+            inputs=recipe.inputs,
+            outputs=recipe.outputs,
+            classification=recipe.classes is not None,
+            rows=split.train.shape[1],
+            folds=folds,
+            model=recipe.model,
         )
         data = recipe.prepare(self.dataset, split)
         metric, mode = ("val_accuracy", "max") if fit.classification else ("val_mse", "min")

@@ -11,25 +11,23 @@ import numpy as np
 
 from popjax.core.machine import cores, device, versions
 from popjax.core.storage import locked
-from popjax.engine.cost import explanation
 from popjax.engine.measure import identity, parameters, rebuilt, score, updates
-from popjax.engine.memory import total
-from popjax.engine.plan import fitting, work_of
+from popjax.engine.plan import fitting
 from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
-from popjax.scheduler import Decision, Problem, Scheduler
+from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import Space, take
 from popjax.store.decisions import Log
 from popjax.store.files import check_directory, plain
-from popjax.store.results import CHOICES, Results, ties
+from popjax.store.results import Results, ties
 from popjax.task import Task, ranked_by
+from popjax.tuning.again import replay, trained
+from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
 from popjax.tuning.driver import Driver, budget
 from popjax.tuning.schedulers.plain import plain as everyone
 from popjax.tuning.schedulers.rounds import rounds as coarse_to_fine
-
-CURVE_BYTES = 32  # four metrics in float64
 
 
 def search(
@@ -342,60 +340,6 @@ class Search:
         }
 
 
-def trained(
-    task: Task,
-    space: Space,
-    points: Mapping[str, np.ndarray],
-    config: Config,
-    numbers: np.ndarray | None = None,
-    timer: Timer | None = None,
-) -> Results:
-    """These points, each trained to the end; `numbers` (trials,) are the trials', from which their keys are made."""
-    population = Population(task, space, config, numbers=numbers, timer=timer)
-    count = len(next(iter(points.values())))
-    decision = Decision(add=points, until=dict.fromkeys(range(count), config.epochs))
-    population.check(decision)
-    population.advance(0, decision)
-    return population.results()
-
-
-def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
-    """Train one trial of a finished run again, alone; metric -> (epochs,) as in `results.curves`.
-
-    On a CPU with the same lanes and library versions the curve is the same to the last bit.
-    Raises ValueError for a trial that there is not.
-
-    >>> from popjax.space.scales import uniform
-    >>> from popjax.task import objective
-    >>> task = objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
-    >>> results = search(task, Space(x=uniform(0, 1)), trials=4)
-    >>> bool(replay(results, 3, task)["loss"][0] == results.curves["loss"][3, 0])
-    True
-    """
-    count = len(results.diverged)
-    if isinstance(trial, bool) or not isinstance(trial, int | np.integer) or not 0 <= trial < count:
-        raise ValueError(f"replay: there is no trial {trial!r}; choose 0..{count - 1}")
-    names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
-    config = Config(**{name: results.run[name] for name in names})
-    task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
-    points = {name: column[[trial]] for name, column in results.points.items()}
-    again = trained(task, Space.from_dict(results.run["space"]), points, config, np.array([trial]))
-    return {name: curve[0] for name, curve in again.curves.items()}
-
-
-def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
-    """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
-    task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
-    roster = Roster(task, space, config)
-    points = space.sample(trials, config.seed, sampler)
-    roster.check(points)
-    flops = 0 if task.hints.flops is None else np.sum(task.hints.flops(points))
-    exact = config.epochs * config.each * float(flops)
-    count = len(next(iter(points.values())))
-    found = work_of(roster.tracer, roster.plan.lanes).costs(points, config.each)
-    return explanation(found, count * config.each, exact, roster.plan.name)
-
-
 def rounds_of(log: Log, space: Space) -> list[dict[str, Any]]:
     """The rounds of a search: how many trials each added, over which space, and what its zoom noticed."""
     found: dict[int, dict[str, Any]] = {}
@@ -423,43 +367,3 @@ def progress_of(progress: Any) -> Callback:
     if not isinstance(progress, Callback):
         raise ValueError(f"progress is a {type(progress).__name__}; give True, or a popjax.Callback")
     return progress
-
-
-def check_numbers(counts: Mapping[str, Any], seed: Any = 0) -> None:
-    """Raise ValueError unless these are whole numbers of at least 1, and `seed` is one that a key can be made of."""
-    for name, value in [*counts.items(), ("seed", seed)]:
-        low = 0 if name == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-            raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
-    if seed >= 2**32:
-        raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
-
-
-def check_curves(trials: int, records: int) -> None:
-    """Raise ValueError if the curves of so many records a trial could not be held."""
-    needed = trials * records * CURVE_BYTES
-    if needed > total():
-        what = f"{trials} trials of {records} epochs need {needed / 2**30:.3g} GiB for their curves alone"
-        raise ValueError(f"{what}, this machine has {total() / 2**30:.3g}; lower trials or epochs")
-
-
-def check_choices(choose: str, each: int, rounds: int, trials: int, scheduler: Any) -> None:
-    """Raise ValueError for choices that exclude each other."""
-    if rounds > trials:
-        raise ValueError(f"rounds={rounds}: there are {trials} trials; give at least one to each round")
-    if rounds > 1 and scheduler is not None:
-        raise ValueError(f"rounds={rounds} and a scheduler exclude each other; give scheduler=popjax.rounds(n, inner)")
-    if scheduler is not None and not callable(scheduler):
-        raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.rounds(3)")
-    if choose not in CHOICES:
-        raise ValueError(f"unknown choose {choose!r}; there are {', '.join(CHOICES)}")
-    if choose == "one-se" and each == 1:
-        raise ValueError("choose='one-se': one member has no standard error; use folds or repeats of at least 2")
-
-
-def check_budget(minutes: Any) -> None:
-    """Raise ValueError unless this is a time, or none."""
-    if minutes is None:
-        return
-    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e6:
-        raise ValueError(f"minutes={minutes!r}: give a number above 0")

@@ -27,7 +27,7 @@ from popjax.store.commits import Commits
 from popjax.store.decisions import Log, Step
 from popjax.store.files import check_directory, read_json, write_json
 from popjax.task import Task
-from popjax.tuning.search import check_numbers
+from popjax.tuning.arguments import check_numbers
 
 MEMORY = 2**31  # bytes of earlier states to keep, for `back`
 NAME = "session.json"

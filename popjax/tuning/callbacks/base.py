@@ -10,7 +10,7 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 
 if TYPE_CHECKING:
-    from popjax.engine.population import EpochResult
+    from popjax.engine.trainer import EpochResult
 
 
 class Run(NamedTuple):

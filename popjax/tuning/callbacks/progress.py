@@ -13,7 +13,7 @@ from popjax.store.results import Results
 from popjax.tuning.callbacks.base import Callback, Run
 
 if TYPE_CHECKING:
-    from popjax.engine.population import EpochResult
+    from popjax.engine.trainer import EpochResult
     from popjax.space.scales import Scale
 
 FEW = 8  # models at once, below which one is better steered by hand than many left alone
