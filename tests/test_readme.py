@@ -1,19 +1,58 @@
-"""The README's library examples run as they stand there and find what they should."""
+"""What the documents say is so: their examples run as they stand, their commands parse, their links lead somewhere."""
 
+import importlib
 import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+from popjax.commands import cli
+
+ROOT = Path(__file__).parent.parent
+NAMES = ("README.md", "popjax/README.md", "benchmarks/README.md", "tests/README.md")
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
+BLOCKS = {
+    language: [
+        (name, block)
+        for name, text in TEXTS.items()
+        for block in re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+    ]
+    for language in ("python", "bash")
+}
+COMMANDS = sorted({line.strip() for _, block in BLOCKS["bash"] for line in block.splitlines()})
+LINKS = sorted({(name, link) for name, text in TEXTS.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)})
 
 
 def run(containing):
-    (block,) = [block for block in BLOCKS if containing in block]
+    """The names that an example leaves behind."""
+    ((name, block),) = [(name, block) for name, block in BLOCKS["python"] if containing in block]
     names = {}
-    exec(compile(block, "README.md", "exec"), names)
+    exec(compile(block, name, "exec"), names)
     return names
+
+
+def anchors(text):
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_example_with_a_table_of_ones_own(command, tmp_path, monkeypatch, capsys):
+    """The command as it stands, on fewer trials, and the winner on a raw row."""
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.1f},{r},{'north' if n else 'south'}" for a, r, n in rng.integers((40, 1, 0), (200, 6, 2), (90, 3))]
+    cells = [f"{row},{2000 * float(row.split(',')[0]) + 1e5 * row.endswith('north'):.0f}" for row in rows]
+    cells[7] = ",3,north,290000"
+    (tmp_path / "houses.csv").write_text("\n".join(["area,rooms,district,price", *cells]) + "\n")
+    (line,) = [line for line in COMMANDS if "houses.csv" in line]
+    process = command("sweep", *shlex.split(line.partition("popjax.sweep ")[2]), "--trials", 24, "--epochs", 10)
+    assert process.returncode == 0, process.stderr
+    monkeypatch.chdir(tmp_path)
+    names = run("runs/houses")
+    assert names["prices"] == pytest.approx([340_000], rel=0.2)
+    assert "learning_rate" in capsys.readouterr().out
 
 
 def test_the_example_with_a_model_of_ones_own(capsys):
@@ -30,6 +69,17 @@ def test_the_example_with_an_opaque_objective():
     assert len(results.curves["loss"]) == 100_000
 
 
+def test_the_example_with_a_scheduler_of_ones_own(tmp_path, monkeypatch):
+    """The better half after two epochs is trained to the end, and nobody else."""
+    monkeypatch.chdir(tmp_path)
+    results = run("def half")["results"]
+    done, accuracy = results.done[:, 0, 0], results.curves["val_accuracy"][:, 1]
+    assert sorted(done) == [2] * 32 + [8] * 32
+    assert accuracy[done == 8].min() >= np.nanmax(accuracy[done == 2])
+    assert results.summary["pruned"] == sum(~results.diverged[done == 2])
+    assert len(Path("runs/half/decisions.jsonl").read_text().splitlines()) == 2
+
+
 def test_the_example_of_steering_a_population():
     """The clone of the best goes on from there: what was the worst member is a good one."""
     names = run("session.clone")
@@ -37,3 +87,51 @@ def test_the_example_of_steering_a_population():
     worst = before.argmin()
     assert after[worst] > before[worst] + 0.2
     assert names["session"].hparams["learning_rate"][worst] == 0.05
+
+
+def test_the_example_with_a_task_of_ones_own():
+    results = run("def epoch(x, hparams, data)")["results"]
+    assert results.best.value < 1e-6
+
+
+def test_the_example_with_a_convolution_of_ones_own():
+    """Inside the image a kernel of ones sums nine ones."""
+    outputs = run("@by_patches")["outputs"]
+    assert outputs.shape == (2, 8, 8, 4)
+    assert (outputs[:, 1:-1, 1:-1] == 9).all()
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_is_one(line):
+    """Its arguments are known, or the scripts that it runs are there."""
+    words = shlex.split(line)
+    scripts = [word for word in words if word.endswith(".py")]
+    assert all((ROOT / script).exists() for script in scripts)
+    modules = [word.removeprefix("popjax.") for word in words if word.startswith("popjax.")]
+    if "--help" not in words:
+        for name in modules:
+            arguments = importlib.import_module(f"popjax.commands.{name}").Arguments
+            cli.parse(arguments, name, words[words.index(f"popjax.{name}") + 1 :])
+    assert modules or scripts or {"pytest", "uv", "lint-imports", "ruff", "mypy", ".ci/run"} & set(words)
+
+
+@pytest.mark.parametrize(("name", "link"), LINKS, ids=lambda value: value)
+def test_a_link_leads_somewhere(name, link):
+    if link.startswith("https://"):
+        return
+    page, _, anchor = link.partition("#")
+    path = (ROOT / name).parent / page if page else ROOT / name
+    assert path.exists()
+    if anchor:
+        assert anchor in anchors(path.read_text(encoding="utf-8"))
+
+
+def test_the_tests_that_are_named_are_there():
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", TEXTS["tests/README.md"])
+    assert len(named) > 40
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, test)
+
+
+def test_the_readme_is_short():
+    assert len(TEXTS["README.md"].splitlines()) < 250

@@ -1,0 +1,192 @@
+"""A new X goes where popjax/README.md says: its example, as a file of its own with its line in the registry, works."""
+
+import importlib
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax.data.dataset import from_columns
+from popjax.supervision.fit import Fit
+
+GUIDE = (Path(pj.__file__).parent / "README.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^### (.*?)\n(.*?)(?=^##)", GUIDE, re.DOTALL | re.MULTILINE))
+LINE = re.compile(r"^Line: `(.*?),?` in `(\w+)` \(`popjax/(.*?)\.py`\)$", re.MULTILINE)
+RATE = pj.log_uniform(1e-3, 1e-1)
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """The modules of a section's examples, each from a file, with its line in the registry."""
+
+    def modules(section):
+        found = []
+        for place, block in re.findall(r"^```python\n# (popjax/.*?)\n(.*?)^```$", SECTIONS[section], re.DOTALL | re.M):
+            path = tmp_path / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block)
+            name = place.removesuffix(".py").replace("/", ".")
+            spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+            module = importlib.util.module_from_spec(spec)
+            monkeypatch.setitem(sys.modules, spec.name, module)
+            if not (Path(pj.__file__).parent.parent / place).exists():
+                monkeypatch.setitem(sys.modules, name, module)
+            spec.loader.exec_module(module)
+            found.append(module)
+        for entry, registry, place in LINE.findall(SECTIONS[section]):
+            home = importlib.import_module(f"popjax.{place.replace('/', '.')}")
+            known = getattr(home, registry)
+            names = vars(home) | vars(found[0])
+            new = eval(f"{{{entry}}}", names) if ":" in entry else {names[entry].name: names[entry]}
+            assert not new.keys() & known.keys()
+            for name, value in new.items():
+                monkeypatch.setitem(known, name, value)
+        return found
+
+    return modules
+
+
+def test_every_section_is_tested():
+    """But the executor's, of which there is one."""
+    sections = {name for name in SECTIONS if "```python\n# popjax" in SECTIONS[name]}
+    tested = re.findall(r"example\(\"(.*?)\"\)", Path(__file__).read_text(encoding="utf-8"))
+    assert sections == set(tested)
+    assert len(sections) == 9
+
+
+def test_a_new_scheduler(example, rows):
+    """A third stays after every rung, and the best of all is trained to the end."""
+    (module,) = example("A scheduler")
+    results = pj.search(pj.supervised(rows), {"learning_rate": RATE}, trials=27, epochs=9, scheduler=module.thirds)
+    assert np.unique(results.done, return_counts=True)[0].tolist() == [1, 3, 9]
+    assert np.unique(results.done, return_counts=True)[1].tolist() == [18, 6, 3]
+    assert results.summary["pruned"] == 24
+    short = pj.search(pj.supervised(rows), {"learning_rate": RATE}, trials=5, epochs=1, scheduler=module.thirds)
+    assert short.summary["pruned"] == 0
+
+
+def test_a_new_sampler(example, rows):
+    """Its points are spread better than random ones, and the first k rows for n are the rows for k."""
+    (module,) = example("A sampler")
+    space = pj.Space(learning_rate=RATE, hidden=pj.integers(3, 9))
+    many, few = space.sample(100, 3, "halton"), space.sample(40, 3, "halton")
+    assert all(np.array_equal(many[name][:40], few[name]) for name in space)
+    assert module.halton(3, [], 0).shape == (3, 0)
+    results = pj.search(pj.supervised(rows), space, trials=9, epochs=1, sampler="halton", rounds=3)
+    np.testing.assert_array_equal(results.points["learning_rate"][:3], space.sample(3, 0, "halton")["learning_rate"])
+
+
+def test_a_new_scale(example, tmp_path):
+    """Its samples are uniform in the log odds; it is written and read, zoomed, and shown on the page."""
+    (module,) = example("A scale")
+    space = pj.Space.from_dict({"share": "logit_uniform(0.01, 0.99)"})
+    assert space["share"] == module.LogitUniform(0.01, 0.99)
+    assert pj.Space.from_dict(space.to_dict()) == space
+    values = space.sample(4000)["share"]
+    counts = np.histogram(np.log(values / (1 - values)), 4)[0]
+    assert (abs(counts - 1000) < 120).all()
+    np.testing.assert_allclose(space["share"].from_unit(space["share"].to_unit(values)), values)
+    task = pj.objective(lambda key, hparams: {"loss": (hparams["share"] - 0.9) ** 2})
+    results = pj.search(task, space, trials=60, rounds=2, out=tmp_path / "run")
+    assert results.best.hparams["share"] == pytest.approx(0.9, abs=0.05)
+    assert "share" in (tmp_path / "run" / "report.html").read_text()
+    with pytest.raises(ValueError, match="log odds"):
+        module.LogitUniform(0, 1)
+
+
+def test_a_new_model(example, rows, tmp_path):
+    """It trains by its name, and is loaded by it."""
+    example("A model")
+    task = pj.supervised(rows, model="linear")
+    assert task.hints.parameters({}) == 6 * 3
+    space = pj.Space(learning_rate=RATE, batch_size=pj.choice(16, 32))
+    results = pj.search(task, space, trials=4, epochs=5, out=tmp_path / "run")
+    assert results.best.value > 0.7
+    assert set(pj.load_best(tmp_path / "run").predict(rows[0])) <= {0, 1, 2}
+
+
+def test_a_new_optimizer(example, rows):
+    """It trains by its name, also beside another in one search."""
+    example("An optimizer")
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-2), weight_decay=pj.uniform(0, 0.1), b1=0.9)
+    results = pj.search(pj.supervised(rows, optimizer="lion"), space, trials=4, epochs=10)
+    assert results.best.value > 0.8
+    mixed = pj.Space(learning_rate=RATE, optimizer=pj.choice("sgd", "lion"))
+    both = pj.search(pj.supervised(rows), mixed, trials=8, epochs=2)
+    assert set(both.points["optimizer"]) == {"sgd", "lion"}
+
+
+def test_a_new_metric(example, rows, monkeypatch, nothing_compiled):
+    """With its line in `Fit.metrics` it has a curve, ranks, and is scored for the winner."""
+    (module,) = example("A metric")
+    line = re.search(r"^The line: `(.*?)`", SECTIONS["A metric"], re.MULTILINE)[1]
+    before = Fit.metrics
+
+    def metrics(self, outputs, y, y_scale):
+        values = before(self, outputs, y, y_scale)
+        exec(line, vars(module), {"values": values, "outputs": outputs, "y": y})
+        return values
+
+    monkeypatch.setattr(Fit, "metrics", metrics)
+    results = pj.search(pj.supervised(rows), {"learning_rate": RATE}, trials=4, epochs=2, metric="val_top2_accuracy")
+    assert results.mode == "max"
+    assert (results.curves["val_top2_accuracy"] >= results.curves["val_accuracy"]).all()
+    assert 0 < results.summary["test"]["test_top2_accuracy"] <= 1
+
+
+def test_a_new_dataset_format(example):
+    """Numbers, texts and a missing cell come in as from a CSV, and a bad file is one line."""
+    (module,) = example("A dataset format")
+    rows = [{"size": 1 + i, "colour": "red" if i % 2 else "blue", "price": i / 2} for i in range(8)]
+    rows[3]["size"] = None
+    content = "\n".join(map(json.dumps, rows)).encode()
+    dataset = from_columns(*module.read_jsonl("'rows.jsonl'", content, "price"), "median", "rows", "price")
+    assert dataset.columns == ("size", "colour")
+    assert dataset.levels == {"colour": ("blue", "red")}
+    assert dataset.x[:4].tolist() == [[1, 1, 0], [2, 0, 1], [3, 1, 0], [5, 0, 1]]
+    assert dataset.y.tolist() == [i / 2 for i in range(8)]
+    for bad in (b"{", b"[1]\n", b"3\n"):
+        with pytest.raises(ValueError, match="JSON lines"):
+            module.read_jsonl("'rows.jsonl'", bad, "price")
+    with pytest.raises(ValueError, match="no column"):
+        module.read_jsonl("'rows.jsonl'", content, "weight")
+
+
+def test_a_new_callback(example, rows):
+    """What it heard is what the results say."""
+    (module,) = example("A callback")
+    listener = module.Quartiles()
+    results = pj.search(pj.supervised(rows), {"learning_rate": RATE}, trials=8, epochs=3, callbacks=[listener])
+    assert list(listener.quartiles) == [0, 1, 2]
+    for epoch, values in listener.quartiles.items():
+        np.testing.assert_allclose(
+            values, np.quantile(results.curves["val_accuracy"][:, epoch], [0.25, 0.5, 0.75]), rtol=1e-6
+        )
+
+
+def test_a_new_command(example, tmp_path, monkeypatch, capsys):
+    """Through its door it counts, and a mistake is one line and exit code 2."""
+    command, door = example("A command")
+    task = pj.objective(lambda key, hparams: {"loss": 1 / (hparams["x"] > 0.5)})
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=9, out=tmp_path / "run")
+    lost = int(results.diverged.sum())
+    assert 0 < lost < 9
+    source = Path(door.__file__).read_text()
+
+    def through_the_door(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tally", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            exec(compile(source, "tally.py", "exec"), {"__name__": "__main__"})
+        return stop.value.code
+
+    assert through_the_door(tmp_path / "run") == 0
+    assert capsys.readouterr().out.splitlines() == [f"diverged: {lost}", f"ok: {9 - lost}"]
+    assert through_the_door(tmp_path / "nothing") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert through_the_door("--colour") == 2
+    assert command.main([str(tmp_path / "run")]) == 0
