@@ -63,16 +63,23 @@ class Scheduler(NamedTuple):
         init: `() -> state`, JSON values.
         step: `(state, trials) -> (state, decision)`, pure; an empty `until` ends the search.
 
-    Half of the trials rest for ever after the first epoch:
+    Half of the trials rest for ever after the first epoch; the state counts the steps:
 
     >>> def half(problem):
-    ...     def step(begun, trials):
-    ...         everyone = range(problem.trials)
-    ...         if not begun:
-    ...             return True, Decision(add=problem.propose(problem.trials), until=dict.fromkeys(everyone, 1))
-    ...         better = np.argsort(trials.loss)[: problem.trials // 2].tolist()
-    ...         return True, Decision(until={t: problem.epochs for t in better if trials.epochs[t] < problem.epochs})
-    ...     return Scheduler(lambda: False, step)
+    ...     def step(number, trials):
+    ...         if number == 0:
+    ...             points = problem.propose(problem.trials)
+    ...             return 1, Decision(add=points, until=dict.fromkeys(range(problem.trials), 1))
+    ...         better = np.argsort(trials.loss)[: problem.trials // 2].tolist() if number == 1 else []
+    ...         return 2, Decision(until=dict.fromkeys(better, problem.epochs))
+    ...     return Scheduler(lambda: 0, step)
+    >>> import popjax as pj
+    >>> def epoch(x, hparams, data):
+    ...     return x - hparams["rate"] * x, {"loss": x**2}
+    >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+    >>> results = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=8, epochs=3, scheduler=half)
+    >>> results.trials["status"].to_pylist().count("pruned")
+    4
     """
 
     init: Callable[[], Any]

@@ -31,8 +31,8 @@ def test_a_new_built_in_model_is_one_line(monkeypatch, tmp_path):
     """It trains, is kept and is loaded again by its name, with what it declares."""
     monkeypatch.setitem(MODELS, "linear", Model(Linear, parameters, lambda *its: 2 * parameters(*its)))
     task = pj.supervised(ROWS, model="linear")
-    assert task.parameters({}) == 51
-    assert task.flops({"batch_size": 16}) == 3 * 48 * 102
+    assert task.hints.parameters({}) == 51
+    assert task.hints.flops({"batch_size": 16}) == 3 * 48 * 102
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), batch_size=16)
     pj.search(task, space, trials=2, epochs=1, out=tmp_path / "run")
     assert set(pj.load_best(tmp_path / "run").predict(ROWS[0])) <= {0, 1, 2}
