@@ -57,7 +57,7 @@ class Population:
     Args:
         task, space: what is trained, and over which hyperparameters.
         config: how.
-        numbers: the numbers (trials,) of the first trials; 0, 1, ... if not given.
+        numbers, expected: see Roster.
         bounded: whether the last epoch is the end, after which only the states of the best stay.
         commits: where progress is written.
         timer: the run's.
@@ -96,12 +96,13 @@ class Population:
         config: Config,
         *,
         numbers: np.ndarray | None = None,
+        expected: int = 1,
         bounded: bool = True,
         commits: Commits | None = None,
         timer: Timer | None = None,
         tell: Callable[[EpochResult], None] | None = None,
     ) -> None:
-        self.roster = Roster(task, space, config, numbers)
+        self.roster = Roster(task, space, config, numbers, expected)
         self.config = config
         self.last = config.epochs if bounded else None
         self.commits = commits

@@ -61,6 +61,7 @@ class Roster:
     Args:
         task, space: what is trained, and over which hyperparameters.
         numbers: the numbers (trials,) of the first trials, from which their keys are made; 0, 1, ... if not given.
+        expected: how many trials there will be, for what is said of a task before there are any.
 
     Attributes:
         points: one column (trials,) a hyperparameter, as it is now.
@@ -71,10 +72,13 @@ class Roster:
 
     plan: Plan
 
-    def __init__(self, task: Task, space: Space, config: Config, numbers: np.ndarray | None = None) -> None:
+    def __init__(
+        self, task: Task, space: Space, config: Config, numbers: np.ndarray | None = None, expected: int = 1
+    ) -> None:
         self.task = task
         self.space = space
         self.config = config
+        self.expected = expected
         self.points: dict[str, np.ndarray] = {}
         self.bucket = np.zeros(0, np.int64)
         self.buckets: list[Member] = []
@@ -86,10 +90,10 @@ class Roster:
 
     @functools.cached_property
     def tracer(self) -> Tracer:
-        """The task on one point; a tracer of other points shares what is traced."""
+        """The task on random points; a tracer of other points shares what is traced."""
         check_sizes(self.space)
-        point = self.space.sample(1, self.config.seed)
-        return tracer_for(self.task, self.space, point, self.config.epochs, self.config.lanes)
+        points = self.space.sample(self.expected, self.config.seed)
+        return tracer_for(self.task, self.space, points, self.config.epochs, self.config.lanes)
 
     @functools.cached_property
     def metrics(self) -> tuple[str, ...]:

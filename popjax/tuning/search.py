@@ -212,6 +212,7 @@ class Search:
             self.task,
             self.asked.space,
             self.config,
+            expected=self.asked.trials,
             commits=None if directory is None else directory.commits,
             timer=timer,
             tell=callbacks.epoch if self.control.listeners else None,

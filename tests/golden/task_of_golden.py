@@ -20,4 +20,4 @@ def epoch(x, hparams, data):
     return x, {"loss": x}
 
 
-task = pj.Task(init, epoch, (), updates=lambda hparams: 1 + 0 * hparams["learning_rate"])
+task = pj.Task(init, epoch, (), hints=pj.Hints(updates=lambda hparams: 1 + 0 * hparams["learning_rate"]))
