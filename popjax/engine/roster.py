@@ -253,9 +253,11 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last:
     if decision.add:
         roster.check(decision.add)
     count = len(roster) + (len(next(iter(decision.add.values()))) if decision.add else 0)
-    for trial in (*decision.copy, *decision.copy.values(), *decision.fresh, *decision.set, *decision.until):
-        if isinstance(trial, bool) or not isinstance(trial, int | np.integer) or not 0 <= trial < count:
-            raise ValueError(f"there is no trial {trial!r}; choose 0..{count - 1}")
+    for trials in (decision.copy, decision.copy.values(), decision.fresh, decision.set, decision.until):
+        wholes = all(map(whole, set(map(type, trials))))
+        if not wholes or not 0 <= min(trials, default=0) <= max(trials, default=0) < max(count, 1):
+            wrong = next(trial for trial in trials if not whole(type(trial)) or not 0 <= trial < count)
+            raise ValueError(f"there is no trial {wrong!r}; choose 0..{count - 1}")
     for target, source in decision.copy.items():
         if max(target, source) >= len(roster):
             raise ValueError(f"copy {source} to {target}: a trial that is added now has no state yet; add it before")
@@ -271,9 +273,25 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last:
             raise ValueError(f"set {trial}: the trial is added now; add it with these values")
         for name, value in values.items():
             roster.check_set(trial, name, value)
-    for trial, epoch in decision.until.items():
-        now = epochs[trial] if trial < len(epochs) else 0
-        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or epoch <= now:
-            raise ValueError(f"until {epoch!r}: trial {trial} is at epoch {now}; give a later one")
-        if last is not None and epoch > last:
-            raise ValueError(f"until {epoch}: trial {trial} ends at epoch {last}; give at most {last}")
+    check_until(decision, epochs, last)
+
+
+def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> None:
+    """Raise ValueError for an epoch to train to that is not ahead, or beyond the last."""
+    if not decision.until:
+        return
+    trials, goals = list(decision.until), list(decision.until.values())
+    if not all(map(whole, set(map(type, goals)))):
+        wrong = next(goal for goal in goals if not whole(type(goal)))
+        raise ValueError(f"until {wrong!r}: give a whole number of epochs")
+    now = np.concatenate([epochs, np.zeros(max(trials) + 1, int)])[trials]
+    for row in np.flatnonzero(np.array(goals) <= now)[:1].tolist():
+        raise ValueError(f"until {goals[row]}: trial {trials[row]} is at epoch {now[row]}; give a later one")
+    if last is not None and max(goals) > last:
+        trial = trials[goals.index(max(goals))]
+        raise ValueError(f"until {max(goals)}: trial {trial} ends at epoch {last}; give at most {last}")
+
+
+def whole(kind: type) -> bool:
+    """Whether values of a type are whole numbers."""
+    return issubclass(kind, int | np.integer) and kind is not bool

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from popjax.engine.batch import Batch, Epoch, Job, Rest
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.curves import Curves
 from popjax.engine.keeper import Keeper
+from popjax.engine.member import Programs
 from popjax.engine.memory import OutOfMemory
 from popjax.engine.plan import members_a_batch
 from popjax.engine.resting import Resting
@@ -63,7 +64,8 @@ class Trainer:
         """Train members to an epoch each; what is not reached rests, for another try."""
         batches = [(batch, until) for held, until in going for batch in self._batches(held)]
         waiting = {int(batch.index[0]): batch for batch, _ in batches}
-        jobs = (self._job(batch, until) for batch, until in batches)
+        programs: dict[Any, Programs] = {}
+        jobs = (self._job(batch, until, programs) for batch, until in batches)
         try:
             with closing(execute(jobs, self.context)) as heard:
                 for messages in filter(None, heard):
@@ -81,9 +83,12 @@ class Trainer:
         pieces = held.snapshot().cut(members_a_batch(len(held.index), lanes, threads()))
         return [Batch(piece, lanes) for piece in pieces]
 
-    def _job(self, batch: Batch, until: int) -> Job:
-        programs = self.roster.programs(batch.bucket, batch.lanes, self.compiling)
-        return Job(batch, self.roster.members(batch.bucket, batch.stacked()), programs, until)
+    def _job(self, batch: Batch, until: int, programs: dict[Any, Programs]) -> Job:
+        """The batch with its members and its bucket's programs, which are looked up once."""
+        key = batch.bucket, batch.lanes.count, batch.lanes.capacity
+        if key not in programs:
+            programs[key] = self.roster.programs(batch.bucket, batch.lanes, self.compiling)
+        return Job(batch, self.roster.members(batch.bucket, batch.stacked()), programs[key], until)
 
     def _take(self, messages: list[Epoch | Rest], waiting: dict[int, Batch]) -> None:
         """What the workers said: into the curves, to who listens, and towards the disk."""

@@ -66,9 +66,7 @@ class Driver(NamedTuple):
             step = Step(Decision(until=goal), last.state)
         else:
             state, decision = self.scheduler.step(last.state, trials)
-            stopped = set(np.flatnonzero(trials.stopped).tolist())
-            until = {trial: epoch for trial, epoch in decision.until.items() if trial not in stopped}
-            step = Step(decision._replace(until=until), state)
+            step = Step(without(decision, set(np.flatnonzero(trials.stopped).tolist())), state)
         step = self.cut(step, trials)
         self.population.check(step.decision)
         return step
@@ -81,6 +79,14 @@ class Driver(NamedTuple):
         now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
         near = {trial: min(epoch, now(trial) + self.every) for trial, epoch in until.items()}
         return step if near == until else Step(step.decision._replace(until=near), step.state, until)
+
+
+def without(decision: Decision, stopped: set[int]) -> Decision:
+    """The decision without those whom a person has stopped."""
+    if not stopped:
+        return decision
+    until = {trial: epoch for trial, epoch in decision.until.items() if trial not in stopped}
+    return decision._replace(until=until)
 
 
 @contextlib.contextmanager
