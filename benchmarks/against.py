@@ -1,0 +1,89 @@
+"""What a change costs: two checkouts run the same work in turn, and the seconds of processor time are compared.
+
+`python benchmarks/against.py OLD NEW [--pairs 7]`: each checkout with its own environment (`.venv`), programs
+cached. Prints for each workload the ratio new over old, its mean and 95% interval by Student's t over the pairs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+OBJECTIVE = """
+import jax
+import popjax as pj
+def rosenbrock(key, hparams):
+    x = hparams["x"] + 0.01 * jax.random.normal(key)
+    return {"loss": (1 - x) ** 2 + 100 * (hparams["y"] - x**2) ** 2}
+pj.search(pj.objective(rosenbrock), pj.Space(x=pj.uniform(-2, 2), y=pj.uniform(-1, 3)), trials=100_000)
+"""
+MANY = """
+import popjax as pj
+from sklearn.datasets import load_wine
+task = pj.supervised(load_wine(return_X_y=True))
+space = pj.Space(learning_rate=pj.log_uniform(1e-4, 1e-1), hidden=8, depth=1, batch_size=128)
+pj.search(task, space, trials=20_000, epochs=2)
+"""
+HAND = """
+import popjax as pj
+from sklearn.datasets import load_digits
+task = pj.supervised(load_digits(return_X_y=True))
+space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=100, depth=2, batch_size=32)
+pj.search(task, space, trials=64, epochs=20)
+"""
+WORK = {
+    "default command": ["-m", "popjax.sweep", "--quiet", "--out", "{out}"],
+    "64 x 64-100-100-10": ["-c", HAND],
+    "objective, 100,000 trials": ["-c", OBJECTIVE],
+    "20,000 trials x 2 epochs": ["-c", MANY],
+}
+
+
+def seconds(checkout: Path, arguments: list[str], cache: str) -> float:
+    """User and system seconds of one run."""
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    with tempfile.TemporaryDirectory() as place:
+        filled = [argument.replace("{out}", f"{place}/run") for argument in arguments]
+        command = [str(checkout / ".venv" / "bin" / "python"), *filled]
+        process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=-3)
+        _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{checkout}: {' '.join(command)[:80]} failed")
+    return used.ru_utime + used.ru_stime
+
+
+def compare(old: Path, new: Path, arguments: list[str], pairs: int) -> dict[str, float]:
+    """The ratio new over old in pairs, in turn."""
+    from scipy.stats import t
+
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        for checkout, cache in ((old, first), (new, second)):
+            seconds(checkout, arguments, cache)
+        took = np.array([[seconds(old, arguments, first), seconds(new, arguments, second)] for _ in range(pairs)])
+    ratios = took[:, 1] / took[:, 0]
+    half = float(t.ppf(0.975, pairs - 1) * ratios.std(ddof=1) / np.sqrt(pairs))
+    known = {"old": float(np.median(took[:, 0])), "new": float(np.median(took[:, 1])), "ratio": float(ratios.mean())}
+    return {name: round(value, 3) for name, value in (known | {"half": half, "upper": known["ratio"] + half}).items()}
+
+
+def main() -> None:
+    """Print a JSON object a workload."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--only", choices=list(WORK))
+    options = parser.parse_args()
+    for name, arguments in WORK.items():
+        if options.only in (None, name):
+            found = compare(options.old.resolve(), options.new.resolve(), arguments, options.pairs)
+            print(json.dumps({"work": name, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
