@@ -37,10 +37,10 @@ _HOMES = {
     "search": "tuning.search",
     "supervised": "supervision.supervised",
     "uniform": "space.scales",
-    "write_report": "pages.page",
 }
 
 __all__ = sorted(_HOMES)
+_HOMES["Page"] = "pages.page"  # the callback of every search with a directory
 
 
 def __getattr__(name: str) -> Any:

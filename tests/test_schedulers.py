@@ -422,3 +422,25 @@ def test_rounds_of_an_inner_scheduler(rows):
     assert pruned.points["learning_rate"][:20].tolist() == plainly.points["learning_rate"][:20].tolist()
     with pytest.raises(ValueError, match="rounds=50: there are 40 trials"):
         pj.search(task, space, trials=40, scheduler=pj.rounds(50))
+
+
+@pytest.mark.parametrize("first", [pj.Decision(), pj.Decision(add=SPACE.sample(3)), pj.Decision(until={0: 1})], ids=str)
+def test_a_first_decision_that_trains_nobody_is_one_line(first, tmp_path):
+    scheduler = lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (state, first))
+    with pytest.raises(ValueError, match=r"first decision trains nobody|there is no trial 0"):
+        pj.search(TASK, SPACE, trials=3, scheduler=scheduler, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_callback_is_closed_also_where_the_run_fails():
+    class Closing(pj.Callback):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    closing = Closing()
+    search(callbacks=[closing])
+    with pytest.raises(ValueError):
+        pj.search(TASK, SPACE, trials=4, scheduler=deciding(pj.Decision(until={9: 3})), callbacks=[closing])
+    assert closing.closed == 2

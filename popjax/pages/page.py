@@ -7,11 +7,23 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from popjax.tuning.callbacks.base import Callback
+
 if TYPE_CHECKING:
     from popjax.pages.axes import Axis
     from popjax.store.results import Results
 
 NAME = "report.html"
+
+
+class Page(Callback):
+    """Writes the page of a run into its directory when it ends."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = directory
+
+    def end(self, results: "Results") -> None:
+        write_report(results, self.directory)
 
 
 def write_report(results: "Results", directory: str | Path) -> Path:

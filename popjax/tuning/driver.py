@@ -43,6 +43,10 @@ class Driver(NamedTuple):
         for number in itertools.count(first):
             trials = self.trials()
             step = self.log.read(number) or self.decide(trials)
+            if number == 0 and not (step.decision.add and step.decision.until):
+                raise ValueError(
+                    "the scheduler's first decision trains nobody: give it `add`, and `until` of what it adds"
+                )
             if number == first:
                 begin()
             if not step.decision.until:

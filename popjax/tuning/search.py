@@ -1,5 +1,6 @@
 """The search: sample, train, decide, choose, score."""
 
+import contextlib
 import dataclasses
 import functools
 import threading
@@ -140,16 +141,16 @@ def search(
 
 def search_in(path: Path, new: "Search", resume: bool, about: Mapping[str, Any]) -> Results:
     """A search that writes to a directory, and goes on where it stands."""
-    from popjax import write_report
+    from popjax import Page  # by its public name: pages stand above
 
     check_directory(path, resume)
     with locked(path):
         check_directory(path, resume)
         directory = Directory(path, new.asked.space, about)
         config = directory.settle(new.config, new.asked.settings())
-        results = dataclasses.replace(new, config=config, directory=directory).run()
+        control = dataclasses.replace(new.control, listeners=[*new.control.listeners, Page(path)])
+        results = dataclasses.replace(new, config=config, directory=directory, control=control).run()
         results.save(path)
-        write_report(results, path)
     return results
 
 
@@ -206,8 +207,12 @@ class Search:
 
     def run(self) -> Results:
         """Train until the scheduler is done, choose the winner and score it."""
+        with contextlib.closing(Callbacks(self.control.listeners)) as callbacks:
+            return self.run_with(callbacks)
+
+    def run_with(self, callbacks: Callbacks) -> Results:
+        """The run, to which these listen."""
         directory, timer = self.directory, self.control.timer
-        callbacks = Callbacks(self.control.listeners)
         population = Population(
             self.task,
             self.asked.space,
@@ -215,7 +220,7 @@ class Search:
             expected=self.asked.trials,
             commits=None if directory is None else directory.commits,
             timer=timer,
-            tell=callbacks.epoch if self.control.listeners else None,
+            tell=callbacks.epoch if callbacks.hear_epochs else None,
         )
         log = Log(self.asked.space) if directory is None else directory.log
         first = 0 if directory is None else directory.take_up(population)

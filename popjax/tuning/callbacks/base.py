@@ -71,12 +71,20 @@ class Callback:
     def end(self, results: Results) -> None:
         """The run is over, or was stopped."""
 
+    def close(self) -> None:
+        """Nothing comes any more, also where the run failed: give back what is held, such as a terminal."""
+
 
 class Callbacks:
     """All who listen."""
 
     def __init__(self, listeners: Iterable[Callback]) -> None:
         self.listeners = list(listeners)
+
+    @property
+    def hear_epochs(self) -> bool:
+        """Whether anybody wants to know of epochs."""
+        return any(type(listener).epoch is not Callback.epoch for listener in self.listeners)
 
     def begin(self, run: Run) -> None:
         """Call all `begin`."""
@@ -93,6 +101,10 @@ class Callbacks:
     def end(self, results: Results) -> None:
         """Call all `end`."""
         self._call(lambda listener: listener.end(results))
+
+    def close(self) -> None:
+        """Call all `close`."""
+        self._call(lambda listener: listener.close())
 
     def _call(self, call: Callable[[Callback], Any]) -> None:
         for listener in list(self.listeners):

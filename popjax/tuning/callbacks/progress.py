@@ -9,7 +9,6 @@ import numpy as np
 from popjax.core.text import plural, printable, tell
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
-from popjax.store.results import Results
 from popjax.tuning.callbacks.base import Callback, Run
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class Bar(Progress):
             self._task, description="training", completed=self.done, total=self.total, best=text(self.best)
         )
 
-    def end(self, results: Results) -> None:
+    def close(self) -> None:
         self._stop()
 
     def _stop(self) -> None:
