@@ -232,6 +232,6 @@ def test_whether_a_program_fits_is_asked_once(rows, monkeypatch):
     asked = []
     monkeypatch.setattr("popjax.engine.backends.local.check_fits", lambda executable, held: asked.append(executable))
     monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
-    monkeypatch.setattr("popjax.engine.population.threads", lambda: 1)
+    monkeypatch.setattr("popjax.engine.trainer.threads", lambda: 1)
     assert len(pj.search(pj.supervised(rows), SPACE, trials=64, epochs=1).order) > 16
     assert len(asked) == 1
