@@ -96,13 +96,6 @@ MUTANTS = [
         "test_schedulers.py -k torn_line",
     ),
     Mutant(
-        "copies are not committed",
-        "engine/population",
-        "if decision.copy or decision.fresh:",
-        "if False:",
-        "test_schedulers.py -k killed",
-    ),
-    Mutant(
         "applied twice",
         "engine/population",
         "if number >= self.applied:",
@@ -110,11 +103,10 @@ MUTANTS = [
         "test_schedulers.py -k killed",
     ),
     Mutant(
-        "targets read their sources late",
+        "copies are crossed",
         "engine/resting",
-        "                found.append(Snapshot(snapshot.bucket, targets[at], snapshot.epoch, snapshot.training))\n",
-        "                found.append(Snapshot(snapshot.bucket, targets[at], snapshot.epoch, snapshot.training))\n"
-        "                break\n",
+        "targets[at], snapshot.epoch, snapshot.training",
+        "targets[at[::-1]], snapshot.epoch, snapshot.training",
         "test_schedulers.py -k everything",
     ),
     Mutant(
@@ -127,7 +119,7 @@ MUTANTS = [
     Mutant(
         "a stop is forgotten", "store/decisions", '"stopped" not in content', "True", "test_schedulers.py -k torn_line"
     ),
-    Mutant("pruned is ok", "store/results", " & ~self.pruned)", ")", "test_schedulers.py -k prunes"),
+    Mutant("pruned is ok", "store/results", " & ~self.pruned)", ")", "test_schedulers.py -k everything"),
     Mutant(
         "unchecked decisions",
         "tuning/driver",
