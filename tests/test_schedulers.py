@@ -11,6 +11,7 @@ from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search
 from test_compilations import compilations
 
 import popjax as pj
+from popjax.engine.resting import Resting
 from popjax.scheduler import best_first
 from popjax.store.decisions import Log, Step, content_of
 from popjax.tuning.schedulers.plain import plain
@@ -123,6 +124,7 @@ import popjax.engine.population
 import popjax.store.decisions
 from steering_task import search
 popjax.engine.checkpoint.EVERY = {every}
+popjax.engine.population.RESTING = {resting}
 where, number = sys.argv[1], int(sys.argv[2])
 write = popjax.store.decisions.Log.write
 count = 0
@@ -160,9 +162,9 @@ def uninterrupted(tmp_path_factory):
     return place
 
 
-def kills(python, where, numbers, every=2.0):
+def kills(python, where, numbers, every=2.0, resting=0.25):
     """Kill a run at each of these, go on each time, and end it."""
-    code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every)
+    code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every, resting=resting)
     for number in numbers:
         died = python(code, where, number, "run")
         assert died.returncode == -signal.SIGKILL, died.stderr
@@ -444,3 +446,22 @@ def test_a_callback_is_closed_also_where_the_run_fails():
     with pytest.raises(ValueError):
         pj.search(TASK, SPACE, trials=4, scheduler=deciding(pj.Decision(until={9: 3})), callbacks=[closing])
     assert closing.closed == 2
+
+
+def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp_path, uninterrupted, monkeypatch):
+    """No memory for who rests: also for sources of copies, heard of once, and killed after every commit."""
+    with monkeypatch.context() as patch:
+        patch.setattr("popjax.engine.population.RESTING", 0)
+        recorder = Recorder()
+        given_up = []
+        stateless = Resting.stateless
+        patch.setattr(Resting, "stateless", lambda *its: given_up.extend(found := stateless(*its)) or found)
+        results = search(callbacks=[recorder])
+    assert max(snapshot.epoch for snapshot in given_up) > 0, "a source was trained again"
+    whole = pj.Results.load(uninterrupted)
+    for name, values in whole.members.items():
+        assert values.tobytes() == results.members[name].tobytes()
+    np.testing.assert_array_equal(recorder.losses, results.members["loss"])
+    kills(python, "commit", [1, 4, 6, 3], every=0.0, resting=0)
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name

@@ -48,7 +48,7 @@ class Checkpoint:
         if isinstance(message, Rest) and message.reached:
             state = {} if snapshot is None else named(snapshot.training)
             self.commits.settle(self._record(message.batch.index, message.batch.epoch, state))
-        elif snapshot is not None and snapshot.training is not None:
+        elif snapshot is not None and snapshot.training is not None and snapshot.epoch >= message.batch.origin.epoch:
             self.commits.stand(self._record(snapshot.index, snapshot.epoch, named(snapshot.training)))
         batch = int(message.batch.index[0])
         answered = self._answered.pop(batch, False) or snapshot is not None

@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,7 +11,6 @@ import numpy as np
 
 from popjax.core.clock import Clock
 from popjax.engine.backends.local import Context
-from popjax.engine.batch import Batch
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves
 from popjax.engine.keeper import Keeper
@@ -126,12 +125,14 @@ class Population:
         Where memory runs out all goes on narrower, from where it stood.
         """
         if number >= self.applied:
+            if not self._with_states([*decision.copy.values(), *decision.fresh, *decision.set]):
+                return Outcome(True)
             self._apply(decision)
             self.applied = number + 1
-            if self.saver is not None:
-                self.saver.commits.decision = self.applied
-                if decision.copy or decision.fresh:  # before any source trains on
-                    self.saver.commit()
+        if self.saver is not None:
+            self.saver.commits.decision, self.saver.commits.carrying = self.applied, number
+            if decision.copy or decision.fresh:  # before any source trains on
+                self.saver.commit()
         self.named[:] = False
         self.named[list(decision.until)] = True
         self._train_until(decision.until)
@@ -178,7 +179,7 @@ class Population:
 
     def begin_all(self) -> None:
         """Give all members a state that have none yet: before their first epoch, that of `init`."""
-        self.trainer.train(self._again(range(len(self.roster))))
+        self._with_states(range(len(self.roster)))
 
     def pass_by(self, trials: list[int], epoch: int) -> None:
         """Let trials rest until an epoch that others have reached: they keep their states, their curves have a gap."""
@@ -209,7 +210,7 @@ class Population:
             self.roster.set(trial, values)
         touched = [*decision.copy, *decision.fresh, *decision.set]
         if touched:
-            self.resting.touched[touched] = True
+            self.resting.needed[touched] = True
 
     def _add(self, points: Points, notes: object) -> None:
         first = len(self.roster)
@@ -240,9 +241,6 @@ class Population:
 
     def _apply(self, decision: Decision) -> None:
         """What happens between two segments."""
-        changing = [*decision.copy.values(), *decision.fresh]
-        if changing:
-            self.trainer.train(self._again(changing))
         copied = self.resting.copies(decision.copy)
         self._change(decision)
         changed = self.resting.replace(copied)
@@ -266,7 +264,11 @@ class Population:
         while not self.timer.stop.is_set() and (going := self.resting.going(targets)):
             self.trainer.train(going)
 
-    def _again(self, trials: Iterable[int]) -> list[tuple[Batch | Snapshot, int]]:
-        """Those of the trials' members that have no state now, to be trained to where they stand."""
-        index = self.resting.members(trials)
-        return [(snapshot, snapshot.epoch) for snapshot in self.resting.stateless(index)]
+    def _with_states(self, trials: Sequence[int]) -> bool:
+        """Train the trials that have no state now to where they stand; False if the run is stopped meanwhile."""
+        self.resting.needed[list(trials)] = True
+        while again := self.resting.stateless(self.resting.members(trials)):
+            self.trainer.train([(snapshot, snapshot.epoch) for snapshot in again])
+            if self.timer.stop.is_set():
+                return False
+        return True

@@ -24,21 +24,21 @@ class Resting:
 
     Attributes:
         held: batches whose states are on the devices, and snapshots on the host.
-        touched: whether (trials,) a trial's state follows from copies and changes too: training it again alone
-            would not give it back, so it is never given up.
+        needed: whether (trials,) a trial's state is never given up: it follows from copies and changes too, so that
+            training it again alone would not give it back; or it is about to be copied.
     """
 
     def __init__(self, roster: Roster, bound: int | None) -> None:
         self.roster = roster
         self.bound = bound
         self.held: list[Held] = []
-        self.touched = np.zeros(0, bool)
+        self.needed = np.zeros(0, bool)
         self._bytes = 0  # that the states take
 
     def grow(self, trials: int) -> None:
         """So many trials more, before their first epoch."""
-        first = len(self.touched)
-        self.touched = np.concatenate([self.touched, np.zeros(trials, bool)])
+        first = len(self.needed)
+        self.needed = np.concatenate([self.needed, np.zeros(trials, bool)])
         buckets = self.roster.bucket[first:]
         for bucket in np.unique(buckets).tolist():
             self.held.append(Snapshot(bucket, self.members(first + np.flatnonzero(buckets == bucket))))
@@ -52,7 +52,7 @@ class Resting:
         """A batch that rests; its state is given up where there is no room for it."""
         trials = batch.index // self.roster.config.each
         full = self.bound is not None and self._bytes + nbytes(batch) > self.bound
-        if full and not self.touched[trials].any():
+        if full and not self.needed[trials].any():
             self.held.append(Snapshot(batch.bucket, batch.index, batch.epoch))
         else:
             self.held.append(batch)

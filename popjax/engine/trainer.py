@@ -105,7 +105,7 @@ class Trainer:
             self.saver.save()
 
     def _tell(self, message: Epoch) -> None:
-        if self.tell is not None:
+        if self.tell is not None and message.epoch >= message.batch.origin.epoch:
             shape = (len(self.roster), self.roster.config.folds, self.roster.config.repeats)
             row, fold, repeat = np.unravel_index(message.batch.index, shape)
             self.tell(EpochResult(row, fold, repeat, message.epoch, message.metrics))
@@ -115,8 +115,10 @@ class Trainer:
         batch = message.batch
         if not message.reached:
             assert message.snapshot is not None
-            self.resting.held.append(message.snapshot)
-            self.curves.epochs.reshape(-1)[batch.index] = message.snapshot.epoch
+            again = message.snapshot.epoch < batch.origin.epoch  # it was trained again, and has not caught up
+            held = batch.origin if again else message.snapshot
+            self.resting.held.append(held)
+            self.curves.epochs.reshape(-1)[batch.index] = held.epoch
         elif batch.epoch == self.context.last:
             self.keeper.offer(batch, self.curves.members)
         else:

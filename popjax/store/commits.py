@@ -98,6 +98,7 @@ class Commits:
         standing: the records of what is in training.
         kept: member -> name -> array: trained states of the best trials.
         decision: how many of the scheduler's decisions had been applied; None where nobody counted (format 1).
+        carrying: the decision that was being carried out; what earlier ones asked for is trained.
         number: of the latest commit; 0 before the first.
         lost: what was damaged, and so was not used; None if nothing was.
     """
@@ -107,6 +108,7 @@ class Commits:
         self.standing: list[Record] = []
         self.kept: dict[int, Arrays] = {}
         self.decision: int | None = 0
+        self.carrying = 0
         self.lost: str | None = None
         self._files: list[tuple[str, list[Record]]] = []  # of the settled, in their order, and what they hold
         self._digests: dict[str, str] = {}
@@ -167,7 +169,7 @@ class Commits:
         listed = {name: self._digests.get(name) or self._write(name, several(held)) for name, held in files}
         standing = f"standing-{number}.safetensors"
         listed[standing] = self._write(standing, self._unfinished())
-        content = {"number": number, "decision": self.decision, "files": listed}
+        content = {"number": number, "decision": self.decision, "carrying": self.carrying, "files": listed}
         write_json(self.directory / f"commit-{number}.json", content)
         verify(self.directory, number)
         self.number, self._files, self._new = number, files, []
@@ -212,7 +214,8 @@ class Commits:
 
     def _read(self, number: int, whole: bool) -> None:
         """Read a commit, all of it or else the files that are whole: what is lost is trained again."""
-        listed, decision = manifest(self.directory, number)
+        content = manifest(self.directory, number)
+        listed, decision = content["files"], content.get("decision")
         intact = {name: digest for name, digest in listed.items() if is_whole(self.directory / name, digest)}
         if whole and intact != listed:
             bad = next(name for name in listed if name not in intact)
@@ -227,6 +230,7 @@ class Commits:
             self.stand(record)
         self.kept = {int(member): below(member, kept) for member in {name.partition(".")[0] for name in kept}}
         self._digests, self.decision = intact, decision
+        self.carrying = content.get("carrying", max((decision or 0) - 1, 0))
         self._manifests = {number: list(intact)}
 
     def _clean(self) -> None:
@@ -254,8 +258,8 @@ def numbered(directory: Path) -> list[int]:
     return [int(match[1]) for match in found if match]
 
 
-def manifest(directory: Path, number: int) -> tuple[dict[str, str], int | None]:
-    """The files that a commit names with their digests, and the decisions applied before it.
+def manifest(directory: Path, number: int) -> dict[str, Any]:
+    """What a commit says: its files with their digests, and where the decisions stood.
 
     Raises Corrupt if a byte of it is not what was written.
     """
@@ -270,7 +274,7 @@ def manifest(directory: Path, number: int) -> tuple[dict[str, str], int | None]:
     for name in listed:
         if not FILE.fullmatch(name):
             raise Corrupt(f"{str(path)!r} names {name!r}, which is no file of a commit")
-    return dict(listed), content.get("decision")
+    return dict(content)
 
 
 def is_whole(path: Path, digest: str) -> bool:
@@ -283,7 +287,7 @@ def is_whole(path: Path, digest: str) -> bool:
 
 def verify(directory: Path, number: int) -> None:
     """Raise Corrupt unless a commit that was just written is on the disk."""
-    for name, digest in manifest(directory, number)[0].items():
+    for name, digest in manifest(directory, number)["files"].items():
         if not is_whole(directory / name, digest):
             raise Corrupt(f"{str(directory / name)!r} is not what was written; is the disk failing?")
 

@@ -95,7 +95,9 @@ class Directory:
         steps = self.log.steps
         if not steps:
             return 0
-        applied = len(steps) if self.commits.decision is None else self.commits.decision
+        if self.commits.decision is None:  # format 1 began a round once the one before it was trained
+            self.commits.decision, self.commits.carrying = len(steps), len(steps) - 1
+        applied = self.commits.decision
         if applied > len(steps):
             raise Corrupt(f"{str(self.path)!r} has lost decisions; begin again in another directory")
         changed = any(one.decision.copy or one.decision.fresh or one.decision.set for one in steps[:applied])
@@ -106,7 +108,9 @@ class Directory:
         population.prepare([step.decision for step in steps[:applied]])
         self._check(population)
         population.take_up()
-        return 0 if self.commits.lost is not None else applied - 1
+        self.commits.decision = applied
+        self.commits.carrying = 0 if self.commits.lost is not None else self.commits.carrying
+        return self.commits.carrying
 
     def _check(self, population: Population) -> None:
         """Raise ValueError if the data or the task are others; take over what memory allowed."""

@@ -279,7 +279,7 @@ class Search:
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
-        if population.resting.touched[trial]:
+        if population.resting.needed[trial]:
             return {}
         points = take(population.roster.points, np.array([trial]))
         alone = trained(self.task, self.asked.space, points, self.config, np.array([trial]), self.control.timer)
