@@ -499,3 +499,15 @@ def test_stopped_before_it_begins_it_goes_on(task, tmp_path):
     pj.search(task, SPACE, trials=8, epochs=2, out=tmp_path / "run", resume=True)
     pj.search(task, SPACE, trials=8, epochs=2, out=tmp_path / "whole")
     assert_same_files(tmp_path / "whole", tmp_path / "run")
+
+
+def test_what_a_damaged_commit_lost_of_an_earlier_round_is_trained_in_two_tries(task, tmp_path):
+    """The first try stops half-way, with a commit that is whole: the second still trains what is missing."""
+    settings = {"trials": 60, "rounds": 3}
+    search(task, tmp_path / "whole", **settings)
+    search(task, tmp_path / "run", **settings)
+    for path in (tmp_path / "run" / "state").glob("settled-*"):
+        path.write_bytes(path.read_bytes() + b"x")
+    search(task, tmp_path / "run", resume=True, stop_at=1, **settings)
+    search(task, tmp_path / "run", resume=True, **settings)
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
