@@ -438,7 +438,8 @@ def test_hostile_texts_show_as_text_and_run_nothing(opened):
     base = made(space=space, rounds=np.repeat([0, 1], 20))
     metric = "<i>val</i>_%{x}"
     members = {metric: base.members["val_accuracy"], "</script>": base.members["val_loss"]}
-    run = base.run | {"arguments": {"dataset": HOSTILE, "target": HOSTILE}, "rounds": rounds, "device": HOSTILE}
+    arguments = {"dataset": HOSTILE, "target": HOSTILE}
+    run = base.run | {"arguments": arguments, "command": command_line(arguments), "rounds": rounds, "device": HOSTILE}
     results = Results(base.points, members, metric, "max", run, {}, rounds=base.rounds)
     page = opened(results)
     assert page.title() == f"{HOSTILE}: random search over 40 trials"
