@@ -59,8 +59,8 @@ MUTANTS = [
     Mutant(
         "decisions forgotten",
         "store/decisions",
-        "        self._append(described(step))\n",
-        "",
+        "            self._append(self.path, described(step))\n",
+        "            pass\n",
         "test_schedulers.py -k torn_line",
     ),
     Mutant(

@@ -43,11 +43,10 @@ def report(members, epoch, stands=False, trained=False, long=False):
     state = Training(np.full(len(index), epoch, np.float32), np.ones(len(index), bool))
     batch = Batch(Snapshot(0, index), Lanes(1, len(index)))
     snapshot = Snapshot(0, index, epoch, state) if stands else None
-    said = [Epoch(batch, epoch - 1, {"loss": np.ones(len(index))}, snapshot, long)]
     if trained:
         batch.epoch = epoch
-        said.append(Rest(batch, True, None, long))
-    return said
+    rest = Rest(batch, True, None, long) if trained else None
+    return Epoch(batch, epoch - 1, {"loss": np.ones(len(index))}, snapshot, long, rest)
 
 
 def committed(saver):
@@ -61,9 +60,8 @@ def say(saver):
     """Messages that come together."""
 
     def say(*reports):
-        for message in [message for said in reports for message in said]:
-            if isinstance(message, Epoch):
-                saver.curves.add(message.batch.index, message.epoch, message.metrics)
+        for message in reports:
+            saver.curves.add(message.batch.index, message.epoch, message.metrics)
             saver.take(message)
         saver.save()
 
@@ -131,9 +129,8 @@ def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, 
 
     def say(message):
         assert message.long is (every == 0)
-        if isinstance(message, Rest):
-            ends.append(message)
-            return
+        if message.rest is not None:
+            ends.append(message.rest)
         if message.snapshot is not None:
             answers[message.epoch + 1] = message.snapshot
         if message.epoch + 1 in (3, 6):

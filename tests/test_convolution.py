@@ -227,7 +227,7 @@ def test_a_padded_cnn_starts_as_the_exact_one(x64):
 
 
 def test_the_command_trains_a_cnn_on_digits(command, tmp_path):
-    process = command("sweep", "--model", "cnn", "--trials", 8, "--epochs", 8, "--optimizer", "adam", "--out", "run",
+    process = command("sweep", "--model", "cnn", "--trials", 6, "--epochs", 6, "--optimizer", "adam", "--out", "run",
                       "--set", "learning_rate=log_uniform(1e-3,1e-2)", "--set", "batch_size=32")  # fmt: skip
     assert process.returncode == 0, process.stderr
     results = pj.Results.load(tmp_path / "run")

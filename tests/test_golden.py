@@ -1,8 +1,8 @@
-"""Run directories of format 1, as popjax 0.1.0 wrote them, stay readable and go on: finished, killed, and a journal.
+"""Run directories of all formats stay readable and go on: finished, killed, and a journal. Format 1 is popjax 0.1.0's.
 
 Each holds `command.json`, the arguments that made it without --out; a killed one also `expected/`, the tables that the
-same command wrote when it was left alone, and the optimizer updates that were left to do. tests/golden/machine.json
-says where they were made. See test_resume.py for tests/golden/1.
+same command wrote when it was left alone, and the optimizer updates that were left to do. FORMAT-machine.json says
+where they were made; make_goldens.py makes those of today's format. See test_resume.py for tests/golden/1.
 """
 
 import json
@@ -20,7 +20,8 @@ from sklearn.datasets import load_wine
 import popjax as pj
 
 GOLDEN = Path(__file__).parent / "golden"
-KINDS = ("plain", "rounds", "folds", "buckets", "objective")
+FORMATS = (1, 2)
+KINDS = [f"{number}-{kind}" for number in FORMATS for kind in ("plain", "rounds", "folds", "buckets", "objective")]
 TABLES = ("trials.parquet", "curves.parquet")
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx")
@@ -39,7 +40,17 @@ def machine():
     }
 
 
-SAME_MACHINE = machine() == json.loads((GOLDEN / "machine.json").read_text())
+def same_machine(name):
+    """Whether a golden directory was made on a machine like this."""
+    return machine() == json.loads((GOLDEN / f"{name[0]}-machine.json").read_text())
+
+
+def trials_written(golden):
+    """How many trials' points a directory holds."""
+    if golden.name.startswith("1-"):
+        return len(json.loads((golden / "run.json").read_text())["points"]["learning_rate"])
+    lines = map(json.loads, (golden / "decisions.jsonl").read_text().splitlines())
+    return sum(len(line["add"]["learning_rate"]) for line in lines if "add" in line)
 
 
 @pytest.fixture
@@ -73,22 +84,22 @@ def assert_close(old, new, trials):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_finished_run_is_read(kind, tmp_path):
     """Saved again, its tables have the same values; its winner predicts."""
-    results = pj.Results.load(GOLDEN / f"1-{kind}")
+    results = pj.Results.load(GOLDEN / kind)
     results.save(tmp_path / "again")
     for table in TABLES:
-        assert_same_bits(GOLDEN / f"1-{kind}" / table, tmp_path / "again" / table)
-    told = json.loads((GOLDEN / f"1-{kind}" / "summary.json").read_text())["best"]
+        assert_same_bits(GOLDEN / kind / table, tmp_path / "again" / table)
+    told = json.loads((GOLDEN / kind / "summary.json").read_text())["best"]
     assert results.best._asdict() == told
     assert set(results.params(told["trial"]))
-    if kind != "objective":
-        winner, wine = pj.load_best(GOLDEN / f"1-{kind}"), load_wine()
+    if not kind.endswith("objective"):
+        winner, wine = pj.load_best(GOLDEN / kind), load_wine()
         assert winner.hparams == told["hparams"]
         assert (winner.predict(wine.data) == wine.target_names[wine.target]).mean() > 0.75
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_finished_run_is_drawn_and_trains_nothing_more(kind, run, command, tmp_path):
-    arguments = run(f"1-{kind}")
+    arguments = run(kind)
     drawn = command("report", "run")
     assert drawn.returncode == 0, drawn.stderr
     assert "Winner: <b>trial" in (tmp_path / "run" / "report.html").read_text()
@@ -96,43 +107,45 @@ def test_a_finished_run_is_drawn_and_trains_nothing_more(kind, run, command, tmp
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps_run"] == 0
     for table in TABLES:
-        assert_same_bits(GOLDEN / f"1-{kind}" / table, tmp_path / "run" / table)
+        assert_same_bits(GOLDEN / kind / table, tmp_path / "run" / table)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_goes_on(kind, run, command, tmp_path):
     """It ends with the tables that it would have had, and trains only what its last commit has not."""
-    golden = GOLDEN / f"1-{kind}-interrupted"
+    golden = GOLDEN / f"{kind}-interrupted"
     arguments = run(golden.name)
     resumed = command("sweep", *arguments, "--out", "run", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert not [warning for warning in summary["warnings"] if "bits may differ" not in warning]
     assert 0 < summary["steps_run"] < summary["model_steps"]
-    exact = SAME_MACHINE or kind == "objective"  # whose arithmetic has no rounding
+    exact = same_machine(kind) or kind.endswith("objective")  # whose arithmetic has no rounding
     if exact:
         assert summary["steps_run"] == json.loads((golden / "expected" / "steps.json").read_text())
     # Other CPUs and other versions of XLA round otherwise, which training magnifies, so there the tables are nearly
     # the same: of the trials whose points were written, as a later round's points follow from the ranking so far.
-    points = json.loads((golden / "run.json").read_text())["points"]
     for table in TABLES:
         if exact:
             assert_same_bits(golden / "expected" / table, tmp_path / "run" / table)
         else:
-            assert_close(golden / "expected" / table, tmp_path / "run" / table, len(points["learning_rate"]))
+            assert_close(golden / "expected" / table, tmp_path / "run" / table, trials_written(golden))
 
 
-def test_a_finished_run_is_tested_again(run, command, tmp_path):
-    run("1-plain")
+@pytest.mark.parametrize("number", FORMATS)
+def test_a_finished_run_is_tested_again(number, run, command, tmp_path):
+    run(f"{number}-plain")
     again = command("retest", "run", "--top", 4, "--background", 4, "--repeats", 2)
     assert again.returncode == 0, again.stderr
     assert len(json.loads((tmp_path / "run" / "retest.json").read_text())["trials"]) == 8
 
 
-def test_a_journal_is_replayed(run, command, tmp_path):
-    run("1-journal")
+@pytest.mark.parametrize("number", FORMATS)
+def test_a_journal_is_replayed(number, run, command, tmp_path):
+    name = f"{number}-journal"
+    run(name)
     replayed = command("babysit", "--replay", "run/journal.jsonl", "--out", "again")
     assert replayed.returncode == 0, replayed.stderr
-    assert ("the same curve as in the journal, bit for bit" in replayed.stdout) or not SAME_MACHINE
-    winner = pj.load_best(GOLDEN / "1-journal")
+    assert ("the same curve as in the journal, bit for bit" in replayed.stdout) or not same_machine(name)
+    winner = pj.load_best(GOLDEN / name)
     assert (winner.hparams["hidden"], winner.hparams["momentum"]) == (8, 0.8)

@@ -168,7 +168,7 @@ def good(space, seed):
 
 def test_all_plans_give_the_same(rows, x64, cheap_programs):
     task = pj.supervised(rows)
-    space = default_space().replace(batch_size=pj.choice(8, 16), hidden=pj.log_integers(3, 30))
+    space = default_space().replace(batch_size=pj.choice(8, 16), depth=pj.integers(1, 2), hidden=pj.log_integers(3, 30))
     names = ("auto", "one", "widths", "buckets")
     plans = {plan: pj.search(task, space, trials=24, epochs=3, plan=plan) for plan in names}
     assert [results.run["plan"] for results in plans.values()] == ["widths", "one", "widths", "buckets"]

@@ -65,7 +65,7 @@ def assert_same_files(left, right):
         {"plan": "buckets", "keep": 3},
         {"space": WIDE, "keep": 5},
         {"lanes": 4},
-        {"choose": "one-se", "repeats": 3, "trials": 9},
+        {"choose": "one-se", "repeats": 3, "trials": 24},
     ],
     ids=str,
 )

@@ -94,6 +94,7 @@ class Epoch:
         metrics: name -> values (members,).
         snapshot: where the members stand after it, if that was asked for; else None.
         long: whether it took so long that a commit is due after each.
+        rest: how the batch rests, if it was to be trained no further; else None.
     """
 
     batch: Batch
@@ -101,6 +102,7 @@ class Epoch:
     metrics: dict[str, np.ndarray]
     snapshot: Snapshot | None = None
     long: bool = False
+    rest: "Rest | None" = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

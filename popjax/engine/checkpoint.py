@@ -44,6 +44,8 @@ class Checkpoint:
 
     def take(self, message: Epoch | Rest) -> None:
         """What a worker said, for the next commit."""
+        if isinstance(message, Epoch) and message.rest is not None:
+            message = message.rest
         snapshot, over = message.snapshot, isinstance(message, Rest)
         if isinstance(message, Rest) and message.reached:
             state = {} if snapshot is None else named(snapshot.training)

@@ -1,5 +1,6 @@
 """What members have reported so far: their metrics, epoch by epoch. No JAX here."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -39,7 +40,7 @@ class Curves:
 
     def add(self, index: np.ndarray, epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
         """Take one epoch, from 0, of the members `index`."""
-        alive = np.all([np.isfinite(values) for values in metrics.values()], axis=0)
+        alive = functools.reduce(np.logical_and, map(np.isfinite, metrics.values()))
         for name, values in metrics.items():
             self.flat(name)[index, epoch] = np.where(alive, values, np.nan)
         self.epochs.reshape(-1)[index] = epoch + 1

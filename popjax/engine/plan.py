@@ -199,5 +199,5 @@ def spread(members: int, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
     """The places (members,) of a batch's members in its stacked arrays, and how many each device has (devices,)."""
     share = -(-members // (lanes.devices * lanes.count)) * lanes.count
     number = np.arange(members)
-    counts = np.clip(members - share * np.arange(lanes.devices), 0, share)
+    counts = np.minimum(np.maximum(members - share * np.arange(lanes.devices), 0), share)
     return number // share * lanes.capacity + number % share, counts.astype(np.int32)

@@ -93,12 +93,13 @@ class Trainer:
     def _take(self, messages: list[Epoch | Rest], waiting: dict[int, Batch]) -> None:
         """What the workers said: into the curves, to who listens, and towards the disk."""
         for message in messages:
+            rest = message.rest if isinstance(message, Epoch) else message
             if isinstance(message, Epoch):
                 self.curves.add(message.batch.index, message.epoch, message.metrics)
                 self._tell(message)
-            else:
+            if rest is not None:
                 del waiting[int(message.batch.index[0])]
-                self._rest(message)
+                self._rest(rest)
             if self.saver is not None:
                 self.saver.take(message)
         if self.saver is not None:

@@ -128,8 +128,8 @@ def take(points: Points, rows: np.ndarray) -> dict[str, np.ndarray]:
 def group(columns: list[list[Any]], rows: int) -> dict[tuple[Any, ...], np.ndarray]:
     """Row numbers by the values that they share, by first appearance."""
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for row in range(rows):
-        groups.setdefault(tuple(column[row] for column in columns), []).append(row)
+    for row, values in enumerate(zip(*columns, strict=True) if columns else [()] * rows):
+        groups.setdefault(values, []).append(row)
     return {values: np.array(rows) for values, rows in groups.items()}
 
 

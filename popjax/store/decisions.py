@@ -56,13 +56,15 @@ class Log:
 
     def write(self, step: Step) -> Step:
         """Add a step; it is on the disk before this returns it."""
-        self._append(described(step))
+        if self.path is not None:
+            self._append(self.path, described(step))
         self.steps.append(step)
         return step
 
     def stop(self, by: str) -> None:
         """Note who stopped the run here; a run that goes on reads past it."""
-        self._append({"stopped": by})
+        if self.path is not None:
+            self._append(self.path, {"stopped": by})
 
     def cut(self, steps: int) -> None:
         """Forget all but the first steps, on the disk too."""
@@ -70,16 +72,15 @@ class Log:
         if self.path is not None and self.path.exists():
             write_atomic(self.path, b"".join(line_of(described(step)) for step in self.steps))
 
-    def _append(self, content: dict[str, Any]) -> None:
-        if self.path is None:
-            return
-        new = not self.path.exists()
-        with self.path.open("ab") as file:
+    @staticmethod
+    def _append(path: Path, content: dict[str, Any]) -> None:
+        new = not path.exists()
+        with path.open("ab") as file:
             file.write(line_of(content))
             file.flush()
             os.fsync(file.fileno())
         if new:
-            flush_directory(self.path.parent)
+            flush_directory(path.parent)
 
     def _load(self, path: Path) -> None:
         """Read all lines; a last one that is torn is dropped, and decided again. Raises Corrupt."""

@@ -71,7 +71,7 @@ def threads() -> int:
 
 
 def execute(jobs: Iterable[Job], context: Context) -> Generator[list[Epoch | Rest]]:
-    """Train all jobs; yields an Epoch for every batch and epoch, and a Rest for every batch that was begun.
+    """Train all jobs; yields an Epoch for every batch and epoch, and how every batch rests that was begun.
 
     They come in lists of what was said meanwhile. Jobs may be made while earlier ones train.
     Once `context.stop` is set, or a worker failed, the workers stop at the end of their epoch.
@@ -130,8 +130,9 @@ def execute(jobs: Iterable[Job], context: Context) -> Generator[list[Epoch | Res
 
 
 def train(job: Job, context: Context, say: Callable[[Epoch | Rest], None], stopping: Callable[[], bool]) -> None:
-    """Train one batch, saying so after every epoch, and where it rests in the end."""
+    """Train one batch; says each epoch, the last with how it rests, or a Rest alone where that is not reached."""
     batch, request, long = job.batch, context.request, False
+    rest: Rest | None = None
     try:
         if stopping():
             return
@@ -151,15 +152,17 @@ def train(job: Job, context: Context, say: Callable[[Epoch | Rest], None], stopp
             batch.training = trained  # an error of the epoch shows with its metrics: only now it is over
             batch.epoch += 1
             snapshot, long = None, time.monotonic() - begun >= request.every
-            ends = batch.epoch == job.until
-            if not ends and answered < request.number and (long or time.monotonic() >= request.due):
+            if batch.epoch == job.until:
+                rest = resting(job, context, long)
+            elif answered < request.number and (long or time.monotonic() >= request.due):
                 answered, snapshot = request.number, batch.snapshot()
-            say(Epoch(batch, batch.epoch - 1, values, snapshot, long))
+            say(Epoch(batch, batch.epoch - 1, values, snapshot, long, rest))
     finally:
-        say(rest(job, context, long))
+        if rest is None:
+            say(resting(job, context, long))
 
 
-def rest(job: Job, context: Context, long: bool) -> Rest:
+def resting(job: Job, context: Context, long: bool) -> Rest:
     """How a batch rests, with a snapshot of it where one is needed."""
     batch = job.batch
     reached = batch.training is not None and batch.epoch >= job.until

@@ -1,0 +1,100 @@
+"""Writes tests/golden/FORMAT-*: run directories as they are written today, which later versions must read and go on with.
+
+Not part of the suite: `python tests/make_goldens.py`, once for each format. See test_golden.py.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from popjax.store.files import FORMAT
+
+GOLDEN = Path(__file__).parent / "golden"
+WINE = ["--epochs", "6", "--dataset", "wine", "--set", "hidden=integers(3,5)", "--set", "depth=choice(1,2)"]
+WINE += ["--set", "batch_size=choice(16,32)", "--set", "momentum=0.9", "--quiet"]
+RATE = ["--set", "learning_rate=log_uniform(1e-3,3e-2)"]
+COMMANDS = {
+    "plain": ["--trials", "36", *WINE, "--set", "learning_rate=choice(0.003,0.01,0.03,1e30)"],
+    "rounds": ["--trials", "30", "--rounds", "3", *WINE, *RATE],
+    "folds": ["--trials", "9", "--folds", "2", "--repeats", "2", *WINE, *RATE],
+    "buckets": ["--trials", "32", "--plan", "buckets", *WINE, *RATE],
+    "objective": ["--task", "task_of_golden:task", "--trials", "48", "--epochs", "8", "--quiet"]
+    + ["--set", "learning_rate=choice(0.125,0.25,0.375)"],
+}
+COMMIT = 1  # at which the killed ones die
+KILLED = f"""
+import os, signal, sys
+from popjax.commands import sweep
+from popjax.engine import checkpoint
+from popjax.store.commits import Commits
+checkpoint.EVERY, whole, count = 0.0, Commits.commit, 0
+def commit(self):
+    global count
+    whole(self)
+    count += 1
+    if count == {COMMIT}:
+        os.kill(os.getpid(), signal.SIGKILL)
+Commits.commit = commit
+sys.exit(sweep.main(sys.argv[1:]))
+"""
+
+
+def run(place: Path, arguments: list[str], *prefix: str) -> int:
+    """The command in a directory where the golden task can be imported."""
+    environment = os.environ | {"PYTHONPATH": f"{place}:{GOLDEN.parent.parent}"}
+    command = [sys.executable, *(prefix or ("-m", "popjax.sweep")), *arguments]
+    return subprocess.run(command, cwd=place, env=environment, stdout=subprocess.DEVNULL).returncode
+
+
+def make(kind: str, arguments: list[str], place: Path) -> None:
+    """A finished run, a killed one, and what the killed one must come to."""
+    shutil.copy(GOLDEN / "task_of_golden.py", place)
+    whole, killed = place / f"{FORMAT}-{kind}", place / f"{FORMAT}-{kind}-interrupted"
+    assert run(place, [*arguments, "--out", whole.name]) == 0
+    assert run(place, [*arguments, "--out", killed.name], "-c", KILLED) < 0
+    shutil.copytree(killed, place / "again")
+    assert run(place, [*arguments, "--out", "again", "--resume"]) == 0
+    expected = killed / "expected"
+    expected.mkdir()
+    for table in ("trials.parquet", "curves.parquet"):
+        assert (whole / table).read_bytes() == (place / "again" / table).read_bytes()
+        shutil.copy(whole / table, expected)
+    steps = json.loads((place / "again" / "summary.json").read_text())["steps_run"]
+    (expected / "steps.json").write_text(json.dumps(steps))
+    for directory in (whole, killed):
+        (directory / "command.json").write_text(json.dumps(arguments))
+        for name in ("report.html", ".lock"):
+            (directory / name).unlink(missing_ok=True)
+        shutil.copytree(directory, GOLDEN / directory.name)
+
+
+def make_journal(place: Path) -> None:
+    """What a babysitter leaves, with the script of format 1."""
+    shutil.copy(GOLDEN / "1-journal" / "script", place)
+    out = place / f"{FORMAT}-journal"
+    arguments = json.loads((GOLDEN / "1-journal" / "command.json").read_text())
+    assert run(place, [*arguments, "--out", out.name], "-m", "popjax.babysit") == 0
+    shutil.copy(place / "script", out)
+    (out / "command.json").write_text(json.dumps(arguments))
+    (out / ".lock").unlink(missing_ok=True)
+    shutil.copytree(out, GOLDEN / out.name)
+
+
+def main() -> None:
+    """All kinds, and the machine on which they were made."""
+    from test_golden import machine
+
+    with tempfile.TemporaryDirectory() as place:
+        make_journal(Path(place))
+    for kind, arguments in COMMANDS.items():
+        with tempfile.TemporaryDirectory() as place:
+            make(kind, arguments, Path(place))
+    (GOLDEN / f"{FORMAT}-machine.json").write_text(json.dumps(machine(), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
