@@ -1,4 +1,4 @@
-"""Writes tests/golden/FORMAT-*: run directories as they are written today, which later versions must read and go on with.
+"""Writes tests/golden/FORMAT-*: run directories as they are written today, with which later versions must go on.
 
 Not part of the suite: `python tests/make_goldens.py`, once for each format. See test_golden.py.
 """
@@ -22,8 +22,10 @@ COMMANDS = {
     "rounds": ["--trials", "30", "--rounds", "3", *WINE, *RATE],
     "folds": ["--trials", "9", "--folds", "2", "--repeats", "2", *WINE, *RATE],
     "buckets": ["--trials", "32", "--plan", "buckets", *WINE, *RATE],
-    "objective": ["--task", "task_of_golden:task", "--trials", "48", "--epochs", "8", "--quiet"]
-    + ["--set", "learning_rate=choice(0.125,0.25,0.375)"],
+    "objective": [
+        *("--task", "task_of_golden:task", "--trials", "48", "--epochs", "8", "--quiet"),
+        *("--set", "learning_rate=choice(0.125,0.25,0.375)"),
+    ],
 }
 COMMIT = 1  # at which the killed ones die
 KILLED = f"""

@@ -258,6 +258,20 @@ MUTANTS = [
         "test_sweep.py -k fit",
     ),
     Mutant(
+        "a stop is missed",
+        "engine/population",
+        "                return False\n",
+        "                break\n",
+        "test_schedulers.py -k stop_while",
+    ),
+    Mutant(
+        "trained again from nothing",
+        "engine/trainer",
+        "held = batch.origin if again else message.snapshot",
+        "held = message.snapshot",
+        "test_schedulers.py -k stop_while",
+    ),
+    Mutant(
         "narrower from scratch",
         "engine/batch",
         "return Snapshot(self.bucket, self.index, self.epoch, host)",

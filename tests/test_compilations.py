@@ -10,6 +10,7 @@ import pytest
 
 import popjax as pj
 from popjax.core.clock import Clock
+from popjax.engine.plan import BATCH
 from popjax.engine.roster import Config, Roster
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -55,6 +56,23 @@ def test_one_epoch_program_for_a_mixed_population(task, nothing_compiled):
         results = pj.search(task, SPACE, trials=40, epochs=3)
     assert results.summary["buckets"] == 1
     assert epochs_compiled(events) == 1
+
+
+def test_the_host_is_asked_once_an_epoch_of_a_batch(task):
+    """Neither once a trial nor once a step; and the program of an epoch calls nothing of the host's."""
+
+    class Listener(pj.Callback):
+        def epoch(self, result):
+            heard.append(len(result.trial))
+
+    heard, called = [], []
+    execute = jax.stages.Compiled.__call__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.stages.Compiled, "__call__", lambda *given: called.append(given[0]) or execute(*given))
+        pj.search(task, SPACE, trials=4 * BATCH + 1, epochs=3, callbacks=[Listener()])
+    assert sorted(heard) == [1] * 3 + [BATCH] * 12
+    assert len(called) == 5 + 3 * 5 + 1  # to begin the batches, to train them, to score the winner
+    assert not [program for program in set(called) if "callback" in program.as_text()]
 
 
 def test_one_epoch_program_a_bucket(task, nothing_compiled):

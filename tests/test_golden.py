@@ -7,10 +7,12 @@ where they were made; make_goldens.py makes those of today's format. See test_re
 
 import json
 import shutil
+import signal
 from importlib.metadata import version
 from pathlib import Path
 
 import jax
+import make_goldens
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -130,6 +132,23 @@ def test_a_killed_run_goes_on(kind, run, command, tmp_path):
             assert_same_bits(golden / "expected" / table, tmp_path / "run" / table)
         else:
             assert_close(golden / "expected" / table, tmp_path / "run" / table, trials_written(golden))
+
+
+@pytest.mark.parametrize("kind", ["1-rounds", "2-rounds"])
+def test_a_killed_run_that_goes_on_is_killed_again(kind, run, python, command, tmp_path):
+    """Its first commit says from where to go on, also where those that it found did not."""
+    golden = GOLDEN / f"{kind}-interrupted"
+    arguments = [*run(golden.name), "--out", "run", "--resume"]
+    again = python(make_goldens.KILLED, *arguments)
+    assert again.returncode == -signal.SIGKILL, again.stderr
+    once = python(make_goldens.KILLED.replace("== 1:", "== 3:"), *arguments)
+    assert once.returncode == -signal.SIGKILL, once.stderr
+    shutil.copytree(GOLDEN / golden.name, tmp_path / "once", ignore=shutil.ignore_patterns("expected", "command.json"))
+    for out in ("run", "once"):
+        resumed = command("sweep", *arguments[:-2], out, "--resume")
+        assert resumed.returncode == 0, resumed.stderr
+    for table in TABLES:
+        assert_same_bits(tmp_path / "once" / table, tmp_path / "run" / table)
 
 
 @pytest.mark.parametrize("number", FORMATS)

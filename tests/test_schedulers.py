@@ -1,16 +1,20 @@
 """A scheduler may let trials rest and go on, copy them, change them and add others: as a plain loop would."""
 
+import functools
 import json
 import signal
+import threading
 
 import jax
 import numpy as np
 import pytest
 import steering_task
+import warm
 from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search
 from test_compilations import compilations
 
 import popjax as pj
+from popjax.engine.batch import Batch
 from popjax.engine.resting import Resting
 from popjax.scheduler import best_first
 from popjax.store.decisions import Log, Step, content_of
@@ -187,28 +191,18 @@ def test_killed_after_copies_of_which_only_some_batches_are_committed(python, tm
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 
-DEVICES = """
-import os, sys
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
-sys.path.insert(0, {tests!r})
-import jax, numpy as np
-assert jax.local_device_count() == 4
-from steering_task import search
-np.save("losses.npy", search().members["loss"])
-"""
-
-
-def test_four_devices_do_the_same(tmp_path, environment):
-    import os
-    import subprocess
-    import sys
-
-    code = DEVICES.format(tests=steering_task.__file__.rpartition("/")[0])
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True
-    )
-    assert process.returncode == 0, process.stderr
-    np.testing.assert_allclose(np.load(tmp_path / "losses.npy"), search().members["loss"], rtol=1e-5)
+def test_four_devices_do_the_same_and_are_killed_too(tmp_path, environment):
+    """To rounding what one device does; and to the last bit what four do that are left alone."""
+    four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    python = functools.partial(warm.python, cwd=tmp_path, environment=four)
+    kills(python, "commit", [1, 3, 4, 2], every=0.0)
+    whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, resting=0.25)
+    alone = python(whole + "assert jax.local_device_count() == 4", "never", 0, "whole")
+    assert alone.returncode == 0, alone.stderr
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    losses = pj.Results.load(tmp_path / "whole").members["loss"]
+    np.testing.assert_allclose(losses, search().members["loss"], rtol=1e-5)
 
 
 def test_rungs_copies_and_changes_compile_nothing():
@@ -463,5 +457,32 @@ def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp
         assert values.tobytes() == results.members[name].tobytes()
     np.testing.assert_array_equal(recorder.losses, results.members["loss"])
     kills(python, "commit", [1, 4, 6, 3], every=0.0, resting=0)
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+
+
+def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterrupted, monkeypatch):
+    """The decision that copies it is carried out when the run goes on."""
+    monkeypatch.setattr("popjax.engine.population.RESTING", 0)
+    stop, again, begin, stateless = threading.Event(), threading.Event(), Batch.begin, Resting.stateless
+
+    def noticing(resting, index):
+        found = stateless(resting, index)
+        if any(snapshot.epoch for snapshot in found):
+            again.set()
+        return found
+
+    def stopping(batch, *others):
+        begin(batch, *others)
+        if again.is_set():
+            stop.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Resting, "stateless", noticing)
+        patch.setattr(Batch, "begin", stopping)
+        stopped = search(out=tmp_path / "run", stop=stop)
+    assert stop.is_set()
+    np.testing.assert_array_equal(stopped.done, np.isfinite(stopped.members["loss"]).sum(-1))
+    search(out=tmp_path / "run", resume=True)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
