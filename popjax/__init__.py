@@ -24,6 +24,8 @@ _HOMES = {
     "Task": "task",
     "Trials": "scheduler",
     "choice": "space.scales",
+    "halving": "tuning.schedulers.halving",
+    "hyperband": "tuning.schedulers.hyperband",
     "integers": "space.scales",
     "load_best": "supervision.predictor",
     "log_integers": "space.scales",
@@ -35,6 +37,7 @@ _HOMES = {
     "replay": "tuning.again",
     "rounds": "tuning.schedulers.rounds",
     "search": "tuning.search",
+    "simulate": "tuning.simulate",
     "supervised": "supervision.supervised",
     "uniform": "space.scales",
 }

@@ -107,15 +107,42 @@ class Problem(NamedTuple):
     propose: Callable[..., dict[str, np.ndarray]]
 
 
+def added(decision: Decision) -> int:
+    """How many trials a decision adds."""
+    return len(next(iter(decision.add.values()))) if decision.add else 0
+
+
 def best_first(problem: Problem, trials: Trials, epoch: int | None = None) -> np.ndarray:
-    """The trials that reached an epoch (the last one if not given) and did not diverge, best first.
+    """The trials that reached an epoch and did not diverge, best after it first; if none is given, all that have
+    begun and did not diverge, who has trained longest first, and of these the best.
 
     Ties in the ranking metric go to the better by the other metrics, then to the lower trial number.
     """
-    at = (problem.epochs if epoch is None else epoch) - 1
-    rows = np.flatnonzero((trials.epochs > at) & np.isfinite(trials.loss))
-    keys = []
+    rows = np.flatnonzero((trials.epochs >= (epoch or 1)) & np.isfinite(trials.loss))
+    at = trials.epochs[rows] if epoch is None else np.full(len(rows), epoch)
+    keys = [-at]
     for metric, mode in problem.ranks:
-        values = trials.curves[metric][rows, at]
+        values = trials.curves[metric][rows, at - 1]
         keys.append(values if mode == "min" else -values)
     return rows[np.lexsort(keys[::-1])]
+
+
+def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> None:
+    """Raise ValueError for an epoch to train to that is not ahead, or beyond the last."""
+    if not decision.until:
+        return
+    trials, goals = list(decision.until), list(decision.until.values())
+    if not all(map(whole, set(map(type, goals)))):
+        wrong = next(goal for goal in goals if not whole(type(goal)))
+        raise ValueError(f"until {wrong!r}: give a whole number of epochs")
+    now = np.concatenate([epochs, np.zeros(max(trials) + 1, int)])[trials]
+    for row in np.flatnonzero(np.array(goals) <= now)[:1].tolist():
+        raise ValueError(f"until {goals[row]}: trial {trials[row]} is at epoch {now[row]}; give a later one")
+    if last is not None and max(goals) > last:
+        trial = trials[goals.index(max(goals))]
+        raise ValueError(f"until {max(goals)}: trial {trial} ends at epoch {last}; give at most {last}")
+
+
+def whole(kind: type) -> bool:
+    """Whether values of a type are whole numbers."""
+    return issubclass(kind, int | np.integer) and kind is not bool

@@ -46,6 +46,8 @@ class Arguments(Experiment):
     """random, sobol or grid"""
     priority: int = 3
     """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
+    scheduler: str | None = None
+    """who trains on: halving, hyperband, or one with arguments: 'halving(reduction_factor=3)' (default: everyone)"""
     rounds: int = 1
     """coarse to fine: the trials are split over rounds, each around the best so far"""
     folds: int = 1
@@ -118,6 +120,7 @@ def check_names(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
     from popjax.space.defaults import PRIORITIES
     from popjax.space.samplers import SAMPLERS
+    from popjax.tuning.schedulers.named import scheduler_of
 
     for name in ("trials", "epochs", "rounds", "folds", "repeats", "lanes"):
         value = getattr(arguments, name)
@@ -129,6 +132,8 @@ def check_names(arguments: Arguments) -> None:
         raise ValueError("--resume needs --out: the directory of the run to go on with")
     if arguments.sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {arguments.sampler!r}; the samplers are {', '.join(SAMPLERS)}")
+    if arguments.scheduler is not None:
+        scheduler_of(arguments.scheduler)
     if arguments.priority not in PRIORITIES:
         raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
     if arguments.mode not in (None, "min", "max"):
@@ -172,6 +177,7 @@ class Sweep:
                     mode=arguments.mode,
                     repeats=arguments.repeats,
                     folds=arguments.folds,
+                    scheduler=arguments.scheduler,
                     rounds=arguments.rounds,
                     choose=arguments.choose,
                     lanes=arguments.lanes,

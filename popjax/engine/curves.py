@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from popjax.scheduler import Trials
+from popjax.space.space import Points
 from popjax.store.results import mean_member
 
 
@@ -61,3 +63,11 @@ class Curves:
         done = self.epochs.min((1, 2))
         rows = np.arange(len(done))
         return {n: np.where(done > 0, curve[rows, done - 1], np.nan) for n, curve in self.means().items()}
+
+
+def trials_of(points: Points, curves: Curves, metric: str, mode: str, stopped: np.ndarray) -> Trials:
+    """What a scheduler sees of trials with these points and curves."""
+    epochs, last = curves.epochs.min((1, 2)), curves.last()[metric]
+    loss = last if mode == "min" else -last
+    loss = np.where((epochs > 0) & ~np.isfinite(loss), np.inf, loss)
+    return Trials(points, epochs, loss, curves.means(), stopped)

@@ -12,7 +12,7 @@ import numpy as np
 from popjax.core.clock import Clock
 from popjax.engine.backends.local import Context
 from popjax.engine.checkpoint import Checkpoint, restore
-from popjax.engine.curves import Curves
+from popjax.engine.curves import Curves, trials_of
 from popjax.engine.keeper import Keeper
 from popjax.engine.memory import total
 from popjax.engine.resting import Resting
@@ -155,12 +155,8 @@ class Population:
 
     def trials(self) -> Trials:
         """All trials as they stand, the mean over the members of each."""
-        roster, epochs = self.roster, self.curves.epochs.min((1, 2))
-        sign = 1 if self.config.mode == "min" else -1
-        loss = sign * self.curves.last()[self.config.metric]
-        loss = np.where((epochs > 0) & ~np.isfinite(loss), np.inf, loss)
-        points = {name: column.copy() for name, column in roster.points.items()}
-        return Trials(points, epochs, loss, self.curves.means(), self.stopped.copy())
+        points = {name: column.copy() for name, column in self.roster.points.items()}
+        return trials_of(points, self.curves, self.config.metric, self.config.mode, self.stopped.copy())
 
     def results(self) -> Results:
         """What was found, without what the run knows of itself."""

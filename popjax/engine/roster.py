@@ -24,7 +24,7 @@ from popjax.engine.plan import (
     tracer_for,
 )
 from popjax.engine.tracer import Tracer, check_read
-from popjax.scheduler import Decision
+from popjax.scheduler import Decision, added, check_until, whole
 from popjax.space.scales import Constant
 from popjax.space.space import RESERVED, Points, Space
 from popjax.task import Task
@@ -252,7 +252,7 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last:
     """
     if decision.add:
         roster.check(decision.add)
-    count = len(roster) + (len(next(iter(decision.add.values()))) if decision.add else 0)
+    count = len(roster) + added(decision)
     for trials in (decision.copy, decision.copy.values(), decision.fresh, decision.set, decision.until):
         wholes = all(map(whole, set(map(type, trials))))
         if not wholes or not 0 <= min(trials, default=0) <= max(trials, default=0) < max(count, 1):
@@ -274,24 +274,3 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last:
         for name, value in values.items():
             roster.check_set(trial, name, value)
     check_until(decision, epochs, last)
-
-
-def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> None:
-    """Raise ValueError for an epoch to train to that is not ahead, or beyond the last."""
-    if not decision.until:
-        return
-    trials, goals = list(decision.until), list(decision.until.values())
-    if not all(map(whole, set(map(type, goals)))):
-        wrong = next(goal for goal in goals if not whole(type(goal)))
-        raise ValueError(f"until {wrong!r}: give a whole number of epochs")
-    now = np.concatenate([epochs, np.zeros(max(trials) + 1, int)])[trials]
-    for row in np.flatnonzero(np.array(goals) <= now)[:1].tolist():
-        raise ValueError(f"until {goals[row]}: trial {trials[row]} is at epoch {now[row]}; give a later one")
-    if last is not None and max(goals) > last:
-        trial = trials[goals.index(max(goals))]
-        raise ValueError(f"until {max(goals)}: trial {trial} ends at epoch {last}; give at most {last}")
-
-
-def whole(kind: type) -> bool:
-    """Whether values of a type are whole numbers."""
-    return issubclass(kind, int | np.integer) and kind is not bool

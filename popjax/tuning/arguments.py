@@ -33,10 +33,8 @@ def check_choices(choose: str, each: int, rounds: int, trials: int, scheduler: A
     """Raise ValueError for choices that exclude each other."""
     if rounds > trials:
         raise ValueError(f"rounds={rounds}: there are {trials} trials; give at least one to each round")
-    if rounds > 1 and scheduler is not None:
-        raise ValueError(f"rounds={rounds} and a scheduler exclude each other; give scheduler=popjax.rounds(n, inner)")
-    if scheduler is not None and not callable(scheduler):
-        raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.rounds(3)")
+    if scheduler is not None and not callable(scheduler) and not isinstance(scheduler, str):
+        raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.halving()")
     if choose not in CHOICES:
         raise ValueError(f"unknown choose {choose!r}; there are {', '.join(CHOICES)}")
     if choose == "one-se" and each == 1:

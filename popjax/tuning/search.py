@@ -16,7 +16,7 @@ from popjax.engine.measure import identity, parameters, rebuilt, score, updates
 from popjax.engine.plan import fitting
 from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
-from popjax.scheduler import Problem, Scheduler
+from popjax.scheduler import Problem, Scheduler, added
 from popjax.space.space import Space, take
 from popjax.store.decisions import Log
 from popjax.store.files import check_directory, plain
@@ -27,6 +27,7 @@ from popjax.tuning.arguments import check_budget, check_choices, check_curves, c
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
 from popjax.tuning.driver import Driver, budget
+from popjax.tuning.schedulers.named import scheduler_of, text_of
 from popjax.tuning.schedulers.plain import plain as everyone
 from popjax.tuning.schedulers.rounds import rounds as coarse_to_fine
 
@@ -77,13 +78,14 @@ def search(
         plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
         keep: of how many of the best trials to keep the trained arrays.
         progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
-        rounds: coarse to fine: each round after the first samples around the best so far (see `refine`).
+        rounds: coarse to fine: each round after the first samples around the best so far (see `refine`);
+            the scheduler is then that of each round.
         choose: the winner: "best", or "one-se": the trial with the fewest parameters within
             one standard error of the best, over folds and repeats.
         stop: once set, training stops at the end of an epoch; the results so far come back.
         about: what else run.json says.
-        scheduler: what decides who trains on, such as `popjax.rounds(3)`: `scheduler(problem) -> Scheduler`.
-            Everyone is trained to the end if not given.
+        scheduler: what decides who trains on: such as `popjax.halving()`, or its name, as "halving(min_epochs=1)",
+            or one of your own: `scheduler(problem) -> Scheduler`. Everyone is trained to the end if not given.
         callbacks: who listens (see `popjax.Callback`).
         every: at most so many epochs between two looks at the population.
         minutes: after so many the run stops as with `stop`.
@@ -130,6 +132,8 @@ def search(
         plan=plan,
         keep=int(keep),
     )
+    scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
+    scheduler = coarse_to_fine(int(rounds), scheduler) if rounds > 1 else scheduler
     asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
     task = task if folds == 1 or task.hints.folded is None else task.hints.folded(int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
@@ -168,7 +172,7 @@ class Asked:
     def settings(self) -> dict[str, Any]:
         """What a resumed run is compared with."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
-            "scheduler": called(self.scheduler)
+            "scheduler": text_of(self.scheduler)
         }
 
     def propose(self, seed: int) -> Callable[..., dict[str, np.ndarray]]:
@@ -238,8 +242,7 @@ class Search:
         asked, config = self.asked, self.config
         ranks = ((config.metric, config.mode), *ties(roster.metrics, config.metric))
         problem = Problem(asked.space, asked.trials, config.epochs, config.seed, ranks, asked.propose(config.seed))
-        make = asked.scheduler or (everyone if asked.rounds == 1 else coarse_to_fine(asked.rounds))
-        return make(problem)
+        return (asked.scheduler or everyone)(problem)
 
     def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
         """All is checked, and the first decision is about to act."""
@@ -293,7 +296,7 @@ class Search:
             **{name: config[name] for name in kept},
             "sampler": asked.sampler,
             "choose": asked.choose,
-            "scheduler": called(asked.scheduler),
+            "scheduler": text_of(asked.scheduler),
             "trials": asked.trials,
             "space": asked.space.to_dict(),
             "rounds": rounds_of(log, asked.space),
@@ -355,13 +358,8 @@ def rounds_of(log: Log, space: Space) -> list[dict[str, Any]]:
         notes = step.decision.notes if isinstance(step.decision.notes, dict) else {}
         known = {"trials": 0, "space": notes.get("space", space.to_dict()), "notes": notes.get("notes", [])}
         entry = found.setdefault(notes.get("round", 0), known)
-        entry["trials"] += len(next(iter(step.decision.add.values())))
+        entry["trials"] += added(step.decision)
     return list(found.values())
-
-
-def called(scheduler: Callable[..., Any] | None) -> str | None:
-    """What a scheduler is called."""
-    return None if scheduler is None else getattr(scheduler, "__qualname__", type(scheduler).__name__)
 
 
 def progress_of(progress: Any) -> Callback:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from popjax.engine.trainer import EpochResult
     from popjax.space.scales import Scale
 
+LINES, FEW_LINES = 10, 2  # between two decisions, and between two of many
 FEW = 8  # models at once, below which one is better steered by hand than many left alone
 
 
@@ -41,9 +42,12 @@ class Progress(Callback):
         now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
         epochs = sum(epoch - now(trial) for trial, epoch in decision.until.items())
         self.done, self.total = 0, epochs * self.run.folds * self.run.repeats
-        notes = decision.notes
-        if isinstance(notes, Mapping) and "rounds" in notes:
+        notes = decision.notes if isinstance(decision.notes, Mapping) else {}
+        if "rounds" in notes:
             self.say(round_text(notes))
+        if "rungs" in notes and decision.until:
+            self.say(rung_text(notes))
+        self.lines = FEW_LINES if "rungs" in notes else LINES
         if decision.until:
             self.start(f"compiling {plural(self.run.programs, 'program')}")
             self.begun = True
@@ -67,7 +71,7 @@ class Progress(Callback):
 
 
 class Lines(Progress):
-    """A plain line when compiling begins and at every tenth of the way."""
+    """A plain line when compiling begins, and at every tenth of the way; at every half from rung to rung."""
 
     def say(self, line: str) -> None:
         tell(line)
@@ -75,16 +79,16 @@ class Lines(Progress):
     def start(self, words: str) -> None:
         if not self.begun:
             tell(words)
-        self._begin, self._tenths = 0.0, 0
+        self._begin, self._parts = 0.0, 0
 
     def update(self) -> None:
         self._begin = self._begin or time.monotonic()
-        tenths = self.done * 10 // self.total if self.total else 0
-        if tenths > self._tenths:
-            self._tenths = tenths
+        parts = self.done * self.lines // self.total if self.total else 0
+        if parts > self._parts:
+            self._parts = parts
             seconds = time.monotonic() - self._begin
             left = seconds * (self.total - self.done) / self.done
-            tell(f"trained {tenths * 10}%, best so far {text(self.best)}, {max(left, 0):.0f} s left")
+            tell(f"trained {parts * 100 // self.lines}%, best so far {text(self.best)}, {max(left, 0):.0f} s left")
 
 
 class Bar(Progress):
@@ -128,6 +132,13 @@ def round_text(notes: Mapping[str, Any]) -> str:
     scales = ", ".join(f"{name} {brief(space[name])}" for name in space.searched)
     head = f"round {notes['round'] + 1} of {notes['rounds']}: {scales}"
     return printable("\n".join([head, *notes["notes"]]))
+
+
+def rung_text(notes: Mapping[str, Any]) -> str:
+    """How many trials go on to which rung."""
+    epoch = f" to epoch {notes['epoch']}" if "epoch" in notes else ""
+    head = f"rung {notes['rung']} of {notes['rungs']}: {notes['trials']} of {plural(notes['of'], 'trial')}{epoch}"
+    return printable("\n".join([head, *([] if "rounds" in notes else notes.get("notes", []))]))
 
 
 def brief(scale: "Scale") -> str:

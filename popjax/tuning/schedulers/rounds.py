@@ -1,12 +1,14 @@
 """Coarse to fine: each round after the first searches a narrower space around the best so far."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, best_first
 from popjax.space.space import Space
+from popjax.tuning.schedulers.parts import part_of, renumbered
 from popjax.tuning.schedulers.plain import plain
 from popjax.tuning.zoom import zoom_in
 
@@ -29,12 +31,14 @@ def rounds(n: int, inner: Callable[[Problem], Scheduler] | None = None) -> Calla
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"rounds={n!r}: give a whole number of at least 1")
 
-    def scheduler(problem: Problem) -> Scheduler:
-        if n > problem.trials:
-            raise ValueError(f"rounds={n}: there are {problem.trials} trials; give at least one to each round")
-        return Rounds(problem, int(n), inner or plain).scheduler()
+    return functools.partial(rounds_by, n=int(n), inner=inner or plain)
 
-    return scheduler
+
+def rounds_by(problem: Problem, n: int, inner: Callable[[Problem], Scheduler]) -> Scheduler:
+    """The scheduler of a problem."""
+    if n > problem.trials:
+        raise ValueError(f"rounds={n}: there are {problem.trials} trials; give at least one to each round")
+    return Rounds(problem, n, inner).scheduler()
 
 
 class Rounds:
@@ -58,11 +62,12 @@ class Rounds:
             notes = self.notes(state)
         while True:
             inner = self.of_round(state, trials)
-            asked, decision = inner.step(state["inner"], since(trials, state["first"]))
+            count = len(trials.epochs)
+            asked, decision = inner.step(state["inner"], part_of(trials, np.arange(state["first"], count)))
             state = state | {"inner": asked}
             if decision.until or state["round"] == self.n - 1:
-                decision = shifted(decision, state["first"])
-                return state, decision if notes is None else decision._replace(notes=notes)
+                decision = renumbered(decision, np.arange(state["first"], count + added(decision)))
+                return state, decision if notes is None else decision._replace(notes=both(decision.notes, notes))
             state = self.begin(state["round"] + 1, trials)
             notes = self.notes(state)
 
@@ -87,18 +92,7 @@ class Rounds:
         return {"round": state["round"], "rounds": self.n, "space": state["space"], "notes": state["noticed"]}
 
 
-def since(trials: Trials, first: int) -> Trials:
-    """The trials from `first` on, which are the first to whom they are shown."""
-    part = lambda columns: {name: column[first:] for name, column in columns.items()}
-    own = trials._replace(points=part(trials.points), curves=part(trials.curves))
-    return own._replace(epochs=trials.epochs[first:], loss=trials.loss[first:], stopped=trials.stopped[first:])
-
-
-def shifted(decision: Decision, first: int) -> Decision:
-    """A decision on trials that are numbered from `first` on."""
-    return decision._replace(
-        copy={target + first: source + first for target, source in decision.copy.items()},
-        fresh=tuple(trial + first for trial in decision.fresh),
-        set={trial + first: values for trial, values in decision.set.items()},
-        until={trial + first: epoch for trial, epoch in decision.until.items()},
-    )
+def both(inner: Any, own: dict[str, Any]) -> dict[str, Any]:
+    """The notes of a round and those of its scheduler."""
+    inner = inner if isinstance(inner, dict) else {}
+    return inner | own | {"notes": [*own["notes"], *inner.get("notes", [])]}

@@ -1,0 +1,98 @@
+"""Successive halving: everyone trains a little, the best of them on, and so on (Jamieson and Talwalkar 2016)."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import plural
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
+
+
+def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem], Scheduler]:
+    """Train all trials to a first rung, the best of each rung to the next, and the last of them to the end.
+
+    The rungs are `min_epochs * reduction_factor**i` below the last epoch, and the last epoch. Of n trials at a
+    rung the best ceil(n / reduction_factor) go on, or all that did not diverge if these are fewer; the others rest
+    for ever, with status "pruned". Algorithm 1 of Jamieson and Talwalkar (2016), "Non-stochastic best arm
+    identification and hyperparameter optimization", with rungs in epochs.
+
+    A learning rate that falls towards the last epoch (schedule "cosine") needs no care: its horizon is the last
+    epoch of the search for all trials. Where a warm-up lasts until the first rung or longer, that rung compares
+    models that have hardly begun: a note says so.
+
+    Args:
+        reduction_factor: a whole number of at least 2.
+        min_epochs: of the first rung, at least 1.
+
+    Raises ValueError for other numbers, and, when it is made for a problem, for a first rung beyond the last epoch.
+
+    >>> import popjax as pj
+    >>> def epoch(x, hparams, data):
+    ...     return x - hparams["rate"] * x, {"loss": x**2}
+    >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+    >>> results = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=8, epochs=6, scheduler=pj.halving())
+    >>> sorted(results.epochs_run.tolist())
+    [2, 2, 2, 2, 4, 4, 6, 6]
+    """
+    check("halving", reduction_factor, min_epochs)
+    return functools.partial(rungs_by, reduction_factor=int(reduction_factor), min_epochs=int(min_epochs))
+
+
+def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Scheduler:
+    """The scheduler of a problem. Its state: how many rungs were asked for."""
+    rungs = rungs_of(problem.epochs, reduction_factor, min_epochs)
+
+    def step(asked: int, trials: Trials) -> tuple[int, Decision]:
+        if asked == 0:
+            points = problem.propose(problem.trials, trials)
+            count = len(next(iter(points.values())))
+            notes = noted(rungs, 0, count, count) | {"notes": warnings(problem, rungs)}
+            return 1, Decision(add=points, until=dict.fromkeys(range(count), rungs[0]), notes=notes)
+        if asked == len(rungs):
+            return asked, Decision()
+        reached = int((trials.epochs >= rungs[asked - 1]).sum())
+        order = best_first(problem, trials, rungs[asked - 1])
+        on = order[~trials.stopped[order]][: math.ceil(reached / reduction_factor)].tolist()
+        until = dict.fromkeys(sorted(on), rungs[asked])
+        return asked + 1, Decision(until=until, notes=noted(rungs, asked, len(on), reached))
+
+    return Scheduler(lambda: 0, step)
+
+
+def noted(rungs: list[int], rung: int, trials: int, of: int) -> dict[str, Any]:
+    """What the log says of a rung: so many trials of so many train to it."""
+    return {"rung": rung + 1, "rungs": len(rungs), "trials": trials, "of": of, "epoch": rungs[rung]}
+
+
+def rungs_of(epochs: int, reduction_factor: int, min_epochs: int) -> list[int]:
+    """The epochs after which trials are compared, the last epoch among them; raises ValueError for no rung.
+
+    >>> rungs_of(20, 2, 2)
+    [2, 4, 8, 16, 20]
+    """
+    if min_epochs > epochs:
+        raise ValueError(f"min_epochs={min_epochs}: the last epoch is {epochs}; give at most that")
+    rungs = []
+    while min_epochs < epochs:
+        rungs.append(min_epochs)
+        min_epochs *= reduction_factor
+    return [*rungs, epochs]
+
+
+def check(name: str, reduction_factor: int, min_epochs: int) -> None:
+    """Raise ValueError unless rungs can be made of these."""
+    for argument, value, low in (("reduction_factor", reduction_factor, 2), ("min_epochs", min_epochs, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+            raise ValueError(f"{name}: {argument}={value!r}; give a whole number of at least {low}")
+
+
+def warnings(problem: Problem, rungs: list[int]) -> list[str]:
+    """What a person should know of these rungs."""
+    scale = problem.space.get("warmup")
+    if scale is None or not scale.numeric or scale.high < rungs[0] or rungs[0] == problem.epochs:
+        return []
+    first = plural(rungs[0], "epoch")
+    return [f"warmup={scale}: the first rung, after {first}, compares models that still warm up; raise min_epochs"]

@@ -1,0 +1,63 @@
+"""Schedulers by name, as on a command line: `halving(reduction_factor=3)`. Parsed, never evaluated."""
+
+import ast
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from popjax.core.text import lookup
+from popjax.scheduler import Problem, Scheduler
+from popjax.tuning.schedulers.halving import halving
+from popjax.tuning.schedulers.hyperband import hyperband
+from popjax.tuning.schedulers.plain import plain
+from popjax.tuning.schedulers.rounds import rounds
+
+SCHEDULERS: dict[str, Callable[..., Callable[[Problem], Scheduler]]] = {
+    "halving": halving,
+    "hyperband": hyperband,
+    "rounds": rounds,
+}
+
+
+def scheduler_of(text: str) -> Callable[[Problem], Scheduler]:
+    """The scheduler of a name, or of a name with arguments; raises ValueError for another text.
+
+    >>> text_of(scheduler_of("rounds(2, inner=halving(min_epochs=1))"))
+    'rounds(n=2, inner=halving(reduction_factor=2, min_epochs=1))'
+    """
+    try:
+        return made(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, TypeError, RecursionError, MemoryError, AttributeError) as error:
+        what = f" ({error})" if isinstance(error, TypeError) else ""
+        example = "write a name, or a name with arguments: halving(reduction_factor=3)"
+        raise ValueError(f"scheduler {text[:80]!r}{what}: {example}") from None
+
+
+def made(node: ast.expr) -> Callable[[Problem], Scheduler]:
+    """The scheduler that a name or a call names; its arguments are literals, or schedulers."""
+    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+    if not isinstance(call.func, ast.Name):
+        raise SyntaxError("no name")
+    make = lookup(SCHEDULERS, "scheduler", call.func.id)
+    keywords = {str(keyword.arg): value(keyword.value) for keyword in call.keywords}
+    return make(*map(value, call.args), **keywords)
+
+
+def value(node: ast.expr) -> Any:
+    """The value of an argument."""
+    if isinstance(node, ast.Call | ast.Name):
+        return made(node)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise SyntaxError("no literal") from None
+
+
+def text_of(scheduler: Callable[..., Any] | None) -> str | None:
+    """What a scheduler is called, with its arguments; None for none."""
+    if scheduler is None or not isinstance(scheduler, functools.partial):
+        return None if scheduler is None else getattr(scheduler, "__qualname__", type(scheduler).__name__)
+    home = scheduler.func.__module__
+    name = next((name for name, make in SCHEDULERS.items() if make.__module__ == home), text_of(scheduler.func))
+    given = {key: text_of(one) if callable(one) else repr(one) for key, one in scheduler.keywords.items()}
+    return f"{name}({', '.join(f'{key}={text}' for key, text in given.items() if text != plain.__qualname__)})"

@@ -1,0 +1,156 @@
+"""What a scheduler would have found and spent on a search that was trained to the end. No JAX here."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from popjax.engine.curves import Curves, trials_of
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until
+from popjax.space.space import Space, take
+from popjax.store.results import Results, ties
+
+
+class Simulated(NamedTuple):
+    """A search that a scheduler would have made.
+
+    Attributes:
+        rows: the recorded trials (n,), in the order in which the scheduler added them.
+        epochs: how many epochs (n,) each would have trained.
+        results: what the search would have given: its trial i is the recorded trial rows[i].
+    """
+
+    rows: np.ndarray
+    epochs: np.ndarray
+    results: Results
+
+    @property
+    def best(self) -> int | None:
+        """The recorded trial that would have won; None if none."""
+        best = self.results.best
+        return None if best is None else int(self.rows[best.trial])
+
+    @property
+    def spent(self) -> int:
+        """The epochs of all members together."""
+        folds_and_repeats = self.results.members[self.results.metric].shape[1:3]
+        return int(self.epochs.sum() * np.prod(folds_and_repeats))
+
+
+def simulate(
+    scheduler: Callable[[Problem], Scheduler], results: Results, trials: np.ndarray | None = None
+) -> Simulated:
+    """What `search(scheduler=scheduler)` would have found and spent, exactly, without training.
+
+    A trial's curve does not depend on who trains beside it, so a pruned trial's curve is the beginning of its
+    recorded one, and what a scheduler sees and decides is known.
+
+    Args:
+        scheduler: such as `popjax.halving()`.
+        results: of a search all of whose trials were trained to the end.
+        trials: the rows that the scheduler is given, in this order; all of them if not given.
+
+    Raises ValueError for what the records cannot tell: a scheduler that sets or copies, or that adds points which
+    are not the recorded ones; results with trials that were stopped or pruned.
+
+    >>> import popjax as pj
+    >>> def epoch(x, hparams, data):
+    ...     return x - hparams["rate"] * x, {"loss": x**2}
+    >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+    >>> full = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=8, epochs=6)
+    >>> would = simulate(pj.halving(), full)
+    >>> would.best == full.best.trial, would.spent, full.done.sum().item()
+    (True, 28, 48)
+    """
+    rows = np.arange(len(results.diverged)) if trials is None else checked(trials, results)
+    if (results.stopped | results.pruned)[rows].any():
+        first = int(rows[(results.stopped | results.pruned)[rows]][0])
+        raise ValueError(f"simulate: trial {first} was not trained to the end; give a search that was")
+    return Replay(results, rows).run(scheduler)
+
+
+def checked(trials: Any, results: Results) -> np.ndarray:
+    """The rows of a subset; raises ValueError for what is none."""
+    rows = np.asarray(trials)
+    count = len(results.diverged)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(rows) == 0 or len(set(rows.tolist())) < len(rows):
+        raise ValueError("simulate: trials is a list of different row numbers; give at least one")
+    for row in rows[(rows < 0) | (rows >= count)][:1].tolist():
+        raise ValueError(f"simulate: there is no trial {row}; choose 0..{count - 1}")
+    return rows
+
+
+class Replay:
+    """Recorded trials in the place of a population."""
+
+    def __init__(self, results: Results, rows: np.ndarray) -> None:
+        self.results = results
+        self.rows = rows
+        self.points = take(results.points, rows)
+        shape = results.members[results.metric].shape[1:]
+        self.recorded = {name: values[rows] for name, values in results.members.items()}
+        dtype = results.members[results.metric].dtype
+        self.curves = Curves(tuple(results.members), shape[0], shape[1], shape[2], dtype)
+
+    def run(self, make: Callable[[Problem], Scheduler]) -> Simulated:
+        """Ask the scheduler until it names nobody."""
+        results, metric = self.results, self.results.metric
+        space = Space.from_dict(results.run["space"])
+        ranks = ((metric, results.mode), *ties(tuple(results.members), metric))
+        last = results.members[metric].shape[-1]
+        scheduler = make(Problem(space, len(self.rows), last, results.run["seed"], ranks, self.propose))
+        state: Any = scheduler.init()
+        decision = Decision(until={0: 1})
+        while decision.until:
+            state, decision = scheduler.step(state, self.trials())
+            self.take(decision, last)
+        return self.simulated()
+
+    def propose(self, n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
+        """The next recorded points."""
+        if space is not None:
+            raise ValueError("simulate: the scheduler asks for points of another space, whose curves nobody recorded")
+        first = 0 if trials is None else len(trials.epochs)
+        return {name: column[first : first + n] for name, column in self.points.items()}
+
+    def trials(self) -> Trials:
+        """All as they stand."""
+        begun = len(self.curves.epochs)
+        points = {name: column[:begun].copy() for name, column in self.points.items()}
+        return trials_of(points, self.curves, self.results.metric, self.results.mode, np.zeros(begun, bool))
+
+    def take(self, decision: Decision, last: int) -> None:
+        """Carry a decision out."""
+        if decision.copy or decision.set or decision.fresh:
+            raise ValueError("simulate: the scheduler copies or changes trials, whose curves nobody recorded")
+        begun = len(self.curves.epochs)
+        if decision.add:
+            new = added(decision)
+            for name, column in self.points.items():
+                if not np.array_equal(decision.add[name], column[begun : begun + new]):
+                    raise ValueError("simulate: the scheduler adds points other than the recorded ones in their order")
+            self.curves.grow(new)
+        check_until(decision, self.curves.epochs.min((1, 2)), last)
+        for trial, epoch in decision.until.items():
+            each = int(np.prod(self.curves.epochs.shape[1:]))
+            index = trial * each + np.arange(each)
+            part = {name: values[trial, ..., :epoch].reshape(each, epoch) for name, values in self.recorded.items()}
+            self.curves.load(index, epoch, part)
+
+    def simulated(self) -> Simulated:
+        """The outcome."""
+        curves, results = self.curves, self.results
+        count = len(curves.epochs)
+        last = curves.members[results.metric].shape[-1]
+        pruned = (curves.epochs < last).any((1, 2))
+        points = {name: column[:count] for name, column in self.points.items()}
+        found = Results(
+            points,
+            dict(curves.members),
+            results.metric,
+            results.mode,
+            dict(results.run) | {"trials": count},
+            done=curves.epochs,
+            pruned=pruned,
+        )
+        return Simulated(self.rows[:count], curves.epochs.min((1, 2)), found)
