@@ -24,6 +24,7 @@ _HOMES = {
     "Task": "task",
     "Trials": "scheduler",
     "choice": "space.scales",
+    "ensemble": "supervision.ensemble",
     "halving": "tuning.schedulers.halving",
     "hyperband": "tuning.schedulers.hyperband",
     "integers": "space.scales",
@@ -43,7 +44,10 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
-_HOMES["Page"] = "pages.page"  # the callback of every search with a directory
+_HOMES |= {  # what popjax itself looks up by name, where it stands above
+    "Page": "pages.page",
+    "predictor": "supervision.predictor",
+}
 
 
 def __getattr__(name: str) -> Any:

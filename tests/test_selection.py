@@ -218,7 +218,7 @@ def test_winners_and_results_are_shown_in_one_line(rows, tmp_path):
     results = pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=2, epochs=3, out=tmp_path / "run")
     assert repr(results).startswith("Results(trials=2, folds=1, repeats=1, epochs=3, metric='val_accuracy', best=Best(")
     winner = pj.load_best(tmp_path / "run")
-    assert repr(winner) == "Winner(learning_rate 0.1)"
+    assert repr(winner) == "Predictor(learning_rate 0.1)"
     assert winner.classes == (0, 1, 2)
 
 

@@ -215,10 +215,10 @@ class Steering:
 
     def save(self) -> None:
         """Write the model as it stands, for `popjax.load_best`."""
-        from popjax.store.files import write_best
+        from popjax.store.files import Kept, write_best
 
         value = self.metrics()[self.task.metric] if self.session.epoch else None
-        write_best(self.out, self.trial, self.session.hparams, plain(value), *self.session.arrays())
+        write_best(self.out, Kept(self.trial, self.session.hparams, *self.session.arrays()), plain(value))
         print(f"saved: {self.out / 'best'}", flush=True)
 
     def leave(self) -> int:

@@ -54,8 +54,8 @@ class Arguments(Experiment):
     """cross-validation: each trial trains on so many folds and ranks by their mean"""
     repeats: int = 1
     """each trial trains from so many initial weights and ranks by their mean"""
-    choose: Literal["best", "one-se"] = "best"
-    """the winner: the best, or the smallest model within one standard error of it"""
+    choose: Literal["best", "one-se", "ensemble"] = "best"
+    """the winner: the best, the smallest model within one standard error of it, or the best 25 together"""
     minutes: float | None = None
     """stop after so many, as Ctrl-C does: what is trained is ranked and written, and --resume goes on"""
     space: str | None = None
@@ -182,6 +182,7 @@ class Sweep:
                     choose=arguments.choose,
                     lanes=arguments.lanes,
                     plan=arguments.plan,
+                    keep=self.keep(),
                     progress=self.progress(),
                     out=self.out,
                     resume=arguments.resume,
@@ -205,6 +206,16 @@ class Sweep:
         else:
             self.tell(results)
         return cli.ALL_DIVERGED if results.best is None else 0
+
+    def keep(self) -> int | None:
+        """Of how many trials to keep the arrays: as before, or of as many as are scored together."""
+        from popjax.store.files import read_json
+        from popjax.store.results import TOGETHER
+
+        if (self.out / "run.json").exists():
+            keep = read_json(self.out / "run.json").get("keep")
+            return keep if isinstance(keep, int) else None
+        return TOGETHER if self.arguments.task is None else None
 
     def say(self, line: str) -> None:
         """Print a line, unless the summary alone is wanted."""
@@ -311,6 +322,8 @@ class Sweep:
         test = results.summary["test_value"]
         untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
         print(f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}")
+        if results.summary["ensemble"]:
+            print(together(results))
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")
@@ -329,6 +342,16 @@ def distinct(space: "Space", trials: int, seed: int) -> str:
     counts = [f"{name} {len(set(grid[name]))} (random {len(set(random[name]))})" for name in space.searched]
     points = len(next(iter(grid.values())))
     return printable(f"grid: {points} of {trials} trials; distinct values: {', '.join(counts)}")
+
+
+def together(results: "Results") -> str:
+    """What the best trials score together."""
+    from popjax.pages.headline import number
+
+    ensemble = results.summary["ensemble"]
+    scores = ", ".join(f"{name} {number(value)}" for name, value in ensemble["test"].items())
+    how = "" if results.choose == "ensemble" else "; to keep them: --choose ensemble"
+    return f"the best {len(ensemble['trials'])} together: {scores}{how}"
 
 
 def ten_best(results: "Results") -> str:

@@ -1,6 +1,7 @@
 """What is asked of trained members: scores on untouched rows, sizes, updates, what rebuilds them."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -29,13 +30,18 @@ def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: C
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
 
 
-def rebuilt(roster: Roster, trial: int) -> dict[str, Any] | None:
-    """What rebuilds a trial as a predictor; None for a task without a recipe."""
-    if roster.task.hints.recipe is None:
-        return None
-    member = roster.buckets[roster.bucket[trial]]
-    known = {"space": Space(**member.scales).to_dict(), "static": list(member.static), "epochs": member.epochs}
-    return roster.task.hints.recipe.describe() | known
+def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] | None]:
+    """Trial -> what rebuilds it as a predictor, which those of a bucket share; None for a task without a recipe."""
+    recipe = roster.task.hints.recipe
+    described = None if recipe is None else recipe.describe()
+
+    @functools.cache
+    def of_bucket(bucket: int) -> dict[str, Any] | None:
+        member = roster.buckets[bucket]
+        known = {"space": Space(**member.scales).to_dict(), "static": list(member.static), "epochs": member.epochs}
+        return None if described is None else described | known
+
+    return {trial: of_bucket(int(roster.bucket[trial])) for trial in trials}
 
 
 def identity(roster: Roster) -> dict[str, Any]:

@@ -4,9 +4,9 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -54,42 +54,96 @@ def check_directory(directory: Path, resume: bool = False) -> None:
         raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
 
 
-def write_best(
-    directory: Path,
-    trial: int,
-    hparams: Mapping[str, Any],
-    value: float | None,
-    arrays: Mapping[str, np.ndarray],
-    winner: Mapping[str, Any] | None,
-) -> None:
-    """Write `best/`: a trained model's arrays, name -> (members, ...), and what rebuilds it."""
-    from safetensors.numpy import save
+class Kept(NamedTuple):
+    """A trained trial that a run keeps.
 
+    Attributes:
+        arrays: name -> array (members, ...).
+        recipe: what rebuilds it as a predictor, as JSON values; None for a task without one.
+    """
+
+    trial: int
+    hparams: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    recipe: Mapping[str, Any] | None
+
+
+def write_best(directory: Path, winner: Kept, value: float | None, together: Sequence[Kept] = ()) -> None:
+    """Write `best/`: the winner's arrays and what rebuilds it, and those of an ensemble, one file a program."""
     best = directory / "best"
     if best.is_symlink():
         raise Corrupt(f"{str(best)!r} is a link; remove it")
     best.mkdir(exist_ok=True)
-    content = save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
-    write_atomic(best / "arrays.safetensors", content)
-    known = {"trial": trial, "hparams": hparams, "value": value, "winner": winner}
-    write_json(best / "best.json", known | {"sha256": hashlib.sha256(content).hexdigest()})
+    known = {"trial": winner.trial, "hparams": winner.hparams, "value": value, "winner": winner.recipe}
+    known["sha256"] = write_arrays(best / "arrays.safetensors", winner.arrays)
+    if together:
+        known["order"] = [one.trial for one in together]
+        known["ensemble"] = [write_program(best, number, alike) for number, alike in enumerate(programs_of(together))]
+    write_json(best / "best.json", known)
 
 
-def load_best_files(directory: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any] | None]:
-    """Trial, arrays and description from `best/`."""
+def programs_of(kept: Sequence[Kept]) -> list[list[Kept]]:
+    """The trials that share a program: their recipes, and the shapes of their arrays."""
+    programs: dict[Any, list[Kept]] = {}
+    for one in kept:
+        shapes = tuple((name, array.shape, str(array.dtype)) for name, array in one.arrays.items())
+        programs.setdefault((json.dumps(one.recipe, sort_keys=True), shapes), []).append(one)
+    return list(programs.values())
+
+
+def write_program(best: Path, number: int, alike: Sequence[Kept]) -> dict[str, Any]:
+    """Write the arrays of trials that share a program, name -> (trials, members, ...); their description."""
+    file = f"ensemble-{number}.safetensors"
+    stacked = {name: np.stack([one.arrays[name] for one in alike]) for name in alike[0].arrays}
+    digest = write_arrays(best / file, stacked)
+    trials, hparams = [one.trial for one in alike], [dict(one.hparams) for one in alike]
+    return {"file": file, "sha256": digest, "trials": trials, "hparams": hparams, "winner": alike[0].recipe}
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
+    """Write a safetensors file; returns its SHA-256."""
+    from safetensors.numpy import save
+
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    write_atomic(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_arrays(path: Path, digest: str | None) -> dict[str, np.ndarray]:
+    """Read a safetensors file; raises Corrupt for one with another digest, or a broken one."""
     from safetensors import SafetensorError
 
-    description = read_json(directory / "best.json")
-    path = directory / "arrays.safetensors"
     try:
         content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        if description.get("sha256", digest) != digest:
+        if digest not in (None, hashlib.sha256(content).hexdigest()):
             raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that best.json names")
-        arrays = arrays_of(content)
+        return arrays_of(content)
     except (OSError, SafetensorError) as error:
         raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
-    return description["trial"], arrays, description["winner"]
+
+
+def load_best_files(best: Path) -> Kept:
+    """The winner that `best/` holds."""
+    description = read_json(best / "best.json")
+    arrays = read_arrays(best / "arrays.safetensors", description.get("sha256"))
+    return Kept(description["trial"], description["hparams"], arrays, description["winner"])
+
+
+def load_ensemble_files(best: Path) -> list[Kept]:
+    """The trials of the ensemble that `best/` holds, in their order; none where there is no ensemble."""
+    description = read_json(best / "best.json")
+    found: dict[int, Kept] = {}
+    try:
+        for number, program in enumerate(description.get("ensemble", [])):
+            stacked = read_arrays(best / f"ensemble-{number}.safetensors", program["sha256"])
+            for row, (trial, hparams) in enumerate(zip(program["trials"], program["hparams"], strict=True)):
+                arrays = {name: array[row] for name, array in stacked.items()}
+                found[trial] = Kept(trial, hparams, arrays, program["winner"])
+        return [found[trial] for trial in description.get("order", [])]
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        if isinstance(error, Corrupt):
+            raise
+        raise Corrupt(f"cannot read {str(best)!r}: its ensemble is damaged ({error})") from None
 
 
 def arrays_of(content: bytes) -> dict[str, np.ndarray]:

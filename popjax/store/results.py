@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -14,8 +14,10 @@ from popjax.space.scales import Scale
 from popjax.space.space import Space
 from popjax.store.files import (
     FORMAT,
+    Kept,
     check_format,
     load_best_files,
+    load_ensemble_files,
     read_json,
     read_table,
     write_best,
@@ -26,7 +28,8 @@ from popjax.store.files import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHOICES = ("best", "one-se")
+CHOICES = ("best", "one-se", "ensemble")
+TOGETHER = 25  # trials of an ensemble
 TIES = "val_loss"  # what decides between trials of equal rank, less is better
 
 
@@ -50,12 +53,12 @@ class Results:
         run: the configuration, for run.json.
         summary: the summary, for summary.json.
         states: trial -> name -> array (folds * repeats, ...), for the kept trials.
-        winner: what rebuilds the winner as a predictor, or None.
+        recipes: trial -> what rebuilds it as a predictor, for the kept trials of a task that knows it.
         rounds: the round (trials,) of each trial, from 0.
         done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped, or a trial pruned.
         pruned: whether (trials,) a scheduler left the trial below the last epoch.
-        again: `(results, trial) -> curves` trains a trial again, where this process trained it.
-        choose: what wins: "best", or "one-se" (see `best`).
+        task: what was trained, where this process trained it.
+        choose: what wins: "best", "one-se" (see `best`), or "ensemble": the best together, of which the first wins.
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
 
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
@@ -71,11 +74,11 @@ class Results:
     run: dict[str, Any] = dataclasses.field(default_factory=dict)
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
     states: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
-    winner: dict[str, Any] | None = None
+    recipes: Mapping[int, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
     rounds: np.ndarray = None  # type: ignore[assignment]
     done: np.ndarray = None  # type: ignore[assignment]
     pruned: np.ndarray = None  # type: ignore[assignment]
-    again: Callable[..., dict[str, np.ndarray]] | None = None
+    task: Any = None
     choose: str = "best"
     parameters: np.ndarray | None = None
 
@@ -207,15 +210,42 @@ class Results:
         params = {name.removeprefix("params."): a for name, a in arrays.items() if name.startswith("params.")}
         return params or arrays
 
+    @property
+    def winner(self) -> Mapping[str, Any] | None:
+        """What rebuilds the winner as a predictor, or None."""
+        return None if self.best is None else self.recipes.get(self.best.trial)
+
+    def kept(self, trial: int) -> Kept:
+        """A kept trial; raises ValueError for one that was not kept."""
+        self.params(trial)
+        return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial))
+
+    def together(self, size: int = TOGETHER) -> list[int]:
+        """The best `size` trials that were trained to the end, or as many as there are, best first."""
+        return self.order[:size].tolist()
+
+    def predictor(self, trial: int | None = None) -> Any:
+        """A kept trial as a predictor: the winner, or the ensemble that was chosen, if none is named.
+
+        Raises ValueError for a trial that was not kept, and where only a task's own code could predict.
+        """
+        import popjax as pj
+
+        if trial is None and self.choose == "ensemble":
+            return pj.ensemble(self)
+        return pj.predictor(self, trial)
+
     def replay(self, trial: int) -> dict[str, np.ndarray]:
         """Train one trial again, alone: `popjax.replay` with the task of the search that gave these results.
 
         Raises ValueError for a trial that there is not, and for results that were loaded: a
         directory names no code, so there the task must be given.
         """
-        if self.again is None:
+        import popjax as pj
+
+        if self.task is None:
             raise ValueError("the results were loaded, so give the task: popjax.replay(results, trial, task)")
-        return self.again(self, trial)
+        return pj.replay(self, trial, self.task)
 
     def to_pandas(self) -> Any:
         """The table of trials as a DataFrame; needs pandas."""
@@ -230,7 +260,10 @@ class Results:
         tables = {"trials.parquet": self.trials, "curves.parquet": self.curves_table()}
         files = {name: write_table(directory / name, table) for name, table in tables.items()}
         if self.best is not None and self.best.trial in self.states:
-            write_best(directory, *self.best, self.states[self.best.trial], self.winner)
+            together = [self.kept(trial) for trial in self.together() if trial in self.states]
+            write_best(
+                directory, self.kept(self.best.trial), self.best.value, together if self.choose == "ensemble" else ()
+            )
         elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
             shutil.rmtree(directory / "best")  # an earlier winner's
         write_json(directory / "summary.json", self.summary | {"files": files})
@@ -258,18 +291,18 @@ class Results:
             raise Corrupt(f"cannot read the run in {str(directory)!r}: {what}")
         members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
         points = {name: sampled(table[name], scale) for name, scale in Space.from_dict(run["space"]).items()}
-        states: dict[int, dict[str, np.ndarray]] = {}
-        winner = None
+        kept: list[Kept] = []
         if (directory / "best").is_dir():
-            trial, arrays, winner = load_best_files(directory / "best")
-            states = {trial: arrays}
+            kept = [load_best_files(directory / "best"), *load_ensemble_files(directory / "best")]
+        states = {one.trial: dict(one.arrays) for one in kept}
+        recipes = {one.trial: one.recipe for one in kept}
         ranks = run["metric"], run["mode"]
         if ranks[0] not in members:
             raise Corrupt(f"cannot read the run in {str(directory)!r}: there are no records of {ranks[0]!r}")
         rounds, choose = table["round"].to_numpy(), run["choose"]
         parameters = table["parameters"].to_numpy() if choose == "one-se" else None
         status = np.asarray(table["status"].to_pylist())
-        found = cls(points, members, *ranks, run, summary, states, winner, rounds)
+        found = cls(points, members, *ranks, run, summary, states, recipes, rounds)
         done = np.where(np.isin(status, ("stopped", "pruned"))[:, None, None], found._finite, shape[3])
         pruned = status == "pruned"
         return dataclasses.replace(found, done=done, pruned=pruned, choose=choose, parameters=parameters)

@@ -1,25 +1,28 @@
-"""The winner of a search as a predictor: raw rows in, labels or values out."""
+"""Trained trials as a predictor: raw rows in, labels or values out."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.core.text import settings
+from popjax.core.text import plural, settings
 from popjax.core.trees import abstract, from_host, unnamed
 from popjax.models.networks import Network
 from popjax.space.space import Space
-from popjax.store.files import load_best_files, read_json
+from popjax.store.files import Kept, load_best_files, load_ensemble_files
+from popjax.store.results import Results
 from popjax.supervision.preprocessing import Recipe
 from popjax.task import HParams
 
 
-def load_best(directory: str | Path, model: Callable[..., Any] | None = None) -> "Winner":
-    """The winner of the run in `directory`, ready to predict.
+def load_best(directory: str | Path, model: Callable[..., Any] | None = None) -> "Predictor":
+    """The winner of the run in `directory`, ready to predict; of one with choose="ensemble" the best together.
 
     Args:
         directory: what `--out` or `Results.save` wrote.
@@ -42,40 +45,113 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None) ->
     best = Path(directory) / "best"
     if not best.is_dir():
         raise ValueError(f"{str(directory)!r} holds no winner: there is no best/; give a finished run's directory")
-    _, arrays, winner = load_best_files(best)
-    if winner is None:
+    return predictor_of(load_ensemble_files(best) or [load_best_files(best)], model)
+
+
+def predictor(results: Results, trial: int | None = None, model: Callable[..., Any] | None = None) -> "Predictor":
+    """A trained trial of `results` as a predictor: the winner if none is named.
+
+    Args:
+        model: the callable that was given to `supervised`, for results that were loaded and a model of one's own.
+
+    Raises ValueError for a trial whose state was not kept, and for a task without a recipe.
+    """
+    if trial is None and results.best is None:
+        raise ValueError("all trials diverged: there is no winner to predict with")
+    trial = results.best.trial if trial is None and results.best is not None else trial
+    return predictor_of([results.kept(trial)], model or model_of(results))  # type: ignore[arg-type]
+
+
+def model_of(results: Results) -> Callable[..., Any] | None:
+    """The callable that was given to `supervised`, where this process trained the results with one."""
+    model = getattr(getattr(getattr(results.task, "hints", None), "folded", None), "model", None)
+    return model if callable(model) else None
+
+
+def predictor_of(
+    kept: Sequence[Kept], model: Callable[..., Any] | None, weights: tuple[float, ...] = ()
+) -> "Predictor":
+    """The predictor of kept trials; raises ValueError for a task without a recipe, or a model that is not given."""
+    if any(one.recipe is None for one in kept):
         raise ValueError("the winner is of a task of your own; read its arrays with Results.load(dir).params(trial)")
-    recipe = Recipe.from_json(winner)
+    recipe = Recipe.from_json(kept[0].recipe)  # type: ignore[arg-type]
     trained = model or recipe.model
     if trained is None:
         raise ValueError("the winner is of a model of your own; pass it: load_best(dir, model=...)")
-    space = Space.from_dict(winner["space"])
-    values = read_json(best / "best.json")["hparams"]
-    epochs = winner.get("epochs", 0)  # which popjax 0.1.0 did not write
-    return Winner(recipe, values, space, frozenset(winner["static"]), arrays, recipe.network(trained), epochs)
+    return Predictor(recipe, recipe.network(trained), tuple(map(Trained.of, kept)), weights or (1.0,) * len(kept))
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Winner:
-    """A trained model with its preprocessing.
+class Trained(NamedTuple):
+    """A trained trial.
 
     Attributes:
-        recipe: what standardizes rows and names the classes.
         hparams: the hyperparameters it was trained with.
+        static: the names of those that are known to Python.
         arrays: name -> array (members, ...); predictions are averaged over the members.
         epochs: of the whole run.
     """
 
-    recipe: Recipe
+    trial: int
     hparams: Mapping[str, Any]
     space: Space
     static: frozenset[str]
     arrays: Mapping[str, np.ndarray]
-    network: Callable[..., Network]
     epochs: int
 
+    @classmethod
+    def of(cls, kept: Kept) -> "Trained":
+        """From what a run keeps."""
+        recipe = kept.recipe or {}
+        space, epochs = Space.from_dict(recipe["space"]), recipe.get("epochs", 0)  # which popjax 0.1.0 did not write
+        return cls(kept.trial, kept.hparams, space, frozenset(recipe["static"]), kept.arrays, epochs)
+
+    @property
+    def members(self) -> int:
+        """How many models: folds times repeats."""
+        return len(next(iter(self.arrays.values())))
+
+    @property
+    def program(self) -> str:
+        """What its program depends on."""
+        fixed = {name: repr(self.hparams[name]) for name in sorted(self.static)}
+        shapes = {name: array.shape[1:] for name, array in self.arrays.items()}
+        return json.dumps([fixed, {n: str(s) for n, s in self.space.items()}, self.epochs, shapes])
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Predictor:
+    """Trained trials with their preprocessing; what several predict is averaged.
+
+    Attributes:
+        recipe: what standardizes rows and names the classes.
+        network: `(hparams, key) -> Network`.
+        trained: the trials, best first.
+        weights: how much each counts.
+    """
+
+    recipe: Recipe
+    network: Callable[..., Network]
+    trained: tuple[Trained, ...]
+    weights: tuple[float, ...]
+
     def __repr__(self) -> str:
-        return f"Winner({settings(self.hparams)})"
+        one = f"Predictor({settings(self.hparams)})"
+        return one if len(self.trained) == 1 else f"Predictor({plural(len(self.trained), 'trial')}, {self.trials})"
+
+    @property
+    def trials(self) -> list[int]:
+        """The numbers of the trials, best first."""
+        return [one.trial for one in self.trained]
+
+    @property
+    def hparams(self) -> Mapping[str, Any]:
+        """The hyperparameters of the first."""
+        return self.trained[0].hparams
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The arrays of the first: name -> array (members, ...)."""
+        return self.trained[0].arrays
 
     @property
     def classes(self) -> tuple[Any, ...] | None:
@@ -92,42 +168,75 @@ class Winner:
         refused. Raises ValueError for rows that do not fit.
         """
         if self.recipe.classes is None:
-            outputs = np.asarray(self._outputs(rows), float)
-            outputs = outputs.reshape(len(outputs), -1)
-            folds = [self._fold(member) for member in range(len(outputs))]
-            return (outputs * self.recipe.y_scale[folds, None] + self.recipe.y_mean[folds, None]).mean(0)
-        return np.asarray(self.recipe.classes)[self.predict_proba(rows).argmax(-1)]
+            return self._mean(rows)
+        return np.asarray(self.recipe.classes)[self._mean(rows).argmax(-1)]
 
     def predict_proba(self, rows: Any) -> np.ndarray:
         """Probabilities (rows, classes), in the order of `classes`; raises ValueError for a regression."""
         if self.recipe.classes is None:
             raise ValueError("predict_proba: the winner is a regression; use predict")
-        return np.asarray(jax.nn.softmax(self._outputs(rows), -1).mean(0))
+        return self._mean(rows)
 
-    def _outputs(self, rows: Any) -> jax.Array:
-        """The outputs (members, rows, outputs) on raw rows."""
-        raw = self.recipe.encoded(rows)
-        if len(raw) == 0:
-            return jnp.zeros((self._members, 0, self.recipe.outputs))
-        apply = jax.jit(self._apply)
-        outputs = []
-        for member in range(self._members):
-            arrays, fold = {name: array[member] for name, array in self.arrays.items()}, self._fold(member)
-            outputs.append(apply(arrays, jnp.asarray(self.recipe.features(raw, fold)), jnp.int32(fold)))
-        return jnp.stack(outputs)
+    def score(self, rows: Any, targets: Any) -> float:
+        """The share of labels that are right, or R² for a regression, as scikit-learn's estimators score."""
+        targets = np.asarray(targets)
+        predicted = self.predict(rows)
+        if targets.shape != predicted.shape:
+            raise ValueError(f"score: {len(predicted)} rows have targets of shape {targets.shape}; give one a row")
+        if self.recipe.classes is not None:
+            return float((predicted == targets).mean())
+        return float(1 - ((predicted - targets) ** 2).mean() / targets.var())
 
-    @property
-    def _members(self) -> int:
-        return len(next(iter(self.arrays.values())))
+    def _mean(self, rows: Any) -> np.ndarray:
+        """The mean of what all predict for raw rows."""
+        return self.mean_of(self.recipe.encoded(rows))
 
-    def _fold(self, member: int) -> int:
-        """The fold of a member; they are in order of fold and repeat."""
-        return member * len(self.recipe.mean) // self._members
+    def mean_of(self, encoded: np.ndarray) -> np.ndarray:
+        """The mean of what all predict for encoded rows: probabilities (rows, classes), or values (rows,)."""
+        if len(encoded) == 0:
+            return np.zeros((0,) if self.recipe.classes is None else (0, self.recipe.outputs))
+        folds = range(len(self.recipe.mean))
+        standardized = [jnp.asarray(self.recipe.features(encoded, fold)) for fold in folds]
+        total: Any = 0.0
+        for one, weight in zip(self.trained, self.weights, strict=True):
+            total += weight * np.mean([self._predicted(one, fold, standardized[fold]) for fold in folds], 0)
+        return np.asarray(total) / sum(self.weights)
 
-    def _apply(self, arrays: Mapping[str, Any], x: jax.Array, fold: jax.Array) -> jax.Array:
-        values = {n: v if n in self.static else jnp.asarray(v) for n, v in self.hparams.items()}
-        hparams = HParams(values | {"fold": fold, "epochs": self.epochs}, self.space)
-        network = self.network(hparams, jax.random.wrap_key_data(arrays["key"]))  # the key of its training
-        template = {"params": network.params, "variables": network.variables}
-        state = from_host(abstract(template), unnamed(template, arrays))
-        return network.apply(state["params"], state["variables"], x, None)[0]
+    def of_fold(self, encoded: np.ndarray, fold: int) -> np.ndarray:
+        """What each trial's models of a fold predict for encoded rows: (trials, rows, classes), or (trials, rows)."""
+        x = jnp.asarray(self.recipe.features(encoded, fold))
+        return np.stack([self._predicted(one, fold, x) for one in self.trained])
+
+    def _predicted(self, one: Trained, fold: int, x: jax.Array) -> np.ndarray:
+        """The mean of what a trial's models of a fold predict; models are in order of folds."""
+        apply, values = self._program(one), {n: v for n, v in one.hparams.items() if n not in one.static}
+        repeats = one.members // len(self.recipe.mean)
+        found = []
+        for member in range(fold * repeats, (fold + 1) * repeats):
+            arrays = {name: array[member] for name, array in one.arrays.items()}
+            outputs = apply(arrays, values, jnp.int32(fold), x)
+            found.append(np.asarray(jax.nn.softmax(outputs, -1) if self.recipe.classes else outputs, float))
+        mean = np.mean(found, 0)
+        if self.recipe.classes is not None:
+            return mean
+        return mean.reshape(len(x)) * self.recipe.y_scale[fold] + self.recipe.y_mean[fold]
+
+    @functools.cached_property
+    def _programs(self) -> dict[str, Any]:
+        return {}
+
+    def _program(self, one: Trained) -> Callable[..., jax.Array]:
+        """The compiled outputs of a trial; those that share shapes and static values share it."""
+        if one.program not in self._programs:
+            static = {name: one.hparams[name] for name in one.static}
+            space, epochs, network = one.space, one.epochs, self.network
+
+            def outputs(arrays: Any, values: Any, fold: Any, x: Any) -> Any:
+                hparams = HParams({**static, **values, "fold": fold, "epochs": epochs}, space)
+                built = network(hparams, jax.random.wrap_key_data(arrays["key"]))  # the key of its training
+                template = {"params": built.params, "variables": built.variables}
+                state = from_host(abstract(template), unnamed(template, arrays))
+                return built.apply(state["params"], state["variables"], x, None)[0]
+
+            self._programs[one.program] = jax.jit(outputs)
+        return self._programs[one.program]

@@ -6,6 +6,7 @@ from typing import Any
 
 from popjax.core.text import lookup
 from popjax.data import dataset as tables
+from popjax.data.splits import Split
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
 from popjax.supervision.fit import Fit
@@ -91,9 +92,13 @@ class Folded:
         """Without the tasks that were made, of which a pickle holds the one that it is of."""
         return {**vars(self), "made": {}}
 
+    def parts(self, folds: int, share: float | None = None) -> Split:
+        """Which rows train, validate and test."""
+        return split_rows(self.dataset, self.validation, self.test, self.seed, folds, share)
+
     def make(self, folds: int, share: float | None) -> Task:
         """A Task with its own split and preprocessing."""
-        split = split_rows(self.dataset, self.validation, self.test, self.seed, folds, share)
+        split = self.parts(folds, share)
         recipe = Recipe.of(self.dataset, split, self.model)
         fit = Fit(
             recipe.network(self.model),

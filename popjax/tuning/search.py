@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +19,9 @@ from popjax.scheduler import Problem, Scheduler, added
 from popjax.space.space import Space, take
 from popjax.store.decisions import Log
 from popjax.store.files import check_directory, plain
-from popjax.store.results import Results, ties
+from popjax.store.results import TOGETHER, Results, ties
 from popjax.task import Task, ranked_by
-from popjax.tuning.again import replay, trained
+from popjax.tuning.again import trained
 from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
@@ -47,7 +46,7 @@ def search(
     resume: bool = False,
     lanes: int | None = None,
     plan: str = "auto",
-    keep: int = 1,
+    keep: int | None = None,
     progress: Any = False,
     rounds: int = 1,
     choose: str = "best",
@@ -76,12 +75,12 @@ def search(
             may be more than before (one round, random or sobol, no scheduler).
         lanes: members that advance together under vmap; chosen by rule if not given.
         plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
-        keep: of how many of the best trials to keep the trained arrays.
+        keep: of how many of the best trials to keep the trained arrays; 1 if not given, 25 with choose="ensemble".
         progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
         rounds: coarse to fine: each round after the first samples around the best so far (see `refine`);
             the scheduler is then that of each round.
-        choose: the winner: "best", or "one-se": the trial with the fewest parameters within
-            one standard error of the best, over folds and repeats.
+        choose: the winner: "best"; "one-se": the trial with the fewest parameters within one standard
+            error of the best, over folds and repeats; or "ensemble": the best 25 together, which `best/` keeps.
         stop: once set, training stops at the end of an epoch; the results so far come back.
         about: what else run.json says.
         scheduler: what decides who trains on: such as `popjax.halving()`, or its name, as "halving(min_epochs=1)",
@@ -113,6 +112,7 @@ def search(
     if resume and out is None:
         raise ValueError("resume=True needs out: the directory of the run to go on with")
     space = space if isinstance(space, Space) else Space(**space)
+    keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
     counts = {"trials": trials, "epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds}
     optional = {"lanes": lanes, "every": every}
     check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
@@ -133,7 +133,6 @@ def search(
         keep=int(keep),
     )
     scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
-    scheduler = coarse_to_fine(int(rounds), scheduler) if rounds > 1 else scheduler
     asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
     task = task if folds == 1 or task.hints.folded is None else task.hints.folded(int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
@@ -242,7 +241,8 @@ class Search:
         asked, config = self.asked, self.config
         ranks = ((config.metric, config.mode), *ties(roster.metrics, config.metric))
         problem = Problem(asked.space, asked.trials, config.epochs, config.seed, ranks, asked.propose(config.seed))
-        return (asked.scheduler or everyone)(problem)
+        make = asked.scheduler or everyone
+        return (make if asked.rounds == 1 else coarse_to_fine(asked.rounds, make))(problem)
 
     def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
         """All is checked, and the first decision is about to act."""
@@ -259,12 +259,11 @@ class Search:
         """Score the winner, and describe the run."""
         roster, timer = population.roster, self.control.timer
         results = dataclasses.replace(population.results(), choose=self.asked.choose)
-        if self.asked.choose != "best":
+        if self.asked.choose == "one-se":
             results = dataclasses.replace(results, parameters=parameters(roster))
         test: dict[str, float] = {}
-        best, known = results.best, None
+        best = results.best
         if best is not None:
-            known = rebuilt(roster, best.trial)
             states = results.states
             if best.trial not in states and not timer.stop.is_set():
                 states = states | self.trained_again(population, best.trial)
@@ -272,13 +271,14 @@ class Search:
                 results = dataclasses.replace(results, states=states)
                 test = score(roster, best.trial, states[best.trial], timer.compiling)
         run = self.describe(roster, log)
-        return dataclasses.replace(
+        results = dataclasses.replace(
             results,
             run=run if self.directory is None else self.directory.extended(run),
-            summary=self.summary(population, results, test, before),
-            winner=known,
-            again=functools.partial(replay, task=self.task),
+            recipes=rebuilt(roster, results.states),
+            task=self.task,
         )
+        summary = self.summary(population, results, test, before)
+        return dataclasses.replace(results, summary=summary | {"ensemble": together(results)})
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
@@ -347,6 +347,15 @@ class Search:
             "popjax_version": versions()["popjax"],
             "jax_version": versions()["jax"],
         }
+
+
+def together(results: Results) -> dict[str, Any] | None:
+    """What the best trials that are kept score together on the test rows, once; None where nothing tells."""
+    if results.task.hints.recipe is None or len(results.states) < 2:
+        return None
+    from popjax.supervision.ensemble import on_test_rows  # a task of one's own needs none of it
+
+    return on_test_rows(results)
 
 
 def rounds_of(log: Log, space: Space) -> list[dict[str, Any]]:

@@ -238,7 +238,7 @@ class Session:
 
     def arrays(self, member: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
         """A member's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
-        return named(self._member(member).begun.state), rebuilt(self.population.roster, member)
+        return named(self._member(member).begun.state), rebuilt(self.population.roster, [member])[member]
 
     def _row(self, member: Any) -> int:
         if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < self.members:

@@ -1,0 +1,118 @@
+"""Several trained trials as one predictor: the mean of what they predict."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import lookup
+from popjax.data.dataset import Dataset
+from popjax.data.splits import Split
+from popjax.store.results import TOGETHER, Results
+from popjax.supervision.predictor import Predictor, model_of, predictor_of
+from popjax.supervision.supervised import Folded
+
+
+def ensemble(
+    results: Results, size: int = TOGETHER, method: str = "mean", model: Callable[..., Any] | None = None
+) -> Predictor:
+    """The best trials of a search together: the mean of their probabilities, or of their values.
+
+    Args:
+        results: of a search that kept the arrays of so many trials (`keep=25`, or `choose="ensemble"`).
+        size: of how many trials, of those that were trained to the end.
+        method: "mean": the best `size` by the metric that ranks, each once. "greedy": forward selection with
+            replacement from all kept trials by the loss on the validation rows, or with folds on the rows that
+            each model did not train on (Caruana et al. 2004, "Ensemble selection from libraries of models"); it
+            needs results of this process. On few validation rows it overfits them (benchmarks/ensemble.py).
+        model: the callable that was given to `supervised`, for results that were loaded and a model of one's own.
+
+    Raises ValueError for trials that were not kept, and for a task that no recipe describes.
+
+    >>> import popjax as pj
+    >>> from sklearn.datasets import load_wine
+    >>> x, y = load_wine(return_X_y=True)
+    >>> space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 8}
+    >>> results = pj.search(pj.supervised((x, y)), space, trials=8, epochs=10, keep=3)
+    >>> together = pj.ensemble(results, size=3)
+    >>> together.trials == results.order[:3].tolist(), together.score(x, y) > 0.9
+    (True, True)
+    """
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise ValueError(f"size={size!r}: give a whole number of at least 1")
+    return lookup(METHODS, "method", method)(results, int(size), model)
+
+
+def mean(results: Results, size: int, model: Callable[..., Any] | None) -> Predictor:
+    """The best trials, each once."""
+    trials = results.together(size)
+    if not trials:
+        raise ValueError("no trial was trained to the end: there is nothing to put together")
+    for rank, trial in enumerate(trials, 1):
+        if trial not in results.states:
+            raise ValueError(f"trial {trial}, of rank {rank}, was not kept; search with keep={size}, or a smaller size")
+    return predictor_of([results.kept(trial) for trial in trials], model or model_of(results))
+
+
+def greedy(results: Results, size: int, model: Callable[..., Any] | None) -> Predictor:
+    """Forward selection with replacement, by the loss of the mean on rows that were not trained on."""
+    trials = [trial for trial in results.order.tolist() if trial in results.states]
+    folded = getattr(getattr(results.task, "hints", None), "folded", None)
+    if not trials or not isinstance(folded, Folded):
+        raise ValueError("greedy: it needs the validation rows; give the results of pj.search in this process")
+    whole = predictor_of([results.kept(trial) for trial in trials], model or model_of(results))
+    predicted, targets = held_out(whole, folded.dataset, folded.parts(len(whole.recipe.mean)))
+    counts = np.bincount(selected(predicted, targets, size), minlength=len(trials))
+    chosen = [results.kept(trial) for trial, count in zip(trials, counts, strict=True) if count]
+    return predictor_of(chosen, model or model_of(results), tuple(counts[counts > 0].tolist()))
+
+
+METHODS: dict[str, Callable[..., Predictor]] = {"mean": mean, "greedy": greedy}
+
+
+def held_out(predictor: Predictor, dataset: Dataset, parts: Split) -> tuple[np.ndarray, np.ndarray]:
+    """What each trial predicts for the validation rows, (trials, rows, ...), by the models of their fold; targets."""
+    found = [predictor.of_fold(dataset.x[rows], fold) for fold, rows in enumerate(parts.validation)]
+    return np.concatenate(found, 1), np.concatenate([dataset.y[rows] for rows in parts.validation])
+
+
+def selected(predicted: np.ndarray, targets: np.ndarray, size: int) -> list[int]:
+    """Rows of `predicted` (trials, rows, ...): in each of `size` steps the one that most helps the mean so far."""
+    chosen: list[int] = []
+    total = np.zeros_like(predicted[0])
+    for step in range(1, size + 1):
+        losses = [row_losses((total + one) / step, targets).mean() for one in predicted]
+        chosen.append(int(np.argmin(losses)))
+        total += predicted[chosen[-1]]
+    return chosen
+
+
+def row_losses(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The log loss of probabilities (rows, classes), or the squared error of values (rows,)."""
+    if predicted.ndim == 1:
+        return (predicted - targets) ** 2
+    chances = predicted[np.arange(len(targets)), targets.astype(int)]
+    return -np.log(np.maximum(chances, np.finfo(np.float32).tiny))
+
+
+def judged(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Metrics of probabilities (rows, classes) for numbers of classes, or of values (rows,), as a trial's."""
+    loss = float(row_losses(predicted, targets).mean())
+    if predicted.ndim == 1:
+        error, spread = predicted - targets, targets.var()
+        return {"mse": loss, "mae": float(abs(error).mean()), "r2": float(1 - loss / spread) if spread else 0.0}
+    right = predicted.argmax(-1) == targets
+    recall = [right[targets == label].mean() for label in np.unique(targets)]
+    return {"loss": loss, "accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recall))}
+
+
+def on_test_rows(results: Results) -> dict[str, Any] | None:
+    """What the best trials score together on the test rows, as `summary.json` has it; None for fewer than two."""
+    folded = results.task.hints.folded
+    trials = [trial for trial in results.together() if trial in results.states]
+    if len(trials) < 2 or not isinstance(folded, Folded):
+        return None
+    predictor = predictor_of([results.kept(trial) for trial in trials], model_of(results))
+    rows = folded.parts(len(predictor.recipe.mean)).test
+    scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows])
+    return {"trials": trials, "test": {f"test_{name}": value for name, value in scores.items()}}

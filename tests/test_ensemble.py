@@ -1,0 +1,202 @@
+"""Several trained trials predict together: as the mean by hand, from the disk too, chosen by validation rows alone."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_error, r2_score
+
+import popjax as pj
+from popjax.core.storage import Corrupt
+from popjax.supervision.ensemble import judged, selected
+
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(3e-3, 3e-1),
+    hidden=pj.integers(3, 6),
+    depth=1,
+    batch_size=pj.choice(8, 16),
+    activation=pj.choice("relu", "tanh"),
+)
+TRIALS = 12
+
+
+def regression(rows):
+    x, _ = rows
+    return x, 100 + 20 * np.sin(x[:, 0]) + x[:, 3]
+
+
+@pytest.fixture(params=["classes", "regression"])
+def data(request, rows):
+    return rows if request.param == "classes" else regression(rows)
+
+
+def search(data, **settings):
+    return pj.search(pj.supervised(data), SPACE, trials=TRIALS, epochs=4, **settings)
+
+
+def by_hand(results, trial, x, fold, member):
+    """The outputs of one model for raw rows, from its arrays in NumPy."""
+    recipe, width = results.recipes[trial], int(results.points["hidden"][trial])
+    arrays = {name: array[member].astype(float) for name, array in results.states[trial].items() if "params" in name}
+    z = (x - np.array(recipe["mean"][fold])) / np.array(recipe["scale"][fold])
+    kernel, bias = arrays["params.hidden.0.kernel"][:, :width], arrays["params.hidden.0.bias"][:width]
+    act = np.tanh if results.points["activation"][trial] == "tanh" else lambda a: np.maximum(a, 0)
+    out = act(z @ kernel + bias) @ arrays["params.out.kernel"][:width] + arrays["params.out.bias"]
+    if recipe["classes"] is None:
+        return out[:, 0] * recipe["y_scale"][fold] + recipe["y_mean"][fold]
+    return np.exp(out) / np.exp(out).sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(("folds", "repeats"), [(1, 1), (3, 2)])
+def test_it_predicts_the_mean_by_hand(data, folds, repeats, tmp_path):
+    """Of trials in two programs, over folds and repeats; the same from the disk."""
+    results = search(data, folds=folds, repeats=repeats, choose="ensemble", out=tmp_path / "run")
+    x = data[0]
+    trials = results.order[:9].tolist()
+    assert len(set(results.points["activation"][trials])) == 2
+    models = [(trial, fold, fold * repeats + r) for trial in trials for fold in range(folds) for r in range(repeats)]
+    expected = np.mean([by_hand(results, trial, x, fold, member) for trial, fold, member in models], 0)
+    together = pj.ensemble(results, size=9)
+    assert together.trials == trials
+    predicted = together.predict_proba(x) if expected.ndim == 2 else together.predict(x)
+    np.testing.assert_allclose(predicted, expected, rtol=2e-4, atol=1e-5)
+    if expected.ndim == 2:
+        assert together.predict(x).tolist() == expected.argmax(1).tolist()
+        assert together.score(x, data[1]) == (expected.argmax(1) == data[1]).mean()
+    else:
+        assert together.score(x, data[1]) == pytest.approx(r2_score(data[1], expected), abs=1e-3)
+    whole, loaded = results.predictor(), pj.load_best(tmp_path / "run")
+    assert (
+        loaded.trials == whole.trials == results.order.tolist() == pj.Results.load(tmp_path / "run").predictor().trials
+    )
+    assert loaded.predict(x).tobytes() == whole.predict(x).tobytes()
+    one = results.predictor(trials[3])
+    assert one.trials == [trials[3]]
+    assert not np.array_equal(one.predict(x[:9]), loaded.predict(x[:9])) or expected.ndim == 2
+
+
+def test_best_has_a_file_for_each_shape(rows, tmp_path):
+    space = SPACE.replace(depth=pj.choice(1, 2))
+    task = pj.supervised(rows)
+    results = pj.search(task, space, TRIALS, epochs=2, plan="buckets", choose="ensemble", out=tmp_path / "run")
+    assert pj.load_best(tmp_path / "run").predict(rows[0]).tolist() == results.predictor().predict(rows[0]).tolist()
+    files = sorted(path.name for path in (tmp_path / "run" / "best").iterdir())
+    assert files == ["arrays.safetensors", "best.json", "ensemble-0.safetensors", "ensemble-1.safetensors"]
+    path = tmp_path / "run" / "best" / "ensemble-1.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(Corrupt, match=r"ensemble-1\.safetensors.*not those that best\.json names"):
+        pj.load_best(tmp_path / "run")
+
+
+def test_its_score_is_that_of_its_predictions_on_the_test_rows(data):
+    """And it is the score of the trials that were kept, where these are fewer."""
+    results = search(data, keep=5, folds=2)
+    known = results.summary["ensemble"]
+    assert known["trials"] == results.order[:5].tolist()
+    together = pj.ensemble(results, size=5)
+    rows = results.task.hints.folded.parts(2).test
+    targets = data[1][rows]
+    if together.classes is None:
+        assert known["test"]["test_mae"] == pytest.approx(mean_absolute_error(targets, together.predict(data[0][rows])))
+    else:
+        chances = together.predict_proba(data[0][rows])
+        assert known["test"]["test_loss"] == pytest.approx(log_loss(targets, chances, labels=[0, 1, 2]))
+    assert search(data).summary["ensemble"] is None
+
+
+def test_metrics_are_scikit_learns(rows):
+    rng = np.random.default_rng(0)
+    chances, labels = rng.dirichlet(np.ones(4), 50), rng.integers(0, 4, 50)
+    found = judged(chances, labels)
+    assert found["loss"] == pytest.approx(log_loss(labels, chances))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, chances.argmax(1)))
+    values, targets = rng.normal(size=50), rng.normal(size=50)
+    assert judged(values, targets)["r2"] == pytest.approx(r2_score(targets, values))
+
+
+def test_permuting_the_test_labels_changes_no_choice(rows, tmp_path):
+    x, y = regression(rows)  # of which the split does not depend on the targets
+    test = pj.supervised((x, y)).hints.folded.parts(1).test
+    other = y.copy()
+    other[test] = np.roll(y[test], 1)
+    stored = []
+    for number, targets in enumerate((y, other)):
+        results = search((x, targets), choose="ensemble", out=tmp_path / str(number))
+        best = json.loads((tmp_path / str(number) / "best" / "best.json").read_text())
+        stored.append((best["order"], [program["sha256"] for program in best["ensemble"]], results.best.trial))
+        assert len(results.summary["ensemble"]["trials"]) == len(results.order)
+    assert stored[0] == stored[1]
+
+
+def test_greedy_selection_is_a_plain_loop():
+    """With replacement, by the log loss of the mean so far; a trial that is nothing but noise is never taken."""
+    rng = np.random.default_rng(1)
+    targets = rng.integers(0, 3, 60)
+    good = np.stack([np.eye(3)[targets] * weight + (1 - weight) / 3 for weight in (0.4, 0.7, 0.6)])
+    predicted = np.concatenate([good, rng.dirichlet(np.ones(3), (1, 60))])
+    total, expected = np.zeros((60, 3)), []
+    for step in range(1, 6):
+        losses = [log_loss(targets, (total + one) / step) for one in predicted]
+        expected.append(int(np.argmin(losses)))
+        total += predicted[expected[-1]]
+    assert selected(predicted, targets, 5) == expected
+    assert 3 not in expected
+
+
+def test_greedy_takes_the_kept_trials_by_rows_that_they_did_not_train_on(rows):
+    """Over folds each model is judged on its own validation rows; how often a trial is taken is its weight."""
+    results = search(rows, keep=6, folds=3)
+    together = pj.ensemble(results, size=10, method="greedy")
+    assert sum(together.weights) == 10
+    assert set(together.trials) <= set(results.order[:6].tolist())
+    parts, x, y = results.task.hints.folded.parts(3), *rows
+    held = [[by_hand(results, t, x[part], f, f) for f, part in enumerate(parts.validation)] for t in results.order[:6]]
+    targets = np.concatenate([y[part] for part in parts.validation])
+    chosen = selected(np.stack([np.concatenate(one) for one in held]), targets, 10)
+    counts = np.bincount(chosen, minlength=6)
+    assert together.weights == tuple(counts[counts > 0])
+    expected = sum(
+        n * np.mean([by_hand(results, t, x, f, f) for f in range(3)], 0)
+        for t, n in zip(results.order[:6].tolist(), counts, strict=True)
+    )
+    np.testing.assert_allclose(together.predict_proba(x), expected / 10, rtol=2e-4, atol=1e-5)
+
+
+def test_trials_of_one_program_share_its_compilation(rows):
+    from test_compilations import compilations
+
+    results = pj.search(pj.supervised(rows), SPACE.replace(activation="relu"), trials=8, epochs=2, keep=8)
+    pj.ensemble(results, size=2).predict(rows[0])
+    together = pj.ensemble(results, size=8)
+    with compilations() as events:
+        together.predict(rows[0])
+    assert sum("outputs" in str(name) for name in events) == 1
+    jax.clear_caches()
+
+
+def test_what_cannot_be_put_together_is_said(rows, tmp_path):
+    results = search(rows, out=tmp_path / "run")
+    rank2 = int(results.order[1])
+    for given in (results, pj.Results.load(tmp_path / "run")):
+        with pytest.raises(ValueError, match=rf"trial {rank2}, of rank 2, was not kept; search with keep=25"):
+            pj.ensemble(given)
+    with pytest.raises(ValueError, match="size=0: give a whole number of at least 1"):
+        pj.ensemble(results, size=0)
+    with pytest.raises(ValueError, match="unknown method 'median'; there are mean, greedy"):
+        pj.ensemble(results, method="median")
+    with pytest.raises(ValueError, match="greedy: it needs the validation rows"):
+        pj.ensemble(pj.Results.load(tmp_path / "run"), size=1, method="greedy")
+    own = pj.search(pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": pj.uniform(0, 1)}, 9, keep=3)
+    with pytest.raises(ValueError, match="a task of your own"):
+        pj.ensemble(own, size=3)
+    with pytest.raises(ValueError, match="give one a row"):
+        results.predictor().score(rows[0], rows[1][:3])
+
+
+def test_the_command_says_what_the_best_score_together(command, tmp_path):
+    done = command("sweep", "--dataset", "wine", "--trials", 30, "--epochs", 3, "--set", "hidden=8", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("the best 25 together: test_loss ")]
+    assert line.endswith("; to keep them: --choose ensemble")
+    assert pj.load_best(tmp_path / "run").trials == [pj.Results.load(tmp_path / "run").best.trial]
