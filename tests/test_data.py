@@ -14,8 +14,9 @@ import sklearn.datasets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popjax.data.dataset import BUILT_IN, Dataset, from_arrays, from_frame, load
+from popjax.data.dataset import Dataset, from_arrays, from_frame, load
 from popjax.data.splits import split, standardize
+from popjax.data.tables import BUILT_IN
 
 X = np.arange(10.0).reshape(5, 2)
 Y = np.array([0, 1, 0, 1, 1])

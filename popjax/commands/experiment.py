@@ -128,7 +128,7 @@ class Experiment:
 
 def is_file(dataset: str) -> bool:
     """Whether a dataset is a file, not a built-in one."""
-    from popjax.data.dataset import BUILT_IN
+    from popjax.data.tables import BUILT_IN
 
     return dataset not in BUILT_IN
 

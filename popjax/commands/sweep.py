@@ -262,6 +262,8 @@ class Sweep:
             default |= default_space(arguments.priority, optimizer, schedule, rows, arguments.model)
         space = Space(**{name: default[name] for name in SEARCHED if name in default}).replace(**self.named)
         check_sizes(space)
+        if len(pairs) == 1 and self.named.keys() <= default.keys():
+            return space  # of which all is read, whatever the values are
         reads = set(self.named)
         for pair in pairs:
             one = space.replace(**{name: value for name, value in zip(names, pair, strict=True) if name in space})

@@ -31,6 +31,7 @@ from popjax.data.columns import (
 )
 from popjax.data.csv_table import read_csv
 from popjax.data.parquet_table import read_parquet
+from popjax.data.tables import BUILT_IN, table
 
 MISSING = ("error", "drop", "median")
 LARGEST = 1e100  # beyond it the variance of a column overflows
@@ -107,9 +108,6 @@ def load(source: str, target: str | None = None, missing: str = "error") -> Data
     return from_columns(columns, y, missing, repr(source), str(target))
 
 
-BUILT_IN = ("digits", "wine", "breast_cancer", "diabetes")
-
-
 IMAGES = {"digits": (8, 8, 1)}
 
 
@@ -126,13 +124,8 @@ def images(dataset: Dataset) -> Dataset:
 
 def built_in(name: str) -> Dataset:
     """One of scikit-learn's datasets that need no network."""
-    import sklearn.datasets as sk
-
-    loaders = dict(zip(BUILT_IN, (sk.load_digits, sk.load_wine, sk.load_breast_cancer, sk.load_diabetes), strict=True))
-    bunch = loaders[name]()
-    columns = tuple(str(c) for c in bunch.feature_names)
-    classes = None if name == "diabetes" else tuple(bunch.target_names.tolist())
-    return Dataset(bunch.data.astype(float), bunch.target, classes, columns, name, "target")
+    x, y, classes, columns = table(name)
+    return Dataset(x.astype(float), y, classes, columns, name, "target")
 
 
 def read_npz(source: str, content: bytes, target: str | None, missing: str) -> Dataset:

@@ -1,7 +1,9 @@
 """Which hyperparameters mattered in these results, by Optuna's PED-ANOVA. No JAX here."""
 
 import contextlib
+import importlib
 import importlib.util
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -52,6 +54,15 @@ def importance(results: Results) -> dict[str, float] | None:
         shares = PedAnovaImportanceEvaluator().evaluate(study(varied, ranks, rows))
     total = sum(shares.values())
     return {axis.name: shares[axis.name] / total for axis in varied} if total > 0 else {}
+
+
+def import_later(seconds: float) -> None:
+    """Import what `importance` needs in the background after so many seconds: it takes two, while others compute."""
+    if importlib.util.find_spec("optuna") is None:
+        return
+    timer = threading.Timer(seconds, importlib.import_module, ("optuna.importance",))
+    timer.daemon = True
+    timer.start()
 
 
 def ranked(results: Results) -> np.ndarray:

@@ -7,13 +7,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from popjax.tuning.callbacks.base import Callback
+from popjax.pages.importance import import_later
+from popjax.tuning.callbacks.base import Callback, Run
 
 if TYPE_CHECKING:
     from popjax.pages.axes import Axis
     from popjax.store.results import Results
 
 NAME = "report.html"
+LOWERED = 1.0  # seconds in which programs are lowered, which needs the interpreter; training hardly does
 
 
 class Page(Callback):
@@ -21,6 +23,9 @@ class Page(Callback):
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = directory
+
+    def begin(self, run: Run) -> None:
+        import_later(LOWERED)
 
     def end(self, results: "Results") -> None:
         write_report(results, self.directory)
