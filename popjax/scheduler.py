@@ -97,6 +97,7 @@ class Problem(NamedTuple):
         ranks: the ranking metric and the metrics for ties, each with its mode, "min" or "max".
         propose: `(n, trials=None, space=None) -> columns`: at most n new points from the sampler, after those of
             `trials`, from another space than the problem's if given.
+        learns: whether it looks at what `trials` came to, so that nobody need narrow its space.
     """
 
     space: Space
@@ -105,6 +106,7 @@ class Problem(NamedTuple):
     seed: int
     ranks: tuple[tuple[str, str], ...]
     propose: Callable[..., dict[str, np.ndarray]]
+    learns: bool = False
 
 
 def added(decision: Decision) -> int:

@@ -43,12 +43,12 @@ class Arguments(Experiment):
     epochs: int = 20
     """passes over the training rows"""
     sampler: str = "random"
-    """random, sobol or grid"""
+    """random, sobol, grid; or one that learns from the trials so far, in rounds: tpe, cmaes, gp (they need optuna)"""
     priority: int = 3
     """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
     scheduler: str | None = None
     """who trains on: halving, hyperband, or one with arguments: 'halving(reduction_factor=3)' (default: everyone)"""
-    rounds: int = 1
+    rounds: int | None = None
     """coarse to fine: the trials are split over rounds, each around the best so far"""
     folds: int = 1
     """cross-validation: each trial trains on so many folds and ranks by their mean"""
@@ -119,7 +119,7 @@ def named_scales(arguments: Arguments) -> dict[str, Any]:
 def check_names(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
     from popjax.space.defaults import PRIORITIES
-    from popjax.space.samplers import SAMPLERS
+    from popjax.tuning.proposals import check_sampler
     from popjax.tuning.schedulers.named import scheduler_of
 
     for name in ("trials", "epochs", "rounds", "folds", "repeats", "lanes"):
@@ -130,8 +130,7 @@ def check_names(arguments: Arguments) -> None:
     arguments.check()
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the directory of the run to go on with")
-    if arguments.sampler not in SAMPLERS:
-        raise ValueError(f"unknown sampler {arguments.sampler!r}; the samplers are {', '.join(SAMPLERS)}")
+    check_sampler(arguments.sampler)
     if arguments.scheduler is not None:
         scheduler_of(arguments.scheduler)
     if arguments.priority not in PRIORITIES:

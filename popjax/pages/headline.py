@@ -11,12 +11,14 @@ from popjax.pages.axes import Axis
 from popjax.pages.figures import shown
 from popjax.store.results import Results
 
+DESIGNS = {"sobol": "Sobol", "grid": "grid", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian process"}
+
 
 def title(results: Results) -> str:
     """What was searched, as text."""
     arguments = results.run.get("arguments") or {}
     source = arguments.get("task") or arguments.get("dataset") or ", ".join(results.points)
-    design = {"sobol": "Sobol", "grid": "grid"}.get(str(results.run.get("sampler")), "random")
+    design = DESIGNS.get(str(results.run.get("sampler")), "random")
     return f"{source}: {design} search over {plural(len(results.diverged), 'trial')}"
 
 

@@ -1,11 +1,8 @@
 """Which hyperparameters mattered in these results, by Optuna's PED-ANOVA. No JAX here."""
 
-import contextlib
 import importlib
 import importlib.util
 import threading
-import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +10,7 @@ import numpy as np
 from popjax.pages.axes import Axis, axes
 from popjax.space.scales import Choice
 from popjax.store.results import Results
+from popjax.tuning.proposals import quiet
 
 if TYPE_CHECKING:
     import optuna
@@ -98,18 +96,3 @@ def study(varied: list[Axis], ranks: np.ndarray, rows: np.ndarray) -> "optuna.St
         ]
     )
     return made
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Nothing of Optuna's: it tells of each study, of few trials, and, in some versions, of being experimental."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -26,6 +26,7 @@ from popjax.tuning.arguments import check_budget, check_choices, check_curves, c
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
 from popjax.tuning.driver import Driver, budget
+from popjax.tuning.proposals import check_sampler, default_rounds, learns, proposals, sampler_text
 from popjax.tuning.schedulers.named import scheduler_of, text_of
 from popjax.tuning.schedulers.plain import plain as everyone
 from popjax.tuning.schedulers.rounds import rounds as coarse_to_fine
@@ -37,7 +38,7 @@ def search(
     trials: int = 512,
     epochs: int = 20,
     seed: int = 0,
-    sampler: str = "random",
+    sampler: Any = "random",
     repeats: int = 1,
     folds: int = 1,
     metric: str | None = None,
@@ -48,7 +49,7 @@ def search(
     plan: str = "auto",
     keep: int | None = None,
     progress: Any = False,
-    rounds: int = 1,
+    rounds: int | None = None,
     choose: str = "best",
     stop: threading.Event | None = None,
     about: Mapping[str, Any] | None = None,
@@ -65,7 +66,8 @@ def search(
         trials: how many points to sample, over all rounds.
         epochs: units of budget of every member (an objective has 1).
         seed: of the points and of every member's key.
-        sampler: "random", "sobol" or "grid".
+        sampler: "random", "sobol" or "grid"; or one that learns: "tpe", "cmaes" or "gp", or a class of Optuna's,
+            which is called with a seed. It proposes in rounds, of 32 trials if nothing is said, from all trials so far.
         repeats, folds: members of a trial; it ranks by their mean.
         metric, mode: what ranks, "min" or "max"; the task's own if not given. The mode of another
             metric is told by its name: less of a loss, mse, mae or error is better, more of an accuracy or r2.
@@ -78,7 +80,7 @@ def search(
         keep: of how many of the best trials to keep the trained arrays; 1 if not given, 25 with choose="ensemble".
         progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
         rounds: coarse to fine: each round after the first samples around the best so far (see `refine`);
-            the scheduler is then that of each round.
+            the scheduler is then that of each round. 1 if not given, or what a learning sampler needs.
         choose: the winner: "best"; "one-se": the trial with the fewest parameters within one standard
             error of the best, over folds and repeats; or "ensemble": the best 25 together, which `best/` keeps.
         stop: once set, training stops at the end of an epoch; the results so far come back.
@@ -113,7 +115,9 @@ def search(
         raise ValueError("resume=True needs out: the directory of the run to go on with")
     space = space if isinstance(space, Space) else Space(**space)
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
-    counts = {"trials": trials, "epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds}
+    check_numbers({"trials": trials})
+    rounds = (default_rounds(int(trials)) if check_sampler(sampler) else 1) if rounds is None else rounds
+    counts = {"epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds}
     optional = {"lanes": lanes, "every": every}
     check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
     check_budget(minutes)
@@ -163,7 +167,7 @@ class Asked:
 
     space: Space
     trials: int
-    sampler: str = "random"
+    sampler: Any = "random"
     rounds: int = 1
     choose: str = "best"
     scheduler: Callable[[Problem], Scheduler] | None = None
@@ -171,11 +175,14 @@ class Asked:
     def settings(self) -> dict[str, Any]:
         """What a resumed run is compared with."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
-            "scheduler": text_of(self.scheduler)
+            "scheduler": text_of(self.scheduler),
+            "sampler": sampler_text(self.sampler),
         }
 
-    def propose(self, seed: int) -> Callable[..., dict[str, np.ndarray]]:
+    def propose(self, seed: int, epochs: int) -> Callable[..., dict[str, np.ndarray]]:
         """See `Problem.propose`: the design goes on where the trials so far end; a grid begins anew."""
+        if learns(self.sampler):
+            return proposals(self.sampler, self.space, seed, epochs)
 
         def propose(n: int, trials: Any = None, space: Space | None = None) -> dict[str, np.ndarray]:
             space = space or self.space
@@ -240,7 +247,9 @@ class Search:
         """What decides, made for this problem."""
         asked, config = self.asked, self.config
         ranks = ((config.metric, config.mode), *ties(roster.metrics, config.metric))
-        problem = Problem(asked.space, asked.trials, config.epochs, config.seed, ranks, asked.propose(config.seed))
+        propose = asked.propose(config.seed, config.epochs)
+        known = (asked.space, asked.trials, config.epochs, config.seed, ranks)
+        problem = Problem(*known, propose, learns(asked.sampler))
         make = asked.scheduler or everyone
         return (make if asked.rounds == 1 else coarse_to_fine(asked.rounds, make))(problem)
 
@@ -294,7 +303,7 @@ class Search:
         kept = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")
         return {
             **{name: config[name] for name in kept},
-            "sampler": asked.sampler,
+            "sampler": sampler_text(asked.sampler),
             "choose": asked.choose,
             "scheduler": text_of(asked.scheduler),
             "trials": asked.trials,

@@ -16,6 +16,8 @@ from popjax.tuning.zoom import zoom_in
 def rounds(n: int, inner: Callable[[Problem], Scheduler] | None = None) -> Callable[[Problem], Scheduler]:
     """Split the trials over `n` rounds; each after the first samples what the best tenth so far span.
 
+    A sampler that learns proposes from the whole space in each.
+
     Args:
         n: how many rounds.
         inner: the scheduler of each round, which sees the round's own trials; everyone to the end if not given.
@@ -74,7 +76,8 @@ class Rounds:
     def begin(self, number: int, trials: Trials) -> dict[str, Any]:
         """The state before a round: the user's own space while nothing has worked."""
         space, noticed = self.problem.space, list[str]()
-        order = best_first(self.problem, trials) if number else np.zeros(0, int)
+        narrow = number > 0 and not self.problem.learns
+        order = best_first(self.problem, trials) if narrow else np.zeros(0, int)
         if len(order):
             space, noticed = zoom_in(self.problem.space, trials.points, order)
         state = {"round": number, "first": len(trials.epochs), "space": space.to_dict(), "noticed": noticed}

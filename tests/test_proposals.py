@@ -1,0 +1,190 @@
+"""Samplers that learn: they find what random search needs more trials for, ask the same again, and are told all."""
+
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import optuna
+import pytest
+
+import popjax as pj
+from popjax.scheduler import Trials
+from popjax.tuning.proposals import asked, default_rounds, distribution, told_of, tpe
+
+SPACE = pj.Space(
+    rate=pj.log_uniform(1e-5, 1),
+    momentum=pj.one_minus_log_uniform(0.5, 0.9999),
+    width=pj.log_integers(4, 512),
+    size=pj.choice(16, 32, 64),
+    fixed=3.0,
+)
+
+
+def planted(seed):
+    """An objective with its optimum at a random point of the space, in units of the scales' own axes."""
+    units = np.random.default_rng(seed).uniform(0.1, 0.9, 4)
+    searched = [SPACE[name] for name in SPACE.searched]
+    goal = [float(scale.from_unit(unit)) for scale, unit in zip(searched, units, strict=True)]
+
+    def loss(key, hparams):
+        far = (jnp.log10(hparams["rate"]) - np.log10(goal[0])) / 5
+        slow = (jnp.log10(1 - hparams["momentum"]) - np.log10(1 - goal[1])) / 3.7
+        wide = (jnp.log2(hparams["width"] * 1.0) - np.log2(goal[2])) / 7
+        return {"loss": far**2 + slow**2 + wide**2 + 0.01 * (hparams["size"] != goal[3]) + 0 * hparams["fixed"]}
+
+    return pj.objective(loss)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_a_planted_optimum_is_found_in_fewer_trials(sampler):
+    """64 trials of it against 256 random ones, in the median over seeds."""
+    losses = {"random": [], sampler: []}
+    for seed in range(7):
+        for name, trials in (("random", 256), (sampler, 64)):
+            rounds = None if name == "random" else 8
+            found = pj.search(planted(seed), SPACE, trials, seed=seed, sampler=name, rounds=rounds)
+            losses[name].append(found.best.value)
+    assert np.median(losses[sampler]) < np.median(losses["random"])
+
+
+def run(**settings):
+    return pj.search(planted(0), SPACE, trials=40, seed=3, sampler="tpe", **settings)
+
+
+def test_the_same_seed_asks_the_same_points(tmp_path):
+    """Also of a run that was stopped in between, which is asked again by another process's state."""
+    import threading
+
+    whole, again, other = run(), run(), pj.search(planted(0), SPACE, trials=40, seed=4, sampler="tpe")
+    stop = threading.Event()
+
+    class Stopper(pj.Callback):
+        def decision(self, decision, trials):
+            if len(trials.epochs) == 20:
+                stop.set()
+
+    assert run(out=tmp_path / "run", stop=stop, callbacks=[Stopper()]).stopped.any()
+    resumed = run(out=tmp_path / "run", resume=True)
+    for name in SPACE:
+        assert whole.points[name].tobytes() == again.points[name].tobytes() == resumed.points[name].tobytes()
+    assert not np.array_equal(whole.points["rate"][10:], other.points["rate"][10:])
+    assert resumed.run["sampler"] == "tpe"
+    assert (resumed.run["rounds_in_all"], default_rounds(40)) == (4, 4)
+    with pytest.raises(ValueError, match="sampler was tpe, now random"):
+        pj.search(planted(0), SPACE, trials=40, seed=3, rounds=4, out=tmp_path / "run", resume=True)
+
+
+def test_the_first_round_is_sobols_and_the_others_are_in_range():
+    results = run()
+    first = SPACE.sample(10, 3, "sobol")
+    for name, scale in SPACE.items():
+        assert results.points[name][:10].tolist() == first[name].tolist()
+        assert results.points[name].dtype == first[name].dtype
+        assert ((results.points[name] >= scale.low) & (results.points[name] <= scale.high)).all()
+    assert set(results.points["size"].tolist()) <= {16, 32, 64}
+    assert len({tuple(point) for point in zip(*(results.points[n].tolist() for n in SPACE), strict=True)}) > 36
+
+
+def trials_of(points, epochs, loss):
+    return Trials(points, np.array(epochs), np.array(loss), {}, np.zeros(len(epochs), bool))
+
+
+def test_what_it_is_told():
+    """Complete, pruned with loss and epoch, diverged as pruned at once, and pending; in the order of trials."""
+    states = optuna.trial.TrialState
+    trials = trials_of(SPACE.sample(4), [8, 4, 8, 0], [0.3, 0.5, np.inf, np.nan])
+    told = told_of(trials, SPACE, {name: distribution(SPACE[name]) for name in SPACE.searched}, 8)
+    assert [trial.state for trial in told] == [states.COMPLETE, states.PRUNED, states.PRUNED, states.RUNNING]
+    assert told[0].value == 0.3
+    assert [trial.intermediate_values for trial in told[1:]] == [{4: 0.5}, {}, {}]
+    for row, trial in enumerate(told):
+        for name in SPACE.searched:
+            assert trial.params[name] == pytest.approx(SPACE[name].to_unit(trials.points[name][row]))
+
+
+def test_pending_points_are_taken_into_account():
+    """Points that are asked for together do not crowd where one alone would go."""
+    space = pj.Space(x=pj.uniform(0, 1), y=pj.uniform(0, 1))
+    points = space.sample(60, 1)
+    loss = (points["x"] - 0.7) ** 2 + (points["y"] - 0.2) ** 2
+    units = asked(tpe, 0, 32, trials_of(points, [1] * 60, loss), space, 1)
+    near = (abs(units["x"] - 0.7) < 0.2) & (abs(units["y"] - 0.2) < 0.2)
+    assert near.sum() > 10  # of 32, where chance gives 5
+    assert len({tuple(np.round(point, 3)) for point in zip(units["x"], units["y"], strict=True)}) == 32
+
+
+def test_texts_are_asked_for_by_name():
+    space = pj.Space(x=pj.uniform(0, 1), kind=pj.choice("a", "b", "c"))
+
+    def loss(key, hparams):
+        return {"loss": hparams["x"] ** 2 + {"a": 1.0, "b": 0.0, "c": 1.0}[hparams["kind"]]}
+
+    results = pj.search(pj.objective(loss), space, trials=60, sampler="tpe", rounds=6)
+    assert (results.points["kind"][30:] == "b").mean() > 0.6
+    assert set(results.points["kind"].tolist()) == {"a", "b", "c"}
+
+
+def test_with_halving_each_round_is_halved():
+    """TPE is told the pruned ones too, and the rounds search the whole space."""
+
+    def epoch(x, hparams, data):
+        return x - hparams["rate"] * x, {"loss": x**2}
+
+    task = pj.Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
+    space = {"rate": pj.log_uniform(1e-4, 1)}
+    results = pj.search(task, space, trials=48, epochs=8, sampler="tpe", scheduler="halving")
+    assert results.rounds.tolist() == [n for n in range(4) for _ in range(12)]
+    assert [sorted(results.done[results.rounds == n, 0, 0].tolist()) for n in range(4)] == [
+        [2] * 6 + [4] * 3 + [8] * 3
+    ] * 4
+    assert all(entry["space"] == results.run["space"] for entry in results.run["rounds"])
+
+
+def test_a_class_of_optunas_and_one_of_ones_own():
+    results = pj.search(planted(1), SPACE, trials=24, sampler=optuna.samplers.RandomSampler, rounds=3)
+    assert len({*results.points["rate"].tolist()}) == 24
+    assert results.run["sampler"] == "RandomSampler"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "says"),
+    [
+        ("tpo", "unknown sampler 'tpo'; there are random, sobol, grid, tpe, cmaes, gp, and the classes of optuna"),
+        (optuna.samplers.TPESampler(), "sampler is a TPESampler; there are random"),
+        (None, "sampler is a NoneType"),
+    ],
+)
+def test_what_is_no_sampler_is_refused(sampler, says):
+    with pytest.raises(ValueError, match=r".") as caught:
+        pj.search(planted(0), SPACE, trials=4, sampler=sampler)
+    assert says in str(caught.value)
+
+
+def test_what_is_not_installed_is_said_before_anything_is_trained(monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "torch" else find(name, *more))
+    with pytest.raises(ValueError, match="sampler 'gp' needs torch, which is not installed: pip install torch"):
+        pj.search(planted(0), SPACE, trials=4, sampler="gp")
+
+
+def test_nothing_is_imported_where_nothing_is_learned():
+    code = """
+import sys
+import popjax as pj
+pj.search(pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": pj.uniform(0, 1)}, trials=4)
+assert "optuna" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_command_learns(command, tmp_path):
+    done = command("sweep", "--dataset", "wine", "--trials", 16, "--epochs", 2, "--set", "hidden=4", "--out", "run",
+                   "--sampler", "tpe", "--scheduler", "halving(min_epochs=1)")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = pj.Results.load(tmp_path / "run")
+    assert results.run["sampler"] == "tpe"
+    assert results.rounds.max() == 3
+    assert "TPE search over 16 trials" in (tmp_path / "run" / "report.html").read_text()
