@@ -133,7 +133,7 @@ def test_vmapped_lanes_equal_loop(x64, rows):
 @pytest.mark.parametrize(("widths", "lanes"), [(("hidden",), 1), (("hidden_1", "hidden_2"), 4)], ids=str)
 def test_capped_widths_equal_loop(x64, rows, cheap_programs, widths, lanes):
     """Each trial in the program of the narrowest room that holds it."""
-    others = {name: pj.log_integers(2, 16) for name in widths} | {"depth": pj.integers(1, len(widths) + 1)}
+    others = {name: pj.log_integers(2, 28) for name in widths} | {"depth": pj.integers(1, len(widths) + 1)}
     others["batch_size"] = pj.choice(8, 16)
     space = space_for("adamw", "inverse", **{"hidden": 7, **others} if "hidden" not in widths else others)
     results = assert_same_as_loop(rows, "adamw", "inverse", 3, space, plan="widths", lanes=lanes)
