@@ -14,8 +14,9 @@ import sklearn.datasets
 from hypothesis import given
 from hypothesis import strategies as st
 
+import popjax as pj
 from popjax.data.dataset import Dataset, from_arrays, from_frame, load
-from popjax.data.splits import split, standardize
+from popjax.data.splits import split, standardization, standardize
 from popjax.data.tables import BUILT_IN
 
 X = np.arange(10.0).reshape(5, 2)
@@ -741,3 +742,64 @@ def test_pixels_are_standardized_one_by_one():
     mean, scale = standardize(x)
     np.testing.assert_allclose(mean, x.mean(axis=0))
     np.testing.assert_allclose(scale, x.std(axis=0))
+
+
+# What standardizes
+
+
+def test_a_nearly_constant_column_ends_at_three():
+    """On rows where it is far from what training rows had; others end at 20, in all folds, also in `predict`."""
+    from popjax.supervision.preprocessing import Recipe
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3)) * [1, 1e3, 0]
+    x[[5, 250, 390], 2] = 1e-3
+    x[7, 1], y = 1e9, (x[:, 0] > 0).astype(int)
+    for folds in (1, 3):
+        task = pj.supervised((x, y)).hints.folded(folds)
+        recipe, parts = task.hints.recipe, task.hints.folded.parts(folds)
+        for fold, rows in enumerate(parts.train):
+            z = (x - x[rows].mean(0)) / np.where(x[rows].std(0) > 0, x[rows].std(0), 1)
+            expected = np.clip(z, [-20, -20, -3], [20, 20, 3])
+            np.testing.assert_allclose(recipe.features(x, fold), expected, rtol=1e-9, atol=1e-12)
+        assert np.array_equal(Recipe.from_json(recipe.describe()).limit, recipe.limit)
+        if folds == 1:
+            np.testing.assert_allclose(task.data.test.x, expected[parts.test], rtol=1e-9, atol=1e-12)
+
+
+def test_a_fold_trains_on_what_it_predicts_from(rows):
+    """The program standardizes and cuts off in each fold as `features` does."""
+    x = rows[0].copy()
+    x[:, 4] = 0
+    x[::40, 4] = np.linspace(1e-3, 1, len(x[::40]))
+    results = pj.search(pj.supervised((x, rows[1])), {"learning_rate": 0.05}, trials=1, epochs=3, folds=3)
+    test = results.task.hints.folded.parts(3).test
+    chances = results.predictor()
+    found = [chances.of_fold(x[test], fold)[0] for fold in range(3)]
+    losses = [-np.log(one[np.arange(len(test)), rows[1][test]]).mean() for one in found]
+    assert np.mean(losses) == pytest.approx(results.summary["test"]["test_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("how", "axes"), [("global", None), ("none", ()), ("feature", 0)])
+def test_how_features_are_standardized(how, axes):
+    x = np.random.default_rng(1).normal(3, 2, size=(50, 4)) * [1, 2, 3, 4]
+    mean, scale, _ = standardization(x, how)
+    assert mean.shape == scale.shape == (4,)
+    np.testing.assert_allclose(mean, np.zeros(4) if axes == () else x.mean(axes))
+    np.testing.assert_allclose(scale, np.ones(4) if axes == () else x.std(axes))
+
+
+def test_images_have_one_scale_a_channel():
+    x = np.random.default_rng(1).normal(size=(30, 5, 6, 3)) * [1, 10, 100]
+    _, scale, limit = standardization(x, "global")
+    np.testing.assert_allclose(scale, np.broadcast_to(x.std((0, 1, 2)), (5, 6, 3)))
+    assert (limit == 20).all()
+    task = pj.supervised((x, np.arange(30) % 2), model="cnn")
+    assert task.hints.settings["standardize"] == "global"
+
+
+def test_an_unknown_standardize_is_refused(refused_in_one_line):
+    refused_in_one_line(
+        *("sweep", "--dataset", "wine", "--standardize", "rows"),
+        says=["unknown standardize 'rows'; there are feature, global, none"],
+    )

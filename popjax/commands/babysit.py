@@ -37,6 +37,8 @@ class Arguments:
     """sgd, nesterov, adam, adamw or rmsprop"""
     schedule: str | None = None
     """of the learning rate: inverse, exponential or cosine"""
+    standardize: str | None = None
+    """features: feature, each by its own scale; global, by one; or none (default: images global, tables feature)"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int | None = None

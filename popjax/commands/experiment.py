@@ -33,6 +33,8 @@ class Experiment:
     """sgd, nesterov, adam, adamw or rmsprop"""
     schedule: str = "inverse"
     """of the learning rate: inverse, exponential or cosine"""
+    standardize: str | None = None
+    """features: feature, each by its own scale; global, by one; or none (default: images global, tables feature)"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int = 0
@@ -71,7 +73,14 @@ class Experiment:
         enable_cache()
         from popjax.supervision.supervised import supervised
 
-        task = supervised(dataset, self.model, self.optimizer, seed=self.seed, schedule=self.schedule)
+        task = supervised(
+            dataset,
+            self.model,
+            self.optimizer,
+            seed=self.seed,
+            schedule=self.schedule,
+            standardize=self.standardize,
+        )
         return task.hints.folded(folds) if task.hints.folded else task
 
     def users_task(self) -> "Task":
@@ -104,7 +113,7 @@ class Experiment:
         A directory may come from a stranger, so a file or a module that it names is never
         opened: the user must name it again. `command` is how the user would.
         """
-        recorded = run.get("arguments")
+        recorded = as_recorded(run)
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(recorded, dict) or not all(name in recorded for name in names):
             raise ValueError(f"{command}: the run was not made by popjax.sweep; train it again from your own script")
@@ -124,6 +133,15 @@ class Experiment:
         what = "a file" if experiment.task is None else "a task of your own"
         again = shlex.join(experiment.untold())
         raise ValueError(f"the search was over {what}, which must be given again: {command} {again}")
+
+
+def as_recorded(run: Mapping[str, Any]) -> Any:
+    """The arguments that a run.json or a journal names; one that does not say how it standardized had no limit."""
+    recorded, settings = run.get("arguments"), run.get("task")
+    if not isinstance(recorded, dict):
+        return recorded
+    known = settings if isinstance(settings, dict) else recorded
+    return recorded | {"standardize": known.get("standardize", "unclipped")}
 
 
 def is_file(dataset: str) -> bool:

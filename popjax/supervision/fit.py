@@ -105,6 +105,7 @@ class Fit:
         if self.folds == 1:
             return rows
         x = (rows.x - fold.mean[None]) / fold.scale[None]
+        x = x if fold.limit is None else jnp.clip(x, -fold.limit[None], fold.limit[None])
         return Rows(x, rows.y if self.classification else (rows.y - fold.y_mean) / fold.y_scale)
 
     def epoch(self, state: State, hparams: HParams, data: Data) -> tuple[State, dict[str, jax.Array]]:

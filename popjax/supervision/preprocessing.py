@@ -12,7 +12,7 @@ import numpy as np
 
 from popjax.data.columns import Levels, cells_of, encode, numeric, place, recoded, some
 from popjax.data.dataset import Dataset
-from popjax.data.splits import Split, standardize
+from popjax.data.splits import Split, standardization, standardize
 from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
 from popjax.models.networks import Network, bind
@@ -31,7 +31,8 @@ class Rows(NamedTuple):
 class Fold(NamedTuple):
     """One fold, or with a leading axis all of them: row numbers, and what standardizes its rows.
 
-    The statistics are those of the fold's training rows, in the units of `Data.rows`.
+    The statistics are those of the fold's training rows, in the units of `Data.rows`; `limit` is where the
+    coordinates of its features end.
     """
 
     train: Any
@@ -40,6 +41,7 @@ class Fold(NamedTuple):
     scale: Any
     y_mean: Any
     y_scale: Any
+    limit: Any = None
 
 
 class Data(NamedTuple):
@@ -64,6 +66,7 @@ class Recipe:
 
     Attributes:
         mean, scale: of the features, for each fold's training rows (folds, ...).
+        limit: beyond which standardized features are cut off (folds, ...); None for none.
         y_mean, y_scale: of a regression's targets (folds,); else 0 and 1.
         levels: of each text column, the texts that have a feature of their own.
         fill: what stands in for a missing cell, coded; None if none may be missing.
@@ -81,11 +84,14 @@ class Recipe:
     y_scale: np.ndarray
     levels: Levels = dataclasses.field(default_factory=dict)
     fill: np.ndarray | None = None
+    limit: np.ndarray | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any]) -> Self:
-        """The recipe for a model on the training rows of every fold."""
-        mean, scale = standardize_folds(dataset.x, split)
+    def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any], how: str) -> Self:
+        """The recipe for a model on the training rows of every fold, standardized so (see `standardization`)."""
+        folds = [standardization(dataset.x[rows], how) for rows in split.train]
+        mean, scale = (np.array(each) for each in list(zip(*folds, strict=True))[:2])
+        limit = None if folds[0].limit is None else np.array([fold.limit for fold in folds])
         y_mean, y_scale = standardize_folds(dataset.y, split)
         if dataset.classes is not None:
             y_mean, y_scale = np.zeros_like(y_mean, float), np.ones_like(y_scale, float)
@@ -102,6 +108,7 @@ class Recipe:
             y_scale=y_scale,
             levels=dataset.levels,
             fill=dataset.fill,
+            limit=limit,
         )
 
     @property
@@ -121,9 +128,9 @@ class Recipe:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The recipe that `describe` described; before there were text columns, it had no levels."""
-        fields: dict[str, Any] = {"levels": {}, "fill": None, **content}
+        fields: dict[str, Any] = {"levels": {}, "fill": None, "limit": None, **content}
         fields = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
-        arrays = ("mean", "scale", "y_mean", "y_scale", "fill")
+        arrays = ("mean", "scale", "y_mean", "y_scale", "fill", "limit")
         fields |= {name: np.asarray(fields[name], float) for name in arrays if fields[name] is not None}
         fields |= {name: tuple(fields[name]) for name in ("columns", "inputs", "classes") if fields[name] is not None}
         fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
@@ -199,19 +206,20 @@ class Recipe:
 
     def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
         """Encoded rows, standardized as the training rows of a fold are."""
-        return (x - self.mean[fold]) / self.scale[fold]
+        return clipped((x - self.mean[fold]) / self.scale[fold], None if self.limit is None else self.limit[fold])
 
-    def prepare(self, dataset: Dataset, split: Split) -> Data:
+    def prepare(self, dataset: Dataset, split: Split, how: str) -> Data:
         """The rows, as the programs take them."""
         kept = np.delete(np.arange(len(dataset.y)), split.test)
         seen = split.train[0] if len(split.train) == 1 else kept
-        mean, scale = standardize(dataset.x[seen])
+        mean, scale, limit = standardization(dataset.x[seen], how)
         y_mean, y_unit = standardize(dataset.y[seen])
         if self.classes is not None:
             y_mean, y_unit = np.zeros(()), np.ones(())
         if not 1 / LARGEST_UNIT <= y_unit <= LARGEST_UNIT:
             raise ValueError(f"the target varies by {y_unit:.3g}, which has no square in float32; give another unit")
         x = (dataset.x - mean) / scale
+        x = clipped(x, limit) if len(split.train) == 1 else x
         y = dataset.y if self.classes else (dataset.y - y_mean) / y_unit
         folds = Fold(
             np.searchsorted(kept, split.train).astype(np.int32),
@@ -220,8 +228,14 @@ class Recipe:
             self.scale / scale,
             (self.y_mean - y_mean) / y_unit,
             self.y_scale / y_unit,
+            self.limit if len(split.train) > 1 else None,
         )
         return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit))
+
+
+def clipped(x: np.ndarray, limit: np.ndarray | None) -> np.ndarray:
+    """Standardized features within their limits."""
+    return x if limit is None else np.clip(x, -limit, limit)
 
 
 def own(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:

@@ -156,9 +156,20 @@ def search_in(path: Path, new: "Search", resume: bool, about: Mapping[str, Any])
         directory = Directory(path, new.asked.space, about)
         config = directory.settle(new.config, new.asked.settings())
         control = dataclasses.replace(new.control, listeners=[*new.control.listeners, Page(path)])
-        results = dataclasses.replace(new, config=config, directory=directory, control=control).run()
+        task = as_recorded(new.task, directory.recorded, config.folds)
+        results = dataclasses.replace(new, task=task, config=config, directory=directory, control=control).run()
         results.save(path)
     return results
+
+
+def as_recorded(task: Task, recorded: Mapping[str, Any], folds: int) -> Task:
+    """The task as the run had it that is gone on with, where the user leaves that open."""
+    settings = recorded.get("task")
+    if task.hints.recipe is None or not isinstance(settings, dict):
+        return task
+    from popjax.supervision.supervised import as_before  # a task of one's own needs none of it
+
+    return as_before(task, settings, folds)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
