@@ -309,7 +309,7 @@ class Sweep:
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""
-        from popjax.pages.headline import advice, number, optimism, value
+        from popjax.pages.headline import advice, halved, number, optimism, value
 
         best = results.best
         if best is None:
@@ -332,6 +332,8 @@ class Sweep:
         load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"
         if self.arguments.task is None:
             self.say(f"next: python -c {shlex.quote(load)}")
+        if less := halved(results):
+            self.say(f"{less}: --scheduler halving")
         for command in ("babysit --from", "retest"):
             again = shlex.join([str(self.out), *self.arguments.untold()])
             self.say(f"next: python -m popjax.{command} {again}")

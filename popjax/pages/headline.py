@@ -14,6 +14,9 @@ from popjax.store.results import Results
 DESIGNS = {"sobol": "Sobol", "grid": "grid", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian process"}
 
 
+FIRST_RUNG, FEW, MANY = 2, 16, 20_000  # epochs; trials for which it is worth saying what halving would have done
+
+
 def title(results: Results) -> str:
     """What was searched, as text."""
     arguments = results.run.get("arguments") or {}
@@ -26,7 +29,8 @@ def head(results: Results, axes: list[Axis]) -> str:
     """The title, the winner with both its values, and what the search cost."""
     lost = int(results.diverged.sum())
     count = len(results.diverged)
-    cards = [(f"{count:,}", f"trials, {lost:,} diverged", "")]
+    pruned = int((results.pruned & ~results.diverged).sum())
+    cards = [(f"{count:,}", f"trials, {lost:,} diverged" + (f", {pruned:,} pruned" if pruned else ""), "")]
     cards.append((f"{results.members[results.metric].shape[-1]:,}", epochs_text(results), ""))
     seconds = results.summary.get("wall_seconds")
     if isinstance(seconds, int | float):
@@ -43,7 +47,27 @@ def head(results: Results, axes: list[Axis]) -> str:
         name = shown(results.metric.replace("val_", "test_", 1))
         scored = [(number(test), f"{name}, on rows that no trial saw", "winner")]
     winner = f"<p>Winner: <b>trial {best.trial}</b>, {setting(axes, best.trial)}.</p>"
-    return heading(results) + winner + grid([first, *scored, *cards]) + machine(results)
+    less = halved(results)
+    saved = f'<p class="small">{shown(less)}.</p>' if less else ""
+    return heading(results) + winner + grid([first, *scored, *cards]) + saved + machine(results)
+
+
+def halved(results: Results) -> str:
+    """What successive halving would have saved and lost on a search that was trained to the end; else nothing."""
+    plain = results.run.get("scheduler") is None and results.run.get("rounds_in_all") == 1
+    epochs = results.members[results.metric].shape[-1]
+    whole = not (results.stopped | results.pruned).any()
+    if not (plain and whole and epochs > FIRST_RUNG and FEW <= len(results.diverged) <= MANY):
+        return ""
+    from popjax.tuning.schedulers.halving import halving
+    from popjax.tuning.simulate import simulate
+
+    would = simulate(halving(min_epochs=FIRST_RUNG), results)
+    if would.best is None:
+        return ""
+    times = results.done.sum() / would.spent
+    found = f"trial {would.best}, {results.metric} {number(results.last[results.metric][would.best])}"
+    return f"successive halving would have found {found}, in {times:.1f} times fewer epochs"
 
 
 def heading(results: Results) -> str:
