@@ -115,10 +115,10 @@ def added(decision: Decision) -> int:
 
 
 def best_first(problem: Problem, trials: Trials, epoch: int | None = None) -> np.ndarray:
-    """The trials that reached an epoch and did not diverge, best after it first; if none is given, all that have
-    begun and did not diverge, who has trained longest first, and of these the best.
+    """The trials that reached an epoch and did not diverge, best first, by their metrics after it.
 
-    Ties in the ranking metric go to the better by the other metrics, then to the lower trial number.
+    If no epoch is given: all that have begun and did not diverge, who has trained longest first. Ties in the ranking
+    metric go to the better by the other metrics, then to the lower trial number.
     """
     rows = np.flatnonzero((trials.epochs >= (epoch or 1)) & np.isfinite(trials.loss))
     at = trials.epochs[rows] if epoch is None else np.full(len(rows), epoch)

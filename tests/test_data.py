@@ -803,3 +803,59 @@ def test_an_unknown_standardize_is_refused(refused_in_one_line):
         *("sweep", "--dataset", "wine", "--standardize", "rows"),
         says=["unknown standardize 'rows'; there are feature, global, none"],
     )
+
+
+# Rows of one's own
+
+
+def test_parts_may_be_named_by_row_numbers(rows):
+    """They validate and test, in the order of the rows; all others train."""
+    task = pj.supervised(rows, validation=[3, 1, 2], test=np.arange(100, 120))
+    parts = task.hints.folded.parts(1)
+    assert parts.validation.tolist() == [[1, 2, 3]]
+    assert parts.test.tolist() == list(range(100, 120))
+    assert parts.train[0].tolist() == [row for row in range(170) if row not in {1, 2, 3, *range(100, 120)}]
+    folded = pj.supervised(rows, test=[0, 5]).hints.folded.parts(4)
+    assert folded.test.tolist() == [0, 5]
+    assert not set(folded.train.ravel().tolist()) & {0, 5}
+    shares = pj.supervised(rows).hints.folded.parts(1)
+    again = pj.supervised(rows, validation=shares.validation[0], test=shares.test).hints.folded.parts(1)
+    assert again.digest == shares.digest
+
+
+def test_without_test_rows_nothing_is_scored(rows, tmp_path):
+    results = pj.search(
+        pj.supervised(rows, test=0), {"learning_rate": 0.1}, trials=3, epochs=2, keep=3, out=tmp_path / "run"
+    )
+    assert (results.summary["test"], results.summary["test_value"], results.summary["ensemble"]) == ({}, None, None)
+    parts = results.task.hints.folded.parts(1)
+    assert len(parts.test) == 0
+    assert len(parts.train[0]) + len(parts.validation[0]) == 170
+    assert pj.load_best(tmp_path / "run").score(*rows) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"test": [3, 170]}, "test: there is no row 170; choose 0..169"),
+        ({"test": [-1]}, "test: there is no row -1"),
+        ({"test": [1, 1]}, "a list of different row numbers"),
+        ({"test": [0.5]}, "a list of different row numbers"),
+        ({"test": []}, "a list of different row numbers"),
+        ({"test": True}, "test=True: give a share"),
+        ({"test": "all"}, "test='all': give a share"),
+        ({"test": 1.0}, "test=1.0: give a share"),
+        ({"validation": 0}, "validation=0: give a share"),
+        ({"test": [1, 2], "validation": [2, 3]}, "row 2 is a validation row and a test row"),
+        ({"test": list(range(170))}, "leave no row of 170"),
+    ],
+)
+def test_wrong_parts_are_refused(rows, settings, says):
+    with pytest.raises(ValueError, match=r".") as caught:
+        pj.supervised(rows, **settings)
+    assert says in str(caught.value)
+
+
+def test_named_validation_rows_are_no_folds(rows):
+    with pytest.raises(ValueError, match="folds=3 cut their own validation rows"):
+        pj.search(pj.supervised(rows, validation=[1, 2]), {"learning_rate": 0.1}, trials=2, folds=3)

@@ -161,6 +161,11 @@ def test_what_is_no_sampler_is_refused(sampler, says):
     assert says in str(caught.value)
 
 
+def test_one_round_is_refused_since_nothing_could_be_learned():
+    with pytest.raises(ValueError, match="rounds=1: a sampler that learns has nothing to learn from"):
+        pj.search(planted(0), SPACE, trials=4, sampler="tpe", rounds=1)
+
+
 def test_what_is_not_installed_is_said_before_anything_is_trained(monkeypatch):
     import importlib.util
 

@@ -290,12 +290,14 @@ class Sweep:
         from popjax.engine.roster import Config
         from popjax.task import ranked_by
         from popjax.tuning.again import explain
+        from popjax.tuning.proposals import learns
 
         given = dataclasses.asdict(self.arguments)
         names = {field.name for field in dataclasses.fields(Config)}
         ranks = dict(zip(("metric", "mode"), ranked_by(task, self.arguments.metric, self.arguments.mode), strict=True))
         config = Config(**{name: given[name] for name in names & given.keys()} | ranks)
-        print(explain(task, space, self.arguments.trials, config, self.arguments.sampler))
+        sampler = "sobol" if learns(self.arguments.sampler) else self.arguments.sampler  # of the first round
+        print(explain(task, space, self.arguments.trials, config, sampler))
         return 0
 
     def tell_how_to_go_on(self, results: "Results") -> None:

@@ -54,13 +54,13 @@ def importance(results: Results) -> dict[str, float] | None:
     return {axis.name: shares[axis.name] / total for axis in varied} if total > 0 else {}
 
 
-def import_later(seconds: float) -> None:
+def import_later(seconds: float) -> threading.Timer:
     """Import what `importance` needs in the background after so many seconds: it takes two, while others compute."""
-    if importlib.util.find_spec("optuna") is None:
-        return
     timer = threading.Timer(seconds, importlib.import_module, ("optuna.importance",))
     timer.daemon = True
-    timer.start()
+    if importlib.util.find_spec("optuna") is not None:
+        timer.start()
+    return timer
 
 
 def ranked(results: Results) -> np.ndarray:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import threading
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,17 @@ class Page(Callback):
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = directory
+        self.importing: threading.Timer | None = None
 
     def begin(self, run: Run) -> None:
-        import_later(LOWERED)
+        self.importing = import_later(LOWERED)
 
     def end(self, results: "Results") -> None:
         write_report(results, self.directory)
+
+    def close(self) -> None:
+        if self.importing is not None:
+            self.importing.cancel()
 
 
 def write_report(results: "Results", directory: str | Path) -> Path:

@@ -114,5 +114,7 @@ def on_test_rows(results: Results) -> dict[str, Any] | None:
         return None
     predictor = predictor_of([results.kept(trial) for trial in trials], model_of(results))
     rows = folded.parts(len(predictor.recipe.mean)).test
+    if len(rows) == 0:
+        return None
     scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows])
     return {"trials": trials, "test": {f"test_{name}": value for name, value in scores.items()}}

@@ -21,8 +21,8 @@ def supervised(
     optimizer: str | Callable[..., Any] = "sgd",
     loss: Callable[..., Any] | None = None,
     target: str | None = None,
-    validation: float = 0.1,
-    test: float = 0.1,
+    validation: Any = 0.1,
+    test: Any = 0.1,
     seed: int = 0,
     schedule: str = "inverse",
     missing: str = "error",
@@ -39,8 +39,8 @@ def supervised(
         loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for
             classes and the squared error of standardized targets for a regression.
         target: the DataFrame's column to predict.
-        validation: share of the rows that rank the trials.
-        test: share of the rows that no trial sees, scored once for the winner.
+        validation: the rows that rank the trials: their share, or their numbers.
+        test: the rows that no trial sees, scored once for the winner: their share, or their numbers; 0 for none.
         seed: of the split, which is stratified by class.
         schedule: "inverse", "exponential" or "cosine", if the space does not choose.
         missing: what to do with missing cells: "error", "drop" the rows, or "median".
@@ -93,8 +93,8 @@ class Folded:
     optimizer: str | Callable[..., Any]
     loss: Callable[..., Any] | None
     schedule: str
-    validation: float
-    test: float
+    validation: Any
+    test: Any
     seed: int
     standardize: str
     named: bool  # whether the user said how to standardize
@@ -132,7 +132,8 @@ class Folded:
         )
         data = recipe.prepare(self.dataset, split, self.standardize)
         metric, mode = ("val_accuracy", "max") if fit.classification else ("val_mse", "min")
-        return Task(fit.init, fit.epoch, data, metric, mode, fit.score, self.hints(fit, recipe))
+        score = fit.score if len(split.test) else None
+        return Task(fit.init, fit.epoch, data, metric, mode, score, self.hints(fit, recipe))
 
     def hints(self, fit: Fit, recipe: Recipe) -> Hints:
         """What the Task says of itself."""

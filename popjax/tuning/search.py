@@ -123,7 +123,7 @@ def search(
     check_budget(minutes)
     epochs = min(epochs, task.hints.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
-    check_choices(choose, folds * repeats, rounds, trials, scheduler)
+    check_choices(choose, folds * repeats, rounds, trials, scheduler, learns(sampler))
     metric, mode = ranked_by(task, metric, mode)
     config = Config(
         epochs=int(epochs),

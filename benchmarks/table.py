@@ -1,0 +1,86 @@
+"""What schedulers spend and lose: a table of learning curves is trained once, and each scheduler is simulated on it.
+
+Every trial is trained to the end and scored on rows that no trial saw; then `popjax.simulate` says, for random subsets
+of the trials, what a scheduler would have found there and how many epochs it would have trained, exactly. Beside it:
+random search that trains as many epochs, on as many trials as these are enough for. Prints one JSON object.
+"""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import numpy as np
+
+import popjax as pj
+from popjax.commands.experiment import enable_cache
+from popjax.core.machine import device
+from popjax.data.dataset import built_in
+from popjax.store.results import Results
+from popjax.supervision.ensemble import judged
+from popjax.supervision.predictor import predictor_of
+from popjax.tuning.schedulers.named import scheduler_of
+
+SCHEDULERS = ("halving(2, 2)", "halving(2, 1)", "halving(3, 1)", "halving(4, 1)", "hyperband(3, 1)", "hyperband(2, 2)")
+
+
+def table(dataset: str, trials: int, epochs: int, seed: int) -> tuple[Results, np.ndarray]:
+    """All trials trained to the end, and the score (trials,) of each on the test rows; NaN where it diverged."""
+    data = built_in(dataset)
+    task = pj.supervised(data, seed=seed)
+    space = pj.default_space(rows=task.data.folds.train.shape[1])
+    results = pj.search(task, space, trials, epochs, seed=seed, keep=trials)
+    rows = results.task.hints.folded.parts(1).test
+    order = results.order.tolist()
+    predicted = predictor_of([results.kept(trial) for trial in order], None).of_fold(data.x[rows], 0)
+    scores = np.full(trials, np.nan)
+    scores[order] = [
+        judged(one, data.y[rows]).get("accuracy", judged(one, data.y[rows]).get("r2")) for one in predicted
+    ]
+    return results, scores
+
+
+def measure(results: Results, scores: np.ndarray, size: int, subsets: int) -> dict[str, Any]:
+    """Of each scheduler, over the subsets: how many times fewer epochs, and what it and random search lose."""
+    sign = 1 if results.mode == "max" else -1
+    value = np.where(results.diverged, -np.inf, sign * results.last[results.metric])
+    epochs = results.members[results.metric].shape[-1]
+    rng = np.random.default_rng(0)
+    chosen = [rng.permutation(len(value))[:size] for _ in range(subsets)]
+    found = {}
+    for text in SCHEDULERS:
+        rows = []
+        for subset in chosen:
+            would = pj.simulate(scheduler_of(text), results, subset)
+            whole, fewer = (part[np.argmax(value[part])] for part in (subset, subset[: would.spent // epochs]))
+            winners = [would.best, fewer]
+            lost = [[value[whole] - value[trial], scores[whole] - scores[trial]] for trial in winners]
+            rows.append([size * epochs / would.spent, *np.ravel(lost)])
+        names = ("times fewer epochs", "lost", "lost on test rows", "random lost", "random lost on test rows")
+        found[text] = {name: float(f"{mean:.4g}") for name, mean in zip(names, np.mean(rows, 0), strict=True)}
+    return found
+
+
+def main() -> None:
+    """Print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=4096)
+    parser.add_argument("--epochs", type=int, default=64)
+    parser.add_argument("--size", type=int, default=512, help="trials of a subset")
+    parser.add_argument("--subsets", type=int, default=100)
+    parser.add_argument("--datasets", default="digits,breast_cancer,diabetes")
+    parser.add_argument("--quick", action="store_true", help="96 trials of 8 epochs, 5 subsets of 32")
+    options = parser.parse_args()
+    shape = (96, 8, 32, 5) if options.quick else (options.trials, options.epochs, options.size, options.subsets)
+    enable_cache()
+    report: dict[str, Any] = dict(zip(("trials", "epochs", "size", "subsets"), shape, strict=True))
+    report |= {"device": device()}
+    for dataset in options.datasets.split(","):
+        results, scores = table(dataset, *shape[:2], seed=0)
+        print(f"{dataset}: trained in {results.summary['train_seconds']:.0f} s", file=sys.stderr, flush=True)
+        report[dataset] = measure(results, scores, *shape[2:])
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
