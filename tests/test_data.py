@@ -662,8 +662,10 @@ def test_the_digest_tells_the_parts_apart():
     assert whole.digest != swapped.digest
 
 
-@pytest.mark.parametrize("name", ["validation", "test"])
-@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("validation", 0), *((name, share) for name in ("validation", "test") for share in (1, -0.1, 1.5, float("nan")))],
+)
 def test_a_share_outside_zero_to_one_is_refused_by_name(name, share):
     with refused(f"{name}={share}"):
         split(ROWS["classes"](10), **{"validation": 0.1, "test": 0.1, name: share}, seed=0)
