@@ -114,6 +114,13 @@ def test_pending_points_are_taken_into_account():
     assert len({tuple(np.round(point, 3)) for point in zip(units["x"], units["y"], strict=True)}) == 32
 
 
+def test_another_seed_asks_for_other_points_after_the_same_trials():
+    trials = trials_of(SPACE.sample(20), [1] * 20, np.linspace(0, 1, 20).tolist())
+    first, again, other = (asked(tpe, seed, 8, trials, SPACE, 1)["rate"] for seed in (0, 0, 1))
+    assert first.tolist() == again.tolist()
+    assert not set(first.tolist()) & set(other.tolist())
+
+
 def test_texts_are_asked_for_by_name():
     space = pj.Space(x=pj.uniform(0, 1), kind=pj.choice("a", "b", "c"))
 
