@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_error, r2_score
@@ -73,7 +72,7 @@ def test_it_predicts_the_mean_by_hand(data, folds, repeats, tmp_path):
     assert loaded.predict(x).tobytes() == whole.predict(x).tobytes()
     one = results.predictor(trials[3])
     assert one.trials == [trials[3]]
-    assert not np.array_equal(one.predict(x[:9]), loaded.predict(x[:9])) or expected.ndim == 2
+    assert not np.array_equal(one.mean_of(x[:9]), loaded.mean_of(x[:9]))
 
 
 def test_best_has_a_file_for_each_shape(rows, tmp_path):
@@ -172,7 +171,6 @@ def test_trials_of_one_program_share_its_compilation(rows):
     with compilations() as events:
         together.predict(rows[0])
     assert sum("outputs" in str(name) for name in events) == 1
-    jax.clear_caches()
 
 
 def test_what_cannot_be_put_together_is_said(rows, tmp_path):

@@ -239,6 +239,7 @@ def test_what_cannot_be_simulated_is_refused():
     for more, says in [
         (pj.Decision(copy={1: 0}), "copies or changes"),
         (pj.Decision(set={1: {"rate": 0.1}}), "copies or changes"),
+        (pj.Decision(until={12: 4}), r"there is no trial 12; choose 0\.\.11"),
         (pj.Decision(until={0: 12}), "trial 0 ends at epoch 11; give at most 11"),
         (pj.Decision(until={0: 1}), "trial 0 is at epoch 2; give a later one"),
         (pj.Decision(add=whole.points), "other than the recorded ones"),

@@ -326,7 +326,7 @@ class Sweep:
         untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
         print(f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}")
         if results.summary["ensemble"]:
-            print(together(results))
+            print(ensemble_line(results))
         seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
         self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
         print(f"results: {self.out}")
@@ -349,7 +349,7 @@ def distinct(space: "Space", trials: int, seed: int) -> str:
     return printable(f"grid: {points} of {trials} trials; distinct values: {', '.join(counts)}")
 
 
-def together(results: "Results") -> str:
+def ensemble_line(results: "Results") -> str:
     """What the best trials score together."""
     from popjax.pages.headline import number
 

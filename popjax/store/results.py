@@ -220,7 +220,7 @@ class Results:
         self.params(trial)
         return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial))
 
-    def together(self, size: int = TOGETHER) -> list[int]:
+    def best_trials(self, size: int = TOGETHER) -> list[int]:
         """The best `size` trials that were trained to the end, or as many as there are, best first."""
         return self.order[:size].tolist()
 
@@ -260,7 +260,7 @@ class Results:
         tables = {"trials.parquet": self.trials, "curves.parquet": self.curves_table()}
         files = {name: write_table(directory / name, table) for name, table in tables.items()}
         if self.best is not None and self.best.trial in self.states:
-            together = [self.kept(trial) for trial in self.together() if trial in self.states]
+            together = [self.kept(trial) for trial in self.best_trials() if trial in self.states]
             write_best(
                 directory, self.kept(self.best.trial), self.best.value, together if self.choose == "ensemble" else ()
             )

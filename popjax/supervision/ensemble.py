@@ -45,7 +45,7 @@ def ensemble(
 
 def mean(results: Results, size: int, model: Callable[..., Any] | None) -> Predictor:
     """The best trials, each once."""
-    trials = results.together(size)
+    trials = results.best_trials(size)
     if not trials:
         raise ValueError("no trial was trained to the end: there is nothing to put together")
     for rank, trial in enumerate(trials, 1):
@@ -109,7 +109,7 @@ def judged(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
 def on_test_rows(results: Results) -> dict[str, Any] | None:
     """What the best trials score together on the test rows, as `summary.json` has it; None for fewer than two."""
     folded = results.task.hints.folded
-    trials = [trial for trial in results.together() if trial in results.states]
+    trials = [trial for trial in results.best_trials() if trial in results.states]
     if len(trials) < 2 or not isinstance(folded, Folded):
         return None
     predictor = predictor_of([results.kept(trial) for trial in trials], model_of(results))

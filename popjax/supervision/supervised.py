@@ -138,9 +138,9 @@ class Folded:
     def hints(self, fit: Fit, recipe: Recipe) -> Hints:
         """What the Task says of itself."""
         given = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "loss": self.loss}
-        how = (
-            {} if self.standardize == UNCLIPPED else {"standardize": self.standardize}
-        )  # which earlier runs do not say
+        how = {"standardize": self.standardize}
+        if self.standardize == UNCLIPPED:  # runs of before say nothing of it
+            how = {}
         return Hints(
             updates=fit.updates,
             shapes=("depth", "batch_size"),

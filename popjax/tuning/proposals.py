@@ -63,7 +63,7 @@ def check_sampler(sampler: Any) -> bool:
     if not callable(sampler) and sampler not in [*SAMPLERS, *LEARNING]:
         what = f"unknown sampler {sampler!r}" if isinstance(sampler, str) else f"sampler is a {type(sampler).__name__}"
         raise ValueError(f"{what}; there are {', '.join([*SAMPLERS, *LEARNING])}, and the classes of optuna.samplers")
-    for package in NEEDED.get(sampler, ()) if isinstance(sampler, str) else ("optuna",) if callable(sampler) else ():
+    for package in ("optuna",) if callable(sampler) else NEEDED.get(sampler, ()):
         if importlib.util.find_spec(package) is None:
             raise ValueError(f"sampler {sampler!r} needs {package}, which is not installed: pip install {package}")
     return learns(sampler)

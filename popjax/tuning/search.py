@@ -298,7 +298,7 @@ class Search:
             task=self.task,
         )
         summary = self.summary(population, results, test, before)
-        return dataclasses.replace(results, summary=summary | {"ensemble": together(results)})
+        return dataclasses.replace(results, summary=summary | {"ensemble": ensemble_scores(results)})
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
@@ -369,7 +369,7 @@ class Search:
         }
 
 
-def together(results: Results) -> dict[str, Any] | None:
+def ensemble_scores(results: Results) -> dict[str, Any] | None:
     """What the best trials that are kept score together on the test rows, once; None where nothing tells."""
     if results.task.hints.recipe is None or len(results.states) < 2:
         return None

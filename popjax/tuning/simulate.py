@@ -130,6 +130,9 @@ class Replay:
                 if not np.array_equal(decision.add[name], column[begun : begun + new]):
                     raise ValueError("simulate: the scheduler adds points other than the recorded ones in their order")
             self.curves.grow(new)
+        count = len(self.curves.epochs)
+        for trial in [trial for trial in decision.until if not 0 <= trial < count][:1]:
+            raise ValueError(f"there is no trial {trial!r}; choose 0..{count - 1}")
         check_until(decision, self.curves.epochs.min((1, 2)), last)
         for trial, epoch in decision.until.items():
             each = int(np.prod(self.curves.epochs.shape[1:]))
