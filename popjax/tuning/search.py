@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.machine import cores, device, versions
 from popjax.core.storage import locked
-from popjax.engine.measure import identity, parameters, rebuilt, score, updates
+from popjax.engine.measure import parameters, rebuilt, score
 from popjax.engine.plan import fitting
 from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
-from popjax.scheduler import Problem, Scheduler, added
+from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import Space, take
 from popjax.store.decisions import Log
-from popjax.store.files import check_directory, plain
+from popjax.store.files import check_directory
 from popjax.store.results import TOGETHER, Results, ties
 from popjax.task import Task, ranked_by
 from popjax.tuning.again import trained
@@ -26,8 +25,9 @@ from popjax.tuning.arguments import check_budget, check_choices, check_curves, c
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
 from popjax.tuning.driver import Driver, budget
-from popjax.tuning.proposals import check_sampler, default_rounds, learns, proposals, sampler_text
-from popjax.tuning.schedulers.named import scheduler_of, text_of
+from popjax.tuning.proposals import check_sampler, default_rounds, learns
+from popjax.tuning.record import Asked, describe, summary, updates_of
+from popjax.tuning.schedulers.named import scheduler_of
 from popjax.tuning.schedulers.plain import plain as everyone
 from popjax.tuning.schedulers.rounds import rounds as coarse_to_fine
 
@@ -173,40 +173,6 @@ def as_recorded(task: Task, recorded: Mapping[str, Any], folds: int) -> Task:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Asked:
-    """What was asked for, beside what decides how a population trains."""
-
-    space: Space
-    trials: int
-    sampler: Any = "random"
-    rounds: int = 1
-    choose: str = "best"
-    scheduler: Callable[[Problem], Scheduler] | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """What a resumed run is compared with."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
-            "scheduler": text_of(self.scheduler),
-            "sampler": sampler_text(self.sampler),
-        }
-
-    def propose(self, seed: int, epochs: int) -> Callable[..., dict[str, np.ndarray]]:
-        """See `Problem.propose`: the design goes on where the trials so far end; a grid begins anew."""
-        if learns(self.sampler):
-            return proposals(self.sampler, self.space, seed, epochs)
-
-        def propose(n: int, trials: Any = None, space: Space | None = None) -> dict[str, np.ndarray]:
-            space = space or self.space
-            if self.sampler == "grid":
-                return space.sample(n, seed, "grid")
-            begin = 0 if trials is None else len(trials.epochs)
-            points = space.sample(begin + n, seed, self.sampler)
-            return {name: column[begin:] for name, column in points.items()}
-
-        return propose
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Control:
     """How a search is watched, and what stops it."""
 
@@ -245,7 +211,7 @@ class Search:
         )
         log = Log(self.asked.space) if directory is None else directory.log
         first = 0 if directory is None else directory.take_up(population)
-        before = self.updates(population) if first or len(population.roster) else 0
+        before = updates_of(population) if first or len(population.roster) else 0
         driver = Driver(self.scheduler(population.roster), population, log, callbacks, self.control.every)
         with budget(timer.stop, self.control.minutes, log):
             driver.run(first, lambda: self.begin(population, log, callbacks))
@@ -268,7 +234,7 @@ class Search:
         """All is checked, and the first decision is about to act."""
         roster, config = population.roster, self.config
         if self.directory is not None:
-            self.directory.begin(self.describe(roster, log))
+            self.directory.begin(describe(self.asked, self.config, roster, log))
         member = roster.tracer.member(0, roster.tracer.settle(set()))
         out = None if self.directory is None else self.directory.path
         shape = (self.asked.trials, config.epochs, config.folds, config.repeats)
@@ -290,15 +256,15 @@ class Search:
             if best.trial in states:
                 results = dataclasses.replace(results, states=states)
                 test = score(roster, best.trial, states[best.trial], timer.compiling)
-        run = self.describe(roster, log)
+        run = describe(self.asked, self.config, roster, log)
         results = dataclasses.replace(
             results,
             run=run if self.directory is None else self.directory.extended(run),
             recipes=rebuilt(roster, results.states),
             task=self.task,
         )
-        summary = self.summary(population, results, test, before)
-        return dataclasses.replace(results, summary=summary | {"ensemble": ensemble_scores(results)})
+        figures = summary(population, results, test, before, self.directory)
+        return dataclasses.replace(results, summary=figures | {"ensemble": ensemble_scores(results)})
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
@@ -308,66 +274,6 @@ class Search:
         alone = trained(self.task, self.asked.space, points, self.config, np.array([trial]), self.control.timer)
         return {trial: alone.states[0]} if alone.states else {}
 
-    def describe(self, roster: Roster, log: Log) -> dict[str, Any]:
-        """What determines the results, for run.json; the points are in decisions.jsonl."""
-        config, asked, plan = dataclasses.asdict(self.config), self.asked, roster.plan
-        kept = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")
-        return {
-            **{name: config[name] for name in kept},
-            "sampler": sampler_text(asked.sampler),
-            "choose": asked.choose,
-            "scheduler": text_of(asked.scheduler),
-            "trials": asked.trials,
-            "space": asked.space.to_dict(),
-            "rounds": rounds_of(log, asked.space),
-            "rounds_in_all": asked.rounds,
-            "plan": plan.name,
-            "caps": plan.caps,
-            "static": list(plan.static),
-            "buckets": len(roster.buckets),
-            "lanes": plan.lanes.count,
-            "part": plan.lanes.capacity,
-            "narrowed": plan.lanes.narrowed,
-            "cores": cores(),
-            "device": device(),
-            "versions": versions(),
-            "data": identity(roster),
-            "task": dict(roster.task.hints.settings),
-        }
-
-    def updates(self, population: Population) -> int | None:
-        """Optimizer updates so far, over all members."""
-        return updates(population.roster, population.curves.members[self.config.metric], population.curves.epochs)
-
-    def summary(
-        self, population: Population, results: Results, test: dict[str, float], before: int | None
-    ) -> dict[str, Any]:
-        """The figures of summary.json."""
-        best, metric, timer = results.best, self.config.metric, self.control.timer
-        after = self.updates(population)
-        return {
-            "trials": len(results.diverged),
-            "epochs": self.config.epochs,
-            "seed": self.config.seed,
-            "metric": metric,
-            "best": None if best is None else {"trial": best.trial, "value": best.value, "hparams": best.hparams},
-            "test_value": plain(test.get(metric.replace("val_", "test_", 1))),
-            "test": {name: plain(value) for name, value in test.items()},
-            "diverged": int(results.diverged.sum()),
-            **timer.seconds(),
-            "model_steps": after,
-            "steps_run": None if after is None or before is None else after - before,
-            "stopped": int(results.stopped.sum()),
-            "pruned": int((results.pruned & ~results.diverged).sum()),
-            "resumed": bool(self.directory and self.directory.recorded),
-            "warnings": self.directory.warnings if self.directory else [],
-            "buckets": len(population.roster.buckets),
-            "lanes": population.roster.plan.lanes.count,
-            "device": device(),
-            "popjax_version": versions()["popjax"],
-            "jax_version": versions()["jax"],
-        }
-
 
 def ensemble_scores(results: Results) -> dict[str, Any] | None:
     """What the best trials that are kept score together on the test rows, once; None where nothing tells."""
@@ -376,19 +282,6 @@ def ensemble_scores(results: Results) -> dict[str, Any] | None:
     from popjax.supervision.ensemble import on_test_rows  # a task of one's own needs none of it
 
     return on_test_rows(results)
-
-
-def rounds_of(log: Log, space: Space) -> list[dict[str, Any]]:
-    """The rounds of a search: how many trials each added, over which space, and what its zoom noticed."""
-    found: dict[int, dict[str, Any]] = {}
-    for step in log.steps:
-        if not step.decision.add:
-            continue
-        notes = step.decision.notes if isinstance(step.decision.notes, dict) else {}
-        known = {"trials": 0, "space": notes.get("space", space.to_dict()), "notes": notes.get("notes", [])}
-        entry = found.setdefault(notes.get("round", 0), known)
-        entry["trials"] += added(step.decision)
-    return list(found.values())
 
 
 def progress_of(progress: Any) -> Callback:
