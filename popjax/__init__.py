@@ -33,6 +33,7 @@ _HOMES = {
     "log_uniform": "space.scales",
     "objective": "task",
     "default_space": "space.defaults",
+    "pbt": "tuning.schedulers.pbt",
     "one_minus_log_uniform": "space.scales",
     "refine": "tuning.zoom",
     "replay": "tuning.again",

@@ -6,7 +6,7 @@ segments of training its `step` is shown the Trials and returns a Decision. No J
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -15,7 +15,19 @@ from popjax.space.space import Space
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
-class Trials(NamedTuple):
+class _Columns(NamedTuple):
+    """The columns of Trials."""
+
+    points: Mapping[str, np.ndarray]
+    epochs: np.ndarray
+    loss: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    stopped: np.ndarray
+    bucket: np.ndarray
+    settable: tuple[str, ...]
+
+
+class Trials(_Columns):
     """All trials as they stand: NumPy, a row a trial.
 
     Attributes:
@@ -24,14 +36,27 @@ class Trials(NamedTuple):
         loss: the metric that ranks (trials,) after them, less is better: negated where more is.
             Infinite for a diverged trial, NaN for one that has not begun.
         curves: metric -> (trials, epochs), the mean over a trial's members; NaN where there is none.
-        stopped: whether (trials,) a person stopped it, which holds until the person lifts it.
+        stopped: whether (trials,) a person stopped it, which holds until the person lifts it; nobody if not given.
+        bucket: which program (trials,) trains it: trials of one bucket may be copied onto each other; one if not given.
+        settable: the hyperparameters that a decision may set; the others fix a shape, so they go with the weights.
     """
 
-    points: Mapping[str, np.ndarray]
-    epochs: np.ndarray
-    loss: np.ndarray
-    curves: Mapping[str, np.ndarray]
-    stopped: np.ndarray
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        points: Mapping[str, np.ndarray],
+        epochs: np.ndarray,
+        loss: np.ndarray,
+        curves: Mapping[str, np.ndarray],
+        stopped: np.ndarray | None = None,
+        bucket: np.ndarray | None = None,
+        settable: tuple[str, ...] = (),
+    ) -> Self:
+        """Trials, of which the last three columns may be left out."""
+        stopped = np.zeros(len(epochs), bool) if stopped is None else stopped
+        bucket = np.zeros(len(epochs), np.int64) if bucket is None else bucket
+        return super().__new__(cls, points, epochs, loss, curves, stopped, bucket, settable)
 
 
 class Decision(NamedTuple):

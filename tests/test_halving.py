@@ -261,7 +261,7 @@ def test_a_subset_is_simulated_as_its_own_search():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("halfing", "unknown scheduler 'halfing'; there are halving, hyperband, rounds"),
+        ("halfing", "unknown scheduler 'halfing'; there are halving, hyperband, pbt, rounds"),
         ("halving(1)", "halving: reduction_factor=1; give a whole number of at least 2"),
         ("halving(min_epochs=0)", "halving: min_epochs=0; give a whole number of at least 1"),
         ("halving(2.5)", "halving: reduction_factor=2.5; give a whole number"),
@@ -296,7 +296,7 @@ def test_a_schedulers_text_makes_it_again(text):
     [
         (["--scheduler", "halving(1)"], "reduction_factor=1"),
         (["--scheduler", "halving(min_epochs=30)"], "min_epochs=30: the last epoch is 20; give at most that"),
-        (["--scheduler", "pbt"], "unknown scheduler 'pbt'"),
+        (["--scheduler", "asha"], "unknown scheduler 'asha'"),
     ],
 )
 def test_the_command_refuses_it_in_one_line(refused_in_one_line, arguments, says):

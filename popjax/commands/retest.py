@@ -174,8 +174,24 @@ def train_again(
         repeats=repeats if task.hints.folded is None else 1,
     )
     points = {name: column[rows] for name, column in results.points.items()}
-    again = trained(task, space, points, config, rows)
+    schedules = schedules_of(results, rows)
+    points |= {name: values[:, 0] for name, values in schedules.items()}
+    again = trained(task, space, points, config, rows, schedules=schedules)
     return again.members[results.metric][..., -1].reshape(len(rows), repeats)
+
+
+def schedules_of(results: "Results", rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Name -> (rows, epochs): what the trials and their ancestors were trained with, where a scheduler changed that.
+
+    A trial that was not trained to the end keeps its last values.
+    """
+    if results.schedule is None:
+        return {}
+    found = {name: column[rows][:, None].repeat(results.run["epochs"], 1) for name, column in results.points.items()}
+    for row, trial in enumerate(rows.tolist()):
+        for name, values in results.schedule.of(trial).items():
+            found[name][row, : len(values)] = values
+    return found
 
 
 def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -65,9 +66,9 @@ class Curves:
         return {n: np.where(done > 0, curve[rows, done - 1], np.nan) for n, curve in self.means().items()}
 
 
-def trials_of(points: Points, curves: Curves, metric: str, mode: str, stopped: np.ndarray) -> Trials:
-    """What a scheduler sees of trials with these points and curves."""
+def trials_of(points: Points, curves: Curves, metric: str, mode: str, **known: Any) -> Trials:
+    """What a scheduler sees of trials with these points and curves; `known` is what else is known of them."""
     epochs, last = curves.epochs.min((1, 2)), curves.last()[metric]
     loss = last if mode == "min" else -last
     loss = np.where((epochs > 0) & ~np.isfinite(loss), np.inf, loss)
-    return Trials(points, epochs, loss, curves.means(), stopped)
+    return Trials(points, epochs, loss, curves.means(), **known)

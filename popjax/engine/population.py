@@ -131,8 +131,10 @@ class Population:
             self.applied = number + 1
         if self.saver is not None:
             self.saver.commits.decision, self.saver.commits.carrying = self.applied, number
-            if decision.copy or decision.fresh:  # before any source trains on
+            if self.last is None and (decision.copy or decision.fresh):  # a person's, which nobody can decide again
                 self.saver.commit()
+            else:
+                self.saver.save()
         self.named[:] = False
         self.named[list(decision.until)] = True
         self._train_until(decision.until)
@@ -156,7 +158,9 @@ class Population:
     def trials(self) -> Trials:
         """All trials as they stand, the mean over the members of each."""
         points = {name: column.copy() for name, column in self.roster.points.items()}
-        return trials_of(points, self.curves, self.config.metric, self.config.mode, self.stopped.copy())
+        roster, config = self.roster, self.config
+        known = {"stopped": self.stopped.copy(), "bucket": roster.bucket.copy(), "settable": roster.settable}
+        return trials_of(points, self.curves, config.metric, config.mode, **known)
 
     def results(self) -> Results:
         """What was found, without what the run knows of itself."""

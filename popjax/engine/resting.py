@@ -1,18 +1,21 @@
 """Members at rest between two segments: who trains on, who is copied, whose state is given up."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 
-from popjax.core.trees import from_host, is_key, to_host
+from popjax.core.trees import implementation, is_key
 from popjax.engine.batch import Batch
-from popjax.engine.member import Training
 from popjax.engine.roster import Roster
 from popjax.engine.snapshot import Snapshot, join
 
 Held = Batch | Snapshot
+KEYS = 64  # that are folded at once
 
 
 class Resting:
@@ -111,7 +114,8 @@ class Resting:
     def refresh(self, trials: Iterable[int]) -> list[Snapshot]:
         """Fold trial and epoch into all random keys of the trials' states; the changed snapshots."""
         index = self.members(trials)
-        changed = [refreshed(snapshot, self.roster) for snapshot in self._taken(index)] if len(index) else []
+        taken = gathered(self._taken(index)) if len(index) else []
+        changed = [refreshed(snapshot, self.roster) for snapshot in taken]
         self.held += changed
         return changed
 
@@ -141,6 +145,14 @@ class Resting:
         return taken
 
 
+def gathered(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """The same members in as few snapshots as there are buckets and epochs."""
+    alike: dict[tuple[int, int], list[Snapshot]] = {}
+    for snapshot in snapshots:
+        alike.setdefault((snapshot.bucket, snapshot.epoch), []).append(snapshot)
+    return list(map(join, alike.values()))
+
+
 def nbytes(held: Held) -> int:
     """What the state takes."""
     return sum(leaf.nbytes for leaf in jax.tree.leaves(held.training))
@@ -149,15 +161,33 @@ def nbytes(held: Held) -> int:
 def refreshed(snapshot: Snapshot, roster: Roster) -> Snapshot:
     """The snapshot with trial and epoch folded into each random key of its state."""
     numbers = roster.numbers[snapshot.index // roster.config.each].astype(np.uint32)
+    like, begun = roster.abstract(snapshot.bucket).state, snapshot.begun
 
-    def fold(leaf: jax.Array) -> jax.Array:
-        if not is_key(leaf):
-            return leaf
-        one = lambda key, number: jax.random.fold_in(jax.random.fold_in(key, number), snapshot.epoch)
-        flat = leaf.reshape(len(numbers), -1)
-        return jax.vmap(jax.vmap(one, (0, None)))(flat, numbers).reshape(leaf.shape)
+    def fold(aval: Any, words: np.ndarray) -> np.ndarray:
+        if not is_key(aval):
+            return words
+        flat = words.reshape(-1, words.shape[-1])
+        own = numbers.repeat(len(flat) // len(numbers))
+        return folded(flat, own, snapshot.epoch, implementation(aval.dtype)).reshape(words.shape)
 
-    assert snapshot.training is not None
-    training = from_host(roster.abstract(snapshot.bucket), snapshot.training)
-    state = to_host(jax.tree.map(fold, training.state))
-    return Snapshot(snapshot.bucket, snapshot.index, snapshot.epoch, Training(state, snapshot.training.alive))
+    return dataclasses.replace(snapshot, training=begun._replace(state=jax.tree.map(fold, like, begun.state)))
+
+
+def folded(words: np.ndarray, numbers: np.ndarray, epoch: int, impl: Any) -> np.ndarray:
+    """Keys (keys, words), each with its number and the epoch folded in; by one program, however many there are."""
+    found = []
+    for at in range(0, len(words), KEYS):
+        rows = np.minimum(np.arange(at, at + KEYS), len(words) - 1)
+        found.append(np.asarray(fold_in(words[rows], numbers[rows], np.uint32(epoch), impl)))
+    return np.concatenate(found)[: len(words)]
+
+
+@functools.partial(jax.jit, static_argnames="impl")
+def fold_in(words: jax.Array, numbers: jax.Array, epoch: jax.Array, impl: Any) -> jax.Array:
+    """Of KEYS keys."""
+
+    def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+        key = jax.random.wrap_key_data(pair[0], impl=impl)
+        return jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, pair[1]), epoch))
+
+    return lax.map(one, (words, numbers))

@@ -111,6 +111,13 @@ class Roster:
         """How many programs the trials take, those that were checked last among them."""
         return max(len(self.buckets), len(self._planned[1].buckets) if self._planned else 0)
 
+    @property
+    def settable(self) -> tuple[str, ...]:
+        """The hyperparameters that every trial may be given another value of: those that fix no shape of a state."""
+        free = set(self.task.hints.branches)
+        fixed = {name for member in self.buckets for name in [*member.static, *(member.sizes - free)]}
+        return tuple(name for name in self.points if name not in fixed)
+
     def check(self, points: Points) -> None:
         """Raise ValueError, or MemoryError, unless these points can be trained; nothing is compiled."""
         if self._planned is not None and self._planned[0] is points:
@@ -165,10 +172,12 @@ class Roster:
             raise ValueError(f"{name}={value!r}: give a number")
         if member.dynamic[name] is int and not scale.whole:
             raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
+        room = member.scales[name]
         if name in member.sizes:
-            room = member.scales[name]
             if not room.low <= value <= room.high or room.from_unit(room.to_unit(value)) != value:
                 raise ValueError(f"{name}={value}: there is room for {room}")
+            return
+        if room.numeric and room.low <= value <= room.high:  # the task has seen these
             return
         scales = {**member.scales, name: scale}
         probe = Member(member.task, member.static, member.dynamic, scales, member.epochs)

@@ -28,7 +28,9 @@ class Snapshot:
     training: Training | None = None
 
     def take(self, rows: np.ndarray | slice) -> Self:
-        """The same of some of the members."""
+        """The same of some of the members; itself for a mask of all."""
+        if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
+            return self
         training = None if self.training is None else jax.tree.map(lambda array: array[rows], self.training)
         return dataclasses.replace(self, index=self.index[rows], training=training)
 

@@ -6,6 +6,7 @@ units, decades for a learning rate, decades of 1-β for a momentum (Bergstra and
 """
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,6 +54,14 @@ class Scale:
         value = np.asarray(value)
         units = np.asarray(self._to_unit(value), float)
         return units if value.ndim else units.item()
+
+    def scaled(self, value: Any, factor: float) -> Any:
+        """A value times a factor on the scale's own terms, and never beyond its ends.
+
+        A real number is multiplied, 1-β on a scale of 1-β; a whole number is too, and moves by one at least;
+        a choice becomes the next one, or for a factor below 1 the one before.
+        """
+        return value
 
     def up_to(self, high: Any) -> "Scale":
         """The scale without the values above `high`, of which there must be some left."""
@@ -103,6 +112,9 @@ class Range(Scale):
     def __str__(self) -> str:
         static = ", static=True" if self.static else ""
         return f"{self.name}({self.low!r}, {self.high!r}{static})"
+
+    def scaled(self, value: Any, factor: float) -> Any:
+        return float(np.clip(value * factor, self.low, self.high))
 
     def up_to(self, high: Any) -> "Range":
         return dataclasses.replace(self, high=high)
@@ -179,6 +191,9 @@ class OneMinusLogUniform(Range):
 
     name = "one_minus_log_uniform"
 
+    def scaled(self, value: Any, factor: float) -> Any:
+        return float(np.clip(1 - (1 - value) * factor, self.low, self.high))
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.high >= 1:
@@ -216,6 +231,12 @@ class Integers(Range):
 
     def _value(self, axis: Any) -> Any:
         return axis
+
+    def scaled(self, value: Any, factor: float) -> Any:
+        """Rounded away from the value, which so moves by one at least."""
+        times = value * factor
+        moved = math.ceil(times) if times > value else math.floor(times)
+        return int(np.clip(moved, self.low, self.high))
 
     def along(self, u: float) -> Any:
         low, high = self._edges(self.low), self._edges(self.high + 1)
@@ -308,6 +329,10 @@ class Choice(Scale):
                 raise ValueError(f"{single!r} is not in {self}; give one of its values")
             index.append(self.values.index(single))
         return (np.reshape(index, value.shape) + 0.5) / len(self.values)
+
+    def scaled(self, value: Any, factor: float) -> Any:
+        step = (factor > 1) - (factor < 1)
+        return self.values[min(max(self.values.index(value) + step, 0), len(self.values) - 1)]
 
     def up_to(self, high: Any) -> "Choice":
         return Choice(*(value for value in self.values if value <= high), static=self.static)

@@ -8,7 +8,6 @@ kept, so one that is damaged leaves the one before it. No JAX here.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import re
@@ -48,13 +47,6 @@ class Record:
         pick = lambda arrays: {name: array[rows] for name, array in arrays.items()}
         return dataclasses.replace(self, index=self.index[rows], curves=pick(self.curves), state=pick(self.state))
 
-    def join(self, other: Self) -> Self:
-        """The members of both, which are alike."""
-        both = lambda one, two: {name: np.concatenate([array, two[name]]) for name, array in one.items()}
-        index = np.concatenate([self.index, other.index])
-        curves, state = both(self.curves, other.curves), both(self.state, other.state)
-        return dataclasses.replace(self, index=index, curves=curves, state=state)
-
     @property
     def kind(self) -> Any:
         """What members have in common that are alike: the epoch, and the arrays of the state."""
@@ -76,7 +68,16 @@ def joined(records: Iterable[Record]) -> list[Record]:
     kinds: dict[Any, list[Record]] = {}
     for record in records:
         kinds.setdefault(record.kind, []).append(record)
-    return [functools.reduce(Record.join, alike) for alike in kinds.values()]
+    return [join(alike) for alike in kinds.values()]
+
+
+def join(alike: list[Record]) -> Record:
+    """Records of one kind as one."""
+    first = alike[0]
+    all_of = lambda known: {name: np.concatenate([known(one)[name] for one in alike]) for name in known(first)}
+    index = np.concatenate([one.index for one in alike])
+    curves, state = all_of(lambda one: one.curves), all_of(lambda one: one.state)
+    return first if len(alike) == 1 else Record(index, first.epoch, curves, state)
 
 
 def several(records: Iterable[Record]) -> Arrays:

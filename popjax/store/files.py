@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -60,12 +61,14 @@ class Kept(NamedTuple):
     Attributes:
         arrays: name -> array (members, ...).
         recipe: what rebuilds it as a predictor, as JSON values; None for a task without one.
+        schedule: name -> the values that it was trained with, epoch by epoch, where they changed.
     """
 
     trial: int
     hparams: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
     recipe: Mapping[str, Any] | None
+    schedule: Mapping[str, list[Any]] = MappingProxyType({})
 
 
 def write_best(directory: Path, winner: Kept, value: float | None, together: Sequence[Kept] = ()) -> None:
@@ -75,6 +78,7 @@ def write_best(directory: Path, winner: Kept, value: float | None, together: Seq
         raise Corrupt(f"{str(best)!r} is a link; remove it")
     best.mkdir(exist_ok=True)
     known = {"trial": winner.trial, "hparams": winner.hparams, "value": value, "winner": winner.recipe}
+    known |= {"schedule": dict(winner.schedule)} if winner.schedule else {}
     known["sha256"] = write_arrays(best / "arrays.safetensors", winner.arrays)
     if together:
         known["order"] = [one.trial for one in together]
@@ -126,7 +130,8 @@ def load_best_files(best: Path) -> Kept:
     """The winner that `best/` holds."""
     description = read_json(best / "best.json")
     arrays = read_arrays(best / "arrays.safetensors", description.get("sha256"))
-    return Kept(description["trial"], description["hparams"], arrays, description["winner"])
+    known = (description["trial"], description["hparams"], arrays, description["winner"])
+    return Kept(*known, description.get("schedule", {}))
 
 
 def load_ensemble_files(best: Path) -> list[Kept]:

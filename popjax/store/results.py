@@ -12,6 +12,7 @@ import numpy as np
 from popjax.core.storage import Corrupt
 from popjax.space.scales import Scale
 from popjax.space.space import Space
+from popjax.store import schedules
 from popjax.store.files import (
     FORMAT,
     Kept,
@@ -60,6 +61,7 @@ class Results:
         task: what was trained, where this process trained it.
         choose: what wins: "best", "one-se" (see `best`), or "ensemble": the best together, of which the first wins.
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
+        schedule: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
 
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
     >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, "loss", "min")
@@ -81,6 +83,7 @@ class Results:
     task: Any = None
     choose: str = "best"
     parameters: np.ndarray | None = None
+    schedule: schedules.Schedule | None = None
 
     def __post_init__(self) -> None:
         if self.rounds is None:
@@ -218,7 +221,9 @@ class Results:
     def kept(self, trial: int) -> Kept:
         """A kept trial; raises ValueError for one that was not kept."""
         self.params(trial)
-        return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial))
+        changed = {} if self.schedule is None else self.schedule.of(trial)
+        schedule = {name: values.tolist() for name, values in changed.items()}
+        return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), schedule)
 
     def best_trials(self, size: int = TOGETHER) -> list[int]:
         """The best `size` trials that were trained to the end, or as many as there are, best first."""
@@ -252,12 +257,14 @@ class Results:
         return self.trials.to_pandas()
 
     def save(self, directory: str | Path) -> None:
-        """Write run.json, trials.parquet, curves.parquet, best/ and summary.json, in this order."""
+        """Write run.json, trials.parquet, curves.parquet, schedules.parquet where hyperparameters changed, best/ and
+        summary.json, in this order."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         ranks = {"metric": self.metric, "mode": self.mode, "choose": self.choose}
         write_json(directory / "run.json", self.run | {"format": FORMAT} | ranks)
         tables = {"trials.parquet": self.trials, "curves.parquet": self.curves_table()}
+        tables |= {} if self.schedule is None else {schedules.NAME: self.schedule.table()}
         files = {name: write_table(directory / name, table) for name, table in tables.items()}
         if self.best is not None and self.best.trial in self.states:
             together = [self.kept(trial) for trial in self.best_trials() if trial in self.states]
@@ -278,19 +285,26 @@ class Results:
         written = summary.pop("files", None)
         files = written if isinstance(written, dict) else {}
         table, curves = (read_table(directory / name, files.get(name)) for name in ("trials.parquet", "curves.parquet"))
+        changes = read_table(directory / schedules.NAME, files[schedules.NAME]) if schedules.NAME in files else None
         try:
-            return cls._loaded(directory, run, summary, table, curves)
-        except (KeyError, TypeError) as error:
+            return cls._loaded(directory, run, summary, table, curves, changes)
+        except (KeyError, TypeError, IndexError) as error:
             raise Corrupt(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
 
     @classmethod
-    def _loaded(cls, directory: Path, run: Any, summary: Any, table: "pa.Table", curves: "pa.Table") -> Self:
+    def _loaded(
+        cls, directory: Path, run: Any, summary: Any, table: "pa.Table", curves: "pa.Table", changes: "pa.Table | None"
+    ) -> Self:
         shape = [int(curves[axis].to_numpy().max(initial=-1)) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
         if len(curves) != np.prod(shape) or len(table) != shape[0] or len(table) == 0:
             what = f"{len(table)} trials with {len(curves)} records do not belong together"
             raise Corrupt(f"cannot read the run in {str(directory)!r}: {what}")
         members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
-        points = {name: sampled(table[name], scale) for name, scale in Space.from_dict(run["space"]).items()}
+        space = Space.from_dict(run["space"])
+        points = {name: sampled(table[name], scale) for name, scale in space.items()}
+        schedule = None
+        if changes is not None:
+            schedule = schedules.Schedule.of_table(changes, space, shape[0], shape[3])
         kept: list[Kept] = []
         if (directory / "best").is_dir():
             kept = [load_best_files(directory / "best"), *load_ensemble_files(directory / "best")]
@@ -305,7 +319,8 @@ class Results:
         found = cls(points, members, *ranks, run, summary, states, recipes, rounds)
         done = np.where(np.isin(status, ("stopped", "pruned"))[:, None, None], found._finite, shape[3])
         pruned = status == "pruned"
-        return dataclasses.replace(found, done=done, pruned=pruned, choose=choose, parameters=parameters)
+        known = {"done": done, "pruned": pruned, "choose": choose, "parameters": parameters, "schedule": schedule}
+        return dataclasses.replace(found, **known)
 
 
 def mean_member(values: np.ndarray) -> np.ndarray:

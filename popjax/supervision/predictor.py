@@ -89,6 +89,7 @@ class Trained(NamedTuple):
         static: the names of those that are known to Python.
         arrays: name -> array (members, ...); predictions are averaged over the members.
         epochs: of the whole run.
+        schedule: name -> the values that it was trained with, epoch by epoch, where they changed.
     """
 
     trial: int
@@ -97,13 +98,14 @@ class Trained(NamedTuple):
     static: frozenset[str]
     arrays: Mapping[str, np.ndarray]
     epochs: int
+    schedule: Mapping[str, Sequence[Any]]
 
     @classmethod
     def of(cls, kept: Kept) -> "Trained":
         """From what a run keeps."""
         recipe = kept.recipe or {}
         space, epochs = Space.from_dict(recipe["space"]), recipe.get("epochs", 0)  # which popjax 0.1.0 did not write
-        return cls(kept.trial, kept.hparams, space, frozenset(recipe["static"]), kept.arrays, epochs)
+        return cls(kept.trial, kept.hparams, space, frozenset(recipe["static"]), kept.arrays, epochs, kept.schedule)
 
     @property
     def members(self) -> int:
@@ -145,8 +147,13 @@ class Predictor:
 
     @property
     def hparams(self) -> Mapping[str, Any]:
-        """The hyperparameters of the first."""
+        """The hyperparameters of the first, as they were last."""
         return self.trained[0].hparams
+
+    @property
+    def schedule(self) -> Mapping[str, Sequence[Any]]:
+        """Name -> the values that the first was trained with, epoch by epoch; empty where they never changed."""
+        return self.trained[0].schedule
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Given points, trained or planned without a search: replays, re-tests, what plans would cost."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,7 @@ from popjax.engine.roster import Config, Roster
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.results import Results
+from popjax.store.schedules import Schedule
 from popjax.task import Task
 
 
@@ -22,21 +24,45 @@ def trained(
     config: Config,
     numbers: np.ndarray | None = None,
     timer: Timer | None = None,
+    schedules: Mapping[str, np.ndarray] | None = None,
 ) -> Results:
-    """These points, each trained to the end; `numbers` (trials,) are the trials', from which their keys are made."""
+    """These points, each trained to the end.
+
+    Args:
+        numbers: the trials' (trials,), from which their keys are made; 0, 1, ... if not given.
+        schedules: name -> (trials, epochs), the hyperparameters of each epoch where they are not always those of
+            `points`, of which those that fix a shape never change.
+    """
     population = Population(task, space, config, numbers=numbers, timer=timer)
-    count = len(next(iter(points.values())))
-    decision = Decision(add=points, until=dict.fromkeys(range(count), config.epochs))
-    population.check(decision)
-    population.advance(0, decision)
+    everyone = range(len(next(iter(points.values()))))
+    decision = Decision(add=points)
+    for epoch, after in itertools.pairwise([*turns(schedules, config.epochs), config.epochs]):
+        changed = {name: values for name, values in (schedules or {}).items() if epoch and differ(values, epoch).any()}
+        values = {t: {name: column[t, epoch] for name, column in changed.items()} for t in everyone if changed}
+        decision = decision._replace(set=values, until=dict.fromkeys(everyone, after))
+        population.check(decision)
+        if population.advance(population.applied, decision).over:
+            break
+        decision = Decision()
     return population.results()
+
+
+def turns(schedules: Mapping[str, np.ndarray] | None, epochs: int) -> list[int]:
+    """The epochs that begin with other hyperparameters than the one before, the first among them."""
+    return [0, *(e for e in range(1, epochs) if any(differ(values, e).any() for values in (schedules or {}).values()))]
+
+
+def differ(values: np.ndarray, epoch: int) -> np.ndarray:
+    """Whether (trials,) a hyperparameter (trials, epochs) is another one than in the epoch before."""
+    return np.asarray(values[:, epoch] != values[:, epoch - 1])
 
 
 def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     """Train one trial of a finished run again, alone; metric -> (epochs,) as in `results.curves`.
 
-    On a CPU with the same lanes and library versions the curve is the same to the last bit.
-    Raises ValueError for a trial that there is not.
+    On a CPU with the same lanes and library versions the curve is the same to the last bit. Where a scheduler copied
+    states, the trial's ancestors are followed (see `Results.schedule`): epoch e of the curve is that of the trial
+    `lineage[e]`. Raises ValueError for a trial that there is not.
 
     >>> from popjax.space.scales import uniform
     >>> from popjax.task import objective
@@ -52,9 +78,34 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
     config = Config(**{name: results.run[name] for name in names})
     task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
+    space = Space.from_dict(results.run["space"])
+    if results.schedule is not None:
+        return descended(task, space, config, results.schedule, trial)
     points = {name: column[[trial]] for name, column in results.points.items()}
-    again = trained(task, Space.from_dict(results.run["space"]), points, config, np.array([trial]))
+    again = trained(task, space, points, config, np.array([trial]))
     return {name: curve[0] for name, curve in again.curves.items()}
+
+
+def descended(task: Task, space: Space, config: Config, schedule: Schedule, trial: int) -> dict[str, np.ndarray]:
+    """Metric -> (epochs,): a trial's curve and its ancestors', of whom each trains only while it is the ancestor."""
+    line = schedule.lineage(trial)
+    trials = np.unique(line)
+    place = np.searchsorted(trials, line).tolist()
+    population = Population(task, space, config, numbers=trials)
+    population.advance(0, Decision(add={name: values[trials, 0] for name, values in schedule.values.items()}))
+    population.begin_all()
+    for epoch, here in enumerate(place):
+        before = place[epoch - 1] if epoch else here
+        copy = {here: before} if here != before else {}
+        fresh = (here,) if schedule.fresh[line[epoch], epoch] else ()
+        had = {name: population.roster.points[name][before] for name in schedule.values}
+        now = {name: values[line[epoch], epoch] for name, values in schedule.values.items()}
+        changed = {here: {name: value for name, value in now.items() if value != had[name]}}
+        decision = Decision(copy=copy, fresh=fresh, set=changed, until={here: epoch + 1})
+        population.advance(population.applied, decision)
+        if epoch + 1 < config.epochs:
+            population.pass_by([other for other in range(len(trials)) if other != here], epoch + 1)
+    return {name: curve[place, np.arange(len(place))] for name, curve in population.results().curves.items()}
 
 
 def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:

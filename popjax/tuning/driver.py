@@ -14,7 +14,7 @@ from popjax.store.decisions import Log, Step
 from popjax.tuning.callbacks.base import Callbacks
 
 NOTHING: Mapping[str, np.ndarray] = {}
-NOBODY = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING, np.zeros(0, bool))
+NOBODY = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING)
 
 
 class Driver(NamedTuple):

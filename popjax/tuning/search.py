@@ -19,6 +19,7 @@ from popjax.space.space import Space, take
 from popjax.store.decisions import Log
 from popjax.store.files import check_directory
 from popjax.store.results import TOGETHER, Results, ties
+from popjax.store.schedules import schedule_of
 from popjax.task import Task, ranked_by
 from popjax.tuning.again import trained
 from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
@@ -245,6 +246,9 @@ class Search:
         """Score the winner, and describe the run."""
         roster, timer = population.roster, self.control.timer
         results = dataclasses.replace(population.results(), choose=self.asked.choose)
+        decisions = (step.decision for step in log.steps)
+        schedule = schedule_of(decisions, results.done.min((1, 2)), self.config.epochs)
+        results = dataclasses.replace(results, schedule=schedule)
         if self.asked.choose == "one-se":
             results = dataclasses.replace(results, parameters=parameters(roster))
         test: dict[str, float] = {}

@@ -117,7 +117,7 @@ class Replay:
         """All as they stand."""
         begun = len(self.curves.epochs)
         points = {name: column[:begun].copy() for name, column in self.points.items()}
-        return trials_of(points, self.curves, self.results.metric, self.results.mode, np.zeros(begun, bool))
+        return trials_of(points, self.curves, self.results.metric, self.results.mode)
 
     def take(self, decision: Decision, last: int) -> None:
         """Carry a decision out."""

@@ -23,7 +23,7 @@ class Progress(Callback):
     """Counts what is done of what was decided, and knows the best value so far.
 
     Attributes:
-        done, total: epochs over all members, since the last decision.
+        done, total: epochs over all members, to the last one; between rungs, to the next rung.
         best: the best value of the metric that ranks; None before there is one.
     """
 
@@ -39,16 +39,19 @@ class Progress(Callback):
             self.say(f"{what}; to steer one by hand: python -m popjax.babysit")
 
     def decision(self, decision: Decision, trials: Trials) -> None:
-        now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
-        epochs = sum(epoch - now(trial) for trial, epoch in decision.until.items())
-        self.done, self.total = 0, epochs * self.run.folds * self.run.repeats
         notes = decision.notes if isinstance(decision.notes, Mapping) else {}
+        anew = bool(decision.add) or "rungs" in notes or not self.begun
+        now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
+        goal = lambda epoch: epoch if "rungs" in notes else self.run.epochs
+        epochs = sum(goal(epoch) - now(trial) for trial, epoch in decision.until.items())
+        self.done = 0 if anew else self.done
+        self.total = self.done + epochs * self.run.folds * self.run.repeats
         if "rounds" in notes:
             self.say(round_text(notes))
         if "rungs" in notes and decision.until:
             self.say(rung_text(notes))
         self.lines = FEW_LINES if "rungs" in notes else LINES
-        if decision.until:
+        if decision.until and anew:
             self.start(f"compiling {plural(self.run.programs, 'program')}")
             self.begun = True
 

@@ -9,12 +9,14 @@ from popjax.core.text import lookup
 from popjax.scheduler import Problem, Scheduler
 from popjax.tuning.schedulers.halving import halving
 from popjax.tuning.schedulers.hyperband import hyperband
+from popjax.tuning.schedulers.pbt import pbt
 from popjax.tuning.schedulers.plain import plain
 from popjax.tuning.schedulers.rounds import rounds
 
 SCHEDULERS: dict[str, Callable[..., Callable[[Problem], Scheduler]]] = {
     "halving": halving,
     "hyperband": hyperband,
+    "pbt": pbt,
     "rounds": rounds,
 }
 

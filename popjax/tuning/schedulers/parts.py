@@ -8,9 +8,8 @@ from popjax.scheduler import Decision, Trials
 def part_of(trials: Trials, rows: np.ndarray) -> Trials:
     """These trials, numbered 0, 1, ... in this order."""
     part = lambda columns: {name: column[rows] for name, column in columns.items()}
-    return Trials(
-        part(trials.points), trials.epochs[rows], trials.loss[rows], part(trials.curves), trials.stopped[rows]
-    )
+    columns = {name: getattr(trials, name)[rows] for name in ("epochs", "loss", "stopped", "bucket")}
+    return trials._replace(points=part(trials.points), curves=part(trials.curves), **columns)
 
 
 def renumbered(decision: Decision, rows: np.ndarray) -> Decision:

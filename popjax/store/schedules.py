@@ -1,0 +1,122 @@
+"""Which hyperparameters a trial had in which epoch, and whose state it went on from, where a scheduler changes them."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from popjax.scheduler import Decision, added
+from popjax.space.space import Space
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAME = "schedules.parquet"
+NOBODY = -1
+
+
+class Schedule(NamedTuple):
+    """What each trial trained with, epoch by epoch.
+
+    Attributes:
+        parents: (trials, epochs): from whose state a trial began the epoch, its own or that of the trial it was copied
+            from; -1 where it was not trained.
+        fresh: (trials, epochs): whether its random keys went other ways from there.
+        values: name -> (trials, epochs), the hyperparameters.
+    """
+
+    parents: np.ndarray
+    fresh: np.ndarray
+    values: dict[str, np.ndarray]
+
+    def lineage(self, trial: int) -> np.ndarray:
+        """The trials (epochs,) that a trial descends from: in epoch e its state was trained as trial lineage[e]."""
+        epochs = int((self.parents[trial] != NOBODY).sum())
+        line = np.full(epochs, trial)
+        for epoch in range(epochs - 1, 0, -1):
+            line[epoch - 1] = self.parents[line[epoch], epoch]
+        return line
+
+    def of(self, trial: int) -> dict[str, np.ndarray]:
+        """Name -> (epochs,): the hyperparameters that the trial's weights were trained with, its ancestors' included.
+
+        >>> schedule = Schedule(np.array([[0, 1], [1, 1]]), np.zeros((2, 2), bool), {"x": np.array([[1, 2], [3, 4]])})
+        >>> schedule.of(0)["x"].tolist()
+        [3, 2]
+        """
+        line = self.lineage(trial)
+        return {name: values[line, np.arange(len(line))] for name, values in self.values.items()}
+
+    def table(self) -> "pa.Table":
+        """A row an epoch of a trial: trial, epoch, parent, fresh, the hyperparameters."""
+        import pyarrow as pa
+
+        from popjax.store.results import arrow
+
+        trial, epoch = np.nonzero(self.parents != NOBODY)
+        columns: dict[str, Any] = {"trial": trial, "epoch": epoch, "parent": self.parents[trial, epoch]}
+        columns["fresh"] = self.fresh[trial, epoch]
+        return pa.table(columns | {name: arrow(values[trial, epoch]) for name, values in self.values.items()})
+
+    @classmethod
+    def of_table(cls, table: "pa.Table", space: Space, trials: int, epochs: int) -> Self:
+        """The schedule that `table` wrote; raises KeyError, IndexError or ValueError for another table."""
+        from popjax.store.results import sampled
+
+        trial, epoch = table["trial"].to_numpy(), table["epoch"].to_numpy()
+        parents, fresh = np.full((trials, epochs), NOBODY), np.zeros((trials, epochs), bool)
+        parents[trial, epoch] = table["parent"].to_numpy()
+        fresh[trial, epoch] = table["fresh"].to_numpy(zero_copy_only=False)
+        if not NOBODY <= parents.min() <= parents.max() < trials:
+            raise ValueError(f"there is no trial {parents.max()}")
+        values = {}
+        for name, scale in space.items():
+            column = sampled(table[name], scale)
+            values[name] = np.zeros((trials, epochs), column.dtype)
+            values[name][trial, epoch] = column
+        return cls(parents, fresh, values)
+
+
+def schedule_of(decisions: Iterable[Decision], done: np.ndarray, epochs: int) -> Schedule | None:
+    """What these decisions made of their trials, of which each has trained `done` (trials,) epochs; None for no change.
+
+    A decision that copies or sets acts before the epoch that its trials train next.
+    """
+    decisions = list(decisions)
+    if not any(decision.copy or decision.set for decision in decisions):
+        return None
+    count = len(done)
+    parents, fresh = np.full((count, epochs), NOBODY), np.zeros((count, epochs), bool)
+    now, begun = np.zeros(count, int), 0
+    source, anew = np.arange(count), np.zeros(count, bool)
+    points: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
+    for decision in decisions:
+        for name, column in decision.add.items():
+            points.setdefault(name, np.zeros(count, column.dtype))[begun : begun + len(column)] = column
+            values.setdefault(name, np.zeros((count, epochs), column.dtype))
+        begun += added(decision)
+        change(decision, points, source, anew)
+        for trial, goal in decision.until.items():
+            first, last = now[trial], min(goal, done[trial])
+            if first >= last:
+                continue
+            parents[trial, first:last] = trial
+            parents[trial, first], fresh[trial, first] = source[trial], anew[trial]
+            source[trial], anew[trial], now[trial] = trial, False, last
+            for name, column in points.items():
+                values[name][trial, first:last] = column[trial]
+    return Schedule(parents, fresh, values)
+
+
+def change(decision: Decision, points: Mapping[str, np.ndarray], source: np.ndarray, anew: np.ndarray) -> None:
+    """What copies and settings make of the hyperparameters, and of where (trials,) each goes on from."""
+    targets, sources = list(decision.copy), list(decision.copy.values())
+    source[targets] = source[sources]
+    anew[targets] = anew[sources]
+    anew[list(decision.fresh)] = True
+    for column in points.values():
+        column[targets] = column[sources]
+    for trial, changed in decision.set.items():
+        for name, value in changed.items():
+            points[name][trial] = value

@@ -1,0 +1,153 @@
+"""Population-based training: the worst become the best, with other hyperparameters (Jaderberg et al. 2017)."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
+from popjax.space.scales import number
+
+
+def pbt(
+    interval: int = 1,
+    quantile: float = 0.2,
+    resample: float = 0.25,
+    factors: Sequence[float] = (0.8, 1.2),
+    warmup: int = 2,
+) -> Callable[[Problem], Scheduler]:
+    """Train all trials side by side; again and again the worst go on as copies of the best, changed a little.
+
+    Every `interval` epochs, within each bucket, the worst `quantile` of the trials, and all that diverged, are
+    overwritten by one of the best `quantile` each, drawn at random: weights, optimizer and hyperparameters (truncation
+    selection, Jaderberg et al. 2017, "Population based training of neural networks"). The copy's random keys are its
+    own. Each of its hyperparameters is then drawn anew with probability `resample`, or multiplied by one of the
+    `factors` (see `Scale.scaled`), never beyond its range. What fixes a shape goes with the weights, as it is.
+
+    So a trial's hyperparameters change while it trains: `Results.schedule` tells which it had when, `schedules.parquet`
+    keeps it, and a trial's bits depend on the whole population. It pays where the best setting changes during
+    training, as in reinforcement learning; for a short supervised search `halving` finds as good a model for less.
+
+    Args:
+        interval: epochs between two selections, at least 1.
+        quantile: which share is overwritten, above 0 and at most 0.5; one trial at least.
+        resample: with which probability a hyperparameter is drawn anew, 0 to 1.
+        factors: numbers above 0.
+        warmup: epochs before the first selection.
+
+    Raises ValueError for other numbers, and, when it is made for a problem, where no selection comes before the end.
+
+    >>> import popjax as pj
+    >>> def epoch(x, hparams, data):
+    ...     return x - hparams["rate"] * x, {"loss": x**2}
+    >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+    >>> results = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=10, epochs=6, scheduler=pj.pbt())
+    >>> results.schedule.of(results.best.trial)["rate"].shape
+    (6,)
+    """
+    check(interval, quantile, resample, factors, warmup)
+    chosen = tuple(float(factor) for factor in factors)
+    return functools.partial(
+        selections,
+        interval=int(interval),
+        quantile=float(quantile),
+        resample=float(resample),
+        factors=chosen,
+        warmup=int(warmup),
+    )
+
+
+def selections(
+    problem: Problem, interval: int, quantile: float, resample: float, factors: tuple[float, ...], warmup: int
+) -> Scheduler:
+    """The scheduler of a problem. Its state: the epoch that all are to reach."""
+    first = max(warmup, interval)
+    if first >= problem.epochs:
+        what = f"the first selection comes after {first} epochs, and the last epoch is {problem.epochs}"
+        raise ValueError(f"pbt(interval={interval}, warmup={warmup}): {what}; train longer, or give less")
+
+    def step(reached: int, trials: Trials) -> tuple[int, Decision]:
+        if reached == 0:
+            points = problem.propose(problem.trials, trials)
+            count = len(next(iter(points.values())))
+            return first, Decision(add=points, until=dict.fromkeys(range(count), first), notes=noted(first, 0))
+        if reached == problem.epochs:
+            return reached, Decision()
+        copy = dict[int, int]()
+        here = (trials.epochs == reached) & ~trials.stopped
+        for bucket in np.unique(trials.bucket).tolist():
+            order = ranked(problem, trials, here & (trials.bucket == bucket), reached)
+            copy |= pairs(problem.seed, reached, *order, quantile)
+        explore = functools.partial(explored, problem, trials, resample, factors, reached)
+        goal = min(reached + interval, problem.epochs)
+        until = dict.fromkeys(np.flatnonzero(here).tolist(), goal)
+        changed = {target: explore(target, source) for target, source in copy.items()}
+        return goal, Decision(
+            copy=copy, fresh=tuple(copy), set=changed, until=until, notes=noted(goal, len(copy), sorted(copy.values()))
+        )
+
+    return Scheduler(lambda: 0, step)
+
+
+def ranked(problem: Problem, trials: Trials, among: np.ndarray, epoch: int) -> tuple[list[int], list[int]]:
+    """The trials `among` (trials,) whose metrics are finite, best first, and the diverged ones."""
+    order = best_first(problem, trials, epoch)
+    order = order[among[order]]
+    return order.tolist(), np.setdiff1d(np.flatnonzero(among), order).tolist()
+
+
+def pairs(seed: int, epoch: int, order: list[int], diverged: list[int], quantile: float) -> dict[int, int]:
+    """Who is overwritten by whom: target -> source."""
+    count = len(order) + len(diverged)
+    share = min(math.ceil(quantile * count), count // 2)
+    sources = order[:share]
+    if not sources:
+        return {}
+    targets = order[max(min(count - share, len(order)), len(sources)) :] + diverged
+    return {target: sources[stream(seed, epoch, target, 0).integers(len(sources))] for target in sorted(targets)}
+
+
+def explored(
+    problem: Problem,
+    trials: Trials,
+    resample: float,
+    factors: tuple[float, ...],
+    epoch: int,
+    target: int,
+    source: int,
+) -> dict[str, Any]:
+    """The hyperparameters of a copy that are not its source's."""
+    found = {}
+    for axis, name in enumerate(problem.space.searched):
+        if name in trials.settable:
+            scale, draws = problem.space[name], stream(problem.seed, epoch, target, 1 + axis)
+            anew, unit, which = draws.random(), draws.random(), draws.integers(len(factors))
+            value = trials.points[name][[source]].tolist()[0]
+            found[name] = scale.from_unit(unit) if anew < resample else scale.scaled(value, factors[which])
+    return found
+
+
+def stream(seed: int, epoch: int, trial: int, purpose: int) -> np.random.Generator:
+    """Random numbers of one trial, epoch and purpose alone."""
+    return np.random.default_rng([seed, epoch, trial, purpose, len("pbt")])
+
+
+def noted(epoch: int, copied: int, sources: Sequence[int] = ()) -> dict[str, Any]:
+    """What the log says of a selection: to which epoch all train on, and how many were overwritten by how many."""
+    return {"epoch": epoch, "copied": copied, "of": len(set(sources))}
+
+
+def check(interval: Any, quantile: Any, resample: Any, factors: Any, warmup: Any) -> None:
+    """Raise ValueError unless a selection can be made of these."""
+    for name, value, low in (("interval", interval, 1), ("warmup", warmup, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+            raise ValueError(f"pbt: {name}={value!r}; give a whole number of at least {low}")
+    if not number(quantile) or not 0 < quantile <= 0.5:
+        raise ValueError(f"pbt: quantile={quantile!r}; give a share above 0 and at most 0.5")
+    if not number(resample) or not 0 <= resample <= 1:
+        raise ValueError(f"pbt: resample={resample!r}; give a probability, 0 to 1")
+    several = isinstance(factors, Sequence) and not isinstance(factors, str) and len(factors) > 0
+    if not several or not all(number(factor) and 0 < factor < np.inf for factor in factors):
+        raise ValueError(f"pbt: factors={factors!r}; give numbers above 0, such as (0.8, 1.2)")
