@@ -21,6 +21,7 @@ from popjax.pages.importance import importance
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
 from popjax.store.results import Results
+from popjax.store.schedules import Schedule
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
@@ -323,6 +324,32 @@ def test_the_expected_best_is_drawn_of_the_first_round(opened):
     assert best[-1] == pytest.approx(np.nanmax(values), rel=1e-4)
     assert best == pytest.approx(expected_best(values, "max", np.arange(1, 13)).tolist(), rel=1e-4)
     assert "The first round only" in page.inner_text("main")
+
+
+def test_the_family_tree_and_the_winners_schedule(opened):
+    """A fork where a state was copied, along which the winner's line goes; its hyperparameters epoch by epoch."""
+    plain = made(trials=4, epochs=4, diverged=0, noise=0)
+    best = plain.best.trial
+    other, third, _ = sorted({*range(4)} - {best})
+    parents = np.tile(np.arange(4)[:, None], 4)
+    parents[best, 2] = other  # and the winner's own beginning is lost
+    parents[third, 3] = best
+    values = {name: np.tile(column[:, None], 4) for name, column in plain.points.items()}
+    for name in values.keys() - {"learning_rate"}:
+        values[name][:] = values[name][other, 0]  # a copy has what its source had
+    values["learning_rate"] = values["learning_rate"] * np.array([0.125, 0.25, 0.5, 1])
+    schedule = Schedule(parents, parents != np.arange(4)[:, None], values)
+    page = opened(dataclasses.replace(plain, schedule=schedule))
+    everyone, winner = traces(page, "tree")
+    steps = [(x, y) for x, y in zip(*winner[1:], strict=True) if x is not None]
+    assert [x for x, _ in steps] == [0, 0, 2, 2, 2, 3, 3, 3, 4]
+    assert everyone[1].count(4) == 4, "each line of the end comes to the end"
+    assert everyone[1].count(0) == 2 * 2, "of two founders"
+    _, (_, epochs, units) = traces(page, "history-0")
+    expected = [values["learning_rate"][other, :2], values["learning_rate"][best, 2:]]
+    assert epochs[:4] == [1, 2, 3, 4]
+    assert units[:4] == pytest.approx(SPACE["learning_rate"].to_unit(np.concatenate(expected)).tolist(), abs=1e-4)
+    assert page.locator("#history-1").count() == 0, "what never changed has no history"
 
 
 def test_rounds_have_colours_and_their_ranges(opened):

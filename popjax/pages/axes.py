@@ -63,7 +63,11 @@ class Axis:
 
     def label(self, trial: int) -> str:
         """A trial's value in few digits."""
-        return label(self.scale, self.values[trial])
+        return self.label_of(self.values[trial])
+
+    def label_of(self, value: Any) -> str:
+        """A value in few digits."""
+        return label(self.scale, value)
 
 
 def axes(results: Results) -> list[Axis]:

@@ -87,7 +87,7 @@ def page(results: "Results") -> str:
 
 def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, Any]]:
     """The sections in their order, and the data of their figures; what makes no sense here is left out."""
-    from popjax.pages import figures, sections
+    from popjax.pages import descent, figures, sections
     from popjax.pages.headline import head
     from popjax.pages.importance import importance
     from popjax.pages.panels import panels
@@ -105,6 +105,11 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
         drawn["panels"] = panels(results, varied)
         parts.append(sections.parallel_section(results, varied))
         drawn["parallel"] = parallel(results, varied)
+    if results.schedule is not None and results.best is not None:
+        lived = descent.changed(results, varied)
+        parts.append(sections.descent_section(results, lived))
+        drawn["tree"] = descent.tree(results, results.schedule)
+        drawn["histories"] = descent.histories(results, results.schedule, lived)
     if (results.rounds[results.order] == 0).any() and len(results.diverged) > 1:
         parts.append(sections.expected_section(results))
         drawn["expected"] = figures.expected_figure(results)

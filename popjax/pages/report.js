@@ -42,6 +42,8 @@ async function drawAll() {
   const figures = (PAGE.panels ?? []).map((panel, at) => plot(`panel-${at}`, panel));
   if (PAGE.curves) figures.unshift(() => curves(box("curves"), box("metric"), PAGE.curves));
   if (PAGE.parallel) figures.push(() => parallel(box("parallel")));
+  if (PAGE.tree) figures.push(plot("tree", PAGE.tree));
+  (PAGE.histories ?? []).forEach((history, at) => figures.push(plot(`history-${at}`, history)));
   if (PAGE.expected) figures.push(plot("expected", PAGE.expected));
   for (const draw of figures) {
     await new Promise((next) => setTimeout(next));

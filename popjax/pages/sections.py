@@ -70,6 +70,7 @@ def panels_section(results: Results, varied: list[Axis]) -> str:
         caption += " Below a β stands its averaging window 1/(1-β)."
     if any(axis.cell >= 1 / 20 for axis in varied):
         caption += " Points of the same whole number or choice lie beside each other."
+    caption += " A trial's values are those of its last epoch." if results.schedule is not None else ""
     caption += f" {plural(far, 'trial')} beyond the frame stand on its edge." if (far := beyond(results)) else ""
     caption += thinning(results, POINTS, "trials")
     count = int(results.rounds.max()) + 1
@@ -95,6 +96,22 @@ def parallel_section(results: Results, varied: list[Axis]) -> str:
     box = f'<div class="figure" id="parallel">{layers}</div>'
     body = f'{keys(marks)}{box}\n<p class="selected" aria-live="polite"></p>\n{table(head, [])}'
     return section("All hyperparameters at once", caption, body)
+
+
+def descent_section(results: Results, lived: list[Axis]) -> str:
+    """The family tree, and the hyperparameters that training changed."""
+    caption = (
+        "A line is a trial, a fork a copy of it: where the lines of the end come from. The winner's weights were "
+        "trained along the thick line."
+    )
+    body = '<div class="figure" id="tree"></div>'
+    if lived:
+        boxes = "".join(f'<div class="figure" id="history-{at}"></div>' for at in range(len(lived)))
+        words = (
+            "What the weights of the end were trained with, epoch by epoch; the thick line is the winner's schedule."
+        )
+        body += f'\n<p class="caption">{words}</p>\n<div class="panels">{boxes}</div>'
+    return section("Who descends from whom", caption, body)
 
 
 def expected_section(results: Results) -> str:

@@ -1,0 +1,121 @@
+"""Who descends from whom, and what training changed: the figures of a population that was copied. No JAX here."""
+
+from typing import Any
+
+import numpy as np
+
+from popjax.pages.axes import Axis
+from popjax.pages.figures import GREY, WINNER, layout, ruled, shown, templated, thinned
+from popjax.pages.panels import short
+from popjax.store.results import Results
+from popjax.store.schedules import Schedule
+
+LEAVES, LINES = 150, 60  # trials of the tree, and of the panels
+
+
+def changed(results: Results, varied: list[Axis]) -> list[Axis]:
+    """The hyperparameters that weights of the end were trained with other values of than in the epoch before."""
+    if results.schedule is None:
+        return []
+    followed = [results.schedule.of(trial) for trial in descendants(results, LEAVES)]
+    differ = lambda values: (values[1:] != values[:-1]).any()
+    return [axis for axis in varied if any(differ(one[axis.name]) for one in followed)]
+
+
+def descendants(results: Results, most: int) -> list[int]:
+    """At most about so many of the trials that were trained to the end, the winner among them."""
+    drawn = thinned(results, most)
+    return drawn[np.isin(drawn, results.order)].tolist()
+
+
+def tree(results: Results, schedule: Schedule) -> dict[str, Any]:
+    """The family tree of the trials that were trained to the end: a line for each ancestor, a fork at each copy."""
+    assert results.best is not None
+    trials = np.array(descendants(results, LEAVES))
+    lines = np.array([schedule.lineage(trial) for trial in trials.tolist()])
+    order = np.lexsort(lines.T[::-1])
+    lines, winner = lines[order], int(np.flatnonzero(trials[order] == results.best.trial)[0])
+    edges: list[tuple[np.ndarray, int, int, float]] = []  # the trials above an edge, its ends, where it forks off
+    waiting = [(rows, 0, float(rows.mean())) for rows in groups(lines[:, 0], np.arange(len(lines)))]
+    count = lines.shape[1]
+    while waiting:
+        rows, begin, fork = waiting.pop()
+        differ = (lines[rows] != lines[rows[:1]]).any(0)
+        end = int(differ.argmax()) if differ.any() else count
+        edges.append((rows, begin, end, fork))
+        heirs = groups(lines[rows, end], rows) if end < count else []
+        waiting += [(part, end, float(rows.mean())) for part in heirs]
+    thick = [edge for edge in edges if winner in edge[0]]
+    ticks = {"range": [0, count + 0.02 * count], **({"dtick": 1} if count <= 12 else {"tickformat": ",d"})}
+    axis = {"visible": False, "range": [-1, len(lines)], "fixedrange": True}
+    return {
+        "traces": [branches(lines, edges, "trials", GREY, 1), branches(lines, thick, "winner", WINNER, 3)],
+        "layout": layout(height=420, xaxis=ruled("epoch", **ticks), yaxis=axis),
+    }
+
+
+def groups(values: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """The rows that share a value, in their order."""
+    cuts = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.split(rows, cuts)
+
+
+def branches(
+    lines: np.ndarray, edges: list[tuple[np.ndarray, int, int, float]], name: str, color: str, width: int
+) -> dict[str, Any]:
+    """Edges as one trace with gaps: from the fork to the place of the edge, and along it."""
+    xs, ys, texts = list[Any](), list[Any](), list[str]()
+    for rows, begin, end, fork in edges:
+        place = float(rows.mean())
+        heirs = f"{len(rows)} of {len(lines)} at the end" if len(rows) > 1 else "to the end"
+        xs += [begin, begin, end, None]
+        ys += [round(fork, 3), round(place, 3), round(place, 3), None]
+        texts += [f"trial {lines[rows[0], begin]}, epochs {begin + 1} to {end}, {heirs}"] * 4
+    line = {"color": color, "width": width}
+    what = "%{text}<extra></extra>"
+    known = {"type": "scatter", "mode": "lines", "name": name, "line": line, "hovertemplate": what}
+    return {**known, "x": xs, "y": ys, "text": texts, "opacity": 0.7 if color == GREY else 1}
+
+
+def histories(results: Results, schedule: Schedule, axes: list[Axis]) -> list[dict[str, Any]]:
+    """Each changed hyperparameter by epoch: what the trials of the end, and their ancestors, were trained with."""
+    assert results.best is not None
+    trials = [trial for trial in descendants(results, LINES) if trial != results.best.trial]
+    followed = {trial: schedule.of(trial) for trial in [*trials, results.best.trial]}
+    return [history(axis, followed, trials, results.best.trial) for axis in axes]
+
+
+def history(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int) -> dict[str, Any]:
+    """One hyperparameter's lines."""
+    epochs = len(followed[best][axis.name])
+
+    def lines(rows: list[int], name: str, **line: Any) -> dict[str, Any]:
+        columns = [followed[row][axis.name] for row in rows]
+        heights = [np.append(np.asarray(axis.scale.to_unit(column), float), np.nan) for column in columns]
+        texts = [[axis.label_of(value) for value in column.tolist()] + [""] for column in columns]
+        flat = np.concatenate(heights) if heights else np.empty(0)
+        return {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "line": {"shape": "hv", **line},
+            "x": [*range(1, epochs + 1), None] * len(rows),
+            "y": [None if np.isnan(unit) else round(unit, 4) for unit in flat.tolist()],
+            "text": [shown(text) for column in texts for text in column],
+            "hovertemplate": f"epoch %{{x}}: {templated(axis.name)} %{{text}}<extra></extra>",
+        }
+
+    ticks = {"tickvals": axis.places, "ticktext": [shown(short(tick.value, 10)) for tick in axis.ticks]}
+    return {
+        "traces": [
+            lines(trials, "trials", color=GREY, width=1) | {"opacity": 0.35},
+            lines([best], "winner", color=WINNER, width=3),
+        ],
+        "layout": layout(
+            height=250,
+            showlegend=False,
+            margin={"l": 64, "r": 16, "t": 8, "b": 44},
+            xaxis=ruled("epoch", range=[0.5, epochs + 0.5], fixedrange=True),
+            yaxis=ruled(shown(axis.name), range=[-0.04, 1.04], fixedrange=True, **ticks),
+        ),
+    }
