@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from popjax.space.scales import Constant, Scale
 
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
 
 class HParams(Mapping[str, Any]):
     """One member's hyperparameters as its task sees them.
@@ -22,6 +24,8 @@ class HParams(Mapping[str, Any]):
         scales: name -> the Scale it was sampled from.
         reads: the record, shared by copies: the names that were looked up.
         sizes: the record of the names that were looked up as a size.
+        inactive: the names that do not exist beside these values, each with what it depends on; not `in` the mapping,
+            and reading one raises Inactive, a KeyError.
 
     >>> hparams = HParams({"learning_rate": 0.1})
     >>> hparams.get("momentum", 0.9), hparams["learning_rate"], sorted(hparams.reads)
@@ -34,13 +38,17 @@ class HParams(Mapping[str, Any]):
         scales: Mapping[str, Scale] | None = None,
         reads: set[str] | None = None,
         sizes: set[str] | None = None,
+        inactive: Mapping[str, str] = NO_NAMES,
     ) -> None:
         self._values = dict(values)
         self._scales = scales or {}
         self.reads: set[str] = set() if reads is None else reads
         self.sizes: set[str] = set() if sizes is None else sizes
+        self.inactive = inactive
 
     def __getitem__(self, name: str) -> Any:
+        if name in self.inactive:
+            raise Inactive(name, self.inactive[name])
         self.reads.add(name)
         value = self._values[name]
         return value.make() if isinstance(value, Deferred) else value
@@ -78,13 +86,29 @@ class HParams(Mapping[str, Any]):
 
     def replace(self, **values: Any) -> "HParams":
         """A copy with some values replaced, recording into the same record."""
-        return HParams({**self._values, **values}, self._scales, self.reads, self.sizes)
+        return HParams({**self._values, **values}, self._scales, self.reads, self.sizes, self.inactive)
 
 
 class Deferred(NamedTuple):
     """A value of HParams that is made when it is looked up."""
 
     make: Callable[[], Any]
+
+
+class Inactive(KeyError, ValueError):
+    """A task reads a hyperparameter that does not exist beside the values of others."""
+
+    def __init__(self, name: str, condition: str) -> None:
+        super().__init__(name)
+        self.name, self.condition = name, condition
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} exists only when {self.condition}: read it there, or by hparams.get({self.name!r}, default)"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Inactive, (self.name, self.condition)
 
 
 class NeedsStatic(ValueError):

@@ -30,7 +30,7 @@ class Experiment:
     model: str = "mlp"
     """the model: mlp, or cnn for images"""
     optimizer: str = "sgd"
-    """sgd, nesterov, adam, adamw or rmsprop"""
+    """sgd, nesterov, adam, adamw or rmsprop; a sweep also takes several: 'choice(sgd,adam)'"""
     schedule: str = "inverse"
     """of the learning rate: inverse, exponential or cosine"""
     standardize: str | None = None

@@ -185,11 +185,14 @@ def schedules_of(results: "Results", rows: np.ndarray) -> dict[str, np.ndarray]:
 
     A trial that was not trained to the end keeps its last values.
     """
+    from popjax.space.space import Space
+
     if results.schedule is None:
         return {}
-    found = {name: column[rows][:, None].repeat(results.run["epochs"], 1) for name, column in results.points.items()}
+    space, epochs = Space.from_dict(results.run["space"]), results.run["epochs"]
+    found = {name: column[rows][:, None].repeat(epochs, 1) for name, column in space.filled(results.points).items()}
     for row, trial in enumerate(rows.tolist()):
-        for name, values in results.schedule.of(trial).items():
+        for name, values in space.filled(results.schedule.of(trial)).items():
             found[name][row, : len(values)] = values
     return found
 

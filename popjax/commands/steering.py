@@ -259,5 +259,5 @@ def value_of(text: str, where: str) -> tuple[str, Any]:
 
     name, scale = setting(text, where)
     if not isinstance(scale, Constant):
-        raise ValueError(f"{where} {text!r}: one model takes one value, such as {name}={scale.low}")
+        raise ValueError(f"{where} {text!r}: one model takes one value, such as {name}={getattr(scale, 'low', 1)}")
     return name, scale.value

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from popjax.task import Task
 
 APART = ("out", "resume", "quiet", "json", "minutes")  # arguments that change no result
+CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -47,7 +48,7 @@ class Arguments(Experiment):
     priority: int = 3
     """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
     scheduler: str | None = None
-    """who trains on: halving, hyperband, or one with arguments: 'halving(reduction_factor=3)' (default: everyone)"""
+    """who trains on: halving, hyperband, pbt, also with arguments: 'halving(reduction_factor=3)' (default: everyone)"""
     rounds: int | None = None
     """coarse to fine: the trials are split over rounds, each around the best so far"""
     folds: int = 1
@@ -61,7 +62,8 @@ class Arguments(Experiment):
     space: str | None = None
     """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9"""
+    """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9; where others have
+    some values alone: 'hidden_3=integers(8,64) when depth=3|4'"""
     out: str | None = None
     """the directory for the results (default: runs/<dataset>-<time>)"""
     resume: bool = False
@@ -80,7 +82,7 @@ class Arguments(Experiment):
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    arguments = cli.parse(Arguments, "sweep", argv)
+    arguments = with_choices(cli.parse(Arguments, "sweep", argv))
     named = named_scales(arguments)
     check_names(arguments)
     out = open_directory(arguments.out, arguments.stem, arguments.resume)
@@ -110,10 +112,22 @@ def named_scales(arguments: Arguments) -> dict[str, Any]:
     """The hyperparameters of --space and --set."""
     from popjax.space.space import Space, setting
 
-    scales: dict[str, Any] = dict(Space.from_toml(arguments.space)) if arguments.space else {}
-    scales |= dict(setting(text, "--set") for text in arguments.set)
-    Space(**scales)
-    return scales
+    scales: dict[str, Any] = Space.from_toml(arguments.space).entries() if arguments.space else {}
+    return scales | dict(setting(text, "--set") for text in arguments.set)
+
+
+def with_choices(arguments: Arguments) -> Arguments:
+    """The arguments with an optimizer or a schedule that is a choice among what --set names."""
+    for name in CHOSEN:
+        text = getattr(arguments, name)
+        if text.startswith("choice("):
+            from popjax.space.space import setting
+
+            _, scale = setting(f"{name}={text}", "--set")
+            first = str(getattr(scale, "values", (text,))[0])
+            changed: dict[str, Any] = {name: first, "set": (*arguments.set, f"{name}={text}")}
+            arguments = dataclasses.replace(arguments, **changed)
+    return arguments
 
 
 def check_names(arguments: Arguments) -> None:
@@ -248,24 +262,22 @@ class Sweep:
         """What is named, beside what the model, the optimizer and the schedule read of the default space."""
         from popjax.engine.roster import check_sizes
         from popjax.engine.tracer import Tracer
-        from popjax.space.defaults import SEARCHED, default_space
+        from popjax.space.defaults import default_space
         from popjax.space.space import Space
 
         arguments = self.arguments
         if arguments.space:
             return Space(**self.named)
-        names = ("optimizer", "schedule")
-        pairs = list(itertools.product(*(self.values(name) for name in names)))
-        default: dict[str, Any] = {}
-        for optimizer, schedule in sorted(pairs):
-            default |= default_space(arguments.priority, optimizer, schedule, rows, arguments.model)
-        space = Space(**{name: default[name] for name in SEARCHED if name in default}).replace(**self.named)
+        optimizers, schedules = (self.values(name) for name in CHOSEN)
+        default = default_space(arguments.priority, optimizers, schedules, rows, arguments.model)
+        space = default.replace(**self.named)
         check_sizes(space)
+        pairs = list(itertools.product(optimizers, schedules))
         if len(pairs) == 1 and self.named.keys() <= default.keys():
             return space  # of which all is read, whatever the values are
         reads = set(self.named)
         for pair in pairs:
-            one = space.replace(**{name: value for name, value in zip(names, pair, strict=True) if name in space})
+            one = space.replace(**{name: value for name, value in zip(CHOSEN, pair, strict=True) if name in space})
             reads |= Tracer(task, one, one.sample(1), arguments.epochs).reads()
         return space.only(reads)
 
@@ -364,7 +376,8 @@ def ten_best(results: "Results") -> str:
     names = [*results.points, results.metric]
     rows = [["rank", "trial", *names, *(["±"] if results.errors else [])]]
     for rank, trial in enumerate(results.order[:10].tolist(), 1):
-        values = [*results.hparams(trial).values(), float(results.last[results.metric][trial])]
+        hparams = results.hparams(trial)
+        values = [*(hparams.get(name) for name in results.points), float(results.last[results.metric][trial])]
         values += [float(results.errors[results.metric][trial])] if results.errors else []
         rows.append([str(rank), str(trial), *(cell(value) for value in values)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -13,6 +13,8 @@ def printable(text: str) -> str:
 
 def cell(value: Any) -> str:
     """A value in few digits."""
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -69,7 +69,7 @@ def choose(
     found = candidates(space, widths) if widths else []
     if not found:
         return []
-    points = space.sample(MEMBERS)
+    points = space.filled(space.sample(MEMBERS))
     need = levels(points, found)
 
     def together(first: int, end: int) -> float:

@@ -10,7 +10,6 @@ import numpy as np
 from popjax.core.clock import Clock
 from popjax.core.trees import digest, unnamed
 from popjax.engine.roster import Roster
-from popjax.space.space import Space
 
 
 def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: Clock) -> dict[str, float]:
@@ -38,7 +37,7 @@ def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] |
     @functools.cache
     def of_bucket(bucket: int) -> dict[str, Any] | None:
         member = roster.buckets[bucket]
-        known = {"space": Space(**member.scales).to_dict(), "static": list(member.static), "epochs": member.epochs}
+        known = {"space": member.scales.to_dict(), "static": list(member.static), "epochs": member.epochs}
         return None if described is None else described | known
 
     return {trial: of_bucket(int(roster.bucket[trial])) for trial in trials}

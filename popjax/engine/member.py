@@ -19,7 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from popjax.core.trees import from_host, is_key
 from popjax.engine.digest import task_code
-from popjax.space.scales import Scale
+from popjax.space.space import Space
 from popjax.task import HParams, Task
 
 SEED = jax.ShapeDtypeStruct((), np.uint32)
@@ -74,6 +74,7 @@ class Member:
         branches: dynamic hyperparameters, of each of whose values an epoch is a branch with the
             value known to Python. Only for one lane, where branches are real.
         code: gives the digests of the task's functions; members of one task share it.
+        inactive: the hyperparameters that the static values rule out, each with what it depends on.
 
     Attributes:
         reads, sizes: what the task has looked up so far (see HParams).
@@ -84,11 +85,12 @@ class Member:
         task: Task,
         static: Mapping[str, Any],
         dynamic: Mapping[str, type],
-        scales: Mapping[str, Scale],
+        scales: Space,
         epochs: int,
         branching: bool = False,
         branches: Mapping[str, tuple[int, ...]] | None = None,
         code: Callable[[], Any] | None = None,
+        inactive: Mapping[str, str] | None = None,
     ) -> None:
         self.task = task
         self.static = dict(static)
@@ -97,6 +99,7 @@ class Member:
         self.epochs = epochs
         self.branching = branching
         self.branches = dict(branches or {})
+        self.inactive = dict(inactive or {})
         self.code = code or functools.cache(functools.partial(task_code, task))
         self.reads: set[str] = set()
         self.sizes: set[str] = set()
@@ -125,7 +128,7 @@ class Member:
     def hparams(self, member: Members, **known: Any) -> HParams:
         """The mapping that the task sees; `known` values are Python's."""
         values = {**self.static, **member.values, **known, "fold": member.fold, "epochs": self.epochs}
-        return HParams(values, self.scales, self.reads, self.sizes)
+        return HParams(values, self.scales, self.reads, self.sizes, self.inactive)
 
     def branch(self, function: Callable[[HParams], Any], member: Members) -> Any:
         """`function(hparams)`, in the branch of the member's own values."""
@@ -308,6 +311,7 @@ def signature(member: Member, data: Any, capacity: int, lanes: int, devices: int
         member.code(),
         tuple((name, type(value), value) for name, value in sorted(member.static.items())),
         tuple(member.dynamic.items()),
+        tuple(sorted(member.inactive)),
         member.branching,
         tuple(member.branches.items()),
         tuple((name, str(member.scales[name])) for name in sorted(member.sizes & member.dynamic.keys())),

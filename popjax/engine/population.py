@@ -157,17 +157,20 @@ class Population:
 
     def trials(self) -> Trials:
         """All trials as they stand, the mean over the members of each."""
-        points = {name: column.copy() for name, column in self.roster.points.items()}
         roster, config = self.roster, self.config
         known = {"stopped": self.stopped.copy(), "bucket": roster.bucket.copy(), "settable": roster.settable}
-        return trials_of(points, self.curves, config.metric, config.mode, **known)
+        return trials_of(self.points(), self.curves, config.metric, config.mode, **known)
+
+    def points(self) -> dict[str, np.ndarray]:
+        """The hyperparameters as they are now, one column (trials,) each; see `Space.masked` for what is inactive."""
+        return self.roster.space.masked({name: column.copy() for name, column in self.roster.points.items()})
 
     def results(self) -> Results:
         """What was found, without what the run knows of itself."""
         config, members = self.config, dict(self.curves.members)
         below = (self.curves.epochs < config.epochs).any((1, 2))
         return Results(
-            dict(self.roster.points),
+            self.points(),
             members,
             config.metric,
             config.mode,

@@ -26,7 +26,7 @@ from popjax.engine.plan import (
 from popjax.engine.tracer import Tracer, check_read
 from popjax.scheduler import Decision, added, check_until, whole
 from popjax.space.scales import Constant
-from popjax.space.space import RESERVED, Points, Space
+from popjax.space.space import RESERVED, Points, Space, take
 from popjax.task import Task
 
 
@@ -64,7 +64,7 @@ class Roster:
         expected: how many trials there will be, for what is said of a task before there are any.
 
     Attributes:
-        points: one column (trials,) a hyperparameter, as it is now.
+        points: one column (trials,) a hyperparameter, as it is now; see `Space.filled` for what is inactive.
         bucket: the bucket (trials,) of each trial.
         buckets: the functions of a member of each bucket.
         plan: how they are executed, once the first points are checked.
@@ -139,6 +139,7 @@ class Roster:
             if bucket.member not in self.buckets:
                 self.buckets.append(bucket.member)
             number[bucket.rows] = self.buckets.index(bucket.member)
+        points = self.space.filled(points)
         known = self.points or {name: column[:0] for name, column in points.items()}
         self.points = {name: np.concatenate([column, points[name]]) for name, column in known.items()}
         self.bucket = np.concatenate([self.bucket, number])
@@ -155,12 +156,16 @@ class Roster:
         """Change dynamic hyperparameters of a trial."""
         for name, value in values.items():
             self.points[name][trial] = value
+        for name, column in self.space.filled(take(self.points, np.array([trial]))).items():
+            self.points[name][trial] = column[0]
 
     def check_set(self, trial: int, name: str, value: Any) -> None:
         """Raise ValueError unless a hyperparameter may become `value`; the task looks at it as before training."""
         member = self.buckets[self.bucket[trial]]
         if name not in self.points:
             raise ValueError(f"{name} is no hyperparameter here; there are {', '.join(self.points)}")
+        if name in member.inactive:
+            raise ValueError(f"{name} exists only when {member.inactive[name]}; set it there alone")
         if name not in member.dynamic:
             raise ValueError(f"{name} fixes a shape or code of the program; begin anew with another {name}")
         try:
@@ -179,7 +184,7 @@ class Roster:
             return
         if room.numeric and room.low <= value <= room.high:  # the task has seen these
             return
-        scales = {**member.scales, name: scale}
+        scales = member.scales.replace(**{name: scale})
         probe = Member(member.task, member.static, member.dynamic, scales, member.epochs)
         jax.eval_shape(probe.init, np.uint32(0), probe.example, abstract(self.task.data))
 

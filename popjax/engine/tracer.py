@@ -12,7 +12,7 @@ from popjax.engine.caps import Caps, levels
 from popjax.engine.member import Member
 from popjax.space.scales import Constant
 from popjax.space.space import Points, Space, take
-from popjax.task import NeedsStatic, Task
+from popjax.task import Inactive, NeedsStatic, Task
 
 MOST_BRANCHES = 8
 
@@ -34,17 +34,24 @@ class Tracer:
     caps: list[Caps] = dataclasses.field(default_factory=list)
     members: dict[Any, Member] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", self.space.filled(self.points))
+
     def member(self, row: int, static: set[str]) -> Member:
         """The functions of the trial in `row`: the same object for the same static values, traced once."""
         values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
-        dynamic = {name: int if scale.whole else float for name, scale in self.space.items() if name not in static}
+        inactive = self.space.inactive(values)
+        values = {name: value for name, value in values.items() if name not in inactive}
+        free = [name for name in self.space if name not in static and name not in inactive]
+        dynamic = {name: int if self.space[name].whole else float for name in free}
         caps = self.caps[levels(take(self.points, np.array([row])), self.caps)[0]] if self.caps else {}
         key = tuple((name, type(value), value) for name, value in values.items()), tuple(caps.items())
         if key not in self.members:
             branches = self.branches(static) if self.branching else {}
             room = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
             code = next((other.code for other in self.members.values()), None)
-            self.members[key] = Member(self.task, values, dynamic, room, self.epochs, self.branching, branches, code)
+            known = (values, dynamic, room, self.epochs, self.branching, branches, code, inactive)
+            self.members[key] = Member(self.task, *known)
         return self.members[key]
 
     def branches(self, static: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:
@@ -60,7 +67,7 @@ class Tracer:
             member.trace(abstract(self.task.data))
         except KeyError as error:
             name = error.args[0] if error.args else None
-            if name in self.space or name not in member.reads:
+            if isinstance(error, Inactive) or name in self.space or name not in member.reads:
                 raise
             known = ", ".join(self.space) or "none"
             raise ValueError(f"the task reads {name!r}, which the space does not name; it names {known}") from None
@@ -134,9 +141,10 @@ class Tracer:
 
 
 def check_read(space: Space, reads: Set[str]) -> None:
-    """Raise ValueError for a hyperparameter that is not read."""
+    """Raise ValueError for a hyperparameter that is not read, and on which no other depends."""
+    parents = {parent for condition in space.conditions.values() for parent in condition}
     for name in space:
-        if name not in reads:
+        if name not in reads and name not in parents:
             what = "leave it out, or choose a model and optimizer that use it"
             raise ValueError(f"{name} is read by nothing here: {what}")
 

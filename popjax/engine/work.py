@@ -15,7 +15,7 @@ from popjax.engine.member import Member, Members, on_devices
 from popjax.engine.plan import Lanes
 from popjax.engine.roster import Roster
 from popjax.engine.snapshot import Snapshot
-from popjax.space.scales import Scale
+from popjax.space.space import Space
 from popjax.task import Task
 
 
@@ -24,12 +24,13 @@ class Plan(NamedTuple):
 
     static: Mapping[str, Any]
     dynamic: Mapping[str, type]
-    scales: Mapping[str, Scale]
+    scales: Space
     epochs: int
     branching: bool
     branches: Mapping[str, tuple[int, ...]]
     lanes: Lanes
     seed: int
+    inactive: Mapping[str, str]
 
 
 class Trained(NamedTuple):
@@ -50,12 +51,13 @@ def unit(roster: Roster, snapshot: Snapshot) -> tuple[Plan, Snapshot, Members]:
     plan = Plan(
         member.static,
         member.dynamic,
-        dict(member.scales),
+        member.scales,
         member.epochs,
         member.branching,
         member.branches,
         lanes,
         roster.config.seed,
+        member.inactive,
     )
     return plan, snapshot, roster.members(snapshot.bucket, Batch(snapshot, lanes).stacked())
 
@@ -73,7 +75,7 @@ def work(task: Task, plan: Plan, snapshot: Snapshot, members: Members, until: in
     The same arguments give the same bits on every machine of a kind and version. Raises what the task raises.
     """
     known = (plan.static, plan.dynamic, plan.scales, plan.epochs, plan.branching, plan.branches)
-    member, clock, lanes = Member(task, *known), Clock(), plan.lanes
+    member, clock, lanes = Member(task, *known, inactive=plan.inactive), Clock(), plan.lanes
     data = on_devices(task.data, lanes.devices)
     programs = COMPILER.programs(member, abstract(data), lanes.capacity, lanes.count, clock, lanes.devices)
     said: list[Epoch | Rest] = []

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.space.conditions import absent
 from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Range, Scale
 from popjax.space.space import Space
 from popjax.store.results import Results
 
+NOWHERE = "–"  # of a hyperparameter that is inactive
 TICKS = 6  # about how many ticks an axis bears
 LOSSES = ("loss", "mae", "mse", "error")
 FEW = 0.1  # the share of the values at each end that may be outliers
@@ -32,8 +34,8 @@ class Axis:
     Attributes:
         name: the hyperparameter.
         scale: the user's scale of it.
-        values: one Python value a trial.
-        units: their coordinates (trials,) on the unit axis.
+        values: one Python value a trial; None where the hyperparameter is inactive.
+        units: their coordinates (trials,) on the unit axis; NaN where it is.
     """
 
     name: str
@@ -45,6 +47,11 @@ class Axis:
     def varied(self) -> bool:
         """Whether the trials differ in it."""
         return len(set(self.values)) > 1
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether no trial is without it."""
+        return None not in self.values
 
     @property
     def ticks(self) -> list[Tick]:
@@ -77,7 +84,17 @@ def axes(results: Results) -> list[Axis]:
 
 def axis(name: str, scale: Scale, column: np.ndarray) -> Axis:
     """The axis of a column."""
-    return Axis(name, scale, column.tolist(), np.asarray(scale.to_unit(column), float))
+    kind = int if scale.whole else lambda value: value
+    values = [None if absent(value) else kind(value) for value in column.tolist()]
+    return Axis(name, scale, values, units_of(scale, column))
+
+
+def units_of(scale: Scale, column: np.ndarray) -> np.ndarray:
+    """Where values lie on the unit axis; NaN where the hyperparameter is inactive."""
+    there = np.array([not absent(value) for value in column.tolist()], bool)
+    units = np.full(len(column), np.nan)
+    units[there] = scale.to_unit(column[there])
+    return units
 
 
 def label(scale: Scale, value: Any) -> str:
@@ -87,7 +104,7 @@ def label(scale: Scale, value: Any) -> str:
     '0.999956'
     """
     if not isinstance(value, float):
-        return str(value)
+        return NOWHERE if value is None else str(value)
     if isinstance(scale, OneMinusLogUniform) and 0 < 1 - value < 1:
         return repr(round(value, 2 - math.floor(math.log10(1 - value))))
     return f"{value:.4g}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.pages.axes import Axis
+from popjax.pages.axes import Axis, units_of
 from popjax.pages.figures import GREY, WINNER, layout, ruled, shown, templated, thinned
 from popjax.pages.panels import short
 from popjax.store.results import Results
@@ -91,7 +91,7 @@ def history(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list
 
     def lines(rows: list[int], name: str, **line: Any) -> dict[str, Any]:
         columns = [followed[row][axis.name] for row in rows]
-        heights = [np.append(np.asarray(axis.scale.to_unit(column), float), np.nan) for column in columns]
+        heights = [np.append(units_of(axis.scale, column), np.nan) for column in columns]
         texts = [[axis.label_of(value) for value in column.tolist()] + [""] for column in columns]
         flat = np.concatenate(heights) if heights else np.empty(0)
         return {

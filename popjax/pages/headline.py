@@ -130,7 +130,8 @@ def diverged_advice(results: Results) -> str:
 
 def setting(axes: list[Axis], trial: int) -> str:
     """A trial's hyperparameters on one line."""
-    return ", ".join(f"{shown(axis.name)} {shown(axis.label(trial))}" for axis in axes)
+    there = [axis for axis in axes if axis.values[trial] is not None]
+    return ", ".join(f"{shown(axis.name)} {shown(axis.label(trial))}" for axis in there)
 
 
 def value(results: Results, trial: int) -> str:

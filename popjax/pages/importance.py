@@ -51,7 +51,7 @@ def importance(results: Results) -> dict[str, float] | None:
     with quiet():
         shares = PedAnovaImportanceEvaluator().evaluate(study(varied, ranks, rows))
     total = sum(shares.values())
-    return {axis.name: shares[axis.name] / total for axis in varied} if total > 0 else {}
+    return {axis.name: shares.get(axis.name, 0.0) / total for axis in varied} if total > 0 else {}
 
 
 def import_later(seconds: float) -> threading.Timer:
@@ -86,12 +86,15 @@ def study(varied: list[Axis], ranks: np.ndarray, rows: np.ndarray) -> "optuna.St
             if named
             else optuna.distributions.FloatDistribution(0, 1)
         )
-        columns[axis.name] = [str(axis.values[row]) for row in rows] if named else axis.units[rows].tolist()
+        units = axis.units[rows].tolist()
+        texts = [str(axis.values[row]) if named else unit for row, unit in zip(rows, units, strict=True)]
+        columns[axis.name] = [None if axis.values[row] is None else t for row, t in zip(rows, texts, strict=True)]
     made = optuna.create_study()
-    params = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    table = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    params = [{name: value for name, value in row.items() if value is not None} for row in table]
     made.add_trials(
         [
-            optuna.trial.create_trial(params=row, distributions=distributions, value=value)
+            optuna.trial.create_trial(params=row, distributions={n: distributions[n] for n in row}, value=value)
             for row, value in zip(params, ranks[rows].tolist(), strict=True)
         ]
     )

@@ -5,6 +5,7 @@ function parallelCoordinates(box, data, colors) {
   const axes = data.axes, count = axes[0].units.length, width = Math.max(box.clientWidth, 126 * axes.length);
   const top = 44, height = 330, bottom = top + height, lost = bottom + 26, total = lost + 16;
   const place = (axis) => 46 + (axis * (width - 150)) / Math.max(axes.length - 1, 1);
+  const gap = (axis, trial) => axis !== axes.length - 1 && axes[axis].units[trial] === null; // it has no such hyperparameter
   const level = (unit) => (unit === null ? lost : bottom - unit * height);
   const rank = new Map(data.order.map((trial, position) => [trial, position]));
   const drawing = [...Array(count).keys()].sort((a, b) => (rank.get(b) ?? count) - (rank.get(a) ?? count));
@@ -30,7 +31,7 @@ function parallelCoordinates(box, data, colors) {
   function chosen(trial) {
     return brushes.every((brush, axis) => {
       const at = level(axes[axis].units[trial]);
-      return brush === null || (at >= brush[0] && at <= brush[1]);
+      return brush === null || (!gap(axis, trial) && at >= brush[0] && at <= brush[1]);
     });
   }
 
@@ -39,7 +40,11 @@ function parallelCoordinates(box, data, colors) {
     pen.globalAlpha = faded ? 0.35 : trial === data.winner ? 1 : count > 1500 ? 0.35 : 0.6;
     pen.lineWidth = trial === data.winner ? 2.5 : 1;
     pen.beginPath();
-    axes.forEach((axis, at) => pen.lineTo(place(at), level(axis.units[trial])));
+    axes.forEach((axis, at) => {
+      if (gap(at, trial)) return;
+      const whole = at > 0 && !gap(at - 1, trial);
+      pen[whole ? "lineTo" : "moveTo"](place(at), level(axis.units[trial]));
+    });
     pen.stroke();
   }
 

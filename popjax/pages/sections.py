@@ -13,6 +13,8 @@ from popjax.space.scales import Choice, Integers, LogIntegers, Scale
 from popjax.space.space import Space
 from popjax.store.results import Results
 
+NO_PLACE = "A trial in which a hyperparameter is inactive has no point there."
+
 
 def section(title: str, caption: str, body: str) -> str:
     """A heading, one sentence that tells how to read what follows, and what follows."""
@@ -70,6 +72,7 @@ def panels_section(results: Results, varied: list[Axis]) -> str:
         caption += " Below a β stands its averaging window 1/(1-β)."
     if any(axis.cell >= 1 / 20 for axis in varied):
         caption += " Points of the same whole number or choice lie beside each other."
+    caption += " " + NO_PLACE if not all(axis.everywhere for axis in varied) else ""
     caption += " A trial's values are those of its last epoch." if results.schedule is not None else ""
     caption += f" {plural(far, 'trial')} beyond the frame stand on its edge." if (far := beyond(results)) else ""
     caption += thinning(results, POINTS, "trials")
@@ -89,6 +92,7 @@ def parallel_section(results: Results, varied: list[Axis]) -> str:
         "Each line is a trial, darker is better: drag along one or several axes to keep the trials that pass there, "
         "click on an axis to free it."
     )
+    caption += " Where a hyperparameter is inactive a line has a gap." if not all(a.everywhere for a in varied) else ""
     marks = [("", WINNER, "winner"), ("", "hsl(203 95% 24%)", "best"), ("", "hsl(203 30% 80%)", "worst")]
     marks += [("", DIVERGED, "diverged")] if results.diverged.any() else []
     head = ["trial", *(shown(axis.name) for axis in varied), shown(results.metric)]

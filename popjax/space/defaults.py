@@ -1,6 +1,7 @@
 """The hyperparameters that popjax knows: how they are searched, and which matter most. No JAX here."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from popjax.space.scales import choice, integers, log_uniform, one_minus_log_uniform, uniform
@@ -57,8 +58,8 @@ def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, A
 
 def default_space(
     priority: int = 3,
-    optimizer: str = "sgd",
-    schedule: str = "inverse",
+    optimizer: str | Sequence[str] = "sgd",
+    schedule: str | Sequence[str] = "inverse",
     rows: int | None = None,
     model: str = "mlp",
 ) -> Space:
@@ -70,8 +71,8 @@ def default_space(
     Args:
         priority: 1 the learning rate alone; 2 also momentum, hidden units and batch size;
             3 also depth and learning-rate decay.
-        optimizer: one without a momentum leaves it out.
-        schedule: of the learning rate; an exponential decay is searched near 1, and cosine has none.
+        optimizer: one without a momentum leaves it out. Several are a choice, and a momentum exists where one has it.
+        schedule: of the learning rate; an exponential decay is searched near 1, and cosine has none. Or several.
         rows: training rows; batch sizes above are left out.
         model: "mlp", or "cnn", whose hidden units are channels.
 
@@ -80,9 +81,32 @@ def default_space(
 
     >>> list(default_space(priority=2, optimizer="adam"))
     ['learning_rate', 'hidden', 'batch_size']
+    >>> print(default_space(optimizer=["adam", "sgd"]).entries()["momentum"])
+    one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
     """
     if priority not in PRIORITIES:
         raise ValueError(f"priority={priority!r}: choose 1, 2 or 3")
+    several = {
+        name: [given] if isinstance(given, str) else list(given)
+        for name, given in (("optimizer", optimizer), ("schedule", schedule))
+    }
+    pairs = {
+        (one, other): scales_of(priority, one, other, rows, model)
+        for one, other in sorted(itertools.product(*several.values()))
+    }
+    scales: dict[str, Any] = {}
+    for name in SEARCHED:
+        there = [pair for pair, known in pairs.items() if name in known]
+        if there:
+            scales[name] = pairs[there[-1]][name]
+            condition = {parent: {pair[at] for pair in there} for at, parent in enumerate(several)}
+            fewer = {parent: sorted(some) for parent, some in condition.items() if len(some) < len(several[parent])}
+            scales[name] = scales[name].when(**fewer) if fewer else scales[name]
+    return Space(**scales, **{name: choice(*given) for name, given in several.items() if len(given) > 1})
+
+
+def scales_of(priority: int, optimizer: str, schedule: str, rows: int | None, model: str) -> dict[str, Any]:
+    """What is searched with one optimizer and one schedule."""
     scales = {name: scale for name, scale in SEARCHED.items() if TIERS[name] <= priority}
     if model == "cnn" and "hidden" in scales:
         scales["hidden"] = integers(8, 32)
@@ -95,4 +119,4 @@ def default_space(
     if rows is not None and "batch_size" in scales:
         fitting = [size for size in BATCH_SIZES if size <= rows]
         scales["batch_size"] = choice(*fitting) if len(fitting) > 1 else min(rows, BATCH_SIZES[0])
-    return Space(**scales)
+    return scales

@@ -7,9 +7,12 @@ units, decades for a learning rate, decades of 1-β for a momentum (Bergstra and
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from popjax.space.conditions import Conditional
 
 
 def number(value: Any) -> bool:
@@ -62,6 +65,18 @@ class Scale:
         a choice becomes the next one, or for a factor below 1 the one before.
         """
         return value
+
+    def when(self, **condition: Any) -> "Conditional":
+        """The scale of a hyperparameter that exists only where others have these values: one each, or several.
+
+        Elsewhere it is null in tables, and reading it is an error if what it depends on is static.
+
+        >>> print(OneMinusLogUniform(0.9, 0.999).when(optimizer="sgd"))
+        one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
+        """
+        from popjax.space.conditions import Conditional
+
+        return Conditional(self, condition)
 
     def up_to(self, high: Any) -> "Scale":
         """The scale without the values above `high`, of which there must be some left."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from popjax.core.storage import write_atomic
 from popjax.space import samplers
-from popjax.space.scales import Choice, Constant, Scale, number
-from popjax.space.spelling import parse_scale, written
+from popjax.space.conditions import Condition, Conditional, absent, inactive_value, ordered
+from popjax.space.scales import Constant, Scale, number
+from popjax.space.spelling import clauses, read_scale, written
 
 Points = Mapping[str, np.ndarray]  # one column (trials,) a hyperparameter
 RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value", "parameters")
@@ -19,7 +20,12 @@ RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "ra
 class Space(Mapping[str, Scale]):
     """An ordered mapping of hyperparameter names to scales; a plain value is a constant.
 
-    Raises ValueError for a name that is reserved or no identifier.
+    A scale with a condition (`scale.when(parent=value)`) is that of a hyperparameter which is inactive elsewhere: NaN
+    in its column, or None where the column holds objects. Raises ValueError for a name that is reserved or no
+    identifier, for a parent that the space does not name, and for a cycle.
+
+    Attributes:
+        conditions: name -> parent -> values, of the conditional hyperparameters, each after its parents.
 
     >>> from popjax.space.scales import integers, log_uniform
     >>> space = Space(learning_rate=log_uniform(1e-4, 1), hidden=integers(50, 100), momentum=0.9)
@@ -29,15 +35,20 @@ class Space(Mapping[str, Scale]):
 
     def __init__(self, /, **scales: Any) -> None:
         self._scales: dict[str, Scale] = {}
+        conditions: dict[str, Condition] = {}
         for name, scale in scales.items():
             if name in RESERVED:
                 raise ValueError(f"{name!r} is a reserved name; call the hyperparameter something else")
             if not name.isidentifier():
                 raise ValueError(f"{name!r} is no name for a hyperparameter; use letters, digits and underscores")
+            if isinstance(scale, Conditional):
+                conditions[name], scale = scale.condition, scale.scale
             try:
                 self._scales[name] = scale if isinstance(scale, Scale) else Constant(scale)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
+        conditions = {name: condition for name, condition in conditions.items() if condition}
+        self.conditions = {name: conditions[name] for name in ordered(conditions, self._scales)}
 
     def __getitem__(self, name: str) -> Scale:
         return self._scales[name]
@@ -48,16 +59,38 @@ class Space(Mapping[str, Scale]):
     def __len__(self) -> int:
         return len(self._scales)
 
+    def __eq__(self, other: object) -> bool:
+        return self.entries() == other.entries() if isinstance(other, Space) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
-        return f"Space({', '.join(f'{name}={scale}' for name, scale in self.items())})"
+        return f"Space({', '.join(f'{name}={scale}' for name, scale in self.entries().items())})"
+
+    def entries(self) -> dict[str, Scale | Conditional]:
+        """Name -> scale, with the condition of one that has one."""
+        conditions = self.conditions
+        return {name: s.when(**conditions[name]) if name in conditions else s for name, s in self.items()}
 
     def replace(self, /, **scales: Any) -> "Space":
-        """A copy with the named scales set or added."""
-        return Space(**{**self, **scales})
+        """A copy with the named scales set or added; a condition stays unless another is given, or `scale.when()`."""
+        return Space(**{**self.entries(), **{name: self._kept(name, scale) for name, scale in scales.items()}})
+
+    def _kept(self, name: str, scale: Any) -> Any:
+        """A scale with the condition that its name has so far."""
+        if name not in self.conditions or isinstance(scale, Conditional):
+            return scale
+        return (scale if isinstance(scale, Scale) else Constant(scale)).when(**self.conditions[name])
 
     def only(self, names: Any) -> "Space":
-        """A copy with the named hyperparameters alone, in this space's order."""
-        return Space(**{name: scale for name, scale in self.items() if name in names})
+        """A copy with the named hyperparameters alone, in this space's order; a condition on others is left out."""
+        found: dict[str, Any] = {}
+        for name, entry in self.entries().items():
+            if name in names and isinstance(entry, Conditional):
+                entry = entry.scale.when(**{p: values for p, values in entry.condition.items() if p in names})
+            if name in names:
+                found[name] = entry
+        return Space(**found)
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -80,30 +113,83 @@ class Space(Mapping[str, Scale]):
         levels = [self[name].levels for name in names]
         columns = samplers.draw(sampler, n, levels, seed)
         units = dict(zip(names, columns.T, strict=True))
-        rows = len(columns)
-        return {name: scale.from_unit(units.get(name, np.zeros(rows))) for name, scale in self.items()}
+        count = len(columns)
+        points = {name: scale.from_unit(units.get(name, np.zeros(count))) for name, scale in self.items()}
+        if sampler == "grid" and self.conditions:  # points that differ in what is inactive are one point
+            apart = group(self._told_apart(points), count)
+            points = take(points, np.sort(np.array([rows[0] for rows in apart.values()])))
+        return self.masked(points)
+
+    def _told_apart(self, points: Points) -> list[list[Any]]:
+        """The columns, alike where a hyperparameter is inactive."""
+        active, everywhere = self.active(points), np.ones(len(next(iter(points.values()))), bool)
+        return [np.where(active.get(n, everywhere), c.astype(object), None).tolist() for n, c in points.items()]  # type: ignore[call-overload]
+
+    def active(self, points: Points) -> dict[str, np.ndarray]:
+        """Name -> whether (trials,) it is active, of the conditional hyperparameters; `points` have a column each."""
+        found: dict[str, np.ndarray] = {}
+        for name, condition in self.conditions.items():
+            one_of = [np.isin(points[p].astype(object), np.array([*v], object)) for p, v in condition.items()]
+            found[name] = np.logical_and.reduce([*one_of, *(found[p] for p in condition if p in found)])
+        return found
+
+    def inactive(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Name -> its condition as a text, of the hyperparameters that cannot exist beside `values`."""
+        found: dict[str, str] = {}
+        for name, condition in self.conditions.items():
+            never = [p for p, allowed in condition.items() if p in found or (p in values and values[p] not in allowed)]
+            if never:
+                found[name] = clauses(condition)
+        return found
+
+    def masked(self, points: Points) -> dict[str, np.ndarray]:
+        """The points with NaN, or None in a column of objects, where a hyperparameter is inactive."""
+        columns = dict(points)
+        for name, active in self.active(points).items() if self.conditions else ():
+            column = columns[name]
+            if column.dtype != object and not active.all():
+                columns[name] = np.where(active, column, np.nan)
+            elif not active.all():
+                columns[name] = np.array([v if on else None for v, on in zip(column, active, strict=True)], object)
+        return columns
+
+    def filled(self, points: Points) -> Points:
+        """The points as arrays hold them: an inactive hyperparameter has its scale's low end, or the first of texts.
+
+        Raises ValueError for an active one that has no value.
+        """
+        if not self.conditions:
+            return points
+        columns = dict(points)
+        for name, active in self.active(points).items():
+            scale, given = self[name], points[name]
+            for row in np.flatnonzero(active & np.array([absent(value) for value in given.tolist()]))[:1].tolist():
+                raise ValueError(f"{name}: point {row} has no value, and it is active there; give one")
+            columns[name] = scale.from_unit(np.zeros(len(given)))
+            columns[name][active], columns[name][~active] = given[active], inactive_value(scale)
+        return columns
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The space of `{name: text or value}`, a text read as `parse_scale` reads it."""
+        """The space of `{name: text or value}`, each read as `read_scale` reads it."""
         scales: dict[str, Any] = {}
         for name, entry in entries.items():
             try:
-                scales[name] = parse_scale(entry) if isinstance(entry, str) else entry
-                scales[name] = Choice(*entry) if isinstance(entry, list) else scales[name]
+                scales[name] = read_scale(entry)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return cls(**scales)
 
     def to_dict(self) -> dict[str, Any]:
         """The space as `{name: text or value}`, for `from_dict`."""
-        return {name: written(scale) for name, scale in self.items()}
+        return {name: written(entry) for name, entry in self.entries().items()}
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
         """The space in a TOML file, a line a hyperparameter: `learning_rate = "log_uniform(1e-4, 1)"`.
 
-        A list is a choice. Raises ValueError naming the file.
+        A list is a choice; `{scale = "uniform(0, 1)", when = {depth = [3, 4]}}` has a condition. Raises ValueError
+        naming the file.
         """
         try:
             return cls.from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
@@ -133,12 +219,17 @@ def group(columns: list[list[Any]], rows: int) -> dict[tuple[Any, ...], np.ndarr
     return {values: np.array(rows) for values, rows in groups.items()}
 
 
-def setting(text: str, where: str) -> tuple[str, Scale]:
+def setting(text: str, where: str) -> tuple[str, Scale | Conditional]:
     """Name and scale of `name=value` or `name=scale`; raises ValueError that says where it stands."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name:
         raise ValueError(f"{where} {text!r}: write name=value or name=scale, such as momentum=0.9")
-    return name, Space.from_dict({name: value})[name]
+    try:
+        scale = read_scale(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    Space(**{name: scale.scale if isinstance(scale, Conditional) else scale})  # a name that may be one
+    return name, scale
 
 
 def _toml(entry: Any) -> str:

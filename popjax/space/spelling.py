@@ -2,19 +2,59 @@
 
 import ast
 import keyword
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from popjax.space.scales import SCALES, Constant, Scale
+from popjax.space.conditions import Conditional
+from popjax.space.scales import SCALES, Choice, Constant, Scale
+
+WHEN = " when "
+VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s|'"=]+)"""
+CLAUSE = rf"([^\W\d]\w*)\s*=\s*({VALUE}(?:\s*\|\s*{VALUE})*)"
 
 
-def parse_scale(text: str) -> Scale:
+def read_scale(entry: Any) -> Scale | Conditional:
+    """The scale of an entry: a text as `parse_scale` reads it, a list of choices, a plain value, or {scale, when}.
+
+    Raises ValueError.
+
+    >>> print(read_scale({"scale": "uniform(0, 1)", "when": {"depth": [3, 4]}}))
+    uniform(0, 1) when depth=3|4
+    """
+    if isinstance(entry, Mapping):
+        if set(entry) != {"scale", "when"} or not isinstance(entry["when"], Mapping):
+            raise ValueError(f'{str(dict(entry))[:80]}: write {{scale = "...", when = {{parent = value}}}}')
+        scale = read_scale(entry["scale"])
+        return scale.when(**{str(parent): values for parent, values in entry["when"].items()})
+    if isinstance(entry, str):
+        return parse_scale(entry)
+    if isinstance(entry, list):
+        return Choice(*entry)
+    return entry if isinstance(entry, Scale | Conditional) else Constant(entry)
+
+
+def parse_scale(text: str) -> Scale | Conditional:
     """The scale that `text` writes: a call such as `log_uniform(1e-4, 1)`, a number, or a word.
 
+    What follows "when" is a condition: `uniform(0, 0.5) when depth=3|4 and optimizer=sgd`.
     The text is parsed, never evaluated. Raises ValueError.
 
     >>> print(parse_scale("choice('relu', 'tanh')"))
     choice('relu', 'tanh')
     """
+    ends = [match.start() for match in re.finditer(WHEN, text)]
+    for end in ends:
+        tail = text[end + len(WHEN) :].strip()
+        if not re.fullmatch(rf"{CLAUSE}(?:\s+and\s+{CLAUSE})*", tail):
+            continue  # it stands within a quoted text
+        scale = parse_scale(text[:end])
+        found = {
+            parent: tuple(map(read_value, re.findall(VALUE, values))) for parent, values in re.findall(CLAUSE, tail)
+        }
+        return scale.when(**found)
+    if ends and text.count("'") + text.count('"') == 0:
+        raise ValueError(f"cannot read {short(text)}; write a condition such as: when optimizer=sgd, or depth=3|4")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -28,6 +68,14 @@ def parse_scale(text: str) -> Scale:
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         forms = "a number, a word, or a scale such as uniform(0, 1)"
         raise ValueError(f"cannot read {short(text)}; write {forms}") from None
+
+
+def read_value(text: str) -> Any:
+    """A value of a condition: a number, a truth value, a quoted text, or a word."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return text
 
 
 def short(text: str) -> str:
@@ -51,9 +99,22 @@ def _call(tree: ast.Call, text: str) -> Scale:
         raise ValueError(f"cannot read {short(text)}: {name} {what}") from None
 
 
-def written(scale: Scale) -> Any:
+def written(scale: Scale | Conditional) -> Any:
     """The text or value that `parse_scale` reads back as this scale."""
+    if isinstance(scale, Conditional):
+        condition = clauses(scale.condition)
+        return f"{written(scale.scale)}{WHEN}{condition}" if condition else written(scale.scale)
     if not isinstance(scale, Constant):
         return str(scale)
-    word = isinstance(scale.value, str) and scale.value.isidentifier() and not keyword.iskeyword(scale.value)
-    return scale.value if word or not isinstance(scale.value, str) else repr(scale.value)
+    return word(scale.value) if isinstance(scale.value, str) else scale.value
+
+
+def clauses(condition: Mapping[str, tuple[Any, ...]]) -> str:
+    """A condition as `parse_scale` reads it."""
+    return " and ".join(f"{parent}={'|'.join(map(word, values))}" for parent, values in condition.items())
+
+
+def word(value: Any) -> str:
+    """A value as a text holds it: a word without quotes."""
+    plainly = isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
+    return value if plainly else repr(value)

@@ -151,9 +151,9 @@ def step_of(content: Mapping[str, Any], space: Space) -> Step:
 
 
 def column_of(space: Space, name: str, values: list[Any]) -> np.ndarray:
-    """Values read from a file, as the column that the sampler gave."""
-    scale = space[name]
-    column = scale.from_unit(np.zeros(len(values)))
+    """Values read from a file, as the column that the sampler gave; None is an inactive hyperparameter's."""
+    column = space[name].from_unit(np.zeros(len(values)))
+    column = column.astype(float) if None in values and column.dtype != object else column
     for row, value in enumerate(values):
         column[row] = value
     return column

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from popjax.core.storage import Corrupt
+from popjax.space.conditions import absent
 from popjax.space.scales import Scale
 from popjax.space.space import Space
 from popjax.store import schedules
@@ -171,8 +172,16 @@ class Results:
         return Best(row, self.hparams(row), float(self.last[self.metric][row]))
 
     def hparams(self, trial: int) -> dict[str, Any]:
-        """The hyperparameters of a trial as Python values."""
-        return {name: column[[trial]].tolist()[0] for name, column in self.points.items()}
+        """The hyperparameters of a trial as Python values, without those that are inactive."""
+        values = {name: column[[trial]].tolist()[0] for name, column in self.points.items()}
+        values = {name: value for name, value in values.items() if not absent(value)}
+        whole = {name for name, scale in self.space.items() if scale.whole and name in self.space.conditions}
+        return {name: int(value) if name in whole else value for name, value in values.items()}
+
+    @functools.cached_property
+    def space(self) -> Space:
+        """The space that was searched; empty where the run does not say."""
+        return Space.from_dict(self.run.get("space", {}))
 
     @functools.cached_property
     def trials(self) -> "pa.Table":
@@ -183,7 +192,7 @@ class Results:
         rank = np.full(count, -1)
         rank[self.order] = np.arange(1, len(self.order) + 1)
         columns: dict[str, Any] = {"trial": np.arange(count), "round": self.rounds}
-        columns |= {name: arrow(values) for name, values in self.points.items()}
+        columns |= {name: arrow(values, self.space.get(name)) for name, values in self.points.items()}
         status = np.select([self.diverged, self.stopped, self.pruned], ["diverged", "stopped", "pruned"], "ok")
         columns |= {"status": status, "epochs": self.epochs_run}
         columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.last.items()}
@@ -340,12 +349,15 @@ def ranking(values: Mapping[str, np.ndarray], metric: str, mode: str) -> np.ndar
     return np.lexsort((values.get(TIES, key), key))
 
 
-def arrow(column: np.ndarray) -> Any:
-    """A column of hyperparameters for a table; values of several types become text."""
+def arrow(column: np.ndarray, scale: Scale | None = None) -> Any:
+    """A column of hyperparameters for a table, null where inactive; values of several types become text."""
     import pyarrow as pa
 
-    values = column.tolist()
-    return pa.array(values if len({type(value) for value in values}) == 1 else [str(value) for value in values])
+    values = [None if absent(value) else value for value in column.tolist()]
+    if None in values and scale is not None and scale.whole:
+        values = [None if value is None else int(value) for value in values]
+    kinds = {type(value) for value in values} - {type(None)}
+    return pa.array(values if len(kinds) <= 1 else [None if value is None else str(value) for value in values])
 
 
 def sampled(column: Any, scale: Scale) -> np.ndarray:

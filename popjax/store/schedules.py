@@ -22,7 +22,7 @@ class Schedule(NamedTuple):
         parents: (trials, epochs): from whose state a trial began the epoch, its own or that of the trial it was copied
             from; -1 where it was not trained.
         fresh: (trials, epochs): whether its random keys went other ways from there.
-        values: name -> (trials, epochs), the hyperparameters.
+        values: name -> (trials, epochs), the hyperparameters; see `Space.masked` for what is inactive.
     """
 
     parents: np.ndarray
@@ -77,7 +77,7 @@ class Schedule(NamedTuple):
         return cls(parents, fresh, values)
 
 
-def schedule_of(decisions: Iterable[Decision], done: np.ndarray, epochs: int) -> Schedule | None:
+def schedule_of(space: Space, decisions: Iterable[Decision], done: np.ndarray, epochs: int) -> Schedule | None:
     """What these decisions made of their trials, of which each has trained `done` (trials,) epochs; None for no change.
 
     A decision that copies or sets acts before the epoch that its trials train next.
@@ -92,7 +92,7 @@ def schedule_of(decisions: Iterable[Decision], done: np.ndarray, epochs: int) ->
     points: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
     for decision in decisions:
-        for name, column in decision.add.items():
+        for name, column in space.filled(decision.add).items() if decision.add else ():
             points.setdefault(name, np.zeros(count, column.dtype))[begun : begun + len(column)] = column
             values.setdefault(name, np.zeros((count, epochs), column.dtype))
         begun += added(decision)
@@ -106,7 +106,8 @@ def schedule_of(decisions: Iterable[Decision], done: np.ndarray, epochs: int) ->
             source[trial], anew[trial], now[trial] = trial, False, last
             for name, column in points.items():
                 values[name][trial, first:last] = column[trial]
-    return Schedule(parents, fresh, values)
+    flat = space.masked({name: column.ravel() for name, column in values.items()})
+    return Schedule(parents, fresh, {name: column.reshape(count, epochs) for name, column in flat.items()})
 
 
 def change(decision: Decision, points: Mapping[str, np.ndarray], source: np.ndarray, anew: np.ndarray) -> None:

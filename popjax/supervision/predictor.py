@@ -14,6 +14,7 @@ import numpy as np
 from popjax.core.text import plural, settings
 from popjax.core.trees import abstract, from_host, unnamed
 from popjax.models.networks import Network
+from popjax.space.conditions import inactive_value
 from popjax.space.space import Space
 from popjax.store.files import Kept, load_best_files, load_ensemble_files
 from popjax.store.results import Results
@@ -108,6 +109,23 @@ class Trained(NamedTuple):
         return cls(kept.trial, kept.hparams, space, frozenset(recipe["static"]), kept.arrays, epochs, kept.schedule)
 
     @property
+    def fixed(self) -> dict[str, Any]:
+        """The hyperparameters that are known to Python."""
+        return {name: self.hparams[name] for name in self.static}
+
+    @property
+    def inactive(self) -> dict[str, str]:
+        """The hyperparameters that do not exist beside those, each with what it depends on."""
+        return self.space.inactive(self.fixed)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The other hyperparameters, as the arrays of its training held them."""
+        elsewhere = [name for name in self.space.conditions if name not in self.hparams and name not in self.inactive]
+        given = {name: value for name, value in self.hparams.items() if name not in self.static}
+        return given | {name: inactive_value(self.space[name]) for name in elsewhere}
+
+    @property
     def members(self) -> int:
         """How many models: folds times repeats."""
         return len(next(iter(self.arrays.values())))
@@ -117,7 +135,7 @@ class Trained(NamedTuple):
         """What its program depends on."""
         fixed = {name: repr(self.hparams[name]) for name in sorted(self.static)}
         shapes = {name: array.shape[1:] for name, array in self.arrays.items()}
-        return json.dumps([fixed, {n: str(s) for n, s in self.space.items()}, self.epochs, shapes])
+        return json.dumps([fixed, self.space.to_dict(), self.epochs, shapes])
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -216,7 +234,7 @@ class Predictor:
 
     def _predicted(self, one: Trained, fold: int, x: jax.Array) -> np.ndarray:
         """The mean of what a trial's models of a fold predict; models are in order of folds."""
-        apply, values = self._program(one), {n: v for n, v in one.hparams.items() if n not in one.static}
+        apply, values = self._program(one), one.values
         repeats = one.members // len(self.recipe.mean)
         found = []
         for member in range(fold * repeats, (fold + 1) * repeats):
@@ -235,11 +253,11 @@ class Predictor:
     def _program(self, one: Trained) -> Callable[..., jax.Array]:
         """The compiled outputs of a trial; those that share shapes and static values share it."""
         if one.program not in self._programs:
-            static = {name: one.hparams[name] for name in one.static}
+            static, inactive = one.fixed, one.inactive
             space, epochs, network = one.space, one.epochs, self.network
 
             def outputs(arrays: Any, values: Any, fold: Any, x: Any) -> Any:
-                hparams = HParams({**static, **values, "fold": fold, "epochs": epochs}, space)
+                hparams = HParams({**static, **values, "fold": fold, "epochs": epochs}, space, inactive=inactive)
                 built = network(hparams, jax.random.wrap_key_data(arrays["key"]))  # the key of its training
                 template = {"params": built.params, "variables": built.variables}
                 state = from_host(abstract(template), unnamed(template, arrays))

@@ -94,14 +94,14 @@ def descended(task: Task, space: Space, config: Config, schedule: Schedule, tria
     population = Population(task, space, config, numbers=trials)
     population.advance(0, Decision(add={name: values[trials, 0] for name, values in schedule.values.items()}))
     population.begin_all()
+    now = space.filled(schedule.of(trial))
     for epoch, here in enumerate(place):
         before = place[epoch - 1] if epoch else here
         copy = {here: before} if here != before else {}
         fresh = (here,) if schedule.fresh[line[epoch], epoch] else ()
-        had = {name: population.roster.points[name][before] for name in schedule.values}
-        now = {name: values[line[epoch], epoch] for name, values in schedule.values.items()}
-        changed = {here: {name: value for name, value in now.items() if value != had[name]}}
-        decision = Decision(copy=copy, fresh=fresh, set=changed, until={here: epoch + 1})
+        had = population.roster.points
+        changed = {name: values[epoch] for name, values in now.items() if values[epoch] != had[name][before]}
+        decision = Decision(copy=copy, fresh=fresh, set={here: changed}, until={here: epoch + 1})
         population.advance(population.applied, decision)
         if epoch + 1 < config.epochs:
             population.pass_by([other for other in range(len(trials)) if other != here], epoch + 1)
@@ -112,7 +112,7 @@ def explain(task: Task, space: Space, trials: int, config: Config, sampler: str 
     """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
     task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
     roster = Roster(task, space, config)
-    points = space.sample(trials, config.seed, sampler)
+    points = space.filled(space.sample(trials, config.seed, sampler))
     roster.check(points)
     flops = 0 if task.hints.flops is None else np.sum(task.hints.flops(points))
     exact = config.epochs * config.each * float(flops)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.scheduler import Trials
+from popjax.space.conditions import absent
 from popjax.space.samplers import SAMPLERS
 from popjax.space.scales import Choice, Scale
 from popjax.space.space import Space
@@ -32,9 +33,20 @@ def cmaes(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
     """CMA-ES (Hansen 2016), begun in each round where the best tenth so far lie (Nomura et al. 2021)."""
     import optuna
 
-    complete = [trial for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
+    complete = [comparable(trial, told) for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
     complete *= -(-10 // max(len(complete), 1))  # the best tenth must be one at least
     return optuna.samplers.CmaEsSampler(seed=seed, source_trials=complete or None, warn_independent_sampling=False)
+
+
+def comparable(trial: Any, told: list[Any]) -> Any:
+    """A trial with what CMA-ES is about alone: the numbers that all trials have."""
+    import optuna
+
+    number = optuna.distributions.FloatDistribution
+    names = [n for n, d in trial.distributions.items() if isinstance(d, number) and all(n in t.params for t in told)]
+    params = {name: trial.params[name] for name in names}
+    distributions = {name: trial.distributions[name] for name in names}
+    return optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value)
 
 
 def gp(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
@@ -94,7 +106,8 @@ def proposals(sampler: Any, searched: Space, seed: int, epochs: int) -> Callable
             begin = 0 if trials is None else len(trials.epochs)
             return {name: column[begin:] for name, column in space.sample(begin + n, seed, "sobol").items()}
         units = asked(make, seed, n, trials, space, epochs)
-        return {name: scale.from_unit(units[name] if name in units else np.zeros(n)) for name, scale in space.items()}
+        given = {name: units[name] if name in units else np.zeros(n) for name in space}
+        return space.masked({name: scale.from_unit(given[name]) for name, scale in space.items()})
 
     return propose
 
@@ -126,8 +139,9 @@ def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epoc
             known = {"state": states.COMPLETE, "value": loss}
         elif epoch > 0:
             known = {"state": states.PRUNED, "intermediate_values": {epoch: loss} if np.isfinite(loss) else {}}
-        params = {name: column[row] for name, column in columns.items()}
-        told.append(optuna.trial.create_trial(params=params, distributions=dict(distributions), **known))
+        params = {name: column[row] for name, column in columns.items() if not absent(column[row])}
+        own = {name: distributions[name] for name in params}
+        told.append(optuna.trial.create_trial(params=params, distributions=own, **known))
     return told
 
 
@@ -141,10 +155,14 @@ def distribution(scale: Scale) -> Any:
 
 
 def coordinates(scale: Scale, column: np.ndarray) -> list[Any]:
-    """Where values lie on the axis of their scale; of texts, which they are."""
+    """Where values lie on the axis of their scale; of texts, which they are; None where the hyperparameter is not."""
+    values = column.tolist()
     if isinstance(scale, Choice) and not scale.numeric:
-        return [scale.values.index(value) for value in column.tolist()]
-    return np.clip(scale.to_unit(column), 0, 1).tolist()
+        return [None if absent(value) else scale.values.index(value) for value in values]
+    there = np.array([not absent(value) for value in values])
+    found = np.full(len(values), None, object)
+    found[there] = np.clip(scale.to_unit(column[there]), 0, 1)
+    return found.tolist()
 
 
 def unit(scale: Scale, coordinate: Any) -> float:

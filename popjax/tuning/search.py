@@ -15,6 +15,7 @@ from popjax.engine.plan import fitting
 from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
 from popjax.scheduler import Problem, Scheduler
+from popjax.space.conditions import check_possible
 from popjax.space.space import Space, take
 from popjax.store.decisions import Log
 from popjax.store.files import check_directory
@@ -115,6 +116,7 @@ def search(
     if resume and out is None:
         raise ValueError("resume=True needs out: the directory of the run to go on with")
     space = space if isinstance(space, Space) else Space(**space)
+    check_possible(space.conditions, space)
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
     check_numbers({"trials": trials})
     rounds = (default_rounds(int(trials)) if check_sampler(sampler) else 1) if rounds is None else rounds
@@ -247,7 +249,7 @@ class Search:
         roster, timer = population.roster, self.control.timer
         results = dataclasses.replace(population.results(), choose=self.asked.choose)
         decisions = (step.decision for step in log.steps)
-        schedule = schedule_of(decisions, results.done.min((1, 2)), self.config.epochs)
+        schedule = schedule_of(self.asked.space, decisions, results.done.min((1, 2)), self.config.epochs)
         results = dataclasses.replace(results, schedule=schedule)
         if self.asked.choose == "one-se":
             results = dataclasses.replace(results, parameters=parameters(roster))

@@ -91,6 +91,7 @@ class Session:
         self.single = all(np.ndim(value) == 0 for value in hparams.values())
         columns = columns_of(hparams)
         self.members = len(next(iter(columns.values())))
+        columns = columns if space is None else completed(space, columns)
         self.space = Space(**{name: covering(column) for name, column in columns.items()})
         if space is not None:
             self.space = self.space.replace(**space.only(self.space))
@@ -318,6 +319,16 @@ def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
         column = np.array(values)
         columns[name] = column if column.dtype.kind in "if" else np.array(values, object)
     return columns
+
+
+def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns with what is inactive in them, as the arrays of a search over this space hold it."""
+    members = len(next(iter(columns.values())))
+    rest: dict[str, np.ndarray] = {}
+    for name, condition in space.conditions.items():
+        if name not in columns and condition.keys() <= columns.keys() | rest.keys():
+            rest[name] = np.full(members, None, object)
+    return dict(space.only(columns | rest).filled(columns | rest))
 
 
 def covering(column: np.ndarray) -> Scale:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from popjax.space.conditions import absent
 from popjax.space.scales import Choice, Integers, OneMinusLogUniform, Range, Scale, Uniform
 from popjax.space.space import Points, Space
 from popjax.store.results import Results
@@ -74,17 +75,18 @@ def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, e
     for name, scale in space.items():
         if name not in points:
             raise ValueError(f"the results have no hyperparameter {name!r}; they have {', '.join(points)}")
-        tried = points[name]
+        there = np.array([not absent(value) for value in points[name].tolist()])
+        tried, good = points[name][there], points[name][best][there[best]]
+        if len(good) == 0:  # of the best it exists in none
+            continue
         if isinstance(scale, Range) and scale.low < scale.high:
-            scales[name], note = narrower(scale, tried, tried[best], extend)
+            scales[name], note = narrower(scale, tried, good, extend)
             notes += [f"{name}: {note}"] if note else []
         elif isinstance(scale, Choice):
-            used = set(tried[best].tolist())
+            used = set(good.tolist())
             values = [value for value in scale.values if value in used]
             scales[name] = Choice(*values, static=scale.static) if values else scale
-        else:
-            scales[name] = scale
-    return Zoom(Space(**scales), notes)
+    return Zoom(space.replace(**scales), notes)
 
 
 def narrower(scale: Range, tried: np.ndarray, best: np.ndarray, extend: bool) -> tuple[Range, str]:

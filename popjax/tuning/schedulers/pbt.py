@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
+from popjax.space.conditions import absent
 from popjax.space.scales import number
+from popjax.space.space import take
+
+EVERYWHERE = np.ones(1, bool)
 
 
 def pbt(
@@ -118,14 +122,19 @@ def explored(
     target: int,
     source: int,
 ) -> dict[str, Any]:
-    """The hyperparameters of a copy that are not its source's."""
-    found = {}
-    for axis, name in enumerate(problem.space.searched):
-        if name in trials.settable:
-            scale, draws = problem.space[name], stream(problem.seed, epoch, target, 1 + axis)
+    """The hyperparameters of a copy that are not its source's; one that becomes active with them is drawn anew."""
+    found = dict[str, Any]()
+    space = problem.space
+    now = take(trials.points, np.array([source]))
+    parents_first = [n for n in space.searched if n not in space.conditions] + list(space.conditions)
+    for name in parents_first:
+        if name in space.searched and name in trials.settable and space.active(now).get(name, EVERYWHERE).all():
+            scale, draws = space[name], stream(problem.seed, epoch, target, 1 + space.searched.index(name))
             anew, unit, which = draws.random(), draws.random(), draws.integers(len(factors))
-            value = trials.points[name][[source]].tolist()[0]
-            found[name] = scale.from_unit(unit) if anew < resample else scale.scaled(value, factors[which])
+            value = now[name].tolist()[0]
+            other = anew < resample or absent(value)
+            found[name] = scale.from_unit(unit) if other else scale.scaled(value, factors[which])
+            now[name] = np.array([found[name]])
     return found
 
 

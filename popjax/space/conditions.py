@@ -1,0 +1,96 @@
+"""Conditions: a hyperparameter that exists only where another one has some values. No JAX here."""
+
+import dataclasses
+import graphlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from popjax.space.scales import Choice, Scale, finite, plain
+
+Condition = Mapping[str, tuple[Any, ...]]  # parent -> the values of it that let a hyperparameter be
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditional:
+    """A scale with what its hyperparameter depends on; a Space takes it apart.
+
+    Raises ValueError for a condition without values, or with what is no number, text or truth value.
+
+    >>> from popjax.space.scales import uniform
+    >>> print(uniform(0, 1).when(optimizer=("sgd", "nesterov"), depth=3))
+    uniform(0, 1) when optimizer=sgd|nesterov and depth=3
+    """
+
+    scale: Scale
+    condition: Condition
+
+    def __post_init__(self) -> None:
+        condition = {parent: listed(parent, values) for parent, values in self.condition.items()}
+        object.__setattr__(self, "condition", condition)
+
+    def __str__(self) -> str:
+        from popjax.space.spelling import written
+
+        return str(written(self))
+
+    def when(self, **condition: Any) -> Self:
+        """The same, with further parents."""
+        return dataclasses.replace(self, condition={**self.condition, **condition})
+
+
+def listed(parent: str, values: Any) -> tuple[Any, ...]:
+    """The values of a condition, one or several; raises ValueError for none."""
+    several = values if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
+    found = tuple(map(plain, several))
+    for value in found:
+        if not (finite(value) or isinstance(value, str | bool)):
+            raise ValueError(f"when {parent}={value!r}: give a finite number, text or truth value, or several")
+    if not found:
+        raise ValueError(f"when {parent}=(): no values; give at least one")
+    return found
+
+
+def ordered(conditions: Mapping[str, Condition], names: Iterable[str]) -> list[str]:
+    """The conditional hyperparameters, each after its parents; raises ValueError for no such parent, or a cycle."""
+    names = list(names)
+    for name, condition in conditions.items():
+        for parent in condition:
+            if parent not in names:
+                raise ValueError(f"{name} when {parent}=...: there is no {parent!r}; there are {', '.join(names)}")
+    try:
+        order = graphlib.TopologicalSorter(conditions).static_order()
+        return [name for name in order if name in conditions]
+    except graphlib.CycleError as error:
+        chain = " on ".join(error.args[1])
+        raise ValueError(f"a hyperparameter depends on itself: {chain}; leave one condition out") from None
+
+
+def check_possible(conditions: Mapping[str, Condition], scales: Mapping[str, Scale]) -> None:
+    """Raise ValueError for a value that a parent never has."""
+    for name, condition in conditions.items():
+        for parent, values in condition.items():
+            for value in values:
+                if not may_be(scales[parent], value):
+                    what = f"{name} when {parent}={value!r}: {parent} is never that, it is {scales[parent]}"
+                    raise ValueError(f"{what}; name values that it has")
+
+
+def may_be(scale: Scale, value: Any) -> bool:
+    """Whether a scale has a value."""
+    values = scale.values if isinstance(scale, Choice) else [getattr(scale, "value", None)]
+    if value in values:
+        return True
+    between = scale.numeric and scale.levels > 1 and not isinstance(value, str) and scale.low <= value <= scale.high
+    return between and not isinstance(scale, Choice) and (not scale.whole or value == int(value))
+
+
+def inactive_value(scale: Scale) -> Any:
+    """What stands in an array where a hyperparameter is not: its scale's low end, or the first of texts."""
+    return scale.low if scale.numeric else scale.from_unit(0.0)
+
+
+def absent(value: Any) -> bool:
+    """Whether a value says that there is none."""
+    return value is None or (isinstance(value, float) and np.isnan(value))
