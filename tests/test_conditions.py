@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pytest
+from flax import nnx
 from test_compilations import compilations
 from test_report import browser, opened  # noqa: F401  a fixture of that page's tests
 
@@ -218,6 +219,29 @@ def test_the_kept_trials_predict_what_they_scored(rows, plan, tmp_path):
     assert {"hidden_3" in results.hparams(trial) for trial in range(12)} == {True, False}
     there, here = pj.load_best(tmp_path / "run").predict_proba(x), pj.ensemble(results).predict_proba(x)
     np.testing.assert_allclose(there, here, atol=1e-6)
+
+
+class Bent(nnx.Module):
+    """A model that reads what exists only beside some values of a dynamic parent."""
+
+    def __init__(self, hparams, rngs):
+        self.out = nnx.Linear(5, 3, rngs=rngs)
+        self.slope = nnx.Variable(jnp.where(hparams["bend"] == 2, hparams["slope"], 1.0))
+
+    def __call__(self, x):
+        return self.out(jnp.where(x > 0, x, self.slope[...] * x))
+
+
+def test_a_model_of_ones_own_predicts_where_it_holds_a_filler(rows, tmp_path):
+    x, y = rows
+    held = np.arange(0, len(y), 5)
+    task = pj.supervised(rows, model=Bent, validation=held, test=0)
+    space = pj.Space(learning_rate=0.05, bend=pj.choice(1, 2), slope=pj.uniform(-1, 0).when(bend=2))
+    results = pj.search(task, space, trials=8, epochs=3, keep=8)
+    assert {"slope" in results.hparams(trial) for trial in range(8)} == {True, False}
+    for trial in range(8):
+        score = results.predictor(trial).score(x[held], y[held])
+        assert score == pytest.approx(results.last["val_accuracy"][trial], abs=1e-6)
 
 
 def same(one, other):

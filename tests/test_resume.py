@@ -143,6 +143,44 @@ def test_a_finished_run_takes_more_trials(task, tmp_path):
     assert_same_files(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.parametrize("folds", [1, 2])
+def test_a_finished_run_takes_more_epochs(task, tmp_path, folds):
+    """As if they had been asked for at once, also with more trials beside, and stopped on the way."""
+    search(task, tmp_path / "run", trials=24, epochs=3, folds=folds, keep=4)
+    whole = search(task, tmp_path / "whole", trials=40, epochs=6, folds=folds, keep=4)
+    search(task, tmp_path / "run", trials=24, epochs=5, folds=folds, keep=4, resume=True, stop_at=40)
+    results = search(task, tmp_path / "run", trials=40, epochs=6, folds=folds, keep=4, resume=True)
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+    assert results.best == whole.best
+    assert results.states.keys() == whole.states.keys()
+    assert results.run["epochs"] == 6
+    again = search(task, tmp_path / "run", trials=40, epochs=6, folds=folds, keep=4, resume=True)
+    assert again.summary["steps_run"] == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "more", "says"),
+    [
+        ({}, {"epochs": 3}, "epochs was 4, now 3"),
+        (
+            {"scheduler": "halving"},
+            {"epochs": 8},
+            r"epochs was 4, now 8: halving\(.*\) decides by what the last epoch is",
+        ),
+        ({"rounds": 2}, {"epochs": 8}, "epochs was 4, now 8: rounds=2 decides by what the last epoch is; begin anew"),
+        ({"schedule": "cosine"}, {"epochs": 8}, r"epochs was 4, now 8: the task reads hparams\['epochs'\]"),
+    ],
+)
+def test_what_has_a_horizon_takes_no_more_epochs(rows, tmp_path, settings, more, says):
+    settings = dict(settings)
+    task = pj.supervised(rows, schedule=settings.pop("schedule", "inverse"))
+    search(task, tmp_path / "run", trials=12, **settings)
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(ValueError, match=says):
+        search(task, tmp_path / "run", trials=12, resume=True, **settings | more)
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
 def test_points_are_read_not_sampled_again(task, tmp_path):
     """Another sampler's hand in between changes nothing: what is written counts."""
     search(task, tmp_path / "run", trials=16, stop_at=20)
@@ -158,7 +196,7 @@ def test_points_are_read_not_sampled_again(task, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"epochs": 5}, "epochs was 4, now 5"),
+        ({"epochs": 3}, "epochs was 4, now 3"),
         ({"seed": 3}, "seed was 0, now 3"),
         ({"trials": 30}, "trials was 40, now 30"),
         ({"lanes": 2}, "lanes was 1, now 2"),

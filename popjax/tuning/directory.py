@@ -33,6 +33,7 @@ class Directory:
         recorded: the run.json of the run that is resumed; empty for a new one.
         commits: what is trained.
         log: what is decided.
+        longer: whether it goes on to a later last epoch.
         warnings: what was lost, and why bits may differ from an uninterrupted run's.
     """
 
@@ -41,6 +42,7 @@ class Directory:
         self.about = dict(about)
         self.recorded: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self.longer = False
         if (path / "run.json").exists():
             self.recorded = read_json(path / "run.json")
             check_format(path, self.recorded)
@@ -80,6 +82,12 @@ class Directory:
         more = settings["trials"] > self.recorded["trials"] and plain and settings["sampler"] != "grid"
         if not more:
             then["trials"], now["trials"] = self.recorded["trials"], settings["trials"]
+        self.longer = config.epochs > self.recorded["epochs"]
+        if self.longer and not plain:
+            horizon = settings["scheduler"] or f"rounds={settings['rounds']}"
+            raise ValueError(self._no_longer(config.epochs, f"{horizon} decides by what the last epoch is"))
+        if self.longer:
+            del then["epochs"], now["epochs"]
         self._refuse(then, now)
         caps = self.recorded.get("caps")
         if caps is not None and not fit(caps, settings["space"]):
@@ -107,6 +115,9 @@ class Directory:
         applied = max(applied, 1)
         population.prepare([step.decision for step in steps[:applied]])
         self._check(population)
+        if self.longer:
+            self._check_horizon(population)
+            self.commits.kept = {}  # the best after fewer epochs
         population.take_up()
         self.commits.decision = applied
         self.commits.carrying = 0 if self.commits.lost is not None else self.commits.carrying
@@ -125,6 +136,17 @@ class Directory:
             if there[name] != value:
                 what = f"{name} was {there[name]}, now {value}"
                 self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
+
+    def _check_horizon(self, population: Population) -> None:
+        """Raise ValueError if a run of more epochs trains otherwise from the beginning."""
+        if any("epochs" in member.reads for member in population.roster.buckets):
+            why = "the task reads hparams['epochs'], as schedule cosine does, so a longer run differs from its start"
+            raise ValueError(self._no_longer(population.config.epochs, why))
+
+    def _no_longer(self, epochs: int, why: str) -> str:
+        """What is said where more epochs would be another run."""
+        changed = f"epochs was {self.recorded['epochs']}, now {epochs}"
+        return f"{str(self.path)!r} cannot be resumed so: {changed}: {why}; begin anew"
 
     def begin(self, run: Mapping[str, Any]) -> None:
         """Write what determines the results, before anything is decided."""

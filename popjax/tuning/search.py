@@ -75,8 +75,9 @@ def search(
             metric is told by its name: less of a loss, mse, mae or error is better, more of an accuracy or r2.
         out: a directory for the results; it must not hold a run, unless resumed. What is
             trained is committed to it every 2 seconds, or every epoch if that is longer.
-        resume: go on where the run in `out` stands, or begin in an empty directory. `trials`
-            may be more than before (one round, random or sobol, no scheduler).
+        resume: go on where the run in `out` stands, or begin in an empty directory. With one round and no scheduler
+            `trials` may be more than before (random or sobol), and `epochs` where the task does not read
+            hparams["epochs"]: what was trained to the end is then trained again, to the same curves, and further.
         lanes: members that advance together under vmap; chosen by rule if not given.
         plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
         keep: of how many of the best trials to keep the trained arrays; 1 if not given, 25 with choose="ensemble".
