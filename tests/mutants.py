@@ -50,7 +50,11 @@ MUTANTS = [
         "JSON unchecked", "store/files", "digest != digest_of(content):", "not content:", "test_security.py -k json"
     ),
     Mutant(
-        "bomb unpacked", "data/dataset", "if stored[name].file_size > MAX_BYTES:", "if False:", "test_data.py -k unpack"
+        "bomb unpacked",
+        "data/npz_table",
+        "if stored[name].file_size > MAX_BYTES:",
+        "if False:",
+        "test_data.py -k unpack",
     ),
     Mutant("one commit kept", "store/commits", "KEPT = 2", "KEPT = 1", "test_commits.py"),
     Mutant("links followed", "store/commits", "if path.is_symlink():", "if False:", "test_commits.py"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.data.dataset import from_columns
+from popjax.data.dataset import from_table
 from popjax.supervision.fit import Fit
 
 GUIDE = (Path(pj.__file__).parent / "README.md").read_text(encoding="utf-8")
@@ -145,7 +145,7 @@ def test_a_new_dataset_format(example):
     rows = [{"size": 1 + i, "colour": "red" if i % 2 else "blue", "price": i / 2} for i in range(8)]
     rows[3]["size"] = None
     content = "\n".join(map(json.dumps, rows)).encode()
-    dataset = from_columns(*module.read_jsonl("'rows.jsonl'", content, "price"), "median", "rows", "price")
+    dataset = from_table(module.read_jsonl("'rows.jsonl'", content, "price"), "median")
     assert dataset.columns == ("size", "colour")
     assert dataset.levels == {"colour": ("blue", "red")}
     assert dataset.x[:4].tolist() == [[1, 1, 0], [2, 0, 1], [3, 1, 0], [5, 0, 1]]

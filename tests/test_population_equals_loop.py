@@ -10,7 +10,7 @@ import pytest
 
 import popjax as pj
 from popjax.data.dataset import from_arrays
-from popjax.data.splits import split
+from popjax.data.splits import Way, split
 from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
@@ -78,7 +78,7 @@ def assert_same_as_loop(rows, optimizer, schedule, classes, space, trials=TRIALS
     results = pj.search(task, space, trials=trials, epochs=EPOCHS, keep=trials, folds=folds, **how)
     checker = Tracer(task.hints.folded(folds), space, space.sample(trials), EPOCHS)
     static = checker.settle(set())
-    cut = split(from_arrays(*rows), 0.1, 0.1, 0, folds)
+    cut = split(from_arrays(*rows), Way(0.1, 0.1, 0), folds)
     updates = 0
     for trial, fold in itertools.product(range(trials), range(folds)):
         hparams = results.hparams(trial)

@@ -107,7 +107,7 @@ def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
     import pandas as pd
 
     from popjax.data.dataset import from_frame
-    from popjax.data.splits import split
+    from popjax.data.splits import Way, split
 
     x, y = rows
     target = np.array(["low", "mid", "high"])[y] if kind == "classes" else 50 + 9 * x[:, 0]
@@ -116,7 +116,7 @@ def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
     results = pj.search(
         pj.supervised(frame, target="answer", seed=4), space, trials=8, epochs=6, repeats=2, out=tmp_path
     )
-    test = split(from_frame(frame, "answer"), 0.1, 0.1, 4).test
+    test = split(from_frame(frame, "answer"), Way(0.1, 0.1, 4)).test
     winner = pj.load_best(tmp_path)
     shuffled = frame[["e", "answer", "d", "c", "b", "a"]].iloc[test]
     predicted = winner.predict(shuffled)

@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 import popjax as pj
-from popjax.data.splits import split
+from popjax.data.splits import Way, split
 from popjax.engine.roster import Config
 from popjax.models.layers import Dropout
 from popjax.supervision.supervised import to_dataset
@@ -529,7 +529,7 @@ def test_the_winner_is_built_as_it_was_trained(rows, tmp_path):
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-2)}
     results = pj.search(pj.supervised(rows, model=Features), space, trials=4, epochs=8, out=tmp_path / "run")
     winner = pj.load_best(tmp_path / "run", model=Features)
-    test = split(to_dataset(rows, None, "error"), 0.1, 0.1, 0).test
+    test = split(to_dataset(rows, None, "error"), Way(0.1, 0.1, 0)).test
     assert winner.arrays["params.out.kernel"].dtype == jnp.bfloat16
     chances = winner.predict_proba(x[test])[np.arange(len(test)), y[test]]
     assert -np.log(chances).mean() == pytest.approx(results.summary["test"]["test_loss"], rel=1e-3)

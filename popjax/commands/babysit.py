@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -39,6 +39,20 @@ class Arguments:
     """of the learning rate: inverse, exponential or cosine"""
     standardize: str | None = None
     """features: feature, each by its own scale; global, by one; or none (default: images global, tables feature)"""
+    kind: Literal["classification", "regression"] | None = None
+    """what the target is (default: texts, truth values and few different integers are classes)"""
+    drop: str | None = None
+    """columns of the file to leave out: id,date"""
+    na: str | None = None
+    """texts that mean a missing cell, beside the empty one and nan: NA,n/a"""
+    validation: str | None = None
+    """a file of rows to validate on"""
+    test: str | None = None
+    """a file of rows to leave out"""
+    groups: str | None = None
+    """the column that tells which rows belong together"""
+    ordered: bool | None = None
+    """rows are in time: the first ones train"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int | None = None

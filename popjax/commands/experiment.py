@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from popjax.core.storage import locked
 
 if TYPE_CHECKING:
-    from popjax.data.dataset import Dataset
+    from popjax.data.parts import Parts
     from popjax.task import Task
 
 
@@ -35,6 +35,20 @@ class Experiment:
     """of the learning rate: inverse, exponential or cosine"""
     standardize: str | None = None
     """features: feature, each by its own scale; global, by one; or none (default: images global, tables feature)"""
+    kind: Literal["classification", "regression"] | None = None
+    """what the target is (default: texts, truth values and few different integers are classes)"""
+    drop: str | None = None
+    """columns of the file to leave out: id,date"""
+    na: str | None = None
+    """texts that mean a missing cell, beside the empty one and nan: NA,n/a"""
+    validation: str | None = None
+    """a file of rows that rank the trials (default: a tenth of the rows)"""
+    test: str | None = None
+    """a file of rows that no trial sees, scored once for the winner (default: a tenth of the rows)"""
+    groups: str | None = None
+    """the column that tells which rows belong together, and so are never in two parts"""
+    ordered: bool = False
+    """rows are in time: the last ones test, those before them validate, and the first ones train"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int = 0
@@ -58,25 +72,42 @@ class Experiment:
         """The arguments that name what a directory may not: a file, or code of one's own."""
         if self.task is not None:
             return ["--task", self.task]
+        named = {"target": self.target} if is_file(self.dataset) else {}
+        files = {"dataset": self.dataset} if is_file(self.dataset) else {}
+        given = files | named | {"validation": self.validation, "test": self.test}
+        return [word for name, value in given.items() if value is not None for word in (f"--{name}", value)]
+
+    def load(self) -> "Parts":
+        """The dataset and its parts, checked; no JAX yet."""
+        from popjax.data.dataset import MISSING, load, read
+        from popjax.data.parts import SHARE, Parts, parts_of
+        from popjax.data.table import Reading
+
         if not is_file(self.dataset):
-            return []
-        return ["--dataset", self.dataset, *(["--target", self.target] if self.target is not None else [])]
+            for name in ("drop", "na", "validation", "test", "groups"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"--{name}: the dataset {self.dataset} has rows of its own; leave it out")
+            return Parts(load(self.dataset, self.target, self.missing, self.kind), SHARE, SHARE, None)
+        if self.missing not in MISSING:
+            raise ValueError(f"missing={self.missing!r}: choose one of {', '.join(MISSING)}")
+        how = Reading(listed("drop", self.drop), listed("na", self.na), self.groups)
+        part = lambda file: SHARE if file is None else read(file, self.target, how)
+        rows, validation, test = read(self.dataset, self.target, how), part(self.validation), part(self.test)
+        return parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
 
-    def load(self) -> "Dataset":
-        """The dataset, checked; no JAX yet."""
-        from popjax.data import dataset as data
-
-        return data.load(self.dataset, self.target, self.missing)
-
-    def supervised(self, dataset: "Dataset", folds: int = 1) -> "Task":
+    def supervised(self, parts: "Parts", folds: int = 1) -> "Task":
         """The Task on the dataset."""
         enable_cache()
         from popjax.supervision.supervised import supervised
 
         task = supervised(
-            dataset,
+            parts.dataset,
             self.model,
             self.optimizer,
+            validation=parts.validation,
+            test=parts.test,
+            groups=parts.groups,
+            shuffle=not self.ordered,
             seed=self.seed,
             schedule=self.schedule,
             standardize=self.standardize,
@@ -114,15 +145,16 @@ class Experiment:
         opened: the user must name it again. `command` is how the user would.
         """
         recorded = as_recorded(run)
+        recorded = NEWER | recorded if isinstance(recorded, dict) else recorded
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(recorded, dict) or not all(name in recorded for name in names):
             raise ValueError(f"{command}: the run was not made by popjax.sweep; train it again from your own script")
         named = {name: value for name, value in given.items() if value is not None}
-        if "dataset" in named:
-            recorded = recorded | {"task": None}
+        if "dataset" in named:  # other rows than then, of which no file of then is a part
+            recorded = recorded | {"task": None, "validation": None, "test": None}
         fields: dict[str, Any] = {name: named.get(name, recorded[name]) for name in names}
         for name, value in fields.items():
-            if not isinstance(value, int if name == "seed" else str | None):
+            if not isinstance(value, {"seed": int, "ordered": bool}.get(name, str | None)):
                 raise ValueError(f"{command}: the run's {name} is {value!r}; it is damaged, so train it again")
         check_seed(fields["seed"])
         if named.keys() & {"dataset", "task"}:
@@ -130,7 +162,8 @@ class Experiment:
         experiment = cls(**fields)
         if not experiment.untold():
             return experiment
-        what = "a file" if experiment.task is None else "a task of your own"
+        what = "files" if experiment.validation or experiment.test else "a file"
+        what = what if experiment.task is None else "a task of your own"
         again = shlex.join(experiment.untold())
         raise ValueError(f"the search was over {what}, which must be given again: {command} {again}")
 
@@ -142,6 +175,17 @@ def as_recorded(run: Mapping[str, Any]) -> Any:
         return recorded
     known = settings if isinstance(settings, dict) else recorded
     return recorded | {"standardize": known.get("standardize", "unclipped")}
+
+
+NEWER = dict.fromkeys(("kind", "drop", "na", "validation", "test", "groups")) | {"ordered": False}  # than some runs
+
+
+def listed(name: str, text: str | None) -> tuple[str, ...]:
+    """The words of a list with commas; raises ValueError for an empty one."""
+    words = tuple(word.strip() for word in (text or "").split(","))
+    if text is not None and not all(words):
+        raise ValueError(f"--{name} {text!r}: write names with commas between them, such as a,b")
+    return words if text is not None else ()
 
 
 def is_file(dataset: str) -> bool:

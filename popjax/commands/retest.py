@@ -40,6 +40,10 @@ class Arguments:
     """the column to predict, if it has another name"""
     missing: str | None = None
     """what to do with missing cells: error, drop or median (of text, the most frequent)"""
+    validation: str | None = None
+    """a file of rows, where the search had one; here they are rows as all others"""
+    test: str | None = None
+    """a file of rows that the search set aside, where it had one"""
     task: str | None = None
     """your own Task, as module:attribute"""
     top: int = 20
@@ -108,16 +112,18 @@ def chosen(results: "Results", fit: np.ndarray, top: int, background: int, seed:
 
 def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Task, bool | None]":
     """The task on the data of now, and whether that is the data of then (None where nobody knows)."""
-    given = {name: getattr(arguments, name) for name in ("dataset", "target", "missing", "task")} | {"seed": seed}
+    names = ("dataset", "target", "missing", "validation", "test", "task")
+    given = {name: getattr(arguments, name) for name in names} | {"seed": seed}
     command = f"python -m popjax.retest {shlex.quote(arguments.directory)}"
     experiment = Experiment.again(results.run, command, given)
     if experiment.task is not None:
         return experiment.users_task(), None
-    dataset = experiment.load()
+    parts = experiment.load()
+    dataset = parts.dataset
     recorded = results.run.get("data") or {}
     check_columns(experiment.dataset, recorded, dataset)
     dataset = with_texts(dataset, recorded.get("levels") or {})
-    task = experiment.supervised(dataset)
+    task = experiment.supervised(parts._replace(dataset=dataset))
     assert task.hints.folded is not None
     task = task.hints.folded(arguments.repeats, VALIDATION)
     if list(task.hints.recipe.inputs) != recorded.get("inputs"):

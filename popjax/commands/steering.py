@@ -71,8 +71,8 @@ class Steering:
         if experiment.task is not None:
             task, others = experiment.users_task(), dict(start.found)
         else:
-            dataset = experiment.load()
-            task = experiment.supervised(dataset)
+            parts = experiment.load()
+            dataset, task = parts.dataset, experiment.supervised(parts)
             others = untuned(
                 experiment.optimizer, experiment.schedule, task.data.folds.train.shape[1], experiment.model
             )

@@ -11,7 +11,7 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from popjax.data.columns import (
     text_column,
     to_number,
 )
+from popjax.data.table import PLAINLY, Reading, Table
 
 CHUNK = 100_000  # cells
 MARKS = (
@@ -45,24 +46,30 @@ ODD = re.compile(r"_|^\s*[+-]?0\d|[+-]nan", re.MULTILINE | re.IGNORECASE)
 WITH_COMMAS = re.compile(r"\s*[+-]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?)\s*")
 
 
-def read_csv(source: str, content: bytes, target: str | None) -> tuple[dict[str, Column], np.ndarray]:
+def read_csv(source: str, content: bytes, target: str | None, how: Reading = PLAINLY) -> Table:
     """The features of a CSV file with a header, by name, and the target's values (rows,), None where missing.
 
     Raises ValueError in one line.
     """
-    file = File(source, content)
+    file = File(source, content, how.na)
     check_names(source, file.header)
     target = check_target(source, file.header, target)
-    labels = Texts()
-    tallies = {name: Tally() for name in file.header if name != target}
+    kept = how.kept(source, file.header, target)
+    labels, groups = Texts(), Texts()
+    tallies = {name: Tally() for name in kept if name not in (target, how.groups)}
     for cells in file.chunks():
         labels.add(cells.pop(target))
+        if how.groups in kept:
+            groups.add(cells[how.groups])
         for name, tally in tallies.items():
             tally.add(cells[name])
     if not labels.codes:
         raise ValueError(f"{source} has a header but no rows; add data")
     texts = read_texts(file, [name for name, tally in tallies.items() if tally.is_text(source, name)])
-    return {name: texts.get(name) or tally.numbers() for name, tally in tallies.items()}, labels.target(source, target)
+    columns = {name: texts.get(name) or tally.numbers() for name, tally in tallies.items()}
+    if groups.codes:
+        columns[str(how.groups)] = text_column(np.concatenate(groups.codes), list(groups.known))
+    return Table(columns, None, labels.target(source, target), source, target)
 
 
 def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
@@ -82,9 +89,9 @@ def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
 class File:
     """The rows of a CSV file, checked; delimited by comma, semicolon or tab."""
 
-    def __init__(self, source: str, content: bytes) -> None:
-        """Find encoding, delimiter and header; raises ValueError."""
-        self.source, self.content = source, content
+    def __init__(self, source: str, content: bytes, na: Collection[str] = ()) -> None:
+        """Find encoding, delimiter and header; raises ValueError. A cell that is one of `na` is empty."""
+        self.source, self.content, self.na = source, content, frozenset(na)
         self.encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), "utf-8-sig")
         if self.encoding == "utf-8-sig" and b"\0" in content:
             raise ValueError(f"cannot read {source}: byte {content.index(0)} is NUL, not text; save it as UTF-8")
@@ -117,6 +124,8 @@ class File:
                 if row and len(row) != len(header):
                     fields = f"line {reader.line_num} has {len(row)} fields, the header {len(header)}"
                     raise ValueError(f"{self.source}: {fields}; mend that line")
+                if self.na and row is not header:
+                    row = ["" if cell.strip() in self.na else cell for cell in row]
                 if row or reader.line_num == 1:
                     yield row
         except csv.Error as error:

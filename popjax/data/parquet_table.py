@@ -5,18 +5,20 @@ it holds. Page checksums are verified where the file has them, and nothing that 
 extension type left in its metadata is looked at.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from popjax.data.columns import Column, check_levels, check_names, check_target, is_missing, text_column
+from popjax.data.table import PLAINLY, Reading, Table
 from popjax.store.files import parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_parquet(source: str, content: bytes, target: str | None) -> tuple[dict[str, Column], np.ndarray]:
+def read_parquet(source: str, content: bytes, target: str | None, how: Reading = PLAINLY) -> Table:
     """The features of a Parquet file, by name, and the target's values (rows,), None where missing.
 
     Raises ValueError in one line.
@@ -26,13 +28,27 @@ def read_parquet(source: str, content: bytes, target: str | None) -> tuple[dict[
     target = check_target(source, table.column_names, target)
     if len(table) == 0:
         raise ValueError(f"{source} has columns but no rows; add data")
-    columns = {name: table.column(name) for name in table.column_names}
+    kept = how.kept(source, table.column_names, target)
+    columns = {name: emptied(table.column(name), how.na) for name in table.column_names if name in kept}
     for name, values in columns.items():
         if kind(values.type) == "other":
             what = f"column {name!r} holds {short_type(values.type)}, neither numbers nor text"
             raise ValueError(f"{source}: {what}; convert it or drop it")
     labels = columns.pop(target)
-    return {name: typed(source, name, values) for name, values in columns.items()}, target_values(labels)
+    coded = {name: typed(source, name, values, name != how.groups) for name, values in columns.items()}
+    return Table(coded, None, target_values(labels), source, target)
+
+
+def emptied(values: "pa.ChunkedArray", na: Collection[str]) -> "pa.ChunkedArray":
+    """The column with null in the place of texts that mean nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not na or kind(values.type) != "text":
+        return values
+    texts = values.cast(pa.large_string())
+    nothing = pc.is_in(pc.utf8_trim_whitespace(texts), pa.array(sorted(na), pa.large_string()))
+    return pc.if_else(nothing, pa.scalar(None, pa.large_string()), texts)
 
 
 def read_table(source: str, content: bytes) -> "pa.Table":
@@ -66,14 +82,15 @@ def short_type(type_: "pa.DataType") -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def typed(source: str, name: str, values: "pa.ChunkedArray") -> Column:
-    """A column of numbers or text, coded; raises ValueError for a text with too many values."""
+def typed(source: str, name: str, values: "pa.ChunkedArray", limited: bool = True) -> Column:
+    """A column of numbers or text, coded; raises ValueError for a text with too many values, if that is limited."""
     if kind(values.type) == "null":
         return Column(np.full(len(values), np.nan))
     if kind(values.type) == "number":
         return Column(floats(values))
     indices, texts = dictionary(values)
-    check_levels(source, name, sum(not is_missing(text) for text in texts), len(values))
+    if limited:
+        check_levels(source, name, sum(not is_missing(text) for text in texts), len(values))
     return text_column(indices, texts)
 
 

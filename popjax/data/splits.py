@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,10 +35,25 @@ class Split:
         return hashlib.sha256(b"|".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
 
 
-def split(dataset: Dataset, validation: Any, test: Any, seed: int, folds: int = 1, share: float | None = None) -> Split:
-    """Test and validation rows set aside by `seed`, at least one each, stratified by class.
+class Way(NamedTuple):
+    """How rows are set aside.
 
-    Each is a share of the rows, or the numbers of the rows; no row is a test row where `test` is 0.
+    Attributes:
+        validation, test: shares of the rows, or the numbers of the rows; no row is a test row where `test` is 0.
+        seed: of the order of the rows.
+        groups: the number of each row's group (rows,), none of which is in two parts; None: each row is its own.
+        shuffle: whether rows are put in random order; else their order is time, and what comes later is set aside.
+    """
+
+    validation: Any = 0.1
+    test: Any = 0.1
+    seed: int = 0
+    groups: np.ndarray | None = None
+    shuffle: bool = True
+
+
+def split(dataset: Dataset, way: Way, folds: int = 1, share: float | None = None) -> Split:
+    """Test and validation rows set aside, at least one each, stratified by class.
 
     Rows are put in random order within their class, and every part takes rows at even
     distances along that order, so its share of each class is exact to within one row. The
@@ -46,32 +62,44 @@ def split(dataset: Dataset, validation: Any, test: Any, seed: int, folds: int = 
     `share` a part has at most that share of all rows.
     """
     n = len(dataset.y)
-    named = {name: numbers(name, part, n) for name, part in (("validation", validation), ("test", test))}
-    for name, part in (("validation", validation), ("test", test)):
+    named = {name: numbers(name, getattr(way, name), dataset) for name in ("validation", "test")}
+    for name in ("validation", "test"):
+        part = getattr(way, name)
         if named[name] is None and not (0 < part < 1 or (name == "test" and part == 0)):
             raise ValueError(f"{name}={part}: give a share of the rows between 0 and 1, such as 0.1")
     if named["validation"] is not None and folds > 1:
         raise ValueError(f"folds={folds} cut their own validation rows; give a share, or folds=1")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed={seed!r}: give a whole number of at least 0")
-    size = share_of(n, test, named["test"])
-    each = (n - size) // folds if folds > 1 else share_of(n, validation, named["validation"])
+    if isinstance(way.seed, bool) or not isinstance(way.seed, int | np.integer) or way.seed < 0:
+        raise ValueError(f"seed={way.seed!r}: give a whole number of at least 0")
+    size = share_of(n, way.test, named["test"])
+    each = (n - size) // folds if folds > 1 else share_of(n, way.validation, named["validation"])
     each = each if share is None else min(each, max(1, round(n * share)))
     if each < 1 or size + each >= n:
-        what = f"folds={folds}" if folds > 1 else f"validation={validation}"
-        raise ValueError(f"{what} and test={test} leave no row of {n} to train on or to validate; lower them")
-    rng = np.random.default_rng([seed, n])
+        said = {name: getattr(way, name) if named[name] is None else "rows" for name in named}
+        what = f"folds={folds}" if folds > 1 else f"validation={said['validation']}"
+        raise ValueError(f"{what} and test={said['test']} leave no row of {n} to train on or to validate; lower them")
+    if way.groups is not None:
+        return by_groups(way, named, size, each, folds)
+    if not way.shuffle:
+        return by_time(n, named, size, each, folds)
+    rng = np.random.default_rng([way.seed, n])
     strata = np.zeros(n) if dataset.classes is None else dataset.y
     order = np.lexsort((rng.random(n), strata))
-    tested, order = _set_aside(order, size, rng, named["test"])
+    kept = np.zeros(0, int) if named["validation"] is None or named["test"] is not None else named["validation"]
+    tested, order = _set_aside(order[~np.isin(order, kept)], size, rng, named["test"])
+    order = np.concatenate([order, kept])
     picked, always = _set_aside(order, each * folds, rng, named["validation"])
     validations = [picked[fold::folds] for fold in range(folds)]
     trains = [np.concatenate([always, *validations[:fold], *validations[fold + 1 :]]) for fold in range(folds)]
     return Split(np.sort(trains, 1), np.sort(validations, 1), np.sort(tested))
 
 
-def numbers(name: str, part: Any, rows: int) -> np.ndarray | None:
-    """The row numbers that a part of the rows is given by; None for a share. Raises ValueError for others."""
+def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
+    """The rows of the dataset that a part of the rows is given by; None for a share. Raises ValueError for others.
+
+    The numbers count the rows that were given; one that was left out is in no part.
+    """
+    rows = len(dataset.y) + len(dataset.dropped)
     if isinstance(part, bool) or not np.ndim(part):
         if isinstance(part, bool) or not isinstance(part, int | float | np.number):
             raise ValueError(f"{name}={part!r}: give a share of the rows, such as 0.1, or row numbers")
@@ -82,7 +110,10 @@ def numbers(name: str, part: Any, rows: int) -> np.ndarray | None:
     if not 0 <= given.min() <= given.max() < rows:
         wrong = given.max() if given.max() >= rows else given.min()
         raise ValueError(f"{name}: there is no row {wrong}; choose 0..{rows - 1}")
-    return given
+    kept = given[~np.isin(given, dataset.dropped)]
+    if len(kept) == 0:
+        raise ValueError(f"{name}: all its rows were left out; give some without missing cells")
+    return kept - np.searchsorted(dataset.dropped, kept)
 
 
 def share_of(rows: int, part: Any, named: np.ndarray | None) -> int:
@@ -90,6 +121,87 @@ def share_of(rows: int, part: Any, named: np.ndarray | None) -> int:
     if named is not None:
         return len(named)
     return 0 if part == 0 else max(1, round(rows * part))
+
+
+def by_groups(way: Way, named: Mapping[str, np.ndarray | None], size: int, each: int, folds: int) -> Split:
+    """The rows set aside group by group, in random order, until a part has its share.
+
+    Folds get their groups largest first, each into the smallest fold; since all folds train and validate on as many
+    rows, those beyond the smallest fold's are in no part of theirs. Raises ValueError where there are too few groups.
+    """
+    groups = way.groups
+    assert groups is not None
+    counts = np.bincount(groups)
+    order = np.random.default_rng([way.seed, len(groups)]).permutation(len(counts))
+    held = np.unique(groups[[] if named["validation"] is None else named["validation"]])
+    held = held if named["test"] is None else held[:0]  # of the rows that are named to validate, none tests
+    tested, order = _groups_of("test", named["test"], groups, order[~np.isin(order, held)], size)
+    order = np.concatenate([order, held])
+    if folds == 1:
+        validated, order = _groups_of("validation", named["validation"], groups, order, each)
+        parts = [validated]
+    else:
+        parts = dealt(order[np.argsort(-counts[order], kind="stable")], counts, folds)
+    if min(map(len, parts)) == 0 or len(order) == 0 or (folds > 1 and len(order) < folds):
+        raise ValueError(f"groups: {len(counts)} are too few to train on some and to set others aside; lower the folds")
+    rows = [np.flatnonzero(np.isin(groups, part)) for part in parts]
+    every = np.concatenate(parts) if folds > 1 else order
+    trains = [np.flatnonzero(np.isin(groups, every) & ~np.isin(groups, part)) for part in parts]
+    return Split(_even(trains), _even(rows), np.flatnonzero(np.isin(groups, tested)))
+
+
+def dealt(order: np.ndarray, counts: np.ndarray, folds: int) -> list[np.ndarray]:
+    """Groups in this order dealt to folds, each to the one that has the fewest rows."""
+    parts: list[list[int]] = [[] for _ in range(folds)]
+    sizes = np.zeros(folds, int)
+    for group in order.tolist():
+        smallest = int(sizes.argmin())
+        parts[smallest].append(group)
+        sizes[smallest] += counts[group]
+    return [np.array(part, int) for part in parts]
+
+
+def _groups_of(
+    name: str, rows: np.ndarray | None, groups: np.ndarray, order: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The groups of a part: those of the rows that are named, or as many as hold so many rows; and the others."""
+    if rows is None:
+        counts = np.bincount(groups)[order].cumsum()
+        taken = order[: int(np.searchsorted(counts, size)) + 1] if size else order[:0]
+    else:
+        taken = np.unique(groups[rows])
+        split_up = np.setdiff1d(np.flatnonzero(np.isin(groups, taken)), rows)
+        if len(split_up) or not np.isin(taken, order).all():
+            raise ValueError(f"{name}: row {int([*split_up, *rows][0])} is of a group that is in two parts")
+    return taken, order[~np.isin(order, taken)]
+
+
+def by_time(n: int, named: Mapping[str, np.ndarray | None], size: int, each: int, folds: int) -> Split:
+    """The last rows to test, those before them to validate, and what comes before to train.
+
+    With folds each validates on rows that come after those that it trains on, which are as many for all folds.
+    """
+    free = np.setdiff1d(np.arange(n), [] if named["validation"] is None else named["validation"])
+    test = free[len(free) - size :] if named["test"] is None else np.sort(named["test"])
+    rest = np.setdiff1d(np.arange(n), test)
+    if named["validation"] is not None:
+        both = np.intersect1d(named["validation"], test)
+        if len(both):
+            raise ValueError(f"row {both[0]} is a validation row and a test row; give each row one part")
+        return Split(np.setdiff1d(rest, named["validation"])[None], np.sort(named["validation"])[None], test)
+    each = each if folds == 1 else min(each, len(rest) // (folds + 1))
+    first = len(rest) - folds * each
+    if each < 1 or first < 1:
+        raise ValueError(f"folds={folds}: {len(rest)} rows in time are too few to train before each; lower it")
+    starts = first + each * np.arange(folds)
+    trains = [rest[start - first : start] for start in starts]
+    return Split(np.array(trains), np.array([rest[start : start + each] for start in starts]), test)
+
+
+def _even(parts: list[np.ndarray]) -> np.ndarray:
+    """Rows as an array (folds, rows): as many of each as the smallest has, at even distances."""
+    size = min(map(len, parts))
+    return np.array([part[np.floor(np.arange(size) * len(part) / size).astype(int)] for part in parts])
 
 
 def _set_aside(

@@ -133,8 +133,6 @@ class Population:
             self.saver.commits.decision, self.saver.commits.carrying = self.applied, number
             if self.last is None and (decision.copy or decision.fresh):  # a person's, which nobody can decide again
                 self.saver.commit()
-            else:
-                self.saver.save()
         self.named[:] = False
         self.named[list(decision.until)] = True
         self._train_until(decision.until)

@@ -1,18 +1,22 @@
 """Supervised learning as a Task: a model, an optimizer, rows."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from popjax.core.text import lookup
 from popjax.data import dataset as tables
-from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split
+from popjax.data.parts import SHARE, parts_of
+from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
 from popjax.supervision.fit import Fit
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.preprocessing import Recipe
 from popjax.task import Hints, Task
+
+LOG = logging.getLogger("popjax")
 
 
 def supervised(
@@ -27,11 +31,14 @@ def supervised(
     schedule: str = "inverse",
     missing: str = "error",
     standardize: str | None = None,
+    kind: str | None = None,
+    groups: Any = None,
+    shuffle: bool = True,
 ) -> Task:
     """A Task that fits a model to rows by mini-batch gradient descent.
 
     Args:
-        data: `(x, y)` arrays, a DataFrame with the column `target`, or a Dataset.
+        data: `(x, y)`, arrays or a DataFrame and a Series; a DataFrame with the column `target`; or a Dataset.
         model: "mlp", "cnn" (for images), or `model(hparams, rngs)` giving an nnx or a linen module
             that makes outputs (rows, classes), or (rows, 1) or (rows,) for a regression, of rows.
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)`
@@ -39,14 +46,18 @@ def supervised(
         loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for
             classes and the squared error of standardized targets for a regression.
         target: the DataFrame's column to predict.
-        validation: the rows that rank the trials: their share, or their numbers.
-        test: the rows that no trial sees, scored once for the winner: their share, or their numbers; 0 for none.
+        validation: the rows that rank the trials: their share, their numbers, or rows of their own as `data` has them.
+        test: the rows that no trial sees, scored once for the winner, given in the same ways; 0 for none.
         seed: of the split, which is stratified by class.
         schedule: "inverse", "exponential" or "cosine", if the space does not choose.
         missing: what to do with missing cells: "error", "drop" the rows, or "median".
         standardize: features by the training rows: "feature", each by its own mean and deviation; "global", by one
             scale in all, for images one a channel; or "none". "global" for images if not given, else "feature".
             Standardized features end at 20 deviations, and at 3 where nearly all training rows are alike.
+        kind: "classification" or "regression". If not given, texts, truth values, and integers with at most 20
+            distinct values are classes; where that is doubtful a warning says so.
+        groups: one value a row, or the name of a column: rows of one group are never in two parts.
+        shuffle: False for rows in time: the last ones test, those before them validate.
 
     The metrics are train_loss and val_loss, and val_accuracy (ranked by, max) and
     val_balanced_accuracy, or val_mse (ranked by, min) and val_mae in raw units and val_r2, which
@@ -62,7 +73,9 @@ def supervised(
     for what, given in (("model", model), ("optimizer", optimizer)):
         if not isinstance(given, str) and not callable(given):
             raise ValueError(f"{what} is a {type(given).__name__}; give a name, or a function of hparams that makes it")
-    dataset = to_dataset(data, target, missing)
+    dataset, *rows, kinds = parts_of(data, validation, test, groups, target, missing, kind)
+    if dataset.doubt and not isinstance(data, tables.Dataset):
+        LOG.warning(dataset.doubt)
     if isinstance(model, str) and lookup(MODELS, "model", model).images:
         dataset = tables.images(dataset)
     if isinstance(optimizer, str):
@@ -73,7 +86,10 @@ def supervised(
     if how not in (*STANDARDIZE, UNCLIPPED):
         raise ValueError(f"unknown standardize {how!r}; there are {', '.join(STANDARDIZE)}")
     named = standardize is not None
-    return Folded(dataset, model, optimizer, loss, schedule, validation, test, seed, how, named)(1)
+    if not isinstance(shuffle, bool) or (groups is not None and not shuffle):
+        raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
+    way = Way(rows[0], rows[1], seed, kinds, shuffle)
+    return Folded(dataset, model, optimizer, loss, schedule, way, how, named)(1)
 
 
 def as_before(task: Task, settings: Mapping[str, Any], folds: int) -> Task:
@@ -93,9 +109,7 @@ class Folded:
     optimizer: str | Callable[..., Any]
     loss: Callable[..., Any] | None
     schedule: str
-    validation: Any
-    test: Any
-    seed: int
+    way: Way
     standardize: str
     named: bool  # whether the user said how to standardize
     made: dict[Any, Task] = dataclasses.field(default_factory=dict, init=False, repr=False)
@@ -112,7 +126,8 @@ class Folded:
 
     def parts(self, folds: int, share: float | None = None) -> Split:
         """Which rows train, validate and test."""
-        return split_rows(self.dataset, self.validation, self.test, self.seed, folds, share)
+        way = self.way if share is None or folds == 1 else self.way._replace(validation=SHARE)
+        return split_rows(self.dataset, way, folds, share)
 
     def make(self, folds: int, share: float | None) -> Task:
         """A Task with its own split and preprocessing."""
@@ -158,15 +173,3 @@ class Folded:
 def called(choice: str | Callable[..., Any] | None) -> str | None:
     """What a choice is called."""
     return choice if isinstance(choice, str | None) else getattr(choice, "__qualname__", type(choice).__name__)
-
-
-def to_dataset(data: Any, target: str | None, missing: str) -> tables.Dataset:
-    """What `supervised` takes as data, as a Dataset."""
-    if isinstance(data, tables.Dataset):
-        return data
-    if hasattr(data, "columns"):
-        return tables.from_frame(data, target, missing)
-    if isinstance(data, tuple | list) and len(data) == 2:
-        x, y = data
-        return tables.from_arrays(x, y, missing=missing)
-    raise ValueError(f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame or a Dataset")

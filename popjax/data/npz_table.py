@@ -1,0 +1,53 @@
+"""NPZ files as an array of features and one of targets. No JAX here."""
+
+import contextlib
+import io
+import zipfile
+from collections.abc import Iterator
+
+import numpy as np
+
+from popjax.data.columns import MAX_BYTES, size
+from popjax.data.table import PLAINLY, Reading, Table
+
+
+def read_npz(source: str, content: bytes, target: str | None, how: Reading = PLAINLY) -> Table:
+    """The arrays x and y of an NPZ file; `target` names another array than y.
+
+    Raises ValueError in one line, also for columns to leave out, since an array has no columns.
+    """
+    names = "x", target or "y"
+    for name in [*how.drop, *([how.groups] if how.groups else [])]:
+        raise ValueError(f"{source} holds arrays, which have no column {name!r}; give a table")
+    with as_npz(source):
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        stored = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+    for name in names:
+        if name not in stored:
+            known = ", ".join(map(repr, stored)) or "none"
+            raise ValueError(f"{source} has no array {name!r}; it has {known}")
+        if stored[name].file_size > MAX_BYTES:
+            what = f"{source}: the array {name!r} would take {size(stored[name].file_size)}"
+            raise ValueError(f"{what}; at most {size(MAX_BYTES)}, so take fewer rows")
+    with as_npz(source):
+        x, y = (unpacked(archive, stored[name]) for name in names)
+    return Table({}, x, y, source, names[1])
+
+
+@contextlib.contextmanager
+def as_npz(source: str) -> Iterator[None]:
+    """Raise ValueError in one line for whatever fails: a damaged archive fails in many ways, all of them the file's."""
+    try:
+        yield
+    except Exception as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"cannot read {source} as NPZ: {what}; save it with numpy.savez") from None
+
+
+def unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an archive, read piece by piece."""
+    with archive.open(entry) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        if file.read(1):  # at the end, the archive's checksum is compared
+            raise ValueError(f"{entry.filename!r} goes on after its array")
+    return array

@@ -1,0 +1,76 @@
+"""Data with rows of their own to validate or to test with, and with groups: one dataset, and which rows are which."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from popjax.data.dataset import Dataset, from_table
+from popjax.data.table import Table, grouped, joined, table_of
+
+SHARE = 0.1  # of the rows validate, and as many test, where nobody says otherwise
+
+
+class Parts(NamedTuple):
+    """A dataset and what is said of its rows.
+
+    Attributes:
+        validation, test: a share, or the numbers of rows.
+        groups: the number of each row's group (rows,); None if rows are on their own.
+    """
+
+    dataset: Dataset
+    validation: Any
+    test: Any
+    groups: np.ndarray | None
+
+
+def parts_of(
+    data: Any, validation: Any, test: Any, groups: Any, target: str | None, missing: str, kind: str | None
+) -> Parts:
+    """What `supervised` takes as data, as one dataset: rows that come as a table of their own are put after the others.
+
+    Texts, medians and classes are those of all rows. Raises ValueError in one line.
+    """
+    if isinstance(data, Dataset):
+        if is_table(validation) or is_table(test) or isinstance(groups, str):
+            raise ValueError(
+                "a Dataset is coded already: give rows of its own by their numbers, and groups as an array"
+            )
+        return Parts(data, validation, test, numbered(groups, len(data.y)))
+    tables, places = (
+        [data if isinstance(data, Table) else table_of(data, target)],
+        {"validation": validation, "test": test},
+    )
+    for name, given in places.items():
+        if is_table(given):
+            tables.append(given if isinstance(given, Table) else table_of(given, target or tables[0].target))
+            begin = sum(len(table.y) for table in tables[:-1])
+            places[name] = np.arange(begin, begin + len(tables[-1].y))
+    whole = joined(tables)
+    if isinstance(groups, str):
+        whole, groups = grouped(whole, groups)
+    dataset = from_table(whole, missing, kind)
+    kinds = numbered(groups, len(whole.y), dataset.dropped)
+    return Parts(dataset, places["validation"], places["test"], kinds)
+
+
+def is_table(given: Any) -> bool:
+    """Whether a part is given as rows: a table, or a pair (x, y); not as a share or as numbers."""
+    pair = (
+        isinstance(given, tuple | list) and len(given) == 2 and (hasattr(given[0], "columns") or np.ndim(given[0]) > 0)
+    )
+    return isinstance(given, Table) or hasattr(given, "columns") or pair
+
+
+def numbered(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | None:
+    """The groups of so many rows, without those that were left out, as numbers; raises ValueError."""
+    if groups is None:
+        return None
+    given = np.asarray(groups)
+    if given.shape != (count,):
+        raise ValueError(f"groups has shape {given.shape} for {count} rows; give one a row")
+    if given.dtype.kind == "f" and np.isnan(given).any():
+        raise ValueError(f"groups: row {int(np.isnan(given).argmax()) + 1} has none; give one to each row")
+    return np.unique(
+        np.delete(given.astype(str) if given.dtype == object else given, np.asarray(dropped, int)), return_inverse=True
+    )[1]

@@ -1,0 +1,162 @@
+"""A table before it is coded: columns or an array, with its targets; several of them joined. No JAX here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from popjax.data.columns import Column, cells_of, check_names, check_target, numeric, object_column, some
+
+
+class Table(NamedTuple):
+    """Features and targets as they were given.
+
+    Attributes:
+        columns: name -> Column, of a table; none of an array.
+        x: the features (rows, ...) of an array; None of a table.
+        y: the targets (rows,), None or NaN where missing.
+        name: where they come from.
+        target: the target's name.
+    """
+
+    columns: Mapping[str, Column]
+    x: Any
+    y: np.ndarray
+    name: str
+    target: str
+
+
+def table_of(data: Any, target: str | None) -> Table:
+    """A DataFrame with the column `target`, or a pair (x, y), of which x may be a DataFrame.
+
+    Raises ValueError in one line for anything else.
+    """
+    if hasattr(data, "columns"):
+        return frame_table(data, target)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame or a Dataset")
+    x, y = data
+    if not hasattr(x, "columns"):
+        return Table({}, x, np.asarray(y), "arrays", target or "y")
+    targets = cells_of(y) if hasattr(y, "isna") else np.asarray(y)
+    if targets.shape != (len(x),):
+        raise ValueError(f"DataFrame: y has shape {targets.shape} for {len(x)} rows; give one value a row")
+    return Table(frame_columns(x), None, targets, "DataFrame", str(getattr(y, "name", None) or target or "y"))
+
+
+def frame_table(frame: Any, target: str | None) -> Table:
+    """A DataFrame's columns of numbers and of texts, and its column `target`."""
+    names = [str(name) for name in frame.columns]
+    check_names("DataFrame", names)
+    target = check_target("DataFrame", names, None if target is None else str(target))
+    index = names.index(target)
+    rest = frame.iloc[:, [place for place in range(len(names)) if place != index]]
+    return Table(frame_columns(rest), None, cells_of(frame.iloc[:, index]), "DataFrame", target)
+
+
+def frame_columns(frame: Any) -> dict[str, Column]:
+    """A DataFrame's columns, coded."""
+    names = [str(name) for name in frame.columns]
+    check_names("DataFrame", names)
+    return {name: frame_column(name, frame.iloc[:, index]) for index, name in enumerate(names)}
+
+
+def frame_column(name: str, series: Any) -> Column:
+    """A column of a DataFrame; raises ValueError for one of neither numbers nor texts."""
+    if numeric(series):
+        return Column(series.to_numpy(float, na_value=np.nan))
+    if series.dtype.kind in "mMc":
+        what = f"column {name!r} holds {series.dtype}, neither numbers nor text"
+        raise ValueError(f"DataFrame: {what}; convert it or drop it")
+    if str(series.dtype) == "category" and not all(isinstance(level, str) for level in series.cat.categories):
+        what = f"column {name!r} has categories that are no texts ({series.cat.categories.dtype})"
+        raise ValueError(f"DataFrame: {what}; make them texts with astype(str), or numbers")
+    return object_column("DataFrame", name, cells_of(series))
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """The rows of several tables, one after another; raises ValueError where they are not alike."""
+    first = tables[0]
+    if len(tables) == 1:
+        return first
+    for other in tables[1:]:
+        check_alike(first, other)
+    columns = {name: stacked(name, [table.columns[name] for table in tables]) for name in first.columns}
+    x = None if first.x is None else np.concatenate([np.asarray(table.x) for table in tables])
+    objects = any(table.y.dtype.kind not in "biuf" for table in tables)
+    y = np.concatenate([table.y.astype(object) if objects else table.y for table in tables])
+    return Table(columns, x, y, first.name, first.target)
+
+
+def check_alike(first: Table, other: Table) -> None:
+    """Raise ValueError unless two tables have the same columns, or rows of the same shape."""
+    if (first.x is None) != (other.x is None):
+        raise ValueError("the parts of the data are a table and an array; give both as tables, or as arrays")
+    if first.x is not None and np.shape(first.x)[1:] != np.shape(other.x)[1:]:
+        raise ValueError(f"rows of shape {np.shape(other.x)[1:]} do not fit those of {np.shape(first.x)[1:]}")
+    for one, two, what in ((first, other, "lacks"), (other, first, "has")):
+        missing = [name for name in one.columns if name not in two.columns]
+        if missing:
+            verb = "that the training rows lack" if what == "has" else "that the training rows have"
+            raise ValueError(f"{other.name} {what} the column {missing[0]!r} {verb}; give the same columns")
+
+
+def stacked(name: str, columns: Sequence[Column]) -> Column:
+    """One column of several tables; raises ValueError where it is text in one and numbers in another."""
+    kinds = {column.levels is None for column in columns if not np.isnan(column.values).all()}
+    if len(kinds) > 1:
+        raise ValueError(f"column {name!r} is text in one part of the data and numbers in another; give one kind")
+    if all(column.levels is None for column in columns):
+        return Column(np.concatenate([column.values for column in columns]))
+    levels = tuple(sorted({text for column in columns for text in column.levels or ()}))
+    places = {text: float(index) for index, text in enumerate(levels)}
+    coded = [np.array([*(places[text] for text in column.levels or ()), np.nan]) for column in columns]
+    values = [
+        codes[np.where(np.isnan(column.values), -1, column.values).astype(int)]
+        for codes, column in zip(coded, columns, strict=True)
+    ]
+    return Column(np.concatenate(values), levels)
+
+
+def grouped(table: Table, groups: str) -> tuple[Table, np.ndarray]:
+    """The table without the column `groups`, and the number of each row's group (rows,); raises ValueError."""
+    if groups == table.target:
+        raise ValueError(f"groups={groups!r} is the target; name another column")
+    if groups not in table.columns:
+        raise ValueError(f"{table.name} has no column {groups!r} for the groups; it has {some(list(table.columns))}")
+    values = table.columns[groups].values
+    if np.isnan(values).any():
+        raise ValueError(f"{table.name}: row {int(np.isnan(values).argmax()) + 1} has no {groups!r}; fill it in")
+    left = {name: column for name, column in table.columns.items() if name != groups}
+    if not left:
+        raise ValueError(f"{table.name} has no column but {groups!r} and the target; add features")
+    return table._replace(columns=left), np.unique(values, return_inverse=True)[1]
+
+
+class Reading(NamedTuple):
+    """How a file is read.
+
+    Attributes:
+        drop: columns that are left out, whatever they hold.
+        na: texts that mean a missing cell, beside the empty one and "nan".
+        groups: the column that tells which rows belong together, with any number of values.
+    """
+
+    drop: tuple[str, ...] = ()
+    na: tuple[str, ...] = ()
+    groups: str | None = None
+
+    def kept(self, source: str, names: Sequence[str], target: str) -> list[str]:
+        """The columns of a file that are read; raises ValueError for one to leave out that there is not."""
+        for name in self.drop:
+            if name == target:
+                raise ValueError(f"{source}: {name!r} is the target, which cannot be left out")
+            if name not in names:
+                raise ValueError(f"{source} has no column {name!r} to leave out; it has {some(names)}")
+        left = [name for name in names if name not in self.drop]
+        if left == [target]:
+            raise ValueError(f"{source} has no column but those that are left out; leave out fewer")
+        return left
+
+
+PLAINLY = Reading()

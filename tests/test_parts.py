@@ -1,0 +1,258 @@
+"""Which rows train, validate and test: rows of their own, groups, time; and what a target is taken for."""
+
+import itertools
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import popjax as pj
+from popjax.data.dataset import from_arrays
+from popjax.data.parts import parts_of
+from popjax.data.splits import Way, split
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(90, 3))
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+GROUPS = RNG.integers(0, 14, 90)
+
+
+def all_parts(cut):
+    """Of each fold: train, validation, test."""
+    return [(train, validation, cut.test) for train, validation in zip(cut.train, cut.validation, strict=True)]
+
+
+@pytest.mark.parametrize("folds", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(6))
+def test_no_group_is_in_two_parts(folds, seed):
+    """And no row; the shares are about as asked; another seed parts otherwise."""
+    data = from_arrays(X, Y)
+    cut = split(data, Way(0.2, 0.2, seed, groups=GROUPS), folds)
+    for parts in all_parts(cut):
+        for one, other in itertools.combinations(parts, 2):
+            assert not set(GROUPS[one]) & set(GROUPS[other])
+        assert len(set(np.concatenate(parts).tolist())) == sum(map(len, parts)) <= 90
+        assert all(len(part) > 0 and (np.diff(part) > 0).all() for part in parts)
+    assert 18 <= len(cut.test) < 18 + np.bincount(GROUPS).max()
+    whole = sum(len(set(GROUPS[validation])) for validation in cut.validation)
+    assert folds == 1 or whole == len(set(GROUPS)) - len(set(GROUPS[cut.test])), "each group validates once"
+    others = [split(data, Way(0.2, 0.2, other, groups=GROUPS), folds).digest for other in range(6)]
+    assert len(set(others)) == 6
+
+
+@pytest.mark.parametrize("folds", [1, 3, 5])
+def test_what_comes_later_is_set_aside(folds):
+    """Each fold trains on as many rows, all of them before those it validates on, and these before the test's."""
+    cut = split(from_arrays(X, Y), Way(0.2, 0.1, shuffle=False), folds)
+    assert cut.test.tolist() == list(range(81, 90))
+    for train, validation, _ in all_parts(cut):
+        assert train.max() + 1 == validation.min()
+        assert (np.diff(train) == 1).all()
+        assert validation.max() < 81
+    assert cut.validation[-1].max() == 80
+    assert len(set(cut.validation.ravel().tolist())) == cut.validation.size
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"groups": np.zeros(90, int)}, "groups: 1 are too few"),
+        ({"groups": GROUPS[:5]}, r"groups has shape \(5,\) for 90 rows; give one a row"),
+        ({"groups": np.where(GROUPS == 1, np.nan, GROUPS)}, r"groups: row \d+ has none"),
+        ({"groups": "city"}, "arrays has no column 'city' for the groups"),
+        ({"groups": GROUPS, "shuffle": False}, "shuffle=False: True, or False for rows in time, which have no groups"),
+        ({"groups": GROUPS, "test": [0, 1]}, r"test: row \d+ is of a group that is in two parts"),
+        ({"validation": (X[:, :2], Y)}, r"rows of shape \(2,\) do not fit those of \(3,\)"),
+        ({"validation": pd.DataFrame(X).assign(y=Y), "target": "y"}, "a table and an array; give both as tables"),
+        ({"kind": "classes"}, "kind='classes'; choose classification or regression"),
+    ],
+)
+def test_parts_that_are_none_are_refused_in_one_line(settings, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        pj.supervised((X, Y), **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_of_ones_own_validate_and_test():
+    """As arrays and as frames: the same split, by hand."""
+    given = [(X[a:b], Y[a:b]) for a, b in ((0, 60), (60, 75), (75, 90))]
+    by_hand = pj.supervised((X, Y), validation=np.arange(60, 75), test=np.arange(75, 90))
+    frames = [pd.DataFrame(x, columns=list("abc")).assign(y=y) for x, y in given]
+    pairs = [(frame.drop(columns="y"), frame["y"]) for frame in frames]
+    for task in (
+        pj.supervised(given[0], validation=given[1], test=given[2]),
+        pj.supervised(frames[0], target="y", validation=frames[1], test=frames[2]),
+        pj.supervised(pairs[0], validation=pairs[1], test=pairs[2]),
+        pj.supervised(frames[0], target="y", validation=pairs[1], test=pairs[2]),
+    ):
+        assert task.hints.recipe.split_digest == by_hand.hints.recipe.split_digest
+        assert task.hints.recipe.data_digest == by_hand.hints.recipe.data_digest
+    assert task.hints.recipe.columns == ("a", "b", "c")
+    no_test = pj.supervised(given[0], validation=given[1], test=0)
+    assert no_test.score is None
+    assert pj.search(no_test, {"learning_rate": 0.1}, trials=2, epochs=2).summary["test_value"] is None
+
+
+def test_texts_and_columns_of_parts_are_one_table():
+    """A text that only the test rows have is a feature; the order of columns is the training rows'."""
+    train = pd.DataFrame({"c": ["r", "g"] * 20, "n": np.arange(40.0), "y": [0, 1] * 20})
+    test = pd.DataFrame({"y": [0, 1], "n": [1.0, 2.0], "c": ["b", "g"]})
+    task = pj.supervised(train, target="y", test=test)
+    assert task.hints.recipe.levels == {"c": ("b", "g", "r")}
+    assert task.hints.recipe.inputs == (4,)
+    with pytest.raises(ValueError, match="DataFrame lacks the column 'n' that the training rows have"):
+        pj.supervised(train, target="y", test=test.drop(columns="n"))
+    with pytest.raises(ValueError, match="DataFrame has the column 'z' that the training rows lack"):
+        pj.supervised(train, target="y", test=test.assign(z=1))
+    with pytest.raises(ValueError, match="column 'c' is text in one part of the data and numbers in another"):
+        pj.supervised(train, target="y", test=test.assign(c=1.0))
+
+
+def test_numbers_of_rows_count_those_that_were_given():
+    """Also where rows with missing cells are left out, which a number would else miss by as many."""
+    x = X.copy()
+    x[[3, 10, 50], 1] = np.nan
+    dataset = from_arrays(x, Y, missing="drop")
+    assert dataset.dropped.tolist() == [3, 10, 50]
+    cut = split(dataset, Way([2, 3, 4, 51, 89], [11, 60]))
+    kept = np.delete(np.arange(90), [3, 10, 50])
+    assert kept[cut.validation[0]].tolist() == [2, 4, 51, 89]
+    assert kept[cut.test].tolist() == [11, 60]
+    with pytest.raises(ValueError, match=r"validation: there is no row 90; choose 0\.\.89"):
+        split(dataset, Way([90]))
+    with pytest.raises(ValueError, match="test: all its rows were left out"):
+        split(dataset, Way(0.1, [3, 10]))
+    given = parts_of((x, Y), (X[:5], Y[:5]), (x[:11], Y[:11]), None, None, "drop", None)
+    cut = split(given.dataset, Way(given.validation, given.test))
+    assert (len(cut.train[0]), len(cut.validation[0]), len(cut.test)) == (87, 5, 9)
+    grouped = parts_of((x, Y), 0.2, 0.2, GROUPS, None, "drop", None)
+    assert grouped.groups.shape == (87,)
+
+
+def test_folds_and_retests_follow_the_test_rows_and_groups(tmp_path):
+    """No fold trains on a test row; a task that is cut anew for a retest keeps them apart, too."""
+    task = pj.supervised((X[:70], Y[:70]), test=(X[70:], Y[70:]))
+    for folds, share in ((3, None), (5, 0.1)):
+        cut = task.hints.folded.parts(folds, share)
+        assert cut.test.tolist() == list(range(70, 90))
+        assert cut.train.max() < 70
+    named = pj.supervised((X[:70], Y[:70]), validation=(X[70:], Y[70:]), test=0.2)
+    with pytest.raises(ValueError, match="folds=3 cut their own validation rows"):
+        named.hints.folded(3)
+    assert named.hints.folded(5, 0.1) is not None, "tested again, all rows that are not the test's are rows as others"
+    grouped = pj.supervised((X, Y), groups=GROUPS)
+    for train, validation, test in all_parts(grouped.hints.folded.parts(3, 0.1)):
+        assert not set(GROUPS[train]) & set(GROUPS[validation])
+        assert not set(GROUPS[test]) & set(GROUPS[np.concatenate([train, validation])])
+
+
+@pytest.mark.parametrize(
+    ("y", "kind", "classes", "doubt"),
+    [
+        (np.tile([0.0, 1.0], 45), None, None, "has 2 different real values, so it is taken as a regression"),
+        (np.tile([0.0, 1.0], 45), "classification", (0.0, 1.0), ""),
+        (np.arange(90) % 30, None, None, "has 30 different whole values, so it is taken as a regression"),
+        (np.arange(90) % 30, "classification", tuple(range(30)), ""),
+        (np.arange(90) % 30, "regression", None, ""),
+        (np.arange(90) % 3, None, (0, 1, 2), ""),
+        (np.arange(90) % 3, "regression", None, ""),
+        (X[:, 0], None, None, ""),
+        (np.arange(90) % 2 == 0, "regression", None, ""),
+        (np.arange(90) % 2 == 0, None, (False, True), ""),
+    ],
+    ids=str,
+)
+def test_what_a_target_is_taken_for(y, kind, classes, doubt, caplog):
+    """What the user says; else by its values, and a doubtful guess is said in one line that names the option."""
+    with caplog.at_level(logging.WARNING, "popjax"):
+        task = pj.supervised((X, y), kind=kind)
+    assert task.hints.recipe.classes == classes
+    assert task.metric == ("val_mse" if classes is None else "val_accuracy")
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == bool(doubt)
+    for line in lines:
+        assert doubt in line
+        assert 'kind="classification" (--kind classification)' in line
+
+
+def test_a_target_of_texts_is_no_regression():
+    with pytest.raises(ValueError, match="the target 'y' holds 'a', so it is no regression"):
+        pj.supervised((X, np.where(Y == 1, "a", "a").astype(object)), kind="regression")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Rows in three files, with names, dates, cities, and cells that mean nothing."""
+    frame = pd.DataFrame(X, columns=list("abc")).assign(
+        name=[f"n{i}" for i in range(90)], city=[f"c{g}" for g in GROUPS], label=Y.astype(float)
+    )
+    frame["b"] = frame["b"].astype(str)
+    frame.loc[[4, 62], "b"] = ["NA", "n/a"]
+    for name, rows in (("train", frame[:60]), ("valid", frame[60:75]), ("test", frame[75:])):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        rows.to_parquet(tmp_path / f"{name}.parquet")
+    return tmp_path
+
+
+COMMON = ("--drop", "name,city", "--na", "NA,n/a", "--missing", "median", "--kind", "classification")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_command_takes_parts_as_files(command, files, suffix):
+    """Columns left out, cells that mean nothing, a kind that is said; tested again with the same files, on demand."""
+    named = ("--validation", f"valid.{suffix}", "--test", f"test.{suffix}")
+    rows = ("--dataset", f"train.{suffix}", "--target", "label", *named)
+    small = ("--trials", 6, "--epochs", 2, "--set", "hidden=4")
+    done = command("sweep", *rows, *COMMON, *small, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert "90 rows, classification, 2 classes" in done.stdout
+    assert "popjax.retest run --dataset" in done.stdout
+    recipe = pj.load_best(files / "run").recipe
+    assert recipe.columns == ("a", "b", "c")
+    few = ("--top", 2, "--background", 2, "--repeats", 2)
+    again = command("retest", "run", *few)
+    assert again.returncode == 2
+    what = "the search was over files, which must be given again: python -m popjax.retest run --dataset"
+    assert what in again.stderr
+    again = command("retest", "run", *rows, *few)
+    assert again.returncode == 0, again.stderr
+    steered = command("babysit", "--from", "run", *rows, "--epochs", 1)
+    assert steered.returncode == 0, steered.stderr
+
+
+def test_the_command_keeps_groups_and_time(command, files):
+    done = command(
+        *("sweep", "--dataset", "train.csv", "--target", "label", "--groups", "city", "--drop", "name", "--na", "NA"),
+        *("--missing", "drop", "--trials", 4, "--epochs", 1, "--set", "hidden=4", "--out", "grouped", "--folds", 2),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "has 2 different real values, so it is taken as a regression" in done.stdout
+    assert "city" not in pj.load_best(files / "grouped").recipe.columns
+    done = command(
+        *("sweep", "--dataset", "train.parquet", "--target", "label", "--ordered", "--drop", "name,city", "--na", "NA"),
+        *("--missing", "drop", "--trials", 4, "--epochs", 1, "--set", "hidden=4", "--out", "ordered"),
+    )
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_parquet(files / "train.parquet").drop(columns=["name", "city"]).drop(index=4)
+    by_hand = pj.supervised(frame.assign(b=frame["b"].astype(float)), target="label", shuffle=False)
+    split_of = pj.Results.load(files / "ordered").run["data"]["split"]
+    assert split_of == by_hand.hints.recipe.split_digest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--dataset", "wine", "--drop", "x"], "--drop: the dataset wine has rows of its own; leave it out"),
+        (["--dataset", "wine", "--validation", "x.csv"], "--validation: the dataset wine has rows of its own"),
+        (["--drop", "nose"], "has no column 'nose' to leave out"),
+        (["--drop", "label"], "'label' is the target"),
+        (["--drop", "a,,b"], "write names with commas between them"),
+        (["--test", "gone.csv"], "cannot read 'gone.csv'"),
+        (["--groups", "town"], "has no column 'town' for the groups"),
+        (["--drop", "name", "--groups", "city", "--missing", "drop", "--ordered"], "which have no groups"),
+    ],
+)
+def test_the_command_refuses_them_in_one_line(refused_in_one_line, files, arguments, says):
+    rows = () if "wine" in arguments else ("--dataset", "train.csv", "--target", "label", "--na", "NA,n/a")
+    refused_in_one_line("sweep", *rows, "--kind", "classification", *arguments, "--trials", 4, says=[says])
