@@ -3,8 +3,9 @@
 Each optimizer trains trials over the default space with a learning rate from 1e-5 to 10, on several datasets: four
 tables, two more from scikit-learn, one drawn at random; and, for the CNN, digits in three sizes. The loss on the
 validation rows that the best of k trials has on average is computed from the trials whose rate lies within a range,
-for every range whose ends are on half decades. Prints one JSON object: of each optimizer the ranges, best first, with
-the geometric mean over the datasets of that loss, as a share of the best range's.
+for every range whose ends are on half decades; no loss counts for more than that of trials that hardly learn (rates
+below 1e-4), so that one which exploded does not decide. Prints one JSON object: of each optimizer the ranges, best
+first, with the geometric mean over the datasets of that loss, as a share of the best range's.
 """
 
 import argparse
@@ -27,6 +28,7 @@ WIDE = (1e-5, 10.0)
 LOWS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 HIGHS = (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 SIZES = (8, 32)
+SLOW = 1e-4  # a rate below which a model hardly learns
 
 
 def tables() -> Iterable[tuple[str, Any]]:
@@ -56,8 +58,8 @@ def images() -> Iterable[tuple[str, Any]]:
 
 
 def expected(losses: np.ndarray, size: int) -> float:
-    """The mean of the least of `size` values drawn with replacement; what is not finite is the largest."""
-    values = np.sort(np.where(np.isfinite(losses), losses, np.nanmax(losses, initial=0.0, where=np.isfinite(losses))))
+    """The mean of the least of `size` values drawn with replacement."""
+    values = np.sort(losses)
     left = 1 - np.arange(len(values) + 1) / len(values)
     return float((values * (left[:-1] ** size - left[1:] ** size)).sum())
 
@@ -68,7 +70,8 @@ def searched(data: Any, optimizer: str, model: str, trials: int, epochs: int) ->
     space = pj.default_space(optimizer=optimizer, rows=task.data.folds.train.shape[1], model=model)
     results = pj.search(task, space.replace(learning_rate=pj.log_uniform(*WIDE)), trials, epochs)
     name = "val_loss" if "val_loss" in results.members else results.metric
-    return results.points["learning_rate"], np.where(results.diverged, np.inf, results.last[name])
+    rates, losses = results.points["learning_rate"], np.where(results.diverged, np.inf, results.last[name])
+    return rates, np.minimum(losses, np.median(losses[rates < SLOW]))
 
 
 def measure(optimizer: str, model: str, trials: int, epochs: int) -> dict[str, Any]:

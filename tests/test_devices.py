@@ -42,7 +42,7 @@ sys.stdout.write(json.dumps({
     "devices": jax.local_device_count(),
     "curves": {name: curve.tolist() for name, curve in results.curves.items()},
     "test": results.summary["test_value"],
-    "kept": [results.params(trial)["out.kernel"].tolist() for trial in results.order[:2].tolist()],
+    "kept": [results.params(trial)["out"]["kernel"].tolist() for trial in results.order[:2].tolist()],
 }))
 """
 
@@ -172,8 +172,8 @@ def test_what_runs_out_of_memory_goes_on_narrower_and_loses_nothing(rows, refuse
         assert values.tobytes() == narrow.members[name].tobytes()
     assert whole.summary["test_value"] == narrow.summary["test_value"]
     for trial in whole.order[:3].tolist():
-        kept = narrow.params(trial)
-        for name, array in whole.params(trial).items():
+        kept = narrow.states[trial]
+        for name, array in whole.states[trial].items():
             assert array.tobytes() == kept[name].tobytes()
     if after:
         assert log.count(4) < 40  # epochs of parts of four, had all begun again

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -41,9 +42,9 @@ def test_the_winner_is_scored_and_predicts_as_the_mean_of_its_members(x64, rows,
     for member in range(6):
         train = cut.train[member // 2]
         a = (x[cut.test] - x[train].mean(0)) / x[train].std(0)
-        for layer in [f"hidden.{i}" for i in range(depth)] + ["out"]:
-            a = a @ params[f"{layer}.kernel"][member] + params[f"{layer}.bias"][member]
-            a = a if layer == "out" else np.maximum(a, 0)
+        for layer in [*(params["hidden"][i] for i in range(depth)), params["out"]]:
+            a = a @ layer["kernel"][member] + layer["bias"][member]
+            a = a if layer is params["out"] else np.maximum(a, 0)
         scores.append((a.argmax(1) == y[cut.test]).mean())
         probabilities.append(np.exp(a) / np.exp(a).sum(1, keepdims=True))
     assert results.summary["test_value"] == pytest.approx(np.mean(scores))
@@ -88,7 +89,7 @@ def test_parameters_are_counted_as_the_exact_model_has_them(rows):
         hparams = results.hparams(trial)
         read = {name: value for name, value in hparams.items() if name != "hidden" or hparams["depth"] > 1}
         exact = pj.search(task, read, trials=1, epochs=1)
-        assert results.parameters[trial] == sum(array.size for array in exact.params(0).values())
+        assert results.parameters[trial] == sum(array.size for array in jax.tree.leaves(exact.params(0)))
 
 
 def test_a_chosen_trial_that_was_not_kept_is_trained_again(rows, tmp_path):
@@ -99,8 +100,8 @@ def test_a_chosen_trial_that_was_not_kept_is_trained_again(rows, tmp_path):
     assert one.best.trial != one.order[0], "else this test shows nothing"
     assert one.best == every.best
     assert one.summary["test"] == every.summary["test"]
-    for name, array in every.params(every.best.trial).items():
-        assert one.params(one.best.trial)[name].tobytes() == array.tobytes()
+    for name, array in every.states[every.best.trial].items():
+        assert one.states[one.best.trial][name].tobytes() == array.tobytes()
     assert pj.load_best(tmp_path).hparams == one.best.hparams
 
 

@@ -155,7 +155,7 @@ def test_a_capped_winner_predicts_as_it_was_validated(tmp_path, cheap_programs):
     results = pj.search(task, space, trials=4, epochs=8, seed=narrow, out=tmp_path)
     assert results.run["plan"] == "widths"
     assert results.best.hparams["hidden"] == 4
-    assert results.params(results.best.trial)["out.kernel"].shape[0] == 4
+    assert results.params(results.best.trial)["out"]["kernel"].shape[0] == 4
     assert (pj.load_best(tmp_path).predict(x) == (x[:, 0] > 0)).mean() > 0.9
 
 

@@ -91,23 +91,11 @@ def assert_same_as_loop(rows, optimizer, schedule, classes, space, trials=TRIALS
                 results.members[name][trial, fold, 0], curve, rtol=1e-9, err_msg=f"{trial} {name}"
             )
         params = results.params(trial)
-        nested = nest(params if folds == 1 else {name: array[fold] for name, array in params.items()})
+        nested = params if folds == 1 else jax.tree.map(lambda array, fold=fold: array[fold], params)
         for ours, theirs in zip(exact(nested, hparams), trained, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
     assert updates >= 50
     return results
-
-
-def nest(flat):
-    """{"hidden.0.kernel": array} as nested mappings."""
-    nested = {}
-    for name, array in flat.items():
-        *path, last = [int(part) if part.isdigit() else part for part in name.split(".")]
-        at = nested
-        for part in path:
-            at = at.setdefault(part, {})
-        at[last] = array
-    return nested
 
 
 @pytest.mark.parametrize(
@@ -137,7 +125,7 @@ def test_capped_widths_equal_loop(x64, rows, cheap_programs, widths, lanes):
     others["batch_size"] = pj.choice(8, 16)
     space = space_for("adamw", "inverse", **{"hidden": 7, **others} if "hidden" not in widths else others)
     results = assert_same_as_loop(rows, "adamw", "inverse", 3, space, plan="widths", lanes=lanes)
-    rooms = [results.params(trial)["out.kernel"].shape[0] for trial in range(TRIALS)]
+    rooms = [results.params(trial)["out"]["kernel"].shape[0] for trial in range(TRIALS)]
     sizes = [0 if lanes == 1 else size for size in results.points["batch_size"].tolist()]  # no branches in many lanes
     assert len(set(rooms)) > 1
     assert len(set(zip(rooms, sizes, strict=True))) == results.summary["buckets"]
@@ -199,5 +187,5 @@ def test_a_constant_that_fixes_a_shape_is_exact(x64, rows):
     trial = int(np.flatnonzero(match)[0])
     wide = pj.search(task, padded, trials=trial + 1, epochs=EPOCHS)
     exact = pj.search(task, constant, trials=trial + 1, epochs=EPOCHS, keep=trial + 1)
-    assert exact.params(trial)["hidden.1.kernel"].shape == (7, 7)
+    assert exact.params(trial)["hidden"][1]["kernel"].shape == (7, 7)
     np.testing.assert_allclose(exact.curves["val_loss"][trial], wide.curves["val_loss"][trial], rtol=1e-9)

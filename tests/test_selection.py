@@ -31,9 +31,9 @@ def test_the_test_rows_are_asked_once_for_the_winner(rows):
     results = pj.search(task, SPACE, trials=12, epochs=8)
     params = results.params(results.best.trial)
     x, y = task.data.test
-    for layer in ("hidden.0", "hidden.1", "out"):
-        x = x @ params[f"{layer}.kernel"] + params[f"{layer}.bias"]
-        x = x if layer == "out" else np.maximum(x, 0)
+    for layer in (params["hidden"][0], params["hidden"][1], params["out"]):
+        x = x @ layer["kernel"] + layer["bias"]
+        x = x if layer is params["out"] else np.maximum(x, 0)
     assert results.summary["test_value"] == pytest.approx((x.argmax(1) == y).mean(), abs=1e-6)
     recalls = [(x.argmax(1) == y)[y == c].mean() for c in np.unique(y)]
     assert results.summary["test"]["test_balanced_accuracy"] == pytest.approx(np.mean(recalls), abs=1e-6)
@@ -95,8 +95,8 @@ def test_saved_results_come_back(rows, tmp_path):
     assert loaded.summary == results.summary
     for name, values in results.members.items():
         assert loaded.members[name].tobytes() == values.tobytes()
-    for name, array in results.params(results.best.trial).items():
-        assert np.array_equal(loaded.params(results.best.trial)[name], array)
+    for name, array in results.states[results.best.trial].items():
+        assert np.array_equal(loaded.states[results.best.trial][name], array)
     assert loaded.to_pandas()["rank"].dropna().astype(int).tolist() == loaded.trials["rank"].drop_null().to_pylist()
     with pytest.raises(ValueError, match="holds a run; choose another"):
         pj.search(pj.supervised(rows), space, trials=2, out=tmp_path)

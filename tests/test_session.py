@@ -41,7 +41,7 @@ def test_a_session_left_alone_is_the_search(task):
     for name, values in results.curves.items():
         assert population.curves[name].tobytes() == values.tobytes()
     for member in range(7):
-        kernel = results.params(member)["hidden.1.kernel"]
+        kernel = results.params(member)["hidden"][1]["kernel"]
         assert population.state.params["hidden"][1]["kernel"][member].tobytes() == kernel.tobytes()
 
 
@@ -271,7 +271,7 @@ def test_a_session_of_several_programs_and_folds_is_the_search(task):
     assert len(session.state) == 6
     best = results.best.trial
     arrays, known = session.arrays(best)
-    assert arrays["params.out.kernel"].tobytes() == results.params(best)["out.kernel"].tobytes()
+    assert arrays["params.out.kernel"].tobytes() == results.params(best)["out"]["kernel"].tobytes()
     assert known == results.winner
     activations = session.hparams["activation"].tolist()
     other = next(member for member in range(1, 6) if activations[member] != activations[0])

@@ -13,10 +13,10 @@ import pytest
 from flax import nnx
 
 import popjax as pj
+from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
 from popjax.engine.roster import Config
 from popjax.models.layers import Dropout
-from popjax.supervision.supervised import to_dataset
 from popjax.tuning.again import trained
 
 CONFIG = Config(3, 0, "val_accuracy", "max")
@@ -93,7 +93,7 @@ def test_a_user_nnx_model_equals_its_own_loop(x64, rows):
                 params = optax.apply_updates(params, moves)
             np.testing.assert_allclose(results.curves["val_loss"][trial, epoch], loss(params, vx, vy), rtol=1e-9)
         trained = nnx.to_pure_dict(params)["first"]["kernel"]
-        np.testing.assert_allclose(results.params(trial)["first.kernel"], trained, rtol=1e-9)
+        np.testing.assert_allclose(results.params(trial)["first"]["kernel"], trained, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("lanes", "buckets"), [(1, 2), (4, 4)])
@@ -529,7 +529,7 @@ def test_the_winner_is_built_as_it_was_trained(rows, tmp_path):
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-2)}
     results = pj.search(pj.supervised(rows, model=Features), space, trials=4, epochs=8, out=tmp_path / "run")
     winner = pj.load_best(tmp_path / "run", model=Features)
-    test = split(to_dataset(rows, None, "error"), Way(0.1, 0.1, 0)).test
+    test = split(from_arrays(*rows), Way(0.1, 0.1, 0)).test
     assert winner.arrays["params.out.kernel"].dtype == jnp.bfloat16
     chances = winner.predict_proba(x[test])[np.arange(len(test)), y[test]]
     assert -np.log(chances).mean() == pytest.approx(results.summary["test"]["test_loss"], rel=1e-3)

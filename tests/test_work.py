@@ -46,4 +46,4 @@ def test_a_unit_gives_the_same_bits_elsewhere_and_in_pieces(rows, python, tmp_pa
         assert here.metrics[name].tobytes() == values[index, 0, 0].tobytes()
     kernels = second.snapshot.begun.state.params["out"]["kernel"]
     for row, trial in enumerate(index.tolist()):
-        assert kernels[row].tobytes() == whole.params(trial)["out.kernel"].tobytes()
+        assert kernels[row].tobytes() == whole.params(trial)["out"]["kernel"].tobytes()

@@ -27,12 +27,15 @@ class Network(NamedTuple):
         batch_statistics: whether a row's output depends on its batch.
         apply: `(params, variables, x, keys) -> (outputs, variables)`; keys (rows,) for
             training, None for evaluation.
+        module: `(params, variables) ->` the nnx module with these arrays, set to evaluate; of a linen module, its
+            variables.
     """
 
     params: Any
     variables: Any
     batch_statistics: bool
     apply: Callable[..., tuple[Any, Any]]
+    module: Callable[..., Any]
 
 
 def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
@@ -53,16 +56,21 @@ def _bind_nnx(module: nnx.Module) -> Network:
     graph, params, variables, row_keys, rest = split
     shapes = [jax.tree.structure(state) for state in (params, variables)]
 
-    def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
-        layers = row_keys if keys is None else _keys_by_layer(row_keys, keys)
+    def whole(params: Any, variables: Any, layers: Any = row_keys) -> Any:
         full = [jax.tree.unflatten(s, jax.tree.leaves(p)) for s, p in zip(shapes, (params, variables), strict=True)]
         merged = nnx.merge(graph, *full, layers, rest, copy=True)
-        merged.eval() if keys is None else merged.train()
+        merged.eval()
+        return merged
+
+    def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
+        merged = whole(params, variables, row_keys if keys is None else _keys_by_layer(row_keys, keys))
+        if keys is not None:
+            merged.train()
         outputs = merged(x)
         return outputs, nnx.to_pure_dict(nnx.state(merged, OTHERS))
 
     statistics = jax.tree.leaves(nnx.state(module, nnx.BatchStat))
-    return Network(nnx.to_pure_dict(params), nnx.to_pure_dict(variables), bool(statistics), apply)
+    return Network(nnx.to_pure_dict(params), nnx.to_pure_dict(variables), bool(statistics), apply, whole)
 
 
 def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
@@ -90,4 +98,7 @@ def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: j
             return module.apply(merged, x, **told), variables
         return module.apply(merged, x, **told, rngs={"dropout": keys[0]}, mutable=list(variables))
 
-    return Network(params, collections, "batch_stats" in collections, apply)
+    def whole(params: Any, variables: Any) -> Any:
+        return {"params": params, **variables}
+
+    return Network(params, collections, "batch_stats" in collections, apply, whole)

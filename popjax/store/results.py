@@ -210,17 +210,18 @@ class Results:
         columns = dict(zip(("trial", "fold", "repeat", "epoch"), index, strict=True))
         return pa.table(columns | {name: values.ravel() for name, values in self.members.items()})
 
-    def params(self, trial: int) -> dict[str, np.ndarray]:
-        """The trained arrays of a kept trial by name; with folds or repeats, a leading axis of members.
+    def params(self, trial: int) -> dict[Any, Any]:
+        """The trained arrays of a kept trial, nested as the model is; with folds or repeats, a leading axis of members.
 
-        Raises ValueError for a trial that was not kept.
+        So `nnx.update(module, results.params(trial))` and linen's `apply({"params": ...}, x)` take them, where there is
+        one member. Raises ValueError for a trial that was not kept.
         """
         if trial not in self.states:
             kept = ", ".join(map(str, self.states)) or "none"
             raise ValueError(f"trial {trial} was not kept ({kept} is); search with a larger keep=")
         arrays = {name: array if len(array) > 1 else array[0] for name, array in self.states[trial].items()}
         params = {name.removeprefix("params."): a for name, a in arrays.items() if name.startswith("params.")}
-        return params or arrays
+        return nested(params or arrays)
 
     @property
     def winner(self) -> Mapping[str, Any] | None:
@@ -229,7 +230,8 @@ class Results:
 
     def kept(self, trial: int) -> Kept:
         """A kept trial; raises ValueError for one that was not kept."""
-        self.params(trial)
+        if trial not in self.states:
+            self.params(trial)
         changed = {} if self.schedule is None else self.schedule.of(trial)
         schedule = {name: values.tolist() for name, values in changed.items()}
         return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), schedule)
@@ -330,6 +332,22 @@ class Results:
         pruned = status == "pruned"
         known = {"done": done, "pruned": pruned, "choose": choose, "parameters": parameters, "schedule": schedule}
         return dataclasses.replace(found, **known)
+
+
+def nested(arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:
+    """Arrays by dotted paths as nested dicts; a number in a path is a place in a list.
+
+    >>> nested({"hidden.0.bias": 1, "hidden.1.bias": 2, "out": 3})
+    {'hidden': {0: {'bias': 1}, 1: {'bias': 2}}, 'out': 3}
+    """
+    found: dict[Any, Any] = {}
+    for path, array in arrays.items():
+        *above, last = (int(part) if part.isdecimal() else part for part in path.split("."))
+        inner = found
+        for part in above:
+            inner = inner.setdefault(part, {})
+        inner[last] = array
+    return found
 
 
 def mean_member(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,16 +11,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from popjax.core.text import plural, settings
-from popjax.core.trees import abstract, from_host, unnamed
+from popjax.core.trees import abstract, from_host, named, unnamed
 from popjax.models.networks import Network
 from popjax.space.conditions import inactive_value
 from popjax.space.space import Space
 from popjax.store.files import Kept, load_best_files, load_ensemble_files
 from popjax.store.results import Results
-from popjax.supervision.preprocessing import Recipe
+from popjax.supervision.preprocessing import Recipe, called
 from popjax.task import HParams
+
+LOG = logging.getLogger("popjax")
 
 
 def load_best(directory: str | Path, model: Callable[..., Any] | None = None) -> "Predictor":
@@ -30,8 +34,9 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None) ->
         model: the callable that was given to `supervised`, if it was one of your own: a
             directory never names code to run.
 
-    Raises ValueError for a directory that holds no winner, or one without a recipe; Corrupt, a
-    kind of it, for one whose files are damaged.
+    Raises ValueError for a directory that holds no winner, or one without a recipe, and for another model than was
+    trained, naming an array in which they differ; Corrupt, a kind of it, for one whose files are damaged. A model of
+    another name is warned of.
 
     >>> import tempfile
     >>> import popjax as pj
@@ -79,7 +84,27 @@ def predictor_of(
     trained = model or recipe.model
     if trained is None:
         raise ValueError("the winner is of a model of your own; pass it: load_best(dir, model=...)")
-    return Predictor(recipe, recipe.network(trained), tuple(map(Trained.of, kept)), weights or (1.0,) * len(kept))
+    found = Predictor(recipe, recipe.network(trained), tuple(map(Trained.of, kept)), weights or (1.0,) * len(kept))
+    if recipe.model is None:
+        check_model(found, called(model))
+    return found
+
+
+def check_model(predictor: "Predictor", name: str | None) -> None:
+    """Raise ValueError unless a model has the arrays of the one that was trained; warn where it is called otherwise."""
+    then = predictor.recipe.called
+    for one in {one.program: one for one in predictor.trained}.values():
+        build = lambda arrays, one=one: {"params": (n := predictor.built(one, arrays)).params, "variables": n.variables}
+        first = {array: values[0] for array, values in one.arrays.items()}
+        needed = {path: leaf.shape for path, leaf in named(jax.eval_shape(build, first)).items()}
+        stored = {path: array.shape for path, array in first.items() if path.startswith(("params.", "variables."))}
+        for path in sorted(needed.keys() | stored.keys()):
+            if needed.get(path) != stored.get(path):
+                trained, now = (str(list(s[path])) if path in s else "none" for s in (stored, needed))
+                what = f"its array {path!r} is {trained} as trained, {now} in the model that is given"
+                raise ValueError(f"the winner was trained with another model ({then}): {what}; give that model")
+    if name is not None and then is not None and name != then:
+        LOG.warning(f"the winner's model was called {then}, the one that is given {name}; it has the same arrays")
 
 
 class Trained(NamedTuple):
@@ -136,6 +161,27 @@ class Trained(NamedTuple):
         fixed = {name: repr(self.hparams[name]) for name in sorted(self.static)}
         shapes = {name: array.shape[1:] for name, array in self.arrays.items()}
         return json.dumps([fixed, self.space.to_dict(), self.epochs, shapes])
+
+
+class Standardizing(nnx.Module):
+    """A trained module that takes encoded rows, and gives logits or values in the target's own units."""
+
+    def __init__(self, module: nnx.Module, recipe: Recipe, fold: int) -> None:
+        limit = None if recipe.limit is None else recipe.limit[fold]
+        self.inner = module
+        self.mean, self.scale = (
+            nnx.Variable(jnp.asarray(recipe.mean[fold])),
+            nnx.Variable(jnp.asarray(recipe.scale[fold])),
+        )
+        self.limit = None if limit is None else nnx.Variable(jnp.asarray(limit))
+        self.unit = (recipe.y_scale[fold], recipe.y_mean[fold])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = (jnp.asarray(x) - self.mean[...][None]) / self.scale[...][None]
+        x = x if self.limit is None else jnp.clip(x, -self.limit[...][None], self.limit[...][None])
+        scale, mean = self.unit
+        outputs: jax.Array = self.inner(x) * float(scale) + float(mean)
+        return outputs
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -253,15 +299,47 @@ class Predictor:
     def _program(self, one: Trained) -> Callable[..., jax.Array]:
         """The compiled outputs of a trial; those that share shapes and static values share it."""
         if one.program not in self._programs:
-            static, inactive = one.fixed, one.inactive
-            space, epochs, network = one.space, one.epochs, self.network
 
             def outputs(arrays: Any, values: Any, fold: Any, x: Any) -> Any:
-                hparams = HParams({**static, **values, "fold": fold, "epochs": epochs}, space, inactive=inactive)
-                built = network(hparams, jax.random.wrap_key_data(arrays["key"]))  # the key of its training
-                template = {"params": built.params, "variables": built.variables}
-                state = from_host(abstract(template), unnamed(template, arrays))
+                built, state = self._trained(one, arrays, values, fold)
                 return built.apply(state["params"], state["variables"], x, None)[0]
 
             self._programs[one.program] = jax.jit(outputs)
         return self._programs[one.program]
+
+    def built(self, one: Trained, arrays: Any, values: Any = None, fold: Any = 0) -> Network:
+        """The network of a trial, before it was trained."""
+        known = {**one.fixed, **(one.values if values is None else values), "fold": fold, "epochs": one.epochs}
+        hparams = HParams(known, one.space, inactive=one.inactive)
+        return self.network(hparams, jax.random.wrap_key_data(arrays["key"]))  # the key of its training
+
+    def _trained(self, one: Trained, arrays: Any, values: Any, fold: Any) -> tuple[Network, Any]:
+        """The network of a trial, and its trained params and variables."""
+        built = self.built(one, arrays, values, fold)
+        template = {"params": built.params, "variables": built.variables}
+        return built, from_host(abstract(template), unnamed(template, arrays))
+
+    def module(self, trial: int | None = None, raw: bool = False) -> Any:
+        """The trained nnx module of a trial, the first if none is named, set to evaluate; of linen, its variables.
+
+        It takes standardized rows (`Recipe.features`) and gives logits, or standardized values of a regression. With
+        `raw` it standardizes rows that are encoded (as `Recipe.encoded` gives them) by itself, and gives values in the
+        target's own units. With folds or repeats there are several, in their order. Raises ValueError for a trial that
+        is not in here, and for `raw` of a linen module.
+        """
+        if trial is not None and trial not in self.trials:
+            raise ValueError(
+                f"module: there is no trial {trial!r} in here; there are {', '.join(map(str, self.trials))}"
+            )
+        one = self.trained[0 if trial is None else self.trials.index(trial)]
+        repeats = one.members // len(self.recipe.mean)
+        values = {name: jnp.asarray(value) for name, value in one.values.items()}
+        found = []
+        for member in range(one.members):
+            arrays, fold = {name: array[member] for name, array in one.arrays.items()}, member // repeats
+            built, state = self._trained(one, arrays, values, jnp.int32(fold))
+            module = built.module(state["params"], state["variables"])
+            if raw and not isinstance(module, nnx.Module):
+                raise ValueError("module: raw=True needs an nnx module; apply a linen module to standardized rows")
+            found.append(Standardizing(module, self.recipe, fold) if raw else module)
+        return found[0] if len(found) == 1 else found

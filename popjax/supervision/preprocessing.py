@@ -70,6 +70,7 @@ class Recipe:
         y_mean, y_scale: of a regression's targets (folds,); else 0 and 1.
         levels: of each text column, the texts that have a feature of their own.
         fill: what stands in for a missing cell, coded; None if none may be missing.
+        called: the name of a model of one's own.
     """
 
     model: str | None
@@ -85,6 +86,7 @@ class Recipe:
     levels: Levels = dataclasses.field(default_factory=dict)
     fill: np.ndarray | None = None
     limit: np.ndarray | None = None
+    called: str | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any], how: str) -> Self:
@@ -109,6 +111,7 @@ class Recipe:
             levels=dataset.levels,
             fill=dataset.fill,
             limit=limit,
+            called=None if isinstance(model, str) else called(model),
         )
 
     @property
@@ -128,7 +131,7 @@ class Recipe:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The recipe that `describe` described; before there were text columns, it had no levels."""
-        fields: dict[str, Any] = {"levels": {}, "fill": None, "limit": None, **content}
+        fields: dict[str, Any] = {"levels": {}, "fill": None, "limit": None, "called": None, **content}
         fields = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
         arrays = ("mean", "scale", "y_mean", "y_scale", "fill", "limit")
         fields |= {name: np.asarray(fields[name], float) for name in arrays if fields[name] is not None}
@@ -231,6 +234,11 @@ class Recipe:
             self.limit if len(split.train) > 1 else None,
         )
         return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit))
+
+
+def called(choice: str | Callable[..., Any] | None) -> str | None:
+    """What a model, an optimizer or a loss is called."""
+    return choice if isinstance(choice, str | None) else getattr(choice, "__qualname__", type(choice).__name__)
 
 
 def clipped(x: np.ndarray, limit: np.ndarray | None) -> np.ndarray:

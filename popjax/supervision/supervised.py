@@ -13,7 +13,7 @@ from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
 from popjax.supervision.fit import Fit
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
-from popjax.supervision.preprocessing import Recipe
+from popjax.supervision.preprocessing import Recipe, called
 from popjax.task import Hints, Task
 
 LOG = logging.getLogger("popjax")
@@ -168,8 +168,3 @@ class Folded:
             recipe=recipe,
             remedies={"dropout": "popjax.layers.Dropout"},
         )
-
-
-def called(choice: str | Callable[..., Any] | None) -> str | None:
-    """What a choice is called."""
-    return choice if isinstance(choice, str | None) else getattr(choice, "__qualname__", type(choice).__name__)
