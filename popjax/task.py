@@ -3,6 +3,7 @@
 A Task describes how *one* model is trained; the population axis is added by popjax.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
@@ -309,14 +310,34 @@ def objective(fn: Callable[..., Any], metric: str = "loss", mode: str = "min") -
     `fn` is one trial from beginning to end, such as what PureJaxRL's `make_train` gives,
     in terms of JAX; metrics is a dict of scalars, or one scalar, then called `metric`.
 
+    Raises ValueError for what is no such function.
+
     >>> task = objective(lambda key, hparams: {"loss": (hparams["x"] - 2) ** 2})
     """
+    check_objective(fn)
 
     def init(key: Any, hparams: HParams, data: Any) -> Any:
         return key
 
     def epoch(key: Any, hparams: HParams, data: Any) -> Any:
         metrics = fn(key, hparams)
+        if metrics is None or isinstance(metrics, str | list | tuple):
+            what = f"a {type(metrics).__name__}" if isinstance(metrics, list | tuple) else repr(metrics)
+            raise ValueError(f"the objective returned {what}; return a scalar, or a dict of scalars")
         return key, metrics if isinstance(metrics, Mapping) else {metric: metrics}
 
     return Task(init, epoch, (), metric, mode, hints=Hints(epochs=1))
+
+
+def check_objective(fn: Any) -> None:
+    """Raise ValueError unless `fn` can be called with a key and hyperparameters."""
+    if not callable(fn):
+        raise ValueError(f"the objective is a {type(fn).__name__}; give a function of (key, hparams)")
+    try:
+        inspect.signature(fn).bind(None, None)
+    except TypeError as error:
+        raise ValueError(
+            f"the objective cannot be called with (key, hparams): {error}; give it two arguments"
+        ) from None
+    except ValueError:  # of a built-in that has no signature
+        return

@@ -486,3 +486,21 @@ def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterr
     search(out=tmp_path / "run", resume=True)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+
+
+def test_the_progress_shows_what_ranks(capsys):
+    """The best of where all stand now, by the mean over folds: not the best that any epoch ever gave."""
+
+    def epoch(state, hparams, data):
+        return state + 1, {"loss": 1.0 + hparams["rate"] * state + data[hparams["fold"]]}
+
+    task = pj.Task(lambda key, hparams, data: 0.0, epoch, np.array([0.0, 2.0]))
+    from popjax.tuning.callbacks.progress import Lines
+
+    lines = Lines()
+    space = {"rate": pj.uniform(1, 2)}
+    results = pj.search(task, space, trials=40, epochs=10, folds=2, progress=lines)
+    assert lines.best() == pytest.approx(results.best.value)
+    assert results.best.value > 10 > results.curves["loss"].min()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"trained 100%, best now {results.best.value:.4g}, 0 s left"

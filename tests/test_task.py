@@ -605,3 +605,32 @@ def test_a_value_that_python_needs_is_named_with_the_remedy(use):
     task = pj.objective(lambda key, hparams: {"loss": use(hparams["x"]) * hparams["y"]})
     with pytest.raises(ValueError, match=r"x is used as a Python value here: use jax\.numpy, and jnp\.where for an if"):
         pj.search(task, {"x": pj.uniform(0, 1), "y": pj.uniform(0, 1)}, trials=3)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda key, hparams: None, "the objective returned None; return a scalar, or a dict of scalars"),
+        (lambda key, hparams: "low", "the objective returned 'low'; return a scalar, or a dict of scalars"),
+        (lambda key, hparams: [hparams["x"]], "the objective returned a list; return a scalar"),
+        (lambda key, hparams: {"loss": None}, "the metric 'loss' is None; return a scalar"),
+        (lambda key, hparams: {"loss": float(hparams["x"])}, "x is made a Python float here, but it is an array in"),
+        (lambda key, hparams: {"loss": int(hparams["x"]) * 1.0}, "x is made a Python int here, but it is an array in"),
+        (lambda hparams: hparams["x"], "the objective cannot be called with (key, hparams): too many positional"),
+        (lambda key, hparams, more: 1.0, "missing a required argument: 'more'; give it two arguments"),
+        (3, "the objective is a int; give a function of (key, hparams)"),
+    ],
+)
+def test_an_objective_that_is_none_is_one_line_that_says_what_to_do(function, says):
+    with pytest.raises(ValueError, match=r".") as caught:
+        pj.search(pj.objective(function), {"x": pj.uniform(1, 3)}, trials=3)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_metric_that_there_is_not_is_named_before_its_mode_is_asked_for():
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "reward": -hparams["x"]})
+    with pytest.raises(ValueError, match="unknown metric 'val_f1'; the task reports loss, reward"):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, metric="val_f1")
+    with pytest.raises(ValueError, match="metric 'reward': is less or more of it better"):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, metric="reward")

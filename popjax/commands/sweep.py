@@ -325,7 +325,7 @@ class Sweep:
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""
-        from popjax.pages.headline import advice, halved, number, optimism, value
+        from popjax.pages.headline import advice, halved, number, optimism, seconds_text, value
 
         best = results.best
         if best is None:
@@ -341,8 +341,7 @@ class Sweep:
         print(f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}")
         if results.summary["ensemble"]:
             print(ensemble_line(results))
-        seconds = [results.summary[f"{name}_seconds"] for name in ("wall", "compile", "train")]
-        self.say("{:.1f} s, compiling {:.1f} s, training {:.1f} s".format(*seconds))
+        self.say(f"{results.summary['wall_seconds']:.1f} s, {seconds_text(results.summary)}")
         print(f"results: {self.out}")
         self.say(f"report: {self.out / 'report.html'}")
         load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"

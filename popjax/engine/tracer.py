@@ -123,6 +123,10 @@ class Tracer:
             return f"{name} is used as a Python value here: use {self.task.hints.remedies[name]}, or {marked}"
         if isinstance(error, jax.errors.TracerBoolConversionError | jax.errors.TracerArrayConversionError):
             return f"{name} is used as a Python value here: use jax.numpy, and jnp.where for an if, or {marked}"
+        for made, instead in (("float", "leave float() out"), ("int", "use .astype(int)")):
+            if f"`{made}` function" in str(error):
+                why = "it is an array in the program"
+                return f"{name} is made a Python {made} here, but {why}: {instead}; or, if it fixes a shape, {marked}"
         return f"{name} fixes a shape here: {marked}"
 
     def reads(self) -> set[str]:

@@ -100,9 +100,12 @@ def epochs_text(results: Results) -> str:
 
 
 def seconds_text(summary: Mapping[str, Any]) -> str:
-    """What the seconds went into."""
-    parts = [(name, summary.get(f"{key}_seconds")) for name, key in (("compiling", "compile"), ("training", "train"))]
-    return ", ".join(f"{name} {took:.1f} s" for name, took in parts if isinstance(took, int | float)) or "in all"
+    """What the seconds went into; programs are compiled beside others in training."""
+    known = [(name, summary.get(f"{key}_seconds")) for name, key in (("compiling", "compile"), ("training", "train"))]
+    parts = [(name, took) for name, took in known if isinstance(took, int | float)]
+    together = sum(took for _, took in parts) > float(summary.get("wall_seconds") or np.inf)
+    said = [f"{name} {took:.1f} s" for name, took in parts]
+    return (" beside " if together else ", ").join(said) or "in all"
 
 
 def machine(results: Results) -> str:

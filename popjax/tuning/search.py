@@ -128,7 +128,7 @@ def search(
     epochs = min(epochs, task.hints.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
     check_choices(choose, folds * repeats, rounds, trials, scheduler, learns(sampler))
-    metric, mode = ranked_by(task, metric, mode)
+    metric, mode = ranking(task, space, int(epochs), metric, mode)
     config = Config(
         epochs=int(epochs),
         seed=int(seed),
@@ -148,6 +148,17 @@ def search(
     if out is None:
         return Search(task, config, asked, control).run()
     return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
+
+
+def ranking(task: Task, space: Space, epochs: int, metric: str | None, mode: str | None) -> tuple[str, str]:
+    """What `ranked_by` tells; raises ValueError for a metric that the task has not, before it asks for its mode."""
+    try:
+        return ranked_by(task, metric, mode)
+    except ValueError:
+        known = Roster(task, space, Config(epochs, 0, task.metric, task.mode)).metrics
+        if metric not in known:
+            raise ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}") from None
+        raise
 
 
 def search_in(path: Path, new: "Search", resume: bool, about: Mapping[str, Any]) -> Results:

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from popjax.space.scales import Scale
 
 LINES, FEW_LINES = 10, 2  # between two decisions, and between two of many
+REFRESH = 0.1  # seconds between two updates of the bar
 FEW = 8  # models at once, below which one is better steered by hand than many left alone
 
 
 class Progress(Callback):
-    """Counts what is done of what was decided, and knows the best value so far.
+    """Counts what is done of what was decided, and knows the best trial as all stand now.
 
     Attributes:
         done, total: epochs over all members, to the last one; between rungs, to the next rung.
-        best: the best value of the metric that ranks; None before there is one.
+        latest: the metric that ranks (trials, folds, repeats) after each member's latest epoch; NaN before one.
     """
 
     run: Run
@@ -33,7 +34,7 @@ class Progress(Callback):
         self.run = run
         self.begun = False
         self.done = self.total = 0
-        self.best: float | None = None
+        self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
         if run.fitting < FEW:
             what = f"only {run.fitting} models of this size fit here at once"
             self.say(f"{what}; to steer one by hand: python -m popjax.babysit")
@@ -57,11 +58,19 @@ class Progress(Callback):
 
     def epoch(self, result: "EpochResult") -> None:
         alive = np.all([np.isfinite(values) for values in result.metrics.values()], axis=0)
-        values = result.metrics[self.run.metric][alive].tolist()
-        better = max if self.run.mode == "max" else min
-        self.best = better([*values, *([] if self.best is None else [self.best])], default=None)
+        more = int(result.trial.max()) + 1 - len(self.latest)
+        if more > 0:
+            self.latest = np.concatenate([self.latest, np.full((more, *self.latest.shape[1:]), np.nan)])
+        values = np.where(alive, result.metrics[self.run.metric], np.nan)
+        self.latest[result.trial, result.fold, result.repeat] = values
         self.done += len(alive)
         self.update()
+
+    def best(self) -> float | None:
+        """The best trial as all stand now, by its mean over folds and repeats; None before there is one."""
+        means = self.latest.mean((1, 2))
+        finite = means[np.isfinite(means)]
+        return None if len(finite) == 0 else float(finite.max() if self.run.mode == "max" else finite.min())
 
     def say(self, line: str) -> None:
         """Show a line."""
@@ -91,20 +100,21 @@ class Lines(Progress):
             self._parts = parts
             seconds = time.monotonic() - self._begin
             left = seconds * (self.total - self.done) / self.done
-            tell(f"trained {parts * 100 // self.lines}%, best so far {text(self.best)}, {max(left, 0):.0f} s left")
+            tell(f"trained {parts * 100 // self.lines}%, best now {text(self.best())}, {max(left, 0):.0f} s left")
 
 
 class Bar(Progress):
-    """One bar with the best value so far and the time left, on standard error."""
+    """One bar with the best value now and the time left, on standard error."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
-        best = TextColumn("best so far {task.fields[best]}")
+        best = TextColumn("best now {task.fields[best]}")
         self._bar = Progress(*columns, best, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
         self._task: Any = None
+        self._due = 0.0
 
     def say(self, line: str) -> None:
         self._bar.console.print(line, markup=False, highlight=False)
@@ -115,8 +125,12 @@ class Bar(Progress):
         self._bar.start()
 
     def update(self) -> None:
+        now = time.monotonic()
+        if now < self._due and self.done < self.total:
+            return  # nobody sees more
+        self._due = now + REFRESH
         self._bar.update(
-            self._task, description="training", completed=self.done, total=self.total, best=text(self.best)
+            self._task, description="training", completed=self.done, total=self.total, best=text(self.best())
         )
 
     def close(self) -> None:
