@@ -202,6 +202,7 @@ class Sweep:
                     stop=stop,
                     minutes=arguments.minutes,
                     about=about(arguments),
+                    callbacks=self.callbacks(task),
                 )
         except Exception as error:
             if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -229,6 +230,14 @@ class Sweep:
             keep = read_json(self.out / "run.json").get("keep")
             return keep if isinstance(keep, int) else None
         return TOGETHER if self.arguments.task is None else None
+
+    def callbacks(self, task: "Task") -> list[Any]:
+        """Who listens beside the progress: what fits a linear model meanwhile."""
+        if task.hints.recipe is None:
+            return []
+        from popjax.tuning.callbacks.linear import Linear
+
+        return [Linear(task)]
 
     def say(self, line: str) -> None:
         """Print a line, unless the summary alone is wanted."""
@@ -272,6 +281,7 @@ class Sweep:
             return Space(**self.named)
         optimizers, schedules = (self.values(name) for name in CHOSEN)
         default = default_space(arguments.priority, optimizers, schedules, rows, arguments.model)
+        default = self.recorded() or default
         space = default.replace(**self.named)
         check_sizes(space)
         pairs = list(itertools.product(optimizers, schedules))
@@ -282,6 +292,16 @@ class Sweep:
             one = space.replace(**{name: value for name, value in zip(CHOSEN, pair, strict=True) if name in space})
             reads |= Tracer(task, one, one.sample(1), arguments.epochs).reads()
         return space.only(reads)
+
+    def recorded(self) -> "Space | None":
+        """The space of the run that is gone on with, for what is not named: defaults may have changed since."""
+        from popjax.space.space import Space
+        from popjax.store.files import read_json
+
+        if not (self.out / "run.json").exists():
+            return None
+        space = read_json(self.out / "run.json").get("space")
+        return Space.from_dict(space) if isinstance(space, dict) else None
 
     def values(self, name: str) -> list[str]:
         """All that the optimizer or the schedule may be."""
@@ -325,7 +345,7 @@ class Sweep:
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""
-        from popjax.pages.headline import advice, halved, number, optimism, seconds_text, value
+        from popjax.pages.headline import advice, compared, halved, number, optimism, seconds_text, value
 
         best = results.best
         if best is None:
@@ -339,6 +359,8 @@ class Sweep:
         test = results.summary["test_value"]
         untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
         print(f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}")
+        if beside := compared(results):
+            print(beside)
         if results.summary["ensemble"]:
             print(ensemble_line(results))
         self.say(f"{results.summary['wall_seconds']:.1f} s, {seconds_text(results.summary)}")

@@ -49,6 +49,8 @@ def head(results: Results, axes: list[Axis]) -> str:
     winner = f"<p>Winner: <b>trial {best.trial}</b>, {setting(axes, best.trial)}.</p>"
     less = halved(results)
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
+    beside = compared(results)
+    saved = (f"<p>{shown(beside)}.</p>" if beside else "") + saved
     return heading(results) + winner + grid([first, *scored, *cards]) + saved + machine(results)
 
 
@@ -68,6 +70,19 @@ def halved(results: Results) -> str:
     times = results.done.sum() / would.spent
     found = f"trial {would.best}, {results.metric} {number(results.last[results.metric][would.best])}"
     return f"successive halving would have found {found}, in {times:.1f} times fewer epochs"
+
+
+def compared(results: Results) -> str:
+    """What the score on the test rows is worth: how sure it is, and what a constant and a linear model score."""
+    summary, name = results.summary, results.metric.replace("val_", "test_", 1)
+    said = []
+    if isinstance(interval := summary.get("test_interval"), list):
+        said.append(f"95% of such test rows: {number(interval[0])} to {number(interval[1])}")
+    classes = "test_accuracy" in (summary.get("constant") or {})
+    for key, words in (("constant", "the largest class" if classes else "the mean"), ("linear", "a linear model")):
+        score = (summary.get(key) or {}).get(name)
+        said += [f"{words} {number(score)}"] if isinstance(score, int | float) else []
+    return "; ".join(said)
 
 
 def heading(results: Results) -> str:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from popjax.space.scales import choice, integers, log_uniform, one_minus_log_uniform, uniform
+from popjax.space.scales import LogUniform, choice, integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
 
 BATCH_SIZES = (16, 32, 64, 128)
@@ -17,6 +17,11 @@ SEARCHED: dict[str, Any] = {
     "depth": integers(2, 4),
     "batch_size": choice(*BATCH_SIZES),
     "decay": uniform(0, 0.2),
+}
+RATES = {  # of optimizers whose steps have a length of their own, as benchmarks/ranges.py measured
+    "adam": log_uniform(1e-3, 1e-1),
+    "adamw": log_uniform(1e-3, 1e-1),
+    "rmsprop": log_uniform(1e-3, 1),
 }
 TIERS = {"learning_rate": 1, "momentum": 2, "hidden": 2, "batch_size": 2, "depth": 3, "decay": 3}
 PRIORITIES = (1, 2, 3)
@@ -71,7 +76,8 @@ def default_space(
     Args:
         priority: 1 the learning rate alone; 2 also momentum, hidden units and batch size;
             3 also depth and learning-rate decay.
-        optimizer: one without a momentum leaves it out. Several are a choice, and a momentum exists where one has it.
+        optimizer: one without a momentum leaves it out; the learning rate's range is its own. Several are a choice,
+            over the ranges of all, and a momentum exists where one has it.
         schedule: of the learning rate; an exponential decay is searched near 1, and cosine has none. Or several.
         rows: training rows; batch sizes above are left out.
         model: "mlp", or "cnn", whose hidden units are channels.
@@ -98,16 +104,24 @@ def default_space(
     for name in SEARCHED:
         there = [pair for pair, known in pairs.items() if name in known]
         if there:
-            scales[name] = pairs[there[-1]][name]
+            scales[name] = spanning([pairs[pair][name] for pair in there])
             condition = {parent: {pair[at] for pair in there} for at, parent in enumerate(several)}
             fewer = {parent: sorted(some) for parent, some in condition.items() if len(some) < len(several[parent])}
             scales[name] = scales[name].when(**fewer) if fewer else scales[name]
     return Space(**scales, **{name: choice(*given) for name, given in several.items() if len(given) > 1})
 
 
+def spanning(scales: Sequence[Any]) -> Any:
+    """One scale from the least low to the greatest high of all, where they are of a kind; else the last."""
+    if not all(isinstance(scale, LogUniform) for scale in scales):
+        return scales[-1]
+    return log_uniform(min(scale.low for scale in scales), max(scale.high for scale in scales))
+
+
 def scales_of(priority: int, optimizer: str, schedule: str, rows: int | None, model: str) -> dict[str, Any]:
     """What is searched with one optimizer and one schedule."""
-    scales = {name: scale for name, scale in SEARCHED.items() if TIERS[name] <= priority}
+    known = SEARCHED | {"learning_rate": RATES.get(optimizer, SEARCHED["learning_rate"])}
+    scales = {name: scale for name, scale in known.items() if TIERS[name] <= priority}
     if model == "cnn" and "hidden" in scales:
         scales["hidden"] = integers(8, 32)
     if optimizer not in MOMENTUM:

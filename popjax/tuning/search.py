@@ -282,7 +282,7 @@ class Search:
             task=self.task,
         )
         figures = summary(population, results, test, before, self.directory)
-        return dataclasses.replace(results, summary=figures | {"ensemble": ensemble_scores(results)})
+        return dataclasses.replace(results, summary=figures | on_test_rows(results, test))
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
@@ -293,13 +293,13 @@ class Search:
         return {trial: alone.states[0]} if alone.states else {}
 
 
-def ensemble_scores(results: Results) -> dict[str, Any] | None:
-    """What the best trials that are kept score together on the test rows, once; None where nothing tells."""
-    if results.task.hints.recipe is None or len(results.states) < 2:
-        return None
-    from popjax.supervision.ensemble import on_test_rows  # a task of one's own needs none of it
+def on_test_rows(results: Results, test: Mapping[str, float]) -> dict[str, Any]:
+    """What else the test rows say of a supervised task: of the best trials together, and what the score is worth."""
+    if results.task.hints.recipe is None:
+        return {"ensemble": None}
+    from popjax.supervision import baselines, ensemble  # a task of one's own needs none of it
 
-    return on_test_rows(results)
+    return {"ensemble": ensemble.on_test_rows(results)} | baselines.worth(results, results.metric, test)
 
 
 def progress_of(progress: Any) -> Callback:

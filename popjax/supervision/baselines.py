@@ -1,0 +1,90 @@
+"""What a score on the test rows is worth: that of a constant, that of a linear model, and how sure it is."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.data.splits import standardize
+from popjax.store.results import Results
+from popjax.supervision.ensemble import judged
+from popjax.supervision.supervised import Folded
+
+LARGEST = 2e7  # rows x features x classes that a linear model is fitted to
+RESAMPLES = 1000
+
+
+def worth(results: Results, metric: str, test: Mapping[str, float]) -> dict[str, Any]:
+    """What summary.json says beside the winner's score on the test rows; empty where there is none, or no dataset.
+
+    `test` holds the winner's scores. `constant`: what the largest class, or the mean, of all other rows scores.
+    `test_interval`: the 95% interval of the score, Wilson's (1927) of an accuracy, by bootstrap of a mean squared or
+    absolute error.
+    """
+    folded, best = results.task.hints.folded, results.best
+    if not isinstance(folded, Folded) or best is None or best.trial not in results.states:
+        return {}
+    data, rows = folded.dataset, folded.parts(results.members[metric].shape[1]).test
+    if len(rows) == 0:
+        return {}
+    others = np.delete(data.y, rows)
+    constant = np.full(len(rows), others.mean())
+    if data.classes is not None:
+        constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
+    return {"constant": named(judged(constant, data.y[rows]))} | interval_of(results, metric, rows, test)
+
+
+def interval_of(results: Results, metric: str, rows: np.ndarray, test: Mapping[str, float]) -> dict[str, Any]:
+    """The interval of the metric that ranks, on the test rows; empty of one that is no mean over rows."""
+    name = metric.removeprefix("val_")
+    if name not in ("accuracy", "mse", "mae"):
+        return {}
+    if name == "accuracy":
+        return {"test_interval": wilson(test["test_accuracy"], len(rows))}
+    dataset, winner = results.task.hints.folded.dataset, results.predictor(results.best.trial)  # type: ignore[union-attr]
+    errors = np.abs(winner.mean_of(dataset.x[rows]) - dataset.y[rows])
+    return {"test_interval": bootstrap(errors**2 if name == "mse" else errors)}
+
+
+def wilson(share: float, count: int) -> list[float]:
+    """Wilson's 95% interval of a share of so many.
+
+    >>> [round(end, 3) for end in wilson(0.9, 50)]
+    [0.786, 0.957]
+    """
+    z = 1.959964
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return [float(middle - half), float(middle + half)]
+
+
+def bootstrap(values: np.ndarray) -> list[float]:
+    """The 95% interval of a mean, by a thousand means of as many values drawn with replacement, always the same."""
+    drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
+    return [float(low), float(high)]
+
+
+def named(scores: dict[str, float]) -> dict[str, float]:
+    """Scores as those on the test rows."""
+    return {f"test_{name}": value for name, value in scores.items()}
+
+
+def linear_scores(dataset: Any, rows: np.ndarray) -> dict[str, float]:
+    """What a linear model of all other rows scores on these."""
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+
+    x = dataset.x.reshape(len(dataset.x), -1)
+    others = np.delete(np.arange(len(x)), rows)
+    mean, scale = standardize(x[others])
+    z = (x - mean) / scale
+    fit: Callable[..., Any] = functools.partial(RidgeCV, alphas=np.logspace(-3, 3, 13))
+    if dataset.classes is not None:
+        fit = functools.partial(LogisticRegression, max_iter=1000)
+    model = fit().fit(z[others], dataset.y[others])
+    if dataset.classes is None:
+        return judged(model.predict(z[rows]), dataset.y[rows])
+    chances = np.zeros((len(rows), len(dataset.classes)))
+    chances[:, model.classes_] = model.predict_proba(z[rows])
+    return judged(chances, dataset.y[rows])

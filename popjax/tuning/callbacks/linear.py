@@ -1,0 +1,53 @@
+"""A linear model, fitted in the background while a supervised search trains: what its score is worth."""
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import tell
+from popjax.store.results import Results
+from popjax.supervision import baselines
+from popjax.task import Task
+from popjax.tuning.callbacks.base import Callback, Run
+
+PAUSE = 1.0  # seconds in which programs are lowered, which needs the interpreter; training hardly does
+
+
+class Linear(Callback):
+    """Fits scikit-learn's linear model in the background while a search trains, for its summary.
+
+    Ridge regression, or logistic regression, to all rows that do not test, by cross-validation of its penalty where
+    that is ridge's. What is not ready when training ends is left out: nobody waits for it.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.folded: Any = task.hints.folded
+        self.scores: dict[str, float] | None = None
+        self.thread: threading.Timer | None = None
+
+    def begin(self, run: Run) -> None:
+        rows = self.folded.parts(run.folds).test
+        data = self.folded.dataset
+        if len(rows) == 0 or data.x.size * (len(data.classes or ()) or 1) > baselines.LARGEST:
+            return
+        self.thread = threading.Timer(PAUSE, self.fit, (rows,))
+        self.thread.daemon = True
+        self.thread.start()
+
+    def fit(self, rows: np.ndarray) -> None:
+        """Fit it, and score it on the test rows; that it failed is said, and the search goes on."""
+        try:
+            scores = baselines.linear_scores(self.folded.dataset, rows)
+        except Exception as error:
+            tell(f"popjax: the linear model failed ({type(error).__name__}: {str(error).partition(chr(10))[0]})")
+            return
+        self.scores = baselines.named(scores)
+
+    def end(self, results: Results) -> None:
+        if self.scores is not None:
+            results.summary["linear"] = self.scores
+
+    def close(self) -> None:
+        if self.thread is not None:
+            self.thread.cancel()

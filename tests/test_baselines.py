@@ -1,0 +1,109 @@
+"""What a score on the test rows is worth stands beside it: a constant's, a linear model's, and how sure it is."""
+
+import threading
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.preprocessing import StandardScaler
+
+import popjax as pj
+from popjax.pages.headline import compared
+from popjax.supervision import baselines
+from popjax.tuning.callbacks.linear import Linear
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(400, 4))
+RARE = (RNG.random(400) < 0.02).astype(int)
+VALUES = X[:, 0] * 3 + X[:, 1] ** 2 + 7
+SPACE = {"learning_rate": 0.05, "hidden": 8}
+
+
+def test_rare_classes_no_longer_look_like_success():
+    """The share of the largest class among the rows that test, by hand."""
+    task = pj.supervised((X, RARE))
+    results = pj.search(task, SPACE, trials=2, epochs=2)
+    test = task.hints.folded.parts(1).test
+    largest = (RARE[test] == 0).mean()
+    assert results.summary["constant"]["test_accuracy"] == largest > 0.9
+    assert f"the largest class {largest:.4f}" in compared(results)
+    share = results.summary["test"]["test_accuracy"]
+    exact = stats.binomtest(round(share * len(test)), len(test)).proportion_ci(method="wilson")
+    assert results.summary["test_interval"] == pytest.approx([exact.low, exact.high], abs=1e-6)
+    assert f"95% of such test rows: {exact.low:.4f} to {exact.high:.4f}" in compared(results)
+
+
+@pytest.mark.parametrize("metric", ["val_mse", "val_mae"])
+def test_a_regression_is_compared_with_the_mean_and_its_error_resampled(metric):
+    task = pj.supervised((X, VALUES))
+    results = pj.search(task, SPACE, trials=2, epochs=3, metric=metric)
+    test = task.hints.folded.parts(1).test
+    others = np.delete(VALUES, test)
+    assert results.summary["constant"]["test_mse"] == pytest.approx(((VALUES[test] - others.mean()) ** 2).mean())
+    errors = np.abs(results.predictor().predict(X[test]) - VALUES[test])
+    values = errors**2 if metric == "val_mse" else errors
+    found = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
+    width = found.high - found.low
+    assert results.summary["test_interval"] == pytest.approx([found.low, found.high], abs=0.1 * width)
+    assert "the mean " in compared(results)
+
+
+@pytest.mark.parametrize("y", [RARE, VALUES, (X[:, 0] + X[:, 2] > 0).astype(int)], ids=["rare", "values", "classes"])
+def test_the_linear_model_is_scikit_learns_on_the_same_rows(y):
+    task = pj.supervised((X, y))
+    test = task.hints.folded.parts(1).test
+    found = baselines.linear_scores(task.hints.folded.dataset, test)
+    others = np.delete(np.arange(400), test)
+    scaler = StandardScaler().fit(X[others])
+    model = LogisticRegression(max_iter=1000) if y.dtype.kind == "i" else RidgeCV(alphas=np.logspace(-3, 3, 13))
+    model.fit(scaler.transform(X[others]), y[others])
+    name = "accuracy" if y.dtype.kind == "i" else "r2"
+    assert found[name] == pytest.approx(model.score(scaler.transform(X[test]), y[test]), abs=1e-9)
+
+
+def test_nobody_waits_for_the_linear_model(monkeypatch):
+    """One that is ready in time is told; of one that is not, nothing."""
+    task = pj.supervised((X, RARE))
+    monkeypatch.setattr("popjax.tuning.callbacks.linear.PAUSE", 0.0)
+
+    class Waits(pj.Callback):
+        def end(self, results):
+            ready.wait(60)
+
+    ready = threading.Event()
+    monkeypatch.setattr(baselines, "linear_scores", lambda dataset, rows: (ready.set(), {"accuracy": 0.5})[1])
+    told = Linear(task)
+    fit = told.fit
+    told.fit = lambda rows: (fit(rows), ready.set())
+    results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[Waits(), told])
+    assert results.summary["linear"] == {"test_accuracy": 0.5}
+    assert "a linear model 0.5000" in compared(results)
+
+    never = threading.Event()
+    monkeypatch.setattr(baselines, "linear_scores", lambda dataset, rows: (never.wait(60), {})[1])
+    late = Linear(task)
+    results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[late])
+    assert "linear" not in results.summary
+    never.set()
+
+
+def test_large_data_and_tasks_of_ones_own_have_none(monkeypatch):
+    task = pj.supervised((X, RARE))
+    monkeypatch.setattr(baselines, "LARGEST", 100)
+    linear = Linear(task)
+    results = pj.search(task, SPACE, trials=2, epochs=1, callbacks=[linear])
+    assert linear.thread is None
+    assert "linear" not in results.summary
+    own = pj.search(pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": 1.0}, trials=1)
+    assert compared(own) == ""
+
+
+def test_the_command_and_the_page_say_it(command, tmp_path):
+    done = command("sweep", "--dataset", "wine", "--trials", 6, "--epochs", 2, "--set", "hidden=8", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    results = pj.Results.load(tmp_path / "run")
+    line = compared(results)
+    assert "the largest class 0." in line
+    assert line in done.stdout.splitlines()
+    assert line in (tmp_path / "run" / "report.html").read_text()
