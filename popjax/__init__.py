@@ -53,10 +53,22 @@ _HOMES |= {  # what popjax itself looks up by name, where it stands above
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562), so that no command pays for what it does not use."""
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module 'popjax' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"popjax.{_HOMES[name]}"), name)
     return value
+
+
+def _version() -> str:
+    """popjax's own version; unknown in a tree that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("popjax")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def __dir__() -> list[str]:

@@ -51,7 +51,7 @@ def cheap_programs(monkeypatch):
 def environment(tmp_path):
     """The environment of a command: an empty HOME, and the programs that other tests have compiled."""
     (tmp_path / "home").mkdir()
-    return {"HOME": str(tmp_path / "home"), **warm.CACHE}
+    return {"HOME": str(tmp_path / "home"), "UV": "", **warm.CACHE}
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
 
     directory = str(arguments.from_)
     results = Results.load(directory)
-    command = f"python -m popjax.babysit --from {shlex.quote(directory)}"
+    command = f"{cli.called('babysit')} --from {shlex.quote(directory)}"
     experiment = Experiment.again(results.run, command, given)
     trial = arguments.trial
     if trial is None:
@@ -138,7 +138,7 @@ def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
         raise ValueError("--replay and --set exclude each other; the journal has the hyperparameters")
     path = str(arguments.replay)
     lines = read_journal(Path(path))
-    command = f"python -m popjax.babysit --replay {shlex.quote(path)}"
+    command = f"{cli.called('babysit')} --replay {shlex.quote(path)}"
     experiment = Experiment.again(lines[0], command, given)
     epochs, trial = lines[0].get("epochs"), lines[0].get("trial")
     if not all(isinstance(number, int) and number >= 0 for number in (epochs, trial)) or not epochs:

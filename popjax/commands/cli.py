@@ -4,10 +4,13 @@ import contextlib
 import io
 import os
 import re
+import shlex
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from popjax.core.storage import Corrupt, InUse
@@ -39,11 +42,27 @@ def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] |
     with contextlib.redirect_stderr(complaint):
         try:
             config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
-            return tyro.cli(arguments, prog=f"python -m popjax.{command}", args=argv, config=config)
+            return tyro.cli(arguments, prog=called(command), args=argv, config=config)
         except SystemExit as stop:
             if stop.code == 0:
                 raise
-    fail(one_line(complaint.getvalue()) + f"; see python -m popjax.{command} --help")
+    fail(one_line(complaint.getvalue()) + f"; see {called(command)} --help")
+
+
+def called(command: str = "") -> str:
+    """How a command is started here, as this one was: by the console script, by uv, or by Python."""
+    if Path(sys.argv[0]).name == "popjax":
+        return f"popjax {command}".rstrip()
+    return f"{python()} -m {'.'.join(filter(None, ('popjax', command)))}"
+
+
+def python() -> str:
+    """How this Python is started."""
+    if uv := os.environ.get("UV"):  # which `uv run` sets
+        return f"{'uv' if shutil.which('uv') else shlex.quote(uv)} run python"
+    found = shutil.which("python")
+    here = found is None or os.path.realpath(found) == os.path.realpath(sys.executable)
+    return "python" if here else shlex.quote(sys.executable)
 
 
 def one_line(box: str) -> str:

@@ -195,10 +195,15 @@ def is_file(dataset: str) -> bool:
     return dataset not in BUILT_IN
 
 
+def cache_directory() -> Path:
+    """Where compiled programs are kept."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home) / "popjax" / "programs")
+
+
 def enable_cache() -> None:
     """Keep compiled programs for the next time, in a directory that only the user can read."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home) / "popjax" / "programs")
+    cache = cache_directory()
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:

@@ -114,7 +114,7 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     """The task on the data of now, and whether that is the data of then (None where nobody knows)."""
     names = ("dataset", "target", "missing", "validation", "test", "task")
     given = {name: getattr(arguments, name) for name in names} | {"seed": seed}
-    command = f"python -m popjax.retest {shlex.quote(arguments.directory)}"
+    command = f"{cli.called('retest')} {shlex.quote(arguments.directory)}"
     experiment = Experiment.again(results.run, command, given)
     if experiment.task is not None:
         return experiment.users_task(), None

@@ -226,7 +226,7 @@ class Steering:
         self.journal.close()
         path = self.out / "journal.jsonl"
         print(f"journal: {path}")
-        print(f"again: python -m popjax.babysit --replay {shlex.quote(str(path))}")
+        print(f"again: {cli.called('babysit')} --replay {shlex.quote(str(path))}")
         return 0 if self.session.alive else cli.ALL_DIVERGED
 
 

@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     named = named_scales(arguments)
     check_names(arguments)
     out = open_directory(arguments.out, arguments.stem, arguments.resume)
-    sweep = Sweep(arguments, named, out)
+    sweep = Sweep(arguments, named, out, sys.argv[1:] if argv is None else argv)
     return sweep.run()
 
 
@@ -166,6 +166,7 @@ class Sweep:
     arguments: Arguments
     named: dict[str, Any]
     out: Path
+    argv: list[str]
 
     def run(self) -> int:
         """Load, plan, train, write and tell; returns the exit code."""
@@ -338,10 +339,10 @@ class Sweep:
         """What a run that was stopped has found so far, and the command that goes on with it."""
         done, all_of_them = len(results.order) + int(results.diverged.sum()), results.summary["trials"]
         print(f"stopped: {done} of {all_of_them} trials are trained; ranked and written: {self.out}", file=sys.stderr)
-        arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+        arguments = [argument for argument in self.argv if argument != "--resume"]
         out = [] if self.arguments.out else ["--out", str(self.out)]
-        command = shlex.join(["python", "-m", "popjax.sweep", *arguments, *out, "--resume"])
-        print(f"go on: {command}", file=sys.stderr, flush=True)
+        command = shlex.join([*arguments, *out, "--resume"])
+        print(f"go on: {cli.called('sweep')} {command}", file=sys.stderr, flush=True)
 
     def tell(self, results: "Results") -> None:
         """The ten best, the winner's validation and test, the directory, and what to do next."""
@@ -368,12 +369,12 @@ class Sweep:
         self.say(f"report: {self.out / 'report.html'}")
         load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"
         if self.arguments.task is None:
-            self.say(f"next: python -c {shlex.quote(load)}")
+            self.say(f"next: {cli.python()} -c {shlex.quote(load)}")
         if less := halved(results):
             self.say(f"{less}: --scheduler halving")
-        for command in ("babysit --from", "retest"):
-            again = shlex.join([str(self.out), *self.arguments.untold()])
-            self.say(f"next: python -m popjax.{command} {again}")
+        for command, more in (("babysit", ["--from"]), ("retest", [])):
+            again = shlex.join([*more, str(self.out), *self.arguments.untold()])
+            self.say(f"next: {cli.called(command)} {again}")
 
 
 def distinct(space: "Space", trials: int, seed: int) -> str:

@@ -20,10 +20,10 @@ def device() -> str:
 
 def versions() -> dict[str, str]:
     """The versions of popjax and of what computes for it; popjax's own is unknown in a tree that is not installed."""
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import version
 
-    try:
-        own = version("popjax")
-    except PackageNotFoundError:
-        own = "unknown"
-    return {"popjax": own} | {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}
+    import popjax
+
+    return {"popjax": popjax.__version__} | {
+        name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")
+    }

@@ -9,7 +9,10 @@ from typing import Any
 import jax
 
 KEPT_FREE = 0.2
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+LIMITS = {2: "memory.max", 1: "memory.limit_in_bytes"}
+USED = {2: "memory.current", 1: "memory.usage_in_bytes"}
+UNLIMITED = 2**62  # version 1 writes the largest multiple of a page
 
 
 class OutOfMemory(Exception):
@@ -36,7 +39,8 @@ def total() -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"])
-    return min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), cgroup("memory.max"))
+    limits = [figure(group / LIMITS[version]) for group, version in groups()]
+    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *filter(None, limits)])
 
 
 def free() -> int:
@@ -44,8 +48,7 @@ def free() -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
-    left = cgroup("memory.max") - cgroup("memory.current", 0) + page_cache()
-    return min(available(), max(0, left))
+    return min([available(), *(max(0, left) for group, version in groups() if (left := left_in(group, version)))])
 
 
 def available() -> int:
@@ -57,21 +60,52 @@ def available() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 
 
-def page_cache() -> int:
-    """What the container's files in memory take, which the system gives up on demand."""
+def groups() -> list[tuple[Path, int]]:
+    """The control groups that bound this process's memory, innermost first, each with its version: 2 or 1.
+
+    A group is bounded by those it lies in, too. In a container the paths of /proc/self/cgroup may be the host's;
+    what is not there is no bound.
+    """
     try:
-        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        lines = SELF.read_text().splitlines()
+    except OSError:
+        return [(CGROUP, 2)]
+    found: list[tuple[Path, int]] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "" or "memory" in controllers.split(","):
+            root, version = (CGROUP, 2) if controllers == "" else (CGROUP / "memory", 1)
+            inner = root / path.lstrip("/")
+            found += [(place, version) for place in (inner, *inner.parents) if place.is_relative_to(root)]
+    return found
+
+
+def left_in(group: Path, version: int) -> int | None:
+    """What a group may still take, its files in memory not counted, which the system gives up on demand; None: any."""
+    limit, used = figure(group / LIMITS[version]), figure(group / USED[version])
+    if limit is None or used is None:
+        return None
+    return limit - used + page_cache(group)
+
+
+def page_cache(group: Path) -> int:
+    """What the files in memory of a group take."""
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    named = [line.split() for line in lines]
+    found = {name: int(number) for name, number in named if name in ("inactive_file", "total_inactive_file")}
+    return found.get("total_inactive_file", found.get("inactive_file", 0))
 
 
-def cgroup(name: str, unlimited: int = 2**62) -> int:
-    """A figure of the process's container; `unlimited` where there is none."""
+def figure(path: Path) -> int | None:
+    """A number in a file; None where there is none, or no limit."""
     try:
-        return int((CGROUP / name).read_text())
+        number = int(path.read_text())
     except (OSError, ValueError):
-        return unlimited
+        return None
+    return number if number < UNLIMITED else None
 
 
 @functools.lru_cache(64)

@@ -1,0 +1,47 @@
+"""`python -m popjax`, and the console script `popjax`: the commands, each by its name. Starts without JAX."""
+
+import difflib
+import importlib
+import sys
+
+from popjax.commands import cli
+
+COMMANDS = {
+    "sweep": "train hundreds of small models at once, each with hyperparameters of its own, and rank them",
+    "babysit": "train one model, watch its curve, and steer it",
+    "retest": "train the best trials of an earlier search again: does the old setting still stand?",
+    "report": "draw the page of a run again from its files",
+    "doctor": "devices, memory, versions, what can be written, and what may be installed",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command that the first argument names; returns its exit code."""
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name == "--version":
+        from popjax import __version__
+
+        print(f"popjax {__version__}")
+        return 0
+    if name in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        lines = [f"  {command:{width}}  {what}" for command, what in COMMANDS.items()]
+        print(
+            "\n".join([f"usage: {cli.called()} COMMAND ...", "", *lines, "", "Each has --help; --version is popjax's."])
+        )
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}{meant}")
+    found: int = importlib.import_module(f"popjax.commands.{name}").main(rest)
+    return found
+
+
+def script() -> None:
+    """The console script."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    script()

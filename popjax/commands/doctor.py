@@ -1,0 +1,66 @@
+"""`python -m popjax.doctor`: what this machine has for popjax, and what may be missing."""
+
+import dataclasses
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+
+from popjax.commands import cli
+
+EXTRAS = {
+    "optuna": ("popjax[optuna]", "samplers that learn (tpe, cmaes), and what mattered in the report"),
+    "cmaes": ("popjax[optuna]", "the sampler cmaes"),
+    "torch": ("torch", "the sampler gp"),
+    "pandas": ("popjax[pandas]", "DataFrames in, and Results.to_pandas"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Say what this machine has: devices, memory, versions, what can be written, and what may be installed."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns 0, or 2 where nothing can be written."""
+    cli.parse(Arguments, "doctor", argv)
+    from popjax.commands.experiment import cache_directory, describe_device
+    from popjax.core.machine import versions
+    from popjax.engine.memory import free, total
+
+    known = versions()
+    print(f"popjax {known.pop('popjax')}, Python {platform.python_version()}, {platform.platform()}")
+    print(", ".join(f"{name} {version}" for name, version in known.items()))
+    print(f"device: {describe_device()}")
+    print(f"memory for models: {total() / 2**30:.1f} GiB, {free() / 2**30:.1f} GiB free now")
+    here, cache = Path.cwd(), cache_directory()
+    complaints = [complaint for place in (here, cache) if (complaint := refusal(place))]
+    print(f"programs that were compiled are kept in {cache}: {size(cache) / 2**20:.0f} MiB")
+    print(f"free on the disk here: {shutil.disk_usage(here).free / 2**30:.1f} GiB")
+    for package, (install, what) in EXTRAS.items():
+        if importlib.util.find_spec(package) is None:
+            print(f"not installed: {package}, for {what} ({install})")
+    for complaint in complaints:
+        print(complaint)
+    print("all is well" if not complaints else "see above")
+    return cli.BAD_INPUT if complaints else 0
+
+
+def refusal(place: Path) -> str:
+    """Why nothing can be written to a directory; empty if it can."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place) as file:
+            file.write(b"popjax")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return f"cannot write to {str(place)!r}: {error.strerror}"
+    return ""
+
+
+def size(place: Path) -> int:
+    """The bytes of the files in a directory."""
+    return sum(file.stat().st_size for file in place.glob("*") if file.is_file())
