@@ -47,6 +47,9 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 _HOMES |= {  # what popjax itself looks up by name, where it stands above
     "Page": "pages.page",
+    "plot": "pages.plots",
+    "shown": "pages.notebook",
+    "write_page": "pages.page",
     "predictor": "supervision.predictor",
 }
 

@@ -266,6 +266,11 @@ class Task(_Fields):
             raise ValueError(f"Task: {given}; what follows score is a hint: write hints=popjax.Hints(updates=...)")
         return super().__new__(cls, init, epoch, data, metric, mode, score, hints)
 
+    def _repr_html_(self) -> str:
+        import popjax as pj
+
+        return str(pj.shown(self))
+
     def _replace(self, **fields: Any) -> Self:
         """A copy with some fields replaced."""
         refuse_hints(fields)

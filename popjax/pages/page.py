@@ -39,9 +39,14 @@ class Page(Callback):
 
 def write_report(results: "Results", directory: str | Path) -> Path:
     """Write report.html into the directory; returns its path."""
+    return write_page(results, Path(directory) / NAME)
+
+
+def write_page(results: "Results", path: str | Path) -> Path:
+    """Write the page of results to a file of any name; returns its path."""
     from popjax.core.storage import write_atomic
 
-    path = Path(directory) / NAME
+    path = Path(path)
     write_atomic(path, page(results).encode())
     return path
 

@@ -67,6 +67,11 @@ class Space(Mapping[str, Scale]):
     def __repr__(self) -> str:
         return f"Space({', '.join(f'{name}={scale}' for name, scale in self.entries().items())})"
 
+    def _repr_html_(self) -> str:
+        import popjax as pj
+
+        return str(pj.shown(self))
+
     def entries(self) -> dict[str, Scale | Conditional]:
         """Name -> scale, with the condition of one that has one."""
         conditions = self.conditions

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -250,6 +251,40 @@ class Results:
         if trial is None and self.choose == "ensemble":
             return pj.ensemble(self)
         return pj.predictor(self, trial)
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """What the winner, or the ensemble that was chosen, predicts for raw rows: `predictor().predict(rows)`.
+
+        Raises ValueError as `predictor` does, and for rows that do not fit.
+        """
+        found: np.ndarray = self.predictor().predict(rows)
+        return found
+
+    def top(self, size: int = 10) -> Any:
+        """The best trials, best first, a row each: a DataFrame where pandas is installed, else a pyarrow table."""
+        table = self.trials.take(self.order[:size])
+        return table.to_pandas() if importlib.util.find_spec("pandas") else table
+
+    def plot(self, name: str = "curves") -> Any:
+        """A figure of the report as plotly's: "curves", a metric, "expected", a hyperparameter, or "tree".
+
+        Raises ValueError for another name.
+        """
+        import popjax as pj
+
+        return pj.plot(self, name)
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report to a file, as a search with `out` writes it into its directory; returns its path."""
+        import popjax as pj
+
+        written: Path = pj.write_page(self, path)
+        return written
+
+    def _repr_html_(self) -> str:
+        import popjax as pj
+
+        return str(pj.shown(self))
 
     def replay(self, trial: int) -> dict[str, np.ndarray]:
         """Train one trial again, alone: `popjax.replay` with the task of the search that gave these results.

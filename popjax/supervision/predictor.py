@@ -204,6 +204,11 @@ class Predictor:
         one = f"Predictor({settings(self.hparams)})"
         return one if len(self.trained) == 1 else f"Predictor({plural(len(self.trained), 'trial')}, {self.trials})"
 
+    def _repr_html_(self) -> str:
+        import popjax as pj
+
+        return str(pj.shown(self))
+
     @property
     def trials(self) -> list[int]:
         """The numbers of the trials, best first."""

@@ -27,6 +27,7 @@ from popjax.tuning.arguments import check_budget, check_choices, check_curves, c
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
 from popjax.tuning.driver import Driver, budget
+from popjax.tuning.interrupt import interruptible
 from popjax.tuning.proposals import check_sampler, default_rounds, learns
 from popjax.tuning.record import Asked, describe, summary, updates_of
 from popjax.tuning.schedulers.named import scheduler_of
@@ -145,9 +146,10 @@ def search(
     task = task if folds == 1 or task.hints.folded is None else task.hints.folded(int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
     control = Control(listeners, every, minutes, Timer(stop))
-    if out is None:
-        return Search(task, config, asked, control).run()
-    return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
+    with interruptible(control.timer.stop, out):
+        if out is None:
+            return Search(task, config, asked, control).run()
+        return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
 
 
 def ranking(task: Task, space: Space, epochs: int, metric: str | None, mode: str | None) -> tuple[str, str]:

@@ -8,14 +8,17 @@ a Decision, as a scheduler's is.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
 
 from popjax.core.storage import Corrupt
-from popjax.core.trees import from_host, named
+from popjax.core.trees import from_host, named, to_words
+from popjax.engine.caps import levels
+from popjax.engine.checkpoint import tree_of
 from popjax.engine.measure import identity, rebuilt
+from popjax.engine.member import Training
 from popjax.engine.plan import member_bytes
 from popjax.engine.population import Population
 from popjax.engine.roster import Config
@@ -26,6 +29,7 @@ from popjax.space.space import Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log, Step
 from popjax.store.files import check_directory, read_json, write_json
+from popjax.store.results import Results
 from popjax.task import Task
 from popjax.tuning.arguments import check_numbers
 
@@ -121,6 +125,62 @@ class Session:
         bytes_each = self.members * config.each * member_bytes(member)
         self._measures: dict[Any, Any] = {}
         self._moments: deque[Moment] = deque([self._now()], maxlen=max(2, MEMORY // max(bytes_each, 1)))
+
+    @classmethod
+    def of(cls, results: Results, trial: int, task: Task | None = None) -> Self:
+        """A trained trial of a search as a living model, to go on with.
+
+        It stands where the search left it, with its curves, and trains on as it would have there, to the last bit,
+        unless something has a horizon; then it goes on beyond it.
+
+        Args:
+            results: of the search, which kept the trial.
+            task: what was trained; needed for results that were loaded.
+
+        Raises ValueError for a trial that was not kept, or no task.
+
+        >>> import popjax as pj
+        >>> def epoch(x, hparams, data):
+        ...     return x - hparams["rate"] * x, {"loss": x**2}
+        >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+        >>> results = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=4, epochs=3)
+        >>> session = pj.Session.of(results, results.best.trial)
+        >>> session.train(2)
+        >>> session.epoch, session.curves["loss"].shape
+        (5, (5,))
+        """
+        task = task or results.task
+        if task is None:
+            raise ValueError("the results were loaded, so give the task: Session.of(results, trial, task)")
+        kept, run = results.kept(trial), results.run
+        space, level = results.space, {}
+        if run.get("caps"):
+            points = space.filled({name: column[[trial]] for name, column in results.points.items()})
+            level = run["caps"][levels(points, run["caps"])[0]]
+        space = space.replace(**{name: space[name].up_to(units) for name, units in level.items()})
+        dynamic = space.only([name for name in space if name not in run["static"]])
+        fixed = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
+        session = cls(task, kept.hparams, space=dynamic, trials=[trial], **fixed)
+        session._stand(kept.arrays, {name: values[trial] for name, values in results.members.items()})
+        return session
+
+    def _stand(self, arrays: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarray]) -> None:
+        """Let the one model stand where these arrays (models, ...) and curves (folds, repeats, epochs) end."""
+        population = self.population
+        state = tree_of(jax.eval_shape(to_words, population.roster.abstract(0).state), arrays)
+        self.epoch = next(iter(curves.values())).shape[-1]
+        models = np.arange(population.config.each)
+        population.curves.reach(self.epoch)
+        population.curves.load(models, self.epoch, {n: v.reshape(len(models), -1) for n, v in curves.items()})
+        alive = np.isfinite([values[..., -1].ravel() for values in curves.values()]).all(0)
+        population.load([Snapshot(0, models, self.epoch, Training(state, alive))], population.stopped.copy())
+        self._moments.clear()
+        self._moments.append(self._now())
+
+    def _repr_html_(self) -> str:
+        import popjax as pj
+
+        return str(pj.shown(self))
 
     @property
     def curves(self) -> dict[str, np.ndarray]:

@@ -1,0 +1,87 @@
+"""What a notebook shows of a Results, a Space, a Predictor, a Session or a Task: a few lines of HTML. No JAX here."""
+
+import html
+from typing import Any
+
+from popjax.core.text import cell, plural, settings
+from popjax.space.scales import Constant
+from popjax.space.space import Space
+from popjax.space.spelling import clauses
+from popjax.store.results import Results
+
+FEW = 5  # trials that are listed
+
+
+def shown(thing: Any) -> str:
+    """The HTML of one of popjax's things; no dump of its arrays."""
+    if isinstance(thing, Results):
+        return of_results(thing)
+    if isinstance(thing, Space):
+        return of_space(thing)
+    kind = type(thing).__name__
+    return {"Predictor": of_predictor, "Session": of_session}.get(kind, of_task)(thing)
+
+
+def of_results(results: Results) -> str:
+    """How many trials there are, and the best of them."""
+    lost, pruned = int(results.diverged.sum()), int((results.pruned & ~results.diverged).sum())
+    more = [f"{count} {word}" for count, word in ((lost, "diverged"), (pruned, "pruned")) if count]
+    head = ", ".join([plural(len(results.diverged), "trial"), *more])
+    names = [*results.points, results.metric]
+    rows = []
+    for rank, trial in enumerate(results.order[:FEW].tolist(), 1):
+        hparams = results.hparams(trial)
+        values = [*(hparams.get(name) for name in results.points), float(results.last[results.metric][trial])]
+        rows.append([str(rank), str(trial), *map(cell, values)])
+    test = results.summary.get("test_value")
+    scored = f", {cell(test)} on the test rows" if isinstance(test, float) else ""
+    best = results.best
+    won = "no winner" if best is None else f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
+    return line(f"Results: {head}; {won}") + table(["rank", "trial", *names], rows)
+
+
+def of_space(space: Space) -> str:
+    """A row a hyperparameter."""
+    rows = []
+    for name, scale in space.items():
+        when = clauses(space.conditions.get(name, {}))
+        rows.append([name, str(scale), *([when] if space.conditions else [])])
+    searched = sum(not isinstance(scale, Constant) for scale in space.values())
+    head = ["hyperparameter", "scale", *(["exists when"] if space.conditions else [])]
+    return line(f"Space: {searched} searched of {len(space)}") + table(head, rows)
+
+
+def of_predictor(predictor: Any) -> str:
+    """What predicts."""
+    who = plural(len(predictor.trials), "trial") + f" ({', '.join(map(str, predictor.trials[:FEW]))}, ...)"
+    one = f"trial {predictor.trials[0]}: {settings(predictor.hparams)}"
+    classes = predictor.classes
+    what = "values" if classes is None else f"{len(classes)} classes"
+    return line(f"Predictor of {what} by {one if len(predictor.trials) == 1 else who}")
+
+
+def of_session(session: Any) -> str:
+    """Where the models stand."""
+    last = {name: values[..., -1].tolist() for name, values in session.curves.items()}
+    now = settings({name: value for name, value in last.items() if session.single})
+    return line(
+        f"Session: {plural(session.members, 'model')} after {plural(session.epoch, 'epoch')}; {now}".rstrip("; ")
+    )
+
+
+def of_task(task: Any) -> str:
+    """What is trained, and what ranks it."""
+    said = settings({name: value for name, value in task.hints.settings.items() if value is not None})
+    return line(f"Task: ranked by {task.metric}, {task.mode}; {said}".rstrip("; "))
+
+
+def line(text: str) -> str:
+    """A line of text."""
+    return f"<p>{html.escape(text)}</p>"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A small table."""
+    cells = lambda kind, row: "".join(f"<{kind}>{html.escape(text)}</{kind}>" for text in row)
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,50 @@
+"""The report's figures one by one, as plotly's. No JAX here."""
+
+from typing import Any
+
+from popjax.pages import descent, figures
+from popjax.pages.axes import axes
+from popjax.pages.panels import panel
+from popjax.store.results import Results
+
+
+def plot(results: Results, name: str = "curves") -> Any:
+    """A figure by its name: "curves", another metric's curves by the metric, "expected", a hyperparameter, "tree".
+
+    Raises ValueError for another name, and where there is nothing to draw.
+    """
+    import plotly.graph_objects as go
+
+    drawn = drawing(results, name)
+    return go.Figure(drawn["traces"], drawn["layout"])
+
+
+def drawing(results: Results, name: str) -> dict[str, Any]:
+    """The traces and the layout of a figure."""
+    if results.best is None:
+        raise ValueError("all trials diverged: there is nothing to draw")
+    varied = {axis.name: axis for axis in axes(results) if axis.varied}
+    if name == "curves" or name in results.members:
+        return curves(results, results.metric if name == "curves" else name)
+    if name == "expected":
+        return figures.expected_figure(results)
+    if name in varied:
+        return panel(results, varied[name], figures.thinned(results, figures.CURVES))
+    if name == "tree" and results.schedule is not None:
+        return descent.tree(results, results.schedule)
+    known = ["curves", *results.members, "expected", *varied, *(["tree"] if results.schedule is not None else [])]
+    raise ValueError(f"there is no figure {name!r}; there are {', '.join(known)}")
+
+
+def curves(results: Results, metric: str) -> dict[str, Any]:
+    """The learning curves of one metric, with the places that the page's script gives them."""
+    figure = figures.curves_figure(results)
+    (chosen,) = [one for one in figure["metrics"] if one["name"] == metric]
+    epochs = figure["epochs"]
+    traces = []
+    for trace, heights in zip(figure["traces"], chosen["heights"], strict=True):
+        kept = {name: value for name, value in trace.items() if name not in ("trials", "ends")}
+        x = [at % (epochs + 1) + 1 for at in range(len(heights))]
+        x = figure["ended"] if trace.get("ends") else x
+        traces.append({**kept, "x": x, "y": heights})
+    return {"traces": traces, "layout": {**figure["layout"], "yaxis": chosen["axis"]}}

@@ -1,0 +1,35 @@
+"""An interrupted cell of a notebook gives what was found so far. No JAX here."""
+
+import builtins
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from popjax.core.text import tell
+
+
+@contextlib.contextmanager
+def interruptible(stop: threading.Event, out: Any) -> Iterator[None]:
+    """In IPython, let the first interrupt set `stop`, so that the search gives its Results so far; the second is one.
+
+    A script is left as it is: there Ctrl-C ends it, as it ends everything.
+    """
+    mine = hasattr(builtins, "__IPYTHON__") and threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        on = f"; to go on: the same call with out={str(out)!r}, resume=True" if out is not None else ""
+        tell(f"stopping after this epoch, with the results so far{on}; interrupt again to stop at once")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

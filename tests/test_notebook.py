@@ -1,0 +1,150 @@
+"""In a notebook and in research code: what is shown, plotted, interrupted, and gone on with."""
+
+import html
+import importlib.util
+
+import numpy as np
+import pytest
+
+import popjax as pj
+
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(1e-3, 0.3),
+    depth=pj.integers(1, 3),
+    hidden=pj.log_integers(3, 40),
+    hidden_3=pj.integers(3, 9).when(depth=3),
+    batch_size=pj.choice(8, 16),
+)
+
+
+@pytest.fixture(scope="module")
+def results():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 5))
+    return pj.search(pj.supervised((x, x[:, 0] > x[:, 1])), SPACE, trials=12, epochs=4, keep=12)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"plan": "one"}, {"plan": "widths"}, {"plan": "buckets"}, {"folds": 2}], ids=str
+)
+def test_a_trained_trial_goes_on_as_the_search_would_have(rows, settings, tmp_path):
+    """Bit for bit, from memory and from the disk, also where the search had programs of its own for it."""
+    task = pj.supervised(rows)
+    short = pj.search(task, SPACE, trials=8, epochs=2, keep=8, out=tmp_path / "run", **settings)
+    long = pj.search(task, SPACE, trials=8, epochs=5, **settings)
+    best = int(short.best.trial)
+    for trial in {0, best}:
+        session = pj.Session.of(short, trial)
+        assert session.epoch == 2
+        assert session.hparams.items() >= short.hparams(trial).items()
+        session.train(3)
+        for name, curve in long.curves.items():
+            assert session.curves[name].tolist() == curve[trial].tolist(), (settings, trial, name)
+    loaded = pj.Results.load(tmp_path / "run")
+    with pytest.raises(ValueError, match="the results were loaded, so give the task"):
+        pj.Session.of(loaded, best)
+    session = pj.Session.of(loaded, best, task)
+    session.train(3)
+    session.back(2)
+    assert session.curves["val_loss"].tolist() == long.curves["val_loss"][best, :3].tolist()
+
+
+def test_a_trial_that_was_not_kept_is_no_session(results):
+    with pytest.raises(ValueError, match="trial 99 was not kept"):
+        pj.Session.of(results, 99)
+
+
+def test_top_and_predict_and_a_page_of_its_own(results, tmp_path):
+    top = results.top(3)
+    assert top["trial"].tolist() == results.order[:3].tolist()
+    assert top["rank"].tolist() == [1, 2, 3]
+    x = np.random.default_rng(1).normal(size=(9, 5))
+    assert results.predict(x).tolist() == results.predictor().predict(x).tolist()
+    path = results.report(tmp_path / "page.html")
+    assert f"Winner: <b>trial {results.best.trial}</b>" in path.read_text()
+
+
+def test_top_without_pandas_is_a_table(results, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "pandas" else found(name, *rest)
+    )
+    assert results.top(2)["trial"].to_pylist() == results.order[:2].tolist()
+
+
+def test_the_figures_are_plotlys(results):
+    """By name: the winner's curve is its curve, a panel has a point a trial, another name is refused."""
+    figure = results.plot()
+    winner = next(trace for trace in figure.data if trace.name == "winner")
+    curve = results.curves["val_accuracy"][results.best.trial]
+    assert list(winner.x[:4]) == [1, 2, 3, 4]
+    np.testing.assert_allclose(np.array(winner.y[:4], float), curve, rtol=1e-4)
+    losses = next(trace for trace in results.plot("val_loss").data if trace.name == "winner")
+    np.testing.assert_allclose(np.array(losses.y[:4], float), results.curves["val_loss"][results.best.trial], rtol=1e-4)
+    panel = results.plot("hidden_3").data[0]
+    assert sum(x is not None for x in panel.x) == int((results.points["depth"] == 3).sum())
+    assert len(results.plot("expected").data) == 1
+    with pytest.raises(ValueError, match="there is no figure 'tree'; there are curves, train_loss"):
+        results.plot("tree")
+
+
+def test_what_is_shown_is_small_and_escaped(results):
+    """No dump of arrays; texts of a stranger's columns stay texts."""
+    shown = {
+        "results": results._repr_html_(),
+        "space": SPACE._repr_html_(),
+        "predictor": results.predictor()._repr_html_(),
+        "ensemble": pj.ensemble(results, size=7)._repr_html_(),
+        "session": pj.Session.of(results, 0)._repr_html_(),
+        "task": results.task._repr_html_(),
+    }
+    assert max(map(len, shown.values())) < 3000
+    assert f"winner: trial {results.best.trial}" in shown["results"]
+    assert shown["results"].count("<tr>") == 6
+    assert "<td>hidden_3</td><td>integers(3, 9)</td><td>depth=3</td>" in shown["space"]
+    assert "Predictor of 2 classes by trial" in shown["predictor"]
+    assert "by 7 trials" in shown["ensemble"]
+    assert "1 model after 4 epochs" in shown["session"]
+    assert "ranked by val_accuracy, max" in shown["task"]
+    hostile = pj.Space(x=pj.choice("<b>&", "y"))
+    assert html.escape("choice('<b>&', 'y')") in hostile._repr_html_()
+    assert "<b>" not in hostile._repr_html_()
+    lost = pj.search(pj.objective(lambda key, h: {"loss": h["x"] / 0}), {"x": 1.0}, trials=2)
+    assert "no winner" in lost._repr_html_()
+
+
+CELL = """
+import builtins, os, signal, sys
+if sys.argv[1] == "notebook":
+    builtins.__IPYTHON__ = True
+import popjax as pj
+from popjax.data.dataset import built_in
+class Interrupts(pj.Callback):
+    def __init__(self, times):
+        self.times = times
+    def epoch(self, result):
+        if self.times:
+            self.times -= 1
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+task = pj.supervised(built_in("wine"))
+results = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1)}, trials=40, epochs=50, out=sys.argv[1],
+                    callbacks=[Interrupts(int(sys.argv[2]))])
+print("results", results.stopped.any(), signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+again = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1)}, trials=40, epochs=50, out=sys.argv[1], resume=True)
+print("again", again.stopped.any(), len(again.order))
+"""
+
+
+def test_an_interrupted_cell_gives_what_was_found(python):
+    """And says how to go on, which works; a second interrupt is one; a script ends as it always did."""
+    once = python(CELL, "notebook", 1)
+    assert once.returncode == 0, once.stderr
+    assert once.stdout.splitlines()[0] == "results True True"
+    assert once.stdout.splitlines()[1].startswith("again False ")
+    assert (
+        "stopping after this epoch, with the results so far; to go on: the same call with out='notebook'" in once.stderr
+    )
+    script = python(CELL, "script", 1)
+    assert script.returncode != 0
+    assert "KeyboardInterrupt" in script.stderr
