@@ -60,6 +60,7 @@ def test_what_comes_later_is_set_aside(folds):
         ({"groups": np.zeros(90, int)}, "groups: 1 are too few"),
         ({"groups": GROUPS[:5]}, r"groups has shape \(5,\) for 90 rows; give one a row"),
         ({"groups": np.where(GROUPS == 1, np.nan, GROUPS)}, r"groups: row \d+ has none"),
+        ({"groups": [None, *["a"] * 89]}, "groups: row 1 has none; give one to each row"),
         ({"groups": "city"}, "arrays has no column 'city' for the groups"),
         ({"groups": GROUPS, "shuffle": False}, "shuffle=False: True, or False for rows in time, which have no groups"),
         ({"groups": GROUPS, "test": [0, 1]}, r"test: row \d+ is of a group that is in two parts"),

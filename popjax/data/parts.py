@@ -6,6 +6,7 @@ import numpy as np
 
 from popjax.data.dataset import Dataset, from_table
 from popjax.data.table import Table, grouped, joined, table_of
+from popjax.space.conditions import absent
 
 SHARE = 0.1  # of the rows validate, and as many test, where nobody says otherwise
 
@@ -69,8 +70,8 @@ def numbered(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | None:
     given = np.asarray(groups)
     if given.shape != (count,):
         raise ValueError(f"groups has shape {given.shape} for {count} rows; give one a row")
-    if given.dtype.kind == "f" and np.isnan(given).any():
-        raise ValueError(f"groups: row {int(np.isnan(given).argmax()) + 1} has none; give one to each row")
+    for row in (row for row, value in enumerate(given.tolist()) if absent(value)):
+        raise ValueError(f"groups: row {row + 1} has none; give one to each row")
     return np.unique(
         np.delete(given.astype(str) if given.dtype == object else given, np.asarray(dropped, int)), return_inverse=True
     )[1]
