@@ -374,6 +374,13 @@ MUTANTS = [
         "test_conditions.py -k zoom",
     ),
     Mutant(
+        "weights of other rows",
+        "supervision/fit",
+        "losses * data.weight[rows]",
+        "losses * data.weight[: len(losses)]",
+        "test_weights.py -k twice",
+    ),
+    Mutant(
         "a group in two parts",
         "data/splits",
         "& ~np.isin(groups, part)) for part in parts]",

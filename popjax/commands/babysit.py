@@ -53,6 +53,8 @@ class Arguments:
     """the column that tells which rows belong together"""
     ordered: bool | None = None
     """rows are in time: the first ones train"""
+    class_weight: Literal["balanced"] | None = None
+    """rows of rare classes count for more in the loss that is trained: balanced"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int | None = None

@@ -49,6 +49,8 @@ class Experiment:
     """the column that tells which rows belong together, and so are never in two parts"""
     ordered: bool = False
     """rows are in time: the last ones test, those before them validate, and the first ones train"""
+    class_weight: Literal["balanced"] | None = None
+    """rows of rare classes count for more in the loss that is trained: balanced"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int = 0
@@ -108,6 +110,7 @@ class Experiment:
             test=parts.test,
             groups=parts.groups,
             shuffle=not self.ordered,
+            class_weight=self.class_weight,
             seed=self.seed,
             schedule=self.schedule,
             standardize=self.standardize,
@@ -177,7 +180,9 @@ def as_recorded(run: Mapping[str, Any]) -> Any:
     return recorded | {"standardize": known.get("standardize", "unclipped")}
 
 
-NEWER = dict.fromkeys(("kind", "drop", "na", "validation", "test", "groups")) | {"ordered": False}  # than some runs
+NEWER = dict.fromkeys(("kind", "drop", "na", "validation", "test", "groups", "class_weight")) | {
+    "ordered": False
+}  # than some runs
 
 
 def listed(name: str, text: str | None) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ class Fit:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, step * micro + jnp.arange(micro))
             x, y = self.standardized(Rows(data.rows.x[rows], data.rows.y[rows]), fold)
             outputs, variables = network.apply(params, variables, x, keys)
-            return self.row_losses(hparams, outputs, y).sum() / batch, variables
+            return self.weighted(hparams, outputs, y, data, rows).sum() / batch, variables
 
         def train(carry: Any, step: jax.Array) -> tuple[Any, jax.Array]:
             params, variables, opt_state, gradients = carry
@@ -192,6 +192,11 @@ class Fit:
             labels = optax.smooth_labels(labels, hparams["label_smoothing"])
         return optax.softmax_cross_entropy(outputs, labels)
 
+    def weighted(self, hparams: HParams, outputs: jax.Array, targets: jax.Array, data: Data, rows: Any) -> jax.Array:
+        """The loss of these rows, each as much as it counts."""
+        losses = self.row_losses(hparams, outputs, targets)
+        return losses if data.weight is None else losses * data.weight[rows]
+
     def evaluated(
         self, network: Network, state: State, rows: Rows, fold: Fold, unit: Any, prefix: str
     ) -> dict[str, jax.Array]:
@@ -229,7 +234,7 @@ class Fit:
 
         def loss(params: Any) -> jax.Array:
             outputs, _ = network.apply(params, state.variables, x, None)
-            return self.row_losses(hparams, outputs, y).mean()
+            return self.weighted(hparams, outputs, y, data, fold.train).mean()
 
         value, gradient = jax.value_and_grad(loss)(state.params)
         moves, _ = self.transform(hparams, state.epoch).update(gradient, state.opt_state, state.params)

@@ -52,12 +52,14 @@ class Data(NamedTuple):
         test: the rows that no trial sees.
         folds: a leading axis of folds; with one fold the statistics are 0 and 1.
         y_unit: the unit of the targets.
+        weight: how much each of `rows` counts in the loss that is trained (rows,); None where all count alike.
     """
 
     rows: Rows
     test: Rows
     folds: Fold
     y_unit: Any
+    weight: Any = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,8 +213,8 @@ class Recipe:
         """Encoded rows, standardized as the training rows of a fold are."""
         return clipped((x - self.mean[fold]) / self.scale[fold], None if self.limit is None else self.limit[fold])
 
-    def prepare(self, dataset: Dataset, split: Split, how: str) -> Data:
-        """The rows, as the programs take them."""
+    def prepare(self, dataset: Dataset, split: Split, how: str, weight: np.ndarray | None = None) -> Data:
+        """The rows, as the programs take them; `weight` (rows,) is how much each counts."""
         kept = np.delete(np.arange(len(dataset.y)), split.test)
         seen = split.train[0] if len(split.train) == 1 else kept
         mean, scale, limit = standardization(dataset.x[seen], how)
@@ -233,7 +235,8 @@ class Recipe:
             self.y_scale / y_unit,
             self.limit if len(split.train) > 1 else None,
         )
-        return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit))
+        weight = None if weight is None else weight[kept]
+        return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit), weight)
 
 
 def called(choice: str | Callable[..., Any] | None) -> str | None:

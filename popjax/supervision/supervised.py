@@ -3,9 +3,12 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from popjax.core.text import lookup
+from popjax.core.trees import digest
 from popjax.data import dataset as tables
 from popjax.data.parts import SHARE, parts_of
 from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way
@@ -14,6 +17,7 @@ from popjax.models.built_in import MODELS
 from popjax.supervision.fit import Fit
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.preprocessing import Recipe, called
+from popjax.supervision.weights import weights_of
 from popjax.task import Hints, Task
 
 LOG = logging.getLogger("popjax")
@@ -34,6 +38,8 @@ def supervised(
     kind: str | None = None,
     groups: Any = None,
     shuffle: bool = True,
+    class_weight: Any = None,
+    sample_weight: Any = None,
 ) -> Task:
     """A Task that fits a model to rows by mini-batch gradient descent.
 
@@ -58,6 +64,9 @@ def supervised(
             distinct values are classes; where that is doubtful a warning says so.
         groups: one value a row, or the name of a column: rows of one group are never in two parts.
         shuffle: False for rows in time: the last ones test, those before them validate.
+        class_weight: "balanced", or label -> weight: how much rows of a class count in the loss that is trained.
+        sample_weight: a weight for each row, beside that. Weights are scaled to a mean of 1, and no metric but
+            train_loss knows them.
 
     The metrics are train_loss and val_loss, and val_accuracy (ranked by, max) and
     val_balanced_accuracy, or val_mse (ranked by, min) and val_mae in raw units and val_r2, which
@@ -89,7 +98,8 @@ def supervised(
     if not isinstance(shuffle, bool) or (groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(rows[0], rows[1], seed, kinds, shuffle)
-    return Folded(dataset, model, optimizer, loss, schedule, way, how, named)(1)
+    weigh = Weights(class_weight, sample_weight)
+    return Folded(dataset, model, optimizer, loss, schedule, way, how, named, weigh)(1)
 
 
 def as_before(task: Task, settings: Mapping[str, Any], folds: int) -> Task:
@@ -98,6 +108,26 @@ def as_before(task: Task, settings: Mapping[str, Any], folds: int) -> Task:
     if not isinstance(folded, Folded) or folded.named or folded.standardize == how:
         return task
     return dataclasses.replace(folded, standardize=how)(folds)
+
+
+class Weights(NamedTuple):
+    """What `supervised` was given as weights."""
+
+    class_weight: Any = None
+    sample_weight: Any = None
+
+    def settings(self) -> dict[str, Any]:
+        """What tells a task with these weights from another; nothing where there are none."""
+        found: dict[str, Any] = {}
+        if self.class_weight is not None:
+            by_label = isinstance(self.class_weight, Mapping)
+            found["class_weight"] = {str(k): float(v) for k, v in self.class_weight.items()} if by_label else "balanced"
+        if self.sample_weight is not None:
+            found["sample_weight"] = digest(np.asarray(self.sample_weight, float))
+        return found
+
+
+NO_WEIGHTS = Weights()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,6 +142,7 @@ class Folded:
     way: Way
     standardize: str
     named: bool  # whether the user said how to standardize
+    weigh: Weights = NO_WEIGHTS
     made: dict[Any, Task] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, folds: int, share: float | None = None) -> Task:
@@ -145,7 +176,8 @@ class Folded:
             folds=folds,
             model=recipe.model,
         )
-        data = recipe.prepare(self.dataset, split, self.standardize)
+        trained = np.unique(split.train)  # with several folds, each row trains in some
+        data = recipe.prepare(self.dataset, split, self.standardize, weights_of(self.dataset, trained, *self.weigh))
         metric, mode = ("val_accuracy", "max") if fit.classification else ("val_mse", "min")
         score = fit.score if len(split.test) else None
         return Task(fit.init, fit.epoch, data, metric, mode, score, self.hints(fit, recipe))
@@ -156,6 +188,7 @@ class Folded:
         how = {"standardize": self.standardize}
         if self.standardize == UNCLIPPED:  # runs of before say nothing of it
             how = {}
+        how |= self.weigh.settings()
         return Hints(
             updates=fit.updates,
             shapes=("depth", "batch_size"),

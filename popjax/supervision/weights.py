@@ -1,0 +1,64 @@
+"""How much each row counts in the loss that is trained: by its class, by what the user says. No JAX here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.data.dataset import Dataset
+
+BALANCED = "balanced"
+
+
+def weights_of(dataset: Dataset, trained: np.ndarray, class_weight: Any, sample_weight: Any) -> np.ndarray | None:
+    """The weight of each row (rows,), 1 in the mean of the rows that train; None where all count alike.
+
+    Args:
+        dataset: the rows.
+        trained: the numbers of those that train, by which "balanced" counts.
+        class_weight: None, "balanced" (rows over classes times rows of the class, as scikit-learn has it), or label ->
+            weight, 1 where a label is not named.
+        sample_weight: None, or a weight a row of those that were given.
+
+    Raises ValueError for what is no weight.
+    """
+    weights = np.ones(len(dataset.y)) if sample_weight is None else by_row(dataset, sample_weight)
+    if class_weight is not None:
+        weights = weights * by_class(dataset, trained, class_weight)[dataset.y]
+    if class_weight is None and sample_weight is None:
+        return None
+    if not weights[trained].sum() > 0:
+        raise ValueError("all rows that train weigh nothing; give some of them a weight above 0")
+    return np.asarray(weights / weights[trained].mean())
+
+
+def by_row(dataset: Dataset, sample_weight: Any) -> np.ndarray:
+    """The weights that were given, of the rows that are left; raises ValueError."""
+    given, count = np.asarray(sample_weight), len(dataset.y) + len(dataset.dropped)
+    if given.shape != (count,) or given.dtype.kind not in "biuf":
+        raise ValueError(f"sample_weight is {given.dtype}{list(given.shape)} for {count} rows; give one number a row")
+    wrong = ~(np.isfinite(given.astype(float)) & (given >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(f"sample_weight: row {row} weighs {given[row]}; give finite numbers of at least 0")
+    return np.delete(given.astype(float), dataset.dropped)
+
+
+def by_class(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.ndarray:
+    """The weight (classes,) of each class; raises ValueError."""
+    if dataset.classes is None:
+        raise ValueError(f"class_weight={class_weight!r}: a regression has no classes; use sample_weight")
+    if isinstance(class_weight, str) and class_weight == BALANCED:
+        counts = np.bincount(dataset.y[trained], minlength=len(dataset.classes))
+        return np.asarray(len(trained) / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(f'class_weight={class_weight!r}: give "balanced", or a weight of each label')
+    known = dict(zip(dataset.classes, range(len(dataset.classes)), strict=True))
+    weights = np.ones(len(dataset.classes))
+    for label, weight in class_weight.items():
+        if label not in known:
+            raise ValueError(f"class_weight: there is no class {label!r}; there are {', '.join(map(repr, known))}")
+        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not 0 <= weight < np.inf:
+            raise ValueError(f"class_weight: {label!r} weighs {weight!r}; give a finite number of at least 0")
+        weights[known[label]] = weight
+    return weights
