@@ -17,7 +17,7 @@ from popjax.data.dataset import load
 
 CORPUS = Path(__file__).parent / "corpus"
 NOTHING = "use missing=drop or missing=median"
-MEND = "mend them, or empty them and use missing=drop"
+MEND = "mend them, or empty them (or name them, as --na NA) and use missing=drop"
 
 
 class Loads(NamedTuple):

@@ -230,7 +230,7 @@ class Tally:
         numbers = self.kinds["number"] + self.kinds["commas"]
         if bad == 0 or self.kinds["code"] or numbers <= self.kinds["text"]:
             return bad > 0
-        remedy = "mend them, or empty them and use missing=drop"
+        remedy = "mend them, or empty them (or name them, as --na NA) and use missing=drop"
         raise ValueError(f"{source}: column {name!r} is numeric but for {named(self.bad, bad)}; {remedy}")
 
     def numbers(self) -> Column:
