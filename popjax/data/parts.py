@@ -34,33 +34,28 @@ def parts_of(
     """
     if isinstance(data, Dataset):
         if is_table(validation) or is_table(test) or isinstance(groups, str):
-            raise ValueError(
-                "a Dataset is coded already: give rows of its own by their numbers, and groups as an array"
-            )
+            raise ValueError("a Dataset is coded already: give parts by the numbers of rows, and groups as an array")
         return Parts(data, validation, test, numbered(groups, len(data.y)))
-    tables, places = (
-        [data if isinstance(data, Table) else table_of(data, target)],
-        {"validation": validation, "test": test},
-    )
+    first = data if isinstance(data, Table) else table_of(data, target)
+    tables, places = [first], {"validation": validation, "test": test}
     for name, given in places.items():
         if is_table(given):
-            tables.append(given if isinstance(given, Table) else table_of(given, target or tables[0].target))
-            begin = sum(len(table.y) for table in tables[:-1])
+            begin = sum(len(table.y) for table in tables)
+            tables.append(given if isinstance(given, Table) else table_of(given, target or first.target))
             places[name] = np.arange(begin, begin + len(tables[-1].y))
     whole = joined(tables)
     if isinstance(groups, str):
         whole, groups = grouped(whole, groups)
     dataset = from_table(whole, missing, kind)
-    kinds = numbered(groups, len(whole.y), dataset.dropped)
-    return Parts(dataset, places["validation"], places["test"], kinds)
+    return Parts(dataset, places["validation"], places["test"], numbered(groups, len(whole.y), dataset.dropped))
 
 
 def is_table(given: Any) -> bool:
     """Whether a part is given as rows: a table, or a pair (x, y); not as a share or as numbers."""
-    pair = (
-        isinstance(given, tuple | list) and len(given) == 2 and (hasattr(given[0], "columns") or np.ndim(given[0]) > 0)
-    )
-    return isinstance(given, Table) or hasattr(given, "columns") or pair
+    if isinstance(given, Table) or hasattr(given, "columns"):
+        return True
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    return pair and (hasattr(given[0], "columns") or np.ndim(given[0]) > 0)
 
 
 def numbered(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | None:
@@ -72,6 +67,5 @@ def numbered(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | None:
         raise ValueError(f"groups has shape {given.shape} for {count} rows; give one a row")
     for row in (row for row, value in enumerate(given.tolist()) if absent(value)):
         raise ValueError(f"groups: row {row + 1} has none; give one to each row")
-    return np.unique(
-        np.delete(given.astype(str) if given.dtype == object else given, np.asarray(dropped, int)), return_inverse=True
-    )[1]
+    given = given.astype(str) if given.dtype == object else given
+    return np.unique(np.delete(given, np.asarray(dropped, int)), return_inverse=True)[1]
