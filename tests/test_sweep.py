@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,7 +233,7 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
     with subprocess.Popen(
         [sys.executable, "-c", code, "--trials", "100", "--epochs", "400", "--dataset", "wine"],
         cwd=tmp_path,
-        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")},
+        env={**os.environ, "UV": "", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -243,9 +245,8 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert rest.splitlines()[-1].startswith(
-        "go on: python -m popjax.sweep --trials 100 --epochs 400 --dataset wine --out"
-    )
+    python = r"go on: \S*python -m popjax\.sweep --trials 100 --epochs 400 --dataset wine --out"
+    assert re.match(python, rest.splitlines()[-1])
     assert "again to stop at once" in rest
     assert "Traceback" not in rest
 
@@ -272,13 +273,14 @@ def test_help_imports_no_numpy(tmp_path):
     assert "--trials" in process.stdout
 
 
-@pytest.mark.parametrize("name", ["sweep", "babysit", "report", "retest"])
+@pytest.mark.parametrize("name", ["sweep", "babysit", "report", "retest", "doctor"])
 def test_a_shell_starts_the_commands(tmp_path, name):
-    process = subprocess.run(
-        [sys.executable, "-m", f"popjax.{name}", "--help"], cwd=tmp_path, capture_output=True, text=True
-    )
+    command, env = [sys.executable, "-m", f"popjax.{name}", "--help"], {**os.environ, "UV": ""}
+    process = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.startswith(f"usage: python -m popjax.{name} ")
+    python = shutil.which("python")
+    here = python is None or os.path.realpath(python) == os.path.realpath(sys.executable)
+    assert process.stdout.startswith(f"usage: {'python' if here else sys.executable} -m popjax.{name} ")
 
 
 def test_an_error_ranks_from_the_bottom_and_r2_from_the_top(command, tmp_path):
