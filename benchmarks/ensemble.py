@@ -17,8 +17,8 @@ from scipy.stats import t
 import popjax as pj
 from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
+from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import built_in
-from popjax.data.tables import BUILT_IN
 from popjax.store.results import Results
 from popjax.supervision.ensemble import judged
 from popjax.supervision.predictor import Predictor

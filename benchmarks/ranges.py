@@ -20,8 +20,8 @@ import numpy as np
 import popjax as pj
 from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
+from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import built_in
-from popjax.data.tables import BUILT_IN
 from popjax.supervision.optimizers import OPTIMIZERS
 
 WIDE = (1e-5, 10.0)

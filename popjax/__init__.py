@@ -48,7 +48,7 @@ __all__ = sorted(_HOMES)
 _HOMES |= {  # what popjax itself looks up by name, where it stands above
     "Page": "pages.page",
     "plot": "pages.plots",
-    "shown": "pages.notebook",
+    "as_html": "pages.notebook",
     "write_page": "pages.page",
     "predictor": "supervision.predictor",
 }

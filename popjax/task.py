@@ -269,7 +269,7 @@ class Task(_Fields):
     def _repr_html_(self) -> str:
         import popjax as pj
 
-        return str(pj.shown(self))
+        return str(pj.as_html(self))
 
     def _replace(self, **fields: Any) -> Self:
         """A copy with some fields replaced."""

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import popjax as pj
+from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset, from_arrays, from_frame, load
 from popjax.data.splits import Way, split, standardization, standardize
-from popjax.data.tables import BUILT_IN
 
 X = np.arange(10.0).reshape(5, 2)
 Y = np.array([0, 1, 0, 1, 1])

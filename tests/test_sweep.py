@@ -104,7 +104,7 @@ def test_a_csv_of_ones_own(command, tmp_path):
     nexts = [line.partition("popjax.")[2] for line in process.stdout.splitlines() if line.startswith("next: ")]
     assert nexts[1:] == [
         "babysit --from told --dataset mine.csv --target bought",
-        "retest told --dataset mine.csv --target bought",
+        "retest told --dataset mine.csv --target bought --top 2",
     ]
     predicted = pj.load_best(tmp_path / "run").predict(x)
     assert (predicted == labels).mean() > 0.8

@@ -5,19 +5,19 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import Experiment, check_seed, open_directory
+from popjax.commands.experiment import Experiment, Rows, check_seed, open_directory
 from popjax.commands.steering import Beginning, Steering, value_of
 
 EPOCHS = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Arguments(Rows):
     """Train one model, watch its curve, and steer it: the way when a model is too large for many.
 
     Commands, from the keyboard at any time or from --script: go 5, learning_rate=0.03,
@@ -39,22 +39,8 @@ class Arguments:
     """of the learning rate: inverse, exponential or cosine"""
     standardize: str | None = None
     """features: feature, each by its own scale; global, by one; or none (default: images global, tables feature)"""
-    kind: Literal["classification", "regression"] | None = None
-    """what the target is (default: texts, truth values and few different integers are classes)"""
-    drop: str | None = None
-    """columns of the file to leave out: id,date"""
-    na: str | None = None
-    """texts that mean a missing cell, beside the empty one and nan: NA,n/a"""
-    validation: str | None = None
-    """a file of rows to validate on"""
-    test: str | None = None
-    """a file of rows to leave out"""
-    groups: str | None = None
-    """the column that tells which rows belong together"""
     ordered: bool | None = None
     """rows are in time: the first ones train"""
-    class_weight: Literal["balanced"] | None = None
-    """rows of rare classes count for more in the loss that is trained: balanced"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int | None = None

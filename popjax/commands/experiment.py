@@ -18,7 +18,27 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Rows:
+    """What is said of the rows of a file."""
+
+    kind: Literal["classification", "regression"] | None = None
+    """what the target is (default: texts, truth values and few different integers are classes)"""
+    drop: str | None = None
+    """columns of the file to leave out: id,date"""
+    na: str | None = None
+    """texts that mean a missing cell, beside the empty one and nan: NA,n/a"""
+    validation: str | None = None
+    """a file of rows that rank the trials (default: a tenth of the rows)"""
+    test: str | None = None
+    """a file of rows that no trial sees, scored once for the winner (default: a tenth of the rows)"""
+    groups: str | None = None
+    """the column that tells which rows belong together, and so are never in two parts"""
+    class_weight: Literal["balanced"] | None = None
+    """rows of rare classes count for more in the loss that is trained: balanced"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment(Rows):
     """What is trained, as the command line names it."""
 
     dataset: str = "digits"
@@ -35,22 +55,8 @@ class Experiment:
     """of the learning rate: inverse, exponential or cosine"""
     standardize: str | None = None
     """features: feature, each by its own scale; global, by one; or none (default: images global, tables feature)"""
-    kind: Literal["classification", "regression"] | None = None
-    """what the target is (default: texts, truth values and few different integers are classes)"""
-    drop: str | None = None
-    """columns of the file to leave out: id,date"""
-    na: str | None = None
-    """texts that mean a missing cell, beside the empty one and nan: NA,n/a"""
-    validation: str | None = None
-    """a file of rows that rank the trials (default: a tenth of the rows)"""
-    test: str | None = None
-    """a file of rows that no trial sees, scored once for the winner (default: a tenth of the rows)"""
-    groups: str | None = None
-    """the column that tells which rows belong together, and so are never in two parts"""
     ordered: bool = False
     """rows are in time: the last ones test, those before them validate, and the first ones train"""
-    class_weight: Literal["balanced"] | None = None
-    """rows of rare classes count for more in the loss that is trained: balanced"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int = 0
@@ -195,7 +201,7 @@ def listed(name: str, text: str | None) -> tuple[str, ...]:
 
 def is_file(dataset: str) -> bool:
     """Whether a dataset is a file, not a built-in one."""
-    from popjax.data.tables import BUILT_IN
+    from popjax.data.built_in import BUILT_IN
 
     return dataset not in BUILT_IN
 

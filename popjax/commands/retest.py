@@ -11,6 +11,7 @@ import tyro
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, check_seed
+from popjax.commands.outcome import TOP
 from popjax.core.text import printable
 from popjax.data.columns import relevel, some
 from popjax.space.scales import Choice
@@ -46,7 +47,7 @@ class Arguments:
     """a file of rows that the search set aside, where it had one"""
     task: str | None = None
     """your own Task, as module:attribute"""
-    top: int = 20
+    top: int = TOP
     """how many of the best trials"""
     background: int = 20
     """how many of the others, at random"""

@@ -14,8 +14,9 @@ import tyro
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, check_seed, describe_device, open_directory
+from popjax.commands.outcome import outcome
 from popjax.core.storage import InUse
-from popjax.core.text import cell, plural, printable, settings
+from popjax.core.text import printable
 
 if TYPE_CHECKING:
     from popjax.space.space import Space
@@ -219,7 +220,8 @@ class Sweep:
         if arguments.json:
             print(json.dumps(results.summary | {"out": str(self.out)}, allow_nan=False))
         else:
-            self.tell(results)
+            for line, short in outcome(results, self.out, self.arguments):
+                print(line) if short else self.say(line)
         return cli.ALL_DIVERGED if results.best is None else 0
 
     def keep(self) -> int | None:
@@ -344,38 +346,6 @@ class Sweep:
         command = shlex.join([*arguments, *out, "--resume"])
         print(f"go on: {cli.called('sweep')} {command}", file=sys.stderr, flush=True)
 
-    def tell(self, results: "Results") -> None:
-        """The ten best, the winner's validation and test, the directory, and what to do next."""
-        from popjax.pages.headline import advice, compared, halved, number, optimism, seconds_text, value
-
-        best = results.best
-        if best is None:
-            words, again = advice(results)
-            print(f"all {plural(len(results.diverged), 'trial')} diverged; {words} {again}".rstrip())
-            print(f"results: {self.out}")
-            return
-        if not self.arguments.quiet:
-            print(ten_best(results))
-        print(f"winner: trial {best.trial}, {settings(best.hparams)}")
-        test = results.summary["test_value"]
-        untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
-        print(f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}")
-        if beside := compared(results):
-            print(beside)
-        if results.summary["ensemble"]:
-            print(ensemble_line(results))
-        self.say(f"{results.summary['wall_seconds']:.1f} s, {seconds_text(results.summary)}")
-        print(f"results: {self.out}")
-        self.say(f"report: {self.out / 'report.html'}")
-        load = f"import popjax; print(popjax.load_best({json.dumps(str(self.out))}).hparams)"
-        if self.arguments.task is None:
-            self.say(f"next: {cli.python()} -c {shlex.quote(load)}")
-        if less := halved(results):
-            self.say(f"{less}: --scheduler halving")
-        for command, more in (("babysit", ["--from"]), ("retest", [])):
-            again = shlex.join([*more, str(self.out), *self.arguments.untold()])
-            self.say(f"next: {cli.called(command)} {again}")
-
 
 def distinct(space: "Space", trials: int, seed: int) -> str:
     """How many distinct values a grid gives each hyperparameter, beside random's."""
@@ -383,27 +353,3 @@ def distinct(space: "Space", trials: int, seed: int) -> str:
     counts = [f"{name} {len(set(grid[name]))} (random {len(set(random[name]))})" for name in space.searched]
     points = len(next(iter(grid.values())))
     return printable(f"grid: {points} of {trials} trials; distinct values: {', '.join(counts)}")
-
-
-def ensemble_line(results: "Results") -> str:
-    """What the best trials score together."""
-    from popjax.pages.headline import number
-
-    ensemble = results.summary["ensemble"]
-    scores = ", ".join(f"{name} {number(value)}" for name, value in ensemble["test"].items())
-    how = "" if results.choose == "ensemble" else "; to keep them: --choose ensemble"
-    return f"the best {len(ensemble['trials'])} together: {scores}{how}"
-
-
-def ten_best(results: "Results") -> str:
-    """A table of the ten best trials."""
-    names = [*results.points, results.metric]
-    rows = [["rank", "trial", *names, *(["±"] if results.errors else [])]]
-    for rank, trial in enumerate(results.order[:10].tolist(), 1):
-        hparams = results.hparams(trial)
-        values = [*(hparams.get(name) for name in results.points), float(results.last[results.metric][trial])]
-        values += [float(results.errors[results.metric][trial])] if results.errors else []
-        rows.append([str(rank), str(trial), *(cell(value) for value in values)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    return printable("\n".join(lines))

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from popjax.data.built_in import BUILT_IN, table
 from popjax.data.columns import Column, Levels, check_size, encode, occurring, place
 from popjax.data.csv_table import read_csv
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
 from popjax.data.table import PLAINLY, Reading, Table, frame_table
-from popjax.data.tables import BUILT_IN, table
 from popjax.data.targets import LARGEST, targets
 
 READERS: Mapping[str, Callable[..., Table]] = {".csv": read_csv, ".parquet": read_parquet, ".npz": read_npz}

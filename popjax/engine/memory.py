@@ -40,7 +40,9 @@ def total() -> int:
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"])
     limits = [figure(group / LIMITS[version]) for group, version in groups()]
-    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *filter(None, limits)])
+    return min(
+        [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *(limit for limit in limits if limit is not None)]
+    )
 
 
 def free() -> int:
@@ -48,7 +50,8 @@ def free() -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
-    return min([available(), *(max(0, left) for group, version in groups() if (left := left_in(group, version)))])
+    left = [left_in(group, version) for group, version in groups()]
+    return min([available(), *(max(0, one) for one in left if one is not None)])
 
 
 def available() -> int:

@@ -12,7 +12,7 @@ from popjax.store.results import Results
 FEW = 5  # trials that are listed
 
 
-def shown(thing: Any) -> str:
+def as_html(thing: Any) -> str:
     """The HTML of one of popjax's things; no dump of its arrays."""
     if isinstance(thing, Results):
         return of_results(thing)

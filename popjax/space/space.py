@@ -62,15 +62,13 @@ class Space(Mapping[str, Scale]):
     def __eq__(self, other: object) -> bool:
         return self.entries() == other.entries() if isinstance(other, Space) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"Space({', '.join(f'{name}={scale}' for name, scale in self.entries().items())})"
 
     def _repr_html_(self) -> str:
         import popjax as pj
 
-        return str(pj.shown(self))
+        return str(pj.as_html(self))
 
     def entries(self) -> dict[str, Scale | Conditional]:
         """Name -> scale, with the condition of one that has one."""

@@ -74,10 +74,11 @@ def joined(records: Iterable[Record]) -> list[Record]:
 def join(alike: list[Record]) -> Record:
     """Records of one kind as one."""
     first = alike[0]
+    if len(alike) == 1:
+        return first
     all_of = lambda known: {name: np.concatenate([known(one)[name] for one in alike]) for name in known(first)}
     index = np.concatenate([one.index for one in alike])
-    curves, state = all_of(lambda one: one.curves), all_of(lambda one: one.state)
-    return first if len(alike) == 1 else Record(index, first.epoch, curves, state)
+    return Record(index, first.epoch, all_of(lambda one: one.curves), all_of(lambda one: one.state))
 
 
 def several(records: Iterable[Record]) -> Arrays:

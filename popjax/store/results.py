@@ -12,9 +12,9 @@ import numpy as np
 
 from popjax.core.storage import Corrupt
 from popjax.space.conditions import absent
-from popjax.space.scales import Scale
 from popjax.space.space import Space
 from popjax.store import schedules
+from popjax.store.columns import arrow, sampled
 from popjax.store.files import (
     FORMAT,
     Kept,
@@ -217,12 +217,15 @@ class Results:
         So `nnx.update(module, results.params(trial))` and linen's `apply({"params": ...}, x)` take them, where there is
         one member. Raises ValueError for a trial that was not kept.
         """
-        if trial not in self.states:
-            kept = ", ".join(map(str, self.states)) or "none"
-            raise ValueError(f"trial {trial} was not kept ({kept} is); search with a larger keep=")
+        self._check_kept(trial)
         arrays = {name: array if len(array) > 1 else array[0] for name, array in self.states[trial].items()}
         params = {name.removeprefix("params."): a for name, a in arrays.items() if name.startswith("params.")}
         return nested(params or arrays)
+
+    def _check_kept(self, trial: int) -> None:
+        if trial not in self.states:
+            kept = ", ".join(map(str, self.states)) or "none"
+            raise ValueError(f"trial {trial} was not kept ({kept} is); search with a larger keep=")
 
     @property
     def winner(self) -> Mapping[str, Any] | None:
@@ -231,8 +234,7 @@ class Results:
 
     def kept(self, trial: int) -> Kept:
         """A kept trial; raises ValueError for one that was not kept."""
-        if trial not in self.states:
-            self.params(trial)
+        self._check_kept(trial)
         changed = {} if self.schedule is None else self.schedule.of(trial)
         schedule = {name: values.tolist() for name, values in changed.items()}
         return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), schedule)
@@ -284,7 +286,7 @@ class Results:
     def _repr_html_(self) -> str:
         import popjax as pj
 
-        return str(pj.shown(self))
+        return str(pj.as_html(self))
 
     def replay(self, trial: int) -> dict[str, np.ndarray]:
         """Train one trial again, alone: `popjax.replay` with the task of the search that gave these results.
@@ -400,24 +402,3 @@ def ranking(values: Mapping[str, np.ndarray], metric: str, mode: str) -> np.ndar
     """Row numbers, best first; ties by validation loss, then by row."""
     key = values[metric] if mode == "min" else -values[metric]
     return np.lexsort((values.get(TIES, key), key))
-
-
-def arrow(column: np.ndarray, scale: Scale | None = None) -> Any:
-    """A column of hyperparameters for a table, null where inactive; values of several types become text."""
-    import pyarrow as pa
-
-    values = [None if absent(value) else value for value in column.tolist()]
-    if None in values and scale is not None and scale.whole:
-        values = [None if value is None else int(value) for value in values]
-    kinds = {type(value) for value in values} - {type(None)}
-    return pa.array(values if len(kinds) <= 1 else [None if value is None else str(value) for value in values])
-
-
-def sampled(column: Any, scale: Scale) -> np.ndarray:
-    """A table's column as it was sampled: also where it keeps a choice of several types as texts."""
-    values = np.asarray(column.to_numpy())
-    known = {str(value): value for value in getattr(scale, "values", ())}
-    if values.dtype != object or set(map(type, known.values())) == {str}:
-        return values
-    values[:] = [known.get(value, value) for value in values.tolist()]
-    return values

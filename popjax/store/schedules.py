@@ -7,6 +7,7 @@ import numpy as np
 
 from popjax.scheduler import Decision, added
 from popjax.space.space import Space
+from popjax.store.columns import arrow, sampled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +52,6 @@ class Schedule(NamedTuple):
         """A row an epoch of a trial: trial, epoch, parent, fresh, the hyperparameters."""
         import pyarrow as pa
 
-        from popjax.store.results import arrow
-
         trial, epoch = np.nonzero(self.parents != NOBODY)
         columns: dict[str, Any] = {"trial": trial, "epoch": epoch, "parent": self.parents[trial, epoch]}
         columns["fresh"] = self.fresh[trial, epoch]
@@ -61,8 +60,6 @@ class Schedule(NamedTuple):
     @classmethod
     def of_table(cls, table: "pa.Table", space: Space, trials: int, epochs: int) -> Self:
         """The schedule that `table` wrote; raises KeyError, IndexError or ValueError for another table."""
-        from popjax.store.results import sampled
-
         trial, epoch = table["trial"].to_numpy(), table["epoch"].to_numpy()
         parents, fresh = np.full((trials, epochs), NOBODY), np.zeros((trials, epochs), bool)
         parents[trial, epoch] = table["parent"].to_numpy()

@@ -207,7 +207,7 @@ class Predictor:
     def _repr_html_(self) -> str:
         import popjax as pj
 
-        return str(pj.shown(self))
+        return str(pj.as_html(self))
 
     @property
     def trials(self) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from popjax.core.text import lookup
 from popjax.core.trees import digest
-from popjax.data import dataset as tables
+from popjax.data.dataset import Dataset, images
 from popjax.data.parts import SHARE, parts_of
 from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way
 from popjax.data.splits import split as split_rows
@@ -83,10 +83,10 @@ def supervised(
         if not isinstance(given, str) and not callable(given):
             raise ValueError(f"{what} is a {type(given).__name__}; give a name, or a function of hparams that makes it")
     dataset, *rows, kinds = parts_of(data, validation, test, groups, target, missing, kind)
-    if dataset.doubt and not isinstance(data, tables.Dataset):
+    if dataset.doubt and not isinstance(data, Dataset):
         LOG.warning(dataset.doubt)
     if isinstance(model, str) and lookup(MODELS, "model", model).images:
-        dataset = tables.images(dataset)
+        dataset = images(dataset)
     if isinstance(optimizer, str):
         lookup(OPTIMIZERS, "optimizer", optimizer)
     lookup(SCHEDULES, "schedule", schedule)
@@ -134,7 +134,7 @@ NO_WEIGHTS = Weights()
 class Folded:
     """The Task of a problem, cut into so many folds: what `supervised` was given, checked."""
 
-    dataset: tables.Dataset
+    dataset: Dataset
     model: str | Callable[..., Any]
     optimizer: str | Callable[..., Any]
     loss: Callable[..., Any] | None

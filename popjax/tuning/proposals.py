@@ -33,19 +33,19 @@ def cmaes(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
     """CMA-ES (Hansen 2016), begun in each round where the best tenth so far lie (Nomura et al. 2021)."""
     import optuna
 
-    complete = [comparable(trial, told) for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
+    number = optuna.distributions.FloatDistribution
+    shared = set.intersection(*({n for n, d in t.distributions.items() if isinstance(d, number)} for t in told))
+    complete = [only(trial, shared) for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
     complete *= -(-10 // max(len(complete), 1))  # the best tenth must be one at least
     return optuna.samplers.CmaEsSampler(seed=seed, source_trials=complete or None, warn_independent_sampling=False)
 
 
-def comparable(trial: Any, told: list[Any]) -> Any:
+def only(trial: Any, names: set[str]) -> Any:
     """A trial with what CMA-ES is about alone: the numbers that all trials have."""
     import optuna
 
-    number = optuna.distributions.FloatDistribution
-    names = [n for n, d in trial.distributions.items() if isinstance(d, number) and all(n in t.params for t in told)]
-    params = {name: trial.params[name] for name in names}
-    distributions = {name: trial.distributions[name] for name in names}
+    params = {name: value for name, value in trial.params.items() if name in names}
+    distributions = {name: trial.distributions[name] for name in params}
     return optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value)
 
 

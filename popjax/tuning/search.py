@@ -129,7 +129,7 @@ def search(
     epochs = min(epochs, task.hints.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
     check_choices(choose, folds * repeats, rounds, trials, scheduler, learns(sampler))
-    metric, mode = ranking(task, space, int(epochs), metric, mode)
+    metric, mode = what_ranks(task, space, int(epochs), metric, mode)
     config = Config(
         epochs=int(epochs),
         seed=int(seed),
@@ -152,7 +152,7 @@ def search(
         return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
 
 
-def ranking(task: Task, space: Space, epochs: int, metric: str | None, mode: str | None) -> tuple[str, str]:
+def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: str | None) -> tuple[str, str]:
     """What `ranked_by` tells; raises ValueError for a metric that the task has not, before it asks for its mode."""
     try:
         return ranked_by(task, metric, mode)

@@ -1,0 +1,73 @@
+"""What a sweep says at its end: the best trials, what they are worth, and what to do next. No JAX here."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from popjax.commands import cli
+from popjax.commands.experiment import Experiment
+from popjax.core.text import cell, plural, printable, settings
+
+if TYPE_CHECKING:
+    from popjax.store.results import Results
+
+TOP = 20  # trials that retest takes if nothing is said
+
+
+def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[tuple[str, bool]]":
+    """Lines, and whether each is said even where the winner alone is wanted."""
+    from popjax.pages.headline import advice, compared, halved, number, optimism, seconds_text, value
+
+    best = results.best
+    if best is None:
+        words, again = advice(results)
+        yield f"all {plural(len(results.diverged), 'trial')} diverged; {words} {again}".rstrip(), True
+        yield f"results: {out}", True
+        return
+    yield ten_best(results), False
+    yield f"winner: trial {best.trial}, {settings(best.hparams)}", True
+    test = results.summary["test_value"]
+    untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
+    yield f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}", True
+    if beside := compared(results):
+        yield beside, True
+    if results.summary["ensemble"]:
+        yield ensemble_line(results), True
+    yield f"{results.summary['wall_seconds']:.1f} s, {seconds_text(results.summary)}", False
+    yield f"results: {out}", True
+    yield f"report: {out / 'report.html'}", False
+    if experiment.task is None:
+        load = f"import popjax; print(popjax.load_best({json.dumps(str(out))}).hparams)"
+        yield f"next: {cli.python()} -c {shlex.quote(load)}", False
+    if less := halved(results):
+        yield f"{less}: --scheduler halving", False
+    yield f"next: {cli.called('babysit')} {shlex.join(['--from', str(out), *experiment.untold()])}", False
+    if (count := len(results.diverged)) > 1:
+        fewer = ["--top", str(count // 2)] if count <= TOP else []
+        yield f"next: {cli.called('retest')} {shlex.join([str(out), *experiment.untold(), *fewer])}", False
+
+
+def ensemble_line(results: "Results") -> str:
+    """What the best trials score together."""
+    from popjax.pages.headline import number
+
+    ensemble = results.summary["ensemble"]
+    scores = ", ".join(f"{name} {number(value)}" for name, value in ensemble["test"].items())
+    how = "" if results.choose == "ensemble" else "; to keep them: --choose ensemble"
+    return f"the best {len(ensemble['trials'])} together: {scores}{how}"
+
+
+def ten_best(results: "Results") -> str:
+    """A table of the ten best trials."""
+    names = [*results.points, results.metric]
+    rows = [["rank", "trial", *names, *(["±"] if results.errors else [])]]
+    for rank, trial in enumerate(results.order[:10].tolist(), 1):
+        hparams = results.hparams(trial)
+        values = [*(hparams.get(name) for name in results.points), float(results.last[results.metric][trial])]
+        values += [float(results.errors[results.metric][trial])] if results.errors else []
+        rows.append([str(rank), str(trial), *(cell(value) for value in values)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    return printable("\n".join(lines))

@@ -1,0 +1,29 @@
+"""Columns of hyperparameters in tables, and back. No JAX here."""
+
+from typing import Any
+
+import numpy as np
+
+from popjax.space.conditions import absent
+from popjax.space.scales import Scale
+
+
+def arrow(column: np.ndarray, scale: Scale | None = None) -> Any:
+    """A column of hyperparameters for a table, null where inactive; values of several types become text."""
+    import pyarrow as pa
+
+    values = [None if absent(value) else value for value in column.tolist()]
+    if None in values and scale is not None and scale.whole:
+        values = [None if value is None else int(value) for value in values]
+    kinds = {type(value) for value in values} - {type(None)}
+    return pa.array(values if len(kinds) <= 1 else [None if value is None else str(value) for value in values])
+
+
+def sampled(column: Any, scale: Scale) -> np.ndarray:
+    """A table's column as it was sampled: also where it keeps a choice of several types as texts."""
+    values = np.asarray(column.to_numpy())
+    known = {str(value): value for value in getattr(scale, "values", ())}
+    if values.dtype != object or set(map(type, known.values())) == {str}:
+        return values
+    values[:] = [known.get(value, value) for value in values.tolist()]
+    return values

@@ -1,0 +1,56 @@
+"""The directory of a session: what began it, its decisions, and its commits."""
+
+from pathlib import Path
+from typing import Any
+
+from popjax.core.storage import Corrupt
+from popjax.engine.measure import identity
+from popjax.engine.population import Population
+from popjax.space.space import Space
+from popjax.store.commits import Commits
+from popjax.store.decisions import Log
+from popjax.store.files import check_directory, read_json, write_json
+
+NAME = "session.json"
+
+
+class Saved:
+    """The directory of a session: what began it, its decisions, and its commits."""
+
+    def __init__(self, path: Path, space: Space, resume: bool) -> None:
+        self.path = path
+        if (path / NAME).exists() and not resume:
+            raise ValueError(f"{str(path)!r} holds a session; choose another directory, or go on with it: resume=True")
+        check_directory(path)
+        path.mkdir(parents=True, exist_ok=True)
+        self.commits = Commits.load(path / "state")
+        self.log = Log(space, path)
+        if not (path / NAME).exists():
+            self.log.cut(0)
+
+    def begin(self, population: Population) -> None:
+        """Say what the session is of, before it is trained."""
+        write_json(self.path / NAME, self._about(population))
+
+    def take_up(self, population: Population) -> int:
+        """Let the population stand as it is committed; the epoch. Raises ValueError for another session's."""
+        if self.commits.lost is not None:
+            raise Corrupt(f"{self.commits.lost}; begin again in another directory")
+        self.log.cut(max(self.commits.decision or 1, 1))  # what came after the last commit is to be done again
+        population.prepare(step.decision for step in self.log.steps)
+        then, now = read_json(self.path / NAME), self._about(population)
+        for name, value in now.items():
+            if then.get(name) != value:
+                raise ValueError(f"{str(self.path)!r} cannot be resumed so: {name} was {then.get(name)}, now {value}")
+        population.take_up()
+        population.begin_all()
+        return int(population.curves.epochs.max())
+
+    def _about(self, population: Population) -> dict[str, Any]:
+        roster, config = population.roster, population.config
+        known = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
+        return known | {
+            "data": identity(roster),
+            "task": dict(roster.task.hints.settings),
+            "space": roster.space.to_dict(),
+        }
