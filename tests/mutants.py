@@ -347,7 +347,7 @@ MUTANTS = [
     ),
     Mutant(
         "absent is zero",
-        "store/results",
+        "store/columns",
         "values = [None if absent(value) else value for value in column.tolist()]\n    if None",
         "values = [0 if absent(value) else value for value in column.tolist()]\n    if None",
         "test_conditions.py -k goes_on",
