@@ -31,7 +31,7 @@ def test_rare_classes_no_longer_look_like_success():
     share = results.summary["test"]["test_accuracy"]
     exact = stats.binomtest(round(share * len(test)), len(test)).proportion_ci(method="wilson")
     assert results.summary["test_interval"] == pytest.approx([exact.low, exact.high], abs=1e-6)
-    assert f"95% of such test rows: {exact.low:.4f} to {exact.high:.4f}" in compared(results)
+    assert f"between {exact.low:.4f} and {exact.high:.4f} with 95% confidence" in compared(results)
 
 
 @pytest.mark.parametrize("metric", ["val_mse", "val_mae"])

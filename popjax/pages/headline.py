@@ -77,7 +77,7 @@ def compared(results: Results) -> str:
     summary, name = results.summary, results.metric.replace("val_", "test_", 1)
     said = []
     if isinstance(interval := summary.get("test_interval"), list):
-        said.append(f"95% of such test rows: {number(interval[0])} to {number(interval[1])}")
+        said.append(f"between {number(interval[0])} and {number(interval[1])} with 95% confidence")
     classes = "test_accuracy" in (summary.get("constant") or {})
     for key, words in (("constant", "the largest class" if classes else "the mean"), ("linear", "a linear model")):
         score = (summary.get(key) or {}).get(name)
