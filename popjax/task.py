@@ -178,7 +178,8 @@ class Hints(NamedTuple):
         settings: what else tells this task from another, as JSON values, so that a run is not
             taken up again with another task.
         recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
-        remedies: a hyperparameter -> what to use where its Python value is needed, for the error.
+        remedies: for errors: a hyperparameter -> what to use where its Python value is needed; a metric that is not
+            reported -> how it would be.
 
     >>> Hints(updates=lambda hparams: 100 // hparams["batch_size"], epochs=5).epochs
     5
@@ -286,7 +287,7 @@ def refuse_hints(named: Iterable[str]) -> None:
             raise ValueError(f"Task({name}=...) is a hint now: write hints=popjax.Hints({name}=...)")
 
 
-LESS, MORE = ("loss", "mse", "mae", "error"), ("accuracy", "r2")
+LESS, MORE = ("loss", "mse", "mae", "mape", "error"), ("accuracy", "r2", "f1", "auc", "mcc")
 
 
 def ranked_by(task: Task, metric: str | None, mode: str | None) -> tuple[str, str]:
@@ -307,6 +308,12 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> tuple[str, st
     if mode is None:
         raise ValueError(f"metric {metric!r}: is less or more of it better? give mode min or max")
     return metric, mode
+
+
+def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:
+    """The error of ranking by what the task does not report, with how it would."""
+    remedy = f"; write {task.hints.remedies[metric]}" if metric and metric in task.hints.remedies else ""
+    return ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}{remedy}")
 
 
 def objective(fn: Callable[..., Any], metric: str = "loss", mode: str = "min") -> Task:

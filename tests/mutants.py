@@ -374,6 +374,20 @@ MUTANTS = [
         "test_conditions.py -k zoom",
     ),
     Mutant(
+        "equal scores count whole",
+        "supervision/metrics",
+        'jnp.searchsorted(others, scores, side="left")',
+        'jnp.searchsorted(others, scores, side="right")',
+        "test_metrics.py -k equal_scores",
+    ),
+    Mutant(
+        "metrics of standardized values",
+        "supervision/fit",
+        "* data.y_unit + data.y_mean",
+        "* data.y_unit",
+        "test_metrics.py -k own_units",
+    ),
+    Mutant(
         "weights of other rows",
         "supervision/fit",
         "losses * data.weight[rows]",

@@ -35,6 +35,8 @@ class Rows:
     """the column that tells which rows belong together, and so are never in two parts"""
     class_weight: Literal["balanced"] | None = None
     """rows of rare classes count for more in the loss that is trained: balanced"""
+    metrics: str | None = None
+    """what else is measured: f1,auc,log_loss,mcc for classes; rmse,mape,median_error for a regression"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,7 @@ class Experiment(Rows):
             groups=parts.groups,
             shuffle=not self.ordered,
             class_weight=self.class_weight,
+            metrics=listed("metrics", self.metrics),
             seed=self.seed,
             schedule=self.schedule,
             standardize=self.standardize,
@@ -186,7 +189,7 @@ def as_recorded(run: Mapping[str, Any]) -> Any:
     return recorded | {"standardize": known.get("standardize", "unclipped")}
 
 
-NEWER = dict.fromkeys(("kind", "drop", "na", "validation", "test", "groups", "class_weight")) | {
+NEWER = dict.fromkeys(("kind", "drop", "na", "validation", "test", "groups", "class_weight", "metrics")) | {
     "ordered": False
 }  # than some runs
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import Experiment, check_seed, describe_device, open_directory
+from popjax.commands.experiment import Experiment, check_seed, describe_device, listed, open_directory
 from popjax.commands.outcome import outcome
 from popjax.core.storage import InUse
 from popjax.core.text import printable
@@ -83,7 +83,7 @@ class Arguments(Experiment):
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    arguments = with_choices(cli.parse(Arguments, "sweep", argv))
+    arguments = with_metric(with_choices(cli.parse(Arguments, "sweep", argv)))
     named = named_scales(arguments)
     check_names(arguments)
     out = open_directory(arguments.out, arguments.stem, arguments.resume)
@@ -129,6 +129,17 @@ def with_choices(arguments: Arguments) -> Arguments:
             changed: dict[str, Any] = {name: first, "set": (*arguments.set, f"{name}={text}")}
             arguments = dataclasses.replace(arguments, **changed)
     return arguments
+
+
+def with_metric(arguments: Arguments) -> Arguments:
+    """The arguments with what ranks among what is measured, where no trial reports it by itself."""
+    from popjax.data.targets import REPORTED
+
+    name = (arguments.metric or "").removeprefix("val_")
+    others = listed("metrics", arguments.metrics)
+    if arguments.task is not None or name in ("", "train_loss", *REPORTED, *others) or name == arguments.metric:
+        return arguments
+    return dataclasses.replace(arguments, metrics=",".join((*others, name)))
 
 
 def check_names(arguments: Arguments) -> None:

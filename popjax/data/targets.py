@@ -7,6 +7,7 @@ import numpy as np
 from popjax.data.columns import MAX_CLASSES, short
 
 KINDS = ("classification", "regression")
+REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of every trial of either kind
 DOUBTFUL = 300  # distinct whole numbers, up to which they may as well be classes
 LARGEST = 1e100  # beyond it the variance of a column overflows
 

@@ -27,7 +27,7 @@ from popjax.engine.tracer import Tracer, check_read
 from popjax.scheduler import Decision, added, check_until, whole
 from popjax.space.scales import Constant
 from popjax.space.space import RESERVED, Points, Space, take
-from popjax.task import Task
+from popjax.task import Task, unknown_metric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +236,7 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
         check_read(space, plan.reads)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
     if config.metric not in metrics:
-        raise ValueError(f"unknown metric {config.metric!r}; the task reports {', '.join(metrics)}")
+        raise unknown_metric(task, config.metric, metrics)
     if config.mode not in ("min", "max"):
         raise ValueError(f"unknown mode {config.mode!r}; choose min or max")
     for name in space:

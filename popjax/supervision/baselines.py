@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.data.splits import standardize
 from popjax.store.results import Results
-from popjax.supervision.ensemble import judged
+from popjax.supervision.metrics import judged
 from popjax.supervision.supervised import Folded
 
 LARGEST = 2e7  # rows x features x classes that a linear model is fitted to
@@ -32,7 +32,7 @@ def worth(results: Results, metric: str, test: Mapping[str, float]) -> dict[str,
     constant = np.full(len(rows), others.mean())
     if data.classes is not None:
         constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
-    return {"constant": named(judged(constant, data.y[rows]))} | interval_of(results, metric, rows, test)
+    return {"constant": named(judged(constant, data.y[rows], folded.more))} | interval_of(results, metric, rows, test)
 
 
 def interval_of(results: Results, metric: str, rows: np.ndarray, test: Mapping[str, float]) -> dict[str, Any]:
@@ -71,10 +71,11 @@ def named(scores: dict[str, float]) -> dict[str, float]:
     return {f"test_{name}": value for name, value in scores.items()}
 
 
-def linear_scores(dataset: Any, rows: np.ndarray) -> dict[str, float]:
+def linear_scores(folded: Folded, rows: np.ndarray) -> dict[str, float]:
     """What a linear model of all other rows scores on these."""
     from sklearn.linear_model import LogisticRegression, RidgeCV
 
+    dataset = folded.dataset
     x = dataset.x.reshape(len(dataset.x), -1)
     others = np.delete(np.arange(len(x)), rows)
     mean, scale = standardize(x[others])
@@ -84,7 +85,7 @@ def linear_scores(dataset: Any, rows: np.ndarray) -> dict[str, float]:
         fit = functools.partial(LogisticRegression, max_iter=1000)
     model = fit().fit(z[others], dataset.y[others])
     if dataset.classes is None:
-        return judged(model.predict(z[rows]), dataset.y[rows])
+        return judged(model.predict(z[rows]), dataset.y[rows], folded.more)
     chances = np.zeros((len(rows), len(dataset.classes)))
     chances[:, model.classes_] = model.predict_proba(z[rows])
-    return judged(chances, dataset.y[rows])
+    return judged(chances, dataset.y[rows], folded.more)

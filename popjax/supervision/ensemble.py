@@ -9,6 +9,7 @@ from popjax.core.text import lookup
 from popjax.data.dataset import Dataset
 from popjax.data.splits import Split
 from popjax.store.results import TOGETHER, Results
+from popjax.supervision.metrics import judged, row_losses
 from popjax.supervision.predictor import Predictor, model_of, predictor_of
 from popjax.supervision.supervised import Folded
 
@@ -87,25 +88,6 @@ def selected(predicted: np.ndarray, targets: np.ndarray, size: int) -> list[int]
     return chosen
 
 
-def row_losses(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The log loss of probabilities (rows, classes), or the squared error of values (rows,)."""
-    if predicted.ndim == 1:
-        return (predicted - targets) ** 2
-    chances = predicted[np.arange(len(targets)), targets.astype(int)]
-    return -np.log(np.maximum(chances, np.finfo(np.float32).tiny))
-
-
-def judged(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Metrics of probabilities (rows, classes) for numbers of classes, or of values (rows,), as a trial's."""
-    loss = float(row_losses(predicted, targets).mean())
-    if predicted.ndim == 1:
-        error, spread = predicted - targets, targets.var()
-        return {"mse": loss, "mae": float(abs(error).mean()), "r2": float(1 - loss / spread) if spread else 0.0}
-    right = predicted.argmax(-1) == targets
-    recall = [right[targets == label].mean() for label in np.unique(targets)]
-    return {"loss": loss, "accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recall))}
-
-
 def on_test_rows(results: Results) -> dict[str, Any] | None:
     """What the best trials score together on the test rows, as `summary.json` has it; None for fewer than two."""
     folded = results.task.hints.folded
@@ -116,5 +98,5 @@ def on_test_rows(results: Results) -> dict[str, Any] | None:
     rows = folded.parts(len(predictor.recipe.mean)).test
     if len(rows) == 0:
         return None
-    scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows])
+    scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows], folded.more)
     return {"trials": trials, "test": {f"test_{name}": value for name, value in scores.items()}}

@@ -15,6 +15,7 @@ from popjax.core.trees import named
 from popjax.models.built_in import MODELS
 from popjax.models.networks import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
+from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
 from popjax.supervision.preprocessing import Data, Fold, Rows
 from popjax.task import Deferred, HParams, NeedsStatic
@@ -47,6 +48,7 @@ class Fit:
         classification: whether targets are numbers of classes.
         rows: how many of them train, in every fold.
         model: the name of a built-in model.
+        more: name -> function of (outputs, targets): metrics beside those that all trials report.
     """
 
     network: Callable[..., Network]
@@ -59,6 +61,7 @@ class Fit:
     rows: int
     folds: int = 1
     model: str | None = None
+    more: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
     def init(self, key: jax.Array, hparams: HParams, data: Data) -> State:
         """A model before its first epoch."""
@@ -158,7 +161,7 @@ class Fit:
         metrics = {"train_loss": losses.sum() / (self.rows // batch)}
         rows = Rows(data.rows.x[fold.validation], data.rows.y[fold.validation])
         trained = State(params, variables, opt_state, state.key, state.epoch + 1)
-        return trained, metrics | self.evaluated(network, trained, rows, fold, data.y_unit, "val_")
+        return trained, metrics | self.evaluated(network, trained, rows, fold, data, "val_")
 
     def batch(self, hparams: HParams) -> tuple[int, Any]:
         """The rows of a micro-batch and of a batch."""
@@ -198,12 +201,21 @@ class Fit:
         return losses if data.weight is None else losses * data.weight[rows]
 
     def evaluated(
-        self, network: Network, state: State, rows: Rows, fold: Fold, unit: Any, prefix: str
+        self, network: Network, state: State, rows: Rows, fold: Fold, data: Data, prefix: str
     ) -> dict[str, jax.Array]:
         """What is reported on rows that are not trained on, under names with a prefix."""
         x, y = self.standardized(rows, fold)
         outputs, _ = network.apply(state.params, state.variables, x, None)
-        return {prefix + name: value for name, value in self.metrics(outputs, y, fold.y_scale * unit).items()}
+        values = self.metrics(outputs, y, fold.y_scale * data.y_unit)
+        if self.more:
+            values |= measured(self.more, *(self.in_units(each, fold, data) for each in (outputs, y)))
+        return {prefix + name: value for name, value in values.items()}
+
+    def in_units(self, values: jax.Array, fold: Fold, data: Data) -> jax.Array:
+        """Outputs or targets in the target's own units (rows,); those of classes as they are."""
+        if self.classification:
+            return values
+        return (values.reshape(len(values)) * fold.y_scale + fold.y_mean) * data.y_unit + data.y_mean
 
     def metrics(self, outputs: jax.Array, y: jax.Array, y_scale: jax.Array) -> dict[str, jax.Array]:
         """The metrics of outputs for targets that are `y_scale` units each."""
@@ -244,7 +256,7 @@ class Fit:
     def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
         fold = self.fold(hparams, data)
-        return self.evaluated(self.network(hparams, state.key), state, data.test, fold, data.y_unit, "test_")
+        return self.evaluated(self.network(hparams, state.key), state, data.test, fold, data, "test_")
 
 
 def complete(gradient: Any) -> Any:

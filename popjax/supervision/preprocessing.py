@@ -51,13 +51,14 @@ class Data(NamedTuple):
         rows: the rows that train or validate.
         test: the rows that no trial sees.
         folds: a leading axis of folds; with one fold the statistics are 0 and 1.
-        y_unit: the unit of the targets.
+        y_mean, y_unit: the targets' own units: their mean, and the unit.
         weight: how much each of `rows` counts in the loss that is trained (rows,); None where all count alike.
     """
 
     rows: Rows
     test: Rows
     folds: Fold
+    y_mean: Any
     y_unit: Any
     weight: Any = None
 
@@ -236,7 +237,8 @@ class Recipe:
             self.limit if len(split.train) > 1 else None,
         )
         weight = None if weight is None else weight[kept]
-        return Data(Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test]), folds, np.asarray(y_unit), weight)
+        trained, tested = Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test])
+        return Data(trained, tested, folds, np.asarray(y_mean), np.asarray(y_unit), weight)
 
 
 def called(choice: str | Callable[..., Any] | None) -> str | None:

@@ -15,6 +15,7 @@ from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
 from popjax.supervision.fit import Fit
+from popjax.supervision.metrics import METRICS, chosen
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.preprocessing import Recipe, called
 from popjax.supervision.weights import weights_of
@@ -40,6 +41,7 @@ def supervised(
     shuffle: bool = True,
     class_weight: Any = None,
     sample_weight: Any = None,
+    metrics: Any = (),
 ) -> Task:
     """A Task that fits a model to rows by mini-batch gradient descent.
 
@@ -67,10 +69,14 @@ def supervised(
         class_weight: "balanced", or label -> weight: how much rows of a class count in the loss that is trained.
         sample_weight: a weight for each row, beside that. Weights are scaled to a mean of 1, and no metric but
             train_loss knows them.
+        metrics: what else is measured of the rows that validate and test, any of which may rank: names, of "f1"
+            (macro), "auc", "log_loss" and "mcc" for classes, "rmse", "mape" and "median_error" for a regression; or
+            name -> a function of (outputs, targets) in jax.numpy that gives a scalar: of logits (rows, classes) and
+            numbers of classes (rows,), or of values (rows,) in the target's own units.
 
     The metrics are train_loss and val_loss, and val_accuracy (ranked by, max) and
     val_balanced_accuracy, or val_mse (ranked by, min) and val_mae in raw units and val_r2, which
-    is 0 where the validation rows have all the same target.
+    is 0 where the validation rows have all the same target; and val_<name> of each of `metrics`.
     Raises ValueError for data or names that cannot be used.
 
     >>> import numpy as np
@@ -99,7 +105,8 @@ def supervised(
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(rows[0], rows[1], seed, kinds, shuffle)
     weigh = Weights(class_weight, sample_weight)
-    return Folded(dataset, model, optimizer, loss, schedule, way, how, named, weigh)(1)
+    more = chosen(metrics, dataset.classes is not None)
+    return Folded(dataset, model, optimizer, loss, schedule, way, how, named, weigh, more)(1)
 
 
 def as_before(task: Task, settings: Mapping[str, Any], folds: int) -> Task:
@@ -143,6 +150,7 @@ class Folded:
     standardize: str
     named: bool  # whether the user said how to standardize
     weigh: Weights = NO_WEIGHTS
+    more: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     made: dict[Any, Task] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, folds: int, share: float | None = None) -> Task:
@@ -175,6 +183,7 @@ class Folded:
             rows=split.train.shape[1],
             folds=folds,
             model=recipe.model,
+            more=self.more,
         )
         trained = np.unique(split.train)  # with several folds, each row trains in some
         data = recipe.prepare(self.dataset, split, self.standardize, weights_of(self.dataset, trained, *self.weigh))
@@ -185,10 +194,13 @@ class Folded:
     def hints(self, fit: Fit, recipe: Recipe) -> Hints:
         """What the Task says of itself."""
         given = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "loss": self.loss}
-        how = {"standardize": self.standardize}
+        how: dict[str, Any] = {"standardize": self.standardize}
         if self.standardize == UNCLIPPED:  # runs of before say nothing of it
             how = {}
         how |= self.weigh.settings()
+        if self.more:
+            how |= {"metrics": {name: called(measure) for name, measure in self.more.items()}}
+        others = {name for name, each in METRICS.items() if each.classification == fit.classification} - {*self.more}
         return Hints(
             updates=fit.updates,
             shapes=("depth", "batch_size"),
@@ -199,5 +211,6 @@ class Folded:
             branches=("batch_size",),
             settings={name: called(choice) for name, choice in given.items()} | how,
             recipe=recipe,
-            remedies={"dropout": "popjax.layers.Dropout"},
+            remedies={"dropout": "popjax.layers.Dropout"}
+            | {f"val_{name}": f"popjax.supervised(..., metrics=[{name!r}])" for name in others},
         )

@@ -21,7 +21,7 @@ from popjax.store.decisions import Log
 from popjax.store.files import check_directory
 from popjax.store.results import TOGETHER, Results, ties
 from popjax.store.schedules import schedule_of
-from popjax.task import Task, ranked_by
+from popjax.task import Task, ranked_by, unknown_metric
 from popjax.tuning.again import trained
 from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
@@ -73,7 +73,7 @@ def search(
             which is called with a seed. It proposes in rounds, of 32 trials if nothing is said, from all trials so far.
         repeats, folds: members of a trial; it ranks by their mean.
         metric, mode: what ranks, "min" or "max"; the task's own if not given. The mode of another
-            metric is told by its name: less of a loss, mse, mae or error is better, more of an accuracy or r2.
+            metric is told by its name: less of a loss or an error is better, more of an accuracy, r2, f1, auc or mcc.
         out: a directory for the results; it must not hold a run, unless resumed. What is
             trained is committed to it every 2 seconds, or every epoch if that is longer.
         resume: go on where the run in `out` stands, or begin in an empty directory. With one round and no scheduler
@@ -159,7 +159,7 @@ def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: 
     except ValueError:
         known = Roster(task, space, Config(epochs, 0, task.metric, task.mode)).metrics
         if metric not in known:
-            raise ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}") from None
+            raise unknown_metric(task, metric, known) from None
         raise
 
 

@@ -38,7 +38,7 @@ class Linear(Callback):
     def fit(self, rows: np.ndarray) -> None:
         """Fit it, and score it on the test rows; that it failed is said, and the search goes on."""
         try:
-            scores = baselines.linear_scores(self.folded.dataset, rows)
+            scores = baselines.linear_scores(self.folded, rows)
         except Exception as error:
             tell(f"popjax: the linear model failed ({type(error).__name__}: {str(error).partition(chr(10))[0]})")
             return

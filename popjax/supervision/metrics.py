@@ -1,0 +1,173 @@
+"""Metrics of outputs for rows that a model was not trained on, by name: functions of one model's (outputs, targets).
+
+Outputs are logits (rows, classes) for numbers of classes (rows,), or values (rows,) in the target's own units. Each
+equals scikit-learn's of its name; where that one is not defined, it is what guessing gives.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from popjax.core.text import lookup
+from popjax.data.targets import REPORTED
+
+NOTHING_MORE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+
+
+class Metric(NamedTuple):
+    """A metric and the kind of problem that it is for."""
+
+    measure: Callable[[jax.Array, jax.Array], jax.Array]
+    classification: bool
+
+
+def sizes(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of each class the share of rows that are of it and told so, that are told so, and that are of it (classes,)."""
+    told, true = (jax.nn.one_hot(labels, outputs.shape[-1]) for labels in (outputs.argmax(-1), targets))
+    return (told * true).mean(0), told.mean(0), true.mean(0)
+
+
+def f1(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The harmonic mean of precision and recall, in the mean of the classes that rows are of or told to be of."""
+    right, told, true = sizes(outputs, targets)
+    there = told + true
+    return jnp.sum(2 * right / jnp.where(there > 0, there, 1)) / (there > 0).sum()
+
+
+def mcc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Matthews' correlation of classes (Gorodkin 2004, eq. 8); 0 where only one is told, or only one is there."""
+    right, told, true = sizes(outputs, targets)
+    varied = (1 - (told**2).sum()) * (1 - (true**2).sum())
+    return jnp.where(varied > 0, (right.sum() - (told * true).sum()) / jnp.sqrt(jnp.where(varied > 0, varied, 1)), 0)
+
+
+def auc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The area under the ROC curve of each class against the others, in the mean of those that are there.
+
+    Of two classes that is the area of either; 0.5 where all rows are of one.
+    """
+    if outputs.shape[-1] == 2:
+        scores = (outputs[:, 1] - outputs[:, 0])[:, None]
+        positive = (targets == 1)[:, None]
+    else:
+        scores = jax.nn.log_softmax(outputs)
+        positive = jax.nn.one_hot(targets, outputs.shape[-1], dtype=bool)
+    areas = jax.vmap(area, 1)(scores, positive)
+    defined = positive.any(0) & ~positive.all(0)
+    return jnp.where(defined.any(), jnp.where(defined, areas, 0).sum() / jnp.maximum(defined.sum(), 1), 0.5)
+
+
+def area(scores: jax.Array, positive: jax.Array) -> jax.Array:
+    """How often a positive row (rows,) scores above one that is not; as often as not where they are equal."""
+    negative = jnp.maximum((~positive).sum(), 1)
+    others = jnp.sort(jnp.where(positive, jnp.inf, scores))
+    below = jnp.searchsorted(others, scores, side="left") + jnp.searchsorted(others, scores, side="right")
+    share = jnp.minimum(below / 2, negative) / negative
+    return jnp.where(positive, share, 0).sum() / jnp.maximum(positive.sum(), 1)
+
+
+def log_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The cross-entropy of the probabilities, whatever the loss that is trained."""
+    return optax.softmax_cross_entropy_with_integer_labels(outputs, targets).mean()
+
+
+def rmse(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The root of the mean squared error."""
+    return jnp.sqrt(((outputs - targets) ** 2).mean())
+
+
+def mape(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The mean absolute error as a share of the target."""
+    return (jnp.abs(outputs - targets) / jnp.maximum(jnp.abs(targets), jnp.finfo(targets.dtype).eps)).mean()
+
+
+def median_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The median of the absolute errors."""
+    return jnp.median(jnp.abs(outputs - targets))
+
+
+METRICS: dict[str, Metric] = {
+    "f1": Metric(f1, True),
+    "auc": Metric(auc, True),
+    "log_loss": Metric(log_loss, True),
+    "mcc": Metric(mcc, True),
+    "rmse": Metric(rmse, False),
+    "mape": Metric(mape, False),
+    "median_error": Metric(median_error, False),
+}
+
+
+def chosen(metrics: Any, classification: bool) -> dict[str, Callable[..., Any]]:
+    """Name -> function of what `supervised` was given: names, or name -> function or name; raises ValueError."""
+    if isinstance(metrics, str) or not isinstance(metrics, Mapping | Iterable):
+        raise ValueError(f"metrics={metrics!r}: give a list of names, or a dict of functions (outputs, targets)")
+    given = metrics if isinstance(metrics, Mapping) else dict(zip(metrics, metrics, strict=True))
+    return {named(name): function(name, metric, classification) for name, metric in given.items()}
+
+
+def named(name: Any) -> str:
+    """The name of a metric of one's own; raises ValueError."""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"metrics: {name!r} is no name; give one such as 'f1'")
+    if name in REPORTED:
+        raise ValueError(f"metrics: val_{name} is reported, or is of the other kind of problem; leave {name!r} out")
+    return name
+
+
+def function(name: str, metric: Any, classification: bool) -> Callable[..., Any]:
+    """What measures it; raises ValueError for what cannot."""
+    if isinstance(metric, str):
+        kinds = {known: each for known, each in METRICS.items() if each.classification == classification}
+        known: Callable[..., Any] = lookup(kinds, "metric", metric).measure
+        return known
+    if not callable(metric):
+        raise ValueError(f"metrics: {name!r} is a {type(metric).__name__}; give a function of (outputs, targets)")
+    own: Callable[..., Any] = metric
+    return own
+
+
+def measured(metrics: Mapping[str, Callable[..., Any]], outputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
+    """What these metrics give for one model; raises ValueError for one that gives no scalar."""
+    values = {name: jnp.asarray(measure(outputs, targets)) for name, measure in metrics.items()}
+    for name, value in values.items():
+        if value.shape:
+            raise ValueError(f"the metric {name} of outputs {outputs.shape} has the shape {value.shape}; give a scalar")
+    return values
+
+
+def of_predictions(
+    metrics: Mapping[str, Callable[..., Any]], predicted: np.ndarray, targets: np.ndarray
+) -> dict[str, float]:
+    """What these metrics give for probabilities (rows, classes) or values (rows,) that are known already."""
+    outputs = predicted if predicted.ndim == 1 else np.log(np.maximum(predicted, np.finfo(np.float32).tiny))
+    values = measured(metrics, jnp.asarray(outputs), jnp.asarray(targets))
+    return {name: float(value) for name, value in values.items()}
+
+
+def row_losses(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The log loss of probabilities (rows, classes), or the squared error of values (rows,)."""
+    if predicted.ndim == 1:
+        return (predicted - targets) ** 2
+    chances = predicted[np.arange(len(targets)), targets.astype(int)]
+    return -np.log(np.maximum(chances, np.finfo(np.float32).tiny))
+
+
+def judged(
+    predicted: np.ndarray, targets: np.ndarray, more: Mapping[str, Callable[..., Any]] = NOTHING_MORE
+) -> dict[str, float]:
+    """Metrics of probabilities (rows, classes) for numbers of classes, or of values (rows,), as a trial's."""
+    found = of_predictions(more, predicted, targets) if more else {}
+    loss = float(row_losses(predicted, targets).mean())
+    if predicted.ndim == 1:
+        error, spread = predicted - targets, targets.var()
+        r2 = float(1 - loss / spread) if spread else 0.0
+        return {"mse": loss, "mae": float(abs(error).mean()), "r2": r2, **found}
+    right = predicted.argmax(-1) == targets
+    recall = [right[targets == label].mean() for label in np.unique(targets)]
+    balanced = float(np.mean(recall))
+    return {"loss": loss, "accuracy": float(right.mean()), "balanced_accuracy": balanced, **found}
