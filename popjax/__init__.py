@@ -16,6 +16,8 @@ _HOMES = {
     "Decision": "scheduler",
     "HParams": "task",
     "Hints": "task",
+    "PopulationClassifier": "tuning.estimators",
+    "PopulationRegressor": "tuning.estimators",
     "Problem": "scheduler",
     "Results": "store.results",
     "Scheduler": "scheduler",

@@ -180,6 +180,7 @@ class Hints(NamedTuple):
         recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
         remedies: for errors: a hyperparameter -> what to use where its Python value is needed; a metric that is not
             reported -> how it would be.
+        space: the Space that is searched where none is given.
 
     >>> Hints(updates=lambda hparams: 100 // hparams["batch_size"], epochs=5).epochs
     5
@@ -196,6 +197,7 @@ class Hints(NamedTuple):
     settings: Mapping[str, Any] = MappingProxyType({})
     recipe: Any = None
     remedies: Mapping[str, str] = MappingProxyType({})
+    space: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As plain dicts, since a read-only mapping cannot be pickled."""

@@ -12,6 +12,9 @@ from popjax.engine.compiler import COMPILER
 from popjax.engine.cost import Machine
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", warm.CACHE["JAX_COMPILATION_CACHE_DIR"])  # shared by all processes
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture

@@ -388,6 +388,27 @@ MUTANTS = [
         "test_metrics.py -k own_units",
     ),
     Mutant(
+        "a score whose sign is not turned",
+        "tuning/estimators",
+        'sign = 1 if results.mode == "max" else -1',
+        "sign = 1",
+        "test_estimators.py -k sign_turned",
+    ),
+    Mutant(
+        "a pickle with the rows",
+        "tuning/estimators",
+        'dataclasses.replace(state["results_"], task=None)',
+        'state["results_"]',
+        "test_estimators.py -k holds_no_rows",
+    ),
+    Mutant(
+        "the last part is lost",
+        "supervision/predictor",
+        "range(0, len(x), PART)",
+        "range(0, max(1, len(x) - PART), PART)",
+        "test_estimators.py -k in_parts",
+    ),
+    Mutant(
         "weights of other rows",
         "supervision/fit",
         "losses * data.weight[rows]",

@@ -94,6 +94,13 @@ def test_the_example_with_a_task_of_ones_own():
     assert results.best.value < 1e-6
 
 
+def test_the_example_beside_scikit_learn(capsys):
+    run("cross_val_score")
+    scores = [float(word) for word in capsys.readouterr().out.strip(" []\n").split()]
+    assert len(scores) == 3
+    assert min(scores) > 0.9
+
+
 def test_the_example_with_a_convolution_of_ones_own():
     """Inside the image a kernel of ones sums nine ones."""
     outputs = run("@by_patches")["outputs"]

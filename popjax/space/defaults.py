@@ -45,6 +45,7 @@ CHANNELS = 16  # of the cnn, as its hidden units
 RMSPROP_B2 = 0.99
 MOMENTUM = ("sgd", "nesterov")
 NO_DECAY = ("cosine",)
+SPACED = ("mlp", "cnn")  # models that read all of the default space
 
 
 def value(hparams: Mapping[str, Any], name: str) -> Any:

@@ -24,6 +24,7 @@ from popjax.supervision.preprocessing import Recipe, called
 from popjax.task import HParams
 
 LOG = logging.getLogger("popjax")
+LEAST, PART = 32, 2**14  # rows that are predicted at once
 
 
 def load_best(directory: str | Path, model: Callable[..., Any] | None = None) -> "Predictor":
@@ -184,6 +185,17 @@ class Standardizing(nnx.Module):
         return outputs
 
 
+def by_parts(apply: Callable[[np.ndarray], jax.Array], x: np.ndarray) -> np.ndarray:
+    """The outputs for rows, at most `PART` at once; those that fill up a part are zeros, so that few sizes compile."""
+    found = []
+    for begin in range(0, len(x), PART):
+        part = x[begin : begin + PART]
+        size = max(LEAST, 1 << (len(part) - 1).bit_length())
+        padded = np.concatenate([part, np.zeros((size - len(part), *x.shape[1:]), x.dtype)])
+        found.append(np.asarray(apply(padded))[: len(part)])
+    return np.concatenate(found)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Predictor:
     """Trained trials with their preprocessing; what several predict is averaged.
@@ -272,7 +284,7 @@ class Predictor:
         if len(encoded) == 0:
             return np.zeros((0,) if self.recipe.classes is None else (0, self.recipe.outputs))
         folds = range(len(self.recipe.mean))
-        standardized = [jnp.asarray(self.recipe.features(encoded, fold)) for fold in folds]
+        standardized = [self.recipe.features(encoded, fold) for fold in folds]
         total: Any = 0.0
         for one, weight in zip(self.trained, self.weights, strict=True):
             total += weight * np.mean([self._predicted(one, fold, standardized[fold]) for fold in folds], 0)
@@ -280,22 +292,26 @@ class Predictor:
 
     def of_fold(self, encoded: np.ndarray, fold: int) -> np.ndarray:
         """What each trial's models of a fold predict for encoded rows: (trials, rows, classes), or (trials, rows)."""
-        x = jnp.asarray(self.recipe.features(encoded, fold))
+        x = self.recipe.features(encoded, fold)
         return np.stack([self._predicted(one, fold, x) for one in self.trained])
 
-    def _predicted(self, one: Trained, fold: int, x: jax.Array) -> np.ndarray:
+    def _predicted(self, one: Trained, fold: int, x: np.ndarray) -> np.ndarray:
         """The mean of what a trial's models of a fold predict; models are in order of folds."""
         apply, values = self._program(one), one.values
         repeats = one.members // len(self.recipe.mean)
         found = []
         for member in range(fold * repeats, (fold + 1) * repeats):
             arrays = {name: array[member] for name, array in one.arrays.items()}
-            outputs = apply(arrays, values, jnp.int32(fold), x)
-            found.append(np.asarray(jax.nn.softmax(outputs, -1) if self.recipe.classes else outputs, float))
+            outputs = by_parts(functools.partial(apply, arrays, values, jnp.int32(fold)), x)
+            found.append(outputs.astype(float))
         mean = np.mean(found, 0)
         if self.recipe.classes is not None:
             return mean
         return mean.reshape(len(x)) * self.recipe.y_scale[fold] + self.recipe.y_mean[fold]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was compiled."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @functools.cached_property
     def _programs(self) -> dict[str, Any]:
@@ -307,7 +323,8 @@ class Predictor:
 
             def outputs(arrays: Any, values: Any, fold: Any, x: Any) -> Any:
                 built, state = self._trained(one, arrays, values, fold)
-                return built.apply(state["params"], state["variables"], x, None)[0]
+                logits = built.apply(state["params"], state["variables"], x, None)[0]
+                return logits if self.recipe.classes is None else jax.nn.softmax(logits, -1)
 
             self._programs[one.program] = jax.jit(outputs)
         return self._programs[one.program]

@@ -14,6 +14,8 @@ from popjax.data.parts import SHARE, parts_of
 from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
+from popjax.space.defaults import SPACED, default_space
+from popjax.space.space import Space
 from popjax.supervision.fit import Fit
 from popjax.supervision.metrics import METRICS, chosen
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
@@ -191,6 +193,12 @@ class Folded:
         score = fit.score if len(split.test) else None
         return Task(fit.init, fit.epoch, data, metric, mode, score, self.hints(fit, recipe))
 
+    def space(self, rows: int) -> Space | None:
+        """The default space of a built-in model with a built-in optimizer, for so many training rows."""
+        if self.model not in SPACED or not isinstance(self.optimizer, str):
+            return None
+        return default_space(3, self.optimizer, self.schedule, rows, str(self.model))
+
     def hints(self, fit: Fit, recipe: Recipe) -> Hints:
         """What the Task says of itself."""
         given = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "loss": self.loss}
@@ -213,4 +221,5 @@ class Folded:
             recipe=recipe,
             remedies={"dropout": "popjax.layers.Dropout"}
             | {f"val_{name}": f"popjax.supervised(..., metrics=[{name!r}])" for name in others},
+            space=self.space(fit.rows),
         )

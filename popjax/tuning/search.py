@@ -37,7 +37,7 @@ from popjax.tuning.schedulers.rounds import rounds as coarse_to_fine
 
 def search(
     task: Task,
-    space: Space | Mapping[str, Any],
+    space: Space | Mapping[str, Any] | None = None,
     trials: int = 512,
     epochs: int = 20,
     seed: int = 0,
@@ -65,7 +65,8 @@ def search(
 
     Args:
         task: how one trial is trained.
-        space: the hyperparameters; plain values are constants.
+        space: the hyperparameters; plain values are constants. If not given, the task's own: of a supervised one with
+            a built-in model and optimizer `default_space` for its rows.
         trials: how many points to sample, over all rounds.
         epochs: units of budget of every member (an objective has 1).
         seed: of the points and of every member's key.
@@ -117,7 +118,7 @@ def search(
         raise ValueError(f"the task is a {type(task).__name__}; give a popjax.Task, such as popjax.objective(function)")
     if resume and out is None:
         raise ValueError("resume=True needs out: the directory of the run to go on with")
-    space = space if isinstance(space, Space) else Space(**space)
+    space = searched(task, space)
     check_possible(space.conditions, space)
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
     check_numbers({"trials": trials})
@@ -150,6 +151,14 @@ def search(
         if out is None:
             return Search(task, config, asked, control).run()
         return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
+
+
+def searched(task: Task, space: Space | Mapping[str, Any] | None) -> Space:
+    """The space as it was given, or the task's own; raises ValueError for a task that has none."""
+    if space is None and task.hints.space is None:
+        raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
+    found: Any = task.hints.space if space is None else space
+    return found if isinstance(found, Space) else Space(**found)
 
 
 def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: str | None) -> tuple[str, str]:

@@ -1,0 +1,315 @@
+"""scikit-learn's estimators: a search behind `fit`, and the best of its models together behind `predict`."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+
+from popjax.data.targets import REPORTED
+from popjax.space.space import Space
+from popjax.store.results import Results
+from popjax.supervision.supervised import supervised
+from popjax.tuning.search import search
+
+
+class PopulationEstimator(BaseEstimator):
+    """What a classifier and a regressor have in common: see `PopulationClassifier`."""
+
+    kind: str
+
+    def __init__(
+        self,
+        space: Space | Mapping[str, Any] | None = None,
+        trials: int = 64,
+        epochs: int = 30,
+        *,
+        model: str | Callable[..., Any] = "mlp",
+        optimizer: str | Callable[..., Any] = "adam",
+        schedule: str = "inverse",
+        scheduler: Any = None,
+        sampler: Any = "random",
+        rounds: int | None = None,
+        metric: str | None = None,
+        folds: int = 1,
+        validation: Any = 0.1,
+        shuffle: bool = True,
+        choose: str = "ensemble",
+        missing: str = "error",
+        standardize: str | None = None,
+        minutes: float | None = None,
+        random_state: Any = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.space = space
+        self.trials = trials
+        self.epochs = epochs
+        self.model = model
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.scheduler = scheduler
+        self.sampler = sampler
+        self.rounds = rounds
+        self.metric = metric
+        self.folds = folds
+        self.validation = validation
+        self.shuffle = shuffle
+        self.choose = choose
+        self.missing = missing
+        self.standardize = standardize
+        self.minutes = minutes
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+    ) -> Self:
+        """Search, on rows `X` (rows, columns) with targets `y` (rows,).
+
+        Args:
+            X: an array, or a DataFrame, whose columns of text become one-hot.
+            y: labels, or values.
+            X_val, y_val: rows that rank the trials, in the place of a share of `X`.
+            sample_weight: how much each row counts in the loss that is trained.
+            groups: one value a row: rows of one group are never in two parts.
+
+        Raises ValueError for what cannot be trained on, and where every trial diverged.
+        """
+        X, y = self._checked(X, y, reset=True)
+        weights = None if sample_weight is None else self._weights(sample_weight, X, y_val)
+        given = (X_val is None) + (y_val is None)
+        if given == 1:
+            raise ValueError("X_val and y_val belong together; give both, or neither")
+        rows = self.validation if given else self._checked(X_val, y_val, reset=False)
+        metric = None if self.metric is None else f"val_{self.metric.removeprefix('val_')}"
+        task = supervised(
+            (X, y),
+            self.model,
+            self.optimizer,
+            validation=rows,
+            test=0,
+            seed=(seed := self._seed()),
+            schedule=self.schedule,
+            missing=self.missing,
+            standardize=self.standardize,
+            kind=self.kind,
+            groups=groups,
+            shuffle=self.shuffle,
+            class_weight=getattr(self, "class_weight", None),
+            sample_weight=weights,
+            metrics=[name for name in [(metric or "val_loss").removeprefix("val_")] if name not in REPORTED],
+        )
+        begun = time.perf_counter()
+        results = search(
+            task,
+            self.space,
+            self.trials,
+            self.epochs,
+            seed,
+            self.sampler,
+            folds=self.folds,
+            metric=metric,
+            rounds=self.rounds,
+            choose=self.choose,
+            scheduler=self.scheduler,
+            minutes=self.minutes,
+            progress=self.verbose,
+        )
+        if results.best is None:
+            raise ValueError(f"all {self.trials} trials diverged; give a space with lower learning rates")
+        self.results_ = results
+        self.predictor_ = results.predictor()
+        if self.predictor_.classes is not None:
+            self.classes_ = np.array(self.predictor_.classes, y.dtype)
+        self.best_index_, self.best_params_, _ = results.best
+        self.cv_results_ = cv_results(results, time.perf_counter() - begun)
+        self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
+        return self
+
+    def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
+        """Rows and targets as scikit-learn wants them checked; a DataFrame stays one, for its columns of text."""
+        if hasattr(X, "columns"):
+            X, y = validate_data(self, X, reset=reset, skip_check_array=True), column_or_1d(y, warn=True)
+        else:
+            X, y = validate_data(self, X, y, reset=reset, y_numeric=self.kind == "regression", **self._arrays())
+        if self.kind == "classification":
+            check_classification_targets(y)
+        if len(X) < 2:
+            raise ValueError(f"n_samples={len(X)}: a search trains on some rows and ranks by others; give at least 2")
+        return X, y
+
+    def _arrays(self) -> dict[str, Any]:
+        """How arrays are checked: numbers, of any shape, without missing cells unless they are filled in."""
+        finite: Any = True if self.missing == "error" else "allow-nan"
+        return {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": finite}
+
+    def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
+        """A weight for each row; rows of their own that validate count for nothing in training."""
+        weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        return np.concatenate([weights, np.ones(0 if y_val is None else len(y_val))])
+
+    def _seed(self) -> int:
+        """The seed of the split, the points and the models."""
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _rows(self, X: Any) -> Any:
+        """Rows to predict, checked against those of `fit`."""
+        check_is_fitted(self)
+        how: dict[str, Any] = {"skip_check_array": True} if hasattr(X, "columns") else self._arrays()
+        return validate_data(self, X, reset=False, **how)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the task that was trained, which holds the rows; what was found is in the results."""
+        state = super().__getstate__()
+        if "results_" in state:
+            state = {**state, "results_": dataclasses.replace(state["results_"], task=None)}
+        return dict(state)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing != "error"
+        return tags
+
+
+class PopulationClassifier(ClassifierMixin, PopulationEstimator):
+    """A classifier that is a whole search: hundreds of small models train at once, and the best predict together.
+
+    Args:
+        space: the hyperparameters that are searched; `popjax.default_space` for the rows, if not given.
+        trials, epochs, scheduler, sampler, rounds, folds, minutes: of the search (`popjax.search`).
+        model, optimizer, schedule, missing, standardize, shuffle, class_weight: of the task (`popjax.supervised`).
+        metric: what ranks the trials: "accuracy" if not given, or "loss", "balanced_accuracy", "f1", "auc", "mcc"...
+        validation: the share of the rows that rank the trials, or their numbers.
+        choose: "ensemble": the 25 best predict together; "best" or "one-se": one of them.
+        random_state: of the split, the points and the models; with the same one the same rows give the same bits.
+        verbose: whether to show a bar.
+
+    Attributes:
+        classes_: the labels (classes,), in the order of `predict_proba`.
+        predictor_: the `popjax` predictor.
+        results_: the `popjax.Results` of the search.
+        best_params_, best_index_, best_score_: of the best trial.
+        cv_results_: the trials, as scikit-learn's searches give theirs; "test" means the rows that rank.
+        n_features_in_, feature_names_in_: of the rows.
+
+    >>> from sklearn.datasets import load_wine
+    >>> x, y = load_wine(return_X_y=True)
+    >>> classifier = PopulationClassifier({"learning_rate": 0.01, "hidden": 16}, trials=2, epochs=10).fit(x, y)
+    >>> classifier.score(x, y) > 0.9
+    True
+    """
+
+    kind = "classification"
+
+    def __init__(
+        self,
+        space: Space | Mapping[str, Any] | None = None,
+        trials: int = 64,
+        epochs: int = 30,
+        *,
+        model: str | Callable[..., Any] = "mlp",
+        optimizer: str | Callable[..., Any] = "adam",
+        schedule: str = "inverse",
+        scheduler: Any = None,
+        sampler: Any = "random",
+        rounds: int | None = None,
+        metric: str | None = None,
+        folds: int = 1,
+        validation: Any = 0.1,
+        shuffle: bool = True,
+        choose: str = "ensemble",
+        class_weight: Any = None,
+        missing: str = "error",
+        standardize: str | None = None,
+        minutes: float | None = None,
+        random_state: Any = 0,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            space,
+            trials,
+            epochs,
+            model=model,
+            optimizer=optimizer,
+            schedule=schedule,
+            scheduler=scheduler,
+            sampler=sampler,
+            rounds=rounds,
+            metric=metric,
+            folds=folds,
+            validation=validation,
+            shuffle=shuffle,
+            choose=choose,
+            missing=missing,
+            standardize=standardize,
+            minutes=minutes,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The label (rows,) of each row."""
+        chances = self.predict_proba(X)
+        return np.asarray(self.classes_[chances.argmax(-1)])
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (rows, classes), in the order of `classes_`."""
+        rows = self._rows(X)
+        return np.asarray(self.predictor_.predict_proba(rows))
+
+
+class PopulationRegressor(RegressorMixin, PopulationEstimator):
+    """A regressor that is a whole search, as `PopulationClassifier` is, whose arguments it takes but class_weight.
+
+    By default trials rank by their mean squared error; `metric` may be "loss", "mae", "r2", "rmse", "mape"...
+
+    >>> from sklearn.datasets import load_diabetes
+    >>> x, y = load_diabetes(return_X_y=True)
+    >>> regressor = PopulationRegressor({"learning_rate": 0.01, "hidden": 16}, trials=2, epochs=10).fit(x, y)
+    >>> regressor.score(x, y) > 0.4
+    True
+    """
+
+    kind = "regression"
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The value (rows,) of each row, in the target's own units."""
+        rows = self._rows(X)
+        return np.asarray(self.predictor_.predict(rows))
+
+
+def cv_results(results: Results, seconds: float) -> dict[str, Any]:
+    """The trials under scikit-learn's keys: scores are larger where better, NaN of trials that did not end.
+
+    The seconds of a trial are those of the search over the number of trials, since all train at once.
+    """
+    sign = 1 if results.mode == "max" else -1
+    trials = len(results.members[results.metric])
+    scored = np.zeros(trials, bool)
+    scored[results.order] = True
+    last = np.where(scored[:, None, None], results.members[results.metric][..., -1], np.nan).mean(2) * sign
+    params = [results.hparams(trial) for trial in range(trials)]
+    found: dict[str, Any] = {"mean_fit_time": np.full(trials, seconds / trials), "std_fit_time": np.zeros(trials)}
+    found |= {"mean_score_time": np.zeros(trials), "std_score_time": np.zeros(trials)}
+    for name in results.space:
+        values = [each.get(name) for each in params]
+        found[f"param_{name}"] = np.ma.MaskedArray(values, [name not in each for each in params], dtype=object)
+    found["params"] = params
+    found |= {f"split{fold}_test_score": last[:, fold] for fold in range(last.shape[1])}
+    rank = np.full(trials, trials, np.int32)
+    rank[results.order] = np.arange(1, len(results.order) + 1)
+    return found | {"mean_test_score": last.mean(1), "std_test_score": last.std(1), "rank_test_score": rank}

@@ -1,0 +1,174 @@
+"""scikit-learn's estimators: its own checks, what they give beside the search that is behind them, and its tools."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import popjax as pj
+
+SPACE = {"learning_rate": pj.log_uniform(3e-3, 3e-2), "hidden": 16, "batch_size": 8}
+SMALL = {"trials": 3, "epochs": 10}
+UNEQUAL = {
+    "check_sample_weight_equivalence_on_dense_data": "rows that count twice are split off once, copies of rows each"
+}
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(90, 4))
+LABELS = np.array(["low", "middle", "high"])[np.digitize(X[:, 0] + 0.3 * RNG.normal(size=90), [-0.5, 0.5])]
+VALUES = 10 + 3 * X[:, 0] - X[:, 1]
+FRAME = pd.DataFrame(X[:, :2], columns=["a", "b"]).assign(colour=np.where(X[:, 2] > 0, "red", "blue"))
+
+
+@parametrize_with_checks(
+    [pj.PopulationClassifier(SPACE, **SMALL), pj.PopulationRegressor(SPACE, **SMALL)],
+    expected_failed_checks=lambda estimator: UNEQUAL,
+)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_it_predicts_as_the_search_behind_it(folds):
+    classifier = pj.PopulationClassifier(SPACE, **SMALL, folds=folds, random_state=4).fit(X, LABELS)
+    task = pj.supervised((X, LABELS), optimizer="adam", test=0, seed=4)
+    results = pj.search(task, SPACE, **SMALL, seed=4, folds=folds, choose="ensemble")
+    assert np.array_equal(classifier.predict_proba(X), results.predictor().predict_proba(X))
+    assert np.array_equal(classifier.predict(X), results.predict(X))
+    assert classifier.classes_.tolist() == ["high", "low", "middle"]
+    assert classifier.best_index_ == results.best.trial
+    assert classifier.best_params_ == results.best.hparams
+    assert classifier.best_score_ == pytest.approx(results.best.value)
+
+
+def test_one_trial_may_be_chosen():
+    regressor = pj.PopulationRegressor(SPACE, **SMALL, choose="best").fit(X, VALUES)
+    assert regressor.predictor_.trials == [regressor.best_index_]
+    assert regressor.score(X, VALUES) > 0.5
+
+
+def test_the_trials_have_the_keys_of_scikit_learns_searches():
+    searched = RandomizedSearchCV(LogisticRegression(), {"C": [0.1, 1, 10]}, n_iter=3, cv=3).fit(X, LABELS)
+    theirs = {name for name in searched.cv_results_ if not name.startswith("param_")}
+    space = {
+        "learning_rate": pj.log_uniform(1e-3, 1e-1),
+        "depth": pj.integers(1, 2),
+        "hidden_2": pj.integers(4, 8).when(depth=2),
+        "hidden_1": 8,
+    }
+    classifier = pj.PopulationClassifier(space, trials=8, epochs=2, folds=3).fit(X, LABELS)
+    table = classifier.cv_results_
+    assert {name for name in table if not name.startswith("param_")} == theirs
+    results = classifier.results_
+    assert table["split1_test_score"] == pytest.approx(results.members["val_accuracy"][:, 1, 0, -1])
+    assert table["mean_test_score"] == pytest.approx(results.curves["val_accuracy"][:, -1])
+    assert np.argsort(table["rank_test_score"]).tolist() == results.order.tolist()
+    assert (table["param_hidden_2"].mask == (table["param_depth"] == 1)).all()
+    assert table["params"][3] == results.hparams(3)
+
+
+def test_what_is_less_where_better_is_scored_with_its_sign_turned():
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e3), "hidden": 8}
+    regressor = pj.PopulationRegressor(space, trials=8, epochs=2, optimizer="sgd", metric="rmse").fit(X, VALUES)
+    scores, results = regressor.cv_results_["mean_test_score"], regressor.results_
+    assert np.nanargmax(scores) == regressor.best_index_
+    assert regressor.best_score_ == pytest.approx(-results.best.value)
+    assert results.metric == "val_rmse"
+    assert 0 < results.diverged.sum() < 8
+    assert np.isnan(scores[results.diverged]).all()
+    assert (regressor.cv_results_["rank_test_score"][results.diverged] == 8).all()
+
+
+def test_it_goes_through_scikit_learns_tools():
+    classifier = pj.PopulationClassifier(SPACE, **SMALL)
+    scores = cross_val_score(make_pipeline(StandardScaler(), classifier), X, LABELS, cv=3)
+    assert scores.min() > 0.5
+    grid = GridSearchCV(classifier, {"epochs": [1, 10]}, cv=2).fit(X, LABELS)
+    assert grid.best_params_ == {"epochs": 10}
+    again = clone(classifier).set_params(trials=2)
+    assert (again.trials, again.space, classifier.trials) == (2, SPACE, 3)
+
+
+def test_a_pickle_predicts_the_same_and_holds_no_rows():
+    classifier = pj.PopulationClassifier(SPACE, **SMALL).fit(X, LABELS)
+    again = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(again.predict_proba(X), classifier.predict_proba(X))
+    assert again.results_.task is None
+    assert classifier.results_.task is not None
+    assert again.results_.best == classifier.results_.best
+
+
+def test_frames_have_columns_of_text_and_are_checked_by_name():
+    classifier = pj.PopulationClassifier(SPACE, **SMALL).fit(FRAME, pd.Series(LABELS))
+    assert classifier.feature_names_in_.tolist() == ["a", "b", "colour"]
+    assert classifier.predictor_.recipe.levels == {"colour": ("blue", "red")}
+    assert classifier.score(FRAME, LABELS) > 0.5
+    with pytest.raises(ValueError, match="feature names should match"):
+        classifier.predict(FRAME.rename(columns={"b": "c"}))
+
+
+def test_missing_cells_are_refused_or_filled_in():
+    holes = X.copy()
+    holes[3, 1] = np.nan
+    with pytest.raises(ValueError, match="contains NaN"):
+        pj.PopulationRegressor(SPACE, **SMALL).fit(holes, VALUES)
+    regressor = pj.PopulationRegressor(SPACE, **SMALL, missing="median").fit(holes, VALUES)
+    filled = X[:5].copy()
+    filled[3, 1] = np.median(np.delete(X[:, 1], 3))
+    assert np.array_equal(regressor.predict(holes[:5]), regressor.predict(filled))
+
+
+def test_rows_of_their_own_rank_and_groups_stay_together():
+    given = pj.PopulationClassifier(SPACE, **SMALL).fit(X[:60], LABELS[:60], X_val=X[60:], y_val=LABELS[60:])
+    rows = given.results_.task.hints.folded.parts(1)
+    assert rows.validation.tolist() == [list(range(60, 90))]
+    weighed = pj.PopulationClassifier(SPACE, **SMALL).fit(X[:60], LABELS[:60], X[60:], LABELS[60:], np.ones(60))
+    assert np.array_equal(weighed.predict_proba(X), given.predict_proba(X))
+    groups = np.arange(90) // 9
+    grouped = pj.PopulationClassifier(SPACE, **SMALL).fit(X, LABELS, groups=groups)
+    rows = grouped.results_.task.hints.folded.parts(1)
+    assert not set(groups[rows.train[0]]) & set(groups[rows.validation[0]])
+    with pytest.raises(ValueError, match="X_val and y_val belong together"):
+        given.fit(X, LABELS, X_val=X)
+
+
+@pytest.mark.parametrize("state", [None, np.random.RandomState(3)])
+def test_seeds_come_from_numpy_where_they_are_none(state):
+    np.random.seed(0)
+    one, two = (pj.PopulationRegressor(SPACE, **SMALL, random_state=state).fit(X, VALUES) for _ in range(2))
+    assert not np.array_equal(one.predict(X), two.predict(X))
+
+
+def test_nothing_that_learned_is_an_error():
+    with pytest.raises(ValueError, match="all 3 trials diverged; give a space with lower learning rates"):
+        pj.PopulationRegressor({"learning_rate": 1e30, "hidden": 4}, **SMALL, optimizer="sgd").fit(X, VALUES)
+
+
+def test_the_default_space_is_the_rows_own():
+    """Of 22 rows, 20 of which train: of the batch sizes only 16 fits."""
+    results = pj.search(pj.supervised((X[:22], LABELS[:22]), test=0), trials=2, epochs=1)
+    assert results.hparams(0)["batch_size"] == 16
+    assert set(results.space.searched) == {"learning_rate", "momentum", "hidden", "depth", "decay"}
+    with pytest.raises(ValueError, match="this task has no space of its own; give one"):
+        pj.search(pj.objective(lambda key, hparams: 1.0), trials=2)
+    with pytest.raises(ValueError, match="this task has no space of its own"):
+        pj.search(pj.supervised((X, LABELS), model=lambda hparams, rngs: None), trials=2)
+
+
+def test_rows_are_predicted_in_parts_of_few_sizes(monkeypatch):
+    """Whatever their number: as many programs as sizes, and each row as if it were alone."""
+    regressor = pj.PopulationRegressor(SPACE, trials=1, epochs=1).fit(X, VALUES)
+    whole = regressor.predict(X)
+    alone = np.concatenate([regressor.predict(X[[row]]) for row in range(90)])
+    assert alone == pytest.approx(whole, rel=1e-6)
+    (program,) = regressor.predictor_._programs.values()
+    assert program._cache_size() == 2
+    monkeypatch.setattr("popjax.supervision.predictor.PART", 32)
+    assert regressor.predict(X) == pytest.approx(whole, rel=1e-6)
+    assert program._cache_size() == 2
