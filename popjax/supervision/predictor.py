@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from scipy.special import softmax
 
 from popjax.core.text import plural, settings
 from popjax.core.trees import abstract, from_host, named, unnamed
@@ -302,8 +303,8 @@ class Predictor:
         found = []
         for member in range(fold * repeats, (fold + 1) * repeats):
             arrays = {name: array[member] for name, array in one.arrays.items()}
-            outputs = by_parts(functools.partial(apply, arrays, values, jnp.int32(fold)), x)
-            found.append(outputs.astype(float))
+            outputs = by_parts(functools.partial(apply, arrays, values, jnp.int32(fold)), x).astype(float)
+            found.append(outputs if self.recipe.classes is None else softmax(outputs, -1))
         mean = np.mean(found, 0)
         if self.recipe.classes is not None:
             return mean
@@ -323,8 +324,7 @@ class Predictor:
 
             def outputs(arrays: Any, values: Any, fold: Any, x: Any) -> Any:
                 built, state = self._trained(one, arrays, values, fold)
-                logits = built.apply(state["params"], state["variables"], x, None)[0]
-                return logits if self.recipe.classes is None else jax.nn.softmax(logits, -1)
+                return built.apply(state["params"], state["variables"], x, None)[0]
 
             self._programs[one.program] = jax.jit(outputs)
         return self._programs[one.program]
