@@ -53,7 +53,7 @@ def test_a_regression_is_compared_with_the_mean_and_its_error_resampled(metric):
 def test_the_linear_model_is_scikit_learns_on_the_same_rows(y):
     task = pj.supervised((X, y))
     test = task.hints.folded.parts(1).test
-    found = baselines.linear_scores(task.hints.folded.dataset, test)
+    found = baselines.linear_scores(task.hints.folded, test)
     others = np.delete(np.arange(400), test)
     scaler = StandardScaler().fit(X[others])
     model = LogisticRegression(max_iter=1000) if y.dtype.kind == "i" else RidgeCV(alphas=np.logspace(-3, 3, 13))
@@ -72,7 +72,7 @@ def test_nobody_waits_for_the_linear_model(monkeypatch):
             ready.wait(60)
 
     ready = threading.Event()
-    monkeypatch.setattr(baselines, "linear_scores", lambda dataset, rows: (ready.set(), {"accuracy": 0.5})[1])
+    monkeypatch.setattr(baselines, "linear_scores", lambda folded, rows: (ready.set(), {"accuracy": 0.5})[1])
     told = Linear(task)
     fit = told.fit
     told.fit = lambda rows: (fit(rows), ready.set())
@@ -81,7 +81,7 @@ def test_nobody_waits_for_the_linear_model(monkeypatch):
     assert "a linear model 0.5000" in compared(results)
 
     never = threading.Event()
-    monkeypatch.setattr(baselines, "linear_scores", lambda dataset, rows: (never.wait(60), {})[1])
+    monkeypatch.setattr(baselines, "linear_scores", lambda folded, rows: (never.wait(60), {})[1])
     late = Linear(task)
     results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[late])
     assert "linear" not in results.summary

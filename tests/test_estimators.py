@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import popjax as pj
 
 SPACE = {"learning_rate": pj.log_uniform(3e-3, 3e-2), "hidden": 16, "batch_size": 8}
-SMALL = {"trials": 3, "epochs": 10}
+SMALL = {"trials": 3, "epochs": 10, "folds": 1}
 UNEQUAL = {
     "check_sample_weight_equivalence_on_dense_data": "rows that count twice are split off once, copies of rows each"
 }
@@ -36,9 +36,9 @@ def test_scikit_learns_own_checks(estimator, check):
 
 @pytest.mark.parametrize("folds", [1, 3])
 def test_it_predicts_as_the_search_behind_it(folds):
-    classifier = pj.PopulationClassifier(SPACE, **SMALL, folds=folds, random_state=4).fit(X, LABELS)
+    classifier = pj.PopulationClassifier(SPACE, **SMALL | {"folds": folds}, random_state=4).fit(X, LABELS)
     task = pj.supervised((X, LABELS), optimizer="adam", test=0, seed=4)
-    results = pj.search(task, SPACE, **SMALL, seed=4, folds=folds, choose="ensemble")
+    results = pj.search(task, SPACE, **SMALL | {"folds": folds}, seed=4, choose="ensemble")
     assert np.array_equal(classifier.predict_proba(X), results.predictor().predict_proba(X))
     assert np.array_equal(classifier.predict(X), results.predict(X))
     assert classifier.classes_.tolist() == ["high", "low", "middle"]
@@ -75,7 +75,9 @@ def test_the_trials_have_the_keys_of_scikit_learns_searches():
 
 def test_what_is_less_where_better_is_scored_with_its_sign_turned():
     space = {"learning_rate": pj.log_uniform(1e-3, 1e3), "hidden": 8}
-    regressor = pj.PopulationRegressor(space, trials=8, epochs=2, optimizer="sgd", metric="rmse").fit(X, VALUES)
+    regressor = pj.PopulationRegressor(space, trials=8, epochs=2, folds=1, optimizer="sgd", metric="rmse").fit(
+        X, VALUES
+    )
     scores, results = regressor.cv_results_["mean_test_score"], regressor.results_
     assert np.nanargmax(scores) == regressor.best_index_
     assert regressor.best_score_ == pytest.approx(-results.best.value)
@@ -125,10 +127,11 @@ def test_missing_cells_are_refused_or_filled_in():
 
 
 def test_rows_of_their_own_rank_and_groups_stay_together():
-    given = pj.PopulationClassifier(SPACE, **SMALL).fit(X[:60], LABELS[:60], X_val=X[60:], y_val=LABELS[60:])
+    classifier = pj.PopulationClassifier(SPACE, trials=3, epochs=10)
+    given = classifier.fit(X[:60], LABELS[:60], X_val=X[60:], y_val=LABELS[60:])
     rows = given.results_.task.hints.folded.parts(1)
     assert rows.validation.tolist() == [list(range(60, 90))]
-    weighed = pj.PopulationClassifier(SPACE, **SMALL).fit(X[:60], LABELS[:60], X[60:], LABELS[60:], np.ones(60))
+    weighed = clone(classifier).fit(X[:60], LABELS[:60], X[60:], LABELS[60:], np.ones(60))
     assert np.array_equal(weighed.predict_proba(X), given.predict_proba(X))
     groups = np.arange(90) // 9
     grouped = pj.PopulationClassifier(SPACE, **SMALL).fit(X, LABELS, groups=groups)
@@ -163,7 +166,7 @@ def test_the_default_space_is_the_rows_own():
 
 def test_rows_are_predicted_in_parts_of_few_sizes(monkeypatch):
     """Whatever their number: as many programs as sizes, and each row as if it were alone."""
-    regressor = pj.PopulationRegressor(SPACE, trials=1, epochs=1).fit(X, VALUES)
+    regressor = pj.PopulationRegressor(SPACE, trials=1, epochs=1, folds=1).fit(X, VALUES)
     whole = regressor.predict(X)
     alone = np.concatenate([regressor.predict(X[[row]]) for row in range(90)])
     assert alone == pytest.approx(whole, rel=1e-6)

@@ -36,7 +36,7 @@ class PopulationEstimator(BaseEstimator):
         sampler: Any = "random",
         rounds: int | None = None,
         metric: str | None = None,
-        folds: int = 1,
+        folds: int = 5,
         validation: Any = 0.1,
         shuffle: bool = True,
         choose: str = "ensemble",
@@ -80,7 +80,7 @@ class PopulationEstimator(BaseEstimator):
         Args:
             X: an array, or a DataFrame, whose columns of text become one-hot.
             y: labels, or values.
-            X_val, y_val: rows that rank the trials, in the place of a share of `X`.
+            X_val, y_val: rows that rank the trials, in the place of folds.
             sample_weight: how much each row counts in the loss that is trained.
             groups: one value a row: rows of one group are never in two parts.
 
@@ -88,10 +88,10 @@ class PopulationEstimator(BaseEstimator):
         """
         X, y = self._checked(X, y, reset=True)
         weights = None if sample_weight is None else self._weights(sample_weight, X, y_val)
-        given = (X_val is None) + (y_val is None)
-        if given == 1:
+        own = X_val is not None
+        if own != (y_val is not None):
             raise ValueError("X_val and y_val belong together; give both, or neither")
-        rows = self.validation if given else self._checked(X_val, y_val, reset=False)
+        rows = self._checked(X_val, y_val, reset=False) if own else self.validation
         metric = None if self.metric is None else f"val_{self.metric.removeprefix('val_')}"
         task = supervised(
             (X, y),
@@ -118,7 +118,7 @@ class PopulationEstimator(BaseEstimator):
             self.epochs,
             seed,
             self.sampler,
-            folds=self.folds,
+            folds=1 if own else self.folds,
             metric=metric,
             rounds=self.rounds,
             choose=self.choose,
@@ -189,10 +189,11 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
 
     Args:
         space: the hyperparameters that are searched; `popjax.default_space` for the rows, if not given.
-        trials, epochs, scheduler, sampler, rounds, folds, minutes: of the search (`popjax.search`).
+        trials, epochs, scheduler, sampler, rounds, minutes: of the search (`popjax.search`).
+        folds: each trial trains on so many, ranks by their mean and predicts by the mean of its models.
         model, optimizer, schedule, missing, standardize, shuffle, class_weight: of the task (`popjax.supervised`).
         metric: what ranks the trials: "accuracy" if not given, or "loss", "balanced_accuracy", "f1", "auc", "mcc"...
-        validation: the share of the rows that rank the trials, or their numbers.
+        validation: with folds=1, the share of the rows that rank the trials, or their numbers.
         choose: "ensemble": the 25 best predict together; "best" or "one-se": one of them.
         random_state: of the split, the points and the models; with the same one the same rows give the same bits.
         verbose: whether to show a bar.
@@ -227,7 +228,7 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         sampler: Any = "random",
         rounds: int | None = None,
         metric: str | None = None,
-        folds: int = 1,
+        folds: int = 5,
         validation: Any = 0.1,
         shuffle: bool = True,
         choose: str = "ensemble",
