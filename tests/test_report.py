@@ -13,8 +13,9 @@ import sys
 import numpy as np
 import pytest
 
+import popjax as pj
 from popjax.commands.sweep import command_line
-from popjax.pages import figures, headline
+from popjax.pages import figures, headline, sections
 from popjax.pages import page as report
 from popjax.pages.expected import expected_best
 from popjax.pages.importance import importance
@@ -71,9 +72,9 @@ def opened(browser, tmp_path):
     """Open the page of results; at the end nothing was asked of the network, and nothing was complained of."""
     troubles, pages = [], []
 
-    def open_page(results, width=1280):
+    def open_page(results, width=1280, errors=False, scheme="light"):
         path = report.write_report(results, tmp_path)
-        page = browser.new_page(viewport={"width": width, "height": 900})
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         pages.append(page)
         page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -82,6 +83,9 @@ def opened(browser, tmp_path):
         page.on("request", lambda request: None if asked(request) else troubles.append(request.url))
         page.goto(path.as_uri())
         page.wait_for_selector("body[data-drawn]", state="attached")
+        if not errors and page.locator("#errors:checked").count():
+            page.uncheck("#errors")
+            page.wait_for_selector("body[data-drawn]", state="attached")
         return page
 
     yield open_page
@@ -155,9 +159,117 @@ def test_the_choice_switches_the_metric(opened):
     axis = lambda: page.evaluate("document.getElementById('curves')._fullLayout.yaxis.type")
     assert axis() == "linear"
     page.select_option("#metric", label="train_loss")
+    page.wait_for_selector("body[data-drawn]", state="attached")
     assert axis() == "log"
     heights = {name: y for name, _, y in traces(page, "curves")}
     assert heights["winner"][:6] == pytest.approx(results.curves["train_loss"][results.best.trial].tolist(), rel=1e-4)
+
+
+def test_a_share_is_shown_as_an_error_in_decades(opened):
+    """What is left of 1, down to half of the least there is; the switch is hidden for a loss."""
+    base = made(diverged=0)
+    members = {name: values.copy() for name, values in base.members.items()}
+    members["val_accuracy"][base.order[0], ..., -1] = 1.0  # whose error has no place in decades
+    results = dataclasses.replace(base, members=members)
+    page = opened(results, errors=True)
+    axis = lambda name: page.evaluate(f"document.getElementById('{name}')._fullLayout.yaxis.type")
+    assert (axis("curves"), axis("panel-0")) == ("log", "log")
+    left = 1 - results.curves["val_accuracy"][results.best.trial]
+    least = 1 - results.curves["val_accuracy"]
+    left[-1] = least[least > 0].min() / 2
+    drawn = {name: y for name, _, y in traces(page, "curves")}
+    assert drawn["winner"][:6] == pytest.approx(left.tolist(), rel=1e-2)
+    assert {name: y for name, _, y in traces(page, "panel-1")}["winner"] == pytest.approx([left[-1]], rel=1e-2)
+    page.select_option("#metric", label="val_loss")
+    page.wait_for_selector("body[data-drawn]", state="attached")
+    assert not page.locator("#switch").is_visible()
+    assert axis("panel-0") == "linear"
+
+
+def test_panels_show_the_metric_that_is_chosen(opened):
+    results = made()
+    page = opened(results)
+    page.select_option("#metric", label="val_loss")
+    page.wait_for_selector("body[data-drawn]", state="attached")
+    kept = np.flatnonzero(~results.diverged)
+    for number in range(4):
+        y = {name: heights for name, _, heights in traces(page, f"panel-{number}")}["trials"]
+        assert y == pytest.approx(np.clip(results.last["val_loss"][kept], min(y), max(y)).tolist(), rel=1e-4)
+    assert page.inner_text("h2 .metric") == "val_loss"
+    assert page.evaluate("document.getElementById('panel-0').data[0].hovertemplate").count("val_loss") == 1
+
+
+def test_the_middle_half_is_of_the_trials_that_learned(opened):
+    """Those that came more than half of the way from a constant to the best."""
+    results = made(diverged=0)
+    results.summary["constant"] = {"test_accuracy": 0.3}
+    page = opened(results)
+    last = results.last["val_accuracy"]
+    some = abs(last - last.max()) <= (last.max() - 0.3) / 2
+    assert 0 < some.sum() < 40
+    median = {name: y for name, _, y in traces(page, "curves")}["median"]
+    assert median == pytest.approx(np.median(results.curves["val_accuracy"][some], axis=0).tolist(), rel=1e-4)
+    assert "came nearer to the best than to a constant" in page.inner_text("main")
+
+
+def test_at_night_the_page_is_dark(opened):
+    """By the system's preference, also when it changes; nothing but the colours is another."""
+    page = opened(made(), scheme="dark")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    figure = "document.querySelector('#curves .main-svg').style.background"
+    assert page.evaluate(paper) == page.evaluate(figure) == "rgb(20, 24, 29)"
+    page.emulate_media(color_scheme="light")
+    for _ in range(100):
+        if page.evaluate(figure) != "rgb(20, 24, 29)":
+            break
+        page.wait_for_timeout(50)
+    assert page.evaluate(figure) == "rgb(255, 255, 255)"
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+
+
+def test_a_table_that_scrolls_says_so(opened):
+    said = "getComputedStyle(document.querySelector('.selected + .scroll'), '::before').content"
+    assert opened(made(), 1280).evaluate(said) == "none"
+    assert "scroll sideways" in opened(made(), 400).evaluate(said)
+
+
+def test_the_data_and_what_the_winner_makes_of_it(opened):
+    """Rows of each part, names as they are written, and how many test rows of each class are told to be of each."""
+    results = made()
+    columns, classes = ["age", HOSTILE], [HOSTILE, "<b>two</b>"]
+    results.run["data"] = {"columns": columns, "classes": classes, "inputs": [2]}
+    results.summary["rows"] = {"train": 1000, "validate": 120, "test": 50}
+    results.summary["confusion"] = [[20, 4], [1, 25]]
+    page = opened(results)
+    facts = page.locator(".facts").inner_text()
+    assert "1,000 rows train, 120 rows validate, 50 rows test" in facts
+    assert f"age, {HOSTILE}" in facts
+    rows = [page.locator(f".confusion tbody tr:nth-child({at}) td").all_inner_texts() for at in (1, 2)]
+    assert rows == [[HOSTILE, "20", "4"], ["<b>two</b>", "1", "25"]]
+    shares = page.locator(".cell").evaluate_all("all => all.map(cell => cell.style.getPropertyValue('--share'))")
+    assert shares == ["83%", "17%", "4%", "96%"]
+
+
+def test_a_regression_shows_predicted_against_true(opened):
+    results = made(mode="min")
+    results.run["data"] = {"columns": ["age"], "classes": None, "inputs": [1]}
+    results.summary["predicted"] = [[1.0, 1.5], [2.0, 1.75], [4.0, 3.0]]
+    page = opened(results)
+    line, points = traces(page, "predicted")
+    assert points[1:] == [[1.0, 2.0, 4.0], [1.5, 1.75, 3.0]]
+    assert line[1] == line[2] == [1.0, 4.0]
+
+
+def test_a_run_of_the_library_shows_the_call_that_made_it(tmp_path):
+    """And the call gives the same curves."""
+    task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2 * hparams["kind"]})
+    asked = {"trials": 30, "seed": 3, "sampler": "sobol", "repeats": 2, "keep": 4}
+    results = pj.search(task, {"x": uniform(0, 1), "kind": choice(1, 2)}, **asked)
+    code = sections.as_code(results)
+    names = {"pj": pj, "task": task}
+    exec(code, names)
+    assert np.array_equal(names["results"].members["loss"], results.members["loss"])
+    assert code in report.page(results).replace("&#x27;", "'")
 
 
 def test_folds_show_the_mean_and_a_band(opened):
@@ -233,7 +345,7 @@ def brush(page, axis, start, end):
 
 def selected(page):
     """The sentence of the selection, and the trials in its table."""
-    rows = page.locator(".selected + .scroll tbody tr td:first-child").all_text_contents()
+    rows = page.locator(".selected + .scroll tbody tr td:nth-child(2)").all_text_contents()
     return page.inner_text(".selected"), [int(row) for row in rows]
 
 
@@ -269,7 +381,9 @@ def test_the_metric_has_an_axis_too_and_the_diverged_their_place_below(opened):
     page = opened(results)
     low, high, _ = figures.framed(results)
     edge, _ = brush(page, 4, 0.9, 1.01)
-    count = (results.last["val_accuracy"][results.order] >= low + edge * (high - low)).sum()
+    left = np.log10(1 - np.clip(results.last["val_accuracy"][results.order], low, high))
+    begin, end = np.log10(1 - low), np.log10(1 - high)
+    count = (left <= begin + edge * (end - begin)).sum()
     assert 1 < count < 30
     assert selected(page)[0] == f"{count} of 60 trials selected"
     brush(page, 4, -0.04, -0.12)
@@ -423,9 +537,9 @@ def test_importance_stands_beside_the_tier(opened):
     page = opened(results)
     shares = importance(results)
     rows = page.locator(".shares tbody tr").all_inner_texts()
+    tiers = {"learning_rate": "1", "momentum": "2", "hidden": "2", "activation": "-"}
     assert [row.split() for row in rows] == [
-        [name, tier, f"{100 * shares[name]:.0f}", "%"]
-        for name, tier in (("learning_rate", "1"), ("momentum", "2"), ("hidden", "2"), ("activation", "-"))
+        [name, tiers[name], f"{100 * shares[name]:.0f}", "%"] for name in sorted(tiers, key=lambda name: -shares[name])
     ]
 
 
@@ -445,12 +559,16 @@ def test_the_ten_best_with_all_hyperparameters(opened):
     parameters = np.where(np.arange(300) == second, 10, 999)
     results = made(**setting, choose="one-se", parameters=parameters)
     page = opened(results)
-    rows = [row.split("\t") for row in page.locator("section:nth-last-of-type(2) tbody tr").all_inner_texts()]
+    rows = [row.split("\t") for row in page.locator(".selected + .scroll tbody tr").all_inner_texts()]
     assert [int(row[1]) for row in rows] == results.order[:10].tolist()
+    assert [int(row[0]) for row in rows] == list(range(1, 11))
+    assert page.locator("tr.winner td:nth-child(2)").all_inner_texts() == [str(second)]
     first = results.hparams(int(results.order[0]))
-    assert rows[0][4:7] == [str(first["hidden"]), first["activation"], "7"]
+    assert rows[0][4:6] == [str(first["hidden"]), first["activation"]]
+    assert "The same in all: width 7." in page.inner_text("main")
     error = results.errors["val_accuracy"][results.order[0]]
-    assert rows[0][7] == f"{results.last['val_accuracy'][results.order[0]]:.4f} ± {headline.number(error)}"
+    assert rows[0][7:] == ["6", "999"]
+    assert rows[0][6] == f"{results.last['val_accuracy'][results.order[0]]:.4f} ± {headline.number(error)}"
     assert results.best.trial == second
     head = page.inner_text(".cards")
     assert f"the smallest model within one standard error of trial {results.order[0]}" in head
@@ -473,7 +591,7 @@ def test_hostile_texts_show_as_text_and_run_nothing(opened):
     assert page.inner_text("h1") == page.title()
     assert page.locator("main img, main b b, main a[href^=javascript], main i:not(.keys i):not(.track i)").count() == 0
     said = page.inner_text("main")
-    assert HOSTILE in page.locator("section:nth-last-of-type(2) td").all_inner_texts()
+    assert HOSTILE in page.locator(".selected + .scroll td").all_inner_texts()
     assert f"Before round 1: {HOSTILE}" in said
     assert f"--dataset '{HOSTILE[:8]}" in said
     assert page.locator("#curves .ytitle").text_content() == metric
@@ -520,8 +638,8 @@ def test_many_trials_are_thinned_and_the_page_says_so(opened):
     assert whole == len(results.order) == 4000
     median = {name: y for name, _, y in traces(page, "curves")}["median"]
     assert median == pytest.approx(np.median(results.curves["val_accuracy"][results.order], axis=0).tolist(), rel=1e-4)
-    assert len(report.page(results).encode()) < 10e6
-    assert len(report.page(made(trials=512, epochs=20)).encode()) < 6e6
+    assert len(report.page(results).encode()) < 5e6
+    assert len(report.page(made(trials=512, epochs=20)).encode()) < 1.8e6
 
 
 def test_all_diverged_is_told_with_the_rates_to_try(opened):

@@ -14,7 +14,8 @@ from popjax.store.results import Results
 
 NOWHERE = "–"  # of a hyperparameter that is inactive
 TICKS = 6  # about how many ticks an axis bears
-LOSSES = ("loss", "mae", "mse", "error")
+LOSSES = ("loss", "mae", "mse", "mape", "error")
+SHARES = ("accuracy", "f1", "auc")  # of 1, so that what is left of it is an error
 FEW = 0.1  # the share of the values at each end that may be outliers
 CLOSE = 1.5  # how far beyond the others, in widths of theirs, a value may lie without being cut off
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import printable
-from popjax.pages.axes import scope
+from popjax.pages.axes import SHARES, scope
 from popjax.pages.expected import expected_best
 from popjax.store.results import Results
 
@@ -77,7 +77,7 @@ def scaled(name: str, low: float, high: float, log: bool, below: float = 0.0) ->
     """The axis of a metric from low to high with some air, in decades or plain; `below` is a share of it kept free."""
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 0.1
-    step = math.ceil((high - low) / 8) if high - low > 1.5 else "D2"
+    step = math.ceil((high - low) / 8) if high - low > 2.5 else "D2"
     kind = {"type": "log", "dtick": step} if log else {"type": "linear", "dtick": None}
     return ruled(
         shown(name),
@@ -97,7 +97,6 @@ def curves_figure(results: Results) -> dict[str, Any]:
         for trial in drawn[~results.diverged[drawn]].tolist()
         if not (results.best and trial == results.best.trial)
     ]
-    names = [results.metric, *(name for name in results.members if name != results.metric)]
     epochs = results.members[results.metric].shape[-1]
     ticks = {"range": [0.5, epochs + 0.5], **({"dtick": 1} if epochs <= 12 else {"tickformat": ",d"})}
     return {
@@ -105,7 +104,7 @@ def curves_figure(results: Results) -> dict[str, Any]:
         "layout": layout(height=440, xaxis=ruled("epoch", **ticks), showlegend=True),
         "epochs": epochs,
         "ended": results.epochs_run[lost].tolist(),
-        "metrics": [metric_curves(results, name, kept, lost) for name in names],
+        "metrics": [metric_curves(results, name, kept, lost) for name in metrics(results)],
     }
 
 
@@ -143,25 +142,58 @@ def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dic
     return traces if lost else traces[:1] + traces[3:]
 
 
+def metrics(results: Results) -> list[str]:
+    """The metrics as the page lists them: what ranks comes first."""
+    return [results.metric, *(name for name in results.members if name != results.metric)]
+
+
+def errors(results: Results, name: str) -> float | None:
+    """Of a metric that is a share of 1 the least error that its figures show, as they are in decades; else None."""
+    left = 1 - results.curves[name]
+    left = left[np.isfinite(left)]
+    if not any(word in name for word in SHARES) or not (left > 0).any() or left.min() < 0 or left.max() > 1:
+        return None
+    return float(f"{left[left > 0].min() / 2:.3g}")
+
+
+def error_axis(name: str, low: float, high: float, floor: float, below: float = 0.0) -> dict[str, Any]:
+    """The axis of 1 - metric in decades, for a metric from low to high; better is lower there."""
+    return scaled(f"1 - {name}", max(1 - high, floor), max(1 - low, 2 * floor), True, below)
+
+
+def learned(results: Results) -> np.ndarray:
+    """Whether (trials,) a trial did not diverge and, where a constant's score is known, came nearer to the best one."""
+    known = results.summary.get("constant") or {}
+    constant = known.get(results.metric.replace("val_", "test_", 1))
+    if results.best is None or not isinstance(constant, int | float):
+        return ~results.diverged
+    last, best = results.last[results.metric], results.last[results.metric][results.order[0]]
+    near = np.abs(last - best) <= abs(best - constant) / 2
+    return np.asarray(~results.diverged & near)
+
+
 def metric_curves(results: Results, name: str, kept: list[int], lost: list[int]) -> dict[str, Any]:
     """The heights of one metric for `curve_traces`, and its axis."""
     curve = results.curves[name]
     running = curve[~results.diverged] if results.best else curve
     keep = curve[results.best.trial] if results.best else np.empty(0)
     shape = scope(name, running, keep, loss(results, name)) if np.isfinite(running).any() else (0.0, 1.0, False)
-    axis = scaled(name, *shape)
+    known: dict[str, Any] = {"name": name, "axis": scaled(name, *shape)}
+    floor = errors(results, name)
+    if floor is not None:
+        known |= {"floor": floor, "errors": error_axis(name, *shape[:2], floor)}
     broken = [gapped(curve[lost]), rounded(results.last[name][lost])] if lost else []
     if results.best is None:
-        return {"name": name, "axis": axis, "heights": broken}
+        return {**known, "heights": broken}
     heights = [gapped(curve[kept]), *broken]
-    low, middle, high = np.quantile(running, [0.25, 0.5, 0.75], axis=0)
+    low, middle, high = np.quantile(curve[learned(results)], [0.25, 0.5, 0.75], axis=0)
     heights += [rounded(low), rounded(high), rounded(middle)]
     winner = curve[results.best.trial]
     if results.errors:
         members = results.members[name][results.best.trial].reshape(-1, curve.shape[1]).astype(np.float64)
         error = members.std(0, ddof=1) / math.sqrt(len(members))
         heights += [rounded(winner - error), rounded(winner + error)]
-    return {"name": name, "axis": axis, "heights": [*heights, gapped(winner[None])]}
+    return {**known, "heights": [*heights, gapped(winner[None])]}
 
 
 def gapped(curves: np.ndarray) -> list[Any]:
@@ -174,11 +206,12 @@ def loss(results: Results, name: str) -> bool:
     return name == results.metric and results.mode == "min"
 
 
-def framed(results: Results) -> tuple[float, float, bool]:
-    """The range of the last metrics that figures show, the best always, and whether in decades."""
-    last = results.last[results.metric]
+def framed(results: Results, name: str | None = None) -> tuple[float, float, bool]:
+    """The range of the last values of a metric that figures show, the best always, and whether in decades."""
+    name = results.metric if name is None else name
+    last = results.last[name]
     kept = np.append(results.order[:TEN], results.best.trial if results.best else []).astype(int)
-    return scope(results.metric, last[~results.diverged], last[kept], loss(results, results.metric))
+    return scope(name, last[~results.diverged], last[kept], loss(results, name))
 
 
 def beyond(results: Results) -> int:
@@ -214,3 +247,19 @@ def counts(most: int) -> dict[str, Any]:
     """Ticks at 1, 2, 5, 10, ... trials, and at all of them."""
     values = [digit * 10**power for power in range(9) for digit in (1, 2, 5) if digit * 10**power < 0.8 * most]
     return {"tickvals": [*values, most], "ticktext": [f"{value:,}" for value in [*values, most]]}
+
+
+def predicted_figure(results: Results) -> dict[str, Any]:
+    """What the winner predicts of the test rows against what is true, and the line where both are the same."""
+    true, predicted = (rounded(column) for column in np.array(results.summary["predicted"], float).T)
+    ends = [min(true + predicted), max(true + predicted)]
+    point = {"mode": "markers", "marker": {"color": POINT, "size": 5, "opacity": 0.7}, "name": "test rows"}
+    line = {"mode": "lines", "line": {"color": GREY, "width": 1}, "hoverinfo": "skip", "name": "the same"}
+    what = "true %{x:.4g}, predicted %{y:.4g}<extra></extra>"
+    return {
+        "traces": [
+            {"type": "scatter", "x": ends, "y": ends, **line},
+            {"type": "scatter", "x": true, "y": predicted, **point, "hovertemplate": what},
+        ],
+        "layout": layout(height=380, showlegend=False, xaxis=ruled("true"), yaxis=ruled("predicted")),
+    }

@@ -50,7 +50,7 @@ def head(results: Results, axes: list[Axis]) -> str:
     less = halved(results)
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
     beside = compared(results)
-    saved = (f"<p>{shown(beside)}.</p>" if beside else "") + saved
+    saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
     return heading(results) + winner + grid([first, *scored, *cards]) + saved + machine(results)
 
 

@@ -62,15 +62,13 @@ def page(results: "Results") -> str:
     >>> "Winner: <b>trial 1</b>, x 0.5" in drawn
     True
     """
-    from plotly.offline import get_plotlyjs
-
     from popjax.pages.axes import axes
     from popjax.pages.figures import shown
     from popjax.pages.headline import title
 
     columns = axes(results)
     body, figures = contents(results, columns)
-    scripts = [get_plotlyjs(), asset("parallel.js"), asset("report.js")]
+    scripts = [asset("plotly/plotly-basic.min.js"), asset("parallel.js"), asset("report.js")]
     policy = (
         f"default-src 'none'; script-src {' '.join(map(digest, scripts))}; style-src 'unsafe-inline'; "
         "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
@@ -95,20 +93,23 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
     from popjax.pages import descent, figures, sections
     from popjax.pages.headline import head
     from popjax.pages.importance import importance
-    from popjax.pages.panels import panels
+    from popjax.pages.panels import heights, panels
     from popjax.pages.parallel_coordinates import parallel
 
     varied = [axis for axis in columns if axis.varied]
     parts = [head(results, columns)]
-    drawn: dict[str, Any] = {"colors": {"winner": figures.WINNER, "diverged": figures.DIVERGED}}
+    drawn: dict[str, Any] = {"colors": {"winner": figures.WINNER, "diverged": figures.DIVERGED, "faded": "#dde1e5"}}
     several = bool(results.rounds.max())
+    if results.epochs_run.any():
+        parts.append(sections.control(results))
     if results.members[results.metric].shape[-1] > 1 and results.epochs_run.any():
         parts.append(sections.curves_section(results))
         drawn["curves"] = figures.curves_figure(results)
     if results.best is not None and varied:
         parts.append(sections.panels_section(results, varied))
         drawn["panels"] = panels(results, varied)
-        parts.append(sections.parallel_section(results, varied))
+        drawn["heights"] = heights(results)
+        parts.append(sections.parallel_section(results, columns))
         drawn["parallel"] = parallel(results, varied)
     if results.schedule is not None and results.best is not None:
         lived = descent.changed(results, varied)
@@ -119,11 +120,13 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
         parts.append(sections.expected_section(results))
         drawn["expected"] = figures.expected_figure(results)
     if results.best is not None and varied:
-        parts.append(sections.importance_section(varied, importance(results)))
+        parts.append(sections.importance_section(results, varied, importance(results)))
     if several and varied:
         parts.append(sections.zoom_section(results, varied))
-    if results.best is not None:
-        parts.append(sections.ten_section(results, columns))
+    if results.run.get("data"):
+        parts.append(sections.data_section(results))
+        if results.summary.get("predicted"):
+            drawn["predicted"] = figures.predicted_figure(results)
     parts.append(sections.rebuild_section(results))
     return "".join(parts), drawn
 

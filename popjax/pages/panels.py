@@ -13,8 +13,11 @@ from popjax.pages.figures import (
     TEN,
     WINNER,
     color,
+    error_axis,
+    errors,
     framed,
     layout,
+    metrics,
     rounded,
     ruled,
     scaled,
@@ -32,6 +35,22 @@ def panels(results: Results, varied: list[Axis]) -> list[dict[str, Any]]:
     """The metric against each hyperparameter, on its own axis."""
     drawn = thinned(results, POINTS)
     return [panel(results, axis, drawn) for axis in varied]
+
+
+def heights(results: Results) -> dict[str, Any]:
+    """What the points of the panels are of each metric: the trials that are drawn, and their last values."""
+    drawn = thinned(results, POINTS)
+    return {"trials": drawn.tolist(), "metrics": [height(results, name, drawn) for name in metrics(results)]}
+
+
+def height(results: Results, name: str, drawn: np.ndarray) -> dict[str, Any]:
+    """The last values of a metric in its frame, and its axis, also as errors where it is a share."""
+    low, high, log = framed(results, name)
+    below = 0.09 if results.diverged.any() else 0.0
+    last, floor = results.last[name][drawn], errors(results, name)
+    known: dict[str, Any] = {"name": name, "hover": templated(name), "values": rounded(last), "frame": [low, high]}
+    known["axis"] = scaled(name, low, high, log, below)
+    return known if floor is None else known | {"floor": floor, "errors": error_axis(name, low, high, floor, below)}
 
 
 def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:

@@ -20,12 +20,12 @@ function parallelCoordinates(box, data, colors) {
     return svg.appendChild(made);
   }
 
-  // darker is better; a diverged trial has a colour of its own
+  // stronger is better; a diverged trial has a colour of its own
   function color(trial) {
     if (!rank.has(trial)) return colors.diverged;
     if (trial === data.winner) return colors.winner;
     const share = (1 - rank.get(trial) / Math.max(data.order.length - 1, 1)) ** 2;
-    return `hsl(203 ${30 + 65 * share}% ${80 - 56 * share}%)`;
+    return colors.dark ? `hsl(203 ${30 + 55 * share}% ${28 + 48 * share}%)` : `hsl(203 ${30 + 65 * share}% ${80 - 56 * share}%)`;
   }
 
   function chosen(trial) {
@@ -36,7 +36,7 @@ function parallelCoordinates(box, data, colors) {
   }
 
   function line(trial, faded) {
-    pen.strokeStyle = faded ? "#dde1e5" : color(trial);
+    pen.strokeStyle = faded ? colors.faded : color(trial);
     pen.globalAlpha = faded ? 0.35 : trial === data.winner ? 1 : count > 1500 ? 0.35 : 0.6;
     pen.lineWidth = trial === data.winner ? 2.5 : 1;
     pen.beginPath();
@@ -65,7 +65,11 @@ function parallelCoordinates(box, data, colors) {
     const rest = drawing.filter((trial) => stay.has(trial)).reverse().slice(0, 10);
     box.parentNode.querySelector("tbody").replaceChildren(...rest.map((trial) => {
       const row = document.createElement("tr");
-      [trial, ...axes.map((axis) => axis.labels[trial])].forEach((text) => (row.insertCell().textContent = text));
+      const beside = (columns) => columns.map((column) => column[trial]);
+      const labels = axes.map((axis) => axis.labels[trial]);
+      const place = rank.has(trial) ? rank.get(trial) + 1 : "–";
+      const cells = [place, trial, ...beside(data.before), ...labels, ...beside(data.after)];
+      cells.forEach((text) => (row.insertCell().textContent = text));
       row.classList.toggle("winner", trial === data.winner);
       return row;
     }));

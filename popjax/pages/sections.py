@@ -1,18 +1,31 @@
 """The report's words and tables. No JAX here."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from popjax.core.text import plural
 from popjax.pages.axes import Axis
-from popjax.pages.figures import CURVES, DIVERGED, POINT, ROUNDS, TEN, WINNER, beyond, shown, thinned
-from popjax.pages.headline import value
+from popjax.pages.figures import (
+    CURVES,
+    DIVERGED,
+    POINT,
+    ROUNDS,
+    WINNER,
+    beyond,
+    errors,
+    learned,
+    metrics,
+    shown,
+    thinned,
+)
 from popjax.pages.panels import POINTS
 from popjax.space.defaults import TIERS
 from popjax.space.scales import Choice, Integers, LogIntegers, Scale
 from popjax.space.space import Space
 from popjax.store.results import Results
 
+USUAL = {"sampler": "random", "folds": 1, "repeats": 1, "scheduler": None, "choose": "best", "keep": 1, "plan": "auto"}
 NO_PLACE = "A trial in which a hyperparameter is inactive has no point there."
 
 
@@ -27,7 +40,7 @@ def table(head: list[str], rows: list[list[str]], kind: str = "", winner: int | 
     marked = [f"<tr{' class=winner' if at == winner else ''}>{line}</tr>" for at, line in enumerate(lines)]
     titles = "".join(f"<th>{name}</th>" for name in head)
     return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{titles}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(marked)}</tbody></table></div>"
     )
 
@@ -51,23 +64,33 @@ def curves_section(results: Results) -> str:
     lines = "the mean of its folds and repeats" if results.errors else "one trial"
     parts = [f"Each thin line is {lines if not results.errors else 'one trial, ' + lines}, epoch by epoch"]
     if results.best is not None:
-        parts.append("the blue line is the median and the blue band the middle half of the trials that did not diverge")
+        few = learned(results).sum() < (~results.diverged).sum()
+        those = "came nearer to the best than to a constant" if few else "did not diverge"
+        parts.append(f"the blue line is the median and the blue band the middle half of the trials that {those}")
         parts.append("the thick line is the winner" + (" with ± one standard error" if results.errors else ""))
     if results.diverged.any():
         parts.append("a diverged trial ends with a cross at its last whole epoch, if it had one")
+    if results.pruned.any():
+        parts.append("a pruned trial's line ends where it was left")
     caption = "; ".join(parts) + "." + thinning(results, CURVES, "curves")
     caption += " Drag to enlarge, double-click to see all."
-    names = [results.metric, *(name for name in results.members if name != results.metric)]
-    options = "".join(f'<option value="{at}">{shown(name)}</option>' for at, name in enumerate(names))
+    return section("Learning curves", caption, '<div class="figure" id="curves"></div>')
+
+
+def control(results: Results) -> str:
+    """The choice of the metric of curves and panels, and whether a share is shown as an error."""
+    options = "".join(f'<option value="{at}">{shown(name)}</option>' for at, name in enumerate(metrics(results)))
+    chosen = " checked" if errors(results, results.metric) is not None else ""
+    switch = (
+        f'<label id="switch"><input type="checkbox" id="errors" autocomplete="off"{chosen}> errors in decades</label>'
+    )
     choice = f'<label>Metric <select id="metric" autocomplete="off">{options}</select></label>'
-    body = f'{choice}\n<div class="figure" id="curves"></div>'
-    return section("Learning curves", caption, body)
+    return f'<div class="control">{choice} {switch}</div>\n'
 
 
 def panels_section(results: Results, varied: list[Axis]) -> str:
     """The metric against each hyperparameter."""
-    best = "upper" if results.mode == "max" else "lower"
-    caption = f"Each point is a trial, {best} is better: where the best points gather is where to search."
+    caption = "Each point is a trial: where the best points gather is where to search."
     if any(tick.window for axis in varied for tick in axis.ticks):
         caption += " Below a β stands its averaging window 1/(1-β)."
     if any(axis.cell >= 1 / 20 for axis in varied):
@@ -82,20 +105,25 @@ def panels_section(results: Results, varied: list[Axis]) -> str:
     marks += [("ring", "transparent", "ten best"), ("star", WINNER, "winner")]
     marks += [("tick", DIVERGED, "diverged, at the bottom")] if results.diverged.any() else []
     boxes = "".join(f'<div class="figure" id="panel-{at}"></div>' for at in range(len(varied)))
-    name = shown(results.metric)
+    name = f'<span class="metric">{shown(results.metric)}</span>'
     return section(f"{name} against each hyperparameter", caption, keys(marks) + f'<div class="panels">{boxes}</div>')
 
 
-def parallel_section(results: Results, varied: list[Axis]) -> str:
-    """Parallel coordinates, the sentence of the selection and its table."""
+def parallel_section(results: Results, axes: list[Axis]) -> str:
+    """Parallel coordinates, the sentence of the selection and the table of its ten best trials."""
+    varied = [axis for axis in axes if axis.varied]
     caption = (
-        "Each line is a trial, darker is better: drag along one or several axes to keep the trials that pass there, "
+        "Each line is a trial, stronger is better: drag along one or several axes to keep the trials that pass there, "
         "click on an axis to free it."
     )
     caption += " Where a hyperparameter is inactive a line has a gap." if not all(a.everywhere for a in varied) else ""
-    marks = [("", WINNER, "winner"), ("", "hsl(203 95% 24%)", "best"), ("", "hsl(203 30% 80%)", "worst")]
+    marks = [("", WINNER, "winner"), ("", "var(--strong)", "best"), ("", "var(--faint)", "worst")]
     marks += [("", DIVERGED, "diverged")] if results.diverged.any() else []
-    head = ["trial", *(shown(axis.name) for axis in varied), shown(results.metric)]
+    caption += " The table has the ten best of them, by rank; ties go to the lower validation loss."
+    fixed = ", ".join(f"{shown(axis.name)} {shown(axis.label(0))}" for axis in axes if not axis.varied)
+    caption += f" The same in all: {fixed}." if fixed else ""
+    head = ["rank", "trial", *(["round"] if results.rounds.max() else []), *(shown(axis.name) for axis in varied)]
+    head += [shown(results.metric), "epochs", *(["parameters"] if results.parameters is not None else [])]
     layers = '<canvas></canvas><svg role="img" aria-label="parallel coordinates"></svg>'
     box = f'<div class="figure" id="parallel">{layers}</div>'
     body = f'{keys(marks)}{box}\n<p class="selected" aria-live="polite"></p>\n{table(head, [])}'
@@ -133,41 +161,25 @@ def expected_section(results: Results) -> str:
     return section("How many trials were needed", caption, '<div class="figure" id="expected"></div>')
 
 
-def importance_section(varied: list[Axis], shares: Mapping[str, float] | None) -> str:
-    """Importance here beside the tier that was expected."""
+def importance_section(results: Results, varied: list[Axis], shares: Mapping[str, float] | None) -> str:
+    """Importance here, the greatest first, beside the tier that was expected."""
     caption = (
         "How much each hyperparameter decides, in these trials, whether one is among the best tenth (PED-ANOVA), "
-        "beside its tier: 1 is tuned first."
+        "beside its tier in the order of the courses: 1 is tuned first, 3 last; those without one are not in it."
     )
+    caption += " All rounds together, of which the later ones look where it was good." if results.rounds.max() else ""
+    caption += " A pruned trial counts by its last epoch." if results.pruned.any() else ""
     head = ["hyperparameter", "tier", "importance here"]
-    rows = [[shown(axis.name), str(TIERS.get(axis.name, "-"))] for axis in varied]
     if not shares:
+        rows = [[shown(axis.name), str(TIERS.get(axis.name, "-"))] for axis in varied]
         missing = "<p>Importance needs Optuna: <code>pip install 'popjax[optuna]'</code></p>"
         few = "<p>Too few different trials to tell the importance.</p>"
         return section("What mattered", caption, table(head[:2], rows, "words") + (missing if shares is None else few))
-    for row, axis in zip(rows, varied, strict=True):
-        share = shares[axis.name]
-        row.append(f'<span class="bar" style="width:{70 * share:.1f}%"></span> {100 * share:.0f} %')
-    return section("What mattered", caption, table(head, rows, "words shares"))
-
-
-def ten_section(results: Results, axes: list[Axis]) -> str:
-    """The ten best trials."""
     rows = []
-    ten = results.order[:TEN].tolist()
-    several = bool(results.rounds.max())
-    for rank, trial in enumerate(ten, 1):
-        row = [str(rank), str(trial), *([str(results.rounds[trial] + 1)] if several else [])]
-        row += [shown(axis.label(trial)) for axis in axes]
-        row += [value(results, trial), str(results.epochs_run[trial])]
-        row += [f"{results.parameters[trial]:,}"] if results.parameters is not None else []
-        rows.append(row)
-    head = ["rank", "trial", *(["round"] if several else []), *(shown(axis.name) for axis in axes)]
-    head += [shown(results.metric), "epochs", *(["parameters"] if results.parameters is not None else [])]
-    winner = ten.index(results.best.trial) if results.best and results.best.trial in ten else None
-    caption = "By rank; ties go to the lower validation loss." + (" The winner is bold." if winner is not None else "")
-    name = "The ten best trials" if len(ten) == TEN else f"The best {plural(len(ten), 'trial')}"
-    return section(name, caption, table(head, rows, winner=winner))
+    for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+        bar = f'<span class="bar" style="width:{70 * share:.1f}%"></span> {100 * share:.0f} %'
+        rows.append([shown(name), str(TIERS.get(name, "-")), bar])
+    return section("What mattered", caption, table(head, rows, "words shares"))
 
 
 def zoom_section(results: Results, varied: list[Axis]) -> str:
@@ -218,10 +230,49 @@ def extent(scale: Scale) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def data_section(results: Results) -> str:
+    """What was learned from: rows, columns and classes, and what the winner makes of the test rows."""
+    known, summary = results.run.get("data") or {}, results.summary
+    counts = summary.get("rows") or {}
+    columns, classes = known.get("columns") or [], known.get("classes")
+    said = [f"{int(count):,} rows {verb}" for verb, count in counts.items()]
+    inputs = " × ".join(str(size) for size in known.get("inputs") or [])
+    facts = [("rows", ", ".join(said)), ("features", inputs), ("columns", listed(columns))]
+    facts += [("classes", listed(classes)) if classes else ("target", "real values")]
+    body = table(["", ""], [[name, text] for name, text in facts if text], "words facts")
+    confusion, predicted = summary.get("confusion"), summary.get("predicted")
+    if classes and confusion:
+        body += confusion_table([str(label) for label in classes], confusion)
+    if predicted:
+        body += '<p class="caption">The test rows: what the winner predicts against what is true.</p>'
+        body += '<div class="figure" id="predicted"></div>'
+    return section("The data", "Rows that test were seen by no trial, and scored once, for the winner.", body)
+
+
+def listed(names: Sequence[Any], most: int = 30) -> str:
+    """Names as HTML, the first of many."""
+    rest = len(names) - most
+    return ", ".join(map(shown, names[:most])) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def confusion_table(labels: list[str], confusion: list[list[int]]) -> str:
+    """How many test rows of each class (a row) are predicted to be of each (a column), darker for a larger share."""
+    rows = []
+    for label, counts in zip(labels, confusion, strict=True):
+        total = sum(counts) or 1
+        cells = [
+            f'<span class="cell" style="--share:{100 * count / total:.0f}%">{count or ""}</span>' for count in counts
+        ]
+        rows.append([f"<b>{shown(label)}</b>", *cells])
+    words = '<p class="caption">The test rows: a line is a true class, a column what the winner predicts.</p>'
+    return words + table(["", *map(shown, labels)], rows, "words confusion")
+
+
 def rebuild_section(results: Results) -> str:
     """The command that made the run, and how to go on from its files."""
-    caption = "The same command gives the same results; the lines of Python go where this page lies."
-    line = str(results.run.get("command") or "")
+    what = "command" if results.run.get("command") else "task and call"
+    caption = f"The same {what} gives the same results; the lines below it go where this page lies."
+    line = str(results.run.get("command") or "") or as_code(results)
     body = f"<pre>{html.escape(line)}</pre>\n" if line else ""
     if results.best is not None and results.winner is not None:
         code = 'import popjax as pj\n\nwinner = pj.load_best(".")\nwinner.predict(rows)  # raw rows'
@@ -234,3 +285,17 @@ def rebuild_section(results: Results) -> str:
     best = ", <code>best/</code> (the winner's arrays)" if results.best is not None else ""
     again = "; <code>python -m popjax.report DIR</code> draws this page again from them."
     return section("How to rebuild this", caption, f"{body}<pre>{html.escape(code)}</pre>\n<p>{files}{best}{again}</p>")
+
+
+def as_code(results: Results) -> str:
+    """The call that made a run of the library, but for the task, of which a run does not know the code; or nothing."""
+    run = results.run
+    if "seed" not in run or "space" not in run:
+        return ""
+    entries = "".join(f"    {name!r}: {text!r},\n" for name, text in run["space"].items())
+    asked = {name: run.get(name, usual) for name, usual in USUAL.items()} | {"rounds": run.get("rounds_in_all", 1)}
+    given = {name: said for name, said in asked.items() if said != USUAL.get(name, 1)}
+    trials, epochs = len(results.diverged), results.members[results.metric].shape[-1]
+    numbers = {"trials": trials, "epochs": epochs, "seed": run["seed"], "metric": results.metric, "mode": results.mode}
+    arguments = ", ".join(f"{name}={said!r}" for name, said in (numbers | given).items())
+    return f"space = pj.Space.from_dict({{\n{entries}}})\nresults = pj.search(task, space, {arguments})"

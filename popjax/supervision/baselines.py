@@ -13,6 +13,7 @@ from popjax.supervision.supervised import Folded
 
 LARGEST = 2e7  # rows x features x classes that a linear model is fitted to
 RESAMPLES = 1000
+DRAWN, MOST_CLASSES = 500, 30  # of the page: test rows of a regression, classes
 
 
 def worth(results: Results, metric: str, test: Mapping[str, float]) -> dict[str, Any]:
@@ -20,30 +21,48 @@ def worth(results: Results, metric: str, test: Mapping[str, float]) -> dict[str,
 
     `test` holds the winner's scores. `constant`: what the largest class, or the mean, of all other rows scores.
     `test_interval`: the 95% interval of the score, Wilson's (1927) of an accuracy, by bootstrap of a mean squared or
-    absolute error.
+    absolute error. `rows`: how many there are of each part. And what `drawn` gives for the page.
     """
     folded, best = results.task.hints.folded, results.best
     if not isinstance(folded, Folded) or best is None or best.trial not in results.states:
         return {}
-    data, rows = folded.dataset, folded.parts(results.members[metric].shape[1]).test
+    data, parts = folded.dataset, folded.parts(results.members[metric].shape[1])
+    rows = parts.test
+    counts = {"train": parts.train.shape[1], "validate": parts.validation.shape[1], "test": len(rows)}
+    known: dict[str, Any] = {"rows": counts}
     if len(rows) == 0:
-        return {}
+        return known
     others = np.delete(data.y, rows)
     constant = np.full(len(rows), others.mean())
     if data.classes is not None:
         constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
-    return {"constant": named(judged(constant, data.y[rows], folded.more))} | interval_of(results, metric, rows, test)
+    known["constant"] = named(judged(constant, data.y[rows], folded.more))
+    predicted = results.predictor(best.trial).mean_of(data.x[rows])
+    return known | drawn(predicted, data.y[rows]) | interval_of(metric, predicted, data.y[rows], test)
 
 
-def interval_of(results: Results, metric: str, rows: np.ndarray, test: Mapping[str, float]) -> dict[str, Any]:
+def drawn(predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """What the page shows of the winner on the test rows.
+
+    `confusion`: how many rows of each class (a row) are predicted to be of each, up to 30 classes. `predicted`: pairs
+    (true, predicted) of a regression, of at most 500 rows.
+    """
+    if predicted.ndim == 1:
+        some = np.linspace(0, len(targets) - 1, min(len(targets), DRAWN)).astype(int)
+        return {"predicted": np.stack([targets, predicted], 1)[some].round(6).tolist()}
+    classes = predicted.shape[1]
+    counts = np.bincount(targets * classes + predicted.argmax(-1), minlength=classes**2)
+    return {"confusion": counts.reshape(classes, classes).tolist()} if classes <= MOST_CLASSES else {}
+
+
+def interval_of(metric: str, predicted: np.ndarray, targets: np.ndarray, test: Mapping[str, float]) -> dict[str, Any]:
     """The interval of the metric that ranks, on the test rows; empty of one that is no mean over rows."""
     name = metric.removeprefix("val_")
-    if name not in ("accuracy", "mse", "mae"):
-        return {}
     if name == "accuracy":
-        return {"test_interval": wilson(test["test_accuracy"], len(rows))}
-    dataset, winner = results.task.hints.folded.dataset, results.predictor(results.best.trial)  # type: ignore[union-attr]
-    errors = np.abs(winner.mean_of(dataset.x[rows]) - dataset.y[rows])
+        return {"test_interval": wilson(test["test_accuracy"], len(targets))}
+    if name not in ("mse", "mae"):
+        return {}
+    errors = np.abs(predicted - targets)
     return {"test_interval": bootstrap(errors**2 if name == "mse" else errors)}
 
 
