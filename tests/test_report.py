@@ -15,7 +15,7 @@ import pytest
 
 import popjax as pj
 from popjax.commands.sweep import command_line
-from popjax.pages import figures, headline, sections
+from popjax.pages import comparison, figures, headline, sections
 from popjax.pages import page as report
 from popjax.pages.expected import expected_best
 from popjax.pages.importance import importance
@@ -711,6 +711,60 @@ def test_the_command_line_that_made_the_run():
     assert (read.trials, read.dataset, read.target, read.rounds) == (64, "my data.csv", "a'b", 2)
     assert list(read.set) == arguments["set"]
     assert command_line(None) == command_line("text") == ""
+
+
+def test_the_best_so_far_is_that_of_a_loop_over_the_trials():
+    """After so many epochs each trial counts by its last record until then; a diverged one counts as training alone."""
+    whole = made(trials=12, epochs=6)
+    done = np.where(np.arange(12) % 3 == 0, 6, 2)
+    pruned = (done < 6) & ~whole.diverged
+    results = dataclasses.replace(whole, done=np.minimum(done, 6)[:, None, None], pruned=pruned)
+    share, best = comparison.reached(results)
+    for epoch in range(1, 7):
+        spent = sum(min(epoch, int(most)) for most in done)
+        kept = [t for t in range(12) if not results.diverged[t]]
+        values = [results.curves["val_accuracy"][t, min(epoch, int(done[t])) - 1] for t in kept]
+        assert share[epoch - 1] == spent / done.sum()
+        assert best[epoch - 1] == max(values)
+
+
+def test_several_runs_are_compared_on_one_page(browser, command, tmp_path):
+    """A line and a column a run; the figures show what `reached` tells, over updates and seconds."""
+    runs = {name: made(seed=seed, trials=20) for name, seed in (("one", 1), ("<b>two</b>", 2))}
+    for name, results in runs.items():
+        results.summary["model_steps"] = 1000
+        results.save(tmp_path / name.replace("/", "-"))
+    process = command("report", *(name.replace("/", "-") for name in runs))
+    assert (process.returncode, process.stdout) == (0, "comparison.html\n"), process.stderr
+    page, troubles = browser.new_page(), []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.goto((tmp_path / "comparison.html").as_uri())
+    page.wait_for_selector("body[data-drawn]", state="attached")
+    for figure, most in (("updates", 1000), ("seconds", 3.2)):
+        drawn = traces(page, figure)
+        for (_, x, y), results in zip(drawn, runs.values(), strict=True):
+            share, best = comparison.reached(results)
+            assert x == pytest.approx((share * most).tolist(), rel=1e-4)
+            assert y == pytest.approx(best.tolist(), rel=1e-4)
+    rows = [row.split("\t") for row in page.locator("table").nth(0).locator("tbody tr").all_inner_texts()]
+    assert [row[:2] for row in rows] == [
+        [name.replace("/", "-"), headline.number(results.best.value)] for name, results in runs.items()
+    ]
+    assert page.locator("table").nth(1).locator("tbody tr").first.inner_text().split("\t") == [
+        "learning_rate",
+        "log_uniform(0.0001, 1)",
+        "log_uniform(0.0001, 1)",
+    ]
+    assert troubles == []
+    page.close()
+
+
+def test_runs_that_cannot_be_compared_are_refused_in_one_line(saved, refused_in_one_line):
+    made(mode="min").save(saved.parent / "other")
+    made(diverged=1.1).save(saved.parent / "lost")
+    refused_in_one_line("report", "run", "other", says=["(run by val_accuracy, other by val_loss); compare runs of one"])
+    refused_in_one_line("report", "run", "lost", says=["lost: it has no winner; leave it out"])
+    refused_in_one_line("report", says=["name the directory of a run"])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,11 +64,24 @@ def page(results: "Results") -> str:
     True
     """
     from popjax.pages.axes import axes
-    from popjax.pages.figures import shown
     from popjax.pages.headline import title
 
-    columns = axes(results)
-    body, figures = contents(results, columns)
+    return document(title(results), *contents(results, axes(results)))
+
+
+def write_comparison(runs: "Mapping[str, Results]", path: str | Path) -> Path:
+    """Write a page that compares runs, by the names they are shown with; returns its path. Raises ValueError."""
+    from popjax.core.storage import write_atomic
+    from popjax.pages.comparison import comparison
+
+    write_atomic(Path(path), document(*comparison(runs)).encode())
+    return Path(path)
+
+
+def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
+    """A page as HTML with all that it needs."""
+    from popjax.pages.figures import shown
+
     scripts = [asset("plotly/plotly-basic.min.js"), asset("parallel.js"), asset("report.js")]
     policy = (
         f"default-src 'none'; script-src {' '.join(map(digest, scripts))}; style-src 'unsafe-inline'; "
@@ -79,7 +93,7 @@ def page(results: "Results") -> str:
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-            f"<title>{shown(title(results))}</title>\n",
+            f"<title>{shown(title)}</title>\n",
             f'<link rel="icon" href="data:,">\n<style>\n{asset("report.css")}</style>\n</head>\n<body>\n<main>\n',
             f'{body}</main>\n<script type="application/json" id="figures">{data}</script>\n',
             *(f"<script>{script}</script>\n" for script in scripts),
@@ -101,7 +115,7 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
     drawn: dict[str, Any] = {"colors": {"winner": figures.WINNER, "diverged": figures.DIVERGED, "faded": "#dde1e5"}}
     several = bool(results.rounds.max())
     if results.epochs_run.any():
-        parts.append(sections.control(results))
+        parts.append(f"<div>{sections.control(results)}")
     if results.members[results.metric].shape[-1] > 1 and results.epochs_run.any():
         parts.append(sections.curves_section(results))
         drawn["curves"] = figures.curves_figure(results)
@@ -109,6 +123,9 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
         parts.append(sections.panels_section(results, varied))
         drawn["panels"] = panels(results, varied)
         drawn["heights"] = heights(results)
+    if results.epochs_run.any():
+        parts.append("</div>")  # below which the choice of the metric stands no more
+    if results.best is not None and varied:
         parts.append(sections.parallel_section(results, columns))
         drawn["parallel"] = parallel(results, varied)
     if results.schedule is not None and results.best is not None:

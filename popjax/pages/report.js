@@ -87,6 +87,7 @@ const OTHERS = (PAGE.histories ?? []).map((history, at) => plot(`history-${at}`,
 if (PAGE.tree) OTHERS.unshift(plot("tree", PAGE.tree));
 if (PAGE.parallel) OTHERS.unshift(parallel);
 if (PAGE.expected) OTHERS.push(plot("expected", PAGE.expected));
+Object.entries(PAGE.plots ?? {}).forEach(([name, figure]) => OTHERS.push(plot(name, figure)));
 if (PAGE.predicted) OTHERS.push(plot("predicted", PAGE.predicted));
 
 box("metric")?.addEventListener("change", () => drawAll(MEASURED));

@@ -1,0 +1,113 @@
+"""A page that compares runs: how good the best so far was after how much training, their spaces, their winners."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.pages.axes import label, scope
+from popjax.pages.figures import GREY, MIDDLE, POINT, WINNER, layout, loss, rounded, ruled, scaled, shown, templated
+from popjax.pages.headline import number, value
+from popjax.pages.sections import section, table
+from popjax.space.space import Space
+from popjax.store.results import Results
+
+COLORS = (WINNER, MIDDLE, "#009E73", "#E69F00", "#CC79A7", POINT, GREY)
+
+
+def check_comparable(runs: Mapping[str, Results]) -> None:
+    """Raise ValueError unless the runs rank by one metric, and each has a winner."""
+    ranks = {(results.metric, results.mode) for results in runs.values()}
+    if len(ranks) > 1:
+        said = ", ".join(f"{name} by {results.metric}" for name, results in runs.items())
+        raise ValueError(f"the runs rank by different metrics ({said}); compare runs of one metric")
+    for name, results in runs.items():
+        if results.best is None:
+            raise ValueError(f"{name}: it has no winner; leave it out")
+
+
+def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
+    """Title, sections as HTML and figures of the comparison; raises ValueError for runs that cannot be compared."""
+    check_comparable(runs)
+    metric = shown(next(iter(runs.values())).metric)
+    title = f"{len(runs)} runs compared"
+    parts = [f"<h1>{title}</h1>", outcomes(runs)]
+    figures = {"updates": best_so_far(runs, "updates", "model_steps")}
+    boxes = '<div class="figure" id="updates"></div>'
+    if all(isinstance(results.summary.get("wall_seconds"), int | float) for results in runs.values()):
+        figures["seconds"] = best_so_far(runs, "seconds", "wall_seconds")
+        boxes += '<div class="figure" id="seconds"></div>'
+    caption = (
+        f"The best {metric} of all trials, by what each had reached after so much training of all: who is ahead on the "
+        "left learns sooner. Seconds are those of the whole run, spread evenly over its updates."
+    )
+    parts.append(section("Best so far", caption, f'<div class="panels wide">{boxes}</div>'))
+    parts.append(side_by_side(runs, "Spaces", "What each run searched.", scales))
+    parts.append(side_by_side(runs, "Winners", "What each run found.", winner))
+    return title, "".join(parts), {"plots": figures}
+
+
+def outcomes(runs: Mapping[str, Results]) -> str:
+    """A line a run."""
+    rows = []
+    for name, results in runs.items():
+        summary, best = results.summary, results.best
+        assert best is not None
+        test, together = summary.get("test_value"), (summary.get("ensemble") or {}).get("test") or {}
+        score = together.get(results.metric.replace("val_", "test_", 1))
+        figures = [value(results, best.trial), *(number(one) if one is not None else "" for one in (test, score))]
+        figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
+        figures += [f"{summary[key]:,.0f}" if summary.get(key) else "" for key in ("model_steps", "wall_seconds")]
+        rows.append([shown(name), *figures])
+    metric = shown(next(iter(runs.values())).metric)
+    head = ["run", metric, "on the test rows", "the best together", "trials", "epochs", "updates", "seconds"]
+    return table(head, rows, "words")
+
+
+def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
+    """The share (epochs,) of all training that is done when trials have had so many epochs, and the best by then."""
+    epochs = results.members[results.metric].shape[-1]
+    done = results.done.min((1, 2))
+    spent = np.minimum(done[:, None], np.arange(1, epochs + 1)).sum(0)
+    curve = results.curves[results.metric][~results.diverged]
+    at = np.minimum(np.arange(epochs), np.maximum(done[~results.diverged] - 1, 0)[:, None])
+    latest = np.take_along_axis(curve, at, 1)
+    best = np.nanmax(latest, 0) if results.mode == "max" else np.nanmin(latest, 0)
+    return spent / spent[-1], best
+
+
+def best_so_far(runs: Mapping[str, Results], name: str, key: str) -> dict[str, Any]:
+    """The best of each run over what it cost, of which `key` is the whole in its summary; else the epochs of all."""
+    traces, heights = [], []
+    for at, (run, results) in enumerate(runs.items()):
+        share, best = reached(results)
+        whole = results.summary.get(key) or results.done.sum()
+        what = f"{templated(run)}: %{{y:.4g}} after %{{x:.3g}} {name}<extra></extra>"
+        line = {"mode": "lines+markers", "line": {"color": COLORS[at % len(COLORS)], "width": 2}, "marker": {"size": 4}}
+        points = {"x": rounded(share * whole), "y": rounded(best), "name": shown(run), "hovertemplate": what}
+        traces.append({"type": "scatter", **line, **points})
+        heights.append(best)
+    first, values = next(iter(runs.values())), np.concatenate(heights)
+    height = scaled(first.metric, *scope(first.metric, values, values, loss(first, first.metric)))
+    axis = ruled(name, type="log", dtick="D2")
+    return {"traces": traces, "layout": layout(height=380, showlegend=True, xaxis=axis, yaxis=height)}
+
+
+def scales(results: Results) -> dict[str, str]:
+    """What a run searched, by hyperparameter."""
+    return {name: str(scale) for name, scale in Space.from_dict(results.run["space"]).entries().items()}
+
+
+def winner(results: Results) -> dict[str, str]:
+    """A run's winner, by hyperparameter."""
+    assert results.best is not None
+    space = Space.from_dict(results.run["space"])
+    return {name: label(space[name], given) for name, given in results.best.hparams.items()}
+
+
+def side_by_side(runs: Mapping[str, Results], title: str, caption: str, tell: Any) -> str:
+    """A line a hyperparameter, a column a run."""
+    told = [tell(results) for results in runs.values()]
+    names = dict.fromkeys(name for one in told for name in one)
+    rows = [[shown(name), *(shown(one.get(name, "")) for one in told)] for name in names]
+    return section(title, caption, table(["hyperparameter", *map(shown, runs)], rows, "words"))
