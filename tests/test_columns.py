@@ -335,3 +335,26 @@ def test_truth_values_that_pandas_made_of_texts_are_those_texts(tmp_path, truths
     texts = pd.read_csv(tmp_path / "mine.csv", dtype={"garden": str})
     assert winner.predict_proba(frame).tolist() == winner.predict_proba(texts).tolist()
     assert (winner.predict(frame) == frame["bought"]).all()
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([f"2024-01-{day:02}" for day in range(1, 31)] * 2, "'c' looks like dates ('2024-01-01')"),
+        ([f"{day}/3/24 12:30" for day in range(1, 31)] * 2, "'c' looks like dates"),
+        ([f"person {at}" for at in range(60)], "'c' has 60 different texts in 60 rows"),
+        ([f"person {at % 29}" for at in range(60)], None),
+        (["1-2", "3-4"] * 30, None),
+        (["red", "blue", "7"] * 20, None),
+    ],
+)
+def test_texts_that_are_dates_or_names_of_rows_are_doubted(texts, said, caplog):
+    frame = pd.DataFrame({"a": np.arange(60.0), "c": pd.Series(texts, dtype=str), "y": ["no", "yes"] * 30})
+    dataset = from_frame(frame, "y")
+    assert len(dataset.doubts) == (said is not None)
+    pj.supervised(frame, target="y")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == list(dataset.doubts)
+    for line in lines:
+        assert said in line
+        assert "leave it out (--drop c)" in line

@@ -228,7 +228,7 @@ def test_the_command_keeps_groups_and_time(command, files):
         *("--missing", "drop", "--trials", 4, "--epochs", 1, "--set", "hidden=4", "--out", "grouped", "--folds", 2),
     )
     assert done.returncode == 0, done.stderr
-    assert "has 2 different real values, so it is taken as a regression" in done.stdout
+    assert "has 2 different real values, so it is taken as a regression" in done.stderr
     assert "city" not in pj.load_best(files / "grouped").recipe.columns
     done = command(
         *("sweep", "--dataset", "train.parquet", "--target", "label", "--ordered", "--drop", "name,city", "--na", "NA"),

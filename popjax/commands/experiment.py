@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from popjax.core.storage import locked
+from popjax.core.text import printable, tell
 
 if TYPE_CHECKING:
     from popjax.data.parts import Parts
@@ -103,7 +104,10 @@ class Experiment(Rows):
         how = Reading(listed("drop", self.drop), listed("na", self.na), self.groups)
         part = lambda file: SHARE if file is None else read(file, self.target, how)
         rows, validation, test = read(self.dataset, self.target, how), part(self.validation), part(self.test)
-        return parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
+        parts = parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
+        for doubt in parts.dataset.doubts:
+            tell(f"popjax: {printable(doubt)}")
+        return parts
 
     def supervised(self, parts: "Parts", folds: int = 1) -> "Task":
         """The Task on the dataset."""

@@ -277,8 +277,6 @@ class Sweep:
         space = self.full_space(task, rows)
         self.say(f"device: {describe_device()}")
         self.say(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
-        if dataset.doubt and not arguments.kind:
-            self.say(dataset.doubt)
         if "batch_size" not in self.named and rows < max(BATCH_SIZES):
             self.say(f"batch sizes above the {rows} training rows are left out")
         return task, space

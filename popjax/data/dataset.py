@@ -12,6 +12,7 @@ import numpy as np
 from popjax.data.built_in import BUILT_IN, table
 from popjax.data.columns import Column, Levels, check_size, encode, occurring, place
 from popjax.data.csv_table import read_csv
+from popjax.data.doubts import doubts
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
 from popjax.data.table import PLAINLY, Reading, Table, frame_table
@@ -36,7 +37,7 @@ class Dataset:
         fill: what stands in for a missing cell, coded, (columns,) or in the shape of a row of
             `x`: None unless missing="median" was asked for.
         dropped: the numbers, among the rows that were given, of those that were left out.
-        doubt: what may be wrong about the kind of the target, in one line; empty if nothing.
+        doubts: what may be wrong about the kind of the target and about columns of text, a line each.
 
     >>> dataset = load("wine")
     >>> dataset.x.shape, dataset.classes, dataset.columns[0]
@@ -52,7 +53,7 @@ class Dataset:
     levels: Levels = dataclasses.field(default_factory=dict)
     fill: np.ndarray | None = None
     dropped: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
-    doubt: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -174,9 +175,10 @@ def from_arrays(
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
         check_size(name, len(x), levels)
+    doubtful = (*([doubt] if doubt else []), *doubts(levels or {}, len(x)))
     x = encode(x, columns, levels or {})
     dropped = np.flatnonzero(~left)
-    return Dataset(x, codes, classes, columns, name.strip("'"), target, levels or {}, fill, dropped, doubt)
+    return Dataset(x, codes, classes, columns, name.strip("'"), target, levels or {}, fill, dropped, doubtful)
 
 
 def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:

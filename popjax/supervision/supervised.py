@@ -91,8 +91,8 @@ def supervised(
         if not isinstance(given, str) and not callable(given):
             raise ValueError(f"{what} is a {type(given).__name__}; give a name, or a function of hparams that makes it")
     dataset, *rows, kinds = parts_of(data, validation, test, groups, target, missing, kind)
-    if dataset.doubt and not isinstance(data, Dataset):
-        LOG.warning(dataset.doubt)
+    for doubt in () if isinstance(data, Dataset) else dataset.doubts:
+        LOG.warning(doubt)
     if isinstance(model, str) and lookup(MODELS, "model", model).images:
         dataset = images(dataset)
     if isinstance(optimizer, str):

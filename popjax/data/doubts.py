@@ -1,0 +1,31 @@
+"""What may be wrong about columns of text that become one-hot, in one line each. No JAX here."""
+
+import re
+
+from popjax.data.columns import Levels, short
+
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?")
+UNIQUE, FEW = 0.5, 20  # different texts a row, and different texts, from which a column may be a name of its rows
+DATES = 0.9  # of the texts that look like dates
+
+
+def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
+    """A line for each column whose texts nearly all differ, or look like dates.
+
+    >>> for line in doubts({"day": ("2024-01-31", "2024-02-01"), "colour": ("blue", "red")}, 100):
+    ...     print(line)
+    the column 'day' looks like dates ('2024-01-31'), each of which becomes a feature; make numbers of them, or leave \
+it out (--drop day)
+    """
+    found = []
+    for name, texts in levels.items():
+        if sum(DATE.fullmatch(text) is not None for text in texts) >= DATES * len(texts):
+            what, remedy = f"looks like dates ({short(texts[0])})", "make numbers of them, or"
+        elif len(texts) >= max(FEW, UNIQUE * rows):
+            what, remedy = f"has {len(texts)} different texts in {rows} rows", "if it only names the rows,"
+        else:
+            continue
+        found.append(
+            f"the column {name!r} {what}, each of which becomes a feature; {remedy} leave it out (--drop {name})"
+        )
+    return tuple(found)
