@@ -10,7 +10,7 @@ COMMANDS = {
     "sweep": "train hundreds of small models at once, each with hyperparameters of its own, and rank them",
     "babysit": "train one model, watch its curve, and steer it",
     "retest": "train the best trials of an earlier search again: does the old setting still stand?",
-    "report": "draw the page of a run again from its files",
+    "report": "draw the page of a run again from its files, or one that compares several runs",
     "doctor": "devices, memory, versions, what can be written, and what may be installed",
 }
 
@@ -23,12 +23,16 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"popjax {__version__}")
         return 0
+    if name == "--completion":
+        from popjax.commands.completion import completion
+
+        print(completion(COMMANDS))
+        return 0
     if name in ("-h", "--help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {command:{width}}  {what}" for command, what in COMMANDS.items()]
-        print(
-            "\n".join([f"usage: {cli.called()} COMMAND ...", "", *lines, "", "Each has --help; --version is popjax's."])
-        )
+        last = "Each has --help; --version is popjax's, --completion a script for tabs in bash and zsh."
+        print("\n".join([f"usage: {cli.called()} COMMAND ...", "", *lines, "", last]))
         return 0
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, 1)

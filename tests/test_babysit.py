@@ -53,6 +53,7 @@ def test_a_script_steers_and_the_journal_has_it_all(sat, tmp_path):
     for word in ("gradient_norm", "update_to_weight hidden.0", "saved: run/best", "epoch   6  train_loss"):
         assert word in sat.stdout
     assert "\x1b" not in sat.stdout
+    assert max(map(len, sat.stdout.splitlines())) < 80
 
 
 def test_the_journal_is_what_the_library_does(sat, tmp_path):
@@ -117,13 +118,18 @@ def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
                     return line
             raise AssertionError(f"{word!r} was not printed: {''.join(seen)[-2000:]}")
 
+        until("nothing is trained yet: an empty line trains 100000 epochs")
+        os.write(leader, b"help\n")
+        until("watch | save | help | quit")
+        assert not (tmp_path / "run" / "journal.jsonl").read_text().count("train_loss")
+        os.write(leader, b"\n")
         until("epoch   3 ")
         os.write(leader, b"learning_rate=0.5\n")
         until("learning_rate = 0.5 from epoch")
         until("train_loss")
         os.write(leader, b"hidden=7\nnonsense\n\n")
         until("hidden fixes a shape or code")
-        until("unknown command 'nonsense'; commands: go 5")
+        until("unknown command 'nonsense'; help lists them: go 5")
         os.write(leader, b"go 2\n")
         os.write(leader, b"quit\n")
         until("journal: run/journal.jsonl")
@@ -245,6 +251,7 @@ def test_the_end_of_the_input_trains_nothing_more(tmp_path):
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--epochs", "2", "--out", "run"]
     with subprocess.Popen(command, stdin=follower, stdout=subprocess.PIPE, cwd=tmp_path, text=True) as process:
+        os.write(leader, b"\n")
         for line in process.stdout:
             if line.startswith("epoch   2 "):
                 os.write(leader, b"\x04")

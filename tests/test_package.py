@@ -1,6 +1,7 @@
 """The package as it is installed: its version, its types, its one door to all commands, and what the doctor says."""
 
 import os
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import entry_points, version
@@ -165,3 +166,24 @@ def test_the_doctor_says_where_nothing_can_be_written(tmp_path, environment):
     done = warm.command("doctor", cwd=tmp_path, environment=unwritable)
     assert done.returncode == 2
     assert "cannot write to '/proc/nowhere'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["popjax", "re"], {"retest", "report"}),
+        (["popjax", "babysit", "--from", "x", "--re"], {"--replay"}),
+        (["popjax", "sweep", "--class"], {"--class-weight"}),
+        (["popjax", "report", "runs/a", "--o"], {"--out"}),
+        (["popjax", "sweep", "--dataset", "hou"], {"houses.csv"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_files(command, tmp_path, words, found):
+    """In a real bash, with the script that is printed."""
+    script = command("__main__", "--completion")
+    assert (script.returncode, script.stderr) == (0, "")
+    (tmp_path / "houses.csv").touch()
+    given = " ".join(f"'{word}'" for word in words)
+    code = f"{script.stdout}\nCOMP_WORDS=({given}); COMP_CWORD={len(words) - 1}; _popjax; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (set(done.stdout.split()), done.stderr) == (found, "")

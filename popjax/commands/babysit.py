@@ -22,7 +22,8 @@ class Arguments(Rows):
 
     Commands, from the keyboard at any time or from --script: go 5, learning_rate=0.03,
     learning_rate*=0.5 (any other hyperparameter that fixes no shape likewise), back 5 (to the
-    weights and the optimizer of five epochs ago), watch, save, quit.
+    weights and the optimizer of five epochs ago), watch, save, help, quit. From the keyboard nothing is
+    trained before it is told to: an empty line trains, or pauses.
     """
 
     dataset: str | None = None
@@ -52,7 +53,7 @@ class Arguments(Rows):
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """a hyperparameter to begin with: learning_rate=0.1"""
     epochs: int | None = None
-    """the horizon of the schedule; so many are trained unless a script says otherwise (default: 20, or the search's)"""
+    """the horizon of the schedule; an empty line trains as many (default: 20, or the search's)"""
     script: str | None = None
     """a file of commands, a line each, instead of the keyboard"""
     replay: str | None = None

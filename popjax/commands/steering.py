@@ -5,22 +5,22 @@ import math
 import operator
 import re
 import shlex
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, describe_device
-from popjax.core.text import cell, printable, settings
+from popjax.core.text import cell, plural, printable, settings
 from popjax.store.files import plain
 
 if TYPE_CHECKING:
     from popjax.task import Task
 
-HELP = (
-    "commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5 | watch | save | quit; "
-    "an empty line pauses at the end of the epoch"
-)
+COMMANDS = "commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5"
+HELP = f"{COMMANDS}\n          watch | save | help | quit; an empty line pauses, or goes on"
+WIDTH, CURVE = 79, 40  # letters of a line, and at most of its curve
 CHANGE = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
 OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -60,7 +60,7 @@ class Steering:
         experiment = dataclasses.asdict(start.experiment)
         began = {"arguments": experiment, "hparams": self.session.hparams, "epochs": start.epochs, "trial": start.trial}
         self.journal.write(0, self.rate, "start", **began)
-        print(printable(f"model: {settings(self.session.hparams)}"), flush=True)
+        print(textwrap.fill(printable(f"model: {settings(self.session.hparams)}"), WIDTH), flush=True)
 
     @classmethod
     def begin(cls, start: Beginning, out: Path) -> "Steering":
@@ -105,8 +105,7 @@ class Steering:
         from popjax.commands.keyboard import Keyboard
 
         keyboard = Keyboard()
-        print(HELP, flush=True)
-        self.obey(f"go {epochs}")
+        print(f"{HELP}\nnothing is trained yet: an empty line trains {plural(epochs, 'epoch')}", flush=True)
         while self.to_go or keyboard.open:
             if not self.to_go:
                 print(f"epoch {self.session.epoch}> ", end="", flush=True)
@@ -115,6 +114,8 @@ class Steering:
                 if self.to_go:
                     self.epoch()
                 continue
+            if command == "" and not self.to_go:
+                command = f"go {max(1, epochs - self.session.epoch)}"
             try:
                 if not self.obey(command):
                     break
@@ -155,11 +156,13 @@ class Steering:
             self.to_go = count if word == "go" else self.to_go
         elif command == "":
             self.to_go = 0
+        elif command == "help":
+            print(HELP, flush=True)
         elif command in ("watch", "save"):
             getattr(self, command)()
         elif command != "quit":
-            raise ValueError(f"unknown command {command!r}; {HELP}")
-        if command:
+            raise ValueError(f"unknown command {command!r}; help lists them: {COMMANDS.partition(': ')[2]} ...")
+        if command not in ("", "help"):
             self.journal.write(self.session.epoch, self.rate, command, **decided)
         return command != "quit"
 
@@ -193,12 +196,26 @@ class Steering:
         self.to_go = max(0, self.to_go - 1)
         metrics = self.metrics()
         self.journal.write(self.session.epoch, self.rate, None, **metrics)
-        shown = "  ".join(f"{name} {cell(value)}" for name, value in metrics.items())
-        curve = sparkline(self.session.curves[self.task.metric].tolist()[-40:])
-        print(printable(f"epoch {self.session.epoch:3}  {shown}  {curve}"), flush=True)
+        line = f"epoch {self.session.epoch:3}" + self.in_line(metrics)
+        room = min(CURVE, WIDTH - len(line) - 2)
+        curve = sparkline(self.session.curves[self.task.metric].tolist()[-room:]) if room > 0 else ""
+        print(printable(f"{line}  {curve}"), flush=True)
         if not self.session.alive:
             self.to_go = 0
             print("diverged: go back and lower the learning rate, such as: back 1, learning_rate*=0.3", flush=True)
+
+    def in_line(self, metrics: Mapping[str, float]) -> str:
+        """The metrics that fit a line of a terminal with a curve: what is trained, what ranks, and others."""
+        names = [name for name in ("train_loss", self.task.metric) if name in metrics]
+        texts: list[str] = []
+        length = len("epoch 100")
+        for name in dict.fromkeys([*names, *metrics]):
+            text = f"  {name} {cell(metrics[name])}"
+            length += len(text)
+            if texts and length > WIDTH - CURVE // 2:
+                break
+            texts.append(text)
+        return "".join(texts)
 
     def metrics(self) -> dict[str, float]:
         """The last epoch's metrics."""
