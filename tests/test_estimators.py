@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import popjax as pj
+from popjax.space.defaults import table_space
 
 SPACE = {"learning_rate": pj.log_uniform(3e-3, 3e-2), "hidden": 16, "batch_size": 8}
 SMALL = {"trials": 3, "epochs": 10, "folds": 1}
@@ -37,7 +38,7 @@ def test_scikit_learns_own_checks(estimator, check):
 @pytest.mark.parametrize("folds", [1, 3])
 def test_it_predicts_as_the_search_behind_it(folds):
     classifier = pj.PopulationClassifier(SPACE, **SMALL | {"folds": folds}, random_state=4).fit(X, LABELS)
-    task = pj.supervised((X, LABELS), optimizer="adam", test=0, seed=4)
+    task = pj.supervised((X, LABELS), optimizer="adamw", test=0, seed=4)
     results = pj.search(task, SPACE, **SMALL | {"folds": folds}, seed=4, choose="ensemble")
     assert np.array_equal(classifier.predict_proba(X), results.predictor().predict_proba(X))
     assert np.array_equal(classifier.predict(X), results.predict(X))
@@ -151,6 +152,24 @@ def test_seeds_come_from_numpy_where_they_are_none(state):
 def test_nothing_that_learned_is_an_error():
     with pytest.raises(ValueError, match="all 3 trials diverged; give a space with lower learning rates"):
         pj.PopulationRegressor({"learning_rate": 1e30, "hidden": 4}, **SMALL, optimizer="sgd").fit(X, VALUES)
+
+
+def test_without_a_space_small_models_decay():
+    regressor = pj.PopulationRegressor(trials=4, epochs=1, folds=3).fit(X[:24], VALUES[:24])
+    assert regressor.results_.space.entries() == table_space(16).entries()
+    assert {"hidden", "weight_decay"} <= regressor.best_params_.keys()
+    others = pj.PopulationRegressor(trials=2, epochs=1, folds=3, optimizer="adam").fit(X[:24], VALUES[:24])
+    assert others.results_.space.entries() == pj.default_space(optimizer="adam", rows=16).entries()
+
+
+def test_the_default_space_fits_into_each_fold():
+    """Of 146 rows 131 train without folds, 116 in each of five: there a batch of 128 is too large."""
+    x = RNG.normal(size=(146, 3))
+    task = pj.supervised((x, x[:, 0] > 0), test=0)
+    assert task.hints.space["batch_size"].values == (16, 32, 64, 128)
+    results = pj.search(task, trials=2, epochs=1, folds=5)
+    assert results.space["batch_size"].values == (16, 32, 64)
+    pj.PopulationClassifier(trials=2, epochs=1).fit(x, x[:, 0] > 0)
 
 
 def test_the_default_space_is_the_rows_own():

@@ -1,10 +1,17 @@
 """In a notebook and in research code: what is shown, plotted, interrupted, and gone on with."""
 
+import asyncio
 import html
 import importlib.util
+import os
+import re
+import textwrap
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 import popjax as pj
 
@@ -142,9 +149,73 @@ def test_an_interrupted_cell_gives_what_was_found(python):
     assert once.returncode == 0, once.stderr
     assert once.stdout.splitlines()[0] == "results True True"
     assert once.stdout.splitlines()[1].startswith("again False ")
-    assert (
-        "stopping after this epoch, with the results so far; to go on: the same call with out='notebook'" in once.stderr
-    )
+    assert "stopping after this epoch, with the results so far; to go on, run the cell again" in once.stderr
     script = python(CELL, "script", 1)
     assert script.returncode != 0
     assert "KeyboardInterrupt" in script.stderr
+
+
+CELLS = (
+    """
+    import numpy as np
+    import popjax as pj
+    from pathlib import Path
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 5))
+    task = pj.supervised((x, x[:, 0] > x[:, 1]))
+    space = {"learning_rate": pj.log_uniform(1e-3, 0.3), "hidden": 8}
+    results = pj.search(task, space, 8, 3, progress=True, out="first")
+    results
+    """,
+    "results.top(3)",
+    "results.plot()",
+    """
+    class Begun(pj.Callback):
+        def epoch(self, result):
+            Path("begun").touch()
+
+    long = pj.search(task, {"learning_rate": 0.01, "hidden": 8}, 2, 1_000_000, callbacks=[Begun()], out="run")
+    """,
+    "print(long.summary['stopped'], 0 < int(long.done.max()) < 1_000_000)",
+    """
+    same = pj.search(task, space, 8, 3, out="first")
+    print(same.order.tolist() == results.order.tolist(), same.summary["steps_run"])
+    """,
+    'pj.search(task, {"learning_rate": 0.5, "hidden": 8}, 8, 3, out="first")',
+)
+
+
+def test_a_notebook_shows_is_interrupted_and_goes_on(tmp_path, environment):
+    """In a real kernel: pages of HTML, a bar that moves in its place, an interrupt that gives what was found."""
+
+    async def run():
+        async with client.async_setup_kernel(env={**os.environ, **environment}):
+            for index, cell in enumerate(notebook.cells[:3]):
+                await client.async_execute_cell(cell, index)
+            running = asyncio.ensure_future(client.async_execute_cell(notebook.cells[3], 3))
+            while not (tmp_path / "begun").exists():
+                assert not running.done(), running.result()
+                await asyncio.sleep(0.05)
+            await client.km.interrupt_kernel()
+            await running
+            await client.async_execute_cell(notebook.cells[4], 4)
+            await client.async_execute_cell(notebook.cells[5], 5)
+            with pytest.raises(CellExecutionError, match="learning_rate"):
+                await client.async_execute_cell(notebook.cells[6], 6)
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(code)) for code in CELLS])
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    asyncio.run(run())
+    first, top, figure, stopped, partial, again, _ = (
+        [dict(output) for output in cell.outputs] for cell in notebook.cells
+    )
+    bar, shown = (output["data"]["text/html"] for output in first)
+    assert re.fullmatch(r'<progress value="24" max="24"></progress> 100%, best now [\d.]+, 0 s left', bar)
+    assert "8 trials" in shown
+    assert len(shown) < 5000
+    assert "<table" in top[0]["data"]["text/html"]
+    assert "application/vnd.plotly.v1+json" in figure[0]["data"]
+    assert "stopping after this epoch, with the results so far; to go on, run the cell again" in str(stopped)
+    assert partial[0]["text"] == "2 True\n"
+    assert "'first' holds a run: going on with it" in again[0]["text"]
+    assert again[1]["text"] == "True 0\n"

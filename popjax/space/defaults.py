@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from popjax.space.scales import LogUniform, choice, integers, log_uniform, one_minus_log_uniform, uniform
+from popjax.space.scales import LogUniform, choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
 
 BATCH_SIZES = (16, 32, 64, 128)
@@ -110,6 +110,25 @@ def default_space(
             fewer = {parent: sorted(some) for parent, some in condition.items() if len(some) < len(several[parent])}
             scales[name] = scales[name].when(**fewer) if fewer else scales[name]
     return Space(**scales, **{name: choice(*given) for name, given in several.items() if len(given) > 1})
+
+
+def table_space(rows: int) -> Space:
+    """What `PopulationClassifier` and `PopulationRegressor` search with AdamW: also small models and strong decay.
+
+    On tables of a few hundred rows a default space of larger models fits noise (benchmarks/tables.py).
+
+    >>> print(table_space(1000)["weight_decay"])
+    log_uniform(0.001, 3)
+    """
+    known = scales_of(3, "adamw", "inverse", rows, "mlp")
+    return Space(
+        learning_rate=log_uniform(3e-4, 3e-2),
+        weight_decay=log_uniform(1e-3, 3),
+        hidden=log_integers(8, 100),
+        depth=integers(1, 3),
+        batch_size=known["batch_size"],
+        decay=known["decay"],
+    )
 
 
 def spanning(scales: Sequence[Any]) -> Any:

@@ -12,10 +12,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
 from popjax.data.targets import REPORTED
+from popjax.space.defaults import table_space
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.supervision.supervised import supervised
-from popjax.tuning.search import search
+from popjax.task import Task
+from popjax.tuning.search import in_folds, search
 
 
 class PopulationEstimator(BaseEstimator):
@@ -30,7 +32,7 @@ class PopulationEstimator(BaseEstimator):
         epochs: int = 30,
         *,
         model: str | Callable[..., Any] = "mlp",
-        optimizer: str | Callable[..., Any] = "adam",
+        optimizer: str | Callable[..., Any] = "adamw",
         schedule: str = "inverse",
         scheduler: Any = None,
         sampler: Any = "random",
@@ -92,40 +94,8 @@ class PopulationEstimator(BaseEstimator):
         if own != (y_val is not None):
             raise ValueError("X_val and y_val belong together; give both, or neither")
         rows = self._checked(X_val, y_val, reset=False) if own else self.validation
-        metric = None if self.metric is None else f"val_{self.metric.removeprefix('val_')}"
-        task = supervised(
-            (X, y),
-            self.model,
-            self.optimizer,
-            validation=rows,
-            test=0,
-            seed=(seed := self._seed()),
-            schedule=self.schedule,
-            missing=self.missing,
-            standardize=self.standardize,
-            kind=self.kind,
-            groups=groups,
-            shuffle=self.shuffle,
-            class_weight=getattr(self, "class_weight", None),
-            sample_weight=weights,
-            metrics=[name for name in [(metric or "val_loss").removeprefix("val_")] if name not in REPORTED],
-        )
         begun = time.perf_counter()
-        results = search(
-            task,
-            self.space,
-            self.trials,
-            self.epochs,
-            seed,
-            self.sampler,
-            folds=1 if own else self.folds,
-            metric=metric,
-            rounds=self.rounds,
-            choose=self.choose,
-            scheduler=self.scheduler,
-            minutes=self.minutes,
-            progress=self.verbose,
-        )
+        results = self._search((X, y), rows, 1 if own else self.folds, weights, groups)
         if results.best is None:
             raise ValueError(f"all {self.trials} trials diverged; give a space with lower learning rates")
         self.results_ = results
@@ -136,6 +106,49 @@ class PopulationEstimator(BaseEstimator):
         self.cv_results_ = cv_results(results, time.perf_counter() - begun)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
         return self
+
+    def _search(self, data: Any, validation: Any, folds: int, weights: Any, groups: Any) -> Results:
+        """The search behind `fit`."""
+        name = "loss" if self.metric is None else self.metric.removeprefix("val_")
+        seed = self._seed()
+        task = supervised(
+            data,
+            self.model,
+            self.optimizer,
+            validation=validation,
+            test=0,
+            seed=seed,
+            schedule=self.schedule,
+            missing=self.missing,
+            standardize=self.standardize,
+            kind=self.kind,
+            groups=groups,
+            shuffle=self.shuffle,
+            class_weight=getattr(self, "class_weight", None),
+            sample_weight=weights,
+            metrics=[] if name in REPORTED else [name],
+        )
+        return search(
+            task,
+            self._space(task, folds),
+            self.trials,
+            self.epochs,
+            seed,
+            self.sampler,
+            folds=folds,
+            metric=None if self.metric is None else f"val_{name}",
+            rounds=self.rounds,
+            choose=self.choose,
+            scheduler=self.scheduler,
+            minutes=self.minutes,
+            progress=self.verbose,
+        )
+
+    def _space(self, task: Task, folds: int) -> Any:
+        """The space that was given; else of small models for a table, or None for the task's own."""
+        if self.space is not None or (self.model, self.optimizer) != ("mlp", "adamw"):
+            return self.space
+        return table_space(in_folds(task, folds).data.folds.train.shape[1])
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
         """Rows and targets as scikit-learn wants them checked; a DataFrame stays one, for its columns of text."""
@@ -188,7 +201,8 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
     """A classifier that is a whole search: hundreds of small models train at once, and the best predict together.
 
     Args:
-        space: the hyperparameters that are searched; `popjax.default_space` for the rows, if not given.
+        space: the hyperparameters that are searched. If not given, small MLPs with weight decay; of other models or
+            optimizers `popjax.default_space`, for the rows.
         trials, epochs, scheduler, sampler, rounds, minutes: of the search (`popjax.search`).
         folds: each trial trains on so many, ranks by their mean and predicts by the mean of its models.
         model, optimizer, schedule, missing, standardize, shuffle, class_weight: of the task (`popjax.supervised`).
@@ -222,7 +236,7 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         epochs: int = 30,
         *,
         model: str | Callable[..., Any] = "mlp",
-        optimizer: str | Callable[..., Any] = "adam",
+        optimizer: str | Callable[..., Any] = "adamw",
         schedule: str = "inverse",
         scheduler: Any = None,
         sampler: Any = "random",

@@ -1,13 +1,22 @@
-"""An interrupted cell of a notebook gives what was found so far. No JAX here."""
+"""An interrupted cell of a notebook gives what was found so far, and goes on when run again. No JAX here."""
 
 import builtins
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from popjax.core.text import tell
+
+
+def again_in_a_notebook(out: Any) -> bool:
+    """Whether this is IPython and `out` holds a run: then the cell was run before, and goes on with it."""
+    again = hasattr(builtins, "__IPYTHON__") and out is not None and (Path(out) / "run.json").exists()
+    if again:
+        tell(f"{str(out)!r} holds a run: going on with it; another search needs a directory of its own")
+    return again
 
 
 @contextlib.contextmanager
@@ -25,7 +34,7 @@ def interruptible(stop: threading.Event, out: Any) -> Iterator[None]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        on = f"; to go on: the same call with out={str(out)!r}, resume=True" if out is not None else ""
+        on = "; to go on, run the cell again" if out is not None else ""
         tell(f"stopping after this epoch, with the results so far{on}; interrupt again to stop at once")
 
     before = signal.signal(signal.SIGINT, ask)

@@ -27,7 +27,7 @@ from popjax.tuning.arguments import check_budget, check_choices, check_curves, c
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
 from popjax.tuning.driver import Driver, budget
-from popjax.tuning.interrupt import interruptible
+from popjax.tuning.interrupt import again_in_a_notebook, interruptible
 from popjax.tuning.proposals import check_sampler, default_rounds, learns
 from popjax.tuning.record import Asked, describe, summary, updates_of
 from popjax.tuning.schedulers.named import scheduler_of
@@ -77,7 +77,8 @@ def search(
             metric is told by its name: less of a loss or an error is better, more of an accuracy, r2, f1, auc or mcc.
         out: a directory for the results; it must not hold a run, unless resumed. What is
             trained is committed to it every 2 seconds, or every epoch if that is longer.
-        resume: go on where the run in `out` stands, or begin in an empty directory. With one round and no scheduler
+        resume: go on where the run in `out` stands, or begin in an empty directory; in IPython a cell that is run again
+            does so by itself. With one round and no scheduler
             `trials` may be more than before (random or sobol), and `epochs` where the task does not read
             hparams["epochs"]: what was trained to the end is then trained again, to the same curves, and further.
         lanes: members that advance together under vmap; chosen by rule if not given.
@@ -116,10 +117,9 @@ def search(
     """
     if not isinstance(task, Task):
         raise ValueError(f"the task is a {type(task).__name__}; give a popjax.Task, such as popjax.objective(function)")
+    resume = resume or again_in_a_notebook(out)
     if resume and out is None:
         raise ValueError("resume=True needs out: the directory of the run to go on with")
-    space = searched(task, space)
-    check_possible(space.conditions, space)
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
     check_numbers({"trials": trials})
     rounds = (default_rounds(int(trials)) if check_sampler(sampler) else 1) if rounds is None else rounds
@@ -127,6 +127,8 @@ def search(
     optional = {"lanes": lanes, "every": every}
     check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
     check_budget(minutes)
+    space = searched(task, space, int(folds))
+    check_possible(space.conditions, space)
     epochs = min(epochs, task.hints.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
     check_choices(choose, folds * repeats, rounds, trials, scheduler, learns(sampler))
@@ -144,7 +146,7 @@ def search(
     )
     scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
     asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
-    task = task if folds == 1 or task.hints.folded is None else task.hints.folded(int(folds))
+    task = in_folds(task, int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
     control = Control(listeners, every, minutes, Timer(stop))
     with interruptible(control.timer.stop, out):
@@ -153,12 +155,19 @@ def search(
         return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
 
 
-def searched(task: Task, space: Space | Mapping[str, Any] | None) -> Space:
-    """The space as it was given, or the task's own; raises ValueError for a task that has none."""
-    if space is None and task.hints.space is None:
+def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
+    """The space as it was given, or the task's own in so many folds; raises ValueError for a task that has none."""
+    if space is not None:
+        return space if isinstance(space, Space) else Space(**space)
+    own: Space | None = in_folds(task, folds).hints.space
+    if own is None:
         raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
-    found: Any = task.hints.space if space is None else space
-    return found if isinstance(found, Space) else Space(**found)
+    return own
+
+
+def in_folds(task: Task, folds: int) -> Task:
+    """The task with its rows in so many folds, if it knows how to."""
+    return task if folds == 1 or task.hints.folded is None else task.hints.folded(folds)
 
 
 def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: str | None) -> tuple[str, str]:
@@ -316,9 +325,10 @@ def on_test_rows(results: Results, test: Mapping[str, float]) -> dict[str, Any]:
 def progress_of(progress: Any) -> Callback:
     """What shows the progress."""
     if progress is True:
+        from popjax.tuning.callbacks.cell import Cell, in_notebook
         from popjax.tuning.callbacks.progress import Bar
 
-        return Bar()
+        return Cell() if in_notebook() else Bar()
     if not isinstance(progress, Callback):
         raise ValueError(f"progress is a {type(progress).__name__}; give True, or a popjax.Callback")
     return progress
