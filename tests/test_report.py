@@ -762,7 +762,9 @@ def test_several_runs_are_compared_on_one_page(browser, command, tmp_path):
 def test_runs_that_cannot_be_compared_are_refused_in_one_line(saved, refused_in_one_line):
     made(mode="min").save(saved.parent / "other")
     made(diverged=1.1).save(saved.parent / "lost")
-    refused_in_one_line("report", "run", "other", says=["(run by val_accuracy, other by val_loss); compare runs of one"])
+    refused_in_one_line(
+        "report", "run", "other", says=["(run by val_accuracy, other by val_loss); compare runs of one"]
+    )
     refused_in_one_line("report", "run", "lost", says=["lost: it has no winner; leave it out"])
     refused_in_one_line("report", says=["name the directory of a run"])
 
