@@ -22,6 +22,7 @@ from popjax.space.space import Space
 from popjax.store.files import Kept, load_best_files, load_ensemble_files
 from popjax.store.results import Results
 from popjax.supervision.preprocessing import Recipe, called
+from popjax.supervision.standardizing import Standardizing
 from popjax.task import HParams
 
 LOG = logging.getLogger("popjax")
@@ -163,27 +164,6 @@ class Trained(NamedTuple):
         fixed = {name: repr(self.hparams[name]) for name in sorted(self.static)}
         shapes = {name: array.shape[1:] for name, array in self.arrays.items()}
         return json.dumps([fixed, self.space.to_dict(), self.epochs, shapes])
-
-
-class Standardizing(nnx.Module):
-    """A trained module that takes encoded rows, and gives logits or values in the target's own units."""
-
-    def __init__(self, module: nnx.Module, recipe: Recipe, fold: int) -> None:
-        limit = None if recipe.limit is None else recipe.limit[fold]
-        self.inner = module
-        self.mean, self.scale = (
-            nnx.Variable(jnp.asarray(recipe.mean[fold])),
-            nnx.Variable(jnp.asarray(recipe.scale[fold])),
-        )
-        self.limit = None if limit is None else nnx.Variable(jnp.asarray(limit))
-        self.unit = (recipe.y_scale[fold], recipe.y_mean[fold])
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = (jnp.asarray(x) - self.mean[...][None]) / self.scale[...][None]
-        x = x if self.limit is None else jnp.clip(x, -self.limit[...][None], self.limit[...][None])
-        scale, mean = self.unit
-        outputs: jax.Array = self.inner(x) * float(scale) + float(mean)
-        return outputs
 
 
 def by_parts(apply: Callable[[np.ndarray], jax.Array], x: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ class PopulationEstimator(BaseEstimator):
         validation: Any = 0.1,
         shuffle: bool = True,
         choose: str = "ensemble",
+        class_weight: Any = None,
         missing: str = "error",
         standardize: str | None = None,
         minutes: float | None = None,
@@ -62,6 +63,7 @@ class PopulationEstimator(BaseEstimator):
         self.validation = validation
         self.shuffle = shuffle
         self.choose = choose
+        self.class_weight = class_weight
         self.missing = missing
         self.standardize = standardize
         self.minutes = minutes
@@ -124,7 +126,7 @@ class PopulationEstimator(BaseEstimator):
             kind=self.kind,
             groups=groups,
             shuffle=self.shuffle,
-            class_weight=getattr(self, "class_weight", None),
+            class_weight=self.class_weight,
             sample_weight=weights,
             metrics=[] if name in REPORTED else [name],
         )
@@ -229,53 +231,6 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
 
     kind = "classification"
 
-    def __init__(
-        self,
-        space: Space | Mapping[str, Any] | None = None,
-        trials: int = 64,
-        epochs: int = 30,
-        *,
-        model: str | Callable[..., Any] = "mlp",
-        optimizer: str | Callable[..., Any] = "adamw",
-        schedule: str = "inverse",
-        scheduler: Any = None,
-        sampler: Any = "random",
-        rounds: int | None = None,
-        metric: str | None = None,
-        folds: int = 5,
-        validation: Any = 0.1,
-        shuffle: bool = True,
-        choose: str = "ensemble",
-        class_weight: Any = None,
-        missing: str = "error",
-        standardize: str | None = None,
-        minutes: float | None = None,
-        random_state: Any = 0,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            space,
-            trials,
-            epochs,
-            model=model,
-            optimizer=optimizer,
-            schedule=schedule,
-            scheduler=scheduler,
-            sampler=sampler,
-            rounds=rounds,
-            metric=metric,
-            folds=folds,
-            validation=validation,
-            shuffle=shuffle,
-            choose=choose,
-            missing=missing,
-            standardize=standardize,
-            minutes=minutes,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
-
     def predict(self, X: Any) -> np.ndarray:
         """The label (rows,) of each row."""
         chances = self.predict_proba(X)
@@ -288,7 +243,7 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
 
 
 class PopulationRegressor(RegressorMixin, PopulationEstimator):
-    """A regressor that is a whole search, as `PopulationClassifier` is, whose arguments it takes but class_weight.
+    """A regressor that is a whole search, as `PopulationClassifier`, whose arguments it takes, but for class_weight.
 
     By default trials rank by their mean squared error; `metric` may be "loss", "mae", "r2", "rmse", "mape"...
 
