@@ -118,7 +118,7 @@ def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
                     return line
             raise AssertionError(f"{word!r} was not printed: {''.join(seen)[-2000:]}")
 
-        until("nothing is trained yet: an empty line trains 100000 epochs")
+        until("nothing is trained yet: an empty line trains 100,000 epochs")
         os.write(leader, b"help\n")
         until("watch | save | help | quit")
         assert not (tmp_path / "run" / "journal.jsonl").read_text().count("train_loss")
@@ -185,7 +185,7 @@ BAD = [
     (["--seed", -1], "--seed -1", "0 <= seed"),
     (["--missing", "guess"], "'guess'", "median"),
     (["--script", "nothing.txt"], "'nothing.txt'", "No such file"),
-    (["--script", "bad.txt", "--dataset", "wine"], "'jump 5'", "commands: go 5"),
+    (["--script", "bad.txt", "--dataset", "wine"], "'jump 5'", "help lists them: go 5"),
     (["--script", "shape.txt", "--dataset", "wine"], "hidden fixes a shape", "begin anew"),
     (["--script", "far.txt", "--dataset", "wine"], "back 9", "give at most 1"),
     (["--replay", "nothing.jsonl"], "'nothing.jsonl'", "No such file"),

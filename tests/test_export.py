@@ -125,3 +125,24 @@ def test_another_model_is_not_taken_for_the_one_that_was_trained(rows, tmp_path,
         right = pj.load_best(tmp_path / "run", model=Net)
     assert not caplog.records
     assert same.predict_proba(x).tobytes() == right.predict_proba(x).tobytes()
+
+
+class Dropping(nnx.Module):
+    """A model whose variables hold a random key."""
+
+    def __init__(self, hparams, rngs):
+        self.first = nnx.Linear(5, 6, rngs=rngs)
+        self.drop = nnx.Dropout(0.5, rngs=rngs)
+        self.second = nnx.Linear(6, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.second(self.drop(nnx.relu(self.first(x))))
+
+
+def test_a_model_with_a_random_key_is_known_again(rows, tmp_path):
+    task = pj.supervised(rows, model=Dropping)
+    results = pj.search(task, {"learning_rate": 0.1}, trials=1, epochs=2, out=tmp_path / "run")
+    winner = pj.load_best(tmp_path / "run", model=Dropping)
+    parts = task.hints.folded.parts(1)
+    x, y = (np.asarray(each)[parts.validation[0]] for each in rows)
+    assert winner.score(x, y) == pytest.approx(results.best.value)

@@ -260,6 +260,24 @@ def test_a_regression_shows_predicted_against_true(opened):
     assert line[1] == line[2] == [1.0, 4.0]
 
 
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"rows": "many", "confusion": [[1]], "predicted": "x"},
+        {"rows": {"train": HOSTILE}, "confusion": [[1, "x"], [2, 3]], "predicted": [[1, 2], [3]]},
+        {"rows": [1], "confusion": [3, 4], "predicted": [[None, 1.0]]},
+    ],
+)
+def test_a_summary_that_says_nonsense_of_the_data_is_not_shown(opened, summary):
+    """A directory may come from a stranger."""
+    results = made()
+    results.run["data"] = {"columns": ["age"], "classes": ["a", "b"], "inputs": [1]}
+    results.summary.update(summary)
+    page = opened(results)
+    assert page.locator(".confusion, #predicted").count() == 0
+    assert "rows train" not in page.inner_text(".facts")
+
+
 def test_a_run_of_the_library_shows_the_call_that_made_it(tmp_path):
     """And the call gives the same curves."""
     task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2 * hparams["kind"]})

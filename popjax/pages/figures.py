@@ -149,9 +149,11 @@ def metrics(results: Results) -> list[str]:
 
 def errors(results: Results, name: str) -> float | None:
     """Of a metric that is a share of 1 the least error that its figures show, as they are in decades; else None."""
+    if not any(word in name for word in SHARES):
+        return None
     left = 1 - results.curves[name]
     left = left[np.isfinite(left)]
-    if not any(word in name for word in SHARES) or not (left > 0).any() or left.min() < 0 or left.max() > 1:
+    if not (left > 0).any() or left.min() < 0 or left.max() > 1:
         return None
     return float(f"{left[left > 0].min() / 2:.3g}")
 
@@ -247,19 +249,3 @@ def counts(most: int) -> dict[str, Any]:
     """Ticks at 1, 2, 5, 10, ... trials, and at all of them."""
     values = [digit * 10**power for power in range(9) for digit in (1, 2, 5) if digit * 10**power < 0.8 * most]
     return {"tickvals": [*values, most], "ticktext": [f"{value:,}" for value in [*values, most]]}
-
-
-def predicted_figure(results: Results) -> dict[str, Any]:
-    """What the winner predicts of the test rows against what is true, and the line where both are the same."""
-    true, predicted = (rounded(column) for column in np.array(results.summary["predicted"], float).T)
-    ends = [min(true + predicted), max(true + predicted)]
-    point = {"mode": "markers", "marker": {"color": POINT, "size": 5, "opacity": 0.7}, "name": "test rows"}
-    line = {"mode": "lines", "line": {"color": GREY, "width": 1}, "hoverinfo": "skip", "name": "the same"}
-    what = "true %{x:.4g}, predicted %{y:.4g}<extra></extra>"
-    return {
-        "traces": [
-            {"type": "scatter", "x": ends, "y": ends, **line},
-            {"type": "scatter", "x": true, "y": predicted, **point, "hovertemplate": what},
-        ],
-        "layout": layout(height=380, showlegend=False, xaxis=ruled("true"), yaxis=ruled("predicted")),
-    }

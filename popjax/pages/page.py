@@ -107,6 +107,7 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
     from popjax.pages import descent, figures, sections
     from popjax.pages.headline import head
     from popjax.pages.importance import importance
+    from popjax.pages.learned_from import data_section, predicted_figure
     from popjax.pages.panels import heights, panels
     from popjax.pages.parallel_coordinates import parallel
 
@@ -141,9 +142,8 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
     if several and varied:
         parts.append(sections.zoom_section(results, varied))
     if results.run.get("data"):
-        parts.append(sections.data_section(results))
-        if results.summary.get("predicted"):
-            drawn["predicted"] = figures.predicted_figure(results)
+        parts.append(data_section(results))
+        drawn |= {"predicted": figure} if (figure := predicted_figure(results)) else {}
     parts.append(sections.rebuild_section(results))
     return "".join(parts), drawn
 

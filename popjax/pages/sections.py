@@ -1,8 +1,7 @@
 """The report's words and tables. No JAX here."""
 
 import html
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from popjax.core.text import plural
 from popjax.pages.axes import Axis
@@ -228,44 +227,6 @@ def extent(scale: Scale) -> str:
 
     low, high = label(scale, scale.low), label(scale, scale.high)
     return low if low == high else f"{low} to {high}"
-
-
-def data_section(results: Results) -> str:
-    """What was learned from: rows, columns and classes, and what the winner makes of the test rows."""
-    known, summary = results.run.get("data") or {}, results.summary
-    counts = summary.get("rows") or {}
-    columns, classes = known.get("columns") or [], known.get("classes")
-    said = [f"{int(count):,} rows {verb}" for verb, count in counts.items()]
-    inputs = " × ".join(str(size) for size in known.get("inputs") or [])
-    facts = [("rows", ", ".join(said)), ("features", inputs), ("columns", listed(columns))]
-    facts += [("classes", listed(classes)) if classes else ("target", "real values")]
-    body = table(["", ""], [[name, text] for name, text in facts if text], "words facts")
-    confusion, predicted = summary.get("confusion"), summary.get("predicted")
-    if classes and confusion:
-        body += confusion_table([str(label) for label in classes], confusion)
-    if predicted:
-        body += '<p class="caption">The test rows: what the winner predicts against what is true.</p>'
-        body += '<div class="figure" id="predicted"></div>'
-    return section("The data", "Rows that test were seen by no trial, and scored once, for the winner.", body)
-
-
-def listed(names: Sequence[Any], most: int = 30) -> str:
-    """Names as HTML, the first of many."""
-    rest = len(names) - most
-    return ", ".join(map(shown, names[:most])) + (f" and {rest:,} more" if rest > 0 else "")
-
-
-def confusion_table(labels: list[str], confusion: list[list[int]]) -> str:
-    """How many test rows of each class (a row) are predicted to be of each (a column), darker for a larger share."""
-    rows = []
-    for label, counts in zip(labels, confusion, strict=True):
-        total = sum(counts) or 1
-        cells = [
-            f'<span class="cell" style="--share:{100 * count / total:.0f}%">{count or ""}</span>' for count in counts
-        ]
-        rows.append([f"<b>{shown(label)}</b>", *cells])
-    words = '<p class="caption">The test rows: a line is a true class, a column what the winner predicts.</p>'
-    return words + table(["", *map(shown, labels)], rows, "words confusion")
 
 
 def rebuild_section(results: Results) -> str:

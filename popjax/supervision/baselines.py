@@ -21,7 +21,8 @@ def worth(results: Results, metric: str, test: Mapping[str, float]) -> dict[str,
 
     `test` holds the winner's scores. `constant`: what the largest class, or the mean, of all other rows scores.
     `test_interval`: the 95% interval of the score, Wilson's (1927) of an accuracy, by bootstrap of a mean squared or
-    absolute error. `rows`: how many there are of each part. And what `drawn` gives for the page.
+    absolute error. `rows`: how many there are of each part. And what `drawn` gives for the page, of classes only
+    where several trials are kept: else their program would be compiled for it alone.
     """
     folded, best = results.task.hints.folded, results.best
     if not isinstance(folded, Folded) or best is None or best.trial not in results.states:
@@ -37,6 +38,9 @@ def worth(results: Results, metric: str, test: Mapping[str, float]) -> dict[str,
     if data.classes is not None:
         constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
     known["constant"] = named(judged(constant, data.y[rows], folded.more))
+    several = sum(trial in results.states for trial in results.best_trials()) > 1
+    if data.classes is not None and not several:  # else what the ensemble predicts has compiled the program
+        return known | interval_of(metric, constant, data.y[rows], test)
     predicted = results.predictor(best.trial).mean_of(data.x[rows])
     return known | drawn(predicted, data.y[rows]) | interval_of(metric, predicted, data.y[rows], test)
 

@@ -15,7 +15,7 @@ from flax import nnx
 from scipy.special import softmax
 
 from popjax.core.text import plural, settings
-from popjax.core.trees import abstract, from_host, named, unnamed
+from popjax.core.trees import abstract, from_host, named, to_words, unnamed
 from popjax.models.networks import Network
 from popjax.space.conditions import inactive_value
 from popjax.space.space import Space
@@ -97,7 +97,11 @@ def check_model(predictor: "Predictor", name: str | None) -> None:
     """Raise ValueError unless a model has the arrays of the one that was trained; warn where it is called otherwise."""
     then = predictor.recipe.called
     for one in {one.program: one for one in predictor.trained}.values():
-        build = lambda arrays, one=one: {"params": (n := predictor.built(one, arrays)).params, "variables": n.variables}
+
+        def build(arrays: Any, one: Trained = one) -> Any:
+            network = predictor.built(one, arrays)
+            return to_words({"params": network.params, "variables": network.variables})
+
         first = {array: values[0] for array, values in one.arrays.items()}
         needed = {path: leaf.shape for path, leaf in named(jax.eval_shape(build, first)).items()}
         stored = {path: array.shape for path, array in first.items() if path.startswith(("params.", "variables."))}
