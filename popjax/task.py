@@ -314,8 +314,10 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> tuple[str, st
 
 def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:
     """The error of ranking by what the task does not report, with how it would."""
+    known = list(known)
     remedy = f"; write {task.hints.remedies[metric]}" if metric and metric in task.hints.remedies else ""
-    return ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}{remedy}")
+    near = f"; did you mean 'val_{metric}'?" if f"val_{metric}" in (*known, *task.hints.remedies) else ""
+    return ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}{near or remedy}")
 
 
 def objective(fn: Callable[..., Any], metric: str = "loss", mode: str = "min") -> Task:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_wine
 from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_error, r2_score
 
 import popjax as pj
@@ -198,3 +199,24 @@ def test_the_command_says_what_the_best_score_together(command, tmp_path):
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("the best 25 together: test_loss ")]
     assert line.endswith("; to keep them: --choose ensemble")
     assert pj.load_best(tmp_path / "run").trials == [pj.Results.load(tmp_path / "run").best.trial]
+
+
+def test_one_of_several_predicts_as_alone_and_compiles_nothing():
+    x, y = load_wine(return_X_y=True)
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 8}
+    results = pj.search(pj.supervised((x, y)), space, trials=4, epochs=2, keep=4)
+    several = pj.ensemble(results, size=4)
+    several.predict(x)
+    (program,) = several._programs.values()
+    for trial in results.order.tolist():
+        one = several.only(trial)
+        assert np.array_equal(one.predict_proba(x), results.predictor(trial).predict_proba(x))
+        assert one.trials == [trial]
+        assert one._programs is several._programs
+    assert program._cache_size() == 1
+    confusion = np.array(results.summary["confusion"])
+    rows = results.task.hints.folded.parts(1).test
+    told = results.predictor(results.best.trial).predict(x[rows])
+    assert [confusion[a, b] for a in range(3) for b in range(3)] == [
+        int(((y[rows] == a) & (told == b)).sum()) for a in range(3) for b in range(3)
+    ]

@@ -154,6 +154,12 @@ def test_ranking_by_what_is_not_measured_says_how_it_would_be():
         pj.search(pj.supervised((X, LABELS[2])), SPACE, trials=1, epochs=1, metric="val_auc")
 
 
+@pytest.mark.parametrize("name", ["auc", "accuracy"])
+def test_the_name_without_its_part_is_understood(name):
+    with pytest.raises(ValueError, match=f"unknown metric '{name}'.*; did you mean 'val_{name}'\\?$"):
+        pj.search(pj.supervised((X, LABELS[2])), SPACE, trials=1, epochs=1, metric=name)
+
+
 def test_a_command_measures_what_it_ranks_by(command, tmp_path, refused_in_one_line):
     options = ["--trials", "4", "--epochs", "2", "--out", "run"]
     done = command("sweep", "--dataset", "wine", *options, "--metric", "val_f1", "--metrics", "auc")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = "commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5"
 HELP = f"{COMMANDS}\n          watch | save | help | quit; an empty line pauses, or goes on"
-WIDTH, CURVE = 79, 40  # letters of a line, and at most of its curve
+WIDTH, CURVE, SHORT = 79, 40, 12  # letters of a line, of its curve at most, and what is kept for one
 CHANGE = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
 OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -206,13 +206,13 @@ class Steering:
 
     def in_line(self, metrics: Mapping[str, float]) -> str:
         """The metrics that fit a line of a terminal with a curve: what is trained, what ranks, and others."""
-        names = [name for name in ("train_loss", self.task.metric) if name in metrics]
+        names = [name for name in ("train_loss", self.task.metric, "val_loss") if name in metrics]
         texts: list[str] = []
         length = len("epoch 100")
         for name in dict.fromkeys([*names, *metrics]):
             text = f"  {name} {cell(metrics[name])}"
             length += len(text)
-            if texts and length > WIDTH - CURVE // 2:
+            if texts and length > WIDTH - SHORT:
                 break
             texts.append(text)
         return "".join(texts)

@@ -34,7 +34,7 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
     parts = [f"<h1>{title}</h1>", outcomes(runs)]
     figures = {"updates": best_so_far(runs, "updates", "model_steps")}
     boxes = '<div class="figure" id="updates"></div>'
-    if all(isinstance(results.summary.get("wall_seconds"), int | float) for results in runs.values()):
+    if all(figure(results.summary, "wall_seconds") for results in runs.values()):
         figures["seconds"] = best_so_far(runs, "seconds", "wall_seconds")
         boxes += '<div class="figure" id="seconds"></div>'
     caption = (
@@ -53,15 +53,24 @@ def outcomes(runs: Mapping[str, Results]) -> str:
     for name, results in runs.items():
         summary, best = results.summary, results.best
         assert best is not None
-        test, together = summary.get("test_value"), (summary.get("ensemble") or {}).get("test") or {}
-        score = together.get(results.metric.replace("val_", "test_", 1))
-        figures = [value(results, best.trial), *(number(one) if one is not None else "" for one in (test, score))]
+        name_of_test = results.metric.replace("val_", "test_", 1)
+        scores = (figure(summary, "test_value"), figure(summary, "ensemble", "test", name_of_test))
+        figures = [value(results, best.trial), *("" if score is None else number(score) for score in scores)]
         figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
-        figures += [f"{summary[key]:,.0f}" if summary.get(key) else "" for key in ("model_steps", "wall_seconds")]
+        spent = (figure(summary, "model_steps"), figure(summary, "wall_seconds"))
+        figures += ["" if one is None else f"{one:,.0f}" for one in spent]
         rows.append([shown(name), *figures])
     metric = shown(next(iter(runs.values())).metric)
     head = ["run", metric, "on the test rows", "the best together", "trials", "epochs", "updates", "seconds"]
     return table(head, rows, "words")
+
+
+def figure(summary: Mapping[str, Any], *path: str) -> float | None:
+    """A number of a summary, by its path; None where there is none."""
+    found: Any = summary
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int | float) and found == found else None
 
 
 def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +90,7 @@ def best_so_far(runs: Mapping[str, Results], name: str, key: str) -> dict[str, A
     traces, heights = [], []
     for at, (run, results) in enumerate(runs.items()):
         share, best = reached(results)
-        whole = results.summary.get(key) or results.done.sum()
+        whole = figure(results.summary, key) or results.done.sum()
         what = f"{templated(run)}: %{{y:.4g}} after %{{x:.3g}} {name}<extra></extra>"
         line = {"mode": "lines+markers", "line": {"color": COLORS[at % len(COLORS)], "width": 2}, "marker": {"size": 4}}
         points = {"x": rounded(share * whole), "y": rounded(best), "name": shown(run), "hovertemplate": what}

@@ -9,6 +9,7 @@ import numpy as np
 from popjax.data.splits import standardize
 from popjax.store.results import Results
 from popjax.supervision.metrics import judged
+from popjax.supervision.predictor import Predictor
 from popjax.supervision.supervised import Folded
 
 LARGEST = 2e7  # rows x features x classes that a linear model is fitted to
@@ -16,13 +17,15 @@ RESAMPLES = 1000
 DRAWN, MOST_CLASSES = 500, 30  # of the page: test rows of a regression, classes
 
 
-def worth(results: Results, metric: str, test: Mapping[str, float]) -> dict[str, Any]:
+def worth(
+    results: Results, metric: str, test: Mapping[str, float], together: Predictor | None = None
+) -> dict[str, Any]:
     """What summary.json says beside the winner's score on the test rows; empty where there is none, or no dataset.
 
-    `test` holds the winner's scores. `constant`: what the largest class, or the mean, of all other rows scores.
-    `test_interval`: the 95% interval of the score, Wilson's (1927) of an accuracy, by bootstrap of a mean squared or
-    absolute error. `rows`: how many there are of each part. And what `drawn` gives for the page, of classes only
-    where several trials are kept: else their program would be compiled for it alone.
+    `test` holds the winner's scores, `together` the best trials, whose programs the winner shares. `constant`: what
+    the largest class, or the mean, of all other rows scores. `test_interval`: the 95% interval of the score, Wilson's
+    (1927) of an accuracy, by bootstrap of a mean squared or absolute error. `rows`: how many there are of each part.
+    And what `drawn` gives for the page, of classes only where there is `together`, so that nothing compiles for it.
     """
     folded, best = results.task.hints.folded, results.best
     if not isinstance(folded, Folded) or best is None or best.trial not in results.states:
@@ -38,10 +41,11 @@ def worth(results: Results, metric: str, test: Mapping[str, float]) -> dict[str,
     if data.classes is not None:
         constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
     known["constant"] = named(judged(constant, data.y[rows], folded.more))
-    several = sum(trial in results.states for trial in results.best_trials()) > 1
-    if data.classes is not None and not several:  # else what the ensemble predicts has compiled the program
+    shared = together is not None and best.trial in together.trials
+    if data.classes is not None and not shared:
         return known | interval_of(metric, constant, data.y[rows], test)
-    predicted = results.predictor(best.trial).mean_of(data.x[rows])
+    winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
+    predicted = winner.mean_of(data.x[rows])
     return known | drawn(predicted, data.y[rows]) | interval_of(metric, predicted, data.y[rows], test)
 
 

@@ -88,15 +88,21 @@ def selected(predicted: np.ndarray, targets: np.ndarray, size: int) -> list[int]
     return chosen
 
 
-def on_test_rows(results: Results) -> dict[str, Any] | None:
-    """What the best trials score together on the test rows, as `summary.json` has it; None for fewer than two."""
-    folded = results.task.hints.folded
+def together(results: Results) -> Predictor | None:
+    """Those of the best trials of a supervised task that were kept, as one predictor; None for fewer than two."""
     trials = [trial for trial in results.best_trials() if trial in results.states]
-    if len(trials) < 2 or not isinstance(folded, Folded):
+    if len(trials) < 2 or not isinstance(results.task.hints.folded, Folded):
         return None
-    predictor = predictor_of([results.kept(trial) for trial in trials], model_of(results))
+    return predictor_of([results.kept(trial) for trial in trials], model_of(results))
+
+
+def on_test_rows(results: Results, predictor: Predictor | None) -> dict[str, Any] | None:
+    """What the trials of a predictor score together on the test rows, as `summary.json` has it; None where none do."""
+    if predictor is None:
+        return None
+    folded = results.task.hints.folded
     rows = folded.parts(len(predictor.recipe.mean)).test
     if len(rows) == 0:
         return None
     scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows], folded.more)
-    return {"trials": trials, "test": {f"test_{name}": value for name, value in scores.items()}}
+    return {"trials": predictor.trials, "test": {f"test_{name}": value for name, value in scores.items()}}

@@ -211,6 +211,12 @@ class Predictor:
         """The numbers of the trials, best first."""
         return [one.trial for one in self.trained]
 
+    def only(self, trial: int) -> "Predictor":
+        """One of the trials, which shares what was compiled for all; raises ValueError for one that is not in here."""
+        one = dataclasses.replace(self, trained=(self.trained[self.trials.index(trial)],), weights=(1.0,))
+        one.__dict__["_programs"] = self._programs
+        return one
+
     @property
     def hparams(self) -> Mapping[str, Any]:
         """The hyperparameters of the first, as they were last."""

@@ -319,7 +319,9 @@ def on_test_rows(results: Results, test: Mapping[str, float]) -> dict[str, Any]:
         return {"ensemble": None}
     from popjax.supervision import baselines, ensemble  # a task of one's own needs none of it
 
-    return {"ensemble": ensemble.on_test_rows(results)} | baselines.worth(results, results.metric, test)
+    together = ensemble.together(results)
+    scored = {"ensemble": ensemble.on_test_rows(results, together)}
+    return scored | baselines.worth(results, results.metric, test, together)
 
 
 def progress_of(progress: Any) -> Callback:
