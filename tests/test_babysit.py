@@ -1,10 +1,12 @@
 """One model by hand, as a user meets it: scripts, the keyboard, the journal and its replay."""
 
+import contextlib
 import json
 import os
 import pty
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -104,11 +106,21 @@ def test_it_goes_on_from_a_search(command, tmp_path):
         assert lines[0]["learning_rate"] == results.points["learning_rate"][trial]
 
 
+@contextlib.contextmanager
+def at_most(seconds, command, keyboard, place):
+    """A process that is killed after so long, so that who reads its output comes to an end."""
+    with subprocess.Popen(command, stdin=keyboard, stdout=subprocess.PIPE, cwd=place, text=True) as process:
+        timer = threading.Timer(seconds, process.kill)
+        timer.start()
+        yield process
+        timer.cancel()
+
+
 def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
     """Typed during an epoch, a change acts at its end; an empty line pauses; a mistake is told and goes on."""
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--epochs", "100000", "--out", "run"]
-    with subprocess.Popen(command, stdin=follower, stdout=subprocess.PIPE, cwd=tmp_path, text=True) as process:
+    with at_most(120, command, follower, tmp_path) as process:
         seen = []
 
         def until(word):
@@ -250,7 +262,7 @@ def test_a_trial_of_a_mixed_search_needs_not_read_what_others_read(command, tmp_
 def test_the_end_of_the_input_trains_nothing_more(tmp_path):
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--epochs", "2", "--out", "run"]
-    with subprocess.Popen(command, stdin=follower, stdout=subprocess.PIPE, cwd=tmp_path, text=True) as process:
+    with at_most(120, command, follower, tmp_path) as process:
         os.write(leader, b"\n")
         for line in process.stdout:
             if line.startswith("epoch   2 "):
