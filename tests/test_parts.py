@@ -3,9 +3,11 @@
 import itertools
 import logging
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_wine
 
 import popjax as pj
 from popjax.data.dataset import from_arrays
@@ -257,3 +259,19 @@ def test_the_command_keeps_groups_and_time(command, files):
 def test_the_command_refuses_them_in_one_line(refused_in_one_line, files, arguments, says):
     rows = () if "wine" in arguments else ("--dataset", "train.csv", "--target", "label", "--na", "NA,n/a")
     refused_in_one_line("sweep", *rows, "--kind", "classification", *arguments, "--trials", 4, says=[says])
+
+
+def test_files_are_given_by_name(tmp_path):
+    """A table, and the rows that validate and test, as texts or paths: what the frames would give."""
+    frame = pd.DataFrame(X, columns=list("abc")).assign(kind=np.where(Y == 1, "yes", "no"))
+    parts = {"data": frame[:60], "validation": frame[60:75], "test": frame[75:]}
+    for name, rows in parts.items():
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    files = {name: tmp_path / f"{name}.csv" for name in parts} | {"test": str(tmp_path / "test.csv")}
+    of_files, of_frames = (pj.supervised(target="kind", **given) for given in (files, parts))
+    jax.tree.map(np.testing.assert_array_equal, of_files.data, of_frames.data)
+    named, given = pj.supervised("wine"), pj.supervised(load_wine(return_X_y=True))
+    jax.tree.map(np.testing.assert_array_equal, named.data, given.data)
+    for wrong, says in (("no.csv", "cannot read 'no.csv'"), ("iris", "unknown dataset 'iris'; give one of digits")):
+        with pytest.raises(ValueError, match=says):
+            pj.supervised(wrong, target="kind")

@@ -3,6 +3,9 @@
 A column is numeric if all its cells are plain numbers, and text if one of them is a code
 such as 00501 or if at most half of them are numbers. Else it is a numeric column with
 mistakes, and refused: read as text, every number in it would become a feature of its own.
+
+pyarrow.csv reads six times faster, but takes all rows after an unclosed quote for one cell,
+and what follows a closed one for a part of it; those are errors here.
 """
 
 import codecs

@@ -1,10 +1,12 @@
 """Data with rows of their own to validate or to test with, and with groups: one dataset, and which rows are which."""
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.data.dataset import Dataset, from_table
+from popjax.data.built_in import BUILT_IN
+from popjax.data.dataset import Dataset, from_table, load, read
 from popjax.data.table import Table, grouped, joined, table_of
 from popjax.space.conditions import absent
 
@@ -32,16 +34,18 @@ def parts_of(
 
     Texts, medians and classes are those of all rows. Raises ValueError in one line.
     """
+    if isinstance(data, str) and data in BUILT_IN:
+        data = load(data, target)
     if isinstance(data, Dataset):
         if is_table(validation) or is_table(test) or isinstance(groups, str):
             raise ValueError("a Dataset is coded already: give parts by the numbers of rows, and groups as an array")
         return Parts(data, validation, test, numbered(groups, len(data.y)))
-    first = data if isinstance(data, Table) else table_of(data, target)
+    first = as_table(data, target)
     tables, places = [first], {"validation": validation, "test": test}
     for name, given in places.items():
         if is_table(given):
             begin = sum(len(table.y) for table in tables)
-            tables.append(given if isinstance(given, Table) else table_of(given, target or first.target))
+            tables.append(as_table(given, target or first.target))
             places[name] = np.arange(begin, begin + len(tables[-1].y))
     whole = joined(tables)
     if isinstance(groups, str):
@@ -50,9 +54,16 @@ def parts_of(
     return Parts(dataset, places["validation"], places["test"], numbered(groups, len(whole.y), dataset.dropped))
 
 
+def as_table(given: Any, target: str | None) -> Table:
+    """Rows as a table: one already, a file's, a DataFrame's or those of (x, y); raises ValueError in one line."""
+    if isinstance(given, Table):
+        return given
+    return read(os.fspath(given), target) if isinstance(given, str | os.PathLike) else table_of(given, target)
+
+
 def is_table(given: Any) -> bool:
-    """Whether a part is given as rows: a table, or a pair (x, y); not as a share or as numbers."""
-    if isinstance(given, Table) or hasattr(given, "columns"):
+    """Whether a part is given as rows: a table, a file, or a pair (x, y); not as a share or as numbers."""
+    if isinstance(given, Table | str | os.PathLike) or hasattr(given, "columns"):
         return True
     pair = isinstance(given, tuple | list) and len(given) == 2
     return pair and (hasattr(given[0], "columns") or np.ndim(given[0]) > 0)

@@ -34,7 +34,9 @@ def table_of(data: Any, target: str | None) -> Table:
     if hasattr(data, "columns"):
         return frame_table(data, target)
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise ValueError(f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame or a Dataset")
+        raise ValueError(
+            f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame, a file's name or a Dataset"
+        )
     x, y = data
     if not hasattr(x, "columns"):
         return Table({}, x, np.asarray(y), "arrays", target or "y")

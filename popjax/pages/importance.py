@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import threading
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,7 @@ def importance(results: Results) -> dict[str, float] | None:
 
 def import_later(seconds: float) -> threading.Timer:
     """Import what `importance` needs in the background after so many seconds: it takes two, while others compute."""
+    warnings.filterwarnings("ignore", "IProgress not found")  # what Optuna imports says so in a notebook
     timer = threading.Timer(seconds, importlib.import_module, ("optuna.importance",))
     timer.daemon = True
     if importlib.util.find_spec("optuna") is not None:

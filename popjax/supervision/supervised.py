@@ -48,14 +48,15 @@ def supervised(
     """A Task that fits a model to rows by mini-batch gradient descent.
 
     Args:
-        data: `(x, y)`, arrays or a DataFrame and a Series; a DataFrame with the column `target`; or a Dataset.
+        data: `(x, y)`, arrays or a DataFrame and a Series; a DataFrame with the column `target`; the name of a CSV,
+            Parquet or NPZ file, or of one of scikit-learn's datasets, as "digits"; or a Dataset.
         model: "mlp", "cnn" (for images), or `model(hparams, rngs)` giving an nnx or a linen module
             that makes outputs (rows, classes), or (rows, 1) or (rows,) for a regression, of rows.
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)`
             giving an optax transform; its `learning_rate` is the scheduled one.
         loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for
             classes and the squared error of standardized targets for a regression.
-        target: the DataFrame's column to predict.
+        target: the column to predict, of a DataFrame or a file.
         validation: the rows that rank the trials: their share, their numbers, or rows of their own as `data` has them.
         test: the rows that no trial sees, scored once for the winner, given in the same ways; 0 for none.
         seed: of the split, which is stratified by class.
