@@ -169,7 +169,7 @@ MUTANTS = [
     Mutant(
         "nothing given back",
         "engine/backends/local",
-        "        return Rest(batch, False, batch.origin)",
+        "        return Rest(batch.origin, batch, False, batch.origin)",
         "        raise",
         "test_devices.py -k give_back",
     ),
@@ -271,7 +271,7 @@ MUTANTS = [
     Mutant(
         "trained again from nothing",
         "engine/trainer",
-        "held = batch.origin if again else message.snapshot",
+        "held = message.origin if again else message.snapshot",
         "held = message.snapshot",
         "test_schedulers.py -k stop_while",
     ),

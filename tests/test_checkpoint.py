@@ -8,7 +8,8 @@ import pytest
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine import checkpoint
-from popjax.engine.backends.local import CheckpointRequest, Context, train
+from popjax.engine.backends.base import CheckpointRequest, Context
+from popjax.engine.backends.local import train
 from popjax.engine.batch import Batch, Epoch, Job, Rest
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.curves import Curves
@@ -45,8 +46,8 @@ def report(members, epoch, stands=False, trained=False, long=False):
     snapshot = Snapshot(0, index, epoch, state) if stands else None
     if trained:
         batch.epoch = epoch
-    rest = Rest(batch, True, None, long) if trained else None
-    return Epoch(batch, epoch - 1, {"loss": np.ones(len(index))}, snapshot, long, rest)
+    rest = Rest(batch.origin, batch, True, None, long) if trained else None
+    return Epoch(batch.origin, epoch - 1, {"loss": np.ones(len(index))}, snapshot, long, rest)
 
 
 def committed(saver):
@@ -61,7 +62,7 @@ def say(saver):
 
     def say(*reports):
         for message in reports:
-            saver.curves.add(message.batch.index, message.epoch, message.metrics)
+            saver.curves.add(message.origin.index, message.epoch, message.metrics)
             saver.take(message)
         saver.save()
 

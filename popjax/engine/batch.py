@@ -87,17 +87,18 @@ class Job:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Epoch:
-    """An epoch of a batch.
+    """An epoch of some members.
 
     Attributes:
+        origin: who they are, and where they stood on the host.
         epoch: which one, from 0.
         metrics: name -> values (members,).
         snapshot: where the members stand after it, if that was asked for; else None.
         long: whether it took so long that a commit is due after each.
-        rest: how the batch rests, if it was to be trained no further; else None.
+        rest: how they rest, if they were to be trained no further; else None.
     """
 
-    batch: Batch
+    origin: Snapshot
     epoch: int
     metrics: dict[str, np.ndarray]
     snapshot: Snapshot | None = None
@@ -107,15 +108,18 @@ class Epoch:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rest:
-    """A batch whose training has ended, or was stopped.
+    """Members whose training has ended, or was stopped.
 
     Attributes:
-        reached: whether it is where it was to get.
-        snapshot: where its members stand, if it is not, or if that was asked for; else None.
-        long: whether its last epoch took so long that a commit is due after each.
+        origin: who they are, and where they stood on the host.
+        held: where they stand, on the devices or on the host.
+        reached: whether that is where they were to get.
+        snapshot: where they stand, on the host, if it is not, or if that was asked for; else None.
+        long: whether their last epoch took so long that a commit is due after each.
     """
 
-    batch: Batch
+    origin: Snapshot
+    held: Batch | Snapshot
     reached: bool
     snapshot: Snapshot | None = None
     long: bool = False

@@ -9,7 +9,7 @@ import numpy as np
 
 from popjax.core.storage import Corrupt
 from popjax.core.trees import named, to_words, unnamed
-from popjax.engine.backends.local import CheckpointRequest
+from popjax.engine.backends.base import CheckpointRequest
 from popjax.engine.batch import Epoch, Rest
 from popjax.engine.curves import Curves
 from popjax.engine.keeper import Keeper
@@ -49,10 +49,10 @@ class Checkpoint:
         snapshot, over = message.snapshot, isinstance(message, Rest)
         if isinstance(message, Rest) and message.reached:
             state = {} if snapshot is None else named(snapshot.training)
-            self.commits.settle(self._record(message.batch.index, message.batch.epoch, state))
-        elif snapshot is not None and snapshot.training is not None and snapshot.epoch >= message.batch.origin.epoch:
+            self.commits.settle(self._record(message.held.index, message.held.epoch, state))
+        elif snapshot is not None and snapshot.training is not None and snapshot.epoch >= message.origin.epoch:
             self.commits.stand(self._record(snapshot.index, snapshot.epoch, named(snapshot.training)))
-        batch = int(message.batch.index[0])
+        batch = int(message.origin.index[0])
         answered = self._answered.pop(batch, False) or snapshot is not None
         if not over and not message.long:
             self._answered[batch] = answered

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from popjax.core.trees import named, to_host
+from popjax.core.trees import named
 from popjax.engine.batch import Batch
+from popjax.engine.snapshot import Snapshot
 from popjax.store.results import mean_member, ranking
 
 
@@ -44,9 +45,9 @@ class Keeper:
         each = self.trained.shape[1]
         return {trial: flatten(members) for trial, members in self.states.items() if len(members) == each}
 
-    def offer(self, batch: Batch, curves: Mapping[str, np.ndarray]) -> None:
-        """Take what deserves it from a batch that is trained to the end; curves (trials, folds, repeats, epochs)."""
-        index = batch.index
+    def offer(self, held: Batch | Snapshot, curves: Mapping[str, np.ndarray]) -> None:
+        """Take what deserves it from members trained to the end; curves (trials, folds, repeats, epochs)."""
+        index = held.index
         self.trained.reshape(-1)[index] = True
         owners = index // self.trained.shape[1]
         candidates = np.array(sorted({*owners.tolist(), *self.states}))
@@ -58,10 +59,9 @@ class Keeper:
         for trial in set(self.states) - kept:
             del self.states[trial]
         rows = [row for row, trial in enumerate(owners) if trial in kept]
-        assert batch.training is not None
-        host = to_host(batch.training.state) if rows else None
+        state = held.snapshot().begun.state if rows else None
         for row in rows:
-            arrays = jax.tree.map(lambda leaf, place=batch.places[row]: leaf[place].copy(), host)
+            arrays = jax.tree.map(lambda leaf, row=row: leaf[row].copy(), state)
             self.states.setdefault(int(owners[row]), []).append((int(index[row]), arrays))
 
 

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.engine.backends.local import Context
+from popjax.engine.backends.base import Context
+from popjax.engine.backends.local import Local
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves, trials_of
 from popjax.engine.keeper import Keeper
@@ -238,7 +239,8 @@ class Population:
             self.saver = Checkpoint(self.commits, self.curves, self.keeper)
             context = dataclasses.replace(context, request=self.saver.request)
         known = (roster, self.resting, self.curves, self.keeper)
-        self.trainer = Trainer(*known, context, self.timer.compiling, self.saver, self.tell)
+        backend = Local(roster, context, self.timer.compiling)
+        self.trainer = Trainer(*known, backend, self.last, self.saver, self.tell)
 
     def _apply(self, decision: Decision) -> None:
         """What happens between two segments."""

@@ -10,11 +10,11 @@ import numpy as np
 from jax import lax
 
 from popjax.core.trees import implementation, is_key
+from popjax.engine.backends.base import Held
 from popjax.engine.batch import Batch
 from popjax.engine.roster import Roster
 from popjax.engine.snapshot import Snapshot, join
 
-Held = Batch | Snapshot
 KEYS = 64  # that are folded at once
 
 
@@ -51,15 +51,15 @@ class Resting:
         each = self.roster.config.each
         return (np.asarray([*trials], np.int64)[:, None] * each + np.arange(each)).ravel()
 
-    def keep(self, batch: Batch) -> None:
-        """A batch that rests; its state is given up where there is no room for it."""
-        trials = batch.index // self.roster.config.each
-        full = self.bound is not None and self._bytes + nbytes(batch) > self.bound
+    def keep(self, held: Held) -> None:
+        """Members that rest; their state is given up where there is no room for it."""
+        trials = held.index // self.roster.config.each
+        full = self.bound is not None and self._bytes + nbytes(held) > self.bound
         if full and not self.needed[trials].any():
-            self.held.append(Snapshot(batch.bucket, batch.index, batch.epoch))
+            self.held.append(Snapshot(held.bucket, held.index, held.epoch))
         else:
-            self.held.append(batch)
-            self._bytes += nbytes(batch)
+            self.held.append(held)
+            self._bytes += nbytes(held)
 
     def going(self, targets: np.ndarray) -> list[tuple[Held, int]]:
         """Take out those who stand before their target (members,), with the epoch to reach.

@@ -8,7 +8,8 @@ import numpy as np
 
 from popjax.core.clock import Clock
 from popjax.core.trees import abstract
-from popjax.engine.backends.local import Context, train
+from popjax.engine.backends.base import Context
+from popjax.engine.backends.local import train
 from popjax.engine.batch import Batch, Epoch, Job, Rest
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Member, Members, on_devices

@@ -9,65 +9,62 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 import jax
 
 from popjax.core.clock import Clock
 from popjax.core.machine import cores
-from popjax.engine.batch import Epoch, Job, Rest
+from popjax.engine.backends.base import Context, Held
+from popjax.engine.batch import Batch, Epoch, Job, Rest
+from popjax.engine.member import Programs
 from popjax.engine.memory import OutOfMemory, check_fits, ran_out, refused
-
-
-@dataclasses.dataclass(eq=False)
-class CheckpointRequest:
-    """Asks where all batches in training stand, for the next commit.
-
-    Each answers once a commit: at the end of the first epoch after it is due, or of any long one.
-    So what is said and not yet written stays bounded, however slow the disk.
-
-    Attributes:
-        every: seconds between commits; without any, nobody is asked.
-        number: of the next commit.
-        due: when it is, by the monotonic clock.
-    """
-
-    every: float = float("inf")
-    number: int = 1
-    due: float = float("inf")
-
-    def put_off(self) -> None:
-        """A commit was made: the next one is due `every` seconds from now."""
-        self.number, self.due = self.number + 1, time.monotonic() + self.every
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Context:
-    """What all workers know.
-
-    Attributes:
-        seed: of the members' keys.
-        data: the task's data on the devices.
-        clock: counts the time in which training runs.
-        stop: when set, the workers stop at the end of their epoch.
-        last: the last epoch of the run, after which a state is no longer committed; None if there is none.
-        request: when to say where a batch stands.
-        fitting: the executables that are known to fit into memory; asked once, since Linux takes files to answer.
-    """
-
-    seed: int
-    data: Any
-    clock: Clock
-    stop: threading.Event
-    last: int | None = None
-    request: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
-    fitting: set[Any] = dataclasses.field(default_factory=set)
+from popjax.engine.plan import members_a_batch
+from popjax.engine.roster import Roster
 
 
 def threads() -> int:
     """One thread a core where a CPU is the one device; else one for all devices."""
     return cores() if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else 1
+
+
+@dataclasses.dataclass(eq=False)
+class Local:
+    """The backend of this machine; between two segments states stay on its devices.
+
+    Attributes:
+        roster: who the members are.
+        context: what the workers know.
+        compiling: counts the time in which programs are compiled.
+    """
+
+    roster: Roster
+    context: Context
+    compiling: Clock
+
+    def pieces(self, held: Held) -> Sequence[Batch]:
+        """Batches as memory allows now; who stands on the devices in such a one stays there."""
+        lanes = self.roster.lanes(held.bucket)
+        if isinstance(held, Batch) and held.lanes == lanes:
+            return [held]
+        pieces = held.snapshot().cut(members_a_batch(len(held.index), lanes, threads()))
+        return [Batch(piece, lanes) for piece in pieces]
+
+    def execute(self, going: Iterable[tuple[Batch, int]]) -> Generator[list[Epoch | Rest]]:
+        """See Backend; jobs are made while earlier ones train."""
+        programs: dict[Any, Programs] = {}
+        return execute((self._job(batch, until, programs) for batch, until in going), self.context)
+
+    def close(self) -> None:
+        """Its workers end with each segment."""
+
+    def _job(self, batch: Batch, until: int, programs: dict[Any, Programs]) -> Job:
+        """The batch with its members and its bucket's programs, which are looked up once."""
+        key = batch.bucket, batch.lanes.count, batch.lanes.capacity
+        if key not in programs:
+            programs[key] = self.roster.programs(batch.bucket, batch.lanes, self.compiling)
+        return Job(batch, self.roster.members(batch.bucket, batch.stacked()), programs[key], until)
 
 
 def execute(jobs: Iterable[Job], context: Context) -> Generator[list[Epoch | Rest]]:
@@ -156,7 +153,7 @@ def train(job: Job, context: Context, say: Callable[[Epoch | Rest], None], stopp
                 rest = resting(job, context, long)
             elif answered < request.number and (long or time.monotonic() >= request.due):
                 answered, snapshot = request.number, batch.snapshot()
-            say(Epoch(batch, batch.epoch - 1, values, snapshot, long, rest))
+            say(Epoch(batch.origin, batch.epoch - 1, values, snapshot, long, rest))
     finally:
         if rest is None:
             say(resting(job, context, long))
@@ -168,8 +165,8 @@ def resting(job: Job, context: Context, long: bool) -> Rest:
     reached = batch.training is not None and batch.epoch >= job.until
     committed = context.request.every < float("inf") and batch.epoch != context.last
     if reached and not committed:
-        return Rest(batch, reached, long=long)
+        return Rest(batch.origin, batch, reached, long=long)
     try:
-        return Rest(batch, reached, batch.snapshot(), long)
+        return Rest(batch.origin, batch, reached, batch.snapshot(), long)
     except Exception:  # a device without memory may not even give back what it holds
-        return Rest(batch, False, batch.origin)
+        return Rest(batch.origin, batch, False, batch.origin)
