@@ -1,6 +1,9 @@
 """What the run is executed on, and by."""
 
+import functools
 import os
+import platform
+from pathlib import Path
 
 import jax
 
@@ -8,6 +11,26 @@ import jax
 def cores() -> int:
     """The CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def kin() -> str:
+    """What decides the bits that this process computes: JAX's version, and the kind of its CPU or accelerator."""
+    found = jax.devices()[0]
+    kind = cpu_kind() if found.platform == "cpu" else found.device_kind
+    return f"jax {jax.__version__} on {kind}"
+
+
+def cpu_kind() -> str:
+    """The CPU's maker, family and model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    pairs = (line.partition(":")[::2] for line in lines)
+    known = {name.strip(): value.strip() for name, value in pairs}
+    words = [known.get(name, "?") for name in ("vendor_id", "cpu family", "model")]
+    return f"{platform.machine()} {words[0]} family {words[1]} model {words[2]}"
 
 
 def device() -> str:

@@ -1,5 +1,6 @@
 """Words for people, in a terminal and on a page."""
 
+import importlib.util
 import os
 import sys
 from collections.abc import Mapping
@@ -32,6 +33,23 @@ def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
     if name not in table:
         raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(table)}")
     return table[name]
+
+
+def whole(what: str, text: str) -> int:
+    """A whole number from 1; raises ValueError for another text.
+
+    >>> whole("processes", "4")
+    4
+    """
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ValueError(f"{what}:{text}: give a whole number from 1, such as {what}:4")
+    return int(text)
+
+
+def needed(what: str, package: str) -> None:
+    """Raise ValueError where an executor's package is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise ValueError(f"executor {what!r} needs {package}, which is not installed: pip install {package}")
 
 
 def plural(count: int, noun: str) -> str:

@@ -116,6 +116,7 @@ class Rest:
         reached: whether that is where they were to get.
         snapshot: where they stand, on the host, if it is not, or if that was asked for; else None.
         long: whether their last epoch took so long that a commit is due after each.
+        lost: whether they are given up, since whoever trained them died too often.
     """
 
     origin: Snapshot
@@ -123,3 +124,4 @@ class Rest:
     reached: bool
     snapshot: Snapshot | None = None
     long: bool = False
+    lost: bool = False

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.engine.backends.base import Context
+from popjax.engine.backends.base import Backend, Context
 from popjax.engine.backends.local import Local
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves, trials_of
@@ -27,6 +27,9 @@ from popjax.store.results import Results
 from popjax.task import Task
 
 RESTING = 0.25  # of the memory, for the states of who rests; beyond it one is given up, and trained again if needed
+
+
+Elsewhere = Callable[[Roster, Context], Backend]
 
 
 class Outcome(NamedTuple):
@@ -62,6 +65,7 @@ class Population:
         commits: where progress is written.
         timer: the run's.
         tell: is told every EpochResult.
+        remote: what trains instead of this machine's devices.
 
     Attributes:
         roster: who the members are.
@@ -70,7 +74,7 @@ class Population:
         resting: where all others stand.
         applied: how many decisions have changed the population; the last of them may still be in training.
         rounds: the round (trials,) of each trial, from 0.
-        stopped: whether (trials,) a person stopped it.
+        stopped: whether (trials,) a person stopped it, or whoever trained it died too often.
         named: whether (trials,) the last decision named it to train on.
 
     >>> import jax.numpy as jnp
@@ -86,6 +90,7 @@ class Population:
 
     curves: Curves
     keeper: Keeper
+    backend: Backend
     trainer: Trainer
     saver: Checkpoint | None = None
 
@@ -101,6 +106,7 @@ class Population:
         commits: Commits | None = None,
         timer: Timer | None = None,
         tell: Callable[[EpochResult], None] | None = None,
+        remote: "Elsewhere | None" = None,
     ) -> None:
         self.roster = Roster(task, space, config, numbers, expected)
         self.config = config
@@ -108,6 +114,7 @@ class Population:
         self.commits = commits
         self.timer = timer or Timer()
         self.tell = tell
+        self.remote = remote
         self.resting = Resting(self.roster, int(RESTING * total()) if bounded else None)
         self.applied = 0
         self.rounds = np.zeros(0, np.int64)
@@ -198,6 +205,11 @@ class Population:
         self._stand(snapshots)
         self.commit()
 
+    def close(self) -> None:
+        """Leave nobody at work."""
+        if len(self.roster):
+            self.backend.close()
+
     def commit(self) -> None:
         """Make all that is known durable, where there are commits."""
         if self.saver is not None:
@@ -234,13 +246,15 @@ class Population:
         dtype = jax.dtypes.canonicalize_dtype(float)
         self.curves = Curves(roster.metrics, config.folds, config.repeats, epochs, dtype)
         self.keeper = Keeper(config.each, config.keep, config.metric, config.mode)
-        context = Context(config.seed, roster.data, self.timer.training, self.timer.stop, self.last)
+        data = roster.data if self.remote is None else None
+        context = Context(config.seed, data, self.timer.training, self.timer.stop, self.last)
         if self.commits is not None:
             self.saver = Checkpoint(self.commits, self.curves, self.keeper)
             context = dataclasses.replace(context, request=self.saver.request)
         known = (roster, self.resting, self.curves, self.keeper)
-        backend = Local(roster, context, self.timer.compiling)
-        self.trainer = Trainer(*known, backend, self.last, self.saver, self.tell)
+        here = Local(roster, context, self.timer.compiling)
+        self.backend = here if self.remote is None else self.remote(roster, context)
+        self.trainer = Trainer(*known, self.backend, self.last, self.saver, self.tell, self._give_up)
 
     def _apply(self, decision: Decision) -> None:
         """What happens between two segments."""
@@ -257,21 +271,30 @@ class Population:
             if self.saver is not None:
                 self.saver.settle(snapshot)
 
+    def _give_up(self, index: np.ndarray) -> None:
+        """Whoever trained these members died too often."""
+        self.stopped[index // self.config.each] = True
+
     def _train_until(self, until: Mapping[int, int]) -> None:
-        """Train the trials that are named to their epochs."""
+        """Train the trials that are named to their epochs, but for those that are given up meanwhile."""
         targets = np.zeros(len(self.roster), np.int64)
         targets[list(until)] = list(until.values())
-        targets = targets.repeat(self.config.each)
         if self.last is None and until:
             self.curves.reach(int(targets.max()))
-        while not self.timer.stop.is_set() and (going := self.resting.going(targets)):
+        while not self.timer.stop.is_set():
+            going = self.resting.going(np.where(self.stopped, 0, targets).repeat(self.config.each))
+            if not going:
+                return
             self.trainer.train(going)
 
     def _with_states(self, trials: Sequence[int]) -> bool:
         """Train the trials that have no state now to where they stand; False if the run is stopped meanwhile."""
         self.resting.needed[list(trials)] = True
+        before = self.stopped.copy()
         while again := self.resting.stateless(self.resting.members(trials)):
             self.trainer.train([(snapshot, snapshot.epoch) for snapshot in again])
             if self.timer.stop.is_set():
                 return False
+            if lost := np.flatnonzero(self.stopped & ~before).tolist():
+                raise RuntimeError(f"trial {lost[0]} is to be copied or changed, but whoever trains it dies")
         return True

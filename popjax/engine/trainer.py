@@ -45,6 +45,7 @@ class Trainer:
         last: the last epoch of the run; None if there is none.
         saver: towards the commits, if there are any.
         tell: is told every EpochResult.
+        give_up: is told the members whose workers died too often.
     """
 
     roster: Roster
@@ -55,6 +56,7 @@ class Trainer:
     last: int | None
     saver: Checkpoint | None
     tell: Callable[[EpochResult], None] | None
+    give_up: Callable[[np.ndarray], None]
 
     def train(self, going: list[tuple[Held, int]]) -> None:
         """Train members to an epoch each; what is not reached rests, for another try."""
@@ -98,6 +100,8 @@ class Trainer:
             held = message.origin if again else message.snapshot
             self.resting.held.append(held)
             self.curves.epochs.reshape(-1)[held.index] = held.epoch
+            if message.lost:
+                self.give_up(held.index)
         elif message.held.epoch == self.last:
             self.keeper.offer(message.held, self.curves.members)
         else:

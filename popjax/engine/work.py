@@ -1,87 +1,248 @@
-"""The unit of work that an executor sees: one function of picklable arguments, which plans and decides nothing."""
+"""The unit of work that an executor sees: one function of picklable arguments, which plans and decides nothing.
 
-from collections.abc import Mapping
-from threading import Event
+A worker keeps the tasks that it was sent, by their digest, with what it compiled for them: a unit that comes
+without its task is answered by Missing, and comes again with it. Errors of the user's code come back as values, so
+that an exception of a future is the engine's own. What travels is what the standard library can pickle: the
+user's objects are bytes of cloudpickle, which is imported here alone; nothing on a disk is a pickle.
+"""
+
+import hashlib
+import os
+import socket
+import threading
+from collections import OrderedDict
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+import cloudpickle
+import jax
 import numpy as np
 
 from popjax.core.clock import Clock
+from popjax.core.machine import kin
 from popjax.core.trees import abstract
 from popjax.engine.backends.base import Context
 from popjax.engine.backends.local import train
 from popjax.engine.batch import Batch, Epoch, Job, Rest
 from popjax.engine.compiler import COMPILER
-from popjax.engine.member import Member, Members, on_devices
+from popjax.engine.member import SETTINGS, Member, Members, Programs, on_devices
+from popjax.engine.memory import OutOfMemory, ran_out, refused
 from popjax.engine.plan import Lanes
-from popjax.engine.roster import Roster
-from popjax.engine.snapshot import Snapshot
-from popjax.space.space import Space
+from popjax.engine.snapshot import Snapshot, join
 from popjax.task import Task
 
+TASKS, PLANS = 4, 64  # that a worker keeps
 
-class Plan(NamedTuple):
-    """How the members of a bucket are trained: all that decides their bits, beside the task and who they are."""
 
-    static: Mapping[str, Any]
-    dynamic: Mapping[str, type]
-    scales: Space
-    epochs: int
-    branching: bool
-    branches: Mapping[str, tuple[int, ...]]
+class Unit(NamedTuple):
+    """Members of a bucket to be trained on.
+
+    Attributes:
+        task: the digest of the task's bytes.
+        plan: what `planned` gave for their bucket.
+        lanes: how many train at once.
+        seed: of the members' keys.
+        epoch: the epochs that they have finished.
+        leaves: the leaves of their state, stacked (members, ...); None before the first epoch.
+        members: who they are, with their hyperparameters now: arrays (members,).
+        until: the epoch to reach.
+        settings: JAX's, in the order of SETTINGS.
+        kin: what the driver runs on; None if a worker may run on something else.
+    """
+
+    task: str
+    plan: bytes
     lanes: Lanes
     seed: int
-    inactive: Mapping[str, str]
+    epoch: int
+    leaves: list[np.ndarray] | None
+    members: Members
+    until: int
+    settings: tuple[Any, ...]
+    kin: str | None
 
 
 class Trained(NamedTuple):
     """What came of a unit.
 
     Attributes:
+        worker: who trained it.
+        epoch: the epochs that the members have finished now.
         metrics: metric -> (members, epochs), of the epochs that were trained.
-        snapshot: where the members stand now.
+        leaves: the leaves of their state.
     """
 
+    worker: str
+    epoch: int
     metrics: dict[str, np.ndarray]
-    snapshot: Snapshot
+    leaves: list[np.ndarray]
 
 
-def unit(roster: Roster, snapshot: Snapshot) -> tuple[Plan, Snapshot, Members]:
-    """What `work` needs beside the task to train the members of a snapshot, which fill one batch at the most."""
-    member, lanes = roster.buckets[snapshot.bucket], roster.lanes(snapshot.bucket)
-    plan = Plan(
-        member.static,
-        member.dynamic,
-        member.scales,
-        member.epochs,
-        member.branching,
-        member.branches,
-        lanes,
-        roster.config.seed,
-        member.inactive,
-    )
-    return plan, snapshot, roster.members(snapshot.bucket, Batch(snapshot, lanes).stacked())
+class Missing(NamedTuple):
+    """A worker has not the task."""
+
+    worker: str
 
 
-def work(task: Task, plan: Plan, snapshot: Snapshot, members: Members, until: int) -> Trained:
-    """Train the members of a snapshot to an epoch, in whichever process this is called.
+class Refused(NamedTuple):
+    """A worker runs on something else than the driver."""
+
+    worker: str
+    kin: str
+
+
+class Failed(NamedTuple):
+    """What the user's code raised, as bytes."""
+
+    worker: str
+    error: bytes
+
+
+Answer = Trained | Missing | Refused | Failed
+
+
+class Prepared(NamedTuple):
+    """What a worker needs to train members of a bucket, compiled or being compiled."""
+
+    programs: Programs
+    context: Context
+
+
+def shipped(task: Task) -> bytes:
+    """A task as bytes; raises ValueError for one that cannot travel."""
+    try:
+        return cloudpickle.dumps(task)
+    except Exception as error:  # whatever the objects' own methods raise
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"the task cannot go to other processes: {what}; make what it names inside of its functions"
+        ) from None
+
+
+def digest_of(blob: bytes) -> str:
+    """The name of a task's bytes."""
+    return hashlib.sha256(blob).hexdigest()
+
+
+def planned(member: Member) -> bytes:
+    """What the driver decided about a bucket, as bytes."""
+    names = ("static", "dynamic", "scales", "epochs", "branching", "branches", "inactive")
+    return cloudpickle.dumps({name: getattr(member, name) for name in names})
+
+
+def work(unit: Unit, blob: bytes | None = None) -> Answer:
+    """Train the members of a unit to an epoch, in whichever process this is called.
 
     Args:
-        task: how one trial is trained.
-        plan: what the driver decided about their bucket.
-        snapshot: where they stand.
-        members: who they are, with their hyperparameters now: arrays (capacity,).
-        until: the epoch to reach.
+        unit: see Unit.
+        blob: the task, where the worker may not have it yet.
 
-    The same arguments give the same bits on every machine of a kind and version. Raises what the task raises.
+    The same unit gives the same bits on every machine of a kind and version. Raises nothing that the task raises.
     """
-    known = (plan.static, plan.dynamic, plan.scales, plan.epochs, plan.branching, plan.branches)
-    member, clock, lanes = Member(task, *known, inactive=plan.inactive), Clock(), plan.lanes
+    worker = name()
+    if unit.kin is not None and unit.kin != kin():
+        return Refused(worker, kin())
+    try:
+        with under(unit.settings):
+            task = TASK_CACHE.get(unit.task, blob)
+            return Missing(worker) if task is None else trained(worker, task, unit)
+    except Exception as error:
+        return Failed(worker, packed(OutOfMemory(refused(error)) if ran_out(error) else error))
+
+
+def trained(worker: str, task: Task, unit: Unit) -> Trained:
+    """The unit trained by this worker, as many members at once as its lanes allow, batch after batch."""
+    prepared = prepare(task, unit)
+    training = None
+    if unit.leaves is not None:
+        structure = jax.tree.structure(prepared.programs.epoch.result().args_info[0][0])
+        training = jax.tree.unflatten(structure, unit.leaves)
+    metrics: list[dict[str, np.ndarray]] = []
+    stands: list[Snapshot] = []
+    whole = Snapshot(0, np.arange(len(unit.members.trial)), unit.epoch, training)
+    for piece in whole.cut(unit.lanes.capacity * unit.lanes.devices):
+        said: list[Epoch | Rest] = []
+        batch = Batch(piece, unit.lanes)
+        rows = batch.stacked()
+        members = jax.tree.map(lambda column, rows=rows: column[rows], unit.members)
+        train(Job(batch, members, prepared.programs, unit.until), prepared.context, said.append, lambda: False)
+        epochs = [message.metrics for message in said if isinstance(message, Epoch)]
+        metrics.append({name: np.stack([one[name] for one in epochs], 1) for name in (epochs[0] if epochs else ())})
+        stands.append(batch.snapshot())
+    snapshot = join(stands)
+    joined = {name: np.concatenate([one[name] for one in metrics]) for name in metrics[0]}
+    return Trained(worker, snapshot.epoch, joined, jax.tree.leaves(snapshot.begun))
+
+
+def prepare(task: Task, unit: Unit) -> Prepared:
+    """The programs of a unit's bucket."""
+    key = unit.task, unit.plan, unit.lanes.count, unit.lanes.capacity, unit.seed, unit.settings
+    return PLAN_CACHE.get(key, lambda: prepared_anew(task, unit))
+
+
+def prepared_anew(task: Task, unit: Unit) -> Prepared:
+    """The same, for the first unit of its bucket."""
+    member, clock, lanes = Member(task, **cloudpickle.loads(unit.plan)), Clock(), unit.lanes
     data = on_devices(task.data, lanes.devices)
     programs = COMPILER.programs(member, abstract(data), lanes.capacity, lanes.count, clock, lanes.devices)
-    said: list[Epoch | Rest] = []
-    batch = Batch(snapshot, lanes)
-    train(Job(batch, members, programs, until), Context(plan.seed, data, clock, Event()), said.append, lambda: False)
-    epochs = [message.metrics for message in said if isinstance(message, Epoch)]
-    metrics = {name: np.stack([one[name] for one in epochs], 1) for name in (epochs[0] if epochs else ())}
-    return Trained(metrics, batch.snapshot())
+    return Prepared(programs, Context(unit.seed, data, clock, threading.Event()))
+
+
+class Cache:
+    """The most recently used of what takes long to make."""
+
+    def __init__(self, kept: int) -> None:
+        self.kept = kept
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Any, Any] = OrderedDict()
+
+    def get(self, key: Any, make: Any) -> Any:
+        """What is known by a key; else what `make` gives, a function, or bytes to load; None for None."""
+        with self._lock:
+            if key not in self._known and make is not None:
+                self._known[key] = cloudpickle.loads(make) if isinstance(make, bytes) else make()
+            if key in self._known:
+                self._known.move_to_end(key)
+            while len(self._known) > self.kept:
+                self._known.popitem(last=False)
+            return self._known.get(key)
+
+
+TASK_CACHE, PLAN_CACHE = Cache(TASKS), Cache(PLANS)
+
+
+def settings() -> tuple[Any, ...]:
+    """JAX's settings here, which change what a program computes."""
+    return tuple(getattr(jax.config, name) for name in SETTINGS)
+
+
+def under(values: tuple[Any, ...]) -> ExitStack:
+    """A context with these settings of JAX's."""
+    stack = ExitStack()
+    for setting, value in zip(SETTINGS, values, strict=True):
+        stack.enter_context(getattr(jax, setting.removeprefix("jax_"))(value))
+    return stack
+
+
+def name() -> str:
+    """This worker's: the machine, the process and its thread."""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+
+
+def packed(error: Exception) -> bytes:
+    """An exception as bytes; its text alone where it cannot travel."""
+    try:
+        found = cloudpickle.dumps(error)
+        cloudpickle.loads(found)
+        return found
+    except Exception:
+        return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def unpacked(answer: Failed) -> Exception:
+    """The exception of an answer."""
+    try:
+        error: Exception = cloudpickle.loads(answer.error)
+    except Exception as other:  # of a class that only the worker knows
+        return RuntimeError(f"worker {answer.worker} failed: {other}")
+    return error

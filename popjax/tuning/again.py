@@ -1,5 +1,6 @@
 """Given points, trained or planned without a search: replays, re-tests, what plans would cost."""
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ import numpy as np
 
 from popjax.engine.cost import explanation
 from popjax.engine.plan import work_of
-from popjax.engine.population import Population, Timer
+from popjax.engine.population import Elsewhere, Population, Timer
 from popjax.engine.roster import Config, Roster
 from popjax.scheduler import Decision
 from popjax.space.space import Space
@@ -25,6 +26,7 @@ def trained(
     numbers: np.ndarray | None = None,
     timer: Timer | None = None,
     schedules: Mapping[str, np.ndarray] | None = None,
+    remote: Elsewhere | None = None,
 ) -> Results:
     """These points, each trained to the end.
 
@@ -32,11 +34,20 @@ def trained(
         numbers: the trials' (trials,), from which their keys are made; 0, 1, ... if not given.
         schedules: name -> (trials, epochs), the hyperparameters of each epoch where they are not always those of
             `points`, of which those that fix a shape never change.
+        remote: what trains instead of this machine's devices.
     """
-    population = Population(task, space, config, numbers=numbers, timer=timer)
+    population = Population(task, space, config, numbers=numbers, timer=timer, remote=remote)
+    with contextlib.closing(population):
+        return trained_by(population, points, schedules)
+
+
+def trained_by(
+    population: Population, points: Mapping[str, np.ndarray], schedules: Mapping[str, np.ndarray] | None
+) -> Results:
+    """The same, by a population that is still empty."""
     everyone = range(len(next(iter(points.values()))))
-    decision = Decision(add=points)
-    for epoch, after in itertools.pairwise([*turns(schedules, config.epochs), config.epochs]):
+    decision, epochs = Decision(add=points), population.config.epochs
+    for epoch, after in itertools.pairwise([*turns(schedules, epochs), epochs]):
         changed = {name: values for name, values in (schedules or {}).items() if epoch and differ(values, epoch).any()}
         values = {t: {name: column[t, epoch] for name, column in changed.items()} for t in everyone if changed}
         decision = decision._replace(set=values, until=dict.fromkeys(everyone, after))

@@ -12,8 +12,9 @@ import numpy as np
 from popjax.core.storage import locked
 from popjax.engine.measure import parameters, rebuilt, score
 from popjax.engine.plan import fitting
-from popjax.engine.population import Population, Timer
+from popjax.engine.population import Elsewhere, Population, Timer
 from popjax.engine.roster import Config, Roster
+from popjax.executors.elsewhere import elsewhere
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.conditions import check_possible
 from popjax.space.space import Space, take
@@ -60,6 +61,9 @@ def search(
     callbacks: Sequence[Callback] = (),
     every: int | None = None,
     minutes: float | None = None,
+    executor: Any = None,
+    retries: int = 3,
+    mixed: bool = False,
 ) -> Results:
     """Train `space.sample(trials, seed, sampler)`, all at once, and rank the trials.
 
@@ -96,6 +100,11 @@ def search(
         callbacks: who listens (see `popjax.Callback`).
         every: at most so many epochs between two looks at the population.
         minutes: after so many the run stops as with `stop`.
+        executor: what trains instead of this process: an object with `submit(fn, *args) -> Future`, as those of
+            `concurrent.futures`; a function without arguments that makes one, which is called again where one breaks;
+            or a name: "processes:4", "dask:tcp://host:8786", "ray:auto", "slurm". The results have the same bits.
+        retries: how often a unit of work is tried that fails alone, before its trials are given up as stopped.
+        mixed: whether workers may have another version of jax, or another kind of CPU, so that bits may differ.
 
     Returns:
         Results. `.best` is None when all trials diverged.
@@ -123,7 +132,7 @@ def search(
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
     check_numbers({"trials": trials})
     rounds = (default_rounds(int(trials)) if check_sampler(sampler) else 1) if rounds is None else rounds
-    counts = {"epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds}
+    counts = {"epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds, "retries": retries}
     optional = {"lanes": lanes, "every": every}
     check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
     check_budget(minutes)
@@ -148,7 +157,7 @@ def search(
     asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
     task = in_folds(task, int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
-    control = Control(listeners, every, minutes, Timer(stop))
+    control = Control(listeners, every, minutes, Timer(stop), elsewhere(executor, int(retries), mixed))
     with interruptible(control.timer.stop, out):
         if out is None:
             return Search(task, config, asked, control).run()
@@ -215,6 +224,7 @@ class Control:
     every: int | None
     minutes: float | None
     timer: Timer
+    remote: Elsewhere | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -243,12 +253,13 @@ class Search:
             commits=None if directory is None else directory.commits,
             timer=timer,
             tell=callbacks.epoch if callbacks.hear_epochs else None,
+            remote=self.control.remote,
         )
         log = Log(self.asked.space) if directory is None else directory.log
         first = 0 if directory is None else directory.take_up(population)
         before = updates_of(population) if first or len(population.roster) else 0
         driver = Driver(self.scheduler(population.roster), population, log, callbacks, self.control.every)
-        with budget(timer.stop, self.control.minutes, log):
+        with contextlib.closing(population), budget(timer.stop, self.control.minutes, log):
             driver.run(first, lambda: self.begin(population, log, callbacks))
         population.commit()
         results = self.finish(population, log, before)

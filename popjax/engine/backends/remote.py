@@ -1,0 +1,358 @@
+"""Members onto any executor: in units, which are submitted again where a worker dies.
+
+The bits do not depend on it. A unit that failed goes behind the others; after a failure one unit alone is sent until
+one comes back, and a unit that failed twice is sent alone, so that a unit that kills whoever trains it is found out
+without charging those beside it. It is charged a try if it failed alone; after `retries` of them it is given up.
+"""
+
+import dataclasses
+import heapq
+import logging
+import queue
+import time
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import jax
+import numpy as np
+
+from popjax.core.machine import kin
+from popjax.engine.backends.base import Context, Held
+from popjax.engine.backends.door import Door, breaks
+from popjax.engine.batch import Epoch, Rest
+from popjax.engine.plan import member_bytes, work_of
+from popjax.engine.roster import Roster
+from popjax.engine.snapshot import Snapshot
+from popjax.engine.work import (
+    Answer,
+    Failed,
+    Missing,
+    Refused,
+    Trained,
+    Unit,
+    digest_of,
+    planned,
+    settings,
+    shipped,
+    unpacked,
+    work,
+)
+from popjax.space.space import take
+
+LOG = logging.getLogger("popjax")
+SHARES = 16  # units at least, where there are members for them
+UNKNOWN = 64  # members of a unit whose cost nobody knows; it is a twentieth of their epochs
+STATE_BYTES = 2**25  # that travel with a unit
+WINDOW = 8  # units under way, beside two for each worker that has answered
+ALONE = 2  # failures, after which a unit is sent alone
+POLL = 0.1  # seconds between two looks at the clock
+GRACE = 10.0  # seconds in which units under way may still come back, once training is stopped
+DAY = 86400.0  # the patience with units whose cost nobody knows
+
+
+@dataclasses.dataclass(eq=False)
+class Assignment:
+    """A unit as the driver knows it.
+
+    Attributes:
+        number: of the piece; those in front come first.
+        origin: who the members are, and where they stood.
+        until: the epoch to reach.
+        stands: where they stand now.
+        failures: how often its worker or its executor failed.
+        tries: how many of these are charged.
+        carries: whether the task goes with it.
+        executor: the one it was last submitted to.
+        before: how many units were finished then.
+        due: until when it may take.
+    """
+
+    number: int
+    origin: Snapshot
+    until: int
+    stands: Snapshot
+    failures: int = 0
+    tries: int = 0
+    carries: bool = False
+    executor: Any = None
+    before: int = 0
+    due: float = float("inf")
+
+    def __lt__(self, other: "Assignment") -> bool:
+        return (self.failures, self.number) < (other.failures, other.number)
+
+
+class Remote:
+    """The backend that is an executor.
+
+    Args:
+        roster: who the members are.
+        context: what stops it, and when commits are due.
+        executor: see Door.
+        retries: how many charged tries a unit has.
+        mixed: whether workers may run on something else than the driver.
+    """
+
+    def __init__(self, roster: Roster, context: Context, executor: Any, retries: int = 3, mixed: bool = False) -> None:
+        self.roster = roster
+        self.context = context
+        self.door = Door(executor)
+        self.retries = max(retries, 1)
+        self.kin = None if mixed else kin()
+        self.blob = shipped(roster.task)
+        self.digest = digest_of(self.blob)
+        self.workers: set[str] = set()
+        self.finished = 0
+        self._plans: dict[int, bytes] = {}
+        self._seconds: dict[int, float | None] = {}
+
+    def pieces(self, held: Held) -> Sequence[Snapshot]:
+        """Members as units: about as much work as the executor asks for, by the cost model."""
+        snapshot = held.snapshot()
+        return snapshot.cut(self.members_a_unit(snapshot))
+
+    def execute(self, going: Iterable[tuple[Snapshot, int]]) -> Generator[list[Epoch | Rest]]:
+        """See Backend."""
+        dispatch = Dispatch(self, going)
+        with self.context.clock:
+            try:
+                while dispatch.busy and not self.context.stop.is_set():
+                    dispatch.send()
+                    yield dispatch.hear()
+                dispatch.call_back()
+                over = time.monotonic() + GRACE
+                while dispatch.under_way and time.monotonic() < over:
+                    yield dispatch.hear()
+                yield dispatch.rests()
+            finally:
+                dispatch.call_back()
+        if dispatch.failure is not None:
+            raise dispatch.failure
+
+    def close(self) -> None:
+        """End the executor, if it was made here."""
+        self.door.close()
+
+    def seconds(self, bucket: int) -> float | None:
+        """What an epoch of a member of a bucket takes on one core, or on one accelerator; None where nobody knows."""
+        if bucket not in self._seconds:
+            roster = self.roster
+            cost, member = work_of(roster.tracer, roster.plan.lanes), roster.buckets[bucket]
+            self._seconds[bucket] = None
+            if cost.known:
+                points = take(roster.points, np.flatnonzero(roster.bucket == bucket))
+                room = {name: member.scales[name].high for name in cost.widths}
+                members = len(next(iter(points.values()))) * cost.epochs
+                cores = 2 if cost.machine.lanes == 1 else 1  # of which the cost model speaks
+                self._seconds[bucket] = cores * cost.padded(points, room, shared=frozenset(member.static))[1] / members
+        return self._seconds[bucket]
+
+    def members_a_unit(self, snapshot: Snapshot) -> int:
+        """How many members of a snapshot a unit has: full lanes, if there are that many."""
+        lanes, seconds, members = self.roster.lanes(snapshot.bucket), self.seconds(snapshot.bucket), len(snapshot.index)
+        epochs = max(1, self.roster.config.epochs - snapshot.epoch)
+        wanted = UNKNOWN if seconds is None else self.door.traits.seconds / (seconds * epochs)
+        room = STATE_BYTES // max(1, member_bytes(self.roster.buckets[snapshot.bucket]))
+        most = int(min(wanted, room, -(-members // SHARES)))
+        return max(1, most // lanes.count) * lanes.count
+
+    def epochs_a_unit(self, snapshot: Snapshot) -> int:
+        """How many epochs a unit trains these members at the most."""
+        seconds = self.seconds(snapshot.bucket)
+        if seconds is None:
+            return max(1, self.roster.config.epochs // 20)
+        return max(1, int(self.door.traits.seconds / (seconds * len(snapshot.index))))
+
+    def patience(self, snapshot: Snapshot) -> float:
+        """How many seconds a unit may take."""
+        known = self.door.traits.patience
+        if known is None:
+            return float("inf")
+        return known if self.seconds(snapshot.bucket) is not None else DAY
+
+    def unit(self, assignment: Assignment) -> Unit:
+        """What travels of an assignment."""
+        roster, stands = self.roster, assignment.stands
+        if stands.bucket not in self._plans:
+            self._plans[stands.bucket] = planned(roster.buckets[stands.bucket])
+        return Unit(
+            task=self.digest,
+            plan=self._plans[stands.bucket],
+            lanes=dataclasses.replace(roster.lanes(stands.bucket), devices=1),
+            seed=self.context.seed,
+            epoch=stands.epoch,
+            leaves=None if stands.training is None else jax.tree.leaves(stands.training),
+            members=roster.members(stands.bucket, stands.index),
+            until=min(assignment.until, stands.epoch + self.epochs_a_unit(stands)),
+            settings=settings(),
+            kin=self.kin,
+        )
+
+
+class Dispatch:
+    """Units on their way to an epoch each.
+
+    Attributes:
+        waiting: a heap of those to be sent.
+        under_way: those that an executor has.
+        failure: what ends the training.
+    """
+
+    def __init__(self, remote: Remote, going: Iterable[tuple[Snapshot, int]]) -> None:
+        self.remote = remote
+        self.waiting = [Assignment(number, piece, until, begin(piece)) for number, (piece, until) in enumerate(going)]
+        self.under_way: dict[Future[Any], Assignment] = {}
+        self.failure: Exception | None = None
+        self._said: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._over = False  # whether nothing is sent any more
+        self._careful = False  # whether one unit alone is sent, since one failed and none has come back since
+        self._strikes = 0  # charged tries since a unit came back
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to wait for."""
+        return self.failure is None and bool(self.waiting or self.under_way)
+
+    def send(self) -> None:
+        """Submit what the window allows."""
+        remote = self.remote
+        while self.waiting and self.room():
+            assignment = heapq.heappop(self.waiting)
+            blob = remote.blob if assignment.carries or not remote.door.traits.keeps else None
+            assignment.before, assignment.executor = remote.finished, remote.door.open()
+            try:
+                future = remote.door.submit(work, remote.unit(assignment), blob)
+            except Exception as error:
+                self.waiting_again(assignment, error)
+                return
+            assignment.due = time.monotonic() + remote.patience(assignment.stands)
+            self.under_way[future] = assignment
+            future.add_done_callback(self._said.put)
+
+    def room(self) -> bool:
+        """Whether one more may be sent."""
+        if not self.under_way:
+            return True
+        if self._careful or self.waiting[0].failures >= ALONE:
+            return False
+        if any(assignment.failures >= ALONE for assignment in self.under_way.values()):
+            return False
+        return len(self.under_way) < 2 * len(self.remote.workers) + WINDOW
+
+    def hear(self) -> list[Epoch | Rest]:
+        """What has come back meanwhile."""
+        messages: list[Epoch | Rest] = []
+        for future in arrived(self._said):
+            assignment = self.under_way.pop(future, None)
+            if assignment is not None:  # a late answer of a unit that was given to another worker is dropped
+                messages += self.heard(assignment, future)
+        now = time.monotonic()
+        for future, assignment in [pair for pair in self.under_way.items() if pair[1].due < now]:
+            del self.under_way[future]
+            future.cancel()
+            self.remote.door.renew(assignment.executor)
+            messages += self.waiting_again(assignment, TimeoutError("no answer in time"))
+        return messages
+
+    def heard(self, assignment: Assignment, future: "Future[Any]") -> list[Epoch | Rest]:
+        """What became of a unit."""
+        try:
+            answer: Answer = future.result()
+        except (Exception, CancelledError) as error:
+            return self.waiting_again(assignment, error)
+        if isinstance(answer, Trained):
+            self.remote.finished += 1
+            self.remote.workers.add(answer.worker)
+            self._careful, self._strikes = False, 0
+            return self.progress(assignment, answer)
+        heapq.heappush(self.waiting, assignment)
+        if isinstance(answer, Missing):
+            assignment.carries = True
+        elif isinstance(answer, Refused):
+            what = f"worker {answer.worker} has {answer.kin}, this process {kin()}"
+            self.failure = ValueError(f"{what}; give it the same, or accept that bits may differ with mixed (--mixed)")
+        elif isinstance(answer, Failed):
+            self.failure = unpacked(answer)
+            self.failure.add_note(f"in training {of_trials(self.remote.roster, assignment.origin)}")
+        else:
+            what = f"the executor gave a {type(answer).__name__}"
+            self.failure = TypeError(f"{what}; let submit(fn, *args) call fn(*args)")
+        return []
+
+    def progress(self, assignment: Assignment, answer: Trained) -> list[Epoch | Rest]:
+        """A unit that came back: its epochs, and how its members rest if they are where they were to get."""
+        context, origin = self.remote.context, assignment.origin
+        structure = jax.tree.structure(self.remote.roster.abstract(origin.bucket))
+        training = jax.tree.unflatten(structure, answer.leaves)
+        stands = Snapshot(origin.bucket, origin.index, answer.epoch, training)
+        committed = stands if context.request.every < float("inf") and stands.epoch != context.last else None
+        rest = Rest(origin, stands, True, committed) if stands.epoch >= assignment.until else None
+        if rest is None:
+            assignment.stands, assignment.failures, assignment.tries = stands, 0, 0
+            heapq.heappush(self.waiting, assignment)
+        count = len(next(iter(answer.metrics.values()), np.zeros((0, 0)))[0]) if answer.metrics else 0
+        messages: list[Epoch | Rest] = []
+        for at in range(count):
+            metrics, ends = {name: values[:, at] for name, values in answer.metrics.items()}, at == count - 1
+            told = (committed, False, rest) if ends else (None, False, None)
+            messages.append(Epoch(origin, stands.epoch - count + at, metrics, *told))
+        return messages or [rest for rest in [rest] if rest is not None]
+
+    def waiting_again(self, assignment: Assignment, error: BaseException) -> list[Epoch | Rest]:
+        """A unit that an executor lost: it is sent again, unless it has no try left."""
+        remote = self.remote
+        if self._over:
+            heapq.heappush(self.waiting, assignment)
+            return []
+        alone = not self.under_way and assignment.executor is remote.door.executor
+        charged = alone and assignment.before == remote.finished
+        if breaks(error) and not remote.door.renew(assignment.executor):
+            LOG.warning(f"the executor broke: {text(error)}; give a function that makes one, and it is made anew")
+            remote.context.stop.set()
+        assignment.failures += 1
+        assignment.tries += charged
+        self._careful, self._strikes = True, self._strikes + charged
+        if assignment.tries < remote.retries and self._strikes < 3 * remote.retries:
+            heapq.heappush(self.waiting, assignment)
+            return []
+        who = of_trials(remote.roster, assignment.origin)
+        LOG.warning(f"{who}: given up after {assignment.tries} tries, none of which came back: {text(error)}")
+        return [Rest(assignment.origin, assignment.stands, False, assignment.stands, lost=True)]
+
+    def call_back(self) -> None:
+        """Cancel what no worker has begun."""
+        self._over = True
+        for future in list(self.under_way):
+            future.cancel()
+
+    def rests(self) -> list[Epoch | Rest]:
+        """Where those stand that have begun and are not where they were to get."""
+        left = [*self.waiting, *self.under_way.values()]
+        begun = [one for one in left if one.stands.epoch > begin(one.origin).epoch]
+        return [Rest(one.origin, one.stands, False, one.stands) for one in begun]
+
+
+def begin(piece: Snapshot) -> Snapshot:
+    """Where members begin: as they stand, or before the first epoch where their state was given up."""
+    return piece if piece.training is not None or piece.epoch == 0 else dataclasses.replace(piece, epoch=0)
+
+
+def arrived(said: "queue.SimpleQueue[Future[Any]]") -> "list[Future[Any]]":
+    """The futures that are done; waits a moment for the first."""
+    try:
+        first = said.get(timeout=POLL)
+    except queue.Empty:
+        return []
+    return [first, *(said.get() for _ in range(said.qsize()))]
+
+
+def of_trials(roster: Roster, snapshot: Snapshot) -> str:
+    """The trials of members, in words."""
+    numbers = [str(number) for number in sorted(set((snapshot.index // roster.config.each).tolist()))]
+    return f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {', '.join(numbers)}"
+
+
+def text(error: BaseException) -> str:
+    """An error in a line."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -1,0 +1,34 @@
+"""Executors by name, as on a command line: `processes:4`, `dask:tcp://host:8786`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from popjax.executors.dask import dask
+from popjax.executors.processes import processes
+from popjax.executors.ray import ray
+from popjax.executors.slurm import slurm
+
+EXECUTORS: dict[str, Callable[[str], Callable[[], Any]]] = {
+    "processes": processes,
+    "dask": dask,
+    "ray": ray,
+    "slurm": slurm,
+}
+THREADS = "threads"  # of this process, on its own devices: no executor
+
+
+def executor_of(text: str) -> Callable[[], Any] | None:
+    """A function that makes the executor of a name, with what stands behind a colon; None for threads.
+
+    Raises ValueError for another text, and where what it needs is not installed.
+
+    >>> executor_of("threads") is None
+    True
+    """
+    name, _, rest = text.partition(":")
+    if text == THREADS:
+        return None
+    if name not in EXECUTORS:
+        known = f"{THREADS}, processes:N, dask:ADDRESS, ray:ADDRESS, slurm"
+        raise ValueError(f"unknown executor {text!r}; there are {known}")
+    return EXECUTORS[name](rest)

@@ -1,0 +1,47 @@
+"""A Ray cluster that runs, by its address, or "auto"."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from popjax.core.text import needed
+
+
+def ray(address: str) -> Callable[[], Any]:
+    """A function that connects to a cluster, such as auto or ray://host:10001; raises ValueError."""
+    needed("ray", "ray")
+    return lambda: Ray(address or "auto")
+
+
+class Ray:
+    """Ray's tasks as futures. A task takes a CPU, and a GPU where the cluster has some."""
+
+    def __init__(self, address: str) -> None:
+        """Raises ValueError where nobody answers."""
+        import ray
+
+        if not ray.is_initialized():
+            try:
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            except ConnectionError as error:
+                what = str(error).splitlines()[0]
+                raise ValueError(f"executor 'ray:{address}': {what}; begin one: ray start --head") from None
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        self._call = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(call)
+
+    def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
+        """As a task that Ray itself never tries again."""
+        future: Future[Any] = self._call.remote(fn, *args).future()
+        return future
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Leave the cluster, which ends this search's tasks."""
+        import ray
+
+        ray.shutdown()
+
+
+def call(fn: Callable[..., Any], *args: Any) -> Any:
+    """What Ray runs."""
+    return fn(*args)

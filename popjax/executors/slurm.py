@@ -1,0 +1,83 @@
+"""Jobs of Slurm, by submitit: a job a unit, so units are of minutes and each job is sent its task."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from popjax.core.text import needed
+from popjax.engine.backends.door import Traits
+
+FOLDER = "slurm-jobs"  # on a disk that all nodes see
+MINUTES = 60  # that a job may take
+POLL = 1.0  # seconds between two looks at the jobs
+
+
+def slurm(folder: str) -> Callable[[], Any]:
+    """A function that makes an executor with its jobs' files in a folder; raises ValueError."""
+    needed("slurm", "submitit")
+
+    def make() -> "Slurm":
+        import submitit
+
+        jobs = submitit.AutoExecutor(folder or FOLDER)
+        jobs.update_parameters(timeout_min=MINUTES, cpus_per_task=1, name="popjax")
+        return Slurm(jobs)
+
+    return make
+
+
+class Slurm:
+    """Jobs of a submitit executor as futures; Slurm ends a job that hangs."""
+
+    traits = Traits(seconds=300.0, keeps=False, patience=None)
+
+    def __init__(self, jobs: Any) -> None:
+        self._jobs = jobs
+        self._open: list[tuple[Any, Future[Any]]] = []
+        self._over = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
+        """As a job; a task that many jobs need is a file that all of them read."""
+        future: Future[Any] = Future()
+        job = self._jobs.submit(call, fn, *(self._filed(one) if isinstance(one, bytes) else one for one in args))
+        self._open.append((job, future))
+        return future
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Cancel the jobs."""
+        self._over.set()
+        for job, _ in self._open:
+            job.cancel()
+
+    def _filed(self, content: bytes) -> Path:
+        path = Path(self._jobs.folder).absolute() / f"task-{hashlib.sha256(content).hexdigest()}"
+        if not path.exists():
+            path.write_bytes(content)
+        return path
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            for pair in [pair for pair in list(self._open) if pair[0].done()]:
+                self._open.remove(pair)
+                settle(*pair)
+            time.sleep(POLL)
+
+
+def settle(job: Any, future: "Future[Any]") -> None:
+    """Give a job's result, or its error, to its future."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(job.result())
+    except Exception as error:
+        future.set_exception(error)
+
+
+def call(fn: Callable[..., Any], *args: Any) -> Any:
+    """What a job runs."""
+    return fn(*(one.read_bytes() if isinstance(one, Path) else one for one in args))
