@@ -14,10 +14,12 @@ from popjax.commands.experiment import Experiment, check_seed
 from popjax.commands.outcome import TOP
 from popjax.core.text import printable
 from popjax.data.columns import relevel, some
+from popjax.executors.named import executor_of
 from popjax.space.scales import Choice
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
+    from popjax.engine.population import Elsewhere
     from popjax.space.space import Space
     from popjax.store.results import Results
     from popjax.task import Task
@@ -55,15 +57,23 @@ class Arguments:
     """how often each is trained: on so many folds, or from so many initial weights where a task has no folds"""
     seed: int | None = None
     """of the folds, the sample and the models (default: one more than the search's)"""
+    executor: str = "threads"
+    """what trains: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; the bits are the same"""
+    retries: int = 3
+    """how often the work of a worker that dies is tried before its trials are given up"""
+    mixed: bool = False
+    """accept workers with another version of jax, or another kind of CPU: bits may differ"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     arguments = cli.parse(Arguments, "retest", argv)
-    for name, low in (("top", 1), ("background", 1), ("repeats", 2)):
+    for name, low in (("top", 1), ("background", 1), ("repeats", 2), ("retries", 1)):
         if getattr(arguments, name) < low:
             raise ValueError(f"--{name} {getattr(arguments, name)}: give at least {low}")
     check_seed(arguments.seed)
+    executor_of(arguments.executor)
+    from popjax.executors.elsewhere import elsewhere
     from popjax.store.files import write_json
     from popjax.store.results import Results
 
@@ -76,7 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     space, fit = fitting(task, results)
     rows, top = chosen(results, fit, arguments.top, arguments.background, seed)
     print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
-    new = train_again(task, space, results, rows, arguments.repeats, seed)
+    remote = elsewhere(arguments.executor, arguments.retries, arguments.mixed)
+    new = train_again(task, space, results, rows, arguments.repeats, seed, remote)
     report = describe(results, rows, new, top) | {"seed": seed, "same_data": same}
     write_json(directory / "retest.json", report)
     print(printable(report["reason"]))
@@ -166,7 +177,13 @@ def with_texts(dataset: "Dataset", then: Mapping[str, Any]) -> "Dataset":
 
 
 def train_again(
-    task: "Task", space: "Space", results: "Results", rows: np.ndarray, repeats: int, seed: int
+    task: "Task",
+    space: "Space",
+    results: "Results",
+    rows: np.ndarray,
+    repeats: int,
+    seed: int,
+    remote: "Elsewhere | None" = None,
 ) -> np.ndarray:
     """The new values (trials, repeats) of the metric that ranked, NaN for diverged; all in one population."""
     from popjax.engine.roster import Config
@@ -183,7 +200,7 @@ def train_again(
     points = {name: column[rows] for name, column in results.points.items()}
     schedules = schedules_of(results, rows)
     points |= {name: values[:, 0] for name, values in schedules.items()}
-    again = trained(task, space, points, config, rows, schedules=schedules)
+    again = trained(task, space, points, config, rows, schedules=schedules, remote=remote)
     return again.members[results.metric][..., -1].reshape(len(rows), repeats)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from popjax.store.results import Results
     from popjax.task import Task
 
-APART = ("out", "resume", "quiet", "json", "minutes")  # arguments that change no result
+APART = ("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed")  # arguments that change no result
 CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -71,6 +71,12 @@ class Arguments(Experiment):
     """go on where the directory stands"""
     lanes: int | None = None
     """members that advance together under vmap (default: by rule); places of a lane that nobody takes cost as much"""
+    executor: str = "threads"
+    """what trains: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; the bits are the same"""
+    retries: int = 3
+    """how often the work of a worker that dies is tried before its trials are given up"""
+    mixed: bool = False
+    """accept workers with another version of jax, or another kind of CPU: bits may differ"""
     plan: Literal["auto", "one", "widths", "buckets"] = "auto"
     """one program for all, a few with capped widths, or one for each depth and batch size"""
     explain: bool = False
@@ -144,11 +150,12 @@ def with_metric(arguments: Arguments) -> Arguments:
 
 def check_names(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
+    from popjax.executors.named import executor_of
     from popjax.space.defaults import PRIORITIES
     from popjax.tuning.proposals import check_sampler
     from popjax.tuning.schedulers.named import scheduler_of
 
-    for name in ("trials", "epochs", "rounds", "folds", "repeats", "lanes"):
+    for name in ("trials", "epochs", "rounds", "folds", "repeats", "lanes", "retries"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: give at least 1")
@@ -157,6 +164,7 @@ def check_names(arguments: Arguments) -> None:
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the directory of the run to go on with")
     check_sampler(arguments.sampler)
+    executor_of(arguments.executor)
     if arguments.scheduler is not None:
         scheduler_of(arguments.scheduler)
     if arguments.priority not in PRIORITIES:
@@ -216,6 +224,9 @@ class Sweep:
                     minutes=arguments.minutes,
                     about=about(arguments),
                     callbacks=self.callbacks(task),
+                    executor=arguments.executor,
+                    retries=arguments.retries,
+                    mixed=arguments.mixed,
                 )
         except Exception as error:
             if isinstance(error, OSError) and error.errno in NO_ROOM:

@@ -5,9 +5,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
-
-import loky.process_executor
 
 from popjax.core.text import whole
 
@@ -18,7 +17,7 @@ def processes(count: str) -> Callable[[], Any]:
     return lambda: Processes(number)
 
 
-class Processes(loky.ProcessPoolExecutor):
+class Processes:
     """So many processes, of which each trains one unit at a time.
 
     >>> pool = Processes(1)
@@ -28,16 +27,25 @@ class Processes(loky.ProcessPoolExecutor):
     """
 
     def __init__(self, count: int) -> None:
-        super().__init__(count, initializer=begin, initargs=(os.getpid(),))
+        from loky import ProcessPoolExecutor
+
+        self.pool = ProcessPoolExecutor(count, initializer=begin, initargs=(os.getpid(),))
+
+    def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
+        """By the pool, which breaks when a process dies."""
+        future: Future[Any] = self.pool.submit(fn, *args)
+        return future
 
     def shutdown(self, wait: bool = True) -> None:
         """End the processes, whatever they are at."""
-        super().shutdown(wait=wait, kill_workers=True)
+        self.pool.shutdown(wait=wait, kill_workers=True)
 
 
 def begin(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end with it, however it ends."""
-    loky.process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")  # what is compiled and kept is no leak
+    """In a process: leave Ctrl-C to the parent, and end with it, however it ends."""
+    from loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")  # what is compiled and kept is no leak
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 

@@ -1,0 +1,176 @@
+"""The same search on any executor: the same bytes, whatever workers do, and nobody left at work."""
+
+import logging
+import os
+import queue
+import random
+import signal
+import threading
+import time
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import warm
+from sklearn.datasets import load_digits
+
+import popjax as pj
+from popjax.engine import work as workers
+from popjax.engine.backends import remote
+from popjax.engine.backends.door import Traits
+from popjax.executors.dask import Dask
+from popjax.executors.processes import Processes
+from popjax.executors.slurm import Slurm
+
+FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(1e-3, 1e-1),
+    hidden=pj.integers(3, 9),
+    batch_size=pj.choice(8, 16),
+    depth=pj.choice(1, 2),
+)
+CNN = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), channels=4, batch_size=32, depth=1)
+SEARCHES = {
+    "plain": dict(epochs=3),
+    "rounds": dict(epochs=2, rounds=3),
+    "halving": dict(epochs=4, scheduler="halving(min_epochs=1)"),
+    "pbt": dict(epochs=4, scheduler="pbt(every=1)"),
+    "folds": dict(epochs=2, folds=2, repeats=2, plan="buckets"),
+    "cnn": dict(epochs=1),
+}
+
+
+@pytest.fixture(scope="module")
+def two_processes():
+    """Two processes, which share what other tests have compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in warm.CACHE.items():
+            patch.setenv(name, value)
+        pool = Processes(2)
+        yield pool
+        pool.shutdown()
+
+
+@pytest.fixture(scope="module")
+def dask():
+    """A cluster of two worker processes."""
+    from distributed import LocalCluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in warm.CACHE.items():
+            patch.setenv(name, value)
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+            executor = Dask(cluster)
+            yield executor
+            executor.shutdown()
+
+
+def case(name, rows):
+    """The task, the space and the arguments of a search."""
+    if name == "cnn":
+        x, y = load_digits(return_X_y=True)
+        return pj.supervised((x[:300].reshape(-1, 8, 8), y[:300]), model="cnn"), CNN, {"trials": 4, **SEARCHES[name]}
+    return pj.supervised(rows), SPACE, {"trials": 12, "seed": 2, "keep": 3, **SEARCHES[name]}
+
+
+def assert_same_files(one, other):
+    """What users keep of a run."""
+    for name in FILES:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("where", ["two_processes", "dask"])
+def test_the_same_bytes_everywhere(name, where, rows, request, tmp_path):
+    task, space, asked = case(name, rows)
+    pj.search(task, space, out=tmp_path / "here", **asked)
+    pj.search(task, space, out=tmp_path / "there", executor=request.getfixturevalue(where), **asked)
+    assert_same_files(tmp_path / "here", tmp_path / "there")
+
+
+class Unreliable:
+    """An executor that delays, reorders, repeats, loses and fails work, and whose workers forget, by a seeded plan."""
+
+    traits = Traits(patience=0.08)
+
+    def __init__(self, seed):
+        self.chance = random.Random(seed)
+        self.waiting = queue.SimpleQueue()
+        self.over = threading.Event()
+        self.broken = False
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def submit(self, fn, *args):
+        if self.broken:
+            raise BrokenExecutor("broken already")
+        future = Future()
+        self.waiting.put((future, fn, args))
+        return future
+
+    def shutdown(self, wait=True):
+        self.over.set()
+
+    def serve(self):
+        held = []
+        while not self.over.is_set():
+            try:
+                held.append(self.waiting.get(timeout=0.002))
+            except queue.Empty:
+                pass
+            self.chance.shuffle(held)
+            while held and (self.waiting.empty() or self.chance.random() < 0.5):
+                self.treat(*held.pop())
+
+    def treat(self, future, fn, args):
+        fate = self.chance.random()
+        if fate < 0.03:
+            return  # lost
+        if fate < 0.1:
+            return future.set_exception(OSError("connection lost"))
+        if fate < 0.12:
+            self.broken = True
+            return future.set_exception(BrokenExecutor("a worker died"))
+        if fate < 0.2:
+            workers.TASK_CACHE._known.clear()  # a new worker
+        if fate < 0.25:
+            time.sleep(0.1)  # so long that the unit is given to another one
+        if fate < 0.3:
+            fn(*args)  # twice
+        if future.set_running_or_notify_cancel():
+            future.set_result(fn(*args))
+
+
+def walk(key, hparams, data):
+    return {"x": hparams["start"], "key": key}
+
+
+def step(state, hparams, data):
+    key, own = jax.random.split(state["key"])
+    x = state["x"] * (1 - hparams["rate"]) + 0.1 * jax.random.normal(own)
+    return {"x": x, "key": key}, {"loss": x**2}
+
+
+WALK = pj.Task(walk, step, ())
+WALKS = pj.Space(start=pj.uniform(-1, 1), rate=pj.log_uniform(0.01, 1))
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
+    """200 plans of delays, duplicates, other orders, lost answers, errors and broken pools."""
+    monkeypatch.setattr(remote, "POLL", 0.002)
+    asked = dict(trials=7, epochs=3, scheduler="pbt(every=1)")
+    here = pj.search(WALK, WALKS, **asked)
+    for seed in range(50 * part, 50 * part + 50):
+        made = []
+
+        def make(seed=seed, made=made):
+            made.append(Unreliable(1000 * seed + len(made)))
+            return made[-1]
+
+        there = pj.search(WALK, WALKS, executor=make, retries=100, **asked)
+        assert here.curves["loss"].tobytes() == there.curves["loss"].tobytes(), seed
+        assert {n: c.tobytes() for n, c in here.points.items()} == {n: c.tobytes() for n, c in there.points.items()}
+        assert all(executor.over.is_set() for executor in made)
