@@ -33,7 +33,7 @@ def slurm(folder: str) -> Callable[[], Any]:
 class Slurm:
     """Jobs of a submitit executor as futures; Slurm ends a job that hangs."""
 
-    traits = Traits(seconds=300.0, keeps=False, patience=None)
+    traits = Traits(seconds=300.0, keeps=False, patience=float("inf"))
 
     def __init__(self, jobs: Any) -> None:
         self._jobs = jobs

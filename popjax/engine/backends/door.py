@@ -13,12 +13,13 @@ class Traits:
     Attributes:
         seconds: how much work a unit is to be, by the cost model.
         keeps: whether a worker that has trained a unit may train others, and still has its task.
-        patience: after how many seconds without an answer a unit is given to another worker; None: never.
+        patience: after how many seconds without an answer a unit is given to another worker; if None, ten minutes,
+            or a day where the cost model does not know the task.
     """
 
     seconds: float = 2.0
     keeps: bool = True
-    patience: float | None = 600.0
+    patience: float | None = None
 
 
 class Door:

@@ -48,7 +48,7 @@ WINDOW = 8  # units under way, beside two for each worker that has answered
 ALONE = 2  # failures, after which a unit is sent alone
 POLL = 0.1  # seconds between two looks at the clock
 GRACE = 10.0  # seconds in which units under way may still come back, once training is stopped
-DAY = 86400.0  # the patience with units whose cost nobody knows
+MINUTES, DAY = 600.0, 86400.0  # that a unit may take, and one whose cost nobody knows
 
 
 @dataclasses.dataclass(eq=False)
@@ -167,9 +167,9 @@ class Remote:
     def patience(self, snapshot: Snapshot) -> float:
         """How many seconds a unit may take."""
         known = self.door.traits.patience
-        if known is None:
-            return float("inf")
-        return known if self.seconds(snapshot.bucket) is not None else DAY
+        if known is not None:
+            return known
+        return DAY if self.seconds(snapshot.bucket) is None else MINUTES
 
     def unit(self, assignment: Assignment) -> Unit:
         """What travels of an assignment."""
