@@ -1,5 +1,6 @@
 """The same search on any executor: the same bytes, whatever workers do, and nobody left at work."""
 
+import contextlib
 import logging
 import os
 import queue
@@ -7,10 +8,9 @@ import random
 import signal
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import warm
@@ -22,7 +22,6 @@ from popjax.engine.backends import remote
 from popjax.engine.backends.door import Traits
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes
-from popjax.executors.slurm import Slurm
 
 FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
 SPACE = pj.Space(
@@ -114,25 +113,20 @@ class Unreliable:
     def serve(self):
         held = []
         while not self.over.is_set():
-            try:
+            with contextlib.suppress(queue.Empty):
                 held.append(self.waiting.get(timeout=0.002))
-            except queue.Empty:
-                pass
             self.chance.shuffle(held)
             while held and (self.waiting.empty() or self.chance.random() < 0.5):
                 self.treat(*held.pop())
 
     def treat(self, future, fn, args):
         fate = self.chance.random()
-        if not future.set_running_or_notify_cancel():
-            return
-        if fate < 0.03:
-            return  # lost
-        if fate < 0.1:
-            return future.set_exception(OSError("connection lost"))
+        if fate < 0.03 or not future.set_running_or_notify_cancel():
+            return  # lost, or wanted by nobody
         if fate < 0.12:
-            self.broken = True
-            return future.set_exception(BrokenExecutor("a worker died"))
+            self.broken = fate < 0.05
+            future.set_exception(BrokenExecutor("a worker died") if self.broken else OSError("connection lost"))
+            return
         if fate < 0.2:
             workers.TASK_CACHE._known.clear()  # a new worker
         if fate < 0.25:
@@ -173,3 +167,97 @@ def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
         assert here.curves["loss"].tobytes() == there.curves["loss"].tobytes(), seed
         assert {n: c.tobytes() for n, c in here.points.items()} == {n: c.tobytes() for n, c in there.points.items()}
         assert all(executor.over.is_set() for executor in made)
+
+
+def nap(x):
+    """Take a while where NAP says so; die where POISON does."""
+    time.sleep(float(os.environ.get("NAP", "0")))
+    if x > float(os.environ.get("POISON", "inf")):
+        os._exit(1)
+    return x
+
+
+def slow_step(state, hparams, data):
+    state, metrics = step(state, hparams, data)
+    return state, metrics | {"echo": jax.pure_callback(nap, jax.ShapeDtypeStruct((), "float32"), hparams["start"])}
+
+
+SLOW = pj.Task(walk, slow_step, (), metric="loss", mode="min")
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Workers take 50 ms an epoch."""
+    for name, value in warm.CACHE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NAP", "0.05")
+
+
+def kill_some(pids, kills, seed):
+    """Kill workers at random instants, some at a time, and all of them once; gives the thread."""
+
+    def run():
+        chance = random.Random(seed)
+        for number in range(kills):
+            time.sleep(chance.uniform(1, 4))
+            for pid in pids() if number == kills // 2 else chance.sample(pids(), 1):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def pids_of(executor):
+    """The worker processes of an executor that are alive."""
+    if isinstance(executor, Dask):
+        return list(executor._client.run(os.getpid).values()) or [0]
+    return [pid for pool in executor.pools for pid in dict(pool._processes or {})]
+
+
+def same_walks(one, other):
+    return all(one.curves[name].tobytes() == other.curves[name].tobytes() for name in one.curves)
+
+
+def test_workers_that_die_change_nothing(slow, monkeypatch):
+    """Ten kills at random instants, in one of which all go at once."""
+    asked = dict(trials=48, epochs=8)
+    made = []
+
+    def make():
+        made.append(Processes(2))
+        return made[-1]
+
+    def pids():
+        while not (made and pids_of(made[-1])):
+            time.sleep(0.01)
+        return pids_of(made[-1])
+
+    thread = kill_some(pids, 10, 0)
+    there = pj.search(SLOW, WALKS, executor=make, **asked)
+    thread.join()
+    assert not there.stopped.any()
+    monkeypatch.delenv("NAP")
+    assert same_walks(there, pj.search(SLOW, WALKS, **asked))
+
+
+def test_who_always_dies_is_given_up(slow, monkeypatch, caplog):
+    """Its trials are stopped, with a warning; no other is."""
+    asked = dict(trials=20, epochs=2)
+    monkeypatch.setenv("NAP", "0")
+    here = pj.search(SLOW, WALKS, **asked)
+    third, second = np.sort(here.points["start"])[-3:-1]
+    monkeypatch.setenv("POISON", str((third + second) / 2))
+    bad = here.points["start"] > third
+    there = pj.search(SLOW, WALKS, executor="processes:2", retries=2, **asked)
+    lost = there.stopped
+    assert lost[bad].all()
+    assert lost.sum() <= 2 * bad.sum(), "at most those of its unit"
+    assert there.curves["loss"][~lost].tobytes() == here.curves["loss"][~lost].tobytes()
+    assert "given up after 2 tries, none of which came back: A worker process managed by the executor" in caplog.text
+    monkeypatch.setenv("POISON", "-2")
+    caplog.clear()
+    all_lost = pj.search(SLOW, WALKS, trials=2, epochs=2, executor="processes:2", retries=1)
+    assert all_lost.stopped.all()
+    assert all_lost.best is None

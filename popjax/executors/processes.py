@@ -1,11 +1,12 @@
 """Processes of this machine, by loky: they import no script of the user's, and die with the one that began them."""
 
 import os
+import queue
 import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from typing import Any
 
 from popjax.core.text import whole
@@ -20,25 +21,54 @@ def processes(count: str) -> Callable[[], Any]:
 class Processes:
     """So many processes, of which each trains one unit at a time.
 
-    >>> pool = Processes(1)
-    >>> pool.submit(max, 1, 2).result()
+    Each is a pool of its own, behind a thread that waits for it: a standard pool loses all its work, and what its
+    processes have compiled, when one of them dies.
+
+    Attributes:
+        pools: one a process.
+
+    >>> executor = Processes(1)
+    >>> executor.submit(max, 1, 2).result()
     2
-    >>> pool.shutdown()
+    >>> executor.shutdown()
     """
 
     def __init__(self, count: int) -> None:
-        from loky import ProcessPoolExecutor
-
-        self.pool = ProcessPoolExecutor(count, initializer=begin, initargs=(os.getpid(),))
+        self.pools = [pool() for _ in range(count)]
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in range(count):
+            self._free.put(number)
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="popjax-process")
+        self._over = False
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """By the pool, which breaks when a process dies."""
-        future: Future[Any] = self.pool.submit(fn, *args)
-        return future
+        """To whichever process is free first; ChildProcessError if it dies."""
+        return self._threads.submit(self._call, fn, *args)
 
     def shutdown(self, wait: bool = True) -> None:
         """End the processes, whatever they are at."""
-        self.pool.shutdown(wait=wait, kill_workers=True)
+        self._over = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for one in self.pools:
+            one.shutdown(wait=wait, kill_workers=True)
+
+    def _call(self, fn: Callable[..., Any], *args: Any) -> Any:
+        number = self._free.get()
+        try:
+            return self.pools[number].submit(fn, *args).result()
+        except BrokenExecutor as error:
+            if not self._over:
+                self.pools[number] = pool()
+            raise ChildProcessError(str(error).splitlines()[0]) from None
+        finally:
+            self._free.put(number)
+
+
+def pool() -> Any:
+    """A pool of one process."""
+    from loky import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(1, initializer=begin, initargs=(os.getpid(),))
 
 
 def begin(parent: int) -> None:

@@ -1,8 +1,9 @@
 """Members onto any executor: in units, which are submitted again where a worker dies.
 
-The bits do not depend on it. A unit that failed goes behind the others; after a failure one unit alone is sent until
-one comes back, and a unit that failed twice is sent alone, so that a unit that kills whoever trains it is found out
-without charging those beside it. It is charged a try if it failed alone; after `retries` of them it is given up.
+The bits do not depend on it. A unit that failed goes behind the others, and is charged a try if no other unit was
+finished since it was sent; after `retries` of them it is given up. Where a pool broke, which fails all its units,
+nobody knows whose worker died: then one unit alone is sent until one comes back, who broke twice is sent alone, and
+only who breaks alone is charged.
 """
 
 import dataclasses
@@ -45,7 +46,8 @@ SHARES = 16  # units at least, where there are members for them
 UNKNOWN = 64  # members of a unit whose cost nobody knows; it is a twentieth of their epochs
 STATE_BYTES = 2**25  # that travel with a unit
 WINDOW = 8  # units under way, beside two for each worker that has answered
-ALONE = 2  # failures, after which a unit is sent alone
+ALONE = 2  # broken pools, after which a unit is sent alone
+STRIKES = 16  # times the retries: charged tries after which all is given up, where no unit comes back in between
 POLL = 0.1  # seconds between two looks at the clock
 GRACE = 10.0  # seconds in which units under way may still come back, once training is stopped
 MINUTES, DAY = 600.0, 86400.0  # that a unit may take, and one whose cost nobody knows
@@ -61,6 +63,7 @@ class Assignment:
         until: the epoch to reach.
         stands: where they stand now.
         failures: how often its worker or its executor failed.
+        broken: how often its whole executor did.
         tries: how many of these are charged.
         carries: whether the task goes with it.
         executor: the one it was last submitted to.
@@ -73,6 +76,7 @@ class Assignment:
     until: int
     stands: Snapshot
     failures: int = 0
+    broken: int = 0
     tries: int = 0
     carries: bool = False
     executor: Any = None
@@ -206,7 +210,7 @@ class Dispatch:
         self.failure: Exception | None = None
         self._said: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._over = False  # whether nothing is sent any more
-        self._careful = False  # whether one unit alone is sent, since one failed and none has come back since
+        self._careful = False  # whether one unit alone is sent, since a pool broke and none has come back since
         self._strikes = 0  # charged tries since a unit came back
 
     @property
@@ -234,9 +238,7 @@ class Dispatch:
         """Whether one more may be sent."""
         if not self.under_way:
             return True
-        if self._careful or self.waiting[0].failures >= ALONE:
-            return False
-        if any(assignment.failures >= ALONE for assignment in self.under_way.values()):
+        if self._careful or any(one.broken >= ALONE for one in [self.waiting[0], *self.under_way.values()]):
             return False
         return len(self.under_way) < 2 * len(self.remote.workers) + WINDOW
 
@@ -289,7 +291,8 @@ class Dispatch:
         committed = stands if context.request.every < float("inf") and stands.epoch != context.last else None
         rest = Rest(origin, stands, True, committed) if stands.epoch >= assignment.until else None
         if rest is None:
-            assignment.stands, assignment.failures, assignment.tries = stands, 0, 0
+            assignment.stands = stands
+            assignment.failures = assignment.broken = assignment.tries = 0
             heapq.heappush(self.waiting, assignment)
         count = len(next(iter(answer.metrics.values()), np.zeros((0, 0)))[0]) if answer.metrics else 0
         messages: list[Epoch | Rest] = []
@@ -305,15 +308,18 @@ class Dispatch:
         if self._over:
             heapq.heappush(self.waiting, assignment)
             return []
-        alone = not self.under_way and assignment.executor is remote.door.executor
-        charged = alone and assignment.before == remote.finished
-        if breaks(error) and not remote.door.renew(assignment.executor):
-            LOG.warning(f"the executor broke: {text(error)}; give a function that makes one, and it is made anew")
-            remote.context.stop.set()
+        charged = assignment.before == remote.finished
+        if breaks(error):
+            charged &= not self.under_way and assignment.executor is remote.door.executor
+            assignment.broken += 1
+            self._careful = True
+            if not remote.door.renew(assignment.executor):
+                LOG.warning(f"the executor broke: {text(error)}; give a function that makes one, and it is made anew")
+                remote.context.stop.set()
         assignment.failures += 1
         assignment.tries += charged
-        self._careful, self._strikes = True, self._strikes + charged
-        if assignment.tries < remote.retries and self._strikes < 3 * remote.retries:
+        self._strikes += charged
+        if assignment.tries < remote.retries and self._strikes < STRIKES * remote.retries:
             heapq.heappush(self.waiting, assignment)
             return []
         who = of_trials(remote.roster, assignment.origin)
