@@ -2,13 +2,18 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import queue
 import random
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -261,3 +266,210 @@ def test_who_always_dies_is_given_up(slow, monkeypatch, caplog):
     all_lost = pj.search(SLOW, WALKS, trials=2, epochs=2, executor="processes:2", retries=1)
     assert all_lost.stopped.all()
     assert all_lost.best is None
+
+
+DRIVER = """
+import os, sys, threading, time
+import popjax as pj
+from test_executors import SLOW, WALKS
+executor, resume, wait = sys.argv[1], sys.argv[2] == "resume", float(sys.argv[3])
+if wait:
+    class Die(pj.Callback):
+        seen = 0
+        def epoch(self, result):
+            Die.seen += len(result.trial)
+            if Die.seen > 48 and os.path.exists("run/state"):
+                threading.Timer(wait, os.kill, (os.getpid(), 9)).start()
+                Die.seen = -10**9
+    callbacks = [Die()]
+else:
+    callbacks = []
+pj.search(SLOW, WALKS, 24, 8, executor=executor, resume=resume, out="run", callbacks=callbacks)
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [("processes:2", "threads"), ("threads", "processes:1")])
+def test_a_killed_run_goes_on_with_another_executor(first, second, slow, python, tmp_path, environment, monkeypatch):
+    """To the bytes of a run that was left alone; and the workers of the killed one end by themselves."""
+    environment |= {"NAP": "0.05", "PYTHONPATH": os.path.dirname(__file__)}
+    killed = python(DRIVER, first, "new", 2.5)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    environment["NAP"] = "0"
+    done = python(DRIVER, second, "resume", 0)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("NAP", "0")
+    pj.search(SLOW, WALKS, 24, 8, out=tmp_path / "alone")
+    for file in ("trials.parquet", "curves.parquet"):
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
+    until = time.monotonic() + 10
+    while loky_processes(tmp_path) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not loky_processes(tmp_path)
+
+
+def loky_processes(directory):
+    """The worker processes that were begun in a directory."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"popen_loky" in (entry / "cmdline").read_bytes() and (entry / "cwd").readlink() == directory:
+                found.append(int(entry.name))
+    return found
+
+
+def test_ctrl_c_leaves_no_worker(environment, tmp_path):
+    """The command exits with 130 and the line that goes on; what was trained is ranked; no process is left."""
+    words = ["-m", "popjax.sweep", "--trials", "400", "--epochs", "400", "--executor", "processes:2", "--out", "run"]
+    shell = {**os.environ, **environment}
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=tmp_path, env=shell, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (tmp_path / "run" / "state").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    assert len(loky_processes(tmp_path)) == 2
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not loky_processes(tmp_path)
+    results = pj.Results.load(tmp_path / "run")
+    assert results.best is not None
+    assert results.stopped.any()
+
+
+def test_a_pool_that_nobody_can_make_again_ends_the_run(slow, caplog, tmp_path):
+    """As Ctrl-C does: what was trained is there, and it can be gone on with; one that can be made again is."""
+    context = multiprocessing.get_context("spawn")
+
+    class Kill(pj.Callback):
+        def epoch(self, result):
+            for process in list(pools[-1]._processes.values())[: self.kills]:
+                process.kill()
+            self.kills = 0
+
+        def begin(self, run):
+            self.kills = 1
+
+    def make():
+        pools.append(ProcessPoolExecutor(1, mp_context=context))
+        return pools[-1]
+
+    pools = []
+    asked = dict(trials=6, epochs=4, callbacks=[Kill()])
+    partial = pj.search(SLOW, WALKS, executor=make(), out=tmp_path / "run", **asked)
+    assert 0 < partial.done.sum() < 24
+    assert partial.stopped.any()
+    assert "the executor broke: A process in the process pool was terminated abruptly" in caplog.text
+    there = pj.search(SLOW, WALKS, executor=make, out=tmp_path / "run", resume=True, **asked)
+    assert len(pools) == 3
+    assert same_walks(there, pj.search(SLOW, WALKS, trials=6, epochs=4))
+
+
+OWN = """
+import flax.nnx as nnx, jax.numpy as jnp, numpy as np, popjax as pj
+
+class Net(nnx.Module):
+    def __init__(self, hparams, rngs):
+        self.layer = nnx.Linear(5, SIZE, rngs=rngs)
+    def __call__(self, x):
+        return self.layer(x)
+
+SIZE = 3
+x = np.random.default_rng(0).normal(size=(90, 5))
+y = x[:, :3].argmax(1)
+loss = lambda out, y: -jnp.take_along_axis(nnx.log_softmax(out), y[:, None], 1)[:, 0]
+task = pj.supervised((x, y), model=Net, loss=loss)
+space = {"learning_rate": pj.log_uniform(1e-3, 1), "batch_size": 16}
+
+def median(problem):
+    def step(state, trials):
+        if not len(trials.epochs):
+            return 1, pj.Decision(add=problem.propose(problem.trials), until={t: 1 for t in range(problem.trials)})
+        good = np.flatnonzero(trials.loss <= np.median(trials.loss)).tolist()
+        return 2, pj.Decision(until={t: problem.epochs for t in good} if state == 1 else {})
+    return pj.Scheduler(lambda: 0, step)
+
+found = [pj.search(task, space, 6, 3, scheduler=median, executor=where) for where in (None, "processes:1")]
+print(found[0].pruned.sum(), all(found[0].curves[n].tobytes() == c.tobytes() for n, c in found[1].curves.items()))
+"""
+
+
+def test_what_a_script_defines_travels(python):
+    """A model of `__main__`, a lambda as loss, a scheduler; the script is not run again by the workers."""
+    process = python(OWN)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "3 True\n"
+
+
+def fails(x):
+    raise KeyError("no such file")
+
+
+def test_errors_of_ones_own_read_as_here(two_processes):
+    """The type and the text, with the trials; and what cannot travel is named."""
+
+    space = {"start": pj.uniform(-1, 1)}
+
+    def init(key, hparams, data):
+        return hparams["start"]
+
+    def broken_step(state, hparams, data):
+        x = jax.pure_callback(fails, jax.ShapeDtypeStruct((), "float32"), hparams["start"])
+        return state, {"loss": x}
+
+    task = pj.Task(init, broken_step, ())
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no such file") as here:
+        pj.search(task, space, 2, 1)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no such file") as there:
+        pj.search(task, space, 2, 1, executor=two_processes)
+    assert str(here.value).splitlines()[0] == str(there.value).splitlines()[0]
+    assert re.fullmatch(r"in training trial [01]", there.value.__notes__[0])
+    lock = threading.Lock()
+    stuck = pj.Task(init, lambda state, hparams, data: ((state, {"loss": state}), lock)[0], ())
+    with pytest.raises(ValueError, match=r"the task cannot go to other processes: .*lock.*; make what it names inside"):
+        pj.search(stuck, space, 2, 1, executor=two_processes)
+
+
+def test_workers_of_another_kind_are_refused(monkeypatch):
+    """By name, with both kinds; unless they are accepted."""
+
+    class Here:
+        def submit(self, fn, *args):
+            future = Future()
+            future.set_result(fn(*args))
+            return future
+
+    monkeypatch.setattr(workers, "kin", lambda: "jax 0.1 on a toaster")
+    with pytest.raises(ValueError, match=r"worker \S+:\d+:\d+ has jax 0.1 on a toaster, this process jax .* mixed"):
+        pj.search(WALK, WALKS, 2, 1, executor=Here())
+    assert same_walks(pj.search(WALK, WALKS, 2, 1, executor=Here(), mixed=True), pj.search(WALK, WALKS, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("executor", "says"),
+    [
+        ("processes", "processes:: give a whole number from 1, such as processes:4"),
+        ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes:N, dask:ADDRESS"),
+        ("dask", "executor 'dask' needs the scheduler's address: dask:tcp://host:8786"),
+        (3, r"executor is a int; give one with submit\(fn, \*args\), or a function that makes one"),
+    ],
+)
+def test_what_is_no_executor_is_refused(executor, says):
+    with pytest.raises(ValueError, match=says):
+        pj.search(WALK, WALKS, 2, 1, executor=executor)
+
+
+def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):
+    """Sweep and retest, to the same files; and what is wrong in one line, before JAX."""
+    small = ["--trials", 12, "--epochs", 2, "--dataset", "wine", "--quiet"]
+    for out, more in (("here", []), ("there", ["--executor", "processes:1"])):
+        process = command("sweep", *small, "--out", out, *more)
+        assert process.returncode == 0, process.stderr
+        process = command("retest", out, "--top", 2, "--background", 2, "--repeats", 2, *more)
+        assert process.returncode == 0, process.stderr
+    for file in (*FILES, "retest.json"):
+        assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes()
+    refused_in_one_line("sweep", "--executor", "grid", says=["unknown executor 'grid'"])
+    refused_in_one_line("sweep", "--executor", "processes:1", "--retries", 0, says=["--retries 0: give at least 1"])
+    refused_in_one_line("retest", "here", "--executor", "dask", says=["needs the scheduler's address"])

@@ -90,8 +90,8 @@ class Population:
 
     curves: Curves
     keeper: Keeper
-    backend: Backend
     trainer: Trainer
+    backend: Backend | None = None
     saver: Checkpoint | None = None
 
     def __init__(
@@ -207,7 +207,7 @@ class Population:
 
     def close(self) -> None:
         """Leave nobody at work."""
-        if len(self.roster):
+        if self.backend is not None:
             self.backend.close()
 
     def commit(self) -> None:
