@@ -1,6 +1,7 @@
 """A Ray cluster that runs, by its address, or "auto"."""
 
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -19,6 +20,7 @@ class Ray:
 
     def __init__(self, address: str) -> None:
         """Raises ValueError where nobody answers."""
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers have popjax; they build nothing
         import ray
 
         if not ray.is_initialized():

@@ -158,14 +158,15 @@ class Remote:
         epochs = max(1, self.roster.config.epochs - snapshot.epoch)
         wanted = UNKNOWN if seconds is None else self.door.traits.seconds / (seconds * epochs)
         room = STATE_BYTES // max(1, member_bytes(self.roster.buckets[snapshot.bucket]))
-        most = int(min(wanted, room, -(-members // SHARES)))
+        share = -(-members // (SHARES if self.door.traits.keeps else 1))
+        most = int(min(wanted, room, share))
         return max(1, most // lanes.count) * lanes.count
 
     def epochs_a_unit(self, snapshot: Snapshot) -> int:
         """How many epochs a unit trains these members at the most."""
         seconds = self.seconds(snapshot.bucket)
         if seconds is None:
-            return max(1, self.roster.config.epochs // 20)
+            return max(1, self.roster.config.epochs // (20 if self.door.traits.keeps else 1))
         return max(1, int(self.door.traits.seconds / (seconds * len(snapshot.index))))
 
     def patience(self, snapshot: Snapshot) -> float:

@@ -1,0 +1,122 @@
+"""What the suite cannot wait for: the same bytes on Ray and on jobs of submitit, and on Ray with workers that die.
+
+`uv run --with ray --with submitit python tests/engines.py [ray] [slurm]` prints a line a search, and exits with 1 on a
+difference.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from test_executors import FILES, SEARCHES, SLOW, WALKS, case, same_walks
+
+import popjax as pj
+from popjax.executors.ray import Ray
+from popjax.executors.slurm import Slurm
+
+KILLS = 10
+
+
+def rows():
+    """As conftest's."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(170, 5))
+    return x, (x[:, 0] > 0).astype(int) + (x[:, 3] > 1)
+
+
+def same_bytes(make) -> bool:
+    """Whether every kind of search ends with the same files as here."""
+    good = True
+    for name in SEARCHES:
+        with tempfile.TemporaryDirectory() as place:
+            task, space, asked = case(name, rows())
+            here, there = Path(place, "here"), Path(place, "there")
+            pj.search(task, space, out=here, **asked)
+            begun = time.perf_counter()
+            pj.search(task, space, out=there, executor=make, **asked)
+            same = all((here / file).read_bytes() == (there / file).read_bytes() for file in FILES)
+        print(
+            f"  {name}: {'the same bytes' if same else 'OTHER BYTES'}, {time.perf_counter() - begun:.1f} s", flush=True
+        )
+        good &= same
+    return good
+
+
+def ray_workers() -> list[int]:
+    """Ray's processes that have run something."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cmdline").read_bytes().startswith((b"ray::call", b"ray::IDLE")):
+                found.append(int(entry.name))
+    return found
+
+
+def workers_that_die(make, pids) -> bool:
+    """Whether kills at random instants, one of them of all workers, change nothing."""
+    asked = {"trials": 64, "epochs": 12}
+    here = pj.search(SLOW, WALKS, **asked)
+    over, killed = threading.Event(), []
+
+    def kill() -> None:
+        chance = random.Random(0)
+        while not over.wait(chance.uniform(1, 4)) and len(killed) < KILLS:
+            alive = pids()
+            for pid in alive if len(killed) == KILLS // 2 else chance.sample(alive, min(1, len(alive))):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            killed.append(len(alive))
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    there = pj.search(SLOW, WALKS, executor=make, **asked)
+    over.set()
+    thread.join()
+    same = same_walks(here, there) and not there.stopped.any()
+    print(f"  {len(killed)} kills: {'the same bytes, nobody given up' if same else 'OTHER BYTES'}", flush=True)
+    return same
+
+
+def on_ray() -> bool:
+    """A local cluster of two workers."""
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    import ray
+
+    environment = {"PYTHONPATH": os.path.dirname(__file__), "NAP": "0.1"}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
+    executor = Ray("auto")
+    good = same_bytes(executor)
+    good &= workers_that_die(executor, ray_workers)
+    executor.shutdown()
+    return good
+
+
+def on_slurm() -> bool:
+    """Jobs that are processes of this machine."""
+    import submitit
+
+    with tempfile.TemporaryDirectory() as place:
+        executor = Slurm(submitit.LocalExecutor(place))
+        good = same_bytes(executor)
+        executor.shutdown()
+    return good
+
+
+ENGINES = {"ray": on_ray, "slurm": on_slurm}
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
+    results = []
+    for engine in sys.argv[1:] or ENGINES:
+        print(engine, flush=True)
+        results.append(ENGINES[engine]())
+    sys.exit(not all(results))
