@@ -63,8 +63,10 @@ def as_table(given: Any, target: str | None) -> Table:
 
 def is_table(given: Any) -> bool:
     """Whether a part is given as rows: a table, a file, or a pair (x, y); not as a share or as numbers."""
-    if isinstance(given, Table | str | os.PathLike) or hasattr(given, "columns"):
+    if isinstance(given, Table | os.PathLike) or hasattr(given, "columns"):
         return True
+    if isinstance(given, str):
+        return os.path.splitext(given)[1] != ""
     pair = isinstance(given, tuple | list) and len(given) == 2
     return pair and (hasattr(given[0], "columns") or np.ndim(given[0]) > 0)
 
