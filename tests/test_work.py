@@ -1,12 +1,19 @@
 """The unit of work: one function of picklable arguments, that gives the same bits in another process."""
 
-import cloudpickle
+import pickle
+import threading
+
+import jax
 import numpy as np
+import pytest
 
 import popjax as pj
+from popjax.core.clock import Clock
+from popjax.engine.backends.base import Context
+from popjax.engine.backends.remote import Assignment, Remote
 from popjax.engine.roster import Config, Roster
 from popjax.engine.snapshot import Snapshot
-from popjax.engine.work import unit, work
+from popjax.engine.work import Failed, Missing, Refused, shipped, unpacked, work
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
@@ -15,35 +22,86 @@ SPACE = pj.Space(
     depth=pj.choice(1, 2),
 )
 ELSEWHERE = """
-import sys
-import cloudpickle
+import pathlib, pickle
 from popjax.engine.work import work
-with open("unit", "rb") as file:
-    arguments = cloudpickle.load(file)
-first = work(*arguments, 2)
-second = work(*arguments[:2], first.snapshot, arguments[3], 5)
-with open("trained", "wb") as file:
-    cloudpickle.dump((first, second), file)
+unit, blob = pickle.loads(pathlib.Path("unit").read_bytes())
+answers = [work(unit), work(unit, blob)]
+answers.append(work(unit._replace(epoch=2, leaves=answers[1].leaves, until=5)))
+pathlib.Path("answers").write_bytes(pickle.dumps(answers))
 """
 
 
-def test_a_unit_gives_the_same_bits_elsewhere_and_in_pieces(rows, python, tmp_path):
-    """Pickled into another process, trained for two epochs and from its snapshot for three more."""
+@pytest.fixture
+def remote(rows):
+    """A backend of five trials of five epochs, whose executor nobody asks."""
     task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=5, epochs=5, seed=3, keep=5)
     roster = Roster(task, SPACE, Config(5, 3, task.metric, task.mode))
     roster.add(SPACE.sample(5, 3))
-    index = np.array([3, 1, 4])
-    arguments = (task, *unit(roster, Snapshot(0, index)))
-    (tmp_path / "unit").write_bytes(cloudpickle.dumps(arguments))
+    return Remote(roster, Context(3, None, Clock(), threading.Event()), lambda: None)
+
+
+def unit_of(remote, index, until):
+    """What travels of members that have not begun; the executor's rule for their epochs put aside."""
+    start = Snapshot(0, np.array(index))
+    return remote.unit(Assignment(0, start, until, start))._replace(until=until)
+
+
+def test_a_unit_gives_the_same_bits_elsewhere_and_in_pieces(remote, rows, python, tmp_path):
+    """By the standard library's pickle into another process: asked for its task, for two epochs, for three."""
+    whole = pj.search(pj.supervised(rows), SPACE, trials=5, epochs=5, seed=3, keep=5)
+    index = [3, 1, 4]
+    unit = unit_of(remote, index, 2)
+    (tmp_path / "unit").write_bytes(pickle.dumps((unit, remote.blob)))
     process = python(ELSEWHERE)
     assert process.returncode == 0, process.stderr
-    first, second = cloudpickle.loads((tmp_path / "trained").read_bytes())
-    assert (first.snapshot.epoch, second.snapshot.epoch) == (2, 5)
-    here = work(*arguments, 5)
+    missing, first, second = pickle.loads((tmp_path / "answers").read_bytes())
+    assert isinstance(missing, Missing)
+    assert (first.epoch, second.epoch) == (2, 5)
+    assert missing.worker == first.worker == second.worker
+    here = work(unit._replace(until=5), remote.blob)
     for name, values in whole.members.items():
         assert np.concatenate([first.metrics[name], second.metrics[name]], 1).tobytes() == here.metrics[name].tobytes()
         assert here.metrics[name].tobytes() == values[index, 0, 0].tobytes()
-    kernels = second.snapshot.begun.state.params["out"]["kernel"]
-    for row, trial in enumerate(index.tolist()):
-        assert kernels[row].tobytes() == whole.params(trial)["out"]["kernel"].tobytes()
+    assert [leaf.tobytes() for leaf in second.leaves] == [leaf.tobytes() for leaf in here.leaves]
+
+
+def test_jaxs_settings_travel(remote, rows):
+    """The same members in both precisions, one after the other, each as a search with that setting has them."""
+    settings = unit_of(remote, [0, 1], 2)
+    with jax.enable_x64(True):
+        exact = unit_of(remote, [0, 1], 2)
+    short, long = work(settings, remote.blob), work(exact, remote.blob)
+    assert {leaf.dtype.name for leaf in short.leaves if leaf.dtype.kind == "f"} == {"float32"}
+    assert {leaf.dtype.name for leaf in long.leaves if leaf.dtype.kind == "f"} == {"float64"}
+    for wide, answer in ((False, short), (True, long)):
+        with jax.enable_x64(wide):
+            whole = pj.search(pj.supervised(rows), SPACE, trials=5, epochs=2, seed=3)
+        assert answer.metrics["val_loss"].tobytes() == whole.curves["val_loss"][:2].tobytes()
+
+
+def test_a_unit_of_another_machine_is_refused_before_anything_is_loaded(remote):
+    answer = work(unit_of(remote, [0], 1)._replace(kin="jax 9 on a mainframe"), b"not even a pickle")
+    assert isinstance(answer, Refused)
+    assert answer.kin == remote.kin
+
+
+def test_what_a_task_raises_is_a_value(remote):
+    """With its text alone where the exception itself cannot travel."""
+
+    class Stubborn(Exception):
+        def __reduce__(self):
+            raise TypeError("stays")
+
+    def failing(kind, text):
+        def objective(key, hparams):
+            raise kind(text)
+
+        unit = unit_of(remote, [0], 1)._replace(task=f"a task that raises {kind.__name__}")
+        return work(unit, shipped(pj.objective(objective)))
+
+    known, unknown = failing(ZeroDivisionError, "mine"), failing(Stubborn, "here")
+    assert isinstance(known, Failed)
+    assert isinstance(unpacked(known), ZeroDivisionError)
+    assert str(unpacked(known)) == "mine"
+    assert isinstance(unpacked(unknown), RuntimeError)
+    assert str(unpacked(unknown)) == "Stubborn: here"

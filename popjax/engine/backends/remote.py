@@ -21,8 +21,8 @@ import numpy as np
 from popjax.core.machine import kin
 from popjax.engine.backends.base import Context, Held
 from popjax.engine.backends.door import Door, breaks
+from popjax.engine.backends.sizes import Sizes
 from popjax.engine.batch import Epoch, Rest
-from popjax.engine.plan import member_bytes, work_of
 from popjax.engine.roster import Roster
 from popjax.engine.snapshot import Snapshot
 from popjax.engine.work import (
@@ -39,18 +39,13 @@ from popjax.engine.work import (
     unpacked,
     work,
 )
-from popjax.space.space import take
 
 LOG = logging.getLogger("popjax")
-SHARES = 16  # units at least, where there are members for them
-UNKNOWN = 64  # members of a unit whose cost nobody knows; it is a twentieth of their epochs
-STATE_BYTES = 2**25  # that travel with a unit
 WINDOW = 8  # units under way, beside two for each worker that has answered
 ALONE = 2  # broken pools, after which a unit is sent alone
 STRIKES = 16  # times the retries: charged tries after which all is given up, where no unit comes back in between
 POLL = 0.1  # seconds between two looks at the clock
 GRACE = 10.0  # seconds in which units under way may still come back, once training is stopped
-MINUTES, DAY = 600.0, 86400.0  # that a unit may take, and one whose cost nobody knows
 
 
 @dataclasses.dataclass(eq=False)
@@ -102,6 +97,7 @@ class Remote:
         self.roster = roster
         self.context = context
         self.door = Door(executor)
+        self.sizes = Sizes(roster, lambda: self.door.traits)
         self.retries = max(retries, 1)
         self.kin = None if mixed else kin()
         self.blob = shipped(roster.task)
@@ -109,12 +105,11 @@ class Remote:
         self.workers: set[str] = set()
         self.finished = 0
         self._plans: dict[int, bytes] = {}
-        self._seconds: dict[int, float | None] = {}
 
     def pieces(self, held: Held) -> Sequence[Snapshot]:
         """Members as units: about as much work as the executor asks for, by the cost model."""
         snapshot = held.snapshot()
-        return snapshot.cut(self.members_a_unit(snapshot))
+        return snapshot.cut(self.sizes.members(snapshot))
 
     def execute(self, going: Iterable[tuple[Snapshot, int]]) -> Generator[list[Epoch | Rest]]:
         """See Backend."""
@@ -138,44 +133,6 @@ class Remote:
         """End the executor, if it was made here."""
         self.door.close()
 
-    def seconds(self, bucket: int) -> float | None:
-        """What an epoch of a member of a bucket takes on one core, or on one accelerator; None where nobody knows."""
-        if bucket not in self._seconds:
-            roster = self.roster
-            cost, member = work_of(roster.tracer, roster.plan.lanes), roster.buckets[bucket]
-            self._seconds[bucket] = None
-            if cost.known:
-                points = take(roster.points, np.flatnonzero(roster.bucket == bucket))
-                room = {name: member.scales[name].high for name in cost.widths}
-                members = len(next(iter(points.values()))) * cost.epochs
-                cores = 2 if cost.machine.lanes == 1 else 1  # of which the cost model speaks
-                self._seconds[bucket] = cores * cost.padded(points, room, shared=frozenset(member.static))[1] / members
-        return self._seconds[bucket]
-
-    def members_a_unit(self, snapshot: Snapshot) -> int:
-        """How many members of a snapshot a unit has: full lanes, if there are that many."""
-        lanes, seconds, members = self.roster.lanes(snapshot.bucket), self.seconds(snapshot.bucket), len(snapshot.index)
-        epochs = max(1, self.roster.config.epochs - snapshot.epoch)
-        wanted = UNKNOWN if seconds is None else self.door.traits.seconds / (seconds * epochs)
-        room = STATE_BYTES // max(1, member_bytes(self.roster.buckets[snapshot.bucket]))
-        share = -(-members // (SHARES if self.door.traits.keeps else 1))
-        most = int(min(wanted, room, share))
-        return max(1, most // lanes.count) * lanes.count
-
-    def epochs_a_unit(self, snapshot: Snapshot) -> int:
-        """How many epochs a unit trains these members at the most."""
-        seconds = self.seconds(snapshot.bucket)
-        if seconds is None:
-            return max(1, self.roster.config.epochs // (20 if self.door.traits.keeps else 1))
-        return max(1, int(self.door.traits.seconds / (seconds * len(snapshot.index))))
-
-    def patience(self, snapshot: Snapshot) -> float:
-        """How many seconds a unit may take."""
-        known = self.door.traits.patience
-        if known is not None:
-            return known
-        return DAY if self.seconds(snapshot.bucket) is None else MINUTES
-
     def unit(self, assignment: Assignment) -> Unit:
         """What travels of an assignment."""
         roster, stands = self.roster, assignment.stands
@@ -189,7 +146,7 @@ class Remote:
             epoch=stands.epoch,
             leaves=None if stands.training is None else jax.tree.leaves(stands.training),
             members=roster.members(stands.bucket, stands.index),
-            until=min(assignment.until, stands.epoch + self.epochs_a_unit(stands)),
+            until=min(assignment.until, stands.epoch + self.sizes.epochs(stands)),
             settings=settings(),
             kin=self.kin,
         )
@@ -231,7 +188,7 @@ class Dispatch:
             except Exception as error:
                 self.waiting_again(assignment, error)
                 return
-            assignment.due = time.monotonic() + remote.patience(assignment.stands)
+            assignment.due = time.monotonic() + remote.sizes.patience(assignment.stands)
             self.under_way[future] = assignment
             future.add_done_callback(self._said.put)
 
