@@ -51,11 +51,11 @@ def example(tmp_path, monkeypatch):
 
 
 def test_every_section_is_tested():
-    """But the executor's, of which there is one."""
+    """By a test that uses what it makes."""
     sections = {name for name in SECTIONS if "```python\n# popjax" in SECTIONS[name]}
     tested = re.findall(r"example\(\"(.*?)\"\)", Path(__file__).read_text(encoding="utf-8"))
     assert sections == set(tested)
-    assert len(sections) == 9
+    assert len(sections) == 10
 
 
 def test_a_new_scheduler(example, rows):
@@ -159,6 +159,17 @@ def test_a_new_callback(example, rows):
         np.testing.assert_allclose(
             values, np.quantile(results.curves["val_accuracy"][:, epoch], [0.25, 0.5, 0.75]), rtol=1e-6
         )
+
+
+def test_a_new_executor(example, rows):
+    """By its name it trains to the same bits, and a bad count is one line."""
+    example("An executor")
+    space = pj.Space(learning_rate=RATE, batch_size=pj.choice(16, 32))
+    here = pj.search(pj.supervised(rows), space, trials=6, epochs=2)
+    there = pj.search(pj.supervised(rows), space, trials=6, epochs=2, executor="standard:1")
+    assert all(here.curves[name].tobytes() == there.curves[name].tobytes() for name in here.curves)
+    with pytest.raises(ValueError, match="standard:many: give a whole number"):
+        pj.search(pj.supervised(rows), space, trials=6, executor="standard:many")
 
 
 def test_a_new_command(example, tmp_path, monkeypatch, capsys):
