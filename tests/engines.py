@@ -1,13 +1,15 @@
-"""What the suite cannot wait for: the same bytes on Ray and on jobs of submitit, and on Ray with workers that die.
+"""What the suite cannot wait for: the same bytes on Ray and on jobs of submitit; Dask's and Ray's workers that die.
 
-`uv run --with ray --with submitit python tests/engines.py [ray] [slurm]` prints a line a search, and exits with 1 on a
-difference.
+`uv run --with ray --with submitit python tests/engines.py [dask] [ray] [slurm]` prints a line a search, and exits with
+1 on a difference.
 """
 
 import contextlib
 import os
 import random
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -19,6 +21,7 @@ import numpy as np
 from test_executors import FILES, SEARCHES, SLOW, WALKS, case, same_walks
 
 import popjax as pj
+from popjax.executors.dask import Dask
 from popjax.executors.ray import Ray
 from popjax.executors.slurm import Slurm
 
@@ -69,7 +72,8 @@ def workers_that_die(make, pids) -> bool:
     def kill() -> None:
         chance = random.Random(0)
         while not over.wait(chance.uniform(1, 4)) and len(killed) < KILLS:
-            alive = pids()
+            while not (alive := pids()) and not over.is_set():
+                time.sleep(0.1)
             for pid in alive if len(killed) == KILLS // 2 else chance.sample(alive, min(1, len(alive))):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -83,6 +87,27 @@ def workers_that_die(make, pids) -> bool:
     same = same_walks(here, there) and not there.stopped.any()
     print(f"  {len(killed)} kills: {'the same bytes, nobody given up' if same else 'OTHER BYTES'}", flush=True)
     return same
+
+
+def on_dask() -> bool:
+    """A scheduler and two workers as the guide starts them; which nannies begin again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = [*dask, "scheduler", "--port", address.rpartition(":")[2], "--dashboard-address", ":0"]
+    worker = [*dask, "worker", address, "--nworkers", "2", "--nthreads", "1"]
+    environment = {**os.environ, "NAP": "0.1"}
+    begun = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for command in (scheduler, worker)]
+    try:
+        executor = Dask(address)
+        good = workers_that_die(executor, lambda: [*executor._client.run(os.getpid, on_error="ignore").values()])
+        executor.shutdown()
+    finally:
+        for process in reversed(begun):
+            process.terminate()
+            process.wait()
+    return good
 
 
 def on_ray() -> bool:
@@ -110,7 +135,7 @@ def on_slurm() -> bool:
     return good
 
 
-ENGINES = {"ray": on_ray, "slurm": on_slurm}
+ENGINES = {"dask": on_dask, "ray": on_ray, "slurm": on_slurm}
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")

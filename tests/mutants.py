@@ -493,6 +493,57 @@ MUTANTS = [
         "return self.origin",
         "test_devices.py -k nothing",
     ),
+    Mutant(
+        "a failed unit forgotten",
+        "engine/backends/remote",
+        "            heapq.heappush(self.waiting, assignment)\n            return []\n        who",
+        "            return []\n        who",
+        "test_executors.py -k unreliable",
+    ),
+    Mutant(
+        "a late answer counts",
+        "engine/backends/remote",
+        "            del self.under_way[future]\n            future.cancel()\n",
+        "            future.cancel()\n",
+        "test_executors.py -k unreliable",
+    ),
+    Mutant(
+        "a lost state is where it was",
+        "engine/backends/remote",
+        "            epoch=stands.epoch,\n",
+        "            epoch=assignment.origin.epoch,\n",
+        "test_executors.py -k unreliable",
+    ),
+    Mutant(
+        "a broken pool charges all",
+        "engine/backends/remote",
+        "            charged &= not self.under_way and assignment.executor is remote.door.executor\n",
+        "            charged = True\n",
+        "test_executors.py -k pool",
+    ),
+    Mutant(
+        "a worker of any kind",
+        "engine/work",
+        "if unit.kin is not None and unit.kin != kin():",
+        "if False:",
+        "test_work.py",
+    ),
+    Mutant("JAX's settings stay", "engine/work", "with under(unit.settings):", "with ExitStack():", "test_work.py"),
+    Mutant("programs of other settings", "engine/work", "unit.seed, unit.settings\n", "unit.seed\n", "test_work.py"),
+    Mutant(
+        "orphans stay",
+        "executors/processes",
+        "    os._exit(1)\n",
+        "    return\n",
+        "test_executors.py -k killed_run",
+    ),
+    Mutant(
+        "workers outlive the search",
+        "executors/processes",
+        "one.shutdown(wait=wait, kill_workers=True)",
+        "one.shutdown(wait=False)",
+        "test_executors.py -k ctrl_c",
+    ),
 ]
 
 

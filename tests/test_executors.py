@@ -216,8 +216,6 @@ def kill_some(pids, kills, seed):
 
 def pids_of(executor):
     """The worker processes of an executor that are alive."""
-    if isinstance(executor, Dask):
-        return list(executor._client.run(os.getpid).values()) or [0]
     return [pid for pool in executor.pools for pid in dict(pool._processes or {})]
 
 
