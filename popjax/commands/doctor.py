@@ -14,6 +14,9 @@ EXTRAS = {
     "optuna": ("popjax[optuna]", "samplers that learn (tpe, cmaes), and what mattered in the report"),
     "cmaes": ("popjax[optuna]", "the sampler cmaes"),
     "torch": ("torch", "the sampler gp"),
+    "distributed": ("popjax[dask]", "--executor dask"),
+    "ray": ("popjax[ray]", "--executor ray"),
+    "submitit": ("popjax[slurm]", "--executor slurm"),
     "pandas": ("popjax[pandas]", "DataFrames in, and Results.to_pandas"),
 }
 

@@ -10,7 +10,7 @@ from popjax.engine.roster import Roster
 from popjax.engine.snapshot import Snapshot
 from popjax.space.space import take
 
-SHARES = 16  # units at least, where there are members for them
+SHARES = 32  # units at least, where there are members for them
 UNKNOWN = 64  # members of a unit whose cost nobody knows
 PARTS = 20  # into which their epochs are cut
 STATE_BYTES = 2**25  # that travel with a unit
