@@ -494,13 +494,6 @@ MUTANTS = [
         "test_devices.py -k nothing",
     ),
     Mutant(
-        "a failed unit forgotten",
-        "engine/backends/remote",
-        "            heapq.heappush(self.waiting, assignment)\n            return []\n        who",
-        "            return []\n        who",
-        "test_executors.py -k unreliable",
-    ),
-    Mutant(
         "a late answer counts",
         "engine/backends/remote",
         "            del self.under_way[future]\n            future.cancel()\n",
@@ -519,7 +512,7 @@ MUTANTS = [
         "engine/backends/remote",
         "            charged &= not self.under_way and assignment.executor is remote.door.executor\n",
         "            charged = True\n",
-        "test_executors.py -k pool",
+        "test_executors.py -k breaks_a_pool",
     ),
     Mutant(
         "a worker of any kind",
@@ -542,7 +535,7 @@ MUTANTS = [
         "executors/processes",
         "one.shutdown(wait=wait, kill_workers=True)",
         "one.shutdown(wait=False)",
-        "test_executors.py -k ctrl_c",
+        "test_executors.py -k is_over",
     ),
 ]
 

@@ -159,7 +159,7 @@ WALKS = pj.Space(start=pj.uniform(-1, 1), rate=pj.log_uniform(0.01, 1))
 def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
     """200 plans of delays, duplicates, other orders, lost answers, errors and broken pools."""
     monkeypatch.setattr(remote, "POLL", 0.002)
-    asked = dict(trials=7, epochs=3, scheduler="pbt(warmup=1)")
+    asked = dict(trials=7, epochs=3, scheduler="pbt(warmup=1)" if part % 2 else None)
     here = pj.search(WALK, WALKS, **asked)
     for seed in range(50 * part, 50 * part + 50):
         made = []
@@ -172,6 +172,63 @@ def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
         assert here.curves["loss"].tobytes() == there.curves["loss"].tobytes(), seed
         assert {n: c.tobytes() for n, c in here.points.items()} == {n: c.tobytes() for n, c in there.points.items()}
         assert all(executor.over.is_set() for executor in made)
+
+
+class Fragile:
+    """Breaks as a whole, as a standard pool does, where a unit has a trial that kills its worker."""
+
+    def __init__(self, deadly):
+        self.deadly = deadly
+        self.waiting = []
+        self.broken = False
+        self.lock = threading.Condition()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def submit(self, fn, *args):
+        with self.lock:
+            if self.broken:
+                raise BrokenExecutor("broken already")
+            self.waiting.append((Future(), fn, args))
+            self.lock.notify()
+            return self.waiting[-1][0]
+
+    def shutdown(self, wait=True):
+        with self.lock:
+            self.broken = True
+            self.lock.notify()
+
+    def serve(self):
+        while True:
+            with self.lock:
+                self.lock.wait_for(lambda: self.waiting or self.broken)
+                if not self.waiting:
+                    return
+                future, fn, args = self.waiting[0]
+                self.broken |= self.deadly in args[0].members.trial
+                lost = self.waiting[:] if self.broken else []
+                self.waiting = [] if self.broken else self.waiting[1:]
+            for one, _, _ in lost:
+                if one.set_running_or_notify_cancel():
+                    one.set_exception(BrokenExecutor("a worker died"))
+            if not lost and future.set_running_or_notify_cancel():
+                future.set_result(fn(*args))
+
+
+@pytest.mark.parametrize("deadly", [0, 5, 19])
+def test_who_breaks_a_pool_each_time_is_given_up_alone(deadly, caplog):
+    """Though each time all units fail at once, and nobody can tell whose worker died."""
+    here = pj.search(WALK, WALKS, 20, 3)
+    made = []
+
+    def make():
+        made.append(Fragile(deadly))
+        return made[-1]
+
+    there = pj.search(WALK, WALKS, 20, 3, executor=make, retries=2)
+    assert np.flatnonzero(there.stopped).tolist() == [deadly]
+    assert f"trial {deadly}: given up after 2 tries" in caplog.text
+    others = np.arange(20) != deadly
+    assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
 
 
 def nap(x):
@@ -336,6 +393,28 @@ def test_ctrl_c_leaves_no_worker(environment, tmp_path):
     assert results.stopped.any()
 
 
+def test_a_search_that_is_over_ends_its_workers(slow, monkeypatch, tmp_path):
+    """Also one that is at a unit which takes a minute."""
+    monkeypatch.setenv("NAP", "60")
+    monkeypatch.setattr(remote, "GRACE", 0.1)
+    monkeypatch.chdir(tmp_path)
+    stop = threading.Event()
+
+    def wait():
+        while not loky_processes(tmp_path):
+            time.sleep(0.05)
+        time.sleep(1)
+        stop.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    partial = pj.search(SLOW, WALKS, 4, 1, executor="processes:1", stop=stop)
+    assert partial.stopped.all()
+    deadline = time.monotonic() + 5
+    while loky_processes(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_pool_that_nobody_can_make_again_ends_the_run(slow, caplog, tmp_path):
     """As Ctrl-C does: what was trained is there, and it can be gone on with; one that can be made again is."""
     context = multiprocessing.get_context("spawn")
@@ -449,11 +528,14 @@ def test_workers_of_another_kind_are_refused(monkeypatch):
     [
         ("processes", "processes:: give a whole number from 1, such as processes:4"),
         ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes:N, dask:ADDRESS"),
-        ("dask", "executor 'dask' needs the scheduler's address: dask:tcp://host:8786"),
+        ("dask:tcp://host", "executor 'dask:tcp://host' needs the scheduler's address: dask:tcp://host:8786"),
+        ("dask:tcp://127.0.0.1:1", "executor 'dask:tcp://127.0.0.1:1': .*; start a scheduler there"),
+        ("dask", "executor 'dask:' needs the scheduler's address: dask:tcp://host:8786"),
         (3, r"executor is a int; give one with submit\(fn, \*args\), or a function that makes one"),
     ],
 )
-def test_what_is_no_executor_is_refused(executor, says):
+def test_what_is_no_executor_is_refused(executor, says, monkeypatch):
+    monkeypatch.setattr("popjax.executors.dask.TIMEOUT", 1)
     with pytest.raises(ValueError, match=says):
         pj.search(WALK, WALKS, 2, 1, executor=executor)
 

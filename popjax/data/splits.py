@@ -102,7 +102,9 @@ def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
     rows = len(dataset.y) + len(dataset.dropped)
     if isinstance(part, bool) or not np.ndim(part):
         if isinstance(part, bool) or not isinstance(part, int | float | np.number):
-            raise ValueError(f"{name}={part!r}: give a share of the rows, such as 0.1, row numbers, or a file such as rows.csv")
+            raise ValueError(
+                f"{name}={part!r}: give a share of the rows, such as 0.1, row numbers, or a file such as rows.csv"
+            )
         return None
     given = np.asarray(part)
     if given.ndim != 1 or given.dtype.kind not in "iu" or len(given) == 0 or len(set(given.tolist())) < len(given):

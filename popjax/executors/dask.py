@@ -1,17 +1,20 @@
 """A Dask cluster that runs, by its scheduler's address."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 from popjax.core.text import needed
 
+TIMEOUT = 30.0  # seconds in which a scheduler is to answer
+
 
 def dask(address: str) -> Callable[[], Any]:
     """A function that connects to a scheduler, such as tcp://host:8786; raises ValueError."""
     needed("dask", "distributed")
-    if not address:
-        raise ValueError("executor 'dask' needs the scheduler's address: dask:tcp://host:8786")
+    if not re.fullmatch(r"\w+://[^/\s]+:\d+", address):
+        raise ValueError(f"executor 'dask:{address}' needs the scheduler's address: dask:tcp://host:8786")
     return lambda: Dask(address)
 
 
@@ -23,7 +26,7 @@ class Dask:
         from distributed import Client
 
         try:
-            self._client = Client(address, set_as_default=False, timeout=30)
+            self._client = Client(address, set_as_default=False, timeout=TIMEOUT)
         except OSError as error:
             raise ValueError(f"executor 'dask:{address}': {error}; start a scheduler there") from None
         self._executor = self._client.get_executor(retries=0, pure=False)

@@ -256,10 +256,10 @@ class Search:
             remote=self.control.remote,
         )
         log = Log(self.asked.space) if directory is None else directory.log
-        first = 0 if directory is None else directory.take_up(population)
-        before = updates_of(population) if first or len(population.roster) else 0
-        driver = Driver(self.scheduler(population.roster), population, log, callbacks, self.control.every)
         with contextlib.closing(population), budget(timer.stop, self.control.minutes, log):
+            first = 0 if directory is None else directory.take_up(population)
+            before = updates_of(population) if first or len(population.roster) else 0
+            driver = Driver(self.scheduler(population.roster), population, log, callbacks, self.control.every)
             driver.run(first, lambda: self.begin(population, log, callbacks))
         population.commit()
         results = self.finish(population, log, before)
