@@ -46,7 +46,9 @@ _HOMES = {
     "uniform": "space.scales",
 }
 
-__all__ = sorted(_HOMES)
+_ROOMS = ("tracking",)  # that are public as a whole
+
+__all__ = sorted((*_HOMES, *_ROOMS))
 _HOMES |= {  # what popjax itself looks up by name, where it stands above
     "Page": "pages.page",
     "plot": "pages.plots",
@@ -60,9 +62,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562), so that no command pays for what it does not use."""
     if name == "__version__":
         return _version()
-    if name not in _HOMES:
+    if name not in _HOMES and name not in _ROOMS:
         raise AttributeError(f"module 'popjax' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"popjax.{_HOMES[name]}"), name)
+    home = import_module(f"popjax.{_HOMES.get(name, name)}")
+    value = globals()[name] = home if name in _ROOMS else getattr(home, name)
     return value
 
 

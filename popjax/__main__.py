@@ -11,6 +11,7 @@ COMMANDS = {
     "babysit": "train one model, watch its curve, and steer it",
     "retest": "train the best trials of an earlier search again: does the old setting still stand?",
     "report": "draw the page of a run again from its files, or one that compares several runs",
+    "export": "write a finished run into Optuna, TensorBoard, MLflow, W&B or Trackio",
     "doctor": "devices, memory, versions, what can be written, and what may be installed",
 }
 

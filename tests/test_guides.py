@@ -12,6 +12,7 @@ import pytest
 
 import popjax as pj
 from popjax.data.dataset import from_table
+from popjax.tracking.named import tracker_of
 
 GUIDE = (Path(pj.__file__).parent / "README.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (.*?)\n(.*?)(?=^##)", GUIDE, re.DOTALL | re.MULTILINE))
@@ -55,7 +56,7 @@ def test_every_section_is_tested():
     sections = {name for name in SECTIONS if "```python\n# popjax" in SECTIONS[name]}
     tested = re.findall(r"example\(\"(.*?)\"\)", Path(__file__).read_text(encoding="utf-8"))
     assert sections == set(tested)
-    assert len(sections) == 10
+    assert len(sections) == 11
 
 
 def test_a_new_scheduler(example, rows):
@@ -159,6 +160,18 @@ def test_a_new_callback(example, rows):
         np.testing.assert_allclose(
             values, np.quantile(results.curves["val_accuracy"][:, epoch], [0.25, 0.5, 0.75]), rtol=1e-6
         )
+
+
+def test_a_new_tracker(example, rows, tmp_path):
+    """By its name and by its function; its lines say what the results say."""
+    (module,) = example("A tracker")
+    assert isinstance(tracker_of("json_lines").writer, module.JsonLines)
+    path = tmp_path / "mine.jsonl"
+    results = pj.search(pj.supervised(rows), {"learning_rate": RATE}, 8, 3, callbacks=[module.json_lines(path)])
+    first, *_, last = map(json.loads, path.read_text().splitlines())
+    assert (first["trials"], first["space/learning_rate"]) == (8, str(RATE))
+    assert last["series"]["best"] == pytest.approx(results.curves["val_accuracy"].max(0).tolist())
+    assert last["winner"] == results.best.trial
 
 
 def test_a_new_executor(example, rows):

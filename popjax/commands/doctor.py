@@ -17,6 +17,10 @@ EXTRAS = {
     "distributed": ("popjax[dask]", "--executor dask"),
     "ray": ("popjax[ray]", "--executor ray"),
     "submitit": ("popjax[slurm]", "--executor slurm"),
+    "tensorboardX": ("popjax[tensorboard]", "--track tensorboard"),
+    "mlflow": ("popjax[mlflow]", "--track mlflow"),
+    "wandb": ("popjax[wandb]", "--track wandb"),
+    "trackio": ("popjax[trackio]", "--track trackio"),
     "pandas": ("popjax[pandas]", "DataFrames in, and Results.to_pandas"),
 }
 

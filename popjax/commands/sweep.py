@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from popjax.store.results import Results
     from popjax.task import Task
 
-APART = ("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed")  # arguments that change no result
+APART = (
+    "out",
+    "resume",
+    "quiet",
+    "json",
+    "minutes",
+    "executor",
+    "retries",
+    "mixed",
+    "track",
+)  # arguments that change no result
 CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -77,6 +87,8 @@ class Arguments(Experiment):
     """how often the work of a worker that dies is tried before its trials are given up"""
     mixed: bool = False
     """accept workers with another version of jax, or another kind of CPU: bits may differ"""
+    track: str | None = None
+    """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
     plan: Literal["auto", "one", "widths", "buckets"] = "auto"
     """one program for all, a few with capped widths, or one for each depth and batch size"""
     explain: bool = False
@@ -165,12 +177,22 @@ def check_names(arguments: Arguments) -> None:
         raise ValueError("--resume needs --out: the directory of the run to go on with")
     check_sampler(arguments.sampler)
     executor_of(arguments.executor)
+    trackers(arguments)
     if arguments.scheduler is not None:
         scheduler_of(arguments.scheduler)
     if arguments.priority not in PRIORITIES:
         raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
     if arguments.mode not in (None, "min", "max"):
         raise ValueError(f"unknown mode {arguments.mode!r}; choose min or max")
+
+
+def trackers(arguments: Arguments) -> list[Any]:
+    """The trackers of --track; raises ValueError for one that there is not."""
+    if arguments.track is None:
+        return []
+    from popjax.tracking.named import tracker_of
+
+    return [tracker_of(name) for name in listed("track", arguments.track)]
 
 
 def about(arguments: Arguments) -> dict[str, Any]:
@@ -257,12 +279,10 @@ class Sweep:
         return TOGETHER if self.arguments.task is None else None
 
     def callbacks(self, task: "Task") -> list[Any]:
-        """Who listens beside the progress: what fits a linear model meanwhile."""
-        if task.hints.recipe is None:
-            return []
+        """Who listens beside the progress: what fits a linear model meanwhile, and trackers."""
         from popjax.tuning.callbacks.linear import Linear
 
-        return [Linear(task)]
+        return [*([] if task.hints.recipe is None else [Linear(task)]), *trackers(self.arguments)]
 
     def say(self, line: str) -> None:
         """Print a line, unless the summary alone is wanted."""

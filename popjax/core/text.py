@@ -47,9 +47,9 @@ def whole(what: str, text: str) -> int:
 
 
 def needed(what: str, package: str) -> None:
-    """Raise ValueError where an executor's package is not installed."""
+    """Raise ValueError where the package that something needs is not installed."""
     if importlib.util.find_spec(package) is None:
-        raise ValueError(f"executor {what!r} needs {package}, which is not installed: pip install {package}")
+        raise ValueError(f"{what} needs {package}, which is not installed: pip install {package}")
 
 
 def plural(count: int, noun: str) -> str:

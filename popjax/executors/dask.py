@@ -12,7 +12,7 @@ TIMEOUT = 30.0  # seconds in which a scheduler is to answer
 
 def dask(address: str) -> Callable[[], Any]:
     """A function that connects to a scheduler, such as tcp://host:8786; raises ValueError."""
-    needed("dask", "distributed")
+    needed("executor 'dask'", "distributed")
     if not re.fullmatch(r"\w+://[^/\s]+:\d+", address):
         raise ValueError(f"executor 'dask:{address}' needs the scheduler's address: dask:tcp://host:8786")
     return lambda: Dask(address)

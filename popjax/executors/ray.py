@@ -11,7 +11,7 @@ from popjax.core.text import needed
 
 def ray(address: str) -> Callable[[], Any]:
     """A function that connects to a cluster, such as auto or ray://host:10001; raises ValueError."""
-    needed("ray", "ray")
+    needed("executor 'ray'", "ray")
     return lambda: Ray(address or "auto")
 
 

@@ -18,7 +18,7 @@ POLL = 1.0  # seconds between two looks at the jobs
 
 def slurm(folder: str) -> Callable[[], Any]:
     """A function that makes an executor with its jobs' files in a folder; raises ValueError."""
-    needed("slurm", "submitit")
+    needed("executor 'slurm'", "submitit")
 
     def make() -> "Slurm":
         import submitit

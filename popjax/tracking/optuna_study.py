@@ -1,0 +1,87 @@
+"""A finished search as a study of Optuna's, for its dashboard, its plots and its importance. No JAX here."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import needed
+from popjax.space.conditions import absent
+from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Scale
+from popjax.store.results import Results
+
+DATABASES = (".db", ".sqlite", ".sqlite3")
+
+
+def write_study(results: Results, path: Path, name: str) -> None:
+    """Write all trials into a journal file, or into SQLite where the path ends as one of DATABASES does.
+
+    Values are the real ones. A 1-β scale is a linear range, since Optuna has no such scale: the study's user attribute
+    "scales" has all of them as popjax spells them. A trial that diverged or was stopped is FAIL, one that was left
+    behind PRUNED; the curve of the metric that ranks are the intermediate values.
+
+    Raises ValueError where optuna is not installed, or the file exists.
+    """
+    needed("export --to optuna", "optuna")
+    if path.exists():
+        raise ValueError(f"--out {str(path)!r} exists; name another, or remove it")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directions = optuna.study.StudyDirection
+    direction = directions.MAXIMIZE if results.mode == "max" else directions.MINIMIZE
+    storage = storage_in(path)
+    study = optuna.create_study(storage=storage, study_name=name, direction=direction)
+    study.set_user_attr("metric", results.metric)
+    study.set_user_attr("scales", {name: str(scale) for name, scale in results.space.items()})
+    columns = {name: results.points[name].tolist() for name in results.space.searched}
+    ranges = {name: distribution(results.space[name], column) for name, column in columns.items()}
+    study.add_trials([trial(results, row, columns, ranges) for row in range(len(results.diverged))])
+    storage.remove_session()
+    if isinstance(storage, optuna.storages.RDBStorage):
+        storage.engine.dispose()
+
+
+def storage_in(path: Path) -> Any:
+    """Optuna's storage in a file."""
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if path.suffix in DATABASES:
+        return RDBStorage(f"sqlite:///{path}")
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def distribution(scale: Scale, column: list[Any]) -> Any:
+    """A scale as Optuna has it, wide enough for values that were set beyond it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    values = [value for value in column if not absent(value)]
+    if isinstance(scale, Choice):
+        return CategoricalDistribution(list(dict.fromkeys([*scale.values, *values])))
+    log = isinstance(scale, LogUniform | LogIntegers) and not isinstance(scale, OneMinusLogUniform)
+    low, high = min([scale.low, *values]), max([scale.high, *values])
+    return IntDistribution(low, high, log=log) if scale.whole else FloatDistribution(low, high, log=log)
+
+
+def trial(results: Results, row: int, columns: dict[str, list[Any]], ranges: dict[str, Any]) -> Any:
+    """A trial as Optuna has it."""
+    from optuna.trial import TrialState, create_trial
+
+    params = {name: column[row] for name, column in columns.items() if not absent(column[row])}
+    curve = results.curves[results.metric][row]
+    known = {epoch + 1: float(curve[epoch]) for epoch in np.flatnonzero(np.isfinite(curve)).tolist()}
+    status = results.trials["status"][row].as_py()
+    state = {"ok": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(status, TrialState.FAIL)
+    value = float(results.last[results.metric][row]) if state == TrialState.COMPLETE else None
+    found = create_trial(
+        state=state,
+        value=value,
+        params=params,
+        distributions={name: ranges[name] for name in params},
+        user_attrs={"status": status, "trial": row},
+        intermediate_values=known,
+    )
+    found.datetime_start = found.datetime_complete = datetime.datetime.now()
+    return found

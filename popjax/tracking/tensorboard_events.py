@@ -1,0 +1,64 @@
+"""TensorBoard: a run of series, and one for each of the best trials, for its HParams page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import needed
+from popjax.tracking.tracker import Tracker, Whole
+
+
+def tensorboard(directory: Any = "runs/tensorboard", top: int = 0) -> Tracker:
+    """Write event files by tensorboardX; look at them with `tensorboard --logdir DIRECTORY`.
+
+    Args:
+        directory: where the search gets a directory of its own.
+        top: of how many of the best trials the curves are written.
+
+    Raises ValueError where tensorboardX is not installed.
+    """
+    needed("tracker 'tensorboard'", "tensorboardX")
+    return Tracker(TensorBoard(Path(directory)), top)
+
+
+class TensorBoard:
+    """Writes event files."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.writer: Any = None
+
+    def begin(self, name: str, config: Mapping[str, Any]) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.directory /= name
+        self.writer = SummaryWriter(str(self.directory))
+        self.writer.add_text("config", "\n".join(f"    {name}: {value}" for name, value in config.items()))
+
+    def now(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(f"now/{name}", value, step)
+
+    def end(self, whole: Whole) -> None:
+        from tensorboardX import SummaryWriter
+
+        for name, series in whole.epochs.items():
+            for epoch in np.flatnonzero(np.isfinite(series)).tolist():
+                self.writer.add_scalar(f"epoch/{name}", float(series[epoch]), epoch + 1)
+        lines = [f"    {name}: {value}" for name, value in whole.summary.items()]
+        self.writer.add_text("summary", "\n".join([*lines, *(f"    {file.name}: {file}" for file in whole.files[1:])]))
+        for trial in whole.best:
+            last = {f"last/{name}": float(curve[np.isfinite(curve)][-1]) for name, curve in trial.curves.items()}
+            hparams = {name: value for name, value in trial.hparams.items() if value is not None}
+            self.writer.add_hparams(hparams, last, name=f"trial-{trial.number}")
+            if whole.curves:
+                with SummaryWriter(str(self.directory / f"trial-{trial.number}"), filename_suffix=".curves") as writer:
+                    for name, curve in trial.curves.items():
+                        for epoch in np.flatnonzero(np.isfinite(curve)).tolist():
+                            writer.add_scalar(f"trial/{name}", float(curve[epoch]), epoch + 1)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()

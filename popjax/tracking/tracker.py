@@ -1,0 +1,194 @@
+"""A search as a tracker sees it: a few series while it trains, and at its end the whole. No JAX here.
+
+The tracker's own package is called in a thread of its own, so that neither its pace nor its errors reach the search.
+"""
+
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from popjax.core.text import printable, tell
+from popjax.space.space import Space
+from popjax.store.results import Results
+from popjax.tuning.callbacks.base import Run
+from popjax.tuning.callbacks.progress import Progress
+
+EVERY = 1.0  # seconds between two points of what is told while it trains
+CONFIG = ("metric", "mode", "trials", "epochs", "folds", "repeats")
+PATIENCE = 60.0  # seconds in which a tracker may finish, once the search is over
+
+
+class Trial(NamedTuple):
+    """One of the best trials: its number, what it was trained with and its curves, metric -> (epochs,)."""
+
+    number: int
+    hparams: dict[str, Any]
+    curves: dict[str, np.ndarray]
+
+
+class Whole(NamedTuple):
+    """A search that is over.
+
+    Attributes:
+        summary: figures and the winner's hyperparameters, by name.
+        epochs: series -> a value an epoch, over all trials that trained it.
+        best: the best trials, best first.
+        metric: what ranks.
+        curves: whether the curves of these are wanted.
+        files: the table of trials, and the report where there is one.
+    """
+
+    summary: dict[str, Any]
+    epochs: dict[str, np.ndarray]
+    best: list[Trial]
+    metric: str
+    curves: bool
+    files: list[Path]
+
+
+class Writer(Protocol):
+    """What a tracker's file provides; everything is called in one thread, in this order."""
+
+    def begin(self, name: str, config: Mapping[str, Any]) -> None:
+        """Open a run."""
+
+    def now(self, values: Mapping[str, float], step: int) -> None:
+        """How the search stands, after so many epochs of all its members together."""
+
+    def end(self, whole: Whole) -> None:
+        """The search is over."""
+
+    def close(self) -> None:
+        """Nothing comes any more."""
+
+
+class Tracker(Progress):
+    """The callback that feeds a writer.
+
+    Args:
+        writer: of the tracker.
+        top: of how many of the best trials the curves are wanted.
+    """
+
+    def __init__(self, writer: Writer, top: int = 0) -> None:
+        self.writer = writer
+        self.top = top
+        self._told: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._results: Results | None = None
+        self._due = 0.0
+        self._trained = 0
+        self._begun: set[int] = set()
+        self._diverged: set[int] = set()
+
+    def begin(self, run: Run) -> None:
+        super().begin(run)
+        name = "search" if run.out is None else run.out.name
+        config = described({name: getattr(run, name) for name in CONFIG}, run.space)
+        self._thread.start()
+        self._told.put(lambda: self.writer.begin(name, config))
+
+    def epoch(self, result: Any) -> None:
+        alive = np.all([np.isfinite(values) for values in result.metrics.values()], axis=0)
+        self._trained += len(alive)
+        self._begun.update(result.trial.tolist())
+        self._diverged.update(result.trial[~alive].tolist())
+        super().epoch(result)
+
+    def update(self) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + EVERY
+            values, step = self.standing(), self._trained
+            self._told.put(lambda: self.writer.now(values, step))
+
+    def standing(self) -> dict[str, float]:
+        """The best and the quartiles of all trials as they stand, and how many there are."""
+        means = self.latest.mean((1, 2))
+        counts = {"begun": float(len(self._begun)), "diverged": float(len(self._diverged))}
+        return counts | spread(means[np.isfinite(means)], self.run.mode)
+
+    def end(self, results: Results) -> None:
+        self._results = results
+
+    def close(self) -> None:
+        if not self._thread.is_alive():
+            return
+        self._told.put(self._finish)
+        self._told.put(None)
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            tell(f"popjax: {type(self.writer).__name__} is not done after {PATIENCE:.0f} s; it is left behind")
+
+    def export(self, results: Results, directory: Path) -> None:
+        """Write a finished run; raises whatever the tracker raises."""
+        self.writer.begin(directory.resolve().name, described(results.run, results.space))
+        try:
+            with tempfile.TemporaryDirectory() as place:
+                self.writer.end(whole(results, self.top, Path(place), directory / "report.html"))
+        finally:
+            self.writer.close()
+
+    def _finish(self) -> None:
+        try:
+            if self._results is not None:
+                with tempfile.TemporaryDirectory() as place:
+                    report = None if self.run.out is None else self.run.out / "report.html"
+                    self.writer.end(whole(self._results, self.top, Path(place), report))
+        finally:
+            self.writer.close()
+
+    def _serve(self) -> None:
+        broken = False
+        while (call := self._told.get()) is not None:
+            try:
+                if not broken:
+                    call()
+            except Exception as error:
+                broken = True
+                what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                tell(printable(f"popjax: {type(self.writer).__name__} failed ({what}); the run goes on"))
+
+
+def described(known: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """What a search was asked for."""
+    return {name: known[name] for name in CONFIG if name in known} | {f"space/{n}": str(s) for n, s in space.items()}
+
+
+def spread(values: np.ndarray, mode: str) -> dict[str, float]:
+    """The best value and the quartiles; nothing of no value."""
+    if len(values) == 0:
+        return {}
+    quartiles = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    best = values.max() if mode == "max" else values.min()
+    return {"best": float(best)} | dict(zip(("lower_quartile", "median", "upper_quartile"), quartiles, strict=True))
+
+
+def whole(results: Results, top: int, place: Path, report: Path | None) -> Whole:
+    """A search that is over, with its table as a file in a directory."""
+    from pyarrow import csv
+
+    values = results.curves[results.metric]
+    rows = [spread(column[np.isfinite(column)], results.mode) for column in values.T]
+    names = rows[0].keys() if rows else ()
+    epochs = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+    epochs |= {"trained": np.isfinite(values).sum(0), "diverged": (~np.isfinite(values))[results.diverged].sum(0)}
+    best = [
+        Trial(trial, results.hparams(trial), {name: curve[trial] for name, curve in results.curves.items()})
+        for trial in results.best_trials(max(top, 20))
+    ]
+    figures = {name: value for name, value in results.summary.items() if isinstance(value, int | float | str)}
+    if results.best is not None:
+        figures |= {"winner": results.best.trial, results.metric: results.best.value}
+        figures |= {f"winner/{name}": value for name, value in results.best.hparams.items()}
+    figures |= results.summary.get("test") or {}
+    table = place / "trials.csv"
+    csv.write_csv(results.trials, table)
+    files = [table, *([report] if report is not None and report.exists() else [])]
+    return Whole(figures, epochs, best[: top or 20], results.metric, top > 0, files)

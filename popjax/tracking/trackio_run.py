@@ -1,0 +1,52 @@
+"""Trackio: a run with its series and its winner, on this machine or in a Space of Hugging Face's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import needed
+from popjax.tracking.tracker import Tracker, Whole
+
+
+def trackio(project: str = "popjax", top: int = 0, **settings: Any) -> Tracker:
+    """Write a run of Trackio; look at it with `trackio show`.
+
+    Args:
+        project: by its name.
+        top: of how many of the best trials the curves are written.
+        settings: of `trackio.init`, such as space_id.
+
+    Raises ValueError where trackio is not installed.
+    """
+    needed("tracker 'trackio'", "trackio")
+    return Tracker(Trackio({"project": project, "embed": False} | settings), top)
+
+
+class Trackio:
+    """Writes a run."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.run: Any = None
+
+    def begin(self, name: str, config: Mapping[str, Any]) -> None:
+        import trackio
+
+        self.run = trackio.init(**{"name": name, "config": dict(config)} | self.settings)
+
+    def now(self, values: Mapping[str, float], step: int) -> None:
+        self.run.log({f"now/{name}": value for name, value in values.items()}, step=step)
+
+    def end(self, whole: Whole) -> None:
+        curves = {f"epoch/{name}": series for name, series in whole.epochs.items()}
+        if whole.curves:
+            curves |= {f"trial-{t.number}/{name}": curve for t in whole.best for name, curve in t.curves.items()}
+        for epoch in range(len(next(iter(whole.epochs.values()), ()))):
+            values = {name: float(curve[epoch]) for name, curve in curves.items() if np.isfinite(curve[epoch])}
+            self.run.log(values, step=epoch + 1)
+        self.run.log({f"summary/{name}": value for name, value in whole.summary.items()})
+
+    def close(self) -> None:
+        if self.run is not None:
+            self.run.finish()

@@ -1,0 +1,60 @@
+"""Weights & Biases: a run with its series, its winner, its table and its report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import needed
+from popjax.tracking.tracker import Tracker, Whole
+
+
+def wandb(project: str = "popjax", top: int = 0, **settings: Any) -> Tracker:
+    """Write a run of W&B; as many requests as one model's, however many trials.
+
+    Args:
+        project: by its name.
+        top: of how many of the best trials the curves are written.
+        settings: of `wandb.init`, such as mode="offline" or dir.
+
+    Raises ValueError where wandb is not installed.
+    """
+    needed("tracker 'wandb'", "wandb")
+    return Tracker(Wandb({"project": project} | settings), top)
+
+
+class Wandb:
+    """Writes a run; each kind of series has an axis of its own."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.run: Any = None
+
+    def begin(self, name: str, config: Mapping[str, Any]) -> None:
+        import wandb
+
+        self.run = wandb.init(**{"name": name, "config": dict(config), "reinit": "create_new"} | self.settings)
+        for kind, axis in (("now/*", "epochs_trained"), ("epoch/*", "epoch"), ("trial-*", "epoch")):
+            self.run.define_metric(kind, step_metric=axis)
+
+    def now(self, values: Mapping[str, float], step: int) -> None:
+        self.run.log({f"now/{name}": value for name, value in values.items()} | {"epochs_trained": step})
+
+    def end(self, whole: Whole) -> None:
+        import wandb
+
+        curves = {f"epoch/{name}": series for name, series in whole.epochs.items()}
+        if whole.curves:
+            curves |= {f"trial-{t.number}/{name}": curve for t in whole.best for name, curve in t.curves.items()}
+        for epoch in range(len(next(iter(whole.epochs.values()), ()))):
+            values = {name: float(curve[epoch]) for name, curve in curves.items() if np.isfinite(curve[epoch])}
+            self.run.log(values | {"epoch": epoch + 1})
+        self.run.summary.update(whole.summary)
+        artifact = wandb.Artifact(f"popjax-{self.run.id}", type="search")
+        for file in whole.files:
+            artifact.add_file(str(file))
+        self.run.log_artifact(artifact)
+
+    def close(self) -> None:
+        if self.run is not None:
+            self.run.finish()

@@ -1,0 +1,83 @@
+"""A finished run in Optuna's eyes, and in TensorBoard's."""
+
+import numpy as np
+import optuna
+import pytest
+from test_tracking import events, series
+
+import popjax as pj
+from popjax.tracking.optuna_study import storage_in, write_study
+
+STATES = {"ok": "COMPLETE", "pruned": "PRUNED", "diverged": "FAIL", "stopped": "FAIL"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The directory of a search, some of whose trials diverge and are pruned, with what a search can have."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(170, 5))
+    out = tmp_path_factory.mktemp("runs") / "mine"
+    space = pj.Space(
+        learning_rate=pj.log_uniform(1e-3, 1e4),
+        momentum=pj.one_minus_log_uniform(0.5, 0.999),
+        hidden=pj.log_integers(3, 9),
+        depth=pj.integers(1, 2),
+        hidden_2=pj.integers(3, 9).when(depth=2),
+        activation=pj.choice("relu", "tanh"),
+        batch_size=pj.choice(16, 32),
+        decay=0.1,
+    )
+    task = pj.supervised((x, (x[:, 0] > 0).astype(int)))
+    pj.search(task, space, 30, 4, scheduler="halving(min_epochs=1)", metric="val_loss", out=out)
+    return out
+
+
+@pytest.mark.parametrize("name", ["study.journal", "study.db"])
+def test_a_study_says_what_the_results_say(run, name, tmp_path, request):
+    """Through Optuna's own door: states, real values, curves; its importance works on it."""
+    results = pj.Results.load(run)
+    write_study(results, tmp_path / name, "mine")
+    storage = storage_in(tmp_path / name)
+    if name.endswith("db"):
+        request.addfinalizer(storage.engine.dispose)
+    study = optuna.load_study(storage=storage, study_name="mine")
+    assert study.best_trial.number == results.best.trial
+    assert study.best_value == pytest.approx(results.best.value)
+    statuses = results.trials["status"].to_pylist()
+    assert {"ok", "pruned", "diverged"} == set(statuses)
+    for trial, status in zip(study.trials, statuses, strict=True):
+        assert trial.state.name == STATES[status]
+        hparams = results.hparams(trial.number)
+        assert trial.params == {n: hparams[n] for n in results.space.searched if hparams.get(n) is not None}
+        curve = results.curves["val_loss"][trial.number]
+        assert trial.intermediate_values == {e + 1: v for e, v in enumerate(curve.tolist()) if np.isfinite(v)}
+    known = study.trials[0].distributions
+    assert known["learning_rate"] == optuna.distributions.FloatDistribution(1e-3, 1e4, log=True)
+    assert known["momentum"] == optuna.distributions.FloatDistribution(0.5, 0.999)
+    assert known["hidden"] == optuna.distributions.IntDistribution(3, 9, log=True)
+    assert known["activation"] == optuna.distributions.CategoricalDistribution(("relu", "tanh"))
+    assert study.user_attrs["scales"]["momentum"] == str(results.space["momentum"])
+    assert sum(
+        optuna.importance.get_param_importances(study, params=["learning_rate", "hidden"]).values()
+    ) == pytest.approx(1)
+
+
+def test_the_command_writes_a_study_once(run, command, refused_in_one_line, tmp_path):
+    process = command("export", run, "--to", "optuna", "--out", "mine.journal")
+    assert (process.returncode, process.stdout) == (0, "mine.journal\n"), process.stderr
+    written = (tmp_path / "mine.journal").read_bytes()
+    refused_in_one_line("export", run, "--to", "optuna", "--out", "mine.journal", says=["'mine.journal' exists"])
+    refused_in_one_line("export", "nothing", "--to", "optuna", says=["nothing"])
+    refused_in_one_line("export", run, "--to", "aim", says=["aim"])
+    refused_in_one_line("export", run, "--to", "mlflow", "--top", 0, says=["--top 0: give at least 1"])
+    assert (tmp_path / "mine.journal").read_bytes() == written
+
+
+def test_a_finished_run_in_tensorboard_is_as_one_that_was_tracked(run, command, tmp_path):
+    process = command("export", run, "--to", "tensorboard", "--top", 2)
+    assert process.returncode == 0, process.stderr
+    results = pj.Results.load(run)
+    scalars, _ = events(tmp_path / "runs" / "tensorboard" / "mine")
+    for name, values in series(results).items():
+        np.testing.assert_allclose([value for _, value in scalars[f"epoch/{name}"]], values, rtol=1e-6)
+    assert len(list((tmp_path / "runs" / "tensorboard" / "mine").glob("trial-*"))) == 2

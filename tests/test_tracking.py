@@ -1,0 +1,138 @@
+"""What trackers are told of a search, read back by TensorBoard; the others' by trackers.py, with their own packages."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax.tracking import tracker
+from popjax.tracking.tracker import Tracker
+
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(1e-3, 1e4), hidden=pj.integers(3, 9), activation=pj.choice("relu", "tanh")
+)
+ASKED = dict(trials=30, epochs=4, scheduler="halving(min_epochs=1)", metric="val_loss")
+
+
+def search(rows, **more):
+    """Halving, some of whose trials diverge."""
+    results = pj.search(pj.supervised(rows), SPACE, **ASKED, **more)
+    assert results.diverged.any()
+    assert results.pruned.any()
+    return results
+
+
+def series(results):
+    """What each epoch came to, from the curves, by plain loops."""
+    found = {name: [] for name in ("best", "lower_quartile", "median", "upper_quartile", "trained", "diverged")}
+    for column in results.curves[results.metric].T:
+        known = sorted(value for value in column.tolist() if np.isfinite(value))
+        at = lambda share, known=known: float(np.percentile(known, 100 * share))
+        values = (known[0], at(0.25), at(0.5), at(0.75), len(known), np.isnan(column[results.diverged]).sum())
+        for name, value in zip(found, values, strict=True):
+            found[name].append(float(value))
+    return found
+
+
+def events(directory):
+    """Tag -> steps and values, and the metadata, as TensorBoard reads them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(directory))
+    accumulator.Reload()
+    scalars = {tag: [(e.step, e.value) for e in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
+    return scalars, accumulator
+
+
+def test_tensorboard_shows_the_search(rows, tmp_path):
+    """The series are those of the curves; the best trials are rows of its HParams page, with curves if asked for."""
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    results = search(rows, out=tmp_path / "mine", callbacks=[pj.tracking.tensorboard(tmp_path / "board", top=3)])
+    scalars, accumulator = events(tmp_path / "board" / "mine")
+    for name, values in series(results).items():
+        assert [step for step, _ in scalars[f"epoch/{name}"]] == [1, 2, 3, 4]
+        np.testing.assert_allclose([value for _, value in scalars[f"epoch/{name}"]], values, rtol=1e-6, err_msg=name)
+    steps = [step for step, _ in scalars["now/begun"]]
+    assert steps == sorted(steps)
+    assert steps[-1] <= results.done.sum()
+    said = accumulator.Tensors("summary/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert f"winner: {results.best.trial}\n" in said
+    assert str(tmp_path / "mine" / "report.html") in said
+    for trial in results.order[:3].tolist():
+        scalars, accumulator = events(tmp_path / "board" / "mine" / f"trial-{trial}")
+        curve = [value for _, value in scalars["trial/val_loss"]]
+        np.testing.assert_allclose(curve, results.curves["val_loss"][trial], rtol=1e-6)
+        begun = accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        hparams = plugin_data_pb2.HParamsPluginData.FromString(begun).session_start_info.hparams
+        assert hparams["hidden"].number_value == results.hparams(trial)["hidden"]
+        assert hparams["activation"].string_value == results.hparams(trial)["activation"]
+    assert len(list((tmp_path / "board" / "mine").glob("trial-*"))) == 3
+
+
+class Broken:
+    """A writer that fails at one of its methods."""
+
+    def __init__(self, at):
+        self.at = at
+        self.called = []
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            self.called.append(name)
+            assert threading.current_thread() is not threading.main_thread()
+            if name == self.at:
+                raise OSError("no route\nto the host")
+
+        return call
+
+
+@pytest.mark.parametrize("at", ["begin", "now", "end", "close"])
+def test_a_tracker_that_fails_changes_nothing(at, rows, capsys):
+    """It is said once, and nothing more is asked of it."""
+    writer = Broken(at)
+    there, here = search(rows, callbacks=[Tracker(writer)]), search(rows)
+    assert here.curves["val_loss"].tobytes() == there.curves["val_loss"].tobytes()
+    assert capsys.readouterr().err.count("popjax: Broken failed (OSError: no route); the run goes on") == 1
+    order = [name for place, name in enumerate(writer.called) if writer.called.index(name) == place]
+    assert order == {"begin": ["begin"], "now": ["begin", "now"]}.get(at, ["begin", "now", "end", "close"])
+
+
+def test_nobody_waits_for_a_slow_tracker(rows, capsys, monkeypatch):
+    """It is left behind, and that is said."""
+    monkeypatch.setattr(tracker, "PATIENCE", 0.1)
+    over = threading.Event()
+
+    class Slow(Broken):
+        def begin(self, name, config):
+            over.wait(60)
+
+    there = search(rows, callbacks=[Tracker(Slow(None))])
+    assert not over.is_set()
+    over.set()
+    assert there.best is not None
+    assert "popjax: Slow is not done after 0 s; it is left behind" in capsys.readouterr().err
+    time.sleep(0.1)
+
+
+def test_a_tracker_that_is_none_is_refused(refused_in_one_line, monkeypatch):
+    refused_in_one_line("sweep", "--track", "aim", says=["unknown tracker 'aim'; there are tensorboard, mlflow, wandb"])
+    refused_in_one_line("sweep", "--track", "tensorboard,", says=["--track 'tensorboard,': write names with commas"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="tracker 'mlflow' needs mlflow, which is not installed: pip install mlflow"):
+        pj.tracking.mlflow()
+
+
+def test_the_command_tracks(command, tmp_path):
+    """And what it trains is the same without."""
+    small = ["--trials", 6, "--epochs", 1, "--dataset", "wine", "--quiet"]
+    for out, more in (("here", []), ("there", ["--track", "tensorboard"])):
+        process = command("sweep", *small, "--out", out, *more)
+        assert process.returncode == 0, process.stderr
+    table = (tmp_path / "here" / "trials.parquet").read_bytes()
+    assert (tmp_path / "there" / "trials.parquet").read_bytes() == table
+    scalars, _ = events(tmp_path / "runs" / "tensorboard" / "there")
+    results = pj.Results.load(tmp_path / "there")
+    assert scalars["epoch/best"] == [(1, pytest.approx(results.best.value))]

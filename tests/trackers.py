@@ -1,0 +1,115 @@
+"""What MLflow, Weights & Biases and Trackio were told of a search, read back by their own packages, offline.
+
+`uv run --with mlflow --with wandb --with trackio python tests/trackers.py` prints a line a tracker, and exits with 1 on
+a difference.
+"""
+
+import json
+import os
+import struct
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from engines import rows
+from test_tracking import search, series
+
+import popjax as pj
+
+
+def same(found: dict[str, list[float]], expected: dict[str, list[float]]) -> None:
+    """Raise AssertionError where a series is not as expected."""
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[f"epoch/{name}"], values, rtol=1e-6, err_msg=name)
+
+
+def mlflow(place: Path) -> None:
+    """Series, figures, curves, and the artifacts."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{place}/mlflow.db"
+    client = MlflowClient(uri)
+    client.create_experiment("mine", artifact_location=(place / "artifacts").as_uri())
+    results = search(rows(), out=place / "run", callbacks=[pj.tracking.mlflow("mine", uri, top=2)])
+    (run,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
+    history = lambda name: [
+        m.value for m in sorted(client.get_metric_history(run.info.run_id, name), key=lambda m: m.step)
+    ]
+    same({f"epoch/{name}": history(f"epoch/{name}") for name in series(results)}, series(results))
+    best = results.best.trial
+    np.testing.assert_allclose(history(f"trial-{best}/val_loss"), results.curves["val_loss"][best])
+    assert run.data.metrics["winner"] == best
+    assert run.data.params["trials"] == "30"
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "run")
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert files == {"trials.csv", "report.html"}
+
+
+def records(path: Path) -> list[bytes]:
+    """The records of a file of W&B's: blocks of 32 KiB, in which each part has its checksum, length and kind."""
+    content, found, part = path.read_bytes(), [], b""
+    at = 7  # behind the file's own header
+    while at + 7 <= len(content):
+        if 2**15 - at % 2**15 < 7:
+            at += 2**15 - at % 2**15
+            continue
+        _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        part += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            found.append(part)
+            part = b""
+    return found
+
+
+def wandb(place: Path) -> None:
+    """Series with axes of their own, and figures, from the file of an offline run."""
+    from wandb.proto import wandb_internal_pb2
+
+    results = search(rows(), callbacks=[pj.tracking.wandb("mine", mode="offline", dir=str(place))])
+    (path,) = place.glob("wandb/offline-run-*/run-*.wandb")
+    found: dict[str, list[float]] = {}
+    summary: dict[str, object] = {}
+    for content in records(path):
+        record = wandb_internal_pb2.Record.FromString(content)
+        for item in record.history.item:
+            found.setdefault("/".join(item.nested_key) or item.key, []).append(json.loads(item.value_json))
+        for item in record.summary.update:
+            summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+    same(found, series(results))
+    assert found["epoch"] == [1, 2, 3, 4]
+    assert len(found["epochs_trained"]) == len(found["now/begun"])
+    assert summary["winner"] == results.best.trial
+
+
+def trackio(place: Path) -> None:
+    """Series and figures, from its database."""
+    from trackio.sqlite_storage import SQLiteStorage
+
+    results = search(rows(), out=place / "run", callbacks=[pj.tracking.trackio("mine")])
+    logs = SQLiteStorage.get_logs("mine", "run")
+    told = [log for log in logs if "epoch/best" in log]
+    same({name: [log[name] for log in told] for name in told[0] if name.startswith("epoch/")}, series(results))
+    assert [log["step"] for log in told] == [1, 2, 3, 4]
+    assert [log["summary/winner"] for log in logs if "summary/winner" in log] == [results.best.trial]
+
+
+TRACKERS = {"mlflow": mlflow, "wandb": wandb, "trackio": trackio}
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    failed = False
+    with tempfile.TemporaryDirectory() as place:
+        os.environ |= {"TRACKIO_DIR": f"{place}/trackio", "HF_HUB_OFFLINE": "1", "WANDB_SILENT": "true"}
+        for name in sys.argv[1:] or TRACKERS:
+            own = Path(place, name)
+            own.mkdir()
+            try:
+                TRACKERS[name](own)
+                print(f"{name}: what was told", flush=True)
+            except AssertionError as error:
+                failed = True
+                print(f"{name}: SOMETHING ELSE: {error}", flush=True)
+    sys.exit(int(failed))
