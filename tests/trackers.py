@@ -1,14 +1,19 @@
-"""What MLflow, Weights & Biases and Trackio were told of a search, read back by their own packages, offline.
+"""What MLflow, W&B, Trackio and Optuna's dashboard were told of a search, read back by their own packages, offline.
 
-`uv run --with mlflow --with wandb --with trackio python tests/trackers.py` prints a line a tracker, and exits with 1 on
-a difference.
+`uv run --with mlflow --with wandb --with trackio --with optuna-dashboard python tests/trackers.py` prints a line for
+each, and exits with 1 on a difference.
 """
 
+import contextlib
 import json
 import os
+import socket
 import struct
+import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -96,7 +101,40 @@ def trackio(place: Path) -> None:
     assert [log["summary/winner"] for log in logs if "summary/winner" in log] == [results.best.trial]
 
 
-TRACKERS = {"mlflow": mlflow, "wandb": wandb, "trackio": trackio}
+def dashboard(place: Path) -> None:
+    """A study that `popjax export` wrote, as optuna-dashboard serves it."""
+    results = search(rows(), out=place / "run")
+    study = ["popjax.export", str(place / "run"), "--to", "optuna", "--out", str(place / "study.db")]
+    subprocess.run([sys.executable, "-m", *study], check=True, stdout=subprocess.DEVNULL)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve = f"import optuna_dashboard as d; d.run_server('sqlite:///{place}/study.db', host='127.0.0.1', port={port})"
+    with subprocess.Popen(
+        [sys.executable, "-c", serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            (known,) = asked(port, "studies")["study_summaries"]
+            whole = asked(port, f"studies/{known['study_id']}?after=0")
+        finally:
+            server.terminate()
+    assert known["study_name"] == "run"
+    states = [trial["state"].lower() for trial in whole["trials"]]
+    expected = {"ok": "complete", "pruned": "pruned", "diverged": "fail", "stopped": "fail"}
+    assert states == [expected[status] for status in results.trials["status"].to_pylist()]
+    assert whole["best_trials"][0]["number"] == results.best.trial
+
+
+def asked(port: int, what: str) -> dict:
+    """What a dashboard answers, once it does."""
+    for _ in range(300):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{what}") as answer:
+            return json.load(answer)
+        time.sleep(0.1)
+    raise AssertionError("the dashboard does not answer")
+
+
+TRACKERS = {"dashboard": dashboard, "mlflow": mlflow, "wandb": wandb, "trackio": trackio}
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
