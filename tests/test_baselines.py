@@ -1,5 +1,7 @@
 """What a score on the test rows is worth stands beside it: a constant's, a linear model's, and how sure it is."""
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -60,6 +62,26 @@ def test_the_linear_model_is_scikit_learns_on_the_same_rows(y):
     model.fit(scaler.transform(X[others]), y[others])
     name = "accuracy" if y.dtype.kind == "i" else "r2"
     assert found[name] == pytest.approx(model.score(scaler.transform(X[test]), y[test]), abs=1e-9)
+
+
+HALF = """
+import sys, numpy as np, popjax as pj
+from popjax.supervision import baselines
+seen = []
+baselines.linear_scores = lambda folded, rows: seen.append(hasattr(sys.modules.get("pyarrow"), "Table")) or {}
+from popjax.tuning.callbacks.linear import Linear
+linear = Linear(pj.supervised((np.eye(90, 5), np.arange(90) % 3)))
+assert "pyarrow" not in sys.modules
+linear.fit(None)
+print(seen)
+"""
+
+
+def test_the_linear_model_never_meets_half_of_pyarrow():
+    """Which another thread may be importing: scikit-learn looks for its Table wherever the module is known."""
+    process = subprocess.run([sys.executable, "-c", HALF], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "[True]\n"
 
 
 def test_nobody_waits_for_the_linear_model(monkeypatch):

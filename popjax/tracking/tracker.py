@@ -88,6 +88,8 @@ class Tracker(Progress):
         self._diverged: set[int] = set()
 
     def begin(self, run: Run) -> None:
+        import pyarrow  # noqa: F401  before the thread does: scikit-learn in others would see half of it
+
         super().begin(run)
         name = "search" if run.out is None else run.out.name
         config = described({name: getattr(run, name) for name in CONFIG}, run.space)

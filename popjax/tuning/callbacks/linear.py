@@ -37,6 +37,8 @@ class Linear(Callback):
 
     def fit(self, rows: np.ndarray) -> None:
         """Fit it, and score it on the test rows; that it failed is said, and the search goes on."""
+        import pyarrow  # noqa: F401  scikit-learn looks at it where another thread has begun to import it
+
         try:
             scores = baselines.linear_scores(self.folded, rows)
         except Exception as error:
