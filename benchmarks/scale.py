@@ -8,7 +8,6 @@ and peak memory. Dask and Ray are clusters of two workers of this machine:
 """
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import logging
@@ -210,8 +209,7 @@ def main() -> None:
         print(json.dumps(drivers[-1]), file=sys.stderr, flush=True)
     trials, epochs = (16, 2) if options.quick else (512, 20)
     found = {"device": device(), "not_installed": missing, "driver": drivers}
-    with contextlib.suppress(KeyboardInterrupt):
-        found["walls"] = walls(engines, trials, epochs, 1 if options.quick else options.turns)
+    found["walls"] = walls(engines, trials, epochs, 1 if options.quick else options.turns)
     if not options.quick:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))

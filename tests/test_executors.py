@@ -27,6 +27,7 @@ from popjax.engine.backends import remote
 from popjax.engine.backends.door import Traits
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes
+from popjax.tuning.callbacks.progress import Lines
 
 FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
 SPACE = pj.Space(
@@ -538,6 +539,15 @@ def test_what_is_no_executor_is_refused(executor, says, monkeypatch):
     monkeypatch.setattr("popjax.executors.dask.TIMEOUT", 1)
     with pytest.raises(ValueError, match=says):
         pj.search(WALK, WALKS, 2, 1, executor=executor)
+
+
+def test_who_does_not_answer_leaves_no_run_behind(monkeypatch, tmp_path, capsys):
+    """It is known before anything is written or compiled, so the same directory can be used."""
+    monkeypatch.setattr("popjax.executors.dask.TIMEOUT", 1)
+    with pytest.raises(ValueError, match="start a scheduler there"):
+        pj.search(WALK, WALKS, 2, 1, executor="dask:tcp://127.0.0.1:1", out=tmp_path / "run", progress=Lines())
+    assert "compiling" not in capsys.readouterr().err
+    pj.search(WALK, WALKS, 2, 1, out=tmp_path / "run")
 
 
 def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):

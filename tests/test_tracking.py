@@ -1,7 +1,6 @@
 """What trackers are told of a search, read back by TensorBoard; the others' by trackers.py, with their own packages."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -72,6 +71,19 @@ def test_tensorboard_shows_the_search(rows, tmp_path):
     assert len(list((tmp_path / "board" / "mine").glob("trial-*"))) == 3
 
 
+def test_two_searches_of_a_name_do_not_mix(rows, tmp_path):
+    for name in ("search", "search-2", "search-3"):
+        search(rows, callbacks=[pj.tracking.tensorboard(tmp_path)])
+        scalars, _ = events(tmp_path / name)
+        assert [step for step, _ in scalars["epoch/best"]] == [1, 2, 3, 4]
+
+
+def test_what_a_trackers_package_raises_is_one_line(rows, tmp_path, refused_in_one_line):
+    search(rows, out=tmp_path / "run")
+    (tmp_path / "runs").write_text("a file where a directory is to be")
+    refused_in_one_line("export", "run", "--to", "tensorboard", says=["--to tensorboard: ", "runs"])
+
+
 class Broken:
     """A writer that fails at one of its methods."""
 
@@ -110,11 +122,9 @@ def test_nobody_waits_for_a_slow_tracker(rows, capsys, monkeypatch):
             over.wait(60)
 
     there = search(rows, callbacks=[Tracker(Slow(None))])
-    assert not over.is_set()
     over.set()
     assert there.best is not None
     assert "popjax: Slow is not done after 0 s; it is left behind" in capsys.readouterr().err
-    time.sleep(0.1)
 
 
 def test_a_tracker_that_is_none_is_refused(refused_in_one_line, monkeypatch):

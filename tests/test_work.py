@@ -10,6 +10,7 @@ import pytest
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine.backends.base import Context
+from popjax.engine.backends.door import Door
 from popjax.engine.backends.remote import Assignment, Remote
 from popjax.engine.roster import Config, Roster
 from popjax.engine.snapshot import Snapshot
@@ -37,7 +38,7 @@ def remote(rows):
     task = pj.supervised(rows)
     roster = Roster(task, SPACE, Config(5, 3, task.metric, task.mode))
     roster.add(SPACE.sample(5, 3))
-    return Remote(roster, Context(3, None, Clock(), threading.Event()), lambda: None)
+    return Remote(roster, Context(3, None, Clock(), threading.Event()), Door(lambda: None))
 
 
 def unit_of(remote, index, until):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from popjax.commands import cli
-from popjax.core.text import printable
+from popjax.core.text import failure, printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,11 @@ def main(argv: list[str] | None = None) -> int:
 
     directory = Path(arguments.directory)
     if arguments.to != "optuna":
-        tracker = TRACKERS[arguments.to](top=arguments.top)
-        tracker.export(loaded(arguments.directory), directory)
+        tracker, results = TRACKERS[arguments.to](top=arguments.top), loaded(arguments.directory)
+        try:
+            tracker.export(results, directory)
+        except Exception as error:  # whatever the tracker's package raises, such as where nobody has logged in
+            raise ValueError(f"--to {arguments.to}: {failure(error)}") from None
         print(f"written: {arguments.to}")
         return 0
     from popjax.tracking.optuna_study import write_study

@@ -23,17 +23,8 @@ if TYPE_CHECKING:
     from popjax.store.results import Results
     from popjax.task import Task
 
-APART = (
-    "out",
-    "resume",
-    "quiet",
-    "json",
-    "minutes",
-    "executor",
-    "retries",
-    "mixed",
-    "track",
-)  # arguments that change no result
+# arguments that change no result
+APART = ("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed", "track")
 CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 

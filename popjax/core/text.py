@@ -52,6 +52,15 @@ def needed(what: str, package: str) -> None:
         raise ValueError(f"{what} needs {package}, which is not installed: pip install {package}")
 
 
+def failure(error: BaseException) -> str:
+    """An exception in a line.
+
+    >>> failure(OSError("no route\\nto the host"))
+    'OSError: no route'
+    """
+    return printable(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 

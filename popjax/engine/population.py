@@ -4,7 +4,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -29,7 +29,14 @@ from popjax.task import Task
 RESTING = 0.25  # of the memory, for the states of who rests; beyond it one is given up, and trained again if needed
 
 
-Elsewhere = Callable[[Roster, Context], Backend]
+class Elsewhere(Protocol):
+    """What makes the backend of a population that does not train here; it is opened first, and closed in the end."""
+
+    def __call__(self, roster: Roster, context: Context) -> Backend: ...
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Outcome(NamedTuple):
@@ -205,9 +212,16 @@ class Population:
         self._stand(snapshots)
         self.commit()
 
+    def open(self) -> None:
+        """Reach who trains, where that is not this process; raises ValueError where nobody answers."""
+        if self.remote is not None:
+            self.remote.open()
+
     def close(self) -> None:
         """Leave nobody at work."""
-        if self.backend is not None:
+        if self.remote is not None:
+            self.remote.close()
+        elif self.backend is not None:
             self.backend.close()
 
     def commit(self) -> None:

@@ -4,10 +4,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from popjax.core.text import needed
-from popjax.tracking.tracker import Tracker, Whole
+from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
 BATCH = 1000  # metrics that MLflow takes at once
 
@@ -48,14 +46,8 @@ class MLflow:
         self._log((f"now/{name}", value, step) for name, value in values.items())
 
     def end(self, whole: Whole) -> None:
-        curves = {f"epoch/{name}": series for name, series in whole.epochs.items()}
-        if whole.curves:
-            curves |= {f"trial-{t.number}/{name}": curve for t in whole.best for name, curve in t.curves.items()}
-        self._log(
-            (name, float(curve[epoch]), epoch + 1)
-            for name, curve in curves.items()
-            for epoch in np.flatnonzero(np.isfinite(curve)).tolist()
-        )
+        rows = by_epoch(whole.series())
+        self._log((name, value, epoch) for epoch, values in rows for name, value in values.items())
         for name, value in whole.summary.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 self.client.log_metric(self.run, name, value)

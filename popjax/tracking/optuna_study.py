@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.core.text import needed
 from popjax.space.conditions import absent
-from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Scale
+from popjax.space.scales import Choice, LogIntegers, LogUniform, Scale
 from popjax.store.results import Results
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
@@ -60,7 +60,7 @@ def distribution(scale: Scale, column: list[Any]) -> Any:
     values = [value for value in column if not absent(value)]
     if isinstance(scale, Choice):
         return CategoricalDistribution(list(dict.fromkeys([*scale.values, *values])))
-    log = isinstance(scale, LogUniform | LogIntegers) and not isinstance(scale, OneMinusLogUniform)
+    log = isinstance(scale, LogUniform | LogIntegers)
     low, high = min([scale.low, *values]), max([scale.high, *values])
     return IntDistribution(low, high, log=log) if scale.whole else FloatDistribution(low, high, log=log)
 

@@ -1,5 +1,6 @@
 """TensorBoard: a run of series, and one for each of the best trials, for its HParams page."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import needed
-from popjax.tracking.tracker import Tracker, Whole
+from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
 
 def tensorboard(directory: Any = "runs/tensorboard", top: int = 0) -> Tracker:
@@ -33,7 +34,7 @@ class TensorBoard:
     def begin(self, name: str, config: Mapping[str, Any]) -> None:
         from tensorboardX import SummaryWriter
 
-        self.directory /= name
+        self.directory = fresh(self.directory / name)
         self.writer = SummaryWriter(str(self.directory))
         self.writer.add_text("config", "\n".join(f"    {name}: {value}" for name, value in config.items()))
 
@@ -44,9 +45,7 @@ class TensorBoard:
     def end(self, whole: Whole) -> None:
         from tensorboardX import SummaryWriter
 
-        for name, series in whole.epochs.items():
-            for epoch in np.flatnonzero(np.isfinite(series)).tolist():
-                self.writer.add_scalar(f"epoch/{name}", float(series[epoch]), epoch + 1)
+        add(self.writer, {f"epoch/{name}": values for name, values in whole.epochs.items()})
         lines = [f"    {name}: {value}" for name, value in whole.summary.items()]
         self.writer.add_text("summary", "\n".join([*lines, *(f"    {file.name}: {file}" for file in whole.files[1:])]))
         for trial in whole.best:
@@ -55,10 +54,21 @@ class TensorBoard:
             self.writer.add_hparams(hparams, last, name=f"trial-{trial.number}")
             if whole.curves:
                 with SummaryWriter(str(self.directory / f"trial-{trial.number}"), filename_suffix=".curves") as writer:
-                    for name, curve in trial.curves.items():
-                        for epoch in np.flatnonzero(np.isfinite(curve)).tolist():
-                            writer.add_scalar(f"trial/{name}", float(curve[epoch]), epoch + 1)
+                    add(writer, {f"trial/{name}": curve for name, curve in trial.curves.items()})
 
     def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
+
+
+def add(writer: Any, series: Mapping[str, np.ndarray]) -> None:
+    """Write series (epochs,)."""
+    for epoch, values in by_epoch(series):
+        for name, value in values.items():
+            writer.add_scalar(name, value, epoch)
+
+
+def fresh(directory: Path) -> Path:
+    """The directory; with a number behind it where there is one already, since events of two searches would mix."""
+    others = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([directory], others) if not path.exists())

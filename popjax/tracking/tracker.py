@@ -7,13 +7,13 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from popjax.core.text import printable, tell
+from popjax.core.text import failure, tell
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.tuning.callbacks.base import Run
@@ -39,7 +39,6 @@ class Whole(NamedTuple):
         summary: figures and the winner's hyperparameters, by name.
         epochs: series -> a value an epoch, over all trials that trained it.
         best: the best trials, best first.
-        metric: what ranks.
         curves: whether the curves of these are wanted.
         files: the table of trials, and the report where there is one.
     """
@@ -47,9 +46,15 @@ class Whole(NamedTuple):
     summary: dict[str, Any]
     epochs: dict[str, np.ndarray]
     best: list[Trial]
-    metric: str
     curves: bool
     files: list[Path]
+
+    def series(self) -> dict[str, np.ndarray]:
+        """All that there is of epochs, under one name each."""
+        told = {f"epoch/{name}": values for name, values in self.epochs.items()}
+        if self.curves:
+            told |= {f"trial-{t.number}/{name}": curve for t in self.best for name, curve in t.curves.items()}
+        return told
 
 
 class Writer(Protocol):
@@ -84,8 +89,6 @@ class Tracker(Progress):
         self._results: Results | None = None
         self._due = 0.0
         self._trained = 0
-        self._begun: set[int] = set()
-        self._diverged: set[int] = set()
 
     def begin(self, run: Run) -> None:
         import pyarrow  # noqa: F401  before the thread does: scikit-learn in others would see half of it
@@ -97,10 +100,7 @@ class Tracker(Progress):
         self._told.put(lambda: self.writer.begin(name, config))
 
     def epoch(self, result: Any) -> None:
-        alive = np.all([np.isfinite(values) for values in result.metrics.values()], axis=0)
-        self._trained += len(alive)
-        self._begun.update(result.trial.tolist())
-        self._diverged.update(result.trial[~alive].tolist())
+        self._trained += len(result.trial)
         super().epoch(result)
 
     def update(self) -> None:
@@ -112,8 +112,8 @@ class Tracker(Progress):
 
     def standing(self) -> dict[str, float]:
         """The best and the quartiles of all trials as they stand, and how many there are."""
-        means = self.latest.mean((1, 2))
-        counts = {"begun": float(len(self._begun)), "diverged": float(len(self._diverged))}
+        means, lost = self.latest.mean((1, 2)), self.heard & ~np.isfinite(self.latest)
+        counts = {"begun": float(self.heard.any((1, 2)).sum()), "diverged": float(lost.any((1, 2)).sum())}
         return counts | spread(means[np.isfinite(means)], self.run.mode)
 
     def end(self, results: Results) -> None:
@@ -122,7 +122,7 @@ class Tracker(Progress):
     def close(self) -> None:
         if not self._thread.is_alive():
             return
-        self._told.put(self._finish)
+        self._told.put(lambda: self._finish(self._results, self.run.out))
         self._told.put(None)
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
@@ -131,18 +131,15 @@ class Tracker(Progress):
     def export(self, results: Results, directory: Path) -> None:
         """Write a finished run; raises whatever the tracker raises."""
         self.writer.begin(directory.resolve().name, described(results.run, results.space))
-        try:
-            with tempfile.TemporaryDirectory() as place:
-                self.writer.end(whole(results, self.top, Path(place), directory / "report.html"))
-        finally:
-            self.writer.close()
+        self._finish(results, directory)
 
-    def _finish(self) -> None:
+    def _finish(self, results: Results | None, directory: Path | None) -> None:
+        """Tell the writer of the results, if there are any, and close it."""
         try:
-            if self._results is not None:
+            if results is not None:
+                report = None if directory is None else directory / "report.html"
                 with tempfile.TemporaryDirectory() as place:
-                    report = None if self.run.out is None else self.run.out / "report.html"
-                    self.writer.end(whole(self._results, self.top, Path(place), report))
+                    self.writer.end(whole(results, self.top, Path(place), report))
         finally:
             self.writer.close()
 
@@ -154,13 +151,18 @@ class Tracker(Progress):
                     call()
             except Exception as error:
                 broken = True
-                what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-                tell(printable(f"popjax: {type(self.writer).__name__} failed ({what}); the run goes on"))
+                tell(f"popjax: {type(self.writer).__name__} failed ({failure(error)}); the run goes on")
 
 
 def described(known: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """What a search was asked for."""
     return {name: known[name] for name in CONFIG if name in known} | {f"space/{n}": str(s) for n, s in space.items()}
+
+
+def by_epoch(series: Mapping[str, np.ndarray]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Epoch by epoch, from 1, the finite values of series (epochs,)."""
+    for epoch in range(max(map(len, series.values()), default=0)):
+        yield epoch + 1, {name: float(values[epoch]) for name, values in series.items() if np.isfinite(values[epoch])}
 
 
 def spread(values: np.ndarray, mode: str) -> dict[str, float]:
@@ -193,4 +195,4 @@ def whole(results: Results, top: int, place: Path, report: Path | None) -> Whole
     table = place / "trials.csv"
     csv.write_csv(results.trials, table)
     files = [table, *([report] if report is not None and report.exists() else [])]
-    return Whole(figures, epochs, best[: top or 20], results.metric, top > 0, files)
+    return Whole(figures, epochs, best[: top or 20], top > 0, files)

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from popjax.core.text import needed
-from popjax.tracking.tracker import Tracker, Whole
+from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
 
 def trackio(project: str = "popjax", top: int = 0, **settings: Any) -> Tracker:
@@ -39,12 +37,8 @@ class Trackio:
         self.run.log({f"now/{name}": value for name, value in values.items()}, step=step)
 
     def end(self, whole: Whole) -> None:
-        curves = {f"epoch/{name}": series for name, series in whole.epochs.items()}
-        if whole.curves:
-            curves |= {f"trial-{t.number}/{name}": curve for t in whole.best for name, curve in t.curves.items()}
-        for epoch in range(len(next(iter(whole.epochs.values()), ()))):
-            values = {name: float(curve[epoch]) for name, curve in curves.items() if np.isfinite(curve[epoch])}
-            self.run.log(values, step=epoch + 1)
+        for epoch, values in by_epoch(whole.series()):
+            self.run.log(values, step=epoch)
         self.run.log({f"summary/{name}": value for name, value in whole.summary.items()})
 
     def close(self) -> None:

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from popjax.core.text import needed
-from popjax.tracking.tracker import Tracker, Whole
+from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
 
 def wandb(project: str = "popjax", top: int = 0, **settings: Any) -> Tracker:
@@ -43,12 +41,8 @@ class Wandb:
     def end(self, whole: Whole) -> None:
         import wandb
 
-        curves = {f"epoch/{name}": series for name, series in whole.epochs.items()}
-        if whole.curves:
-            curves |= {f"trial-{t.number}/{name}": curve for t in whole.best for name, curve in t.curves.items()}
-        for epoch in range(len(next(iter(whole.epochs.values()), ()))):
-            values = {name: float(curve[epoch]) for name, curve in curves.items() if np.isfinite(curve[epoch])}
-            self.run.log(values | {"epoch": epoch + 1})
+        for epoch, values in by_epoch(whole.series()):
+            self.run.log(values | {"epoch": epoch})
         self.run.summary.update(whole.summary)
         artifact = wandb.Artifact(f"popjax-{self.run.id}", type="search")
         for file in whole.files:

@@ -278,6 +278,7 @@ class Search:
 
     def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
         """All is checked, and the first decision is about to act."""
+        population.open()
         roster, config = population.roster, self.config
         if self.directory is not None:
             self.directory.begin(describe(self.asked, self.config, roster, log))

@@ -88,18 +88,17 @@ class Remote:
     Args:
         roster: who the members are.
         context: what stops it, and when commits are due.
-        executor: see Door.
+        door: to the executor.
         retries: how many charged tries a unit has.
         mixed: whether workers may run on something else than the driver.
 
-    Raises ValueError for a task that cannot travel, and where no executor is.
+    Raises ValueError for a task that cannot travel.
     """
 
-    def __init__(self, roster: Roster, context: Context, executor: Any, retries: int = 3, mixed: bool = False) -> None:
+    def __init__(self, roster: Roster, context: Context, door: Door, retries: int = 3, mixed: bool = False) -> None:
         self.roster = roster
         self.context = context
-        self.door = Door(executor)
-        self.door.open()  # whoever does not answer is known before anything is compiled
+        self.door = door
         self.sizes = Sizes(roster, lambda: self.door.traits)
         self.retries = max(retries, 1)
         self.kin = None if mixed else kin()

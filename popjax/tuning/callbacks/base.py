@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from popjax.core.text import printable, tell
+from popjax.core.text import failure, tell
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
@@ -114,5 +114,4 @@ class Callbacks:
                 if listener.essential:
                     raise
                 self.listeners.remove(listener)
-                what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-                tell(printable(f"popjax: the callback {type(listener).__name__} failed ({what}); the run goes on"))
+                tell(f"popjax: the callback {type(listener).__name__} failed ({failure(error)}); the run goes on")

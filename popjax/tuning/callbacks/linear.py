@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.text import tell
+from popjax.core.text import failure, tell
 from popjax.store.results import Results
 from popjax.supervision import baselines
 from popjax.task import Task
@@ -42,7 +42,7 @@ class Linear(Callback):
         try:
             scores = baselines.linear_scores(self.folded, rows)
         except Exception as error:
-            tell(f"popjax: the linear model failed ({type(error).__name__}: {str(error).partition(chr(10))[0]})")
+            tell(f"popjax: the linear model failed ({failure(error)})")
             return
         self.scores = baselines.named(scores)
 

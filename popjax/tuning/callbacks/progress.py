@@ -26,6 +26,7 @@ class Progress(Callback):
     Attributes:
         done, total: epochs over all members, to the last one; between rungs, to the next rung.
         latest: the metric that ranks (trials, folds, repeats) after each member's latest epoch; NaN before one.
+        heard: whether (trials, folds, repeats) each has trained an epoch.
     """
 
     run: Run
@@ -35,6 +36,7 @@ class Progress(Callback):
         self.begun = False
         self.done = self.total = 0
         self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
+        self.heard = np.zeros(self.latest.shape, bool)
         if run.fitting < FEW:
             what = f"only {run.fitting} models of this size fit here at once"
             self.say(f"{what}; to steer one by hand: python -m popjax.babysit")
@@ -61,8 +63,10 @@ class Progress(Callback):
         more = int(result.trial.max()) + 1 - len(self.latest)
         if more > 0:
             self.latest = np.concatenate([self.latest, np.full((more, *self.latest.shape[1:]), np.nan)])
+            self.heard = np.concatenate([self.heard, np.zeros((more, *self.heard.shape[1:]), bool)])
         values = np.where(alive, result.metrics[self.run.metric], np.nan)
         self.latest[result.trial, result.fold, result.repeat] = values
+        self.heard[result.trial, result.fold, result.repeat] = True
         self.done += len(alive)
         self.update()
 
