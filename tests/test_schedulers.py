@@ -119,6 +119,7 @@ def test_looking_more_often_changes_no_bit(every, tmp_path):
     assert len(states) == (15 if every == 1 else 8)
 
 
+RUN = "search(out=sys.argv[3], resume=True)"
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
@@ -155,7 +156,7 @@ def committing(saver):
     if where == "commit" and commits == number:
         os.kill(os.getpid(), signal.SIGKILL)
 popjax.engine.checkpoint.Checkpoint.commit = committing
-search(out=sys.argv[3], resume=True)
+{run}
 """
 
 
@@ -166,9 +167,9 @@ def uninterrupted(tmp_path_factory):
     return place
 
 
-def kills(python, where, numbers, every=2.0, resting=0.25):
+def kills(python, where, numbers, every=2.0, resting=0.25, run=RUN):
     """Kill a run at each of these, go on each time, and end it."""
-    code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every, resting=resting)
+    code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every, resting=resting, run=run)
     for number in numbers:
         died = python(code, where, number, "run")
         assert died.returncode == -signal.SIGKILL, died.stderr
@@ -196,7 +197,7 @@ def test_four_devices_do_the_same_and_are_killed_too(tmp_path, environment):
     four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     python = functools.partial(warm.python, cwd=tmp_path, environment=four)
     kills(python, "commit", [1, 3, 4, 2], every=0.0)
-    whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, resting=0.25)
+    whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, resting=0.25, run=RUN)
     alone = python(whole + "assert jax.local_device_count() == 4", "never", 0, "whole")
     assert alone.returncode == 0, alone.stderr
     for name in FILES:

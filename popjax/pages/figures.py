@@ -37,12 +37,22 @@ def rounded(values: Any, digits: int = 5) -> list[Any]:
 
 def thinned(results: Results, most: int) -> np.ndarray:
     """At most about `most` trials, evenly spaced by rank with the diverged last; the ten best and the winner always."""
-    rows = np.concatenate([results.order, np.flatnonzero(results.diverged)])
+    return spaced(results, np.concatenate([results.order, np.flatnonzero(results.diverged)]), most)
+
+
+def curved(results: Results) -> np.ndarray:
+    """The trials whose curves are drawn: also those that were left before the end."""
+    left = np.flatnonzero((results.pruned | results.stopped) & (results.epochs_run > 0) & ~results.diverged)
+    return spaced(results, np.concatenate([results.order, left, np.flatnonzero(results.diverged)]), CURVES)
+
+
+def spaced(results: Results, rows: np.ndarray, most: int) -> np.ndarray:
+    """Of these trials in this order about `most`, evenly spaced, with the ten best and the winner."""
     if len(rows) <= most:
         return np.sort(rows)
-    spaced = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+    some = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
     kept = [*results.order[:TEN].tolist(), *([results.best.trial] if results.best else [])]
-    return np.union1d(spaced, np.array(kept, int))
+    return np.union1d(some, np.array(kept, int))
 
 
 def color(results: Results, trial: int) -> str:
@@ -90,7 +100,7 @@ def scaled(name: str, low: float, high: float, log: bool, below: float = 0.0) ->
 
 def curves_figure(results: Results) -> dict[str, Any]:
     """Every metric per epoch: the trials as one line with gaps, the quartiles, the winner, the diverged."""
-    drawn = thinned(results, CURVES)
+    drawn = curved(results)
     lost = drawn[results.diverged[drawn]].tolist()
     kept = [
         trial
@@ -131,7 +141,7 @@ def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dic
         {**quiet, "name": "median", "line": {"color": MIDDLE, "width": 2.2}},
     ]
     if results.best is None:
-        return traces[1:3]
+        return traces[: 1 if kept else 0] + traces[1 : 3 if lost else 1]
     if results.errors:
         band = {"color": WINNER, "width": 0}
         traces += [
@@ -186,7 +196,7 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
         known |= {"floor": floor, "errors": error_axis(name, *shape[:2], floor)}
     broken = [gapped(curve[lost]), rounded(results.last[name][lost])] if lost else []
     if results.best is None:
-        return {**known, "heights": broken}
+        return {**known, "heights": [*([gapped(curve[kept])] if kept else []), *broken]}
     heights = [gapped(curve[kept]), *broken]
     low, middle, high = np.quantile(curve[learned(results)], [0.25, 0.5, 0.75], axis=0)
     heights += [rounded(low), rounded(high), rounded(middle)]

@@ -14,6 +14,7 @@ from popjax.store.results import Results
 DESIGNS = {"sobol": "Sobol", "grid": "grid", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian process"}
 
 
+NAMED = 20  # trials that are named one by one
 FIRST_RUNG, FEW, MANY = 2, 16, 20_000  # epochs; trials for which it is worth saying what halving would have done
 
 
@@ -36,7 +37,7 @@ def head(results: Results, axes: list[Axis]) -> str:
     if isinstance(seconds, int | float):
         cards.append((f"{seconds:.1f} s", seconds_text(results.summary), ""))
     if results.best is None:
-        return heading(results) + diverged_advice(results) + grid(cards) + machine(results)
+        return heading(results) + diverged_advice(results) + grid(cards) + steered(results) + machine(results)
     best = results.best
     found, *error = value(results, best.trial).split(" ", 1)
     found += f" <small>{error[0]}</small>" if error else ""
@@ -51,14 +52,24 @@ def head(results: Results, axes: list[Axis]) -> str:
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
     beside = compared(results)
     saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
-    return heading(results) + winner + grid([first, *scored, *cards]) + saved + machine(results)
+    return heading(results) + winner + grid([first, *scored, *cards]) + saved + steered(results) + machine(results)
+
+
+def steered(results: Results) -> str:
+    """Which trials a person changed or stopped while the search trained, if anybody did."""
+    if results.steered is None:
+        return ""
+    trials = np.flatnonzero(results.steered).tolist()
+    more = f" and {len(trials) - NAMED:,} more" if len(trials) > NAMED else ""
+    noun = "trial" if len(trials) == 1 else "trials"
+    return f"<p>Steered by hand: {noun} {', '.join(map(str, trials[:NAMED]))}{more}.</p>"
 
 
 def halved(results: Results) -> str:
     """What successive halving would have saved and lost on a search that was trained to the end; else nothing."""
     plain = results.run.get("scheduler") is None and results.run.get("rounds_in_all") == 1
     epochs = results.members[results.metric].shape[-1]
-    whole = not (results.stopped | results.pruned).any()
+    whole = not (results.stopped | results.pruned).any() and results.steered is None
     if not (plain and whole and epochs > FIRST_RUNG and FEW <= len(results.diverged) <= MANY):
         return ""
     from popjax.tuning.schedulers.halving import halving
@@ -140,7 +151,11 @@ def advice(results: Results) -> tuple[str, str]:
 
 
 def diverged_advice(results: Results) -> str:
-    """The advice on the page."""
+    """Why there is no winner, and what to do about it."""
+    if left := int((results.stopped | results.pruned).sum()):
+        lost = int(results.diverged.sum())
+        what = f"{left:,} were stopped before it, {lost:,} diverged"
+        return f"<p><b>No trial was trained to the end</b>, so there is no winner: {what}.</p>"
     words, again = advice(results)
     said = f"<p><b>All {plural(len(results.diverged), 'trial')} diverged</b>, so there is no winner; {words}"
     return f"{said}</p>\n<pre>{html.escape(again)}</pre>" if again else f"{said}.</p>"

@@ -22,7 +22,7 @@ def plot(results: Results, name: str = "curves") -> Any:
 def drawing(results: Results, name: str) -> dict[str, Any]:
     """The traces and the layout of a figure."""
     if results.best is None:
-        raise ValueError("all trials diverged: there is nothing to draw")
+        raise ValueError("no trial was trained to the end without diverging: there is nothing to draw")
     varied = {axis.name: axis for axis in axes(results) if axis.varied}
     if name == "curves" or name in results.members:
         return curves(results, results.metric if name == "curves" else name)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from popjax.core.text import plural
 from popjax.pages.axes import Axis
 from popjax.pages.figures import (
-    CURVES,
     DIVERGED,
     POINT,
     ROUNDS,
     WINNER,
     beyond,
+    curved,
     errors,
     learned,
     metrics,
@@ -50,9 +50,9 @@ def keys(entries: list[tuple[str, str, str]]) -> str:
     return f'<ul class="keys">{"".join(marks)}</ul>'
 
 
-def thinning(results: Results, most: int, what: str) -> str:
+def thinning(results: Results, drawn: int, what: str) -> str:
     """What is said where not all are drawn."""
-    count, drawn = len(results.diverged), len(thinned(results, most))
+    count = len(results.diverged)
     if drawn == count:
         return ""
     return f" {drawn:,} of {count:,} {what} drawn: the ten best, and others evenly spaced by rank."
@@ -71,7 +71,9 @@ def curves_section(results: Results) -> str:
         parts.append("a diverged trial ends with a cross at its last whole epoch, if it had one")
     if results.pruned.any():
         parts.append("a pruned trial's line ends where it was left")
-    caption = "; ".join(parts) + "." + thinning(results, CURVES, "curves")
+    if results.stopped.any():
+        parts.append("a stopped trial's line ends where it was stopped")
+    caption = "; ".join(parts) + "." + thinning(results, len(curved(results)), "curves")
     caption += " Drag to enlarge, double-click to see all."
     return section("Learning curves", caption, '<div class="figure" id="curves"></div>')
 
@@ -97,7 +99,7 @@ def panels_section(results: Results, varied: list[Axis]) -> str:
     caption += " " + NO_PLACE if not all(axis.everywhere for axis in varied) else ""
     caption += " A trial's values are those of its last epoch." if results.schedule is not None else ""
     caption += f" {plural(far, 'trial')} beyond the frame stand on its edge." if (far := beyond(results)) else ""
-    caption += thinning(results, POINTS, "trials")
+    caption += thinning(results, len(thinned(results, POINTS)), "trials")
     count = int(results.rounds.max()) + 1
     rounds = [("", ROUNDS[n % len(ROUNDS)], f"round {n + 1}") for n in range(count)]
     marks = rounds if count > 1 else [("", POINT, "trial")]

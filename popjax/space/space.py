@@ -14,7 +14,7 @@ from popjax.space.scales import Constant, Scale, number
 from popjax.space.spelling import clauses, read_scale, written
 
 Points = Mapping[str, np.ndarray]  # one column (trials,) a hyperparameter
-RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value", "parameters")
+RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value", "parameters", "steered")
 
 
 class Space(Mapping[str, Scale]):

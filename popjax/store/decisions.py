@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ class Step:
         decision: what is carried out now.
         state: the scheduler's, after the step.
         goal: trial -> the epoch that the scheduler asked for, where it lies beyond the decision's `until`.
+        stopped: all trials that rest from here on because a person wants it.
     """
 
     decision: Decision
     state: Any = None
     goal: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    stopped: tuple[int, ...] = ()
 
 
 class Log:
@@ -93,7 +95,7 @@ class Log:
                 os.truncate(path, sum(map(len, lines[:-1])))
             elif content is None:
                 raise Corrupt(f"{str(path)!r}: line {number} is damaged; begin again in another directory")
-            elif "stopped" not in content:
+            elif not isinstance(content.get("stopped"), str):  # where a run was stopped
                 self.steps.append(self._step(content, number))
 
     def _step(self, content: Mapping[str, Any], number: int) -> Step:
@@ -132,6 +134,7 @@ def described(step: Step) -> dict[str, Any]:
         "until": runs(decision.until),
         "notes": decision.notes,
         "goal": runs(step.goal),
+        "stopped": [int(trial) for trial in step.stopped],
         "state": step.state,
     }
     return {name: value for name, value in content.items() if value not in (None, [], {})}
@@ -147,7 +150,19 @@ def step_of(content: Mapping[str, Any], space: Space) -> Step:
         until=spread(content.get("until", [])),
         notes=content.get("notes"),
     )
-    return Step(decision, content.get("state"), spread(content.get("goal", [])))
+    goal, stopped = spread(content.get("goal", [])), tuple(content.get("stopped", []))
+    return Step(decision, content.get("state"), goal, stopped)
+
+
+def changes_of(decision: Decision) -> list[dict[str, Any]]:
+    """What a person changed in a decision: the verb, the trial, and what else it takes."""
+    notes = decision.notes
+    return list(notes["changes"]) if isinstance(notes, Mapping) and notes.get("by") == "user" else []
+
+
+def steered_trials(steps: Iterable[Step]) -> set[int]:
+    """The trials that a person changed, stopped or let go on."""
+    return {change["trial"] for step in steps for change in changes_of(step.decision)}
 
 
 def column_of(space: Space, name: str, values: list[Any]) -> np.ndarray:

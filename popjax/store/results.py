@@ -64,6 +64,7 @@ class Results:
         choose: what wins: "best", "one-se" (see `best`), or "ensemble": the best together, of which the first wins.
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
         schedule: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
+        steered: whether (trials,) a person changed or stopped the trial; None where nobody steered.
 
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
     >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, "loss", "min")
@@ -86,6 +87,7 @@ class Results:
     choose: str = "best"
     parameters: np.ndarray | None = None
     schedule: schedules.Schedule | None = None
+    steered: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.rounds is None:
@@ -200,6 +202,7 @@ class Results:
         columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in self.errors.items()}
         columns |= {} if self.parameters is None else {"parameters": self.parameters}
         columns["rank"] = pa.array(rank, mask=rank < 0)
+        columns |= {} if self.steered is None else {"steered": self.steered}
         return pa.table(columns)
 
     def curves_table(self) -> "pa.Table":
@@ -368,6 +371,7 @@ class Results:
         done = np.where(np.isin(status, ("stopped", "pruned"))[:, None, None], found._finite, shape[3])
         pruned = status == "pruned"
         known = {"done": done, "pruned": pruned, "choose": choose, "parameters": parameters, "schedule": schedule}
+        known["steered"] = np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None
         return dataclasses.replace(found, **known)
 
 

@@ -116,6 +116,9 @@ class Directory:
         population.prepare([step.decision for step in steps[:applied]])
         self._check(population)
         if self.longer:
+            if changed:
+                why = "it was steered by hand, and what was changed cannot be trained again further"
+                raise ValueError(self._no_longer(population.config.epochs, why))
             self._check_horizon(population)
             self.commits.kept = {}  # the best after fewer epochs
         population.take_up()

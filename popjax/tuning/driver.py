@@ -1,6 +1,7 @@
 """The one loop: look at all trials, decide, write it down, train."""
 
 import contextlib
+import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from popjax.engine.population import Population
 from popjax.scheduler import Decision, Scheduler, Trials
 from popjax.store.decisions import Log, Step
 from popjax.tuning.callbacks.base import Callbacks
+from popjax.tuning.person import Person
 
 NOTHING: Mapping[str, np.ndarray] = {}
 NOBODY = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING)
@@ -26,6 +28,7 @@ class Driver(NamedTuple):
         log: every decision, before it acts.
         callbacks: who listens.
         every: at most so many epochs between two looks; None: as the scheduler says.
+        person: who steers, if anybody does.
     """
 
     scheduler: Scheduler
@@ -33,6 +36,7 @@ class Driver(NamedTuple):
     log: Log
     callbacks: Callbacks
     every: int | None = None
+    person: Person | None = None
 
     def run(self, first: int, begin: Callable[[], None]) -> None:
         """Decide and train until the scheduler names nobody, or the run is stopped.
@@ -54,7 +58,10 @@ class Driver(NamedTuple):
                 return
             if number == len(self.log.steps):
                 self.log.write(step)
-            self.callbacks.decision(step.decision, trials)
+            if self.person is not None:
+                self.person.accept()
+            self.rest(number, step.stopped)
+            self.callbacks.decision(step.decision, trials._replace(stopped=self.population.stopped.copy()))
             if self.population.advance(number, step.decision).over:
                 return
 
@@ -62,15 +69,24 @@ class Driver(NamedTuple):
         """All trials as they stand."""
         return self.population.trials() if len(self.population.roster) else NOBODY
 
+    def rest(self, number: int, stopped: tuple[int, ...]) -> None:
+        """Let those rest from a step on whom a person has stopped, and nobody else of those before."""
+        before = self.log.steps[number - 1].stopped if number else ()
+        self.population.stopped[list(before)] = False
+        self.population.stopped[list(stopped)] = True
+
     def decide(self, trials: Trials) -> Step:
-        """The next step, checked."""
+        """The next step, checked: what the scheduler wants, and what a person changes in it."""
         last = self.log.steps[-1] if self.log.steps else Step(Decision(), self.scheduler.init())
         goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
         if goal:
-            step = Step(Decision(until=goal), last.state)
+            step = Step(Decision(until=goal), last.state, stopped=last.stopped)
         else:
             state, decision = self.scheduler.step(last.state, trials)
-            step = Step(without(decision, set(np.flatnonzero(trials.stopped).tolist())), state)
+            decision = without(decision, set(np.flatnonzero(trials.stopped).tolist()))
+            step = Step(decision, state, stopped=last.stopped)
+        if self.person is not None and len(trials.epochs):
+            step = self.person.steer(step, trials, self.population.config.epochs, self.population.check)
         step = self.cut(step, trials)
         self.population.check(step.decision)
         return step
@@ -82,7 +98,9 @@ class Driver(NamedTuple):
             return step
         now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
         near = {trial: min(epoch, now(trial) + self.every) for trial, epoch in until.items()}
-        return step if near == until else Step(step.decision._replace(until=near), step.state, until)
+        if near == until:
+            return step
+        return dataclasses.replace(step, decision=step.decision._replace(until=near), goal=until)
 
 
 def without(decision: Decision, stopped: set[int]) -> Decision:

@@ -18,7 +18,7 @@ from popjax.executors.elsewhere import elsewhere
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.conditions import check_possible
 from popjax.space.space import Space, take
-from popjax.store.decisions import Log
+from popjax.store.decisions import Log, steered_trials
 from popjax.store.files import check_directory
 from popjax.store.results import TOGETHER, Results, ties
 from popjax.store.schedules import schedule_of
@@ -29,6 +29,7 @@ from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
 from popjax.tuning.driver import Driver, budget
 from popjax.tuning.interrupt import again_in_a_notebook, interruptible
+from popjax.tuning.person import Person, Steered
 from popjax.tuning.proposals import check_sampler, default_rounds, learns
 from popjax.tuning.record import Asked, describe, summary, updates_of
 from popjax.tuning.schedulers.named import scheduler_of
@@ -64,6 +65,7 @@ def search(
     executor: Any = None,
     retries: int = 3,
     mixed: bool = False,
+    live: Any = False,
 ) -> Results:
     """Train `space.sample(trials, seed, sampler)`, all at once, and rank the trials.
 
@@ -105,6 +107,8 @@ def search(
             or a name: "processes:4", "dask:tcp://host:8786", "ray:auto", "slurm". The results have the same bits.
         retries: how often a unit of work is tried that fails alone, before its trials are given up as stopped.
         mixed: whether workers may have another version of jax, or another kind of CPU, so that bits may differ.
+        live: True for a page in the browser that shows the population and steers it, at the address that is printed;
+            or a `popjax.live.Live` with a port. Decisions are then an epoch apart, unless `every` says otherwise.
 
     Returns:
         Results. `.best` is None when all trials diverged.
@@ -157,7 +161,9 @@ def search(
     asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
     task = in_folds(task, int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
-    control = Control(listeners, every, minutes, Timer(stop), elsewhere(executor, int(retries), mixed))
+    page = page_of(live)
+    every = 1 if page is not None and every is None else every
+    control = Control(listeners, every, minutes, Timer(stop), elsewhere(executor, int(retries), mixed), page)
     with interruptible(control.timer.stop, out):
         if out is None:
             return Search(task, config, asked, control).run()
@@ -225,6 +231,7 @@ class Control:
     minutes: float | None
     timer: Timer
     remote: Elsewhere | None
+    page: Steered | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -239,7 +246,9 @@ class Search:
 
     def run(self) -> Results:
         """Train until the scheduler is done, choose the winner and score it."""
-        with contextlib.closing(Callbacks(self.control.listeners)) as callbacks:
+        page = self.control.page  # comes last: it shows what the others have written
+        listeners = [*self.control.listeners, *([] if page is None else [page])]
+        with contextlib.closing(Callbacks(listeners)) as callbacks:
             return self.run_with(callbacks)
 
     def run_with(self, callbacks: Callbacks) -> Results:
@@ -259,12 +268,23 @@ class Search:
         with contextlib.closing(population), budget(timer.stop, self.control.minutes, log):
             first = 0 if directory is None else directory.take_up(population)
             before = updates_of(population) if first or len(population.roster) else 0
-            driver = Driver(self.scheduler(population.roster), population, log, callbacks, self.control.every)
+            person = self.person(timer)
+            driver = Driver(self.scheduler(population.roster), population, log, callbacks, self.control.every, person)
             driver.run(first, lambda: self.begin(population, log, callbacks))
+            if person is not None:
+                person.end()
         population.commit()
         results = self.finish(population, log, before)
         callbacks.end(results)
         return results
+
+    def person(self, timer: Timer) -> Person | None:
+        """Who steers, if anybody does, and stops this run."""
+        if self.control.page is None:
+            return None
+        person = self.control.page.person
+        person.stop = timer.stop
+        return person
 
     def scheduler(self, roster: Roster) -> Scheduler:
         """What decides, made for this problem."""
@@ -294,7 +314,7 @@ class Search:
         results = dataclasses.replace(population.results(), choose=self.asked.choose)
         decisions = (step.decision for step in log.steps)
         schedule = schedule_of(self.asked.space, decisions, results.done.min((1, 2)), self.config.epochs)
-        results = dataclasses.replace(results, schedule=schedule)
+        results = dataclasses.replace(results, schedule=schedule, steered=steered_in(log, len(results.rounds)))
         if self.asked.choose == "one-se":
             results = dataclasses.replace(results, parameters=parameters(roster))
         test: dict[str, float] = {}
@@ -334,6 +354,25 @@ def on_test_rows(results: Results, test: Mapping[str, float]) -> dict[str, Any]:
     together = ensemble.together(results)
     scored = {"ensemble": ensemble.on_test_rows(results, together)}
     return scored | baselines.worth(results, results.metric, test, together)
+
+
+def steered_in(log: Log, trials: int) -> np.ndarray | None:
+    """Whether (trials,) a person steered each; None where nobody did."""
+    touched = sorted(steered_trials(log.steps))
+    return np.isin(np.arange(trials), touched) if touched else None
+
+
+def page_of(live: Any) -> "Steered | None":
+    """The live page, if one is asked for; raises ValueError where it cannot be."""
+    if live is False:
+        return None
+    if live is True:
+        from popjax import Live  # by its public name: pages stand above
+
+        return Live()
+    if not isinstance(live, Steered):
+        raise ValueError(f"live is a {type(live).__name__}; give True, or a popjax.live.Live")
+    return live
 
 
 def progress_of(progress: Any) -> Callback:

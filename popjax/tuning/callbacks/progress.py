@@ -35,6 +35,7 @@ class Progress(Callback):
         self.run = run
         self.begun = False
         self.done = self.total = 0
+        self.horizon: int | None = run.epochs  # of those who train: the next rung, or the last epoch
         self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
         self.heard = np.zeros(self.latest.shape, bool)
         if run.fitting < FEW:
@@ -45,8 +46,9 @@ class Progress(Callback):
         notes = decision.notes if isinstance(decision.notes, Mapping) else {}
         anew = bool(decision.add) or "rungs" in notes or not self.begun
         now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
-        goal = lambda epoch: epoch if "rungs" in notes else self.run.epochs
-        epochs = sum(goal(epoch) - now(trial) for trial, epoch in decision.until.items())
+        if anew:
+            self.horizon = notes.get("epoch") if "rungs" in notes else self.run.epochs
+        epochs = sum(max(epoch, self.horizon or epoch) - now(trial) for trial, epoch in decision.until.items())
         self.done = 0 if anew else self.done
         self.total = self.done + epochs * self.run.folds * self.run.repeats
         if "rounds" in notes:

@@ -1,0 +1,211 @@
+"""A person who steers a living search: what is asked for from another thread acts in the next decision."""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from popjax.scheduler import NONE, Decision, Trials
+from popjax.store.decisions import Step, changes_of
+from popjax.tuning.callbacks.base import Callback
+
+VERBS = ("set", "clone", "stop", "lift")
+OVER = "the search is over: nothing trains any more"
+
+
+class Change(NamedTuple):
+    """What a person asks of one trial.
+
+    Attributes:
+        verb: "set": other hyperparameters; "clone": it becomes another trial, state, random key and hyperparameters;
+            "stop": it rests until "lift".
+        trial: which one.
+        source: which trial it becomes, of "clone".
+        values: name -> value, of "set".
+    """
+
+    verb: str
+    trial: int
+    source: int | None = None
+    values: Mapping[str, Any] = NONE
+
+    def described(self) -> dict[str, Any]:
+        """As JSON values; what is empty is left out."""
+        found = self._asdict() | {"values": dict(self.values)}
+        return {name: value for name, value in found.items() if value not in (None, {})}
+
+
+class Steered(Callback):
+    """A callback through which a person steers."""
+
+    person: "Person"
+
+
+class Request(NamedTuple):
+    """A change, and what becomes of it: None once it is decided, ValueError where it cannot be."""
+
+    change: Change
+    answer: "Future[None]"
+
+
+class Person:
+    """What a person asks of a search, from any thread.
+
+    Attributes:
+        stop: once set, training stops at the end of an epoch.
+        paused: whether the search waits before its next decision.
+
+    >>> person = Person()
+    >>> answer = person.ask(Change("stop", 3))
+    >>> [request.change.trial for request in person.asked()]
+    [3]
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._changed = threading.Condition()
+        self._requests: list[Request] = []
+        self._accepted: list[Request] = []
+        self._over = False
+        self.paused = False
+
+    def ask(self, change: Change) -> "Future[None]":
+        """Ask for a change, which is decided between two segments; its outcome."""
+        request = Request(change, Future())
+        with self._changed:
+            if self._over:
+                request.answer.set_exception(ValueError(OVER))
+            else:
+                self._requests.append(request)
+        return request.answer
+
+    def pause(self, paused: bool) -> None:
+        """Let the search wait before its next decision, or go on."""
+        with self._changed:
+            self.paused = paused
+            self._changed.notify_all()
+
+    def asked(self) -> list[Request]:
+        """What was asked for since the last decision; waits while the search is paused, unless it is stopped."""
+        with self._changed:
+            while self.paused and not self.stop.is_set():
+                self._changed.wait(0.1)
+            requests, self._requests = self._requests, []
+        return requests
+
+    def steer(self, step: Step, trials: Trials, last: int, check: Callable[[Decision], None]) -> Step:
+        """The step with all that was asked for and can be carried out; whoever asked for more is told why not.
+
+        Args:
+            step: what the scheduler wants.
+            trials: as they stand.
+            last: the last epoch.
+            check: raises ValueError for a decision that cannot be carried out.
+        """
+        for request in self.asked():
+            try:
+                if not step.decision.until and request.change.verb != "lift":
+                    raise ValueError(OVER)
+                changed = steered(step, request.change, trials, last)
+                check(changed.decision)
+            except ValueError as error:
+                request.answer.set_exception(error)
+            else:
+                step = changed
+                self._accepted.append(request)
+        return step
+
+    def accept(self) -> None:
+        """What was taken into the last step is written down: tell whoever asked."""
+        for request in self._accepted:
+            request.answer.set_result(None)
+        self._accepted.clear()
+
+    def end(self) -> None:
+        """The search is over: refuse what is left."""
+        with self._changed:
+            self._over = True
+            requests, self._requests = self._requests, []
+        for request in requests:
+            request.answer.set_exception(ValueError(OVER))
+
+
+def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
+    """The step with a person's change, which wins over what the scheduler wants of the trial.
+
+    Raises ValueError for a trial that there is not, and for one that does not train.
+
+    >>> import numpy as np
+    >>> trials = Trials({"rate": np.array([0.1, 0.2])}, np.array([1, 1]), np.array([3.0, 2.0]), {})
+    >>> step = steered(Step(Decision(until={0: 5, 1: 5})), Change("stop", 0), trials, 5)
+    >>> dict(step.decision.until), step.stopped, step.decision.notes
+    ({1: 5}, (0,), {'by': 'user', 'changes': [{'verb': 'stop', 'trial': 0}]})
+    """
+    check(change, step, trials, last)
+    decision, trial = step.decision, change.trial
+    copy, chosen, until = dict(decision.copy), dict(decision.set), dict(decision.until)
+    fresh, stopped, mine = decision.fresh, set(step.stopped), changed_by(decision)
+    if change.verb in ("set", "clone") and trial not in mine:
+        copy.pop(trial, None)
+        chosen.pop(trial, None)
+        fresh = tuple(one for one in fresh if one != trial)
+    if change.verb == "set":
+        chosen[trial] = {**chosen.get(trial, {}), **change.values}
+    elif change.verb == "clone":
+        source = int(change.source or 0)
+        goal = until.get(source, until.get(trial, max(until.values(), default=last)))
+        chosen.pop(trial, None)
+        chosen |= {trial: chosen[source]} if source in mine and source in chosen else {}
+        copy[trial] = copy.get(source, source) if source in mine else source
+        stopped.discard(trial)
+        until[trial] = goal
+    elif change.verb == "stop":
+        until.pop(trial, None)
+        stopped.add(trial)
+    else:
+        stopped.remove(trial)
+        until[trial] = max(until.values(), default=last)
+    notes = noted(decision.notes, change)
+    decision = decision._replace(copy=copy, fresh=fresh, set=chosen, until=until, notes=notes)
+    return dataclasses.replace(step, decision=decision, stopped=tuple(sorted(stopped)))
+
+
+def check(change: Change, step: Step, trials: Trials, last: int) -> None:
+    """Raise ValueError for a change that names no trial, or one that has nothing to train on."""
+    count, trial, going = len(trials.epochs), change.trial, step.decision.until
+    for one in (trial, *([change.source] if change.verb == "clone" else [])):
+        if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < count:
+            raise ValueError(f"there is no trial {one!r}; choose 0..{count - 1}")
+    if change.verb not in VERBS:
+        raise ValueError(f"unknown verb {change.verb!r}; there are {', '.join(VERBS)}")
+    epoch = int(trials.epochs[trial])
+    if epoch >= last:
+        raise ValueError(f"trial {trial} is trained to the end; change one that trains")
+    if change.verb == "lift":
+        if trial not in step.stopped:
+            raise ValueError(f"trial {trial} is not stopped; choose one that is")
+    elif change.verb == "stop" and trial in step.stopped:
+        raise ValueError(f"trial {trial} is stopped already")
+    elif change.verb == "clone":
+        if change.source == trial:
+            raise ValueError(f"clone {trial} onto {trial}: choose another trial")
+    elif trial not in going and trial not in step.stopped:
+        raise ValueError(f"trial {trial} rests at epoch {epoch}, where its scheduler left it; change one that trains")
+    if change.verb == "set" and not change.values:
+        raise ValueError(f"set {trial}: name a hyperparameter and its value")
+    if change.verb == "set" and np.isinf(trials.loss[trial]) and trial not in step.decision.copy:
+        raise ValueError(f"trial {trial} has diverged; clone another one onto it first")
+
+
+def changed_by(decision: Decision) -> set[int]:
+    """The trials whose state or hyperparameters a person changes in a decision."""
+    return {change["trial"] for change in changes_of(decision) if change["verb"] in ("set", "clone")}
+
+
+def noted(notes: Any, change: Change) -> dict[str, Any]:
+    """The notes of a decision, which say who changed what."""
+    notes = notes if isinstance(notes, Mapping) else {} if notes is None else {"why": notes}
+    return {**notes, "by": "user", "changes": [*notes.get("changes", []), change.described()]}

@@ -1,0 +1,273 @@
+"""A person steers a living search: what is asked for acts in the next decision, on the trials that it names alone."""
+
+import json
+import shutil
+import threading
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from steering_task import EPOCHS, SPACE, TASK
+from test_schedulers import FILES, Loop, kills
+
+import popjax as pj
+from popjax.pages.page import page as drawn
+from popjax.store.decisions import Step
+from popjax.tuning.person import Change, Person, Steered, steered
+
+FILES = tuple(name for name in FILES if name != "decisions.jsonl")
+
+
+class Scripted(Steered):
+    """Asks for changes before the decision that comes after a number of decisions."""
+
+    def __init__(self, script):
+        self.person, self.script = Person(), script
+        self.decisions, self.trials, self.answers = [], [], []
+
+    def decision(self, decision, trials):
+        for change in self.script.get(len(self.decisions), ()):
+            self.answers.append((change, self.person.ask(change)))
+        self.decisions.append(decision)
+        self.trials.append(trials)
+
+
+def search(script=None, out=None, **settings):
+    """The results, and who steered."""
+    page = Scripted(script or {})
+    given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2, "keep": 8, "out": out, "live": page, **settings}
+    return pj.search(TASK, SPACE, **given), page
+
+
+def outcomes(page):
+    """What became of each change: nothing, or why not."""
+    return [str(error) if (error := answer.exception(0)) else None for _, answer in page.answers]
+
+
+def alike():
+    """Three trials of one shape, and one of another."""
+    sizes = SPACE.sample(8, 2)["size"].tolist()
+    same = [trial for trial in range(8) if sizes[trial] == sizes[0]]
+    return *same[:3], next(trial for trial in range(8) if sizes[trial] != sizes[0])
+
+
+A, B, C, OTHER = alike()
+SCRIPT = {
+    1: [Change("set", A, values={"rate": 0.3, "shift": 0.125})],
+    3: [Change("clone", B, source=A), Change("set", B, values={"rate": 0.05}), Change("stop", C)],
+    5: [Change("lift", C), Change("set", A, values={"rate": 0.02}), Change("clone", B, source=A)],
+}
+
+
+def test_a_steered_search_is_a_plain_loop(x64):
+    """Set, clone, stop and lift, over two programs and two folds, as plain Python carries out what the log says."""
+    results, page = search(SCRIPT)
+    assert outcomes(page) == [None] * 7
+    loop = Loop()
+    for decision in page.decisions:
+        loop.apply(decision)
+        loop.train(decision.until)
+    losses = np.array(loop.losses, float)
+    np.testing.assert_allclose(results.members["loss"][:, :, 0], losses, rtol=1e-9)
+    assert loop.epochs == [EPOCHS] * 8
+    for name, column in results.points.items():
+        assert column.tolist() == [values[name] for values in loop.points]
+    assert results.points["rate"][[A, B]].tolist() == [0.02, 0.02]
+    assert page.trials[6].epochs[[A, C]].tolist() == [6, 4]
+
+
+def test_nobody_else_changes_a_bit_and_the_records_say_who_did():
+    """Those who are not named, and those who are until then; the table, the page and a loaded run name the others."""
+    (plain, _), (results, page) = search(), search(SCRIPT)
+    named = [A, B, C]
+    others = np.setdiff1d(np.arange(8), named)
+    for name, values in plain.members.items():
+        assert results.members[name][others].tobytes() == values[others].tobytes()
+        assert results.members[name][A, ..., :2].tobytes() == values[A, ..., :2].tobytes()
+        assert results.members[name][C].tobytes() == values[C].tobytes()  # who rested, and went on
+        assert results.members[name][A, ..., 2:].tobytes() != values[A, ..., 2:].tobytes()
+    assert np.flatnonzero(results.steered).tolist() == sorted(named)
+    assert plain.steered is None
+    assert "steered" not in plain.trials.column_names
+    assert results.trials.column_names == [*plain.trials.column_names, "steered"]
+    assert f"Steered by hand: trials {', '.join(map(str, sorted(named)))}." in drawn(results)
+    assert "teered" not in drawn(plain)
+    assert [decision.notes["by"] for decision in page.decisions if decision.notes] == ["user"] * 3
+
+
+def test_a_steered_trial_is_replayed_to_the_last_bit():
+    """Along the trials that it descends from."""
+    results, _ = search(SCRIPT)
+    assert results.schedule.lineage(B).tolist() == [A] * 6 + [B] * 2
+    for trial in (A, B, C, OTHER):
+        line = results.schedule.lineage(trial)
+        for name, curve in results.replay(trial).items():
+            assert curve.tobytes() == results.curves[name][line, np.arange(EPOCHS)].tobytes()
+
+
+def test_the_log_alone_gives_the_same_bytes_whenever_it_is_killed(python, tmp_path):
+    """A run of which nothing is left but what was decided, killed at its commits, ends as the one that was steered."""
+    search(SCRIPT, out=tmp_path / "steered")
+    assert np.flatnonzero(pj.Results.load(tmp_path / "steered").steered).tolist() == sorted([A, B, C])
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "decisions.jsonl"):
+        shutil.copy(tmp_path / "steered" / name, tmp_path / "run" / name)
+    code = "from test_person import search; search(out=sys.argv[3], resume=True)"
+    kills(python, "commit", [1, 3, 2, 4], every=0.0, run=code)
+    for name in (*FILES, "decisions.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "steered" / name).read_bytes(), name
+
+
+def test_a_stop_holds_until_it_is_lifted(tmp_path):
+    """Over the end of the run and its resume; lifted there, the trial ends with the bits of one never stopped."""
+    results, _ = search({2: [Change("stop", C)]}, out=tmp_path / "run")
+    assert results.trials["status"].to_pylist().count("stopped") == 1
+    assert results.trials["epochs"].to_pylist()[C] == 3
+    again, _ = search(out=tmp_path / "run", resume=True)
+    assert again.trials["status"].to_pylist()[C] == "stopped"
+    loaded = pj.Results.load(tmp_path / "run")
+    assert loaded.trials["status"].to_pylist()[C] == "stopped"
+    lifted, page = search({0: [Change("lift", C)]}, out=tmp_path / "run", resume=True)
+    assert outcomes(page) == [None]
+    plain, _ = search()
+    assert lifted.members["loss"].tobytes() == plain.members["loss"].tobytes()
+    assert lifted.trials["status"].to_pylist() == ["ok"] * 8
+
+
+def test_it_works_beside_halving():
+    """Who is stopped is left out of later rungs; who is set trains on with it; a clone takes part in the next rung."""
+    scheduler = pj.halving(min_epochs=2)
+    plain, whole = search(scheduler=scheduler)
+    best = plain.best.trial
+    script = {0: [Change("stop", best)], 2: [Change("set", plain.order[1], values={"shift": 0.0})]}
+    results, page = search(script, scheduler=scheduler)
+    assert outcomes(page)[0] is None
+    assert results.trials["status"].to_pylist()[best] == "stopped"
+    assert results.done[best].max() == 1
+    rungs = [decision.notes["epoch"] for decision in page.decisions if decision.notes and "epoch" in decision.notes]
+    assert rungs == [decision.notes["epoch"] for decision in whole.decisions if decision.notes]
+
+
+def test_a_person_wins_over_the_scheduler():
+    """On the trials that are named, in the same decision; on others the scheduler does as it likes."""
+    trials = pj.Trials({"rate": np.full(4, 0.1)}, np.full(4, 2), np.arange(4.0), {})
+    until = dict.fromkeys(range(4), 3)
+    wanted = pj.Decision({}, {2: 0, 3: 1}, (2, 3), {2: {"rate": 0.5}, 3: {"rate": 0.7}}, until)
+    step = steered(Step(wanted, 7), Change("set", 2, values={"rate": 0.9}), trials, 8)
+    assert dict(step.decision.copy) == {3: 1}
+    assert step.decision.fresh == (3,)
+    assert step.decision.set == {2: {"rate": 0.9}, 3: {"rate": 0.7}}
+    step = steered(step, Change("clone", 1, source=2), trials, 8)
+    assert (step.decision.copy, step.decision.set[1]) == ({3: 1, 1: 2}, {"rate": 0.9})
+    step = steered(step, Change("clone", 0, source=1), trials, 8)
+    assert (step.decision.copy[0], step.decision.set[0]) == (2, {"rate": 0.9})
+    step = steered(step, Change("stop", 3), trials, 8)
+    assert (sorted(step.decision.until), step.stopped, step.state) == ([0, 1, 2], (3,), 7)
+    step = steered(step, Change("lift", 3), trials, 8)
+    assert (step.decision.until[3], step.stopped) == (3, ())
+    assert wanted.copy == {2: 0, 3: 1}
+
+
+def test_it_works_beside_population_based_training():
+    results, page = search(
+        {3: [Change("set", A, values={"rate": 0.25}), Change("stop", C)]}, scheduler=pj.pbt(warmup=2)
+    )
+    assert outcomes(page) == [None, None]
+    assert results.schedule.values["rate"][A, 4] == 0.25
+    assert results.done[C].max() == 4
+    for decision in page.decisions[4:]:
+        assert C not in {*decision.copy, *decision.copy.values(), *decision.until}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (Change("set", 8, values={"rate": 0.1}), "there is no trial 8; choose 0..7"),
+        (Change("stop", -1), "there is no trial -1; choose 0..7"),
+        (Change("stop", True), "there is no trial True"),
+        (Change("set", A), "name a hyperparameter"),
+        (Change("set", A, values={"size": 2}), "size fixes a shape or code"),
+        (Change("set", A, values={"momentum": 0.9}), "momentum is no hyperparameter here"),
+        (Change("set", A, values={"rate": "fast"}), "give a number"),
+        (Change("set", A, values={"rate": float("nan")}), "rate"),
+        (Change("clone", A, source=OTHER), "they differ in what fixes a shape"),
+        (Change("clone", A, source=A), "choose another trial"),
+        (Change("clone", A, source=8), "there is no trial 8"),
+        (Change("clone", A), "there is no trial None"),
+        (Change("lift", A), "is not stopped"),
+        (Change("explode", A), "unknown verb 'explode'; there are set, clone, stop, lift"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line_and_changes_nothing(change, says):
+    plain, _ = search()
+    results, page = search({2: [change]})
+    (refused,) = outcomes(page)
+    assert says in refused
+    assert "\n" not in refused
+    assert results.members["loss"].tobytes() == plain.members["loss"].tobytes()
+    assert results.steered is None
+
+
+def test_who_has_no_state_to_change_is_refused():
+    """A trial that rests, one that was stopped twice, one at another epoch, and all of them when the search is over."""
+    script = {1: [Change("stop", A)], 2: [Change("stop", A), Change("clone", A, source=B)], 7: [Change("stop", B)]}
+    _, page = search(script)
+    first, twice, behind, over = outcomes(page)
+    assert first is None
+    assert "is stopped already" in twice
+    assert "copy one at the same epoch" in behind
+    assert over == "the search is over: nothing trains any more"
+    assert str(page.person.ask(Change("stop", B)).exception(0)) == over
+    worst = int(np.argmax(pj.search(TASK, SPACE, 8, 2, 2, folds=2).last["loss"]))
+    _, page = search({2: [Change("set", worst, values={"rate": 0.1})]}, scheduler=pj.halving(min_epochs=2))
+    assert "where its scheduler left it" in outcomes(page)[0]
+
+
+def test_a_paused_search_waits_and_then_goes_on_with_what_was_asked_for_meanwhile():
+    class Paused(Scripted):
+        def decision(self, decision, trials):
+            super().decision(decision, trials)
+            if len(self.decisions) == 2:
+                self.person.pause(True)
+                threading.Timer(0.5, self.go_on).start()
+
+        def go_on(self):
+            self.waited = len(self.decisions)
+            self.script[2] = ()
+            self.answers.append((None, self.person.ask(Change("stop", A))))
+            self.person.pause(False)
+
+    page = Paused({})
+    results = pj.search(TASK, SPACE, trials=8, epochs=EPOCHS, seed=2, folds=2, live=page)
+    assert page.waited == 2
+    assert outcomes(page) == [None]
+    assert results.done[A].max() == 2
+
+
+def test_a_paused_search_can_be_stopped():
+    class Paused(Scripted):
+        def decision(self, decision, trials):
+            super().decision(decision, trials)
+            self.person.pause(True)
+            threading.Timer(0.2, self.person.stop.set).start()
+
+    results = pj.search(TASK, SPACE, trials=8, epochs=EPOCHS, seed=2, folds=2, live=Paused({}))
+    assert results.done.max() == 1
+    assert results.trials["status"].to_pylist() == ["stopped"] * 8
+
+
+def test_a_steered_run_takes_no_more_epochs(tmp_path):
+    """Who was changed on the way cannot be trained again from its first epoch on."""
+    search(SCRIPT, out=tmp_path / "run")
+    with pytest.raises(ValueError, match="it was steered by hand"):
+        search(out=tmp_path / "run", resume=True, epochs=EPOCHS + 2)
+
+
+def test_the_log_says_who_decided(tmp_path):
+    search(SCRIPT, out=tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "decisions.jsonl").read_text().splitlines()]
+    mine = [line for line in lines if (line.get("notes") or {}).get("by") == "user"]
+    assert [line["stopped"] for line in lines if "stopped" in line] == [[C], [C]]
+    assert mine[0]["notes"]["changes"] == [{"verb": "set", "trial": A, "values": {"rate": 0.3, "shift": 0.125}}]
+    steered_column = pq.read_table(tmp_path / "run" / "trials.parquet")["steered"].to_pylist()
+    assert [trial for trial, one in enumerate(steered_column) if one] == sorted([A, B, C])
