@@ -46,10 +46,12 @@ _HOMES = {
     "uniform": "space.scales",
 }
 
-_ROOMS = ("tracking",)  # that are public as a whole
+_ROOMS = ("live", "tracking")  # that are public as a whole
 
 __all__ = sorted((*_HOMES, *_ROOMS))
 _HOMES |= {  # what popjax itself looks up by name, where it stands above
+    "Live": "live.search",
+    "session_page": "live.session",
     "Page": "pages.page",
     "plot": "pages.plots",
     "as_html": "pages.notebook",

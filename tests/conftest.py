@@ -1,6 +1,7 @@
 """What all tests share: rank promotion raises, warnings are errors (pyproject), float64 on request."""
 
 import functools
+import shutil
 from collections import OrderedDict
 
 import jax
@@ -11,10 +12,26 @@ import warm
 from popjax.engine.compiler import COMPILER
 from popjax.engine.cost import Machine
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", warm.CACHE["JAX_COMPILATION_CACHE_DIR"])  # shared by all processes
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser for all pages."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -150,7 +150,8 @@ def test_it_works_beside_halving():
 
 def test_a_person_wins_over_the_scheduler():
     """On the trials that are named, in the same decision; on others the scheduler does as it likes."""
-    trials = pj.Trials({"rate": np.full(4, 0.1)}, np.full(4, 2), np.arange(4.0), {})
+    points = {"rate": np.full(4, 0.1)}
+    trials = pj.Trials(points, np.full(4, 2), np.arange(4.0), {}, settable=("rate",))
     until = dict.fromkeys(range(4), 3)
     wanted = pj.Decision({}, {2: 0, 3: 1}, (2, 3), {2: {"rate": 0.5}, 3: {"rate": 0.7}}, until)
     step = steered(Step(wanted, 7), Change("set", 2, values={"rate": 0.9}), trials, 8)

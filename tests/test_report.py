@@ -24,8 +24,6 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.store.schedules import Schedule
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 TOP, BOTTOM = 44, 374  # of an axis of the parallel coordinates
 HOSTILE = "</script><b>bold</b><img src=x onerror=\"document.title='hacked'\">"
 SPACE = Space(
@@ -52,19 +50,6 @@ def made(trials=40, space=SPACE, epochs=6, folds=1, repeats=1, mode="max", diver
     run = {"space": space.to_dict(), "arguments": arguments, "command": command_line(arguments)} | more.pop("run", {})
     metric = "val_accuracy" if mode == "max" else "val_loss"
     return Results(points, members, metric, mode, run, {"test_value": 0.91, "wall_seconds": 3.2}, **more)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """One browser for all pages."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -58,25 +58,39 @@ class Arguments(Rows):
     """a file of commands, a line each, instead of the keyboard"""
     replay: str | None = None
     """a journal: train its model again, with the same commands"""
+    live: int | None = None
+    """show the model in the browser while it trains, and steer it there too; a port may follow (needs popjax[live])"""
+    live_host: str | None = None
+    """the address of this machine that the page is served at, for others to open it too (default: 127.0.0.1)"""
     out: str | None = None
     """the directory for the journal and the model (default: runs/babysit-<dataset>-<time>)"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    arguments = cli.parse(Arguments, "babysit", argv)
+    arguments = cli.parse(Arguments, "babysit", cli.with_port(argv))
     if arguments.epochs is not None and arguments.epochs < 1:
         raise ValueError(f"--epochs {arguments.epochs}: give at least 1")
     check_seed(arguments.seed)
+    check_live(arguments)
     start = beginning(arguments)
     script = read_script(arguments.script) if arguments.script else None
     out = open_directory(arguments.out, f"babysit-{start.experiment.stem}")
-    if script is None and arguments.replay is None and not sys.stdin.isatty():
+    if script is None and arguments.replay is None and not sys.stdin.isatty() and arguments.live is None:
         script = commands_in(sys.stdin.read()) or [f"go {start.epochs}"]
     steering = Steering.begin(start, out)
+    if arguments.live is not None:
+        return steering.live(start.epochs, script or (), arguments.live, arguments.live_host or cli.HERE)
     if arguments.replay is not None:
         return steering.replay(start.lines)
     return steering.interactive(start.epochs) if script is None else steering.script(script)
+
+
+def check_live(arguments: Arguments) -> None:
+    """Refuse a live page that cannot be, before anything is loaded."""
+    cli.check_live(arguments.live, arguments.live_host)
+    if arguments.live is not None and arguments.replay is not None:
+        raise ValueError("--replay and --live exclude each other; give one")
 
 
 def beginning(arguments: Arguments) -> Beginning:

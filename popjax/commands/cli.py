@@ -17,6 +17,7 @@ from popjax.core.storage import Corrupt, InUse
 from popjax.core.text import printable
 
 ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CTRL_C, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 130, 141, 143
+HERE = "127.0.0.1"  # where a live page is served, if nothing else is said
 PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
 
 
@@ -47,6 +48,31 @@ def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] |
             if stop.code == 0:
                 raise
     fail(one_line(complaint.getvalue()) + f"; see {called(command)} --help")
+
+
+def with_port(argv: list[str] | None) -> list[str]:
+    """The command line with a port after each --live: 0, any free one, where none follows.
+
+    >>> with_port(["--live", "--trials", "3", "--live", "8000"])
+    ['--live', '0', '--trials', '3', '--live', '8000']
+    """
+    words = sys.argv[1:] if argv is None else argv
+    after = [*words[1:], ""]
+    return [
+        one
+        for word, following in zip(words, after, strict=True)
+        for one in ([word, "0"] if word == "--live" and not following.isdecimal() else [word])
+    ]
+
+
+def check_live(port: int | None, host: str | None) -> None:
+    """Raise ValueError for a live page that cannot be."""
+    if host is not None and port is None:
+        raise ValueError(f"--live-host {host} needs --live")
+    if port is not None:
+        from popjax.live.serving import check
+
+        check(port)
 
 
 def called(command: str = "") -> str:

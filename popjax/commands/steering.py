@@ -1,5 +1,6 @@
 """One model in a terminal: commands in, curves and a journal out. No JAX until it begins."""
 
+import contextlib
 import dataclasses
 import math
 import operator
@@ -16,13 +17,17 @@ from popjax.core.text import cell, plural, printable, settings
 from popjax.store.files import plain
 
 if TYPE_CHECKING:
+    from popjax.commands.keyboard import Keyboard
+    from popjax.live.session import SessionPage
     from popjax.task import Task
+    from popjax.tuning.person import Change
 
 COMMANDS = "commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5"
 HELP = f"{COMMANDS}\n          watch | save | help | quit; an empty line pauses, or goes on"
 WIDTH, CURVE, SHORT = 79, 40, 12  # letters of a line, of its curve at most, and what is kept for one
 CHANGE = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
 OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
+VERBS = ("set", "back", "go", "pause", "save", "end")  # what a page may ask for
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -93,23 +98,50 @@ class Steering:
 
     def script(self, commands: Iterable[str]) -> int:
         """Obey one command after the other; a mistake ends it. Returns the exit code."""
+        self.obeyed(commands)
+        return self.leave()
+
+    def obeyed(self, commands: Iterable[str]) -> bool:
+        """Obey one command after the other, each to its end; False after "quit"."""
         for command in commands:
             if not self.obey(command):
-                break
+                return False
             while self.to_go:
                 self.epoch()
-        return self.leave()
+        return True
 
     def interactive(self, epochs: int) -> int:
         """Train, and obey what is typed, at the end of the epoch; a mistake is told. Returns the exit code."""
         from popjax.commands.keyboard import Keyboard
 
-        keyboard = Keyboard()
         print(f"{HELP}\nnothing is trained yet: an empty line trains {plural(epochs, 'epoch')}", flush=True)
-        while self.to_go or keyboard.open:
+        self.typed(Keyboard(), epochs)
+        return self.leave()
+
+    def live(self, epochs: int, commands: Iterable[str], port: int, host: str) -> int:
+        """The same with a page that types, too, after some first commands; it ends when that says so."""
+        from popjax.commands.keyboard import Keyboard
+        from popjax.live.session import SessionPage
+
+        keyboard = Keyboard()
+        press = lambda change: keyboard.type(*in_commands(change))
+        page = self.session.page = SessionPage(self.session, port, host, VERBS, press)
+        with contextlib.closing(page):
+            page.serving.start()
+            print(HELP, flush=True)
+            if self.obeyed(commands):
+                self.typed(keyboard, epochs, page)
+        return self.leave()
+
+    def typed(self, keyboard: "Keyboard", epochs: int, page: "SessionPage | None" = None) -> None:
+        """Train, and obey what is typed, until "quit", or until nobody can type any more."""
+        while self.to_go or keyboard.open or page is not None:
+            if page is not None:
+                page.person.paused = not self.to_go
+                page.refresh()
             if not self.to_go:
                 print(f"epoch {self.session.epoch}> ", end="", flush=True)
-            command = keyboard.line(wait=not self.to_go)
+            command = keyboard.line(not self.to_go, page is not None)
             if command is None:
                 if self.to_go:
                     self.epoch()
@@ -117,11 +149,13 @@ class Steering:
             if command == "" and not self.to_go:
                 command = f"go {max(1, epochs - self.session.epoch)}"
             try:
-                if not self.obey(command):
+                goes_on = self.obey(command)
+                keyboard.answer()
+                if not goes_on:
                     break
             except ValueError as error:
+                keyboard.answer(error)
                 print(printable(str(error)), flush=True)
-        return self.leave()
 
     def replay(self, lines: Iterable[Mapping[str, Any]]) -> int:
         """Do again what a journal says, and compare every epoch's metrics. Returns the exit code."""
@@ -245,6 +279,20 @@ class Steering:
         print(f"journal: {path}")
         print(f"again: {cli.called('babysit')} --replay {shlex.quote(str(path))}")
         return 0 if self.session.alive else cli.ALL_DIVERGED
+
+
+def in_commands(change: "Change") -> list[str]:
+    """What a page asks for, as it is typed here.
+
+    >>> from popjax.tuning.person import Change
+    >>> in_commands(Change("set", 0, values={"learning_rate": 0.03})), in_commands(Change("back", 0))
+    (['learning_rate=0.03'], ['back 1'])
+    """
+    if change.verb == "set":
+        return [f"{name}={value!r}" for name, value in change.values.items()] or ["help"]
+    if change.verb in ("go", "back"):
+        return [f"{change.verb} {change.values.get('epochs', 1)}"]
+    return [{"pause": "", "end": "quit"}.get(change.verb, change.verb)]
 
 
 def read_by(task: "Task", start: Beginning, others: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from popjax.task import Task
 
 # arguments that change no result
-APART = ("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed", "track")
+APART = ("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed", "track", "live", "live_host")
 CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -80,6 +80,10 @@ class Arguments(Experiment):
     """accept workers with another version of jax, or another kind of CPU: bits may differ"""
     track: str | None = None
     """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
+    live: int | None = None
+    """show the population in the browser while it trains, and steer it there; a port may follow (needs popjax[live])"""
+    live_host: str | None = None
+    """the address of this machine that the page is served at, for others to open it too (default: 127.0.0.1)"""
     plan: Literal["auto", "one", "widths", "buckets"] = "auto"
     """one program for all, a few with capped widths, or one for each depth and batch size"""
     explain: bool = False
@@ -92,7 +96,7 @@ class Arguments(Experiment):
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    arguments = with_metric(with_choices(cli.parse(Arguments, "sweep", argv)))
+    arguments = with_metric(with_choices(cli.parse(Arguments, "sweep", cli.with_port(argv))))
     named = named_scales(arguments)
     check_names(arguments)
     out = open_directory(arguments.out, arguments.stem, arguments.resume)
@@ -169,6 +173,7 @@ def check_names(arguments: Arguments) -> None:
     check_sampler(arguments.sampler)
     executor_of(arguments.executor)
     trackers(arguments)
+    cli.check_live(arguments.live, arguments.live_host)
     if arguments.scheduler is not None:
         scheduler_of(arguments.scheduler)
     if arguments.priority not in PRIORITIES:
@@ -240,6 +245,7 @@ class Sweep:
                     executor=arguments.executor,
                     retries=arguments.retries,
                     mixed=arguments.mixed,
+                    live=self.page(),
                 )
         except Exception as error:
             if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -274,6 +280,14 @@ class Sweep:
         from popjax.tuning.callbacks.linear import Linear
 
         return [*([] if task.hints.recipe is None else [Linear(task)]), *trackers(self.arguments)]
+
+    def page(self) -> Any:
+        """The live page, if it is wanted."""
+        if self.arguments.live is None:
+            return False
+        from popjax.live.search import Live
+
+        return Live(self.arguments.live, self.arguments.live_host or cli.HERE)
 
     def say(self, line: str) -> None:
         """Print a line, unless the summary alone is wanted."""

@@ -60,7 +60,7 @@ class Person:
 
     >>> person = Person()
     >>> answer = person.ask(Change("stop", 3))
-    >>> [request.change.trial for request in person.asked()]
+    >>> [request.change.trial for request in person.taken()]
     [3]
     """
 
@@ -88,11 +88,15 @@ class Person:
             self.paused = paused
             self._changed.notify_all()
 
-    def asked(self) -> list[Request]:
-        """What was asked for since the last decision; waits while the search is paused, unless it is stopped."""
+    def wait(self) -> None:
+        """Wait while the search is paused, unless it is stopped."""
         with self._changed:
             while self.paused and not self.stop.is_set():
                 self._changed.wait(0.1)
+
+    def taken(self) -> list[Request]:
+        """What was asked for since the last time."""
+        with self._changed:
             requests, self._requests = self._requests, []
         return requests
 
@@ -105,7 +109,8 @@ class Person:
             last: the last epoch.
             check: raises ValueError for a decision that cannot be carried out.
         """
-        for request in self.asked():
+        self.wait()
+        for request in self.taken():
             try:
                 if not step.decision.until and request.change.verb != "lift":
                     raise ValueError(OVER)
@@ -128,8 +133,7 @@ class Person:
         """The search is over: refuse what is left."""
         with self._changed:
             self._over = True
-            requests, self._requests = self._requests, []
-        for request in requests:
+        for request in self.taken():
             request.answer.set_exception(ValueError(OVER))
 
 
@@ -196,6 +200,8 @@ def check(change: Change, step: Step, trials: Trials, last: int) -> None:
         raise ValueError(f"trial {trial} rests at epoch {epoch}, where its scheduler left it; change one that trains")
     if change.verb == "set" and not change.values:
         raise ValueError(f"set {trial}: name a hyperparameter and its value")
+    if fixed := [name for name in change.values if name in trials.points and name not in trials.settable]:
+        raise ValueError(f"{fixed[0]} fixes a shape or code; it goes with the weights: clone a trial that has another")
     if change.verb == "set" and np.isinf(trials.loss[trial]) and trial not in step.decision.copy:
         raise ValueError(f"trial {trial} has diverged; clone another one onto it first")
 

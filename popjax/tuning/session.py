@@ -5,14 +5,16 @@ element of an array that the program takes, so a change needs no new program. Ev
 a Decision, as a scheduler's is.
 """
 
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import jax
 import numpy as np
 
+from popjax.core.text import cell
 from popjax.core.trees import from_host, named, to_words
 from popjax.engine.caps import levels
 from popjax.engine.checkpoint import tree_of
@@ -30,6 +32,9 @@ from popjax.store.results import Results
 from popjax.task import Task
 from popjax.tuning.arguments import check_numbers
 from popjax.tuning.saved import Saved
+
+if TYPE_CHECKING:
+    from popjax.live.session import SessionPage
 
 MEMORY = 2**31  # bytes of earlier states to keep, for `back`
 
@@ -120,6 +125,8 @@ class Session:
             self.population.begin_all()
         member = self.population.roster.buckets[0]
         bytes_each = self.members * config.each * member_bytes(member)
+        self.alone = threading.RLock()  # held by whoever trains or changes the models
+        self.page: SessionPage | None = None  # that shows them
         self._measures: dict[Any, Any] = {}
         self._moments: deque[Moment] = deque([self._now()], maxlen=max(2, MEMORY // max(bytes_each, 1)))
 
@@ -225,12 +232,34 @@ class Session:
     def train(self, epochs: int = 1) -> None:
         """Train so many epochs more; a member that was stopped or diverged rests."""
         check_numbers({"epochs": epochs})
-        for _ in range(epochs):
-            going = np.flatnonzero(~self.population.stopped).tolist()
-            self._decide(Decision(until=dict.fromkeys(going, self.epoch + 1)))
-            self.epoch += 1
-            self.population.pass_by(np.flatnonzero(self.population.stopped).tolist(), self.epoch)
-            self._moments.append(self._now())
+        for number in range(epochs):
+            if self.page is not None and not self.page.go_on(number == 0):
+                break
+            with self.alone:
+                going = np.flatnonzero(~self.population.stopped).tolist()
+                self._decide(Decision(until=dict.fromkeys(going, self.epoch + 1)))
+                self.epoch += 1
+                self.population.pass_by(np.flatnonzero(self.population.stopped).tolist(), self.epoch)
+                self._moments.append(self._now())
+                self._show()
+
+    def live(self, port: int = 0, host: str = "127.0.0.1") -> str:
+        """Serve a page that shows the models and steers them, until the session is gone; the address to open.
+
+        What a person asks for there is done at once, or after the epoch in training; "Stop after this epoch" lets
+        `train` return early. Called again it gives the same address.
+
+        Args:
+            port: where it is served; any free one if 0.
+            host: the address of this machine (see `popjax.live.Live`).
+
+        Raises ValueError where the port is taken, or starlette or uvicorn is not installed.
+        """
+        if self.page is None:
+            from popjax import session_page  # by its public name: pages stand above
+
+            self.page = session_page(self, port, host)
+        return self.page.serving.address
 
     def set(self, member: int | None = None, /, **values: Any) -> None:
         """Change hyperparameters from the next epoch on: of one member, or of all.
@@ -246,7 +275,9 @@ class Session:
                 raise ValueError(f"{name} is no hyperparameter of this session; there are {', '.join(roster.points)}")
             for one in first.values():
                 roster.check_set(one, name, value)
-        self._decide(Decision(set=dict.fromkeys(members, values)))
+        with self.alone:
+            self._decide(Decision(set=dict.fromkeys(members, values)))
+            self._show(", ".join(f"{name} = {cell(value)}" for name, value in values.items()), member)
 
     def back(self, epochs: int) -> None:
         """Return to the states of so many epochs ago; the hyperparameters stay as they are now."""
@@ -256,10 +287,12 @@ class Session:
             raise ValueError(
                 f"back {epochs}: only {kept} of {self.epoch} epochs can be taken back; give at most {kept}"
             )
-        for _ in range(epochs):
-            self._moments.pop()
-        self.epoch -= epochs
-        self.population.load(self._moments[-1].snapshots, self._moments[-1].stopped)
+        with self.alone:
+            for _ in range(epochs):
+                self._moments.pop()
+            self.epoch -= epochs
+            self.population.load(self._moments[-1].snapshots, self._moments[-1].stopped)
+            self._show(f"back to epoch {self.epoch}")
 
     def clone(self, source: int, target: int) -> None:
         """Overwrite a member by another one: state, random key and hyperparameters.
@@ -271,15 +304,19 @@ class Session:
         if source == target:
             return
         decision = Decision(copy={target: source})
-        self.population.check(decision)
-        self._decide(decision)
-        self.population.stopped[target] = self.population.stopped[source]
-        self._moments[-1] = self._now()
+        with self.alone:
+            self.population.check(decision)
+            self._decide(decision)
+            self.population.stopped[target] = self.population.stopped[source]
+            self._moments[-1] = self._now()
+            self._show(f"became trial {source}", target)
 
     def stop(self, member: int) -> None:
         """Let a member rest: it keeps its state, and its curves are NaN from here on."""
-        self.population.stopped[self._row(member)] = True
-        self._moments[-1] = self._now()
+        with self.alone:
+            self.population.stopped[self._row(member)] = True
+            self._moments[-1] = self._now()
+            self._show("stopped", member)
 
     def measure(self, function: Any) -> dict[str, Any]:
         """`function(state, hparams, data) -> dict` of the first member as it stands, compiled on first use."""
@@ -307,6 +344,11 @@ class Session:
         """Write a decision down, and carry it out."""
         self._log.write(Step(decision))
         self.population.advance(len(self._log.steps) - 1, decision)
+
+    def _show(self, line: str = "", member: int | None = None) -> None:
+        """Show how all stand, and what was just done, where there is a page."""
+        if self.page is not None:
+            self.page.show(self, line, member)
 
     def _now(self) -> Moment:
         return Moment(self.population.resting.snapshots(), self.population.stopped.copy())

@@ -1,0 +1,177 @@
+"""The routes of a live page: the page, what changes on it, one trial, changes, the report."""
+
+import asyncio
+import html
+import json
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from popjax.live.board import Cursor
+from popjax.live.details import details
+from popjax.live.guard import LARGEST, PAGE, Asking
+from popjax.live.requests import change_of
+
+if TYPE_CHECKING:
+    from popjax.live.serving import Serving
+
+TICK = 0.25  # seconds between two messages
+QUIET = 10.0  # seconds after which a tab without news is told that the server lives
+ANSWER, LOOK = 1.5, 0.02  # seconds in which a change is answered at once, and between two looks
+TABS = 20
+FETCHES = 4.0  # seconds in which a tab may fetch the report
+ASSETS = {
+    "live.js": ("popjax.live", "live.js", "text/javascript"),
+    "live.css": ("popjax.live", "live.css", "text/css"),
+    "report.css": ("popjax.pages", "report.css", "text/css"),
+    "uplot.js": ("popjax.live", "uplot/uplot.min.js", "text/javascript"),
+    "uplot.css": ("popjax.live", "uplot/uplot.min.css", "text/css"),
+}
+
+
+def app(serving: "Serving") -> Any:
+    """The ASGI application of a server."""
+    routes = Routes(serving)
+    inner = Starlette(
+        routes=[
+            Route("/", routes.page),
+            Route("/events", routes.events),
+            Route("/trial/{number:int}", routes.trial),
+            Route("/report", routes.report),
+            Route("/change", routes.change, methods=["POST"]),
+            *(Route(f"/{name}", routes.asset) for name in ASSETS),
+        ]
+    )
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope)
+        headers = {name: request.headers.getlist(name) for name in request.headers.keys()}  # noqa: SIM118
+        known = Asking(request.method, scope["path"], headers, request.query_params.get("token"), request.cookies)
+        refused = serving.guard.refusal(known)
+        answer = inner if refused is None else PlainTextResponse(refused[1] + "\n", refused[0], PAGE)
+        await answer(scope, receive, send)
+
+    return guarded
+
+
+class Routes:
+    """What is answered to requests that may ask."""
+
+    def __init__(self, serving: "Serving") -> None:
+        self.serving = serving
+        self.board = serving.board
+
+    async def page(self, request: Request) -> Response:
+        """The page itself, and the cookie with which it may ask for more."""
+        text = (files("popjax.live") / "live.html").read_text(encoding="utf-8")
+        about = self.board.about
+        title = html.escape("popjax" if about is None else about.title)
+        answer = HTMLResponse(text.replace("{{title}}", title), headers=PAGE)
+        guard = self.serving.guard
+        answer.set_cookie(guard.cookie, guard.secret, httponly=True, samesite="strict")
+        return answer
+
+    async def asset(self, request: Request) -> Response:
+        """A file of the page."""
+        package, name, kind = ASSETS[request.scope["path"].removeprefix("/")]
+        return Response((files(package) / name).read_bytes(), media_type=kind, headers=PAGE)
+
+    async def trial(self, request: Request) -> Response:
+        """One trial, with what may be done to it."""
+        try:
+            return JSONResponse(details(self.board, request.path_params["number"]), headers=PAGE)
+        except ValueError as error:
+            return self.wrong(str(error), 404)
+
+    async def report(self, request: Request) -> Response:
+        """The report, once the run is over; it holds its own policy."""
+        if self.board.report is None:
+            return self.wrong("there is no report yet", 404)
+        return HTMLResponse(self.board.report, headers={"cache-control": "no-store"})
+
+    async def change(self, request: Request) -> Response:
+        """Ask for a change: 200 once it acts, 202 while it waits for the end of an epoch, 400 where it cannot be."""
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > LARGEST:
+                return self.wrong(f"give at most {LARGEST} bytes", 413)
+        about = self.board.about
+        try:
+            change = change_of(body, () if about is None else about.verbs)
+            outcome = await run_in_threadpool(self.board.ask, change)
+            for _ in range(round(ANSWER / LOOK)):
+                if outcome.done():
+                    outcome.result()
+                    return JSONResponse({}, headers=PAGE)
+                await asyncio.sleep(LOOK)
+        except ValueError as error:
+            return self.wrong(str(error), 400)
+        outcome.add_done_callback(lambda done: self.late(change.trial, done))
+        return JSONResponse({"waits": True}, 202, headers=PAGE)
+
+    def late(self, trial: int, outcome: Any) -> None:
+        """Say in the log why a change was refused after all."""
+        if (error := outcome.exception()) is not None:
+            self.board.tell(f"refused: {error}", trial)
+
+    async def events(self, request: Request) -> Response:
+        """What changes on the page, as server-sent events: a few a second, each below 100 kB."""
+        about = self.board.about
+        metric = request.query_params.get("metric") or (about.metrics[0] if about else "")
+        if about is None or metric not in about.metrics:
+            return self.wrong("there is no such metric", 404)
+        if self.serving.tabs >= TABS:
+            return self.wrong(f"{TABS} tabs are open; close one", 503)
+        headers = PAGE | {"x-accel-buffering": "no"}
+        return StreamingResponse(self.told(Cursor(metric)), media_type="text/event-stream", headers=headers)
+
+    async def told(self, cursor: Cursor) -> AsyncIterator[str]:
+        """The messages of one tab, until the run is over or the tab is closed."""
+        about = self.board.about
+        assert about is not None
+        self.serving.tabs += 1
+        try:
+            known: dict[str, Any] = {
+                "title": about.title,
+                "metrics": about.metrics,
+                "metric": cursor.metric,
+                "mode": about.mode,
+            }
+            known |= {"epochs": about.epochs, "verbs": about.verbs, "one": about.one}
+            yield event({"about": known})
+            quiet = 0.0
+            while True:
+                over = self.board.over
+                message = self.board.message(cursor)
+                if message is None and over is not None:
+                    yield event({"over": over, "report": self.board.report is not None})
+                    await asyncio.sleep(FETCHES if self.board.report is not None else 0)
+                    return
+                quiet = 0.0 if message is not None else quiet + TICK
+                if message is not None:
+                    yield event(message)
+                elif quiet >= QUIET:
+                    quiet = 0.0
+                    yield ": all is well\n\n"
+                await asyncio.sleep(TICK)
+        finally:
+            self.serving.tabs -= 1
+
+    @staticmethod
+    def wrong(what: str, status: int) -> Response:
+        """One line that says what is wrong."""
+        return JSONResponse({"error": what}, status, headers=PAGE)
+
+
+def event(message: dict[str, Any]) -> str:
+    """A message as a server-sent event."""
+    return f"data: {json.dumps(message, ensure_ascii=False, separators=(',', ':'))}\n\n"

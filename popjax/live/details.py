@@ -1,0 +1,50 @@
+"""One trial on the live page: its hyperparameters, and a slider along each one's own axis."""
+
+from typing import Any
+
+import numpy as np
+
+from popjax.live.board import Board
+from popjax.pages.axes import label, ticks
+from popjax.space.conditions import absent
+from popjax.space.scales import Choice, Constant, Scale
+
+STEPS = 100  # of a slider
+REACH = 10.0  # how far below and above a constant its slider reaches
+
+
+def details(board: Board, number: int) -> dict[str, Any]:
+    """A trial as the page shows it; raises ValueError for one that there is not."""
+    found = board.trial(number)
+    values, settable = found.pop("values"), set(found.pop("settable"))
+    scales = {} if board.about is None else board.about.scales
+    rows = [row(name, scales[name], value, name in settable) for name, value in values.items() if not absent(value)]
+    return found | {"hparams": rows}
+
+
+def row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:
+    """A hyperparameter: its value, and where it may be set the values along its axis."""
+    shown = label(scale, value)
+    known: dict[str, Any] = {"name": name, "value": value, "label": shown}
+    if not settable or not isinstance(value, int | float) or isinstance(value, bool):
+        return known
+    steps = along(scale, value)
+    ends = [tick.value + (f", {tick.window}" if tick.window else "") for tick in ticks(scale)]
+    return known | {"steps": [[step, label(scale, step)] for step in steps], "ends": [ends[0], ends[-1]]}
+
+
+def along(scale: Scale, value: float) -> list[float]:
+    """The values of a slider: equal steps along the scale; of a constant, equal factors around it.
+
+    >>> from popjax.space.scales import log_uniform
+    >>> along(log_uniform(1e-4, 1), 0.1)[::25]
+    [0.0001, 0.001, 0.01, 0.1, 1.0]
+    """
+    if isinstance(scale, Choice):
+        values = [one for one in scale.values if isinstance(one, int | float)]
+    elif isinstance(scale, Constant):
+        around = np.geomspace(1 / REACH, REACH, STEPS + 1) * value if value else np.linspace(0, 1, STEPS + 1)
+        values = [round(one) for one in around.tolist()] if isinstance(value, int) else around.tolist()
+    else:
+        values = scale.from_unit(np.linspace(0, 1, STEPS + 1)).tolist()
+    return list(dict.fromkeys(one if isinstance(one, int) else float(label(scale, one)) for one in values))

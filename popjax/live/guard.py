@@ -1,0 +1,123 @@
+"""Who may look at a live page, and who may change what it shows."""
+
+import contextlib
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+LARGEST, HEADERS = 10_000, 16_000  # bytes of what is asked for, and of what stands before it
+OURS = ("x-popjax", "1")  # a header that no form and no other site's script can send
+PAGE = {
+    "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Asking(NamedTuple):
+    """What is known of a request before its body is read; names of headers in lower case, each once or more often.
+
+    Attributes:
+        token: from the address.
+        cookies: name -> value.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, Sequence[str]]
+    token: str | None
+    cookies: Mapping[str, str]
+
+    def header(self, name: str) -> str | None:
+        """The one value of a header; None where there is none, or more than one."""
+        values = self.headers.get(name, ())
+        return values[0] if len(values) == 1 else None
+
+
+class Guard:
+    """The rules of one server.
+
+    A browser is asked by other sites, too, and by names that their owners let point here. So the Host must be a name
+    of this machine (DNS rebinding), the Origin must be the page's own (requests forged by another site), and whoever
+    asks must have the cookie that the address with the token gave once.
+
+    Args:
+        host: the address that the server listens at.
+        port: the server's.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.names = names_of(host)
+        self.token = secrets.token_urlsafe(32)
+        self.secret = secrets.token_urlsafe(32)
+        self.cookie = f"popjax-{port}"
+
+    def refusal(self, asking: Asking) -> tuple[int, str] | None:
+        """The status and the reason for which a request is refused; None for one that may go on.
+
+        >>> guard = Guard("127.0.0.1", 8000)
+        >>> asking = Asking("GET", "/", {"host": ["127.0.0.1:8000"]}, guard.token, {})
+        >>> guard.refusal(asking), guard.refusal(asking._replace(token="another"))
+        (None, (403, 'open the address that the terminal shows'))
+        """
+        if sum(len(name) + len(value) for name, values in asking.headers.items() for value in values) > HEADERS:
+            return 431, f"give at most {HEADERS} bytes of headers"
+        host = asking.header("host")
+        if host is None or name_of(host) not in self.names:
+            return 403, "this name is not the server's"
+        origins = asking.headers.get("origin", ())
+        if asking.method not in ("GET", "POST"):
+            return 405, "GET or POST"
+        if (origins or asking.method == "POST") and list(origins) != [f"http://{host}"]:
+            return 403, "another site asks"
+        site = asking.headers.get("sec-fetch-site", ("none",))
+        entering = asking.method == "GET" and asking.path == "/"
+        if not entering and list(site) not in (["none"], ["same-origin"]):
+            return 403, "another site asks"
+        known = equal(asking.cookies.get(self.cookie), self.secret)
+        if not (known or (entering and equal(asking.token, self.token))):
+            return 403, "open the address that the terminal shows"
+        return self.misshapen(asking) if asking.method == "POST" else None
+
+    def misshapen(self, asking: Asking) -> tuple[int, str] | None:
+        """Why a change is refused that comes from the right place."""
+        if asking.header(OURS[0]) != OURS[1]:
+            return 403, "another site asks"
+        if (asking.header("content-type") or "").partition(";")[0].strip() != "application/json":
+            return 415, "give JSON"
+        length = asking.header("content-length") or ""
+        if not (length.isascii() and length.isdigit()):
+            return 411, "say how long it is"
+        return (413, f"give at most {LARGEST} bytes") if len(length) > 9 or int(length) > LARGEST else None
+
+
+def name_of(host: str) -> str:
+    """The name in a Host header; another port is a tunnel's.
+
+    >>> name_of("LocalHost:8000"), name_of("[::1]:8000"), name_of("evil.example")
+    ('localhost', '[::1]', 'evil.example')
+    """
+    name, separator, port = host.rpartition(":")
+    return (name if separator and port.isascii() and port.isdigit() else host).lower()
+
+
+def names_of(host: str) -> frozenset[str]:
+    """By which names the server may be called: the local ones, and those of this machine where it listens to others."""
+    names = {"127.0.0.1", "localhost"}
+    if host not in names:
+        here = socket.gethostname()
+        names |= {host, here, socket.getfqdn()}
+        with contextlib.suppress(OSError):  # the machine's own name may lead nowhere
+            names |= {str(known[4][0]) for known in socket.getaddrinfo(here, None)}
+    return frozenset(f"[{name}]" if ":" in name else name.lower() for name in names)
+
+
+def equal(given: str | None, secret: str) -> bool:
+    """Whether a secret was given, in a time that does not depend on how much of it is right."""
+    return given is not None and secrets.compare_digest(given.encode(), secret.encode())

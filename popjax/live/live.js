@@ -1,0 +1,397 @@
+"use strict";
+// The living population: curves that grow, one trial that is picked, and what is asked of it.
+
+history.replaceState(null, "", "/"); // the token has done its work
+const box = (id) => document.getElementById(id);
+const NAMES = { w: "waits", t: "trains", r: "rests", s: "is stopped", d: "has diverged", e: "is trained to the end" };
+const LOSSES = /loss|mae|mse|mape|error/;
+const DARK = window.matchMedia("(prefers-color-scheme: dark)");
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const number = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))));
+
+let about = null; // what never changes
+let drawn = []; // the trials whose curves are drawn, and the place of each
+let places = new Map();
+let curves = []; // of each, a value an epoch
+let status = "";
+let figures = {};
+let picked = null;
+let details = null; // of the picked trial
+let chart = null;
+let alone = null;
+let colors = {};
+let stale = false; // whether the figures are to be drawn again
+
+// -- what the server tells
+
+let stream = null;
+function listen(metric) {
+  stream?.close();
+  stream = new EventSource(metric ? `events?metric=${encodeURIComponent(metric)}` : "events");
+  stream.onmessage = (message) => take(JSON.parse(message.data));
+  stream.onopen = () => linked("lives", "live");
+  stream.onerror = () => linked("cut", "the connection is cut; trying again");
+}
+
+function linked(kind, words) {
+  box("link").className = kind;
+  box("link").textContent = words;
+}
+
+function take(told) {
+  if (told.about) begin(told.about);
+  if (told.anew || told.trials !== undefined) cast(told);
+  for (const [trial, first, values] of told.curves ?? []) {
+    const curve = curves[places.get(trial)];
+    curve.length = Math.min(curve.length, first);
+    curve.push(...values);
+  }
+  if (told.status !== undefined) status = told.status;
+  if (told.figures) figures = told.figures;
+  for (const line of told.log ?? []) log(line);
+  const last = told.log?.findLast((line) => line.trial === picked);
+  if (last) say(last.by === "user" ? "" : last.text);
+  if (told.over) return over(told);
+  const mine = told.curves?.some(([trial]) => trial === picked) || told.log?.some((line) => line.trial === picked);
+  if (mine || (picked !== null && told.status !== undefined)) look();
+  cards();
+  stale = true;
+}
+
+// a stream begins: everything is told again
+function begin(known) {
+  about = known;
+  drawn = [];
+  curves = [];
+  places = new Map();
+  status = "";
+  box("log").replaceChildren();
+  box("title").textContent = about.title;
+  const options = about.metrics.map((name) => new Option(name, name, false, name === about.metric));
+  box("metric").replaceChildren(...options);
+  box("decades").checked = LOSSES.test(about.metric) || (about.mode === "min" && about.metric === about.metrics[0]);
+  for (const verb of ["pause", "end", "stop", "lift", "save"]) box(verb).hidden = !about.verbs.includes(verb);
+  box("cloning").hidden = !about.verbs.includes("clone");
+  box("backing").hidden = !about.verbs.includes("back");
+  box("go").hidden = !about.verbs.includes("go");
+  if (about.one) pick(0);
+  linked("lives", "live");
+}
+
+function cast(told) {
+  const count = told.trials ?? drawn.length;
+  if (told.anew) curves = [];
+  drawn = told.drawn ?? Array.from({ length: count }, (_, trial) => trial);
+  places = new Map(drawn.map((trial, place) => [trial, place]));
+  while (curves.length < drawn.length) curves.push([]);
+  const several = drawn.length < count ? `${drawn.length} of ${count} curves are drawn. ` : "";
+  box("hint").textContent = `${several}Point at a curve to see which trial it is; click it to pick it.`;
+  chart?.destroy();
+  chart = null;
+}
+
+function over(told) {
+  stream.close();
+  linked("cut", told.over);
+  for (const button of document.querySelectorAll("button")) button.disabled = true;
+  if (told.report) location.replace("report");
+}
+
+function log(line) {
+  const item = document.createElement("li"), who = document.createElement("b");
+  who.textContent = line.trial === undefined ? "" : about.one ? `${line.by} ` : `trial ${line.trial} `;
+  item.className = line.by;
+  item.append(who, line.text);
+  box("log").prepend(item);
+  while (box("log").childElementCount > 200) box("log").lastChild.remove();
+}
+
+// -- figures
+
+function cards() {
+  const counts = figures.counts ?? {}, best = figures.best;
+  const which = about.one ? `, the best so far, in epoch ${best?.epoch}` : `, trial ${best?.trial}: best now`;
+  const shown = [[best ? number(best.value) : "–", best ? about.metrics[0] + which : "best now", "winner"]];
+  if (about.one) shown.push([String(figures.epoch ?? 0), "epochs trained", ""]);
+  else {
+    shown.push([String(counts.train ?? 0), "train", ""], [String((counts.rest ?? 0) + (counts.wait ?? 0)), figures.pruned ? "pruned" : "rest", ""]);
+    shown.push([String(counts.stopped ?? 0), "stopped", ""], [String(counts.diverged ?? 0), "diverged", ""]);
+    shown.push([String(counts.done ?? 0), "trained to the end", ""]);
+  }
+  const cells = shown.map(([figure, words, kind]) => {
+    const card = document.createElement("div"), bold = document.createElement("b"), text = document.createElement("span");
+    card.className = `card ${kind}`;
+    bold.textContent = figure;
+    text.textContent = words;
+    card.append(bold, text);
+    if (kind === "winner" && best) card.onclick = () => pick(best.trial);
+    return card;
+  });
+  box("cards").replaceChildren(...cells);
+  if (about.epochs === null) box("share").hidden = true;
+  else if (figures.words) box("share").removeAttribute("value");
+  else box("share").value = figures.share ?? 0;
+  const left = figures.left === null || figures.left === undefined ? figures.words ?? "" : `${time(figures.left)} left`;
+  box("left").textContent = figures.paused ? "paused" : left;
+  box("pause").textContent = figures.paused ? "Go on" : "Pause";
+  box("end").textContent = figures.ending ? "Stopping after this epoch" : about.one ? "End" : "Stop after this epoch";
+  box("end").disabled = Boolean(figures.ending);
+}
+
+function time(seconds) {
+  return seconds < 90 ? `${seconds} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+// -- curves
+
+function palette() {
+  const names = { t: "--train", e: "--train", r: "--rest", w: "--rest", s: "--rest", best: "--blue", picked: "--winner", ink: "--soft", line: "--line" };
+  colors = Object.fromEntries(Object.entries(names).map(([key, name]) => [key, color(name)]));
+  colors.d = "#a33";
+}
+
+// the epochs that are drawn: those so far, and some air
+function reach() {
+  const now = Math.max(1, ...curves.map((curve) => curve.length));
+  return Math.min(about.epochs ?? Infinity, Math.max(4, Math.ceil(1.25 * now)));
+}
+
+const safe = (value) => (value === null || (box("decades").checked && value <= 0) ? null : value);
+
+function axes() {
+  const grid = { stroke: colors.line, width: 1 }, font = "12px system-ui, sans-serif";
+  const whole = (plot, splits) => splits.map((split) => (Number.isInteger(split) ? split : ""));
+  const short = (plot, splits) => splits.map((split) => (split === null ? "" : number(split)));
+  return [
+    { stroke: colors.ink, font, grid, ticks: grid, values: whole, label: "epoch", labelFont: font, labelSize: 24 },
+    { stroke: colors.ink, font, grid, ticks: grid, values: short, size: 62 },
+  ];
+}
+
+// what most curves span: a few far values are not worth the room of all others
+function span(some) {
+  const values = some.filter((value) => value !== null && Number.isFinite(value)).sort((a, b) => a - b);
+  if (values.length === 0) return [0.1, 1];
+  const at = (share) => values[Math.round(share * (values.length - 1))];
+  let low = at(0.02), high = at(0.98);
+  if (about.mode === "max" || !LOSSES.test(about.metric)) high = values[values.length - 1];
+  else low = values[0];
+  if (low === high) [low, high] = [low - Math.abs(low) / 10 - 1e-9, high + Math.abs(high) / 10 + 1e-9];
+  if (box("decades").checked) return [low * 0.9, high * 1.1];
+  return [low - 0.05 * (high - low), high + 0.05 * (high - low)];
+}
+
+const scales = (range) => ({
+  x: { time: false, range: () => [0.5, reach() + 0.5] },
+  y: { distr: box("decades").checked ? 3 : 1, range },
+});
+
+function draw() {
+  if (about === null || drawn.length === 0) return;
+  const one = drawn.map((trial, place) => ({
+    label: String(trial),
+    width: drawn.length > 100 ? 0.8 : 1.2,
+    alpha: drawn.length > 100 ? 0.45 : 0.8,
+    stroke: () => colors[status[place]] ?? colors.t,
+    points: { show: false },
+    spanGaps: false,
+  }));
+  const thick = (name) => ({ label: name, width: 3, stroke: () => colors[name], points: { show: false } });
+  const options = {
+    width: box("curves").clientWidth,
+    height: box("curves").clientWidth < 500 ? 320 : 420,
+    pxAlign: 0,
+    legend: { show: false },
+    cursor: { points: { show: false }, drag: { x: false, y: false }, y: false },
+    scales: scales(() => span(curves.flat())),
+    axes: axes(),
+    series: [{}, ...one, thick("best"), thick("picked")],
+    hooks: { setCursor: [pointed] },
+  };
+  chart = new uPlot(options, table(), box("curves"));
+  chart.over.addEventListener("click", () => nearest && pick(nearest.trial));
+}
+
+function table() {
+  const epochs = Array.from({ length: reach() }, (_, at) => at + 1);
+  const long = (curve) => epochs.map((_, at) => safe(curve?.[at] ?? null));
+  const of = (trial) => long(trial === null || trial === undefined ? [] : curves[places.get(trial)] ?? details?.curves[about.metric]);
+  return [epochs, ...curves.map(long), of(figures.best?.trial), of(picked)];
+}
+
+let nearest = null;
+function pointed(plot) {
+  const { left, top, idx } = plot.cursor;
+  nearest = null;
+  if (idx !== null && idx !== undefined && left >= 0) {
+    for (let place = 0; place < drawn.length; place += 1) {
+      const value = plot.data[place + 1][idx];
+      if (value === null || value === undefined) continue;
+      const y = plot.valToPos(value, "y"), far = Math.abs(y - top);
+      if (far < 30 && (nearest === null || far < nearest.far)) nearest = { far, y, value, trial: drawn[place], epoch: idx + 1 };
+    }
+  }
+  tip(plot, nearest);
+}
+
+function tip(plot, at) {
+  let [words, spot] = plot.over.querySelectorAll(".tip, .spot");
+  if (words === undefined) {
+    [words, spot] = [document.createElement("div"), document.createElement("div")];
+    [words.className, spot.className] = ["tip", "spot"];
+    plot.over.append(words, spot);
+  }
+  words.hidden = spot.hidden = at === null;
+  plot.over.style.cursor = at === null ? "default" : "pointer";
+  if (at === null) return;
+  const x = plot.valToPos(at.epoch, "x"), right = x > plot.over.clientWidth / 2;
+  words.textContent = `trial ${at.trial}, epoch ${at.epoch}: ${number(at.value)}`;
+  Object.assign(words.style, { top: `${at.y + 8}px`, left: right ? "" : `${x + 10}px`, right: right ? `${plot.over.clientWidth - x + 10}px` : "" });
+  Object.assign(spot.style, { top: `${at.y}px`, left: `${x}px` });
+}
+
+function drawAlone() {
+  if (details === null) return;
+  const curve = details.curves[about.metric] ?? [], epochs = Array.from({ length: reach() }, (_, at) => at + 1);
+  const values = epochs.map((_, at) => safe(curve[at] ?? null));
+  alone?.destroy();
+  const options = {
+    width: box("alone").clientWidth,
+    height: 200,
+    legend: { show: false },
+    cursor: { show: false },
+    scales: scales(() => span(curve)),
+    axes: axes(),
+    series: [{}, { width: 2, stroke: colors.picked, points: { show: curve.length < 3 } }],
+  };
+  alone = new uPlot(options, [epochs, values], box("alone"));
+}
+
+// at most one drawing a frame, and only of what has changed
+function frame() {
+  if (stale && about !== null) {
+    stale = false;
+    if (chart === null) draw();
+    else chart.setData(table());
+  }
+  requestAnimationFrame(frame);
+}
+
+function anew() {
+  palette();
+  chart?.destroy();
+  alone?.destroy();
+  chart = alone = null;
+  stale = true;
+  drawAlone();
+}
+
+// -- one trial
+
+function pick(trial) {
+  picked = trial;
+  box("number").value = trial;
+  box("said").textContent = "";
+  stale = true;
+  look();
+}
+
+let looking = false;
+async function look() {
+  if (looking || picked === null) return;
+  looking = true;
+  try {
+    const answer = await fetch(`trial/${picked}`);
+    const told = await answer.json();
+    if (!answer.ok) return say(told.error);
+    if (told.trial === picked) show(told);
+  } catch {
+    // the connection is cut, as the page says
+  } finally {
+    looking = false;
+  }
+  if (details?.trial !== picked) look();
+}
+
+function show(told) {
+  const before = details;
+  details = told;
+  box("none").hidden = true;
+  box("picked").hidden = false;
+  box("stands").textContent = about.one ? "" : `${NAMES[told.status] ?? ""}, epoch ${told.epoch}`;
+  const going = told.status === "t" || told.status === "s" || told.status === "r";
+  box("stop").disabled = told.status !== "t";
+  box("lift").disabled = told.status !== "s";
+  box("clone").disabled = !(going || told.status === "d");
+  const same = before?.trial === told.trial && JSON.stringify(before.hparams) === JSON.stringify(told.hparams) && before.status === told.status;
+  if (!same) box("hparams").replaceChildren(...told.hparams.map((row) => slider(row, going || about.one)));
+  drawAlone();
+  stale = true;
+}
+
+// a hyperparameter: its value, and a slider along its own axis where it may be set
+function slider(row, going) {
+  const line = document.createElement("tr"), [name, value, place, act] = [0, 1, 2, 3].map(() => line.insertCell());
+  name.textContent = row.name;
+  value.textContent = row.label;
+  place.className = "wide";
+  if (row.steps === undefined || !about.verbs.includes("set")) {
+    place.className = "fixed";
+    place.textContent = row.steps === undefined ? "fixes a shape" : "";
+    return line;
+  }
+  const range = document.createElement("input"), exact = document.createElement("input"), button = document.createElement("button");
+  const ends = document.createElement("div");
+  ends.className = "ends";
+  ends.append(...row.ends.map((end) => Object.assign(document.createElement("span"), { textContent: end })));
+  Object.assign(range, { type: "range", min: 0, max: row.steps.length - 1, step: 1 });
+  range.setAttribute("aria-label", row.name);
+  range.value = row.steps.reduce((best, [step], at) => (Math.abs(step - row.value) < Math.abs(row.steps[best][0] - row.value) ? at : best), 0);
+  Object.assign(exact, { type: "number", step: "any", value: row.value });
+  exact.setAttribute("aria-label", `${row.name}, exactly`);
+  range.oninput = () => (exact.value = row.steps[range.value][0]);
+  button.textContent = "Set";
+  button.disabled = !going;
+  button.onclick = () => exact.value !== "" && ask({ verb: "set", trial: picked, values: { [row.name]: Number(exact.value) } });
+  place.append(range, ends);
+  act.append(exact, " ", button);
+  return line;
+}
+
+function say(words) {
+  box("said").textContent = words;
+}
+
+async function ask(change) {
+  say("");
+  try {
+    const headers = { "Content-Type": "application/json", "X-Popjax": "1" };
+    const answer = await fetch("change", { method: "POST", headers, body: JSON.stringify(change) });
+    const told = await answer.json();
+    if (!answer.ok) return say(told.error);
+    if (told.waits) say("It will be done at the end of this epoch.");
+  } catch {
+    say("Nobody answers: the connection is cut.");
+  }
+  look();
+}
+
+const whole = (id) => (box(id).value === "" ? null : Math.trunc(Number(box(id).value)));
+box("number").onchange = () => whole("number") !== null && pick(whole("number"));
+box("metric").onchange = () => listen(box("metric").value);
+box("decades").onchange = anew;
+box("pause").onclick = () => ask({ verb: "pause" });
+box("end").onclick = () => ask({ verb: "end" });
+for (const verb of ["stop", "lift", "save"]) box(verb).onclick = () => ask({ verb, trial: picked });
+box("clone").onclick = () => whole("source") !== null && ask({ verb: "clone", trial: picked, source: whole("source") });
+for (const verb of ["back", "go"]) box(verb).onclick = () => ask({ verb, trial: 0, values: { epochs: whole("epochs") ?? 1 } });
+
+let width = 0;
+new ResizeObserver(() => {
+  if (box("curves").clientWidth !== width) anew();
+  width = box("curves").clientWidth;
+}).observe(box("curves"));
+DARK.addEventListener("change", anew);
+palette();
+listen();
+requestAnimationFrame(frame);

@@ -1,0 +1,54 @@
+"""What a page asks for, read from JSON: a change, or one line that says what is wrong with it."""
+
+import json
+from typing import Any, NoReturn
+
+from popjax.space.scales import finite
+from popjax.tuning.person import Change
+
+KEYS = {"verb": str, "trial": int, "source": int, "values": dict}
+MOST = 50  # hyperparameters in one change
+LONGEST = 200  # letters of a name or a text
+
+
+def change_of(body: bytes, verbs: tuple[str, ...]) -> Change:
+    """The change that a request asks for; raises ValueError for anything else.
+
+    >>> change_of(b'{"verb": "set", "trial": 3, "values": {"rate": 0.1}}', ("set",))
+    Change(verb='set', trial=3, source=None, values={'rate': 0.1})
+    """
+    try:
+        asked = json.loads(body, parse_constant=refused)
+    except (ValueError, RecursionError):
+        raise ValueError("this is no JSON") from None
+    if not isinstance(asked, dict) or not asked.keys() <= KEYS.keys():
+        raise ValueError(f"give an object with {', '.join(KEYS)}")
+    for name, value in asked.items():
+        if not isinstance(value, KEYS[name]) or isinstance(value, bool):
+            raise ValueError(f"{name}: give a {KEYS[name].__name__}")
+    verb, values = asked.get("verb"), asked.get("values", {})
+    if verb not in verbs:
+        raise ValueError(f"unknown verb {short(verb)}; there are {', '.join(verbs)}")
+    if verb == "clone" and "source" not in asked:
+        raise ValueError("clone: name its source")
+    if any(not 0 <= asked.get(name, 0) < 2**31 for name in ("trial", "source")):
+        raise ValueError(f"there is no such trial: {short(asked.get('trial'))}")
+    if len(values) > MOST:
+        raise ValueError(f"values: give at most {MOST}")
+    for name, value in values.items():
+        if not name.isidentifier() or len(name) > LONGEST:
+            raise ValueError(f"{short(name)} is no name of a hyperparameter")
+        if not finite(value):
+            raise ValueError(f"{name}: give a number")
+    return Change(verb, asked.get("trial", 0), asked.get("source"), values)
+
+
+def refused(constant: str) -> NoReturn:
+    """NaN and Infinity are no JSON."""
+    raise ValueError(constant)
+
+
+def short(value: Any) -> str:
+    """A value that may be anything, in a few letters."""
+    text = repr(value)
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,0 +1,183 @@
+"""A search on the live page: a callback that shows it, and takes what a person asks of it."""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from popjax.core.text import cell, plural
+from popjax.live.board import DIVERGED, DONE, RESTS, STOPPED, TRAINS, WAITS, About, Board, answered
+from popjax.live.serving import Serving
+from popjax.scheduler import Decision, Trials, added
+from popjax.store.decisions import changes_of
+from popjax.store.results import Results
+from popjax.store.schedules import change as change_points
+from popjax.tuning.callbacks.base import Run
+from popjax.tuning.callbacks.progress import Progress
+from popjax.tuning.person import Change, Person, Steered
+
+if TYPE_CHECKING:
+    from popjax.engine.trainer import EpochResult
+
+VERBS = ("set", "clone", "stop", "lift", "pause", "end")
+REFRESH = 0.2  # seconds between two updates of the figures
+
+
+class Live(Progress, Steered):
+    """The live page of a search, served while it runs at the address that is printed when training begins.
+
+    Args:
+        port: where it is served; any free one if 0.
+        host: the address of this machine that it listens at; another than 127.0.0.1 lets others in who know the
+            address that is printed.
+
+    Raises ValueError where the port is taken, or starlette or uvicorn is not installed.
+
+    >>> import popjax as pj
+    >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8, live=pj.live.Live(port=0))
+    """
+
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.person = Person()
+        self.board = Board()
+        self.serving = Serving(self.board, port, host)
+
+    def begin(self, run: Run) -> None:
+        super().begin(run)
+        metrics = (run.metric, *(name for name in run.metrics if name != run.metric))
+        title = f"{'search' if run.out is None else run.out.name}: {plural(run.trials, 'trial')}"
+        self.due = self.since = 0.0
+        self.words = ""
+        self.members = {name: np.zeros((0, run.folds, run.repeats)) for name in metrics}
+        self.told = np.zeros((0, run.folds, run.repeats), int)
+        self.board.begin(About(title, metrics, run.mode, run.space, run.epochs, VERBS), self.asked)
+        self.serving.start()
+
+    def asked(self, change: Change) -> "Future[None]":
+        """What a person asks: of the whole run, now; of a trial, in the next decision."""
+        if change.verb == "end":
+            self.person.stop.set()
+        elif change.verb == "pause":
+            self.person.pause(not self.person.paused)
+        else:
+            return self.person.ask(change)
+        self.refresh()
+        return answered()
+
+    def decision(self, decision: Decision, trials: Trials) -> None:
+        super().decision(decision, trials)
+        for change in changes_of(decision):
+            self.board.tell(in_words(change), change["trial"], "user")
+        trials = after(decision, trials, self.run)
+        more = len(trials.epochs) - len(self.told)
+        if more:
+            grown = lambda old: np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)])
+            self.members, self.told = {n: grown(old) for n, old in self.members.items()}, grown(self.told)
+        status = standing(decision, trials, self.run.epochs)
+        self.board.show(trials.curves, trials.epochs, status, trials.points, trials.settable)
+        self.refresh()
+
+    def epoch(self, result: "EpochResult") -> None:
+        place = result.trial, result.fold, result.repeat
+        alive = np.all([np.isfinite(values) for values in result.metrics.values()], axis=0)
+        self.told[place] = result.epoch + 1
+        for name, values in result.metrics.items():
+            self.members[name][place] = np.where(alive, values, np.nan)
+        rows = np.unique(result.trial)
+        rows = rows[(self.told[rows] == result.epoch + 1).all((1, 2))]
+        self.board.add(rows, result.epoch, {name: values[rows].mean((1, 2)) for name, values in self.members.items()})
+        super().epoch(result)
+
+    def end(self, results: Results) -> None:
+        self.person.end()
+        self.board.finish(report_of(results, self.run))
+
+    def close(self) -> None:
+        self.person.end()
+        self.board.fail()
+        self.serving.close()
+
+    def say(self, line: str) -> None:
+        self.board.tell(line)
+
+    def start(self, words: str) -> None:
+        self.words, self.since = words, 0.0
+
+    def update(self) -> None:
+        now = time.monotonic()
+        self.words, self.since = "", self.since or now
+        if now >= self.due:
+            self.due = now + REFRESH
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show how far the search has come, and the best trial."""
+        means = self.latest.mean((1, 2))
+        best = None
+        if np.isfinite(means).any():
+            best = int(np.nanargmax(means) if self.run.mode == "max" else np.nanargmin(means))
+        left = (time.monotonic() - self.since) * (self.total - self.done) / self.done if self.done else None
+        self.board.figures = {
+            "best": None if best is None else {"trial": best, "value": float(f"{means[best]:.5g}")},
+            "counts": {name: self.board.status.count(letter) for letter, name in NAMES.items()},
+            "share": self.done / self.total if self.total else 0,
+            "left": None if left is None else max(0, round(left)),
+            "paused": self.person.paused,
+            "ending": self.person.stop.is_set(),
+            "words": self.words,
+        }
+
+
+NAMES = {WAITS: "wait", TRAINS: "train", RESTS: "rest", STOPPED: "stopped", DIVERGED: "diverged", DONE: "done"}
+
+
+def after(decision: Decision, trials: Trials, run: Run) -> Trials:
+    """All trials once a decision has acted: new ones among them, with the hyperparameters that they then have."""
+    new, curves, points = added(decision), dict(trials.curves), dict(trials.points)
+    for name, column in run.space.masked(decision.add).items() if new else ():
+        points[name] = np.concatenate([points.get(name, column[:0]), column])
+    points = {name: column.copy() for name, column in points.items()}
+    for name in run.metrics:
+        values = curves.get(name, np.zeros((0, run.epochs)))
+        curves[name] = np.concatenate([values, np.full((new, run.epochs), np.nan)])
+    longer = lambda values, fill: np.concatenate([values, np.full(new, fill)])
+    epochs, loss, stopped = longer(trials.epochs, 0), longer(trials.loss, np.nan), longer(trials.stopped, False)
+    change_points(decision, points, np.arange(len(epochs)), np.zeros(len(epochs), bool))
+    targets, sources = list(decision.copy), list(decision.copy.values())
+    loss[targets] = loss[sources]
+    return trials._replace(points=points, epochs=epochs, loss=loss, stopped=stopped, curves=curves)
+
+
+def standing(decision: Decision, trials: Trials, last: int) -> str:
+    """How each trial stands while a decision is carried out, a letter each.
+
+    >>> trials = Trials({}, np.array([1, 1, 2, 0]), np.array([0.5, np.inf, 0.5, np.nan]), {})
+    >>> standing(Decision(until={0: 2}), trials, 2)
+    'tdew'
+    """
+    going = np.zeros(len(trials.epochs), bool)
+    going[list(decision.until)] = True
+    cases = [np.isinf(trials.loss), trials.epochs >= last, trials.stopped, going, trials.epochs == 0]
+    return "".join(np.select(cases, [DIVERGED, DONE, STOPPED, TRAINS, WAITS], RESTS).tolist())
+
+
+def in_words(change: Mapping[str, Any]) -> str:
+    """What a person changed.
+
+    >>> in_words({"verb": "set", "trial": 3, "values": {"rate": 0.1}}), in_words({"verb": "stop", "trial": 3})
+    ('rate = 0.1', 'stopped')
+    """
+    values = ", ".join(f"{name} = {cell(value)}" for name, value in change.get("values", {}).items())
+    words = {"set": values, "clone": f"became trial {change.get('source')}", "stop": "stopped", "lift": "goes on"}
+    return words[change["verb"]]
+
+
+def report_of(results: Results, run: Run) -> str:
+    """The report, as it is in the directory of the run, or drawn anew where there is none."""
+    from popjax.pages.page import NAME, page
+
+    written = None if run.out is None else run.out / NAME
+    return written.read_text(encoding="utf-8") if written is not None and written.exists() else page(results)

@@ -1,0 +1,114 @@
+"""The server of a live page: a thread of its own, from the first epoch to the report."""
+
+import importlib.util
+import os
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from popjax.core.text import tell
+from popjax.live.board import Board
+from popjax.live.guard import Guard
+
+LOCAL = ("127.0.0.1", "localhost")
+FAREWELL = 5.0  # seconds in which open tabs may fetch the report
+
+
+class Serving:
+    """A board, served.
+
+    Args:
+        board: what is shown.
+        port: any free one if 0.
+        host: the address of this machine.
+
+    Raises ValueError where the port is taken, or a package is missing.
+    """
+
+    def __init__(self, board: Board, port: int = 0, host: str = "127.0.0.1") -> None:
+        check(port)
+        self.board = board
+        self.host = host
+        self.socket = bound(host, port)
+        self.port: int = self.socket.getsockname()[1]
+        self.guard = Guard(host, self.port)
+        self.server: Any = None
+        self.thread: threading.Thread | None = None
+        self.tabs = 0  # that are open
+        self.leaving = 0  # of them that have not fetched the report yet
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser, with the token."""
+        name = "127.0.0.1" if self.host in (*LOCAL, "0.0.0.0") else self.host
+        return f"http://{name}:{self.port}/?token={self.guard.token}"
+
+    def start(self) -> None:
+        """Serve, and say where."""
+        import uvicorn
+
+        from popjax.live.app import app
+
+        known: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
+        known |= {"loop": "asyncio", "http": "h11", "ws": "none", "limit_concurrency": 200}
+        known |= {"timeout_graceful_shutdown": 1}
+        self.server = uvicorn.Server(uvicorn.Config(app(self), **known))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
+        self.thread.start()
+        tell(f"watch and steer: {self.address}")
+        if self.host not in LOCAL:
+            tell(f"popjax: {self.host} is open to other machines, unencrypted; whoever has the address steers")
+        elif not has_display():
+            tell(f"from another machine: {tunnel(self.port)}, then open the address there")
+
+    def close(self) -> None:
+        """The run is over: open tabs may fetch the report, then nothing is served any more."""
+        if self.thread is None:
+            self.socket.close()
+            return
+        until = time.monotonic() + FAREWELL
+        while self.tabs and time.monotonic() < until:
+            time.sleep(0.05)
+        self.server.should_exit = True
+        self.thread.join(FAREWELL)
+        self.socket.close()
+
+
+def check(port: int) -> None:
+    """Raise ValueError for a port that there is not, or where a package is missing."""
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
+        raise ValueError(f"port {port!r}: give one of 0..65535")
+    for package in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(f"the live page needs {package}, which is not installed: pip install 'popjax[live]'")
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at this address; raises ValueError where there is none to have."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        place = socket.socket(family, socket.SOCK_STREAM)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(address)
+        place.listen()
+    except (OSError, UnicodeError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"cannot serve at {host}:{port}: {what}; choose another port or host") from None
+    return place
+
+
+def has_display() -> bool:
+    """Whether a browser can be opened where this runs."""
+    if os.environ.get("SSH_CONNECTION"):
+        return False
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def tunnel(port: int) -> str:
+    """The command that makes the page reachable from where the user sits."""
+    server = os.environ.get("SSH_CONNECTION", "").split()[2:3]
+    user = os.environ.get("USER") or os.environ.get("LOGNAME")
+    where = server[0] if server else socket.gethostname()
+    return f"ssh -L {port}:127.0.0.1:{port} {f'{user}@' if user else ''}{where}"

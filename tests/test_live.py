@@ -1,0 +1,607 @@
+"""The live page of real runs: what it shows, what it changes, who may not, and what becomes of a run that is killed."""
+
+import json
+import shutil
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from asking import CUT, Cable, Page, Run
+from steering_task import EPOCHS, SPACE, TASK
+
+import popjax as pj
+from popjax.live.board import DRAWN, About, Board, Cursor
+from popjax.live.serving import Serving, has_display, tunnel
+from popjax.space.scales import uniform
+from popjax.tuning.person import Change
+
+TRIALS, LAST = 24, 20_000
+SWEEP = ("sweep", "--dataset", "wine", "--trials", TRIALS, "--epochs", LAST, "--out", "run", "--quiet")
+BYTES = ("trials.parquet", "curves.parquet", "schedules.parquet", "best/arrays.safetensors")
+
+
+@pytest.fixture
+def start(tmp_path, environment):
+    """Start a command with a live page; at the end nothing is left of it."""
+    runs = []
+
+    def begin(*arguments):
+        runs.append(Run(*arguments, place=tmp_path, environment=environment))
+        return runs[-1], Page(runs[-1].address)
+
+    yield begin
+    for run in runs:
+        run.close()
+
+
+@pytest.fixture
+def tab(browser):
+    """Open an address; at the end nothing was asked of another host, and nothing was complained of."""
+    troubles, contexts = [], []
+
+    def open_tab(address, width=1280, scheme="light", context=None, cut=False):
+        if context is None:
+            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            contexts.append(context)
+        page, host = context.new_page(), address.split("/")[2]
+        if not cut:
+            page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
+        ours = (f"http://{host}/", "data:")
+        page.on("request", lambda asked: None if asked.url.startswith(ours) else troubles.append(asked.url))
+        page.goto(address)
+        page.wait_for_selector("canvas")
+        return page
+
+    yield open_tab
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def set_to(page, name, value):
+    """Set a hyperparameter of the picked trial by its field."""
+    row = page.locator("#hparams tr", has=page.get_by_text(name, exact=True))
+    row.locator("input[type=number]").fill(str(value))
+    row.get_by_role("button", name="Set").click()
+
+
+def until(page, what):
+    """Wait until an expression holds in the page, whose policy forbids what Playwright's own waiting does."""
+    for _ in range(1200):
+        if page.evaluate(what):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"never: {what}; {page.inner_text('main')}")
+
+
+def decisions(page):
+    """The page's log, the latest first."""
+    return page.locator("#log li").all_inner_texts()
+
+
+def test_curves_grow_and_what_a_person_asks_for_reaches_the_tables(start, tab, command, tmp_path):
+    """Set, clone and stop by the buttons of the page; two tabs see it; the end is the report; no other bit changes."""
+    run, page = start(*SWEEP)
+    first = tab(run.address)
+    second = tab(f"http://127.0.0.1:{page.port}/", context=first.context)
+    before = first.evaluate("curves[0].length")
+    until(first, f"curves[0].length > {before} && curves.every((curve) => curve.length > {before})")
+    first.fill("#number", "3")
+    first.press("#number", "Enter")
+    first.wait_for_selector("#picked:not([hidden])")
+    set_to(first, "learning_rate", 0.0123)
+    until(first, "document.querySelectorAll('#log li').length === 1")
+    first.click("#stop")
+    until(first, "document.querySelectorAll('#log li').length === 2")
+    first.fill("#number", "9")
+    first.press("#number", "Enter")
+    until(first, "document.getElementById('stands').textContent.startsWith('trains')")
+    first.fill("#source", "7")
+    first.click("#clone")
+    until(first, "document.querySelectorAll('#log li').length === 3")
+    said = ["trial 9 became trial 7", "trial 3 stopped", "trial 3 learning_rate = 0.0123"]
+    assert decisions(first) == said
+    until(second, "document.querySelectorAll('#log li').length === 3")
+    assert decisions(second) == said
+    assert page.trial(3)["status"] == "s"
+    first.click("#end")
+    for one in (first, second):
+        one.wait_for_selector("h1:has-text('wine: random search')", timeout=60_000)
+        assert "Steered by hand: trials 3, 9." in one.inner_text("main")
+    assert run.end() == 0
+    results = pj.Results.load(tmp_path / "run")
+    reached = int(results.done[~results.diverged].max())
+    assert np.flatnonzero(results.steered).tolist() == [3, 9]
+    assert results.points["learning_rate"][3] == 0.0123
+    assert results.trials["status"].to_pylist() == ["stopped" if one else "diverged" for one in ~results.diverged]
+    assert results.done[3].max() < reached
+    process = command(*SWEEP[:1], "--dataset", "wine", "--trials", TRIALS, "--epochs", reached, "--out", "plain")
+    assert process.returncode == 0, process.stderr
+    plain = pj.Results.load(tmp_path / "plain")
+    others = np.setdiff1d(np.arange(TRIALS), [3, 9])
+    both = int(
+        results.done[np.setdiff1d(np.flatnonzero(~results.diverged), [3, 9])].min()
+    )  # where it was stopped, some are an epoch ahead
+    assert both >= reached - 1
+    for name, values in plain.members.items():
+        assert results.members[name][others, ..., :both].tobytes() == values[others, ..., :both].tobytes()
+
+
+def test_a_tab_that_was_cut_off_catches_up(start, tab):
+    """What it missed comes, once; the page says that it is cut off, and that it is not any more."""
+    run, page = start(*SWEEP)
+    cable = Cable(page.port)
+    there = tab(f"http://127.0.0.1:{cable.port}/?token={page.token}", cut=True)
+    assert page.ask(verb="stop", trial=2)[0] in (200, 202)
+    until(there, "document.querySelectorAll('#log li').length === 1")
+    cable.cut(False)
+    there.wait_for_selector("#link.cut")
+    known = there.evaluate("curves[0].length")
+    assert page.ask(verb="stop", trial=4)[0] in (200, 202)
+    page.wait(0, lambda told: told["epoch"] > known + 3)
+    cable.cut(True)
+    there.wait_for_selector("#link.lives", timeout=20_000)
+    until(there, f"curves[0].length > {known + 3} && document.querySelectorAll('#log li').length === 2")
+    assert decisions(there) == ["trial 4 stopped", "trial 2 stopped"]
+    there.click("#pause")
+    until(there, "document.getElementById('pause').textContent === 'Go on'")
+    told = page.trial(0)
+    until(there, f"curves[0].length === {told['epoch']}")
+    assert there.evaluate("curves[0]") == told["curves"]["val_accuracy"]
+    cable.close()
+    assert page.ask(verb="end")[0] == 200
+    assert run.end() == 0
+
+
+def test_killed_amid_steering_it_ends_with_the_same_bytes(start, command, tmp_path):
+    """kill -9 after some changes; resumed without a page, as a run that has nothing but the log."""
+    run, page = start("sweep", "--dataset", "wine", "--trials", TRIALS, "--epochs", 300, "--out", "run", "--quiet")
+    page.wait(0, lambda told: told["epoch"] > 2)
+    asked = [
+        {"verb": "set", "trial": 3, "values": {"learning_rate": 0.02, "momentum": 0.95}},
+        {"verb": "clone", "trial": 5, "source": 3},
+        {"verb": "stop", "trial": 8},
+        {"verb": "set", "trial": 5, "values": {"learning_rate": 0.3}},
+    ]
+    for change in asked:
+        status, answer = page.ask(**change)
+        assert (status, answer) == (200, {}), (change, answer)
+    run.process.send_signal(signal.SIGKILL)
+    assert run.end() == -signal.SIGKILL
+    (tmp_path / "other").mkdir()
+    for name in ("run.json", "decisions.jsonl"):
+        shutil.copy(tmp_path / "run" / name, tmp_path / "other" / name)
+    for name in ("run", "other"):
+        again = ("--dataset", "wine", "--trials", TRIALS, "--epochs", 300, "--out", name, "--resume", "--quiet")
+        process = command("sweep", *again)
+        assert process.returncode == 0, process.stderr
+    for name in BYTES:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
+    results = pj.Results.load(tmp_path / "run")
+    assert np.flatnonzero(results.steered).tolist() == [3, 5, 8]
+    assert results.trials["status"].to_pylist()[8] == "stopped"
+    assert results.points["learning_rate"][[3, 5]].tolist() == [0.02, 0.3]
+    assert results.points["momentum"][5] == 0.95
+    for trial in (3, 5):
+        task = pj.supervised("wine")
+        line = results.schedule.lineage(trial)
+        curve = pj.replay(results, trial, task)["val_loss"]
+        assert curve.tobytes() == results.curves["val_loss"][line, np.arange(300)].tobytes()
+
+
+@pytest.fixture
+def served():
+    """A board with two trials, its page, and what is asked of it."""
+    asked = []
+
+    def ask(change):
+        asked.append(change)
+        raise ValueError("asked")
+
+    board = Board()
+    board.begin(About("two", ("loss",), "min", {"rate": uniform(0, 1)}, 9, ("set", "stop", "end")), ask)
+    curves = {"loss": np.array([[0.5, 0.25], [0.5, np.nan]])}
+    board.show(curves, np.array([2, 2]), "td", {"rate": np.array([0.25, 0.75])}, ("rate",))
+    serving = Serving(board)
+    serving.start()
+    yield Page(serving.address), asked, board
+    serving.close()
+
+
+def without(headers, *names):
+    return {name: value for name, value in headers.items() if name not in names}
+
+
+SET = json.dumps({"verb": "set", "trial": 0, "values": {"rate": 0.5}}).encode()
+DEEP = b"[" * 3000 + b"]" * 3000
+FORGED = {  # name: what is made of the honest headers, method, path, body, the status
+    "no cookie": (lambda h, p: without(h, "Cookie"), "POST", "/change", SET, 403),
+    "another cookie": (lambda h, p: h | {"Cookie": f"popjax-{p.port}=guessed"}, "POST", "/change", SET, 403),
+    "the token as a cookie": (lambda h, p: h | {"Cookie": f"popjax-{p.port}={p.token}"}, "POST", "/change", SET, 403),
+    "the token in the address": (
+        lambda h, p: without(h, "Cookie"),
+        "POST",
+        lambda p: f"/change?token={p.token}",
+        SET,
+        403,
+    ),
+    "no host": (lambda h, p: without(h, "Host"), "POST", "/change", SET, 400),
+    "two hosts": (lambda h, p: h | {"Host": [h["Host"], "evil.example"]}, "POST", "/change", SET, 400),
+    "another host": (lambda h, p: h | {"Host": f"evil.example:{p.port}"}, "POST", "/change", SET, 403),
+    "a host that begins like ours": (lambda h, p: h | {"Host": "127.0.0.1.evil.example"}, "POST", "/change", SET, 403),
+    "another origin": (lambda h, p: h | {"Origin": "http://evil.example"}, "POST", "/change", SET, 403),
+    "another port's origin": (lambda h, p: h | {"Origin": "http://127.0.0.1:1"}, "POST", "/change", SET, 403),
+    "a rebound name": (
+        lambda h, p: h | {"Host": "evil.example", "Origin": "http://evil.example"},
+        "POST",
+        "/change",
+        SET,
+        403,
+    ),
+    "the origin of a file": (lambda h, p: h | {"Origin": "null"}, "POST", "/change", SET, 403),
+    "two origins": (lambda h, p: h | {"Origin": [h["Origin"]] * 2}, "POST", "/change", SET, 403),
+    "no origin": (lambda h, p: without(h, "Origin"), "POST", "/change", SET, 403),
+    "without our header": (lambda h, p: without(h, "X-Popjax"), "POST", "/change", SET, 403),
+    "a form": (
+        lambda h, p: h | {"Content-Type": "application/x-www-form-urlencoded"},
+        "POST",
+        "/change",
+        b"verb=stop&trial=0",
+        415,
+    ),
+    "plain text": (lambda h, p: h | {"Content-Type": "text/plain"}, "POST", "/change", SET, 415),
+    "another site by fetch": (lambda h, p: h | {"Sec-Fetch-Site": "cross-site"}, "POST", "/change", SET, 403),
+    "a neighbour by fetch": (lambda h, p: h | {"Sec-Fetch-Site": "same-site"}, "POST", "/change", SET, 403),
+    "GET for a change": (lambda h, p: h, "GET", "/change", None, 405),
+    "PUT": (lambda h, p: h, "PUT", "/change", SET, 405),
+    "OPTIONS": (lambda h, p: h, "OPTIONS", "/change", None, 405),
+    "an oversized body": (lambda h, p: h, "POST", "/change", b" " * 20_000 + SET, 413),
+    "an endless length": (lambda h, p: h | {"Content-Length": "9" * 9}, "POST", "/change", SET, 413),
+    "no length": (lambda h, p: h | {"Transfer-Encoding": "chunked"}, "POST", "/change", b"0\r\n\r\n", 411),
+    "an oversized header": (lambda h, p: h | {"X-Long": "a" * 30_000}, "POST", "/change", SET, 431),
+    "no JSON": (lambda h, p: h, "POST", "/change", b"verb=set", 400),
+    "half of it": (lambda h, p: h, "POST", "/change", SET[:-5], 400),
+    "deep JSON": (lambda h, p: h, "POST", "/change", DEEP, 400),
+    "a list": (lambda h, p: h, "POST", "/change", b"[1]", 400),
+    "no text": (lambda h, p: h, "POST", "/change", b"\xff\xfe", 400),
+    "an unknown verb": (lambda h, p: h, "POST", "/change", b'{"verb": "delete", "trial": 0}', 400),
+    "a verb of others": (lambda h, p: h, "POST", "/change", b'{"verb": "clone", "trial": 0, "source": 1}', 400),
+    "no verb": (lambda h, p: h, "POST", "/change", b'{"trial": 0}', 400),
+    "an unknown key": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": 0, "code": "1"}', 400),
+    "a text for a trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": "0"}', 400),
+    "a truth for a trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": true}', 400),
+    "a negative trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": -1}', 400),
+    "a huge trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": 99999999999}', 400),
+    "not a number": (lambda h, p: h, "POST", "/change", SET.replace(b"0.5", b"NaN"), 400),
+    "infinity": (lambda h, p: h, "POST", "/change", SET.replace(b"0.5", b"1e999"), 400),
+    "a text for a value": (lambda h, p: h, "POST", "/change", SET.replace(b"0.5", b'"0.5"'), 400),
+    "a hostile name": (lambda h, p: h, "POST", "/change", SET.replace(b"rate", b"<img src=x onerror=alert(1)>"), 400),
+    "many names": (
+        lambda h, p: h,
+        "POST",
+        "/change",
+        json.dumps({"verb": "set", "trial": 0, "values": {f"a{n}": 1 for n in range(60)}}).encode(),
+        400,
+    ),
+    "the page without a token": (lambda h, p: {"Host": h["Host"]}, "GET", "/", None, 403),
+    "the page with another token": (lambda h, p: {"Host": h["Host"]}, "GET", "/?token=guessed", None, 403),
+    "the stream without a cookie": (lambda h, p: {"Host": h["Host"]}, "GET", "/events", None, 403),
+    "the stream with the token": (
+        lambda h, p: {"Host": h["Host"]},
+        "GET",
+        lambda p: f"/events?token={p.token}",
+        None,
+        403,
+    ),
+    "the script without a cookie": (lambda h, p: {"Host": h["Host"]}, "GET", "/live.js", None, 403),
+    "a trial by another site": (lambda h, p: h | {"Origin": "http://evil.example"}, "GET", "/trial/0", None, 403),
+    "a file outside": (lambda h, p: h, "GET", "/../../etc/passwd", None, 404),
+    "a file outside, spelled": (lambda h, p: h, "GET", "/%2e%2e%2fboard.py", None, 404),
+    "a trial that there is not": (lambda h, p: h, "GET", "/trial/2", None, 404),
+    "a metric that there is not": (lambda h, p: h, "GET", "/events?metric=<b>", None, 404),
+}
+
+
+UNREAD = (400, 411, 413, 431)  # refused before the body was read, so that the answer may be lost
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_request_is_refused_and_changes_nothing(served, name):
+    """And the next honest one is heard."""
+    page, asked, _ = served
+    forge, method, path, body, status = FORGED[name]
+    path = path(page) if callable(path) else path
+    found, headers, answer = page.raw(method, path, forge(page.honest(), page), body)
+    assert found == status or (found == CUT and status in UNREAD), answer
+    assert asked == []
+    assert "set-cookie" not in headers
+    assert page.token.encode() not in answer
+    assert len(answer) < 500
+    assert page.ask(verb="stop", trial=1) == (400, {"error": "asked"})
+    assert asked == [Change("stop", 1)]
+
+
+def test_forged_requests_leave_a_search_unharmed():
+    """All of them, while it is paused: the results have the bits of a search without a page."""
+    page = pj.live.Live()
+    page.person.pause(True)
+    found = []
+    given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2}
+    search = lambda: found.append(pj.search(TASK, SPACE, **given, live=page))
+    thread = threading.Thread(target=search)
+    thread.start()
+    while page.board.about is None or page.serving.server is None or not page.serving.server.started:
+        thread.join(0.05)
+    visitor = Page(page.serving.address)
+    for name, (forge, method, path, body, _) in FORGED.items():
+        if name == "a verb of others":
+            continue  # which a search offers
+        path = path(visitor) if callable(path) else path
+        visitor.raw(method, path, forge(visitor.honest(), visitor), body)
+    assert visitor.ask(verb="set", trial=0, values={"size": 2})[0] == 202
+    assert visitor.ask(verb="pause") == (200, {})
+    thread.join()
+    plain = pj.search(TASK, SPACE, **given)
+    assert found[0].members["loss"].tobytes() == plain.members["loss"].tobytes()
+    assert found[0].steered is None
+    assert [line["text"] for line in page.board.lines][-1].startswith("refused: size fixes a shape or code")
+
+
+def test_the_cookie_and_the_policy_are_strict(served):
+    page, _, _ = served
+    status, headers, _ = page.raw("GET", f"/?token={page.token}", {"Host": f"127.0.0.1:{page.port}"})
+    assert status == 200
+    assert "HttpOnly" in headers["set-cookie"]
+    assert "SameSite=strict" in headers["set-cookie"]
+    assert page.token not in headers["set-cookie"]
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; ")
+    for name, value in (("x-frame-options", "DENY"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")):
+        assert headers[name] == value
+    assert b"<script>" not in page.html
+
+
+def test_messages_are_few_and_small_whatever_the_population_does():
+    """A tab that comes late is told all, in messages below 100 kB; and then only what is new."""
+    count, epochs = DRAWN + 500, 100
+    curves = {"loss": np.random.default_rng(0).normal(size=(count, epochs)) * 1e-12}
+    board, cursor = Board(), Cursor("loss")
+    board.begin(About("many", ("loss",), "min", {}, epochs, ()), lambda change: None)
+    board.show(curves, np.full(count, epochs), "t" * count, {}, ())
+    for number in range(100):
+        board.tell("x" * 5000, number, "user")
+    told, sizes = {}, []
+    while (message := board.message(cursor)) is not None:
+        sizes.append(len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()))
+        for trial, first, values in message.get("curves", []):
+            assert len(told.setdefault(trial, [])) == first
+            told[trial] += values
+    assert max(sizes) < 100_000
+    assert len(told) == DRAWN
+    assert {0, count - 1} <= told.keys()
+    for trial, values in told.items():
+        np.testing.assert_allclose(values, curves["loss"][trial], rtol=1e-4)
+    board.add(np.array([5, 6]), 0, {"loss": np.array([1.0, np.nan])})
+    board.epochs[:] = epochs
+    assert board.message(cursor) is None
+
+
+def test_the_stream_of_a_run_ticks_a_few_times_a_second(start):
+    """At most five messages begin within any second, of a population that tells thousands."""
+    run, page = start(*SWEEP)
+    found = page.messages(lambda message: any(first >= 40 for _, first, _ in message.get("curves", [])))
+    assert found[0]["about"]["metrics"][0] == "val_accuracy"
+    assert max(message["bytes"] for message in found) < 100_000
+    other = page.messages(lambda message: "curves" in message, metric="val_loss")
+    trial, _, values = next(message for message in other if "curves" in message)["curves"][0]
+    assert page.trial(trial)["curves"]["val_loss"][: len(values)] == values
+    assert page.ask(verb="end")[0] == 200
+    assert run.end() == 0
+
+
+def test_what_is_asked_for_in_vain_is_said(start):
+    """In the answer where it comes at once, in the log where it is found out later; 202 while it waits."""
+    run, page = start(*SWEEP)
+    page.wait(0, lambda told: told["epoch"] > 1)
+    for change, says in [
+        ({"verb": "set", "trial": 0, "values": {"hidden": 60}}, "hidden fixes a shape or code"),
+        ({"verb": "set", "trial": 99, "values": {"learning_rate": 0.1}}, "there is no trial 99; choose 0..23"),
+        ({"verb": "clone", "trial": 1, "source": 1}, "choose another trial"),
+        ({"verb": "lift", "trial": 1}, "trial 1 is not stopped"),
+    ]:
+        status, answer = page.ask(**change)
+        assert status == 400
+        assert says in answer["error"]
+    assert page.ask(verb="pause") == (200, {})
+    assert page.ask(verb="stop", trial=1) == (202, {"waits": True})
+    assert page.ask(verb="lift", trial=2) == (202, {"waits": True})
+    assert page.ask(verb="pause") == (200, {})
+    page.wait(1, lambda told: told["status"] == "s")
+    assert page.ask(verb="end")[0] == 200
+    assert run.end() == 0
+    assert "go on: " in "".join(run.said)
+
+
+def test_a_hostile_name_is_shown_and_not_obeyed(start, tab, tmp_path):
+    """A directory, and values of a choice."""
+    hostile = "<img src=x onerror=alert(1)>"
+    space = "optimizer = 'choice(\"sgd\", \"adam\")'\nlearning_rate = 'log_uniform(1e-4, 1)'\nmomentum = 0.9\n"
+    (tmp_path / "space.toml").write_text(space)
+    sweep = ("sweep", "--dataset", "wine", "--trials", 4, "--epochs", LAST, "--space", "space.toml", "--quiet")
+    run, page = start(*sweep, "--out", hostile, "--set", "hidden=20")
+    there = tab(run.address)
+    assert there.inner_text("h1") == f"{hostile}: 4 trials"
+    assert there.title() == f"{hostile}: 4 trials"
+    assert page.ask(verb="end")[0] == 200
+    assert run.end() == 0
+
+
+def session(**settings):
+    """Four models of one shape."""
+    rates = {"rate": [0.1, 0.2, 0.3, 0.4], "shift": 0.5, "size": 2}
+    return pj.Session(TASK, rates, space=SPACE, seed=1, **settings)
+
+
+def test_a_session_is_steered_at_once_and_as_by_hand():
+    """What the page does between and within trainings is to the last bit what the methods do."""
+    lived, by_hand = session(), session()
+    page = Page(lived.live())
+    assert lived.live() == page.address
+    lived.train(2)
+    for change in [
+        {"verb": "set", "trial": 1, "values": {"rate": 0.05}},
+        {"verb": "clone", "trial": 2, "source": 0},
+        {"verb": "stop", "trial": 3},
+    ]:
+        assert page.ask(**change) == (200, {})
+    assert page.trial(3)["status"] == "s"
+    lived.train(3)
+    assert page.ask(verb="back", trial=0, values={"epochs": 2}) == (200, {})
+    assert page.trial(0)["epoch"] == lived.epoch == 3
+    lived.train(1)
+    by_hand.train(2)
+    by_hand.set(1, rate=0.05)
+    by_hand.clone(0, 2)
+    by_hand.stop(3)
+    by_hand.train(3)
+    by_hand.back(2)
+    by_hand.train(1)
+    for name, curves in by_hand.curves.items():
+        assert lived.curves[name].tobytes() == curves.tobytes()
+    status, answer = page.ask(verb="back", trial=0, values={"epochs": 40})
+    assert (status, answer["error"].startswith("back 40: only")) == (400, True)
+    assert page.ask(verb="clone", trial=9, source=0) == (400, {"error": "member 9: choose 0..3"})
+    assert page.trial(1)["curves"]["loss"] == [float(f"{v:.5g}") for v in lived.curves["loss"][1].tolist()]
+    lived.page.close()
+
+
+def test_a_session_that_trains_is_paused_steered_and_ended():
+    """While `train` runs in another thread; it returns after the epoch in which it is told to."""
+    lived = session()
+    page = Page(lived.live())
+    thread = threading.Thread(target=lived.train, args=(100_000,))
+    thread.start()
+    page.wait(0, lambda told: told["epoch"] > 3)
+    assert page.ask(verb="pause") == (200, {})
+    assert page.ask(verb="set", trial=0, values={"rate": 0.01}) == (200, {})
+    here = page.trial(0)["epoch"]
+    assert page.ask(verb="back", trial=0, values={"epochs": 1}) == (200, {})
+    assert page.trial(0)["epoch"] == here - 1
+    assert page.ask(verb="end") == (200, {})
+    thread.join(60)
+    assert not thread.is_alive()
+    assert lived.hparams["rate"][0] == 0.01
+    lived.page.person.pause(False)
+    before = lived.epoch
+    lived.train(2)
+    assert lived.epoch == before + 2
+    lived.page.close()
+
+
+def test_a_session_that_is_gone_serves_no_more():
+    lived = session()
+    page = Page(lived.live())
+    del lived
+    with pytest.raises(OSError):
+        page.wait(0, lambda told: False)
+
+
+def test_babysitting_by_the_page_is_in_the_journal_and_replays(start, command, tmp_path):
+    """Set, go, back, save and the end, asked for on the page, are what is typed on a keyboard."""
+    run, page = start("babysit", "--dataset", "wine", "--out", "sat", "--set", "hidden=20")
+    asked = [
+        {"verb": "go", "trial": 0, "values": {"epochs": 5}},
+        {"verb": "set", "trial": 0, "values": {"learning_rate": 0.125}},
+        {"verb": "back", "trial": 0, "values": {"epochs": 2}},
+        {"verb": "go", "trial": 0, "values": {"epochs": 4}},
+    ]
+    assert page.ask(**asked[0])[0] == 200
+    page.wait(0, lambda told: told["epoch"] == 5)
+    assert page.ask(**asked[1]) == (200, {})
+    assert page.ask(**asked[2]) == (200, {})
+    assert page.trial(0)["epoch"] == 3
+    status, answer = page.ask(verb="back", trial=0, values={"epochs": 90})
+    assert (status, "only 3 of 3 epochs" in answer["error"]) == (400, True), answer
+    assert page.ask(**asked[3])[0] == 200
+    page.wait(0, lambda told: told["epoch"] == 7)
+    assert page.ask(verb="save", trial=0) == (200, {})
+    assert page.ask(verb="end") == (200, {})
+    assert run.end() == 0
+    lines = [json.loads(line) for line in (tmp_path / "sat" / "journal.jsonl").read_text().splitlines()]
+    commands = [line["command"] for line in lines if line["command"] is not None]
+    assert commands == ["start", "go 5", "learning_rate=0.125", "back 2", "go 4", "save", "quit"]
+    assert pj.load_best(tmp_path / "sat").hparams["learning_rate"] == 0.125
+    process = command("babysit", "--replay", "sat/journal.jsonl", "--out", "again")
+    assert "the same curve as in the journal, bit for bit, over 7 epochs" in process.stdout
+
+
+def test_one_model_in_the_browser(start, tab):
+    """Train, set and go back by the buttons; its curve grows and shrinks."""
+    run, _ = start("babysit", "--dataset", "wine", "--out", "sat", "--set", "hidden=20")
+    there = tab(run.address)
+    assert there.is_hidden("#cloning")
+    there.fill("#epochs", "6")
+    there.click("#go")
+    until(there, "curves[0].length === 6")
+    set_to(there, "learning_rate", 0.25)
+    until(there, "document.querySelectorAll('#log li').length === 1")
+    there.fill("#epochs", "4")
+    there.click("#back")
+    until(there, "curves[0].length === 2")
+    assert decisions(there)[1].endswith("learning_rate = 0.25")
+    assert decisions(there)[0].endswith("back to epoch 2")
+    assert there.evaluate("details.hparams.find((row) => row.name === 'learning_rate').value") == 0.25
+    there.click("#end")
+    assert run.end() == 0
+    there.wait_for_selector("#link.cut")
+
+
+WRONG = {
+    "a taken port": (("sweep", "--live", "{port}"), ["cannot serve at 127.0.0.1:", "choose another port or host"]),
+    "no port": (("sweep", "--live", "99999"), ["port 99999: give one of 0..65535"]),
+    "another machine's address": (("sweep", "--live", "--live-host", "203.0.113.9"), ["cannot serve at 203.0.113.9:"]),
+    "a host alone": (("babysit", "--live-host", "0.0.0.0"), ["--live-host 0.0.0.0 needs --live"]),
+    "a replay": (("babysit", "--replay", "journal.jsonl", "--live"), ["--replay and --live exclude each other"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_page_that_cannot_be_is_refused_before_anything_is_trained(name, refused_in_one_line, tmp_path):
+    serving = Serving(Board())
+    (command, *arguments), says = WRONG[name]
+    given = ("--dataset", "wine", *(argument.format(port=serving.port) for argument in arguments))
+    refused_in_one_line(command, *given, says=says)
+    assert not (tmp_path / "runs").exists()
+    serving.close()
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_without_the_extra_one_line_says_what_to_install(python, tmp_path, package):
+    code = f"""
+import runpy, sys
+sys.modules[{package!r}] = None
+sys.argv = ["sweep", "--live", "--dataset", "wine"]
+runpy.run_module("popjax.sweep", None, "__main__", True)
+"""
+    process = python(code)
+    assert process.returncode == 2
+    says = f"popjax: the live page needs {package}, which is not installed: pip install 'popjax[live]'\n"
+    assert process.stderr == says
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_line_for_ssh_is_said_where_there_is_no_display(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert not has_display()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert has_display()
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.7 22")
+    monkeypatch.setenv("USER", "ada")
+    assert not has_display()
+    assert tunnel(8765) == "ssh -L 8765:127.0.0.1:8765 ada@192.0.2.7"
