@@ -55,9 +55,10 @@ class Page:
         status, _, body = self.raw("POST", "/change", self.honest(), json.dumps(change).encode())
         return status, json.loads(body)
 
-    def trial(self, number):
+    def trial(self, number, metric=None):
         """What the page shows of a trial."""
-        status, _, body = self.raw("GET", f"/trial/{number}", self.honest())
+        path = f"/trial/{number}" + ("" if metric is None else f"?curve={metric}")
+        status, _, body = self.raw("GET", path, self.honest())
         return json.loads(body) if status == 200 else None
 
     def messages(self, until, metric=None):

@@ -149,9 +149,9 @@ def test_a_tab_that_was_cut_off_catches_up(start, tab):
     assert decisions(there) == ["trial 4 stopped", "trial 2 stopped"]
     there.click("#pause")
     until(there, "document.getElementById('pause').textContent === 'Go on'")
-    told = page.trial(0)
+    told = page.trial(0, "val_accuracy")
     until(there, f"curves[0].length === {told['epoch']}")
-    assert there.evaluate("curves[0]") == told["curves"]["val_accuracy"]
+    assert there.evaluate("curves[0]") == told["curve"]
     cable.close()
     assert page.ask(verb="end")[0] == 200
     assert run.end() == 0
@@ -398,7 +398,7 @@ def test_the_stream_of_a_run_ticks_a_few_times_a_second(start):
     assert max(message["bytes"] for message in found) < 100_000
     other = page.messages(lambda message: "curves" in message, metric="val_loss")
     trial, _, values = next(message for message in other if "curves" in message)["curves"][0]
-    assert page.trial(trial)["curves"]["val_loss"][: len(values)] == values
+    assert page.trial(trial, "val_loss")["curve"][: len(values)] == values
     assert page.ask(verb="end")[0] == 200
     assert run.end() == 0
 
@@ -475,7 +475,7 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
     status, answer = page.ask(verb="back", trial=0, values={"epochs": 40})
     assert (status, answer["error"].startswith("back 40: only")) == (400, True)
     assert page.ask(verb="clone", trial=9, source=0) == (400, {"error": "member 9: choose 0..3"})
-    assert page.trial(1)["curves"]["loss"] == [float(f"{v:.5g}") for v in lived.curves["loss"][1].tolist()]
+    assert page.trial(1, "loss")["curve"] == [float(f"{v:.5g}") for v in lived.curves["loss"][1].tolist()]
     lived.page.close()
 
 

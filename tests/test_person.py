@@ -134,6 +134,17 @@ def test_a_stop_holds_until_it_is_lifted(tmp_path):
     assert lifted.trials["status"].to_pylist() == ["ok"] * 8
 
 
+def test_who_stops_the_last_ones_ends_the_search_and_may_go_on_later(tmp_path):
+    results, page = search({2: [Change("stop", trial) for trial in range(8)]}, out=tmp_path / "run")
+    assert outcomes(page) == [None] * 8
+    assert results.trials["status"].to_pylist() == ["stopped"] * 8
+    again, _ = search(out=tmp_path / "run", resume=True)
+    assert again.trials["status"].to_pylist() == ["stopped"] * 8
+    lifted, page = search({0: [Change("lift", trial) for trial in range(8)]}, out=tmp_path / "run", resume=True)
+    assert outcomes(page) == [None] * 8
+    assert lifted.members["loss"].tobytes() == search()[0].members["loss"].tobytes()
+
+
 def test_it_works_beside_halving():
     """Who is stopped is left out of later rungs; who is set trains on with it; a clone takes part in the next rung."""
     scheduler = pj.halving(min_epochs=2)

@@ -87,7 +87,8 @@ class Routes:
     async def trial(self, request: Request) -> Response:
         """One trial, with what may be done to it."""
         try:
-            return JSONResponse(details(self.board, request.path_params["number"]), headers=PAGE)
+            number, metric = request.path_params["number"], request.query_params.get("curve")
+            return JSONResponse(details(self.board, number, metric), headers=PAGE)
         except ValueError as error:
             return self.wrong(str(error), 404)
 

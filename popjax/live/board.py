@@ -173,15 +173,20 @@ class Board:
             found["figures"] = cursor.figures = figures
         return found or None
 
-    def trial(self, number: int) -> dict[str, Any]:
-        """One trial: how it stands, and its hyperparameters. Raises ValueError for one that there is not."""
+    def trial(self, number: int, metric: str | None = None) -> dict[str, Any]:
+        """One trial: how it stands, its hyperparameters, and its curve of a metric if one is named.
+
+        Raises ValueError for one that there is not.
+        """
         with self._lock:
             if not 0 <= number < len(self.epochs):
                 raise ValueError(f"there is no trial {number}; choose 0..{len(self.epochs) - 1}")
-            values = {name: column[[number]].tolist()[0] for name, column in self.points.items()}
-            curves = {name: plain(curve[number, : self.epochs[number]]) for name, curve in self.curves.items()}
+            hparams = {name: column[[number]].tolist()[0] for name, column in self.points.items()}
             known = {"trial": number, "epoch": int(self.epochs[number]), "status": self.status[number]}
-            return known | {"values": values, "settable": list(self.settable), "curves": curves}
+            known |= {"values": hparams, "settable": list(self.settable)}
+            values = self.curves.get(metric or "")
+            curve = None if values is None else values[number, : self.epochs[number]].copy()
+        return known if curve is None else known | {"curve": plain(curve)}
 
 
 def answered() -> "Future[None]":

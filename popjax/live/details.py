@@ -7,15 +7,16 @@ import numpy as np
 from popjax.live.board import Board
 from popjax.pages.axes import label, ticks
 from popjax.space.conditions import absent
-from popjax.space.scales import Choice, Constant, Scale
+from popjax.space.defaults import SEARCHED
+from popjax.space.scales import Choice, Constant, OneMinusLogUniform, Scale
 
 STEPS = 100  # of a slider
 REACH = 10.0  # how far below and above a constant its slider reaches
 
 
-def details(board: Board, number: int) -> dict[str, Any]:
-    """A trial as the page shows it; raises ValueError for one that there is not."""
-    found = board.trial(number)
+def details(board: Board, number: int, metric: str | None = None) -> dict[str, Any]:
+    """A trial as the page shows it, with its curve of a metric if one is named; raises ValueError for no trial."""
+    found = board.trial(number, metric)
     values, settable = found.pop("values"), set(found.pop("settable"))
     scales = {} if board.about is None else board.about.scales
     rows = [row(name, scales[name], value, name in settable) for name, value in values.items() if not absent(value)]
@@ -28,9 +29,21 @@ def row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:
     known: dict[str, Any] = {"name": name, "value": value, "label": shown}
     if not settable or not isinstance(value, int | float) or isinstance(value, bool):
         return known
-    steps = along(scale, value)
-    ends = [tick.value + (f", {tick.window}" if tick.window else "") for tick in ticks(scale)]
-    return known | {"steps": [[step, label(scale, step)] for step in steps], "ends": [ends[0], ends[-1]]}
+    scale = axis_of(name, scale, value)
+    steps = [[step, label(scale, step)] for step in along(scale, value)]
+    ends = [steps[0][1], steps[-1][1]]
+    if isinstance(scale, OneMinusLogUniform):
+        ends = [f"{tick.value}, {tick.window}" for tick in (ticks(scale)[0], ticks(scale)[-1])]
+    return known | {"steps": steps, "ends": ends}
+
+
+def axis_of(name: str, scale: Scale, value: float) -> Scale:
+    """The scale of a slider: what is searched by default, for a constant that lies in it."""
+    searched = SEARCHED.get(name, scale)
+    if not isinstance(scale, Constant) or isinstance(searched, Choice):
+        return scale
+    inside: bool = searched.low <= value <= searched.high
+    return searched if inside else scale
 
 
 def along(scale: Scale, value: float) -> list[float]:

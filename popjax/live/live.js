@@ -5,6 +5,8 @@ history.replaceState(null, "", "/"); // the token has done its work
 const box = (id) => document.getElementById(id);
 const NAMES = { w: "waits", t: "trains", r: "rests", s: "is stopped", d: "has diverged", e: "is trained to the end" };
 const LOSSES = /loss|mae|mse|mape|error/;
+const STEPS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((power) => [power, 2 * power, 5 * power]); // of epochs
+const SAMPLED = 4000; // values that decide what a figure spans
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const number = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))));
@@ -52,8 +54,9 @@ function take(told) {
   const last = told.log?.findLast((line) => line.trial === picked);
   if (last) say(last.by === "user" ? "" : last.text);
   if (told.over) return over(told);
-  const mine = told.curves?.some(([trial]) => trial === picked) || told.log?.some((line) => line.trial === picked);
-  if (mine || (picked !== null && told.status !== undefined)) look();
+  const letter = status[places.get(picked)];
+  if (told.log?.some((line) => line.trial === picked || about.one) || letter !== details?.status) look();
+  else if (told.curves?.some(([trial]) => trial === picked)) stands();
   cards();
   stale = true;
 }
@@ -74,6 +77,7 @@ function begin(known) {
   box("cloning").hidden = !about.verbs.includes("clone");
   box("backing").hidden = !about.verbs.includes("back");
   box("go").hidden = !about.verbs.includes("go");
+  document.body.classList.toggle("one", about.one);
   if (about.one) pick(0);
   linked("lives", "live");
 }
@@ -156,30 +160,39 @@ function reach() {
   return Math.min(about.epochs ?? Infinity, Math.max(4, Math.ceil(1.25 * now)));
 }
 
-const safe = (value) => (value === null || (box("decades").checked && value <= 0) ? null : value);
+const drawable = (log) => (value) => (value === null || value === undefined || (log && value <= 0) ? null : value);
 
 function axes() {
-  const grid = { stroke: colors.line, width: 1 }, font = "12px system-ui, sans-serif";
+  const major = (plot, splits) => {
+    const whole = splits.filter((split) => Math.abs(Math.log10(split) % 1) < 1e-6);
+    return box("decades").checked && whole.length > 1 ? splits.map((split) => (whole.includes(split) ? split : null)) : splits;
+  };
+  const line = { stroke: colors.line, width: 1 }, grid = { ...line, filter: major }, font = "12px system-ui, sans-serif";
   const whole = (plot, splits) => splits.map((split) => (Number.isInteger(split) ? split : ""));
   const short = (plot, splits) => splits.map((split) => (split === null ? "" : number(split)));
   return [
-    { stroke: colors.ink, font, grid, ticks: grid, values: whole, label: "epoch", labelFont: font, labelSize: 24 },
+    { stroke: colors.ink, font, grid: line, ticks: line, incrs: STEPS, values: whole, label: "epoch", labelFont: font, labelSize: 24 },
     { stroke: colors.ink, font, grid, ticks: grid, values: short, size: 62 },
   ];
 }
 
-// what most curves span: a few far values are not worth the room of all others
-function span(some) {
-  const values = some.filter((value) => value !== null && Number.isFinite(value)).sort((a, b) => a - b);
+// what most curves span: a few far values are not worth the room of all others, unless they are to be `kept`
+function span(some, kept = []) {
+  const log = box("decades").checked, can = drawable(log);
+  const lengthened = (values) => values.filter((value) => can(value) !== null).map((value) => (log ? Math.log10(value) : value));
+  const few = some.length > SAMPLED ? some.filter((_, at) => at % Math.ceil(some.length / SAMPLED) === 0) : some;
+  const values = lengthened(few).sort((a, b) => a - b), at = (share) => values[Math.round(share * (values.length - 1))];
   if (values.length === 0) return [0.1, 1];
-  const at = (share) => values[Math.round(share * (values.length - 1))];
-  let low = at(0.02), high = at(0.98);
-  if (about.mode === "max" || !LOSSES.test(about.metric)) high = values[values.length - 1];
-  else low = values[0];
-  if (low === high) [low, high] = [low - Math.abs(low) / 10 - 1e-9, high + Math.abs(high) / 10 + 1e-9];
-  if (box("decades").checked) return [low * 0.9, high * 1.1];
-  return [low - 0.05 * (high - low), high + 0.05 * (high - low)];
+  const room = 1.5 * (at(0.9) - at(0.1)) || Infinity;
+  const inside = [...values.filter((value) => value >= at(0.1) - room && value <= at(0.9) + room), ...lengthened(kept)];
+  let low = Infinity, high = -Infinity;
+  for (const value of inside) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  const air = 0.05 * (high - low) || 0.05 * Math.abs(high) || 0.1;
+  return [low - air, high + air].map((end) => (log ? 10 ** end : end));
 }
+
+const ofPicked = () => curves[places.get(picked)] ?? details?.curve ?? [];
+const ofBest = () => curves[places.get(figures.best?.trial)] ?? [];
 
 const scales = (range) => ({
   x: { time: false, range: () => [0.5, reach() + 0.5] },
@@ -203,7 +216,7 @@ function draw() {
     pxAlign: 0,
     legend: { show: false },
     cursor: { points: { show: false }, drag: { x: false, y: false }, y: false },
-    scales: scales(() => span(curves.flat())),
+    scales: scales(() => span(curves.filter((_, place) => status[place] !== "d").flat(), ofBest())),
     axes: axes(),
     series: [{}, ...one, thick("best"), thick("picked")],
     hooks: { setCursor: [pointed] },
@@ -214,9 +227,8 @@ function draw() {
 
 function table() {
   const epochs = Array.from({ length: reach() }, (_, at) => at + 1);
-  const long = (curve) => epochs.map((_, at) => safe(curve?.[at] ?? null));
-  const of = (trial) => long(trial === null || trial === undefined ? [] : curves[places.get(trial)] ?? details?.curves[about.metric]);
-  return [epochs, ...curves.map(long), of(figures.best?.trial), of(picked)];
+  const can = drawable(box("decades").checked), long = (curve) => epochs.map((_, at) => can(curve[at]));
+  return [epochs, ...curves.map(long), long(ofBest()), long(ofPicked())];
 }
 
 let nearest = null;
@@ -252,15 +264,15 @@ function tip(plot, at) {
 
 function drawAlone() {
   if (details === null) return;
-  const curve = details.curves[about.metric] ?? [], epochs = Array.from({ length: reach() }, (_, at) => at + 1);
-  const values = epochs.map((_, at) => safe(curve[at] ?? null));
+  const curve = ofPicked(), epochs = Array.from({ length: reach() }, (_, at) => at + 1);
+  const can = drawable(box("decades").checked), values = epochs.map((_, at) => can(curve[at]));
   alone?.destroy();
   const options = {
     width: box("alone").clientWidth,
     height: 200,
     legend: { show: false },
     cursor: { show: false },
-    scales: scales(() => span(curve)),
+    scales: scales(() => span(curve, curve)),
     axes: axes(),
     series: [{}, { width: 2, stroke: colors.picked, points: { show: curve.length < 3 } }],
   };
@@ -301,7 +313,8 @@ async function look() {
   if (looking || picked === null) return;
   looking = true;
   try {
-    const answer = await fetch(`trial/${picked}`);
+    const curve = places.has(picked) ? "" : `?curve=${encodeURIComponent(about.metric)}`;
+    const answer = await fetch(`trial/${picked}${curve}`);
     const told = await answer.json();
     if (!answer.ok) return say(told.error);
     if (told.trial === picked) show(told);
@@ -318,15 +331,20 @@ function show(told) {
   details = told;
   box("none").hidden = true;
   box("picked").hidden = false;
-  box("stands").textContent = about.one ? "" : `${NAMES[told.status] ?? ""}, epoch ${told.epoch}`;
   const going = told.status === "t" || told.status === "s" || told.status === "r";
   box("stop").disabled = told.status !== "t";
   box("lift").disabled = told.status !== "s";
   box("clone").disabled = !(going || told.status === "d");
   const same = before?.trial === told.trial && JSON.stringify(before.hparams) === JSON.stringify(told.hparams) && before.status === told.status;
   if (!same) box("hparams").replaceChildren(...told.hparams.map((row) => slider(row, going || about.one)));
-  drawAlone();
+  stands();
   stale = true;
+}
+
+function stands() {
+  const epoch = curves[places.get(picked)]?.length ?? details.epoch;
+  box("stands").textContent = about.one ? "" : `${NAMES[details.status] ?? ""}, epoch ${epoch}`;
+  drawAlone();
 }
 
 // a hyperparameter: its value, and a slider along its own axis where it may be set

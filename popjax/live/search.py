@@ -51,6 +51,7 @@ class Live(Progress, Steered):
         title = f"{'search' if run.out is None else run.out.name}: {plural(run.trials, 'trial')}"
         self.due = self.since = 0.0
         self.words = ""
+        self.rungs = False  # whether who rests was left for good
         self.members = {name: np.zeros((0, run.folds, run.repeats)) for name in metrics}
         self.told = np.zeros((0, run.folds, run.repeats), int)
         self.board.begin(About(title, metrics, run.mode, run.space, run.epochs, VERBS), self.asked)
@@ -71,6 +72,7 @@ class Live(Progress, Steered):
         super().decision(decision, trials)
         for change in changes_of(decision):
             self.board.tell(in_words(change), change["trial"], "user")
+        self.rungs |= isinstance(decision.notes, Mapping) and "rungs" in decision.notes
         trials = after(decision, trials, self.run)
         more = len(trials.epochs) - len(self.told)
         if more:
@@ -98,6 +100,8 @@ class Live(Progress, Steered):
     def close(self) -> None:
         self.person.end()
         self.board.fail()
+
+    def leave(self) -> None:
         self.serving.close()
 
     def say(self, line: str) -> None:
@@ -128,6 +132,7 @@ class Live(Progress, Steered):
             "paused": self.person.paused,
             "ending": self.person.stop.is_set(),
             "words": self.words,
+            "pruned": self.rungs,
         }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from popjax.engine.population import Population
 from popjax.scheduler import Decision, Scheduler, Trials
-from popjax.store.decisions import Log, Step
+from popjax.store.decisions import Log, Step, changes_of
 from popjax.tuning.callbacks.base import Callbacks
 from popjax.tuning.person import Person
 
@@ -53,7 +53,7 @@ class Driver(NamedTuple):
                 )
             if number == first:
                 begin()
-            if not step.decision.until:
+            if not step.decision.until and not changes_of(step.decision):
                 self.population.named[:] = False
                 return
             if number == len(self.log.steps):
@@ -62,7 +62,8 @@ class Driver(NamedTuple):
                 self.person.accept()
             self.rest(number, step.stopped)
             self.callbacks.decision(step.decision, trials._replace(stopped=self.population.stopped.copy()))
-            if self.population.advance(number, step.decision).over:
+            over = self.population.advance(number, step.decision).over
+            if over and step.decision.until:  # else a person stopped the last ones, and may let them go on
                 return
 
     def trials(self) -> Trials:

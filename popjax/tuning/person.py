@@ -43,6 +43,9 @@ class Steered(Callback):
 
     person: "Person"
 
+    def leave(self) -> None:
+        """The run is over and written."""
+
 
 class Request(NamedTuple):
     """A change, and what becomes of it: None once it is decided, ValueError where it cannot be."""

@@ -161,13 +161,18 @@ def search(
     asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
     task = in_folds(task, int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
+    remote = elsewhere(executor, int(retries), mixed)
     page = page_of(live)
     every = 1 if page is not None and every is None else every
-    control = Control(listeners, every, minutes, Timer(stop), elsewhere(executor, int(retries), mixed), page)
-    with interruptible(control.timer.stop, out):
-        if out is None:
-            return Search(task, config, asked, control).run()
-        return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
+    control = Control(listeners, every, minutes, Timer(stop), remote, page)
+    try:
+        with interruptible(control.timer.stop, out):
+            if out is None:
+                return Search(task, config, asked, control).run()
+            return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
+    finally:
+        if page is not None:
+            page.leave()
 
 
 def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
