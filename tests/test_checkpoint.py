@@ -117,6 +117,21 @@ def test_every_long_epoch_is_committed(saver, say, clock):
     assert saver.commits.number == 4
 
 
+def test_commits_that_take_long_come_seldom(saver, say, clock, monkeypatch):
+    """One that took two seconds is followed by none for forty, however much there is to say."""
+    commit = saver.commits.commit
+    monkeypatch.setattr(saver.commits, "commit", lambda: (commit(), clock.__setitem__(0, clock[0] + 2.0)))
+    clock[0] += 2
+    say(report([0, 1], 1, stands=True))
+    assert saver.commits.number == 1
+    clock[0] += 37.9
+    say(report([0, 1], 2, stands=True))
+    assert saver.commits.number == 1
+    clock[0] += 2.2
+    say(report([0, 1], 3, stands=True))
+    assert (saver.commits.number, committed(saver)) == (2, {0: 3, 1: 3})
+
+
 @pytest.mark.parametrize("every", [1e9, 0.0], ids=["short epochs", "long epochs"])
 def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, every):
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1))

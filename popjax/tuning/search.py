@@ -82,7 +82,8 @@ def search(
         metric, mode: what ranks, "min" or "max"; the task's own if not given. The mode of another
             metric is told by its name: less of a loss or an error is better, more of an accuracy, r2, f1, auc or mcc.
         out: a directory for the results; it must not hold a run, unless resumed. What is
-            trained is committed to it every 2 seconds, or every epoch if that is longer.
+            trained is committed to it every 2 seconds, or every epoch if that is longer, and so that it takes a
+            twentieth of the time at most.
         resume: go on where the run in `out` stands, or begin in an empty directory; in IPython a cell that is run again
             does so by itself. With one round and no scheduler
             `trials` may be more than before (random or sobol), and `epochs` where the task does not read

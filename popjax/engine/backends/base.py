@@ -30,9 +30,9 @@ class CheckpointRequest:
     number: int = 1
     due: float = float("inf")
 
-    def put_off(self) -> None:
-        """A commit was made: the next one is due `every` seconds from now."""
-        self.number, self.due = self.number + 1, time.monotonic() + self.every
+    def put_off(self, seconds: float = 0.0) -> None:
+        """A commit was made: the next one is due `every` seconds from now, or so many if that is longer."""
+        self.number, self.due = self.number + 1, time.monotonic() + max(self.every, seconds)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
