@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -239,6 +240,22 @@ def test_nothing_outside_the_directory_is_read(run, tmp_path, harm):
     commits = Commits.load(directory)
     assert content(commits) == contents[-2]
     assert commits.lost is not None
+
+
+def test_what_is_superseded_before_a_commit_takes_no_memory(tmp_path):
+    """Where all settle again and again between two commits, the latest state of each is held, once."""
+    commits = Commits(tmp_path / "state")
+    alike = [record([0, 1], 1), record([2, 3], 1), record([0, 1], 2), record([1, 2], 2)]
+    first, other, second = (weakref.ref(one) for one in alike[:3])
+    for one in alike:
+        commits.settle(one)
+    del alike, one
+    assert first() is None
+    assert other() is not None, "member 3 is in it"
+    assert second() is not None, "member 0 is in it"
+    commits.commit()
+    known, _ = content(Commits.load(tmp_path / "state"))
+    assert {member: epoch for member, (epoch, _, _) in known.items()} == {0: 2, 1: 2, 2: 2, 3: 1}
 
 
 def test_files_stay_few(tmp_path):

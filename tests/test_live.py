@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import threading
 import time
 
@@ -97,10 +98,10 @@ def test_curves_grow_and_what_a_person_asks_for_reaches_the_tables(start, tab, c
     until(first, "document.querySelectorAll('#log li').length === 1")
     first.click("#stop")
     until(first, "document.querySelectorAll('#log li').length === 2")
-    first.fill("#number", "9")
+    first.fill("#number", "7")
     first.press("#number", "Enter")
     until(first, "document.getElementById('stands').textContent.startsWith('trains')")
-    first.fill("#source", "7")
+    first.fill("#target", "9")
     first.click("#clone")
     until(first, "document.querySelectorAll('#log li').length === 3")
     said = ["trial 9 became trial 7", "trial 3 stopped", "trial 3 learning_rate = 0.0123"]
@@ -576,6 +577,19 @@ def test_a_page_that_cannot_be_is_refused_before_anything_is_trained(name, refus
     given = ("--dataset", "wine", *(argument.format(port=serving.port) for argument in arguments))
     refused_in_one_line(command, *given, says=says)
     assert not (tmp_path / "runs").exists()
+    serving.close()
+
+
+def test_others_are_let_in_by_this_machines_names_alone(capsys):
+    """With --live-host; and that it is so is said."""
+    serving = Serving(Board(), 0, "0.0.0.0")
+    serving.board.begin(About("one", ("loss",), "min", {}, 1, ()), lambda change: None)
+    serving.start()
+    page = Page(serving.address)
+    assert f"other machines may open it, unencrypted, at {socket.gethostname()}" in capsys.readouterr().err
+    for host, status in ((socket.gethostname(), 200), ("evil.example", 403)):
+        found, _, _ = page.raw("GET", "/live.js", {"Host": f"{host}:{page.port}", "Cookie": page.cookie})
+        assert found == status
     serving.close()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.commands.sweep import command_line
+from popjax.commands.arguments import command_line
 from popjax.pages import comparison, figures, headline, sections
 from popjax.pages import page as report
 from popjax.pages.expected import expected_best
@@ -707,8 +707,8 @@ def test_the_command_line_that_made_the_run():
         "python -m popjax.sweep --dataset 'my data.csv' --target 'a'\"'\"'b' --trials 64 --rounds 2 "
         "--set 'learning_rate=log_uniform(1e-4, 1)' --set momentum=0.9"
     )
+    from popjax.commands.arguments import Arguments
     from popjax.commands.cli import parse
-    from popjax.commands.sweep import Arguments
 
     read = parse(Arguments, "sweep", shlex.split(line)[3:])
     assert (read.trials, read.dataset, read.target, read.rounds) == (64, "my data.csv", "a'b", 2)

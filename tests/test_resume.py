@@ -263,7 +263,7 @@ def test_resume_begins_where_there_is_nothing(task, tmp_path):
 RUN = """
 import os, signal, sys
 import popjax.engine.checkpoint
-popjax.engine.checkpoint.EVERY = 0.0
+popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = 0.0, float("inf")
 take = popjax.engine.checkpoint.Checkpoint.take
 def take_and_commit(self, message):
     take(self, message)
@@ -326,7 +326,7 @@ SAVING = """
 import os, runpy, signal, sys
 import popjax.engine.checkpoint
 signal.signal(signal.SIGINT, signal.default_int_handler)
-popjax.engine.checkpoint.EVERY = 0.0
+popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = 0.0, float("inf")
 name, number, times = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
 replace = os.replace
 def signalling(source, target):

@@ -128,7 +128,7 @@ import popjax.engine.checkpoint
 import popjax.engine.population
 import popjax.store.decisions
 from steering_task import search
-popjax.engine.checkpoint.EVERY = {every}
+popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = {every}, float("inf")
 popjax.engine.population.RESTING = {resting}
 where, number = sys.argv[1], int(sys.argv[2])
 write = popjax.store.decisions.Log.write

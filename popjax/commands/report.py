@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def loaded(directory: str) -> "Results":
     """The results of a run, with the command that made it."""
-    from popjax.commands.sweep import command_line
+    from popjax.commands.arguments import command_line
     from popjax.store.results import Results
 
     results = Results.load(directory)

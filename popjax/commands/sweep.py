@@ -6,14 +6,21 @@ import itertools
 import json
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from popjax.commands import cli
-from popjax.commands.experiment import Experiment, check_seed, describe_device, listed, open_directory
+from popjax.commands.arguments import (
+    CHOSEN,
+    Arguments,
+    about,
+    check_names,
+    named_scales,
+    trackers,
+    with_choices,
+    with_metric,
+)
+from popjax.commands.experiment import describe_device, open_directory
 from popjax.commands.outcome import outcome
 from popjax.core.storage import InUse
 from popjax.core.text import printable
@@ -23,75 +30,7 @@ if TYPE_CHECKING:
     from popjax.store.results import Results
     from popjax.task import Task
 
-# arguments that change no result
-APART = ("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed", "track", "live", "live_host")
-CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments(Experiment):
-    """Train hundreds of small models at once, each with hyperparameters of its own, and rank them.
-
-    Without arguments: a random search over learning rate, momentum, hidden units, layers,
-    batch size and decay of an MLP on the digits dataset.
-    """
-
-    trials: int = 512
-    """points of the search"""
-    metric: str | None = None
-    """what ranks the trials, such as val_accuracy or val_loss"""
-    mode: str | None = None
-    """min or max (default: as the metric's name says)"""
-    epochs: int = 20
-    """passes over the training rows"""
-    sampler: str = "random"
-    """random, sobol, grid; or one that learns from the trials so far, in rounds: tpe, cmaes, gp (they need optuna)"""
-    priority: int = 3
-    """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
-    scheduler: str | None = None
-    """who trains on: halving, hyperband, pbt, also with arguments: 'halving(reduction_factor=3)' (default: everyone)"""
-    rounds: int | None = None
-    """coarse to fine: the trials are split over rounds, each around the best so far"""
-    folds: int = 1
-    """cross-validation: each trial trains on so many folds and ranks by their mean"""
-    repeats: int = 1
-    """each trial trains from so many initial weights and ranks by their mean"""
-    choose: Literal["best", "one-se", "ensemble"] = "best"
-    """the winner: the best, the smallest model within one standard error of it, or the best 25 together"""
-    minutes: float | None = None
-    """stop after so many, as Ctrl-C does: what is trained is ranked and written, and --resume goes on"""
-    space: str | None = None
-    """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
-    set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9; where others have
-    some values alone: 'hidden_3=integers(8,64) when depth=3|4'"""
-    out: str | None = None
-    """the directory for the results (default: runs/<dataset>-<time>)"""
-    resume: bool = False
-    """go on where the directory stands"""
-    lanes: int | None = None
-    """members that advance together under vmap (default: by rule); places of a lane that nobody takes cost as much"""
-    executor: str = "threads"
-    """what trains: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; the bits are the same"""
-    retries: int = 3
-    """how often the work of a worker that dies is tried before its trials are given up"""
-    mixed: bool = False
-    """accept workers with another version of jax, or another kind of CPU: bits may differ"""
-    track: str | None = None
-    """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
-    live: int | None = None
-    """show the population in the browser while it trains, and steer it there; a port may follow (needs popjax[live])"""
-    live_host: str | None = None
-    """the address of this machine that the page is served at, for others to open it too (default: 127.0.0.1)"""
-    plan: Literal["auto", "one", "widths", "buckets"] = "auto"
-    """one program for all, a few with capped widths, or one for each depth and batch size"""
-    explain: bool = False
-    """print what each plan would cost, and train nothing"""
-    quiet: bool = False
-    """print the winner only"""
-    json: bool = False
-    """print the summary as JSON, and nothing else, on standard output"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -102,99 +41,6 @@ def main(argv: list[str] | None = None) -> int:
     out = open_directory(arguments.out, arguments.stem, arguments.resume)
     sweep = Sweep(arguments, named, out, sys.argv[1:] if argv is None else argv)
     return sweep.run()
-
-
-def command_line(arguments: Any) -> str:
-    """The command line whose arguments these are, without the defaults; empty if there are none.
-
-    >>> command_line({"trials": 90, "dataset": "wine", "epochs": 20, "set": ["decay=uniform(0, 0.1)"]})
-    "python -m popjax.sweep --dataset wine --trials 90 --set 'decay=uniform(0, 0.1)'"
-    """
-    if not isinstance(arguments, Mapping):
-        return ""
-    words = ["python", "-m", "popjax.sweep"]
-    for field in dataclasses.fields(Arguments):
-        given = arguments.get(field.name, field.default)
-        if field.name in APART or given == field.default:
-            continue
-        for one in given if isinstance(given, list | tuple) else [given]:
-            words += [f"--{field.name.replace('_', '-')}", *([] if one is True else [str(one)])]
-    return shlex.join(words)
-
-
-def named_scales(arguments: Arguments) -> dict[str, Any]:
-    """The hyperparameters of --space and --set."""
-    from popjax.space.space import Space, setting
-
-    scales: dict[str, Any] = Space.from_toml(arguments.space).entries() if arguments.space else {}
-    return scales | dict(setting(text, "--set") for text in arguments.set)
-
-
-def with_choices(arguments: Arguments) -> Arguments:
-    """The arguments with an optimizer or a schedule that is a choice among what --set names."""
-    for name in CHOSEN:
-        text = getattr(arguments, name)
-        if text.startswith("choice("):
-            from popjax.space.space import setting
-
-            _, scale = setting(f"{name}={text}", "--set")
-            first = str(getattr(scale, "values", (text,))[0])
-            changed: dict[str, Any] = {name: first, "set": (*arguments.set, f"{name}={text}")}
-            arguments = dataclasses.replace(arguments, **changed)
-    return arguments
-
-
-def with_metric(arguments: Arguments) -> Arguments:
-    """The arguments with what ranks among what is measured, where no trial reports it by itself."""
-    from popjax.data.targets import REPORTED
-
-    name = (arguments.metric or "").removeprefix("val_")
-    others = listed("metrics", arguments.metrics)
-    if arguments.task is not None or name in ("", "train_loss", *REPORTED, *others) or name == arguments.metric:
-        return arguments
-    return dataclasses.replace(arguments, metrics=",".join((*others, name)))
-
-
-def check_names(arguments: Arguments) -> None:
-    """Refuse what is wrong before JAX is imported."""
-    from popjax.executors.named import executor_of
-    from popjax.space.defaults import PRIORITIES
-    from popjax.tuning.proposals import check_sampler
-    from popjax.tuning.schedulers.named import scheduler_of
-
-    for name in ("trials", "epochs", "rounds", "folds", "repeats", "lanes", "retries"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} {value}: give at least 1")
-    check_seed(arguments.seed)
-    arguments.check()
-    if arguments.resume and arguments.out is None:
-        raise ValueError("--resume needs --out: the directory of the run to go on with")
-    check_sampler(arguments.sampler)
-    executor_of(arguments.executor)
-    trackers(arguments)
-    cli.check_live(arguments.live, arguments.live_host)
-    if arguments.scheduler is not None:
-        scheduler_of(arguments.scheduler)
-    if arguments.priority not in PRIORITIES:
-        raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
-    if arguments.mode not in (None, "min", "max"):
-        raise ValueError(f"unknown mode {arguments.mode!r}; choose min or max")
-
-
-def trackers(arguments: Arguments) -> list[Any]:
-    """The trackers of --track; raises ValueError for one that there is not."""
-    if arguments.track is None:
-        return []
-    from popjax.tracking.named import tracker_of
-
-    return [tracker_of(name) for name in listed("track", arguments.track)]
-
-
-def about(arguments: Arguments) -> dict[str, Any]:
-    """What run.json says of the command."""
-    given = dataclasses.asdict(arguments)
-    return {"arguments": given, "command": command_line(given)}
 
 
 @dataclasses.dataclass(frozen=True)

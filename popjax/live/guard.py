@@ -109,10 +109,10 @@ def name_of(host: str) -> str:
 
 def names_of(host: str) -> frozenset[str]:
     """By which names the server may be called: the local ones, and those of this machine where it listens to others."""
-    names = {"127.0.0.1", "localhost"}
-    if host not in names:
+    names = {"127.0.0.1", "localhost", host}
+    if host not in ("127.0.0.1", "localhost", "::1"):
         here = socket.gethostname()
-        names |= {host, here, socket.getfqdn()}
+        names |= {here, socket.getfqdn()}
         with contextlib.suppress(OSError):  # the machine's own name may lead nowhere
             names |= {str(known[4][0]) for known in socket.getaddrinfo(here, None)}
     return frozenset(f"[{name}]" if ":" in name else name.lower() for name in names)

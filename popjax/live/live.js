@@ -334,7 +334,6 @@ function show(told) {
   const going = told.status === "t" || told.status === "s" || told.status === "r";
   box("stop").disabled = told.status !== "t";
   box("lift").disabled = told.status !== "s";
-  box("clone").disabled = !(going || told.status === "d");
   const same = before?.trial === told.trial && JSON.stringify(before.hparams) === JSON.stringify(told.hparams) && before.status === told.status;
   if (!same) box("hparams").replaceChildren(...told.hparams.map((row) => slider(row, going || about.one)));
   stands();
@@ -401,7 +400,7 @@ box("decades").onchange = anew;
 box("pause").onclick = () => ask({ verb: "pause" });
 box("end").onclick = () => ask({ verb: "end" });
 for (const verb of ["stop", "lift", "save"]) box(verb).onclick = () => ask({ verb, trial: picked });
-box("clone").onclick = () => whole("source") !== null && ask({ verb: "clone", trial: picked, source: whole("source") });
+box("clone").onclick = () => whole("target") !== null && ask({ verb: "clone", trial: whole("target"), source: picked });
 for (const verb of ["back", "go"]) box(verb).onclick = () => ask({ verb, trial: 0, values: { epochs: whole("epochs") ?? 1 } });
 
 let width = 0;

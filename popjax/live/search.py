@@ -70,8 +70,11 @@ class Live(Progress, Steered):
 
     def decision(self, decision: Decision, trials: Trials) -> None:
         super().decision(decision, trials)
-        for change in changes_of(decision):
+        changes = changes_of(decision)
+        for change in changes:
             self.board.tell(in_words(change), change["trial"], "user")
+        if copied := decision.copy.keys() - {change["trial"] for change in changes}:
+            self.board.tell(f"{plural(len(copied), 'trial')} became copies of better ones")
         self.rungs |= isinstance(decision.notes, Mapping) and "rungs" in decision.notes
         trials = after(decision, trials, self.run)
         more = len(trials.epochs) - len(self.told)

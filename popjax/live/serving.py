@@ -12,7 +12,7 @@ from popjax.core.text import tell
 from popjax.live.board import Board
 from popjax.live.guard import Guard
 
-LOCAL = ("127.0.0.1", "localhost")
+LOCAL, ANY = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")
 FAREWELL = 5.0  # seconds in which open tabs may fetch the report
 
 
@@ -42,8 +42,8 @@ class Serving:
     @property
     def address(self) -> str:
         """What to open in a browser, with the token."""
-        name = "127.0.0.1" if self.host in (*LOCAL, "0.0.0.0") else self.host
-        return f"http://{name}:{self.port}/?token={self.guard.token}"
+        name = LOCAL[0] if self.host in ANY else self.host
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.port}/?token={self.guard.token}"
 
     def start(self) -> None:
         """Serve, and say where."""
@@ -59,7 +59,8 @@ class Serving:
         self.thread.start()
         tell(f"watch and steer: {self.address}")
         if self.host not in LOCAL:
-            tell(f"popjax: {self.host} is open to other machines, unencrypted; whoever has the address steers")
+            name = socket.gethostname() if self.host in ANY else self.host
+            tell(f"popjax: other machines may open it, unencrypted, at {name}; whoever has the address steers")
         elif not has_display():
             tell(f"from another machine: {tunnel(self.port)}, then open the address there")
 

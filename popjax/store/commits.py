@@ -150,7 +150,7 @@ class Commits:
     def settle(self, record: Record) -> None:
         """Members that train no further for now: at the end, without a state, or at rest with it."""
         self._forget(record.index)
-        self._new.append(record)
+        self._new = [one for one in self._new if self._known(one)] + [record]
         self._latest.update(dict.fromkeys(record.index.tolist(), id(record)))
 
     def stand(self, record: Record) -> None:
@@ -190,6 +190,10 @@ class Commits:
         while files and rows_in(files[-1][1]) <= rows_in(records):
             records = files.pop()[1] + records
         return [*files, (name, joined(live for one in records if len((live := self._live(one)).index)))]
+
+    def _known(self, record: Record) -> bool:
+        """Whether a settled record holds the latest of any member; others need no memory."""
+        return any(self._latest.get(member) == id(record) for member in record.index.tolist())
 
     def _live(self, record: Record) -> Record:
         """The members of a settled record of which nothing later is known."""
