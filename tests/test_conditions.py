@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from flax import nnx
 from test_compilations import compilations
-from test_report import browser, opened  # noqa: F401  a fixture of that page's tests
+from test_report import opened  # noqa: F401  a fixture of that page's tests
 
 import popjax as pj
 from popjax.engine.roster import Config

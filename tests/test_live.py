@@ -91,6 +91,10 @@ def test_curves_grow_and_what_a_person_asks_for_reaches_the_tables(start, tab, c
     second = tab(f"http://127.0.0.1:{page.port}/", context=first.context)
     before = first.evaluate("curves[0].length")
     until(first, f"curves[0].length > {before} && curves.every((curve) => curve.length > {before})")
+    first.fill("#number", "99")
+    first.press("#number", "Enter")
+    until(first, "document.getElementById('said').textContent === 'there is no trial 99; choose 0..23'")
+    assert first.is_hidden("#picked")
     first.fill("#number", "3")
     first.press("#number", "Enter")
     first.wait_for_selector("#picked:not([hidden])")
@@ -344,7 +348,7 @@ def test_forged_requests_leave_a_search_unharmed():
         path = path(visitor) if callable(path) else path
         visitor.raw(method, path, forge(visitor.honest(), visitor), body)
     assert visitor.ask(verb="set", trial=0, values={"size": 2})[0] == 202
-    assert visitor.ask(verb="pause") == (200, {})
+    assert visitor.ask(verb="resume") == (200, {})
     thread.join()
     plain = pj.search(TASK, SPACE, **given)
     assert found[0].members["loss"].tobytes() == plain.members["loss"].tobytes()
@@ -421,6 +425,7 @@ def test_what_is_asked_for_in_vain_is_said(start):
     assert page.ask(verb="stop", trial=1) == (202, {"waits": True})
     assert page.ask(verb="lift", trial=2) == (202, {"waits": True})
     assert page.ask(verb="pause") == (200, {})
+    assert page.ask(verb="resume") == (200, {})
     page.wait(1, lambda told: told["status"] == "s")
     assert page.ask(verb="end")[0] == 200
     assert run.end() == 0

@@ -283,3 +283,69 @@ def test_the_log_says_who_decided(tmp_path):
     assert mine[0]["notes"]["changes"] == [{"verb": "set", "trial": A, "values": {"rate": 0.3, "shift": 0.125}}]
     steered_column = pq.read_table(tmp_path / "run" / "trials.parquet")["steered"].to_pylist()
     assert [trial for trial, one in enumerate(steered_column) if one] == sorted([A, B, C])
+
+
+def test_the_other_rounds_come_though_some_were_stopped():
+    """A trial that rests does not hold back the round after its own, nor a sampler that learns."""
+    results, page = search({2: [Change("stop", C)]}, trials=8, rounds=2)
+    assert outcomes(page) == [None]
+    assert (results.done.min((1, 2)) < EPOCHS).nonzero()[0].tolist() == [C]
+    assert results.rounds.tolist() == [0] * 4 + [1] * 4
+
+
+def test_it_works_beside_hyperband():
+    """A clone of a trial of another bracket trains as far as its target would; a lifted one goes on with the others."""
+    scheduler = pj.hyperband(reduction_factor=2, min_epochs=1)
+    _, whole = search(scheduler=scheduler, trials=16, every=EPOCHS)
+    goals = dict(whole.decisions[0].until)
+    assert len(set(goals.values())) > 1
+    far, near = max(goals, key=goals.get), min(goals, key=goals.get)
+    sizes = SPACE.sample(16, 2)["size"]
+    source = next(trial for trial in goals if goals[trial] == goals[far] and sizes[trial] == sizes[near])
+    script = {0: [Change("clone", near, source=source), Change("stop", far)], 3: [Change("lift", far)]}
+    results, page = search(script, scheduler=scheduler, trials=16)
+    assert outcomes(page) == [None] * 3
+    assert results.best is not None
+    assert results.done[far].max() > 1
+
+
+def test_a_run_begun_without_a_page_is_steered_on_resume(tmp_path):
+    """Its one long decision is cut where it stands; nobody is shown twice, and the log alone gives the same bytes."""
+    stop = threading.Event()
+    stop.set()
+    given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2, "keep": 8}
+    pj.search(TASK, SPACE, **given, out=tmp_path / "run", stop=stop)
+    results, page = search({1: [Change("set", A, values={"rate": 0.25})]}, out=tmp_path / "run", resume=True)
+    assert outcomes(page) == [None]
+    assert results.points["rate"][A] == 0.25
+    assert len(page.decisions) > 3
+    (tmp_path / "other").mkdir()
+    for name in ("run.json", "decisions.jsonl"):
+        shutil.copy(tmp_path / "run" / name, tmp_path / "other" / name)
+    search(out=tmp_path / "other", resume=True)
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
+
+
+def test_an_error_of_the_task_is_a_refusal():
+    """A task may look at a value in its own way, and fail."""
+
+    def picky(key, hparams, data):
+        return {"x": 1.0 if float(hparams["rate"]) < 1 else 0.0} if isinstance(hparams["rate"], float) else {"x": 1.0}
+
+    def epoch(state, hparams, data):
+        if not isinstance(hparams["rate"], float):
+            hparams["rate"] + 1.0
+        return {"x": state["x"] * (1 - hparams["rate"])}, {"loss": state["x"] ** 2}
+
+    page = Scripted({1: [Change("set", 0, values={"rate": 10**400})]})
+    pj.search(pj.Task(picky, epoch, ()), {"rate": pj.uniform(0, 1)}, trials=4, epochs=4, live=page)
+    (refused,) = outcomes(page)
+    assert "rate" in refused
+
+
+def test_a_page_shows_one_search():
+    page = Scripted({})
+    pj.search(TASK, SPACE, trials=2, epochs=2, folds=2, live=page)
+    with pytest.raises(ValueError, match="make another"):
+        pj.search(TASK, SPACE, trials=2, epochs=2, folds=2, live=page)

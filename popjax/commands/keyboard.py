@@ -36,6 +36,12 @@ class Keyboard:
         elif typist is not None:
             typist.set_exception(error)
 
+    def close(self) -> None:
+        """Nobody reads any more: tell whoever typed what is left."""
+        while self._lines:
+            _, self._typist = self._lines.popleft()
+            self.answer(ValueError("the model is left: nothing is done any more"))
+
     def line(self, wait: bool, elsewhere: bool = False) -> str | None:
         """The next line; None where none has been typed yet (unless `wait`) or no more can come.
 

@@ -27,7 +27,7 @@ HELP = f"{COMMANDS}\n          watch | save | help | quit; an empty line pauses,
 WIDTH, CURVE, SHORT = 79, 40, 12  # letters of a line, of its curve at most, and what is kept for one
 CHANGE = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
 OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
-VERBS = ("set", "back", "go", "pause", "save", "end")  # what a page may ask for
+VERBS = ("set", "back", "go", "pause", "resume", "save", "end")  # what a page may ask for
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -124,7 +124,8 @@ class Steering:
         from popjax.live.session import SessionPage
 
         keyboard = Keyboard()
-        press = lambda change: keyboard.type(*in_commands(change))
+        rest = lambda: max(1, epochs - self.session.epoch)
+        press = lambda change: keyboard.type(*in_commands(change, rest()))
         page = self.session.page = SessionPage(self.session, port, host, VERBS, press)
         with contextlib.closing(page):
             page.serving.start()
@@ -153,9 +154,10 @@ class Steering:
                 keyboard.answer()
                 if not goes_on:
                     break
-            except ValueError as error:
-                keyboard.answer(error)
+            except (ValueError, OSError) as error:
+                keyboard.answer(ValueError(str(error)))
                 print(printable(str(error)), flush=True)
+        keyboard.close()
 
     def replay(self, lines: Iterable[Mapping[str, Any]]) -> int:
         """Do again what a journal says, and compare every epoch's metrics. Returns the exit code."""
@@ -188,7 +190,7 @@ class Steering:
             if word == "back":
                 self.session.back(count)
             self.to_go = count if word == "go" else self.to_go
-        elif command == "":
+        elif command in ("", "pause"):
             self.to_go = 0
         elif command == "help":
             print(HELP, flush=True)
@@ -196,7 +198,7 @@ class Steering:
             getattr(self, command)()
         elif command != "quit":
             raise ValueError(f"unknown command {command!r}; help lists them: {COMMANDS.partition(': ')[2]} ...")
-        if command not in ("", "help"):
+        if command not in ("", "pause", "help"):
             self.journal.write(self.session.epoch, self.rate, command, **decided)
         return command != "quit"
 
@@ -281,8 +283,8 @@ class Steering:
         return 0 if self.session.alive else cli.ALL_DIVERGED
 
 
-def in_commands(change: "Change") -> list[str]:
-    """What a page asks for, as it is typed here.
+def in_commands(change: "Change", rest: int = 1) -> list[str]:
+    """What a page asks for, as it is typed here; `rest` epochs are left to train.
 
     >>> from popjax.tuning.person import Change
     >>> in_commands(Change("set", 0, values={"learning_rate": 0.03})), in_commands(Change("back", 0))
@@ -292,7 +294,7 @@ def in_commands(change: "Change") -> list[str]:
         return [f"{name}={value!r}" for name, value in change.values.items()] or ["help"]
     if change.verb in ("go", "back"):
         return [f"{change.verb} {change.values.get('epochs', 1)}"]
-    return [{"pause": "", "end": "quit"}.get(change.verb, change.verb)]
+    return [{"resume": f"go {rest}", "end": "quit"}.get(change.verb, change.verb)]
 
 
 def read_by(task: "Task", start: Beginning, others: Mapping[str, Any]) -> dict[str, Any]:

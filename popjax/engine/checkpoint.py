@@ -18,6 +18,7 @@ from popjax.engine.snapshot import Snapshot
 from popjax.store.commits import Commits, Record
 
 EVERY = 2.0  # seconds between commits: what a crash may cost, or an epoch if that is longer
+LONGEST = 300.0  # seconds between them, however slow the disk was once
 SHARE = 0.05  # of the time that commits may take, where states are so large that they would take more
 
 
@@ -74,7 +75,7 @@ class Checkpoint:
         begun = time.monotonic()
         self.commits.kept = {member: named(tree) for member, tree in self.keeper.kept()}
         self.commits.commit()
-        self.request.put_off((time.monotonic() - begun) / SHARE)
+        self.request.put_off(min((time.monotonic() - begun) / SHARE, LONGEST))
         self._answered, self._long = dict.fromkeys(self._answered, False), False
 
     def _record(self, index: np.ndarray, epoch: int, state: dict[str, Any]) -> Record:

@@ -153,7 +153,7 @@ class Routes:
             while True:
                 over = self.board.over
                 message = self.board.message(cursor)
-                if message is None and over is not None:
+                if over is not None:
                     yield event({"over": over, "report": self.board.report is not None})
                     await asyncio.sleep(FETCHES if self.board.report is not None else 0)
                     return

@@ -13,7 +13,7 @@ from popjax.tuning.person import Change
 
 DRAWN = 1000  # curves that a page shows at most, spread evenly over the trials
 VALUES, PIECE = 6000, 2  # of curves in one message, which keeps it below 100 kB; what a piece of a curve takes more
-LINES, LINE = 20, 500  # of the log, and letters of each
+LINES, SOME, LINE = 200, 20, 300  # that are kept of the log, and letters of each
 WAITS, TRAINS, RESTS, STOPPED, DIVERGED, DONE = "wtrsde"  # how a trial stands
 
 
@@ -154,15 +154,16 @@ class Board:
                 several = len(drawn) < count
                 found |= {"trials": count, "drawn": drawn.tolist() if several else None}
                 found["anew"] = several or "anew" in found
-                same = np.zeros(0, np.int64) if several else cursor.epochs
+                same = np.zeros(0, np.int64) if several or count < len(cursor.epochs) else cursor.epochs
                 cursor.trials, cursor.epochs = count, np.concatenate([same, np.zeros(len(drawn) - len(same), np.int64)])
             pieces = [
                 (int(trial), first, self.curves[cursor.metric][trial, first:end].copy())
                 for trial, first, end in lacking(cursor.epochs, self.epochs[drawn], drawn)
             ]
-            lines = self.lines[cursor.lines - self.told :] if cursor.lines < self.told else []
+            first = max(cursor.lines, self.told - len(self.lines))
+            lines = self.lines[first - self.told :][:SOME] if first < self.told else []
             figures, status = self.figures, "".join(self.status[trial] for trial in drawn.tolist())
-            cursor.lines = self.told
+            cursor.lines = first + len(lines)
         if pieces:
             found["curves"] = [[trial, first, plain(values)] for trial, first, values in pieces]
         if lines:

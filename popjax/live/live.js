@@ -14,6 +14,7 @@ const number = (value) => (value === null || value === undefined ? "–" : Strin
 let about = null; // what never changes
 let drawn = []; // the trials whose curves are drawn, and the place of each
 let places = new Map();
+let count = 0; // of all trials
 let curves = []; // of each, a value an epoch
 let status = "";
 let figures = {};
@@ -32,7 +33,10 @@ function listen(metric) {
   stream = new EventSource(metric ? `events?metric=${encodeURIComponent(metric)}` : "events");
   stream.onmessage = (message) => take(JSON.parse(message.data));
   stream.onopen = () => linked("lives", "live");
-  stream.onerror = () => linked("cut", "the connection is cut; trying again");
+  stream.onerror = () => {
+    linked("cut", "the connection is cut; trying again");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => listen(metric), 3000); // it was refused
+  };
 }
 
 function linked(kind, words) {
@@ -68,6 +72,8 @@ function begin(known) {
   curves = [];
   places = new Map();
   status = "";
+  chart?.destroy();
+  chart = null;
   box("log").replaceChildren();
   box("title").textContent = about.title;
   const options = about.metrics.map((name) => new Option(name, name, false, name === about.metric));
@@ -83,7 +89,7 @@ function begin(known) {
 }
 
 function cast(told) {
-  const count = told.trials ?? drawn.length;
+  count = told.trials ?? count;
   if (told.anew) curves = [];
   drawn = told.drawn ?? Array.from({ length: count }, (_, trial) => trial);
   places = new Map(drawn.map((trial, place) => [trial, place]));
@@ -301,29 +307,39 @@ function anew() {
 // -- one trial
 
 function pick(trial) {
-  picked = trial;
   box("number").value = trial;
-  box("said").textContent = "";
+  if (!(trial >= 0 && trial < Math.max(count, 1))) return unpick(`there is no trial ${trial}; choose 0..${count - 1}`);
+  picked = trial;
+  say("");
   stale = true;
   look();
 }
 
-let looking = false;
+let looking = false, again = false; // one question at a time, and none is forgotten
 async function look() {
+  again = looking;
   if (looking || picked === null) return;
   looking = true;
+  const wanted = picked;
   try {
     const curve = places.has(picked) ? "" : `?curve=${encodeURIComponent(about.metric)}`;
-    const answer = await fetch(`trial/${picked}${curve}`);
+    const answer = await fetch(`trial/${wanted}${curve}`);
     const told = await answer.json();
-    if (!answer.ok) return say(told.error);
-    if (told.trial === picked) show(told);
+    if (wanted === picked && answer.ok) show(told);
+    else if (wanted === picked) unpick(told.error);
   } catch {
     // the connection is cut, as the page says
-  } finally {
-    looking = false;
   }
-  if (details?.trial !== picked) look();
+  looking = false;
+  if (again || picked !== wanted) look();
+}
+
+function unpick(why) {
+  picked = details = null;
+  box("picked").hidden = true;
+  box("none").hidden = false;
+  box("stands").textContent = "";
+  say(why);
 }
 
 function show(told) {
@@ -335,19 +351,20 @@ function show(told) {
   box("stop").disabled = told.status !== "t";
   box("lift").disabled = told.status !== "s";
   const same = before?.trial === told.trial && JSON.stringify(before.hparams) === JSON.stringify(told.hparams) && before.status === told.status;
-  if (!same) box("hparams").replaceChildren(...told.hparams.map((row) => slider(row, going || about.one)));
+  if (!same) box("hparams").replaceChildren(...told.hparams.map((row) => slider(row, going || about.one, told.trial)));
   stands();
   stale = true;
 }
 
 function stands() {
+  if (details?.trial !== picked) return;
   const epoch = curves[places.get(picked)]?.length ?? details.epoch;
   box("stands").textContent = about.one ? "" : `${NAMES[details.status] ?? ""}, epoch ${epoch}`;
   drawAlone();
 }
 
 // a hyperparameter: its value, and a slider along its own axis where it may be set
-function slider(row, going) {
+function slider(row, going, trial) {
   const line = document.createElement("tr"), [name, value, place, act] = [0, 1, 2, 3].map(() => line.insertCell());
   name.textContent = row.name;
   value.textContent = row.label;
@@ -369,7 +386,7 @@ function slider(row, going) {
   range.oninput = () => (exact.value = row.steps[range.value][0]);
   button.textContent = "Set";
   button.disabled = !going;
-  button.onclick = () => exact.value !== "" && ask({ verb: "set", trial: picked, values: { [row.name]: Number(exact.value) } });
+  button.onclick = () => exact.value !== "" && ask({ verb: "set", trial, values: { [row.name]: Number(exact.value) } });
   place.append(range, ends);
   act.append(exact, " ", button);
   return line;
@@ -386,7 +403,7 @@ async function ask(change) {
     const answer = await fetch("change", { method: "POST", headers, body: JSON.stringify(change) });
     const told = await answer.json();
     if (!answer.ok) return say(told.error);
-    if (told.waits) say("It will be done at the end of this epoch.");
+    if (told.waits) say(figures.paused ? "It will be done when the search goes on." : "It will be done at the end of this epoch.");
   } catch {
     say("Nobody answers: the connection is cut.");
   }
@@ -397,7 +414,7 @@ const whole = (id) => (box(id).value === "" ? null : Math.trunc(Number(box(id).v
 box("number").onchange = () => whole("number") !== null && pick(whole("number"));
 box("metric").onchange = () => listen(box("metric").value);
 box("decades").onchange = anew;
-box("pause").onclick = () => ask({ verb: "pause" });
+box("pause").onclick = () => ask({ verb: figures.paused ? "resume" : "pause" });
 box("end").onclick = () => ask({ verb: "end" });
 for (const verb of ["stop", "lift", "save"]) box(verb).onclick = () => ask({ verb, trial: picked });
 box("clone").onclick = () => whole("target") !== null && ask({ verb: "clone", trial: whole("target"), source: picked });

@@ -21,7 +21,7 @@ from popjax.tuning.person import Change, Person, Steered
 if TYPE_CHECKING:
     from popjax.engine.trainer import EpochResult
 
-VERBS = ("set", "clone", "stop", "lift", "pause", "end")
+VERBS = ("set", "clone", "stop", "lift", "pause", "resume", "end")
 REFRESH = 0.2  # seconds between two updates of the figures
 
 
@@ -61,8 +61,8 @@ class Live(Progress, Steered):
         """What a person asks: of the whole run, now; of a trial, in the next decision."""
         if change.verb == "end":
             self.person.stop.set()
-        elif change.verb == "pause":
-            self.person.pause(not self.person.paused)
+        elif change.verb in ("pause", "resume"):
+            self.person.pause(change.verb == "pause")
         else:
             return self.person.ask(change)
         self.refresh()
@@ -145,6 +145,8 @@ NAMES = {WAITS: "wait", TRAINS: "train", RESTS: "rest", STOPPED: "stopped", DIVE
 def after(decision: Decision, trials: Trials, run: Run) -> Trials:
     """All trials once a decision has acted: new ones among them, with the hyperparameters that they then have."""
     new, curves, points = added(decision), dict(trials.curves), dict(trials.points)
+    if max(decision.until, default=0) < len(trials.epochs):
+        new = 0  # a run that goes on has them already
     for name, column in run.space.masked(decision.add).items() if new else ():
         points[name] = np.concatenate([points.get(name, column[:0]), column])
     points = {name: column.copy() for name, column in points.items()}

@@ -37,7 +37,6 @@ class Serving:
         self.server: Any = None
         self.thread: threading.Thread | None = None
         self.tabs = 0  # that are open
-        self.leaving = 0  # of them that have not fetched the report yet
 
     @property
     def address(self) -> str:
@@ -51,7 +50,13 @@ class Serving:
 
         from popjax.live.app import app
 
-        known: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
+        known: dict[str, Any] = {
+            "log_config": None,
+            "access_log": False,
+            "log_level": "critical",
+            "server_header": False,
+            "lifespan": "off",
+        }
         known |= {"loop": "asyncio", "http": "h11", "ws": "none", "limit_concurrency": 200}
         known |= {"timeout_graceful_shutdown": 1}
         self.server = uvicorn.Server(uvicorn.Config(app(self), **known))
@@ -73,7 +78,8 @@ class Serving:
         while self.tabs and time.monotonic() < until:
             time.sleep(0.05)
         self.server.should_exit = True
-        self.thread.join(FAREWELL)
+        if self.thread is not threading.current_thread():  # where the last reference to a session ends
+            self.thread.join(FAREWELL)
         self.socket.close()
 
 

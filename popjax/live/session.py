@@ -15,8 +15,8 @@ from popjax.tuning.person import Change, Person
 if TYPE_CHECKING:
     from popjax.tuning.session import Session
 
-ONE = ("set", "back", "pause", "end")  # what may be asked of one model
-SEVERAL = ("set", "clone", "stop", "back", "pause", "end")
+ONE = ("set", "back", "pause", "resume", "end")  # what may be asked of one model
+SEVERAL = ("set", "clone", "stop", "back", "pause", "resume", "end")
 
 
 class SessionPage:
@@ -52,8 +52,8 @@ class SessionPage:
 
     def ask(self, change: Change) -> "Future[None]":
         """Carry out what a person asks: at once, or after the epoch that is in training."""
-        if change.verb == "pause":
-            self.person.pause(not self.person.paused)
+        if change.verb in ("pause", "resume"):
+            self.person.pause(change.verb == "pause")
         elif change.verb == "end":
             self.person.stop.set()
         else:

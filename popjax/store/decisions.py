@@ -63,6 +63,12 @@ class Log:
         self.steps.append(step)
         return step
 
+    def replace(self, step: Step) -> Step:
+        """The last step becomes another one, on the disk too."""
+        self.steps[-1] = step
+        self.cut(len(self.steps))
+        return step
+
     def stop(self, by: str) -> None:
         """Note who stopped the run here; a run that goes on reads past it."""
         if self.path is not None:

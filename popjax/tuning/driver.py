@@ -11,7 +11,7 @@ import numpy as np
 
 from popjax.engine.population import Population
 from popjax.scheduler import Decision, Scheduler, Trials
-from popjax.store.decisions import Log, Step, changes_of
+from popjax.store.decisions import Log, Step, changes_of, steered_trials
 from popjax.tuning.callbacks.base import Callbacks
 from popjax.tuning.person import Person
 
@@ -47,6 +47,8 @@ class Driver(NamedTuple):
         for number in itertools.count(first):
             trials = self.trials()
             step = self.log.read(number) or self.decide(trials)
+            if number == first == len(self.log.steps) - 1:
+                step = self.shorter(step, trials)
             if number == 0 and not (step.decision.add and step.decision.until):
                 raise ValueError(
                     "the scheduler's first decision trains nobody: give it `add`, and `until` of what it adds"
@@ -60,7 +62,7 @@ class Driver(NamedTuple):
                 self.log.write(step)
             if self.person is not None:
                 self.person.accept()
-            self.rest(number, step.stopped)
+            self.rest(number, step)
             self.callbacks.decision(step.decision, trials._replace(stopped=self.population.stopped.copy()))
             over = self.population.advance(number, step.decision).over
             if over and step.decision.until:  # else a person stopped the last ones, and may let them go on
@@ -70,27 +72,43 @@ class Driver(NamedTuple):
         """All trials as they stand."""
         return self.population.trials() if len(self.population.roster) else NOBODY
 
-    def rest(self, number: int, stopped: tuple[int, ...]) -> None:
-        """Let those rest from a step on whom a person has stopped, and nobody else of those before."""
+    def rest(self, number: int, step: Step) -> None:
+        """Let those rest from a step on whom a person has stopped, and nobody who is to train."""
         before = self.log.steps[number - 1].stopped if number else ()
-        self.population.stopped[list(before)] = False
-        self.population.stopped[list(stopped)] = True
+        stopped = self.population.stopped
+        stopped[[trial for trial in (*before, *step.decision.until) if trial < len(stopped)]] = False
+        stopped[list(step.stopped)] = True
+
+    def shorter(self, step: Step, trials: Trials) -> Step:
+        """The last step of a run that goes on, as far as the next look, in the log too: it may have had none."""
+        cut = self.cut(step, trials)
+        if cut is step:
+            return step
+        return self.log.replace(cut)
 
     def decide(self, trials: Trials) -> Step:
         """The next step, checked: what the scheduler wants, and what a person changes in it."""
         last = self.log.steps[-1] if self.log.steps else Step(Decision(), self.scheduler.init())
         goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
-        if goal:
-            step = Step(Decision(until=goal), last.state, stopped=last.stopped)
-        else:
-            state, decision = self.scheduler.step(last.state, trials)
-            decision = without(decision, set(np.flatnonzero(trials.stopped).tolist()))
-            step = Step(decision, state, stopped=last.stopped)
+        step = Step(Decision(until=goal), last.state, stopped=last.stopped) if goal else self.asked(last, trials)
         if self.person is not None and len(trials.epochs):
             step = self.person.steer(step, trials, self.population.config.epochs, self.population.check)
         step = self.cut(step, trials)
         self.population.check(step.decision)
         return step
+
+    def asked(self, last: Step, trials: Trials) -> Step:
+        """What the scheduler wants, of those who can: nobody who is stopped, or whom a person has led further."""
+        stopped = set(np.flatnonzero(trials.stopped).tolist())
+        steered = steered_trials(self.log.steps)
+        ahead = lambda trial, epoch: trial not in steered or trial >= len(trials.epochs) or epoch > trials.epochs[trial]
+        state = last.state
+        while True:
+            before, (state, asked) = state, self.scheduler.step(state, trials)
+            until = {t: epoch for t, epoch in asked.until.items() if t not in stopped and ahead(t, epoch)}
+            nobody = not until and not asked.add and asked.until  # of those it names, so it is asked once more
+            if not nobody or state == before:
+                return Step(asked._replace(until=until), state, stopped=last.stopped)
 
     def cut(self, step: Step, trials: Trials) -> Step:
         """The step as far as the next look; what the scheduler asked for beyond it becomes the goal."""
@@ -101,15 +119,7 @@ class Driver(NamedTuple):
         near = {trial: min(epoch, now(trial) + self.every) for trial, epoch in until.items()}
         if near == until:
             return step
-        return dataclasses.replace(step, decision=step.decision._replace(until=near), goal=until)
-
-
-def without(decision: Decision, stopped: set[int]) -> Decision:
-    """The decision without those whom a person has stopped."""
-    if not stopped:
-        return decision
-    until = {trial: epoch for trial, epoch in decision.until.items() if trial not in stopped}
-    return decision._replace(until=until)
+        return dataclasses.replace(step, decision=step.decision._replace(until=near), goal={**until, **step.goal})
 
 
 @contextlib.contextmanager

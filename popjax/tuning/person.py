@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.text import failure
 from popjax.scheduler import NONE, Decision, Trials
 from popjax.store.decisions import Step, changes_of
 from popjax.tuning.callbacks.base import Callback
@@ -60,6 +61,7 @@ class Person:
     Attributes:
         stop: once set, training stops at the end of an epoch.
         paused: whether the search waits before its next decision.
+        over: whether it has ended.
 
     >>> person = Person()
     >>> answer = person.ask(Change("stop", 3))
@@ -72,14 +74,14 @@ class Person:
         self._changed = threading.Condition()
         self._requests: list[Request] = []
         self._accepted: list[Request] = []
-        self._over = False
+        self.over = False
         self.paused = False
 
     def ask(self, change: Change) -> "Future[None]":
         """Ask for a change, which is decided between two segments; its outcome."""
         request = Request(change, Future())
         with self._changed:
-            if self._over:
+            if self.over:
                 request.answer.set_exception(ValueError(OVER))
             else:
                 self._requests.append(request)
@@ -103,14 +105,14 @@ class Person:
             requests, self._requests = self._requests, []
         return requests
 
-    def steer(self, step: Step, trials: Trials, last: int, check: Callable[[Decision], None]) -> Step:
+    def steer(self, step: Step, trials: Trials, last: int, possible: Callable[[Decision], None]) -> Step:
         """The step with all that was asked for and can be carried out; whoever asked for more is told why not.
 
         Args:
             step: what the scheduler wants.
             trials: as they stand.
             last: the last epoch.
-            check: raises ValueError for a decision that cannot be carried out.
+            possible: raises ValueError for a decision that cannot be carried out.
         """
         self.wait()
         for request in self.taken():
@@ -118,9 +120,10 @@ class Person:
                 if not step.decision.until and request.change.verb != "lift":
                     raise ValueError(OVER)
                 changed = steered(step, request.change, trials, last)
-                check(changed.decision)
-            except ValueError as error:
-                request.answer.set_exception(error)
+                possible(changed.decision)
+            except Exception as error:  # the task itself looks at new values, and may fail in its own way
+                why = error if isinstance(error, ValueError) else ValueError(failure(error))
+                request.answer.set_exception(why)
             else:
                 step = changed
                 self._accepted.append(request)
@@ -135,7 +138,7 @@ class Person:
     def end(self) -> None:
         """The search is over: refuse what is left."""
         with self._changed:
-            self._over = True
+            self.over = True
         for request in self.taken():
             request.answer.set_exception(ValueError(OVER))
 
@@ -155,7 +158,8 @@ def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
     decision, trial = step.decision, change.trial
     copy, chosen, until = dict(decision.copy), dict(decision.set), dict(decision.until)
     fresh, stopped, mine = decision.fresh, set(step.stopped), changed_by(decision)
-    if change.verb in ("set", "clone") and trial not in mine:
+    goal = max((epoch for epoch in until.values() if epoch > trials.epochs[trial]), default=last)
+    if change.verb != "lift" and trial not in mine:
         copy.pop(trial, None)
         chosen.pop(trial, None)
         fresh = tuple(one for one in fresh if one != trial)
@@ -163,18 +167,17 @@ def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
         chosen[trial] = {**chosen.get(trial, {}), **change.values}
     elif change.verb == "clone":
         source = int(change.source or 0)
-        goal = until.get(source, until.get(trial, max(until.values(), default=last)))
         chosen.pop(trial, None)
         chosen |= {trial: chosen[source]} if source in mine and source in chosen else {}
         copy[trial] = copy.get(source, source) if source in mine else source
         stopped.discard(trial)
-        until[trial] = goal
+        until.setdefault(trial, until.get(source, goal))
     elif change.verb == "stop":
         until.pop(trial, None)
         stopped.add(trial)
     else:
-        stopped.remove(trial)
-        until[trial] = max(until.values(), default=last)
+        stopped.discard(trial)
+        until[trial] = goal
     notes = noted(decision.notes, change)
     decision = decision._replace(copy=copy, fresh=fresh, set=chosen, until=until, notes=notes)
     return dataclasses.replace(step, decision=decision, stopped=tuple(sorted(stopped)))
@@ -192,7 +195,7 @@ def check(change: Change, step: Step, trials: Trials, last: int) -> None:
     if epoch >= last:
         raise ValueError(f"trial {trial} is trained to the end; change one that trains")
     if change.verb == "lift":
-        if trial not in step.stopped:
+        if trial not in step.stopped and not trials.stopped[trial]:
             raise ValueError(f"trial {trial} is not stopped; choose one that is")
     elif change.verb == "stop" and trial in step.stopped:
         raise ValueError(f"trial {trial} is stopped already")
@@ -205,7 +208,8 @@ def check(change: Change, step: Step, trials: Trials, last: int) -> None:
         raise ValueError(f"set {trial}: name a hyperparameter and its value")
     if fixed := [name for name in change.values if name in trials.points and name not in trials.settable]:
         raise ValueError(f"{fixed[0]} fixes a shape or code; it goes with the weights: clone a trial that has another")
-    if change.verb == "set" and np.isinf(trials.loss[trial]) and trial not in step.decision.copy:
+    rescued = trial in step.decision.copy and trial in changed_by(step.decision)
+    if change.verb == "set" and np.isinf(trials.loss[trial]) and not rescued:
         raise ValueError(f"trial {trial} has diverged; clone another one onto it first")
 
 

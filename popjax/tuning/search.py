@@ -378,6 +378,8 @@ def page_of(live: Any) -> "Steered | None":
         return Live()
     if not isinstance(live, Steered):
         raise ValueError(f"live is a {type(live).__name__}; give True, or a popjax.live.Live")
+    if live.person.over:
+        raise ValueError("this live page has shown a search already; make another")
     return live
 
 

@@ -282,12 +282,11 @@ class Session:
     def back(self, epochs: int) -> None:
         """Return to the states of so many epochs ago; the hyperparameters stay as they are now."""
         check_numbers({"back": epochs})
-        kept = len(self._moments) - 1
-        if epochs > kept:
-            raise ValueError(
-                f"back {epochs}: only {kept} of {self.epoch} epochs can be taken back; give at most {kept}"
-            )
         with self.alone:
+            kept = len(self._moments) - 1
+            if epochs > kept:
+                what = f"only {kept} of {self.epoch} epochs can be taken back; give at most {kept}"
+                raise ValueError(f"back {epochs}: {what}")
             for _ in range(epochs):
                 self._moments.pop()
             self.epoch -= epochs
