@@ -344,6 +344,12 @@ def test_an_error_of_the_task_is_a_refusal():
     assert "rate" in refused
 
 
+def test_a_steered_search_tells_nothing_of_other_schedulers():
+    results, _ = search(SCRIPT)
+    with pytest.raises(ValueError, match="hyperparameters changed while these trials trained"):
+        pj.simulate(pj.halving(), results)
+
+
 def test_a_page_shows_one_search():
     page = Scripted({})
     pj.search(TASK, SPACE, trials=2, epochs=2, folds=2, live=page)
