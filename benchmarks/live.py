@@ -44,8 +44,8 @@ task, how = pj.supervised("digits"), sys.argv[1]
 settings = {"alone": {}, "every=1": {"every": 1}}.get(how, {"live": True})
 with tempfile.TemporaryDirectory() as place:
     begin, before = time.perf_counter(), time.process_time()
-    given = {"trials": int(sys.argv[2]), "epochs": int(sys.argv[3]), "out": place + "/digits", "callbacks": [pj.Callback()]}
-    pj.search(task, **given, **settings)
+    given = {"trials": int(sys.argv[2]), "epochs": int(sys.argv[3]), "out": place + "/digits"}
+    pj.search(task, **given, **settings, callbacks=[pj.Callback()])
     own = time.thread_time()
     print(time.perf_counter() - begin, time.process_time() - before, own, served[-1])
 """
