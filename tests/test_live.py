@@ -275,6 +275,7 @@ FORGED = {  # name: what is made of the honest headers, method, path, body, the 
     "no text": (lambda h, p: h, "POST", "/change", b"\xff\xfe", 400),
     "an unknown verb": (lambda h, p: h, "POST", "/change", b'{"verb": "delete", "trial": 0}', 400),
     "a verb of others": (lambda h, p: h, "POST", "/change", b'{"verb": "clone", "trial": 0, "source": 1}', 400),
+    "no epoch": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "epochs": 0}', 400),
     "no verb": (lambda h, p: h, "POST", "/change", b'{"trial": 0}', 400),
     "an unknown key": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": 0, "code": "1"}', 400),
     "a text for a trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": "0"}', 400),
@@ -333,7 +334,7 @@ def test_a_forged_request_is_refused_and_changes_nothing(served, name):
 def test_forged_requests_leave_a_search_unharmed():
     """All of them, while it is paused: the results have the bits of a search without a page."""
     page = pj.live.Live()
-    page.person.pause(True)
+    page.person.ask(Change("pause"))
     found = []
     given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2}
     search = lambda: found.append(pj.search(TASK, SPACE, **given, live=page))
@@ -390,15 +391,33 @@ def test_messages_are_few_and_small_whatever_the_population_does():
     assert {0, count - 1} <= told.keys()
     for trial, values in told.items():
         np.testing.assert_allclose(values, curves["loss"][trial], rtol=1e-4)
-    board.add(np.array([5, 6]), 0, {"loss": np.array([1.0, np.nan])})
-    board.epochs[:] = epochs
+
+
+def test_a_tab_is_told_what_is_new_and_nothing_twice():
+    """An epoch of two trials; then the trials that a later decision adds; all again where epochs were taken back."""
+    board, cursor = Board(), Cursor("loss")
+    board.begin(About("few", ("loss",), "min", {}, 9, ()), lambda change: None)
+    curves = np.full((5, 9), np.nan)
+    board.show({"loss": curves}, np.zeros(5, int), "t" * 5, {}, ())
+    board.message(cursor)
+    board.add(np.array([1, 3]), 0, {"loss": np.array([1.0, np.nan])})
+    assert board.message(cursor) == {"curves": [[1, 0, [1.0]], [3, 0, [None]]]}
     assert board.message(cursor) is None
+    more = np.vstack([curves, np.full((2, 9), 0.5)])
+    board.show({"loss": more}, np.array([0, 1, 0, 1, 0, 2, 0]), "t" * 7, {}, ())
+    told = board.message(cursor)
+    assert (told["trials"], told["anew"], told["curves"]) == (7, False, [[5, 0, [0.5, 0.5]]])
+    board.show({"loss": more}, np.array([0, 1, 0, 1, 0, 1, 0]), "t" * 7, {}, (), anew=True)
+    told = board.message(cursor)
+    assert (told["anew"], told["curves"]) == (True, [[1, 0, [1.0]], [3, 0, [None]], [5, 0, [0.5]]])
 
 
-def test_the_stream_of_a_run_ticks_a_few_times_a_second(start):
-    """At most five messages begin within any second, of a population that tells thousands."""
+def test_a_stream_ticks_four_times_a_second_whatever_the_trials_do(start):
+    """So many messages at most as ticks, of trials that report hundreds of epochs; each metric has its own."""
     run, page = start(*SWEEP)
+    begun = time.monotonic()
     found = page.messages(lambda message: any(first >= 40 for _, first, _ in message.get("curves", [])))
+    assert len(found) <= 2 + 4 * (time.monotonic() - begun)
     assert found[0]["about"]["metrics"][0] == "val_accuracy"
     assert max(message["bytes"] for message in found) < 100_000
     other = page.messages(lambda message: "curves" in message, metric="val_loss")
@@ -466,7 +485,7 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
         assert page.ask(**change) == (200, {})
     assert page.trial(3)["status"] == "s"
     lived.train(3)
-    assert page.ask(verb="back", trial=0, values={"epochs": 2}) == (200, {})
+    assert page.ask(verb="back", epochs=2) == (200, {})
     assert page.trial(0)["epoch"] == lived.epoch == 3
     lived.train(1)
     by_hand.train(2)
@@ -478,7 +497,7 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
     by_hand.train(1)
     for name, curves in by_hand.curves.items():
         assert lived.curves[name].tobytes() == curves.tobytes()
-    status, answer = page.ask(verb="back", trial=0, values={"epochs": 40})
+    status, answer = page.ask(verb="back", epochs=40)
     assert (status, answer["error"].startswith("back 40: only")) == (400, True)
     assert page.ask(verb="clone", trial=9, source=0) == (400, {"error": "member 9: choose 0..3"})
     assert page.trial(1, "loss")["curve"] == [float(f"{v:.5g}") for v in lived.curves["loss"][1].tolist()]
@@ -495,13 +514,13 @@ def test_a_session_that_trains_is_paused_steered_and_ended():
     assert page.ask(verb="pause") == (200, {})
     assert page.ask(verb="set", trial=0, values={"rate": 0.01}) == (200, {})
     here = page.trial(0)["epoch"]
-    assert page.ask(verb="back", trial=0, values={"epochs": 1}) == (200, {})
+    assert page.ask(verb="back", epochs=1) == (200, {})
     assert page.trial(0)["epoch"] == here - 1
     assert page.ask(verb="end") == (200, {})
     thread.join(60)
     assert not thread.is_alive()
     assert lived.hparams["rate"][0] == 0.01
-    lived.page.person.pause(False)
+    lived.page.person.ask(Change("resume"))
     before = lived.epoch
     lived.train(2)
     assert lived.epoch == before + 2
@@ -520,17 +539,17 @@ def test_babysitting_by_the_page_is_in_the_journal_and_replays(start, command, t
     """Set, go, back, save and the end, asked for on the page, are what is typed on a keyboard."""
     run, page = start("babysit", "--dataset", "wine", "--out", "sat", "--set", "hidden=20")
     asked = [
-        {"verb": "go", "trial": 0, "values": {"epochs": 5}},
+        {"verb": "go", "epochs": 5},
         {"verb": "set", "trial": 0, "values": {"learning_rate": 0.125}},
-        {"verb": "back", "trial": 0, "values": {"epochs": 2}},
-        {"verb": "go", "trial": 0, "values": {"epochs": 4}},
+        {"verb": "back", "epochs": 2},
+        {"verb": "go", "epochs": 4},
     ]
     assert page.ask(**asked[0])[0] == 200
     page.wait(0, lambda told: told["epoch"] == 5)
     assert page.ask(**asked[1]) == (200, {})
     assert page.ask(**asked[2]) == (200, {})
     assert page.trial(0)["epoch"] == 3
-    status, answer = page.ask(verb="back", trial=0, values={"epochs": 90})
+    status, answer = page.ask(verb="back", epochs=90)
     assert (status, "only 3 of 3 epochs" in answer["error"]) == (400, True), answer
     assert page.ask(**asked[3])[0] == 200
     page.wait(0, lambda told: told["epoch"] == 7)

@@ -150,9 +150,9 @@ def test_it_works_beside_halving():
     scheduler = pj.halving(min_epochs=2)
     plain, whole = search(scheduler=scheduler)
     best = plain.best.trial
-    script = {0: [Change("stop", best)], 2: [Change("set", plain.order[1], values={"shift": 0.0})]}
+    script = {0: [Change("stop", best)], 2: [Change("set", int(plain.order[1]), values={"shift": 0.0})]}
     results, page = search(script, scheduler=scheduler)
-    assert outcomes(page)[0] is None
+    assert outcomes(page) == [None, None]
     assert results.trials["status"].to_pylist()[best] == "stopped"
     assert results.done[best].max() == 1
     rungs = [decision.notes["epoch"] for decision in page.decisions if decision.notes and "epoch" in decision.notes]
@@ -240,14 +240,14 @@ def test_a_paused_search_waits_and_then_goes_on_with_what_was_asked_for_meanwhil
         def decision(self, decision, trials):
             super().decision(decision, trials)
             if len(self.decisions) == 2:
-                self.person.pause(True)
+                self.person.ask(Change("pause"))
                 threading.Timer(0.5, self.go_on).start()
 
         def go_on(self):
             self.waited = len(self.decisions)
             self.script[2] = ()
             self.answers.append((None, self.person.ask(Change("stop", A))))
-            self.person.pause(False)
+            self.person.ask(Change("resume"))
 
     page = Paused({})
     results = pj.search(TASK, SPACE, trials=8, epochs=EPOCHS, seed=2, folds=2, live=page)
@@ -260,7 +260,7 @@ def test_a_paused_search_can_be_stopped():
     class Paused(Scripted):
         def decision(self, decision, trials):
             super().decision(decision, trials)
-            self.person.pause(True)
+            self.person.ask(Change("pause"))
             threading.Timer(0.2, self.person.stop.set).start()
 
     results = pj.search(TASK, SPACE, trials=8, epochs=EPOCHS, seed=2, folds=2, live=Paused({}))
@@ -299,14 +299,16 @@ def test_it_works_beside_hyperband():
     _, whole = search(scheduler=scheduler, trials=16, every=EPOCHS)
     goals = dict(whole.decisions[0].until)
     assert len(set(goals.values())) > 1
-    far, near = max(goals, key=goals.get), min(goals, key=goals.get)
+    far, near = max(goals, key=goals.get), min((t for t in goals if goals[t] > 1), key=goals.get)
+    assert (goals[near], goals[far]) == (2, EPOCHS)
     sizes = SPACE.sample(16, 2)["size"]
-    source = next(trial for trial in goals if goals[trial] == goals[far] and sizes[trial] == sizes[near])
+    source = next(t for t in goals if goals[t] == goals[far] and t != far and sizes[t] == sizes[near])
     script = {0: [Change("clone", near, source=source), Change("stop", far)], 3: [Change("lift", far)]}
     results, page = search(script, scheduler=scheduler, trials=16)
     assert outcomes(page) == [None] * 3
     assert results.best is not None
     assert results.done[far].max() > 1
+    assert page.trials[3].epochs[[near, source]].tolist() == [2, 3]
 
 
 def test_a_run_begun_without_a_page_is_steered_on_resume(tmp_path):
@@ -318,6 +320,7 @@ def test_a_run_begun_without_a_page_is_steered_on_resume(tmp_path):
     results, page = search({1: [Change("set", A, values={"rate": 0.25})]}, out=tmp_path / "run", resume=True)
     assert outcomes(page) == [None]
     assert results.points["rate"][A] == 0.25
+    assert not page.decisions[0].add, "they are there already"
     assert len(page.decisions) > 3
     (tmp_path / "other").mkdir()
     for name in ("run.json", "decisions.jsonl"):
@@ -328,20 +331,26 @@ def test_a_run_begun_without_a_page_is_steered_on_resume(tmp_path):
 
 
 def test_an_error_of_the_task_is_a_refusal():
-    """A task may look at a value in its own way, and fail."""
+    """A task looks at new values in its own way, and may fail; the step stays as it was."""
 
-    def picky(key, hparams, data):
-        return {"x": 1.0 if float(hparams["rate"]) < 1 else 0.0} if isinstance(hparams["rate"], float) else {"x": 1.0}
+    def fails(decision):
+        raise TypeError("rate is odd\nand more")
 
-    def epoch(state, hparams, data):
-        if not isinstance(hparams["rate"], float):
-            hparams["rate"] + 1.0
-        return {"x": state["x"] * (1 - hparams["rate"])}, {"loss": state["x"] ** 2}
+    person, trials = Person(), pj.Trials({"rate": np.ones(2)}, np.ones(2, int), np.ones(2), {}, settable=("rate",))
+    answer = person.ask(Change("set", 0, values={"rate": 3.0}))
+    step = Step(pj.Decision(until={0: 2, 1: 2}))
+    assert person.steer(step, trials, 8, fails) is step
+    assert str(answer.exception(0)) == "TypeError: rate is odd"
 
-    page = Scripted({1: [Change("set", 0, values={"rate": 10**400})]})
-    pj.search(pj.Task(picky, epoch, ()), {"rate": pj.uniform(0, 1)}, trials=4, epochs=4, live=page)
-    (refused,) = outcomes(page)
-    assert "rate" in refused
+
+def test_nobody_is_left_without_an_answer():
+    """Neither who was heard last, nor who was taken into a step that was never written."""
+    person, trials = Person(), pj.Trials({}, np.ones(2, int), np.ones(2), {})
+    taken = person.ask(Change("stop", 0))
+    person.steer(Step(pj.Decision(until={0: 2, 1: 2})), trials, 8, lambda decision: None)
+    late = person.ask(Change("stop", 1))
+    person.end()
+    assert {str(one.exception(0)) for one in (taken, late)} == {"the search is over: nothing trains any more"}
 
 
 def test_a_steered_search_tells_nothing_of_other_schedulers():

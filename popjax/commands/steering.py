@@ -293,7 +293,7 @@ def in_commands(change: "Change", rest: int = 1) -> list[str]:
     if change.verb == "set":
         return [f"{name}={value!r}" for name, value in change.values.items()] or ["help"]
     if change.verb in ("go", "back"):
-        return [f"{change.verb} {change.values.get('epochs', 1)}"]
+        return [f"{change.verb} {change.epochs or 1}"]
     return [{"resume": f"go {rest}", "end": "quit"}.get(change.verb, change.verb)]
 
 

@@ -46,10 +46,10 @@ def whole(what: str, text: str) -> int:
     return int(text)
 
 
-def needed(what: str, package: str) -> None:
-    """Raise ValueError where the package that something needs is not installed."""
+def needed(what: str, package: str, install: str = "") -> None:
+    """Raise ValueError where the package that something needs is not installed; `install` is what brings it."""
     if importlib.util.find_spec(package) is None:
-        raise ValueError(f"{what} needs {package}, which is not installed: pip install {package}")
+        raise ValueError(f"{what} needs {package}, which is not installed: pip install {install or package}")
 
 
 def failure(error: BaseException) -> str:

@@ -141,13 +141,8 @@ class Routes:
         assert about is not None
         self.serving.tabs += 1
         try:
-            known: dict[str, Any] = {
-                "title": about.title,
-                "metrics": about.metrics,
-                "metric": cursor.metric,
-                "mode": about.mode,
-            }
-            known |= {"epochs": about.epochs, "verbs": about.verbs, "one": about.one}
+            known = about._asdict() | {"metric": cursor.metric}
+            del known["scales"]  # of which each trial's sliders are made
             yield event({"about": known})
             quiet = 0.0
             while True:

@@ -190,13 +190,6 @@ class Board:
         return known if curve is None else known | {"curve": plain(curve)}
 
 
-def answered() -> "Future[None]":
-    """The outcome of what is done already."""
-    answer: Future[None] = Future()
-    answer.set_result(None)
-    return answer
-
-
 def lacking(sent: np.ndarray, now: np.ndarray, drawn: np.ndarray) -> list[tuple[int, int, int]]:
     """What of the curves a message takes: (trial, first, end); `sent` is then what a tab has been told."""
     found, room = [], VALUES

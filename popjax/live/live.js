@@ -166,7 +166,7 @@ function reach() {
   return Math.min(about.epochs ?? Infinity, Math.max(4, Math.ceil(1.25 * now)));
 }
 
-const drawable = (log) => (value) => (value === null || value === undefined || (log && value <= 0) ? null : value);
+const drawable = (decades) => (value) => (value === null || value === undefined || (decades && value <= 0) ? null : value);
 
 function axes() {
   const major = (plot, splits) => {
@@ -184,8 +184,8 @@ function axes() {
 
 // what most curves span: a few far values are not worth the room of all others, unless they are to be `kept`
 function span(some, kept = []) {
-  const log = box("decades").checked, can = drawable(log);
-  const lengthened = (values) => values.filter((value) => can(value) !== null).map((value) => (log ? Math.log10(value) : value));
+  const decades = box("decades").checked, can = drawable(decades);
+  const lengthened = (values) => values.filter((value) => can(value) !== null).map((value) => (decades ? Math.log10(value) : value));
   const few = some.length > SAMPLED ? some.filter((_, at) => at % Math.ceil(some.length / SAMPLED) === 0) : some;
   const values = lengthened(few).sort((a, b) => a - b), at = (share) => values[Math.round(share * (values.length - 1))];
   if (values.length === 0) return [0.1, 1];
@@ -194,7 +194,7 @@ function span(some, kept = []) {
   let low = Infinity, high = -Infinity;
   for (const value of inside) [low, high] = [Math.min(low, value), Math.max(high, value)];
   const air = 0.05 * (high - low) || 0.05 * Math.abs(high) || 0.1;
-  return [low - air, high + air].map((end) => (log ? 10 ** end : end));
+  return [low - air, high + air].map((end) => (decades ? 10 ** end : end));
 }
 
 const ofPicked = () => curves[places.get(picked)] ?? details?.curve ?? [];
@@ -418,7 +418,7 @@ box("pause").onclick = () => ask({ verb: figures.paused ? "resume" : "pause" });
 box("end").onclick = () => ask({ verb: "end" });
 for (const verb of ["stop", "lift", "save"]) box(verb).onclick = () => ask({ verb, trial: picked });
 box("clone").onclick = () => whole("target") !== null && ask({ verb: "clone", trial: whole("target"), source: picked });
-for (const verb of ["back", "go"]) box(verb).onclick = () => ask({ verb, trial: 0, values: { epochs: whole("epochs") ?? 1 } });
+for (const verb of ["back", "go"]) box(verb).onclick = () => ask({ verb, epochs: whole("epochs") ?? 1 });
 
 let width = 0;
 new ResizeObserver(() => {

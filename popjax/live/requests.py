@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from popjax.space.scales import finite
 from popjax.tuning.person import Change
 
-KEYS = {"verb": str, "trial": int, "source": int, "values": dict}
+KEYS = {"verb": str, "trial": int, "source": int, "values": dict, "epochs": int}
 MOST = 50  # hyperparameters in one change
 LONGEST = 200  # letters of a name or a text
 
@@ -15,7 +15,7 @@ def change_of(body: bytes, verbs: tuple[str, ...]) -> Change:
     """The change that a request asks for; raises ValueError for anything else.
 
     >>> change_of(b'{"verb": "set", "trial": 3, "values": {"rate": 0.1}}', ("set",))
-    Change(verb='set', trial=3, source=None, values={'rate': 0.1})
+    Change(verb='set', trial=3, source=None, values={'rate': 0.1}, epochs=None)
     """
     try:
         asked = json.loads(body, parse_constant=refused)
@@ -40,7 +40,9 @@ def change_of(body: bytes, verbs: tuple[str, ...]) -> Change:
             raise ValueError(f"{short(name)} is no name of a hyperparameter")
         if not finite(value):
             raise ValueError(f"{name}: give a number")
-    return Change(verb, asked.get("trial", 0), asked.get("source"), values)
+    if not 1 <= asked.get("epochs", 1) < 2**31:
+        raise ValueError(f"epochs {short(asked['epochs'])}: give a whole number of at least 1")
+    return Change(verb, asked.get("trial", 0), asked.get("source"), values, asked.get("epochs"))
 
 
 def refused(constant: str) -> NoReturn:

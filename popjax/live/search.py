@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.core.text import cell, plural
-from popjax.live.board import DIVERGED, DONE, RESTS, STOPPED, TRAINS, WAITS, About, Board, answered
+from popjax.live.board import DIVERGED, DONE, RESTS, STOPPED, TRAINS, WAITS, About, Board
 from popjax.live.serving import Serving
 from popjax.scheduler import Decision, Trials, added
 from popjax.store.decisions import changes_of
@@ -59,14 +59,9 @@ class Live(Progress, Steered):
 
     def asked(self, change: Change) -> "Future[None]":
         """What a person asks: of the whole run, now; of a trial, in the next decision."""
-        if change.verb == "end":
-            self.person.stop.set()
-        elif change.verb in ("pause", "resume"):
-            self.person.pause(change.verb == "pause")
-        else:
-            return self.person.ask(change)
+        outcome = self.person.ask(change)
         self.refresh()
-        return answered()
+        return outcome
 
     def decision(self, decision: Decision, trials: Trials) -> None:
         super().decision(decision, trials)
@@ -97,7 +92,6 @@ class Live(Progress, Steered):
         super().epoch(result)
 
     def end(self, results: Results) -> None:
-        self.person.end()
         self.board.finish(report_of(results, self.run))
 
     def close(self) -> None:
@@ -122,16 +116,12 @@ class Live(Progress, Steered):
 
     def refresh(self) -> None:
         """Show how far the search has come, and the best trial."""
-        means = self.latest.mean((1, 2))
-        best = None
-        if np.isfinite(means).any():
-            best = int(np.nanargmax(means) if self.run.mode == "max" else np.nanargmin(means))
-        left = (time.monotonic() - self.since) * (self.total - self.done) / self.done if self.done else None
+        best = self.leader()
         self.board.figures = {
-            "best": None if best is None else {"trial": best, "value": float(f"{means[best]:.5g}")},
+            "best": None if best is None else {"trial": best[0], "value": float(f"{best[1]:.5g}")},
             "counts": {name: self.board.status.count(letter) for letter, name in NAMES.items()},
             "share": self.done / self.total if self.total else 0,
-            "left": None if left is None else max(0, round(left)),
+            "left": round(self.left(self.since)) if self.done else None,
             "paused": self.person.paused,
             "ending": self.person.stop.is_set(),
             "words": self.words,
@@ -145,8 +135,6 @@ NAMES = {WAITS: "wait", TRAINS: "train", RESTS: "rest", STOPPED: "stopped", DIVE
 def after(decision: Decision, trials: Trials, run: Run) -> Trials:
     """All trials once a decision has acted: new ones among them, with the hyperparameters that they then have."""
     new, curves, points = added(decision), dict(trials.curves), dict(trials.points)
-    if max(decision.until, default=0) < len(trials.epochs):
-        new = 0  # a run that goes on has them already
     for name, column in run.space.masked(decision.add).items() if new else ():
         points[name] = np.concatenate([points.get(name, column[:0]), column])
     points = {name: column.copy() for name, column in points.items()}

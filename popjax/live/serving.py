@@ -1,6 +1,5 @@
 """The server of a live page: a thread of its own, from the first epoch to the report."""
 
-import importlib.util
 import os
 import socket
 import sys
@@ -8,11 +7,12 @@ import threading
 import time
 from typing import Any
 
-from popjax.core.text import tell
+from popjax.core.text import needed, tell
 from popjax.live.board import Board
 from popjax.live.guard import Guard
 
 LOCAL, ANY = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")
+CONNECTIONS = 200
 FAREWELL = 5.0  # seconds in which open tabs may fetch the report
 
 
@@ -50,16 +50,20 @@ class Serving:
 
         from popjax.live.app import app
 
-        known: dict[str, Any] = {
-            "log_config": None,
-            "access_log": False,
-            "log_level": "critical",
-            "server_header": False,
-            "lifespan": "off",
-        }
-        known |= {"loop": "asyncio", "http": "h11", "ws": "none", "limit_concurrency": 200}
-        known |= {"timeout_graceful_shutdown": 1}
-        self.server = uvicorn.Server(uvicorn.Config(app(self), **known))
+        config = uvicorn.Config(
+            app(self),
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=1,
+        )
+        self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
         self.thread.start()
         tell(f"watch and steer: {self.address}")
@@ -88,8 +92,7 @@ def check(port: int) -> None:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
         raise ValueError(f"port {port!r}: give one of 0..65535")
     for package in ("starlette", "uvicorn"):
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(f"the live page needs {package}, which is not installed: pip install 'popjax[live]'")
+        needed("the live page", package, "'popjax[live]'")
 
 
 def bound(host: str, port: int) -> socket.socket:

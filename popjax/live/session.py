@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.core.text import plural
-from popjax.live.board import DIVERGED, STOPPED, TRAINS, About, Board, answered
+from popjax.live.board import DIVERGED, STOPPED, TRAINS, About, Board
 from popjax.live.serving import Serving
-from popjax.tuning.person import Change, Person
+from popjax.tuning.person import Change, Person, refusal
 
 if TYPE_CHECKING:
     from popjax.tuning.session import Session
@@ -52,16 +52,10 @@ class SessionPage:
 
     def ask(self, change: Change) -> "Future[None]":
         """Carry out what a person asks: at once, or after the epoch that is in training."""
-        if change.verb in ("pause", "resume"):
-            self.person.pause(change.verb == "pause")
-        elif change.verb == "end":
-            self.person.stop.set()
-        else:
-            answer = self.person.ask(change)
-            self.hand.submit(self.carry_out)
-            return answer
+        answer = self.person.ask(change)
+        self.hand.submit(self.carry_out)
         self.refresh()
-        return answered()
+        return answer
 
     def carry_out(self) -> None:
         """All that is asked for now."""
@@ -72,9 +66,9 @@ class SessionPage:
         with session.alone:
             for request in self.person.taken():
                 try:
-                    carry_out(session, request.change)
+                    obey(session, request.change)
                 except Exception as error:
-                    request.answer.set_exception(error if isinstance(error, ValueError) else ValueError(str(error)))
+                    request.answer.set_exception(refusal(error))
                 else:
                     request.answer.set_result(None)
 
@@ -131,10 +125,10 @@ class SessionPage:
         self.hand.shutdown(wait=False)
 
 
-def carry_out(session: "Session", change: Change) -> None:
-    """One change; raises ValueError where it cannot be."""
+def obey(session: "Session", change: Change) -> None:
+    """Carry out one change; raises ValueError where it cannot be."""
     if change.verb == "back":
-        session.back(int(change.values.get("epochs", 1)))
+        session.back(1 if change.epochs is None else change.epochs)
     elif change.verb == "set":
         session.set(*(() if session.single else (change.trial,)), **change.values)
     elif change.verb == "clone":

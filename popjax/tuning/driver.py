@@ -63,7 +63,8 @@ class Driver(NamedTuple):
             if self.person is not None:
                 self.person.accept()
             self.rest(number, step)
-            self.callbacks.decision(step.decision, trials._replace(stopped=self.population.stopped.copy()))
+            known = trials._replace(stopped=self.population.stopped.copy())
+            self.callbacks.decision(self.acting(number, step.decision), known)
             over = self.population.advance(number, step.decision).over
             if over and step.decision.until:  # else a person stopped the last ones, and may let them go on
                 return
@@ -78,6 +79,12 @@ class Driver(NamedTuple):
         stopped = self.population.stopped
         stopped[[trial for trial in (*before, *step.decision.until) if trial < len(stopped)]] = False
         stopped[list(step.stopped)] = True
+
+    def acting(self, number: int, decision: Decision) -> Decision:
+        """What of a decision is about to act: a run that goes on may have applied it, and only trains on."""
+        if number >= self.population.applied:
+            return decision
+        return Decision(until=decision.until, notes=decision.notes)
 
     def shorter(self, step: Step, trials: Trials) -> Step:
         """The last step of a run that goes on, as far as the next look, in the log too: it may have had none."""

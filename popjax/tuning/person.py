@@ -13,7 +13,7 @@ from popjax.scheduler import NONE, Decision, Trials
 from popjax.store.decisions import Step, changes_of
 from popjax.tuning.callbacks.base import Callback
 
-VERBS = ("set", "clone", "stop", "lift")
+VERBS = ("set", "clone", "stop", "lift")  # of one trial
 OVER = "the search is over: nothing trains any more"
 
 
@@ -22,16 +22,19 @@ class Change(NamedTuple):
 
     Attributes:
         verb: "set": other hyperparameters; "clone": it becomes another trial, state, random key and hyperparameters;
-            "stop": it rests until "lift".
+            "stop": it rests until "lift". Of the whole run "pause", "resume" and "end"; of a session also "back" and,
+            where a page trains it, "go" and "save".
         trial: which one.
         source: which trial it becomes, of "clone".
         values: name -> value, of "set".
+        epochs: how many, of "back" and "go".
     """
 
     verb: str
-    trial: int
+    trial: int = 0
     source: int | None = None
     values: Mapping[str, Any] = NONE
+    epochs: int | None = None
 
     def described(self) -> dict[str, Any]:
         """As JSON values; what is empty is left out."""
@@ -78,20 +81,20 @@ class Person:
         self.paused = False
 
     def ask(self, change: Change) -> "Future[None]":
-        """Ask for a change, which is decided between two segments; its outcome."""
+        """Ask for a change, which is decided between two segments; of the whole run, which is done now; its outcome."""
         request = Request(change, Future())
         with self._changed:
             if self.over:
                 request.answer.set_exception(ValueError(OVER))
+            elif change.verb in ("pause", "resume", "end"):
+                self.paused = self.paused if change.verb == "end" else change.verb == "pause"
+                if change.verb == "end":
+                    self.stop.set()
+                self._changed.notify_all()
+                request.answer.set_result(None)
             else:
                 self._requests.append(request)
         return request.answer
-
-    def pause(self, paused: bool) -> None:
-        """Let the search wait before its next decision, or go on."""
-        with self._changed:
-            self.paused = paused
-            self._changed.notify_all()
 
     def wait(self) -> None:
         """Wait while the search is paused, unless it is stopped."""
@@ -122,8 +125,7 @@ class Person:
                 changed = steered(step, request.change, trials, last)
                 possible(changed.decision)
             except Exception as error:  # the task itself looks at new values, and may fail in its own way
-                why = error if isinstance(error, ValueError) else ValueError(failure(error))
-                request.answer.set_exception(why)
+                request.answer.set_exception(refusal(error))
             else:
                 step = changed
                 self._accepted.append(request)
@@ -139,8 +141,14 @@ class Person:
         """The search is over: refuse what is left."""
         with self._changed:
             self.over = True
-        for request in self.taken():
+        accepted, self._accepted = self._accepted, []
+        for request in [*accepted, *self.taken()]:
             request.answer.set_exception(ValueError(OVER))
+
+
+def refusal(error: Exception) -> ValueError:
+    """What whoever asked is told of an error."""
+    return error if isinstance(error, ValueError) else ValueError(failure(error))
 
 
 def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:

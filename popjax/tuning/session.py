@@ -25,12 +25,12 @@ from popjax.engine.population import Population
 from popjax.engine.roster import Config
 from popjax.engine.snapshot import Snapshot, join
 from popjax.scheduler import Decision
-from popjax.space.scales import Choice, Constant, Scale
 from popjax.space.space import Space
 from popjax.store.decisions import Log, Step
 from popjax.store.results import Results
 from popjax.task import Task
 from popjax.tuning.arguments import check_numbers
+from popjax.tuning.given import columns_of, completed, covering
 from popjax.tuning.saved import Saved
 
 if TYPE_CHECKING:
@@ -360,34 +360,3 @@ class Session:
             parts = [(s, np.flatnonzero(s.index // each == member)) for s in self._moments[-1].snapshots]
             found = join([snapshot.take(rows) for snapshot, rows in parts if len(rows)])
         return found.take(np.argsort(found.index))
-
-
-def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Name -> column (members,) of values or of lists of values; raises ValueError where lengths differ."""
-    if not hparams:
-        raise ValueError("no hyperparameters: name at least one")
-    members = max(len(value) if np.ndim(value) else 1 for value in hparams.values())
-    columns = {}
-    for name, value in hparams.items():
-        values = list(value) if np.ndim(value) else [value] * members
-        if len(values) != members:
-            raise ValueError(f"{name} has {len(values)} values for {members} members; give one, or one each")
-        column = np.array(values)
-        columns[name] = column if column.dtype.kind in "if" else np.array(values, object)
-    return columns
-
-
-def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The columns with what is inactive in them, as the arrays of a search over this space hold it."""
-    members = len(next(iter(columns.values())))
-    rest: dict[str, np.ndarray] = {}
-    for name, condition in space.conditions.items():
-        if name not in columns and condition.keys() <= columns.keys() | rest.keys():
-            rest[name] = np.full(members, None, object)
-    return dict(space.only(columns | rest).filled(columns | rest))
-
-
-def covering(column: np.ndarray) -> Scale:
-    """A scale with room for these values."""
-    values = dict.fromkeys(column.tolist())
-    return Choice(*values) if len(values) > 1 else Constant(*values)

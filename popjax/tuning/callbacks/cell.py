@@ -38,8 +38,8 @@ class Cell(Progress):
         if now < self._due and self.done < self.total:
             return  # nobody sees more
         self._due = now + REFRESH
-        left = (now - self._begin) * (self.total - self.done) / max(self.done, 1)
-        words = f"{self.done / max(self.total, 1):.0%}, best now {text(self.best())}, {max(left, 0):.0f} s left"
+        left = self.left(self._begin)
+        words = f"{self.done / max(self.total, 1):.0%}, best now {text(self.best())}, {left:.0f} s left"
         self._show(f'<progress value="{self.done}" max="{self.total}"></progress> {html.escape(words)}')
 
     def _show(self, line: str) -> None:

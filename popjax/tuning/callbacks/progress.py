@@ -72,11 +72,23 @@ class Progress(Callback):
         self.done += len(alive)
         self.update()
 
-    def best(self) -> float | None:
-        """The best trial as all stand now, by its mean over folds and repeats; None before there is one."""
+    def leader(self) -> tuple[int, float] | None:
+        """The best trial as all stand now, with its mean over folds and repeats; None before there is one."""
         means = self.latest.mean((1, 2))
-        finite = means[np.isfinite(means)]
-        return None if len(finite) == 0 else float(finite.max() if self.run.mode == "max" else finite.min())
+        means[~np.isfinite(means)] = np.nan
+        if np.isnan(means).all():
+            return None
+        best = int(np.nanargmax(means) if self.run.mode == "max" else np.nanargmin(means))
+        return best, float(means[best])
+
+    def best(self) -> float | None:
+        """The value of the leader."""
+        leader = self.leader()
+        return None if leader is None else leader[1]
+
+    def left(self, since: float) -> float:
+        """The seconds that are left, if it goes on as since `since`, by the monotonic clock."""
+        return max(0.0, (time.monotonic() - since) * (self.total - self.done) / max(self.done, 1))
 
     def say(self, line: str) -> None:
         """Show a line."""
@@ -104,9 +116,8 @@ class Lines(Progress):
         parts = self.done * self.lines // self.total if self.total else 0
         if parts > self._parts:
             self._parts = parts
-            seconds = time.monotonic() - self._begin
-            left = seconds * (self.total - self.done) / self.done
-            tell(f"trained {parts * 100 // self.lines}%, best now {text(self.best())}, {max(left, 0):.0f} s left")
+            left = self.left(self._begin)
+            tell(f"trained {parts * 100 // self.lines}%, best now {text(self.best())}, {left:.0f} s left")
 
 
 class Bar(Progress):

@@ -1,0 +1,40 @@
+"""What the members of a session are given, as columns and as the space that they need. No JAX here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.space.scales import Choice, Constant, Scale
+from popjax.space.space import Space
+
+
+def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Name -> column (members,) of values or of lists of values; raises ValueError where lengths differ."""
+    if not hparams:
+        raise ValueError("no hyperparameters: name at least one")
+    members = max(len(value) if np.ndim(value) else 1 for value in hparams.values())
+    columns = {}
+    for name, value in hparams.items():
+        values = list(value) if np.ndim(value) else [value] * members
+        if len(values) != members:
+            raise ValueError(f"{name} has {len(values)} values for {members} members; give one, or one each")
+        column = np.array(values)
+        columns[name] = column if column.dtype.kind in "if" else np.array(values, object)
+    return columns
+
+
+def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns with what is inactive in them, as the arrays of a search over this space hold it."""
+    members = len(next(iter(columns.values())))
+    rest: dict[str, np.ndarray] = {}
+    for name, condition in space.conditions.items():
+        if name not in columns and condition.keys() <= columns.keys() | rest.keys():
+            rest[name] = np.full(members, None, object)
+    return dict(space.only(columns | rest).filled(columns | rest))
+
+
+def covering(column: np.ndarray) -> Scale:
+    """A scale with room for these values."""
+    values = dict.fromkeys(column.tolist())
+    return Choice(*values) if len(values) > 1 else Constant(*values)
