@@ -79,17 +79,11 @@ MUTANTS = [
         "tuning/driver",
         """            if number == len(self.log.steps):
                 self.log.write(step)
-            self.callbacks.decision(step.decision, trials)
-            if self.population.advance(number, step.decision).over:
-                return
-""",
-        """            self.callbacks.decision(step.decision, trials)
-            over = self.population.advance(number, step.decision).over
-            if number == len(self.log.steps):
+            if self.person""",
+        """            if number == len(self.log.steps):
+                self.population.advance(number, step.decision)
                 self.log.write(step)
-            if over:
-                return
-""",
+            if self.person""",
         "test_schedulers.py -k killed",
     ),
     Mutant(
@@ -121,7 +115,11 @@ MUTANTS = [
         "test_schedulers.py -k everything",
     ),
     Mutant(
-        "a stop is forgotten", "store/decisions", '"stopped" not in content', "True", "test_schedulers.py -k torn_line"
+        "a note is a decision",
+        "store/decisions",
+        'not isinstance(content.get("stopped"), str)',
+        "True",
+        "test_schedulers.py -k torn_line",
     ),
     Mutant("pruned is ok", "store/results", " & ~self.pruned)", ")", "test_schedulers.py -k everything"),
     Mutant(
@@ -179,7 +177,7 @@ MUTANTS = [
     ),
     Mutant(
         "scored often",
-        "tuning/search",
+        "tuning/run",
         "test = score(roster, best.trial, states[best.trial], timer.compiling)",
         "test = [score(roster, best.trial, states[best.trial], timer.compiling) for _ in range(2)][0]",
         "test_selection.py -k once",
@@ -193,7 +191,7 @@ MUTANTS = [
     ),
     Mutant(
         "a stop is not committed",
-        "tuning/search",
+        "tuning/run",
         "        population.commit()\n",
         "",
         "test_resume.py -k twice",
