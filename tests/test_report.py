@@ -847,3 +847,20 @@ def test_the_data_of_the_figures_is_strict_json(opened):
     data = json.loads(text, parse_constant=lambda name: pytest.fail(name))
     heights = [v for line in data["curves"]["metrics"][0]["heights"] for v in line if v is not None]
     assert max(len(repr(v).replace("0.", "").replace("-", "")) for v in heights) <= 6
+
+
+def test_a_run_in_which_nobody_reached_the_end_says_so_and_shows_how_far(opened):
+    """Not that all diverged: those who were stopped, and their curves as far as they go."""
+    whole = made()
+    done = np.full_like(whole.done, 3)
+    members = {name: values.copy() for name, values in whole.members.items()}
+    for values in members.values():
+        values[..., 3:] = np.nan
+    results = dataclasses.replace(whole, members=members, done=done)
+    assert results.best is None
+    page = opened(results)
+    stopped, lost = int(results.stopped.sum()), int(results.diverged.sum())
+    said = f"No trial was trained to the end, so there is no winner: {stopped} were stopped before it, {lost} diverged."
+    assert said in page.inner_text("main")
+    assert subpaths(page, "curves", names(page, "curves").index("trials")) == stopped
+    assert page.evaluate("document.getElementById('curves')._fullLayout.xaxis.range") == [0.5, 3.5]

@@ -108,7 +108,8 @@ def curves_figure(results: Results) -> dict[str, Any]:
         if not (results.best and trial == results.best.trial)
     ]
     epochs = results.members[results.metric].shape[-1]
-    ticks = {"range": [0.5, epochs + 0.5], **({"dtick": 1} if epochs <= 12 else {"tickformat": ",d"})}
+    reached = max(1, int(results.epochs_run.max()))
+    ticks = {"range": [0.5, reached + 0.5], **({"dtick": 1} if reached <= 12 else {"tickformat": ",d"})}
     return {
         "traces": curve_traces(results, kept, lost),
         "layout": layout(height=440, xaxis=ruled("epoch", **ticks), showlegend=True),
