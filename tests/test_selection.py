@@ -6,7 +6,7 @@ import pytest
 
 import popjax as pj
 from popjax.store.results import Results, ranking
-from popjax.tuning import search
+from popjax.tuning import run
 
 SPACE = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(4, 9), momentum=pj.uniform(0.5, 0.9))
 
@@ -47,10 +47,8 @@ def made_up(mode="max", **metrics):
 
 def test_the_winner_alone_is_scored_and_once(rows, monkeypatch):
     scored = []
-    score = search.score
-    monkeypatch.setattr(
-        search, "score", lambda roster, trial, *rest: scored.append(trial) or score(roster, trial, *rest)
-    )
+    score = run.score
+    monkeypatch.setattr(run, "score", lambda roster, trial, *rest: scored.append(trial) or score(roster, trial, *rest))
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
     results = pj.search(pj.supervised(rows), space, trials=30, epochs=2, rounds=3)
     assert scored == [results.best.trial]
