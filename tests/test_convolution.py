@@ -191,7 +191,7 @@ def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes):
     folds, rows = task.data.folds, task.data.rows
     data = [(rows.x[part[0]], rows.y[part[0]]) for part in (folds.train, folds.validation)]
     checker = Tracer(task, space, results.points, EPOCHS)
-    static = checker.settle(set())
+    static = checker.static_names(set())
     for trial in range(8):
         hparams = results.hparams(trial)
         member = checker.member(trial, static)

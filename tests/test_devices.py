@@ -14,7 +14,7 @@ from popjax.engine import memory
 from popjax.engine.batch import Batch
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Programs
-from popjax.engine.plan import Lanes, spread
+from popjax.engine.plan import Lanes, placed
 from popjax.engine.roster import Roster
 
 SPACE = pj.Space(
@@ -69,10 +69,10 @@ def test_one_thread_gives_what_all_give():
 
 
 def test_spread_fills_the_devices_evenly_in_whole_lanes():
-    places, counts = spread(10, Lanes(count=2, capacity=8, devices=3))
+    places, counts = placed(10, Lanes(count=2, capacity=8, devices=3))
     assert counts.tolist() == [4, 4, 2]
     assert places.tolist() == [0, 1, 2, 3, 8, 9, 10, 11, 16, 17]
-    places, counts = spread(3, Lanes(count=1, capacity=4, devices=4))
+    places, counts = placed(3, Lanes(count=1, capacity=4, devices=4))
     assert counts.tolist() == [1, 1, 1, 0]
     assert places.tolist() == [0, 4, 8]
 

@@ -1,10 +1,11 @@
-"""Rooms know only what is theirs to know."""
+"""Rooms know only what is theirs to know, and mutants break what stands there."""
 
 import ast
 import re
 from pathlib import Path
 
 import pytest
+from mutants import MUTANTS
 
 import popjax as pj
 
@@ -37,3 +38,12 @@ def test_the_engine_knows_no_supervised_learning(path):
 def test_the_search_for_words_finds_them():
     code = "def f(depth):\n    'val_loss'\n    x.batch_size = y['val_' + z]\n    return 'use dropout,'\nt = 'interval_'"
     assert supervised(ast.parse(code)) == {"depth", "batch_size", "val_", "use dropout,"}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_breaks_what_stands_there(mutant):
+    """Code moves, and a defect that can no longer be made is a test that is no longer tested."""
+    code = (Path(pj.__file__).parent / f"{mutant.module}.py").read_text()
+    assert code.count(mutant.old) == 1
+    assert mutant.new != mutant.old
+    assert (Path(__file__).parent / mutant.tests.split()[0]).exists()

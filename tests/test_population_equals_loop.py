@@ -77,7 +77,7 @@ def assert_same_as_loop(rows, optimizer, schedule, classes, space, trials=TRIALS
     task = pj.supervised(rows, optimizer=optimizer, schedule=schedule)
     results = pj.search(task, space, trials=trials, epochs=EPOCHS, keep=trials, folds=folds, **how)
     checker = Tracer(task.hints.folded(folds), space, space.sample(trials), EPOCHS)
-    static = checker.settle(set())
+    static = checker.static_names(set())
     cut = split(from_arrays(*rows), Way(0.1, 0.1, 0), folds)
     updates = 0
     for trial, fold in itertools.product(range(trials), range(folds)):

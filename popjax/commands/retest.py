@@ -223,7 +223,7 @@ def schedules_of(results: "Results", rows: np.ndarray) -> dict[str, np.ndarray]:
 
 def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:
     """What retest.json holds."""
-    from popjax.store.files import plain
+    from popjax.store.files import jsonable
     from popjax.tuning.verdict import CONFIDENCE, judge, mean_and_half
 
     metric = results.metric
@@ -233,6 +233,6 @@ def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) ->
     for row, trial in enumerate(rows.tolist()):
         mean, half = mean_and_half(new[row].astype(float))
         values = {"old": old[row], "old_se": errors[row], "new": mean, "new_half_width": half}
-        trials.append({"trial": trial, "old_best": row < top} | {k: plain(v) for k, v in values.items()})
+        trials.append({"trial": trial, "old_best": row < top} | {k: jsonable(v) for k, v in values.items()})
     verdict = judge(old, new, top, results.mode)
     return verdict | {"metric": metric, "confidence": CONFIDENCE, "repeats": new.shape[1], "trials": trials}

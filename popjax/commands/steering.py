@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, describe_device
 from popjax.core.text import cell, plural, printable, settings
-from popjax.store.files import plain
+from popjax.store.files import jsonable
 
 if TYPE_CHECKING:
     from popjax.commands.keyboard import Keyboard
@@ -166,7 +166,7 @@ class Steering:
             if line["command"] is None:
                 self.epoch()
                 metrics = self.metrics()
-                if different is None and any(plain(value) != line.get(name) for name, value in metrics.items()):
+                if different is None and any(jsonable(value) != line.get(name) for name, value in metrics.items()):
                     different = self.session.epoch
             elif line.get("decision"):
                 self.decide(line)
@@ -271,7 +271,7 @@ class Steering:
         from popjax.store.files import Kept, write_best
 
         value = self.metrics()[self.task.metric] if self.session.epoch else None
-        write_best(self.out, Kept(self.trial, self.session.hparams, *self.session.arrays()), plain(value))
+        write_best(self.out, Kept(self.trial, self.session.hparams, *self.session.arrays()), jsonable(value))
         print(f"saved: {self.out / 'best'}", flush=True)
 
     def leave(self) -> int:

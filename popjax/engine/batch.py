@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.core.trees import from_host, to_host
 from popjax.engine.member import Members, Programs, Training
-from popjax.engine.plan import Lanes, spread
+from popjax.engine.plan import Lanes, placed
 from popjax.engine.snapshot import Snapshot
 
 
@@ -32,7 +32,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         self.epoch = self.origin.epoch
-        self.places, self.counts = spread(len(self.index), self.lanes)
+        self.places, self.counts = placed(len(self.index), self.lanes)
 
     @property
     def bucket(self) -> int:

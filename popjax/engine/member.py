@@ -31,7 +31,7 @@ SETTINGS = (  # of JAX, which change what a program computes
     "jax_threefry_partitionable",
     "jax_numpy_dtype_promotion",
 )
-EVERYWHERE, SPREAD = PartitionSpec(), PartitionSpec("members")
+EVERYWHERE, SHARDED = PartitionSpec(), PartitionSpec("members")
 
 
 class Members(NamedTuple):
@@ -270,8 +270,8 @@ def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1
     members, training = jax.tree.map(stack, (member.example, one))
     counts = jax.ShapeDtypeStruct((devices,), np.int32)
     donated = 0 if jax.default_backend() == "cpu" else ()
-    lowered_init = jax.jit(spread(init, EVERYWHERE, devices)).lower(SEED, members, data, counts)
-    lowered_epoch = jax.jit(spread(epoch, SPREAD, devices), donate_argnums=donated).lower(
+    lowered_init = jax.jit(sharded(init, EVERYWHERE, devices)).lower(SEED, members, data, counts)
+    lowered_epoch = jax.jit(sharded(epoch, SHARDED, devices), donate_argnums=donated).lower(
         training, members, data, counts
     )
     lowered_score = None
@@ -283,15 +283,15 @@ def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1
     return Programs(lowered_init, lowered_epoch, lowered_score)
 
 
-def spread(program: Callable[..., Any], first: PartitionSpec, devices: int) -> Callable[..., Any]:
+def sharded(program: Callable[..., Any], first: PartitionSpec, devices: int) -> Callable[..., Any]:
     """The program `(first, members, data, counts)` with its members spread over so many devices."""
     if devices == 1:
         return program
     return jax.shard_map(
         program,
         mesh=mesh(devices),
-        in_specs=(first, SPREAD, EVERYWHERE, SPREAD),
-        out_specs=SPREAD,
+        in_specs=(first, SHARDED, EVERYWHERE, SHARDED),
+        out_specs=SHARDED,
         check_vma=False,
     )
 

@@ -120,7 +120,7 @@ def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list
     work = work_of(tracer, lanes)
     name = choose_plan(work, points, each) if plan == "auto" else plan
     shared = {"one": (), "widths": work.parted, "buckets": task.hints.shapes}[name]
-    static = tracer.settle(set(shared) & set(space))
+    static = tracer.static_names(set(shared) & set(space))
     caps = [] if name != "widths" else work.caps() if caps is None else caps
     capped = dataclasses.replace(tracer, caps=caps)
     columns = [levels(points, capped.caps).tolist(), *(points[key].tolist() for key in space if key in static)]
@@ -135,7 +135,7 @@ def work_of(tracer: Tracer, lanes: Lanes) -> Work:
     cpu = jax.default_backend() == "cpu"
     together = 1 if lanes.count == 1 else lanes.count * lanes.devices
     machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=together)
-    member = tracer.trace(tracer.settle(set()))
+    member = tracer.trace(tracer.static_names(set()))
     widths = tuple(name for name in member.dynamic if name in member.sizes and name not in tracer.task.hints.shapes)
     speed = cores() / 2 if cpu else 1.0
     branches = tracer.branches(member.static.keys())
@@ -195,7 +195,7 @@ def members_a_batch(members: int, lanes: Lanes, threads: int) -> int:
     return min(lanes.capacity * lanes.devices, -(-share // together) * together)
 
 
-def spread(members: int, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
+def placed(members: int, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
     """The places (members,) of a batch's members in its stacked arrays, and how many each device has (devices,)."""
     share = -(-members // (lanes.devices * lanes.count)) * lanes.count
     number = np.arange(members)

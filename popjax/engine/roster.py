@@ -98,7 +98,7 @@ class Roster:
     @functools.cached_property
     def metrics(self) -> tuple[str, ...]:
         """The names of the task's metrics."""
-        member = self.tracer.member(0, self.tracer.settle(set()))
+        member = self.tracer.member(0, self.tracer.static_names(set()))
         return tuple(member.trace(abstract(self.task.data)).metrics)
 
     @functools.cached_property
@@ -229,7 +229,7 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     count = config.lanes
     if count is None:
         count = default_lanes(jax.default_backend(), len(rows_of(points)), jax.local_device_count())
-    first = tracer.member(0, tracer.settle(set()))
+    first = tracer.member(0, tracer.static_names(set()))
     check_memory(first)
     plan = make_plan(tracer, config.plan, lanes_for(first, count), config.each, config.caps)
     if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):

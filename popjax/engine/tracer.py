@@ -73,7 +73,7 @@ class Tracer:
             raise ValueError(f"the task reads {name!r}, which the space does not name; it names {known}") from None
         return member
 
-    def settle(self, static: set[str]) -> set[str]:
+    def static_names(self, static: set[str]) -> set[str]:
         """The names that must be static, `static` among them; raises ValueError naming another.
 
         Choices that are not numbers and what the user marked are static. A constant whole
@@ -131,7 +131,7 @@ class Tracer:
 
     def reads(self) -> set[str]:
         """The hyperparameters that the first trial reads."""
-        return self.trace(self.settle(set())).reads & set(self.space)
+        return self.trace(self.static_names(set())).reads & set(self.space)
 
     def read_by(self, members: list[Member]) -> set[str]:
         """What these members read."""

@@ -64,11 +64,11 @@ class Slurm:
         while not self._over.is_set():
             for pair in [pair for pair in list(self._open) if pair[0].done()]:
                 self._open.remove(pair)
-                settle(*pair)
+                finish(*pair)
             time.sleep(POLL)
 
 
-def settle(job: Any, future: "Future[Any]") -> None:
+def finish(job: Any, future: "Future[Any]") -> None:
     """Give a job's result, or its error, to its future."""
     if not future.set_running_or_notify_cancel():
         return

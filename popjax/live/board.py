@@ -165,7 +165,7 @@ class Board:
             figures, status = self.figures, "".join(self.status[trial] for trial in drawn.tolist())
             cursor.lines = first + len(lines)
         if pieces:
-            found["curves"] = [[trial, first, plain(values)] for trial, first, values in pieces]
+            found["curves"] = [[trial, first, five_digits(values)] for trial, first, values in pieces]
         if lines:
             found["log"] = lines
         if status != cursor.status:
@@ -187,7 +187,7 @@ class Board:
             known |= {"values": hparams, "settable": list(self.settable)}
             values = self.curves.get(metric or "")
             curve = None if values is None else values[number, : self.epochs[number]].copy()
-        return known if curve is None else known | {"curve": plain(curve)}
+        return known if curve is None else known | {"curve": five_digits(curve)}
 
 
 def lacking(sent: np.ndarray, now: np.ndarray, drawn: np.ndarray) -> list[tuple[int, int, int]]:
@@ -203,6 +203,6 @@ def lacking(sent: np.ndarray, now: np.ndarray, drawn: np.ndarray) -> list[tuple[
     return found
 
 
-def plain(curve: np.ndarray) -> list[float | None]:
+def five_digits(curve: np.ndarray) -> list[float | None]:
     """A curve in five digits; None where it is not finite."""
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in curve.tolist()]

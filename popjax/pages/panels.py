@@ -72,7 +72,7 @@ def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
             "name": name,
             "marker": marker,
             "customdata": texts,
-            "x": rounded(spread(axis, rows), 4),
+            "x": rounded(side_by_side(axis, rows), 4),
             "y": rounded(np.clip(last[rows], low, high)),
             "hovertemplate": f"{what}{value}<extra></extra>",
         }
@@ -128,7 +128,7 @@ def short(text: str, most: int = 18) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def spread(axis: Axis, rows: np.ndarray) -> np.ndarray:
+def side_by_side(axis: Axis, rows: np.ndarray) -> np.ndarray:
     """The coordinates of trials; within the cell of a whole number or choice, beside each other."""
     golden = rows * 0.6180339887 % 1 - 0.5
     return axis.units[rows] + (0.5 * axis.cell * golden if axis.cell >= 1 / 20 else 0)

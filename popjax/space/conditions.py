@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from popjax.space.scales import Choice, Scale, finite, plain
+from popjax.space.scales import Choice, Scale, finite, python_value
 
 Condition = Mapping[str, tuple[Any, ...]]  # parent -> the values of it that let a hyperparameter be
 
@@ -43,7 +43,7 @@ class Conditional:
 def listed(parent: str, values: Any) -> tuple[Any, ...]:
     """The values of a condition, one or several; raises ValueError for none."""
     several = values if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
-    found = tuple(map(plain, several))
+    found = tuple(map(python_value, several))
     for value in found:
         if not (finite(value) or isinstance(value, str | bool)):
             raise ValueError(f"when {parent}={value!r}: give a finite number, text or truth value, or several")

@@ -20,7 +20,7 @@ def number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def plain(value: Any) -> Any:
+def python_value(value: Any) -> Any:
     """A NumPy scalar as the Python value it is; anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
 
@@ -115,8 +115,8 @@ class Range(Scale):
     def __post_init__(self) -> None:
         for end in ("low", "high"):
             given = getattr(self, end)
-            object.__setattr__(self, end, plain(given))
-            if not finite(plain(given)):
+            object.__setattr__(self, end, python_value(given))
+            if not finite(python_value(given)):
                 raise ValueError(f"{self.name}: {end}={given!r} is no finite number; give two numbers, low and high")
         check_flag(self.static)
         if not np.isfinite(float(self.high) - float(self.low)):
@@ -314,7 +314,7 @@ class Choice(Scale):
     static: bool
 
     def __init__(self, *values: Any, static: bool = False) -> None:
-        values = tuple(map(plain, values))
+        values = tuple(map(python_value, values))
         if not values:
             raise ValueError("choice(): no values; give at least one")
         for value in values:
@@ -384,7 +384,7 @@ class Constant(Scale):
     static: bool = dataclasses.field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", plain(self.value))
+        object.__setattr__(self, "value", python_value(self.value))
         if not (finite(self.value) or isinstance(self.value, str | bool)):
             raise ValueError(f"{self.value!r} is neither a scale nor a finite number, text or truth value")
         for end in ("low", "high"):

@@ -12,7 +12,7 @@ import numpy as np
 from popjax.core.storage import Corrupt, flush_directory, write_atomic
 from popjax.scheduler import Decision
 from popjax.space.space import Space
-from popjax.store.files import digest_of, plain
+from popjax.store.files import digest_of, jsonable
 
 NAME = "decisions.jsonl"
 
@@ -133,10 +133,10 @@ def described(step: Step) -> dict[str, Any]:
     """A step as JSON values; what is empty is left out."""
     decision = step.decision
     content: dict[str, Any] = {
-        "add": {name: [plain(value) for value in column.tolist()] for name, column in decision.add.items()},
+        "add": {name: [jsonable(value) for value in column.tolist()] for name, column in decision.add.items()},
         "copy": [[int(target), int(source)] for target, source in decision.copy.items()],
         "fresh": [int(trial) for trial in decision.fresh],
-        "set": [[int(trial), {n: plain(v) for n, v in values.items()}] for trial, values in decision.set.items()],
+        "set": [[int(trial), {n: jsonable(v) for n, v in values.items()}] for trial, values in decision.set.items()],
         "until": runs(decision.until),
         "notes": decision.notes,
         "goal": runs(step.goal),
@@ -153,10 +153,10 @@ def step_of(content: Mapping[str, Any], space: Space) -> Step:
         copy=dict(content.get("copy", [])),
         fresh=tuple(content.get("fresh", [])),
         set=dict(content.get("set", [])),
-        until=spread(content.get("until", [])),
+        until=epochs_of(content.get("until", [])),
         notes=content.get("notes"),
     )
-    goal, stopped = spread(content.get("goal", [])), tuple(content.get("stopped", []))
+    goal, stopped = epochs_of(content.get("goal", [])), tuple(content.get("stopped", []))
     return Step(decision, content.get("state"), goal, stopped)
 
 
@@ -191,6 +191,6 @@ def runs(until: Mapping[int, int]) -> list[list[int]]:
     return found
 
 
-def spread(found: list[list[int]]) -> dict[int, int]:
+def epochs_of(found: list[list[int]]) -> dict[int, int]:
     """Trial -> epoch of such runs."""
     return {trial: epoch for first, last, epoch in found for trial in range(first, last + 1)}

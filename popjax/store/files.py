@@ -164,7 +164,7 @@ def arrays_of(content: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
-def plain(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """The value as JSON has it: nothing for a number that is not finite."""
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from popjax.store.files import plain
+from popjax.store.files import jsonable
 
 
 class Journal:
@@ -22,7 +22,7 @@ class Journal:
     def write(self, epoch: int, learning_rate: float | None, command: str | None = None, **others: Any) -> None:
         """Add a line, at once on its way to the disk; a number that is not finite becomes null."""
         entry = {"epoch": epoch, "learning_rate": learning_rate, "command": command}
-        entry |= {name: plain(value) for name, value in others.items()}
+        entry |= {name: jsonable(value) for name, value in others.items()}
         self._file.write(json.dumps(entry, allow_nan=False) + "\n")
         self._file.flush()
 

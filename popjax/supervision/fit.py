@@ -223,9 +223,9 @@ class Fit:
         if not self.classification:
             error = outputs.reshape(y.shape) - y
             values |= {"mse": ((error * y_scale) ** 2).mean(), "mae": jnp.abs(error * y_scale).mean()}
-            left, spread = (error**2).mean(), ((y - y.mean()) ** 2).mean()
-            varied = spread > jnp.finfo(spread.dtype).eps * (y**2).mean()  # else there is nothing to explain
-            values["r2"] = jnp.where(varied, 1 - left / jnp.where(varied, spread, 1), 0)
+            left, variance = (error**2).mean(), ((y - y.mean()) ** 2).mean()
+            varied = variance > jnp.finfo(variance.dtype).eps * (y**2).mean()  # else there is nothing to explain
+            values["r2"] = jnp.where(varied, 1 - left / jnp.where(varied, variance, 1), 0)
         else:
             right = (outputs.argmax(-1) == y).astype(float)
             members = jax.nn.one_hot(y, self.outputs)

@@ -164,8 +164,8 @@ def judged(
     found = of_predictions(more, predicted, targets) if more else {}
     loss = float(row_losses(predicted, targets).mean())
     if predicted.ndim == 1:
-        error, spread = predicted - targets, targets.var()
-        r2 = float(1 - loss / spread) if spread else 0.0
+        error, variance = predicted - targets, targets.var()
+        r2 = float(1 - loss / variance) if variance else 0.0
         return {"mse": loss, "mae": float(abs(error).mean()), "r2": r2, **found}
     right = predicted.argmax(-1) == targets
     recall = [right[targets == label].mean() for label in np.unique(targets)]

@@ -114,7 +114,7 @@ class Tracker(Progress):
         """The best and the quartiles of all trials as they stand, and how many there are."""
         means, lost = self.latest.mean((1, 2)), self.heard & ~np.isfinite(self.latest)
         counts = {"begun": float(self.heard.any((1, 2)).sum()), "diverged": float(lost.any((1, 2)).sum())}
-        return counts | spread(means[np.isfinite(means)], self.run.mode)
+        return counts | quartiles(means[np.isfinite(means)], self.run.mode)
 
     def end(self, results: Results) -> None:
         self._results = results
@@ -165,7 +165,7 @@ def by_epoch(series: Mapping[str, np.ndarray]) -> Iterator[tuple[int, dict[str, 
         yield epoch + 1, {name: float(values[epoch]) for name, values in series.items() if np.isfinite(values[epoch])}
 
 
-def spread(values: np.ndarray, mode: str) -> dict[str, float]:
+def quartiles(values: np.ndarray, mode: str) -> dict[str, float]:
     """The best value and the quartiles; nothing of no value."""
     if len(values) == 0:
         return {}
@@ -179,7 +179,7 @@ def whole(results: Results, top: int, place: Path, report: Path | None) -> Whole
     from pyarrow import csv
 
     values = results.curves[results.metric]
-    rows = [spread(column[np.isfinite(column)], results.mode) for column in values.T]
+    rows = [quartiles(column[np.isfinite(column)], results.mode) for column in values.T]
     names = rows[0].keys() if rows else ()
     epochs = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
     epochs |= {"trained": np.isfinite(values).sum(0), "diverged": (~np.isfinite(values))[results.diverged].sum(0)}

@@ -58,7 +58,7 @@ class Directory:
         if not self.recorded:
             self.log.cut(0)  # of a run that died before it was described
 
-    def settle(self, config: Config, settings: Mapping[str, Any]) -> Config:
+    def as_before(self, config: Config, settings: Mapping[str, Any]) -> Config:
         """The configuration with the lanes, the plan and the caps of before.
 
         Args:
@@ -133,8 +133,8 @@ class Directory:
         self._refuse(then, now)
         lanes = population.roster.plan.lanes
         lanes.capacity, lanes.narrowed = self.recorded["part"], self.recorded["narrowed"]
-        here = {"device": kind(device()), "versions": versions()}
-        there = {"device": kind(self.recorded["device"]), "versions": self.recorded["versions"]}
+        here = {"device": without_cores(device()), "versions": versions()}
+        there = {"device": without_cores(self.recorded["device"]), "versions": self.recorded["versions"]}
         for name, value in here.items():
             if there[name] != value:
                 what = f"{name} was {there[name]}, now {value}"
@@ -166,6 +166,6 @@ class Directory:
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
 
 
-def kind(device: str) -> str:
+def without_cores(device: str) -> str:
     """A device without the number of its cores, on which no bit depends."""
     return device.partition(",")[0]

@@ -13,7 +13,7 @@ from popjax.engine.roster import Config, Roster
 from popjax.scheduler import Problem, Scheduler, added
 from popjax.space.space import Space
 from popjax.store.decisions import Log
-from popjax.store.files import plain
+from popjax.store.files import jsonable
 from popjax.store.results import Results
 from popjax.tuning.directory import Directory
 from popjax.tuning.proposals import learns, proposals, sampler_text
@@ -108,8 +108,8 @@ def summary(
         "seed": config.seed,
         "metric": config.metric,
         "best": None if best is None else {"trial": best.trial, "value": best.value, "hparams": best.hparams},
-        "test_value": plain(test.get(config.metric.replace("val_", "test_", 1))),
-        "test": {name: plain(value) for name, value in test.items()},
+        "test_value": jsonable(test.get(config.metric.replace("val_", "test_", 1))),
+        "test": {name: jsonable(value) for name, value in test.items()},
         "diverged": int(results.diverged.sum()),
         **population.timer.seconds(),
         "model_steps": after,

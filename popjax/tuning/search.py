@@ -202,7 +202,7 @@ def search_in(path: Path, new: Search, resume: bool, about: Mapping[str, Any]) -
     with locked(path):
         check_directory(path, resume)
         directory = Directory(path, new.asked.space, about)
-        config = directory.settle(new.config, new.asked.settings())
+        config = directory.as_before(new.config, new.asked.settings())
         control = dataclasses.replace(new.control, listeners=[*new.control.listeners, Page(path)])
         task = as_recorded(new.task, directory.recorded, config.folds)
         results = dataclasses.replace(new, task=task, config=config, directory=directory, control=control).run()
