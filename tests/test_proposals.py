@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 import popjax as pj
 from popjax.scheduler import Trials
-from popjax.tuning.proposals import asked, default_rounds, distribution, told_of, tpe
+from popjax.tuning import proposals
+from popjax.tuning.proposals import BEST, LEARNING, MODEL, asked, default_rounds, distribution, telling, told_of
 
 SPACE = pj.Space(
     rate=pj.log_uniform(1e-5, 1),
@@ -54,8 +56,6 @@ def run(**settings):
 
 def test_the_same_seed_asks_the_same_points(tmp_path):
     """Also of a run that was stopped in between, which is asked again by another process's state."""
-    import threading
-
     whole, again, other = run(), run(), pj.search(planted(0), SPACE, trials=40, seed=4, sampler="tpe")
     stop = threading.Event()
 
@@ -75,6 +75,27 @@ def test_the_same_seed_asks_the_same_points(tmp_path):
         pj.search(planted(0), SPACE, trials=40, seed=3, rounds=4, out=tmp_path / "run", resume=True)
 
 
+def test_a_run_goes_on_in_the_rounds_that_it_began_with(tmp_path, monkeypatch):
+    """Also where another number is today's default."""
+    whole = run(out=tmp_path / "whole")
+    stop = threading.Event()
+    stop.set()
+    run(out=tmp_path / "run", stop=stop)
+    monkeypatch.setattr(proposals, "FEWEST_ROUNDS", 8)
+    resumed = run(out=tmp_path / "run", resume=True)
+    assert resumed.points["rate"].tolist() == whole.points["rate"].tolist()
+    assert resumed.run["rounds_in_all"] == 4
+    assert run().run["rounds_in_all"] == 8
+
+
+@pytest.mark.parametrize(
+    ("trials", "scheduled", "rounds"),
+    [(512, False, 16), (512, True, 8), (513, True, 9), (40, False, 4), (40, True, 4), (3, False, 3)],
+)
+def test_a_round_is_of_32_or_of_64_where_most_are_pruned(trials, scheduled, rounds):
+    assert default_rounds(trials, scheduled) == rounds
+
+
 def test_the_first_round_is_sobols_and_the_others_are_in_range():
     results = run()
     first = SPACE.sample(10, 3, "sobol")
@@ -88,6 +109,26 @@ def test_the_first_round_is_sobols_and_the_others_are_in_range():
 
 def trials_of(points, epochs, loss):
     return Trials(points, np.array(epochs), np.array(loss), {}, np.zeros(len(epochs), bool))
+
+
+def test_tpe_is_told_the_best_and_a_sample_of_the_others():
+    """Of 900 trials: all that it may take for the good ones, whom it orders so, and those that have not begun."""
+    rng = np.random.default_rng(0)
+    epochs, loss = rng.choice([0, 2, 8, 20], 900, p=[0.02, 0.6, 0.3, 0.08]), rng.uniform(size=900)
+    loss[rng.random(900) < 0.1] = np.inf
+    trials = trials_of({}, epochs, np.where(epochs > 0, loss, np.nan))
+    rows = telling(trials, MODEL, seed=1)
+    by_hand = sorted(np.flatnonzero(epochs > 0), key=lambda trial: (-epochs[trial], loss[trial]))
+    assert set(by_hand[:BEST]) <= set(rows)
+    assert (epochs[rows] > 0).sum() == MODEL == 10 * BEST
+    assert set(np.flatnonzero(epochs == 0)) <= set(rows)
+    assert rows.tolist() == sorted(set(rows)) == telling(trials, MODEL, seed=1).tolist()
+    assert rows.tolist() != telling(trials, MODEL, seed=2).tolist()
+    assert telling(trials, None, seed=1).tolist() == list(range(900))
+    few = trials_of({}, epochs[:MODEL], loss[:MODEL])
+    assert telling(few, MODEL, seed=1).tolist() == list(range(MODEL))
+    gamma = optuna.samplers._tpe.sampler.default_gamma
+    assert gamma(MODEL) == BEST == gamma(100 * MODEL)
 
 
 def test_what_it_is_told():
@@ -108,7 +149,7 @@ def test_pending_points_are_taken_into_account():
     space = pj.Space(x=pj.uniform(0, 1), y=pj.uniform(0, 1))
     points = space.sample(60, 1)
     loss = (points["x"] - 0.7) ** 2 + (points["y"] - 0.2) ** 2
-    units = asked(tpe, 0, 32, trials_of(points, [1] * 60, loss), space, 1)
+    units = asked(LEARNING["tpe"], 0, 32, trials_of(points, [1] * 60, loss), space, 1)
     near = (abs(units["x"] - 0.7) < 0.2) & (abs(units["y"] - 0.2) < 0.2)
     assert near.sum() > 10  # of 32, where chance gives 5
     assert len({tuple(np.round(point, 3)) for point in zip(units["x"], units["y"], strict=True)}) == 32
@@ -116,7 +157,7 @@ def test_pending_points_are_taken_into_account():
 
 def test_another_seed_asks_for_other_points_after_the_same_trials():
     trials = trials_of(SPACE.sample(20), [1] * 20, np.linspace(0, 1, 20).tolist())
-    first, again, other = (asked(tpe, seed, 8, trials, SPACE, 1)["rate"] for seed in (0, 0, 1))
+    first, again, other = (asked(LEARNING["tpe"], seed, 8, trials, SPACE, 1)["rate"] for seed in (0, 0, 1))
     assert first.tolist() == again.tolist()
     assert not set(first.tolist()) & set(other.tolist())
 

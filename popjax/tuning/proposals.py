@@ -1,25 +1,27 @@
 """Points from samplers that learn: Optuna's, told of all trials so far and asked for many at once. No JAX here."""
 
 import contextlib
-import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.text import needed
 from popjax.scheduler import Trials
 from popjax.space.conditions import absent
 from popjax.space.samplers import SAMPLERS
 from popjax.space.scales import Choice, Scale
 from popjax.space.space import Space
+from popjax.tuning.schedulers.parts import part_of
 
 if TYPE_CHECKING:
     import optuna
 
 Make = Callable[[int, list[Any]], "optuna.samplers.BaseSampler"]  # (seed, told trials) -> sampler
-BATCH = 32  # trials of a round, if nobody says how many rounds there are
+BATCH, PRUNED = 32, 64  # trials of a round, if nobody says how many rounds there are; where most of them are pruned
 FEWEST_ROUNDS = 4
+MODEL, BEST = 250, 25  # trials that TPE is told at most; of so many it takes so many for the best, and never more
 
 
 def tpe(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
@@ -56,8 +58,25 @@ def gp(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
     return optuna.samplers.GPSampler(seed=seed, n_startup_trials=0)
 
 
-LEARNING: Mapping[str, Make] = {"tpe": tpe, "cmaes": cmaes, "gp": gp}
-NEEDED = {"tpe": ("optuna",), "cmaes": ("optuna", "cmaes"), "gp": ("optuna", "torch")}
+class Learning(NamedTuple):
+    """A sampler that learns.
+
+    Attributes:
+        make: what makes Optuna's.
+        needs: the packages that it needs.
+        most: how many trials it is told at most; None: all.
+    """
+
+    make: Make
+    needs: tuple[str, ...] = ("optuna",)
+    most: int | None = None
+
+
+LEARNING: Mapping[str, Learning] = {
+    "tpe": Learning(tpe, most=MODEL),
+    "cmaes": Learning(cmaes, ("optuna", "cmaes")),
+    "gp": Learning(gp, ("optuna", "torch")),
+}
 
 
 def learns(sampler: Any) -> bool:
@@ -65,9 +84,9 @@ def learns(sampler: Any) -> bool:
     return callable(sampler) or sampler in LEARNING
 
 
-def default_rounds(trials: int) -> int:
-    """How many rounds a learning sampler gets: of 32 trials, or of fewer so that it can learn."""
-    return min(max(-(-trials // BATCH), FEWEST_ROUNDS), trials)
+def default_rounds(trials: int, scheduled: bool = False) -> int:
+    """How many rounds a learning sampler gets: of 32 trials, 64 under a scheduler, or of fewer so that it can learn."""
+    return min(max(-(-trials // (PRUNED if scheduled else BATCH)), FEWEST_ROUNDS), trials)
 
 
 def check_sampler(sampler: Any) -> bool:
@@ -75,9 +94,8 @@ def check_sampler(sampler: Any) -> bool:
     if not callable(sampler) and sampler not in [*SAMPLERS, *LEARNING]:
         what = f"unknown sampler {sampler!r}" if isinstance(sampler, str) else f"sampler is a {type(sampler).__name__}"
         raise ValueError(f"{what}; there are {', '.join([*SAMPLERS, *LEARNING])}, and the classes of optuna.samplers")
-    for package in ("optuna",) if callable(sampler) else NEEDED.get(sampler, ()):
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(f"sampler {sampler!r} needs {package}, which is not installed: pip install {package}")
+    for package in learning(sampler).needs if learns(sampler) else ():
+        needed(f"sampler {sampler!r}", package)
     return learns(sampler)
 
 
@@ -86,9 +104,9 @@ def sampler_text(sampler: Any) -> str:
     return sampler if isinstance(sampler, str) else getattr(sampler, "__qualname__", repr(sampler))
 
 
-def maker(sampler: Any) -> Make:
-    """How a learning sampler is made."""
-    return LEARNING[sampler] if isinstance(sampler, str) else lambda seed, told: sampler(seed=seed)
+def learning(sampler: Any) -> Learning:
+    """A learning sampler by its name, or of a class of Optuna's."""
+    return LEARNING[sampler] if isinstance(sampler, str) else Learning(lambda seed, told: sampler(seed=seed))
 
 
 def proposals(sampler: Any, searched: Space, seed: int, epochs: int) -> Callable[..., dict[str, np.ndarray]]:
@@ -98,32 +116,46 @@ def proposals(sampler: Any, searched: Space, seed: int, epochs: int) -> Callable
     its own axis, from 0 to 1. A trial that diverged is told as one that was given up at once, one that was pruned
     with its loss and how far it came, and one that has not begun as pending.
     """
-    make = maker(sampler)
+    model = learning(sampler)
 
     def propose(n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
         space = space or searched
         if trials is None or not (trials.epochs > 0).any():
             begin = 0 if trials is None else len(trials.epochs)
             return {name: column[begin:] for name, column in space.sample(begin + n, seed, "sobol").items()}
-        units = asked(make, seed, n, trials, space, epochs)
+        units = asked(model, seed, n, trials, space, epochs)
         given = {name: units[name] if name in units else np.zeros(n) for name in space}
         return space.masked({name: scale.from_unit(given[name]) for name, scale in space.items()})
 
     return propose
 
 
-def asked(make: Make, seed: int, n: int, trials: Trials, space: Space, epochs: int) -> dict[str, np.ndarray]:
+def asked(model: Learning, seed: int, n: int, trials: Trials, space: Space, epochs: int) -> dict[str, np.ndarray]:
     """The next n points (n,) of each searched hyperparameter, on its axis."""
     import optuna
 
     distributions = {name: distribution(space[name]) for name in space.searched}
+    own = int(np.random.SeedSequence([seed, len(trials.epochs)]).generate_state(1)[0])
     with quiet():
-        told = told_of(trials, space, distributions, epochs)
-        own = int(np.random.SeedSequence([seed, len(trials.epochs)]).generate_state(1)[0])
-        study = optuna.create_study(sampler=make(own, told))
+        told = told_of(part_of(trials, telling(trials, model.most, own)), space, distributions, epochs)
+        study = optuna.create_study(sampler=model.make(own, told))
         study.add_trials(told)
         found = [study.ask(distributions).params for _ in range(n)]
     return {name: np.array([unit(space[name], params[name]) for params in found]) for name in space.searched}
+
+
+def telling(trials: Trials, most: int | None, seed: int) -> np.ndarray:
+    """Whom a sampler is told, in order: all, or the best and a sample of the others, so that asking stays cheap.
+
+    The best are those that came furthest, with the least loss among these, as TPE orders them. Those that have not
+    begun are told besides.
+    """
+    begun, pending = np.flatnonzero(trials.epochs > 0), np.flatnonzero(trials.epochs == 0)
+    if most is None or len(begun) <= most:
+        return np.arange(len(trials.epochs))
+    order = begun[np.lexsort((trials.loss[begun], -trials.epochs[begun]))]
+    others = np.random.default_rng(seed).choice(order[BEST:], most - BEST, replace=False)
+    return np.sort(np.concatenate([order[:BEST], others, pending]))
 
 
 def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epochs: int) -> list[Any]:

@@ -13,7 +13,7 @@ from popjax.executors.elsewhere import elsewhere
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.conditions import check_possible
 from popjax.space.space import Space
-from popjax.store.files import check_directory
+from popjax.store.files import check_directory, read_json
 from popjax.store.results import TOGETHER, Results
 from popjax.task import Task, ranked_by, unknown_metric
 from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
@@ -21,7 +21,7 @@ from popjax.tuning.callbacks.base import Callback
 from popjax.tuning.directory import Directory
 from popjax.tuning.interrupt import again_in_a_notebook, interruptible
 from popjax.tuning.person import Steered
-from popjax.tuning.proposals import check_sampler, default_rounds, learns
+from popjax.tuning.proposals import check_sampler, default_rounds
 from popjax.tuning.record import Asked
 from popjax.tuning.run import Control, Search
 from popjax.tuning.schedulers.named import scheduler_of
@@ -67,7 +67,8 @@ def search(
         epochs: units of budget of every member (an objective has 1).
         seed: of the points and of every member's key.
         sampler: "random", "sobol" or "grid"; or one that learns: "tpe", "cmaes" or "gp", or a class of Optuna's,
-            which is called with a seed. It proposes in rounds, of 32 trials if nothing is said, from all trials so far.
+            which is called with a seed. It proposes in rounds from all trials so far; of 32 trials if nothing is
+            said, or of 64 with a scheduler.
         repeats, folds: members of a trial; it ranks by their mean.
         metric, mode: what ranks, "min" or "max"; the task's own if not given. The mode of another
             metric is told by its name: less of a loss or an error is better, more of an accuracy, r2, f1, auc or mcc.
@@ -126,7 +127,9 @@ def search(
         raise ValueError("resume=True needs out: the directory of the run to go on with")
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
     check_numbers({"trials": trials})
-    rounds = (default_rounds(int(trials)) if check_sampler(sampler) else 1) if rounds is None else rounds
+    learning = check_sampler(sampler)
+    if rounds is None:
+        rounds = rounds_of(int(trials), scheduler, out if resume else None) if learning else 1
     counts = {"epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds, "retries": retries}
     optional = {"lanes": lanes, "every": every}
     check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
@@ -135,7 +138,7 @@ def search(
     check_possible(space.conditions, space)
     epochs = min(epochs, task.hints.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
-    check_choices(choose, folds * repeats, rounds, trials, scheduler, learns(sampler))
+    check_choices(choose, folds * repeats, rounds, trials, scheduler, learning)
     metric, mode = what_ranks(task, space, int(epochs), metric, mode)
     config = Config(
         epochs=int(epochs),
@@ -166,6 +169,13 @@ def search(
     finally:
         if page is not None:
             page.leave()
+
+
+def rounds_of(trials: int, scheduler: Any, before: Any) -> int:
+    """In how many rounds a learning sampler proposes, if nobody says: as the run in the directory `before` did."""
+    path = None if before is None else Path(before) / "run.json"
+    known = read_json(path).get("rounds_in_all") if path is not None and path.exists() else None
+    return known if isinstance(known, int) else default_rounds(trials, scheduler is not None)
 
 
 def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
