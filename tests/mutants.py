@@ -26,6 +26,20 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = [
+    Mutant(
+        "changed but not settled",
+        "engine/population",
+        "self.saver.settle_resting(set(decision.set) - set(decision.copy))",
+        "pass",
+        "test_checkpoint.py -k from_any_commit",
+    ),
+    Mutant(
+        "rest not committed",
+        "engine/checkpoint",
+        "        self.settle_resting()\n        self.commits.kept",
+        "        self.commits.kept",
+        "test_checkpoint.py -k from_any_commit",
+    ),
     Mutant("no fsync", "core/storage", "            os.fsync(file.fileno())\n", "", "test_commits.py"),
     Mutant(
         "written in place",

@@ -1,9 +1,11 @@
 """When progress is committed: every two seconds, with where everybody stands then."""
 
+import shutil
 import threading
 
 import numpy as np
 import pytest
+import steering_task
 
 import popjax as pj
 from popjax.core.clock import Clock
@@ -16,6 +18,7 @@ from popjax.engine.curves import Curves
 from popjax.engine.keeper import Keeper
 from popjax.engine.member import Training
 from popjax.engine.plan import Lanes
+from popjax.engine.resting import Resting
 from popjax.engine.roster import Config, Roster
 from popjax.engine.snapshot import Snapshot
 from popjax.store.commits import Commits
@@ -35,7 +38,8 @@ def clock(monkeypatch):
 def saver(clock, tmp_path):
     curves = Curves(("loss",), 1, 1, EPOCHS, np.dtype(np.float32))
     curves.grow(6)
-    return Checkpoint(Commits(tmp_path / "state"), curves, Keeper(1, 1, "loss", "min"))
+    keeper, resting = Keeper(1, 1, "loss", "min"), Resting(None, None)
+    return Checkpoint(Commits(tmp_path / "state"), curves, keeper, resting, EPOCHS)
 
 
 def report(members, epoch, stands=False, trained=False, long=False):
@@ -155,10 +159,73 @@ def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, 
         if message.epoch + 1 == EPOCHS - 1:
             request.number += 1
 
-    train(job, Context(0, roster.data, Clock(), threading.Event(), EPOCHS, request), say, lambda: False)
+    train(job, Context(0, roster.data, Clock(), threading.Event(), request), say, lambda: False)
     due = {4: 4, 7: 7}  # after the last epoch there is no need
     assert {after: snapshot.epoch for after, snapshot in answers.items()} == due | ({1: 1} if every == 0 else {})
     assert answers[4].training.alive.tolist() == [True]
     (end,) = ends
     assert end.reached
     assert end.snapshot is None
+
+
+def at_random(problem):
+    """Changes, copies exactly and afresh, and lets rest whom the number of the step draws, until all are at the end."""
+
+    def step(number, trials):
+        rng, rates = np.random.default_rng(number), trials.points.get("rate")
+        if number == 0:
+            return 1, pj.Decision(add=problem.propose(12), until=dict.fromkeys(range(12), 1))
+        left = np.flatnonzero(trials.epochs < problem.epochs).tolist()
+        pairs = rng.permutation(left)[: 2 * (len(left) // 2)].reshape(-1, 2).tolist()
+        alike = lambda one, other: all(values[one] == values[other] for values in (trials.bucket, trials.epochs))
+        copy = {target: source for target, source in pairs[:3] if alike(target, source)}
+        fresh = tuple(target for target in copy if rng.random() < 0.5)
+        changed = {t: {"rate": float(np.clip(rates[t] * rng.uniform(0.5, 1.5), 0.01, 0.5))} for t in left[::4]}
+        going = [trial for trial in left if rng.random() < 0.7] or left
+        until = {trial: min(trials.epochs[trial] + rng.integers(1, 3), problem.epochs) for trial in going}
+        return number + 1, pj.Decision(copy=copy, fresh=fresh, set=changed, until=until)
+
+    return pj.Scheduler(lambda: 0, step)
+
+
+def drawn(out, **settings):
+    task, space = steering_task.TASK, steering_task.SPACE
+    return pj.search(task, space, trials=12, epochs=EPOCHS, folds=2, scheduler=at_random, out=out, **settings)
+
+
+@pytest.mark.parametrize("every", [0.0, 1e9], ids=["all answer", "nobody answers"])
+def test_from_any_commit_a_run_ends_as_the_one_left_alone(tmp_path, monkeypatch, every):
+    """Commits come at random, so that many stand epochs behind what is decided; each is gone on with."""
+    whole = drawn(tmp_path / "whole")
+    assert (whole.done == EPOCHS).all()
+    rng, commit, copies = np.random.default_rng(1), Checkpoint.commit, []
+
+    def save(saver):
+        if rng.random() < 0.4:
+            commit(saver)
+            copies.append(tmp_path / str(len(copies)))
+            shutil.copytree(tmp_path / "run", copies[-1])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "EVERY", every)
+        patched.setattr(Checkpoint, "save", save)
+        drawn(tmp_path / "run")
+    assert len(copies) > 5
+    behind = []
+    for copy in [tmp_path / "run", *copies]:
+        stands = Commits.load(copy / "state")
+        behind.append(len({record.epoch for record in [*stands.settled, *stands.standing]}) > 2)
+        drawn(copy, resume=True)
+        for name in ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors"):
+            assert (copy / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (copy.name, name)
+    assert any(behind)
+
+
+def test_between_two_epochs_no_state_is_copied(rows, tmp_path, monkeypatch):
+    """However often somebody looks: those of the end alone are, which are kept."""
+    epochs, snapshot = [], Batch.snapshot
+    monkeypatch.setattr(Batch, "snapshot", lambda batch: epochs.append(batch.epoch) or snapshot(batch))
+    monkeypatch.setattr(checkpoint, "EVERY", 1e9)
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
+    pj.search(pj.supervised(rows), space, trials=8, epochs=EPOCHS, keep=8, every=1, out=tmp_path / "run")
+    assert set(epochs) == {EPOCHS}

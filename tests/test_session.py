@@ -295,11 +295,14 @@ session = pj.Session(task, {"rate": [0.1, 0.2, 0.3, 0.4]}, out=out, resume=sys.a
 if session.epoch == 0:
     session.train(2)
     session.set(1, rate=0.5)
+    session.stop(2)
     session.clone(3, 0)
     if sys.argv[1] == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
 assert (session.epoch, session.hparams["rate"].tolist()) == (2, [0.4, 0.5, 0.3, 0.4]), session.hparams
+assert session.alive.tolist() == [True, True, False, True], session.alive
 session.train(2)
+assert np.isnan(session.curves["loss"][2, 2:]).all()
 print(repr(session.curves["loss"].tolist()))
 """
     assert python(code, "dies").returncode == -9
@@ -309,3 +312,23 @@ print(repr(session.curves["loss"].tolist()))
     assert len(whole.stdout) > 50
     refused = python(code, "new")
     assert "holds a session; choose another directory, or go on with it" in refused.stderr
+
+
+def test_a_stop_that_was_taken_back_is_none_later(task, tmp_path):
+    """Who goes on from the directory finds those at rest who were at rest in the end, not before."""
+    rates = {"learning_rate": [0.01, 0.02, 0.03]}
+    session = Session(task, rates, out=tmp_path / "run")
+    session.stop(2)
+    session.train(1)
+    session.stop(1)
+    session.train(1)
+    session.back(1)
+    assert session.alive.tolist() == [True, False, False]
+    session.back(1)
+    assert session.alive.tolist() == [True, True, False]
+    session.clone(2, 0)
+    del session
+    again = Session(task, rates, out=tmp_path / "run", resume=True)
+    assert again.alive.tolist() == [False, True, False]
+    again.train(2)
+    assert np.isfinite(again.curves["val_loss"]).all(1).tolist() == [False, True, False]

@@ -1,7 +1,7 @@
 """A population's progress on its way to the commits on the disk, and back."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from popjax.engine.batch import Epoch, Rest
 from popjax.engine.curves import Curves
 from popjax.engine.keeper import Keeper
 from popjax.engine.member import Training
+from popjax.engine.resting import Resting
 from popjax.engine.snapshot import Snapshot
 from popjax.store.commits import Commits, Record
 
@@ -27,22 +28,30 @@ class Checkpoint:
 
     When a commit is due, the batches in training are asked where they stand, and it is made once
     all have answered. A batch whose epochs are long is not waited for: each of them is committed.
+    Who rests is recorded where a commit is made, or where the hyperparameters change: the last record
+    of a member may be some epochs old, and what it was trained with since then has not changed.
 
     Args:
         commits: of the run.
-        curves, keeper: of the population.
+        curves, keeper, resting: of the population.
+        last: the last epoch of the run, after which no state is needed; None if there is none.
 
     Attributes:
         request: asks the batches.
     """
 
-    def __init__(self, commits: Commits, curves: Curves, keeper: Keeper) -> None:
+    def __init__(
+        self, commits: Commits, curves: Curves, keeper: Keeper, resting: Resting, last: int | None = None
+    ) -> None:
         self.commits = commits
         self.curves = curves
         self.keeper = keeper
+        self.resting = resting
+        self.last = last
         self.request = CheckpointRequest(EVERY, due=time.monotonic() + EVERY)
         self._answered: dict[int, bool] = {}  # the first member of every batch in training -> whether it has answered
         self._long = False  # whether a long epoch is to be committed
+        self._ahead: set[int] = set()  # the members that may stand further than their record says
 
     def take(self, message: Epoch | Rest) -> None:
         """What a worker said, for the next commit."""
@@ -50,8 +59,10 @@ class Checkpoint:
             message = message.rest
         snapshot, over = message.snapshot, isinstance(message, Rest)
         if isinstance(message, Rest) and message.reached:
-            state = {} if snapshot is None else named(snapshot.training)
-            self.commits.settle(self._record(message.held.index, message.held.epoch, state))
+            if message.held.epoch == self.last:
+                self.commits.settle(self._record(message.held.index, self.last, {}))
+            else:
+                self._ahead.update(message.held.index.tolist())
         elif snapshot is not None and snapshot.training is not None and snapshot.epoch >= message.origin.epoch:
             self.commits.stand(self._record(snapshot.index, snapshot.epoch, named(snapshot.training)))
         batch = int(message.origin.index[0])
@@ -61,8 +72,18 @@ class Checkpoint:
         self._long |= message.long and (over or snapshot is not None)
 
     def settle(self, snapshot: Snapshot) -> None:
-        """Members whose state was changed between two segments, for the next commit."""
-        self.commits.settle(self._record(snapshot.index, snapshot.epoch, named(snapshot.training)))
+        """Members at rest, for the next commit."""
+        state = {} if snapshot.training is None else named(snapshot.training)
+        self.commits.settle(self._record(snapshot.index, snapshot.epoch, state))
+        self._ahead.difference_update(snapshot.index.tolist())
+
+    def settle_resting(self, trials: Collection[int] | None = None) -> None:
+        """Those at rest who stand further than their record says: all, or some trials'."""
+        ahead = self._ahead if trials is None else self._ahead & set(self.resting.members(trials).tolist())
+        for held in list(self.resting.held) if ahead else ():
+            rows = np.array([member in ahead for member in held.index.tolist()])
+            if rows.any():
+                self.settle(held.snapshot().take(rows))
 
     def save(self) -> None:
         """Commit what was taken, if it is time."""
@@ -73,6 +94,7 @@ class Checkpoint:
     def commit(self) -> None:
         """Make what was taken durable."""
         begun = time.monotonic()
+        self.settle_resting()
         self.commits.kept = {member: named(tree) for member, tree in self.keeper.kept()}
         self.commits.commit()
         self.request.put_off(min((time.monotonic() - begun) / SHARE, LONGEST))

@@ -261,9 +261,9 @@ class Population:
         self.curves = Curves(roster.metrics, config.folds, config.repeats, epochs, dtype)
         self.keeper = Keeper(config.each, config.keep, config.metric, config.mode)
         data = roster.data if self.remote is None else None
-        context = Context(config.seed, data, self.timer.training, self.timer.stop, self.last)
+        context = Context(config.seed, data, self.timer.training, self.timer.stop)
         if self.commits is not None:
-            self.saver = Checkpoint(self.commits, self.curves, self.keeper)
+            self.saver = Checkpoint(self.commits, self.curves, self.keeper, self.resting, self.last)
             context = dataclasses.replace(context, request=self.saver.request)
         known = (roster, self.resting, self.curves, self.keeper)
         here = Local(roster, context, self.timer.compiling)
@@ -272,6 +272,8 @@ class Population:
 
     def _apply(self, decision: Decision) -> None:
         """What happens between two segments."""
+        if self.saver is not None:
+            self.saver.settle_resting(set(decision.set) - set(decision.copy))
         copied = self.resting.copies(decision.copy)
         self._change(decision)
         changed = self.resting.replace(copied)

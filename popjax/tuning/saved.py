@@ -44,6 +44,8 @@ class Saved:
                 raise ValueError(f"{str(self.path)!r} cannot be resumed so: {name} was {then.get(name)}, now {value}")
         population.take_up()
         population.begin_all()
+        population.stopped[list(self.log.steps[-1].stopped)] = True
+        population.advance(population.applied - 1, self.log.steps[-1].decision)  # who was behind catches up
         return int(population.curves.epochs.max())
 
     def _about(self, population: Population) -> dict[str, Any]:

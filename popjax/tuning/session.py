@@ -290,7 +290,10 @@ class Session:
             for _ in range(epochs):
                 self._moments.pop()
             self.epoch -= epochs
-            self.population.load(self._moments[-1].snapshots, self._moments[-1].stopped)
+            snapshots, stopped = self._moments[-1]
+            if (stopped != self.population.stopped).any():
+                self._stop(stopped)
+            self.population.load(snapshots, stopped)
             self._show(f"back to epoch {self.epoch}")
 
     def clone(self, source: int, target: int) -> None:
@@ -305,15 +308,15 @@ class Session:
         decision = Decision(copy={target: source})
         with self.alone:
             self.population.check(decision)
-            self._decide(decision)
             self.population.stopped[target] = self.population.stopped[source]
+            self._decide(decision)
             self._moments[-1] = self._now()
             self._show(f"became trial {source}", target)
 
     def stop(self, member: int) -> None:
         """Let a member rest: it keeps its state, and its curves are NaN from here on."""
         with self.alone:
-            self.population.stopped[self._row(member)] = True
+            self._stop(self.population.stopped | (np.arange(self.members) == self._row(member)))
             self._moments[-1] = self._now()
             self._show("stopped", member)
 
@@ -339,9 +342,14 @@ class Session:
             raise ValueError(f"member {member!r}: choose 0..{self.members - 1}")
         return int(member)
 
+    def _stop(self, stopped: np.ndarray) -> None:
+        """Let these (members,) rest, and no other."""
+        self.population.stopped[:] = stopped
+        self._decide(Decision())
+
     def _decide(self, decision: Decision) -> None:
-        """Write a decision down, and carry it out."""
-        self._log.write(Step(decision))
+        """Write a decision down, and who rests, and carry it out."""
+        self._log.write(Step(decision, stopped=tuple(np.flatnonzero(self.population.stopped).tolist())))
         self.population.advance(len(self._log.steps) - 1, decision)
 
     def _show(self, line: str = "", member: int | None = None) -> None:

@@ -44,7 +44,6 @@ class Context:
         data: the task's data on the devices.
         clock: counts the time in which training runs.
         stop: when set, the workers stop at the end of their epoch.
-        last: the last epoch of the run, after which a state is no longer committed; None if there is none.
         request: when to say where a batch stands.
         fitting: the executables that are known to fit into memory; asked once, since Linux takes files to answer.
     """
@@ -53,7 +52,6 @@ class Context:
     data: Any
     clock: Clock
     stop: threading.Event
-    last: int | None = None
     request: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
     fitting: set[Any] = dataclasses.field(default_factory=set)
 

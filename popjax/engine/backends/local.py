@@ -150,23 +150,21 @@ def train(job: Job, context: Context, say: Callable[[Epoch | Rest], None], stopp
             batch.epoch += 1
             snapshot, long = None, time.monotonic() - begun >= request.every
             if batch.epoch == job.until:
-                rest = resting(job, context, long)
+                rest = resting(job, long)
             elif answered < request.number and (long or time.monotonic() >= request.due):
                 answered, snapshot = request.number, batch.snapshot()
             say(Epoch(batch.origin, batch.epoch - 1, values, snapshot, long, rest))
     finally:
         if rest is None:
-            say(resting(job, context, long))
+            say(resting(job, long))
 
 
-def resting(job: Job, context: Context, long: bool) -> Rest:
-    """How a batch rests, with a snapshot of it where one is needed."""
+def resting(job: Job, long: bool) -> Rest:
+    """How a batch rests; on the devices if it is where it was to get."""
     batch = job.batch
-    reached = batch.training is not None and batch.epoch >= job.until
-    committed = context.request.every < float("inf") and batch.epoch != context.last
-    if reached and not committed:
-        return Rest(batch.origin, batch, reached, long=long)
+    if batch.training is not None and batch.epoch >= job.until:
+        return Rest(batch.origin, batch, True, long=long)
     try:
-        return Rest(batch.origin, batch, reached, batch.snapshot(), long)
+        return Rest(batch.origin, batch, False, batch.snapshot(), long)
     except Exception:  # a device without memory may not even give back what it holds
         return Rest(batch.origin, batch, False, batch.origin)

@@ -248,8 +248,8 @@ class Dispatch:
         structure = jax.tree.structure(self.remote.roster.abstract(origin.bucket))
         training = jax.tree.unflatten(structure, answer.leaves)
         stands = Snapshot(origin.bucket, origin.index, answer.epoch, training)
-        committed = stands if context.request.every < float("inf") and stands.epoch != context.last else None
-        rest = Rest(origin, stands, True, committed) if stands.epoch >= assignment.until else None
+        rest = Rest(origin, stands, True) if stands.epoch >= assignment.until else None
+        committed = stands if rest is None and context.request.every < float("inf") else None
         if rest is None:
             assignment.stands = stands
             assignment.failures = assignment.broken = assignment.tries = 0
