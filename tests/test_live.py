@@ -427,6 +427,25 @@ def test_a_stream_ticks_four_times_a_second_whatever_the_trials_do(start):
     assert run.end() == 0
 
 
+def test_a_page_that_fails_says_so_and_holds_nobody_up(capsys):
+    """The search goes on, also if it was to pause, and what is asked for there is refused."""
+
+    class Failing(pj.live.Live):
+        def epoch(self, result):
+            if result.epoch == 3:
+                self.person.ask(Change("pause"))
+                self.waiting = self.person.ask(Change("stop", 0))
+                raise RuntimeError("no room")
+
+    page = Failing()
+    results = pj.search(TASK, SPACE, trials=4, epochs=EPOCHS, folds=2, live=page)
+    assert results.trials["status"].to_pylist() == ["ok"] * 4
+    assert "popjax: the callback Failing failed (RuntimeError: no room); the run goes on" in capsys.readouterr().err
+    assert page.board.over == "nothing more comes; the run's terminal says why"
+    with pytest.raises(ValueError, match="its page failed"):
+        page.waiting.result(timeout=0)
+
+
 def test_what_is_asked_for_in_vain_is_said(start):
     """In the answer where it comes at once, in the log where it is found out later; 202 while it waits."""
     run, page = start(*SWEEP)

@@ -13,7 +13,7 @@ from test_schedulers import FILES, Loop, kills
 import popjax as pj
 from popjax.pages.page import page as drawn
 from popjax.store.decisions import Step
-from popjax.tuning.person import Change, Person, Steered, steered
+from popjax.tuning.person import OVER, Change, Person, Steered, steered
 
 FILES = tuple(name for name in FILES if name != "decisions.jsonl")
 
@@ -228,7 +228,7 @@ def test_who_has_no_state_to_change_is_refused():
     assert first is None
     assert "is stopped already" in twice
     assert "copy one at the same epoch" in behind
-    assert over == "the search is over: nothing trains any more"
+    assert over == OVER
     assert str(page.person.ask(Change("stop", B)).exception(0)) == over
     worst = int(np.argmax(pj.search(TASK, SPACE, 8, 2, 2, folds=2).last["loss"]))
     _, page = search({2: [Change("set", worst, values={"rate": 0.1})]}, scheduler=pj.halving(min_epochs=2))
@@ -350,7 +350,7 @@ def test_nobody_is_left_without_an_answer():
     person.steer(Step(pj.Decision(until={0: 2, 1: 2})), trials, 8, lambda decision: None)
     late = person.ask(Change("stop", 1))
     person.end()
-    assert {str(one.exception(0)) for one in (taken, late)} == {"the search is over: nothing trains any more"}
+    assert {str(one.exception(0)) for one in (taken, late)} == {OVER}
 
 
 def test_a_steered_search_tells_nothing_of_other_schedulers():

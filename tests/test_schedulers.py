@@ -378,15 +378,19 @@ def test_a_callback_sees_every_epoch_of_every_member_and_every_decision():
 
 def test_a_callback_that_fails_is_reported_once_and_the_run_goes_on(capsys):
     class Failing(pj.Callback):
-        calls = 0
+        calls = closed = 0
 
         def epoch(self, result):
             self.calls += 1
             raise RuntimeError("no such server\nat all")
 
+        def close(self):
+            self.closed += 1
+            raise OSError("nothing to close")
+
     failing, recorder = Failing(), Recorder()
     results = search(callbacks=[failing, recorder])
-    assert failing.calls == 1
+    assert (failing.calls, failing.closed) == (1, 1)
     assert recorder.results is results
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "popjax: the callback Failing failed (RuntimeError: no such server); the run goes on"

@@ -133,8 +133,8 @@ class Board:
         self.over = "the run is over"
 
     def fail(self) -> None:
-        """The run ended before its end, if it has not ended already."""
-        self.over = self.over or "the run has failed; its terminal says why"
+        """Nothing more is shown: the run failed, or what shows it, if it has not ended already."""
+        self.over = self.over or "nothing more comes; the run's terminal says why"
 
     @property
     def drawn(self) -> np.ndarray:

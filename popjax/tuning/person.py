@@ -14,7 +14,7 @@ from popjax.store.decisions import Step, changes_of
 from popjax.tuning.callbacks.base import Callback
 
 VERBS = ("set", "clone", "stop", "lift")  # of one trial
-OVER = "the search is over: nothing trains any more"
+OVER = "nothing can be changed any more: the search is over, or its page failed"
 
 
 class Change(NamedTuple):
@@ -138,9 +138,9 @@ class Person:
         self._accepted.clear()
 
     def end(self) -> None:
-        """The search is over: refuse what is left."""
+        """The search is over, or cannot be steered any more: refuse what is left, and wait for nobody."""
         with self._changed:
-            self.over = True
+            self.over, self.paused = True, False
         accepted, self._accepted = self._accepted, []
         for request in [*accepted, *self.taken()]:
             request.answer.set_exception(ValueError(OVER))

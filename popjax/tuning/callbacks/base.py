@@ -1,5 +1,6 @@
 """The contract of a callback, and how a run calls them. No JAX here."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -72,7 +73,7 @@ class Callback:
         """The run is over, or was stopped."""
 
     def close(self) -> None:
-        """Nothing comes any more, also where the run failed: give back what is held, such as a terminal."""
+        """Nothing comes any more, also where the run or this failed: give back what is held, such as a terminal."""
 
 
 class Callbacks:
@@ -104,9 +105,9 @@ class Callbacks:
 
     def close(self) -> None:
         """Call all `close`."""
-        self._call(lambda listener: listener.close())
+        self._call(lambda listener: listener.close(), and_close=False)
 
-    def _call(self, call: Callable[[Callback], Any]) -> None:
+    def _call(self, call: Callable[[Callback], Any], and_close: bool = True) -> None:
         for listener in list(self.listeners):
             try:
                 call(listener)
@@ -115,3 +116,6 @@ class Callbacks:
                     raise
                 self.listeners.remove(listener)
                 tell(f"popjax: the callback {type(listener).__name__} failed ({failure(error)}); the run goes on")
+                with contextlib.suppress(Exception):  # it is known to fail
+                    if and_close:
+                        listener.close()
