@@ -88,6 +88,46 @@ def test_a_run_goes_on_in_the_rounds_that_it_began_with(tmp_path, monkeypatch):
     assert run().run["rounds_in_all"] == 8
 
 
+@pytest.mark.parametrize("scheduler", [None, "halving"])
+def test_more_trials_come_in_further_rounds(tmp_path, scheduler):
+    """Twice, and stopped in between: what one search in rounds of that size finds, to the last bit."""
+
+    def epoch(x, hparams, data):
+        return x - hparams["rate"] * (x - hparams["shift"]), {"loss": (x - 0.3) ** 2}
+
+    task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+    space = pj.Space(rate=pj.uniform(0, 1), shift=pj.uniform(-1, 1))
+    search = lambda trials, **settings: pj.search(
+        task, space, trials, epochs=4, seed=1, sampler="tpe", scheduler=scheduler, **settings
+    )
+    search(80, rounds=8, out=tmp_path / "whole")
+    search(40, out=tmp_path / "run")
+    search(60, out=tmp_path / "run", resume=True)
+    stop = threading.Event()
+    stop.set()
+    assert search(80, out=tmp_path / "run", resume=True, stop=stop).run["rounds_in_all"] == 8
+    search(80, out=tmp_path / "run", resume=True)
+    for name in ("trials.parquet", "curves.parquet", "best/arrays.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    odd = search(95, out=tmp_path / "run", resume=True).run
+    assert (odd["rounds_in_all"], odd["ends"]) == (10, [10, 20, 30, 40, 50, 60, 70, 80, 88, 95])
+    again = search(96, out=tmp_path / "run", resume=True)
+    assert again.run["ends"] == [*odd["ends"], 96]
+    assert (again.done[again.rounds == 10] == 4).all()
+
+
+def test_fewer_trials_or_other_rounds_are_refused(tmp_path):
+    run(out=tmp_path / "run")
+    search = lambda trials, rounds=None: pj.search(
+        planted(0), SPACE, trials, seed=3, sampler="tpe", rounds=rounds, out=tmp_path / "run", resume=True
+    )
+    with pytest.raises(ValueError, match="trials was 40, now 30"):
+        search(30)
+    with pytest.raises(ValueError, match="rounds was 4, now 5"):
+        search(40, rounds=5)
+    assert search(50, rounds=4).run["rounds_in_all"] == 5
+
+
 @pytest.mark.parametrize(
     ("trials", "scheduled", "rounds"),
     [(512, False, 16), (512, True, 8), (513, True, 9), (40, False, 4), (40, True, 4), (3, False, 3)],

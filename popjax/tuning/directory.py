@@ -15,7 +15,10 @@ from popjax.space.space import Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_format, read_json, write_json
+from popjax.tuning.asked import Asked
 from popjax.tuning.format1 import check_record, log_of
+from popjax.tuning.proposals import learns
+from popjax.tuning.schedulers.rounds import even, further
 
 FIXED = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")  # of the Config
 NAMED = ("sampler", "choose")
@@ -58,11 +61,17 @@ class Directory:
         if not self.recorded:
             self.log.cut(0)  # of a run that died before it was described
 
+    def in_rounds(self, asked: Asked, named: int | None) -> Asked:
+        """What is asked, in the rounds of before and further ones, where a sampler learns and no others were named."""
+        if not self.recorded or not learns(asked.sampler) or named not in (None, self.recorded["rounds_in_all"]):
+            return asked
+        return dataclasses.replace(asked, ends=further(ends_of(self.recorded), asked.trials))
+
     def as_before(self, config: Config, settings: Mapping[str, Any]) -> Config:
         """The configuration with the lanes, the plan and the caps of before.
 
         Args:
-            settings: what else was asked: space, trials, sampler, rounds, choose, scheduler.
+            settings: what else was asked: space, trials, rounds and where they end, sampler, choose, scheduler.
 
         Raises ValueError where another is asked for, and Corrupt for caps that do not fit the space.
         """
@@ -79,8 +88,12 @@ class Directory:
                 asked = self.asked.get(name, default)
                 then[name], now[name] = self.recorded[name] if asked == default else asked, value
         plain = settings["rounds"] == 1 and settings["scheduler"] is None
+        ends = ends_of(self.recorded)
+        longer = 1 < len(ends) < len(settings["ends"]) and settings["ends"][: len(ends)] == ends
         more = settings["trials"] > self.recorded["trials"] and plain and settings["sampler"] != "grid"
-        if not more:
+        if longer:
+            del then["rounds"], now["rounds"]
+        elif not more:
             then["trials"], now["trials"] = self.recorded["trials"], settings["trials"]
         self.longer = config.epochs > self.recorded["epochs"]
         if self.longer and not plain:
@@ -164,6 +177,14 @@ class Directory:
         other = [f"{name} was {then[name]}, now {now[name]}" for name in then if then[name] != now[name]]
         if other:
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
+
+
+def ends_of(recorded: Mapping[str, Any]) -> tuple[int, ...]:
+    """Where each round of a run ends, counted in trials, by its run.json; raises Corrupt."""
+    ends = recorded.get("ends", even(recorded["trials"], recorded["rounds_in_all"]))
+    if not all(type(end) is int for end in ends) or [0, *ends] != sorted({0, *ends}):
+        raise Corrupt(f"run.json: ends={ends!r:.60} are no ends of rounds; begin again in another directory")
+    return tuple(ends)
 
 
 def without_cores(device: str) -> str:

@@ -1,57 +1,22 @@
 """What a search says of itself: what was asked, what determines its results, and the figures of its summary."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from popjax.core.machine import cores, device, versions
 from popjax.engine.measure import identity, updates
 from popjax.engine.population import Population
 from popjax.engine.roster import Config, Roster
-from popjax.scheduler import Problem, Scheduler, added
+from popjax.scheduler import added
 from popjax.space.space import Space
 from popjax.store.decisions import Log
 from popjax.store.files import jsonable
 from popjax.store.results import Results
+from popjax.tuning.asked import Asked
 from popjax.tuning.directory import Directory
-from popjax.tuning.proposals import learns, proposals, sampler_text
+from popjax.tuning.proposals import sampler_text
 from popjax.tuning.schedulers.named import text_of
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Asked:
-    """What was asked for, beside what decides how a population trains."""
-
-    space: Space
-    trials: int
-    sampler: Any = "random"
-    rounds: int = 1
-    choose: str = "best"
-    scheduler: Callable[[Problem], Scheduler] | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """What a resumed run is compared with."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
-            "scheduler": text_of(self.scheduler),
-            "sampler": sampler_text(self.sampler),
-        }
-
-    def propose(self, seed: int, epochs: int) -> Callable[..., dict[str, np.ndarray]]:
-        """See `Problem.propose`: the design goes on where the trials so far end; a grid begins anew."""
-        if learns(self.sampler):
-            return proposals(self.sampler, self.space, seed, epochs)
-
-        def propose(n: int, trials: Any = None, space: Space | None = None) -> dict[str, np.ndarray]:
-            space = space or self.space
-            if self.sampler == "grid":
-                return space.sample(n, seed, "grid")
-            begin = 0 if trials is None else len(trials.epochs)
-            points = space.sample(begin + n, seed, self.sampler)
-            return {name: column[begin:] for name, column in points.items()}
-
-        return propose
+from popjax.tuning.schedulers.rounds import even
 
 
 def describe(asked: Asked, config: Config, roster: Roster, log: Log) -> dict[str, Any]:
@@ -67,6 +32,7 @@ def describe(asked: Asked, config: Config, roster: Roster, log: Log) -> dict[str
         "space": asked.space.to_dict(),
         "rounds": rounds_of(log, asked.space),
         "rounds_in_all": asked.rounds,
+        **({} if asked.ends == even(asked.trials, asked.rounds) else {"ends": list(asked.ends)}),
         "plan": plan.name,
         "caps": plan.caps,
         "static": list(plan.static),

@@ -18,14 +18,15 @@ from popjax.store.results import Results, ties
 from popjax.store.schedules import schedule_of
 from popjax.task import Task
 from popjax.tuning.again import trained
+from popjax.tuning.asked import Asked
 from popjax.tuning.callbacks.base import Callback, Callbacks, Run
 from popjax.tuning.directory import Directory
 from popjax.tuning.driver import Driver, budget
 from popjax.tuning.person import Steered
 from popjax.tuning.proposals import learns
-from popjax.tuning.record import Asked, describe, summary, updates_of
+from popjax.tuning.record import describe, summary, updates_of
 from popjax.tuning.schedulers.plain import plain as everyone
-from popjax.tuning.schedulers.rounds import rounds as coarse_to_fine
+from popjax.tuning.schedulers.rounds import Rounds
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ class Search:
         known = (asked.space, asked.trials, config.epochs, config.seed, ranks)
         problem = Problem(*known, propose, learns(asked.sampler))
         make = asked.scheduler or everyone
-        return (make if asked.rounds == 1 else coarse_to_fine(asked.rounds, make))(problem)
+        return make(problem) if asked.rounds == 1 else Rounds(problem, asked.ends, make).scheduler()
 
     def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
         """All is checked, and the first decision is about to act."""

@@ -13,18 +13,19 @@ from popjax.executors.elsewhere import elsewhere
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.conditions import check_possible
 from popjax.space.space import Space
-from popjax.store.files import check_directory, read_json
+from popjax.store.files import check_directory
 from popjax.store.results import TOGETHER, Results
 from popjax.task import Task, ranked_by, unknown_metric
 from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
+from popjax.tuning.asked import Asked
 from popjax.tuning.callbacks.base import Callback
 from popjax.tuning.directory import Directory
 from popjax.tuning.interrupt import again_in_a_notebook, interruptible
 from popjax.tuning.person import Steered
 from popjax.tuning.proposals import check_sampler, default_rounds
-from popjax.tuning.record import Asked
 from popjax.tuning.run import Control, Search
 from popjax.tuning.schedulers.named import scheduler_of
+from popjax.tuning.schedulers.rounds import even
 
 
 def search(
@@ -76,8 +77,9 @@ def search(
             trained is committed to it every 2 seconds, or every epoch if that is longer, and so that it takes a
             twentieth of the time at most.
         resume: go on where the run in `out` stands, or begin in an empty directory; in IPython a cell that is run again
-            does so by itself. With one round and no scheduler
-            `trials` may be more than before (random or sobol), and `epochs` where the task does not read
+            does so by itself. `trials` may be more than before with one round of random or sobol points and no
+            scheduler, and with a sampler that learns, which gets further rounds. With one round and no scheduler
+            `epochs` may be more where the task does not read
             hparams["epochs"]: what was trained to the end is then trained again, to the same curves, and further.
         lanes: members that advance together under vmap; chosen by rule if not given.
         plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
@@ -128,8 +130,9 @@ def search(
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
     check_numbers({"trials": trials})
     learning = check_sampler(sampler)
+    named = rounds
     if rounds is None:
-        rounds = rounds_of(int(trials), scheduler, out if resume else None) if learning else 1
+        rounds = default_rounds(int(trials), scheduler is not None) if learning else 1
     counts = {"epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds, "retries": retries}
     optional = {"lanes": lanes, "every": every}
     check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
@@ -152,7 +155,7 @@ def search(
         keep=int(keep),
     )
     scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
-    asked = Asked(space, int(trials), sampler, int(rounds), choose, scheduler)
+    asked = Asked(space, int(trials), even(int(trials), int(rounds)), sampler, choose, scheduler)
     task = in_folds(task, int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
     remote = elsewhere(executor, int(retries), mixed)
@@ -165,17 +168,10 @@ def search(
         with interruptible(control.timer.stop, out):
             if out is None:
                 return Search(task, config, asked, control).run()
-            return search_in(Path(out), Search(task, config, asked, control), resume, about or {})
+            return search_in(Path(out), Search(task, config, asked, control), resume, about or {}, named)
     finally:
         if page is not None:
             page.leave()
-
-
-def rounds_of(trials: int, scheduler: Any, before: Any) -> int:
-    """In how many rounds a learning sampler proposes, if nobody says: as the run in the directory `before` did."""
-    path = None if before is None else Path(before) / "run.json"
-    known = read_json(path).get("rounds_in_all") if path is not None and path.exists() else None
-    return known if isinstance(known, int) else default_rounds(trials, scheduler is not None)
 
 
 def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
@@ -204,18 +200,19 @@ def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: 
         raise
 
 
-def search_in(path: Path, new: Search, resume: bool, about: Mapping[str, Any]) -> Results:
-    """A search that writes to a directory, and goes on where it stands."""
+def search_in(path: Path, new: Search, resume: bool, about: Mapping[str, Any], rounds: int | None) -> Results:
+    """A search that writes to a directory, and goes on where it stands, in as many rounds as were named if any were."""
     from popjax import Page  # by its public name: pages stand above
 
     check_directory(path, resume)
     with locked(path):
         check_directory(path, resume)
         directory = Directory(path, new.asked.space, about)
-        config = directory.as_before(new.config, new.asked.settings())
+        asked = directory.in_rounds(new.asked, rounds)
+        config = directory.as_before(new.config, asked.settings())
         control = dataclasses.replace(new.control, listeners=[*new.control.listeners, Page(path)])
         task = as_recorded(new.task, directory.recorded, config.folds)
-        results = dataclasses.replace(new, task=task, config=config, directory=directory, control=control).run()
+        results = Search(task, config, asked, control, directory).run()
         results.save(path)
     return results
 

@@ -1,6 +1,7 @@
 """Coarse to fine: each round after the first searches a narrower space around the best so far."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,17 +41,39 @@ def rounds_by(problem: Problem, n: int, inner: Callable[[Problem], Scheduler]) -
     """The scheduler of a problem."""
     if n > problem.trials:
         raise ValueError(f"rounds={n}: there are {problem.trials} trials; give at least one to each round")
-    return Rounds(problem, n, inner).scheduler()
+    return Rounds(problem, even(problem.trials, n), inner).scheduler()
+
+
+def even(trials: int, n: int) -> tuple[int, ...]:
+    """Where each of n rounds ends, counted in trials.
+
+    >>> even(10, 4)
+    (2, 5, 8, 10)
+    """
+    return tuple(np.linspace(0, trials, n + 1).round().astype(int)[1:].tolist())
+
+
+def further(ends: tuple[int, ...], trials: int) -> tuple[int, ...]:
+    """The same rounds, and as many more as there must be for so many trials, none larger than the largest so far.
+
+    >>> further((2, 5, 8, 10), 15)
+    (2, 5, 8, 10, 12, 15)
+    """
+    more, largest = trials - ends[-1], max(np.diff([0, *ends]))
+    return (*ends, *(ends[-1] + end for end in even(more, math.ceil(more / largest)))) if more > 0 else ends
 
 
 class Rounds:
-    """The rounds of one problem. The state: the round, its first trial, its space, and the inner scheduler's state."""
+    """The rounds of one problem, which end at these trials.
 
-    def __init__(self, problem: Problem, n: int, inner: Callable[[Problem], Scheduler]) -> None:
+    The state: the round, its first trial, its space, and the inner scheduler's state.
+    """
+
+    def __init__(self, problem: Problem, ends: tuple[int, ...], inner: Callable[[Problem], Scheduler]) -> None:
         self.problem = problem
-        self.n = n
+        self.n = len(ends)
         self.inner = inner
-        self.ends = np.linspace(0, problem.trials, n + 1).round().astype(int).tolist()
+        self.ends = [0, *ends]
 
     def scheduler(self) -> Scheduler:
         """The pair of functions."""
