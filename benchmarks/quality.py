@@ -127,10 +127,10 @@ def reached(steps: list[list[float]], loss: float) -> float:
     return next((at for at, found in steps if found <= loss), np.inf)
 
 
-def ratio(runs: list[dict[str, Any]], one: str, other: str, goal: str, start: bool) -> dict[str, Any]:
+def ratio(runs: list[dict[str, Any]], one: str, other: str, goal: str, start: bool, seconds: float) -> dict[str, Any]:
     """How long `one` takes in terms of `other`, to the loss that `goal` ends at; geometric mean over the runs.
 
-    Who does not get there counts with all of its time, and is counted.
+    Who does not get there counts with all the time that there was, also where it ended before, and is counted.
     """
     ratios, missed = [], {one: 0, other: 0}
     for row in runs:
@@ -139,13 +139,13 @@ def ratio(runs: list[dict[str, Any]], one: str, other: str, goal: str, start: bo
         for name in (one, other):
             at = reached(row[name]["steps"], loss)
             missed[name] += not np.isfinite(at)
-            at = min(at, max(row[name].get("searched", 0), row[name]["over"]))
+            at = min(at, seconds)
             times.append(at if start else max(at - row[name]["begun"], 0.05))
         ratios.append(times[0] / times[1])
     return {"ratio": round(float(np.exp(np.mean(np.log(ratios)))), 3), "missed": missed}
 
 
-def summary(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def summary(found: dict[str, list[dict[str, Any]]], seconds: float) -> dict[str, Any]:
     """The ratios over all tables and seeds, of every setting of popjax to every peer."""
     rows = [row for runs in found.values() for row in runs]
     ours = [name for name in ("full", "halving", "hyperband", "tpe", "tpe+halving") if name in rows[0]]
@@ -153,11 +153,11 @@ def summary(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     for peer in peers:
         for one in ours:
-            answer[f"{one} over {peer}, to the loss that {peer} ends at"] = ratio(rows, one, peer, peer, True)
+            answer[f"{one} over {peer}, to the loss that {peer} ends at"] = ratio(rows, one, peer, peer, True, seconds)
             if "full" in ours:
                 for start, how in ((True, "with start-up"), (False, "without")):
                     key = f"{one} over {peer}, to the loss that full ends at, {how}"
-                    answer[key] = ratio(rows, one, peer, "full", start)
+                    answer[key] = ratio(rows, one, peer, "full", start, seconds)
     return answer
 
 
@@ -201,7 +201,7 @@ def main() -> None:
                 print(f"{table} {seed} {name}: {last}, begun {row[name]['begun']}", file=sys.stderr, flush=True)
             found[table].append(row)
             report = {"machine": machine(), "seconds": seconds, "skipped": skipped, "tables": found}
-            report |= {"summary": summary(found)}
+            report |= {"summary": summary(found, seconds)}
             if path:  # after each, since all take hours
                 path.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report))
