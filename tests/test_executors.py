@@ -385,7 +385,7 @@ def test_ctrl_c_leaves_no_worker(environment, tmp_path):
         time.sleep(0.1)
     assert len(loky_processes(tmp_path)) == 2
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=240)[1]
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert not loky_processes(tmp_path)
