@@ -26,9 +26,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from peers import machine, reason
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
+from tables import penguins
 
 SECONDS = 60.0
 HERE = Path(__file__).parent
@@ -55,13 +57,10 @@ SEEKERS = {
 }
 
 
-def penguins() -> tuple[np.ndarray, np.ndarray]:
-    """The penguins of Palmer station without those that lack a cell, by sex."""
-    import pandas as pd
-    from palmerpenguins import load_penguins
-
-    frame = load_penguins().dropna().drop(columns="year")
-    return pd.get_dummies(frame.drop(columns="sex")).to_numpy(float), (frame["sex"] == "male").to_numpy(int)
+def by_sex() -> tuple[np.ndarray, np.ndarray]:
+    """The penguins of Palmer station as numbers."""
+    frame, sex = penguins("sex")
+    return pd.get_dummies(frame).to_numpy(float), (sex == "male").astype(int)
 
 
 def bundled(load: Callable[..., Any]) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
@@ -73,7 +72,7 @@ TABLES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "digits": bundled(load_digits),
     "breast_cancer": bundled(load_breast_cancer),
     "diabetes": bundled(load_diabetes),
-    "penguins": penguins,
+    "penguins": by_sex,
 }
 
 

@@ -10,7 +10,9 @@ import optuna
 import pytest
 
 import popjax as pj
+from popjax.core.storage import Corrupt
 from popjax.scheduler import Trials
+from popjax.store.files import read_json, write_json
 from popjax.tuning import proposals
 from popjax.tuning.proposals import BEST, LEARNING, MODEL, asked, default_rounds, distribution, telling, told_of
 
@@ -126,6 +128,11 @@ def test_fewer_trials_or_other_rounds_are_refused(tmp_path):
     with pytest.raises(ValueError, match="rounds was 4, now 5"):
         search(40, rounds=5)
     assert search(50, rounds=4).run["rounds_in_all"] == 5
+    run_json = read_json(tmp_path / "run" / "run.json")
+    for ends in (7, [], [10, 10, 50], [10, 20.0, 50], [10, 50, 60], ["a" * 99]):
+        write_json(tmp_path / "run" / "run.json", run_json | {"ends": ends})
+        with pytest.raises(Corrupt, match=r"^run.json: ends=.{1,60} are no ends of rounds; begin again"):
+            search(60)
 
 
 @pytest.mark.parametrize(

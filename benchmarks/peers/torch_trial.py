@@ -4,23 +4,11 @@ The rows are tensors in memory, batches are taken by index without a DataLoader,
 is fused, and the process has one thread: a second one makes a model of this size slower.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 from torch import nn
+from torch_network import network as network_of
 from workload import BATCH, SIZES, Workload
-
-
-def model() -> nn.Sequential:
-    """The network."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(SIZES):
-        linear = nn.Linear(inputs, outputs)
-        nn.init.normal_(linear.weight, std=(2 / inputs) ** 0.5)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def tensors(work: Workload) -> list[torch.Tensor]:
@@ -33,7 +21,7 @@ def train(work: Workload, trial: int) -> tuple[float, int]:
     torch.set_num_threads(1)
     torch.manual_seed(trial)
     x, y, x_validation, y_validation = tensors(work)
-    network = model()
+    network = network_of(SIZES)
     rate, momentum = float(work.learning_rate[trial]), float(work.momentum[trial])
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum, fused=True)
     updates = 0

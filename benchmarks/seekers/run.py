@@ -4,9 +4,11 @@ import importlib
 import json
 import sys
 import time
+from pathlib import Path
 
 from workload import Told, load
 
+sys.path.append(str(Path(__file__).parent.parent / "peers"))  # behind this folder, for what both have
 seeker = importlib.import_module(sys.argv[1])
 if __name__ == "__main__":  # a seeker's worker processes may import this file again
     told = Told()

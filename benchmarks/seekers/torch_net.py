@@ -5,11 +5,11 @@ is fused, and the process has one thread: a second one makes a model of this siz
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
+from torch_network import network
 from workload import EPOCHS, Workload, scores
 
 
@@ -24,14 +24,7 @@ class Trial:
         self.parts = {
             name: (x[rows], y[rows]) for name in ("train", "validation", "test") for rows in [getattr(work, name)]
         }
-        sizes = [x.shape[1], *[hparams["hidden"]] * hparams["depth"], work.classes or 1]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(sizes):
-            linear = nn.Linear(inputs, outputs)
-            nn.init.normal_(linear.weight, std=(2 / inputs) ** 0.5)
-            nn.init.zeros_(linear.bias)
-            layers += [linear, nn.ReLU()]
-        self.network = nn.Sequential(*layers[:-1])
+        self.network = network([x.shape[1], *[hparams["hidden"]] * hparams["depth"], work.classes or 1])
 
     def __iter__(self) -> Iterator[float]:
         x, y = self.parts["train"]

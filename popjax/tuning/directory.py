@@ -89,9 +89,9 @@ class Directory:
                 then[name], now[name] = self.recorded[name] if asked == default else asked, value
         plain = settings["rounds"] == 1 and settings["scheduler"] is None
         ends = ends_of(self.recorded)
-        longer = 1 < len(ends) < len(settings["ends"]) and settings["ends"][: len(ends)] == ends
+        further_rounds = 1 < len(ends) < len(settings["ends"]) and settings["ends"][: len(ends)] == ends
         more = settings["trials"] > self.recorded["trials"] and plain and settings["sampler"] != "grid"
-        if longer:
+        if further_rounds:
             del then["rounds"], now["rounds"]
         elif not more:
             then["trials"], now["trials"] = self.recorded["trials"], settings["trials"]
@@ -181,9 +181,10 @@ class Directory:
 
 def ends_of(recorded: Mapping[str, Any]) -> tuple[int, ...]:
     """Where each round of a run ends, counted in trials, by its run.json; raises Corrupt."""
-    ends = recorded.get("ends", even(recorded["trials"], recorded["rounds_in_all"]))
-    if not all(type(end) is int for end in ends) or [0, *ends] != sorted({0, *ends}):
-        raise Corrupt(f"run.json: ends={ends!r:.60} are no ends of rounds; begin again in another directory")
+    ends = recorded.get("ends", list(even(recorded["trials"], recorded["rounds_in_all"])))
+    whole = isinstance(ends, list) and all(type(end) is int for end in ends)
+    if not whole or [0, *ends] != sorted({0, *ends}) or ends[-1:] != [recorded["trials"]]:
+        raise Corrupt(f"run.json: ends={ends!s:.60} are no ends of rounds; begin again in another directory")
     return tuple(ends)
 
 
