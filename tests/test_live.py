@@ -437,8 +437,11 @@ def test_a_page_that_fails_says_so_and_holds_nobody_up(capsys):
                 self.waiting = self.person.ask(Change("stop", 0))
                 raise RuntimeError("no room")
 
-    page = Failing()
-    results = pj.search(TASK, SPACE, trials=4, epochs=EPOCHS, folds=2, live=page)
+    page, stop = Failing(), threading.Event()
+    guard = threading.Timer(30, stop.set)  # else a search that waits would wait for ever
+    guard.start()
+    results = pj.search(TASK, SPACE, trials=4, epochs=EPOCHS, folds=2, live=page, stop=stop)
+    guard.cancel()
     assert results.trials["status"].to_pylist() == ["ok"] * 4
     assert "popjax: the callback Failing failed (RuntimeError: no room); the run goes on" in capsys.readouterr().err
     assert page.board.over == "nothing more comes; the run's terminal says why"
