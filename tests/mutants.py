@@ -40,6 +40,20 @@ MUTANTS = [
         "        self.commits.kept",
         "test_checkpoint.py -k from_any_commit",
     ),
+    Mutant(
+        "a session that is behind",
+        "tuning/saved",
+        "population.advance(population.applied - 1, self.log.steps[-1].decision)",
+        "pass",
+        "test_session.py",
+    ),
+    Mutant(
+        "back is not decided",
+        "tuning/session",
+        "            self._stop(stopped)  # the last",
+        "            # the last",
+        "test_session.py",
+    ),
     Mutant("no fsync", "core/storage", "            os.fsync(file.fileno())\n", "", "test_commits.py"),
     Mutant(
         "written in place",

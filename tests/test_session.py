@@ -1,11 +1,15 @@
 """Steering a living population: changes act at once, on whom they are meant for, and on no bit of anyone else."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
+import steering_task
 from test_compilations import compilations
 
 import popjax as pj
+from popjax.engine.checkpoint import Checkpoint
 from popjax.tuning.session import Session
 
 HPARAMS = {"learning_rate": 0.05, "momentum": 0.9, "decay": 0.1, "hidden": 7, "batch_size": 16}
@@ -326,9 +330,45 @@ def test_a_stop_that_was_taken_back_is_none_later(task, tmp_path):
     assert session.alive.tolist() == [True, False, False]
     session.back(1)
     assert session.alive.tolist() == [True, True, False]
+    session = Session(task, rates, out=tmp_path / "run", resume=True)
+    assert (session.epoch, session.alive.tolist()) == (0, [True, True, False])
+    session.train(2)
+    session.back(1)
+    session = Session(task, rates, out=tmp_path / "run", resume=True)
+    assert session.epoch == 1
     session.clone(2, 0)
-    del session
     again = Session(task, rates, out=tmp_path / "run", resume=True)
     assert again.alive.tolist() == [False, True, False]
     again.train(2)
     assert np.isfinite(again.curves["val_loss"]).all(1).tolist() == [False, True, False]
+
+
+def test_from_any_commit_all_stand_where_one_does(tmp_path, monkeypatch):
+    """Of two programs one may be committed an epoch before the other; both have what they are told next."""
+    task, space = steering_task.TASK, steering_task.SPACE
+    points = space.sample(6, 0)
+    assert len(set(points["size"].tolist())) == 2
+    commit, copies = Checkpoint.commit, []
+
+    def save(saver):
+        commit(saver)
+        copies.append(tmp_path / str(len(copies)))
+        shutil.copytree(tmp_path / "run", copies[-1])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save", save)
+        Session(task, points, space=space, out=tmp_path / "run").train(3)
+    told = {}
+    for copy in copies:
+        session = Session(task, points, space=space, out=copy, resume=True)
+        if session.epoch:
+            assert np.isfinite(session.curves["loss"]).all()
+            plain = told.setdefault(session.epoch, Session(task, points, space=space))
+            if plain.epoch == 0:
+                plain.train(session.epoch)
+                plain.set(rate=0.3)
+                plain.train(2)
+            session.set(rate=0.3)
+            session.train(2)
+            assert session.curves["loss"].tobytes() == plain.curves["loss"].tobytes()
+    assert sorted(told) == [1, 2, 3]

@@ -291,8 +291,7 @@ class Session:
                 self._moments.pop()
             self.epoch -= epochs
             snapshots, stopped = self._moments[-1]
-            if (stopped != self.population.stopped).any():
-                self._stop(stopped)
+            self._stop(stopped)  # the last decision names nobody: who goes on from here trains nobody either
             self.population.load(snapshots, stopped)
             self._show(f"back to epoch {self.epoch}")
 
