@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import signal
 import threading
 
@@ -374,6 +375,27 @@ def test_a_callback_sees_every_epoch_of_every_member_and_every_decision():
     assert len(recorder.decisions) == 7
     assert recorder.decisions[1] == (dict.fromkeys(range(4), 4), [2] * 8)
     assert (recorder.run.programs, recorder.run.metrics) == (2, ("first", "loss"))
+
+
+def test_a_callback_knows_from_the_first_decision_on_what_may_be_set(tmp_path):
+    """Also where a run that was killed goes on with a first decision of which only the line in the log is left."""
+
+    class Settable(pj.Callback):
+        def __init__(self):
+            self.seen = []
+
+        def decision(self, decision, trials):
+            self.seen.append(trials.settable)
+
+    first, again = Settable(), Settable()
+    search(tmp_path / "whole", callbacks=[first])
+    assert set(first.seen) == {("rate", "shift")}
+    (tmp_path / "killed").mkdir()
+    shutil.copy(tmp_path / "whole" / "run.json", tmp_path / "killed" / "run.json")
+    (line, *_) = (tmp_path / "whole" / "decisions.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "killed" / "decisions.jsonl").write_text(line)
+    search(tmp_path / "killed", callbacks=[again], resume=True)
+    assert again.seen == first.seen
 
 
 def test_a_callback_that_fails_is_reported_once_and_the_run_goes_on(capsys):

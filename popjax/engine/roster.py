@@ -113,10 +113,14 @@ class Roster:
 
     @property
     def settable(self) -> tuple[str, ...]:
-        """The hyperparameters that every trial may be given another value of: those that fix no shape of a state."""
+        """The hyperparameters that every trial may be given another value of: those that fix no shape of a state.
+
+        The trials that were checked last are among them; without any, it is none.
+        """
+        members = [*self.buckets, *(bucket.member for bucket in (self._planned[1].buckets if self._planned else ()))]
         free = set(self.task.hints.branches)
-        fixed = {name for member in self.buckets for name in [*member.static, *(member.sizes - free)]}
-        return tuple(name for name in self.points if name not in fixed)
+        fixed = {name for member in members for name in [*member.static, *(member.sizes - free)]}
+        return tuple(name for name in self.space if members and name not in fixed)
 
     def check(self, points: Points) -> None:
         """Raise ValueError, or MemoryError, unless these points can be trained; nothing is compiled."""

@@ -320,17 +320,10 @@ async function look() {
   again = looking;
   if (looking || picked === null) return;
   looking = true;
-  const wanted = picked;
-  try {
-    const curve = places.has(picked) ? "" : `?curve=${encodeURIComponent(about.metric)}`;
-    const answer = await fetch(`trial/${wanted}${curve}`);
-    const told = await answer.json();
-    if (wanted === picked && answer.ok) show(told);
-    else if (wanted === picked) unpick(told.error);
-  } catch {
-    // the connection is cut, as the page says
-  }
+  const wanted = picked, curve = places.has(picked) ? "" : `?curve=${encodeURIComponent(about.metric)}`;
+  const told = await fetch(`trial/${wanted}${curve}`).then((answer) => answer.json()).catch(() => null);
   looking = false;
+  if (told !== null && wanted === picked) told.error ? unpick(told.error) : show(told); // null: the connection is cut
   if (again || picked !== wanted) look();
 }
 

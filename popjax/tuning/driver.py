@@ -46,7 +46,7 @@ class Driver(NamedTuple):
         """
         for number in itertools.count(first):
             trials = self.trials()
-            step = self.log.read(number) or self.decide(trials)
+            step = self.read(number) or self.decide(trials)
             if number == first == len(self.log.steps) - 1:
                 step = self.shorter(step, trials)
             if number == 0 and not (step.decision.add and step.decision.until):
@@ -63,7 +63,7 @@ class Driver(NamedTuple):
             if self.person is not None:
                 self.person.accept()
             self.rest(number, step)
-            known = trials._replace(stopped=self.population.stopped.copy())
+            known = trials._replace(stopped=self.population.stopped.copy(), settable=self.population.roster.settable)
             self.callbacks.decision(self.acting(number, step.decision), known)
             over = self.population.advance(number, step.decision).over
             if over and step.decision.until:  # else a person stopped the last ones, and may let them go on
@@ -72,6 +72,13 @@ class Driver(NamedTuple):
     def trials(self) -> Trials:
         """All trials as they stand."""
         return self.population.trials() if len(self.population.roster) else NOBODY
+
+    def read(self, number: int) -> Step | None:
+        """A step of the log, checked unless it has acted already; None if there is none."""
+        step = self.log.read(number)
+        if step is not None and number >= self.population.applied:
+            self.population.check(step.decision)
+        return step
 
     def rest(self, number: int, step: Step) -> None:
         """Let those rest from a step on whom a person has stopped, and nobody who is to train."""
