@@ -158,6 +158,13 @@ MUTANTS = [
         "test_schedulers.py -k cannot_be",
     ),
     Mutant(
+        "what may be set is not known at first",
+        "tuning/driver",
+        ", settable=self.population.roster.settable)",
+        ")",
+        "test_schedulers.py -k what_may_be_set",
+    ),
+    Mutant(
         "a callback ends the run",
         "tuning/callbacks/base",
         "if listener.essential:",

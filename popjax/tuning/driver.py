@@ -46,7 +46,7 @@ class Driver(NamedTuple):
         """
         for number in itertools.count(first):
             trials = self.trials()
-            step = self.read(number) or self.decide(trials)
+            step = self.log.read(number) or self.decide(trials)
             if number == first == len(self.log.steps) - 1:
                 step = self.shorter(step, trials)
             if number == 0 and not (step.decision.add and step.decision.until):
@@ -72,13 +72,6 @@ class Driver(NamedTuple):
     def trials(self) -> Trials:
         """All trials as they stand."""
         return self.population.trials() if len(self.population.roster) else NOBODY
-
-    def read(self, number: int) -> Step | None:
-        """A step of the log, checked unless it has acted already; None if there is none."""
-        step = self.log.read(number)
-        if step is not None and number >= self.population.applied:
-            self.population.check(step.decision)
-        return step
 
     def rest(self, number: int, step: Step) -> None:
         """Let those rest from a step on whom a person has stopped, and nobody who is to train."""
