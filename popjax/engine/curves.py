@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.scheduler import Trials
 from popjax.space.space import Points
-from popjax.store.results import mean_member
+from popjax.store.records import mean_member
 
 
 class Curves:

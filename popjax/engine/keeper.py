@@ -9,7 +9,7 @@ import numpy as np
 from popjax.core.trees import named
 from popjax.engine.batch import Batch
 from popjax.engine.snapshot import Snapshot
-from popjax.store.results import mean_member, ranking
+from popjax.store.records import mean_member, ranking
 
 
 class Keeper:

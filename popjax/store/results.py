@@ -1,39 +1,27 @@
-"""What a search found: the table, the curves, the winner; saved and loaded. No JAX here."""
+"""What a search found: the table, the curves, the winner. No JAX here."""
 
 import dataclasses
 import functools
 import importlib.util
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from popjax.core.storage import Corrupt
 from popjax.space.conditions import absent
 from popjax.space.space import Space
-from popjax.store import schedules
-from popjax.store.columns import arrow, sampled
-from popjax.store.files import (
-    FORMAT,
-    Kept,
-    check_format,
-    load_best_files,
-    load_ensemble_files,
-    read_json,
-    read_table,
-    write_best,
-    write_json,
-    write_table,
-)
+from popjax.store import run_files
+from popjax.store.columns import arrow
+from popjax.store.files import Kept
+from popjax.store.records import finite_epochs, mean_member, ranking
+from popjax.store.schedules import Schedule
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 CHOICES = ("best", "one-se", "ensemble")
 TOGETHER = 25  # trials of an ensemble
-TIES = "val_loss"  # what decides between trials of equal rank, less is better
 
 
 class Best(NamedTuple):
@@ -86,7 +74,7 @@ class Results:
     task: Any = None
     choose: str = "best"
     parameters: np.ndarray | None = None
-    schedule: schedules.Schedule | None = None
+    schedule: Schedule | None = None
     steered: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -114,9 +102,7 @@ class Results:
 
     @functools.cached_property
     def _finite(self) -> np.ndarray:
-        """The epochs (trials, folds, repeats) up to the last finite record; a copy may leave a gap before it."""
-        backwards = np.isfinite(self.members[self.metric])[..., ::-1]
-        return np.where(backwards.any(-1), backwards.shape[-1] - backwards.argmax(-1), 0)
+        return finite_epochs(self.members[self.metric])
 
     @functools.cached_property
     def last(self) -> dict[str, np.ndarray]:
@@ -310,69 +296,12 @@ class Results:
     def save(self, directory: str | Path) -> None:
         """Write run.json, trials.parquet, curves.parquet, schedules.parquet where hyperparameters changed, best/ and
         summary.json, in this order."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        ranks = {"metric": self.metric, "mode": self.mode, "choose": self.choose}
-        write_json(directory / "run.json", self.run | {"format": FORMAT} | ranks)
-        tables = {"trials.parquet": self.trials, "curves.parquet": self.curves_table()}
-        tables |= {} if self.schedule is None else {schedules.NAME: self.schedule.table()}
-        files = {name: write_table(directory / name, table) for name, table in tables.items()}
-        if self.best is not None and self.best.trial in self.states:
-            together = [self.kept(trial) for trial in self.best_trials() if trial in self.states]
-            write_best(
-                directory, self.kept(self.best.trial), self.best.value, together if self.choose == "ensemble" else ()
-            )
-        elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
-            shutil.rmtree(directory / "best")  # an earlier winner's
-        write_json(directory / "summary.json", self.summary | {"files": files})
+        run_files.write(self, Path(directory))
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
         """The results that `save` wrote; raises ValueError for a directory that holds none."""
-        directory = Path(directory)
-        run = read_json(directory / "run.json")
-        check_format(directory, run)
-        summary = read_json(directory / "summary.json")
-        written = summary.pop("files", None)
-        files = written if isinstance(written, dict) else {}
-        table, curves = (read_table(directory / name, files.get(name)) for name in ("trials.parquet", "curves.parquet"))
-        changes = read_table(directory / schedules.NAME, files[schedules.NAME]) if schedules.NAME in files else None
-        try:
-            return cls._loaded(directory, run, summary, table, curves, changes)
-        except (KeyError, TypeError, IndexError) as error:
-            raise Corrupt(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
-
-    @classmethod
-    def _loaded(
-        cls, directory: Path, run: Any, summary: Any, table: "pa.Table", curves: "pa.Table", changes: "pa.Table | None"
-    ) -> Self:
-        shape = [int(curves[axis].to_numpy().max(initial=-1)) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
-        if len(curves) != np.prod(shape) or len(table) != shape[0] or len(table) == 0:
-            what = f"{len(table)} trials with {len(curves)} records do not belong together"
-            raise Corrupt(f"cannot read the run in {str(directory)!r}: {what}")
-        members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
-        space = Space.from_dict(run["space"])
-        points = {name: sampled(table[name], scale) for name, scale in space.items()}
-        schedule = None
-        if changes is not None:
-            schedule = schedules.Schedule.of_table(changes, space, shape[0], shape[3])
-        kept: list[Kept] = []
-        if (directory / "best").is_dir():
-            kept = [load_best_files(directory / "best"), *load_ensemble_files(directory / "best")]
-        states = {one.trial: dict(one.arrays) for one in kept}
-        recipes = {one.trial: one.recipe for one in kept}
-        ranks = run["metric"], run["mode"]
-        if ranks[0] not in members:
-            raise Corrupt(f"cannot read the run in {str(directory)!r}: there are no records of {ranks[0]!r}")
-        rounds, choose = table["round"].to_numpy(), run["choose"]
-        parameters = table["parameters"].to_numpy() if choose == "one-se" else None
-        status = np.asarray(table["status"].to_pylist())
-        found = cls(points, members, *ranks, run, summary, states, recipes, rounds)
-        done = np.where(np.isin(status, ("stopped", "pruned"))[:, None, None], found._finite, shape[3])
-        pruned = status == "pruned"
-        known = {"done": done, "pruned": pruned, "choose": choose, "parameters": parameters, "schedule": schedule}
-        known["steered"] = np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None
-        return dataclasses.replace(found, **known)
+        return cls(**run_files.read(Path(directory)))
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:
@@ -389,20 +318,3 @@ def nested(arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:
             inner = inner.setdefault(part, {})
         inner[last] = array
     return found
-
-
-def mean_member(values: np.ndarray) -> np.ndarray:
-    """The mean of (trials, folds, repeats, epochs) over folds and repeats."""
-    single = values.shape[1] * values.shape[2] == 1
-    return values[:, 0, 0] if single else values.mean((1, 2), dtype=np.float64)
-
-
-def ties(metrics: tuple[str, ...], metric: str) -> tuple[tuple[str, str], ...]:
-    """The metrics, each with its mode, that decide between trials of equal `metric`."""
-    return ((TIES, "min"),) if TIES in metrics and metric != TIES else ()
-
-
-def ranking(values: Mapping[str, np.ndarray], metric: str, mode: str) -> np.ndarray:
-    """Row numbers, best first; ties by validation loss, then by row."""
-    key = values[metric] if mode == "min" else -values[metric]
-    return np.lexsort((values.get(TIES, key), key))

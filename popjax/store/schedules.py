@@ -12,7 +12,6 @@ from popjax.store.columns import arrow, sampled
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NAME = "schedules.parquet"
 NOBODY = -1
 
 

@@ -14,7 +14,8 @@ from popjax.engine.roster import Config, Roster
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import take
 from popjax.store.decisions import Log, steered_trials
-from popjax.store.results import Results, ties
+from popjax.store.records import ties
+from popjax.store.results import Results
 from popjax.store.schedules import schedule_of
 from popjax.task import Task
 from popjax.tuning.again import trained

@@ -8,7 +8,8 @@ import numpy as np
 from popjax.engine.curves import Curves, trials_of
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until
 from popjax.space.space import Space, take
-from popjax.store.results import Results, ties
+from popjax.store.records import ties
+from popjax.store.results import Results
 
 
 class Simulated(NamedTuple):

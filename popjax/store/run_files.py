@@ -1,0 +1,120 @@
+"""A finished run in its directory: written in order, read with suspicion. No JAX here."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from popjax.core.storage import Corrupt
+from popjax.space.space import Space
+from popjax.store.columns import sampled
+from popjax.store.files import (
+    FORMAT,
+    check_format,
+    load_best_files,
+    load_ensemble_files,
+    read_json,
+    read_table,
+    write_best,
+    write_json,
+    write_table,
+)
+from popjax.store.records import finite_epochs
+from popjax.store.schedules import Schedule
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from popjax.store.results import Results
+
+TRIALS, CURVES, SCHEDULES = "trials.parquet", "curves.parquet", "schedules.parquet"
+
+
+def write(results: "Results", directory: Path) -> None:
+    """Write all files of a run; the summary, which holds the digests of the tables, comes last."""
+    directory.mkdir(parents=True, exist_ok=True)
+    ranks = {"metric": results.metric, "mode": results.mode, "choose": results.choose}
+    write_json(directory / "run.json", results.run | {"format": FORMAT} | ranks)
+    tables = {TRIALS: results.trials, CURVES: results.curves_table()}
+    tables |= {} if results.schedule is None else {SCHEDULES: results.schedule.table()}
+    files = {name: write_table(directory / name, table) for name, table in tables.items()}
+    write_kept(results, directory)
+    write_json(directory / "summary.json", results.summary | {"files": files})
+
+
+def write_kept(results: "Results", directory: Path) -> None:
+    """Write best/, or remove an earlier winner's where there is none."""
+    best = results.best
+    if best is not None and best.trial in results.states:
+        ensemble = results.best_trials() if results.choose == "ensemble" else []
+        together = [results.kept(trial) for trial in ensemble if trial in results.states]
+        write_best(directory, results.kept(best.trial), best.value, together)
+    elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
+        shutil.rmtree(directory / "best")
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """The fields of the Results that were written; raises ValueError for a directory that holds none."""
+    run = read_json(directory / "run.json")
+    check_format(directory, run)
+    summary = read_json(directory / "summary.json")
+    written = summary.pop("files", None)
+    files = written if isinstance(written, dict) else {}
+    table, curves = (read_table(directory / name, files.get(name)) for name in (TRIALS, CURVES))
+    changes = read_table(directory / SCHEDULES, files[SCHEDULES]) if SCHEDULES in files else None
+    try:
+        if wrong := contradiction(run, table, curves):
+            raise Corrupt(f"cannot read the run in {str(directory)!r}: {wrong}")
+        fields = {"run": run, "summary": summary} | fields_of(run, table, curves, changes)
+        return fields | read_kept(directory / "best")
+    except (KeyError, TypeError, IndexError) as error:
+        raise Corrupt(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
+
+
+def shape_of(curves: "pa.Table") -> list[int]:
+    """How many trials, folds, repeats and epochs there are records of."""
+    return [int(curves[axis].to_numpy().max(initial=-1)) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
+
+
+def contradiction(run: Mapping[str, Any], table: "pa.Table", curves: "pa.Table") -> str | None:
+    """In what the files of a run contradict each other."""
+    shape = shape_of(curves)
+    if len(curves) != np.prod(shape) or len(table) != shape[0] or len(table) == 0:
+        return f"{len(table)} trials with {len(curves)} records do not belong together"
+    if run["metric"] not in curves.column_names[4:]:
+        return f"there are no records of {run['metric']!r}"
+    return None
+
+
+def fields_of(
+    run: Mapping[str, Any], table: "pa.Table", curves: "pa.Table", changes: "pa.Table | None"
+) -> dict[str, Any]:
+    """What the configuration and the tables say."""
+    shape, space, choose = shape_of(curves), Space.from_dict(run["space"]), run["choose"]
+    members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
+    status = np.asarray(table["status"].to_pylist())
+    short = np.isin(status, ("stopped", "pruned"))[:, None, None]
+    return {
+        "points": {name: sampled(table[name], scale) for name, scale in space.items()},
+        "members": members,
+        "metric": run["metric"],
+        "mode": run["mode"],
+        "choose": choose,
+        "rounds": table["round"].to_numpy(),
+        "done": np.where(short, finite_epochs(members[run["metric"]]), shape[3]),
+        "pruned": status == "pruned",
+        "parameters": table["parameters"].to_numpy() if choose == "one-se" else None,
+        "schedule": None if changes is None else Schedule.of_table(changes, space, shape[0], shape[3]),
+        "steered": np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None,
+    }
+
+
+def read_kept(best: Path) -> dict[str, Any]:
+    """The trials that best/ holds: their states, and what rebuilds them."""
+    kept = [load_best_files(best), *load_ensemble_files(best)] if best.is_dir() else []
+    return {
+        "states": {one.trial: dict(one.arrays) for one in kept},
+        "recipes": {one.trial: one.recipe for one in kept},
+    }
