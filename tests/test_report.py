@@ -716,19 +716,22 @@ def test_the_command_line_that_made_the_run():
     assert command_line(None) == command_line("text") == ""
 
 
-def test_the_best_so_far_is_that_of_a_loop_over_the_trials():
-    """After so many epochs each trial counts by its last record until then; a diverged one counts as training alone."""
+def test_the_best_by_then_is_that_of_a_loop_over_rounds_and_epochs():
+    """Each trial counts by its last record until then; a diverged one, and one not begun, counts as training alone."""
     whole = made(trials=12, epochs=6)
     done = np.where(np.arange(12) % 3 == 0, 6, 2)
+    rounds = np.arange(12) // 5
     pruned = (done < 6) & ~whole.diverged
-    results = dataclasses.replace(whole, done=np.minimum(done, 6)[:, None, None], pruned=pruned)
+    results = dataclasses.replace(whole, done=done[:, None, None], pruned=pruned, rounds=rounds)
     share, best = comparison.reached(results)
-    for epoch in range(1, 7):
-        spent = sum(min(epoch, int(most)) for most in done)
-        kept = [t for t in range(12) if not results.diverged[t]]
-        values = [results.curves["val_accuracy"][t, min(epoch, int(done[t])) - 1] for t in kept]
-        assert share[epoch - 1] == spent / done.sum()
-        assert best[epoch - 1] == max(values)
+    had, moments = np.zeros(12, int), []
+    for number in range(3):
+        for epoch in range(1, done[rounds == number].max() + 1):
+            had = np.where(rounds == number, np.minimum(done, epoch), had)
+            alive = [t for t in range(12) if had[t] and not results.diverged[t]]
+            values = [results.curves["val_accuracy"][t, had[t] - 1] for t in alive]
+            moments.append((had.sum() / done.sum(), max(values)))
+    assert list(zip(share.tolist(), best.tolist(), strict=True)) == moments
 
 
 def test_several_runs_are_compared_on_one_page(browser, command, tmp_path):

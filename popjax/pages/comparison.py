@@ -1,4 +1,4 @@
-"""A page that compares runs: how good the best so far was after how much training, their spaces, their winners."""
+"""A page that compares runs: how good the best was after how much training, their spaces, their winners."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +13,7 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 
 COLORS = (WINNER, MIDDLE, "#009E73", "#E69F00", "#CC79A7", POINT, GREY)
+MOMENTS = 500  # points of a line at most
 
 
 def check_comparable(runs: Mapping[str, Results]) -> None:
@@ -32,16 +33,17 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
     metric = shown(next(iter(runs.values())).metric)
     title = f"{len(runs)} runs compared"
     parts = [f"<h1>{title}</h1>", outcomes(runs)]
-    figures = {"updates": best_so_far(runs, "updates", "model_steps")}
+    figures = {"updates": best_by_then(runs, "updates", "model_steps")}
     boxes = '<div class="figure" id="updates"></div>'
     if all(figure(results.summary, "wall_seconds") for results in runs.values()):
-        figures["seconds"] = best_so_far(runs, "seconds", "wall_seconds")
+        figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
         boxes += '<div class="figure" id="seconds"></div>'
     caption = (
-        f"The best {metric} of all trials, by what each had reached after so much training of all: who is ahead on the "
-        "left learns sooner. Seconds are those of the whole run, spread evenly over its updates."
+        f"The best {metric} of all trials as they stood after so much training of all: who is ahead on the left finds "
+        "sooner. The last epoch ranks, so a line may turn back. Updates and seconds are those of the whole run, spread "
+        "evenly over its epochs; rounds follow one another."
     )
-    parts.append(section("Best so far", caption, f'<div class="panels wide">{boxes}</div>'))
+    parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))
     parts.append(side_by_side(runs, "Spaces", "What each run searched.", scales))
     parts.append(side_by_side(runs, "Winners", "What each run found.", winner))
     return title, "".join(parts), {"plots": figures}
@@ -59,10 +61,32 @@ def outcomes(runs: Mapping[str, Results]) -> str:
         figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
         spent = (figure(summary, "model_steps"), figure(summary, "wall_seconds"))
         figures += ["" if one is None else f"{one:,.0f}" for one in spent]
-        rows.append([shown(name), *figures])
+        rows.append([shown(name), *figures, shown(method(results))])
     metric = shown(next(iter(runs.values())).metric)
-    head = ["run", metric, "on the test rows", "the best together", "trials", "epochs", "updates", "seconds"]
+    head = [
+        "run",
+        metric,
+        "on the test rows",
+        "the best together",
+        "trials",
+        "epochs",
+        "updates",
+        "seconds",
+        "searched by",
+    ]
     return table(head, rows, "words")
+
+
+def method(results: Results) -> str:
+    """How a run searched, in words.
+
+    >>> method(Results({}, {"loss": np.ones((4, 1, 1, 1))}, "loss", "min", {"sampler": "sobol", "seed": 3}))
+    'sobol, seed 3'
+    """
+    run, rounds = results.run, len(np.unique(results.rounds))
+    words = [run.get("sampler"), run.get("scheduler"), f"{rounds} rounds" if rounds > 1 else None]
+    words.append(f"seed {run['seed']}" if "seed" in run else None)
+    return ", ".join(str(word) for word in words if word)
 
 
 def figure(summary: Mapping[str, Any], *path: str) -> float | None:
@@ -74,22 +98,37 @@ def figure(summary: Mapping[str, Any], *path: str) -> float | None:
 
 
 def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
-    """The share (epochs,) of all training that is done when trials have had so many epochs, and the best by then."""
-    epochs = results.members[results.metric].shape[-1]
-    done = results.done.min((1, 2))
-    spent = np.minimum(done[:, None], np.arange(1, epochs + 1)).sum(0)
-    curve = results.curves[results.metric][~results.diverged]
-    at = np.minimum(np.arange(epochs), np.maximum(done[~results.diverged] - 1, 0)[:, None])
-    latest = np.take_along_axis(curve, at, 1)
-    best = np.nanmax(latest, 0) if results.mode == "max" else np.nanmin(latest, 0)
-    return spent / spent[-1], best
+    """The share (moments,) of all training that was done by a moment, and the best trial's value then.
+
+    A moment is an epoch of a round: the trials of a round train side by side, and rounds one after another. A trial
+    counts with the last value that it has; one that diverged counts as training alone. Moments without a value, as
+    where all have diverged, are left out.
+    """
+    done, curve = results.done.min((1, 2)), results.curves[results.metric]
+    top = np.fmax if results.mode == "max" else np.fmin
+    spent, best, before, record = [], [], 0, np.nan
+    for one in np.unique(results.rounds):
+        trials = np.flatnonzero(results.rounds == one)
+        had = np.minimum(done[trials][:, None], np.arange(1, done[trials].max() + 1))
+        latest = np.take_along_axis(curve[trials], np.maximum(had - 1, 0), 1)[~results.diverged[trials]]
+        spent.append(before + had.sum(0))
+        best.append(top.reduce(latest, 0, initial=record))
+        before, record = before + done[trials].sum(), best[-1][-1] if len(best[-1]) else record
+    share, values = np.concatenate(spent) / max(before, 1), np.concatenate(best)
+    return share[np.isfinite(values)], values[np.isfinite(values)]
 
 
-def best_so_far(runs: Mapping[str, Results], name: str, key: str) -> dict[str, Any]:
+def thinned(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
+    """At most so many of the moments as a figure shows, the first and the last among them."""
+    kept = np.unique(np.linspace(0, len(columns[0]) - 1, MOMENTS).astype(int))
+    return tuple(column[kept] for column in columns)
+
+
+def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, Any]:
     """The best of each run over what it cost, of which `key` is the whole in its summary; else the epochs of all."""
     traces, heights = [], []
     for at, (run, results) in enumerate(runs.items()):
-        share, best = reached(results)
+        share, best = thinned(*reached(results))
         whole = figure(results.summary, key) or results.done.sum()
         what = f"{templated(run)}: %{{y:.4g}} after %{{x:.3g}} {name}<extra></extra>"
         line = {"mode": "lines+markers", "line": {"color": COLORS[at % len(COLORS)], "width": 2}, "marker": {"size": 4}}
