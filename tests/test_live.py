@@ -13,6 +13,7 @@ from asking import CUT, Cable, Page, Run
 from steering_task import EPOCHS, SPACE, TASK
 
 import popjax as pj
+from popjax.core.text import install
 from popjax.live.board import DRAWN, About, Board, Cursor
 from popjax.live.serving import Serving, has_display, tunnel
 from popjax.space.scales import uniform
@@ -649,7 +650,7 @@ runpy.run_module("popjax.sweep", None, "__main__", True)
 """
     process = python(code)
     assert process.returncode == 2
-    says = f"popjax: the live page needs {package}, which is not installed: pip install 'popjax[live]'\n"
+    says = f"popjax: the live page needs {package}, which is not installed: {install('starlette uvicorn')}\n"
     assert process.stderr == says
     assert not (tmp_path / "runs").exists()
 

@@ -266,7 +266,7 @@ def test_what_is_not_installed_is_said_before_anything_is_trained(monkeypatch):
 
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "torch" else find(name, *more))
-    with pytest.raises(ValueError, match="sampler 'gp' needs torch, which is not installed: pip install torch"):
+    with pytest.raises(ValueError, match=r"sampler 'gp' needs torch, which is not installed: (uv )?pip install torch"):
         pj.search(planted(0), SPACE, trials=4, sampler="gp")
 
 

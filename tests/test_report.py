@@ -551,7 +551,7 @@ def test_without_optuna_the_page_says_how_to_get_it(opened, monkeypatch):
     results = made()
     assert importance(results) is None
     page = opened(results)
-    assert "pip install 'popjax[optuna]'" in page.inner_text("main")
+    assert "pip install optuna" in page.inner_text("main")
     assert page.locator(".shares").count() == 0
 
 

@@ -131,7 +131,7 @@ def test_a_tracker_that_is_none_is_refused(refused_in_one_line, monkeypatch):
     refused_in_one_line("sweep", "--track", "aim", says=["unknown tracker 'aim'; there are tensorboard, mlflow, wandb"])
     refused_in_one_line("sweep", "--track", "tensorboard,", says=["--track 'tensorboard,': write names with commas"])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="tracker 'mlflow' needs mlflow, which is not installed: pip install mlflow"):
+    with pytest.raises(ValueError, match=r"needs mlflow, which is not installed: (uv )?pip install mlflow"):
         pj.tracking.mlflow()
 
 

@@ -67,7 +67,7 @@ class Arguments(Experiment):
     track: str | None = None
     """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
     live: int | None = None
-    """show the population in the browser while it trains, and steer it there; a port may follow (needs popjax[live])"""
+    """show the population in the browser while it trains, and steer it there; a port may follow (the extra live)"""
     live_host: str | None = None
     """the address of this machine that the page is served at, for others to open it too (default: 127.0.0.1)"""
     plan: Literal["auto", "one", "widths", "buckets"] = "auto"

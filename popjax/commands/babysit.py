@@ -59,7 +59,7 @@ class Arguments(Rows):
     replay: str | None = None
     """a journal: train its model again, with the same commands"""
     live: int | None = None
-    """show the model in the browser while it trains, and steer it there too; a port may follow (needs popjax[live])"""
+    """show the model in the browser while it trains, and steer it there too; a port may follow (the extra live)"""
     live_host: str | None = None
     """the address of this machine that the page is served at, for others to open it too (default: 127.0.0.1)"""
     out: str | None = None

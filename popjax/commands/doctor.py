@@ -9,19 +9,22 @@ import tempfile
 from pathlib import Path
 
 from popjax.commands import cli
+from popjax.core.text import install
 
-EXTRAS = {
-    "optuna": ("popjax[optuna]", "samplers that learn (tpe, cmaes), and what mattered in the report"),
-    "cmaes": ("popjax[optuna]", "the sampler cmaes"),
-    "torch": ("torch", "the sampler gp"),
-    "distributed": ("popjax[dask]", "--executor dask"),
-    "ray": ("popjax[ray]", "--executor ray"),
-    "submitit": ("popjax[slurm]", "--executor slurm"),
-    "tensorboardX": ("popjax[tensorboard]", "--track tensorboard"),
-    "mlflow": ("popjax[mlflow]", "--track mlflow"),
-    "wandb": ("popjax[wandb]", "--track wandb"),
-    "trackio": ("popjax[trackio]", "--track trackio"),
-    "pandas": ("popjax[pandas]", "DataFrames in, and Results.to_pandas"),
+EXTRAS = {  # package: what for
+    "optuna": "samplers that learn (tpe), and what mattered in the report",
+    "cmaes": "the sampler cmaes",
+    "torch": "the sampler gp",
+    "starlette": "--live",
+    "uvicorn": "--live",
+    "distributed": "--executor dask",
+    "ray": "--executor ray",
+    "submitit": "--executor slurm",
+    "tensorboardX": "--track tensorboard",
+    "mlflow": "--track mlflow",
+    "wandb": "--track wandb",
+    "trackio": "--track trackio",
+    "pandas": "DataFrames in, and Results.to_pandas",
 }
 
 
@@ -46,9 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     complaints = [complaint for place in (here, cache) if (complaint := refusal(place))]
     print(f"programs that were compiled are kept in {cache}: {size(cache) / 2**20:.0f} MiB")
     print(f"free on the disk here: {shutil.disk_usage(here).free / 2**30:.1f} GiB")
-    for package, (install, what) in EXTRAS.items():
+    for package, what in EXTRAS.items():
         if importlib.util.find_spec(package) is None:
-            print(f"not installed: {package}, for {what} ({install})")
+            print(f"not installed: {package}, for {what} ({install(package)})")
     for complaint in complaints:
         print(complaint)
     print("all is well" if not complaints else "see above")

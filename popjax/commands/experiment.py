@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from popjax.core.storage import locked
-from popjax.core.text import printable, tell
+from popjax.core.text import install, printable, tell
 
 if TYPE_CHECKING:
     from popjax.data.parts import Parts
@@ -239,7 +239,7 @@ def describe_device() -> str:
 
     name = device()
     if name.startswith("CPU") and Path("/proc/driver/nvidia/version").exists():
-        return f"{name}. THIS MACHINE HAS A GPU THAT IS NOT USED: pip install 'popjax[cuda12]'"
+        return f"{name}. THIS MACHINE HAS A GPU THAT IS NOT USED: {install("'jax[cuda12]'")}"
     return name
 
 

@@ -46,10 +46,19 @@ def whole(what: str, text: str) -> int:
     return int(text)
 
 
-def needed(what: str, package: str, install: str = "") -> None:
-    """Raise ValueError where the package that something needs is not installed; `install` is what brings it."""
+def needed(what: str, package: str, packages: str = "") -> None:
+    """Raise ValueError where a package is not installed that something needs, with all its `packages` if several."""
     if importlib.util.find_spec(package) is None:
-        raise ValueError(f"{what} needs {package}, which is not installed: pip install {install or package}")
+        raise ValueError(f"{what} needs {package}, which is not installed: {install(packages or package)}")
+
+
+def install(packages: str) -> str:
+    """The command that adds packages to this Python: uv makes environments without pip.
+
+    >>> install("optuna").removeprefix("uv ")
+    'pip install optuna'
+    """
+    return f"{'pip' if importlib.util.find_spec('pip') else 'uv pip'} install {packages}"
 
 
 def failure(error: BaseException) -> str:

@@ -92,7 +92,7 @@ def check(port: int) -> None:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
         raise ValueError(f"port {port!r}: give one of 0..65535")
     for package in ("starlette", "uvicorn"):
-        needed("the live page", package, "'popjax[live]'")
+        needed("the live page", package, "starlette uvicorn")
 
 
 def bound(host: str, port: int) -> socket.socket:

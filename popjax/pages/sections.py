@@ -3,7 +3,7 @@
 import html
 from collections.abc import Mapping
 
-from popjax.core.text import plural
+from popjax.core.text import install, plural
 from popjax.pages.axes import Axis
 from popjax.pages.figures import (
     DIVERGED,
@@ -173,7 +173,7 @@ def importance_section(results: Results, varied: list[Axis], shares: Mapping[str
     head = ["hyperparameter", "tier", "importance here"]
     if not shares:
         rows = [[shown(axis.name), str(TIERS.get(axis.name, "-"))] for axis in varied]
-        missing = "<p>Importance needs Optuna: <code>pip install 'popjax[optuna]'</code></p>"
+        missing = f"<p>Importance needs Optuna: <code>{install('optuna')}</code></p>"
         few = "<p>Too few different trials to tell the importance.</p>"
         return section("What mattered", caption, table(head[:2], rows, "words") + (missing if shares is None else few))
     rows = []
