@@ -10,6 +10,7 @@ from test_compilations import compilations
 
 import popjax as pj
 from popjax.engine.checkpoint import Checkpoint
+from popjax.engine.curves import Curves
 from popjax.tuning.session import Session
 
 HPARAMS = {"learning_rate": 0.05, "momentum": 0.9, "decay": 0.1, "hidden": 7, "batch_size": 16}
@@ -372,3 +373,33 @@ def test_from_any_commit_all_stand_where_one_does(tmp_path, monkeypatch):
             session.train(2)
             assert session.curves["loss"].tobytes() == plain.curves["loss"].tobytes()
     assert sorted(told) == [1, 2, 3]
+
+
+def test_an_epoch_that_was_interrupted_is_none(tmp_path, monkeypatch):
+    """All stand where the epoch before left them, and go on to the same bits, also from disk.
+
+    Interrupted while some batches have told what they trained and others have not; each stands at another epoch.
+    """
+    task, space = steering_task.TASK, steering_task.SPACE
+    points, rng = space.sample(6, 0), np.random.default_rng(0)
+    session = Session(task, points, space=space, out=tmp_path / "run")
+    add = Curves.add
+
+    def interrupted(curves, *told):
+        add(curves, *told)
+        if rng.random() < 0.3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Curves, "add", interrupted)
+        for _ in range(20):
+            with pytest.raises(KeyboardInterrupt):
+                session.train(1000)
+    assert session.epoch > 5
+    session.train(2)
+    plain = Session(task, points, space=space)
+    plain.train(session.epoch)
+    assert bits(session) == bits(plain)
+    again = Session(task, points, space=space, out=tmp_path / "run", resume=True)
+    assert again.epoch == session.epoch
+    assert bits(again) == bits(plain)

@@ -60,7 +60,7 @@ class Session:
         space: ranges to make room for where they are wider than the values.
         trials: the members' numbers, from which their keys are made; 0, 1, ... if not given.
         folds, repeats: models of each member, whose curves are their mean.
-        out: a directory for commits, every 2 seconds while it trains and at every copy.
+        out: a directory for commits, every 2 seconds while it trains, where `train` ends, and at every copy.
         resume: go on where the session in `out` stands.
 
     Raises:
@@ -230,18 +230,32 @@ class Session:
         return tuple(self.population.roster.buckets[0].dynamic)
 
     def train(self, epochs: int = 1) -> None:
-        """Train so many epochs more; a member that was stopped or diverged rests."""
+        """Train so many epochs more; a member that was stopped or diverged rests.
+
+        Interrupted, all stand where the last epoch left them.
+        """
         check_numbers({"epochs": epochs})
         for number in range(epochs):
             if self.page is not None and not self.page.go_on(number == 0):
                 break
             with self.alone:
-                going = np.flatnonzero(~self.population.stopped).tolist()
-                self._decide(Decision(until=dict.fromkeys(going, self.epoch + 1)))
-                self.epoch += 1
-                self.population.pass_by(np.flatnonzero(self.population.stopped).tolist(), self.epoch)
-                self._moments.append(self._now())
+                self._train()
                 self._show()
+        with self.alone:
+            self.population.commit()
+
+    def _train(self) -> None:
+        """One epoch of all, or none: who interrupts it finds some further than others."""
+        try:
+            going = np.flatnonzero(~self.population.stopped).tolist()
+            self._decide(Decision(until=dict.fromkeys(going, self.epoch + 1)))
+            self.population.pass_by(np.flatnonzero(self.population.stopped).tolist(), self.epoch + 1)
+            moment = self._now()
+        except BaseException:
+            self._return()
+            raise
+        self._moments.append(moment)
+        self.epoch += 1
 
     def live(self, port: int = 0, host: str = "127.0.0.1") -> str:
         """Serve a page that shows the models and steers them, until the session is gone; the address to open.
@@ -290,9 +304,7 @@ class Session:
             for _ in range(epochs):
                 self._moments.pop()
             self.epoch -= epochs
-            snapshots, stopped = self._moments[-1]
-            self._stop(stopped)  # the last decision names nobody: who goes on from here trains nobody either
-            self.population.load(snapshots, stopped)
+            self._return()
             self._show(f"back to epoch {self.epoch}")
 
     def clone(self, source: int, target: int) -> None:
@@ -340,6 +352,12 @@ class Session:
         if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < self.members:
             raise ValueError(f"member {member!r}: choose 0..{self.members - 1}")
         return int(member)
+
+    def _return(self) -> None:
+        """Stand where the last moment was."""
+        snapshots, stopped = self._moments[-1]
+        self._stop(stopped)  # the last decision names nobody: who goes on from here trains nobody either
+        self.population.load(snapshots, stopped)
 
     def _stop(self, stopped: np.ndarray) -> None:
         """Let these (members,) rest, and no other."""
