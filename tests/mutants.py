@@ -50,8 +50,8 @@ MUTANTS = [
     Mutant(
         "back is not decided",
         "tuning/session",
-        "            self._stop(stopped)  # the last",
-        "            # the last",
+        "        self._stop(stopped)  # the last",
+        "        # the last",
         "test_session.py",
     ),
     Mutant("no fsync", "core/storage", "            os.fsync(file.fileno())\n", "", "test_commits.py"),
@@ -182,7 +182,7 @@ MUTANTS = [
     Mutant(
         "any configuration",
         "tuning/directory",
-        "        if other:\n",
+        "        if other := differences(then, now):\n",
         "        if False:\n",
         "test_resume.py -k configuration",
     ),
@@ -190,11 +190,17 @@ MUTANTS = [
     Mutant(
         "any dataset",
         "tuning/directory",
-        "self._refuse(then, now)\n        lanes",
-        "lanes",
+        "self._refuse(then, now)\n        if other_code",
+        "if other_code",
         "test_resume.py -k dataset",
     ),
-    Mutant("any array", "engine/measure", '{"arrays": digest(roster.data)}', "{}", "test_resume.py -k ones_own"),
+    Mutant(
+        "any array",
+        "engine/identity",
+        "digest(jax.tree.map(jnp.asarray, task.data))",
+        "{}",
+        "test_resume.py -k ones_own",
+    ),
     Mutant("no warning", "tuning/directory", "if there[name] != value:", "if False:", "test_resume.py -k version"),
     Mutant(
         "worst wins", "task", 'in ((LESS, "min"), (MORE', 'in ((LESS, "max"), (MORE', "test_selection.py -k own_dir"

@@ -6,10 +6,12 @@ import importlib.util
 import os
 import re
 import textwrap
+import threading
 
 import nbformat
 import numpy as np
 import pytest
+from flax import nnx
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -120,6 +122,39 @@ def test_what_is_shown_is_small_and_escaped(results):
     assert "no winner" in lost._repr_html_()
 
 
+def test_a_search_that_was_stopped_shows_who_stands_best():
+    """Not that all diverged: nobody did. What needs a winner says in a line why there is none."""
+    stop = threading.Event()
+
+    class Stops(pj.Callback):
+        def epoch(self, result):
+            stop.set()
+
+    task = pj.supervised("wine")
+    results = pj.search(task, trials=12, epochs=50, stop=stop, callbacks=[Stops()])
+    assert results.best is None
+    stopped, lost = int(results.stopped.sum()), int(results.diverged.sum())
+    why = f"no trial was trained to the end: {stopped} were stopped before it, {lost} diverged"
+    assert why in repr(results)
+    assert why in results._repr_html_()
+    last = [
+        (-values[np.isfinite(values)][-1], t)
+        for t, values in enumerate(results.curves["val_accuracy"])
+        if np.isfinite(values).any()
+    ]
+    ties = results.last["val_loss"]
+    best = sorted(last, key=lambda pair: (pair[0], ties[pair[1]]))[:3]
+    assert results.top(3)["trial"].tolist() == [trial for _, trial in best]
+    assert len(results.plot("curves").data) > 0
+    for act in (lambda: results.predict(np.zeros((1, 13))), lambda: results.plot("expected")):
+        with pytest.raises(ValueError, match=why):
+            act()
+    with pytest.raises(ValueError, match=r"no trial was trained to the end without diverging.*; train longer"):
+        pj.refine(results.space, results)
+    with pytest.raises(ValueError, match="top=-1: give a whole number of at least 1"):
+        results.top(-1)
+
+
 CELL = """
 import builtins, os, signal, sys
 if sys.argv[1] == "notebook":
@@ -219,3 +254,60 @@ def test_a_notebook_shows_is_interrupted_and_goes_on(tmp_path, environment):
     assert partial[0]["text"] == "2 True\n"
     assert "'first' holds a run: going on with it" in again[0]["text"]
     assert again[1]["text"] == "True 0\n"
+
+
+REDEFINED = """
+import builtins, sys
+builtins.__IPYTHON__ = True
+import popjax as pj
+shift = float(sys.argv[1])
+def loss(key, hparams):
+    return {"loss": (hparams["x"] - shift) ** 2}
+results = pj.search(pj.objective(loss), {"x": pj.uniform(-1, 1)}, trials=int(sys.argv[2]), out="run",
+                    resume=len(sys.argv) > 3)
+print(results.summary["warnings"])
+"""
+
+
+def test_a_cell_whose_code_was_changed_does_not_go_on_with_what_the_old_code_found(python):
+    """A function by the same name is another one; who asks for it in so many words is told of it."""
+    assert python(REDEFINED, 0, 8).stdout == "[]\n"
+    again = python(REDEFINED, 0, 12)
+    assert (again.stdout, again.returncode) == ("[]\n", 0)
+    assert "'run' holds a run: going on with it" in again.stderr
+    changed = python(REDEFINED, 1, 12)
+    assert changed.returncode == 1
+    assert "ValueError: 'run' cannot be gone on with: the code of the task was changed since" in changed.stderr
+    assert "going on" not in changed.stderr
+    asked = python(REDEFINED, 1, 16, "resume")
+    assert asked.stdout == "['the code of the task was changed since: trials of both rank together']\n"
+    assert "popjax: the code of the task was changed since" in asked.stderr
+
+
+def test_another_task_than_that_of_the_run_is_not_gone_on_with(tmp_path):
+    """Rows, optimizer, or code: a session and a replay of loaded results name what differs."""
+
+    def net(factor):
+        class Net(nnx.Module):
+            def __init__(self, rngs):
+                self.out = nnx.Linear(13, 3, rngs=rngs)
+
+            def __call__(self, x):
+                return factor * self.out(x)
+
+        return lambda hparams, rngs: Net(rngs)
+
+    space, model = {"learning_rate": pj.log_uniform(0.01, 0.1)}, net(1.0)
+    pj.search(pj.supervised("wine", model), space, trials=2, epochs=2, out=tmp_path / "run")
+    loaded = pj.Results.load(tmp_path / "run")
+    best, again = loaded.best.trial, pj.supervised("wine", net(1.0))
+    assert pj.replay(loaded, best, again)["val_loss"].tobytes() == loaded.curves["val_loss"][best].tobytes()
+    others = {
+        "split is another": pj.supervised("wine", model, seed=1),
+        "optimizer was sgd, now adam": pj.supervised("wine", model, optimizer="adam"),
+        "its code is another": pj.supervised("wine", net(2.0)),
+    }
+    for says, other in others.items():
+        for act in (pj.replay, lambda results, trial, task: pj.Session.of(results, trial, task)):
+            with pytest.raises(ValueError, match=f"this is not the task of the run: .*{says}"):
+                act(loaded, best, other)

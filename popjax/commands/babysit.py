@@ -122,7 +122,7 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
     trial = arguments.trial
     if trial is None:
         if results.best is None:
-            raise ValueError(f"--from {directory!r}: every trial diverged; choose one with --trial")
+            raise ValueError(f"--from {directory!r}: {results.no_winner}; choose one with --trial")
         trial = results.best.trial
     if not 0 <= trial < len(results.diverged):
         raise ValueError(f"--trial {trial}: {directory!r} holds trials 0..{len(results.diverged) - 1}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment
-from popjax.core.text import cell, plural, printable, settings
+from popjax.core.text import cell, printable, settings
 
 if TYPE_CHECKING:
     from popjax.store.results import Results
@@ -22,8 +22,8 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
 
     best = results.best
     if best is None:
-        words, again = advice(results)
-        yield f"all {plural(len(results.diverged), 'trial')} diverged; {words} {again}".rstrip(), True
+        words, again = ("go on with --resume", "") if results.stopped.any() else advice(results)
+        yield f"{results.no_winner}; {words} {again}".rstrip(), True
         yield f"results: {out}", True
         return
     yield ten_best(results), False

@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     directory = Path(arguments.directory)
     results = Results.load(directory)
     if len(results.order) == 0:
-        raise ValueError(f"{str(directory)!r}: every trial diverged; there is nothing to test again")
+        raise ValueError(f"{str(directory)!r}: {results.no_winner}; there is nothing to test again")
     seed = arguments.seed if arguments.seed is not None else (int(results.run["seed"]) + 1) % 2**32
     task, same = task_again(arguments, results, seed)
     space, fit = fitting(task, results)

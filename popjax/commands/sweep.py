@@ -99,8 +99,6 @@ class Sweep:
             if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
                 raise
             raise arguments.fault(error) from None
-        for warning in results.summary["warnings"]:
-            print(f"popjax: {printable(warning)}", file=sys.stderr)
         if stop.is_set():
             self.tell_how_to_go_on(results)
             return stop.code

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.core.trees import digest, unnamed
+from popjax.core.trees import unnamed
 from popjax.engine.roster import Roster
 
 
@@ -41,12 +41,6 @@ def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] |
         return None if described is None else described | known
 
     return {trial: of_bucket(int(roster.bucket[trial])) for trial in trials}
-
-
-def identity(roster: Roster) -> dict[str, Any]:
-    """What tells the data from other data."""
-    recipe = roster.task.hints.recipe
-    return {"arrays": digest(roster.data)} if recipe is None else recipe.identity
 
 
 def parameters(roster: Roster) -> np.ndarray:

@@ -152,12 +152,11 @@ def advice(results: Results) -> tuple[str, str]:
 
 def diverged_advice(results: Results) -> str:
     """Why there is no winner, and what to do about it."""
-    if left := int((results.stopped | results.pruned).sum()):
-        lost = int(results.diverged.sum())
-        what = f"{left:,} were stopped before it, {lost:,} diverged"
-        return f"<p><b>No trial was trained to the end</b>, so there is no winner: {what}.</p>"
+    why = results.no_winner[0].upper() + results.no_winner[1:]
+    if (results.stopped | results.pruned).any():
+        return f"<p><b>There is no winner.</b> {why}.</p>"
     words, again = advice(results)
-    said = f"<p><b>All {plural(len(results.diverged), 'trial')} diverged</b>, so there is no winner; {words}"
+    said = f"<p><b>There is no winner.</b> {why}; {words}"
     return f"{said}</p>\n<pre>{html.escape(again)}</pre>" if again else f"{said}.</p>"
 
 

@@ -29,14 +29,16 @@ def of_results(results: Results) -> str:
     head = ", ".join([plural(len(results.diverged), "trial"), *more])
     names = [*results.points, results.metric]
     rows = []
-    for rank, trial in enumerate(results.order[:FEW].tolist(), 1):
+    for rank, trial in enumerate(results.leaders[:FEW].tolist(), 1):
         hparams = results.hparams(trial)
         values = [*(hparams.get(name) for name in results.points), float(results.last[results.metric][trial])]
         rows.append([str(rank), str(trial), *map(cell, values)])
     test = results.summary.get("test_value")
     scored = f", {cell(test)} on the test rows" if isinstance(test, float) else ""
     best = results.best
-    won = "no winner" if best is None else f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
+    won = f"no winner: {results.no_winner}" if rows == [] else f"no winner: {results.no_winner}; who stands best now:"
+    if best is not None:
+        won = f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
     return line(f"Results: {head}; {won}") + table(["rank", "trial", *names], rows)
 
 

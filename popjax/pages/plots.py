@@ -21,11 +21,11 @@ def plot(results: Results, name: str = "curves") -> Any:
 
 def drawing(results: Results, name: str) -> dict[str, Any]:
     """The traces and the layout of a figure."""
-    if results.best is None:
-        raise ValueError("no trial was trained to the end without diverging: there is nothing to draw")
     varied = {axis.name: axis for axis in axes(results) if axis.varied}
     if name == "curves" or name in results.members:
         return curves(results, results.metric if name == "curves" else name)
+    if results.best is None:
+        raise ValueError(f"{results.no_winner}; of such results there are the curves alone to draw")
     if name == "expected":
         return figures.expected_figure(results)
     if name in varied:

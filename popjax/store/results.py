@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from popjax.core.counts import check_count
+from popjax.core.text import plural
 from popjax.space.conditions import absent
 from popjax.space.space import Space
 from popjax.store import run_files
@@ -88,7 +90,8 @@ class Results:
 
     def __repr__(self) -> str:
         trials, folds, repeats, epochs = self.members[self.metric].shape
-        return f"Results({trials=}, {folds=}, {repeats=}, {epochs=}, metric={self.metric!r}, best={self.best})"
+        best = self.best or f"None: {self.no_winner}"
+        return f"Results({trials=}, {folds=}, {repeats=}, {epochs=}, metric={self.metric!r}, best={best})"
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
@@ -144,9 +147,25 @@ class Results:
         rows = np.flatnonzero(~self.diverged & ~self.stopped & ~self.pruned)
         return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
 
+    @functools.cached_property
+    def leaders(self) -> np.ndarray:
+        """Row numbers of the trials, best first: as `order`, or, where that is empty, as the stopped ones stand."""
+        rows = self.order if len(self.order) else np.flatnonzero(self.stopped & (self.epochs_run > 0))
+        return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
+
+    @property
+    def no_winner(self) -> str:
+        """Why there is no winner, in words; empty where there is one."""
+        lost, left = int(self.diverged.sum()), int((self.stopped | self.pruned).sum())
+        if len(self.order):
+            return ""
+        if left == 0:
+            return f"all {plural(lost, 'trial')} diverged"
+        return f"no trial was trained to the end: {left:,} were stopped before it, {lost:,} diverged"
+
     @property
     def best(self) -> Best | None:
-        """The winner, or None when every trial diverged.
+        """The winner, or None where no trial was trained to the end without diverging.
 
         It is the trial of rank 1; or with "one-se" the trial with the fewest parameters of
         those within one standard error of it (Breiman et al. 1984, section 3.4.3).
@@ -252,8 +271,11 @@ class Results:
         return found
 
     def top(self, size: int = 10) -> Any:
-        """The best trials, best first, a row each: a DataFrame where pandas is installed, else a pyarrow table."""
-        table = self.trials.take(self.order[:size])
+        """The best trials, best first, a row each: a DataFrame where pandas is installed, else a pyarrow table.
+
+        Where none was trained to the end they are those that stand best, with the status "stopped".
+        """
+        table = self.trials.take(self.leaders[: check_count("top", size)])
         return table.to_pandas() if importlib.util.find_spec("pandas") else table
 
     def plot(self, name: str = "curves") -> Any:

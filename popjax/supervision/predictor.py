@@ -66,7 +66,7 @@ def predictor(results: Results, trial: int | None = None, model: Callable[..., A
     Raises ValueError for a trial whose state was not kept, and for a task without a recipe.
     """
     if trial is None and results.best is None:
-        raise ValueError("all trials diverged: there is no winner to predict with")
+        raise ValueError(f"{results.no_winner}; there is no winner to predict with")
     trial = results.best.trial if trial is None and results.best is not None else trial
     return predictor_of([results.kept(trial)], model or model_of(results))  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from popjax.engine.cost import explanation
+from popjax.engine.identity import check_same
 from popjax.engine.plan import work_of
 from popjax.engine.population import Elsewhere, Population, Timer
 from popjax.engine.roster import Config, Roster
@@ -73,7 +74,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
 
     On a CPU with the same lanes and library versions the curve is the same to the last bit. Where a scheduler copied
     states, the trial's ancestors are followed (see `Results.schedule`): epoch e of the curve is that of the trial
-    `lineage[e]`. Raises ValueError for a trial that there is not.
+    `lineage[e]`. Raises ValueError for a trial that there is not, and for another task than that of the run.
 
     >>> from popjax.space.scales import uniform
     >>> from popjax.task import objective
@@ -90,6 +91,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     config = Config(**{name: results.run[name] for name in names})
     task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
     space = Space.from_dict(results.run["space"])
+    check_same(results.run, task, f"replay of trial {trial}")
     if results.schedule is not None:
         return descended(task, space, config, results.schedule, trial)
     points = {name: column[[trial]] for name, column in results.points.items()}

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from popjax.core.counts import check_count
 from popjax.engine.memory import total
 from popjax.store.results import CHOICES
 
@@ -14,9 +13,7 @@ CURVE_BYTES = 32  # four metrics in float64
 def check_numbers(counts: Mapping[str, Any], seed: Any = 0) -> None:
     """Raise ValueError unless these are whole numbers of at least 1, and `seed` is one that a key can be made of."""
     for name, value in [*counts.items(), ("seed", seed)]:
-        low = 0 if name == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-            raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
+        check_count(name, value, 0 if name == "seed" else 1)
     if seed >= 2**32:
         raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
 

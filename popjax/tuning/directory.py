@@ -7,8 +7,9 @@ from typing import Any
 
 from popjax.core.machine import device, versions
 from popjax.core.storage import Corrupt
+from popjax.core.text import printable, tell
 from popjax.engine.caps import fit
-from popjax.engine.measure import identity
+from popjax.engine.identity import differences, identity, other_code
 from popjax.engine.population import Population
 from popjax.engine.roster import Config
 from popjax.space.space import Space
@@ -31,6 +32,7 @@ class Directory:
         path: of the directory.
         space: whose points the run's decisions add.
         about: what else run.json says.
+        unasked: whether it is gone on with because a cell of a notebook was run again.
 
     Attributes:
         recorded: the run.json of the run that is resumed; empty for a new one.
@@ -40,8 +42,9 @@ class Directory:
         warnings: what was lost, and why bits may differ from an uninterrupted run's.
     """
 
-    def __init__(self, path: Path, space: Space, about: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, space: Space, about: Mapping[str, Any], unasked: bool = False) -> None:
         self.path = path
+        self.unasked = unasked
         self.about = dict(about)
         self.recorded: dict[str, Any] = {}
         self.warnings: list[str] = []
@@ -51,6 +54,7 @@ class Directory:
             check_format(path, self.recorded)
             check_record(path, self.recorded)
             self.warnings = [str(warning) for warning in self.recorded["warnings"]]
+        self.told = len(self.warnings)
         self.asked: dict[str, Any] = self.recorded.get("asked", {})
         self.commits = Commits.load(path / "state")
         if not self.recorded and self.commits.number:
@@ -135,15 +139,26 @@ class Directory:
             self._check_horizon(population)
             self.commits.kept = {}  # the best after fewer epochs
         population.take_up()
+        if self.unasked:
+            tell(f"{str(self.path)!r} holds a run: going on with it; another search needs a directory of its own")
+        for warning in self.warnings[self.told :]:
+            tell(f"popjax: {printable(warning)}")
         self.commits.decision = applied
         self.commits.carrying = 0 if self.commits.lost is not None else self.commits.carrying
         return self.commits.carrying
 
     def _check(self, population: Population) -> None:
         """Raise ValueError if the data or the task are others; take over what memory allowed."""
-        now = {"data": identity(population.roster), "task": dict(population.roster.task.hints.settings)}
+        task = population.roster.task
+        now = {"data": identity(task), "task": dict(task.hints.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
         self._refuse(then, now)
+        if other_code(self.recorded, task):
+            what = "the code of the task was changed since"
+            if self.unasked:
+                remedy = "give another directory, or resume=True, which ranks trials of both together"
+                raise ValueError(f"{str(self.path)!r} cannot be gone on with: {what}; {remedy}")
+            self.warnings.append(f"{what}: trials of both rank together")
         lanes = population.roster.plan.lanes
         lanes.capacity, lanes.narrowed = self.recorded["part"], self.recorded["narrowed"]
         here = {"device": without_cores(device()), "versions": versions()}
@@ -174,8 +189,7 @@ class Directory:
 
     def _refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise ValueError naming what differs."""
-        other = [f"{name} was {then[name]}, now {now[name]}" for name in then if then[name] != now[name]]
-        if other:
+        if other := differences(then, now):
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
 
 

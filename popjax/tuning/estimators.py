@@ -88,7 +88,7 @@ class PopulationEstimator(BaseEstimator):
             sample_weight: how much each row counts in the loss that is trained.
             groups: one value a row: rows of one group are never in two parts.
 
-        Raises ValueError for what cannot be trained on, and where every trial diverged.
+        Raises ValueError for what cannot be trained on, and where no trial was trained to the end.
         """
         X, y = self._checked(X, y, reset=True)
         weights = None if sample_weight is None else self._weights(sample_weight, X, y_val)
@@ -99,7 +99,8 @@ class PopulationEstimator(BaseEstimator):
         begun = time.perf_counter()
         results = self._search((X, y), rows, 1 if own else self.folds, weights, groups)
         if results.best is None:
-            raise ValueError(f"all {self.trials} trials diverged; give a space with lower learning rates")
+            lower = "give a space with lower learning rates"
+            raise ValueError(f"{results.no_winner}; {'fit again, longer' if results.stopped.any() else lower}")
         self.results_ = results
         self.predictor_ = results.predictor()
         if self.predictor_.classes is not None:

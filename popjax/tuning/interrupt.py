@@ -13,10 +13,7 @@ from popjax.core.text import tell
 
 def again_in_a_notebook(out: Any) -> bool:
     """Whether this is IPython and `out` holds a run: then the cell was run before, and goes on with it."""
-    again = hasattr(builtins, "__IPYTHON__") and out is not None and (Path(out) / "run.json").exists()
-    if again:
-        tell(f"{str(out)!r} holds a run: going on with it; another search needs a directory of its own")
-    return again
+    return hasattr(builtins, "__IPYTHON__") and out is not None and (Path(out) / "run.json").exists()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any
 
 from popjax.core.machine import cores, device, versions
-from popjax.engine.measure import identity, updates
+from popjax.engine.identity import code, identity
+from popjax.engine.measure import updates
 from popjax.engine.population import Population
 from popjax.engine.roster import Config, Roster
 from popjax.scheduler import added
@@ -43,8 +44,9 @@ def describe(asked: Asked, config: Config, roster: Roster, log: Log) -> dict[str
         "cores": cores(),
         "device": device(),
         "versions": versions(),
-        "data": identity(roster),
+        "data": identity(roster.task),
         "task": dict(roster.task.hints.settings),
+        "code": code(roster.task),
     }
 
 

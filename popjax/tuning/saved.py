@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from popjax.core.storage import Corrupt
-from popjax.engine.measure import identity
+from popjax.engine.identity import differences, identity
 from popjax.engine.population import Population
 from popjax.space.space import Space
 from popjax.store.commits import Commits
@@ -39,9 +39,8 @@ class Saved:
         self.log.cut(max(self.commits.decision or 1, 1))  # what came after the last commit is to be done again
         population.prepare(step.decision for step in self.log.steps)
         then, now = read_json(self.path / NAME), self._about(population)
-        for name, value in now.items():
-            if then.get(name) != value:
-                raise ValueError(f"{str(self.path)!r} cannot be resumed so: {name} was {then.get(name)}, now {value}")
+        if found := differences({name: then.get(name) for name in now}, now):
+            raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(found)}")
         population.take_up()
         population.begin_all()
         population.stopped[list(self.log.steps[-1].stopped)] = True
@@ -52,7 +51,7 @@ class Saved:
         roster, config = population.roster, population.config
         known = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
         return known | {
-            "data": identity(roster),
+            "data": identity(roster.task),
             "task": dict(roster.task.hints.settings),
             "space": roster.space.to_dict(),
         }

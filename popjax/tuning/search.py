@@ -124,7 +124,8 @@ def search(
     """
     if not isinstance(task, Task):
         raise ValueError(f"the task is a {type(task).__name__}; give a popjax.Task, such as popjax.objective(function)")
-    resume = resume or again_in_a_notebook(out)
+    unasked = not resume and again_in_a_notebook(out)
+    resume = resume or unasked
     if resume and out is None:
         raise ValueError("resume=True needs out: the directory of the run to go on with")
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
@@ -168,7 +169,8 @@ def search(
         with interruptible(control.timer.stop, out):
             if out is None:
                 return Search(task, config, asked, control).run()
-            return search_in(Path(out), Search(task, config, asked, control), resume, about or {}, named)
+            directory = lambda: Directory(Path(out), space, about or {}, unasked)
+            return search_in(Path(out), Search(task, config, asked, control), resume, directory, named)
     finally:
         if page is not None:
             page.leave()
@@ -200,14 +202,16 @@ def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: 
         raise
 
 
-def search_in(path: Path, new: Search, resume: bool, about: Mapping[str, Any], rounds: int | None) -> Results:
+def search_in(
+    path: Path, new: Search, resume: bool, open_directory: Callable[[], Directory], rounds: int | None
+) -> Results:
     """A search that writes to a directory, and goes on where it stands, in as many rounds as were named if any were."""
     from popjax import Page  # by its public name: pages stand above
 
     check_directory(path, resume)
     with locked(path):
         check_directory(path, resume)
-        directory = Directory(path, new.asked.space, about)
+        directory = open_directory()
         asked = directory.in_rounds(new.asked, rounds)
         config = directory.as_before(new.config, asked.settings())
         control = dataclasses.replace(new.control, listeners=[*new.control.listeners, Page(path)])

@@ -18,6 +18,7 @@ from popjax.core.text import cell
 from popjax.core.trees import from_host, named, to_words
 from popjax.engine.caps import levels
 from popjax.engine.checkpoint import tree_of
+from popjax.engine.identity import check_same
 from popjax.engine.measure import rebuilt
 from popjax.engine.member import Training
 from popjax.engine.plan import member_bytes
@@ -141,7 +142,7 @@ class Session:
             results: of the search, which kept the trial.
             task: what was trained; needed for results that were loaded.
 
-        Raises ValueError for a trial that was not kept, or no task.
+        Raises ValueError for a trial that was not kept, no task, or another one than that of the search.
 
         >>> import popjax as pj
         >>> def epoch(x, hparams, data):
@@ -164,6 +165,8 @@ class Session:
         space = space.replace(**{name: space[name].up_to(units) for name, units in level.items()})
         dynamic = space.only([name for name in space if name not in run["static"]])
         fixed = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
+        whole = task if run["folds"] == 1 or task.hints.folded is None else task.hints.folded(run["folds"])
+        check_same(run, whole, f"Session.of trial {trial}")
         session = cls(task, kept.hparams, space=dynamic, trials=[trial], **fixed)
         session._stand(kept.arrays, {name: values[trial] for name, values in results.members.items()})
         return session

@@ -68,7 +68,8 @@ def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, e
     if not 0 < top <= 1:
         raise ValueError(f"top={top}: give a share of the trials, such as 0.1")
     if len(order) == 0:
-        raise ValueError("all trials diverged: there is nothing to zoom in on; try smaller learning rates")
+        what = "no trial was trained to the end without diverging: there is nothing to zoom in on"
+        raise ValueError(f"{what}; train longer, or try smaller learning rates")
     best = order[: max(math.ceil(top * len(next(iter(points.values())))), FEWEST)]
     scales: dict[str, Scale] = {}
     notes = []

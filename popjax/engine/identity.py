@@ -1,0 +1,64 @@
+"""What tells the task of a run from another one: its data, its settings and its code."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from popjax.core.trees import digest
+from popjax.engine.digest import lasting_digest
+from popjax.task import Task
+
+HASH = 64  # letters of a SHA-256
+
+
+def identity(task: Task) -> dict[str, Any]:
+    """What tells the data from other data."""
+    recipe = task.hints.recipe
+    return {"arrays": digest(jax.tree.map(jnp.asarray, task.data))} if recipe is None else recipe.identity
+
+
+def code(task: Task) -> dict[str, str] | None:
+    """What tells the code from other code, where the same Python reads it; None where nothing does."""
+    found = lasting_digest((task.init, task.epoch, task.score))
+    return None if found is None else {"python": platform.python_version(), "digest": found}
+
+
+def other_code(run: Mapping[str, Any], task: Task) -> bool:
+    """Whether a task certainly computes otherwise than the one whose run.json this is."""
+    then, now = run.get("code") or {}, code(task) or {}
+    return then.keys() == now.keys() and then.get("python") == now.get("python") and then != now
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In what two descriptions differ, a few words each; of what is known by its digest, that it is another.
+
+    >>> differences({"seed": 0, "task": {"optimizer": "sgd"}}, {"seed": 1, "task": {"optimizer": "adam"}})
+    ['seed was 0, now 1', 'task: optimizer was sgd, now adam']
+    >>> differences({"data": {"split": 64 * "0"}}, {"data": {"split": 64 * "1"}})
+    ['data: split is another']
+    """
+    found = []
+    for name, before in then.items():
+        after = now.get(name)
+        if before == after:
+            continue
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            names = {one: before.get(one) for one in dict.fromkeys([*before, *after])}
+            found += [f"{name}: {words}" for words in differences(names, after)]
+        elif isinstance(before, str) and isinstance(after, str) and len(before) == len(after) == HASH:
+            found.append(f"{name} is another")
+        else:
+            found.append(f"{name} was {before}, now {after}")
+    return found
+
+
+def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
+    """Raise ValueError where a task is not the one whose run.json this is; `what` was to be done with it."""
+    now = {"data": identity(task), "task": dict(task.hints.settings)}
+    then = {name: run[name] for name in now if run.get(name) is not None}
+    found = differences(then, now) + (["its code is another"] if other_code(run, task) else [])
+    if found:
+        raise ValueError(f"{what}: this is not the task of the run: {'; '.join(found)}; give the one that was trained")
