@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -215,6 +216,32 @@ def served():
     serving = Serving(board)
     serving.start()
     yield Page(serving.address), asked, board
+    serving.close()
+
+
+def test_curves_are_drawn_in_decades_wherever_they_end(tab):
+    """Also where the axis would begin just below a decade, from where uPlot counts its ticks for ever."""
+    board = Board()
+    board.begin(About("one", ("loss",), "min", {}, None, ()), lambda change: Future())
+    ends = np.log10(
+        [mantissa * 10.0**power for power in (-7, -4, -2) for mantissa in (1.01, 2.5, 9.6, 9.69, 9.8, 9.97)]
+    )
+    lows, high = 10 ** ((ends + 0.05 * np.log10(30)) / 1.05), 30.0  # with 5 % of air they are where the axis ends
+    curve = np.full(len(lows) + 1, high)
+    show = lambda known: board.show({"loss": curve[None, :known]}, np.array([known]), "t", {}, (), anew=True)
+    serving = Serving(board)
+    serving.start()
+    show(1)
+    page = tab(serving.address)
+    for known, (low, end) in enumerate(zip(lows, ends, strict=True), 2):
+        curve[1:known] = low
+        show(known)
+        until(page, f"chart !== null && chart.data[1].filter((value) => value !== null).length === {known}")
+        drawn = page.evaluate("chart.scales.y.min")
+        assert drawn <= 10**end * 1.0001
+        assert drawn * 10 ** -np.floor(np.log10(drawn * 1.0001)) == pytest.approx(np.floor(10 ** (end % 1) + 1e-3))
+    board.finish()
+    page.wait_for_selector("#link.cut")
     serving.close()
 
 

@@ -194,7 +194,13 @@ function span(some, kept = []) {
   let low = Infinity, high = -Infinity;
   for (const value of inside) [low, high] = [Math.min(low, value), Math.max(high, value)];
   const air = 0.05 * (high - low) || 0.05 * Math.abs(high) || 0.1;
-  return [low - air, high + air].map((end) => (decades ? 10 ** end : end));
+  return decades ? [tick(10 ** (low - air)), 10 ** (high + air)] : [low - air, high + air];
+}
+
+// a value's first digit: uPlot counts the ticks of decades up from the lower end, and never ends where that is none
+function tick(value) {
+  const decade = 10 ** Math.floor(Math.log10(value));
+  return Math.floor(value / decade) * decade;
 }
 
 const ofPicked = () => curves[places.get(picked)] ?? details?.curve ?? [];
@@ -287,12 +293,11 @@ function drawAlone() {
 
 // at most one drawing a frame, and only of what has changed
 function frame() {
-  if (stale && about !== null) {
-    stale = false;
-    if (chart === null) draw();
-    else chart.setData(table());
-  }
   requestAnimationFrame(frame);
+  if (!stale || about === null) return;
+  stale = false;
+  if (chart === null) draw();
+  else chart.setData(table());
 }
 
 function anew() {
@@ -379,6 +384,7 @@ function slider(row, going, trial) {
   range.oninput = () => (exact.value = row.steps[range.value][0]);
   button.textContent = "Set";
   button.disabled = !going;
+  exact.onkeydown = (event) => event.key === "Enter" && button.click();
   button.onclick = () => exact.value !== "" && ask({ verb: "set", trial, values: { [row.name]: Number(exact.value) } });
   place.append(range, ends);
   act.append(exact, " ", button);
