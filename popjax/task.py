@@ -228,12 +228,13 @@ class Task(_Fields):
             keeps its shapes and dtypes; metrics is a dict of scalars.
         data: a pytree of arrays, an argument of the program: one copy per device.
         metric: the metric that ranks trials, by its value after the last epoch.
-        mode: "min" or "max".
+        mode: "min" or "max"; told by the metric's name if not given: less of a loss or an error is better, more of an
+            accuracy, r2, f1, auc or mcc.
         score: `(state, hparams, data) -> dict` of scalars on untouched data, asked once,
             for the winner.
         hints: what helps to plan, to show and to cut into folds; training one model needs none (see Hints).
 
-    Raises ValueError for a hint that is not in `hints`.
+    Raises ValueError for a hint that is not in `hints`, and for a metric without a mode whose name does not tell it.
 
     A quadratic, minimized by gradient descent from a random point:
 
@@ -254,7 +255,7 @@ class Task(_Fields):
         epoch: Callable[..., Any],
         data: Any,
         metric: str = "loss",
-        mode: str = "min",
+        mode: str | None = None,
         score: Callable[..., Any] | None = None,
         hints: Hints = NO_HINTS,
         *more: Any,
@@ -267,7 +268,10 @@ class Task(_Fields):
         if more or not isinstance(hints, Hints):
             given = "it takes seven arguments" if more else f"hints is a {type(hints).__name__}"
             raise ValueError(f"Task: {given}; what follows score is a hint: write hints=popjax.Hints(updates=...)")
-        return super().__new__(cls, init, epoch, data, metric, mode, score, hints)
+        return super().__new__(cls, init, epoch, data, metric, mode or mode_of(metric), score, hints)
+
+    def __repr__(self) -> str:
+        return f"Task(metric={self.metric!r}, mode={self.mode!r}, settings={dict(self.hints.settings)})"
 
     def _repr_html_(self) -> str:
         import popjax as pj
@@ -305,11 +309,15 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> tuple[str, st
     if metric in (None, task.metric):
         return task.metric, mode or task.mode
     assert metric is not None
-    if mode is None:
-        mode = next((mode for ends, mode in ((LESS, "min"), (MORE, "max")) if metric.endswith(ends)), None)
-    if mode is None:
-        raise ValueError(f"metric {metric!r}: is less or more of it better? give mode min or max")
-    return metric, mode
+    return metric, mode or mode_of(metric)
+
+
+def mode_of(metric: str) -> str:
+    """Whether less or more of a metric is better, by how its name ends; raises ValueError where that does not tell."""
+    for ends, mode in ((LESS, "min"), (MORE, "max")):
+        if metric.endswith(ends):
+            return mode
+    raise ValueError(f"metric {metric!r}: is less or more of it better? give mode min or max")
 
 
 def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:
@@ -320,13 +328,14 @@ def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> Valu
     return ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}{near or remedy}")
 
 
-def objective(fn: Callable[..., Any], metric: str = "loss", mode: str = "min") -> Task:
+def objective(fn: Callable[..., Any], metric: str = "loss", mode: str | None = None) -> Task:
     """An opaque function `fn(key, hparams) -> metrics` as a Task of one epoch.
 
     `fn` is one trial from beginning to end, such as what PureJaxRL's `make_train` gives,
-    in terms of JAX; metrics is a dict of scalars, or one scalar, then called `metric`.
+    in terms of JAX; metrics is a dict of scalars, or one scalar, then called `metric`. The mode is "min" or "max"; told
+    by the metric's name if not given (see Task).
 
-    Raises ValueError for what is no such function.
+    Raises ValueError for what is no such function, and for a metric whose name does not tell its mode.
 
     >>> task = objective(lambda key, hparams: {"loss": (hparams["x"] - 2) ** 2})
     """

@@ -464,8 +464,20 @@ class Deterministic(Told):
         return self.body(x, not deterministic)
 
 
-@pytest.mark.parametrize("kind", [Train, Deterministic])
-def test_a_linen_module_is_told_whether_it_trains(rows, kind):
+class Called(nnx.Module):
+    """An nnx module that is told as a linen one, in the place of `train()` and `eval()`."""
+
+    def __init__(self, rate):
+        rngs = nnx.Rngs(0)
+        self.drop, self.out = nnx.Dropout(rate, rngs=rngs), nnx.Linear(20, 3, rngs=rngs)
+        self.inner = nnx.Linear(5, 20, rngs=rngs)
+
+    def __call__(self, x, is_train=False):
+        return self.out(self.drop(nnx.relu(self.inner(x)), deterministic=not is_train))
+
+
+@pytest.mark.parametrize("kind", [Train, Deterministic, Called])
+def test_a_module_is_told_whether_it_trains(rows, kind):
     """At a rate of learning of next to nothing, dropout changes the loss in training, and none in validation."""
     losses = []
     for rate in (0.0, 0.9):
@@ -473,6 +485,49 @@ def test_a_linen_module_is_told_whether_it_trains(rows, kind):
         losses.append(pj.search(task, {"learning_rate": 1e-9}, trials=1, epochs=1).last)
     assert losses[0]["train_loss"][0] != pytest.approx(losses[1]["train_loss"][0], rel=0.01)
     assert losses[0]["val_loss"][0] == pytest.approx(losses[1]["val_loss"][0], rel=1e-6)
+
+
+def test_an_argument_that_nobody_gives_is_said(rows, caplog):
+    """One without a default is an error; a flag with one may be what should tell whether the module trains."""
+
+    class Wants(Called):
+        def __call__(self, x, phase):
+            return self.out(self.inner(x))
+
+    class Has(Called):
+        def __call__(self, x, learning=False):
+            return self.out(self.inner(x))
+
+    searched = lambda kind: pj.search(pj.supervised(rows, lambda h, rngs: kind(0.1)), {"learning_rate": 0.1}, trials=1)
+    with pytest.raises(ValueError, match=r"Wants.__call__ wants 'phase', which nothing here gives; .* told as train, "):
+        searched(Wants)
+    searched(Has)
+    (said,) = caplog.messages
+    assert said.rpartition("<locals>.")[2].startswith(
+        "Has.__call__ has 'learning', which nothing here sets: whether it trains is told as train, "
+    )
+
+
+@pytest.mark.parametrize("width", [8, pj.choice(4, 8)])
+def test_a_convolutions_width_may_be_a_constant_and_a_choice_says_to_be_marked(width):
+    """flax refuses a traced number in a kernel's shape with an error of its own."""
+
+    class Net(nnx.Module):
+        def __init__(self, width, rngs):
+            self.conv, self.out = nnx.Conv(1, width, (3, 3), rngs=rngs), nnx.Linear(width, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(nnx.relu(self.conv(x)).mean((1, 2)))
+
+    rng = np.random.default_rng(0)
+    task = pj.supervised((rng.normal(size=(60, 6, 6, 1)), np.arange(60) % 3), lambda h, rngs: Net(h["width"], rngs))
+    space = {"learning_rate": 0.1, "width": width}
+    if width == 8:
+        results = pj.search(task, space, trials=2, epochs=1, keep=1)
+        assert results.params(0)["conv"]["kernel"].shape == (3, 3, 1, 8)
+    else:
+        with pytest.raises(ValueError, match=r"width .*mark it static=True, 2 programs"):
+            pj.search(task, space, trials=8, epochs=1)
 
 
 def test_a_static_value_has_a_type():

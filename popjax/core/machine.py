@@ -37,7 +37,7 @@ def device() -> str:
     """The device in words."""
     found = jax.devices()
     if found[0].platform == "cpu":
-        return f"CPU, {cores()} cores"
+        return f"CPU, {cores()} cores" + (f", {len(found)} devices" if len(found) > 1 else "")
     return found[0].device_kind + (f" x {len(found)}" if len(found) > 1 else "")
 
 

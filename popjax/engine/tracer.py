@@ -156,4 +156,6 @@ def check_read(space: Space, reads: Set[str]) -> None:
 def wants_python_value(error: Exception) -> bool:
     """Whether JAX could not trace because it needed a Python value."""
     concrete = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
-    return isinstance(error, concrete) or (isinstance(error, TypeError | IndexError) and "Tracer" in str(error))
+    fixed = isinstance(error, ValueError) and "static attribute" in str(error)  # of an nnx module, as a kernel's shape
+    about = fixed or isinstance(error, TypeError | IndexError)
+    return isinstance(error, concrete) or (about and "Tracer" in str(error))

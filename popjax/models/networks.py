@@ -5,7 +5,9 @@ its parameters and variables (batch statistics, random streams) are state. So a 
 hyperparameter acts at once, wherever the module keeps it.
 """
 
+import functools
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +17,10 @@ from flax import nnx
 from popjax.models.layers import RowKeys
 from popjax.task import HParams
 
+LOG = logging.getLogger("popjax")
+TRAINS, RESTS = ("train", "training", "is_train", "is_training"), ("deterministic", "use_running_average", "inference")
+WORDS = ", ".join([*TRAINS, *RESTS[:-1]]) + f" or {RESTS[-1]}"
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 OTHERS = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, RowKeys)))
 
 
@@ -66,7 +72,7 @@ def _bind_nnx(module: nnx.Module) -> Network:
         merged = whole(params, variables, row_keys if keys is None else _keys_by_layer(row_keys, keys))
         if keys is not None:
             merged.train()
-        outputs = merged(x)
+        outputs = merged(x, **flags(module, training=keys is not None))
         return outputs, nnx.to_pure_dict(nnx.state(merged, OTHERS))
 
     statistics = jax.tree.leaves(nnx.state(module, nnx.BatchStat))
@@ -81,10 +87,27 @@ def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
 
 
 def flags(module: Any, training: bool) -> dict[str, bool]:
-    """What tells a linen module whether it trains, in the words that its `__call__` has for it."""
-    words = dict.fromkeys(("train", "training", "is_training"), training)
-    words |= dict.fromkeys(("deterministic", "use_running_average"), not training)
-    return {word: value for word, value in words.items() if word in inspect.signature(module.__call__).parameters}
+    """What tells a module whether it trains, in the words that its `__call__` has for it beside its input.
+
+    Raises ValueError for an argument that must be given and is none of them.
+    """
+    given = {}
+    for argument in list(inspect.signature(module.__call__).parameters.values())[1:]:
+        if argument.name in (*TRAINS, *RESTS):
+            given[argument.name] = training == (argument.name in TRAINS)
+        elif isinstance(argument.default, bool):
+            doubt(type(module).__qualname__, argument.name)
+        elif argument.default is argument.empty and argument.kind not in VARIABLE:
+            what = f"{type(module).__qualname__}.__call__ wants {argument.name!r}, which nothing here gives"
+            raise ValueError(f"{what}; whether it trains is told as {WORDS}; give others a default")
+    return given
+
+
+@functools.cache
+def doubt(cls: str, name: str) -> None:
+    """Say once of a class that a flag of its `__call__` is left alone."""
+    what = f"{cls}.__call__ has {name!r}, which nothing here sets"
+    LOG.warning(f"{what}: whether it trains is told as {WORDS}")
 
 
 def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: jax.Array) -> Network:

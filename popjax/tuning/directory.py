@@ -1,6 +1,7 @@
 """The directory of a run: what was asked, what is decided and trained, and what was found."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -203,5 +204,9 @@ def ends_of(recorded: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def without_cores(device: str) -> str:
-    """A device without the number of its cores, on which no bit depends."""
-    return device.partition(",")[0]
+    """A device without the number of its cores, on which no bit depends.
+
+    >>> without_cores("CPU, 2 cores, 4 devices")
+    'CPU, 4 devices'
+    """
+    return re.sub(r", \d+ cores", "", device)
