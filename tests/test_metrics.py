@@ -72,6 +72,17 @@ def test_metrics_of_values_are_those_of_scikit_learn(x64):
     assert of("median_error") == pytest.approx(reference.median_absolute_error(targets, outputs), rel=1e-9)
 
 
+@pytest.mark.parametrize("targets", [[0.0, 1e-9, 1.5], [3e-17, 2.0, -4e-12], [0.0, 0.0, 0.0]], ids=str)
+def test_shares_of_tiny_targets_are_scikit_learns(targets):
+    """Also in single precision, of which the targets and the outputs are then the same."""
+    targets = np.array(targets, np.float32)
+    outputs = targets + np.array([0.5, -1e-6, 2.0], np.float32)
+    expected = reference.mean_absolute_percentage_error(targets.astype(float), outputs.astype(float))
+    assert float(METRICS["mape"].measure(jnp.asarray(outputs), jnp.asarray(targets))) == pytest.approx(
+        expected, rel=1e-6
+    )
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_search_reports_them_and_the_winner_earns_them(classes):
     """By folds, of which each standardizes by itself, val_ is of its own rows and test_ of the untouched ones."""

@@ -16,6 +16,7 @@ import optax
 from popjax.core.text import lookup
 from popjax.data.targets import REPORTED
 
+SMALLEST = float(np.finfo(np.float64).eps)  # that scikit-learn divides by, whatever the type of the targets
 NOTHING_MORE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
@@ -82,8 +83,8 @@ def rmse(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def mape(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The mean absolute error as a share of the target."""
-    return (jnp.abs(outputs - targets) / jnp.maximum(jnp.abs(targets), jnp.finfo(targets.dtype).eps)).mean()
+    """The mean absolute error as a share of the target, of one near 0 as a share of `SMALLEST`."""
+    return (jnp.abs(outputs - targets) / jnp.maximum(jnp.abs(targets), SMALLEST)).mean()
 
 
 def median_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
