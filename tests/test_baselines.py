@@ -36,6 +36,12 @@ def test_rare_classes_no_longer_look_like_success():
     assert f"between {exact.low:.4f} and {exact.high:.4f} with 95% confidence" in compared(results)
 
 
+def test_the_interval_of_an_accuracy_is_one_of_shares():
+    for count in range(1, 300):
+        assert 0 == baselines.wilson(0.0, count)[0] <= baselines.wilson(0.0, count)[1] <= 1
+        assert 0 <= baselines.wilson(1.0, count)[0] <= baselines.wilson(1.0, count)[1] <= 1
+
+
 @pytest.mark.parametrize("metric", ["val_mse", "val_mae"])
 def test_a_regression_is_compared_with_the_mean_and_its_error_resampled(metric):
     task = pj.supervised((X, VALUES))

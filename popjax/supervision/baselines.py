@@ -83,7 +83,8 @@ def wilson(share: float, count: int) -> list[float]:
     z = 1.959964
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return [float(middle - half), float(middle + half)]
+    ends = np.round([middle - half, middle + half], 15)  # beside 0 and 1 the last bits are of rounding
+    return [float(end) for end in np.clip(ends, 0, 1)]
 
 
 def bootstrap(values: np.ndarray) -> list[float]:
