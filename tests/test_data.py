@@ -560,6 +560,11 @@ def test_a_built_in_dataset_has_its_own_target():
 def test_an_unknown_treatment_of_missing_cells_is_refused_by_name():
     with refused("'mean'", "error, drop, median"):
         load("wine", missing="mean")
+    for data in ("wine", from_arrays(X, Y), (X, Y)):
+        with refused("'mean'", "error, drop, median"):
+            pj.supervised(data, missing="mean")
+    with refused("'mean'", "error, drop, median"):
+        pj.PopulationClassifier(missing="mean").fit(X, Y)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Experiment(Rows):
 
     def load(self) -> "Parts":
         """The dataset and its parts, checked; no JAX yet."""
-        from popjax.data.dataset import MISSING, load, read
+        from popjax.data.dataset import check_missing, load, read
         from popjax.data.parts import SHARE, Parts, parts_of
         from popjax.data.table import Reading
 
@@ -99,8 +99,7 @@ class Experiment(Rows):
                 if getattr(self, name) is not None:
                     raise ValueError(f"--{name}: the dataset {self.dataset} has rows of its own; leave it out")
             return Parts(load(self.dataset, self.target, self.missing, self.kind), SHARE, SHARE, None)
-        if self.missing not in MISSING:
-            raise ValueError(f"missing={self.missing!r}: choose one of {', '.join(MISSING)}")
+        check_missing(self.missing)
         how = Reading(listed("drop", self.drop), listed("na", self.na), self.groups)
         part = lambda file: SHARE if file is None else read(file, self.target, how)
         rows, validation, test = read(self.dataset, self.target, how), part(self.validation), part(self.test)

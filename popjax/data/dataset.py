@@ -75,13 +75,18 @@ def load(source: str, target: str | None = None, missing: str = "error", kind: s
     it is an "error", its row is left out ("drop"), or it becomes the median of its column, in a
     text column the most frequent text ("median"). `kind`: see `from_arrays`.
     """
-    if missing not in MISSING:
-        raise ValueError(f"missing={missing!r}: choose one of {', '.join(MISSING)}")
+    check_missing(missing)
     if source in BUILT_IN:
         if target is not None:
             raise ValueError(f"target {target!r}: the dataset {source} has its own target; leave it out")
         return built_in(source)
     return from_table(read(source, target), missing, kind)
+
+
+def check_missing(missing: str) -> None:
+    """Raise ValueError unless it says what to do with missing cells, also where none is missing."""
+    if missing not in MISSING:
+        raise ValueError(f"missing={missing!r}: choose one of {', '.join(MISSING)}")
 
 
 def read(source: str, target: str | None = None, how: Reading = PLAINLY) -> Table:

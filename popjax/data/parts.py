@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from popjax.data.built_in import BUILT_IN
-from popjax.data.dataset import Dataset, from_table, load, read
+from popjax.data.dataset import Dataset, check_missing, from_table, load, read
 from popjax.data.table import Table, grouped, joined, table_of
 from popjax.space.conditions import absent
 
@@ -34,6 +34,7 @@ def parts_of(
 
     Texts, medians and classes are those of all rows. Raises ValueError in one line.
     """
+    check_missing(missing)
     if isinstance(data, str) and data in BUILT_IN:
         data = load(data, target)
     if isinstance(data, Dataset):
