@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from popjax.data.dataset import load
 
 CORPUS = Path(__file__).parent / "corpus"
-NOTHING = "use missing=drop or missing=median"
-MEND = "mend them, or empty them (or name them, as --na NA) and use missing=drop"
+NOTHING = 'use missing="drop" (--missing drop) or missing="median" (--missing median)'
+MEND = 'mend them, or empty them (or name them, as --na NA) and use missing="drop" (--missing drop)'
 
 
 class Loads(NamedTuple):
@@ -114,7 +114,9 @@ CSV = {
     "missing_number": Refused(f"2 missing cells, the first in column 'a', row 2; {NOTHING}"),
     "missing_text": Refused(f"1 missing cells, the first in column 'c', row 3; {NOTHING}"),
     "missing_target": Refused(
-        "the target is missing: row 2 has no 'y', 2 rows in all; use missing=drop to leave such rows out", "median"
+        "the target is missing: row 2 has no 'y', 2 rows in all; "
+        'use missing="drop" (--missing drop) to leave such rows out',
+        "median",
     ),
     "two_rows_left": Refused("2 rows; give at least 3, one each to train, validate and test", "drop"),
     "empty_column": Refused("no value at all in column 'b', row 1; drop that column", "median"),

@@ -18,6 +18,7 @@ MAX_CLASSES = 20  # of integers; with more they are a regression
 MAX_LEVELS = 1000  # of one text column
 MAX_BYTES = 2**32  # of the features of all text columns, and of an array in an archive
 FEW = 5  # bad cells that an error names
+DROP, MEDIAN = 'missing="drop" (--missing drop)', 'missing="median" (--missing median)'  # as errors name them
 
 type Levels = Mapping[str, tuple[str, ...]]
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from popjax.data.columns import (
+    DROP,
     FEW,
     MAX_CLASSES,
     MAX_LEVELS,
@@ -233,7 +234,7 @@ class Tally:
         numbers = self.kinds["number"] + self.kinds["commas"]
         if bad == 0 or self.kinds["code"] or numbers <= self.kinds["text"]:
             return bad > 0
-        remedy = "mend them, or empty them (or name them, as --na NA) and use missing=drop"
+        remedy = f"mend them, or empty them (or name them, as --na NA) and use {DROP}"
         raise ValueError(f"{source}: column {name!r} is numeric but for {named(self.bad, bad)}; {remedy}")
 
     def numbers(self) -> Column:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from popjax.data.built_in import BUILT_IN, table
-from popjax.data.columns import Column, Levels, check_size, encode, occurring, place
+from popjax.data.columns import DROP, MEDIAN, Column, Levels, check_size, encode, occurring, place
 from popjax.data.csv_table import read_csv
 from popjax.data.doubts import doubts
 from popjax.data.npz_table import read_npz
@@ -169,7 +169,7 @@ def from_arrays(
     lost = _lost(y)
     if lost.any() and missing != "drop":
         what = f"row {int(np.argmax(lost)) + 1} has no {target!r}, {int(lost.sum())} rows in all"
-        raise ValueError(f"{name}: the target is missing: {what}; use missing=drop to leave such rows out")
+        raise ValueError(f"{name}: the target is missing: {what}; use {DROP} to leave such rows out")
     _check_finite(x, columns, name)
     x, kept, fill = _fill(x, columns, missing, name, levels or {})
     left = kept & ~lost
@@ -223,4 +223,4 @@ def _fill(
         kept = ~lost.reshape(len(x), -1).any(1)
         return x[kept], kept, None
     where = f"{int(lost.sum())} missing cells, the first in {place(lost, columns)}"
-    raise ValueError(f"{name}: {where}; use missing=drop or missing=median")
+    raise ValueError(f"{name}: {where}; use {DROP} or {MEDIAN}")

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.data.columns import Levels, cells_of, encode, numeric, place, recoded, some
+from popjax.data.columns import MEDIAN, Levels, cells_of, encode, numeric, place, recoded, some
 from popjax.data.dataset import Dataset
 from popjax.data.splits import Split, standardization, standardize
 from popjax.models.built_in import MODELS
@@ -207,7 +207,7 @@ class Recipe:
         if not lost.any():
             return x
         if fill is None:
-            raise ValueError(f"a cell is missing, {place(lost, names)}; give one, or train with missing=median")
+            raise ValueError(f"a cell is missing, {place(lost, names)}; give one, or train with {MEDIAN}")
         return np.where(lost, fill.reshape(x.shape[1:]), x)
 
     def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
