@@ -97,6 +97,22 @@ def test_rows_of_ones_own_validate_and_test():
     assert pj.search(no_test, {"learning_rate": 0.1}, trials=2, epochs=2).summary["test_value"] is None
 
 
+def test_a_target_beside_targets_is_refused():
+    """Unless it is what they are called, or what a part calls them: it would be ignored, or be a feature."""
+    frame = pd.DataFrame(X, columns=list("abc")).assign(y=Y)
+    x = frame[["a", "b", "c"]]
+    ignored = r"^target='z' beside \(x, y\), which has its targets in y; leave target out$"
+    for pair in ((x, frame["y"]), (x, Y), (X, Y)):
+        with pytest.raises(ValueError, match=ignored):
+            pj.supervised(pair, target="z")
+    with pytest.raises(
+        ValueError, match=r"^target='y' is a column of x in \(x, y\); give that DataFrame alone, or drop"
+    ):
+        pj.supervised((frame, frame["y"]), target="y")
+    assert pj.supervised((x, frame["y"]), target="y").hints.recipe.columns == ("a", "b", "c")
+    assert pj.supervised((x, Y), target="y", test=frame[:9]).hints.recipe.columns == ("a", "b", "c")
+
+
 def test_texts_and_columns_of_parts_are_one_table():
     """A text that only the test rows have is a feature; the order of columns is the training rows'."""
     train = pd.DataFrame({"c": ["r", "g"] * 20, "n": np.arange(40.0), "y": [0, 1] * 20})

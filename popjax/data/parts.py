@@ -41,6 +41,9 @@ def parts_of(
         if is_table(validation) or is_table(test) or isinstance(groups, str):
             raise ValueError("a Dataset is coded already: give parts by the numbers of rows, and groups as an array")
         return Parts(data, validation, test, numbered(groups, len(data.y)))
+    if target is not None and is_pair(data):
+        named = any(is_table(part) and not is_pair(part) for part in (validation, test))
+        check_beside(data[0], data[1], str(target), named)
     first = as_table(data, target)
     tables, places = [first], {"validation": validation, "test": test}
     for name, given in places.items():
@@ -68,8 +71,20 @@ def is_table(given: Any) -> bool:
         return True
     if isinstance(given, str):
         return os.path.splitext(given)[1] != ""
-    pair = isinstance(given, tuple | list) and len(given) == 2
-    return pair and (hasattr(given[0], "columns") or np.ndim(given[0]) > 0)
+    return is_pair(given) and (hasattr(given[0], "columns") or np.ndim(given[0]) > 0)
+
+
+def is_pair(given: Any) -> bool:
+    """Whether something is a pair, such as (x, y)."""
+    return isinstance(given, tuple | list) and len(given) == 2
+
+
+def check_beside(x: Any, y: Any, target: str, named: bool) -> None:
+    """Raise ValueError for a target beside (x, y) that is another than y's own name, unless a part is `named` so."""
+    if target in map(str, getattr(x, "columns", ())):
+        raise ValueError(f"target={target!r} is a column of x in (x, y); give that DataFrame alone, or drop it from x")
+    if not named and target != str(getattr(y, "name", None)):
+        raise ValueError(f"target={target!r} beside (x, y), which has its targets in y; leave target out")
 
 
 def numbered(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | None:
