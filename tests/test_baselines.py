@@ -57,6 +57,17 @@ def test_a_regression_is_compared_with_the_mean_and_its_error_resampled(metric):
     assert "the mean " in compared(results)
 
 
+@pytest.mark.parametrize(
+    ("how", "dependent"), [({"groups": np.arange(400) // 8}, True), ({"shuffle": False}, True), ({}, False)]
+)
+def test_an_interval_of_rows_that_belong_together_is_said_to_take_them_apart(how, dependent, tmp_path):
+    """In the command's line, and so on the page, which is drawn from what is written."""
+    results = pj.search(pj.supervised((X, VALUES), **how), SPACE, trials=2, epochs=2, out=tmp_path / "run")
+    for known in (results, pj.Results.load(tmp_path / "run")):
+        assert ("with 95% confidence, were the rows independent; the mean" in compared(known)) == dependent
+    assert ("were the rows independent" in (tmp_path / "run" / "report.html").read_text()) == dependent
+
+
 @pytest.mark.parametrize("y", [RARE, VALUES, (X[:, 0] + X[:, 2] > 0).astype(int)], ids=["rare", "values", "classes"])
 def test_the_linear_model_is_scikit_learns_on_the_same_rows(y):
     task = pj.supervised((X, y))

@@ -88,7 +88,8 @@ def compared(results: Results) -> str:
     summary, name = results.summary, results.metric.replace("val_", "test_", 1)
     said = []
     if isinstance(interval := summary.get("test_interval"), list):
-        said.append(f"between {number(interval[0])} and {number(interval[1])} with 95% confidence")
+        if_so = ", were the rows independent" if summary.get("dependent") else ""
+        said.append(f"between {number(interval[0])} and {number(interval[1])} with 95% confidence{if_so}")
     classes = "test_accuracy" in (summary.get("constant") or {})
     for key, words in (("constant", "the largest class" if classes else "the mean"), ("linear", "a linear model")):
         score = (summary.get(key) or {}).get(name)

@@ -24,8 +24,9 @@ def worth(
 
     `test` holds the winner's scores, `together` the best trials, whose programs the winner shares. `constant`: what
     the largest class, or the mean, of all other rows scores. `test_interval`: the 95% interval of the score, Wilson's
-    (1927) of an accuracy, by bootstrap of a mean squared or absolute error. `rows`: how many there are of each part.
-    And what `drawn` gives for the page, of classes only where there is `together`, so that nothing compiles for it.
+    (1927) of an accuracy, by bootstrap of a mean squared or absolute error; `dependent`: that rows are in groups or in
+    time, of which neither knows. `rows`: how many there are of each part. And what `drawn` gives for the page,
+    of classes only where there is `together`, so that nothing compiles for it.
     """
     folded, best = results.task.hints.folded, results.best
     if not isinstance(folded, Folded) or best is None or best.trial not in results.states:
@@ -36,6 +37,8 @@ def worth(
     known: dict[str, Any] = {"rows": counts}
     if len(rows) == 0:
         return known
+    if folded.way.groups is not None or not folded.way.shuffle:
+        known["dependent"] = True
     others = np.delete(data.y, rows)
     constant = np.full(len(rows), others.mean())
     if data.classes is not None:
