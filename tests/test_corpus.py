@@ -18,6 +18,7 @@ from popjax.data.dataset import load
 CORPUS = Path(__file__).parent / "corpus"
 NOTHING = 'use missing="drop" (--missing drop) or missing="median" (--missing median)'
 MEND = 'mend them, or empty them (or name them, as --na NA) and use missing="drop" (--missing drop)'
+NAME = "name it in line 1, or write the file without it (pandas: index=False)"
 
 
 class Loads(NamedTuple):
@@ -156,8 +157,8 @@ CSV = {
     "utf16_without_mark": Refused("cannot read {file}: byte 1 is NUL, not text; save it as UTF-8"),
     "utf16_cut": Refused("cannot read {file} as UTF-16: byte 32 (0x0a, line 4) is not; save it as UTF-8"),
     "duplicate_name": Refused("the column name 'a' is empty or appears twice; rename it"),
-    "empty_name": Refused("the column name '' is empty or appears twice; rename it"),
-    "blank_name": Refused("the column name ' ' is empty or appears twice; rename it"),
+    "empty_name": Refused(f"column 2 has no name; {NAME}"),
+    "blank_name": Refused(f"column 2 has no name; {NAME}"),
     "only_the_target": Refused("{file} has no column but the target 'y'; add features"),
     "other_target": Refused("{file} has no column 'y' for the target; it has 'a', 'b'"),
 }

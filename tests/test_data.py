@@ -112,6 +112,21 @@ def test_blank_lines_are_no_rows(table):
     assert table("a,y\n\n1,0\n\n2,1\n3,0\n\n\n").x[:, 0].tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_column_without_a_name_that_says_nothing_is_left_out(table, tmp_path, start):
+    """As pandas writes an index, and as a comma at the end of each line; one line says so, for each file."""
+    frame = pd.DataFrame({"a": range(20), "y": list("uv") * 10})
+    frame.index += start
+    frame.to_csv(tmp_path / "index.csv")
+    dataset = table((tmp_path / "index.csv").read_text().replace("\n", ", \n"))
+    assert dataset.columns == ("a",)
+    assert dataset.x[:, 0].tolist() == list(range(20))
+    said = "table.csv': column 1 has no name and counts the rows, column 4 has no name and is empty; left out"
+    assert [doubt.endswith(said) for doubt in dataset.doubts] == [True]
+    task = pj.supervised(str(tmp_path / "index.csv"), target="y", test=str(tmp_path / "index.csv"))
+    assert sum("column 1 has no name and counts" in doubt for doubt in task.hints.folded.dataset.doubts) == 2
+
+
 def test_an_unclosed_quote_never_swallows_the_rows_after_it(table):
     with refused("table.csv"):
         table(csv_of(["u", "v", "u", "v", '"u', "v", "u"]))
@@ -513,8 +528,10 @@ def test_a_built_in_datasets_labels_belong_to_its_codes():
         ("y\n0\n1\n0\n", "'y'"),
         ("a,a,y\n1,1,0\n2,2,1\n3,3,0\n", "'a'"),
         ("y,a,y\n1,1,0\n2,2,1\n3,3,0\n", "'y'"),
-        ("a,,y\n1,1,0\n2,2,1\n3,3,0\n", "''"),
-        ("a, ,y\n1,1,0\n2,2,1\n3,3,0\n", "' '"),
+        ("a,,y\n1,1,0\n2,2,1\n3,2,0\n", "column 2 has no name; name it in line 1"),
+        ("a, ,y\n1,,0\n2,1,1\n3,,0\n", "column 2 has no name"),
+        (",a,y,\n0,1,0,\n1,2,1,\n2,3,0,x\n", "column 4 has no name"),
+        (",a,y\n2,1,0\n3,2,1\n4,3,0\n", "column 1 has no name"),
         ("a,b,y\n1,1,0\n2,red,1\n3,3,0\n", "'b' is numeric but for 1 cell: 'red' in row 2; mend"),
         ("a,b,y\n1,NA,0\n2,2,1\n3,3,0\n", "'b' is numeric but for 1 cell: 'NA' in row 1; mend"),
         ('a,y\n1,0\n"two\nlines",1\n3,0\n', r"'two\nlines' in row 2"),

@@ -35,6 +35,7 @@ from popjax.data.columns import (
     text_column,
     to_number,
 )
+from popjax.data.nameless import nameless, why_left_out
 from popjax.data.table import PLAINLY, Reading, Table
 
 CHUNK = 100_000  # cells
@@ -56,9 +57,11 @@ def read_csv(source: str, content: bytes, target: str | None, how: Reading = PLA
     Raises ValueError in one line.
     """
     file = File(source, content, how.na)
-    check_names(source, file.header)
-    target = check_target(source, file.header, target)
-    kept = how.kept(source, file.header, target)
+    check_names(source, file.names)
+    target = check_target(source, file.names, target)
+    kept = how.kept(source, file.names, target)
+    places = nameless(file.header)
+    notes = (why_left_out(source, places, itertools.islice(file.rows(), 1, None)),) if places else ()
     labels, groups = Texts(), Texts()
     tallies = {name: Tally() for name in kept if name not in (target, how.groups)}
     for cells in file.chunks():
@@ -73,7 +76,7 @@ def read_csv(source: str, content: bytes, target: str | None, how: Reading = PLA
     columns = {name: texts.get(name) or tally.numbers() for name, tally in tallies.items()}
     if groups.codes:
         columns[str(how.groups)] = text_column(np.concatenate(groups.codes), list(groups.known))
-    return Table(columns, None, labels.target(source, target), source, target)
+    return Table(columns, None, labels.target(source, target), source, target, notes)
 
 
 def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
@@ -103,6 +106,11 @@ class File:
         self.header = next(self.rows(), [])
         if not self.header:
             raise ValueError(f"cannot read {source} as CSV: no header in line 1; name the columns there")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns that have one."""
+        return [name for name in self.header if name.strip()]
 
     def reader(self, delimiter: str, strict: bool) -> Any:
         """A reader of the content from its start."""
@@ -142,7 +150,8 @@ class File:
         """The cells of some rows after the other, by column."""
         rows = itertools.islice(self.rows(), 1, None)
         while chunk := list(itertools.islice(rows, max(1, CHUNK // len(self.header)))):
-            yield dict(zip(self.header, zip(*chunk, strict=True), strict=True))
+            columns = zip(self.header, zip(*chunk, strict=True), strict=True)
+            yield {name: cells for name, cells in columns if name.strip()}
 
     def undecodable(self) -> ValueError:
         """What is wrong with the content as a whole: a stream does not know its place."""

@@ -37,7 +37,7 @@ class Dataset:
         fill: what stands in for a missing cell, coded, (columns,) or in the shape of a row of
             `x`: None unless missing="median" was asked for.
         dropped: the numbers, among the rows that were given, of those that were left out.
-        doubts: what may be wrong about the kind of the target and about columns of text, a line each.
+        doubts: what its user may not expect of the target and of the columns, a line each.
 
     >>> dataset = load("wine")
     >>> dataset.x.shape, dataset.classes, dataset.columns[0]
@@ -133,7 +133,8 @@ def from_table(table: Table, missing: str = "error", kind: str | None = None) ->
     """A Dataset of a table; raises ValueError in one line."""
     if table.x is not None:
         return from_arrays(table.x, table.y, (), missing, table.name, table.target, kind=kind)
-    return from_columns(table.columns, table.y, missing, table.name, table.target, kind)
+    dataset = from_columns(table.columns, table.y, missing, table.name, table.target, kind)
+    return dataclasses.replace(dataset, doubts=(*table.notes, *dataset.doubts))
 
 
 def from_columns(

@@ -17,6 +17,7 @@ class Table(NamedTuple):
         y: the targets (rows,), None or NaN where missing.
         name: where they come from.
         target: the target's name.
+        notes: what was done to it that its user may not expect, a line each.
     """
 
     columns: Mapping[str, Column]
@@ -24,6 +25,7 @@ class Table(NamedTuple):
     y: np.ndarray
     name: str
     target: str
+    notes: tuple[str, ...] = ()
 
 
 def table_of(data: Any, target: str | None) -> Table:
@@ -87,7 +89,8 @@ def joined(tables: Sequence[Table]) -> Table:
     x = None if first.x is None else np.concatenate([np.asarray(table.x) for table in tables])
     objects = any(table.y.dtype.kind not in "biuf" for table in tables)
     y = np.concatenate([table.y.astype(object) if objects else table.y for table in tables])
-    return Table(columns, x, y, first.name, first.target)
+    notes = tuple(note for table in tables for note in table.notes)
+    return Table(columns, x, y, first.name, first.target, notes)
 
 
 def check_alike(first: Table, other: Table) -> None:
