@@ -10,6 +10,7 @@ import pytest
 from sklearn.datasets import load_wine
 
 import popjax as pj
+from popjax.commands.experiment import Experiment
 from popjax.data.dataset import from_arrays
 from popjax.data.parts import parts_of
 from popjax.data.splits import Way, split
@@ -257,6 +258,18 @@ def test_the_command_keeps_groups_and_time(command, files):
     by_hand = pj.supervised(frame.assign(b=frame["b"].astype(float)), target="label", shuffle=False)
     split_of = pj.Results.load(files / "ordered").run["data"]["split"]
     assert split_of == by_hand.hints.recipe.split_digest
+
+
+def test_columns_with_spaces_around_their_names_are_left_out(tmp_path):
+    """An exact name goes before one without the spaces around it, which a list may have."""
+    frame = pd.DataFrame(X, columns=[" a one", "a one", "c"]).assign(label=Y)
+    frame.to_csv(tmp_path / "spaces.csv", index=False)
+    drops = lambda drop: Experiment(dataset=str(tmp_path / "spaces.csv"), target="label", drop=drop)
+    assert drops(" a one").load().dataset.columns == ("a one", "c")
+    assert drops("a one").load().dataset.columns == (" a one", "c")
+    assert drops("a one, c").load().dataset.columns == (" a one",)
+    with pytest.raises(ValueError, match="has no column 'a' to leave out"):
+        drops(" a ").load()
 
 
 @pytest.mark.parametrize(

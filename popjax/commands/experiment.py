@@ -100,7 +100,7 @@ class Experiment(Rows):
                     raise ValueError(f"--{name}: the dataset {self.dataset} has rows of its own; leave it out")
             return Parts(load(self.dataset, self.target, self.missing, self.kind), SHARE, SHARE, None)
         check_missing(self.missing)
-        how = Reading(listed("drop", self.drop), listed("na", self.na), self.groups)
+        how = Reading(listed("drop", self.drop, spaces=True), listed("na", self.na), self.groups)
         part = lambda file: SHARE if file is None else read(file, self.target, how)
         rows, validation, test = read(self.dataset, self.target, how), part(self.validation), part(self.test)
         parts = parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
@@ -197,10 +197,10 @@ NEWER = dict.fromkeys(("kind", "drop", "na", "validation", "test", "groups", "cl
 }  # than some runs
 
 
-def listed(name: str, text: str | None) -> tuple[str, ...]:
-    """The words of a list with commas; raises ValueError for an empty one."""
-    words = tuple(word.strip() for word in (text or "").split(","))
-    if text is not None and not all(words):
+def listed(name: str, text: str | None, spaces: bool = False) -> tuple[str, ...]:
+    """The words of a list with commas, with the spaces around them if wanted; raises ValueError for an empty one."""
+    words = tuple(word if spaces else word.strip() for word in (text or "").split(","))
+    if text is not None and not all(map(str.strip, words)):
         raise ValueError(f"--{name} {text!r}: write names with commas between them, such as a,b")
     return words if text is not None else ()
 

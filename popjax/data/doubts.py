@@ -1,6 +1,7 @@
 """What may be wrong about columns of text that become one-hot, in one line each. No JAX here."""
 
 import re
+import shlex
 
 from popjax.data.columns import Levels, short
 
@@ -26,6 +27,7 @@ it out (--drop day)
         else:
             continue
         found.append(
-            f"the column {name!r} {what}, each of which becomes a feature; {remedy} leave it out (--drop {name})"
+            f"the column {name!r} {what}, each of which becomes a feature; {remedy} "
+            f"leave it out (--drop {shlex.quote(name)})"
         )
     return tuple(found)

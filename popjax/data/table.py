@@ -142,7 +142,7 @@ class Reading(NamedTuple):
     """How a file is read.
 
     Attributes:
-        drop: columns that are left out, whatever they hold.
+        drop: columns that are left out, whatever they hold; spaces around a name count where there is such a column.
         na: texts that mean a missing cell, beside the empty one and "nan".
         groups: the column that tells which rows belong together, with any number of values.
     """
@@ -153,12 +153,13 @@ class Reading(NamedTuple):
 
     def kept(self, source: str, names: Sequence[str], target: str) -> list[str]:
         """The columns of a file that are read; raises ValueError for one to leave out that there is not."""
-        for name in self.drop:
+        drop = [name if name in names else name.strip() for name in self.drop]
+        for name in drop:
             if name == target:
                 raise ValueError(f"{source}: {name!r} is the target, which cannot be left out")
             if name not in names:
                 raise ValueError(f"{source} has no column {name!r} to leave out; it has {some(names)}")
-        left = [name for name in names if name not in self.drop]
+        left = [name for name in names if name not in drop]
         if left == [target]:
             raise ValueError(f"{source} has no column but those that are left out; leave out fewer")
         return left
