@@ -144,6 +144,16 @@ def test_all_diverged_exits_1_with_advice(command):
     assert "all 12 trials diverged; try smaller learning rates" in process.stdout
 
 
+@pytest.mark.parametrize(("highest", "diverges"), [("1e30", True), ("0.1", False)])
+def test_it_says_how_many_diverged(command, tmp_path, highest, diverges):
+    rates = f"learning_rate=log_uniform(1e-2,{highest})"
+    process = command("sweep", "--dataset", "wine", *SMALL, "--set", rates, "--out", "run")
+    assert process.returncode == 0, process.stderr
+    lost = int(pj.Results.load(tmp_path / "run").diverged.sum())
+    assert (0 < lost < 12) == diverges
+    assert (f"; {lost} of 12 trials diverged" in process.stdout) == diverges
+
+
 BAD = [
     (["--trails", 3], "--trails", "did you mean --trials?"),
     (["--trials", "x"], "'x'", "--trials"),

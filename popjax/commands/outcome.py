@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment
-from popjax.core.text import cell, printable, settings
+from popjax.core.text import cell, plural, printable, settings
 
 if TYPE_CHECKING:
     from popjax.store.results import Results
@@ -35,7 +35,9 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
         yield beside, True
     if results.summary["ensemble"]:
         yield ensemble_line(results), True
-    yield f"{results.summary['wall_seconds']:.1f} s, {seconds_text(results.summary)}", False
+    took = f"{results.summary['wall_seconds']:.1f} s, {seconds_text(results.summary)}"
+    lost = int(results.diverged.sum())
+    yield took + (f"; {lost:,} of {plural(len(results.diverged), 'trial')} diverged" if lost else ""), False
     yield f"results: {out}", True
     yield f"report: {out / 'report.html'}", False
     if experiment.task is None:
