@@ -117,7 +117,6 @@ CSV = {
     "missing_target": Refused(
         "the target is missing: row 2 has no 'y', 2 rows in all; "
         'use missing="drop" (--missing drop) to leave such rows out',
-        "median",
     ),
     "two_rows_left": Refused("2 rows; give at least 3, one each to train, validate and test", "drop"),
     "empty_column": Refused("no value at all in column 'b', row 1; drop that column", "median"),

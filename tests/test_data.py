@@ -248,11 +248,25 @@ def test_a_missing_target_is_dropped_with_its_row_and_changes_no_other(table, ce
 
 
 @EMPTY
-@pytest.mark.parametrize("missing", ["error", "median"])
-@pytest.mark.parametrize("kept", ["u", "1", "1.5"])
-def test_a_missing_target_is_never_filled_in(table, cell, kept, missing):
+@pytest.mark.parametrize("kept", [["u", "v", "v"], ["1", "2", "1"], ["1.5", "2.5", "4.5"]], ids=repr)
+def test_a_missing_target_is_never_filled_in(table, cell, kept):
+    """Nor do the other cells of its row, which is left out, fill anything in."""
+    content = f"a,b,y\n1,1,{kept[0]}\n50,50,{cell}\n2,,{kept[1]}\n3,3,{kept[2]}\n"
     with refused("table.csv", "'y'", "row 2", "1 rows"):
-        table(csv_of([kept, cell, kept, kept]), missing=missing)
+        table(content)
+    dataset = table(content, missing="median")
+    assert dataset.x.tolist() == [[1, 1], [2, 2], [3, 3]]
+    assert [str(y) for y in (labels(dataset) if dataset.classes else dataset.y)] == kept
+    with refused("table.csv", "0 rows"):
+        table(csv_of([cell] * 4), missing="median")
+
+
+def test_rows_that_are_left_out_are_counted(table):
+    content = "a,b,y\n1,1,u\n2,,\n3,,u\n4,4,v\n,,v\n6,6,\n7,7,u\n"
+    said = "4 of 7 rows left out: 2 without 'y', 2 with missing cells"
+    assert table(content, missing="drop").doubts == (said,)
+    assert table(content, missing="median").doubts == ("2 of 7 rows left out: 2 without 'y'",)
+    assert table(csv_of("uvu"), missing="drop").doubts == ()
 
 
 def test_a_column_without_any_value_has_no_median(table):

@@ -282,7 +282,7 @@ def test_columns_with_spaces_around_their_names_are_left_out(tmp_path):
         (["--drop", "a,,b"], "write names with commas between them"),
         (["--test", "gone.csv"], "cannot read 'gone.csv'"),
         (["--groups", "town"], "has no column 'town' for the groups"),
-        (["--drop", "name", "--groups", "city", "--missing", "drop", "--ordered"], "which have no groups"),
+        (["--drop", "name", "--groups", "city", "--missing", "median", "--ordered"], "which have no groups"),
     ],
 )
 def test_the_command_refuses_them_in_one_line(refused_in_one_line, files, arguments, says):

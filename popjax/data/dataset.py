@@ -12,7 +12,7 @@ import numpy as np
 from popjax.data.built_in import BUILT_IN, table
 from popjax.data.columns import DROP, MEDIAN, Column, Levels, check_size, encode, occurring, place
 from popjax.data.csv_table import read_csv
-from popjax.data.doubts import doubts
+from popjax.data.doubts import doubts, left_out
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
 from popjax.data.table import PLAINLY, Reading, Table, frame_table
@@ -73,7 +73,8 @@ def load(source: str, target: str | None = None, missing: str = "error", kind: s
 
     Text columns become one-hot. A missing cell is null, empty or "nan" in any case; by `missing`
     it is an "error", its row is left out ("drop"), or it becomes the median of its column, in a
-    text column the most frequent text ("median"). `kind`: see `from_arrays`.
+    text column the most frequent text ("median"); a target is never filled in, its row is left out.
+    `kind`: see `from_arrays`.
     """
     check_missing(missing)
     if source in BUILT_IN:
@@ -167,24 +168,27 @@ def from_arrays(
     if y.shape != (len(x),):
         raise ValueError(f"{name}: {target} has shape {y.shape} for {len(x)} rows of x; give one value a row")
     x = np.asarray(x, float)
-    lost = _lost(y)
-    if lost.any() and missing != "drop":
-        what = f"row {int(np.argmax(lost)) + 1} has no {target!r}, {int(lost.sum())} rows in all"
+    left = ~_lost(y)
+    unknown = int((~left).sum())
+    if unknown and missing == "error":
+        what = f"row {int(np.argmin(left)) + 1} has no {target!r}, {unknown} rows in all"
         raise ValueError(f"{name}: the target is missing: {what}; use {DROP} to leave such rows out")
     _check_finite(x, columns, name)
-    x, kept, fill = _fill(x, columns, missing, name, levels or {})
-    left = kept & ~lost
-    x, y = x[~lost[kept]], y[left]
-    if len(x) < 3:
-        raise ValueError(f"{name}: {len(x)} rows; give at least 3, one each to train, validate and test")
+    _check_rows(x[left], name)
+    x, kept, fill = _fill(x[left], columns, missing, name, levels or {})
+    left[left] = kept
+    y = y[left]
+    _check_rows(x, name)
     codes, classes, doubt = targets(y, name, target, kind)
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
         check_size(name, len(x), levels)
-    doubtful = (*([doubt] if doubt else []), *doubts(levels or {}, len(x)))
-    x = encode(x, columns, levels or {})
     dropped = np.flatnonzero(~left)
-    return Dataset(x, codes, classes, columns, name.strip("'"), target, levels or {}, fill, dropped, doubtful)
+    lines = (left_out(len(left), len(dropped), unknown, target), doubt, *doubts(levels or {}, len(x)))
+    x = encode(x, columns, levels or {})
+    return Dataset(
+        x, codes, classes, columns, name.strip("'"), target, levels or {}, fill, dropped, tuple(filter(None, lines))
+    )
 
 
 def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
@@ -192,6 +196,11 @@ def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
         bad = np.abs(x) > LARGEST
         what = "infinite values" if np.isinf(x[bad][0]) else f"the value {x[bad][0]:g}"
         raise ValueError(f"{name}: {what} in {place(bad, columns)}; replace by numbers within {LARGEST:g}")
+
+
+def _check_rows(x: np.ndarray, name: str) -> None:
+    if len(x) < 3:
+        raise ValueError(f"{name}: {len(x)} rows; give at least 3, one each to train, validate and test")
 
 
 def _lost(y: np.ndarray) -> np.ndarray:

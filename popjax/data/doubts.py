@@ -1,4 +1,4 @@
-"""What may be wrong about columns of text that become one-hot, in one line each. No JAX here."""
+"""What the user of a table may not expect of its rows and of its columns of text, in one line each. No JAX here."""
 
 import re
 import shlex
@@ -31,3 +31,14 @@ it out (--drop day)
             f"leave it out (--drop {shlex.quote(name)})"
         )
     return tuple(found)
+
+
+def left_out(rows: int, dropped: int, unknown: int, target: str) -> str:
+    """A line for rows that were left out, of which some have an unknown target; empty where there are none.
+
+    >>> left_out(90, 5, 2, "y")
+    "5 of 90 rows left out: 2 without 'y', 3 with missing cells"
+    """
+    whys = [(unknown, f"without {target!r}"), (dropped - unknown, "with missing cells")]
+    said = ", ".join(f"{count} {why}" for count, why in whys if count)
+    return f"{dropped} of {rows} rows left out: {said}" if dropped else ""
