@@ -189,11 +189,35 @@ def test_what_a_target_is_taken_for(y, kind, classes, doubt, caplog):
         task = pj.supervised((X, y), kind=kind)
     assert task.hints.recipe.classes == classes
     assert task.metric == ("val_mse" if classes is None else "val_accuracy")
-    lines = [record.message for record in caplog.records]
+    lines = [record.message for record in caplog.records if "taken as" in record.message]
     assert len(lines) == bool(doubt)
     for line in lines:
         assert doubt in line
         assert 'kind="classification" (--kind classification)' in line
+
+
+@pytest.mark.parametrize(("rare", "said"), [(0, True), (1, True), (2, False)])
+def test_classes_that_hardly_train_are_named(rare, said, caplog):
+    """Of the third class so many rows train; the others test or validate."""
+    y = Y.copy()
+    y[: rare + 6] = 2
+    held = {"validation": np.arange(rare, rare + 3), "test": np.arange(rare + 3, rare + 6)}
+    with caplog.at_level(logging.WARNING, "popjax"):
+        pj.supervised((X, np.array(["a", "b", "c"])[y]), **held)
+    line = "fewer than 2 rows train of the class 'c': give more, or leave such rows out"
+    assert [record.message for record in caplog.records] == [line] * said
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_rows_of_a_part_that_also_train_are_counted(part, caplog):
+    """Those with another target do not, nor those that no user set aside."""
+    x, y = np.concatenate([X, X[:9]]), np.concatenate([Y, 1 - Y[:4], Y[4:9]])
+    with caplog.at_level(logging.WARNING, "popjax"):
+        pj.supervised((x, y))
+        assert not caplog.records
+        pj.supervised((X, Y), **{"validation": [0, 1], "test": 0} | {part: (x[75:], y[75:])})
+    (line,) = [record.message for record in caplog.records]
+    assert line == f"20 of the 24 {part} rows also train, so they score too well; leave them out of either"
 
 
 def test_a_target_of_texts_is_no_regression():

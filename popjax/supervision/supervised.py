@@ -11,6 +11,7 @@ from popjax.core.text import lookup
 from popjax.core.trees import digest
 from popjax.data.dataset import Dataset, images
 from popjax.data.parts import SHARE, parts_of
+from popjax.data.scarce import repeated, scarce
 from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
@@ -109,7 +110,11 @@ def supervised(
     way = Way(rows[0], rows[1], seed, kinds, shuffle)
     weigh = Weights(class_weight, sample_weight)
     more = chosen(metrics, dataset.classes is not None)
-    return Folded(dataset, model, optimizer, loss, schedule, way, how, named, weigh, more)(1)
+    folded = Folded(dataset, model, optimizer, loss, schedule, way, how, named, weigh, more)
+    task = folded(1)
+    for note in filter(None, (scarce(dataset, folded.parts(1)), *repeated(dataset, way, folded.parts(1)))):
+        LOG.warning(note)
+    return task
 
 
 def as_before(task: Task, settings: Mapping[str, Any], folds: int) -> Task:

@@ -1,0 +1,38 @@
+"""What the rows that train lack, and what others have of them: a line each. No JAX here."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from popjax.data.columns import some
+from popjax.data.dataset import Dataset
+from popjax.data.splits import Split, Way
+
+LEAST = 2  # rows of a class that train, for a model to learn it
+
+
+def scarce(dataset: Dataset, split: Split) -> str:
+    """A line for classes of which no row trains, or one alone; empty where there are none."""
+    if dataset.classes is None:
+        return ""
+    counts = np.bincount(dataset.y[split.train[0]], minlength=len(dataset.classes))
+    few = [label for label, count in zip(dataset.classes, counts, strict=True) if count < LEAST]
+    return f"fewer than {LEAST} rows train of the class {some(few)}: give more, or leave such rows out" if few else ""
+
+
+def repeated(dataset: Dataset, way: Way, split: Split) -> Iterator[str]:
+    """A line for each part that was given by its rows and has some that also train, cell by cell."""
+    for name, rows in (("validation", split.validation[0]), ("test", split.test)):
+        if np.ndim(getattr(way, name)):
+            trained, own = set(cells(dataset, split.train[0])), cells(dataset, rows)
+            both = sum(row in trained for row in own)
+            if both:
+                what = f"{both} of the {len(own)} {name} rows also train"
+                yield f"{what}, so they score too well; leave them out of either"
+
+
+def cells(dataset: Dataset, rows: np.ndarray) -> list[bytes]:
+    """Each row with its target as bytes, which are equal where the cells are."""
+    x = dataset.x[rows].reshape(len(rows), -1)
+    table = np.column_stack([x, dataset.y[rows]]).astype(float) + 0.0  # -0.0 has other bytes than 0.0
+    return [row.tobytes() for row in table]
