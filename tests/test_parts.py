@@ -250,7 +250,8 @@ def test_the_command_takes_parts_as_files(command, files, suffix):
     small = ("--trials", 6, "--epochs", 2, "--set", "hidden=4")
     done = command("sweep", *rows, *COMMON, *small, "--out", "run")
     assert done.returncode == 0, done.stderr
-    assert "90 rows, classification, 2 classes" in done.stdout
+    files_of = " + ".join(f"{name}.{suffix}" for name in ("train", "valid", "test"))
+    assert f"dataset: {files_of}, 90 rows, classification, 2 classes" in done.stdout.splitlines()
     assert "popjax.retest run --dataset" in done.stdout
     recipe = pj.load_best(files / "run").recipe
     assert recipe.columns == ("a", "b", "c")
@@ -305,6 +306,8 @@ def test_columns_with_spaces_around_their_names_are_left_out(tmp_path):
         (["--drop", "label"], "'label' is the target"),
         (["--drop", "a,,b"], "write names with commas between them"),
         (["--test", "gone.csv"], "cannot read 'gone.csv'"),
+        (["--test", "0.2"], "--test '0.2' is no file of rows (.csv,"),
+        (["--validation", "0.2"], "--validation '0.2' is no file of rows (.csv,"),
         (["--groups", "town"], "has no column 'town' for the groups"),
         (["--drop", "name", "--groups", "city", "--missing", "median", "--ordered"], "which have no groups"),
     ],

@@ -14,6 +14,7 @@ from popjax.core.storage import locked
 from popjax.core.text import install, printable, tell
 
 if TYPE_CHECKING:
+    from popjax.data.dataset import Dataset
     from popjax.data.parts import Parts
     from popjax.task import Task
 
@@ -88,6 +89,22 @@ class Experiment(Rows):
         given = files | named | {"validation": self.validation, "test": self.test}
         return [word for name, value in given.items() if value is not None for word in (f"--{name}", value)]
 
+    def files(self) -> list[str | None]:
+        """The files of all rows, of those that validate and of those that test; raises ValueError for what is none."""
+        from popjax.data.dataset import READERS
+
+        for name in ("validation", "test"):
+            file = getattr(self, name)
+            if file is not None and Path(file).suffix.lower() not in READERS:
+                what = f"--{name} {file!r} is no file of rows ({', '.join(READERS)})"
+                raise ValueError(f"{what}; name one, or leave it out for a tenth of the rows")
+        return [self.dataset, self.validation, self.test]
+
+    def rows(self, dataset: "Dataset") -> str:
+        """Where the rows come from, how many there are, and what is predicted, in a line."""
+        names = " + ".join([dataset.name, *filter(None, (self.validation, self.test))])
+        return f"dataset: {names}, {len(dataset.y)} rows, {dataset.kind}"
+
     def load(self) -> "Parts":
         """The dataset and its parts, checked; no JAX yet."""
         from popjax.data.dataset import check_missing, load, read
@@ -101,8 +118,7 @@ class Experiment(Rows):
             return Parts(load(self.dataset, self.target, self.missing, self.kind), SHARE, SHARE, None)
         check_missing(self.missing)
         how = Reading(listed("drop", self.drop, spaces=True), listed("na", self.na), self.groups)
-        part = lambda file: SHARE if file is None else read(file, self.target, how)
-        rows, validation, test = read(self.dataset, self.target, how), part(self.validation), part(self.test)
+        rows, validation, test = (SHARE if file is None else read(file, self.target, how) for file in self.files())
         parts = parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
         for doubt in parts.dataset.doubts:
             tell(f"popjax: {printable(doubt)}")

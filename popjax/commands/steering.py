@@ -82,7 +82,7 @@ class Steering:
                 experiment.optimizer, experiment.schedule, task.data.folds.train.shape[1], experiment.model
             )
             others |= start.found
-            print(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
+            print(experiment.rows(dataset))
         print(f"device: {describe_device()}", flush=True)
         try:
             return cls(start, task, start.hparams | read_by(task, start, others), out)

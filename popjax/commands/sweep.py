@@ -156,7 +156,7 @@ class Sweep:
         rows = task.data.folds.train.shape[1]
         space = self.full_space(task, rows)
         self.say(f"device: {describe_device()}")
-        self.say(f"dataset: {dataset.name}, {len(dataset.y)} rows, {dataset.kind}")
+        self.say(arguments.rows(dataset))
         if "batch_size" not in self.named and rows < max(BATCH_SIZES):
             self.say(f"batch sizes above the {rows} training rows are left out")
         return task, space
