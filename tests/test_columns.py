@@ -342,6 +342,12 @@ def test_truth_values_that_pandas_made_of_texts_are_those_texts(tmp_path, truths
     [
         ([f"2024-01-{day:02}" for day in range(1, 31)] * 2, "'c' looks like dates ('2024-01-01')"),
         ([f"{day}/3/24 12:30" for day in range(1, 31)] * 2, "'c' looks like dates"),
+        (
+            [f"${at}.50" for at in range(60)],
+            "'c' holds numbers with $ ('$0.50'), each of which becomes a feature; write",
+        ),
+        ([f"{at % 4}%" for at in range(60)], "'c' holds numbers with % ('0%'), each of which becomes a feature; write"),
+        ([f"1.{at:03},5 €" for at in range(60)], "'c' holds numbers with €"),
         ([f"person {at}" for at in range(60)], "'c' has 60 different texts in 60 rows"),
         ([f"person {at % 29}" for at in range(60)], None),
         (["1-2", "3-4"] * 30, None),

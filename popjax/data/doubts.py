@@ -2,16 +2,19 @@
 
 import re
 import shlex
+from collections import Counter
+from collections.abc import Sequence
 
 from popjax.data.columns import Levels, short
 
+SIGNED = re.compile(r"\s*[-+]?(?P<sign>[$€£¥])?\s*[\d.,]*\d[\d.,]*\s*(?P<last>[%$€£¥])?\s*")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?")
 UNIQUE, FEW = 0.5, 20  # different texts a row, and different texts, from which a column may be a name of its rows
-DATES = 0.9  # of the texts that look like dates
+MOST = 0.9  # of the texts, that look like dates or like numbers with a sign
 
 
 def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
-    """A line for each column whose texts nearly all differ, or look like dates.
+    """A line for each column whose texts nearly all differ, look like dates, or are numbers with a sign.
 
     >>> for line in doubts({"day": ("2024-01-31", "2024-02-01"), "colour": ("blue", "red")}, 100):
     ...     print(line)
@@ -20,8 +23,10 @@ it out (--drop day)
     """
     found = []
     for name, texts in levels.items():
-        if sum(DATE.fullmatch(text) is not None for text in texts) >= DATES * len(texts):
+        if sum(DATE.fullmatch(text) is not None for text in texts) >= MOST * len(texts):
             what, remedy = f"looks like dates ({short(texts[0])})", "make numbers of them, or"
+        elif sign := sign_of(texts):
+            what, remedy = f"holds numbers with {sign} ({short(texts[0])})", f"write them without {sign}, or"
         elif len(texts) >= max(FEW, UNIQUE * rows):
             what, remedy = f"has {len(texts)} different texts in {rows} rows", "if it only names the rows,"
         else:
@@ -31,6 +36,19 @@ it out (--drop day)
             f"leave it out (--drop {shlex.quote(name)})"
         )
     return tuple(found)
+
+
+def sign_of(texts: Sequence[str]) -> str:
+    """The sign that most of the texts have beside a number, such as % or $; empty if they have none.
+
+    >>> sign_of(["$1.50", "$20"]), sign_of(["12 %", "7 %"]), sign_of(["7", "red"])
+    ('$', '%', '')
+    """
+    found = [SIGNED.fullmatch(text) for text in texts]
+    signs = Counter(match["sign"] or match["last"] for match in found if match is not None)
+    del signs[None]
+    sign, count = max(signs.items(), key=lambda item: item[1], default=("", 0))
+    return sign if count >= MOST * len(texts) else ""
 
 
 def left_out(rows: int, dropped: int, unknown: int, target: str) -> str:
