@@ -577,6 +577,24 @@ def test_an_unreadable_file_is_refused_by_name(tmp_path, name):
         load(str(tmp_path / name), "y")
 
 
+def test_what_separates_columns_is_said_where_nothing_does(table):
+    with refused("table.csv", "line 1 is one column with '|' in it, 'a|y'; write commas, semicolons or tabs between"):
+        table("a|y\n1|0\n2|1\n3|0\n")
+    assert table("a|b,y\n1,0\n2,1\n3,0\n").columns == ("a|b",)
+
+
+def test_a_tsv_is_separated_by_tabs_alone(table):
+    content = "a, b, c\ty\n1\t0\n2\t1\n3\t0\n"
+    assert table(content, name="table.tsv").columns == ("a, b, c",)
+    with refused("has no column 'y' for the target; it has 'a', ' b', ' c"):
+        table(content)
+
+
+def test_a_packed_file_is_to_be_unpacked(table):
+    with refused("table.csv.gz", "it is packed (.gz); unpack it, and give what is in it"):
+        table("a,y\n1,0\n", name="table.csv.gz")
+
+
 @pytest.mark.parametrize("source", ["iris", "table.xls", "", "Digits"])
 def test_an_unknown_dataset_is_refused_by_name(source):
     with refused(repr(source), *BUILT_IN):

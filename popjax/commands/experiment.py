@@ -46,7 +46,7 @@ class Experiment(Rows):
     """What is trained, as the command line names it."""
 
     dataset: str = "digits"
-    """digits, wine, breast_cancer, diabetes, or a CSV, Parquet or NPZ file"""
+    """digits, wine, breast_cancer, diabetes, or a CSV, TSV, Parquet or NPZ file"""
     target: str | None = None
     """the column to predict (an array's name for NPZ)"""
     missing: Literal["error", "drop", "median"] = "error"

@@ -32,6 +32,7 @@ from popjax.data.columns import (
     is_code,
     is_missing,
     named,
+    short,
     text_column,
     to_number,
 )
@@ -51,12 +52,14 @@ ODD = re.compile(r"_|^\s*[+-]?0\d|[+-]nan", re.MULTILINE | re.IGNORECASE)
 WITH_COMMAS = re.compile(r"\s*[+-]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?)\s*")
 
 
-def read_csv(source: str, content: bytes, target: str | None, how: Reading = PLAINLY) -> Table:
+def read_csv(
+    source: str, content: bytes, target: str | None, how: Reading = PLAINLY, delimiters: str = ",;\t"
+) -> Table:
     """The features of a CSV file with a header, by name, and the target's values (rows,), None where missing.
 
     Raises ValueError in one line.
     """
-    file = File(source, content, how.na)
+    file = File(source, content, how.na, delimiters)
     check_names(source, file.names)
     target = check_target(source, file.names, target)
     kept = how.kept(source, file.names, target)
@@ -96,16 +99,19 @@ def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
 class File:
     """The rows of a CSV file, checked; delimited by comma, semicolon or tab."""
 
-    def __init__(self, source: str, content: bytes, na: Collection[str] = ()) -> None:
+    def __init__(self, source: str, content: bytes, na: Collection[str], delimiters: str) -> None:
         """Find encoding, delimiter and header; raises ValueError. A cell that is one of `na` is empty."""
         self.source, self.content, self.na = source, content, frozenset(na)
         self.encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), "utf-8-sig")
         if self.encoding == "utf-8-sig" and b"\0" in content:
             raise ValueError(f"cannot read {source}: byte {content.index(0)} is NUL, not text; save it as UTF-8")
-        self.delimiter = max(",;\t", key=self.fields)
+        self.delimiter = max(delimiters, key=self.fields)
         self.header = next(self.rows(), [])
         if not self.header:
             raise ValueError(f"cannot read {source} as CSV: no header in line 1; name the columns there")
+        if len(self.header) == 1 and "|" in self.header[0]:
+            what = f"line 1 is one column with '|' in it, {short(self.header[0])}"
+            raise ValueError(f"cannot read {source} as CSV: {what}; write commas, semicolons or tabs between columns")
 
     @property
     def names(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Tables of rows: loaded and checked. No JAX here."""
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -18,7 +19,13 @@ from popjax.data.parquet_table import read_parquet
 from popjax.data.table import PLAINLY, Reading, Table, frame_table
 from popjax.data.targets import LARGEST, targets
 
-READERS: Mapping[str, Callable[..., Table]] = {".csv": read_csv, ".parquet": read_parquet, ".npz": read_npz}
+READERS: Mapping[str, Callable[..., Table]] = {
+    ".csv": read_csv,
+    ".tsv": functools.partial(read_csv, delimiters="\t"),
+    ".parquet": read_parquet,
+    ".npz": read_npz,
+}
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 MISSING = ("error", "drop", "median")
 
 
@@ -93,8 +100,10 @@ def check_missing(missing: str) -> None:
 def read(source: str, target: str | None = None, how: Reading = PLAINLY) -> Table:
     """A file, as it is; raises ValueError in one line."""
     suffix = Path(source).suffix.lower()
+    if suffix in PACKED:
+        raise ValueError(f"cannot read {source!r}: it is packed ({suffix}); unpack it, and give what is in it")
     if suffix not in READERS:
-        known = f"{', '.join(BUILT_IN)}, a .csv, a .parquet or a .npz file"
+        known = f"{', '.join(BUILT_IN)}, a .csv, .tsv, .parquet or .npz file"
         raise ValueError(f"unknown dataset {source!r}; give one of {known}")
     try:
         content = Path(source).read_bytes()
