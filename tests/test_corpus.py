@@ -57,7 +57,10 @@ CSV = {
         "column 'b' is numeric but for 7 cells: 'n/a' in row 2, '-' in row 4, '?' in row 7, "
         f"'unknown' in row 10, 'NA' in row 12, ...; {MEND}"
     ),
-    "decimal_commas": Refused(f"column 'a' is numeric but for 2 cells: '1,5' in row 1, '2,25' in row 2; {MEND}"),
+    "decimal_commas": Refused(
+        "column 'a' is numeric but for 2 cells: '1,5' in row 1, '2,25' in row 2; "
+        f"write 1.5, with a decimal point; {MEND}"
+    ),
     "thousands": Refused(
         f"column 'a' is numeric but for 3 cells: '1,234.5' in row 1, '2,000' in row 2, '-1,234,567' in row 3; {MEND}"
     ),

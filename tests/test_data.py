@@ -595,6 +595,14 @@ def test_a_packed_file_is_to_be_unpacked(table):
         table("a,y\n1,0\n", name="table.csv.gz")
 
 
+@pytest.mark.parametrize("cells", [["1,5", "?", "2,25"], ["1,500", "2,500", "7,5"]], ids=["half", "thousands"])
+def test_a_point_is_suggested_where_most_bad_cells_have_a_decimal_comma(table, cells):
+    content = "a;y\n" + "".join(f"{cell};{at % 2}\n" for at, cell in enumerate([*cells, *range(5)]))
+    with pytest.raises(ValueError, match="'a' is numeric but for 3 cells") as caught:
+        table(content)
+    assert ("; write 1.5, with a decimal point; mend" in str(caught.value)) == ("?" in cells)
+
+
 @pytest.mark.parametrize("source", ["iris", "table.xls", "", "Digits"])
 def test_an_unknown_dataset_is_refused_by_name(source):
     with refused(repr(source), *BUILT_IN):

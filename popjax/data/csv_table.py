@@ -49,6 +49,7 @@ MARKS = (
 # Cells that float() reads but that may be text: 1_000, 00501, -nan.
 ODD = re.compile(r"_|^\s*[+-]?0\d|[+-]nan", re.MULTILINE | re.IGNORECASE)
 # 1,5 and 1,234.5: numbers, but not plain ones.
+DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d+,(\d{1,2}|\d{4,})|0,\d+)\s*")
 WITH_COMMAS = re.compile(r"\s*[+-]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?)\s*")
 
 
@@ -213,7 +214,7 @@ class Texts:
 
 
 class Tally:
-    """The cells of a column as numbers, and what they are: number, missing, code, with commas, or text."""
+    """The cells of a column as numbers, and what they are: a number, missing, code, decimal comma, commas or text."""
 
     def __init__(self) -> None:
         self.values: list[np.ndarray] = []
@@ -245,12 +246,19 @@ class Tally:
 
     def is_text(self, source: str, name: str) -> bool:
         """Whether the column is text; raises ValueError for a numeric one with mistakes."""
-        bad = self.kinds["code"] + self.kinds["commas"] + self.kinds["text"]
-        numbers = self.kinds["number"] + self.kinds["commas"]
-        if bad == 0 or self.kinds["code"] or numbers <= self.kinds["text"]:
+        commas = self.kinds["decimal comma"] + self.kinds["commas"]
+        bad = self.kinds["code"] + commas + self.kinds["text"]
+        if bad == 0 or self.kinds["code"] or self.kinds["number"] + commas <= self.kinds["text"]:
             return bad > 0
-        remedy = f"mend them, or empty them (or name them, as --na NA) and use {DROP}"
+        points = (
+            f"write {self.with_a_point()}, with a decimal point; " if 2 * self.kinds["decimal comma"] >= bad else ""
+        )
+        remedy = f"{points}mend them, or empty them (or name them, as --na NA) and use {DROP}"
         raise ValueError(f"{source}: column {name!r} is numeric but for {named(self.bad, bad)}; {remedy}")
+
+    def with_a_point(self) -> str:
+        """The first of the bad cells that has a decimal comma, as it should be."""
+        return next((cell.strip().replace(",", ".") for _, cell in self.bad if DECIMAL_COMMA.fullmatch(cell)), "1.5")
 
     def numbers(self) -> Column:
         """The column as numbers."""
@@ -264,5 +272,5 @@ def judge(cell: str) -> tuple[str, float]:
     try:
         return "number", to_number(cell)
     except ValueError:
-        kind = "code" if is_code(cell) else "commas" if WITH_COMMAS.fullmatch(cell) else "text"
-        return kind, np.nan
+        comma = "decimal comma" if DECIMAL_COMMA.fullmatch(cell) else "commas"
+        return "code" if is_code(cell) else comma if WITH_COMMAS.fullmatch(cell) else "text", np.nan
