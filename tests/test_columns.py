@@ -177,10 +177,14 @@ def test_a_missing_cell_is_filled_in_as_it_was_or_refused(recipe, missing):
         (table(3).assign(city=True), "column 'city' is text, but row 1 holds True; give a text"),
         (table(3).assign(a="1,5"), "column 'a' is numeric, but row 1 holds '1,5'; give a number"),
         (table(3).drop(columns="zip"), "the rows lack the column 'zip'"),
-        (np.zeros((3, 3)), r"rows of shape \(3, 3\) do not fit; .* the columns 'city', 'a', 'zip'"),
+        (
+            np.zeros((3, 3)),
+            r"rows of shape \(3, 3\) do not fit; give .* the 3 columns 'city', 'a', 'zip', with text in 'city', 'zip'",
+        ),
+        ([[1.0, 2.0]], r"rows of shape \(1, 2\) do not fit; give .* the 3 columns 'city', 'a', 'zip', with text in"),
         (np.full((1, 6), np.nan), "a cell is missing, column 0, row 1"),
     ],
-    ids=["number", "truth value", "comma", "lacking", "numbers", "encoded"],
+    ids=["number", "truth value", "comma", "lacking", "numbers", "few", "encoded"],
 )
 def test_rows_of_another_kind_are_refused_by_name(recipe, rows, said):
     with pytest.raises(ValueError, match=f"^{said}[^\n]*$"):

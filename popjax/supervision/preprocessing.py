@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from popjax.core.text import plural
 from popjax.data.columns import MEDIAN, Levels, cells_of, encode, numeric, place, recoded, some
 from popjax.data.dataset import Dataset
 from popjax.data.splits import Split, standardization, standardize
@@ -180,10 +181,15 @@ class Recipe:
         if x.shape[1:] == flat or (x.shape[1:] == gray and self.inputs[-1:] == (1,)):
             x = x.reshape(len(x), *self.inputs)
         if x.shape[1:] != tuple(self.inputs):
-            shape = ("rows", *self.inputs)
-            table = f", or a DataFrame with the columns {some(self.columns)}" if self.columns else ""
-            raise ValueError(f"rows of shape {x.shape} do not fit; give {shape}{table}")
+            raise ValueError(f"rows of shape {x.shape} do not fit; give {self._wanted()}")
         return self._filled(x, None if self.levels else self.fill)
+
+    def _wanted(self) -> str:
+        """What rows are, as an error says it."""
+        if not self.columns or len(self.inputs) > 1:  # images
+            return str(("rows", *self.inputs))
+        texts = f", with text in {some(list(self.levels))}" if self.levels else ""
+        return f"a DataFrame, or an array, of the {plural(len(self.columns), 'column')} {some(self.columns)}{texts}"
 
     def _cells(self, rows: Any) -> list[np.ndarray] | None:
         """The cells (rows,) of every column where the rows are a table, with names or in Python values."""
