@@ -482,6 +482,7 @@ def test_the_columns_of_a_frame_may_be_numbered():
 @pytest.mark.parametrize(
     ("frame", "target", "named"),
     [
+        (FRAME[:0], "y", "DataFrame: x has no rows; give some"),
         (FRAME, None, "needs a target"),
         (FRAME, "z", "'z'"),
         (FRAME.assign(b=pd.Categorical([1, 2, 1, 2])), "y", "'b'"),
@@ -491,7 +492,7 @@ def test_the_columns_of_a_frame_may_be_numbered():
         (FRAME.set_axis(["a", "a", "c", "y"], axis=1), "y", "'a'"),
         (FRAME[["a", "b", "y", "y"]], "y", "'y'"),
     ],
-    ids=["no target", "unknown", "category", "dates", "date target", "one class", "twice", "target twice"],
+    ids=["no rows", "no target", "unknown", "category", "dates", "date target", "one class", "twice", "target twice"],
 )
 def test_a_bad_frame_is_refused_by_name(frame, target, named):
     with refused(named):
@@ -629,6 +630,7 @@ def test_an_unknown_treatment_of_missing_cells_is_refused_by_name():
     [
         (X[:, 0], Y, "[5]"),
         (X[:, :0], Y, "[5, 0]"),
+        (X[:0], Y[:0], "arrays: x has no rows; give some"),
         (X.astype(str), Y, "<U"),
         (X + 1j, Y, "complex128"),
         (X, Y[:3], "(3,)"),
@@ -641,7 +643,7 @@ def test_an_unknown_treatment_of_missing_cells_is_refused_by_name():
         (X, np.full(5, 2.5), "2.5"),
         (X, np.full(5, 7), "7"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_bad_arrays_are_refused_by_name(x, y, named):
     with refused(named):

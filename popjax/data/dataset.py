@@ -172,6 +172,8 @@ def from_arrays(
     at most 20 distinct values are classes, any other number a regression. Raises ValueError in one line.
     """
     x, y = np.asarray(x), np.asarray(y)
+    if x.ndim > 1 and len(x) == 0:
+        raise ValueError(f"{name}: x has no rows; give some")
     if x.dtype.kind not in "biuf" or x.ndim < 2 or x.size == 0:
         raise ValueError(f"{name}: x is {x.dtype}{list(x.shape)}; give numbers of shape (rows, features)")
     if y.shape != (len(x),):
