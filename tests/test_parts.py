@@ -60,7 +60,7 @@ def test_what_comes_later_is_set_aside(folds):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"groups": np.zeros(90, int)}, "groups: 1 are too few"),
+        ({"groups": np.zeros(90, int)}, "groups: 1 are too few .* set others aside; give rows of more groups"),
         ({"groups": GROUPS[:5]}, r"groups has shape \(5,\) for 90 rows; give one a row"),
         ({"groups": np.where(GROUPS == 1, np.nan, GROUPS)}, r"groups: row \d+ has none"),
         ({"groups": [None, *["a"] * 89]}, "groups: row 1 has none; give one to each row"),
@@ -148,6 +148,11 @@ def test_numbers_of_rows_count_those_that_were_given():
     assert (len(cut.train[0]), len(cut.validation[0]), len(cut.test)) == (87, 5, 9)
     grouped = parts_of((x, Y), 0.2, 0.2, GROUPS, None, "drop", None)
     assert grouped.groups.shape == (87,)
+
+
+def test_too_few_groups_for_the_folds_are_said_to_be():
+    with pytest.raises(ValueError, match=r"groups: 4 are too few .*; lower the folds"):
+        pj.supervised((X, Y), groups=np.arange(90) % 4).hints.folded(4)
 
 
 def test_folds_and_retests_follow_the_test_rows_and_groups(tmp_path):

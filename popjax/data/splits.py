@@ -145,7 +145,8 @@ def by_groups(way: Way, named: Mapping[str, np.ndarray | None], size: int, each:
     else:
         parts = dealt(order[np.argsort(-counts[order], kind="stable")], counts, folds)
     if min(map(len, parts)) == 0 or len(order) == 0 or (folds > 1 and len(order) < folds):
-        raise ValueError(f"groups: {len(counts)} are too few to train on some and to set others aside; lower the folds")
+        remedy = "lower the folds" if folds > 1 else "give rows of more groups, or a smaller share of each part"
+        raise ValueError(f"groups: {len(counts)} are too few to train on some and to set others aside; {remedy}")
     rows = [np.flatnonzero(np.isin(groups, part)) for part in parts]
     every = np.concatenate(parts) if folds > 1 else order
     trains = [np.flatnonzero(np.isin(groups, every) & ~np.isin(groups, part)) for part in parts]
