@@ -155,6 +155,19 @@ def test_too_few_groups_for_the_folds_are_said_to_be():
         pj.supervised((X, Y), groups=np.arange(90) % 4).hints.folded(4)
 
 
+def test_truth_values_are_the_rows_where_they_hold():
+    """As a list, an array or a Series; of the rows that were given, also where some are left out."""
+    x = X.copy()
+    x[[3, 10, 50], 1] = np.nan
+    late = np.arange(90) >= 45
+    by_numbers = pj.supervised((x, Y), missing="drop", test=np.flatnonzero(late))
+    for mask in (late, late.tolist(), pd.Series(late)):
+        task = pj.supervised((x, Y), missing="drop", test=mask)
+        assert task.hints.recipe.split_digest == by_numbers.hints.recipe.split_digest
+    with pytest.raises(ValueError, match=r"test: give a share of the rows.* or a truth value for each of the rows"):
+        pj.supervised((x, Y), missing="drop", test=late[:80])
+
+
 def test_folds_and_retests_follow_the_test_rows_and_groups(tmp_path):
     """No fold trains on a test row; a task that is cut anew for a retest keeps them apart, too."""
     task = pj.supervised((X[:70], Y[:70]), test=(X[70:], Y[70:]))

@@ -97,7 +97,7 @@ def split(dataset: Dataset, way: Way, folds: int = 1, share: float | None = None
 def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
     """The rows of the dataset that a part of the rows is given by; None for a share. Raises ValueError for others.
 
-    The numbers count the rows that were given; one that was left out is in no part.
+    The numbers, or truth values in their place, count the rows that were given; one that was left out is in no part.
     """
     rows = len(dataset.y) + len(dataset.dropped)
     if isinstance(part, bool) or not np.ndim(part):
@@ -107,8 +107,11 @@ def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
             )
         return None
     given = np.asarray(part)
+    if given.dtype == bool and given.shape == (rows,):
+        given = np.flatnonzero(given)
     if given.ndim != 1 or given.dtype.kind not in "iu" or len(given) == 0 or len(set(given.tolist())) < len(given):
-        raise ValueError(f"{name}: give a share of the rows, such as 0.1, or a list of different row numbers")
+        what = "a list of different row numbers, or a truth value for each of the rows"
+        raise ValueError(f"{name}: give a share of the rows, such as 0.1, {what}")
     if not 0 <= given.min() <= given.max() < rows:
         wrong = given.max() if given.max() >= rows else given.min()
         raise ValueError(f"{name}: there is no row {wrong}; choose 0..{rows - 1}")

@@ -58,7 +58,8 @@ def supervised(
         loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for
             classes and the squared error of standardized targets for a regression.
         target: the column to predict, of a DataFrame or a file.
-        validation: the rows that rank the trials: their share, their numbers, or rows of their own as `data` has them.
+        validation: the rows that rank the trials: their share, their numbers, truth values, or rows of their own as
+            `data` has them.
         test: the rows that no trial sees, scored once for the winner, given in the same ways; 0 for none.
         seed: of the split, which is stratified by class.
         schedule: "inverse", "exponential" or "cosine", if the space does not choose.
