@@ -127,6 +127,16 @@ def test_missing_cells_are_refused_or_filled_in():
     assert np.array_equal(regressor.predict(holes[:5]), regressor.predict(filled))
 
 
+@pytest.mark.parametrize("rows", [X, FRAME], ids=["array", "frame"])
+@pytest.mark.parametrize("lost", [None, float("nan"), pd.NA])
+def test_labels_that_are_missing_are_said_to_be(rows, lost):
+    labels = LABELS.astype(object)
+    labels[[3, 7]] = lost
+    for y in (labels, labels.tolist(), pd.Series(labels)):
+        with pytest.raises(ValueError, match=r"^y has 2 missing cells, the first in row 4; fill them in, or leave"):
+            pj.PopulationClassifier(SPACE, **SMALL).fit(rows, y)
+
+
 def test_rows_of_their_own_rank_and_groups_stay_together():
     classifier = pj.PopulationClassifier(SPACE, trials=3, epochs=10)
     given = classifier.fit(X[:60], LABELS[:60], X_val=X[60:], y_val=LABELS[60:])

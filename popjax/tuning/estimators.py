@@ -11,6 +11,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
+from popjax.core.text import plural
+from popjax.data.columns import cells_of
 from popjax.data.targets import REPORTED
 from popjax.space.defaults import table_space
 from popjax.space.space import Space
@@ -155,6 +157,8 @@ class PopulationEstimator(BaseEstimator):
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
         """Rows and targets as scikit-learn wants them checked; a DataFrame stays one, for its columns of text."""
+        if self.kind == "classification":
+            check_labels(y)
         if hasattr(X, "columns"):
             X, y = validate_data(self, X, reset=reset, skip_check_array=True), column_or_1d(y, warn=True)
         else:
@@ -261,6 +265,17 @@ class PopulationRegressor(RegressorMixin, PopulationEstimator):
         """The value (rows,) of each row, in the target's own units."""
         rows = self._rows(X)
         return np.asarray(self.predictor_.predict(rows))
+
+
+def check_labels(y: Any) -> None:
+    """Raise ValueError where Python values (rows,) have one that is missing, which scikit-learn compares with texts."""
+    cells = cells_of(y) if hasattr(y, "isna") else y if isinstance(y, np.ndarray) else np.asarray(y, object)
+    if cells.dtype != object or cells.ndim != 1:
+        return
+    lost = [not isinstance(cell, str) and str(cell) in ("None", "nan", "<NA>") for cell in cells]
+    if any(lost):
+        what = f"y has {plural(sum(lost), 'missing cell')}, the first in row {lost.index(True) + 1}"
+        raise ValueError(f"{what}; fill them in, or leave such rows out")
 
 
 def cv_results(results: Results, seconds: float) -> dict[str, Any]:
