@@ -137,6 +137,18 @@ def test_labels_that_are_missing_are_said_to_be(rows, lost):
             pj.PopulationClassifier(SPACE, **SMALL).fit(rows, y)
 
 
+def test_arrays_with_texts_are_predicted_as_the_frame():
+    classifier = pj.PopulationClassifier(SPACE, **SMALL).fit(FRAME, LABELS)
+    for rows in (FRAME.to_numpy(), FRAME.to_numpy().tolist()):
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            assert np.array_equal(classifier.predict_proba(rows), classifier.predict_proba(FRAME))
+    with (
+        pytest.warns(UserWarning, match="feature names"),
+        pytest.raises(ValueError, match=r"rows of shape \(90, 3\) do not fit.*text in 'colour'"),
+    ):
+        classifier.predict(X[:, :3])
+
+
 def test_rows_of_their_own_rank_and_groups_stay_together():
     classifier = pj.PopulationClassifier(SPACE, trials=3, epochs=10)
     given = classifier.fit(X[:60], LABELS[:60], X_val=X[60:], y_val=LABELS[60:])

@@ -188,7 +188,8 @@ class PopulationEstimator(BaseEstimator):
     def _rows(self, X: Any) -> Any:
         """Rows to predict, checked against those of `fit`."""
         check_is_fitted(self)
-        how: dict[str, Any] = {"skip_check_array": True} if hasattr(X, "columns") else self._arrays()
+        texts = hasattr(X, "columns") or self.predictor_.recipe.levels  # which scikit-learn takes for no numbers
+        how: dict[str, Any] = {"skip_check_array": True} if texts else self._arrays()
         return validate_data(self, X, reset=False, **how)
 
     def __getstate__(self) -> dict[str, Any]:
