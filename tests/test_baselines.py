@@ -138,6 +138,15 @@ def test_large_data_and_tasks_of_ones_own_have_none(monkeypatch):
     assert compared(own) == ""
 
 
+@pytest.mark.parametrize(("classes", "fitted"), [(250, False), (2, True)])
+def test_names_of_rows_have_no_linear_model(classes, fitted):
+    """scikit-learn would warn of them, in the middle of what the search prints."""
+    task = pj.supervised((X, np.arange(400) % classes), kind="classification")
+    linear = Linear(task)
+    pj.search(task, SPACE, trials=2, epochs=1, callbacks=[linear])
+    assert (linear.thread is not None) == fitted
+
+
 def test_the_command_and_the_page_say_it(command, tmp_path):
     done = command("sweep", "--dataset", "wine", "--trials", 6, "--epochs", 2, "--set", "hidden=8", "--out", "run")
     assert done.returncode == 0, done.stderr

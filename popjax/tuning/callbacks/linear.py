@@ -29,7 +29,10 @@ class Linear(Callback):
     def begin(self, run: Run) -> None:
         rows = self.folded.parts(run.folds).test
         data = self.folded.dataset
-        if len(rows) == 0 or data.x.size * (len(data.classes or ()) or 1) > baselines.LARGEST:
+        classes, others = len(data.classes or ()), len(data.y) - len(rows)
+        if len(rows) == 0 or data.x.size * (classes or 1) > baselines.LARGEST:
+            return
+        if 2 * classes > others:  # most have one row, and scikit-learn would warn that they may be no classes
             return
         self.thread = threading.Timer(PAUSE, self.fit, (rows,))
         self.thread.daemon = True
