@@ -284,6 +284,15 @@ def test_the_command_takes_parts_as_files(command, files, suffix):
     assert steered.returncode == 0, steered.stderr
 
 
+def test_the_command_says_what_the_library_warns_of(command, files):
+    """Of the 60 rows and the 60 that test a tenth validates."""
+    rows = ("--dataset", "train.csv", "--target", "label", "--test", "train.csv", *COMMON)
+    done = command("sweep", *rows, "--trials", 2, "--epochs", 1, "--set", "hidden=4")
+    assert done.returncode == 0, done.stderr
+    said = "popjax: 48 of the 60 test rows also train, so they score too well; leave them out of either"
+    assert said in done.stderr.splitlines()
+
+
 def test_the_command_keeps_groups_and_time(command, files):
     done = command(
         *("sweep", "--dataset", "train.csv", "--target", "label", "--groups", "city", "--drop", "name", "--na", "NA"),

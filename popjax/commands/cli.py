@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from popjax.core.storage import Corrupt, InUse
-from popjax.core.text import printable
+from popjax.core.text import printable, tell
 
 ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CTRL_C, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 130, 141, 143
 HERE = "127.0.0.1"  # where a live page is served, if nothing else is said
@@ -101,6 +102,13 @@ def one_line(box: str) -> str:
     return message + (f"; did you mean {meant[1]}?" if meant else "")
 
 
+class Told(logging.Handler):
+    """What the library warns of, as the commands say it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(f"popjax: {printable(record.getMessage())}")
+
+
 def interrupt(*_: Any) -> NoReturn:
     """Raise KeyboardInterrupt, and again each second: one that falls into JAX's callbacks is lost."""
     signal.setitimer(signal.ITIMER_REAL, 1)
@@ -143,6 +151,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
         signal.signal(signal.SIGALRM, interrupt)
+    logging.getLogger("popjax").addHandler(Told())
     try:
         code = main()
     except Corrupt as error:
