@@ -177,8 +177,9 @@ def test_trials_of_one_program_share_its_compilation(rows):
 def test_what_cannot_be_put_together_is_said(rows, tmp_path):
     results = search(rows, out=tmp_path / "run")
     rank2 = int(results.order[1])
-    for given in (results, pj.Results.load(tmp_path / "run")):
-        with pytest.raises(ValueError, match=rf"trial {rank2}, of rank 2, was not kept; search with keep=25"):
+    loaded = pj.Results.load(tmp_path / "run")
+    for given, remedy in ((results, "keep=25"), (loaded, 'choose="ensemble" and out=')):
+        with pytest.raises(ValueError, match=f"trial {rank2}, of rank 2, was not kept; search with {remedy}"):
             pj.ensemble(given)
     with pytest.raises(ValueError, match="size=0: give a whole number of at least 1"):
         pj.ensemble(results, size=0)

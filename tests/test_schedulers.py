@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shutil
 import signal
 import threading
@@ -19,6 +20,7 @@ from popjax.engine.batch import Batch
 from popjax.engine.resting import Resting
 from popjax.scheduler import best_first
 from popjax.store.decisions import Log, Step, content_of
+from popjax.tuning.callbacks.progress import Progress
 from popjax.tuning.schedulers.plain import plain
 
 FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
@@ -531,3 +533,56 @@ def test_the_progress_shows_what_ranks(capsys):
     assert results.best.value > 10 > results.curves["loss"].min()
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == f"trained 100%, best now {results.best.value:.4g}, 0 s left"
+
+
+class Quiet(pj.Callback):
+    pass
+
+
+UNUSABLE = {  # what is given as scheduler or as callbacks: what is said
+    "the scheduler made a NoneType of the problem; return a popjax.Scheduler": {"scheduler": lambda problem: None},
+    "scheduler is the function halving; call it: popjax.halving()": {"scheduler": pj.halving},
+    "the scheduler's step returned a tuple of int, NoneType; return (state, popjax.Decision(...))": {
+        "scheduler": lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (1, None))
+    },
+    "the scheduler's notes: Object of type float32 is not JSON serializable; give numbers": {
+        "scheduler": lambda problem: pj.Scheduler(
+            lambda: 0,
+            lambda state, trials: (
+                1,
+                pj.Decision(add=problem.propose(2), until={0: 1, 1: 1}, notes={"loss": np.float32(1)}),
+            ),
+        )
+    },
+    "callbacks is a Quiet; give a list of them, as [callback]": {"callbacks": Quiet()},
+    "callbacks is a int; give a list": {"callbacks": 3},
+    "callbacks holds the class Quiet; call it": {"callbacks": [Quiet]},
+    "callbacks holds a builtin_function_or_method; give objects of a class": {"callbacks": [print]},
+}
+
+
+@pytest.mark.parametrize("says", UNUSABLE)
+def test_what_is_no_scheduler_and_no_callback_is_one_line(says):
+    """Before anything is trained, also where nothing is written."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    with pytest.raises(ValueError, match=re.escape(says)):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, **UNUSABLE[says])
+
+
+def test_a_run_that_goes_on_knows_its_leader_from_the_first_epoch_on(tmp_path):
+    """The best of before is still the best where those that train now are worse."""
+
+    class Leads(Progress):
+        def __init__(self):
+            self.seen = []
+
+        def update(self):
+            self.seen.append(self.best())
+
+    settings = {"space": {"x": pj.uniform(0, 1)}, "sampler": "sobol", "out": tmp_path / "run"}
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    first = pj.search(task, trials=64, **settings)
+    leads = Leads()
+    both = pj.search(task, trials=65, resume=True, callbacks=[leads], **settings)
+    assert both.best.trial == first.best.trial
+    assert set(leads.seen) == {first.best.value}

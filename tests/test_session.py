@@ -191,6 +191,7 @@ def test_watch_is_what_numpy_says(x64, rows):
         ),
         (lambda s: s.set(learning_rate=-0.1), "learning_rate=-0.1 is out of range; choose 0 <= learning_rate"),
         (lambda s: s.set(momentum=1.0), "momentum=1.0 is out of range"),
+        (lambda s: s.set(learning_rate=1e300), "learning_rate=1e+300: it is too large for float32; give less"),
         (lambda s: s.set(learning_rate="fast"), "learning_rate='fast': give a number"),
         (lambda s: s.set(learning_rate=float("nan")), "learning_rate: nan is neither"),
         (lambda s: s.set(5, learning_rate=0.1), "member 5: choose 0..0"),
@@ -215,6 +216,7 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(task, act, message)
     ("hparams", "message"),
     [
         ({}, "no hyperparameters"),
+        ({"learning_rate": []}, "learning_rate has no values; give one a member"),
         ({"learning_rate": [0.1, 0.2], "momentum": [0.1, 0.2, 0.3]}, "learning_rate has 2 values for 3 members"),
         ({"learning_rate": 0.1, "nonsense": 1.0}, "nonsense is read by nothing here"),
         ({"learning_rate": 0.1, "batch_size": 900}, "batch_size=900: there are 136 training rows"),
@@ -225,6 +227,15 @@ def test_what_cannot_begin_is_one_line(task, hparams, message):
         Session(task, hparams)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_members_of_a_session_have_a_number_each(task):
+    for trials, says in (
+        ([1], "trials has 1 number for 2 members"),
+        ([1, -2], "trials holds a number=-2: give a whole number"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Session(task, {"learning_rate": [0.1, 0.2]}, trials=trials)
 
 
 def test_a_session_has_a_horizon_and_a_seed_of_whole_numbers(task):

@@ -179,6 +179,9 @@ class Roster:
             raise ValueError(f"{name}: {error}") from None
         if not scale.numeric:
             raise ValueError(f"{name}={value!r}: give a number")
+        with np.errstate(over="ignore"):
+            if not np.isfinite(np.asarray(value).astype(member.dtype(name))):
+                raise ValueError(f"{name}={value!r}: it is too large for {np.dtype(member.dtype(name))}; give less")
         if member.dynamic[name] is int and not scale.whole:
             raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
         room = member.scales[name]

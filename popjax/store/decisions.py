@@ -57,7 +57,12 @@ class Log:
         return self.steps[number] if number < len(self.steps) else None
 
     def write(self, step: Step) -> Step:
-        """Add a step; it is on the disk before this returns it."""
+        """Add a step; it is on the disk before this returns it.
+
+        Raises ValueError where its notes or its state are no JSON values.
+        """
+        check_json("notes", step.decision.notes)
+        check_json("state", step.state)
         if self.path is not None:
             self._append(self.path, described(step))
         self.steps.append(step)
@@ -127,6 +132,14 @@ def content_of(line: bytes) -> dict[str, Any] | None:
         return None
     whole = line.endswith(b"\n") and isinstance(content, dict) and digest == digest_of(content)
     return content if whole else None
+
+
+def check_json(what: str, value: Any) -> None:
+    """Raise ValueError for what a line of the log cannot hold."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the scheduler's {what}: {error}; give numbers, texts, lists and dicts of Python's") from None
 
 
 def described(step: Step) -> dict[str, Any]:

@@ -223,7 +223,9 @@ class Results:
         """The trained arrays of a kept trial, nested as the model is; with folds or repeats, a leading axis of members.
 
         So `nnx.update(module, results.params(trial))` and linen's `apply({"params": ...}, x)` take them, where there is
-        one member. Raises ValueError for a trial that was not kept.
+        one member. Batch statistics are not among them: `results.predictor(trial).module()` has them too.
+
+        Raises ValueError for a trial that was not kept.
         """
         self._check_kept(trial)
         arrays = {name: array if len(array) > 1 else array[0] for name, array in self.states[trial].items()}
@@ -233,7 +235,10 @@ class Results:
     def _check_kept(self, trial: int) -> None:
         if trial not in self.states:
             kept = ", ".join(map(str, self.states)) or "none"
-            raise ValueError(f"trial {trial} was not kept ({kept} is); search with a larger keep=")
+            remedy = "search with a larger keep="
+            if self.task is None:
+                remedy = 'a directory keeps the winner, and with choose="ensemble" the best 25'
+            raise ValueError(f"trial {trial} was not kept ({kept} is); {remedy}")
 
     @property
     def winner(self) -> Mapping[str, Any] | None:

@@ -49,9 +49,10 @@ def mean(results: Results, size: int, model: Callable[..., Any] | None) -> Predi
     trials = results.best_trials(size)
     if not trials:
         raise ValueError("no trial was trained to the end: there is nothing to put together")
+    remedy = f"search with keep={size}" if results.task is not None else 'search with choose="ensemble" and out='
     for rank, trial in enumerate(trials, 1):
         if trial not in results.states:
-            raise ValueError(f"trial {trial}, of rank {rank}, was not kept; search with keep={size}, or a smaller size")
+            raise ValueError(f"trial {trial}, of rank {rank}, was not kept; {remedy}, or give a smaller size")
     return predictor_of([results.kept(trial) for trial in trials], model or model_of(results))
 
 

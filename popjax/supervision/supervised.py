@@ -69,10 +69,12 @@ def supervised(
             Standardized features end at 20 deviations, and at 3 where nearly all training rows are alike.
         kind: "classification" or "regression". If not given, texts, truth values, and integers with at most 20
             distinct values are classes; where that is doubtful a warning says so.
-        groups: one value a row, or the name of a column: rows of one group are never in two parts.
+        groups: one value a row, in the order of sample_weight, or the name of a column: rows of one group are never
+            in two parts.
         shuffle: False for rows in time: the last ones test, those before them validate.
         class_weight: "balanced", or label -> weight: how much rows of a class count in the loss that is trained.
-        sample_weight: a weight for each row, beside that. Weights are scaled to a mean of 1, and no metric but
+        sample_weight: a weight for each row, beside that; of rows of one's own those of `data` come first, then those
+            of `validation` and of `test`. Weights are scaled to a mean of 1, and no metric but
             train_loss knows them.
         metrics: what else is measured of the rows that validate and test, any of which may rank: names, of "f1"
             (macro), "auc", "log_loss" and "mcc" for classes, "rmse", "mape" and "median_error" for a regression; or

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class Driver(NamedTuple):
         ahead = lambda trial, epoch: trial not in steered or trial >= len(trials.epochs) or epoch > trials.epochs[trial]
         state = last.state
         while True:
-            before, (state, asked) = state, self.scheduler.step(state, trials)
+            before, (state, asked) = state, answer_of(self.scheduler.step(state, trials))
             until = {t: epoch for t, epoch in asked.until.items() if t not in stopped and ahead(t, epoch)}
             nobody = not until and not asked.add and asked.until  # of those it names, so it is asked once more
             if not nobody or state == before:
@@ -127,6 +127,14 @@ class Driver(NamedTuple):
         if near == until:
             return step
         return dataclasses.replace(step, decision=step.decision._replace(until=near), goal={**until, **step.goal})
+
+
+def answer_of(answer: Any) -> tuple[Any, Decision]:
+    """What a scheduler's step returned; raises ValueError unless it is a state and a Decision."""
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
+        kinds = f"a tuple of {', '.join(type(one).__name__ for one in answer)}" if isinstance(answer, tuple) else ""
+        raise ValueError(f"the scheduler's step returned {kinds or repr(answer)}; return (state, popjax.Decision(...))")
+    return answer
 
 
 @contextlib.contextmanager

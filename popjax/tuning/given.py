@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.counts import check_count
+from popjax.core.text import plural
 from popjax.space.scales import Choice, Constant, Scale
 from popjax.space.space import Space
 
@@ -13,6 +15,8 @@ def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Name -> column (members,) of values or of lists of values; raises ValueError where lengths differ."""
     if not hparams:
         raise ValueError("no hyperparameters: name at least one")
+    if empty := [name for name, value in hparams.items() if np.ndim(value) and len(value) == 0]:
+        raise ValueError(f"{empty[0]} has no values; give one a member")
     members = max(len(value) if np.ndim(value) else 1 for value in hparams.values())
     columns = {}
     for name, value in hparams.items():
@@ -22,6 +26,16 @@ def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
         column = np.array(values)
         columns[name] = column if column.dtype.kind in "if" else np.array(values, object)
     return columns
+
+
+def numbers_of(trials: Any, members: int) -> np.ndarray:
+    """The members' numbers (members,) as they are given; raises ValueError unless each has one, of at least 0."""
+    numbers = np.asarray(trials)
+    if numbers.shape != (members,):
+        raise ValueError(f"trials has {plural(numbers.size, 'number')} for {plural(members, 'member')}; give one each")
+    for number in numbers.tolist():
+        check_count("trials holds a number", number, 0)
+    return numbers
 
 
 def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

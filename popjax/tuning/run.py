@@ -94,7 +94,10 @@ class Search:
         known = (asked.space, asked.trials, config.epochs, config.seed, ranks)
         problem = Problem(*known, propose, learns(asked.sampler))
         make = asked.scheduler or everyone
-        return make(problem) if asked.rounds == 1 else Rounds(problem, asked.ends, make).scheduler()
+        made = make(problem) if asked.rounds == 1 else Rounds(problem, asked.ends, make).scheduler()
+        if not isinstance(made, Scheduler):
+            raise ValueError(f"the scheduler made a {type(made).__name__} of the problem; return a popjax.Scheduler")
+        return made
 
     def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
         """All is checked, and the first decision is about to act."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from popjax.tuning.interrupt import again_in_a_notebook, interruptible
 from popjax.tuning.person import Steered
 from popjax.tuning.proposals import check_sampler, default_rounds
 from popjax.tuning.run import Control, Search
-from popjax.tuning.schedulers.named import scheduler_of
+from popjax.tuning.schedulers.named import SCHEDULERS, scheduler_of
 from popjax.tuning.schedulers.rounds import even
 
 
@@ -83,7 +83,8 @@ def search(
             hparams["epochs"]: what was trained to the end is then trained again, to the same curves, and further.
         lanes: members that advance together under vmap; chosen by rule if not given.
         plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
-        keep: of how many of the best trials to keep the trained arrays; 1 if not given, 25 with choose="ensemble".
+        keep: of how many of the best trials to keep the trained arrays; 1 if not given, 25 with choose="ensemble". They
+            are in these Results; `best/` has the winner's, or those of the ensemble.
         progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
         rounds: coarse to fine: each round after the first samples around the best so far (see `refine`);
             the scheduler is then that of each round. 1 if not given, or what a learning sampler needs.
@@ -155,9 +156,12 @@ def search(
         plan=plan,
         keep=int(keep),
     )
+    if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
+        raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
     scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
     asked = Asked(space, int(trials), even(int(trials), int(rounds)), sampler, choose, scheduler)
     task = in_folds(task, int(folds))
+    check_callbacks(callbacks)
     listeners = [*([progress_of(progress)] if progress else []), *callbacks]
     remote = elsewhere(executor, int(retries), mixed)
     page = page_of(live)
@@ -174,6 +178,16 @@ def search(
     finally:
         if page is not None:
             page.leave()
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Raise ValueError unless these are callbacks."""
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        raise ValueError(f"callbacks is a {type(callbacks).__name__}; give a list of them, as [callback]")
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            kind = f"the class {one.__name__}; call it" if isinstance(one, type) else f"a {type(one).__name__}"
+            raise ValueError(f"callbacks holds {kind}; give objects of a class of yours that extends popjax.Callback")
 
 
 def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:

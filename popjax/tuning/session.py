@@ -31,7 +31,7 @@ from popjax.store.decisions import Log, Step
 from popjax.store.results import Results
 from popjax.task import Task
 from popjax.tuning.arguments import check_numbers
-from popjax.tuning.given import columns_of, completed, covering
+from popjax.tuning.given import columns_of, completed, covering, numbers_of
 from popjax.tuning.saved import Saved
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Session:
             self.task,
             self.space,
             config,
-            numbers=None if trials is None else np.asarray(trials),
+            numbers=None if trials is None else numbers_of(trials, self.members),
             bounded=False,
             commits=None if saved is None else saved.commits,
         )
@@ -183,6 +183,9 @@ class Session:
         population.load([Snapshot(0, models, self.epoch, Training(state, alive))], population.stopped.copy())
         self._moments.clear()
         self._moments.append(self._now())
+
+    def __repr__(self) -> str:
+        return f"Session(members={self.members}, epoch={self.epoch}, metric={self.task.metric!r})"
 
     def _repr_html_(self) -> str:
         import popjax as pj

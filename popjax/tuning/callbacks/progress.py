@@ -45,6 +45,8 @@ class Progress(Callback):
     def decision(self, decision: Decision, trials: Trials) -> None:
         notes = decision.notes if isinstance(decision.notes, Mapping) else {}
         anew = bool(decision.add) or "rungs" in notes or not self.begun
+        if not self.begun:
+            self.take_up(trials)
         now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
         if anew:
             self.horizon = notes.get("epoch") if "rungs" in notes else self.run.epochs
@@ -60,12 +62,24 @@ class Progress(Callback):
             self.start(f"compiling {plural(self.run.programs, 'program')}")
             self.begun = True
 
+    def take_up(self, trials: Trials) -> None:
+        """Know what the trials had reached of a run that goes on."""
+        rows = np.flatnonzero(trials.epochs > 0)
+        if len(rows):
+            self.grow(int(rows[-1]) + 1)
+            self.latest[rows] = trials.curves[self.run.metric][rows, trials.epochs[rows] - 1][:, None, None]
+            self.heard[rows] = True
+
+    def grow(self, trials: int) -> None:
+        """Make room for at least so many trials."""
+        more = max(0, trials - len(self.latest))
+        self.latest = np.concatenate([self.latest, np.full((more, *self.latest.shape[1:]), np.nan)])
+        self.heard = np.concatenate([self.heard, np.zeros((more, *self.heard.shape[1:]), bool)])
+
     def epoch(self, result: "EpochResult") -> None:
         alive = np.all([np.isfinite(values) for values in result.metrics.values()], axis=0)
-        more = int(result.trial.max()) + 1 - len(self.latest)
-        if more > 0:
-            self.latest = np.concatenate([self.latest, np.full((more, *self.latest.shape[1:]), np.nan)])
-            self.heard = np.concatenate([self.heard, np.zeros((more, *self.heard.shape[1:]), bool)])
+        if int(result.trial.max()) >= len(self.latest):
+            self.grow(int(result.trial.max()) + 1)
         values = np.where(alive, result.metrics[self.run.metric], np.nan)
         self.latest[result.trial, result.fold, result.repeat] = values
         self.heard[result.trial, result.fold, result.repeat] = True
