@@ -122,6 +122,15 @@ def test_what_is_shown_is_small_and_escaped(results):
     assert "no winner" in lost._repr_html_()
 
 
+def test_minutes_that_end_without_a_winner_say_so(capsys):
+    results = pj.search(pj.supervised("wine"), trials=8, epochs=1_000_000, minutes=0.02)
+    assert results.best is None
+    assert (
+        f"popjax: {results.no_winner}; a scheduler, such as halving, has some at the end sooner"
+        in capsys.readouterr().err
+    )
+
+
 def test_a_search_that_was_stopped_shows_who_stands_best():
     """Not that all diverged: nobody did. What needs a winner says in a line why there is none."""
     stop = threading.Event()

@@ -145,6 +145,26 @@ def test_a_stopped_member_rests_and_the_others_do_not_notice(task, population):
     assert population.alive.all()
 
 
+def test_a_stop_that_is_lifted_lets_the_member_train_on(task, population):
+    """From the state that it had, as if the epochs between had not been; the others do not notice."""
+    alone = Session(task, SPACE.sample(7), seed=3, space=SPACE)
+    alone.train(5)
+    population.train(2)
+    population.stop(3)
+    population.train(2)
+    state = population.state.params["hidden"][1]["kernel"][3]
+    population.lift(3)
+    assert population.alive.all()
+    population.train(1)
+    curves, whole = population.curves["val_loss"], alone.curves["val_loss"]
+    assert np.isnan(curves[3]).tolist() == [False, False, True, True, False]
+    others = np.delete(np.arange(7), 3)
+    assert curves[others].tobytes() == whole[others].tobytes()
+    assert (population.state.params["hidden"][1]["kernel"][3] != state).any()
+    with pytest.raises(ValueError, match="member 7: choose 0"):
+        population.lift(7)
+
+
 def test_a_diverged_model_comes_back(task):
     session = Session(task, HPARAMS)
     session.train(2)

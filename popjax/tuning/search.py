@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from popjax.core.storage import locked
+from popjax.core.text import tell
 from popjax.engine.population import Timer
 from popjax.engine.roster import Config, Roster
 from popjax.executors.elsewhere import elsewhere
@@ -169,15 +170,18 @@ def search(
     control = Control(listeners, every, minutes, Timer(stop), remote, page)
     if page is not None:
         page.person.stop = control.timer.stop
+    new = Search(task, config, asked, control)
     try:
         with interruptible(control.timer.stop, out):
-            if out is None:
-                return Search(task, config, asked, control).run()
             directory = lambda: Directory(Path(out), space, about or {}, unasked)
-            return search_in(Path(out), Search(task, config, asked, control), resume, directory, named)
+            results = new.run() if out is None else search_in(Path(out), new, resume, directory, named)
     finally:
         if page is not None:
             page.leave()
+    if minutes is not None and results.best is None:
+        sooner = "; a scheduler, such as halving, has some at the end sooner" if results.stopped.any() else ""
+        tell(f"popjax: {results.no_winner}{sooner}")
+    return results
 
 
 def check_callbacks(callbacks: Any) -> None:

@@ -337,6 +337,13 @@ class Session:
             self._moments[-1] = self._now()
             self._show("stopped", member)
 
+    def lift(self, member: int) -> None:
+        """Let a member that was stopped train on, from the state that it has; its curves keep the gap."""
+        with self.alone:
+            self._stop(self.population.stopped & (np.arange(self.members) != self._row(member)))
+            self._moments[-1] = self._now()
+            self._show("goes on", member)
+
     def measure(self, function: Any) -> dict[str, Any]:
         """`function(state, hparams, data) -> dict` of the first member as it stands, compiled on first use."""
         roster = self.population.roster
