@@ -211,7 +211,10 @@ def test_watch_is_what_numpy_says(x64, rows):
         ),
         (lambda s: s.set(learning_rate=-0.1), "learning_rate=-0.1 is out of range; choose 0 <= learning_rate"),
         (lambda s: s.set(momentum=1.0), "momentum=1.0 is out of range"),
-        (lambda s: s.set(learning_rate=1e300), "learning_rate=1e+300: it is too large for float32; give less"),
+        (
+            lambda s: s.set(learning_rate=1e300),
+            "learning_rate=1e+300: in float32 a number is 0, or between 1.2e-38",
+        ),
         (lambda s: s.set(learning_rate="fast"), "learning_rate='fast': give a number"),
         (lambda s: s.set(learning_rate=float("nan")), "learning_rate: nan is neither"),
         (lambda s: s.set(5, learning_rate=0.1), "member 5: choose 0..0"),
@@ -284,6 +287,17 @@ def test_whole_numbers_end_where_int32_does():
     with pytest.raises(ValueError, match=r"n=0.5: it began as a whole number; give one, or begin anew with n=1\.0"):
         session.set(n=0.5)
     assert session.hparams == {"n": 5}
+
+
+def test_reals_end_where_float32_does():
+    """Below its least number all would train as 0, beyond its greatest as infinity, and the table would not say so."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    for scale in (pj.log_uniform(1e-60, 1e-45), pj.uniform(-1e300, 1), pj.choice(1.0, 1e200), 1e-50):
+        with pytest.raises(ValueError, match="in float32 a number is 0, or between 1"):
+            pj.search(task, {"x": scale}, trials=2)
+    with jax.enable_x64(True):
+        assert pj.search(task, {"x": 1e-50}, trials=2).best.value == 1e-50
+    assert pj.search(task, {"x": 0.0}, trials=2).best.value == 0
 
 
 def test_what_is_measured_again_is_not_compiled_again(task):

@@ -179,9 +179,6 @@ class Roster:
             raise ValueError(f"{name}: {error}") from None
         if not scale.numeric:
             raise ValueError(f"{name}={value!r}: give a number")
-        with np.errstate(over="ignore"):
-            if not np.isfinite(np.asarray(value).astype(member.dtype(name))):
-                raise ValueError(f"{name}={value!r}: it is too large for {np.dtype(member.dtype(name))}; give less")
         if member.dynamic[name] is int and not scale.whole:
             raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
         room = member.scales[name]
@@ -258,8 +255,14 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
 
 
 def check_sizes(space: Space) -> None:
-    """Raise ValueError for a whole number that no program can hold."""
+    """Raise ValueError for a number that no program can hold."""
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     for name, scale in space.items():
+        ends = [abs(end) for end in (scale.low, scale.high) if end] if scale.numeric and not scale.whole else []
+        if ends and not least <= min(ends) <= max(ends) <= most:
+            what = f"in {dtype} a number is 0, or between {least:.2g} and {most:.2g}"
+            raise ValueError(f"{name}={scale}: {what}; choose such a range")
         if scale.whole and max(abs(scale.low), abs(scale.high)) >= 2**31:
             raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")
 
