@@ -127,6 +127,21 @@ def test_nobody_waits_for_the_linear_model(monkeypatch):
     never.set()
 
 
+def test_a_fit_that_fails_is_said_while_somebody_waits_for_it(capsys, monkeypatch):
+    """Once the search is over it may fail as Python ends, which is nobody's concern."""
+
+    def fails(folded, rows):
+        raise RuntimeError("can't register atexit after shutdown")
+
+    monkeypatch.setattr(baselines, "linear_scores", fails)
+    linear = Linear(pj.supervised((X, RARE)))
+    linear.fit(np.arange(3))
+    assert "popjax: the linear model failed (RuntimeError: can't register atexit" in capsys.readouterr().err
+    linear.close()
+    linear.fit(np.arange(3))
+    assert capsys.readouterr().err == ""
+
+
 def test_large_data_and_tasks_of_ones_own_have_none(monkeypatch):
     task = pj.supervised((X, RARE))
     monkeypatch.setattr(baselines, "LARGEST", 100)

@@ -375,17 +375,21 @@ def loky_processes(directory):
 
 def test_ctrl_c_leaves_no_worker(environment, tmp_path):
     """The command exits with 130 and the line that goes on; what was trained is ranked; no process is left."""
-    words = ["-m", "popjax.sweep", "--trials", "400", "--epochs", "400", "--executor", "processes:2", "--out", "run"]
-    shell = {**os.environ, **environment}
-    process = subprocess.Popen(
-        [sys.executable, *words], cwd=tmp_path, env=shell, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not (tmp_path / "run" / "state").exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    assert len(loky_processes(tmp_path)) == 2
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    said = process.communicate(timeout=240)[1]
+    words = ["--trials", "400", "--epochs", "400", "--executor", "processes:2", "--out", "run"]
+    code = "import runpy, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # also of a shell's job\n"
+    code += "runpy.run_module('popjax.sweep', None, '__main__', True)"
+    settings = {"cwd": tmp_path, "env": {**os.environ, **environment}, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code, *words], start_new_session=True, **settings) as process:
+        try:
+            while not (tmp_path / "run" / "state").exists():
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.1)
+            assert len(loky_processes(tmp_path)) == 2
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+            said = process.communicate(timeout=240)[1]
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # where it has ended with all of its own
+                os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert not loky_processes(tmp_path)

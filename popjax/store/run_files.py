@@ -65,9 +65,10 @@ def read(directory: Path) -> dict[str, Any]:
     table, curves = (read_table(directory / name, files.get(name)) for name in (TRIALS, CURVES))
     changes = read_table(directory / SCHEDULES, files[SCHEDULES]) if SCHEDULES in files else None
     try:
+        space = Space.from_dict(run["space"])
         if wrong := contradiction(run, table, curves):
             raise Corrupt(f"cannot read the run in {str(directory)!r}: {wrong}")
-        fields = {"run": run, "summary": summary} | fields_of(run, table, curves, changes)
+        fields = {"run": run, "summary": summary} | fields_of(run, space, table, curves, changes)
         return fields | read_kept(directory / "best")
     except (KeyError, TypeError, IndexError) as error:
         raise Corrupt(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
@@ -89,10 +90,10 @@ def contradiction(run: Mapping[str, Any], table: "pa.Table", curves: "pa.Table")
 
 
 def fields_of(
-    run: Mapping[str, Any], table: "pa.Table", curves: "pa.Table", changes: "pa.Table | None"
+    run: Mapping[str, Any], space: Space, table: "pa.Table", curves: "pa.Table", changes: "pa.Table | None"
 ) -> dict[str, Any]:
     """What the configuration and the tables say."""
-    shape, space, choose = shape_of(curves), Space.from_dict(run["space"]), run["choose"]
+    shape, choose = shape_of(curves), run["choose"]
     members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
     status = np.asarray(table["status"].to_pylist())
     short = np.isin(status, ("stopped", "pruned"))[:, None, None]

@@ -25,6 +25,7 @@ class Linear(Callback):
         self.folded: Any = task.hints.folded
         self.scores: dict[str, float] | None = None
         self.thread: threading.Timer | None = None
+        self.closed = False
 
     def begin(self, run: Run) -> None:
         rows = self.folded.parts(run.folds).test
@@ -45,7 +46,8 @@ class Linear(Callback):
         try:
             scores = baselines.linear_scores(self.folded, rows)
         except Exception as error:
-            tell(f"popjax: the linear model failed ({failure(error)})")
+            if not self.closed:  # else nobody waits for it, and Python may be about to end
+                tell(f"popjax: the linear model failed ({failure(error)})")
             return
         self.scores = baselines.named(scores)
 
@@ -54,5 +56,6 @@ class Linear(Callback):
             results.summary["linear"] = self.scores
 
     def close(self) -> None:
+        self.closed = True
         if self.thread is not None:
             self.thread.cancel()
