@@ -27,6 +27,23 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "an interrupted epoch stays",
+        "tuning/session",
+        "        except BaseException:\n            self._return()\n",
+        "        except BaseException:\n",
+        "test_session.py -k interrupted_is_none",
+    ),
+    Mutant(
+        "any code", "engine/identity", "and then != now", "and False", "test_notebook.py -k 'code_was or another_task'"
+    ),
+    Mutant(
+        "another task is replayed",
+        "tuning/again",
+        '    check_same(results.run, task, f"replay of trial {trial}")\n',
+        "",
+        "test_notebook.py -k another_task",
+    ),
+    Mutant(
         "changed but not settled",
         "engine/population",
         "self.saver.settle_resting(set(decision.set) - set(decision.copy))",
