@@ -171,6 +171,27 @@ def test_a_share_is_shown_as_an_error_in_decades(opened):
     assert axis("panel-0") == "linear"
 
 
+def test_the_diverged_lie_at_the_worst_end(opened):
+    """At the bottom where higher is better, at the top of a loss and of errors; no other point lies there."""
+    ends = """() => {
+        const { data, _fullLayout } = document.getElementById('panel-0');
+        const heights = (over) => data.filter((trace) => (trace.name === 'diverged') === over)
+            .flatMap((trace) => trace.y.map((y) => _fullLayout[over ? 'yaxis2' : 'yaxis'].d2p(y)));
+        const lost = heights(true), kept = heights(false);
+        return [Math.max(...lost) < Math.min(...kept), Math.min(...lost) > Math.max(...kept)];
+    }"""
+    page = opened(made())
+    said = lambda: page.locator(".keys", has_text="diverged, at the").first.inner_text()
+    for change, end in ((None, "bottom"), ("errors", "top"), ("val_loss", "top"), ("val_accuracy", "top")):
+        if change == "errors":
+            page.check("#errors")
+        elif change:
+            page.select_option("#metric", label=change)
+        page.wait_for_selector("body[data-drawn]", state="attached")
+        assert page.evaluate(ends) == [end == "top", end == "bottom"], change
+        assert f"diverged, at the {end}" in said()
+
+
 def test_panels_show_the_metric_that_is_chosen(opened):
     results = made()
     page = opened(results)

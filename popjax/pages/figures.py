@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import printable
-from popjax.pages.axes import SHARES, scope
+from popjax.pages.axes import LOSSES, SHARES, scope
 from popjax.pages.expected import expected_best
 from popjax.store.results import Results
 
@@ -83,15 +83,15 @@ def ruled(title: str, **more: Any) -> dict[str, Any]:
     return {**lines, "tickcolor": "#c4cad1", "automargin": True, "title": {"text": title, "standoff": 8}, **more}
 
 
-def scaled(name: str, low: float, high: float, log: bool, below: float = 0.0) -> dict[str, Any]:
-    """The axis of a metric from low to high with some air, in decades or plain; `below` is a share of it kept free."""
+def scaled(name: str, low: float, high: float, log: bool, below: float = 0.0, above: float = 0.0) -> dict[str, Any]:
+    """The axis of a metric from low to high with some air, in decades or plain; shares of it are free at its ends."""
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 0.1
     step = math.ceil((high - low) / 8) if high - low > 2.5 else "D2"
     kind = {"type": "log", "dtick": step} if log else {"type": "linear", "dtick": None}
     return ruled(
         shown(name),
-        range=[low - air - below * (high - low + 2 * air), high + air],
+        range=[low - air - below * (high - low + 2 * air), high + air + above * (high - low + 2 * air)],
         exponentformat="power",
         hoverformat=".4g",
         **kind,
@@ -169,9 +169,9 @@ def errors(results: Results, name: str) -> float | None:
     return float(f"{left[left > 0].min() / 2:.3g}")
 
 
-def error_axis(name: str, low: float, high: float, floor: float, below: float = 0.0) -> dict[str, Any]:
+def error_axis(name: str, low: float, high: float, floor: float, *free: float) -> dict[str, Any]:
     """The axis of 1 - metric in decades, for a metric from low to high; better is lower there."""
-    return scaled(f"1 - {name}", max(1 - high, floor), max(1 - low, 2 * floor), True, below)
+    return scaled(f"1 - {name}", max(1 - high, floor), max(1 - low, 2 * floor), True, *free)
 
 
 def learned(results: Results) -> np.ndarray:
@@ -217,6 +217,11 @@ def gapped(curves: np.ndarray) -> list[Any]:
 def loss(results: Results, name: str) -> bool:
     """Whether a metric is one to make small, whatever it is called."""
     return name == results.metric and results.mode == "min"
+
+
+def lower_is_better(results: Results, name: str) -> bool:
+    """Whether a metric is better where it is lower: what ranks says so, of others the name."""
+    return loss(results, name) or (name != results.metric and any(word in name for word in LOSSES))
 
 
 def framed(results: Results, name: str | None = None) -> tuple[float, float, bool]:

@@ -17,6 +17,7 @@ from popjax.pages.figures import (
     errors,
     framed,
     layout,
+    lower_is_better,
     metrics,
     rounded,
     ruled,
@@ -29,6 +30,7 @@ from popjax.store.results import Results
 
 POINTS = 1000
 LETTERS = 38  # that a panel is wide
+LOST = 0.09  # the share of a panel that the diverged have, at its worst end
 
 
 def panels(results: Results, varied: list[Axis]) -> list[dict[str, Any]]:
@@ -46,19 +48,22 @@ def heights(results: Results) -> dict[str, Any]:
 def height(results: Results, name: str, drawn: np.ndarray) -> dict[str, Any]:
     """The last values of a metric in its frame, and its axis, also as errors where it is a share."""
     low, high, log = framed(results, name)
-    below = 0.09 if results.diverged.any() else 0.0
+    lower, share = lower_is_better(results, name), LOST if results.diverged.any() else 0.0
+    free = (0.0, share) if lower else (share, 0.0)
     last, floor = results.last[name][drawn], errors(results, name)
     known: dict[str, Any] = {"name": name, "hover": templated(name), "values": rounded(last), "frame": [low, high]}
-    known["axis"] = scaled(name, low, high, log, below)
-    return known if floor is None else known | {"floor": floor, "errors": error_axis(name, low, high, floor, below)}
+    known |= {"axis": scaled(name, low, high, log, *free), "worst": 1 - LOST / 2 if lower else LOST / 2}
+    return (
+        known if floor is None else known | {"floor": floor, "errors": error_axis(name, low, high, floor, *free[::-1])}
+    )
 
 
 def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
-    """The points of one hyperparameter: all, the ten best ringed, the winner, the diverged at the bottom."""
+    """The points of one hyperparameter: all, the ten best ringed, the winner, the diverged at the worst end."""
     assert results.best is not None
     last = results.last[results.metric]
-    low, high, log = framed(results)
-    height = scaled(results.metric, low, high, log, 0.09 if results.diverged.any() else 0.0)
+    low, high, _ = framed(results)
+    known = height(results, results.metric, drawn)
     kept, lost = drawn[~results.diverged[drawn]], drawn[results.diverged[drawn]]
 
     def points(rows: np.ndarray, name: str, **marker: Any) -> dict[str, Any]:
@@ -81,13 +86,13 @@ def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
     ring = {"color": "rgba(0,0,0,0)", "size": 9, "line": {"color": INK, "width": 1.6}}
     star = {"symbol": "star", "color": WINNER, "size": 15, "line": {"color": "#ffffff", "width": 1}}
     tick = {"symbol": "line-ns-open", "color": DIVERGED, "size": 9, "line": {"width": 1}}
-    floor = points(lost, "diverged", **tick) | {"y": [0.045] * len(lost), "yaxis": "y2"}
-    below = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
+    worst = points(lost, "diverged", **tick) | {"y": [known["worst"]] * len(lost), "yaxis": "y2"}
+    whole = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     return {
         "traces": [
             points(kept, "trials", color=colors if results.rounds.max() else POINT, size=5, opacity=0.7),
             points(results.order[:TEN], "ten best", **ring),
-            floor,
+            worst,
             points(np.array([results.best.trial]), "winner", **star),
         ],
         "layout": layout(
@@ -95,8 +100,8 @@ def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
             showlegend=False,
             margin={"l": 52, "r": 32, "t": 8, "b": 62},
             xaxis=ruled(shown(axis.name), range=[-0.04, 1.04], fixedrange=True, **ticked(axis)),
-            yaxis=height | {"fixedrange": True},
-            yaxis2=below,
+            yaxis=known["axis"] | {"fixedrange": True},
+            yaxis2=whole,
         ),
     }
 

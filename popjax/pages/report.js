@@ -27,6 +27,7 @@ function draw(name, traces, layout) {
 // a share of 1 may be shown as what is left of it, in decades
 const asErrors = (metric) => metric.errors !== undefined && box("errors").checked;
 const shown = (metric, value) => (value === null || !asErrors(metric) ? value : Math.max(1 - value, metric.floor));
+const worst = (metric) => (asErrors(metric) ? 1 - metric.worst : metric.worst); // where the diverged lie, of 1
 const axis = (metric) => (asErrors(metric) ? metric.errors : metric.axis);
 
 // a group of curves is one line with gaps; which trial and epoch a point is follows from its place
@@ -50,7 +51,7 @@ function panel(at) {
   const metric = PAGE.heights.metrics[box("metric").value], { traces, layout } = PAGE.panels[at];
   const place = new Map(PAGE.heights.trials.map((trial, index) => [trial, index])), [low, high] = metric.frame;
   const moved = traces.map((trace) => {
-    if (trace.yaxis === "y2") return trace; // the diverged, at the bottom
+    if (trace.yaxis === "y2") return { ...trace, y: trace.y.map(() => worst(metric)) };
     const values = trace.customdata.map(([trial]) => metric.values[place.get(trial)]);
     const y = values.map((value) => shown(metric, value === null ? null : Math.min(Math.max(value, low), high)));
     const customdata = trace.customdata.map(([trial, label], index) => [trial, label, values[index] ?? "none"]);
@@ -62,6 +63,7 @@ function panel(at) {
 function chosen() {
   const metric = (PAGE.heights ?? PAGE.curves).metrics[box("metric").value];
   box("switch").hidden = metric.errors === undefined;
+  if (box("worst")) box("worst").textContent = worst(metric) > 0.5 ? "top" : "bottom";
   document.querySelectorAll(".metric").forEach((name) => (name.textContent = metric.name));
 }
 

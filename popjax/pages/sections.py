@@ -104,7 +104,8 @@ def panels_section(results: Results, varied: list[Axis]) -> str:
     rounds = [("", ROUNDS[n % len(ROUNDS)], f"round {n + 1}") for n in range(count)]
     marks = rounds if count > 1 else [("", POINT, "trial")]
     marks += [("ring", "transparent", "ten best"), ("star", WINNER, "winner")]
-    marks += [("tick", DIVERGED, "diverged, at the bottom")] if results.diverged.any() else []
+    lost = '<span>diverged, at the <span id="worst"></span></span>'  # which end that is, the script says
+    marks += [("tick", DIVERGED, lost)] if results.diverged.any() else []
     boxes = "".join(f'<div class="figure" id="panel-{at}"></div>' for at in range(len(varied)))
     name = f'<span class="metric">{shown(results.metric)}</span>'
     return section(f"{name} against each hyperparameter", caption, keys(marks) + f'<div class="panels">{boxes}</div>')
