@@ -755,6 +755,22 @@ def test_the_best_by_then_is_that_of_a_loop_over_rounds_and_epochs():
     assert list(zip(share.tolist(), best.tolist(), strict=True)) == moments
 
 
+def test_a_page_speaks_of_what_there_is(tmp_path):
+    """No rows of an objective, no files beside a page alone, no score of a winner that there is not."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8, out=tmp_path / "run")
+    beside = (tmp_path / "run" / "report.html").read_text()
+    (tmp_path / "alone").mkdir()
+    alone = results.report(tmp_path / "alone" / "page.html").read_text()
+    assert "Beside this page" in beside
+    assert "Beside this page" not in alone
+    assert 'results.save("DIR")' in alone
+    assert all("<h2>The data" not in one for one in (beside, alone))
+    stopped = pj.search(pj.supervised("wine"), trials=4, epochs=1_000_000, minutes=0.01)
+    page = stopped.report(tmp_path / "alone" / "page.html").read_text()
+    assert "Rows that test were seen by no trial.<" in page
+
+
 def test_several_runs_are_compared_on_one_page(browser, command, tmp_path):
     """A line and a column a run; the figures show what `reached` tells, over updates and seconds."""
     runs = {name: made(seed=seed, trials=20) for name, seed in (("one", 1), ("<b>two</b>", 2))}

@@ -23,7 +23,8 @@ def data_section(results: Results) -> str:
     if pairs(results) is not None:
         body += '<p class="caption">The test rows: what the winner predicts against what is true.</p>'
         body += '<div class="figure" id="predicted"></div>'
-    return section("The data", "Rows that test were seen by no trial, and scored once, for the winner.", body)
+    scored = "" if results.best is None else ", and scored once, for the winner"
+    return section("The data", f"Rows that test were seen by no trial{scored}.", body)
 
 
 def told(results: Results, name: str) -> list[Any]:

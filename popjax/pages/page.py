@@ -48,12 +48,14 @@ def write_page(results: "Results", path: str | Path) -> Path:
     from popjax.core.storage import write_atomic
 
     path = Path(path)
-    write_atomic(path, page(results).encode())
+    write_atomic(path, page(results, alone=not (path.parent / "run.json").exists()).encode())
     return path
 
 
-def page(results: "Results") -> str:
+def page(results: "Results", alone: bool = False) -> str:
     """The whole page as HTML: plotly, the figures and the words, with nothing to fetch.
+
+    Where it is to stand `alone` it does not speak of the files of a run beside it.
 
     >>> import numpy as np
     >>> from popjax.store.results import Results
@@ -66,7 +68,7 @@ def page(results: "Results") -> str:
     from popjax.pages.axes import axes
     from popjax.pages.headline import title
 
-    return document(title(results), *contents(results, axes(results)))
+    return document(title(results), *contents(results, axes(results), alone))
 
 
 def write_comparison(runs: "Mapping[str, Results]", path: str | Path) -> Path:
@@ -102,12 +104,12 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
     )
 
 
-def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, Any]]:
+def contents(results: "Results", columns: "list[Axis]", alone: bool) -> tuple[str, dict[str, Any]]:
     """The sections in their order, and the data of their figures; what makes no sense here is left out."""
     from popjax.pages import descent, figures, sections
     from popjax.pages.headline import head
     from popjax.pages.importance import importance
-    from popjax.pages.learned_from import data_section, predicted_figure
+    from popjax.pages.learned_from import data_section, predicted_figure, told
     from popjax.pages.panels import heights, panels
     from popjax.pages.parallel_coordinates import parallel
 
@@ -141,10 +143,10 @@ def contents(results: "Results", columns: "list[Axis]") -> tuple[str, dict[str, 
         parts.append(sections.importance_section(results, varied, importance(results)))
     if several and varied:
         parts.append(sections.zoom_section(results, varied))
-    if results.run.get("data"):
+    if told(results, "inputs"):
         parts.append(data_section(results))
         drawn |= {"predicted": figure} if (figure := predicted_figure(results)) else {}
-    parts.append(sections.rebuild_section(results))
+    parts.append(sections.rebuild_section(results, alone))
     return "".join(parts), drawn
 
 

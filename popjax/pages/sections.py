@@ -232,12 +232,16 @@ def extent(scale: Scale) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def rebuild_section(results: Results) -> str:
-    """The command that made the run, and how to go on from its files."""
+def rebuild_section(results: Results, alone: bool = False) -> str:
+    """The command that made the run, and how to go on from its files, unless the page stands alone."""
     what = "command" if results.run.get("command") else "task and call"
-    caption = f"The same {what} gives the same results; the lines below it go where this page lies."
+    caption = f"The same {what} gives the same results"
     line = str(results.run.get("command") or "") or as_code(results)
     body = f"<pre>{html.escape(line)}</pre>\n" if line else ""
+    if alone:
+        saving = '<p><code>results.save("DIR")</code> writes the tables and the winner\'s arrays.</p>'
+        return section("How to rebuild this", f"{caption}.", body + saving)
+    caption += "; the lines below it go where this page lies."
     if results.best is not None and results.winner is not None:
         code = 'import popjax as pj\n\nwinner = pj.load_best(".")\nwinner.predict(rows)  # raw rows'
     else:
