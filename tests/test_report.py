@@ -18,7 +18,7 @@ from popjax.commands.arguments import command_line
 from popjax.pages import comparison, figures, headline, sections
 from popjax.pages import page as report
 from popjax.pages.expected import expected_best
-from popjax.pages.importance import importance
+from popjax.pages.importance import best_tenth, importance
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
 from popjax.store.results import Results
@@ -565,6 +565,18 @@ def test_importance_stands_beside_the_tier(opened):
     assert [row.split() for row in rows] == [
         [name, tiers[name], f"{100 * shares[name]:.0f}", "%"] for name in sorted(tiers, key=lambda name: -shares[name])
     ]
+
+
+@pytest.mark.parametrize(("trials", "best"), [(255, 26), (256, 26)])
+def test_importance_says_how_many_trials_carry_it(trials, best):
+    said = report.page(made(trials=trials))
+    assert f"among the best tenth, {best} of {trials} trials" in said
+    assert ("the shares move by tens of percent between draws" in said) == (trials < 256)
+
+
+def test_trials_as_good_as_the_last_of_the_best_tenth_are_in_it():
+    loss = np.array([0.1, 0.2, 0.2, 0.2, *range(1, 17)], float)[:, None, None, None]
+    assert best_tenth(Results({"x": np.arange(20.0)}, {"loss": loss}, "loss", "min")) == (4, 20)
 
 
 def test_without_optuna_the_page_says_how_to_get_it(opened, monkeypatch):

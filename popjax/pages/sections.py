@@ -18,6 +18,7 @@ from popjax.pages.figures import (
     shown,
     thinned,
 )
+from popjax.pages.importance import best_tenth
 from popjax.pages.panels import POINTS
 from popjax.space.defaults import TIERS
 from popjax.space.scales import Choice, Integers, LogIntegers, Scale
@@ -25,6 +26,7 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 
 USUAL = {"sampler": "random", "folds": 1, "repeats": 1, "scheduler": None, "choose": "best", "keep": 1, "plan": "auto"}
+STEADY = 256  # trials from which the importance differs little between draws
 NO_PLACE = "A trial in which a hyperparameter is inactive has no point there."
 
 
@@ -165,10 +167,14 @@ def expected_section(results: Results) -> str:
 
 def importance_section(results: Results, varied: list[Axis], shares: Mapping[str, float] | None) -> str:
     """Importance here, the greatest first, beside the tier that was expected."""
+    best, of = best_tenth(results)
     caption = (
-        "How much each hyperparameter decides, in these trials, whether one is among the best tenth (PED-ANOVA), "
-        "beside its tier in the order of the courses: 1 is tuned first, 3 last; those without one are not in it."
+        f"How much each hyperparameter decides, in these trials, whether one is among the best tenth, {best:,} of "
+        f"{plural(of, 'trial')} (PED-ANOVA), beside its tier in the order of the courses: 1 is tuned first, 3 last; "
+        "those without one are not in it."
     )
+    few = shares and of < STEADY
+    caption += f" Of fewer than {STEADY} trials the shares move by tens of percent between draws." if few else ""
     caption += " All rounds together, of which the later ones look where it was good." if results.rounds.max() else ""
     caption += " A pruned trial counts by its last epoch." if results.pruned.any() else ""
     head = ["hyperparameter", "tier", "importance here"]
