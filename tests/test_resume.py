@@ -473,7 +473,7 @@ class StopInRound(pj.Callback):
 @pytest.mark.parametrize("sampler", ["random", "grid"])
 def test_a_later_round_goes_on_with_its_own_points(task, tmp_path, sampler):
     """Stopped in the second round twice; a grid's rounds may hold fewer points than were asked for."""
-    settings = {"trials": 75, "epochs": 4, "rounds": 3, "sampler": sampler}
+    settings = {"trials": 75, "epochs": 30, "rounds": 3, "sampler": sampler}  # long enough to be stopped on the way
     pj.search(task, SPACE, out=tmp_path / "whole", **settings)
     for resume in (False, True):
         show = StopInRound(2)

@@ -173,8 +173,8 @@ def importance_section(results: Results, varied: list[Axis], shares: Mapping[str
         f"{plural(of, 'trial')} (PED-ANOVA), beside its tier in the order of the courses: 1 is tuned first, 3 last; "
         "those without one are not in it."
     )
-    few = shares and of < STEADY
-    caption += f" Of fewer than {STEADY} trials the shares move by tens of percent between draws." if few else ""
+    if shares and of < STEADY:
+        caption += f" Of fewer than {STEADY} trials the shares move by tens of percent between draws."
     caption += " All rounds together, of which the later ones look where it was good." if results.rounds.max() else ""
     caption += " A pruned trial counts by its last epoch." if results.pruned.any() else ""
     head = ["hyperparameter", "tier", "importance here"]
