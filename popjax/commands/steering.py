@@ -6,6 +6,7 @@ import math
 import operator
 import re
 import shlex
+import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 COMMANDS = "commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5"
 HELP = f"{COMMANDS}\n          watch | save | help | quit; an empty line pauses, or goes on"
-WIDTH, CURVE, SHORT = 79, 40, 12  # letters of a line, of its curve at most, and what is kept for one
+CURVE, SHORT, VALUE = 40, 12, 9  # letters of a curve at most, what is kept for one, and of a value such as 1.234e-05
 CHANGE = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
 OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
 VERBS = ("set", "back", "go", "pause", "resume", "save", "end")  # what a page may ask for
@@ -65,7 +66,7 @@ class Steering:
         experiment = dataclasses.asdict(start.experiment)
         began = {"arguments": experiment, "hparams": self.session.hparams, "epochs": start.epochs, "trial": start.trial}
         self.journal.write(0, self.rate, "start", **began)
-        print(textwrap.fill(printable(f"model: {settings(self.session.hparams)}"), WIDTH), flush=True)
+        print(textwrap.fill(printable(f"model: {settings(self.session.hparams)}"), width()), flush=True)
 
     @classmethod
     def begin(cls, start: Beginning, out: Path) -> "Steering":
@@ -233,7 +234,7 @@ class Steering:
         metrics = self.metrics()
         self.journal.write(self.session.epoch, self.rate, None, **metrics)
         line = f"epoch {self.session.epoch:3}" + self.in_line(metrics)
-        room = min(CURVE, WIDTH - len(line) - 2)
+        room = min(CURVE, width() - len(line) - 2)
         curve = sparkline(self.session.curves[self.task.metric].tolist()[-room:]) if room > 0 else ""
         print(printable(f"{line}  {curve}"), flush=True)
         if not self.session.alive:
@@ -241,16 +242,15 @@ class Steering:
             print("diverged: go back and lower the learning rate, such as: back 1, learning_rate*=0.3", flush=True)
 
     def in_line(self, metrics: Mapping[str, float]) -> str:
-        """The metrics that fit a line of a terminal with a curve: what is trained, what ranks, and others."""
+        """The metrics that fit a line with a curve whatever their values: what is trained, what ranks, and others."""
         names = [name for name in ("train_loss", self.task.metric, "val_loss") if name in metrics]
         texts: list[str] = []
         length = len("epoch 100")
         for name in dict.fromkeys([*names, *metrics]):
-            text = f"  {name} {cell(metrics[name])}"
-            length += len(text)
-            if texts and length > WIDTH - SHORT:
+            length += len(f"  {name} ") + VALUE
+            if texts and length > width() - SHORT:
                 break
-            texts.append(text)
+            texts.append(f"  {name} {cell(metrics[name])}")
         return "".join(texts)
 
     def metrics(self) -> dict[str, float]:
@@ -262,9 +262,9 @@ class Steering:
         values = self.metrics() if self.session.epoch else {}
         if self.task.hints.watch is not None:
             values |= {name: float(value) for name, value in self.session.measure(self.task.hints.watch).items()}
-        width = max(map(len, values), default=0)
+        longest = max(map(len, values), default=0)
         for name, value in values.items():
-            print(printable(f"  {name:{width}}  {value:.4g}"), flush=True)
+            print(printable(f"  {name:{longest}}  {value:.4g}"), flush=True)
 
     def save(self) -> None:
         """Write the model as it stands, for `popjax.load_best`."""
@@ -281,6 +281,11 @@ class Steering:
         print(f"journal: {path}")
         print(f"again: {cli.called('babysit')} --replay {shlex.quote(str(path))}")
         return 0 if self.session.alive else cli.ALL_DIVERGED
+
+
+def width() -> int:
+    """The letters of a line of the terminal, but for the last, at which some go on in the next line."""
+    return max(20, shutil.get_terminal_size((80, 24)).columns - 1)
 
 
 def in_commands(change: "Change", rest: int = 1) -> list[str]:
