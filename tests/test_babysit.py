@@ -212,7 +212,7 @@ BAD = [
     (["--seed", -1], "--seed -1", "0 <= seed"),
     (["--missing", "guess"], "'guess'", "median"),
     (["--script", "nothing.txt"], "'nothing.txt'", "No such file"),
-    (["--script", "bad.txt", "--dataset", "wine"], "'jump 5'", "help lists them: go 5"),
+    (["--script", "bad.txt", "--dataset", "wine"], "line 3: unknown command 'jump 5'", "help lists them: go 5"),
     (["--script", "shape.txt", "--dataset", "wine"], "hidden fixes a shape", "begin anew"),
     (["--script", "far.txt", "--dataset", "wine"], "back 9", "give at most 1"),
     (["--replay", "nothing.jsonl"], "'nothing.jsonl'", "No such file"),
@@ -237,7 +237,7 @@ def traps(tmp_path_factory):
     pj.search(pj.objective(lambda key, h: {"loss": h["x"]}), {"x": pj.uniform(0, 1)}, trials=4, out=place / "held")
     run = read_json(place / "held" / "run.json")
     write_json(place / "held" / "run.json", run | json.loads(start({})))
-    (place / "bad.txt").write_text("go 1\njump 5\n")
+    (place / "bad.txt").write_text("go 1\n# a comment\njump 5\n")
     (place / "shape.txt").write_text("hidden=9\n")
     (place / "far.txt").write_text("go 1\nback 9\n")
     known = {"learning_rate": 0.1, "momentum": 0.9}

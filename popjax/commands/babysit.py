@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     script = read_script(arguments.script) if arguments.script else None
     out = open_directory(arguments.out, f"babysit-{start.experiment.stem}")
     if script is None and arguments.replay is None and not sys.stdin.isatty() and arguments.live is None:
-        script = commands_in(sys.stdin.read()) or [f"go {start.epochs}"]
+        script = commands_in(sys.stdin.read()) or [(1, f"go {start.epochs}")]
     steering = Steering.begin(start, out)
     if arguments.live is not None:
         return steering.live(start.epochs, script or (), arguments.live, arguments.live_host or cli.HERE)
@@ -150,7 +150,7 @@ def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
     return Beginning(experiment, dict(lines[0]["hparams"]), epochs, int(trial or 0), lines=tuple(lines))
 
 
-def read_script(path: str) -> list[str]:
+def read_script(path: str) -> list[tuple[int, str]]:
     """The commands of a file; raises ValueError."""
     try:
         return commands_in(Path(path).read_text(encoding="utf-8"))
@@ -158,7 +158,7 @@ def read_script(path: str) -> list[str]:
         raise ValueError(f"cannot read the script {path!r}: {error}") from None
 
 
-def commands_in(text: str) -> list[str]:
-    """A command a line, without comments and empty lines."""
+def commands_in(text: str) -> list[tuple[int, str]]:
+    """A command a line with its number, without comments and empty lines."""
     commands = [line.partition("#")[0].strip() for line in text.splitlines()]
-    return [command for command in commands if command]
+    return [(number, command) for number, command in enumerate(commands, 1) if command]

@@ -97,16 +97,19 @@ class Steering:
         """The base learning rate, before the schedule."""
         return self.session.hparams.get("learning_rate")
 
-    def script(self, commands: Iterable[str]) -> int:
+    def script(self, commands: Iterable[tuple[int, str]]) -> int:
         """Obey one command after the other; a mistake ends it. Returns the exit code."""
         self.obeyed(commands)
         return self.leave()
 
-    def obeyed(self, commands: Iterable[str]) -> bool:
-        """Obey one command after the other, each to its end; False after "quit"."""
-        for command in commands:
-            if not self.obey(command):
-                return False
+    def obeyed(self, commands: Iterable[tuple[int, str]]) -> bool:
+        """Obey one command of a numbered line after the other, each to its end; False after "quit"."""
+        for number, command in commands:
+            try:
+                if not self.obey(command):
+                    return False
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
             while self.to_go:
                 self.epoch()
         return True
@@ -119,7 +122,7 @@ class Steering:
         self.typed(Keyboard(), epochs)
         return self.leave()
 
-    def live(self, epochs: int, commands: Iterable[str], port: int, host: str) -> int:
+    def live(self, epochs: int, commands: Iterable[tuple[int, str]], port: int, host: str) -> int:
         """The same with a page that types, too, after some first commands; it ends when that says so."""
         from popjax.commands.keyboard import Keyboard
         from popjax.live.session import SessionPage
