@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -168,6 +169,19 @@ def test_the_same_metrics_stand_in_every_line_and_fit(tmp_path, columns):
     assert len({tuple(word for word in line.split() if word[0].isalpha()) for line in shown}) == 1
     assert max(map(len, shown)) < columns
     assert ("val_balanced_accuracy" in shown[0]) == (columns == 140)
+
+
+def test_ctrl_c_tells_where_the_journal_is(tmp_path):
+    command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--out", "run", "--script", "script"]
+    (tmp_path / "script").write_text("go 100000\n")
+    with at_most(120, command, subprocess.DEVNULL, tmp_path) as process:
+        next(line for line in process.stdout if line.startswith("epoch   3 "))
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        process.wait(60)
+    assert process.returncode == 130
+    assert "journal: run/journal.jsonl\nagain: " in rest
+    assert rest.endswith("--replay run/journal.jsonl\n")
 
 
 def test_commands_are_piped_in(tmp_path):

@@ -79,6 +79,16 @@ def main(argv: list[str] | None = None) -> int:
     if script is None and arguments.replay is None and not sys.stdin.isatty() and arguments.live is None:
         script = commands_in(sys.stdin.read()) or [(1, f"go {start.epochs}")]
     steering = Steering.begin(start, out)
+    try:
+        return steered(steering, arguments, start, script)
+    except KeyboardInterrupt:
+        print()  # the terminal shows ^C
+        steering.leave()
+        raise
+
+
+def steered(steering: Steering, arguments: Arguments, start: Beginning, script: list[tuple[int, str]] | None) -> int:
+    """Train the model as the page, the journal, the script or the keyboard says; the exit code."""
     if arguments.live is not None:
         return steering.live(start.epochs, script or (), arguments.live, arguments.live_host or cli.HERE)
     if arguments.replay is not None:
