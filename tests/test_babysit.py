@@ -84,6 +84,8 @@ def test_the_journal_is_what_the_library_does(sat, tmp_path):
 def test_a_replay_has_the_same_bits_and_says_so(sat, command, tmp_path):
     process = command("babysit", "--replay", "run/journal.jsonl", "--out", "again")
     assert process.returncode == 0, process.stderr
+    said = [line for line in process.stdout.splitlines() if line.startswith(">")]
+    assert said == ["> learning_rate=0.03", "> learning_rate*=0.5", "> momentum=0.95", "> back 2"]
     assert "the same curve as in the journal, bit for bit, over 6 epochs" in process.stdout
     first, second = (journal(tmp_path / name / "journal.jsonl") for name in ("run", "again"))
     epochs = [[line for line in lines if line["command"] is None] for lines in (first, second)]
