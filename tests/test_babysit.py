@@ -53,6 +53,9 @@ def test_a_script_steers_and_the_journal_has_it_all(sat, tmp_path):
         *("epoch", "learning_rate", "command", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy")
     }
     assert lines[0]["hparams"]["hidden"] == 20
+    watched = sat.stdout.partition("momentum = 0.95")[2].partition("gradient_norm")[0]
+    assert "learning_rate 0.015" in watched
+    assert "momentum 0.95" in watched
     for word in ("gradient_norm", "update_to_weight hidden.0", "saved: run/best", "epoch   6  train_loss"):
         assert word in sat.stdout
     assert "\x1b" not in sat.stdout

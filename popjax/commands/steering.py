@@ -66,7 +66,7 @@ class Steering:
         experiment = dataclasses.asdict(start.experiment)
         began = {"arguments": experiment, "hparams": self.session.hparams, "epochs": start.epochs, "trial": start.trial}
         self.journal.write(0, self.rate, "start", **began)
-        print(textwrap.fill(printable(f"model: {settings(self.session.hparams)}"), width()), flush=True)
+        self.describe("model: ")
 
     @classmethod
     def begin(cls, start: Beginning, out: Path) -> "Steering":
@@ -96,6 +96,11 @@ class Steering:
     def rate(self) -> float | None:
         """The base learning rate, before the schedule."""
         return self.session.hparams.get("learning_rate")
+
+    def describe(self, indent: str) -> None:
+        """Print the hyperparameters as they stand."""
+        said = printable(settings(self.session.hparams))
+        print(textwrap.fill(said, width(), initial_indent=indent), flush=True)
 
     def script(self, commands: Iterable[tuple[int, str]]) -> int:
         """Obey one command after the other; a mistake ends it. Returns the exit code."""
@@ -264,6 +269,7 @@ class Steering:
 
     def watch(self) -> None:
         """Print how training stands."""
+        self.describe("  ")
         values = self.metrics() if self.session.epoch else {}
         if self.task.hints.watch is not None:
             values |= {name: float(value) for name, value in self.session.measure(self.task.hints.watch).items()}
