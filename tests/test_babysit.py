@@ -85,7 +85,7 @@ def test_the_journal_is_what_the_library_does(sat, tmp_path):
 
 
 def test_a_replay_has_the_same_bits_and_says_so(sat, command, tmp_path):
-    process = command("babysit", "--replay", "run/journal.jsonl", "--out", "again")
+    process = command("babysit", "--replay", "run", "--out", "again")
     assert process.returncode == 0, process.stderr
     said = [line for line in process.stdout.splitlines() if line.startswith(">")]
     assert said == ["> learning_rate=0.03", "> learning_rate*=0.5", "> momentum=0.95", "> back 2"]

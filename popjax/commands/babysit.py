@@ -57,7 +57,7 @@ class Arguments(Rows):
     script: str | None = None
     """a file of commands, a line each, instead of the keyboard"""
     replay: str | None = None
-    """a journal: train its model again, with the same commands"""
+    """a journal, or its directory: train its model again, with the same commands"""
     live: int | None = None
     """show the model in the browser while it trains, and steer it there too; a port may follow (the extra live)"""
     live_host: str | None = None
@@ -150,6 +150,8 @@ def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
     if arguments.set:
         raise ValueError("--replay and --set exclude each other; the journal has the hyperparameters")
     path = str(arguments.replay)
+    if (inside := Path(path, "journal.jsonl")).exists():
+        path = str(inside)
     lines = read_journal(Path(path))
     command = f"{cli.called('babysit')} --replay {shlex.quote(path)}"
     experiment = Experiment.again(lines[0], command, given)
