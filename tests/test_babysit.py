@@ -149,7 +149,7 @@ def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
         until("hidden fixes a shape or code")
         until("unknown command 'nonsense'; help lists them: go 5")
         os.write(leader, b"go 2\n")
-        os.write(leader, b"quit\n")
+        os.write(leader, b"exit\n")
         until("journal: run/journal.jsonl")
         process.wait(60)
     os.close(leader)

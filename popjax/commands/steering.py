@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from popjax.tuning.person import Change
 
 COMMANDS = "commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5"
-HELP = f"{COMMANDS}\n          watch | save | help | quit; an empty line pauses, or goes on"
+HELP = f"{COMMANDS}\n          watch | save | help | quit (or exit); an empty line pauses, or goes on"
 CURVE, SHORT, VALUE = 40, 12, 9  # letters of a curve at most, what is kept for one, and of a value such as 1.234e-05
 CHANGE = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
 OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
@@ -191,6 +191,7 @@ class Steering:
 
     def obey(self, command: str) -> bool:
         """Carry out a command; False for "quit". Raises ValueError for one that cannot be."""
+        command = "quit" if command == "exit" else command
         word, _, rest = command.partition(" ")
         change = CHANGE.fullmatch(command)
         decided: dict[str, Any] = {}
