@@ -1,10 +1,10 @@
 """`python -m popjax`, and the console script `popjax`: the commands, each by its name. Starts without JAX."""
 
-import difflib
 import importlib
 import sys
 
 from popjax.commands import cli
+from popjax.core.text import meant
 
 COMMANDS = {
     "sweep": "train hundreds of small models at once, each with hyperparameters of its own, and rank them",
@@ -36,9 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join([f"usage: {cli.called()} COMMAND ...", "", *lines, "", last]))
         return 0
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}{meant}")
+        raise ValueError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}{meant(name, COMMANDS)}")
     found: int = importlib.import_module(f"popjax.commands.{name}").main(rest)
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
 
+from popjax.core.modes import mode_of
 from popjax.space.scales import Constant, Scale
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
@@ -293,9 +294,6 @@ def refuse_hints(named: Iterable[str]) -> None:
             raise ValueError(f"Task({name}=...) is a hint now: write hints=popjax.Hints({name}=...)")
 
 
-LESS, MORE = ("loss", "mse", "mae", "mape", "error"), ("accuracy", "r2", "f1", "auc", "mcc")
-
-
 def ranked_by(task: Task, metric: str | None, mode: str | None) -> tuple[str, str]:
     """The metric that ranks and its direction; the task's own where none is given.
 
@@ -310,14 +308,6 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> tuple[str, st
         return task.metric, mode or task.mode
     assert metric is not None
     return metric, mode or mode_of(metric)
-
-
-def mode_of(metric: str) -> str:
-    """Whether less or more of a metric is better, by how its name ends; raises ValueError where that does not tell."""
-    for ends, mode in ((LESS, "min"), (MORE, "max")):
-        if metric.endswith(ends):
-            return mode
-    raise ValueError(f"metric {metric!r}: is less or more of it better? give mode min or max")
 
 
 def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:

@@ -212,13 +212,17 @@ MUTANTS = [
     Mutant(
         "any array",
         "engine/identity",
-        "digest(jax.tree.map(jnp.asarray, task.data))",
+        "digest(jax.tree.map(as_trained, task.data))",
         "{}",
         "test_resume.py -k ones_own",
     ),
     Mutant("no warning", "tuning/directory", "if there[name] != value:", "if False:", "test_resume.py -k version"),
     Mutant(
-        "worst wins", "task", 'in ((LESS, "min"), (MORE', 'in ((LESS, "max"), (MORE', "test_selection.py -k own_dir"
+        "worst wins",
+        "core/modes",
+        'in ((LESS, "min"), (MORE',
+        'in ((LESS, "max"), (MORE',
+        "test_selection.py -k own_dir",
     ),
     Mutant(
         "nothing given back",

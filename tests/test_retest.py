@@ -46,10 +46,10 @@ def test_the_same_data_says_keep_and_other_data_tune_again(command, tmp_path, se
         assert (found["top_k_overlap"] > 0.5) == (verdict == "keep")
         order = sorted(found["trials"], key=lambda row: row["new"])
         (winner,) = (row for row in order if row["trial"] == pj.Results.load(tmp_path / "run").best.trial)
-        assert (found["winner"], found["best_now"]) == (winner["trial"], order[0]["trial"])
-        assert found["winner_place"] == order.index(winner) + 1
-        assert (found["winner_place"] > 20) == (verdict == "tune_again")
-        assert process.stdout.splitlines()[-2].startswith(f"the winner, trial {winner['trial']}, had ")
+        assert found["best_now"] == order[0]["trial"]
+        assert found["first_place"] == order.index(winner) + 1
+        assert (found["first_place"] > 20) == (verdict == "tune_again")
+        assert process.stdout.splitlines()[-2].startswith(f"the old best, trial {winner['trial']}, had ")
 
 
 def test_the_same_prices_in_another_unit_say_keep(command, tmp_path):

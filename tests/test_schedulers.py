@@ -542,7 +542,7 @@ class Quiet(pj.Callback):
 UNUSABLE = {  # what is given as scheduler or as callbacks: what is said
     "the scheduler made a NoneType of the problem; return a popjax.Scheduler": {"scheduler": lambda problem: None},
     "scheduler is the function halving; call it: popjax.halving()": {"scheduler": pj.halving},
-    "the scheduler's step returned a tuple of int, NoneType; return (state, popjax.Decision(...))": {
+    "the scheduler's step returned (1, None); return (state, popjax.Decision(...))": {
         "scheduler": lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (1, None))
     },
     "the scheduler's notes: Object of type float32 is not JSON serializable; give numbers": {
@@ -567,6 +567,12 @@ def test_what_is_no_scheduler_and_no_callback_is_one_line(says):
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
     with pytest.raises(ValueError, match=re.escape(says)):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, **UNUSABLE[says])
+
+
+def test_callbacks_may_come_from_a_generator():
+    recorder = Recorder()
+    results = search(callbacks=(one for one in [recorder]))
+    assert recorder.results is results
 
 
 def test_a_run_that_goes_on_knows_its_leader_from_the_first_epoch_on(tmp_path):

@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     report = describe(results, rows, new, top) | {"seed": seed, "same_data": same}
     write_json(directory / "retest.json", report)
     print(printable(report["reason"]))
-    print(f"{report['winner_says']} ({results.metric}, ± for {report['confidence']:.0%})")
+    print(f"{report['first_says']} ({results.metric}, ± for {report['confidence']:.0%})")
     print(f"written: {directory / 'retest.json'}")
     return 0
 
@@ -225,7 +225,7 @@ def schedules_of(results: "Results", rows: np.ndarray) -> dict[str, np.ndarray]:
 def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:
     """What retest.json holds."""
     from popjax.store.files import jsonable
-    from popjax.tuning.verdict import CONFIDENCE, judge, mean_and_half, winner_now
+    from popjax.tuning.verdict import CONFIDENCE, first_now, judge, mean_and_half
 
     metric = results.metric
     old = np.where(results.diverged, np.nan, results.last[metric])[rows]
@@ -236,7 +236,5 @@ def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) ->
         values = {"old": old[row], "old_se": errors[row], "new": mean, "new_half_width": half}
         trials.append({"trial": trial, "old_best": row < top} | {k: jsonable(v) for k, v in values.items()})
     verdict = judge(old, new, top, results.mode)
-    best = results.best
-    winner = int(np.flatnonzero(rows == best.trial)[0]) if best is not None and best.trial in rows else 0
-    verdict |= winner_now(rows, old, new, winner, results.mode)
+    verdict |= first_now(rows, old, new, results.mode)
     return verdict | {"metric": metric, "confidence": CONFIDENCE, "repeats": new.shape[1], "trials": trials}

@@ -177,12 +177,12 @@ class Steering:
                 metrics = self.metrics()
                 if different is None and any(jsonable(value) != line.get(name) for name, value in metrics.items()):
                     different = self.session.epoch
-            elif line.get("decision"):
-                print(printable(f"> {line['command']}"), flush=True)
-                self.decide(line)
             elif str(line["command"]).split()[:1] not in (["go"], ["watch"], ["save"], ["quit"], []):
                 print(printable(f"> {line['command']}"), flush=True)
-                self.obey(str(line["command"]))  # also a change in a journal that holds no decisions
+                if line.get("decision"):
+                    self.decide(line)
+                else:
+                    self.obey(str(line["command"]))  # also a change in a journal that holds no decisions
         if different is None:
             print(f"the same curve as in the journal, bit for bit, over {self.session.epoch} epochs")
         else:

@@ -1,9 +1,10 @@
 """Words for people, in a terminal and on a page."""
 
+import difflib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -33,6 +34,16 @@ def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
     if name not in table:
         raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(table)}")
     return table[name]
+
+
+def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """What a message ends with where one of the known names is much like this one; empty where none is.
+
+    >>> meant("hiden", ["depth", "hidden"]), meant("x", ["depth"])
+    ('; did you mean hidden?', '')
+    """
+    near = difflib.get_close_matches(name, sorted(known), 1, alike)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def whole(what: str, text: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from popjax.core.trees import digest
 from popjax.engine.digest import lasting_digest
@@ -17,7 +17,15 @@ HASH = 64  # letters of a SHA-256
 def identity(task: Task) -> dict[str, Any]:
     """What tells the data from other data."""
     recipe = task.hints.recipe
-    return {"arrays": digest(jax.tree.map(jnp.asarray, task.data))} if recipe is None else recipe.identity
+    return {"arrays": digest(jax.tree.map(as_trained, task.data))} if recipe is None else recipe.identity
+
+
+def as_trained(leaf: Any) -> Any:
+    """An array of a task's data in the type that it has on a device, where it may have no room twice."""
+    if isinstance(leaf, jax.Array):
+        return leaf
+    array = np.asarray(leaf)
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
 def code(task: Task) -> dict[str, str] | None:

@@ -1,13 +1,13 @@
 """A task's checks before anything is compiled: what must be static, and what is never read."""
 
 import dataclasses
-import difflib
 from collections.abc import Set
 from typing import Any
 
 import jax
 import numpy as np
 
+from popjax.core.text import meant
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps, levels
 from popjax.engine.member import Member
@@ -151,9 +151,8 @@ def check_read(space: Space, reads: Set[str]) -> None:
     for name in space:
         if name not in reads and name not in parents:
             what = "leave it out, or choose a model and optimizer that use it"
-            close = difflib.get_close_matches(name, sorted((reads | set(space)) - {name}), 1, 0.75)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            raise ValueError(f"{name} is read by nothing here: {what}{meant}")
+            near = meant(name, (reads | set(space)) - {name}, 0.75)
+            raise ValueError(f"{name} is read by nothing here: {what}{near}")
 
 
 def wants_python_value(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.modes import LESS
 from popjax.space.conditions import absent
 from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Range, Scale
 from popjax.space.space import Space
@@ -14,7 +15,6 @@ from popjax.store.results import Results
 
 NOWHERE = "–"  # of a hyperparameter that is inactive
 TICKS = 6  # about how many ticks an axis bears
-LOSSES = ("loss", "mae", "mse", "mape", "error")
 SHARES = ("accuracy", "f1", "auc")  # of 1, so that what is left of it is an error
 FEW = 0.1  # the share of the values at each end that may be outliers
 CLOSE = 1.5  # how far beyond the others, in widths of theirs, a value may lie without being cut off
@@ -181,6 +181,11 @@ def steps(low: float, high: float, whole: bool = False) -> list[float]:
     return [n * step for n in range(first, last + 1)]
 
 
+def is_loss(name: str) -> bool:
+    """Whether a name says that less is better."""
+    return any(word in name for word in LESS)
+
+
 def scope(name: str, values: np.ndarray, keep: np.ndarray, loss: bool = False) -> tuple[float, float, bool]:
     """What a figure shows of a metric, from low to high, and whether in decades: losses over more than one are.
 
@@ -188,7 +193,7 @@ def scope(name: str, values: np.ndarray, keep: np.ndarray, loss: bool = False) -
     ((0.001, 3.0, True), (2.0, 3.0, False))
     """
     finite = values[np.isfinite(values)]
-    if (loss or any(word in name for word in LOSSES)) and np.all(finite > 0):
+    if (loss or is_loss(name)) and np.all(finite > 0):
         low, high = frame(values, True, keep)
         if high >= 10 * low:
             return low, high, True

@@ -13,6 +13,7 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 
 COLORS = (WINNER, MIDDLE, "#009E73", "#E69F00", "#CC79A7", POINT, GREY)
+HEAD = ("on the test rows", "the best together", "trials", "epochs", "updates", "seconds", "searched by")
 MOMENTS = 500  # points of a line at most
 
 
@@ -63,18 +64,7 @@ def outcomes(runs: Mapping[str, Results]) -> str:
         figures += ["" if one is None else f"{one:,.0f}" for one in spent]
         rows.append([shown(name), *figures, shown(method(results))])
     metric = shown(next(iter(runs.values())).metric)
-    head = [
-        "run",
-        metric,
-        "on the test rows",
-        "the best together",
-        "trials",
-        "epochs",
-        "updates",
-        "seconds",
-        "searched by",
-    ]
-    return table(head, rows, "words")
+    return table(["run", metric, *HEAD], rows, "words")
 
 
 def method(results: Results) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import printable
-from popjax.pages.axes import LOSSES, SHARES, scope
+from popjax.pages.axes import SHARES, is_loss, scope
 from popjax.pages.expected import expected_best
 from popjax.store.results import Results
 
@@ -221,7 +221,7 @@ def loss(results: Results, name: str) -> bool:
 
 def lower_is_better(results: Results, name: str) -> bool:
     """Whether a metric is better where it is lower: what ranks says so, of others the name."""
-    return loss(results, name) or (name != results.metric and any(word in name for word in LOSSES))
+    return loss(results, name) or (name != results.metric and is_loss(name))
 
 
 def framed(results: Results, name: str | None = None) -> tuple[float, float, bool]:

@@ -36,7 +36,7 @@ def of_results(results: Results) -> str:
     test = results.summary.get("test_value")
     scored = f", {cell(test)} on the test rows" if isinstance(test, float) else ""
     best = results.best
-    won = f"no winner: {results.no_winner}" if rows == [] else f"no winner: {results.no_winner}; who stands best now:"
+    won = f"no winner: {results.no_winner}" + ("; who stands best now:" if rows else "")
     if best is not None:
         won = f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
     return line(f"Results: {head}; {won}") + table(["rank", "trial", *names], rows)

@@ -53,9 +53,9 @@ def height(results: Results, name: str, drawn: np.ndarray) -> dict[str, Any]:
     last, floor = results.last[name][drawn], errors(results, name)
     known: dict[str, Any] = {"name": name, "hover": templated(name), "values": rounded(last), "frame": [low, high]}
     known |= {"axis": scaled(name, low, high, log, *free), "worst": 1 - LOST / 2 if lower else LOST / 2}
-    return (
-        known if floor is None else known | {"floor": floor, "errors": error_axis(name, low, high, floor, *free[::-1])}
-    )
+    if floor is not None:
+        known |= {"floor": floor, "errors": error_axis(name, low, high, floor, *free[::-1])}
+    return known
 
 
 def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:

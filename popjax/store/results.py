@@ -145,20 +145,22 @@ class Results:
     def order(self) -> np.ndarray:
         """Row numbers of the trials that were trained to the end and did not diverge, best first."""
         rows = np.flatnonzero(~self.diverged & ~self.stopped & ~self.pruned)
-        return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
+        return self._best_first(rows)
 
     @functools.cached_property
     def leaders(self) -> np.ndarray:
         """Row numbers of the trials, best first: as `order`, or, where that is empty, as the stopped ones stand."""
-        rows = self.order if len(self.order) else np.flatnonzero(self.stopped & (self.epochs_run > 0))
+        return self.order if len(self.order) else self._best_first(np.flatnonzero(self.stopped & (self.epochs_run > 0)))
+
+    def _best_first(self, rows: np.ndarray) -> np.ndarray:
         return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
 
     @property
     def no_winner(self) -> str:
         """Why there is no winner, in words; empty where there is one."""
-        lost, left = int(self.diverged.sum()), int((self.stopped | self.pruned).sum())
         if len(self.order):
             return ""
+        lost, left = int(self.diverged.sum()), int((self.stopped | self.pruned).sum())
         if left == 0:
             return f"all {plural(lost, 'trial')} diverged"
         return f"no trial was trained to the end: {left:,} were stopped before it, {lost:,} diverged"

@@ -132,8 +132,7 @@ class Driver(NamedTuple):
 def answer_of(answer: Any) -> tuple[Any, Decision]:
     """What a scheduler's step returned; raises ValueError unless it is a state and a Decision."""
     if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
-        kinds = f"a tuple of {', '.join(type(one).__name__ for one in answer)}" if isinstance(answer, tuple) else ""
-        raise ValueError(f"the scheduler's step returned {kinds or repr(answer)}; return (state, popjax.Decision(...))")
+        raise ValueError(f"the scheduler's step returned {answer!r:.80}; return (state, popjax.Decision(...))")
     return answer
 
 

@@ -162,8 +162,7 @@ def search(
     scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
     asked = Asked(space, int(trials), even(int(trials), int(rounds)), sampler, choose, scheduler)
     task = in_folds(task, int(folds))
-    check_callbacks(callbacks)
-    listeners = [*([progress_of(progress)] if progress else []), *callbacks]
+    listeners = [*([progress_of(progress)] if progress else []), *checked(callbacks)]
     remote = elsewhere(executor, int(retries), mixed)
     page = page_of(live)
     every = 1 if page is not None and every is None else every
@@ -173,8 +172,8 @@ def search(
     new = Search(task, config, asked, control)
     try:
         with interruptible(control.timer.stop, out):
-            directory = lambda: Directory(Path(out), space, about or {}, unasked)
-            results = new.run() if out is None else search_in(Path(out), new, resume, directory, named)
+            known = (resume, unasked, about or {}, named)
+            results = new.run() if out is None else search_in(Path(out), new, *known)
     finally:
         if page is not None:
             page.leave()
@@ -184,14 +183,16 @@ def search(
     return results
 
 
-def check_callbacks(callbacks: Any) -> None:
-    """Raise ValueError unless these are callbacks."""
+def checked(callbacks: Any) -> list[Callback]:
+    """The callbacks; raises ValueError for anything else."""
     if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
         raise ValueError(f"callbacks is a {type(callbacks).__name__}; give a list of them, as [callback]")
-    for one in callbacks:
+    found = list(callbacks)
+    for one in found:
         if not isinstance(one, Callback):
             kind = f"the class {one.__name__}; call it" if isinstance(one, type) else f"a {type(one).__name__}"
             raise ValueError(f"callbacks holds {kind}; give objects of a class of yours that extends popjax.Callback")
+    return found
 
 
 def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
@@ -221,7 +222,7 @@ def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: 
 
 
 def search_in(
-    path: Path, new: Search, resume: bool, open_directory: Callable[[], Directory], rounds: int | None
+    path: Path, new: Search, resume: bool, unasked: bool, about: Mapping[str, Any], rounds: int | None
 ) -> Results:
     """A search that writes to a directory, and goes on where it stands, in as many rounds as were named if any were."""
     from popjax import Page  # by its public name: pages stand above
@@ -229,7 +230,7 @@ def search_in(
     check_directory(path, resume)
     with locked(path):
         check_directory(path, resume)
-        directory = open_directory()
+        directory = Directory(path, new.asked.space, about, unasked)
         asked = directory.in_rounds(new.asked, rounds)
         config = directory.as_before(new.config, asked.settings())
         control = dataclasses.replace(new.control, listeners=[*new.control.listeners, Page(path)])

@@ -58,26 +58,24 @@ def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, An
     }
 
 
-def winner_now(trials: np.ndarray, old: np.ndarray, new: np.ndarray, winner: int, mode: str) -> dict[str, Any]:
-    """Where the winner of the search stands now among all that were trained again.
+def first_now(trials: np.ndarray, old: np.ndarray, new: np.ndarray, mode: str) -> dict[str, Any]:
+    """Where the first of the old best, which is the first row, stands now among all that were trained again.
 
     Args:
         trials: the numbers (trials,) of those that were trained again.
         old, new, mode: as of `judge`.
-        winner: the row of the winner.
 
     >>> old, new = np.array([0.9, 0.8, 0.7]), np.array([[0.7, 0.7], [0.9, 0.9], [0.8, 0.8]])
-    >>> winner_now(np.array([4, 1, 6]), old, new, 0, "max")["winner_says"]
-    'the winner, trial 4, had 0.9 and has 0.7 ± 0, place 3 of 3; the best now is trial 1, which has 0.9 ± 0'
+    >>> first_now(np.array([4, 1, 6]), old, new, "max")["first_says"]
+    'the old best, trial 4, had 0.9 and has 0.7 ± 0, place 3 of 3; the best now is trial 1, which has 0.9 ± 0'
     """
     mean = (new if mode == "max" else -new).astype(float).mean(1)
     order = np.argsort(-np.where(np.isfinite(mean), mean, -np.inf), kind="stable")
-    place, best = int(np.flatnonzero(order == winner)[0]) + 1, int(order[0])
-    says = f"the winner, trial {trials[winner]}, had {old[winner]:.4g} and {now(new[winner])}"
+    place, best = int(np.flatnonzero(order == 0)[0]) + 1, int(order[0])
+    says = f"the old best, trial {trials[0]}, had {old[0]:.4g} and {now(new[0])}"
     says += f", place {place} of {len(trials)}"
-    says += "" if best == winner else f"; the best now is trial {trials[best]}, which {now(new[best])}"
-    found = {"winner": int(trials[winner]), "winner_place": place, "best_now": int(trials[best])}
-    return found | {"winner_says": says}
+    says += "" if best == 0 else f"; the best now is trial {trials[best]}, which {now(new[best])}"
+    return {"first_place": place, "best_now": int(trials[best]), "first_says": says}
 
 
 def now(values: np.ndarray) -> str:

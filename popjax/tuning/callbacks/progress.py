@@ -66,20 +66,19 @@ class Progress(Callback):
         """Know what the trials had reached of a run that goes on."""
         rows = np.flatnonzero(trials.epochs > 0)
         if len(rows):
-            self.grow(int(rows[-1]) + 1)
+            self.make_room(int(rows[-1]) + 1)
             self.latest[rows] = trials.curves[self.run.metric][rows, trials.epochs[rows] - 1][:, None, None]
             self.heard[rows] = True
 
-    def grow(self, trials: int) -> None:
-        """Make room for at least so many trials."""
-        more = max(0, trials - len(self.latest))
-        self.latest = np.concatenate([self.latest, np.full((more, *self.latest.shape[1:]), np.nan)])
-        self.heard = np.concatenate([self.heard, np.zeros((more, *self.heard.shape[1:]), bool)])
+    def make_room(self, trials: int) -> None:
+        """Hold at least so many trials."""
+        if (more := trials - len(self.latest)) > 0:
+            self.latest = np.concatenate([self.latest, np.full((more, *self.latest.shape[1:]), np.nan)])
+            self.heard = np.concatenate([self.heard, np.zeros((more, *self.heard.shape[1:]), bool)])
 
     def epoch(self, result: "EpochResult") -> None:
         alive = np.all([np.isfinite(values) for values in result.metrics.values()], axis=0)
-        if int(result.trial.max()) >= len(self.latest):
-            self.grow(int(result.trial.max()) + 1)
+        self.make_room(int(result.trial.max()) + 1)
         values = np.where(alive, result.metrics[self.run.metric], np.nan)
         self.latest[result.trial, result.fold, result.repeat] = values
         self.heard[result.trial, result.fold, result.repeat] = True
