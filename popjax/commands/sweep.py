@@ -229,8 +229,8 @@ class Sweep:
     def tell_how_to_go_on(self, results: "Results") -> None:
         """What a run that was stopped has found so far, and the command that goes on with it."""
         done, all_of_them = len(results.order) + int(results.diverged.sum()), results.summary["trials"]
-        ranked = f"{done} of {all_of_them} trials are trained; ranked" if results.best else results.no_winner
-        print(f"stopped: {ranked}{'' if results.best else ';'} and written: {self.out}", file=sys.stderr)
+        ranked = f"{done} of {all_of_them} trials are trained; ranked and" if results.best else f"{results.no_winner};"
+        print(f"stopped: {ranked} written: {self.out}", file=sys.stderr)
         arguments = [argument for argument in self.argv if argument != "--resume"]
         out = [] if self.arguments.out else ["--out", str(self.out)]
         command = shlex.join([*arguments, *out, "--resume"])
