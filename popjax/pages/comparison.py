@@ -13,7 +13,7 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 
 COLORS = (WINNER, MIDDLE, "#009E73", "#E69F00", "#CC79A7", POINT, GREY)
-HEAD = ("on the test rows", "the best together", "trials", "epochs", "updates", "seconds", "searched by")
+HEAD = ("on the test rows", "the best together", "trials", "epochs", "updates", "seconds")
 MOMENTS = 500  # points of a line at most
 
 
@@ -45,7 +45,7 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
         "evenly over its epochs; rounds follow one another."
     )
     parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))
-    parts.append(side_by_side(runs, "Spaces", "What each run searched.", scales))
+    parts.append(side_by_side(runs, "Spaces", "How each run searched, and what.", searched))
     parts.append(side_by_side(runs, "Winners", "What each run found.", winner))
     return title, "".join(parts), {"plots": figures}
 
@@ -62,7 +62,7 @@ def outcomes(runs: Mapping[str, Results]) -> str:
         figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
         spent = (figure(summary, "model_steps"), figure(summary, "wall_seconds"))
         figures += ["" if one is None else f"{one:,.0f}" for one in spent]
-        rows.append([shown(name), *figures, shown(method(results))])
+        rows.append([shown(name), *figures])
     metric = shown(next(iter(runs.values())).metric)
     return table(["run", metric, *HEAD], rows, "words")
 
@@ -131,9 +131,10 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
     return {"traces": traces, "layout": layout(height=380, showlegend=True, xaxis=axis, yaxis=height)}
 
 
-def scales(results: Results) -> dict[str, str]:
-    """What a run searched, by hyperparameter."""
-    return {name: str(scale) for name, scale in Space.from_dict(results.run["space"]).entries().items()}
+def searched(results: Results) -> dict[str, str]:
+    """How a run searched, and what, by hyperparameter."""
+    scales = {name: str(scale) for name, scale in Space.from_dict(results.run["space"]).entries().items()}
+    return {"(searched by)": method(results)} | scales
 
 
 def winner(results: Results) -> dict[str, str]:
