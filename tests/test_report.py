@@ -807,8 +807,8 @@ def test_several_runs_are_compared_on_one_page(browser, command, tmp_path):
         [name.replace("/", "-"), headline.number(results.best.value)] for name, results in runs.items()
     ]
     spaces = [row.split("\t") for row in page.locator("table").nth(1).locator("tbody tr").all_inner_texts()]
-    assert spaces[0] == ["(searched by)", "sobol, seed 1", "sobol, seed 2"]
-    assert spaces[1] == ["learning_rate", "log_uniform(0.0001, 1)", "log_uniform(0.0001, 1)"]
+    assert spaces[:3] == [["(sampler)", "sobol", "sobol"], ["(rounds)", "1", "1"], ["(seed)", "1", "2"]]
+    assert spaces[3] == ["learning_rate", "log_uniform(0.0001, 1)", "log_uniform(0.0001, 1)"]
     assert troubles == []
     page.close()
 

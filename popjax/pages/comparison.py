@@ -67,18 +67,6 @@ def outcomes(runs: Mapping[str, Results]) -> str:
     return table(["run", metric, *HEAD], rows, "words")
 
 
-def method(results: Results) -> str:
-    """How a run searched, in words.
-
-    >>> method(Results({}, {"loss": np.ones((4, 1, 1, 1))}, "loss", "min", {"sampler": "sobol", "seed": 3}))
-    'sobol, seed 3'
-    """
-    run, rounds = results.run, len(np.unique(results.rounds))
-    words = [run.get("sampler"), run.get("scheduler"), f"{rounds} rounds" if rounds > 1 else None]
-    words.append(f"seed {run['seed']}" if "seed" in run else None)
-    return ", ".join(str(word) for word in words if word)
-
-
 def figure(summary: Mapping[str, Any], *path: str) -> float | None:
     """A number of a summary, by its path; None where there is none."""
     found: Any = summary
@@ -132,9 +120,11 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
 
 
 def searched(results: Results) -> dict[str, str]:
-    """How a run searched, and what, by hyperparameter."""
-    scales = {name: str(scale) for name, scale in Space.from_dict(results.run["space"]).entries().items()}
-    return {"(searched by)": method(results)} | scales
+    """How a run searched, in brackets, and what, by hyperparameter."""
+    run, rounds = results.run, len(np.unique(results.rounds))
+    how = {"sampler": run.get("sampler"), "scheduler": run.get("scheduler"), "rounds": rounds, "seed": run.get("seed")}
+    said = {f"({name})": str(value) for name, value in how.items() if value is not None}
+    return said | {name: str(scale) for name, scale in Space.from_dict(run["space"]).entries().items()}
 
 
 def winner(results: Results) -> dict[str, str]:
