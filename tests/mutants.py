@@ -531,6 +531,20 @@ MUTANTS = [
         "test_proposals.py -k another_seed",
     ),
     Mutant(
+        "points of a round that crowd",
+        "space/parzen",
+        "np.concatenate([others, points[:row]])",
+        "others",
+        "test_parzen.py -k point_taken",
+    ),
+    Mutant(
+        "good trials that are not the best",
+        "tuning/tpe",
+        "np.lexsort((loss, -far))",
+        "np.lexsort((-far, loss))",
+        "test_parzen.py -k good_are",
+    ),
+    Mutant(
         "weights forgotten",
         "supervision/predictor",
         "total += weight * np.mean",

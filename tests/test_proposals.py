@@ -13,8 +13,11 @@ import popjax as pj
 from popjax.core.storage import Corrupt
 from popjax.scheduler import Trials
 from popjax.store.files import read_json, write_json
-from popjax.tuning import proposals
-from popjax.tuning.proposals import BEST, LEARNING, MODEL, asked, default_rounds, distribution, telling, told_of
+from popjax.tuning import proposals as module
+from popjax.tuning.by_optuna import distribution, told_of
+from popjax.tuning.proposals import default_ends, proposals
+from popjax.tuning.schedulers.rounds import further
+from popjax.tuning.tpe import tpe
 
 SPACE = pj.Space(
     rate=pj.log_uniform(1e-5, 1),
@@ -72,7 +75,7 @@ def test_the_same_seed_asks_the_same_points(tmp_path):
         assert whole.points[name].tobytes() == again.points[name].tobytes() == resumed.points[name].tobytes()
     assert not np.array_equal(whole.points["rate"][10:], other.points["rate"][10:])
     assert resumed.run["sampler"] == "tpe"
-    assert (resumed.run["rounds_in_all"], default_rounds(40)) == (4, 4)
+    assert (resumed.run["rounds_in_all"], default_ends(40)) == (4, (10, 20, 30, 40))
     with pytest.raises(ValueError, match="sampler was tpe, now random"):
         pj.search(planted(0), SPACE, trials=40, seed=3, rounds=4, out=tmp_path / "run", resume=True)
 
@@ -83,7 +86,7 @@ def test_a_run_goes_on_in_the_rounds_that_it_began_with(tmp_path, monkeypatch):
     stop = threading.Event()
     stop.set()
     run(out=tmp_path / "run", stop=stop)
-    monkeypatch.setattr(proposals, "FEWEST_ROUNDS", 8)
+    monkeypatch.setattr(module, "FEWEST_ROUNDS", 8)
     resumed = run(out=tmp_path / "run", resume=True)
     assert resumed.points["rate"].tolist() == whole.points["rate"].tolist()
     assert resumed.run["rounds_in_all"] == 4
@@ -136,11 +139,27 @@ def test_fewer_trials_or_other_rounds_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trials", "scheduled", "rounds"),
-    [(512, False, 16), (512, True, 8), (513, True, 9), (40, False, 4), (40, True, 4), (3, False, 3)],
+    ("trials", "scheduled", "ends"),
+    [
+        (512, False, tuple(range(64, 513, 16))),
+        (512, True, tuple(range(64, 513, 64))),
+        (513, True, (64, 120, 176, 232, 288, 345, 401, 457, 513)),
+        (113, False, (29, 43, 57, 71, 85, 99, 113)),
+        (40, False, (10, 20, 30, 40)),
+        (40, True, (10, 20, 30, 40)),
+        (3, False, (1, 2, 3)),
+        (1, False, (1,)),
+    ],
 )
-def test_a_round_is_of_32_or_of_64_where_most_are_pruned(trials, scheduled, rounds):
-    assert default_rounds(trials, scheduled) == rounds
+def test_a_first_round_of_64_then_of_16_or_of_64_where_most_are_pruned(trials, scheduled, ends):
+    assert default_ends(trials, scheduled) == ends
+
+
+def test_further_rounds_are_as_large_as_those_after_the_first():
+    assert further((64, 80, 96), 130) == (64, 80, 96, 107, 119, 130)
+    assert further(default_ends(512), 1024) == default_ends(1024)
+    assert further((32,), 80) == (32, 56, 80)
+    assert further((64, 80), 80) == (64, 80)
 
 
 def test_the_first_round_is_sobols_and_the_others_are_in_range():
@@ -158,27 +177,7 @@ def trials_of(points, epochs, loss):
     return Trials(points, np.array(epochs), np.array(loss), {}, np.zeros(len(epochs), bool))
 
 
-def test_tpe_is_told_the_best_and_a_sample_of_the_others():
-    """Of 900 trials: all that it may take for the good ones, whom it orders so, and those that have not begun."""
-    rng = np.random.default_rng(0)
-    epochs, loss = rng.choice([0, 2, 8, 20], 900, p=[0.02, 0.6, 0.3, 0.08]), rng.uniform(size=900)
-    loss[rng.random(900) < 0.1] = np.inf
-    trials = trials_of({}, epochs, np.where(epochs > 0, loss, np.nan))
-    rows = telling(trials, MODEL, seed=1)
-    by_hand = sorted(np.flatnonzero(epochs > 0), key=lambda trial: (-epochs[trial], loss[trial]))
-    assert set(by_hand[:BEST]) <= set(rows)
-    assert (epochs[rows] > 0).sum() == MODEL == 10 * BEST
-    assert set(np.flatnonzero(epochs == 0)) <= set(rows)
-    assert rows.tolist() == sorted(set(rows)) == telling(trials, MODEL, seed=1).tolist()
-    assert rows.tolist() != telling(trials, MODEL, seed=2).tolist()
-    assert telling(trials, None, seed=1).tolist() == list(range(900))
-    few = trials_of({}, epochs[:MODEL], loss[:MODEL])
-    assert telling(few, MODEL, seed=1).tolist() == list(range(MODEL))
-    gamma = optuna.samplers._tpe.sampler.default_gamma
-    assert gamma(MODEL) == BEST == gamma(100 * MODEL)
-
-
-def test_what_it_is_told():
+def test_what_optunas_are_told():
     """Complete, pruned with loss and epoch, diverged as pruned at once, and pending; in the order of trials."""
     states = optuna.trial.TrialState
     trials = trials_of(SPACE.sample(4), [8, 4, 8, 0], [0.3, 0.5, np.inf, np.nan])
@@ -196,7 +195,7 @@ def test_pending_points_are_taken_into_account():
     space = pj.Space(x=pj.uniform(0, 1), y=pj.uniform(0, 1))
     points = space.sample(60, 1)
     loss = (points["x"] - 0.7) ** 2 + (points["y"] - 0.2) ** 2
-    units = asked(LEARNING["tpe"], 0, 32, trials_of(points, [1] * 60, loss), space, 1)
+    units = tpe(0, 32, trials_of(points, [1] * 60, loss), space, 1)
     near = (abs(units["x"] - 0.7) < 0.2) & (abs(units["y"] - 0.2) < 0.2)
     assert near.sum() > 10  # of 32, where chance gives 5
     assert len({tuple(np.round(point, 3)) for point in zip(units["x"], units["y"], strict=True)}) == 32
@@ -204,7 +203,7 @@ def test_pending_points_are_taken_into_account():
 
 def test_another_seed_asks_for_other_points_after_the_same_trials():
     trials = trials_of(SPACE.sample(20), [1] * 20, np.linspace(0, 1, 20).tolist())
-    first, again, other = (asked(LEARNING["tpe"], seed, 8, trials, SPACE, 1)["rate"] for seed in (0, 0, 1))
+    first, again, other = (proposals("tpe", SPACE, seed, 1)(8, trials)["rate"] for seed in (0, 0, 1))
     assert first.tolist() == again.tolist()
     assert not set(first.tolist()) & set(other.tolist())
 

@@ -32,7 +32,7 @@ class Arguments(Experiment):
     epochs: int = 20
     """passes over the training rows"""
     sampler: str = "random"
-    """random, sobol, grid; or one that learns from the trials so far, in rounds: tpe, cmaes, gp (they need optuna)"""
+    """random, sobol, grid; or one that learns from the trials so far, in rounds: tpe, or with optuna cmaes and gp"""
     priority: int = 3
     """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
     scheduler: str | None = None

@@ -12,7 +12,7 @@ from popjax.commands import cli
 from popjax.core.text import install
 
 EXTRAS = {  # package: what for
-    "optuna": "samplers that learn (tpe), and what mattered in the report",
+    "optuna": "the samplers cmaes and gp, and what mattered in the report",
     "cmaes": "the sampler cmaes",
     "torch": "the sampler gp",
     "starlette": "--live",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from popjax.core.modes import LESS
-from popjax.space.conditions import absent
+from popjax.space.conditions import absent, present
 from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Range, Scale
 from popjax.space.space import Space
 from popjax.store.results import Results
@@ -92,7 +92,7 @@ def axis(name: str, scale: Scale, column: np.ndarray) -> Axis:
 
 def units_of(scale: Scale, column: np.ndarray) -> np.ndarray:
     """Where values lie on the unit axis; NaN where the hyperparameter is inactive."""
-    there = np.array([not absent(value) for value in column.tolist()], bool)
+    there = present(column)
     units = np.full(len(column), np.nan)
     units[there] = scale.to_unit(column[there])
     return units

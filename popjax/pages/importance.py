@@ -12,7 +12,7 @@ import numpy as np
 from popjax.pages.axes import Axis, axes
 from popjax.space.scales import Choice
 from popjax.store.results import Results
-from popjax.tuning.proposals import quiet
+from popjax.tuning.by_optuna import quiet
 
 if TYPE_CHECKING:
     import optuna

@@ -94,3 +94,10 @@ def inactive_value(scale: Scale) -> Any:
 def absent(value: Any) -> bool:
     """Whether a value says that there is none."""
     return value is None or (isinstance(value, float) and np.isnan(value))
+
+
+def present(column: np.ndarray) -> np.ndarray:
+    """Which values (n,) of a column are there."""
+    if column.dtype.kind in "biuf":
+        return ~np.isnan(column)
+    return np.array([not absent(value) for value in column.tolist()], bool)

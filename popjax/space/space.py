@@ -9,7 +9,7 @@ import numpy as np
 
 from popjax.core.storage import write_atomic
 from popjax.space import samplers
-from popjax.space.conditions import Condition, Conditional, absent, inactive_value, ordered
+from popjax.space.conditions import Condition, Conditional, inactive_value, ordered, present
 from popjax.space.scales import Constant, Scale, number
 from popjax.space.spelling import clauses, read_scale, written
 
@@ -166,7 +166,7 @@ class Space(Mapping[str, Scale]):
         columns = dict(points)
         for name, active in self.active(points).items():
             scale, given = self[name], points[name]
-            for row in np.flatnonzero(active & np.array([absent(value) for value in given.tolist()]))[:1].tolist():
+            for row in np.flatnonzero(active & ~present(given))[:1].tolist():
                 raise ValueError(f"{name}: point {row} has no value, and it is active there; give one")
             columns[name] = scale.from_unit(np.zeros(len(given)))
             columns[name][active], columns[name][~active] = given[active], inactive_value(scale)

@@ -26,11 +26,11 @@ def check_curves(trials: int, records: int) -> None:
         raise ValueError(f"{what}, this machine has {total() / 2**30:.3g}; lower trials or epochs")
 
 
-def check_choices(choose: str, each: int, rounds: int, trials: int, scheduler: Any, learning: bool) -> None:
+def check_choices(choose: str, each: int, rounds: int | None, trials: int, scheduler: Any, learning: bool) -> None:
     """Raise ValueError for choices that exclude each other; `learning`: whether the sampler looks at the trials."""
     if learning and rounds == 1 and trials > 1:
         raise ValueError("rounds=1: a sampler that learns has nothing to learn from; give at least 2, or leave it out")
-    if rounds > trials:
+    if rounds is not None and rounds > trials:
         raise ValueError(f"rounds={rounds}: there are {trials} trials; give at least one to each round")
     if scheduler is not None and not callable(scheduler) and not isinstance(scheduler, str):
         raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.halving()")

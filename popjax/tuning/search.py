@@ -23,7 +23,7 @@ from popjax.tuning.callbacks.base import Callback
 from popjax.tuning.directory import Directory
 from popjax.tuning.interrupt import again_in_a_notebook, interruptible
 from popjax.tuning.person import Steered
-from popjax.tuning.proposals import check_sampler, default_rounds
+from popjax.tuning.proposals import check_sampler, default_ends
 from popjax.tuning.run import Control, Search
 from popjax.tuning.schedulers.named import SCHEDULERS, scheduler_of
 from popjax.tuning.schedulers.rounds import even
@@ -69,8 +69,8 @@ def search(
         epochs: units of budget of every member (an objective has 1).
         seed: of the points and of every member's key.
         sampler: "random", "sobol" or "grid"; or one that learns: "tpe", "cmaes" or "gp", or a class of Optuna's,
-            which is called with a seed. It proposes in rounds from all trials so far; of 32 trials if nothing is
-            said, or of 64 with a scheduler.
+            which is called with a seed. It proposes in rounds from all trials so far: if nothing is said of 16 trials
+            after a first one of 64, or of 64 with a scheduler.
         repeats, folds: members of a trial; it ranks by their mean.
         metric, mode: what ranks, "min" or "max"; the task's own if not given. The mode of another
             metric is told by its name: less of a loss or an error is better, more of an accuracy, r2, f1, auc or mcc.
@@ -133,11 +133,8 @@ def search(
     keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
     check_numbers({"trials": trials})
     learning = check_sampler(sampler)
-    named = rounds
-    if rounds is None:
-        rounds = default_rounds(int(trials), scheduler is not None) if learning else 1
-    counts = {"epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "rounds": rounds, "retries": retries}
-    optional = {"lanes": lanes, "every": every}
+    counts = {"epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "retries": retries}
+    optional = {"lanes": lanes, "every": every, "rounds": rounds}
     check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
     check_budget(minutes)
     space = searched(task, space, int(folds))
@@ -145,6 +142,8 @@ def search(
     epochs = min(epochs, task.hints.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
     check_choices(choose, folds * repeats, rounds, trials, scheduler, learning)
+    by_itself = learning and rounds is None
+    ends = default_ends(int(trials), scheduler is not None) if by_itself else even(int(trials), int(rounds or 1))
     metric, mode = what_ranks(task, space, int(epochs), metric, mode)
     config = Config(
         epochs=int(epochs),
@@ -160,7 +159,7 @@ def search(
     if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
         raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
     scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
-    asked = Asked(space, int(trials), even(int(trials), int(rounds)), sampler, choose, scheduler)
+    asked = Asked(space, int(trials), ends, sampler, choose, scheduler)
     task = in_folds(task, int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *checked(callbacks)]
     remote = elsewhere(executor, int(retries), mixed)
@@ -172,7 +171,7 @@ def search(
     new = Search(task, config, asked, control)
     try:
         with interruptible(control.timer.stop, out):
-            known = (resume, unasked, about or {}, named)
+            known = (resume, unasked, about or {}, rounds)
             results = new.run() if out is None else search_in(Path(out), new, *known)
     finally:
         if page is not None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from popjax.space.conditions import absent
+from popjax.space.conditions import present
 from popjax.space.scales import Choice, Integers, OneMinusLogUniform, Range, Scale, Uniform
 from popjax.space.space import Points, Space
 from popjax.store.results import Results
@@ -76,7 +76,7 @@ def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, e
     for name, scale in space.items():
         if name not in points:
             raise ValueError(f"the results have no hyperparameter {name!r}; they have {', '.join(points)}")
-        there = np.array([not absent(value) for value in points[name].tolist()])
+        there = present(points[name])
         tried, good = points[name][there], points[name][best][there[best]]
         if len(good) == 0:  # of the best it exists in none
             continue

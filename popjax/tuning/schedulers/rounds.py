@@ -54,12 +54,12 @@ def even(trials: int, n: int) -> tuple[int, ...]:
 
 
 def further(ends: tuple[int, ...], trials: int) -> tuple[int, ...]:
-    """The same rounds, and as many more as there must be for so many trials, none larger than the largest so far.
+    """The same rounds, and as many more as there must be for so many trials, none larger than those after the first.
 
     >>> further((2, 5, 8, 10), 15)
     (2, 5, 8, 10, 12, 15)
     """
-    more, largest = trials - ends[-1], max(np.diff([0, *ends]))
+    more, largest = trials - ends[-1], max(np.diff(ends), default=ends[-1])
     return (*ends, *(ends[-1] + end for end in even(more, math.ceil(more / largest)))) if more > 0 else ends
 
 

@@ -1,0 +1,37 @@
+"""Points as a sampler that learns sees them: numbers on the axes of their scales, texts by their place. No JAX here."""
+
+from typing import Any
+
+import numpy as np
+
+from popjax.space.conditions import present
+from popjax.space.scales import Choice, Scale
+
+
+def words(scale: Scale) -> list[Any]:
+    """The values of a choice that has no order; none of a scale of numbers."""
+    return list(scale.values) if isinstance(scale, Choice) and not scale.numeric else []
+
+
+def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
+    """Where values (n,) lie on the axis of their scale, from 0 to 1; of texts, which they are; NaN for no value.
+
+    >>> from popjax.space.scales import choice, log_uniform
+    >>> coordinates(log_uniform(0.01, 1), np.array([0.01, 0.1, None])).tolist()
+    [0.0, 0.5, nan]
+    >>> coordinates(choice("a", "b"), np.array(["b", "a"])).tolist()
+    [1.0, 0.0]
+    """
+    there = present(column)
+    found = np.full(len(column), np.nan)
+    if values := words(scale):
+        found[there] = [values.index(value) for value in column[there].tolist()]
+    elif there.any():
+        found[there] = np.clip(scale.to_unit(column[there]), 0, 1)
+    return found
+
+
+def units(scale: Scale, found: np.ndarray) -> np.ndarray:
+    """Coordinates (n,) as `Scale.from_unit` takes them."""
+    values = words(scale)
+    return (found + 0.5) / len(values) if values else found

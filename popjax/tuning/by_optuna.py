@@ -1,0 +1,111 @@
+"""Samplers of Optuna's, told of all trials so far and asked for many at once. No JAX here."""
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from popjax.scheduler import Trials
+from popjax.space.coordinates import coordinates, words
+from popjax.space.scales import Scale
+from popjax.space.space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+Make = Callable[[int, list[Any]], "optuna.samplers.BaseSampler"]  # (seed, told trials) -> sampler
+
+
+def by_optuna(make: Make) -> Callable[..., dict[str, np.ndarray]]:
+    """What proposes as a sampler of Optuna's does."""
+    return functools.partial(asked, make)
+
+
+def cmaes(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
+    """CMA-ES (Hansen 2016), begun in each round where the best tenth so far lie (Nomura et al. 2021)."""
+    import optuna
+
+    number = optuna.distributions.FloatDistribution
+    shared = set.intersection(*({n for n, d in t.distributions.items() if isinstance(d, number)} for t in told))
+    complete = [only(trial, shared) for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
+    complete *= -(-10 // max(len(complete), 1))  # the best tenth must be one at least
+    return optuna.samplers.CmaEsSampler(seed=seed, source_trials=complete or None, warn_independent_sampling=False)
+
+
+def only(trial: Any, names: set[str]) -> Any:
+    """A trial with what CMA-ES is about alone: the numbers that all trials have."""
+    import optuna
+
+    params = {name: value for name, value in trial.params.items() if name in names}
+    distributions = {name: trial.distributions[name] for name in params}
+    return optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value)
+
+
+def gp(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
+    """A Gaussian process with expected improvement; slow beyond a few hundred trials."""
+    import optuna
+
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=0)
+
+
+def asked(make: Make, seed: int, n: int, trials: Trials, space: Space, epochs: int) -> dict[str, np.ndarray]:
+    """The next n coordinates (n,) of each searched hyperparameter, one after another, each pending for the next."""
+    import optuna
+
+    distributions = {name: distribution(space[name]) for name in space.searched}
+    with quiet():
+        told = told_of(trials, space, distributions, epochs)
+        study = optuna.create_study(sampler=make(seed, told))
+        study.add_trials(told)
+        found = [study.ask(distributions).params for _ in range(n)]
+    return {name: np.array([params[name] for params in found], float) for name in space.searched}
+
+
+def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epochs: int) -> list[Any]:
+    """The trials as Optuna's.
+
+    One that diverged is told as given up at once, one that was pruned with its loss and how far it came, and one that
+    has not begun as pending.
+    """
+    import optuna
+
+    states = optuna.trial.TrialState
+    columns = {name: coordinates(space[name], trials.points[name]) for name in space.searched}
+    told = []
+    for row, (epoch, loss) in enumerate(zip(trials.epochs.tolist(), trials.loss.tolist(), strict=True)):
+        known: dict[str, Any] = {"state": states.RUNNING}
+        if epoch == epochs and np.isfinite(loss):
+            known = {"state": states.COMPLETE, "value": loss}
+        elif epoch > 0:
+            known = {"state": states.PRUNED, "intermediate_values": {epoch: loss} if np.isfinite(loss) else {}}
+        params = {name: column[row].item() for name, column in columns.items() if not np.isnan(column[row])}
+        own = {name: distributions[name] for name in params}
+        told.append(optuna.trial.create_trial(params=params, distributions=own, **known))
+    return told
+
+
+def distribution(scale: Scale) -> Any:
+    """Where a sampler may go on the axis of a scale; of texts, which it may take."""
+    import optuna
+
+    if values := words(scale):
+        return optuna.distributions.CategoricalDistribution(list(range(len(values))))
+    return optuna.distributions.FloatDistribution(0, 1)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing of Optuna's: it tells of each study, of few trials, and, in some versions, of being experimental."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
