@@ -103,6 +103,7 @@ class Member:
         self.code = code or functools.cache(functools.partial(task_code, task))
         self.reads: set[str] = set()
         self.sizes: set[str] = set()
+        self.traces: dict[Any, Trace] = {}
         self.init = jax.jit(self._init)
         self.epoch = jax.jit(self._epoch)
         self.score = jax.jit(self._score)
@@ -119,6 +120,13 @@ class Member:
 
     def trace(self, data: Any) -> Trace:
         """The abstract results on abstract `data`; nothing is compiled."""
+        leaves, structure = jax.tree.flatten(data)
+        key = tuple(leaves), structure, settings()
+        if key not in self.traces:
+            self.traces[key] = self._trace(data)
+        return self.traces[key]
+
+    def _trace(self, data: Any) -> Trace:
         training = jax.eval_shape(self.init, SEED, self.example, data)
         _, metrics = jax.eval_shape(self.epoch, training, self.example, data)
         if self.task.score is not None:
@@ -324,5 +332,10 @@ def signature(member: Member, data: Any, capacity: int, lanes: int, devices: int
         capacity,
         lanes,
         devices,
-        tuple(getattr(jax.config, name) for name in SETTINGS),
+        settings(),
     )
+
+
+def settings() -> tuple[Any, ...]:
+    """JAX's settings as they are now."""
+    return tuple(getattr(jax.config, name) for name in SETTINGS)
