@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
 CANDIDATES = 24  # of which the best is taken
 RECENT = 25  # points that weigh fully; those before them less, down to 1/n of the first
@@ -83,7 +83,9 @@ class Density:
         of_each = level + numbers @ (self.centres * square).T - numbers**2 @ square.T / 2
         for axis, chance in self.chances.items():
             of_each += np.log(chance[:, points[:, axis].astype(int)]).T
-        return logsumexp(of_each, axis=1)
+        most = of_each.max(1)
+        found: np.ndarray = most + np.log(np.exp(of_each - most[:, None]).sum(1))
+        return found
 
 
 def recent(n: int) -> np.ndarray:
