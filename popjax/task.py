@@ -3,11 +3,11 @@
 A Task describes how *one* model is trained; the population axis is added by popjax.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
 
+from popjax.core.calls import check_called
 from popjax.core.modes import mode_of
 from popjax.space.scales import Constant, Scale
 
@@ -329,7 +329,7 @@ def objective(fn: Callable[..., Any], metric: str = "loss", mode: str | None = N
 
     >>> task = objective(lambda key, hparams: {"loss": (hparams["x"] - 2) ** 2})
     """
-    check_objective(fn)
+    check_called("the objective", fn, "key", "hparams")
 
     def init(key: Any, hparams: HParams, data: Any) -> Any:
         return key
@@ -342,17 +342,3 @@ def objective(fn: Callable[..., Any], metric: str = "loss", mode: str | None = N
         return key, metrics if isinstance(metrics, Mapping) else {metric: metrics}
 
     return Task(init, epoch, (), metric, mode, hints=Hints(epochs=1))
-
-
-def check_objective(fn: Any) -> None:
-    """Raise ValueError unless `fn` can be called with a key and hyperparameters."""
-    if not callable(fn):
-        raise ValueError(f"the objective is a {type(fn).__name__}; give a function of (key, hparams)")
-    try:
-        inspect.signature(fn).bind(None, None)
-    except TypeError as error:
-        raise ValueError(
-            f"the objective cannot be called with (key, hparams): {error}; give it two arguments"
-        ) from None
-    except ValueError:  # of a built-in that has no signature
-        return

@@ -5,7 +5,7 @@ import math
 import jax
 import numpy as np
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 import popjax as pj
 from popjax.models.built_in import MODELS, Model
@@ -51,3 +51,29 @@ def test_a_models_entry_tells_the_truth(name):
     sizes = sum(leaf.size for leaf in jax.tree.leaves(network.params))
     assert MODELS[name].parameters(shape, outputs, hparams) == sizes
     assert MODELS[name].operations(shape, outputs, hparams) >= 2 * sizes
+
+
+class Own(nnx.Module):
+    def __init__(self, rngs):
+        self.out = nnx.Linear(16, 3, rngs=rngs)
+
+    def __call__(self, x, train):
+        return self.out(x)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"model": Own(nnx.Rngs(0))}, "the model is a Own itself; give what makes one: lambda hparams, rngs: Own(...)"),
+        ({"model": linen.Dense(3)}, "the model is a Dense itself; give what makes one: lambda hparams, rngs: Dense("),
+        ({"model": Own}, "the model cannot be called with (hparams, rngs): too many positional arguments; give it"),
+        ({"model": 3}, "the model is a int; give a function of (hparams, rngs)"),
+        ({"optimizer": lambda hparams, more: None}, "the optimizer cannot be called with (hparams): missing a requ"),
+        ({"optimizer": 3}, "the optimizer is a int; give a function of (hparams)"),
+    ],
+)
+def test_what_makes_no_model_or_optimizer_is_refused_in_one_line(settings, says):
+    with pytest.raises(ValueError, match=r".") as caught:
+        pj.supervised(ROWS, **settings)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)

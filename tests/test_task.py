@@ -607,7 +607,7 @@ def test_a_state_in_few_bits_comes_back(tmp_path, kind):
 def test_what_is_no_task_no_optimizer_and_no_space_is_told(rows):
     with pytest.raises(ValueError, match=r"the task is a function; give a popjax\.Task"):
         pj.search(conditional, {"x": 0.5}, trials=2)
-    with pytest.raises(ValueError, match="optimizer is a GradientTransformationExtraArgs; give a name, or a function"):
+    with pytest.raises(ValueError, match=r"optimizer is a GradientTransformationExtraArgs; give a function of \(hpar"):
         pj.supervised(rows, optimizer=optax.adam(1e-3))
     with pytest.raises(ValueError, match="the space is empty: name at least one hyperparameter"):
         pj.search(pj.supervised(rows), {}, trials=2)
@@ -669,10 +669,11 @@ def test_a_value_that_python_needs_is_named_with_the_remedy(use):
         (lambda key, hparams: "low", "the objective returned 'low'; return a scalar, or a dict of scalars"),
         (lambda key, hparams: [hparams["x"]], "the objective returned a list; return a scalar"),
         (lambda key, hparams: {"loss": None}, "the metric 'loss' is None; return a scalar"),
+        (lambda key, hparams: {"loss": {"a": hparams["x"]}}, "the metric 'loss' is a dict; return a scalar"),
         (lambda key, hparams: {"loss": float(hparams["x"])}, "x is made a Python float here, but it is an array in"),
         (lambda key, hparams: {"loss": int(hparams["x"]) * 1.0}, "x is made a Python int here, but it is an array in"),
         (lambda hparams: hparams["x"], "the objective cannot be called with (key, hparams): too many positional"),
-        (lambda key, hparams, more: 1.0, "missing a required argument: 'more'; give it two arguments"),
+        (lambda key, hparams, more: 1.0, "missing a required argument: 'more'; give it these arguments"),
         (3, "the objective is a int; give a function of (key, hparams)"),
     ],
 )
@@ -681,6 +682,22 @@ def test_an_objective_that_is_none_is_one_line_that_says_what_to_do(function, sa
         pj.search(pj.objective(function), {"x": pj.uniform(1, 3)}, trials=3)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (np.array(["a", "b"]), "data holds <U1, which JAX does not take; give numbers in its place"),
+        ({"x": np.zeros(3), "words": "text"}, "data['words'] holds <U4, which JAX does not take"),
+        ((np.array([None, 1]),), "data[0] holds object, which JAX does not take"),
+        ({"when": np.array(["2026-01-01"], "datetime64[D]")}, "data['when'] holds datetime64[D]"),
+    ],
+)
+def test_data_that_are_no_numbers_are_named(data, says):
+    task = pj.Task(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x, {"loss": hparams["x"]}), data)
+    with pytest.raises(ValueError, match=r".") as caught:
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=2)
+    assert says in str(caught.value)
 
 
 def test_a_metric_that_there_is_not_is_named_before_its_mode_is_asked_for():

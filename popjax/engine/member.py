@@ -185,8 +185,9 @@ def scalars(metrics: Any) -> dict[str, jax.Array]:
     if not isinstance(metrics, Mapping) or not metrics:
         raise ValueError(f"epoch returned {type(metrics).__name__} as metrics; return a dict of scalars")
     for name, value in metrics.items():
-        if value is None or isinstance(value, str):
-            raise ValueError(f"the metric {name!r} is {value!r}; return a scalar")
+        if value is None or isinstance(value, str | Mapping):
+            what = "a dict" if isinstance(value, Mapping) else repr(value)
+            raise ValueError(f"the metric {name!r} is {what}; return a scalar")
     values = {name: jnp.asarray(value, float) for name, value in metrics.items()}
     for name, value in values.items():
         if value.shape:

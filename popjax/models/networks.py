@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
+from popjax.core.calls import check_called
 from popjax.models.layers import RowKeys
 from popjax.task import HParams
 
@@ -42,6 +43,15 @@ class Network(NamedTuple):
     batch_statistics: bool
     apply: Callable[..., tuple[Any, Any]]
     module: Callable[..., Any]
+
+
+def check_model(model: Any) -> None:
+    """Raise ValueError unless this is what makes a module: a function of (hparams, rngs)."""
+    module = isinstance(model, nnx.Module) or (hasattr(model, "init") and hasattr(model, "apply"))
+    if module and not isinstance(model, type):
+        name = type(model).__name__
+        raise ValueError(f"the model is a {name} itself; give what makes one: lambda hparams, rngs: {name}(...)")
+    check_called("the model", model, "hparams", "rngs")
 
 
 def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:

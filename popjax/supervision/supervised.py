@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.calls import check_called
 from popjax.core.text import lookup
 from popjax.core.trees import digest
 from popjax.data.dataset import Dataset, images
@@ -15,6 +16,7 @@ from popjax.data.scarce import repeated, scarce
 from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
+from popjax.models.networks import check_model
 from popjax.space.defaults import SPACED, default_space
 from popjax.space.space import Space
 from popjax.supervision.fit import Fit
@@ -92,9 +94,10 @@ def supervised(
     >>> task.metric, task.mode
     ('val_accuracy', 'max')
     """
-    for what, given in (("model", model), ("optimizer", optimizer)):
-        if not isinstance(given, str) and not callable(given):
-            raise ValueError(f"{what} is a {type(given).__name__}; give a name, or a function of hparams that makes it")
+    if not isinstance(model, str):
+        check_model(model)
+    if not isinstance(optimizer, str):
+        check_called("the optimizer", optimizer, "hparams")
     dataset, *rows, kinds = parts_of(data, validation, test, groups, target, missing, kind)
     for doubt in () if isinstance(data, Dataset) else dataset.doubts:
         LOG.warning(doubt)

@@ -1,0 +1,21 @@
+"""Functions that a user gives. No JAX here."""
+
+import inspect
+from typing import Any
+
+
+def check_called(what: str, function: Any, *arguments: str) -> None:
+    """Raise ValueError unless a function can be called with so many arguments.
+
+    >>> check_called("the model", lambda hparams, rngs: None, "hparams", "rngs")
+    """
+    named = f"({', '.join(arguments)})"
+    if not callable(function):
+        raise ValueError(f"{what} is a {type(function).__name__}; give a function of {named}")
+    made = isinstance(function, type)  # a metaclass, such as that of nnx, hides what the class itself takes
+    try:
+        inspect.signature(function.__init__ if made else function).bind(*(["self"] if made else []), *arguments)
+    except TypeError as error:
+        raise ValueError(f"{what} cannot be called with {named}: {error}; give it these arguments") from None
+    except ValueError:  # of a built-in that has no signature
+        return
