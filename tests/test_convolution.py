@@ -9,6 +9,7 @@ from flax import linen, nnx
 from jax import lax
 
 import popjax as pj
+from popjax.core.trees import abstract
 from popjax.data.dataset import built_in, images
 from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
@@ -89,7 +90,7 @@ def test_by_patches_is_for_functions_that_are_not_yet_differentiated():
 
 def program_of_an_epoch(task, space):
     member = Tracer(task, space, space.sample(1), 2).member(0, set())
-    data = jax.tree.map(jnp.asarray, task.data)
+    data = abstract(task.data)
     return member.epoch.lower(member.trace(data).training, member.example, data).compile().as_text()
 
 

@@ -510,6 +510,19 @@ def test_rounds_have_colours_and_their_ranges(opened):
     assert f"Before round 2: {notes[0]}" in page.inner_text("main")
 
 
+def test_rounds_that_follow_one_another_share_a_colour_where_there_are_many(opened):
+    """Of a sampler that learns: all rounds search one space, so no zoom is drawn."""
+    rounds = [{"trials": 3, "space": SPACE.to_dict(), "notes": []}] * 12
+    results = made(rounds=np.arange(40) * 12 // 40, run={"rounds": rounds})
+    page = opened(results)
+    colors = page.evaluate("document.getElementById('panel-0').data[0].marker.color")
+    assert colors == [figures.ROUNDS[number * 5 // 12] for number in results.rounds[~results.diverged]]
+    said = page.inner_text("main")
+    legend = "rounds 1 to 3", "rounds 4 to 5", "rounds 6 to 8", "rounds 9 to 10", "rounds 11 to 12"
+    assert all(part in said for part in legend)
+    assert "What the zoom did" not in said
+
+
 def test_importance_finds_the_planted_hyperparameter():
     """The loss depends on the learning rate alone: its share is nearly all, and the shares sum to one."""
     space = SPACE.replace(depth=log_integers(1, 64), dropout=uniform(0, 0.5))

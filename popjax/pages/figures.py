@@ -57,8 +57,13 @@ def spaced(results: Results, rows: np.ndarray, most: int) -> np.ndarray:
 
 def color(results: Results, trial: int) -> str:
     """The colour of a trial's point: that of its round, where there are several."""
-    number = int(results.rounds[trial])
-    return ROUNDS[number % len(ROUNDS)] if results.rounds.max() else POINT
+    count = int(results.rounds.max()) + 1
+    return round_color(int(results.rounds[trial]), count) if count > 1 else POINT
+
+
+def round_color(number: int, count: int) -> str:
+    """The colour of a round, of so many: where there are more than colours, those that follow one another share one."""
+    return ROUNDS[number * len(ROUNDS) // max(count, len(ROUNDS))]
 
 
 def layout(**more: Any) -> dict[str, Any]:

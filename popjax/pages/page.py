@@ -116,7 +116,6 @@ def contents(results: "Results", columns: "list[Axis]", alone: bool) -> tuple[st
     varied = [axis for axis in columns if axis.varied]
     parts = [head(results, columns)]
     drawn: dict[str, Any] = {"colors": {"winner": figures.WINNER, "diverged": figures.DIVERGED, "faded": "#dde1e5"}}
-    several = bool(results.rounds.max())
     if results.epochs_run.any():
         parts.append(f"<div>{sections.control(results)}")
     if results.members[results.metric].shape[-1] > 1 and results.epochs_run.any():
@@ -141,7 +140,7 @@ def contents(results: "Results", columns: "list[Axis]", alone: bool) -> tuple[st
         drawn["expected"] = figures.expected_figure(results)
     if results.best is not None and varied:
         parts.append(sections.importance_section(results, varied, importance(results)))
-    if several and varied:
+    if varied and sections.zoomed(results):
         parts.append(sections.zoom_section(results, varied))
     if told(results, "inputs"):
         parts.append(data_section(results))

@@ -8,13 +8,13 @@ from popjax.pages.axes import Axis
 from popjax.pages.figures import (
     DIVERGED,
     POINT,
-    ROUNDS,
     WINNER,
     beyond,
     curved,
     errors,
     learned,
     metrics,
+    round_color,
     shown,
     thinned,
 )
@@ -103,14 +103,22 @@ def panels_section(results: Results, varied: list[Axis]) -> str:
     caption += f" {plural(far, 'trial')} beyond the frame stand on its edge." if (far := beyond(results)) else ""
     caption += thinning(results, len(thinned(results, POINTS)), "trials")
     count = int(results.rounds.max()) + 1
-    rounds = [("", ROUNDS[n % len(ROUNDS)], f"round {n + 1}") for n in range(count)]
-    marks = rounds if count > 1 else [("", POINT, "trial")]
+    marks = round_marks(count) if count > 1 else [("", POINT, "trial")]
     marks += [("ring", "transparent", "ten best"), ("star", WINNER, "winner")]
     lost = '<span>diverged, at the <span id="worst"></span></span>'  # which end that is, the script says
     marks += [("tick", DIVERGED, lost)] if results.diverged.any() else []
     boxes = "".join(f'<div class="figure" id="panel-{at}"></div>' for at in range(len(varied)))
     name = f'<span class="metric">{shown(results.metric)}</span>'
     return section(f"{name} against each hyperparameter", caption, keys(marks) + f'<div class="panels">{boxes}</div>')
+
+
+def round_marks(count: int) -> list[tuple[str, str, str]]:
+    """What the legend says of so many rounds."""
+    shared: dict[str, list[int]] = {}
+    for number in range(count):
+        shared.setdefault(round_color(number, count), []).append(number + 1)
+    said = lambda own: f"round {own[0]}" if len(own) == 1 else f"rounds {own[0]} to {own[-1]}"
+    return [("", color, said(own)) for color, own in shared.items()]
 
 
 def parallel_section(results: Results, axes: list[Axis]) -> str:
@@ -190,6 +198,12 @@ def importance_section(results: Results, varied: list[Axis], shares: Mapping[str
     return section("What mattered", caption, table(head, rows, "words shares"))
 
 
+def zoomed(results: Results) -> bool:
+    """Whether a round searched another space than the first, or there is something to say of one."""
+    rounds = results.run.get("rounds") or []
+    return any(entry["space"] != rounds[0]["space"] or entry["notes"] for entry in rounds)
+
+
 def zoom_section(results: Results, varied: list[Axis]) -> str:
     """The range of each hyperparameter in every round, on the user's own axis."""
     rounds = results.run.get("rounds") or []
@@ -198,7 +212,7 @@ def zoom_section(results: Results, varied: list[Axis]) -> str:
     for axis in varied:
         tracks = []
         for order, space in enumerate(spaces):
-            color = ROUNDS[order % len(ROUNDS)]
+            color = round_color(order, len(spaces))
             bars = "".join(
                 f'<i style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%;background:{color}"></i>'
                 for low, high in spans(axis.scale, space[axis.name])
