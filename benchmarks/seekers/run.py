@@ -2,13 +2,16 @@
 
 import importlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 from workload import Told, load
 
-sys.path.append(str(Path(__file__).parent.parent / "peers"))  # behind this folder, for what both have
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "peers"))  # behind this folder, for what both have
+os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (HERE, HERE.parent / "peers")))  # of Ray's workers, too
 seeker = importlib.import_module(sys.argv[1])
 if __name__ == "__main__":  # a seeker's worker processes may import this file again
     told = Told()
