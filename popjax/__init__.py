@@ -1,4 +1,13 @@
-"""popjax: random search over small models as one compiled computation.
+"""Random search over small models as one compiled computation.
+
+What is trained   supervised (rows), objective (a function), Task with Hints, HParams; Dataset
+Over what         Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
+                  default_space
+Searching         search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
+Who trains on     halving, hyperband, pbt, rounds; your own: Scheduler, Problem, Trials, Decision
+By hand           Session; live (the page)
+Who listens       Callback; tracking (TensorBoard, MLflow, W&B, Trackio)
+Predicting        load_best, ensemble; PopulationClassifier, PopulationRegressor for scikit-learn
 
 >>> import popjax as pj
 >>> pj.log_uniform(1e-4, 1)

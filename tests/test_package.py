@@ -1,6 +1,8 @@
 """The package as it is installed: its version, its types, its one door to all commands, and what the doctor says."""
 
 import os
+import pydoc
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,6 +18,11 @@ from popjax.engine import memory
 
 ROOT = Path(__file__).parent.parent
 DOOR = "import runpy; runpy.run_module('popjax', None, '__main__', True)"
+
+
+def test_help_begins_with_the_public_names():
+    begins = pydoc.render_doc(pj, renderer=pydoc.plaintext).partition("PACKAGE CONTENTS")[0]
+    assert set(pj.__all__) <= set(re.findall(r"\w+", begins))
 
 
 def test_versions_and_types():
