@@ -7,9 +7,10 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstim
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma, default_weights
 from scipy import stats
 
+import popjax as pj
 from popjax.scheduler import Trials
 from popjax.space.parzen import CANDIDATES, Density, parzen
-from popjax.tuning.tpe import GOOD, OTHERS, split, together
+from popjax.tuning.tpe import GOOD, OTHERS, split, together, tpe
 
 SIZES = [0, 0, 3, 0, 5]
 
@@ -112,6 +113,17 @@ def test_of_a_long_search_it_takes_a_hundred_and_a_sample_of_the_others():
     assert set(np.flatnonzero(epochs == 0)) <= set(others.tolist())
     assert others.tolist() == sorted({*others.tolist()} - {*good.tolist()}) == split(trials, seed=1)[1].tolist()
     assert others.tolist() != split(trials, seed=2)[1].tolist()
+
+
+def test_groups_of_hyperparameters_are_asked_for_with_chances_of_their_own():
+    space = pj.Space(a=pj.uniform(0, 1), b=pj.uniform(0, 1))
+    values = np.linspace(0, 1, 20)
+    odd = np.arange(20) % 2 == 1
+    points = {"a": np.where(odd, np.nan, values), "b": np.where(odd, values, np.nan)}
+    found = tpe(0, 8, trials_of([1] * 20, values)._replace(points=points), space, 1)
+    near = np.abs(found["a"][:, None] - found["b"][None]).min(1)
+    assert (near > 1e-3).any()
+    assert np.corrcoef(found["a"], found["b"])[0, 1] < 0.95
 
 
 def test_hyperparameters_that_the_same_trials_have_are_asked_for_together():

@@ -13,9 +13,11 @@ import pytest
 from flax import nnx
 
 import popjax as pj
+from popjax.core.trees import abstract
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
 from popjax.engine.roster import Config
+from popjax.engine.tracer import Tracer
 from popjax.models.layers import Dropout
 from popjax.tuning.again import trained
 
@@ -698,6 +700,17 @@ def test_data_that_are_no_numbers_are_named(data, says):
     with pytest.raises(ValueError, match=r".") as caught:
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=2)
     assert says in str(caught.value)
+
+
+def test_a_trace_is_kept_for_data_of_one_shape_and_dtype():
+    task = pj.Task(
+        lambda key, hparams, data: data * hparams["x"], lambda x, h, data: (x, {"loss": x.sum()}), np.ones(3)
+    )
+    space = pj.Space(x=pj.uniform(0, 1))
+    member = Tracer(task, space, space.sample(1), 1).member(0, set())
+    first, again, other = (member.trace(abstract(np.ones(n))) for n in (3, 3, 5))
+    assert first is again
+    assert (first.training.state.shape, other.training.state.shape) == ((3,), (5,))
 
 
 def test_a_metric_that_there_is_not_is_named_before_its_mode_is_asked_for():

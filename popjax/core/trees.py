@@ -74,13 +74,10 @@ def is_key(leaf: Any) -> bool:
 
 
 def abstract(tree: Any) -> Any:
-    """Shapes and dtypes of a pytree of arrays, as JAX takes them; raises ValueError for what are no numbers."""
+    """Shapes and dtypes of a pytree of arrays, as JAX takes them."""
 
-    def aval(path: Any, leaf: Any) -> Any:
+    def aval(leaf: Any) -> Any:
         leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-        if isinstance(leaf.dtype, np.dtype) and leaf.dtype.kind in "OSUMm":
-            name = jax.tree_util.keystr(path)
-            raise ValueError(f"data{name} holds {leaf.dtype}, which JAX does not take; give numbers in its place")
         return jax.ShapeDtypeStruct(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True))
 
-    return jax.tree_util.tree_map_with_path(aval, tree)
+    return jax.tree.map(aval, tree)

@@ -75,6 +75,7 @@ class Roster:
     def __init__(
         self, task: Task, space: Space, config: Config, numbers: np.ndarray | None = None, expected: int = 1
     ) -> None:
+        check_data(task.data)
         self.task = task
         self.space = space
         self.config = config
@@ -252,6 +253,15 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     if config.folds > 1 and "fold" not in plan.reads:
         raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
     return plan
+
+
+def check_data(data: Any) -> None:
+    """Raise ValueError for data that are no numbers."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
+        dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
+        if isinstance(dtype, np.dtype) and dtype.kind in "OSUMm":
+            name = jax.tree_util.keystr(path)
+            raise ValueError(f"data{name} holds {dtype}, which JAX does not take; give numbers in its place")
 
 
 def check_sizes(space: Space) -> None:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from popjax.core.modes import LESS
-from popjax.space.conditions import absent, present
+from popjax.space.conditions import absent
+from popjax.space.coordinates import units_of
 from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Range, Scale
 from popjax.space.space import Space
 from popjax.store.results import Results
@@ -88,14 +89,6 @@ def axis(name: str, scale: Scale, column: np.ndarray) -> Axis:
     kind = int if scale.whole else lambda value: value
     values = [None if absent(value) else kind(value) for value in column.tolist()]
     return Axis(name, scale, values, units_of(scale, column))
-
-
-def units_of(scale: Scale, column: np.ndarray) -> np.ndarray:
-    """Where values lie on the unit axis; NaN where the hyperparameter is inactive."""
-    there = present(column)
-    units = np.full(len(column), np.nan)
-    units[there] = scale.to_unit(column[there])
-    return units
 
 
 def label(scale: Scale, value: Any) -> str:

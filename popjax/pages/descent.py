@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from popjax.pages.axes import Axis, units_of
+from popjax.pages.axes import Axis
 from popjax.pages.figures import GREY, WINNER, layout, ruled, shown, templated, thinned
 from popjax.pages.panels import short
+from popjax.space.coordinates import units_of
 from popjax.store.results import Results
 from popjax.store.schedules import Schedule
 

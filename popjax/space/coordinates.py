@@ -13,6 +13,14 @@ def words(scale: Scale) -> list[Any]:
     return list(scale.values) if isinstance(scale, Choice) and not scale.numeric else []
 
 
+def units_of(scale: Scale, column: np.ndarray) -> np.ndarray:
+    """Where values (n,) lie on the unit axis of their scale; NaN for no value."""
+    there = present(column)
+    found = np.full(len(column), np.nan)
+    found[there] = scale.to_unit(column[there])
+    return found
+
+
 def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
     """Where values (n,) lie on the axis of their scale, from 0 to 1; of texts, which they are; NaN for no value.
 
@@ -22,13 +30,8 @@ def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
     >>> coordinates(choice("a", "b"), np.array(["b", "a"])).tolist()
     [1.0, 0.0]
     """
-    there = present(column)
-    found = np.full(len(column), np.nan)
-    if values := words(scale):
-        found[there] = [values.index(value) for value in column[there].tolist()]
-    elif there.any():
-        found[there] = np.clip(scale.to_unit(column[there]), 0, 1)
-    return found
+    found, values = units_of(scale, column), words(scale)
+    return np.floor(found * len(values)) if values else found.clip(0, 1)
 
 
 def units(scale: Scale, found: np.ndarray) -> np.ndarray:
