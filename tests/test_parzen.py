@@ -116,14 +116,12 @@ def test_of_a_long_search_it_takes_a_hundred_and_a_sample_of_the_others():
 
 
 def test_groups_of_hyperparameters_are_asked_for_with_chances_of_their_own():
+    """Two that stand beside each other never, with the same values and losses: their points differ."""
     space = pj.Space(a=pj.uniform(0, 1), b=pj.uniform(0, 1))
-    values = np.linspace(0, 1, 20)
-    odd = np.arange(20) % 2 == 1
+    values, odd = np.linspace(0, 1, 10).repeat(2), np.arange(20) % 2 == 1
     points = {"a": np.where(odd, np.nan, values), "b": np.where(odd, values, np.nan)}
     found = tpe(0, 8, trials_of([1] * 20, values)._replace(points=points), space, 1)
-    near = np.abs(found["a"][:, None] - found["b"][None]).min(1)
-    assert (near > 1e-3).any()
-    assert np.corrcoef(found["a"], found["b"])[0, 1] < 0.95
+    assert not set(found["a"].tolist()) & set(found["b"].tolist())
 
 
 def test_hyperparameters_that_the_same_trials_have_are_asked_for_together():
