@@ -232,6 +232,31 @@ def test_who_breaks_a_pool_each_time_is_given_up_alone(deadly, caplog):
     assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
 
 
+class Full:
+    """Takes no unit of a trial."""
+
+    traits = Traits(seconds=1e-9)  # units of one member each
+
+    def __init__(self, refused):
+        self.refused = refused
+
+    def submit(self, fn, *args):
+        if self.refused in args[0].members.trial:
+            raise OSError("no room for it")
+        future = Future()
+        future.set_result(fn(*args))
+        return future
+
+
+def test_whom_no_executor_takes_is_given_up_alone(caplog):
+    """An executor may refuse a unit as it is submitted, each time."""
+    here, there = pj.search(WALK, WALKS, 5, 3), pj.search(WALK, WALKS, 5, 3, executor=Full(2), retries=2)
+    assert np.flatnonzero(there.stopped).tolist() == [2]
+    assert "trial 2: given up after 2 tries, none of which came back: no room for it" in caplog.text
+    others = np.arange(5) != 2
+    assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
+
+
 def nap(x):
     """Take a while where NAP says so; die where POISON does."""
     time.sleep(float(os.environ.get("NAP", "0")))

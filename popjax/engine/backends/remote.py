@@ -119,7 +119,7 @@ class Remote:
         with self.context.clock:
             try:
                 while dispatch.busy and not self.context.stop.is_set():
-                    dispatch.send()
+                    yield dispatch.send()
                     yield dispatch.hear()
                 dispatch.call_back()
                 over = time.monotonic() + GRACE
@@ -178,8 +178,8 @@ class Dispatch:
         """Whether there is something to wait for."""
         return self.failure is None and bool(self.waiting or self.under_way)
 
-    def send(self) -> None:
-        """Submit what the window allows."""
+    def send(self) -> list[Epoch | Rest]:
+        """Submit what the window allows; gives those that are given up, since nothing takes them."""
         remote = self.remote
         while self.waiting and self.room():
             assignment = heapq.heappop(self.waiting)
@@ -188,11 +188,11 @@ class Dispatch:
             try:
                 future = remote.door.submit(work, remote.unit(assignment), blob)
             except Exception as error:
-                self.waiting_again(assignment, error)
-                return
+                return self.waiting_again(assignment, error)
             assignment.due = time.monotonic() + remote.sizes.patience(assignment.stands)
             self.under_way[future] = assignment
             future.add_done_callback(self._said.put)
+        return []
 
     def room(self) -> bool:
         """Whether one more may be sent."""
