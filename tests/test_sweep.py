@@ -234,14 +234,16 @@ def test_bad_input_is_one_line_and_exit_2(refused_in_one_line, tmp_path, traps, 
     assert not (tmp_path / "runs").exists()
 
 
+IN_FRONT = (  # a background shell starts its children deaf to SIGINT
+    "import runpy, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "runpy.run_module('popjax.sweep', run_name='__main__', alter_sys=True)"
+)
+
+
 @pytest.mark.parametrize("moment", ["compiling", "trained"])
 def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
-    code = (  # a background shell starts its children deaf to SIGINT
-        "import runpy, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "runpy.run_module('popjax.sweep', run_name='__main__', alter_sys=True)"
-    )
     with subprocess.Popen(
-        [sys.executable, "-c", code, "--trials", "100", "--epochs", "400", "--dataset", "wine"],
+        [sys.executable, "-c", IN_FRONT, "--trials", "100", "--epochs", "400", "--dataset", "wine"],
         cwd=tmp_path,
         env={**os.environ, "UV": "", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")},
         stderr=subprocess.PIPE,
@@ -259,6 +261,20 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
     assert re.match(python, rest.splitlines()[-1])
     assert "again to stop at once" in rest
     assert "Traceback" not in rest
+
+
+def test_ctrl_c_after_the_results_shows_no_traceback(tmp_path):
+    """Who presses it once more than it takes: the command ends as it would."""
+    arguments = ["--dataset", "wine", "--trials", "4", "--epochs", "1"]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen([sys.executable, "-c", IN_FRONT, *arguments], cwd=tmp_path, **pipes) as process:
+        assert any(line.startswith("results:") for line in process.stdout)
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+        said = process.stderr.read()
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in said
 
 
 def test_a_model_that_cannot_fit_exits_5_with_the_bytes(refused_in_one_line):

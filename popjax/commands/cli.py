@@ -163,6 +163,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except MemoryError as error:
         fail(f"out of memory: {error}; lower the trials or the sizes", NO_ROOM)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.setitimer(signal.ITIMER_REAL, 0)
         print("popjax: interrupted", file=sys.stderr)
         sys.stdout.flush()
@@ -171,4 +172,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = CLOSED_PIPE
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said; libraries that end would show a traceback
     raise SystemExit(code)
