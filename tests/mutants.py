@@ -278,6 +278,13 @@ MUTANTS = [
         "test_checkpoint.py",
     ),
     Mutant(
+        "two sessions write",
+        "tuning/saved",
+        "if OPEN.get(self.path.resolve()) is not self:",
+        "if False:",
+        "test_session.py -k opened_last",
+    ),
+    Mutant(
         "SIGTERM kills",
         "commands/cli",
         "(signal.SIGINT, signal.SIGTERM) if",

@@ -1,5 +1,6 @@
 """Steering a living population: changes act at once, on whom they are meant for, and on no bit of anyone else."""
 
+import gc
 import shutil
 
 import jax
@@ -9,6 +10,7 @@ import steering_task
 from test_compilations import compilations
 
 import popjax as pj
+from popjax.core.storage import InUse, locked
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.curves import Curves
 from popjax.tuning.session import Session
@@ -387,6 +389,31 @@ def test_a_stop_that_was_taken_back_is_none_later(task, tmp_path):
     assert again.alive.tolist() == [False, True, False]
     again.train(2)
     assert np.isfinite(again.curves["val_loss"]).all(1).tolist() == [False, True, False]
+
+
+def test_the_session_that_was_opened_last_has_the_directory(task, tmp_path):
+    """As a cell that is run again opens it; the one before says so, and writes no more."""
+    first = Session(task, {"learning_rate": 0.1}, out=tmp_path / "run")
+    first.train(2)
+    second = Session(task, {"learning_rate": 0.1}, out=tmp_path / "run", resume=True)
+    second.train(1)
+    for use in (first.train, lambda: first.set(learning_rate=0.2), lambda: first.back(1)):
+        with pytest.raises(ValueError, match=r"another session went on in '.*run'; use that one"):
+            use()
+    assert Session(task, {"learning_rate": 0.1}, out=tmp_path / "run", resume=True).epoch == 3
+
+
+def test_a_directory_that_another_process_writes_to_is_refused(task, tmp_path):
+    """What has no other session in this process, and is locked, is another process's; given up, it is free."""
+    with locked(tmp_path / "run"), pytest.raises(InUse, match="is in use by process"):
+        Session(task, {"learning_rate": 0.1}, out=tmp_path / "run")
+    session = Session(task, {"learning_rate": 0.1}, out=tmp_path / "run")
+    with pytest.raises(InUse, match="is in use by process"), locked(tmp_path / "run"):
+        pass
+    del session
+    gc.collect()
+    with locked(tmp_path / "run"):
+        pass
 
 
 def test_from_any_commit_all_stand_where_one_does(tmp_path, monkeypatch):

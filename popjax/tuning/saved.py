@@ -1,9 +1,11 @@
 """The directory of a session: what began it, its decisions, and its commits."""
 
+import weakref
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from popjax.core.storage import Corrupt
+from popjax.core.storage import Corrupt, locked
 from popjax.engine.identity import differences, identity
 from popjax.engine.population import Population
 from popjax.space.space import Space
@@ -15,18 +17,32 @@ NAME = "session.json"
 
 
 class Saved:
-    """The directory of a session: what began it, its decisions, and its commits."""
+    """The directory of a session: what began it, its decisions, and its commits.
+
+    It is this process's alone. The session that was opened last has it: a notebook's cell that is run again opens
+    one while the one before still lives.
+    """
 
     def __init__(self, path: Path, space: Space, resume: bool) -> None:
+        """Raises InUse where another process has it."""
         self.path = path
         if (path / NAME).exists() and not resume:
             raise ValueError(f"{str(path)!r} holds a session; choose another directory, or go on with it: resume=True")
         check_directory(path)
-        path.mkdir(parents=True, exist_ok=True)
+        if before := OPEN.pop(path.resolve(), None):
+            before.lock.close()
+        self.lock: ExitStack = ExitStack()
+        self.lock.enter_context(locked(path))
+        OPEN[path.resolve()] = self
         self.commits = Commits.load(path / "state")
         self.log = Log(space, path)
         if not (path / NAME).exists():
             self.log.cut(0)
+
+    def check(self) -> None:
+        """Raise ValueError where a session that was opened later has the directory."""
+        if OPEN.get(self.path.resolve()) is not self:
+            raise ValueError(f"another session went on in {str(self.path)!r}; use that one")
 
     def begin(self, population: Population) -> None:
         """Say what the session is of, before it is trained."""
@@ -55,3 +71,6 @@ class Saved:
             "task": dict(roster.task.hints.settings),
             "space": roster.space.to_dict(),
         }
+
+
+OPEN: weakref.WeakValueDictionary[Path, Saved] = weakref.WeakValueDictionary()  # by directory

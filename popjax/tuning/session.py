@@ -66,6 +66,7 @@ class Session:
 
     Raises:
         ValueError: for anything that cannot be trained.
+        InUse: another process has a session in `out`.
 
     >>> import jax.numpy as jnp
     >>> def epoch(x, hparams, data):
@@ -104,7 +105,7 @@ class Session:
             self.space = self.space.replace(**space.only(self.space))
         self.task = task if folds == 1 or task.hints.folded is None else task.hints.folded(folds)
         config = Config(epochs, seed, task.metric, task.mode, repeats, folds, plan="one")
-        saved = None if out is None else Saved(Path(out), self.space, resume)
+        self._saved = saved = None if out is None else Saved(Path(out), self.space, resume)
         self.population = Population(
             self.task,
             self.space,
@@ -379,6 +380,8 @@ class Session:
 
     def _decide(self, decision: Decision) -> None:
         """Write a decision down, and who rests, and carry it out."""
+        if self._saved is not None:
+            self._saved.check()
         self._log.write(Step(decision, stopped=tuple(np.flatnonzero(self.population.stopped).tolist())))
         self.population.advance(len(self._log.steps) - 1, decision)
 
