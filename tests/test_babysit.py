@@ -99,6 +99,30 @@ def test_a_replay_has_the_same_bits_and_says_so(sat, command, tmp_path):
     assert "differs from the journal's, first at epoch 4" in process.stdout
 
 
+def test_a_session_is_taken_up_again(command, tmp_path):
+    """Cut in two, also by a kill in the middle of a line, it has the epochs that it has in one piece."""
+    whole = "go 2\nlearning_rate=0.03\ngo 2\nback 1\nlearning_rate*=0.5\ngo 2\n"
+    (tmp_path / "whole").write_text(whole)
+    (tmp_path / "one").write_text(whole.split("back")[0])
+    (tmp_path / "two").write_text("back" + whole.split("back")[1])
+    command("babysit", "--dataset", "wine", "--script", "whole", "--out", "at_once")
+    first = command("babysit", "--dataset", "wine", "--script", "one", "--out", "begun")
+    assert "babysit --resume begun/journal.jsonl\nagain: " in first.stdout
+    with (tmp_path / "begun" / "journal.jsonl").open("a") as file:
+        file.write('{"epoch": 5, "comm')
+    second = command("babysit", "--resume", "begun", "--script", "two", "--out", "ended")
+    assert second.returncode == 0, second.stderr
+    assert "the same curve as in the journal, bit for bit, over 4 epochs" in second.stdout
+    one, other = (
+        [line for line in journal(tmp_path / name / "journal.jsonl") if line["command"] is None]
+        for name in ("at_once", "ended")
+    )
+    assert one == other
+    rest = command("babysit", "--resume", "ended", "--out", "to_the_horizon")
+    assert "epoch  20 " in rest.stdout
+    assert "epoch  21 " not in rest.stdout
+
+
 def test_it_goes_on_from_a_search(command, tmp_path):
     """The winner's hyperparameters, and its curve: the same key, exact widths instead of masked ones."""
     command("sweep", "--dataset", "wine", "--trials", 8, "--epochs", 3, "--out", "search", "--optimizer", "adam")
@@ -185,7 +209,7 @@ def test_ctrl_c_tells_where_the_journal_is(tmp_path):
         rest = process.stdout.read()
         process.wait(60)
     assert process.returncode == 130
-    assert "journal: run/journal.jsonl\nagain: " in rest
+    assert "journal: run/journal.jsonl\ngo on: " in rest
     assert rest.endswith("--replay run/journal.jsonl\n")
 
 
@@ -244,6 +268,9 @@ BAD = [
     (["--replay", "damaged.jsonl"], "the run's seed is 'x'", "train it again"),
     (["--replay", "empty.jsonl"], "'empty.jsonl' is empty", "journal.jsonl"),
     (["--replay", "named.jsonl", "--set", "momentum=1"], "--replay and --set exclude each other", ""),
+    (["--resume", "named.jsonl", "--set", "momentum=1"], "--resume and --set exclude each other", ""),
+    (["--resume", "named.jsonl", "--from", "run"], "--resume and --from exclude each other", ""),
+    (["--resume", "named.jsonl", "--replay", "named.jsonl"], "--replay and --resume exclude each other", ""),
     (["--out", "sat"], "'sat' holds a journal", "another directory"),
     (["--dataset", "irises"], "'irises'", "digits, wine"),
 ]

@@ -58,6 +58,8 @@ class Arguments(Rows):
     """a file of commands, a line each, instead of the keyboard"""
     replay: str | None = None
     """a journal, or its directory: train its model again, with the same commands"""
+    resume: str | None = None
+    """the same, and go on from there"""
     live: int | None = None
     """show the model in the browser while it trains, and steer it there too; a port may follow (the extra live)"""
     live_host: str | None = None
@@ -77,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     script = read_script(arguments.script) if arguments.script else None
     out = open_directory(arguments.out, f"babysit-{start.experiment.stem}")
     if script is None and arguments.replay is None and not sys.stdin.isatty() and arguments.live is None:
-        script = commands_in(sys.stdin.read()) or [(1, f"go {start.epochs}")]
+        script = commands_in(sys.stdin.read())
     steering = Steering.begin(start, out)
     try:
         return steered(steering, arguments, start, script)
@@ -88,12 +90,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def steered(steering: Steering, arguments: Arguments, start: Beginning, script: list[tuple[int, str]] | None) -> int:
-    """Train the model as the page, the journal, the script or the keyboard says; the exit code."""
-    if arguments.live is not None:
-        return steering.live(start.epochs, script or (), arguments.live, arguments.live_host or cli.HERE)
+    """Train the model as the journal says, and then the page, the script or the keyboard; the exit code."""
+    if start.lines:
+        steering.replay(start.lines)
     if arguments.replay is not None:
-        return steering.replay(start.lines)
-    return steering.interactive(start.epochs) if script is None else steering.script(script)
+        return steering.leave()
+    if arguments.live is not None:
+        return steering.live(script or (), arguments.live, arguments.live_host or cli.HERE)
+    return steering.interactive() if script is None else steering.script(script or [(1, f"go {steering.rest}")])
 
 
 def check_live(arguments: Arguments) -> None:
@@ -104,12 +108,13 @@ def check_live(arguments: Arguments) -> None:
 
 
 def beginning(arguments: Arguments) -> Beginning:
-    """What --from, --replay and --set make of the defaults."""
+    """What --from, --replay, --resume and --set make of the defaults."""
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Experiment)}
     if arguments.trial is not None and arguments.from_ is None:
         raise ValueError(f"--trial {arguments.trial} needs --from: the directory of the search")
-    if arguments.replay is not None:
-        return replayed(arguments, given)
+    for name in ("replay", "resume"):
+        if getattr(arguments, name) is not None:
+            return replayed(arguments, name, given)
     if arguments.from_ is not None:
         start = from_search(arguments, given)
     else:
@@ -139,21 +144,21 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
     return Beginning(experiment, {}, arguments.epochs or int(results.run["epochs"]), trial, results.hparams(trial))
 
 
-def replayed(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
-    """What a journal began with."""
+def replayed(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beginning:
+    """What the journal that an option names began with."""
     from popjax.space.space import Space
     from popjax.store.journal import read_journal
 
-    for name in ("from_", "script"):
+    for name in ("from_", *(("script", "resume") if option == "replay" else ())):
         if getattr(arguments, name) is not None:
-            raise ValueError(f"--replay and --{name.rstrip('_')} exclude each other; give one")
+            raise ValueError(f"--{option} and --{name.rstrip('_')} exclude each other; give one")
     if arguments.set:
-        raise ValueError("--replay and --set exclude each other; the journal has the hyperparameters")
-    path = str(arguments.replay)
+        raise ValueError(f"--{option} and --set exclude each other; the journal has the hyperparameters")
+    path = str(getattr(arguments, option))
     if (inside := Path(path, "journal.jsonl")).exists():
         path = str(inside)
     lines = read_journal(Path(path))
-    command = f"{cli.called('babysit')} --replay {shlex.quote(path)}"
+    command = f"{cli.called('babysit')} --{option} {shlex.quote(path)}"
     experiment = Experiment.again(lines[0], command, given)
     epochs, trial = lines[0].get("epochs"), lines[0].get("trial")
     if not all(isinstance(number, int) and number >= 0 for number in (epochs, trial)) or not epochs:

@@ -60,6 +60,7 @@ class Steering:
         self.task = task
         self.out = out
         self.trial = start.trial
+        self.epochs = start.epochs
         self.session = Session(task, hparams, start.epochs, start.experiment.seed, trials=[start.trial])
         self.journal = Journal(out / "journal.jsonl")
         self.to_go = 0
@@ -97,6 +98,11 @@ class Steering:
         """The base learning rate, before the schedule."""
         return self.session.hparams.get("learning_rate")
 
+    @property
+    def rest(self) -> int:
+        """How many epochs are left to the horizon; 1 beyond it."""
+        return max(1, self.epochs - self.session.epoch)
+
     def describe(self, indent: str) -> None:
         """Print the hyperparameters as they stand."""
         said = printable(settings(self.session.hparams))
@@ -119,31 +125,32 @@ class Steering:
                 self.epoch()
         return True
 
-    def interactive(self, epochs: int) -> int:
+    def interactive(self) -> int:
         """Train, and obey what is typed, at the end of the epoch; a mistake is told. Returns the exit code."""
         from popjax.commands.keyboard import Keyboard
 
-        print(f"{HELP}\nnothing is trained yet: an empty line trains {plural(epochs, 'epoch')}", flush=True)
-        self.typed(Keyboard(), epochs)
+        print(HELP)
+        if self.session.epoch == 0:
+            print(f"nothing is trained yet: an empty line trains {plural(self.epochs, 'epoch')}", flush=True)
+        self.typed(Keyboard())
         return self.leave()
 
-    def live(self, epochs: int, commands: Iterable[tuple[int, str]], port: int, host: str) -> int:
+    def live(self, commands: Iterable[tuple[int, str]], port: int, host: str) -> int:
         """The same with a page that types, too, after some first commands; it ends when that says so."""
         from popjax.commands.keyboard import Keyboard
         from popjax.live.session import SessionPage
 
         keyboard = Keyboard()
-        rest = lambda: max(1, epochs - self.session.epoch)
-        press = lambda change: keyboard.type(*in_commands(change, rest()))
+        press = lambda change: keyboard.type(*in_commands(change, self.rest))
         page = self.session.page = SessionPage(self.session, port, host, VERBS, press)
         with contextlib.closing(page):
             page.serving.start()
             print(HELP, flush=True)
             if self.obeyed(commands):
-                self.typed(keyboard, epochs, page)
+                self.typed(keyboard, page)
         return self.leave()
 
-    def typed(self, keyboard: "Keyboard", epochs: int, page: "SessionPage | None" = None) -> None:
+    def typed(self, keyboard: "Keyboard", page: "SessionPage | None" = None) -> None:
         """Train, and obey what is typed, until "quit", or until nobody can type any more."""
         while self.to_go or keyboard.open or page is not None:
             if page is not None:
@@ -157,7 +164,7 @@ class Steering:
                     self.epoch()
                 continue
             if command == "" and not self.to_go:
-                command = f"go {max(1, epochs - self.session.epoch)}"
+                command = f"go {self.rest}"
             try:
                 goes_on = self.obey(command)
                 keyboard.answer()
@@ -168,8 +175,8 @@ class Steering:
                 print(printable(str(error)), flush=True)
         keyboard.close()
 
-    def replay(self, lines: Iterable[Mapping[str, Any]]) -> int:
-        """Do again what a journal says, and compare every epoch's metrics. Returns the exit code."""
+    def replay(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Do again what a journal says, and compare every epoch's metrics."""
         different = None
         for line in list(lines)[1:]:
             if line["command"] is None:
@@ -187,7 +194,7 @@ class Steering:
             print(f"the same curve as in the journal, bit for bit, over {self.session.epoch} epochs")
         else:
             print(f"the curve differs from the journal's, first at epoch {different}: other versions change bits")
-        return self.leave()
+        self.to_go = 0
 
     def obey(self, command: str) -> bool:
         """Carry out a command; False for "quit". Raises ValueError for one that cannot be."""
@@ -291,6 +298,7 @@ class Steering:
         self.journal.close()
         path = self.out / "journal.jsonl"
         print(f"journal: {path}")
+        print(f"go on: {cli.called('babysit')} --resume {shlex.quote(str(path))}")
         print(f"again: {cli.called('babysit')} --replay {shlex.quote(str(path))}")
         return 0 if self.session.alive else cli.ALL_DIVERGED
 

@@ -32,15 +32,19 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal, the first one a "start"; raises ValueError naming the first line that is none."""
+    """The lines of a journal, the first one a "start", without a last one that a kill has cut off.
+
+    Raises ValueError naming the first line that is none.
+    """
     return list(_lines(path))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        texts = path.read_text(encoding="utf-8").splitlines()
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the journal {str(path)!r}: {error}") from None
+    texts = content.splitlines()
     if not texts:
         raise ValueError(f"the journal {str(path)!r} is empty; give the journal.jsonl that popjax.babysit wrote")
     for number, text in enumerate(texts, 1):
@@ -48,6 +52,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             entry = json.loads(text)
         except (ValueError, RecursionError):
             entry = None
+        if entry is None and 1 < number == len(texts) and not content.endswith("\n"):
+            return
         if not isinstance(entry, dict) or not isinstance(entry.get("epoch"), int) or "command" not in entry:
             raise ValueError(f"the journal {str(path)!r}: line {number} is no line of a journal; remove it")
         if number == 1 and not (entry["command"] == "start" and isinstance(entry.get("hparams"), Mapping)):
