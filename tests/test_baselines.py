@@ -57,6 +57,21 @@ def test_a_regression_is_compared_with_the_mean_and_its_error_resampled(metric):
     assert "the mean " in compared(results)
 
 
+def test_with_folds_and_repeats_the_interval_is_of_the_score():
+    """Which is the mean of the models' errors, not the error of their mean, which is less."""
+    noise = np.random.default_rng(0).normal(size=400)
+    task = pj.supervised((X, noise), test=0.5)
+    space = {"learning_rate": 0.03, "hidden": 100, "momentum": 0.9, "batch_size": 16}
+    results = pj.search(task, space, trials=1, epochs=30, folds=4, repeats=3)
+    test = task.hints.folded.parts(4).test
+    each = results.predictor().each_of(X[test])
+    errors = ((each - noise[test]) ** 2).mean(0)
+    assert results.summary["test_value"] == pytest.approx(errors.mean(), rel=1e-4)
+    low, high = results.summary["test_interval"]
+    assert (low + high) / 2 == pytest.approx(errors.mean(), abs=0.1 * (high - low))
+    assert each.mean(0) == pytest.approx(results.predictor().predict(X[test]), abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("how", "dependent"), [({"groups": np.arange(400) // 8}, True), ({"shuffle": False}, True), ({}, False)]
 )

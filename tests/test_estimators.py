@@ -149,6 +149,18 @@ def test_arrays_with_texts_are_predicted_as_the_frame():
         classifier.predict(X[:, :3])
 
 
+def test_labels_that_only_validate_keep_their_letters():
+    """The type of y has room for its own texts alone; and y may be categories."""
+    labels = np.where(X[:, 0] > 0, "a", "b")
+    rank = np.where(X[:40, 1] > 0, labels[:40], "longer")
+    classifier = pj.PopulationClassifier(SPACE, trials=2, epochs=2).fit(X, labels, X_val=X[:40], y_val=rank)
+    assert classifier.classes_.tolist() == ["a", "b", "longer"]
+    assert set(classifier.predict(X)) <= {"a", "b", "longer"}
+    categories = pj.PopulationClassifier(SPACE, trials=2, epochs=2, folds=2).fit(X, pd.Categorical(labels))
+    plain = pj.PopulationClassifier(SPACE, trials=2, epochs=2, folds=2).fit(X, labels)
+    assert categories.predict(X).tolist() == plain.predict(X).tolist()
+
+
 def test_rows_of_their_own_rank_and_groups_stay_together():
     classifier = pj.PopulationClassifier(SPACE, trials=3, epochs=10)
     given = classifier.fit(X[:60], LABELS[:60], X_val=X[60:], y_val=LABELS[60:])

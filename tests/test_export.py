@@ -127,6 +127,13 @@ def test_another_model_is_not_taken_for_the_one_that_was_trained(rows, tmp_path,
     assert same.predict_proba(x).tobytes() == right.predict_proba(x).tobytes()
 
 
+def test_a_built_in_model_needs_no_other(rows, tmp_path):
+    """Whatever arrays that has: one that uses some of them, or the same otherwise, predicted without a word."""
+    pj.search(pj.supervised(rows), SPACE, trials=2, epochs=2, out=tmp_path / "run")
+    with pytest.raises(ValueError, match="trained with the built-in model 'mlp'; leave model out"):
+        pj.load_best(tmp_path / "run", model=Net)
+
+
 class Dropping(nnx.Module):
     """A model whose variables hold a random key."""
 

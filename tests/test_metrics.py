@@ -47,6 +47,37 @@ def test_metrics_of_classes_are_those_of_scikit_learn(x64, name, classes):
         assert found == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(("classes", "scale"), [(2, 10), (3, 10), (3, 20), (7, 10)])
+def test_so_are_those_of_sure_models_in_single_precision(name, classes, scale):
+    """Whose probabilities no single precision can tell from 1."""
+    rng = np.random.default_rng(5)
+    labels = np.concatenate([np.arange(classes), rng.integers(0, classes, 500)])
+    outputs = (rng.normal(size=(len(labels), classes)) * scale).astype(np.float32)
+    outputs[np.arange(len(labels)), labels] += scale
+    found = float(METRICS[name].measure(jnp.asarray(outputs), jnp.asarray(labels)))
+    logits = outputs.astype(float)
+    chances = np.exp(logits - logits.max(-1, keepdims=True))
+    chances /= chances.sum(-1, keepdims=True)
+    if name == "auc":  # of the order that double precision still has
+        others = [np.log(np.delete(np.exp(logits - logits.max()), label, 1).sum(1)) for label in range(classes)]
+        odds = logits - logits.max() - np.stack(others, 1)
+        areas = [reference.roc_auc_score(labels == label, odds[:, label]) for label in range(classes)]
+        assert found == pytest.approx(np.mean(areas), abs=1e-6)
+    else:
+        assert found == pytest.approx(by_scikit_learn(name, chances, labels), rel=1e-6)
+
+
+def test_the_correlation_of_a_rare_class():
+    """Six rows of 20,000, in single precision."""
+    labels = np.zeros(20_000, int)
+    labels[:6] = 1
+    told = labels.copy()
+    told[[0, 1, 300, 301, 302]] ^= 1
+    found = float(METRICS["mcc"].measure(jnp.asarray(np.eye(2, dtype=np.float32)[told]), jnp.asarray(labels)))
+    assert found == pytest.approx(reference.matthews_corrcoef(labels, told), abs=1e-6)
+
+
 def test_areas_count_equal_scores_as_half():
     outputs = jnp.array([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0], [0.0, 0.5]])
     assert METRICS["auc"].measure(outputs, jnp.array([0, 1, 1, 0])) == 0.875
@@ -115,6 +146,20 @@ def test_values_are_measured_in_the_targets_own_units(folds):
     )  # over folds that is of the mean of the predictions, and the test score the mean of the models'
     mse = results.summary["test"]["test_mse"]
     assert folds > 1 or results.summary["test"]["test_rmse"] == pytest.approx(mse**0.5, rel=1e-5)
+
+
+def test_errors_of_values_far_from_zero_are_exact():
+    """A target of a million and a bit, of which single precision has steps of 0.06."""
+    values = 1e6 + X[:, 0] + 0.1 * X[:, 1]
+    task = pj.supervised((X, values), metrics=["rmse", "median_error"])
+    results = pj.search(task, SPACE, trials=4, epochs=5, keep=4)
+    rows = task.hints.folded.parts(1).validation[0]
+    for trial in range(4):
+        errors = values[rows] - results.predictor(trial).predict(X[rows])
+        assert results.curves["val_rmse"][trial, -1] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-5)
+        assert results.curves["val_median_error"][trial, -1] == pytest.approx(np.median(abs(errors)), rel=1e-5)
+        ours = results.curves["val_mse"][trial, -1] ** 0.5
+        assert results.curves["val_rmse"][trial, -1] == pytest.approx(ours, rel=1e-6)
 
 
 def test_training_does_not_depend_on_what_is_measured():

@@ -26,6 +26,24 @@ def all_parts(cut):
     return [(train, validation, cut.test) for train, validation in zip(cut.train, cut.validation, strict=True)]
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"validation": np.arange(30, 40)}, "some that train come after some that validate"),
+        ({"validation": np.arange(70, 80), "test": np.arange(60, 70)}, "some that train come after some that validate"),
+        ({"validation": (X[:9] + 1, Y[:9])}, "some that validate come after some that test"),
+        ({"validation": np.arange(70, 80), "test": np.arange(80, 90)}, None),
+        ({"test": (X[:9] + 1, Y[:9])}, None),
+        ({}, None),
+    ],
+)
+def test_rows_of_ones_own_that_are_not_in_time_are_said_to_be(rows, said, caplog):
+    """A score would be of what is known already."""
+    with caplog.at_level(logging.WARNING, "popjax"):
+        pj.supervised((X, Y), shuffle=False, **rows)
+    assert [record.message for record in caplog.records] == ([f"rows are in time, but {said}"] if said else [])
+
+
 @pytest.mark.parametrize("folds", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(6))
 def test_no_group_is_in_two_parts(folds, seed):

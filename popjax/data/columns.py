@@ -114,9 +114,9 @@ def object_column(source: str, name: str, cells: np.ndarray) -> Column:
 
 
 def cells_of(series: Any) -> np.ndarray:
-    """The Python values (rows,) of a DataFrame's column, None where missing."""
+    """The Python values (rows,) of a DataFrame's column, or of what pandas makes one of, None where missing."""
     cells = series.to_numpy(object, copy=True)
-    cells[series.isna().to_numpy()] = None
+    cells[np.asarray(series.isna())] = None
     return cells
 
 

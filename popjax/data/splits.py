@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -202,6 +203,15 @@ def by_time(n: int, named: Mapping[str, np.ndarray | None], size: int, each: int
     starts = first + each * np.arange(folds)
     trains = [rest[start - first : start] for start in starts]
     return Split(np.array(trains), np.array([rest[start : start + each] for start in starts]), test)
+
+
+def untimely(split: Split) -> str | None:
+    """What is said of rows in time of which later ones are to tell of earlier ones; None where none are."""
+    parts = [("train", split.train[0]), ("validate", split.validation[0]), ("test", split.test)]
+    for (name, rows), (other, others) in itertools.combinations(parts, 2):
+        if len(others) and rows.max() > others.min():
+            return f"rows are in time, but some that {name} come after some that {other}"
+    return None
 
 
 def _even(parts: list[np.ndarray]) -> np.ndarray:

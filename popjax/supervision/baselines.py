@@ -48,8 +48,9 @@ def worth(
     if data.classes is not None and not shared:
         return known | interval_of(metric, constant, data.y[rows], test)
     winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
-    predicted = winner.mean_of(data.x[rows])
-    return known | drawn(predicted, data.y[rows]) | interval_of(metric, predicted, data.y[rows], test)
+    known |= drawn(winner.mean_of(data.x[rows]), data.y[rows])
+    each = constant if data.classes is not None else winner.each_of(data.x[rows])
+    return known | interval_of(metric, each, data.y[rows], test)
 
 
 def drawn(predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
@@ -67,14 +68,17 @@ def drawn(predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
 
 
 def interval_of(metric: str, predicted: np.ndarray, targets: np.ndarray, test: Mapping[str, float]) -> dict[str, Any]:
-    """The interval of the metric that ranks, on the test rows; empty of one that is no mean over rows."""
+    """The interval of the metric that ranks, on the test rows; empty of one that is no mean over rows.
+
+    `predicted` are the values (models, rows) of a regression, whose score is the mean of the models'.
+    """
     name = metric.removeprefix("val_")
     if name == "accuracy":
         return {"test_interval": wilson(test["test_accuracy"], len(targets))}
     if name not in ("mse", "mae"):
         return {}
     errors = np.abs(predicted - targets)
-    return {"test_interval": bootstrap(errors**2 if name == "mse" else errors)}
+    return {"test_interval": bootstrap((errors**2 if name == "mse" else errors).mean(0))}
 
 
 def wilson(share: float, count: int) -> list[float]:

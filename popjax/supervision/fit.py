@@ -208,7 +208,9 @@ class Fit:
         outputs, _ = network.apply(state.params, state.variables, x, None)
         values = self.metrics(outputs, y, fold.y_scale * data.y_unit)
         if self.more:
-            values |= measured(self.more, *(self.in_units(each, fold, data) for each in (outputs, y)))
+            errors = None if self.classification else (outputs.reshape(y.shape) - y) * fold.y_scale * data.y_unit
+            given = [self.in_units(each, fold, data) for each in (outputs, y)]
+            values |= measured(self.more, given[0], given[1], errors)
         return {prefix + name: value for name, value in values.items()}
 
     def in_units(self, values: jax.Array, fold: Fold, data: Data) -> jax.Array:

@@ -1,9 +1,11 @@
 """Metrics of outputs for rows that a model was not trained on, by name: functions of one model's (outputs, targets).
 
 Outputs are logits (rows, classes) for numbers of classes (rows,), or values (rows,) in the target's own units. Each
-equals scikit-learn's of its name; where that one is not defined, it is what guessing gives.
+equals scikit-learn's of its name, of logits that are far apart too; where that one is not defined, it is what guessing
+gives.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,8 +18,19 @@ import optax
 from popjax.core.text import lookup
 from popjax.data.targets import REPORTED
 
-SMALLEST = float(np.finfo(np.float64).eps)  # that scikit-learn divides by, whatever the type of the targets
+SMALLEST = float(np.finfo(np.float64).eps)  # target that scikit-learn divides by, and chance that it takes, of doubles
 NOTHING_MORE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+
+
+@dataclasses.dataclass(frozen=True)
+class OfErrors:
+    """A metric (errors, targets): where targets are far from 0 single precision keeps little of their differences."""
+
+    measure: Callable[[jax.Array, jax.Array], jax.Array]
+
+    def __call__(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """The same of outputs."""
+        return self.measure(outputs - targets, targets)
 
 
 class Metric(NamedTuple):
@@ -42,9 +55,12 @@ def f1(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 def mcc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Matthews' correlation of classes (Gorodkin 2004, eq. 8); 0 where only one is told, or only one is there."""
-    right, told, true = sizes(outputs, targets)
-    varied = (1 - (told**2).sum()) * (1 - (true**2).sum())
-    return jnp.where(varied > 0, (right.sum() - (told * true).sum()) / jnp.sqrt(jnp.where(varied > 0, varied, 1)), 0)
+    labels = outputs.argmax(-1), targets
+    several = jnp.stack([(each != each[0]).any() for each in labels]).all()
+    hot = [jax.nn.one_hot(each, outputs.shape[-1]) for each in labels]
+    told, true = (each - each.mean(0, keepdims=True) for each in hot)  # first: a rare class is little of a sum
+    variances = (told**2).mean(0).sum() * (true**2).mean(0).sum()
+    return jnp.where(several, (told * true).mean(0).sum() / jnp.sqrt(jnp.where(several, variances, 1)), 0)
 
 
 def auc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -56,11 +72,19 @@ def auc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
         scores = (outputs[:, 1] - outputs[:, 0])[:, None]
         positive = (targets == 1)[:, None]
     else:
-        scores = jax.nn.log_softmax(outputs)
+        scores = log_odds(outputs)
         positive = jax.nn.one_hot(targets, outputs.shape[-1], dtype=bool)
     areas = jax.vmap(area, 1)(scores, positive)
     defined = positive.any(0) & ~positive.all(0)
     return jnp.where(defined.any(), jnp.where(defined, areas, 0).sum() / jnp.maximum(defined.sum(), 1), 0.5)
+
+
+def log_odds(outputs: jax.Array) -> jax.Array:
+    """The logarithms (rows, classes) of p / (1 - p), of a p of nearly 1 too, which a probability cannot tell from 1."""
+    most = jax.nn.one_hot(outputs.argmax(-1), outputs.shape[-1], dtype=bool)
+    others = jax.nn.logsumexp(jnp.where(most, -jnp.inf, outputs), axis=-1, keepdims=True)
+    logs = jax.nn.log_softmax(outputs)
+    return jnp.where(most, outputs - others, logs - jnp.log1p(-jnp.minimum(jnp.exp(logs), 0.5)))
 
 
 def area(scores: jax.Array, positive: jax.Array) -> jax.Array:
@@ -73,23 +97,24 @@ def area(scores: jax.Array, positive: jax.Array) -> jax.Array:
 
 
 def log_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The cross-entropy of the probabilities, whatever the loss that is trained."""
-    return optax.softmax_cross_entropy_with_integer_labels(outputs, targets).mean()
+    """The cross-entropy of the probabilities, whatever the loss that is trained; each is `SMALLEST` at least."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+    return jnp.minimum(losses, -np.log(SMALLEST)).mean()
 
 
-def rmse(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+def rmse(errors: jax.Array, targets: jax.Array) -> jax.Array:
     """The root of the mean squared error."""
-    return jnp.sqrt(((outputs - targets) ** 2).mean())
+    return jnp.sqrt((errors**2).mean())
 
 
-def mape(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+def mape(errors: jax.Array, targets: jax.Array) -> jax.Array:
     """The mean absolute error as a share of the target, of one near 0 as a share of `SMALLEST`."""
-    return (jnp.abs(outputs - targets) / jnp.maximum(jnp.abs(targets), SMALLEST)).mean()
+    return (jnp.abs(errors) / jnp.maximum(jnp.abs(targets), SMALLEST)).mean()
 
 
-def median_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+def median_error(errors: jax.Array, targets: jax.Array) -> jax.Array:
     """The median of the absolute errors."""
-    return jnp.median(jnp.abs(outputs - targets))
+    return jnp.median(jnp.abs(errors))
 
 
 METRICS: dict[str, Metric] = {
@@ -97,9 +122,9 @@ METRICS: dict[str, Metric] = {
     "auc": Metric(auc, True),
     "log_loss": Metric(log_loss, True),
     "mcc": Metric(mcc, True),
-    "rmse": Metric(rmse, False),
-    "mape": Metric(mape, False),
-    "median_error": Metric(median_error, False),
+    "rmse": Metric(OfErrors(rmse), False),
+    "mape": Metric(OfErrors(mape), False),
+    "median_error": Metric(OfErrors(median_error), False),
 }
 
 
@@ -132,9 +157,14 @@ def function(name: str, metric: Any, classification: bool) -> Callable[..., Any]
     return own
 
 
-def measured(metrics: Mapping[str, Callable[..., Any]], outputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
-    """What these metrics give for one model; raises ValueError for one that gives no scalar."""
-    values = {name: jnp.asarray(measure(outputs, targets)) for name, measure in metrics.items()}
+def measured(
+    metrics: Mapping[str, Callable[..., Any]], outputs: jax.Array, targets: jax.Array, errors: Any = None
+) -> dict[str, jax.Array]:
+    """What these metrics give for one model, of a regression with its errors; raises ValueError for no scalar."""
+    values = {
+        name: jnp.asarray(each.measure(errors, targets) if isinstance(each, OfErrors) else each(outputs, targets))
+        for name, each in metrics.items()
+    }
     for name, value in values.items():
         if value.shape:
             raise ValueError(f"the metric {name} of outputs {outputs.shape} has the shape {value.shape}; give a scalar")
@@ -145,8 +175,9 @@ def of_predictions(
     metrics: Mapping[str, Callable[..., Any]], predicted: np.ndarray, targets: np.ndarray
 ) -> dict[str, float]:
     """What these metrics give for probabilities (rows, classes) or values (rows,) that are known already."""
+    errors = jnp.asarray(predicted - targets) if predicted.ndim == 1 else None
     outputs = predicted if predicted.ndim == 1 else np.log(np.maximum(predicted, np.finfo(np.float32).tiny))
-    values = measured(metrics, jnp.asarray(outputs), jnp.asarray(targets))
+    values = measured(metrics, jnp.asarray(outputs), jnp.asarray(targets), errors)
     return {name: float(value) for name, value in values.items()}
 
 

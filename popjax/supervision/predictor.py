@@ -84,6 +84,8 @@ def predictor_of(
     if any(one.recipe is None for one in kept):
         raise ValueError("the winner is of a task of your own; read its arrays with Results.load(dir).params(trial)")
     recipe = Recipe.from_json(kept[0].recipe)  # type: ignore[arg-type]
+    if recipe.model is not None and model not in (None, recipe.model):
+        raise ValueError(f"the winner was trained with the built-in model {recipe.model!r}; leave model out")
     trained = model or recipe.model
     if trained is None:
         raise ValueError("the winner is of a model of your own; pass it: load_best(dir, model=...)")
@@ -286,8 +288,25 @@ class Predictor:
         x = self.recipe.features(encoded, fold)
         return np.stack([self._predicted(one, fold, x) for one in self.trained])
 
+    def each_of(self, encoded: np.ndarray) -> np.ndarray:
+        """What each model of the first trial, a regression, predicts for encoded rows: (folds x repeats, rows)."""
+        one, found = self.trained[0], []
+        for fold in range(len(self.recipe.mean)):
+            outputs = self._outputs(one, fold, self.recipe.features(encoded, fold))
+            found += [self._in_units(values, fold) for values in outputs]
+        return np.stack(found)
+
     def _predicted(self, one: Trained, fold: int, x: np.ndarray) -> np.ndarray:
-        """The mean of what a trial's models of a fold predict; models are in order of folds."""
+        """The mean of what a trial's models of a fold predict."""
+        mean = np.mean(self._outputs(one, fold, x), 0)
+        return mean if self.recipe.classes is not None else self._in_units(mean, fold)
+
+    def _in_units(self, values: np.ndarray, fold: int) -> np.ndarray:
+        """Values (rows,) in the target's own units, of those that a fold standardizes."""
+        return np.asarray(values.reshape(len(values)) * self.recipe.y_scale[fold] + self.recipe.y_mean[fold])
+
+    def _outputs(self, one: Trained, fold: int, x: np.ndarray) -> list[np.ndarray]:
+        """Probabilities or standardized values by each of a trial's models of a fold; models are in order of folds."""
         apply, values = self._program(one), one.values
         repeats = one.members // len(self.recipe.mean)
         found = []
@@ -295,10 +314,7 @@ class Predictor:
             arrays = {name: array[member] for name, array in one.arrays.items()}
             outputs = by_parts(functools.partial(apply, arrays, values, jnp.int32(fold)), x).astype(float)
             found.append(outputs if self.recipe.classes is None else softmax(outputs, -1))
-        mean = np.mean(found, 0)
-        if self.recipe.classes is not None:
-            return mean
-        return mean.reshape(len(x)) * self.recipe.y_scale[fold] + self.recipe.y_mean[fold]
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was compiled."""

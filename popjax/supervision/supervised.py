@@ -13,7 +13,7 @@ from popjax.core.trees import digest
 from popjax.data.dataset import Dataset, images
 from popjax.data.parts import SHARE, parts_of
 from popjax.data.scarce import repeated, scarce
-from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way
+from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way, untimely
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
 from popjax.models.networks import check_model
@@ -118,7 +118,9 @@ def supervised(
     more = chosen(metrics, dataset.classes is not None)
     folded = Folded(dataset, model, optimizer, loss, schedule, way, how, named, weigh, more)
     task = folded(1)
-    for note in filter(None, (scarce(dataset, folded.parts(1)), *repeated(dataset, way, folded.parts(1)))):
+    parts = folded.parts(1)
+    notes = (None if shuffle else untimely(parts), scarce(dataset, parts), *repeated(dataset, way, parts))
+    for note in filter(None, notes):
         LOG.warning(note)
     return task
 

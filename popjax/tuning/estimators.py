@@ -106,7 +106,8 @@ class PopulationEstimator(BaseEstimator):
         self.results_ = results
         self.predictor_ = results.predictor()
         if self.predictor_.classes is not None:
-            self.classes_ = np.array(self.predictor_.classes, y.dtype)
+            texts = y.dtype.kind in "SU"  # of which y_val may have longer ones
+            self.classes_ = np.array(self.predictor_.classes, y.dtype.kind if texts else y.dtype)
         self.best_index_, self.best_params_, _ = results.best
         self.cv_results_ = cv_results(results, time.perf_counter() - begun)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
