@@ -171,7 +171,7 @@ def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
         until("train_loss")
         os.write(leader, b"hidden=7\nnonsense\n\n")
         until("hidden fixes a shape or code")
-        until("unknown command 'nonsense'; help lists them: go 5")
+        until("unknown command 'nonsense'; help lists them, such as go 5")
         os.write(leader, b"go 2\n")
         os.write(leader, b"exit\n")
         until("journal: run/journal.jsonl")
@@ -255,7 +255,7 @@ BAD = [
     (["--seed", -1], "--seed -1", "0 <= seed"),
     (["--missing", "guess"], "'guess'", "median"),
     (["--script", "nothing.txt"], "'nothing.txt'", "No such file"),
-    (["--script", "bad.txt", "--dataset", "wine"], "line 3: unknown command 'jump 5'", "help lists them: go 5"),
+    (["--script", "bad.txt", "--dataset", "wine"], "line 3: unknown command 'jump 5'", "help lists them, such as go 5"),
     (["--script", "shape.txt", "--dataset", "wine"], "hidden fixes a shape", "begin anew"),
     (["--script", "far.txt", "--dataset", "wine"], "back 9", "give at most 1"),
     (["--replay", "nothing.jsonl"], "'nothing.jsonl'", "No such file"),

@@ -55,6 +55,7 @@ def test_a_regression_is_compared_with_the_mean_and_its_error_resampled(metric):
     width = found.high - found.low
     assert results.summary["test_interval"] == pytest.approx([found.low, found.high], abs=0.1 * width)
     assert "the mean " in compared(results)
+    assert f"R² {results.summary['test']['test_r2']:.4g}" in compared(results)
 
 
 def test_with_folds_and_repeats_the_interval_is_of_the_score():

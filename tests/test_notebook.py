@@ -95,6 +95,11 @@ def test_the_figures_are_plotlys(results):
     assert len(results.plot("expected").data) == 1
     with pytest.raises(ValueError, match="there is no figure 'tree'; there are curves, train_loss"):
         results.plot("tree")
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    values = pj.search(pj.supervised((x, x[:, 0])), {"learning_rate": 0.1}, trials=1, epochs=2)
+    test = values.task.hints.folded.parts(1).test
+    points = values.plot("predicted").data[1]
+    np.testing.assert_allclose([points.x, points.y], [x[test, 0], values.predict(x[test])], rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_shown_is_small_and_escaped(results):
@@ -112,8 +117,15 @@ def test_what_is_shown_is_small_and_escaped(results):
     assert shown["results"].count("<tr>") == 6
     assert "<td>hidden_3</td><td>integers(3, 9)</td><td>depth=3</td>" in shown["space"]
     assert "Predictor of 2 classes by trial" in shown["predictor"]
-    assert "by 7 trials" in shown["ensemble"]
+    assert "by 7 trials (" in shown["ensemble"]
+    assert ", ...)" in shown["ensemble"]
+    assert "..." not in pj.ensemble(results, size=3)._repr_html_()
     assert "1 model after 4 epochs" in shown["session"]
+    several = pj.Session(results.task, {"learning_rate": [1e-4, 0.1], "depth": 1})
+    several.train(2)
+    ends = several.curves["val_accuracy"][:, -1]
+    assert f"the best is {ends.argmax()}, val_accuracy {ends.max():.4g}" in several._repr_html_()
+    assert "; the largest class " in shown["results"]
     assert "ranked by val_accuracy, max" in shown["task"]
     hostile = pj.Space(x=pj.choice("<b>&", "y"))
     assert html.escape("choice('<b>&', 'y')") in hostile._repr_html_()

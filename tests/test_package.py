@@ -54,10 +54,14 @@ def test_the_door_names_the_commands_and_opens_them(python, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "environment", "expected"),
     [
-        ("/usr/bin/popjax", {}, "popjax sweep"),
+        ("/opt/bin/popjax", {"UV": "", "PATH": "/opt"}, "popjax sweep"),
+        ("/x/bin/popjax", {"UV": "", "PATH": "/opt"}, "/x/bin/popjax sweep"),
+        ("/x y/bin/popjax", {"UV": "", "PATH": "/nowhere"}, "'/x y/bin/popjax' sweep"),
+        ("/x/bin/popjax", {"UV": "/opt/uv", "PATH": "/opt"}, "uv run popjax sweep"),
         ("/x/popjax/sweep.py", {"UV": "/opt/uv", "PATH": "/opt"}, "uv run python -m popjax.sweep"),
         ("/x/popjax/sweep.py", {"UV": "/o pt/uv", "PATH": "/nowhere"}, "'/o pt/uv' run python -m popjax.sweep"),
-        ("/x/popjax/sweep.py", {"UV": "", "PATH": "/nowhere"}, "python -m popjax.sweep"),
+        ("/x/popjax/sweep.py", {"UV": "", "PATH": "/here"}, "python -m popjax.sweep"),
+        ("/x/popjax/sweep.py", {"UV": "", "PATH": "/nowhere"}, f"{sys.executable} -m popjax.sweep"),
         ("/x/popjax/sweep.py", {"UV": "", "PATH": "/other"}, f"{sys.executable} -m popjax.sweep"),
     ],
 )
@@ -65,7 +69,11 @@ def test_printed_commands_are_as_this_one_was_started(monkeypatch, tmp_path, arg
     monkeypatch.setattr(sys, "argv", [argv])
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    found = {"/opt": {"uv": "/opt/uv"}, "/other": {"python": "/bin/sh"}}
+    found = {
+        "/opt": {"uv": "/opt/uv", "popjax": "/opt/bin/popjax"},
+        "/here": {"python": sys.executable},
+        "/other": {"python": "/bin/sh"},
+    }
     monkeypatch.setattr("shutil.which", lambda name: found.get(os.environ["PATH"], {}).get(name))
     assert cli.called("sweep") == expected
 

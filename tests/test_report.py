@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix
 
 import popjax as pj
 from popjax.commands.arguments import command_line
@@ -256,6 +257,42 @@ def test_the_data_and_what_the_winner_makes_of_it(opened):
     assert shares == ["83%", "17%", "4%", "96%"]
 
 
+def test_a_library_run_shows_what_its_winner_makes_of_the_rows(opened, tmp_path):
+    """Though it keeps no trial but the best: the counts are scikit-learn's, the labels those of the data."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(200, 3)), np.array([HOSTILE, "<b>two</b>", "3"])
+    y = labels[(x[:, 0] > 0).astype(int) + (x[:, 1] > 1)]
+    task = pj.supervised((x, y))
+    results = pj.search(task, {"learning_rate": 0.1, "hidden": 8}, trials=3, epochs=4, out=tmp_path / "run")
+    test = task.hints.folded.parts(1).test
+    expected = confusion_matrix(y[test], results.predict(x[test]), labels=np.unique(y))
+    assert results.summary["confusion"] == expected.tolist()
+    page = opened(results)
+    shown = [page.locator(f".confusion tbody tr:nth-child({at}) td").all_inner_texts() for at in (1, 2, 3)]
+    assert shown == [[label, *map(str, row)] for label, row in zip(np.unique(y), expected.tolist(), strict=True)]
+    assert "confusion" not in pj.search(task, {"learning_rate": 0.1, "hidden": 8}, trials=3, epochs=4).summary
+
+
+def test_trials_without_a_point_and_errors_of_zero_are_spoken_of(opened):
+    """What was pruned has no value of the last epoch; of 0 there is no place in decades."""
+    results = made(trials=12, diverged=0)
+    done = np.where(np.arange(12) % 2 == 0, 6, 2)
+    results = dataclasses.replace(results, done=done[:, None, None], pruned=done < 6)
+    said = opened(results).inner_text("main")
+    assert "6 trials left before the last epoch have no point." in said
+    assert "evenly spaced" not in said
+    assert "stands at half of the least other one" not in said
+    perfect = made(trials=12, diverged=0)
+    perfect.members["val_accuracy"][3, ..., -1] = 1
+    assert "In decades an error of 0 stands at half of the least other one." in opened(perfect).inner_text("main")
+
+
+def test_a_title_names_the_scheduler():
+    assert headline.title(made(run={"scheduler": "halving(reduction_factor=2)"})) == (
+        "wine: random search over 40 trials, halving"
+    )
+
+
 def test_a_regression_shows_predicted_against_true(opened):
     results = made(mode="min")
     results.run["data"] = {"columns": ["age"], "classes": None, "inputs": [1]}
@@ -488,6 +525,10 @@ def test_the_family_tree_and_the_winners_schedule(opened):
     assert epochs[:4] == [1, 2, 3, 4]
     assert units[:4] == pytest.approx(SPACE["learning_rate"].to_unit(np.concatenate(expected)).tolist(), abs=1e-4)
     assert page.locator("#history-1").count() == 0, "what never changed has no history"
+    alone = dataclasses.replace(plain, schedule=schedule).plot("learning_rate by epoch")
+    assert list(alone.data[1].y[:4]) == pytest.approx(units[:4])
+    with pytest.raises(ValueError, match=r"there are curves, .*, tree, learning_rate by epoch$"):
+        dataclasses.replace(plain, schedule=schedule).plot("momentum by epoch")
 
 
 def test_rounds_have_colours_and_their_ranges(opened):
@@ -833,6 +874,10 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(saved, refused_in_
         "report", "run", "other", says=["(run by val_accuracy, other by val_loss); compare runs of one"]
     )
     refused_in_one_line("report", "run", "lost", says=["lost: it has no winner; leave it out"])
+    for name in ("wine", "digits"):
+        made(run={"data": {"data": name, "split": name}}).save(saved.parent / name)
+    refused_in_one_line("report", "wine", "digits", says=["wine, digits are over different data; compare runs over"])
+    refused_in_one_line("report", "run", "run", says=["'run' is named twice; name each run once"])
     refused_in_one_line("report", says=["name the directory of a run"])
 
 

@@ -79,17 +79,22 @@ def check_live(port: int | None, host: str | None) -> None:
 def called(command: str = "") -> str:
     """How a command is started here, as this one was: by the console script, by uv, or by Python."""
     if Path(sys.argv[0]).name == "popjax":
-        return f"popjax {command}".rstrip()
+        return f"{started('popjax', sys.argv[0])} {command}".rstrip()
     return f"{python()} -m {'.'.join(filter(None, ('popjax', command)))}"
 
 
 def python() -> str:
     """How this Python is started."""
+    return started("python", sys.executable)
+
+
+def started(name: str, path: str) -> str:
+    """How a program is started: by uv, by its name, or by its path where the shell finds another, or none, by it."""
     if uv := os.environ.get("UV"):  # which `uv run` sets
-        return f"{'uv' if shutil.which('uv') else shlex.quote(uv)} run python"
-    found = shutil.which("python")
-    here = found is None or os.path.realpath(found) == os.path.realpath(sys.executable)
-    return "python" if here else shlex.quote(sys.executable)
+        return f"{'uv' if shutil.which('uv') else shlex.quote(uv)} run {name}"
+    found = shutil.which(name)
+    here = found is not None and os.path.realpath(found) == os.path.realpath(path)
+    return name if here else shlex.quote(path)
 
 
 def one_line(box: str) -> str:

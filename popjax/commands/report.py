@@ -29,6 +29,8 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError("report: name the directory of a run, such as runs/mine")
     from popjax.pages.page import write_comparison, write_report
 
+    for directory in [one for one in arguments.directories if arguments.directories.count(one) > 1][:1]:
+        raise ValueError(f"report: {directory!r} is named twice; name each run once")
     runs = {directory: loaded(directory) for directory in arguments.directories}
     alone = len(runs) == 1
     out = next(iter(runs)) if alone else arguments.out

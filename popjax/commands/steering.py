@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from popjax.task import Task
     from popjax.tuning.person import Change
 
-COMMANDS = "commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5"
-HELP = f"{COMMANDS}\n          watch | save | help | quit (or exit); an empty line pauses, or goes on"
+HELP = """commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5
+          watch | save | help | quit; an empty line pauses, or goes on"""
 CURVE, SHORT, VALUE = 40, 12, 9  # letters of a curve at most, what is kept for one, and of a value such as 1.234e-05
 CHANGE = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
 OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
@@ -216,7 +216,7 @@ class Steering:
         elif command in ("watch", "save"):
             getattr(self, command)()
         elif command != "quit":
-            raise ValueError(f"unknown command {command!r}; help lists them: {COMMANDS.partition(': ')[2]} ...")
+            raise ValueError(f"unknown command {command!r}; help lists them, such as go 5")
         if command not in ("", "pause", "help"):
             self.journal.write(self.session.epoch, self.rate, command, **decided)
         return command != "quit"

@@ -23,6 +23,9 @@ def check_comparable(runs: Mapping[str, Results]) -> None:
     if len(ranks) > 1:
         said = ", ".join(f"{name} by {results.metric}" for name, results in runs.items())
         raise ValueError(f"the runs rank by different metrics ({said}); compare runs of one metric")
+    data = {(results.run.get("data") or {}).get("data") for results in runs.values()} - {None}
+    if len(data) > 1:
+        raise ValueError(f"{', '.join(runs)} are over different data; compare runs over the same")
     for name, results in runs.items():
         if results.best is None:
             raise ValueError(f"{name}: it has no winner; leave it out")

@@ -23,7 +23,8 @@ def title(results: Results) -> str:
     arguments = results.run.get("arguments") or {}
     source = arguments.get("task") or arguments.get("dataset") or ", ".join(results.points)
     design = DESIGNS.get(str(results.run.get("sampler")), "random")
-    return f"{source}: {design} search over {plural(len(results.diverged), 'trial')}"
+    by = f", {str(scheduler).partition('(')[0]}" if (scheduler := results.run.get("scheduler")) else ""
+    return f"{source}: {design} search over {plural(len(results.diverged), 'trial')}{by}"
 
 
 def head(results: Results, axes: list[Axis]) -> str:
@@ -90,10 +91,15 @@ def compared(results: Results) -> str:
     if isinstance(interval := summary.get("test_interval"), list):
         if_so = ", were the rows independent" if summary.get("dependent") else ""
         said.append(f"between {number(interval[0])} and {number(interval[1])} with 95% confidence{if_so}")
-    classes = "test_accuracy" in (summary.get("constant") or {})
+    constant = summary.get("constant") or {}
+    classes = "test_accuracy" in constant
     for key, words in (("constant", "the largest class" if classes else "the mean"), ("linear", "a linear model")):
         score = (summary.get(key) or {}).get(name)
         said += [f"{words} {number(score)}"] if isinstance(score, int | float) else []
+    if "test_r2" in constant and name != "test_r2":
+        own, linear = ((summary.get(key) or {}).get("test_r2") for key in ("test", "linear"))
+        said += [f"R² {number(own)}"] if isinstance(own, int | float) else []
+        said += [f"a linear model's {number(linear)}"] if isinstance(linear, int | float) else []
     return "; ".join(said)
 
 

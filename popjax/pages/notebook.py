@@ -3,7 +3,10 @@
 import html
 from typing import Any
 
+import numpy as np
+
 from popjax.core.text import cell, plural, settings
+from popjax.pages.headline import compared
 from popjax.space.scales import Constant
 from popjax.space.space import Space
 from popjax.space.spelling import clauses
@@ -39,6 +42,7 @@ def of_results(results: Results) -> str:
     won = f"no winner: {results.no_winner}" + ("; who stands best now:" if rows else "")
     if best is not None:
         won = f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
+        won += f" ({beside})" if scored and (beside := compared(results)) else ""
     return line(f"Results: {head}; {won}") + table(["rank", "trial", *names], rows)
 
 
@@ -55,7 +59,8 @@ def of_space(space: Space) -> str:
 
 def of_predictor(predictor: Any) -> str:
     """What predicts."""
-    who = plural(len(predictor.trials), "trial") + f" ({', '.join(map(str, predictor.trials[:FEW]))}, ...)"
+    some = [*map(str, predictor.trials[:FEW]), *(["..."] if len(predictor.trials) > FEW else [])]
+    who = f"{plural(len(predictor.trials), 'trial')} ({', '.join(some)})"
     one = f"trial {predictor.trials[0]}: {settings(predictor.hparams)}"
     classes = predictor.classes
     what = "values" if classes is None else f"{len(classes)} classes"
@@ -64,8 +69,11 @@ def of_predictor(predictor: Any) -> str:
 
 def of_session(session: Any) -> str:
     """Where the models stand."""
-    last = {name: values[..., -1].tolist() for name, values in session.curves.items()}
-    now = settings({name: value for name, value in last.items() if session.single})
+    last = {name: np.atleast_1d(values[..., -1]) for name, values in session.curves.items()}
+    now = settings({name: values.item() for name, values in last.items() if session.single})
+    if last and not session.single and (values := last[session.task.metric])[~np.isnan(values)].size:
+        best = int((np.nanargmax if session.task.mode == "max" else np.nanargmin)(values))
+        now = f"the best is {best}, {session.task.metric} {cell(values[best].item())}"
     return line(
         f"Session: {plural(session.members, 'model')} after {plural(session.epoch, 'epoch')}; {now}".rstrip("; ")
     )

@@ -1,15 +1,21 @@
 """The report's figures one by one, as plotly's. No JAX here."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from popjax.pages import descent, figures
-from popjax.pages.axes import axes
+from popjax.pages.axes import Axis, axes
+from popjax.pages.learned_from import predicted_figure
 from popjax.pages.panels import panel
 from popjax.store.results import Results
+from popjax.store.schedules import Schedule
 
 
 def plot(results: Results, name: str = "curves") -> Any:
-    """A figure by its name: "curves", another metric's curves by the metric, "expected", a hyperparameter, "tree".
+    """A figure by its name: "curves", another metric's curves by the metric, "expected", a hyperparameter, "predicted".
+
+    Where hyperparameters changed while trials trained there are "tree" and, of each that did, "learning_rate by epoch".
 
     Raises ValueError for another name, and where there is nothing to draw.
     """
@@ -30,10 +36,29 @@ def drawing(results: Results, name: str) -> dict[str, Any]:
         return figures.expected_figure(results)
     if name in varied:
         return panel(results, varied[name], figures.thinned(results, figures.CURVES))
-    if name == "tree" and results.schedule is not None:
-        return descent.tree(results, results.schedule)
-    known = ["curves", *results.members, "expected", *varied, *(["tree"] if results.schedule is not None else [])]
+    others = beside(results, list(varied.values()))
+    if name in others:
+        return others[name]()
+    known = ["curves", *results.members, "expected", *varied, *others]
     raise ValueError(f"there is no figure {name!r}; there are {', '.join(known)}")
+
+
+def beside(results: Results, varied: list[Axis]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """The figures that not every search has, by their names."""
+    found: dict[str, Callable[[], dict[str, Any]]] = {}
+    if (predicted := predicted_figure(results)) is not None:
+        found["predicted"] = lambda: predicted
+    if (schedule := results.schedule) is not None:
+        found["tree"] = lambda: descent.tree(results, schedule)
+        for axis in descent.changed(results, varied):
+            found[f"{axis.name} by epoch"] = functools.partial(history, results, schedule, axis)
+    return found
+
+
+def history(results: Results, schedule: Schedule, axis: Axis) -> dict[str, Any]:
+    """What a hyperparameter was, epoch by epoch."""
+    (figure,) = descent.histories(results, schedule, [axis])
+    return figure
 
 
 def curves(results: Results, metric: str) -> dict[str, Any]:

@@ -52,12 +52,17 @@ def keys(entries: list[tuple[str, str, str]]) -> str:
     return f'<ul class="keys">{"".join(marks)}</ul>'
 
 
-def thinning(results: Results, drawn: int, what: str) -> str:
+def thinning(drawn: int, count: int, what: str) -> str:
     """What is said where not all are drawn."""
-    count = len(results.diverged)
     if drawn == count:
         return ""
     return f" {drawn:,} of {count:,} {what} drawn: the ten best, and others evenly spaced by rank."
+
+
+def at_the_end(results: Results) -> str:
+    """What is said of an error of 0, which has no place in decades."""
+    none = any(errors(results, name) is not None and (results.last[name] == 1).any() for name in metrics(results))
+    return " In decades an error of 0 stands at half of the least other one." if none else ""
 
 
 def curves_section(results: Results) -> str:
@@ -75,8 +80,8 @@ def curves_section(results: Results) -> str:
         parts.append("a pruned trial's line ends where it was left")
     if results.stopped.any():
         parts.append("a stopped trial's line ends where it was stopped")
-    caption = "; ".join(parts) + "." + thinning(results, len(curved(results)), "curves")
-    caption += " Drag to enlarge, double-click to see all."
+    caption = "; ".join(parts) + "." + thinning(len(curved(results)), len(results.diverged), "curves")
+    caption += at_the_end(results) + " Drag to enlarge, double-click to see all."
     return section("Learning curves", caption, '<div class="figure" id="curves"></div>')
 
 
@@ -101,7 +106,10 @@ def panels_section(results: Results, varied: list[Axis]) -> str:
     caption += " " + NO_PLACE if not all(axis.everywhere for axis in varied) else ""
     caption += " A trial's values are those of its last epoch." if results.schedule is not None else ""
     caption += f" {plural(far, 'trial')} beyond the frame stand on its edge." if (far := beyond(results)) else ""
-    caption += thinning(results, len(thinned(results, POINTS)), "trials")
+    ranked = len(results.order) + int(results.diverged.sum())
+    if left := len(results.diverged) - ranked:
+        caption += f" {plural(left, 'trial')} left before the last epoch {'has' if left == 1 else 'have'} no point."
+    caption += at_the_end(results) + thinning(len(thinned(results, POINTS)), ranked, "trials")
     count = int(results.rounds.max()) + 1
     marks = round_marks(count) if count > 1 else [("", POINT, "trial")]
     marks += [("ring", "transparent", "ten best"), ("star", WINNER, "winner")]

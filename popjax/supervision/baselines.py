@@ -18,15 +18,15 @@ DRAWN, MOST_CLASSES = 500, 30  # of the page: test rows of a regression, classes
 
 
 def worth(
-    results: Results, metric: str, test: Mapping[str, float], together: Predictor | None = None
+    results: Results, metric: str, test: Mapping[str, float], together: Predictor | None = None, page: bool = True
 ) -> dict[str, Any]:
     """What summary.json says beside the winner's score on the test rows; empty where there is none, or no dataset.
 
     `test` holds the winner's scores, `together` the best trials, whose programs the winner shares. `constant`: what
     the largest class, or the mean, of all other rows scores. `test_interval`: the 95% interval of the score, Wilson's
     (1927) of an accuracy, by bootstrap of a mean squared or absolute error; `dependent`: that rows are in groups or in
-    time, of which neither knows. `rows`: how many there are of each part. And what `drawn` gives for the page,
-    of classes only where there is `together`, so that nothing compiles for it.
+    time, of which neither knows. `rows`: how many there are of each part. And what `drawn` gives for the page; of
+    classes, where there is none, only if `together` has what it takes compiled.
     """
     folded, best = results.task.hints.folded, results.best
     if not isinstance(folded, Folded) or best is None or best.trial not in results.states:
@@ -45,7 +45,7 @@ def worth(
         constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
     known["constant"] = named(judged(constant, data.y[rows], folded.more))
     shared = together is not None and best.trial in together.trials
-    if data.classes is not None and not shared:
+    if data.classes is not None and not (shared or page):
         return known | interval_of(metric, constant, data.y[rows], test)
     winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
     known |= drawn(winner.mean_of(data.x[rows]), data.y[rows])

@@ -137,7 +137,7 @@ class Search:
             task=self.task,
         )
         figures = summary(population, results, test, before, self.directory)
-        return dataclasses.replace(results, summary=figures | on_test_rows(results, test))
+        return dataclasses.replace(results, summary=figures | on_test_rows(results, test, self.directory is not None))
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
@@ -148,15 +148,18 @@ class Search:
         return {trial: alone.states[0]} if alone.states else {}
 
 
-def on_test_rows(results: Results, test: Mapping[str, float]) -> dict[str, Any]:
-    """What else the test rows say of a supervised task: of the best trials together, and what the score is worth."""
+def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dict[str, Any]:
+    """What else the test rows say of a supervised task: of the best trials together, and what the score is worth.
+
+    `page`: whether one is written, which shows what the winner predicts.
+    """
     if results.task.hints.recipe is None:
         return {"ensemble": None}
     from popjax.supervision import baselines, ensemble  # a task of one's own needs none of it
 
     together = ensemble.together(results)
     scored = {"ensemble": ensemble.on_test_rows(results, together)}
-    return scored | baselines.worth(results, results.metric, test, together)
+    return scored | baselines.worth(results, results.metric, test, together, page)
 
 
 def steered_in(log: Log, trials: int) -> np.ndarray | None:
