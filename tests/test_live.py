@@ -1,6 +1,7 @@
 """The live page of real runs: what it shows, what it changes, who may not, and what becomes of a run that is killed."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -136,6 +137,76 @@ def test_curves_grow_and_what_a_person_asks_for_reaches_the_tables(start, tab, c
     assert both >= reached - 1
     for name, values in plain.members.items():
         assert results.members[name][others, ..., :both].tobytes() == values[others, ..., :both].tobytes()
+
+
+def test_curves_name_their_trials_and_sliders_move_values(start, tab):
+    """Under the pointer and by a click, among those that train and those that are stopped."""
+    run, page = start(*SWEEP)
+    there = tab(run.address)
+    until(there, "curves[3].length > 2")
+    assert page.ask(verb="stop", trial=3)[0] in (200, 202)
+    until(there, "document.querySelectorAll('#log li').length === 1")
+    there.click("#pause")
+    until(there, "document.getElementById('pause').textContent === 'Go on'")
+    until(there, f"curves[0].length === {page.trial(0)['epoch']} && !stale")
+    there.locator("#curves").scroll_into_view_if_needed()
+    for trial in (3, 7):
+        x, y, value = there.evaluate(
+            "(trial) => { const box = chart.over.getBoundingClientRect(), value = curves[trial][1]; return ["
+            "box.left + chart.valToPos(2, 'x') + 3, box.top + chart.valToPos(value, 'y'), value]; }",
+            trial,
+        )
+        there.mouse.move(x, y)
+        until(there, f"nearest !== null && Math.abs(nearest.value - {value}) < 0.02")  # or one that lies there too
+        named, epoch, shown = re.fullmatch(r"trial (\d+), epoch (\d+): (\S+)", there.inner_text(".tip")).groups()
+        assert epoch == "2"
+        assert float(shown) == pytest.approx(there.evaluate(f"curves[{named}][1]"), rel=1e-3)
+        there.mouse.down()
+        there.mouse.up()
+        until(there, f"picked === {named} && details?.trial === {named}")
+        assert there.input_value("#number") == named
+    row = there.locator("#hparams tr", has=there.get_by_text("learning_rate", exact=True))
+    row.locator("input[type=range]").evaluate("slider => { slider.value = 7; slider.oninput(); }")
+    (steps,) = there.evaluate("details.hparams.filter((row) => row.name === 'learning_rate').map((row) => row.steps)")
+    assert float(row.locator("input[type=number]").input_value()) == steps[7][0]
+    standing = [page.trial(trial)["status"] for trial in range(TRIALS)]
+    cards = dict(reversed(card.split("\n")) for card in there.locator(".card").all_inner_texts()[1:])
+    counts = {"train": "t", "stopped": "s", "diverged": "d", "trained to the end": "e"}
+    assert {name: int(cards[name]) for name in counts} == {n: standing.count(letter) for n, letter in counts.items()}
+    assert page.ask(verb="end")[0] == 200
+    assert run.end() == 0
+
+
+def test_six_tabs_leave_room_for_what_is_asked(start, tab):
+    """A browser has six connections to a server: of more than four tabs those opened first rest, until seen."""
+    run, page = start(*SWEEP)
+    tabs = [tab(run.address)]
+    tabs += [tab(f"http://127.0.0.1:{page.port}/", context=tabs[0].context) for _ in range(5)]
+    for one in tabs[:2]:
+        until(one, "document.getElementById('link').textContent.startsWith('this tab rests, since 4 others are open')")
+    tabs[-1].click("#pause")
+    until(tabs[2], "document.getElementById('pause').textContent === 'Go on'")
+    tabs[0].click("#link")
+    until(tabs[0], "document.getElementById('link').className === 'lives'")
+    until(tabs[0], "document.getElementById('pause').textContent === 'Go on'")
+    until(tabs[2], "document.getElementById('link').className === 'cut'")
+    assert page.ask(verb="end")[0] == 200
+    assert run.end() == 0
+
+
+def test_the_log_tells_what_the_scheduler_did(start, tab, tmp_path):
+    """Copies by their numbers."""
+    run, page = start(*SWEEP, "--scheduler", "pbt(warmup=1)")
+    there = tab(run.address)
+    until(there, "document.querySelectorAll('#log li').length > 0")
+    found = re.fullmatch(r"(\d+) trials? became copies of better ones: (.+)", decisions(there)[-1])
+    pairs = [tuple(map(int, pair.split(" of "))) for pair in found[2].split(", ")]
+    assert len(dict(pairs)) == len(pairs) == int(found[1]), "each is a copy of one"
+    assert not {target for target, _ in pairs} & {source for _, source in pairs}
+    assert page.ask(verb="end")[0] == 200
+    assert run.end() == 0
+    written = map(json.loads, (tmp_path / "run" / "decisions.jsonl").read_text().splitlines())
+    assert next(line["copy"] for line in written if line.get("copy")) == [list(pair) for pair in pairs]
 
 
 def test_a_tab_that_was_cut_off_catches_up(start, tab):
@@ -382,7 +453,7 @@ def test_forged_requests_leave_a_search_unharmed():
     plain = pj.search(TASK, SPACE, **given)
     assert found[0].members["loss"].tobytes() == plain.members["loss"].tobytes()
     assert found[0].steered is None
-    assert [line["text"] for line in page.board.lines][-1].startswith("refused: size fixes a shape or code")
+    assert [line["text"] for _, line in page.board.lines][-1].startswith("refused: size fixes a shape or code")
 
 
 def test_the_cookie_and_the_policy_are_strict(served):
@@ -438,6 +509,27 @@ def test_a_tab_is_told_what_is_new_and_nothing_twice():
     board.show({"loss": more}, np.array([0, 1, 0, 1, 0, 1, 0]), "t" * 7, {}, (), anew=True)
     told = board.message(cursor)
     assert (told["anew"], told["curves"]) == (True, [[1, 0, [1.0]], [3, 0, [None]], [5, 0, [0.5]]])
+
+
+def test_what_a_person_did_stays_in_the_log():
+    """However much a scheduler does; each line is told once, in its order."""
+    board, early, late = Board(), Cursor("loss"), Cursor("loss")
+    board.begin(About("few", ("loss",), "min", {}, 9, ()), lambda change: None)
+    told = []
+
+    def hear(cursor):
+        heard = []
+        while (message := board.message(cursor)) is not None:
+            heard += [line["text"] for line in message.get("log", [])]
+        return heard
+
+    for number in range(1000):
+        board.tell(str(number), by="user" if number in (3, 500) else "")
+        if number % 7 == 0:
+            told += hear(early)
+    told += hear(early)
+    assert told == [str(number) for number in range(1000)]
+    assert hear(late) == ["3", "500", *map(str, range(802, 1000))]
 
 
 def test_a_stream_ticks_four_times_a_second_whatever_the_trials_do(start):
@@ -682,7 +774,7 @@ runpy.run_module("popjax.sweep", None, "__main__", True)
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_line_for_ssh_is_said_where_there_is_no_display(monkeypatch):
+def test_the_line_for_ssh_is_said_where_there_is_no_display(monkeypatch, capsys):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
@@ -693,3 +785,7 @@ def test_the_line_for_ssh_is_said_where_there_is_no_display(monkeypatch):
     monkeypatch.setenv("USER", "ada")
     assert not has_display()
     assert tunnel(8765) == "ssh -L 8765:127.0.0.1:8765 ada@192.0.2.7"
+    lived = session()
+    port = Page(lived.live()).port
+    assert f"from another machine: ssh -L {port}:127.0.0.1:{port} ada@192.0.2.7, then open" in capsys.readouterr().err
+    lived.page.close()

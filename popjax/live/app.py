@@ -25,6 +25,7 @@ TICK = 0.25  # seconds between two messages
 QUIET = 10.0  # seconds after which a tab without news is told that the server lives
 ANSWER, LOOK = 1.5, 0.02  # seconds in which a change is answered at once, and between two looks
 TABS = 20
+TOLD = 4  # tabs of one machine: a browser has six connections to a server, of which what is asked needs some
 FETCHES = 4.0  # seconds in which a tab may fetch the report
 ASSETS = {
     "live.js": ("popjax.live", "live.js", "text/javascript"),
@@ -68,6 +69,7 @@ class Routes:
     def __init__(self, serving: "Serving") -> None:
         self.serving = serving
         self.board = serving.board
+        self.tabs: dict[str, list[Cursor]] = {}  # that are told what changes, by machine, those opened last at the end
 
     async def page(self, request: Request) -> Response:
         """The page itself, and the cookie with which it may ask for more."""
@@ -133,19 +135,25 @@ class Routes:
         if self.serving.tabs >= TABS:
             return self.wrong(f"{TABS} tabs are open; close one", 503)
         headers = PAGE | {"x-accel-buffering": "no"}
-        return StreamingResponse(self.told(Cursor(metric)), media_type="text/event-stream", headers=headers)
+        machine = "" if request.client is None else request.client.host
+        told = self.told(Cursor(metric), self.tabs.setdefault(machine, []))
+        return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
-    async def told(self, cursor: Cursor) -> AsyncIterator[str]:
-        """The messages of one tab, until the run is over or the tab is closed."""
+    async def told(self, cursor: Cursor, beside: list[Cursor]) -> AsyncIterator[str]:
+        """The messages of one tab, until the run is over, the tab is closed, or too many are open beside it."""
         about = self.board.about
         assert about is not None
         self.serving.tabs += 1
+        beside.append(cursor)
         try:
             known = about._asdict() | {"metric": cursor.metric}
             del known["scales"]  # of which each trial's sliders are made
             yield event({"about": known})
             quiet = 0.0
             while True:
+                if cursor not in beside[-TOLD:]:
+                    yield event({"elsewhere": TOLD})
+                    return
                 over = self.board.over
                 message = self.board.message(cursor)
                 if over is not None:
@@ -161,6 +169,7 @@ class Routes:
                 await asyncio.sleep(TICK)
         finally:
             self.serving.tabs -= 1
+            beside.remove(cursor)
 
     @staticmethod
     def wrong(what: str, status: int) -> Response:

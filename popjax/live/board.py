@@ -82,8 +82,8 @@ class Board:
         self.points: Mapping[str, np.ndarray] = {}
         self.settable: tuple[str, ...] = ()
         self.figures: dict[str, Any] = {}
-        self.lines: list[dict[str, Any]] = []
-        self.told = 0  # lines so far, of which the last are kept
+        self.lines: list[tuple[int, dict[str, Any]]] = []  # with their numbers
+        self.told = 0  # lines so far, of which the last are kept, and of a person's the most
         self.over: str | None = None
         self.report: str | None = None
 
@@ -124,7 +124,9 @@ class Board:
         """Add a line to the log."""
         line = {"text": text[:LINE], "by": by} | ({} if trial is None else {"trial": trial})
         with self._lock:
-            self.lines = [*self.lines, line][-LINES:]
+            if len(self.lines) == LINES:
+                del self.lines[next((at for at, (_, old) in enumerate(self.lines) if old["by"] != "user"), 0)]
+            self.lines.append((self.told, line))
             self.told += 1
 
     def finish(self, report: str | None = None) -> None:
@@ -160,14 +162,13 @@ class Board:
                 (int(trial), first, self.curves[cursor.metric][trial, first:end].copy())
                 for trial, first, end in lacking(cursor.epochs, self.epochs[drawn], drawn)
             ]
-            first = max(cursor.lines, self.told - len(self.lines))
-            lines = self.lines[first - self.told :][:SOME] if first < self.told else []
+            news = [pair for pair in self.lines if pair[0] >= cursor.lines][:SOME]
             figures, status = self.figures, "".join(self.status[trial] for trial in drawn.tolist())
-            cursor.lines = first + len(lines)
+            cursor.lines = news[-1][0] + 1 if news else self.told
         if pieces:
             found["curves"] = [[trial, first, five_digits(values)] for trial, first, values in pieces]
-        if lines:
-            found["log"] = lines
+        if news:
+            found["log"] = [line for _, line in news]
         if status != cursor.status:
             found["status"] = cursor.status = status
         if figures != cursor.figures:

@@ -58,6 +58,7 @@ function take(told) {
   const last = told.log?.findLast((line) => line.trial === picked);
   if (last) say(last.by === "user" ? "" : last.text);
   if (told.over) return over(told);
+  if (told.elsewhere) return rest(told.elsewhere);
   const letter = status[places.get(picked)];
   if (told.log?.some((line) => line.trial === picked || about.one) || letter !== details?.status) look();
   else if (told.curves?.some(([trial]) => trial === picked)) stands();
@@ -107,26 +108,43 @@ function over(told) {
   if (told.report) location.replace("report");
 }
 
+// so many other tabs are open, and a browser has no connection left for what is asked
+let resting = false;
+function rest(others) {
+  stream.close();
+  resting = true;
+  linked("cut", `this tab rests, since ${others} others are open; click to go on`);
+}
+
+function wake() {
+  if (!resting) return;
+  resting = false;
+  listen(box("metric").value);
+}
+
 function log(line) {
   const item = document.createElement("li"), who = document.createElement("b");
   who.textContent = line.trial === undefined ? "" : about.one ? `${line.by} ` : `trial ${line.trial} `;
   item.className = line.by;
   item.append(who, line.text);
   box("log").prepend(item);
-  while (box("log").childElementCount > 200) box("log").lastChild.remove();
+  if (box("log").childElementCount <= 200) return;
+  const others = box("log").querySelectorAll("li:not(.user)");
+  (others.length ? others[others.length - 1] : box("log").lastChild).remove();
 }
 
 // -- figures
 
 function cards() {
   const counts = figures.counts ?? {}, best = figures.best;
-  const which = about.one ? `, the best so far, in epoch ${best?.epoch}` : `, trial ${best?.trial}: best now`;
+  const when = best?.epoch ? `the best so far, in epoch ${best.epoch}` : "best now"; // a session's, a search's
+  const which = about.one ? `, ${when}` : `, trial ${best?.trial}: ${when}`;
   const shown = [[best ? number(best.value) : "–", best ? about.metrics[0] + which : "best now", "winner"]];
   if (about.one) shown.push([String(figures.epoch ?? 0), "epochs trained", ""]);
   else {
     shown.push([String(counts.train ?? 0), "train", ""], [String((counts.rest ?? 0) + (counts.wait ?? 0)), figures.pruned ? "pruned" : "rest", ""]);
     shown.push([String(counts.stopped ?? 0), "stopped", ""], [String(counts.diverged ?? 0), "diverged", ""]);
-    shown.push([String(counts.done ?? 0), "trained to the end", ""]);
+    if (about.epochs !== null) shown.push([String(counts.done ?? 0), "trained to the end", ""]);
   }
   const cells = shown.map(([figure, words, kind]) => {
     const card = document.createElement("div"), bold = document.createElement("b"), text = document.createElement("span");
@@ -227,7 +245,7 @@ function draw() {
     height: box("curves").clientWidth < 500 ? 320 : 420,
     pxAlign: 0,
     legend: { show: false },
-    cursor: { points: { show: false }, drag: { x: false, y: false }, y: false },
+    cursor: { points: { show: false }, drag: { x: false, y: false, click: () => {} }, y: false, move: onEpoch },
     scales: scales(() => span(curves.filter((_, place) => status[place] !== "d").flat(), ofBest())),
     axes: axes(),
     series: [{}, ...one, thick("best"), thick("picked")],
@@ -241,6 +259,11 @@ function table() {
   const epochs = Array.from({ length: reach() }, (_, at) => at + 1);
   const can = drawable(box("decades").checked), long = (curve) => epochs.map((_, at) => can(curve[at]));
   return [epochs, ...curves.map(long), long(ofBest()), long(ofPicked())];
+}
+
+// the line of the pointer stands where there are values; uPlot takes that for a drag, of which it loses the click
+function onEpoch(plot, left, top) {
+  return left < 0 ? [left, top] : [plot.valToPos(plot.data[0][plot.posToIdx(left)], "x"), top];
 }
 
 let nearest = null;
@@ -415,6 +438,8 @@ box("metric").onchange = () => listen(box("metric").value);
 box("decades").onchange = anew;
 box("pause").onclick = () => ask({ verb: figures.paused ? "resume" : "pause" });
 box("end").onclick = () => ask({ verb: "end" });
+box("link").onclick = wake;
+document.addEventListener("visibilitychange", () => document.hidden || wake());
 for (const verb of ["stop", "lift", "save"]) box(verb).onclick = () => ask({ verb, trial: picked });
 box("clone").onclick = () => whole("target") !== null && ask({ verb: "clone", trial: whole("target"), source: picked });
 for (const verb of ["back", "go"]) box(verb).onclick = () => ask({ verb, epochs: whole("epochs") ?? 1 });

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 VERBS = ("set", "clone", "stop", "lift", "pause", "resume", "end")
 REFRESH = 0.2  # seconds between two updates of the figures
+COPIES = 12  # that a line of the log names
 
 
 class Live(Progress, Steered):
@@ -69,7 +70,9 @@ class Live(Progress, Steered):
         for change in changes:
             self.board.tell(in_words(change), change["trial"], "user")
         if copied := decision.copy.keys() - {change["trial"] for change in changes}:
-            self.board.tell(f"{plural(len(copied), 'trial')} became copies of better ones")
+            pairs = [f"{trial} of {decision.copy[trial]}" for trial in sorted(copied)]
+            named = ", ".join(pairs[:COPIES]) + (", ..." if len(pairs) > COPIES else "")
+            self.board.tell(f"{plural(len(copied), 'trial')} became copies of better ones: {named}")
         self.rungs |= isinstance(decision.notes, Mapping) and "rungs" in decision.notes
         trials = after(decision, trials, self.run)
         more = len(trials.epochs) - len(self.told)
