@@ -17,8 +17,10 @@ from steering_task import EPOCHS, SPACE, TASK
 import popjax as pj
 from popjax.core.text import install
 from popjax.live.board import DRAWN, About, Board, Cursor
+from popjax.live.details import row
 from popjax.live.serving import Serving, has_display, tunnel
 from popjax.space.scales import uniform
+from popjax.tuning.given import covering
 from popjax.tuning.person import Change
 
 TRIALS, LAST = 24, 20_000
@@ -644,6 +646,24 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
     assert page.ask(verb="clone", trial=9, source=0) == (400, {"error": "member 9: choose 0..3"})
     assert page.trial(1, "loss")["curve"] == [float(f"{v:.5g}") for v in lived.curves["loss"][1].tolist()]
     lived.page.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "low", "high"),
+    [
+        ("learning_rate", [0.1, 0.01, 0.03], 1e-4, 1.0),
+        ("learning_rate", [5.0, 0.01], 1e-3, 50.0),
+        ("rate", [0.3, 0.1], 0.01, 3.0),
+        ("shift", [0.5, -0.5, 0.0], -0.5, 0.5),
+        ("copies", [4, 2, 8], 2, 8),
+    ],
+)
+def test_a_slider_of_given_values_reaches_beyond_them_in_order(name, values, low, high):
+    """Of several models whose values were given: what is searched by default, or some air; sizes as they are."""
+    shown = row(name, covering(np.array(values)), values[0], True)
+    steps = [step for step, _ in shown["steps"]]
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == pytest.approx((low, high))
 
 
 def test_a_session_that_trains_is_paused_steered_and_ended():

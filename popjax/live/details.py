@@ -8,7 +8,7 @@ from popjax.live.board import Board
 from popjax.pages.axes import label, ticks
 from popjax.space.conditions import absent
 from popjax.space.defaults import SEARCHED
-from popjax.space.scales import Choice, Constant, OneMinusLogUniform, Scale
+from popjax.space.scales import Choice, Constant, LogUniform, OneMinusLogUniform, Scale, Uniform
 
 STEPS = 100  # of a slider
 REACH = 10.0  # how far below and above a constant its slider reaches
@@ -38,12 +38,21 @@ def row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:
 
 
 def axis_of(name: str, scale: Scale, value: float) -> Scale:
-    """The scale of a slider: what is searched by default, for a constant that lies in it."""
-    searched = SEARCHED.get(name, scale)
-    if not isinstance(scale, Constant) or isinstance(searched, Choice):
+    """The scale of a slider: of a constant, or of real numbers to choose from, what is searched by default.
+
+    Where that does not hold them all: of a constant its own, of several what reaches beyond them.
+    """
+    if not isinstance(scale, Constant | Choice):
         return scale
-    inside: bool = searched.low <= value <= searched.high
-    return searched if inside else scale
+    values, searched = getattr(scale, "values", (value,)), SEARCHED.get(name)
+    if isinstance(scale, Choice) and not all(isinstance(one, float) for one in values):
+        return scale
+    low, high = min(values), max(values)
+    if searched is not None and not isinstance(searched, Choice) and searched.low <= low and high <= searched.high:
+        return searched
+    if isinstance(scale, Constant):
+        return scale
+    return LogUniform(low / REACH, high * REACH) if low > 0 else Uniform(low, high)
 
 
 def along(scale: Scale, value: float) -> list[float]:
@@ -54,7 +63,7 @@ def along(scale: Scale, value: float) -> list[float]:
     [0.0001, 0.001, 0.01, 0.1, 1.0]
     """
     if isinstance(scale, Choice):
-        values = [one for one in scale.values if isinstance(one, int | float)]
+        values = sorted(one for one in scale.values if isinstance(one, int | float))
     elif isinstance(scale, Constant):
         around = np.geomspace(1 / REACH, REACH, STEPS + 1) * value if value else np.linspace(0, 1, STEPS + 1)
         values = [round(one) for one in around.tolist()] if isinstance(value, int) else around.tolist()
