@@ -230,7 +230,9 @@ CELLS = (
         def epoch(self, result):
             Path("begun").touch()
 
-    long = pj.search(task, {"learning_rate": 0.01, "hidden": 8}, 2, 1_000_000, callbacks=[Begun()], out="run")
+    long = pj.search(
+        task, {"learning_rate": 0.01, "hidden": 8}, 2, 1_000_000, callbacks=[Begun()], out="run", progress=True
+    )
     """,
     "print(long.summary['stopped'], 0 < int(long.done.max()) < 1_000_000)",
     """
@@ -272,6 +274,8 @@ def test_a_notebook_shows_is_interrupted_and_goes_on(tmp_path, environment):
     assert "<table" in top[0]["data"]["text/html"]
     assert "application/vnd.plotly.v1+json" in figure[0]["data"]
     assert "stopping after this epoch, with the results so far; to go on, run the cell again" in str(stopped)
+    (left,) = [output["data"]["text/html"] for output in stopped if "data" in output and "text/html" in output["data"]]
+    assert re.fullmatch(r"stopped at \d+%, best now [\d.]+", left)
     assert partial[0]["text"] == "2 True\n"
     assert "'first' holds a run: going on with it" in again[0]["text"]
     assert again[1]["text"] == "True 0\n"

@@ -31,7 +31,7 @@ def interruptible(stop: threading.Event, out: Any) -> Iterator[None]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        on = "; to go on, run the cell again" if out is not None else ""
+        on = "; to go on, run the cell again" if out is not None else "; with out=DIR the cell would go on"
         tell(f"stopping after this epoch, with the results so far{on}; interrupt again to stop at once")
 
     before = signal.signal(signal.SIGINT, ask)

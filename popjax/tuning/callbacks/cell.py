@@ -42,6 +42,11 @@ class Cell(Progress):
         words = f"{self.done / max(self.total, 1):.0%}, best now {text(self.best())}, {left:.0f} s left"
         self._show(f'<progress value="{self.done}" max="{self.total}"></progress> {html.escape(words)}')
 
+    def close(self) -> None:
+        """A bar that nobody moves any more is none."""
+        if self._shown is not None and self.done < self.total:
+            self._show(f"stopped at {self.done / self.total:.0%}, best now {html.escape(text(self.best()))}")
+
     def _show(self, line: str) -> None:
         from IPython.display import HTML, display
 
