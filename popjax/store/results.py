@@ -182,7 +182,14 @@ class Results:
         return Best(row, self.hparams(row), float(self.last[self.metric][row]))
 
     def hparams(self, trial: int) -> dict[str, Any]:
-        """The hyperparameters of a trial as Python values, without those that are inactive."""
+        """The hyperparameters of a trial as Python values, without those that are inactive.
+
+        >>> import popjax as pj
+        >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+        >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
+        >>> results.hparams(results.best.trial) == results.best.hparams
+        True
+        """
         values = {name: column[[trial]].tolist()[0] for name, column in self.points.items()}
         values = {name: value for name, value in values.items() if not absent(value)}
         whole = {name for name, scale in self.space.items() if scale.whole and name in self.space.conditions}
@@ -228,6 +235,11 @@ class Results:
         one member. Batch statistics are not among them: `results.predictor(trial).module()` has them too.
 
         Raises ValueError for a trial that was not kept.
+
+        >>> import popjax as pj
+        >>> results = pj.search(pj.supervised("wine"), {"learning_rate": 0.1, "hidden": 8}, trials=2, epochs=10)
+        >>> results.params(results.best.trial)["hidden"][0]["kernel"].shape
+        (13, 8)
         """
         self._check_kept(trial)
         arrays = {name: array if len(array) > 1 else array[0] for name, array in self.states[trial].items()}
@@ -238,7 +250,9 @@ class Results:
         if trial not in self.states:
             kept = ", ".join(map(str, self.states)) or "none"
             remedy = "search with a larger keep="
-            if self.task is None:
+            if 0 <= trial < len(self.stopped) and self.stopped[trial]:
+                remedy = "it was stopped, and only a search with out=DIR goes on"
+            elif self.task is None:
                 remedy = 'a directory keeps the winner, and with choose="ensemble" the best 25'
             raise ValueError(f"trial {trial} was not kept ({kept} is); {remedy}")
 
@@ -255,13 +269,25 @@ class Results:
         return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), schedule)
 
     def best_trials(self, size: int = TOGETHER) -> list[int]:
-        """The best `size` trials that were trained to the end, or as many as there are, best first."""
+        """The best `size` trials that were trained to the end, or as many as there are, best first.
+
+        >>> import popjax as pj
+        >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+        >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
+        >>> results.best_trials(3)[0] == results.best.trial
+        True
+        """
         return self.order[:size].tolist()
 
     def predictor(self, trial: int | None = None) -> Any:
         """A kept trial as a predictor: the winner, or the ensemble that was chosen, if none is named.
 
         Raises ValueError for a trial that was not kept, and where only a task's own code could predict.
+
+        >>> import popjax as pj
+        >>> results = pj.search(pj.supervised("wine"), {"learning_rate": 0.1, "hidden": 8}, trials=2, epochs=10)
+        >>> results.predictor().predict_proba([[13.0] * 13]).shape
+        (1, 3)
         """
         import popjax as pj
 
@@ -273,6 +299,11 @@ class Results:
         """What the winner, or the ensemble that was chosen, predicts for raw rows: `predictor().predict(rows)`.
 
         Raises ValueError as `predictor` does, and for rows that do not fit.
+
+        >>> import popjax as pj
+        >>> results = pj.search(pj.supervised("wine"), {"learning_rate": 0.1, "hidden": 8}, trials=2, epochs=10)
+        >>> results.predict([[13.0] * 13]).item()
+        'class_0'
         """
         found: np.ndarray = self.predictor().predict(rows)
         return found
@@ -281,21 +312,43 @@ class Results:
         """The best trials, best first, a row each: a DataFrame where pandas is installed, else a pyarrow table.
 
         Where none was trained to the end they are those that stand best, with the status "stopped".
+
+        >>> import popjax as pj
+        >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+        >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
+        >>> list(results.top(3).columns)
+        ['trial', 'round', 'x', 'status', 'epochs', 'loss', 'rank']
         """
         table = self.trials.take(self.leaders[: check_count("top", size)])
         return table.to_pandas() if importlib.util.find_spec("pandas") else table
 
     def plot(self, name: str = "curves") -> Any:
-        """A figure of the report as plotly's: "curves", a metric, "expected", a hyperparameter, or "tree".
+        """A figure of the report as plotly's: "curves", a metric, "expected", a hyperparameter, "predicted" of values.
 
-        Raises ValueError for another name.
+        Where hyperparameters changed while trials trained also "tree", and "learning_rate by epoch". Raises ValueError
+        for another name.
+
+        >>> import popjax as pj
+        >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+        >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
+        >>> len(results.plot("x").data[0].x)
+        8
         """
         import popjax as pj
 
         return pj.plot(self, name)
 
     def report(self, path: str | Path) -> Path:
-        """Write the report to a file, as a search with `out` writes it into its directory; returns its path."""
+        """Write the report to a file, as a search with `out` writes it into its directory; returns its path.
+
+        >>> import popjax as pj
+        >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+        >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     results.report(f"{place}/page.html").stat().st_size > 1_000_000
+        True
+        """
         import popjax as pj
 
         written: Path = pj.write_page(self, path)
@@ -329,7 +382,17 @@ class Results:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """The results that `save` wrote; raises ValueError for a directory that holds none."""
+        """The results that `save` wrote; raises ValueError for a directory that holds none.
+
+        >>> import popjax as pj
+        >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+        >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     results.save(place)
+        ...     Results.load(place).best == results.best
+        True
+        """
         return cls(**run_files.read(Path(directory)))
 
 

@@ -192,6 +192,18 @@ class Predictor:
         network: `(hparams, key) -> Network`.
         trained: the trials, best first.
         weights: how much each counts.
+
+    >>> import popjax as pj
+    >>> from sklearn.datasets import load_wine
+    >>> x, y = load_wine(return_X_y=True)
+    >>> results = pj.search(pj.supervised((x, y)), {"learning_rate": 0.1, "hidden": 8}, trials=2, epochs=10)
+    >>> predictor = results.predictor()
+    >>> predictor.predict(x).shape, predictor.predict_proba(x).shape
+    ((178,), (178, 3))
+    >>> predictor.score(x, y) > 0.9
+    True
+    >>> predictor.module()(predictor.recipe.features(predictor.recipe.encoded(x), 0)).shape
+    (178, 3)
     """
 
     recipe: Recipe
