@@ -172,9 +172,7 @@ def test_a_search_that_was_stopped_shows_who_stands_best():
             act()
     with pytest.raises(ValueError, match=r"no trial was trained to the end without diverging.*; train longer"):
         pj.refine(results.space, results)
-    with pytest.raises(
-        ValueError, match=r"trial 0 was not kept \(none is\); it was stopped, and only a search with out="
-    ):
+    with pytest.raises(ValueError, match=r"trial 0 was not kept .*; it was stopped, and only a search with out="):
         results.params(0)
     with pytest.raises(ValueError, match="top=-1: give a whole number of at least 1"):
         results.top(-1)

@@ -45,10 +45,11 @@ def events(directory):
     return scalars, accumulator
 
 
-def test_tensorboard_shows_the_search(rows, tmp_path):
+def test_tensorboard_shows_the_search(rows, tmp_path, monkeypatch):
     """The series are those of the curves; the best trials are rows of its HParams page, with curves if asked for."""
     from tensorboard.plugins.hparams import plugin_data_pb2
 
+    monkeypatch.setattr(tracker, "EVERY", 0)
     results = search(rows, out=tmp_path / "mine", callbacks=[pj.tracking.tensorboard(tmp_path / "board", top=3)])
     scalars, accumulator = events(tmp_path / "board" / "mine")
     for name, values in series(results).items():
@@ -60,6 +61,15 @@ def test_tensorboard_shows_the_search(rows, tmp_path):
     said = accumulator.Tensors("summary/text_summary")[0].tensor_proto.string_val[0].decode()
     assert f"winner: {results.best.trial}\n" in said
     assert str(tmp_path / "mine" / "report.html") in said
+    lines = accumulator.Tensors("trials/text_summary")[0].tensor_proto.string_val[0].decode().splitlines()
+    head, rows = lines[0].strip("| ").split(" | "), [line.strip("| ").split(" | ") for line in lines[2:]]
+    assert [int(row[0]) for row in rows] == results.order[:3].tolist()
+    assert [float(row[head.index("val_loss")]) for row in rows] == pytest.approx(
+        results.last["val_loss"][results.order[:3]].tolist(), rel=1e-3
+    )
+    left = [value for _, value in scalars["now/left"]]
+    assert left[0] == 30
+    assert left[-1] < 30
     for trial in results.order[:3].tolist():
         scalars, accumulator = events(tmp_path / "board" / "mine" / f"trial-{trial}")
         curve = [value for _, value in scalars["trial/val_loss"]]
@@ -129,6 +139,10 @@ def test_nobody_waits_for_a_slow_tracker(rows, capsys, monkeypatch):
 
 def test_a_tracker_that_is_none_is_refused(refused_in_one_line, monkeypatch):
     refused_in_one_line("sweep", "--track", "aim", says=["unknown tracker 'aim'; there are tensorboard, mlflow, wandb"])
+    refused_in_one_line("sweep", "--track-top", "3", says=["--track-top 3: needs --track: the tracker"])
+    refused_in_one_line(
+        "sweep", "--track", "tensorboard", "--track-top", "-1", says=["--track-top -1: give at least 0"]
+    )
     refused_in_one_line("sweep", "--track", "tensorboard,", says=["--track 'tensorboard,': write names with commas"])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs mlflow, which is not installed: (uv )?pip install mlflow"):
@@ -138,7 +152,7 @@ def test_a_tracker_that_is_none_is_refused(refused_in_one_line, monkeypatch):
 def test_the_command_tracks(command, tmp_path):
     """And what it trains is the same without."""
     small = ["--trials", 6, "--epochs", 1, "--dataset", "wine", "--quiet"]
-    for out, more in (("here", []), ("there", ["--track", "tensorboard"])):
+    for out, more in (("here", []), ("there", ["--track", "tensorboard", "--track-top", "2"])):
         process = command("sweep", *small, "--out", out, *more)
         assert process.returncode == 0, process.stderr
     table = (tmp_path / "here" / "trials.parquet").read_bytes()
@@ -146,3 +160,6 @@ def test_the_command_tracks(command, tmp_path):
     scalars, _ = events(tmp_path / "runs" / "tensorboard" / "there")
     results = pj.Results.load(tmp_path / "there")
     assert scalars["epoch/best"] == [(1, pytest.approx(results.best.value))]
+    for trial in results.order[:2].tolist():
+        curves, _ = events(tmp_path / "runs" / "tensorboard" / "there" / f"trial-{trial}")
+        assert curves["trial/val_loss"] == [(1, pytest.approx(results.curves["val_loss"][trial, 0], rel=1e-6))]

@@ -90,7 +90,7 @@ def wandb(place: Path) -> None:
 
 
 def trackio(place: Path) -> None:
-    """Series and figures, from its database."""
+    """Series, figures and the artifacts, from its database."""
     from trackio.sqlite_storage import SQLiteStorage
 
     results = search(rows(), out=place / "run", callbacks=[pj.tracking.trackio("mine")])
@@ -99,6 +99,8 @@ def trackio(place: Path) -> None:
     same({name: [log[name] for log in told] for name in told[0] if name.startswith("epoch/")}, series(results))
     assert [log["step"] for log in told] == [1, 2, 3, 4]
     assert [log["summary/winner"] for log in logs if "summary/winner" in log] == [results.best.trial]
+    files = {artifact["name"] for artifact in SQLiteStorage.get_artifacts("mine")}
+    assert files == {"run-trials.csv", "run-report.html"}
 
 
 def dashboard(place: Path) -> None:

@@ -11,7 +11,10 @@ from popjax.commands import cli
 from popjax.commands.experiment import Experiment, check_seed, listed
 
 # arguments that change no result
-APART = ("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed", "track", "live", "live_host")
+APART = (
+    *("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed"),
+    *("track", "track_top", "live", "live_host"),
+)
 CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 
 
@@ -66,6 +69,8 @@ class Arguments(Experiment):
     """accept workers with another version of jax, or another kind of CPU: bits may differ"""
     track: str | None = None
     """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
+    track_top: int = 0
+    """of how many of the best trials the curves are tracked"""
     live: int | None = None
     """show the population in the browser while it trains, and steer it there; a port may follow (the extra live)"""
     live_host: str | None = None
@@ -160,11 +165,14 @@ def check_names(arguments: Arguments) -> None:
 
 def trackers(arguments: Arguments) -> list[Any]:
     """The trackers of --track; raises ValueError for one that there is not."""
+    if arguments.track_top < 0 or (arguments.track_top and arguments.track is None):
+        what = "give at least 0" if arguments.track else "needs --track: the tracker"
+        raise ValueError(f"--track-top {arguments.track_top}: {what}")
     if arguments.track is None:
         return []
     from popjax.tracking.named import tracker_of
 
-    return [tracker_of(name) for name in listed("track", arguments.track)]
+    return [tracker_of(name, arguments.track_top) for name in listed("track", arguments.track)]
 
 
 def about(arguments: Arguments) -> dict[str, Any]:

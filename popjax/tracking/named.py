@@ -17,6 +17,9 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {
 }
 
 
-def tracker_of(name: str) -> Tracker:
-    """A tracker as it is set up where the user has said nothing else; raises ValueError."""
-    return lookup(TRACKERS, "tracker", name)()
+def tracker_of(name: str, top: int = 0) -> Tracker:
+    """A tracker as it is set up where the user has said nothing else, with the curves of so many of the best trials.
+
+    Raises ValueError.
+    """
+    return lookup(TRACKERS, "tracker", name)(top=top)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.text import needed
-from popjax.tracking.tracker import Tracker, Whole, by_epoch
+from popjax.core.text import cell, needed
+from popjax.tracking.tracker import Tracker, Trial, Whole, by_epoch
 
 
 def tensorboard(directory: Any = "runs/tensorboard", top: int = 0) -> Tracker:
@@ -48,6 +48,7 @@ class TensorBoard:
         add(self.writer, {f"epoch/{name}": values for name, values in whole.epochs.items()})
         lines = [f"    {name}: {value}" for name, value in whole.summary.items()]
         self.writer.add_text("summary", "\n".join([*lines, *(f"    {file.name}: {file}" for file in whole.files[1:])]))
+        self.writer.add_text("trials", table(whole.best))
         for trial in whole.best:
             last = {f"last/{name}": float(curve[np.isfinite(curve)][-1]) for name, curve in trial.curves.items()}
             hparams = {name: value for name, value in trial.hparams.items() if value is not None}
@@ -59,6 +60,17 @@ class TensorBoard:
     def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
+
+
+def table(trials: list[Trial]) -> str:
+    """The best trials, a row each, as TensorBoard's Markdown."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.hparams))
+    rows = [["trial", *names, *(name for trial in trials[:1] for name in trial.curves)]]
+    rows.append(["---"] * len(rows[0]))
+    for trial in trials:
+        last = [cell(curve[-1].item()) for curve in trial.curves.values()]
+        rows.append([str(trial.number), *(cell(trial.hparams.get(name)) for name in names), *last])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def add(writer: Any, series: Mapping[str, np.ndarray]) -> None:

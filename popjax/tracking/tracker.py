@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from popjax.core.text import failure, tell
+from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.tuning.callbacks.base import Run
@@ -88,7 +89,7 @@ class Tracker(Progress):
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._results: Results | None = None
         self._due = 0.0
-        self._trained = 0
+        self._trained = self._left = 0
 
     def begin(self, run: Run) -> None:
         import pyarrow  # noqa: F401  before the thread does: scikit-learn in others would see half of it
@@ -98,6 +99,10 @@ class Tracker(Progress):
         config = described({name: getattr(run, name) for name in CONFIG}, run.space)
         self._thread.start()
         self._told.put(lambda: self.writer.begin(name, config))
+
+    def decision(self, decision: Decision, trials: Trials) -> None:
+        self._left = len(decision.until)
+        super().decision(decision, trials)
 
     def epoch(self, result: Any) -> None:
         self._trained += len(result.trial)
@@ -111,9 +116,10 @@ class Tracker(Progress):
             self._told.put(lambda: self.writer.now(values, step))
 
     def standing(self) -> dict[str, float]:
-        """The best and the quartiles of all trials as they stand, and how many there are."""
+        """The best and the quartiles of all trials as they stand, how many there are, and how many are left."""
         means, lost = self.latest.mean((1, 2)), self.heard & ~np.isfinite(self.latest)
-        counts = {"begun": float(self.heard.any((1, 2)).sum()), "diverged": float(lost.any((1, 2)).sum())}
+        counts = {"begun": float(self.heard.any((1, 2)).sum()), "left": float(self._left)}
+        counts["diverged"] = float(lost.any((1, 2)).sum())
         return counts | quartiles(means[np.isfinite(means)], self.run.mode)
 
     def end(self, results: Results) -> None:

@@ -40,6 +40,9 @@ class Trackio:
         for epoch, values in by_epoch(whole.series()):
             self.run.log(values, step=epoch)
         self.run.log({f"summary/{name}": value for name, value in whole.summary.items()})
+        if hasattr(self.run, "log_artifact"):  # which old versions have not
+            for file in whole.files:
+                self.run.log_artifact(file, name=f"{self.run.name}-{file.name}", type="search")
 
     def close(self) -> None:
         if self.run is not None:
