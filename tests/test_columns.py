@@ -346,6 +346,10 @@ def test_truth_values_that_pandas_made_of_texts_are_those_texts(tmp_path, truths
     [
         ([f"2024-01-{day:02}" for day in range(1, 31)] * 2, "'c' looks like dates ('2024-01-01')"),
         ([f"{day}/3/24 12:30" for day in range(1, 31)] * 2, "'c' looks like dates"),
+        ([f"{day} Jan 2020" for day in range(1, 31)] * 2, "'c' looks like dates ('1 Jan 2020')"),
+        ([f"September {day}, 2020" for day in range(1, 31)] * 2, "'c' looks like dates"),
+        ([f"{year}-01" for year in range(1990, 2020)] * 2, "'c' looks like dates ('1990-01')"),
+        ([f"{hour}:{minute:02}" for hour in range(10) for minute in (0, 15, 30)] * 2, "'c' looks like dates ('0:00')"),
         (
             [f"${at}.50" for at in range(60)],
             "'c' holds numbers with $ ('$0.50'), each of which becomes a feature; write",
