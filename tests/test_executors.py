@@ -281,20 +281,25 @@ def slow(monkeypatch):
     monkeypatch.setenv("NAP", "0.05")
 
 
-def kill_some(pids, kills, seed):
-    """Kill workers at random instants, some at a time, and all of them once; gives the thread."""
+@contextlib.contextmanager
+def killed(pids, kills, seed):
+    """Meanwhile workers are killed at random instants, one at a time, and all of them once; gives how many times."""
+    over, done = threading.Event(), []
 
     def run():
         chance = random.Random(seed)
-        for number in range(kills):
-            time.sleep(chance.uniform(1, 4))
-            for pid in pids() if number == kills // 2 else chance.sample(pids(), 1):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        while len(done) < kills and not over.wait(chance.uniform(0.3, 1.5)):
+            if alive := pids():
+                for pid in alive if len(done) == kills // 2 else chance.sample(alive, 1):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                done.append(alive)
 
     thread = threading.Thread(target=run)
     thread.start()
-    return thread
+    yield done
+    over.set()
+    thread.join()
 
 
 def pids_of(executor):
@@ -315,14 +320,9 @@ def test_workers_that_die_change_nothing(slow, monkeypatch):
         made.append(Processes(2))
         return made[-1]
 
-    def pids():
-        while not (made and pids_of(made[-1])):
-            time.sleep(0.01)
-        return pids_of(made[-1])
-
-    thread = kill_some(pids, 10, 0)
-    there = pj.search(SLOW, WALKS, executor=make, **asked)
-    thread.join()
+    with killed(lambda: pids_of(made[-1]) if made else [], 10, 0) as kills:
+        there = pj.search(SLOW, WALKS, executor=make, **asked)
+    assert len(kills) == 10
     assert not there.stopped.any()
     monkeypatch.delenv("NAP")
     assert same_walks(there, pj.search(SLOW, WALKS, **asked))

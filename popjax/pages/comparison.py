@@ -118,7 +118,7 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
         heights.append(best)
     first, values = next(iter(runs.values())), np.concatenate(heights)
     height = scaled(first.metric, *scope(first.metric, values, values, loss(first, first.metric)))
-    axis = ruled(name, type="log", dtick="D2")
+    axis = ruled(name, type="log", dtick="D2", tickformat="~s" if name == "updates" else "~g")
     return {"traces": traces, "layout": layout(height=380, showlegend=True, xaxis=axis, yaxis=height)}
 
 

@@ -92,8 +92,10 @@ def scaled(name: str, low: float, high: float, log: bool, below: float = 0.0, ab
     """The axis of a metric from low to high with some air, in decades or plain; shares of it are free at its ends."""
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 0.1
-    step = math.ceil((high - low) / 8) if high - low > 2.5 else "D2"
-    kind = {"type": "log", "dtick": step} if log else {"type": "linear", "dtick": None}
+    kind: dict[str, Any] = {"type": "linear", "dtick": None, "tickformat": None, "minexponent": 5}
+    if log:
+        step = math.ceil((high - low) / 8) if high - low > 2.5 else "D2"
+        kind = {"type": "log", "dtick": step, "tickformat": "~g" if step == "D2" else None}  # else 5 stands for 0.05
     return ruled(
         shown(name),
         range=[low - air - below * (high - low + 2 * air), high + air + above * (high - low + 2 * air)],
