@@ -144,8 +144,9 @@ def seconds_text(summary: Mapping[str, Any]) -> str:
 def machine(results: Results) -> str:
     """Device and versions."""
     versions = results.run.get("versions") or {}
-    found = [results.run.get("device"), *(f"{name}\u00a0{version}" for name, version in versions.items())]
-    return f'<p class="small">{shown(" · ".join(map(str, filter(None, found))))}</p>'
+    found = [results.run.get("device"), *(f"{name} {version}" for name, version in versions.items())]
+    parts = " · ".join(f'<span class="whole">{shown(one)}</span>' for one in filter(None, found))
+    return f'<p class="small">{parts}</p>'
 
 
 def advice(results: Results) -> tuple[str, str]:
