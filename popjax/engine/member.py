@@ -184,15 +184,21 @@ def scalars(metrics: Any) -> dict[str, jax.Array]:
     """A task's metrics as real scalars; raises ValueError for anything else."""
     if not isinstance(metrics, Mapping) or not metrics:
         raise ValueError(f"epoch returned {type(metrics).__name__} as metrics; return a dict of scalars")
-    for name, value in metrics.items():
-        if value is None or isinstance(value, str | Mapping):
-            what = "a dict" if isinstance(value, Mapping) else repr(value)
-            raise ValueError(f"the metric {name!r} is {what}; return a scalar")
-    values = {name: jnp.asarray(value, float) for name, value in metrics.items()}
-    for name, value in values.items():
-        if value.shape:
-            raise ValueError(f"the metric {name!r} has shape {value.shape}; return a scalar")
-    return values
+    return {name: scalar(name, value) for name, value in metrics.items()}
+
+
+def scalar(name: str, value: Any) -> jax.Array:
+    """A metric as a real scalar; raises ValueError for anything else."""
+    if value is None or isinstance(value, str | bytes | Mapping | set):
+        what = f"a {type(value).__name__}" if isinstance(value, Mapping | set) else repr(value)
+        raise ValueError(f"the metric {name!r} is {what}; return a scalar")
+    try:
+        number = jnp.asarray(value, float)
+    except TypeError:  # an object of the user's
+        raise ValueError(f"the metric {name!r} is a {type(value).__name__}; return a scalar") from None
+    if number.shape:
+        raise ValueError(f"the metric {name!r} has shape {number.shape}; return a scalar")
+    return number
 
 
 def keep_types(state: Any, new: Any) -> Any:
