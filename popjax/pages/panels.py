@@ -34,9 +34,18 @@ LOST = 0.09  # the share of a panel that the diverged have, at its worst end
 
 
 def panels(results: Results, varied: list[Axis]) -> list[dict[str, Any]]:
-    """The metric against each hyperparameter, on its own axis."""
+    """The metric against each hyperparameter, on its own axis; the page's script gives the points their heights."""
     drawn = thinned(results, POINTS)
-    return [panel(results, axis, drawn) for axis in varied]
+    return [unplaced(panel(results, axis, drawn)) for axis in varied]
+
+
+def unplaced(figure: dict[str, Any]) -> dict[str, Any]:
+    """A panel without the values of its points, of which there is one list for all panels (`heights`)."""
+    traces = []
+    for trace in figure["traces"]:
+        kept = {name: part for name, part in trace.items() if name != "y" or "yaxis" in trace}
+        traces.append(kept | {"customdata": [told[:2] for told in trace["customdata"]]})
+    return figure | {"traces": traces}
 
 
 def heights(results: Results) -> dict[str, Any]:
