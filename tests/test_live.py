@@ -689,6 +689,23 @@ def test_a_session_that_trains_is_paused_steered_and_ended():
     lived.page.close()
 
 
+def test_a_search_serves_until_it_is_over():
+    """Its page is the report then, and its port is free."""
+    addresses = []
+
+    class Asked(pj.Callback):
+        def epoch(self, result):
+            addresses.append(page.serving.address)
+
+    page = pj.live.Live()
+    pj.search(TASK, SPACE, trials=4, epochs=2, live=page, callbacks=[Asked()])
+    assert page.board.over == "the run is over"
+    assert "<h1>" in page.board.report
+    host, port = addresses[0].split("/")[2].split(":")
+    with pytest.raises(ConnectionRefusedError), socket.create_connection((host, int(port)), 5):
+        pass
+
+
 def test_a_session_that_is_gone_serves_no_more():
     lived = session()
     page = Page(lived.live())

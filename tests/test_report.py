@@ -288,6 +288,13 @@ def test_trials_without_a_point_and_errors_of_zero_are_spoken_of(opened):
     assert "In decades an error of 0 stands at half of the least other one." in opened(perfect).inner_text("main")
 
 
+def test_seconds_that_overlap_are_said_to():
+    """Programs compile while others train, so that together they may be more than the whole."""
+    took = {"compile_seconds": 8.3, "train_seconds": 6.6}
+    assert headline.seconds_text(took | {"wall_seconds": 10.5}) == "compiling 8.3 s beside training 6.6 s"
+    assert headline.seconds_text(took | {"wall_seconds": 15.5}) == "compiling 8.3 s, training 6.6 s"
+
+
 def test_a_title_names_the_scheduler():
     assert headline.title(made(run={"scheduler": "halving(reduction_factor=2)"})) == (
         "wine: random search over 40 trials, halving"
