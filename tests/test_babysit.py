@@ -270,6 +270,8 @@ BAD = [
     (["--replay", "named.jsonl", "--set", "momentum=1"], "--replay and --set exclude each other", ""),
     (["--resume", "named.jsonl", "--set", "momentum=1"], "--resume and --set exclude each other", ""),
     (["--resume", "named.jsonl", "--from", "run"], "--resume and --from exclude each other", ""),
+    (["--resume", "named.jsonl", "--epochs", "5"], "--resume and --epochs exclude each other", ""),
+    (["--replay", "named.jsonl", "--seed", "5"], "--replay and --seed exclude each other", ""),
     (["--resume", "named.jsonl", "--replay", "named.jsonl"], "--replay and --resume exclude each other", ""),
     (["--out", "sat"], "'sat' holds a journal", "another directory"),
     (["--dataset", "irises"], "'irises'", "digits, wine"),

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -257,6 +257,31 @@ def test_whom_no_executor_takes_is_given_up_alone(caplog):
     assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
 
 
+class Bounded:
+    """Two threads, and no room for more than two units."""
+
+    def __init__(self):
+        self.pool = ThreadPoolExecutor(2)
+        self.room = threading.Semaphore(2)
+
+    def submit(self, fn, *args):
+        if not self.room.acquire(blocking=False):
+            raise RuntimeError("the queue is full")
+        return self.pool.submit(self.slowly, fn, *args)
+
+    def slowly(self, fn, *args):
+        try:
+            time.sleep(0.5)  # while which there are more looks than tries
+            return fn(*args)
+        finally:
+            self.room.release()
+
+
+def test_an_executor_that_is_full_for_a_while_loses_nobody():
+    there = pj.search(WALK, WALKS, 6, 2, executor=Bounded(), retries=2)
+    assert same_walks(there, pj.search(WALK, WALKS, 6, 2))
+
+
 def nap(x):
     """Take a while where NAP says so; die where POISON does."""
     time.sleep(float(os.environ.get("NAP", "0")))
@@ -295,11 +320,13 @@ def killed(pids, kills, seed):
                         os.kill(pid, signal.SIGKILL)
                 done.append(alive)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    yield done
-    over.set()
-    thread.join()
+    try:
+        yield done
+    finally:
+        over.set()
+        thread.join()
 
 
 def pids_of(executor):
@@ -313,7 +340,7 @@ def same_walks(one, other):
 
 def test_workers_that_die_change_nothing(slow, monkeypatch):
     """Ten kills at random instants, in one of which all go at once."""
-    asked = dict(trials=48, epochs=8)
+    asked = dict(trials=64, epochs=8)
     made = []
 
     def make():
@@ -321,7 +348,7 @@ def test_workers_that_die_change_nothing(slow, monkeypatch):
         return made[-1]
 
     with killed(lambda: pids_of(made[-1]) if made else [], 10, 0) as kills:
-        there = pj.search(SLOW, WALKS, executor=make, **asked)
+        there = pj.search(SLOW, WALKS, executor=make, retries=20, **asked)
     assert len(kills) == 10
     assert not there.stopped.any()
     monkeypatch.delenv("NAP")

@@ -654,7 +654,7 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
         ("learning_rate", [0.1, 0.01, 0.03], 1e-4, 1.0),
         ("learning_rate", [5.0, 0.01], 1e-3, 50.0),
         ("rate", [0.3, 0.1], 0.01, 3.0),
-        ("shift", [0.5, -0.5, 0.0], -0.5, 0.5),
+        ("shift", [0.5, -0.5, 0.0], -1.0, 1.0),
         ("copies", [4, 2, 8], 2, 8),
     ],
 )

@@ -180,6 +180,12 @@ def test_predictions_that_are_known_score_as_a_model_does():
     assert scores["accuracy"] == 0.75
 
 
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.classification])
+def test_a_metric_of_errors_keeps_its_name(name):
+    """By which a run tells it from another one."""
+    assert pj.supervised((X, VALUES), metrics=[name]).hints.settings["metrics"] == {name: name}
+
+
 def test_the_task_says_what_it_measures(tmp_path):
     task = pj.supervised((X, LABELS[2]), metrics=["auc"])
     assert task.hints.settings["metrics"] == {"auc": "auc"}

@@ -888,7 +888,7 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(saved, refused_in_
     for name in ("wine", "digits"):
         made(run={"data": {"data": name, "split": name}}).save(saved.parent / name)
     refused_in_one_line("report", "wine", "digits", says=["wine, digits are over different data; compare runs over"])
-    refused_in_one_line("report", "run", "run", says=["'run' is named twice; name each run once"])
+    refused_in_one_line("report", "run", "./run", says=["'run' is named twice; name each run once"])
     refused_in_one_line("report", says=["name the directory of a run"])
 
 

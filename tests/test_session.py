@@ -400,7 +400,19 @@ def test_the_session_that_was_opened_last_has_the_directory(task, tmp_path):
     for use in (first.train, lambda: first.set(learning_rate=0.2), lambda: first.back(1)):
         with pytest.raises(ValueError, match=r"another session went on in '.*run'; use that one"):
             use()
-    assert Session(task, {"learning_rate": 0.1}, out=tmp_path / "run", resume=True).epoch == 3
+    third = Session(task, {"learning_rate": 0.1}, out=tmp_path / "run", resume=True)
+    assert third.epoch == 3
+    for other in ({"seed": 5}, {"space": pj.Space(learning_rate=pj.uniform(0.1, 0.2), hidden=8)}):
+        with pytest.raises(ValueError, match="cannot be resumed so: "):
+            Session(
+                task,
+                {"learning_rate": 0.1, **({"hidden": 8} if "space" in other else {})},
+                out=tmp_path / "run",
+                resume=True,
+                **other,
+            )
+    third.train(1)
+    assert third.epoch == 4, "who was refused took nothing"
 
 
 def test_a_directory_that_another_process_writes_to_is_refused(task, tmp_path):

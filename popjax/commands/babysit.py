@@ -97,7 +97,9 @@ def steered(steering: Steering, arguments: Arguments, start: Beginning, script: 
         return steering.leave()
     if arguments.live is not None:
         return steering.live(script or (), arguments.live, arguments.live_host or cli.HERE)
-    return steering.interactive() if script is None else steering.script(script or [(1, f"go {steering.rest}")])
+    if script == [] and arguments.script is None:  # nothing was piped in
+        script = [(1, f"go {steering.rest}")]
+    return steering.interactive() if script is None else steering.script(script)
 
 
 def check_live(arguments: Arguments) -> None:
@@ -149,7 +151,7 @@ def replayed(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beg
     from popjax.space.space import Space
     from popjax.store.journal import read_journal
 
-    for name in ("from_", *(("script", "resume") if option == "replay" else ())):
+    for name in ("from_", "epochs", "seed", *(("script", "resume") if option == "replay" else ())):
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{option} and --{name.rstrip('_')} exclude each other; give one")
     if arguments.set:

@@ -116,6 +116,7 @@ class Told(logging.Handler):
 
 def interrupt(*_: Any) -> NoReturn:
     """Raise KeyboardInterrupt, and again each second: one that falls into JAX's callbacks is lost."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 1)
     raise KeyboardInterrupt
 

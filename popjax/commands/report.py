@@ -1,6 +1,7 @@
 """`python -m popjax.report DIR`: the page of a run, drawn again from its files. No JAX here."""
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -29,8 +30,10 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError("report: name the directory of a run, such as runs/mine")
     from popjax.pages.page import write_comparison, write_report
 
-    for directory in [one for one in arguments.directories if arguments.directories.count(one) > 1][:1]:
-        raise ValueError(f"report: {directory!r} is named twice; name each run once")
+    places = [os.path.realpath(directory) for directory in arguments.directories]
+    for directory, place in zip(arguments.directories, places, strict=True):
+        if places.count(place) > 1:
+            raise ValueError(f"report: {directory!r} is named twice; name each run once")
     runs = {directory: loaded(directory) for directory in arguments.directories}
     alone = len(runs) == 1
     out = next(iter(runs)) if alone else arguments.out

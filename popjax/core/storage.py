@@ -84,7 +84,7 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if new and os.listdir(directory) == [LOCK]:  # nothing came of it
+            if new and directory.exists() and os.listdir(directory) == [LOCK]:  # nothing came of it
                 os.unlink(directory / LOCK)
                 for path in new:
                     os.rmdir(path)

@@ -10,9 +10,9 @@ from popjax.data.columns import Levels, short
 SIGNED = re.compile(r"\s*[-+]?(?P<sign>[$€£¥])?\s*[\d.,]*\d[\d.,]*\s*(?P<last>[%$€£¥])?\s*")
 SHORT = "jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec"
 MONTH = rf"({SHORT}|january|february|march|april|august|(septem|octo|novem|decem)ber)"
-DAY = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?|\d{4}[-/]\d{1,2}"
+DAY = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?|\d{4}[-/](0?[1-9]|1[0-2])"
 NAMED = rf"(\d{{1,2}}[. -]+)?{MONTH}[., -]+\d{{1,4}}([., -]+\d{{2,4}})?( \d.*)?"
-DATE = re.compile(rf"{DAY}|{NAMED}|\d{{1,2}}:\d\d(:\d\d(\.\d+)?)?", re.IGNORECASE)
+DATE = re.compile(rf"{DAY}|{NAMED}|\d{{1,2}}:\d\d(:\d\d(\.\d+)?)?( ?[ap]m)?", re.IGNORECASE)
 UNIQUE, FEW = 0.5, 20  # different texts a row, and different texts, from which a column may be a name of its rows
 MOST = 0.9  # of the texts, that look like dates or like numbers with a sign
 

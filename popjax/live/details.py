@@ -52,7 +52,7 @@ def axis_of(name: str, scale: Scale, value: float) -> Scale:
         return searched
     if isinstance(scale, Constant):
         return scale
-    return LogUniform(low / REACH, high * REACH) if low > 0 else Uniform(low, high)
+    return LogUniform(low / REACH, high * REACH) if low > 0 else Uniform(1.5 * low - high / 2, 1.5 * high - low / 2)
 
 
 def along(scale: Scale, value: float) -> list[float]:

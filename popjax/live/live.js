@@ -27,9 +27,10 @@ let stale = false; // whether the figures are to be drawn again
 
 // -- what the server tells
 
-let stream = null;
+let stream = null, resting = false;
 function listen(metric) {
   stream?.close();
+  resting = false;
   stream = new EventSource(metric ? `events?metric=${encodeURIComponent(metric)}` : "events");
   stream.onmessage = (message) => take(JSON.parse(message.data));
   stream.onopen = () => linked("lives", "live");
@@ -109,18 +110,13 @@ function over(told) {
 }
 
 // so many other tabs are open, and a browser has no connection left for what is asked
-let resting = false;
 function rest(others) {
   stream.close();
   resting = true;
   linked("cut", `this tab rests, since ${others} others are open; click to go on`);
 }
 
-function wake() {
-  if (!resting) return;
-  resting = false;
-  listen(box("metric").value);
-}
+const wake = () => resting && listen(box("metric").value);
 
 function log(line) {
   const item = document.createElement("li"), who = document.createElement("b");
@@ -129,8 +125,8 @@ function log(line) {
   item.append(who, line.text);
   box("log").prepend(item);
   if (box("log").childElementCount <= 200) return;
-  const others = box("log").querySelectorAll("li:not(.user)");
-  (others.length ? others[others.length - 1] : box("log").lastChild).remove();
+  const others = box("log").querySelectorAll("li:not(.user)"); // the newest may be one
+  (others.length > 1 ? others[others.length - 1] : box("log").lastChild).remove();
 }
 
 // -- figures
@@ -261,7 +257,7 @@ function table() {
   return [epochs, ...curves.map(long), long(ofBest()), long(ofPicked())];
 }
 
-// the line of the pointer stands where there are values; uPlot takes that for a drag, of which it loses the click
+// the line of the pointer stands on an epoch; uPlot takes that for a drag, of which it loses the click
 function onEpoch(plot, left, top) {
   return left < 0 ? [left, top] : [plot.valToPos(plot.data[0][plot.posToIdx(left)], "x"), top];
 }

@@ -250,7 +250,7 @@ class Results:
         if trial not in self.states:
             kept = ", ".join(map(str, self.states)) or "none"
             remedy = "search with a larger keep="
-            if 0 <= trial < len(self.stopped) and self.stopped[trial]:
+            if trial in np.flatnonzero(self.stopped).tolist():
                 remedy = "it was stopped, and only a search with out=DIR goes on"
             elif self.task is None:
                 remedy = 'a directory keeps the winner, and with choose="ensemble" the best 25'

@@ -5,7 +5,7 @@ equals scikit-learn's of its name, of logits that are far apart too; where that 
 gives.
 """
 
-import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,22 +22,25 @@ SMALLEST = float(np.finfo(np.float64).eps)  # target that scikit-learn divides b
 NOTHING_MORE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
-@dataclasses.dataclass(frozen=True)
-class OfErrors:
-    """A metric (errors, targets): where targets are far from 0 single precision keeps little of their differences."""
-
-    measure: Callable[[jax.Array, jax.Array], jax.Array]
-
-    def __call__(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The same of outputs."""
-        return self.measure(outputs - targets, targets)
-
-
 class Metric(NamedTuple):
     """A metric and the kind of problem that it is for."""
 
     measure: Callable[[jax.Array, jax.Array], jax.Array]
     classification: bool
+
+
+def of_errors(measure: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
+    """A metric of outputs from one of errors, which `measured` gives those as they are, under the same name.
+
+    Where targets are far from 0 single precision keeps little of a difference.
+    """
+
+    @functools.wraps(measure)
+    def of_outputs(outputs: Any, targets: Any) -> jax.Array:
+        return measure(outputs - targets, targets)
+
+    of_outputs.of_errors = measure  # type: ignore[attr-defined]
+    return of_outputs
 
 
 def sizes(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -102,16 +105,19 @@ def log_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.minimum(losses, -np.log(SMALLEST)).mean()
 
 
+@of_errors
 def rmse(errors: jax.Array, targets: jax.Array) -> jax.Array:
     """The root of the mean squared error."""
     return jnp.sqrt((errors**2).mean())
 
 
+@of_errors
 def mape(errors: jax.Array, targets: jax.Array) -> jax.Array:
     """The mean absolute error as a share of the target, of one near 0 as a share of `SMALLEST`."""
     return (jnp.abs(errors) / jnp.maximum(jnp.abs(targets), SMALLEST)).mean()
 
 
+@of_errors
 def median_error(errors: jax.Array, targets: jax.Array) -> jax.Array:
     """The median of the absolute errors."""
     return jnp.median(jnp.abs(errors))
@@ -122,9 +128,9 @@ METRICS: dict[str, Metric] = {
     "auc": Metric(auc, True),
     "log_loss": Metric(log_loss, True),
     "mcc": Metric(mcc, True),
-    "rmse": Metric(OfErrors(rmse), False),
-    "mape": Metric(OfErrors(mape), False),
-    "median_error": Metric(OfErrors(median_error), False),
+    "rmse": Metric(rmse, False),
+    "mape": Metric(mape, False),
+    "median_error": Metric(median_error, False),
 }
 
 
@@ -162,7 +168,7 @@ def measured(
 ) -> dict[str, jax.Array]:
     """What these metrics give for one model, of a regression with its errors; raises ValueError for no scalar."""
     values = {
-        name: jnp.asarray(each.measure(errors, targets) if isinstance(each, OfErrors) else each(outputs, targets))
+        name: jnp.asarray(each.of_errors(errors, targets) if hasattr(each, "of_errors") else each(outputs, targets))
         for name, each in metrics.items()
     }
     for name, value in values.items():

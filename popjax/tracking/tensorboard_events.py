@@ -70,7 +70,7 @@ def table(trials: list[Trial]) -> str:
     for trial in trials:
         last = [cell(curve[-1].item()) for curve in trial.curves.values()]
         rows.append([str(trial.number), *(cell(trial.hparams.get(name)) for name in names), *last])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows)
 
 
 def add(writer: Any, series: Mapping[str, np.ndarray]) -> None:

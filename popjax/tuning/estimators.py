@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -106,8 +106,7 @@ class PopulationEstimator(BaseEstimator):
         self.results_ = results
         self.predictor_ = results.predictor()
         if self.predictor_.classes is not None:
-            texts = y.dtype.kind in "SU"  # of which y_val may have longer ones
-            self.classes_ = np.array(self.predictor_.classes, y.dtype.kind if texts else y.dtype)
+            self.classes_ = as_labels(self.predictor_.classes, y.dtype)
         self.best_index_, self.best_params_, _ = results.best
         self.cv_results_ = cv_results(results, time.perf_counter() - begun)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
@@ -278,6 +277,17 @@ def check_labels(y: Any) -> None:
     if any(lost):
         what = f"y has {plural(sum(lost), 'missing cell')}, the first in row {lost.index(True) + 1}"
         raise ValueError(f"{what}; fill them in, or leave such rows out")
+
+
+def as_labels(classes: Sequence[Any], dtype: np.dtype[Any]) -> np.ndarray:
+    """Labels in the type of y, or in their own where y_val has some that are no such values, as longer texts are.
+
+    >>> as_labels((0, 1), np.dtype(bool)), as_labels(("a", "long"), np.dtype("U1")).tolist()
+    (array([False,  True]), ['a', 'long'])
+    """
+    own = np.array(classes)
+    made = own.astype(dtype)
+    return made if made.tolist() == own.tolist() else own
 
 
 def cv_results(results: Results, seconds: float) -> dict[str, Any]:

@@ -188,7 +188,7 @@ class Dispatch:
             try:
                 future = remote.door.submit(work, remote.unit(assignment), blob)
             except Exception as error:
-                return self.waiting_again(assignment, error)
+                return self.waiting_again(assignment, error, alone=not self.under_way)
             assignment.due = time.monotonic() + remote.sizes.patience(assignment.stands)
             self.under_way[future] = assignment
             future.add_done_callback(self._said.put)
@@ -262,13 +262,16 @@ class Dispatch:
             messages.append(Epoch(origin, stands.epoch - count + at, metrics, *told))
         return messages or [rest for rest in [rest] if rest is not None]
 
-    def waiting_again(self, assignment: Assignment, error: BaseException) -> list[Epoch | Rest]:
-        """A unit that an executor lost: it is sent again, unless it has no try left."""
+    def waiting_again(self, assignment: Assignment, error: BaseException, alone: bool = True) -> list[Epoch | Rest]:
+        """A unit that an executor lost: it is sent again, unless it has no try left.
+
+        Not `alone`, it is charged none: an executor that is full has room once another unit came back.
+        """
         remote = self.remote
         if self._over:
             heapq.heappush(self.waiting, assignment)
             return []
-        charged = assignment.before == remote.finished
+        charged = alone and assignment.before == remote.finished
         if breaks(error):
             charged &= not self.under_way and assignment.executor is remote.door.executor
             assignment.broken += 1
