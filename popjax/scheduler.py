@@ -4,7 +4,7 @@ A scheduler is a pair of pure functions, as `optax.GradientTransformation` is. B
 segments of training its `step` is shown the Trials and returns a Decision. No JAX here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -152,6 +152,19 @@ def best_first(problem: Problem, trials: Trials, epoch: int | None = None) -> np
         values = trials.curves[metric][rows, at - 1]
         keys.append(values if mode == "min" else -values)
     return rows[np.lexsort(keys[::-1])]
+
+
+def check_kinds(decision: Decision) -> None:
+    """Raise ValueError for a part of a decision that is of another kind than it is to be."""
+    for name in ("add", "copy", "set", "until"):
+        part = getattr(decision, name)
+        if not isinstance(part, Mapping):
+            raise ValueError(f"the decision's {name} is a {type(part).__name__}; give a dict")
+    if not isinstance(decision.fresh, Collection) or isinstance(decision.fresh, str | Mapping):
+        raise ValueError(f"the decision's fresh is a {type(decision.fresh).__name__}; give the numbers of trials")
+    for trial, values in decision.set.items():
+        if not isinstance(values, Mapping):
+            raise ValueError(f"set {trial}: {values!r:.40} is no dict; give name -> value")
 
 
 def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> None:

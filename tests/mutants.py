@@ -280,7 +280,7 @@ MUTANTS = [
     Mutant(
         "two sessions write",
         "tuning/saved",
-        "if OPEN.get(self.path.resolve()) is not self:",
+        "if OPEN.get(self.path) is not self:",
         "if False:",
         "test_session.py -k opened_last",
     ),

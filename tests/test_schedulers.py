@@ -266,6 +266,9 @@ def deciding(*decisions):
     return scheduler
 
 
+POINT = {"rate": np.array([0.2]), "shift": np.array([0.2]), "size": np.array([2])}
+
+
 @pytest.mark.parametrize(
     ("decision", "says"),
     [
@@ -280,6 +283,20 @@ def deciding(*decisions):
         ),
         (pj.Decision(set={1: {"rate": "fast"}}, until={0: 3}), "rate='fast': give a number"),
         (pj.Decision(copy={0: 7}, until={0: 3}), "there is no trial 7"),
+        (pj.Decision(add=POINT, fresh=(4,), until={4: 3}), "fresh 4: the trial is added now"),
+        (pj.Decision(add=POINT | {"zz": np.zeros(1)}, until={4: 3}), "zz is no hyperparameter of the space; there are"),
+        (pj.Decision(add={"rate": np.array([0.2])}, until={4: 3}), "there is no column shift"),
+        (pj.Decision(add=POINT | {"rate": [0.2]}, until={4: 3}), "rate is a list; give a NumPy array (trials,)"),
+        (pj.Decision(add=POINT | {"rate": np.zeros((1, 2))}, until={4: 3}), "rate is a ndarray of shape (1, 2)"),
+        (pj.Decision(add=POINT | {"rate": np.zeros(2)}, until={4: 3}), "rate has 2, shift has 1, size has 1 values"),
+        (pj.Decision(add=POINT | {"rate": np.array([np.nan])}, until={4: 3}), "rate of new trial 0 has no value"),
+        (pj.Decision(add=POINT | {"rate": np.array([np.inf])}, until={4: 3}), "rate=inf: give a finite number"),
+        (pj.Decision(add=POINT | {"rate": np.array(["a"])}, until={4: 3}), "rate is a column of <U1; give numbers"),
+        (pj.Decision(until=[0]), "the decision's until is a list; give a dict"),
+        (pj.Decision(copy=[(0, 1)], until={0: 3}), "the decision's copy is a list; give a dict"),
+        (pj.Decision(fresh=3, until={0: 3}), "the decision's fresh is a int; give the numbers of trials"),
+        (pj.Decision(set={0: 0.3}, until={0: 3}), "set 0: 0.3 is no dict; give name -> value"),
+        (pj.Decision(until={0: 3}, notes=float("nan")), "the scheduler's notes: Out of range float values"),
     ],
     ids=str,
 )
@@ -290,6 +307,27 @@ def test_a_decision_that_cannot_be_carried_out_is_one_line_and_changes_nothing(d
     assert "\n" not in str(error.value)
     log = Log(SPACE, tmp_path / "run")
     assert len(log.steps) == 1, "it is checked before it is written"
+
+
+@pytest.mark.parametrize(
+    ("decision", "says"),
+    [
+        (pj.Decision(set={0: {"rate": 0.123}}, until={1: 3}), "set 0: it is trained to the end"),
+        (pj.Decision(fresh=(0,), until={1: 3}), "fresh 0: it is trained to the end"),
+    ],
+    ids=str,
+)
+def test_who_is_trained_to_the_end_is_changed_no_more(decision, says):
+    """Its record would say that it was trained with what it was given afterwards."""
+    with pytest.raises(ValueError, match=says):
+        pj.search(TASK, SPACE, trials=4, epochs=8, scheduler=deciding(pj.Decision(until={0: 8}), decision))
+
+
+def test_a_value_that_is_not_among_the_choices_is_not_added():
+    space = SPACE.replace(size=pj.choice(1, 2, static=True))
+    add = {"rate": np.array([0.2]), "shift": np.array([0.2]), "size": np.array([7], object)}
+    with pytest.raises(ValueError, match=r"add: size=7 is not among choice\(1, 2, static=True\); add one that is"):
+        pj.search(TASK, space, trials=4, epochs=8, scheduler=deciding(pj.Decision(add=add, until={4: 3})))
 
 
 def test_copies_between_shapes_or_epochs_are_refused():

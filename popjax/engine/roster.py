@@ -25,6 +25,7 @@ from popjax.engine.plan import (
 )
 from popjax.engine.tracer import Tracer, check_read
 from popjax.scheduler import Decision, added, check_until, whole
+from popjax.space.columns import check_points
 from popjax.space.scales import Constant
 from popjax.space.space import RESERVED, Points, Space, take
 from popjax.task import Task, unknown_metric
@@ -285,6 +286,7 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last:
         last: the last epoch, if there is one.
     """
     if decision.add:
+        check_points(roster.space, decision.add)
         roster.check(decision.add)
     count = len(roster) + added(decision)
     for trials in (decision.copy, decision.copy.values(), decision.fresh, decision.set, decision.until):
@@ -302,9 +304,16 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last:
             raise ValueError(f"copy {source} to {target}: {what}; copy one at the same epoch")
         if epochs[source] == last:
             raise ValueError(f"copy {source} to {target}: both are trained to the end; copy earlier")
+    for trial in decision.fresh:
+        if trial >= len(roster):
+            raise ValueError(f"fresh {trial}: the trial is added now, and has a key of its own; leave it out")
+        if epochs[trial] == last:
+            raise ValueError(f"fresh {trial}: it is trained to the end; leave it out")
     for trial, values in decision.set.items():
         if trial >= len(roster):
             raise ValueError(f"set {trial}: the trial is added now; add it with these values")
+        if epochs[trial] == last:
+            raise ValueError(f"set {trial}: it is trained to the end, and would be said to have been so; set earlier")
         for name, value in values.items():
             roster.check_set(trial, name, value)
     check_until(decision, epochs, last)

@@ -137,7 +137,7 @@ def content_of(line: bytes) -> dict[str, Any] | None:
 def check_json(what: str, value: Any) -> None:
     """Raise ValueError for what a line of the log cannot hold."""
     try:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the scheduler's {what}: {error}; give numbers, texts, lists and dicts of Python's") from None
 

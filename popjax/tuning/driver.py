@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from popjax.engine.population import Population
-from popjax.scheduler import Decision, Scheduler, Trials
+from popjax.scheduler import Decision, Scheduler, Trials, check_kinds
 from popjax.store.decisions import Log, Step, changes_of, steered_trials
 from popjax.tuning.callbacks.base import Callbacks
 from popjax.tuning.person import Person
@@ -133,6 +133,7 @@ def answer_of(answer: Any) -> tuple[Any, Decision]:
     """What a scheduler's step returned; raises ValueError unless it is a state and a Decision."""
     if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
         raise ValueError(f"the scheduler's step returned {answer!r:.80}; return (state, popjax.Decision(...))")
+    check_kinds(answer[1])
     return answer
 
 

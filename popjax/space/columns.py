@@ -1,0 +1,53 @@
+"""Points as a scheduler gives them, checked before they are trained. No JAX here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.space.conditions import present
+from popjax.space.scales import Choice, Constant, Scale
+from popjax.space.space import Space
+
+
+def check_points(space: Space, points: Mapping[str, Any]) -> None:
+    """Raise ValueError unless these are columns (trials,) of a space, with a value wherever there is to be one.
+
+    Values may lie beyond a range, as those of a later round may; those of a choice are among it.
+
+    >>> from popjax.space.scales import uniform
+    >>> check_points(Space(rate=uniform(0, 1)), {"rate": [0.1]})
+    Traceback (most recent call last):
+    ValueError: add: rate is a list; give a NumPy array (trials,)
+    """
+    for name in [name for name in points if name not in space][:1]:
+        raise ValueError(f"add: {name} is no hyperparameter of the space; there are {', '.join(space)}")
+    for name in [name for name in space if name not in points and name not in space.conditions][:1]:
+        raise ValueError(f"add: there is no column {name}; give one of each hyperparameter")
+    for name, column in points.items():
+        if not isinstance(column, np.ndarray) or column.ndim != 1:
+            shape = f" of shape {column.shape}" if isinstance(column, np.ndarray) else ""
+            raise ValueError(f"add: {name} is a {type(column).__name__}{shape}; give a NumPy array (trials,)")
+    if len(lengths := {name: len(column) for name, column in points.items()}) and len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name} has {count}" for name, count in lengths.items())
+        raise ValueError(f"add: {said} values; give each as many")
+    for name, column in points.items():
+        there = present(column)
+        if name not in space.conditions and not there.all():
+            raise ValueError(f"add: {name} of new trial {int(np.argmin(there))} has no value; give one")
+        check_values(name, space[name], column[there])
+
+
+def check_values(name: str, scale: Scale, values: np.ndarray) -> None:
+    """Raise ValueError for values that a hyperparameter of this scale cannot have."""
+    if isinstance(scale, Choice):
+        others = [value for value in dict.fromkeys(values.tolist()) if value not in scale.values]
+        if others:
+            raise ValueError(f"add: {name}={others[0]!r} is not among {scale}; add one that is")
+    elif scale.numeric and not isinstance(scale, Constant):
+        try:
+            finite = np.isfinite(values.astype(float))
+        except (ValueError, TypeError):
+            raise ValueError(f"add: {name} is a column of {values.dtype}; give numbers") from None
+        if not finite.all():
+            raise ValueError(f"add: {name}={values[~finite][0]}: give a finite number")
