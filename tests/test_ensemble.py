@@ -1,6 +1,7 @@
 """Several trained trials predict together: as the mean by hand, from the disk too, chosen by validation rows alone."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -221,3 +222,12 @@ def test_one_of_several_predicts_as_alone_and_compiles_nothing():
     assert [confusion[a, b] for a in range(3) for b in range(3)] == [
         int(((y[rows] == a) & (told == b)).sum()) for a in range(3) for b in range(3)
     ]
+
+
+def test_an_ensemble_from_a_directory_travels(rows, tmp_path):
+    """As one in this process does, and a winner alone."""
+    x, _ = rows
+    space = {"learning_rate": pj.log_uniform(1e-3, 0.1), "hidden": 4}
+    pj.search(pj.supervised(rows), space, trials=4, epochs=2, choose="ensemble", out=tmp_path / "run")
+    loaded = pj.load_best(tmp_path / "run")
+    assert pickle.loads(pickle.dumps(loaded)).predict_proba(x).tobytes() == loaded.predict_proba(x).tobytes()

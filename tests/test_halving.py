@@ -248,6 +248,23 @@ def test_what_cannot_be_simulated_is_refused():
             pj.simulate(deciding(begin, more), whole)
 
 
+def test_where_all_diverge_nobody_is_said_to_have_been_stopped():
+    """A diverged trial is left at its first rung, and is none that was left behind."""
+    epoch = lambda state, hparams, data: (state, {"loss": hparams["x"] / 0})
+    task = pj.Task(lambda key, hparams, data: 0.0, epoch, ())
+    results = pj.search(task, {"x": pj.uniform(1, 2)}, trials=6, epochs=4, scheduler=pj.halving())
+    assert results.no_winner == "all 6 trials diverged"
+
+
+@pytest.mark.parametrize("how", [{"sampler": "tpe"}, {"rounds": 2}])
+def test_a_search_in_rounds_is_not_simulated(how):
+    """Its later points followed from what the earlier ones came to: another scheduler would have had others."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=80, **how)
+    with pytest.raises(ValueError, match="simulate: the points of later rounds followed from what earlier trials"):
+        pj.simulate(pj.halving(), results)
+
+
 def test_a_subset_is_simulated_as_its_own_search():
     """In the order in which it is given, by the records of these trials."""
     results = recorded(3, 60, 16)

@@ -197,6 +197,24 @@ def test_the_winners_files_know_its_schedule(rows, tmp_path):
     assert {len(set(values.tolist())) for values in [followed["hidden"]]} == {1}
 
 
+def test_the_winners_files_know_a_schedule_with_gaps(rows, tmp_path):
+    """An inactive hyperparameter has no value there, in `best/` as elsewhere."""
+    space = pj.Space(
+        learning_rate=pj.log_uniform(1e-3, 0.1),
+        optimizer=pj.choice("sgd", "adam"),
+        momentum=pj.uniform(0.5, 0.9).when(optimizer="sgd"),
+        hidden=8,
+    )
+    winners = set()
+    for seed in range(4):
+        results = pj.search(pj.supervised(rows), space, 12, 4, seed=seed, scheduler="pbt", out=tmp_path / str(seed))
+        winner = pj.load_best(tmp_path / str(seed))
+        winners.add(winner.hparams["optimizer"])
+        for name, values in results.schedule.of(results.best.trial).items():
+            assert winner.schedule[name] == [None if value != value else value for value in values.tolist()]
+    assert "adam" in winners
+
+
 def test_killed_at_every_kind_of_moment_it_ends_as_the_run_left_alone(python, tmp_path):
     """Before and after a decision's line, with the line torn, and after single commits; one after the other."""
     search(out=tmp_path / "whole")

@@ -289,3 +289,28 @@ def test_the_command_learns(command, tmp_path):
     assert results.run["sampler"] == "tpe"
     assert results.rounds.max() == 3
     assert "TPE search over 16 trials" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_rounds_of_a_schedulers_own_are_not_put_into_others():
+    """As `scheduler="halving"` and so many rounds: a sampler that learns would have had rounds in rounds."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    space = {"x": pj.uniform(0, 1)}
+    own = pj.search(task, space, trials=64, sampler="tpe", scheduler=pj.rounds(4))
+    named = pj.search(task, space, trials=64, sampler="tpe", rounds=4)
+    assert np.bincount(own.rounds).tolist() == [16, 16, 16, 16]
+    assert own.points["x"].tolist() == named.points["x"].tolist()
+    with pytest.raises(ValueError, match="rounds=2 and a scheduler in rounds of its own exclude each other"):
+        pj.search(task, space, trials=64, rounds=2, scheduler=pj.rounds(4))
+
+
+def test_a_search_in_named_rounds_goes_on_more_than_once(tmp_path):
+    """With further rounds, by the same arguments each time."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    asked = dict(sampler="tpe", rounds=3, out=tmp_path / "run")
+    pj.search(task, {"x": pj.uniform(0, 1)}, trials=24, **asked)
+    more = pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, resume=True, **asked)
+    again = pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, resume=True, **asked)
+    assert again.points["x"].tolist() == more.points["x"].tolist()
+    assert np.bincount(again.rounds)[:3].tolist() == [8, 8, 8]
+    with pytest.raises(ValueError, match="rounds was 7, now 2"):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, resume=True, **asked | {"rounds": 2})

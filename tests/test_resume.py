@@ -181,6 +181,17 @@ def test_what_has_a_horizon_takes_no_more_epochs(rows, tmp_path, settings, more,
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_has_a_horizon_in_some_trials_takes_no_more_epochs(rows, tmp_path, seed):
+    """Whichever schedule the first trial has."""
+    space = {"learning_rate": pj.log_uniform(1e-3, 0.1), "hidden": 4, "schedule": pj.choice("inverse", "cosine")}
+    asked = dict(trials=8, seed=seed, out=tmp_path / "run")
+    results = pj.search(pj.supervised(rows), space, epochs=2, **asked)
+    assert set(results.points["schedule"]) == {"inverse", "cosine"}
+    with pytest.raises(ValueError, match="the task reads hparams\\['epochs'\\], as schedule cosine does"):
+        pj.search(pj.supervised(rows), space, epochs=4, resume=True, **asked)
+
+
 def test_points_are_read_not_sampled_again(task, tmp_path):
     """Another sampler's hand in between changes nothing: what is written counts."""
     search(task, tmp_path / "run", trials=16, stop_at=20)

@@ -160,7 +160,7 @@ class Results:
         """Why there is no winner, in words; empty where there is one."""
         if len(self.order):
             return ""
-        lost, left = int(self.diverged.sum()), int((self.stopped | self.pruned).sum())
+        lost, left = int(self.diverged.sum()), int(((self.stopped | self.pruned) & ~self.diverged).sum())
         if left == 0:
             return f"all {plural(lost, 'trial')} diverged"
         return f"no trial was trained to the end: {left:,} were stopped before it, {lost:,} diverged"
@@ -265,7 +265,7 @@ class Results:
         """A kept trial; raises ValueError for one that was not kept."""
         self._check_kept(trial)
         changed = {} if self.schedule is None else self.schedule.of(trial)
-        schedule = {name: values.tolist() for name, values in changed.items()}
+        schedule = {n: [None if absent(value) else value for value in column.tolist()] for n, column in changed.items()}
         return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), schedule)
 
     def best_trials(self, size: int = TOGETHER) -> list[int]:

@@ -140,7 +140,8 @@ class Trained(NamedTuple):
         """From what a run keeps."""
         recipe = kept.recipe or {}
         space, epochs = Space.from_dict(recipe["space"]), recipe.get("epochs", 0)  # which popjax 0.1.0 did not write
-        return cls(kept.trial, kept.hparams, space, frozenset(recipe["static"]), kept.arrays, epochs, kept.schedule)
+        known = (frozenset(recipe["static"]), kept.arrays, epochs, dict(kept.schedule))
+        return cls(kept.trial, kept.hparams, space, *known)
 
     @property
     def fixed(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from popjax.core.machine import device, versions
 from popjax.core.storage import Corrupt
 from popjax.core.text import printable, tell
+from popjax.core.trees import abstract
 from popjax.engine.caps import fit
 from popjax.engine.identity import differences, identity, other_code
 from popjax.engine.population import Population
@@ -20,7 +21,7 @@ from popjax.store.files import FORMAT, check_format, read_json, write_json
 from popjax.tuning.asked import Asked
 from popjax.tuning.format1 import check_record, log_of
 from popjax.tuning.proposals import learns
-from popjax.tuning.schedulers.rounds import even, further
+from popjax.tuning.schedulers.rounds import even, further, in_rounds
 
 FIXED = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")  # of the Config
 NAMED = ("sampler", "choose")
@@ -68,9 +69,12 @@ class Directory:
 
     def in_rounds(self, asked: Asked, named: int | None) -> Asked:
         """What is asked, in the rounds of before and further ones, where a sampler learns and no others were named."""
-        if not self.recorded or not learns(asked.sampler) or named not in (None, self.recorded["rounds_in_all"]):
+        if not self.recorded or not learns(asked.sampler) or in_rounds(asked.scheduler):
             return asked
-        return dataclasses.replace(asked, ends=further(ends_of(self.recorded), asked.trials))
+        ends = ends_of(self.recorded)
+        if named is not None and (named > len(ends) or further(ends[:named], ends[-1]) != ends):
+            return asked  # which were not so many, with further ones
+        return dataclasses.replace(asked, ends=further(ends, asked.trials))
 
     def as_before(self, config: Config, settings: Mapping[str, Any]) -> Config:
         """The configuration with the lanes, the plan and the caps of before.
@@ -171,7 +175,10 @@ class Directory:
 
     def _check_horizon(self, population: Population) -> None:
         """Raise ValueError if a run of more epochs trains otherwise from the beginning."""
-        if any("epochs" in member.reads for member in population.roster.buckets):
+        roster = population.roster
+        for member in roster.buckets:  # each has what it reads of its own
+            member.trace(abstract(roster.task.data))
+        if any("epochs" in member.reads for member in roster.buckets):
             why = "the task reads hparams['epochs'], as schedule cosine does, so a longer run differs from its start"
             raise ValueError(self._no_longer(population.config.epochs, why))
 

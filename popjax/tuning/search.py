@@ -26,7 +26,7 @@ from popjax.tuning.person import Steered
 from popjax.tuning.proposals import check_sampler, default_ends
 from popjax.tuning.run import Control, Search
 from popjax.tuning.schedulers.named import SCHEDULERS, scheduler_of
-from popjax.tuning.schedulers.rounds import even
+from popjax.tuning.schedulers.rounds import even, in_rounds
 
 
 def search(
@@ -142,7 +142,12 @@ def search(
     epochs = min(epochs, task.hints.epochs or epochs)
     check_curves(trials, epochs * repeats * folds)
     check_choices(choose, folds * repeats, rounds, trials, scheduler, learning)
-    by_itself = learning and rounds is None
+    if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
+        raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
+    scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
+    if in_rounds(scheduler) and rounds is not None:
+        raise ValueError(f"rounds={rounds} and a scheduler in rounds of its own exclude each other; give one")
+    by_itself = learning and rounds is None and not in_rounds(scheduler)
     ends = default_ends(int(trials), scheduler is not None) if by_itself else even(int(trials), int(rounds or 1))
     metric, mode = what_ranks(task, space, int(epochs), metric, mode)
     config = Config(
@@ -156,9 +161,6 @@ def search(
         plan=plan,
         keep=int(keep),
     )
-    if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
-        raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
-    scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
     asked = Asked(space, int(trials), ends, sampler, choose, scheduler)
     task = in_folds(task, int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *checked(callbacks)]
@@ -177,7 +179,8 @@ def search(
         if page is not None:
             page.leave()
     if minutes is not None and results.best is None:
-        sooner = "; a scheduler, such as halving, has some at the end sooner" if results.stopped.any() else ""
+        plain = results.stopped.any() and scheduler is None
+        sooner = "; a scheduler, such as halving, has some at the end sooner" if plain else ""
         tell(f"popjax: {results.no_winner}{sooner}")
     return results
 

@@ -55,7 +55,7 @@ def simulate(
         trials: the rows that the scheduler is given, in this order; all of them if not given.
 
     Raises ValueError for what the records cannot tell: a scheduler that sets or copies, or that adds points which
-    are not the recorded ones; results with trials that were stopped or pruned, copied or changed.
+    are not the recorded ones; results with trials that were stopped or pruned, copied or changed, or in rounds.
 
     >>> import popjax as pj
     >>> def epoch(x, hparams, data):
@@ -71,6 +71,9 @@ def simulate(
     if (results.stopped | results.pruned)[rows].any():
         first = int(rows[(results.stopped | results.pruned)[rows]][0])
         raise ValueError(f"simulate: trial {first} was not trained to the end; give a search that was")
+    if results.rounds.any():
+        what = "the points of later rounds followed from what earlier trials came to"
+        raise ValueError(f"simulate: {what}; give a search of one round, such as a plain random one")
     if results.schedule is not None:
         raise ValueError("simulate: hyperparameters changed while these trials trained; give a search where none did")
     return Replay(results, rows).run(scheduler)

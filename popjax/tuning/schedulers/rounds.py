@@ -44,6 +44,15 @@ def rounds_by(problem: Problem, n: int, inner: Callable[[Problem], Scheduler]) -
     return Rounds(problem, even(problem.trials, n), inner).scheduler()
 
 
+def in_rounds(scheduler: Any) -> bool:
+    """Whether a scheduler is what `rounds` gave.
+
+    >>> in_rounds(rounds(2)), in_rounds(plain)
+    (True, False)
+    """
+    return isinstance(scheduler, functools.partial) and scheduler.func is rounds_by
+
+
 def even(trials: int, n: int) -> tuple[int, ...]:
     """Where each of n rounds ends, counted in trials.
 
