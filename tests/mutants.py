@@ -511,7 +511,7 @@ MUTANTS = [
     Mutant(
         "longer runs from anything",
         "tuning/directory",
-        'if any("epochs" in member.reads for member in population.roster.buckets):',
+        'if any("epochs" in member.reads for member in roster.buckets):',
         "if False:",
         "test_resume.py -k horizon",
     ),

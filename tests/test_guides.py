@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
+from popjax.__main__ import main
 from popjax.data.dataset import from_table
 from popjax.tracking.named import tracker_of
 
@@ -132,7 +133,7 @@ def test_a_new_metric(example, rows):
         assert 0 < results.summary["test"]["test_top2_accuracy"] <= 1
 
 
-def test_a_new_dataset_format(example):
+def test_a_new_dataset_format(example, tmp_path):
     """Numbers, texts and a missing cell come in as from a CSV, and a bad file is one line."""
     (module,) = example("A dataset format")
     rows = [{"size": 1 + i, "colour": "red" if i % 2 else "blue", "price": i / 2} for i in range(8)]
@@ -148,6 +149,9 @@ def test_a_new_dataset_format(example):
             module.read_jsonl("'rows.jsonl'", bad, "price")
     with pytest.raises(ValueError, match="no column"):
         module.read_jsonl("'rows.jsonl'", content, "weight")
+    (tmp_path / "rows.jsonl").write_bytes(content)
+    task = pj.supervised(tmp_path / "rows.jsonl", target="price", missing="median")
+    assert task.hints.folded.dataset.columns == ("size", "colour")
 
 
 def test_a_new_callback(example, rows):
@@ -206,3 +210,7 @@ def test_a_new_command(example, tmp_path, monkeypatch, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert through_the_door("--colour") == 2
     assert command.main([str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, "popjax.commands.tally", command)
+    assert main(["tally", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"diverged: {lost}", f"ok: {9 - lost}"]

@@ -9,7 +9,7 @@ from mutants import MUTANTS
 
 import popjax as pj
 
-ENGINE = sorted((Path(pj.__file__).parent / "engine").glob("*.py"))
+ENGINE = sorted((Path(pj.__file__).parent / "engine").rglob("*.py"))
 SUPERVISED = re.compile(r"\b(depth|batch_size|dropout|val_|test_)")
 
 
