@@ -251,25 +251,14 @@ class Steering:
         self.to_go = max(0, self.to_go - 1)
         metrics = self.metrics()
         self.journal.write(self.session.epoch, self.rate, None, **metrics)
-        line = f"epoch {self.session.epoch:3}" + self.in_line(metrics)
+        first = ("train_loss", self.task.metric, "val_loss")
+        line = f"epoch {self.session.epoch:3}" + in_line(metrics, first)
         room = min(CURVE, width() - len(line) - 2)
         curve = sparkline(self.session.curves[self.task.metric].tolist()[-room:]) if room > 0 else ""
         print(printable(f"{line}  {curve}"), flush=True)
         if not self.session.alive:
             self.to_go = 0
             print("diverged: go back and lower the learning rate, such as: back 1, learning_rate*=0.3", flush=True)
-
-    def in_line(self, metrics: Mapping[str, float]) -> str:
-        """The metrics that fit a line with a curve whatever their values: what is trained, what ranks, and others."""
-        names = [name for name in ("train_loss", self.task.metric, "val_loss") if name in metrics]
-        texts: list[str] = []
-        length = len("epoch 100")
-        for name in dict.fromkeys([*names, *metrics]):
-            length += len(f"  {name} ") + VALUE
-            if texts and length > width() - SHORT:
-                break
-            texts.append(f"  {name} {cell(metrics[name])}")
-        return "".join(texts)
 
     def metrics(self) -> dict[str, float]:
         """The last epoch's metrics."""
@@ -301,6 +290,18 @@ class Steering:
         print(f"go on: {cli.called('babysit')} --resume {shlex.quote(str(path))}")
         print(f"again: {cli.called('babysit')} --replay {shlex.quote(str(path))}")
         return 0 if self.session.alive else cli.ALL_DIVERGED
+
+
+def in_line(metrics: Mapping[str, float], first: Iterable[str]) -> str:
+    """The metrics that fit a line with a curve whatever their values, these first."""
+    texts: list[str] = []
+    length = len("epoch 100")
+    for name in dict.fromkeys([*(name for name in first if name in metrics), *metrics]):
+        length += len(f"  {name} ") + VALUE
+        if texts and length > width() - SHORT:
+            break
+        texts.append(f"  {name} {cell(metrics[name])}")
+    return "".join(texts)
 
 
 def width() -> int:

@@ -28,8 +28,10 @@ def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def numbers_of(trials: Any, members: int) -> np.ndarray:
-    """The members' numbers (members,) as they are given; raises ValueError unless each has one, of at least 0."""
+def numbers_of(trials: Any, members: int) -> np.ndarray | None:
+    """The members' numbers (members,) as they are given, if any; raises ValueError unless each has one from 0 on."""
+    if trials is None:
+        return None
     numbers = np.asarray(trials)
     if numbers.shape != (members,):
         raise ValueError(f"trials has {plural(numbers.size, 'number')} for {plural(members, 'member')}; give one each")

@@ -106,14 +106,9 @@ class Session:
         self.task = task if folds == 1 or task.hints.folded is None else task.hints.folded(folds)
         config = Config(epochs, seed, task.metric, task.mode, repeats, folds, plan="one")
         self._saved = saved = None if out is None else Saved(Path(out), self.space, resume)
-        self.population = Population(
-            self.task,
-            self.space,
-            config,
-            numbers=None if trials is None else numbers_of(trials, self.members),
-            bounded=False,
-            commits=None if saved is None else saved.commits,
-        )
+        numbers, commits = numbers_of(trials, self.members), None if saved is None else saved.commits
+        known = (self.task, self.space, config)
+        self.population = Population(*known, numbers=numbers, bounded=False, commits=commits)
         self._log = Log(self.space) if saved is None else saved.log
         self.epoch = 0
         if saved is not None and saved.log.steps:
@@ -125,8 +120,7 @@ class Session:
                 saved.begin(self.population)
             self._decide(begin)
             self.population.begin_all()
-        member = self.population.roster.buckets[0]
-        bytes_each = self.members * config.each * member_bytes(member)
+        bytes_each = self.members * config.each * member_bytes(self.population.roster.buckets[0])
         self.alone = threading.RLock()  # held by whoever trains or changes the models
         self.page: SessionPage | None = None  # that shows them
         self._measures: dict[Any, Any] = {}
@@ -158,17 +152,8 @@ class Session:
         task = task or results.task
         if task is None:
             raise ValueError("the results were loaded, so give the task: Session.of(results, trial, task)")
-        kept, run = results.kept(trial), results.run
-        space, level = results.space, {}
-        if run.get("caps"):
-            points = space.filled({name: column[[trial]] for name, column in results.points.items()})
-            level = run["caps"][levels(points, run["caps"])[0]]
-        space = space.replace(**{name: space[name].up_to(units) for name, units in level.items()})
-        dynamic = space.only([name for name in space if name not in run["static"]])
-        fixed = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
-        whole = task if run["folds"] == 1 or task.hints.folded is None else task.hints.folded(run["folds"])
-        check_same(run, whole, f"Session.of trial {trial}")
-        session = cls(task, kept.hparams, space=dynamic, trials=[trial], **fixed)
+        kept, known = results.kept(trial), trained_as(results, trial, task)
+        session = cls(task, kept.hparams, trials=[trial], **known)
         session._stand(kept.arrays, {name: values[trial] for name, values in results.members.items()})
         return session
 
@@ -218,18 +203,15 @@ class Session:
     def alive(self) -> Any:
         """Whether (members,) they train on: neither stopped nor diverged."""
         alive = ~self.population.stopped
-        each = self.population.config.each
         for snapshot in self._moments[-1].snapshots:
-            np.logical_and.at(alive, snapshot.index // each, snapshot.begun.alive)
+            np.logical_and.at(alive, snapshot.index // self.population.config.each, snapshot.begun.alive)
         return bool(alive[0]) if self.single else alive
 
     @property
     def hparams(self) -> dict[str, Any]:
         """The hyperparameters now: values for one model, columns for several."""
         points = self.population.roster.points
-        if self.single:
-            return {name: column.tolist()[0] for name, column in points.items()}
-        return {name: column.copy() for name, column in points.items()}
+        return {name: column.tolist()[0] if self.single else column.copy() for name, column in points.items()}
 
     @property
     def dynamic(self) -> tuple[str, ...]:
@@ -288,7 +270,7 @@ class Session:
         Raises ValueError for one that does not exist, fixes a shape, or is out of range;
         nothing is changed then.
         """
-        members = list(range(self.members)) if member is None else [self._row(member)]
+        members = list(range(self.members)) if member is None else [row_of(member, self.members)]
         roster = self.population.roster
         first = {int(roster.bucket[m]): m for m in reversed(members)}  # all of a bucket are checked alike
         for name, value in values.items():
@@ -320,7 +302,7 @@ class Session:
         Until one of them is set otherwise, both train alike. Raises ValueError where they differ in what
         fixes a shape.
         """
-        source, target = self._row(source), self._row(target)
+        source, target = row_of(source, self.members), row_of(target, self.members)
         if source == target:
             return
         decision = Decision(copy={target: source})
@@ -334,14 +316,14 @@ class Session:
     def stop(self, member: int) -> None:
         """Let a member rest: it keeps its state, and its curves are NaN from here on."""
         with self.alone:
-            self._stop(self.population.stopped | (np.arange(self.members) == self._row(member)))
+            self._stop(self.population.stopped | (np.arange(self.members) == row_of(member, self.members)))
             self._moments[-1] = self._now()
             self._show("stopped", member)
 
     def lift(self, member: int) -> None:
         """Let a member that was stopped train on, from the state that it has; its curves keep the gap."""
         with self.alone:
-            self._stop(self.population.stopped & (np.arange(self.members) != self._row(member)))
+            self._stop(self.population.stopped & (np.arange(self.members) != row_of(member, self.members)))
             self._moments[-1] = self._now()
             self._show("goes on", member)
 
@@ -361,11 +343,6 @@ class Session:
     def arrays(self, member: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
         """A member's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
         return named(self._member(member).begun.state), rebuilt(self.population.roster, [member])[member]
-
-    def _row(self, member: Any) -> int:
-        if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < self.members:
-            raise ValueError(f"member {member!r}: choose 0..{self.members - 1}")
-        return int(member)
 
     def _return(self) -> None:
         """Stand where the last moment was."""
@@ -395,9 +372,33 @@ class Session:
 
     def _member(self, member: int | None) -> Snapshot:
         """Where a member stands, or all where they share a program, in order of its models."""
-        each = self.population.config.each
-        found = join(self._moments[-1].snapshots) if member is None else None
-        if found is None:
-            parts = [(s, np.flatnonzero(s.index // each == member)) for s in self._moments[-1].snapshots]
-            found = join([snapshot.take(rows) for snapshot, rows in parts if len(rows)])
-        return found.take(np.argsort(found.index))
+        return part_of(self._moments[-1].snapshots, member, self.population.config.each)
+
+
+def trained_as(results: Results, trial: int, task: Task) -> dict[str, Any]:
+    """What a session takes to train a trial on as the search did; raises ValueError for another task than its."""
+    run, space, level = results.run, results.space, {}
+    if run.get("caps"):
+        points = space.filled({name: column[[trial]] for name, column in results.points.items()})
+        level = run["caps"][levels(points, run["caps"])[0]]
+    space = space.replace(**{name: space[name].up_to(units) for name, units in level.items()})
+    whole = task if run["folds"] == 1 or task.hints.folded is None else task.hints.folded(run["folds"])
+    check_same(run, whole, f"Session.of trial {trial}")
+    known = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
+    return known | {"space": space.only([name for name in space if name not in run["static"]])}
+
+
+def part_of(snapshots: list[Snapshot], member: int | None, each: int) -> Snapshot:
+    """Where a member of so many models stands, or all where they share a program, in order of its models."""
+    if member is not None:
+        parts = [(snapshot, np.flatnonzero(snapshot.index // each == member)) for snapshot in snapshots]
+        snapshots = [snapshot.take(rows) for snapshot, rows in parts if len(rows)]
+    found = join(snapshots)
+    return found.take(np.argsort(found.index))
+
+
+def row_of(member: Any, members: int) -> int:
+    """A member's number; raises ValueError for one that there is not."""
+    if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < members:
+        raise ValueError(f"member {member!r}: choose 0..{members - 1}")
+    return int(member)
