@@ -47,3 +47,23 @@ def test_a_mutant_breaks_what_stands_there(mutant):
     assert code.count(mutant.old) == 1
     assert mutant.new != mutant.old
     assert (Path(__file__).parent / mutant.tests.split()[0]).exists()
+
+
+def lines_of(node, source):
+    """The lines of a function's body or of a class that hold code: no docstring, no comment, nothing empty."""
+    spans = [range(node.lineno, node.end_lineno + 1)]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        spans = [range(one.lineno, one.end_lineno + 1) for one in node.body]
+    texts = [one for one in ast.walk(node) if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)]
+    apart = {line for one in texts for line in range(one.lineno, one.end_lineno + 1)}
+    written = {line for span in spans for line in span} - apart
+    return sum(bool(source[line - 1].split("#")[0].strip()) for line in written)
+
+
+def test_no_function_is_longer_than_60_lines_and_no_class_than_200():
+    for path in sorted(Path(pj.__file__).parent.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                most = 200 if isinstance(node, ast.ClassDef) else 60
+                assert lines_of(node, source.splitlines()) <= most, (path.name, node.name)
