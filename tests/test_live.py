@@ -84,6 +84,15 @@ def until(page, what):
     raise AssertionError(f"never: {what}; {page.inner_text('main')}")
 
 
+def at_rest(page):
+    """The epoch at which a search that was just paused stands: one that was under way may still come."""
+    before, now = -1, page.trial(0)["epoch"]
+    while now != before:
+        time.sleep(0.5)
+        before, now = now, page.trial(0)["epoch"]
+    return now
+
+
 def decisions(page):
     """The page's log, the latest first."""
     return page.locator("#log li").all_inner_texts()
@@ -150,7 +159,7 @@ def test_curves_name_their_trials_and_sliders_move_values(start, tab):
     until(there, "document.querySelectorAll('#log li').length === 1")
     there.click("#pause")
     until(there, "document.getElementById('pause').textContent === 'Go on'")
-    until(there, f"curves[0].length === {page.trial(0)['epoch']} && !stale")
+    until(there, f"curves[0].length === {at_rest(page)} && !stale")
     there.locator("#curves").scroll_into_view_if_needed()
     for trial in (3, 7):
         x, y, value = there.evaluate(
@@ -229,6 +238,7 @@ def test_a_tab_that_was_cut_off_catches_up(start, tab):
     assert decisions(there) == ["trial 4 stopped", "trial 2 stopped"]
     there.click("#pause")
     until(there, "document.getElementById('pause').textContent === 'Go on'")
+    at_rest(page)
     told = page.trial(0, "val_accuracy")
     until(there, f"curves[0].length === {told['epoch']}")
     assert there.evaluate("curves[0]") == told["curve"]
