@@ -271,6 +271,10 @@ class Task(_Fields):
             raise ValueError(f"Task: {given}; what follows score is a hint: write hints=popjax.Hints(updates=...)")
         return super().__new__(cls, init, epoch, data, metric, mode or mode_of(metric), score, hints)
 
+    def in_folds(self, folds: int) -> "Task":
+        """The task with its rows in so many folds, if it knows how to."""
+        return self if folds == 1 or self.hints.folded is None else self.hints.folded(folds)
+
     def __repr__(self) -> str:
         return f"Task(metric={self.metric!r}, mode={self.mode!r}, settings={dict(self.hints.settings)})"
 

@@ -209,7 +209,7 @@ def test_watch_is_what_numpy_says(x64, rows):
         (lambda s: s.set(hidden=9), "hidden fixes a shape or code of the program"),
         (
             lambda s: s.set(lerning_rate=9),
-            "lerning_rate is no hyperparameter of this session; there are learning_rate,",
+            "lerning_rate is no hyperparameter here; there are learning_rate,",
         ),
         (lambda s: s.set(learning_rate=-0.1), "learning_rate=-0.1 is out of range; choose 0 <= learning_rate"),
         (lambda s: s.set(momentum=1.0), "momentum=1.0 is out of range"),

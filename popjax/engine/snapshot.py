@@ -59,3 +59,10 @@ def join(snapshots: Sequence[Snapshot]) -> Snapshot:
         return dataclasses.replace(first, index=index)
     states = [snapshot.training for snapshot in snapshots]
     return dataclasses.replace(first, index=index, training=jax.tree.map(lambda *a: np.concatenate(a), *states))
+
+
+def of_members(snapshots: Sequence[Snapshot], index: np.ndarray) -> Snapshot:
+    """Where these members, of one bucket and at one epoch, stand, in order of their numbers."""
+    masks = [np.isin(snapshot.index, index) for snapshot in snapshots]
+    found = join([snapshot.take(mask) for snapshot, mask in zip(snapshots, masks, strict=True) if mask.any()])
+    return found.take(np.argsort(found.index))

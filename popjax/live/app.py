@@ -69,7 +69,6 @@ class Routes:
     def __init__(self, serving: "Serving") -> None:
         self.serving = serving
         self.board = serving.board
-        self.tabs: dict[str, list[Cursor]] = {}  # that are told what changes, by machine, those opened last at the end
 
     async def page(self, request: Request) -> Response:
         """The page itself, and the cookie with which it may ask for more."""
@@ -132,18 +131,17 @@ class Routes:
         metric = request.query_params.get("metric") or (about.metrics[0] if about else "")
         if about is None or metric not in about.metrics:
             return self.wrong("there is no such metric", 404)
-        if self.serving.tabs >= TABS:
+        if self.serving.open >= TABS:
             return self.wrong(f"{TABS} tabs are open; close one", 503)
         headers = PAGE | {"x-accel-buffering": "no"}
         machine = "" if request.client is None else request.client.host
-        told = self.told(Cursor(metric), self.tabs.setdefault(machine, []))
+        told = self.told(Cursor(metric), self.serving.tabs.setdefault(machine, []))
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
     async def told(self, cursor: Cursor, beside: list[Cursor]) -> AsyncIterator[str]:
         """The messages of one tab, until the run is over, the tab is closed, or too many are open beside it."""
         about = self.board.about
         assert about is not None
-        self.serving.tabs += 1
         beside.append(cursor)
         try:
             known = about._asdict() | {"metric": cursor.metric}
@@ -168,7 +166,6 @@ class Routes:
                     yield ": all is well\n\n"
                 await asyncio.sleep(TICK)
         finally:
-            self.serving.tabs -= 1
             beside.remove(cursor)
 
     @staticmethod

@@ -1,7 +1,5 @@
 """The report's figures one by one, as plotly's. No JAX here."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 from popjax.pages import descent, figures
@@ -9,7 +7,6 @@ from popjax.pages.axes import Axis, axes
 from popjax.pages.learned_from import predicted_figure
 from popjax.pages.panels import panel
 from popjax.store.results import Results
-from popjax.store.schedules import Schedule
 
 
 def plot(results: Results, name: str = "curves") -> Any:
@@ -38,27 +35,21 @@ def drawing(results: Results, name: str) -> dict[str, Any]:
         return panel(results, varied[name], figures.thinned(results, figures.CURVES))
     others = beside(results, list(varied.values()))
     if name in others:
-        return others[name]()
+        return others[name]
     known = ["curves", *results.members, "expected", *varied, *others]
     raise ValueError(f"there is no figure {name!r}; there are {', '.join(known)}")
 
 
-def beside(results: Results, varied: list[Axis]) -> dict[str, Callable[[], dict[str, Any]]]:
+def beside(results: Results, varied: list[Axis]) -> dict[str, dict[str, Any]]:
     """The figures that not every search has, by their names."""
-    found: dict[str, Callable[[], dict[str, Any]]] = {}
-    if (predicted := predicted_figure(results)) is not None:
-        found["predicted"] = lambda: predicted
-    if (schedule := results.schedule) is not None:
-        found["tree"] = lambda: descent.tree(results, schedule)
-        for axis in descent.changed(results, varied):
-            found[f"{axis.name} by epoch"] = functools.partial(history, results, schedule, axis)
+    predicted, schedule = predicted_figure(results), results.schedule
+    found = {} if predicted is None else {"predicted": predicted}
+    if schedule is not None:
+        changed = descent.changed(results, varied)
+        found["tree"] = descent.tree(results, schedule)
+        names = [f"{axis.name} by epoch" for axis in changed]
+        found |= dict(zip(names, descent.histories(results, schedule, changed), strict=True))
     return found
-
-
-def history(results: Results, schedule: Schedule, axis: Axis) -> dict[str, Any]:
-    """What a hyperparameter was, epoch by epoch."""
-    (figure,) = descent.histories(results, schedule, [axis])
-    return figure
 
 
 def curves(results: Results, metric: str) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def check_points(space: Space, points: Mapping[str, Any]) -> None:
         if not isinstance(column, np.ndarray) or column.ndim != 1:
             shape = f" of shape {column.shape}" if isinstance(column, np.ndarray) else ""
             raise ValueError(f"add: {name} is a {type(column).__name__}{shape}; give a NumPy array (trials,)")
-    if len(lengths := {name: len(column) for name, column in points.items()}) and len(set(lengths.values())) > 1:
+    lengths = {name: len(column) for name, column in points.items()}
+    if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} has {count}" for name, count in lengths.items())
         raise ValueError(f"add: {said} values; give each as many")
     for name, column in points.items():

@@ -46,11 +46,11 @@ def worth(
     known["constant"] = named(judged(constant, data.y[rows], folded.more))
     shared = together is not None and best.trial in together.trials
     if data.classes is not None and not (shared or page):
-        return known | interval_of(metric, constant, data.y[rows], test)
+        return known | interval_of(metric, test, data.y[rows])
     winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
     known |= drawn(winner.mean_of(data.x[rows]), data.y[rows])
-    each = constant if data.classes is not None else winner.each_of(data.x[rows])
-    return known | interval_of(metric, each, data.y[rows], test)
+    each = None if data.classes is not None else winner.each_of(data.x[rows])
+    return known | interval_of(metric, test, data.y[rows], each)
 
 
 def drawn(predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
@@ -67,17 +67,19 @@ def drawn(predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
     return {"confusion": counts.reshape(classes, classes).tolist()} if classes <= MOST_CLASSES else {}
 
 
-def interval_of(metric: str, predicted: np.ndarray, targets: np.ndarray, test: Mapping[str, float]) -> dict[str, Any]:
+def interval_of(
+    metric: str, test: Mapping[str, float], targets: np.ndarray, each: np.ndarray | None = None
+) -> dict[str, Any]:
     """The interval of the metric that ranks, on the test rows; empty of one that is no mean over rows.
 
-    `predicted` are the values (models, rows) of a regression, whose score is the mean of the models'.
+    `each` are the values (models, rows) of a regression, whose score is the mean of the models'.
     """
     name = metric.removeprefix("val_")
     if name == "accuracy":
         return {"test_interval": wilson(test["test_accuracy"], len(targets))}
-    if name not in ("mse", "mae"):
+    if each is None or name not in ("mse", "mae"):
         return {}
-    errors = np.abs(predicted - targets)
+    errors = np.abs(each - targets)
     return {"test_interval": bootstrap((errors**2 if name == "mse" else errors).mean(0))}
 
 

@@ -89,7 +89,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
         raise ValueError(f"replay: there is no trial {trial!r}; choose 0..{count - 1}")
     names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
     config = Config(**{name: results.run[name] for name in names})
-    task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
+    task = task.in_folds(config.folds)
     space = Space.from_dict(results.run["space"])
     check_same(results.run, task, f"replay of trial {trial}")
     if results.schedule is not None:
@@ -123,7 +123,7 @@ def descended(task: Task, space: Space, config: Config, schedule: Schedule, tria
 
 def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
     """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
-    task = task if config.folds == 1 or task.hints.folded is None else task.hints.folded(config.folds)
+    task = task.in_folds(config.folds)
     roster = Roster(task, space, config)
     points = space.filled(space.sample(trials, config.seed, sampler))
     roster.check(points)

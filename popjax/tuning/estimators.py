@@ -19,7 +19,7 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.supervision.supervised import supervised
 from popjax.task import Task
-from popjax.tuning.search import in_folds, search
+from popjax.tuning.search import search
 
 
 class PopulationEstimator(BaseEstimator):
@@ -153,7 +153,7 @@ class PopulationEstimator(BaseEstimator):
         """The space that was given; else of small models for a table, or None for the task's own."""
         if self.space is not None or (self.model, self.optimizer) != ("mlp", "adamw"):
             return self.space
-        return table_space(in_folds(task, folds).data.folds.train.shape[1])
+        return table_space(task.in_folds(folds).data.folds.train.shape[1])
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
         """Rows and targets as scikit-learn wants them checked; a DataFrame stays one, for its columns of text."""

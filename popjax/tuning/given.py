@@ -28,16 +28,21 @@ def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def numbers_of(trials: Any, members: int) -> np.ndarray | None:
-    """The members' numbers (members,) as they are given, if any; raises ValueError unless each has one from 0 on."""
-    if trials is None:
-        return None
+def numbers_of(trials: Any, members: int) -> np.ndarray:
+    """The members' numbers (members,) as they are given; raises ValueError unless each has one, of at least 0."""
     numbers = np.asarray(trials)
     if numbers.shape != (members,):
         raise ValueError(f"trials has {plural(numbers.size, 'number')} for {plural(members, 'member')}; give one each")
     for number in numbers.tolist():
         check_count("trials holds a number", number, 0)
     return numbers
+
+
+def row_of(member: Any, members: int) -> int:
+    """A member's number; raises ValueError for one that there is not."""
+    if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < members:
+        raise ValueError(f"member {member!r}: choose 0..{members - 1}")
+    return int(member)
 
 
 def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

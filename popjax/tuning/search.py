@@ -162,7 +162,7 @@ def search(
         keep=int(keep),
     )
     asked = Asked(space, int(trials), ends, sampler, choose, scheduler)
-    task = in_folds(task, int(folds))
+    task = task.in_folds(int(folds))
     listeners = [*([progress_of(progress)] if progress else []), *checked(callbacks)]
     remote = elsewhere(executor, int(retries), mixed)
     page = page_of(live)
@@ -201,15 +201,10 @@ def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) ->
     """The space as it was given, or the task's own in so many folds; raises ValueError for a task that has none."""
     if space is not None:
         return space if isinstance(space, Space) else Space(**space)
-    own: Space | None = in_folds(task, folds).hints.space
+    own: Space | None = task.in_folds(folds).hints.space
     if own is None:
         raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
     return own
-
-
-def in_folds(task: Task, folds: int) -> Task:
-    """The task with its rows in so many folds, if it knows how to."""
-    return task if folds == 1 or task.hints.folded is None else task.hints.folded(folds)
 
 
 def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: str | None) -> tuple[str, str]:

@@ -24,14 +24,14 @@ from popjax.engine.member import Training
 from popjax.engine.plan import member_bytes
 from popjax.engine.population import Population
 from popjax.engine.roster import Config
-from popjax.engine.snapshot import Snapshot, join
+from popjax.engine.snapshot import Snapshot, of_members
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.decisions import Log, Step
 from popjax.store.results import Results
 from popjax.task import Task
 from popjax.tuning.arguments import check_numbers
-from popjax.tuning.given import columns_of, completed, covering, numbers_of
+from popjax.tuning.given import columns_of, completed, covering, numbers_of, row_of
 from popjax.tuning.saved import Saved
 
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ class Session:
         self.space = Space(**{name: covering(column) for name, column in columns.items()})
         if space is not None:
             self.space = self.space.replace(**space.only(self.space))
-        self.task = task if folds == 1 or task.hints.folded is None else task.hints.folded(folds)
+        self.task = task.in_folds(folds)
         config = Config(epochs, seed, task.metric, task.mode, repeats, folds, plan="one")
         self._saved = saved = None if out is None else Saved(Path(out), self.space, resume)
-        numbers, commits = numbers_of(trials, self.members), None if saved is None else saved.commits
-        known = (self.task, self.space, config)
-        self.population = Population(*known, numbers=numbers, bounded=False, commits=commits)
+        numbers = None if trials is None else numbers_of(trials, self.members)
+        commits = None if saved is None else saved.commits
+        self.population = Population(self.task, self.space, config, numbers=numbers, bounded=False, commits=commits)
         self._log = Log(self.space) if saved is None else saved.log
         self.epoch = 0
         if saved is not None and saved.log.steps:
@@ -274,8 +274,6 @@ class Session:
         roster = self.population.roster
         first = {int(roster.bucket[m]): m for m in reversed(members)}  # all of a bucket are checked alike
         for name, value in values.items():
-            if name not in roster.points:
-                raise ValueError(f"{name} is no hyperparameter of this session; there are {', '.join(roster.points)}")
             for one in first.values():
                 roster.check_set(one, name, value)
         with self.alone:
@@ -372,7 +370,8 @@ class Session:
 
     def _member(self, member: int | None) -> Snapshot:
         """Where a member stands, or all where they share a program, in order of its models."""
-        return part_of(self._moments[-1].snapshots, member, self.population.config.each)
+        trials = range(self.members) if member is None else [member]
+        return of_members(self._moments[-1].snapshots, self.population.resting.members(trials))
 
 
 def trained_as(results: Results, trial: int, task: Task) -> dict[str, Any]:
@@ -382,23 +381,6 @@ def trained_as(results: Results, trial: int, task: Task) -> dict[str, Any]:
         points = space.filled({name: column[[trial]] for name, column in results.points.items()})
         level = run["caps"][levels(points, run["caps"])[0]]
     space = space.replace(**{name: space[name].up_to(units) for name, units in level.items()})
-    whole = task if run["folds"] == 1 or task.hints.folded is None else task.hints.folded(run["folds"])
-    check_same(run, whole, f"Session.of trial {trial}")
+    check_same(run, task.in_folds(run["folds"]), f"Session.of trial {trial}")
     known = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
     return known | {"space": space.only([name for name in space if name not in run["static"]])}
-
-
-def part_of(snapshots: list[Snapshot], member: int | None, each: int) -> Snapshot:
-    """Where a member of so many models stands, or all where they share a program, in order of its models."""
-    if member is not None:
-        parts = [(snapshot, np.flatnonzero(snapshot.index // each == member)) for snapshot in snapshots]
-        snapshots = [snapshot.take(rows) for snapshot, rows in parts if len(rows)]
-    found = join(snapshots)
-    return found.take(np.argsort(found.index))
-
-
-def row_of(member: Any, members: int) -> int:
-    """A member's number; raises ValueError for one that there is not."""
-    if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < members:
-        raise ValueError(f"member {member!r}: choose 0..{members - 1}")
-    return int(member)
