@@ -28,7 +28,7 @@ import popjax as pj
 from popjax.core.machine import device
 from popjax.data.dataset import load
 from popjax.engine.backends.door import Traits
-from popjax.engine.work import Missing, Trained
+from popjax.engine.backends.work import Missing, Trained
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes
 from popjax.executors.ray import Ray

@@ -595,13 +595,21 @@ MUTANTS = [
     ),
     Mutant(
         "a worker of any kind",
-        "engine/work",
+        "engine/backends/work",
         "if unit.kin is not None and unit.kin != kin():",
         "if False:",
         "test_work.py",
     ),
-    Mutant("JAX's settings stay", "engine/work", "with under(unit.settings):", "with ExitStack():", "test_work.py"),
-    Mutant("programs of other settings", "engine/work", "unit.seed, unit.settings\n", "unit.seed\n", "test_work.py"),
+    Mutant(
+        "JAX's settings stay", "engine/backends/work", "with under(unit.settings):", "with ExitStack():", "test_work.py"
+    ),
+    Mutant(
+        "programs of other settings",
+        "engine/backends/work",
+        "unit.seed, unit.settings\n",
+        "unit.seed\n",
+        "test_work.py",
+    ),
     Mutant(
         "orphans stay",
         "executors/processes",

@@ -15,8 +15,8 @@ from test_report import opened  # noqa: F401  a fixture of that page's tests
 
 import popjax as pj
 from popjax.engine.roster import Config
-from popjax.space import conditions
 from popjax.space.spelling import parse_scale
+from popjax.space.values import absent
 from popjax.store.results import Results
 from popjax.tuning.again import trained
 from popjax.tuning.zoom import zoom_in
@@ -51,11 +51,11 @@ def test_what_exists_is_sampled_as_without_conditions(sampler):
     for name, column in points.items():
         here = exists.get(name, exists["kind"])
         assert column[here].tolist() == plain[name][here].tolist()
-        assert all(conditions.absent(value) for value in column[~here].tolist())
+        assert all(absent(value) for value in column[~here].tolist())
         assert here.sum() > 0
         first = NESTED.sample(77, 3, sampler)[name]
-        assert [None if conditions.absent(v) else v for v in first.tolist()] == [
-            None if conditions.absent(v) else v for v in column[:77].tolist()
+        assert [None if absent(v) else v for v in first.tolist()] == [
+            None if absent(v) else v for v in column[:77].tolist()
         ]
     filled = NESTED.filled(points)
     assert {name: column.dtype for name, column in filled.items()} == {n: c.dtype for n, c in plain.items()}

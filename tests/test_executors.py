@@ -22,8 +22,8 @@ import warm
 from sklearn.datasets import load_digits
 
 import popjax as pj
-from popjax.engine import work as workers
 from popjax.engine.backends import remote
+from popjax.engine.backends import work as workers
 from popjax.engine.backends.door import Traits
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes

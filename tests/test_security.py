@@ -19,7 +19,7 @@ HOUSE = Path(pj.__file__).parent
 SOURCES = sorted(HOUSE.rglob("*.py"))
 BANNED_CALLS = {"eval", "exec", "compile", "__import__", "system", "popen"}
 BANNED_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "yaml", "marshal", "shelve", "subprocess"}
-UNITS = "engine/work.py"  # to workers and from them, as cloudpickle's bytes: never on a disk
+UNITS = "engine/backends/work.py"  # to workers and from them, as cloudpickle's bytes: never on a disk
 # --task, which the user types; the public names; and the commands, of which there is a list
 IMPORTS_BY_NAME = {"commands/experiment.py": 1, "commands/completion.py": 1, "__init__.py": 1, "__main__.py": 1}
 

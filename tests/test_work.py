@@ -12,9 +12,9 @@ from popjax.core.clock import Clock
 from popjax.engine.backends.base import Context
 from popjax.engine.backends.door import Door
 from popjax.engine.backends.remote import Assignment, Remote
+from popjax.engine.backends.work import Failed, Missing, Refused, shipped, unpacked, work
 from popjax.engine.roster import Config, Roster
 from popjax.engine.snapshot import Snapshot
-from popjax.engine.work import Failed, Missing, Refused, shipped, unpacked, work
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
@@ -24,7 +24,7 @@ SPACE = pj.Space(
 )
 ELSEWHERE = """
 import pathlib, pickle
-from popjax.engine.work import work
+from popjax.engine.backends.work import work
 unit, blob = pickle.loads(pathlib.Path("unit").read_bytes())
 answers = [work(unit), work(unit, blob)]
 answers.append(work(unit._replace(epoch=2, leaves=answers[1].leaves, until=5)))

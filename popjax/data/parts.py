@@ -8,7 +8,7 @@ import numpy as np
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset, check_missing, from_table, load, read
 from popjax.data.table import Table, grouped, joined, table_of
-from popjax.space.conditions import absent
+from popjax.space.values import absent
 
 SHARE = 0.1  # of the rows validate, and as many test, where nobody says otherwise
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from popjax.live.board import Board
 from popjax.pages.axes import label, ticks
-from popjax.space.conditions import absent
 from popjax.space.defaults import SEARCHED
 from popjax.space.scales import Choice, Constant, LogUniform, OneMinusLogUniform, Scale, Uniform
+from popjax.space.values import absent
 
 STEPS = 100  # of a slider
 REACH = 10.0  # how far below and above a constant its slider reaches

@@ -3,7 +3,7 @@
 import json
 from typing import Any, NoReturn
 
-from popjax.space.scales import finite
+from popjax.space.values import finite
 from popjax.tuning.person import Change
 
 KEYS = {"verb": str, "trial": int, "source": int, "values": dict, "epochs": int}

@@ -7,9 +7,9 @@ import numpy as np
 
 from popjax.core.text import cell, plural, settings
 from popjax.pages.headline import compared
+from popjax.space.conditions import clauses
 from popjax.space.scales import Constant
 from popjax.space.space import Space
-from popjax.space.spelling import clauses
 from popjax.store.results import Results
 
 FEW = 5  # trials that are listed

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from popjax.space.conditions import present
 from popjax.space.scales import Choice, Constant, Scale
 from popjax.space.space import Space
+from popjax.space.values import present
 
 
 def check_points(space: Space, points: Mapping[str, Any]) -> None:

@@ -3,12 +3,16 @@
 import dataclasses
 import graphlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from popjax.space.scales import Choice, Scale, finite, python_value
+from popjax.space.values import finite, python_value, word
 
+if TYPE_CHECKING:
+    from popjax.space.scales import Scale
+
+WHEN = " when "
 Condition = Mapping[str, tuple[Any, ...]]  # parent -> the values of it that let a hyperparameter be
 
 
@@ -23,7 +27,7 @@ class Conditional:
     uniform(0, 1) when optimizer=sgd|nesterov and depth=3
     """
 
-    scale: Scale
+    scale: "Scale"
     condition: Condition
 
     def __post_init__(self) -> None:
@@ -31,9 +35,7 @@ class Conditional:
         object.__setattr__(self, "condition", condition)
 
     def __str__(self) -> str:
-        from popjax.space.spelling import written
-
-        return str(written(self))
+        return f"{self.scale}{WHEN}{clauses(self.condition)}" if self.condition else str(self.scale)
 
     def when(self, **condition: Any) -> Self:
         """The same, with further parents."""
@@ -52,6 +54,11 @@ def listed(parent: str, values: Any) -> tuple[Any, ...]:
     return found
 
 
+def clauses(condition: Condition) -> str:
+    """A condition as a text has it."""
+    return " and ".join(f"{parent}={'|'.join(map(word, values))}" for parent, values in condition.items())
+
+
 def ordered(conditions: Mapping[str, Condition], names: Iterable[str]) -> list[str]:
     """The conditional hyperparameters, each after its parents; raises ValueError for no such parent, or a cycle."""
     names = list(names)
@@ -67,37 +74,16 @@ def ordered(conditions: Mapping[str, Condition], names: Iterable[str]) -> list[s
         raise ValueError(f"a hyperparameter depends on itself: {chain}; leave one condition out") from None
 
 
-def check_possible(conditions: Mapping[str, Condition], scales: Mapping[str, Scale]) -> None:
+def check_possible(conditions: Mapping[str, Condition], scales: Mapping[str, "Scale"]) -> None:
     """Raise ValueError for a value that a parent never has."""
     for name, condition in conditions.items():
         for parent, values in condition.items():
             for value in values:
-                if not may_be(scales[parent], value):
+                if not scales[parent].has(value):
                     what = f"{name} when {parent}={value!r}: {parent} is never that, it is {scales[parent]}"
                     raise ValueError(f"{what}; name values that it has")
 
 
-def may_be(scale: Scale, value: Any) -> bool:
-    """Whether a scale has a value."""
-    values = scale.values if isinstance(scale, Choice) else [getattr(scale, "value", None)]
-    if value in values:
-        return True
-    between = scale.numeric and scale.levels > 1 and not isinstance(value, str) and scale.low <= value <= scale.high
-    return between and not isinstance(scale, Choice) and (not scale.whole or value == int(value))
-
-
-def inactive_value(scale: Scale) -> Any:
+def inactive_value(scale: "Scale") -> Any:
     """What stands in an array where a hyperparameter is not: its scale's low end, or the first of texts."""
     return scale.low if scale.numeric else scale.from_unit(0.0)
-
-
-def absent(value: Any) -> bool:
-    """Whether a value says that there is none."""
-    return value is None or (isinstance(value, float) and np.isnan(value))
-
-
-def present(column: np.ndarray) -> np.ndarray:
-    """Which values (n,) of a column are there."""
-    if column.dtype.kind in "biuf":
-        return ~np.isnan(column)
-    return np.array([not absent(value) for value in column.tolist()], bool)

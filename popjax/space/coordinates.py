@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from popjax.space.conditions import present
 from popjax.space.scales import Choice, Scale
+from popjax.space.values import present
 
 
 def words(scale: Scale) -> list[Any]:

@@ -7,27 +7,12 @@ units, decades for a learning rate, decades of 1-β for a momentum (Bergstra and
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from popjax.space.conditions import Conditional
-
-
-def number(value: Any) -> bool:
-    """Whether `value` is a real number (a truth value is not one)."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def python_value(value: Any) -> Any:
-    """A NumPy scalar as the Python value it is; anything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def finite(value: Any) -> bool:
-    """Whether `value` is a number that float64 or int64 can hold."""
-    return number(value) and (abs(value) < 2**63 if isinstance(value, int) else bool(np.isfinite(value)))
+from popjax.space.conditions import Conditional
+from popjax.space.values import finite, number, python_value, word
 
 
 class Scale:
@@ -66,7 +51,7 @@ class Scale:
         """
         return value
 
-    def when(self, **condition: Any) -> "Conditional":
+    def when(self, **condition: Any) -> Conditional:
         """The scale of a hyperparameter that exists only where others have these values: one each, or several.
 
         Elsewhere it is null in tables, and reading it is an error if what it depends on is static.
@@ -74,9 +59,16 @@ class Scale:
         >>> print(OneMinusLogUniform(0.9, 0.999).when(optimizer="sgd"))
         one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
         """
-        from popjax.space.conditions import Conditional
-
         return Conditional(self, condition)
+
+    def has(self, value: Any) -> bool:
+        """Whether a value is one of the scale's.
+
+        >>> Integers(1, 4).has(3), Integers(1, 4).has(2.5), Choice("sgd", "adam").has("adamw")
+        (True, False, False)
+        """
+        between = self.numeric and finite(value) and self.low <= value <= self.high
+        return between and (not self.whole or value == int(value))
 
     def up_to(self, high: Any) -> "Scale":
         """The scale without the values above `high`, of which there must be some left."""
@@ -349,6 +341,9 @@ class Choice(Scale):
         step = (factor > 1) - (factor < 1)
         return self.values[min(max(self.values.index(value) + step, 0), len(self.values) - 1)]
 
+    def has(self, value: Any) -> bool:
+        return value in self.values
+
     def up_to(self, high: Any) -> "Choice":
         return Choice(*(value for value in self.values if value <= high), static=self.static)
 
@@ -391,7 +386,10 @@ class Constant(Scale):
             object.__setattr__(self, end, self.value if self.numeric else None)
 
     def __str__(self) -> str:
-        return repr(self.value)
+        return word(self.value)
+
+    def has(self, value: Any) -> bool:
+        return bool(value == self.value)
 
     def _from_unit(self, u: np.ndarray) -> np.ndarray:
         kind = type(self.value) if number(self.value) else object

@@ -9,9 +9,10 @@ import numpy as np
 
 from popjax.core.storage import write_atomic
 from popjax.space import samplers
-from popjax.space.conditions import Condition, Conditional, inactive_value, ordered, present
-from popjax.space.scales import Constant, Scale, number
-from popjax.space.spelling import clauses, read_scale, written
+from popjax.space.conditions import Condition, Conditional, clauses, inactive_value, ordered
+from popjax.space.scales import Constant, Scale
+from popjax.space.spelling import read_scale, written
+from popjax.space.values import number, present
 
 Points = Mapping[str, np.ndarray]  # one column (trials,) a hyperparameter
 RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value", "parameters", "steered")

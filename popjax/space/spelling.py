@@ -1,15 +1,13 @@
 """How a scale is written and read: as a call in a text, which is parsed and never evaluated."""
 
 import ast
-import keyword
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from popjax.space.conditions import Conditional
+from popjax.space.conditions import WHEN, Conditional
 from popjax.space.scales import SCALES, Choice, Constant, Scale
 
-WHEN = " when "
 VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s|'"=]+)"""
 CLAUSE = rf"([^\W\d]\w*)\s*=\s*({VALUE}(?:\s*\|\s*{VALUE})*)"
 
@@ -100,21 +98,5 @@ def _call(tree: ast.Call, text: str) -> Scale:
 
 
 def written(scale: Scale | Conditional) -> Any:
-    """The text or value that `parse_scale` reads back as this scale."""
-    if isinstance(scale, Conditional):
-        condition = clauses(scale.condition)
-        return f"{written(scale.scale)}{WHEN}{condition}" if condition else written(scale.scale)
-    if not isinstance(scale, Constant):
-        return str(scale)
-    return word(scale.value) if isinstance(scale.value, str) else scale.value
-
-
-def clauses(condition: Mapping[str, tuple[Any, ...]]) -> str:
-    """A condition as `parse_scale` reads it."""
-    return " and ".join(f"{parent}={'|'.join(map(word, values))}" for parent, values in condition.items())
-
-
-def word(value: Any) -> str:
-    """A value as a text holds it: a word without quotes."""
-    plainly = isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
-    return value if plainly else repr(value)
+    """The text or value that `read_scale` reads back as this scale."""
+    return scale.value if isinstance(scale, Constant) and not isinstance(scale.value, str) else str(scale)

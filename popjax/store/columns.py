@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from popjax.space.conditions import absent
 from popjax.space.scales import Scale
+from popjax.space.values import absent
 
 
 def arrow(column: np.ndarray, scale: Scale | None = None) -> Any:

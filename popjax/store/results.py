@@ -11,8 +11,8 @@ import numpy as np
 
 from popjax.core.counts import check_count
 from popjax.core.text import plural
-from popjax.space.conditions import absent
 from popjax.space.space import Space
+from popjax.space.values import absent
 from popjax.store import run_files
 from popjax.store.columns import arrow
 from popjax.store.files import Kept

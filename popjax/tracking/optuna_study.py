@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import needed
-from popjax.space.conditions import absent
 from popjax.space.scales import Choice, LogIntegers, LogUniform, Scale
+from popjax.space.values import absent
 from popjax.store.results import Results
 
 DATABASES = (".db", ".sqlite", ".sqlite3")

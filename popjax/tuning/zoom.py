@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from popjax.space.conditions import present
 from popjax.space.scales import Choice, Integers, OneMinusLogUniform, Range, Scale, Uniform
 from popjax.space.space import Points, Space
+from popjax.space.values import present
 from popjax.store.results import Results
 
 LOG = logging.getLogger("popjax")

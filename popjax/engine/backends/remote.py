@@ -22,10 +22,7 @@ from popjax.core.machine import kin
 from popjax.engine.backends.base import Context, Held
 from popjax.engine.backends.door import Door, breaks
 from popjax.engine.backends.sizes import Sizes
-from popjax.engine.batch import Epoch, Rest
-from popjax.engine.roster import Roster
-from popjax.engine.snapshot import Snapshot
-from popjax.engine.work import (
+from popjax.engine.backends.work import (
     Answer,
     Failed,
     Missing,
@@ -39,6 +36,9 @@ from popjax.engine.work import (
     unpacked,
     work,
 )
+from popjax.engine.batch import Epoch, Rest
+from popjax.engine.roster import Roster
+from popjax.engine.snapshot import Snapshot
 
 LOG = logging.getLogger("popjax")
 WINDOW = 8  # units under way, beside two for each worker that has answered

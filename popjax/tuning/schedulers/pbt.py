@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
-from popjax.space.conditions import absent
-from popjax.space.scales import number
 from popjax.space.space import take
+from popjax.space.values import absent, number
 
 EVERYWHERE = np.ones(1, bool)
 

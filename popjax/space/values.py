@@ -1,0 +1,43 @@
+"""What the value of a hyperparameter may be, and that there is none. No JAX here."""
+
+import keyword
+from typing import Any
+
+import numpy as np
+
+
+def number(value: Any) -> bool:
+    """Whether `value` is a real number (a truth value is not one)."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def finite(value: Any) -> bool:
+    """Whether `value` is a number that float64 or int64 can hold."""
+    return number(value) and (abs(value) < 2**63 if isinstance(value, int) else bool(np.isfinite(value)))
+
+
+def python_value(value: Any) -> Any:
+    """A NumPy scalar as the Python value it is; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def word(value: Any) -> str:
+    """A value as a text holds it: a word without quotes.
+
+    >>> word("adam"), word("two words"), word(0.1)
+    ('adam', "'two words'", '0.1')
+    """
+    plainly = isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
+    return value if plainly else repr(value)
+
+
+def absent(value: Any) -> bool:
+    """Whether a value says that there is none."""
+    return value is None or (isinstance(value, float) and np.isnan(value))
+
+
+def present(column: np.ndarray) -> np.ndarray:
+    """Which values (n,) of a column are there."""
+    if column.dtype.kind in "biuf":
+        return ~np.isnan(column)
+    return np.array([not absent(value) for value in column.tolist()], bool)
