@@ -60,6 +60,13 @@ def lines_of(node, source):
     return sum(bool(source[line - 1].split("#")[0].strip()) for line in written)
 
 
+def test_no_call_has_more_than_eight_arguments_without_their_names():
+    for path in sorted(Path(pj.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                assert len(node.args) <= 8, (path.name, node.lineno)
+
+
 def test_no_function_is_longer_than_60_lines_and_no_class_than_200():
     for path in sorted(Path(pj.__file__).parent.rglob("*.py")):
         source = path.read_text(encoding="utf-8")

@@ -198,7 +198,16 @@ def from_arrays(
     lines = (left_out(len(left), len(dropped), unknown, target), doubt, *doubts(levels or {}, len(x)))
     x = encode(x, columns, levels or {})
     return Dataset(
-        x, codes, classes, columns, name.strip("'"), target, levels or {}, fill, dropped, tuple(filter(None, lines))
+        x,
+        codes,
+        classes,
+        columns,
+        name=name.strip("'"),
+        target=target,
+        levels=levels or {},
+        fill=fill,
+        dropped=dropped,
+        doubts=tuple(filter(None, lines)),
     )
 
 

@@ -116,7 +116,9 @@ def supervised(
     way = Way(rows[0], rows[1], seed, kinds, shuffle)
     weigh = Weights(class_weight, sample_weight)
     more = chosen(metrics, dataset.classes is not None)
-    folded = Folded(dataset, model, optimizer, loss, schedule, way, how, named, weigh, more)
+    folded = Folded(
+        dataset, model, optimizer, loss, schedule, way, standardize=how, named=named, weigh=weigh, more=more
+    )
     task = folded(1)
     parts = folded.parts(1)
     notes = (None if shuffle else untimely(parts), scarce(dataset, parts), *repeated(dataset, way, parts))
