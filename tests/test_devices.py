@@ -47,21 +47,59 @@ sys.stdout.write(json.dumps({
 }))
 """
 
+STEERED = """
+import json
+import sys
+import jax
+import numpy as np
+if int(sys.argv[1]) > 1:
+    jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+import popjax as pj
+rng = np.random.default_rng(7)
+x = rng.normal(size=(170, 5))
+space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9), batch_size=pj.choice(8, 16))
+hparams = space.sample(13, 1) | {"batch_size": np.full(13, 8)}
+session = pj.Session(pj.supervised((x, (x[:, 0] > 0).astype(int))), hparams, epochs=4, folds=2, space=space)
+session.train(2)
+session.set(3, learning_rate=0.05)
+session.stop(5)
+session.clone(0, 7)
+session.train(1)
+session.lift(5)
+session.back(1)
+session.train(2)
+sys.stdout.write(json.dumps({
+    "devices": jax.local_device_count(),
+    "curves": {name: curve.tolist() for name, curve in session.curves.items()},
+    "arrays": [session.arrays(member)[0]["params.out.kernel"].tolist() for member in range(13)],
+}))
+"""
+
 
 def searched(devices, trials, lanes):
     """The results of a search in a process of its own, which has so many CPU devices."""
-    command = [sys.executable, "-c", "import json" + SEARCH, str(devices), str(trials), str(lanes)]
+    return found("import json" + SEARCH, devices, trials, lanes)
+
+
+def found(code, devices, *arguments):
+    """What a process that has so many CPU devices writes."""
+    command = [sys.executable, "-c", code, *map(str, (devices, *arguments))]
     process = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, timeout=300)
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout)
-    assert found.pop("devices") == max(1, devices)
-    return found
+    answer = json.loads(process.stdout)
+    assert answer.pop("devices") == max(1, devices)
+    return answer
 
 
 @pytest.mark.parametrize(("trials", "lanes"), [(67, 1), (5, 4), (2, 1)])
 def test_four_devices_give_what_one_gives(trials, lanes):
     """To the last bit: every member runs through the same loop on whichever device."""
     assert searched(4, trials, lanes) == searched(1, trials, lanes)
+
+
+def test_a_session_on_four_devices_is_a_session_on_one():
+    """To the last bit: also what is set, stopped, cloned, taken back and let go on."""
+    assert found(STEERED, 4) == found(STEERED, 1)
 
 
 def test_one_thread_gives_what_all_give():
@@ -178,6 +216,17 @@ def test_what_runs_out_of_memory_goes_on_narrower_and_loses_nothing(rows, refuse
             assert array.tobytes() == kept[name].tobytes()
     if after:
         assert log.count(4) < 40  # epochs of parts of four, had all begun again
+
+
+def test_a_session_that_runs_out_of_memory_goes_on_narrower(rows, refuse):
+    hparams = SPACE.sample(40, 0) | {"depth": np.full(40, 1)}
+    sessions = [pj.Session(pj.supervised(rows), hparams, epochs=4, space=SPACE) for _ in range(2)]
+    sessions[0].train(4)
+    log = refuse(most=4, after=3)
+    sessions[1].train(4)
+    assert set(log) == {16, 8, 4}
+    for name, values in sessions[0].curves.items():
+        assert values.tobytes() == sessions[1].curves[name].tobytes()
 
 
 def test_lanes_halve_too(rows, refuse):

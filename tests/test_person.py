@@ -113,7 +113,7 @@ def test_the_log_alone_gives_the_same_bytes_whenever_it_is_killed(python, tmp_pa
     for name in ("run.json", "decisions.jsonl"):
         shutil.copy(tmp_path / "steered" / name, tmp_path / "run" / name)
     code = "from test_person import search; search(out=sys.argv[3], resume=True)"
-    kills(python, "commit", [1, 3, 2, 4], every=0.0, run=code)
+    kills(python, [("commit", number) for number in (1, 3, 2, 4)], every=0.0, run=code)
     for name in (*FILES, "decisions.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "steered" / name).read_bytes(), name
 

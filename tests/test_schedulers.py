@@ -170,10 +170,10 @@ def uninterrupted(tmp_path_factory):
     return place
 
 
-def kills(python, where, numbers, every=2.0, resting=0.25, run=RUN):
-    """Kill a run at each of these, go on each time, and end it."""
+def kills(python, moments, every=2.0, resting=0.25, run=RUN):
+    """Kill a run at each of these, (where, which one), go on each time, and end it."""
     code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every, resting=resting, run=run)
-    for number in numbers:
+    for where, number in moments:
         died = python(code, where, number, "run")
         assert died.returncode == -signal.SIGKILL, died.stderr
     ended = python(code, "never", 0, "run")
@@ -183,30 +183,40 @@ def kills(python, where, numbers, every=2.0, resting=0.25, run=RUN):
 @pytest.mark.parametrize("where", ["before", "after", "torn"])
 def test_killed_at_every_decision_it_ends_as_the_run_left_alone(python, tmp_path, uninterrupted, where):
     """Before a decision is written, between its line and its effect, and with its line torn; each after the other."""
-    kills(python, where, [1] * 7)
+    kills(python, [(where, 1)] * 7)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 
 def test_killed_after_copies_of_which_only_some_batches_are_committed(python, tmp_path, uninterrupted):
     """After every single commit, of a run that commits whatever a worker says."""
-    kills(python, "commit", [1, 2, 3, 2, 4, 2, 1], every=0.0)
+    kills(python, [("commit", number) for number in (1, 2, 3, 2, 4, 2, 1)], every=0.0)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 
-def test_four_devices_do_the_same_and_are_killed_too(tmp_path, environment):
-    """To rounding what one device does; and to the last bit what four do that are left alone."""
+FOUR = f"""
+jax.config.update("jax_enable_x64", True)
+assert jax.local_device_count() == 4
+{RUN}
+"""
+
+
+def test_on_four_devices_killed_at_every_decision_it_is_a_plain_loop(x64, tmp_path, environment):
+    """Over two programs and two folds; and to the last bit what four devices do that are left alone."""
     four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     python = functools.partial(warm.python, cwd=tmp_path, environment=four)
-    kills(python, "commit", [1, 3, 4, 2], every=0.0)
-    whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, resting=0.25, run=RUN)
-    alone = python(whole + "assert jax.local_device_count() == 4", "never", 0, "whole")
+    kills(python, [*[("after", 1), ("commit", 2)] * 2, *[("before", 1), ("after", 1)] * 3], every=0.0, run=FOUR)
+    whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, resting=0.25, run=FOUR)
+    alone = python(whole, "never", 0, "whole")
     assert alone.returncode == 0, alone.stderr
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    losses = pj.Results.load(tmp_path / "whole").members["loss"]
-    np.testing.assert_allclose(losses, search().members["loss"], rtol=1e-5)
+    loop, results = Loop().run(), pj.Results.load(tmp_path / "run")
+    np.testing.assert_allclose(results.members["loss"][:, :, 0], np.array(loop.losses, float), rtol=1e-9)
+    assert results.done[:, :, 0].tolist() == [[epoch] * 2 for epoch in loop.epochs]
+    for name, column in results.points.items():
+        assert column.tolist() == [values[name] for values in loop.points]
 
 
 def test_rungs_copies_and_changes_compile_nothing():
@@ -523,7 +533,7 @@ def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp
     for name, values in whole.members.items():
         assert values.tobytes() == results.members[name].tobytes()
     np.testing.assert_array_equal(recorder.losses, results.members["loss"])
-    kills(python, "commit", [1, 4, 6, 3], every=0.0, resting=0)
+    kills(python, [("commit", number) for number in (1, 4, 6, 3)], every=0.0, resting=0)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
