@@ -119,6 +119,9 @@ def test_curves_grow_and_what_a_person_asks_for_reaches_the_tables(start, tab, c
     first.fill("#number", "7")
     first.press("#number", "Enter")
     until(first, "document.getElementById('stands').textContent.startsWith('trains')")
+    first.fill("#target", "7")
+    first.click("#clone")
+    until(first, "document.getElementById('said').textContent.includes('choose another trial')")
     first.fill("#target", "9")
     first.click("#clone")
     until(first, "document.querySelectorAll('#log li').length === 3")
@@ -438,7 +441,7 @@ def test_a_forged_request_is_refused_and_changes_nothing(served, name):
     assert "set-cookie" not in headers
     assert page.token.encode() not in answer
     assert len(answer) < 500
-    assert page.ask(verb="stop", trial=1) == (400, {"error": "asked"})
+    assert page.ask(verb="stop", trial=1) == (200, {"refused": "asked"})
     assert asked == [Change("stop", 1)]
 
 
@@ -592,8 +595,8 @@ def test_what_is_asked_for_in_vain_is_said(start):
         ({"verb": "lift", "trial": 1}, "trial 1 is not stopped"),
     ]:
         status, answer = page.ask(**change)
-        assert status == 400
-        assert says in answer["error"]
+        assert status == 200
+        assert says in answer["refused"]
     assert page.ask(verb="pause") == (200, {})
     assert page.ask(verb="stop", trial=1) == (202, {"waits": True})
     assert page.ask(verb="lift", trial=2) == (202, {"waits": True})
@@ -652,8 +655,8 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
     for name, curves in by_hand.curves.items():
         assert lived.curves[name].tobytes() == curves.tobytes()
     status, answer = page.ask(verb="back", epochs=40)
-    assert (status, answer["error"].startswith("back 40: only")) == (400, True)
-    assert page.ask(verb="clone", trial=9, source=0) == (400, {"error": "member 9: choose 0..3"})
+    assert (status, answer["refused"].startswith("back 40: only")) == (200, True)
+    assert page.ask(verb="clone", trial=9, source=0) == (200, {"refused": "member 9: choose 0..3"})
     assert page.trial(1, "loss")["curve"] == [float(f"{v:.5g}") for v in lived.curves["loss"][1].tolist()]
     lived.page.close()
 
@@ -739,7 +742,7 @@ def test_babysitting_by_the_page_is_in_the_journal_and_replays(start, command, t
     assert page.ask(**asked[2]) == (200, {})
     assert page.trial(0)["epoch"] == 3
     status, answer = page.ask(verb="back", epochs=90)
-    assert (status, "only 3 of 3 epochs" in answer["error"]) == (400, True), answer
+    assert (status, "only 3 of 3 epochs" in answer["refused"]) == (200, True), answer
     assert page.ask(**asked[3])[0] == 200
     page.wait(0, lambda told: told["epoch"] == 7)
     assert page.ask(verb="save", trial=0) == (200, {})

@@ -100,7 +100,10 @@ class Routes:
         return HTMLResponse(self.board.report, headers={"cache-control": "no-store"})
 
     async def change(self, request: Request) -> Response:
-        """Ask for a change: 200 once it acts, 202 while it waits for the end of an epoch, 400 where it cannot be."""
+        """Ask for a change: 200 once it acts or is refused, 202 while it waits for the end of an epoch, 400 for none.
+
+        A browser writes whatever is not 2xx into its console as an error, which an answer to a person's wish is not.
+        """
         body = b""
         async for piece in request.stream():
             body += piece
@@ -109,6 +112,9 @@ class Routes:
         about = self.board.about
         try:
             change = change_of(body, () if about is None else about.verbs)
+        except ValueError as error:
+            return self.wrong(str(error), 400)
+        try:
             outcome = await run_in_threadpool(self.board.ask, change)
             for _ in range(round(ANSWER / LOOK)):
                 if outcome.done():
@@ -116,7 +122,7 @@ class Routes:
                     return JSONResponse({}, headers=PAGE)
                 await asyncio.sleep(LOOK)
         except ValueError as error:
-            return self.wrong(str(error), 400)
+            return JSONResponse({"refused": str(error)}, headers=PAGE)
         outcome.add_done_callback(lambda done: self.late(change.trial, done))
         return JSONResponse({"waits": True}, 202, headers=PAGE)
 

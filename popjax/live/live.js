@@ -420,7 +420,7 @@ async function ask(change) {
     const headers = { "Content-Type": "application/json", "X-Popjax": "1" };
     const answer = await fetch("change", { method: "POST", headers, body: JSON.stringify(change) });
     const told = await answer.json();
-    if (!answer.ok) return say(told.error);
+    if (!answer.ok || told.refused) return say(told.refused ?? told.error);
     if (told.waits) say(figures.paused ? "It will be done when the search goes on." : "It will be done at the end of this epoch.");
   } catch {
     say("Nobody answers: the connection is cut.");
