@@ -143,6 +143,28 @@ def test_nobody_waits_for_the_linear_model(monkeypatch):
     never.set()
 
 
+def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
+    """As the command does; one that writes no page takes no time for it."""
+    monkeypatch.setattr("popjax.tuning.callbacks.linear.PAUSE", 0.0)
+    ready = threading.Event()
+    fit = Linear.fit
+    monkeypatch.setattr(Linear, "fit", lambda self, rows: (fit(self, rows), ready.set()))
+
+    class Waits(pj.Callback):
+        def end(self, results):
+            ready.wait(60)
+
+    task = pj.supervised((X, RARE))
+    results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[Waits()], out=tmp_path / "run")
+    test = task.hints.folded.parts(1).test
+    scores = baselines.linear_scores(task.hints.folded, test)
+    assert results.summary["linear"] == baselines.named(scores)
+    assert f"a linear model {scores['accuracy']:.4f}" in (tmp_path / "run" / "report.html").read_text()
+    ready.clear()
+    assert "linear" not in pj.search(task, SPACE, trials=2, epochs=2).summary
+    assert not ready.is_set()
+
+
 def test_a_fit_that_fails_is_said_while_somebody_waits_for_it(capsys, monkeypatch):
     """Once the search is over it may fail as Python ends, which is nobody's concern."""
 

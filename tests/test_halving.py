@@ -332,3 +332,25 @@ def test_the_command_halves_and_says_so(command, tmp_path):
     assert "rung 4 of 4: 3 of 5 trials to epoch 8" in lines
     assert [line for line in lines if line.startswith("warmup=3: the first rung, after 1 epoch, compares models")]
     assert pj.Results.load(tmp_path / "run").run["scheduler"] == "halving(reduction_factor=2, min_epochs=1)"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        (pj.halving(min_epochs=1), "after 1 epoch,"),
+        (pj.hyperband(), "after 1 epoch,"),
+        (pj.rounds(2, pj.halving(min_epochs=2)), "after 2 epochs,"),
+        (pj.halving(min_epochs=4), None),
+        (None, None),
+    ],
+    ids=["halving", "hyperband", "rounds", "later", "everyone"],
+)
+def test_a_first_rung_within_the_warm_up_is_said_once_where_no_progress_is_shown(scheduler, said, capsys):
+    space = SPACE.replace(warmup=3)
+    read = lambda state, hparams, data: epoch(state + 0 * hparams["warmup"], hparams, data)
+    pj.search(TASK._replace(epoch=read), space, trials=12, epochs=9, scheduler=scheduler)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "warmup" in line]
+    assert len(lines) == (said is not None)
+    for line in lines:
+        assert line.startswith("popjax: warmup=3: the first rung, ")
+        assert said in line

@@ -87,7 +87,7 @@ class Sweep:
                     stop=stop,
                     minutes=arguments.minutes,
                     about=about(arguments),
-                    callbacks=self.callbacks(task),
+                    callbacks=trackers(self.arguments),
                     executor=arguments.executor,
                     retries=arguments.retries,
                     mixed=arguments.mixed,
@@ -118,12 +118,6 @@ class Sweep:
             keep = read_json(self.out / "run.json").get("keep")
             return keep if isinstance(keep, int) else None
         return TOGETHER if self.arguments.task is None else None
-
-    def callbacks(self, task: "Task") -> list[Any]:
-        """Who listens beside the progress: what fits a linear model meanwhile, and trackers."""
-        from popjax.tuning.callbacks.linear import Linear
-
-        return [*([] if task.hints.recipe is None else [Linear(task)]), *trackers(self.arguments)]
 
     def page(self) -> Any:
         """The live page, if it is wanted."""

@@ -20,6 +20,7 @@ from popjax.task import Task, ranked_by, unknown_metric
 from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
 from popjax.tuning.asked import Asked
 from popjax.tuning.callbacks.base import Callback
+from popjax.tuning.callbacks.progress import Silent
 from popjax.tuning.directory import Directory
 from popjax.tuning.interrupt import again_in_a_notebook, interruptible
 from popjax.tuning.person import Steered
@@ -163,7 +164,7 @@ def search(
     )
     asked = Asked(space, int(trials), ends, sampler, choose, scheduler)
     task = task.in_folds(int(folds))
-    listeners = [*([progress_of(progress)] if progress else []), *checked(callbacks)]
+    listeners = [progress_of(progress), *checked(callbacks)]
     remote = elsewhere(executor, int(retries), mixed)
     page = page_of(live)
     every = 1 if page is not None and every is None else every
@@ -230,11 +231,21 @@ def search_in(
         directory = Directory(path, new.asked.space, about, unasked)
         asked = directory.in_rounds(new.asked, rounds)
         config = directory.as_before(new.config, asked.settings())
-        control = dataclasses.replace(new.control, listeners=[*new.control.listeners, Page(path)])
         task = as_recorded(new.task, directory.recorded, config.folds)
+        listeners = [*new.control.listeners, *beside(task), Page(path)]  # which shows what the others have found
+        control = dataclasses.replace(new.control, listeners=listeners)
         results = Search(task, config, asked, control, directory).run()
         results.save(path)
     return results
+
+
+def beside(task: Task) -> list[Callback]:
+    """What fits a linear model to the rows of a supervised task while it trains, for the page and the summary."""
+    if task.hints.recipe is None:
+        return []
+    from popjax.tuning.callbacks.linear import Linear  # a task of one's own needs none of it
+
+    return [Linear(task)]
 
 
 def as_recorded(task: Task, recorded: Mapping[str, Any], folds: int) -> Task:
@@ -263,7 +274,9 @@ def page_of(live: Any) -> Steered | None:
 
 
 def progress_of(progress: Any) -> Callback:
-    """What shows the progress."""
+    """What shows the progress, or that there is none."""
+    if not progress:
+        return Silent()
     if progress is True:
         from popjax.tuning.callbacks.cell import Cell, in_notebook
         from popjax.tuning.callbacks.progress import Bar

@@ -173,6 +173,19 @@ class Bar(Progress):
         self._task = None
 
 
+class Silent(Callback):
+    """Shows no progress, and says what a person should know of the rungs before they train."""
+
+    asked = False
+
+    def decision(self, decision: Decision, trials: Trials) -> None:
+        notes = decision.notes if isinstance(decision.notes, Mapping) else {}
+        if not self.asked and "rungs" in notes:
+            for note in notes.get("notes", ()):
+                tell(f"popjax: {note}")
+        self.asked = True
+
+
 def round_text(notes: Mapping[str, Any]) -> str:
     """What a round searches, and what the zoom noticed."""
     space = Space.from_dict(notes["space"])

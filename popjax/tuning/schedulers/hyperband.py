@@ -76,6 +76,7 @@ def brackets_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Sch
             states.append(asked)
         known = {"brackets": notes, "rung": max(states), "rungs": len(rungs)}
         known |= {name: sum(note[name] for note in notes if note) for name in ("trials", "of")}
+        known |= {"notes": next((note["notes"] for note in notes if note and "notes" in note), [])}  # of the earliest
         return state | {"inner": states}, Decision(add=new, until=dict(sorted(until.items())), notes=known)
 
     return Scheduler(dict, step)
