@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from popjax.core.calls import check_called
 from popjax.core.modes import mode_of
 from popjax.space.scales import Constant, Scale
+from popjax.space.space import Space
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -158,6 +159,21 @@ class Measure(Protocol):
         """Scalars () by name, from what `Task.epoch` takes."""
 
 
+class Rebuilds(Protocol):
+    """What a predictor is made of again, beside the winner's arrays."""
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The shape of one row."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells the rows from other rows, as JSON values."""
+
+    def describe(self) -> dict[str, Any]:
+        """All of it, as JSON values."""
+
+
 class Hints(NamedTuple):
     """What a Task may say of itself: for planning, for figures, and for supervised learning. All may be left out.
 
@@ -196,9 +212,9 @@ class Hints(NamedTuple):
     watch: Measure | None = None
     branches: tuple[str, ...] = ()
     settings: Mapping[str, Any] = MappingProxyType({})
-    recipe: Any = None
+    recipe: Rebuilds | None = None
     remedies: Mapping[str, str] = MappingProxyType({})
-    space: Any = None
+    space: Space | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As plain dicts, since a read-only mapping cannot be pickled."""

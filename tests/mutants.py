@@ -27,6 +27,41 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "a page without the linear model",
+        "tuning/search",
+        '    return [Linear(task, before.get("linear"))]',
+        "    return []",
+        "test_baselines.py -k directory",
+    ),
+    Mutant(
+        "the linear model is fitted again",
+        "tuning/callbacks/linear",
+        "        if self.scores is not None:\n            return\n",
+        "",
+        "test_baselines.py -k directory",
+    ),
+    Mutant(
+        "a warm-up is not said",
+        "tuning/callbacks/progress",
+        '"rungs" in notes:\n',
+        "False:\n",
+        "test_halving.py -k warm_up",
+    ),
+    Mutant(
+        "hyperband's warm-up is not said",
+        "tuning/schedulers/hyperband",
+        'next((note["notes"] for note in notes if note and "notes" in note), [])',
+        "[]",
+        "test_halving.py -k warm_up",
+    ),
+    Mutant(
+        "a refusal is the browser's error",
+        "live/app",
+        'JSONResponse({"refused": str(error)}, headers=PAGE)',
+        'JSONResponse({"refused": str(error)}, 400, headers=PAGE)',
+        "test_live.py -k in_vain",
+    ),
+    Mutant(
         "an interrupted epoch stays",
         "tuning/session",
         "        except BaseException:\n            self._return()\n",

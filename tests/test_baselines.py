@@ -146,9 +146,8 @@ def test_nobody_waits_for_the_linear_model(monkeypatch):
 def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
     """As the command does; one that writes no page takes no time for it."""
     monkeypatch.setattr("popjax.tuning.callbacks.linear.PAUSE", 0.0)
-    ready = threading.Event()
-    fit = Linear.fit
-    monkeypatch.setattr(Linear, "fit", lambda self, rows: (fit(self, rows), ready.set()))
+    ready, fits, fit = threading.Event(), [], Linear.fit
+    monkeypatch.setattr(Linear, "fit", lambda self, rows: (fits.append(rows), fit(self, rows), ready.set()))
 
     class Waits(pj.Callback):
         def end(self, results):
@@ -160,6 +159,9 @@ def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
     scores = baselines.linear_scores(task.hints.folded, test)
     assert results.summary["linear"] == baselines.named(scores)
     assert f"a linear model {scores['accuracy']:.4f}" in (tmp_path / "run" / "report.html").read_text()
+    again = pj.search(task, SPACE, trials=2, epochs=2, out=tmp_path / "run", resume=True)
+    assert again.summary["linear"] == results.summary["linear"]
+    assert len(fits) == 1
     ready.clear()
     assert "linear" not in pj.search(task, SPACE, trials=2, epochs=2).summary
     assert not ready.is_set()

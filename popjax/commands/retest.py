@@ -139,8 +139,10 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     task = experiment.supervised(parts._replace(dataset=dataset))
     assert task.hints.folded is not None
     task = task.hints.folded(arguments.repeats, VALIDATION)
-    if list(task.hints.recipe.inputs) != recorded.get("inputs"):
-        shape, then = tuple(task.hints.recipe.inputs), recorded.get("inputs")
+    recipe = task.hints.recipe
+    assert recipe is not None
+    if list(recipe.inputs) != recorded.get("inputs"):
+        shape, then = tuple(recipe.inputs), recorded.get("inputs")
         raise ValueError(f"{experiment.dataset!r} has rows of shape {shape}, the search {then}; give the same columns")
     return task, dataset.digest == recorded.get("data")
 

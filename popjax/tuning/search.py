@@ -1,5 +1,6 @@
 """The search, as it is called: what is asked is checked, and run."""
 
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from popjax.executors.elsewhere import elsewhere
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.conditions import check_possible
 from popjax.space.space import Space
-from popjax.store.files import check_directory
+from popjax.store.files import check_directory, read_json
 from popjax.store.results import TOGETHER, Results
 from popjax.task import Task, ranked_by, unknown_metric
 from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
@@ -202,7 +203,7 @@ def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) ->
     """The space as it was given, or the task's own in so many folds; raises ValueError for a task that has none."""
     if space is not None:
         return space if isinstance(space, Space) else Space(**space)
-    own: Space | None = task.in_folds(folds).hints.space
+    own = task.in_folds(folds).hints.space
     if own is None:
         raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
     return own
@@ -232,20 +233,23 @@ def search_in(
         asked = directory.in_rounds(new.asked, rounds)
         config = directory.as_before(new.config, asked.settings())
         task = as_recorded(new.task, directory.recorded, config.folds)
-        listeners = [*new.control.listeners, *beside(task), Page(path)]  # which shows what the others have found
+        listeners = [*new.control.listeners, *beside(task, path), Page(path)]  # which shows what the others have found
         control = dataclasses.replace(new.control, listeners=listeners)
         results = Search(task, config, asked, control, directory).run()
         results.save(path)
     return results
 
 
-def beside(task: Task) -> list[Callback]:
+def beside(task: Task, path: Path) -> list[Callback]:
     """What fits a linear model to the rows of a supervised task while it trains, for the page and the summary."""
     if task.hints.recipe is None:
         return []
     from popjax.tuning.callbacks.linear import Linear  # a task of one's own needs none of it
 
-    return [Linear(task)]
+    before: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):  # none that can be read
+        before = read_json(path / "summary.json")
+    return [Linear(task, before.get("linear"))]
 
 
 def as_recorded(task: Task, recorded: Mapping[str, Any], folds: int) -> Task:

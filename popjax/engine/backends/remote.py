@@ -181,7 +181,7 @@ class Dispatch:
     def send(self) -> list[Epoch | Rest]:
         """Submit what the window allows; gives those that are given up, since nothing takes them."""
         remote = self.remote
-        while self.waiting and self.room():
+        while self.waiting and self.may_send():
             assignment = heapq.heappop(self.waiting)
             blob = remote.blob if assignment.carries or not remote.door.traits.keeps else None
             assignment.before, assignment.executor = remote.finished, remote.door.open()
@@ -194,7 +194,7 @@ class Dispatch:
             future.add_done_callback(self._said.put)
         return []
 
-    def room(self) -> bool:
+    def may_send(self) -> bool:
         """Whether one more may be sent."""
         if not self.under_way:
             return True

@@ -19,15 +19,21 @@ class Linear(Callback):
 
     Ridge regression, or logistic regression, to all rows that do not test, by cross-validation of its penalty where
     that is ridge's. What is not ready when training ends is left out: nobody waits for it.
+
+    Args:
+        task: a supervised one.
+        scores: what it scored where the run that goes on had it already; it is not fitted again then.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, scores: dict[str, float] | None = None) -> None:
         self.folded: Any = task.hints.folded
-        self.scores: dict[str, float] | None = None
+        self.scores = scores
         self.thread: threading.Timer | None = None
         self.closed = False
 
     def begin(self, run: Run) -> None:
+        if self.scores is not None:
+            return
         rows = self.folded.parts(run.folds).test
         data = self.folded.dataset
         classes, others = len(data.classes or ()), len(data.y) - len(rows)
