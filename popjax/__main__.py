@@ -20,10 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command that the first argument names; returns its exit code."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name == "--version":
-        from popjax import __version__
-
-        print(f"popjax {__version__}")
-        return 0
+        return cli.version()
     if name == "--completion":
         from popjax.commands.completion import completion
 

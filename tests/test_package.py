@@ -39,7 +39,9 @@ def test_the_door_names_the_commands_and_opens_them(python, tmp_path):
     assert help_.returncode == 0, help_.stderr
     for name in ("sweep", "babysit", "retest", "report", "doctor"):
         assert f"\n  {name} " in help_.stdout
-    assert python(DOOR, "--version").stdout == f"popjax {pj.__version__}\n"
+    for words in (["--version"], ["sweep", "--version"], ["doctor", "--version"]):
+        said = python(DOOR, *words)
+        assert (said.returncode, said.stdout, said.stderr) == (0, f"popjax {pj.__version__}\n", "")
     swept = python(DOOR, "sweep", "--dataset", "wine", "--trials", 4, "--epochs", 1, "--out", "run")
     assert swept.returncode == 0, swept.stderr
     drawn = python(DOOR, "report", "run")

@@ -38,6 +38,8 @@ def whole(text: str, where: str) -> int:
 
 def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] | None = None) -> Arguments:
     """The command line as a dataclass; its docstrings are the help, a mistake is one line."""
+    if (sys.argv[1:] if argv is None else argv) == ["--version"]:
+        raise SystemExit(version())
     import tyro
 
     complaint = io.StringIO()
@@ -49,6 +51,14 @@ def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] |
             if stop.code == 0:
                 raise
     fail(one_line(complaint.getvalue()) + f"; see {called(command)} --help")
+
+
+def version() -> int:
+    """Print popjax's version; the exit code."""
+    from popjax import __version__
+
+    print(f"popjax {__version__}")
+    return 0
 
 
 def with_port(argv: list[str] | None) -> list[str]:
