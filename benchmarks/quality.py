@@ -165,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--add", action="store_true", help="keep the runs that the file holds: ten seeds take hours")
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="how long a search may take (default: %(default)s)"
     )
@@ -183,6 +184,11 @@ def main() -> None:
     if unknown := set(options.only.split(",")) - set(SEEKERS):
         parser.error(f"unknown seekers {', '.join(sorted(unknown))}; there are {', '.join(SEEKERS)}")
     found: dict[str, list[dict[str, Any]]] = {table: [] for table in tables}
+    if options.add and path and path.exists():
+        before = json.loads(path.read_text())
+        if (before["machine"], before["seconds"]) != (machine(), seconds):
+            parser.error(f"--add: {path} is of {before['machine']} and {before['seconds']:g} s; give another --json")
+        found = before["tables"] | {table: before["tables"].get(table, []) for table in tables}
     with tempfile.TemporaryDirectory() as folder:
         pythons, skipped = {}, {}
         for name in options.only.split(","):
