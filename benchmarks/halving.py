@@ -16,7 +16,6 @@ import numpy as np
 import popjax as pj
 from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
-from popjax.data.dataset import built_in
 
 RESULTS = Path(__file__).parent / "results" / "halving.json"
 COUNTED = ("epochs", "updates", "seconds")
@@ -24,7 +23,7 @@ COUNTED = ("epochs", "updates", "seconds")
 
 def search(trials: int, epochs: int, seed: int, scheduler: str | None) -> list[float]:
     """The epochs, the updates and the seconds of a search, and the accuracy of its winner on the test rows."""
-    task = pj.supervised(built_in("digits"), seed=seed)
+    task = pj.supervised("digits", seed=seed)
     results = pj.search(task, None, trials, epochs, seed=seed, scheduler=scheduler)
     summary = results.summary
     seconds, updates = summary["train_seconds"], summary["model_steps"]

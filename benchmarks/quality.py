@@ -164,8 +164,7 @@ def main() -> None:
     """Run the seekers in turn, print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--add", action="store_true", help="keep the runs that the file holds: ten seeds take hours")
+    parser.add_argument("--add", action="store_true", help="go on after the seeds that the file holds: ten take hours")
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="how long a search may take (default: %(default)s)"
     )
@@ -197,7 +196,8 @@ def main() -> None:
             except (subprocess.CalledProcessError, FileNotFoundError) as error:
                 skipped[SEEKERS[name].label] = reason(error)
         workload, cache = Path(folder) / "workload.npz", Path(folder) / "programs"
-        for seed, table in itertools.product(range(options.first, options.first + seeds), tables):
+        for _, table in itertools.product(range(seeds), tables):
+            seed = len(found[table])
             write_workload(workload, table, seed, seconds)
             row = {}
             for name, python in pythons.items():

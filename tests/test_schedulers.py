@@ -206,7 +206,8 @@ def test_on_four_devices_killed_at_every_decision_it_is_a_plain_loop(x64, tmp_pa
     """Over two programs and two folds; and to the last bit what four devices do that are left alone."""
     four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     python = functools.partial(warm.python, cwd=tmp_path, environment=four)
-    kills(python, [*[("after", 1), ("commit", 2)] * 2, *[("before", 1), ("after", 1)] * 3], every=0.0, run=FOUR)
+    moments = [("after", 1), ("commit", 1)] * 7  # of each decision: its line is written, its first commit is made
+    kills(python, moments, every=0.0, run=FOUR)
     whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, resting=0.25, run=FOUR)
     alone = python(whole, "never", 0, "whole")
     assert alone.returncode == 0, alone.stderr

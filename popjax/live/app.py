@@ -100,7 +100,7 @@ class Routes:
         return HTMLResponse(self.board.report, headers={"cache-control": "no-store"})
 
     async def change(self, request: Request) -> Response:
-        """Ask for a change: 200 once it acts or is refused, 202 while it waits for the end of an epoch, 400 for none.
+        """Ask for a change: 200 once it acts or is refused, 202 while it waits for an epoch's end, 400 if it is none.
 
         A browser writes whatever is not 2xx into its console as an error, which an answer to a person's wish is not.
         """
