@@ -1,5 +1,8 @@
 """What trackers are told of a search, read back by TensorBoard; the others' by trackers.py, with their own packages."""
 
+import os
+import shutil
+import signal
 import threading
 
 import numpy as np
@@ -7,6 +10,8 @@ import pytest
 
 import popjax as pj
 from popjax.tracking import tracker
+from popjax.tracking.apart import Apart
+from popjax.tracking.tensorboard_events import TensorBoard
 from popjax.tracking.tracker import Tracker
 
 SPACE = pj.Space(
@@ -135,6 +140,47 @@ def test_nobody_waits_for_a_slow_tracker(rows, capsys, monkeypatch):
     over.set()
     assert there.best is not None
     assert "popjax: Slow is not done after 0 s; it is left behind" in capsys.readouterr().err
+
+
+def apart(directory):
+    """TensorBoard's writer in a process of its own."""
+    return Tracker(Apart(TensorBoard, directory=str(directory)), 2, "TensorBoard")
+
+
+def test_a_writer_in_a_process_of_its_own_is_told_the_same(rows, tmp_path, monkeypatch):
+    """All that is told, but for the moments at which a search is looked at."""
+    monkeypatch.setattr(tracker, "EVERY", 0)
+    told = []
+    for tracked in (pj.tracking.tensorboard(tmp_path / "here", top=2), apart(tmp_path / "there")):
+        results = search(rows, out=tmp_path / "run", callbacks=[tracked])
+        board = tmp_path / ("there" if told else "here") / "run"
+        scalars, accumulator = events(board)
+        assert scalars["now/left"][0][1] == 30
+        texts = [accumulator.Tensors(f"{name}/text_summary")[0].tensor_proto for name in ("config", "trials")]
+        curves = [events(board / f"trial-{trial}")[0] for trial in results.order[:2].tolist()]
+        series = {name: values for name, values in scalars.items() if not name.startswith("now/")}
+        told.append((series, [text.string_val[0] for text in texts], curves))
+        shutil.rmtree(tmp_path / "run")
+    assert told[0] == told[1]
+
+
+def test_what_fails_in_a_process_of_its_own_is_said_as_anywhere(rows, tmp_path, capsys):
+    (tmp_path / "board").write_text("a file where a directory is to be")
+    assert search(rows, callbacks=[apart(tmp_path / "board")]).best is not None
+    assert "popjax: TensorBoard failed (RuntimeError: NotADirectoryError: " in capsys.readouterr().err
+
+
+def test_a_search_outlives_its_trackers_process(rows, tmp_path, capsys):
+    class Killed(Apart):
+        def begin(self, name, config):
+            super().begin(name, config)
+            os.kill(self.process.pid, signal.SIGKILL)
+
+    writer = Killed(TensorBoard, directory=str(tmp_path))
+    assert search(rows, callbacks=[Tracker(writer, name="TensorBoard")]).best is not None
+    said = capsys.readouterr().err
+    assert said.count("popjax: TensorBoard failed (") == 1
+    assert said.count("\n") == 1
 
 
 def test_a_tracker_that_is_none_is_refused(refused_in_one_line, monkeypatch):

@@ -7,6 +7,7 @@ each, and exits with 1 on a difference.
 import contextlib
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -16,6 +17,7 @@ import time
 import urllib.request
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from engines import rows
@@ -38,7 +40,7 @@ def mlflow(place: Path) -> None:
     client = MlflowClient(uri)
     client.create_experiment("mine", artifact_location=(place / "artifacts").as_uri())
     results = search(rows(), out=place / "run", callbacks=[pj.tracking.mlflow("mine", uri, top=2)])
-    (run,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
+    (run,) = runs_of(client, "mine")
     history = lambda name: [
         m.value for m in sorted(client.get_metric_history(run.info.run_id, name), key=lambda m: m.step)
     ]
@@ -50,6 +52,32 @@ def mlflow(place: Path) -> None:
     assert (run.info.status, run.info.run_name) == ("FINISHED", "run")
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert files == {"trials.csv", "report.html"}
+    interrupted(place, uri, client)
+
+
+def interrupted(place: Path, uri: str, client: Any) -> None:
+    """A Ctrl-C, which a terminal sends to all processes of a command, ends the search, and its tracker is told."""
+    words = ["--trials", "64", "--epochs", "100000", "--dataset", "wine", "--out", str(place / "long")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "popjax.sweep", *words, "--quiet", "--track", "mlflow"],
+        env=os.environ | {"MLFLOW_TRACKING_URI": uri},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as command:
+        while not any("now/best" in run.data.metrics for run in runs_of(client, "popjax")):
+            assert command.poll() is None
+            time.sleep(0.2)
+        os.killpg(command.pid, signal.SIGINT)
+    assert command.returncode == 130
+    (run,) = runs_of(client, "popjax")
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "long")
+    assert "epoch/best" in run.data.metrics
+
+
+def runs_of(client: Any, name: str) -> list[Any]:
+    """The runs of an experiment, once there is one."""
+    experiment = client.get_experiment_by_name(name)
+    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
 def records(path: Path) -> list[bytes]:

@@ -1,17 +1,21 @@
 """MLflow: a run with its series, its winner, its table and its report."""
 
+import itertools
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from popjax.core.text import needed
+from popjax.tracking.apart import Apart
 from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
 BATCH = 1000  # metrics that MLflow takes at once
+FEW = 100  # parameters, or tags
 
 
 def mlflow(experiment: str = "popjax", uri: str | None = None, top: int = 0) -> Tracker:
-    """Write a run of MLflow.
+    """Write a run of MLflow, in a process of its own; in this one, if it has imported MLflow already.
 
     Args:
         experiment: by its name; made if there is none.
@@ -21,7 +25,9 @@ def mlflow(experiment: str = "popjax", uri: str | None = None, top: int = 0) -> 
     Raises ValueError where MLflow is not installed.
     """
     needed("tracker 'mlflow'", "mlflow")
-    return Tracker(MLflow(experiment, uri), top)
+    if "mlflow" in sys.modules:  # where its user may have set what another process does not hear of
+        return Tracker(MLflow(experiment, uri), top)
+    return Tracker(Apart(MLflow, experiment=experiment, uri=uri), top, "MLflow")
 
 
 class MLflow:
@@ -34,25 +40,26 @@ class MLflow:
 
     def begin(self, name: str, config: Mapping[str, Any]) -> None:
         from mlflow import MlflowClient
+        from mlflow.entities import Param
 
         self.client = MlflowClient(self.uri)
         known = self.client.get_experiment_by_name(self.experiment)
         number = self.client.create_experiment(self.experiment) if known is None else known.experiment_id
         self.run = self.client.create_run(number, run_name=name).info.run_id
-        for name, value in config.items():
-            self.client.log_param(self.run, name, value)
+        self._batches("params", FEW, [Param(name, str(value)) for name, value in config.items()])
 
     def now(self, values: Mapping[str, float], step: int) -> None:
         self._log((f"now/{name}", value, step) for name, value in values.items())
 
     def end(self, whole: Whole) -> None:
+        from mlflow.entities import RunTag
+
         rows = by_epoch(whole.series())
         self._log((name, value, epoch) for epoch, values in rows for name, value in values.items())
-        for name, value in whole.summary.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                self.client.log_metric(self.run, name, value)
-            else:
-                self.client.set_tag(self.run, name, value)
+        figures = {name: value for name, value in whole.summary.items() if type(value) in (int, float)}
+        self._log((name, value, 0) for name, value in figures.items())
+        words = {name: str(value) for name, value in whole.summary.items() if name not in figures}
+        self._batches("tags", FEW, [RunTag(name, value) for name, value in words.items()])
         for file in whole.files:
             self.client.log_artifact(self.run, str(file))
 
@@ -64,6 +71,9 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
-        metrics = [Metric(name, value, now, step) for name, value, step in points]
-        for begin in range(0, len(metrics), BATCH):
-            self.client.log_batch(self.run, metrics[begin : begin + BATCH])
+        self._batches("metrics", BATCH, [Metric(name, value, now, step) for name, value, step in points])
+
+    def _batches(self, kind: str, size: int, all_of_them: list[Any]) -> None:
+        """Log metrics, params or tags: each call is a transaction, or a request."""
+        for batch in itertools.batched(all_of_them, size):
+            self.client.log_batch(self.run, **{kind: batch})

@@ -21,14 +21,14 @@ def tensorboard(directory: Any = "runs/tensorboard", top: int = 0) -> Tracker:
     Raises ValueError where tensorboardX is not installed.
     """
     needed("tracker 'tensorboard'", "tensorboardX")
-    return Tracker(TensorBoard(Path(directory)), top)
+    return Tracker(TensorBoard(directory), top)
 
 
 class TensorBoard:
     """Writes event files."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Any) -> None:
+        self.directory = Path(directory)
         self.writer: Any = None
 
     def begin(self, name: str, config: Mapping[str, Any]) -> None:

@@ -80,10 +80,12 @@ class Tracker(Progress):
     Args:
         writer: of the tracker.
         top: of how many of the best trials the curves are wanted.
+        name: of what fails, if something does; the writer's class if not given.
     """
 
-    def __init__(self, writer: Writer, top: int = 0) -> None:
+    def __init__(self, writer: Writer, top: int = 0, name: str = "") -> None:
         self.writer = writer
+        self.name = name or type(writer).__name__
         self.top = top
         self._told: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -132,7 +134,7 @@ class Tracker(Progress):
         self._told.put(None)
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
-            tell(f"popjax: {type(self.writer).__name__} is not done after {PATIENCE:.0f} s; it is left behind")
+            tell(f"popjax: {self.name} is not done after {PATIENCE:.0f} s; it is left behind")
 
     def export(self, results: Results, directory: Path) -> None:
         """Write a finished run; raises whatever the tracker raises."""
@@ -157,7 +159,7 @@ class Tracker(Progress):
                     call()
             except Exception as error:
                 broken = True
-                tell(f"popjax: {type(self.writer).__name__} failed ({failure(error)}); the run goes on")
+                tell(f"popjax: {self.name} failed ({failure(error)}); the run goes on")
 
 
 def described(known: Mapping[str, Any], space: Space) -> dict[str, Any]:
