@@ -117,8 +117,8 @@ class Work:
         branches = math.prod(len(values) for name, values in self.branches.items() if name not in shared)
         return self.machine.program + self.machine.branch * branches
 
-    def padded(self, points: Points, room: Caps, each: int = 1, shared: Set[str] = frozenset()) -> tuple[float, float]:
-        """Operations, and seconds, of training `each` members a point in one program with that room.
+    def padded(self, points: Points, caps: Caps, each: int = 1, shared: Set[str] = frozenset()) -> tuple[float, float]:
+        """Operations, and seconds, of training `each` members a point in one program of that capacity.
 
         The program's members share the values of the hyperparameters `shared`.
         """
@@ -126,7 +126,7 @@ class Work:
         assert hints.flops is not None
         assert hints.updates is not None
         trials = len(next(iter(points.values())))
-        computed = dict(points) | {name: np.full(trials, units) for name, units in room.items()}
+        computed = dict(points) | {name: np.full(trials, units) for name, units in caps.items()}
         stepped = dict(points)
         for name in {*hints.shapes, *hints.branches} - shared:
             if self.machine.lanes == 1 or name not in points or not self.space[name].numeric:
@@ -163,7 +163,7 @@ class Work:
         }
         found = []
         for plan, (shared, parts) in programs.items():
-            each_part = [self.padded(take(points, rows), room, each, shared) for rows, room in parts]
+            each_part = [self.padded(take(points, rows), widest, each, shared) for rows, widest in parts]
             flops, seconds = map(sum, zip(*each_part, strict=True))
             found.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(shared), seconds / self.speed))
         return found

@@ -183,12 +183,12 @@ class Roster:
             raise ValueError(f"{name}={value!r}: give a number")
         if member.dynamic[name] is int and not scale.whole:
             raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
-        room = member.scales[name]
+        traced = member.scales[name]
         if name in member.sizes:
-            if not room.low <= value <= room.high or room.from_unit(room.to_unit(value)) != value:
-                raise ValueError(f"{name}={value}: there is room for {room}")
+            if not traced.low <= value <= traced.high or traced.from_unit(traced.to_unit(value)) != value:
+                raise ValueError(f"{name}={value}: there is room for {traced}")
             return
-        if room.numeric and room.low <= value <= room.high:  # the task has seen these
+        if traced.numeric and traced.low <= value <= traced.high:  # the task has seen these
             return
         scales = member.scales.replace(**{name: scale})
         probe = Member(member.task, member.static, member.dynamic, scales, member.epochs)

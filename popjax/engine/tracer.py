@@ -23,7 +23,7 @@ class Tracer:
     """A task with the points to train, traced under different choices of what is static.
 
     `branching` makes a branch of each value of what may branch (see Member). With `caps`, ascending,
-    a trial's layers have the room of the first that hold them. `members` are the functions so far; a
+    a trial's layers are as wide as the first that hold them. `members` are the functions so far; a
     Tracer of other points may share them.
     """
 
@@ -49,9 +49,9 @@ class Tracer:
         key = tuple((name, type(value), value) for name, value in values.items()), tuple(caps.items())
         if key not in self.members:
             branches = self.branches(static) if self.branching else {}
-            room = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
+            capped = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
             code = next((other.code for other in self.members.values()), None)
-            known = (values, dynamic, room, self.epochs, self.branching, branches, code, inactive)
+            known = (values, dynamic, capped, self.epochs, self.branching, branches, code, inactive)
             self.members[key] = Member(self.task, *known)
         return self.members[key]
 

@@ -36,11 +36,17 @@ class CNN(nnx.Module):
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
         key = rngs.params()
-        rooms = [shape[-1]] + [width.high] * depth.high
+        capacities = [shape[-1]] + [width.high] * depth.high
         active = [shape[-1]] + [channels] * depth.high
         used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
         self.convolutions = nnx.List(
-            Dense((rooms[i], rooms[i + 1]), (active[i], active[i + 1]), used[i], jax.random.fold_in(key, i + 1), TAPS)
+            Dense(
+                (capacities[i], capacities[i + 1]),
+                (active[i], active[i + 1]),
+                used[i],
+                jax.random.fold_in(key, i + 1),
+                TAPS,
+            )
             for i in range(depth.high)
         )
         self.mask = unit_mask(width.high, channels)

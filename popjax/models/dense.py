@@ -30,13 +30,13 @@ GAINS: Mapping[str, float] = {"tanh": 1.0, "sigmoid": 1.0}
 
 
 class Dense(nnx.Module):
-    """An affine layer (..., taps * inputs) -> (..., units) with room to spare.
+    """An affine layer (..., taps * inputs) -> (..., units) with capacity to spare.
 
     Each unit's weights are drawn from a key of its own, with the variance gain/inputs of
     the active inputs (He et al. 2015), so a padded layer starts as the exact one does.
 
     Args:
-        room: (inputs, units), the allocated shape.
+        capacity: (inputs, units), the allocated shape.
         active: (inputs, units) in use; may be traced.
         gain: the variance of a unit's output for inputs of variance 1.
         key: the layer's random key.
@@ -44,30 +44,30 @@ class Dense(nnx.Module):
     """
 
     def __init__(
-        self, room: tuple[int, int], active: tuple[Any, Any], gain: Any, key: jax.Array, taps: int = 1
+        self, capacity: tuple[int, int], active: tuple[Any, Any], gain: Any, key: jax.Array, taps: int = 1
     ) -> None:
         def unit(index: jax.Array) -> jax.Array:
-            return jax.random.normal(jax.random.fold_in(key, index), (room[0], taps)).T.ravel()
+            return jax.random.normal(jax.random.fold_in(key, index), (capacity[0], taps)).T.ravel()
 
-        kernel = jax.vmap(unit, out_axes=1)(jnp.arange(room[1])) * jnp.sqrt(gain / (taps * active[0]))
-        masks = unit_mask(room[0], active[0]), unit_mask(room[1], active[1])
+        kernel = jax.vmap(unit, out_axes=1)(jnp.arange(capacity[1])) * jnp.sqrt(gain / (taps * active[0]))
+        masks = unit_mask(capacity[0], active[0]), unit_mask(capacity[1], active[1])
         if masks[0] is not None:
             kernel = kernel * jnp.tile(masks[0], taps)[:, None]
         if masks[1] is not None:
             kernel = kernel * masks[1][None]
         self.kernel = nnx.Param(kernel)
-        self.bias = nnx.Param(jnp.zeros(room[1]))
+        self.bias = nnx.Param(jnp.zeros(capacity[1]))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         bias = self.bias[...]
         return x @ self.kernel[...] + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
 
 
-def unit_mask(room: int, active: Any) -> jax.Array | None:
+def unit_mask(capacity: int, active: Any) -> jax.Array | None:
     """1 for the units in use, 0 for the padded ones; None where no unit is padded."""
-    if isinstance(active, int) and active == room:
+    if isinstance(active, int) and active == capacity:
         return None
-    return (jnp.arange(room) < active).astype(float)
+    return (jnp.arange(capacity) < active).astype(float)
 
 
 def depth_of(hparams: HParams) -> Scale:

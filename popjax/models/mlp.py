@@ -32,19 +32,21 @@ class MLP(nnx.Module):
         gain = GAINS.get(name, 2.0)
         key = rngs.params()
         layers = range(1, depth.high + 1)
-        rooms, widths = self._widths(hparams, layers, gated=depth.low < depth.high)
+        capacities, widths = self._widths(hparams, layers, gated=depth.low < depth.high)
         inputs = math.prod(shape)
-        rooms, widths = [inputs, *rooms], [inputs, *widths]
+        capacities, widths = [inputs, *capacities], [inputs, *widths]
         used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
         self.hidden = nnx.List(
-            Dense((rooms[i - 1], rooms[i]), (widths[i - 1], widths[i]), used[i - 1], jax.random.fold_in(key, i))
+            Dense(
+                (capacities[i - 1], capacities[i]), (widths[i - 1], widths[i]), used[i - 1], jax.random.fold_in(key, i)
+            )
             for i in layers
         )
-        self.masks = nnx.List(unit_mask(rooms[i], widths[i]) for i in layers)
+        self.masks = nnx.List(unit_mask(capacities[i], widths[i]) for i in layers)
         last = widths[depth.low]
         for i in layers[depth.low :]:
             last = jnp.where(self.depth >= i, widths[i], last)
-        self.out = Dense((rooms[-1], outputs), (last, outputs), 1.0, jax.random.fold_in(key, 0))
+        self.out = Dense((capacities[-1], outputs), (last, outputs), 1.0, jax.random.fold_in(key, 0))
         rate = value(hparams, "dropout")
         self.dropout = nnx.List(Dropout(rate, rngs=rngs) for _ in layers)
 
@@ -52,10 +54,10 @@ class MLP(nnx.Module):
     def _widths(hparams: HParams, layers: range, gated: bool) -> tuple[list[int], list[Any]]:
         """The room for units and the units in use, layer by layer."""
         names = [f"hidden_{i}" if f"hidden_{i}" in hparams else "hidden" for i in layers]
-        rooms = [width_of(hparams, name, DEFAULTS["hidden"]).high for name in names]
+        capacities = [width_of(hparams, name, DEFAULTS["hidden"]).high for name in names]
         if gated:  # a skipped layer passes its input on, so all must be alike
-            rooms = [max(rooms)] * len(rooms)
-        return rooms, [hparams.get(name, DEFAULTS["hidden"]) for name in names]
+            capacities = [max(capacities)] * len(capacities)
+        return capacities, [hparams.get(name, DEFAULTS["hidden"]) for name in names]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = x.reshape(len(x), -1)

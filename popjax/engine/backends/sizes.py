@@ -35,9 +35,9 @@ class Sizes:
         lanes, seconds, traits = self.roster.lanes(snapshot.bucket), self.seconds(snapshot.bucket), self.traits()
         epochs = max(1, self.roster.config.epochs - snapshot.epoch)
         wanted = UNKNOWN if seconds is None else traits.seconds / (seconds * epochs)
-        room = STATE_BYTES // max(1, member_bytes(self.roster.buckets[snapshot.bucket]))
+        fitting = STATE_BYTES // max(1, member_bytes(self.roster.buckets[snapshot.bucket]))
         share = -(-len(snapshot.index) // (SHARES if traits.keeps else 1))
-        most = int(min(wanted, room, share))
+        most = int(min(wanted, fitting, share))
         return max(1, most // lanes.count) * lanes.count
 
     def epochs(self, snapshot: Snapshot) -> int:
@@ -62,8 +62,9 @@ class Sizes:
             self._seconds[bucket] = None
             if cost.known:
                 points = take(roster.points, np.flatnonzero(roster.bucket == bucket))
-                room = {name: member.scales[name].high for name in cost.widths}
+                widths = {name: member.scales[name].high for name in cost.widths}
                 members = len(next(iter(points.values()))) * cost.epochs
                 cores = 2 if cost.machine.lanes == 1 else 1  # of which the cost model speaks
-                self._seconds[bucket] = cores * cost.padded(points, room, shared=frozenset(member.static))[1] / members
+                seconds = cost.padded(points, widths, shared=frozenset(member.static))[1]
+                self._seconds[bucket] = cores * seconds / members
         return self._seconds[bucket]
