@@ -37,7 +37,7 @@ def main() -> None:
     """Print one JSON object, and write it beside the others unless --quick."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few trials, once")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=7)
     options = parser.parse_args()
     trackers = [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
     small = ["--trials", "16", "--epochs", "2"] if options.quick else []

@@ -1,5 +1,6 @@
 """Samplers that learn: they find what random search needs more trials for, ask the same again, and are told all."""
 
+import importlib.util
 import subprocess
 import sys
 import threading
@@ -43,7 +44,12 @@ def planted(seed):
     return pj.objective(loss)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+# `uv run --with torch pytest tests/test_proposals.py` asks Gaussian processes too
+WITH_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+LEARN = pytest.mark.parametrize("sampler", ["tpe", "cmaes", pytest.param("gp", marks=WITH_TORCH)])
+
+
+@LEARN
 def test_a_planted_optimum_is_found_in_fewer_trials(sampler):
     """64 trials of it against 256 random ones, in the median over seeds."""
     losses = {"random": [], sampler: []}
@@ -55,13 +61,14 @@ def test_a_planted_optimum_is_found_in_fewer_trials(sampler):
     assert np.median(losses[sampler]) < np.median(losses["random"])
 
 
-def run(**settings):
-    return pj.search(planted(0), SPACE, trials=40, seed=3, sampler="tpe", **settings)
+def run(sampler="tpe", seed=3, **settings):
+    return pj.search(planted(0), SPACE, trials=40, seed=seed, sampler=sampler, **settings)
 
 
-def test_the_same_seed_asks_the_same_points(tmp_path):
+@LEARN
+def test_the_same_seed_asks_the_same_points(sampler, tmp_path):
     """Also of a run that was stopped in between, which is asked again by another process's state."""
-    whole, again, other = run(), run(), pj.search(planted(0), SPACE, trials=40, seed=4, sampler="tpe")
+    whole, again, other = run(sampler), run(sampler), run(sampler, seed=4)
     stop = threading.Event()
 
     class Stopper(pj.Callback):
@@ -69,14 +76,14 @@ def test_the_same_seed_asks_the_same_points(tmp_path):
             if len(trials.epochs) == 20:
                 stop.set()
 
-    assert run(out=tmp_path / "run", stop=stop, callbacks=[Stopper()]).stopped.any()
-    resumed = run(out=tmp_path / "run", resume=True)
+    assert run(sampler, out=tmp_path / "run", stop=stop, callbacks=[Stopper()]).stopped.any()
+    resumed = run(sampler, out=tmp_path / "run", resume=True)
     for name in SPACE:
         assert whole.points[name].tobytes() == again.points[name].tobytes() == resumed.points[name].tobytes()
     assert not np.array_equal(whole.points["rate"][10:], other.points["rate"][10:])
-    assert resumed.run["sampler"] == "tpe"
+    assert resumed.run["sampler"] == sampler
     assert (resumed.run["rounds_in_all"], default_ends(40)) == (4, (10, 20, 30, 40))
-    with pytest.raises(ValueError, match="sampler was tpe, now random"):
+    with pytest.raises(ValueError, match=f"sampler was {sampler}, now random"):
         pj.search(planted(0), SPACE, trials=40, seed=3, rounds=4, out=tmp_path / "run", resume=True)
 
 
@@ -261,8 +268,6 @@ def test_one_round_is_refused_since_nothing_could_be_learned():
 
 
 def test_what_is_not_installed_is_said_before_anything_is_trained(monkeypatch):
-    import importlib.util
-
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "torch" else find(name, *more))
     with pytest.raises(ValueError, match=r"sampler 'gp' needs torch, which is not installed: (uv )?pip install torch"):

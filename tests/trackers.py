@@ -60,6 +60,7 @@ def interrupted(place: Path, uri: str, client: Any) -> None:
     words = ["--trials", "64", "--epochs", "100000", "--dataset", "wine", "--out", str(place / "long")]
     with subprocess.Popen(
         [sys.executable, "-m", "popjax.sweep", *words, "--quiet", "--track", "mlflow"],
+        cwd=place,
         env=os.environ | {"MLFLOW_TRACKING_URI": uri},
         stderr=subprocess.DEVNULL,
         start_new_session=True,
