@@ -31,7 +31,7 @@ WIDE = (1e-5, 10.0)
 LOWS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 HIGHS = (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 SIZES = (8, 32)
-FASHION = Path("/usr/share/dataset-fashion-mnist")
+FASHION = Path("/usr/share/datasets/fashion-mnist")
 ROWS = 800  # of a table of images
 SLOW = 1e-4  # a rate below which a model hardly learns
 

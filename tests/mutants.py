@@ -27,6 +27,20 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "a tracker's process that fails without a word",
+        "tracking/apart",
+        "if error:",
+        "if not answer:",
+        "test_tracking.py -k process",
+    ),
+    Mutant(
+        "a tracker whose failure is not said",
+        "tracking/tracker",
+        "except Exception as error:",
+        "except RecursionError as error:",
+        "test_tracking.py -k outlives",
+    ),
+    Mutant(
         "a page without the linear model",
         "tuning/search",
         '    return [Linear(task, before.get("linear"))]',
