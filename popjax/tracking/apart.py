@@ -3,7 +3,6 @@
 Calls go there as lines of JSON, one after another, and an error comes back as one.
 """
 
-import importlib
 import json
 import os
 import subprocess
@@ -29,18 +28,20 @@ class Apart:
     process: Any
 
     def __init__(self, kind: type[Writer], **settings: Any) -> None:
-        self.made = kind.__module__, kind.__name__, settings
+        self.kind = kind
+        self.settings = settings
 
     def begin(self, name: str, config: Mapping[str, Any]) -> None:
+        module, kind = self.kind.__module__, self.kind.__name__
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
+            [sys.executable, "-P", "-c", f"from {module} import {kind}; from {__name__} import serve; serve({kind})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
             env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},  # it finds what we find
             process_group=0,  # a Ctrl-C is the search's, which tells its trackers how it ended
         )
-        self._send(*self.made)
+        self._send(self.settings)
         self._call("begin", name, dict(config))
 
     def now(self, values: Mapping[str, float], step: int) -> None:
@@ -86,12 +87,12 @@ def arrays(lists: Mapping[str, list[float]]) -> dict[str, np.ndarray]:
     return {name: np.array(values, float) for name, values in lists.items()}
 
 
-def serve() -> None:
-    """Serve the writer that the first line names, until it is closed, or until nobody speaks any more."""
+def serve(kind: type[Writer]) -> None:
+    """Serve a writer, made as the first line says, until it is closed, or until nobody speaks any more."""
     lines, answers = sys.stdin, sys.stdout
     sys.stdout = sys.stderr  # what a package prints is no answer
-    module, kind, settings = json.loads(lines.readline())
-    writer = getattr(importlib.import_module(module), kind)(**settings)
+    (settings,) = json.loads(lines.readline())
+    writer = kind(**settings)
     for line in lines:
         method, *arguments = json.loads(line)
         if method == "end":
