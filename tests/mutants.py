@@ -27,6 +27,13 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "programs kept until XLA aborts",
+        "engine/compiler",
+        "needed.cache_clear()",
+        "pass",
+        "test_compilations.py -k memory_maps",
+    ),
+    Mutant(
         "a tracker's process that fails without a word",
         "tracking/apart",
         "if error:",

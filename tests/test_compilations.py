@@ -1,8 +1,10 @@
 """Nothing dynamic is baked in: executables are counted through jax.monitoring."""
 
 import re
+import sys
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import popjax as pj
 from popjax.core.clock import Clock
+from popjax.engine import compiler
 from popjax.engine.plan import BATCH
 from popjax.engine.roster import Config, Roster
 
@@ -103,6 +106,27 @@ def test_a_second_search_compiles_nothing(task):
         pj.search(task, other, trials=33, epochs=3, seed=9)
         pj.search(task, SPACE.replace(learning_rate=pj.log_uniform(1e-5, 1e-2)), trials=1, epochs=2)
     assert events == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no such limit")
+def test_many_searches_do_not_use_up_the_memory_maps(task, monkeypatch, nothing_compiled):
+    """XLA ends the process where none is left."""
+    maps = lambda: len(Path("/proc/self/maps").read_bytes().splitlines())
+
+    def grown(hiddens):
+        before = maps()
+        found = [pj.search(task, SPACE.replace(hidden=hidden), trials=4, epochs=1) for hidden in hiddens]
+        return maps() - before, found
+
+    kept, first = grown([20, 21, 22, 23, 24, 25])
+    monkeypatch.setattr(compiler, "MAPS", 0)
+    bounded, _ = grown([26, 27, 28, 29, 30, 31])
+    again, second = grown([20, 21, 22, 23, 24, 25])
+    assert kept > 600
+    assert bounded < kept / 3
+    assert again < kept / 3
+    for one, other in zip(first, second, strict=True):
+        assert one.curves["val_loss"].tobytes() == other.curves["val_loss"].tobytes()
 
 
 def test_a_constant_rate_is_not_baked_in(task):

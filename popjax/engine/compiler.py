@@ -1,16 +1,20 @@
 """Lowered programs to executables, in the background, each of them once in a process."""
 
+import gc
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from popjax.core.clock import Clock
 from popjax.engine.member import Member, Programs, lower, signature
+from popjax.engine.memory import needed
 
 KEPT = 64
+MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hundreds, and XLA aborts where none is left
 ONCE = {"xla_backend_optimization_level": 1}  # for what runs once a member: on a CPU compiled in half the time
 
 
@@ -34,6 +38,8 @@ class Compiler:
         with self._lock:
             known = self._programs.get(key)
             if known is None or any(failed(future) for future in known):
+                if crowded():
+                    self._forget()
                 with clock:
                     lowered = lower(member, data, capacity, lanes, devices)
                 once = ONCE if jax.default_backend() == "cpu" else {}
@@ -47,6 +53,12 @@ class Compiler:
                 self._programs.popitem(last=False)
             return self._programs[key]
 
+    def _forget(self) -> None:
+        """Keep no program; those that train now are kept by who trains."""
+        self._programs.clear()
+        needed.cache_clear()
+        gc.collect()
+
     def _compile(self, lowered: Any, clock: Clock, options: dict[str, Any]) -> "Future[Any] | None":
         def compile_it() -> Any:
             with clock:
@@ -58,6 +70,16 @@ class Compiler:
 def failed(future: "Future[Any] | None") -> bool:
     """Whether a compilation has ended without an executable."""
     return future is not None and future.done() and future.exception() is not None
+
+
+def crowded() -> bool:
+    """Whether this process has used up the share MAPS of its memory maps; never, where there is no such limit."""
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        with Path("/proc/self/maps").open("rb") as maps:
+            return sum(1 for _ in maps) > MAPS * most
+    except (OSError, ValueError):
+        return False
 
 
 COMPILER = Compiler()
