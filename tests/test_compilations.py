@@ -12,7 +12,8 @@ import pytest
 
 import popjax as pj
 from popjax.core.clock import Clock
-from popjax.engine import compiler
+from popjax.engine import memory
+from popjax.engine.backends.work import Cache
 from popjax.engine.plan import BATCH
 from popjax.engine.roster import Config, Roster
 
@@ -119,7 +120,7 @@ def test_many_searches_do_not_use_up_the_memory_maps(task, monkeypatch, nothing_
         return maps() - before, found
 
     kept, first = grown([20, 21, 22, 23, 24, 25])
-    monkeypatch.setattr(compiler, "MAPS", 0)
+    monkeypatch.setattr(memory, "MAPS", 0)
     bounded, _ = grown([26, 27, 28, 29, 30, 31])
     again, second = grown([20, 21, 22, 23, 24, 25])
     assert kept > 600
@@ -127,6 +128,18 @@ def test_many_searches_do_not_use_up_the_memory_maps(task, monkeypatch, nothing_
     assert again < kept / 3
     for one, other in zip(first, second, strict=True):
         assert one.curves["val_loss"].tobytes() == other.curves["val_loss"].tobytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no such limit")
+def test_a_worker_forgets_its_plans_too(monkeypatch):
+    cache = Cache(4)
+    for name in "ab":
+        assert cache.get(name, lambda name=name: name) == name
+    assert cache.get("a", None) == "a"
+    monkeypatch.setattr(memory, "MAPS", 0)
+    assert cache.get("c", lambda: "c") == "c"
+    assert cache.get("a", None) is None
+    assert cache.get("c", None) == "c"
 
 
 def test_a_constant_rate_is_not_baked_in(task):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def lines_of(node, source):
     apart = {line for one in texts for line in range(one.lineno, one.end_lineno + 1)}
     written = {line for span in spans for line in span} - apart
     return sum(bool(source[line - 1].split("#")[0].strip()) for line in written)
+
+
+def test_nothing_else_lies_at_the_top():
+    """What a command leaves where it runs is committed sooner than one thinks."""
+    root = Path(pj.__file__).parent.parent
+    if not (root / ".git").exists():
+        pytest.skip("no checkout")
+    done = subprocess.run(
+        ["git", "ls-tree", "--name-only", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+    )
+    seen = {name for name in done.stdout.split() if not name.startswith(".")}
+    named = {"pyproject.toml", "popjax", "benchmarks", "tests", "README.md", "LICENSE", "CITATION.cff"}
+    assert seen == named
 
 
 def test_no_call_has_more_than_eight_arguments_without_their_names():

@@ -4,17 +4,15 @@ import gc
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from popjax.core.clock import Clock
 from popjax.engine.member import Member, Programs, lower, signature
-from popjax.engine.memory import needed
+from popjax.engine.memory import crowded, needed
 
 KEPT = 64
-MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hundreds, and XLA aborts where none is left
 ONCE = {"xla_backend_optimization_level": 1}  # for what runs once a member: on a CPU compiled in half the time
 
 
@@ -70,16 +68,6 @@ class Compiler:
 def failed(future: "Future[Any] | None") -> bool:
     """Whether a compilation has ended without an executable."""
     return future is not None and future.done() and future.exception() is not None
-
-
-def crowded() -> bool:
-    """Whether this process has used up the share MAPS of its memory maps; never, where there is no such limit."""
-    try:
-        most = int(Path("/proc/sys/vm/max_map_count").read_text())
-        with Path("/proc/self/maps").open("rb") as maps:
-            return sum(1 for _ in maps) > MAPS * most
-    except (OSError, ValueError):
-        return False
 
 
 COMPILER = Compiler()

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 KEPT_FREE = 0.2
+MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hundreds, and XLA aborts where none is left
 CGROUP, SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIMITS = {2: "memory.max", 1: "memory.limit_in_bytes"}
 USED = {2: "memory.current", 1: "memory.usage_in_bytes"}
@@ -100,6 +101,15 @@ def page_cache(group: Path) -> int:
     named = [line.split() for line in lines]
     found = {name: int(number) for name, number in named if name in ("inactive_file", "total_inactive_file")}
     return found.get("total_inactive_file", found.get("inactive_file", 0))
+
+
+def crowded() -> bool:
+    """Whether this process has used up the share MAPS of its memory maps; never, where there is no such limit."""
+    most = figure(Path("/proc/sys/vm/max_map_count"))
+    if most is None:
+        return False
+    with Path("/proc/self/maps").open("rb") as maps:
+        return sum(1 for _ in maps) > MAPS * most
 
 
 def figure(path: Path) -> int | None:

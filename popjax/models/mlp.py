@@ -52,7 +52,7 @@ class MLP(nnx.Module):
 
     @staticmethod
     def _widths(hparams: HParams, layers: range, gated: bool) -> tuple[list[int], list[Any]]:
-        """The room for units and the units in use, layer by layer."""
+        """The capacity for units and the units in use, layer by layer."""
         names = [f"hidden_{i}" if f"hidden_{i}" in hparams else "hidden" for i in layers]
         capacities = [width_of(hparams, name, DEFAULTS["hidden"]).high for name in names]
         if gated:  # a skipped layer passes its input on, so all must be alike

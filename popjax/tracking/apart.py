@@ -3,6 +3,7 @@
 Calls go there as lines of JSON, one after another, and an error comes back as one.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -102,6 +103,7 @@ def serve(kind: type[Writer]) -> None:
             getattr(writer, method)(*arguments)
         except Exception as raised:
             error = failure(raised)
-        print(json.dumps(error), file=answers, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # who asked was killed
+            print(json.dumps(error), file=answers, flush=True)
         if method == "close":
             os._exit(0)  # all is written, and MLflow takes most of a second to leave

@@ -56,9 +56,9 @@ class MLflow:
 
         rows = by_epoch(whole.series())
         self._log((name, value, epoch) for epoch, values in rows for name, value in values.items())
-        figures = {name: value for name, value in whole.summary.items() if type(value) in (int, float)}
-        self._log((name, value, 0) for name, value in figures.items())
-        words = {name: str(value) for name, value in whole.summary.items() if name not in figures}
+        figure = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+        self._log((name, value, 0) for name, value in whole.summary.items() if figure(value))
+        words = {name: str(value) for name, value in whole.summary.items() if not figure(value)}
         self._batches("tags", FEW, [RunTag(name, value) for name, value in words.items()])
         for file in whole.files:
             self.client.log_artifact(self.run, str(file))

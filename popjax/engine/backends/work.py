@@ -26,7 +26,7 @@ from popjax.engine.backends.local import train
 from popjax.engine.batch import Batch, Epoch, Job, Rest
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import SETTINGS, Member, Members, Programs, on_devices
-from popjax.engine.memory import OutOfMemory, ran_out, refused
+from popjax.engine.memory import OutOfMemory, crowded, ran_out, refused
 from popjax.engine.plan import Lanes
 from popjax.engine.snapshot import Snapshot, join
 from popjax.task import Task
@@ -200,6 +200,8 @@ class Cache:
         """What is known by a key; else what `make` gives, a function, or bytes to load; None for None."""
         with self._lock:
             if key not in self._known and make is not None:
+                if crowded():  # plans hold programs
+                    self._known.clear()
                 self._known[key] = cloudpickle.loads(make) if isinstance(make, bytes) else make()
             if key in self._known:
                 self._known.move_to_end(key)
