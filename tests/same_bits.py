@@ -1,32 +1,97 @@
 """Do two checkouts compute the same bits? `python tests/same_bits.py OLD NEW [--cases default,rounds]`.
 
-Each case is one command, run by both in environments of their own (`uv run --project`), in an empty directory, with an
-empty HOME and so a cache of their own. A line a case says "same", or what differs first; the exit code is 1 if
-anything differs. Columns and keys that only NEW has are named, and allowed.
+Each case is one or more commands, run by both in environments of their own (`uv run --project`), in an empty directory,
+with an empty HOME and so a cache of their own. A line a case says "same", or what differs first; the exit code is 1 if
+anything differs. Columns and keys that only NEW has are named, and allowed. Where a command or a file is called
+otherwise in OLD, its case or RENAMED says so.
 """
 
 import argparse
+import csv
 import json
 import os
+import random
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
 SCRIPT = "go 3\nlearning_rate=0.1\ngo 3\nback 3\nlearning_rate*=0.3\ngo 3\nwatch\nsave\n"
-CASES = {
-    "default": "sweep --trials 64",
-    "rounds": "sweep --trials 48 --rounds 3",
-    "folds": "sweep --dataset wine --trials 24 --folds 3 --repeats 2",
-    "buckets": "sweep --trials 24 --epochs 5 --plan buckets",
-    "cnn": "sweep --model cnn --trials 12 --epochs 3",
-    "regression": "sweep --dataset diabetes --optimizer adam --trials 32",
-    "babysit": "babysit --script ../script",
+STEERED = """
+import importlib, sys
+import popjax as pj
+from popjax.tuning.person import Change, Person, Steered
+
+ASKED = {
+    1: [Change("set", 3, values={"learning_rate": 0.02}), Change("stop", 5)],
+    2: [Change("clone", 0, source=2)],
+    4: [Change("lift", 5), Change("set", 0, values={"momentum": 0.5})],
 }
+
+class Hand(Steered):
+    def __init__(self):
+        self.person, self.number = Person(), 0
+    def decision(self, decision, trials):
+        for change in ASKED.get(self.number, ()):
+            self.person.ask(change)
+        self.number += 1
+
+task = pj.supervised("wine")
+space = pj.default_space(2, rows=80)
+pj.search(task, space, 12, 8, folds=2, scheduler=pj.halving(), every=1, live=Hand(), out=sys.argv[1])
+"""
+WEIGHTED = """
+import sys
+import numpy as np
+import popjax as pj
+from sklearn.datasets import load_wine
+x, y = load_wine(return_X_y=True)
+weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
+task = pj.supervised((x, y), sample_weight=weights, class_weight={0: 1.0, 1: 2.0, 2: 0.5}, groups=np.arange(len(y)) // 3)
+pj.search(task, trials=12, epochs=6, out=sys.argv[1])
+"""
+
+
+class Case(NamedTuple):
+    """Commands that write to the directory that is called like the case, and how OLD spells them, if otherwise."""
+
+    new: tuple[str, ...]
+    old: tuple[str, ...] | None = None
+
+
+TPE = "sweep --dataset wine --epochs 6 --rounds 3 --sampler tpe --trials"
+TABLE = "sweep --dataset ../table.csv --target price --missing median --trials 24 --epochs 8"
+CASES = {
+    "default": Case(("sweep --trials 64",)),
+    "rounds": Case(("sweep --trials 48 --rounds 3",)),
+    "tpe": Case((f"{TPE} 48", f"{TPE} 80 --resume")),
+    "folds": Case(("sweep --dataset wine --trials 24 --folds 3 --repeats 2",)),
+    "buckets": Case(("sweep --trials 24 --epochs 5 --plan buckets",)),
+    "cnn": Case(("sweep --model cnn --trials 12 --epochs 3",)),
+    "regression": Case(("sweep --dataset diabetes --optimizer adam --trials 32",)),
+    "halving": Case(("sweep --dataset wine --trials 48 --scheduler halving",)),
+    "hyperband": Case(("sweep --dataset wine --trials 48 --scheduler hyperband",)),
+    "pbt": Case(("sweep --dataset wine --trials 16 --epochs 8 --scheduler pbt",)),
+    "processes": Case(("sweep --dataset wine --trials 24 --executor processes:2 --scheduler halving",)),
+    "babysit": Case(("babysit --script ../script",)),
+    "steered": Case(("../steered.py",)),
+    "table": Case((TABLE,)),
+    "groups": Case((f"{TABLE} --drop room --groups street",)),
+    "weights": Case(("../weighted.py",)),
+    "balanced": Case(("sweep --dataset wine --class-weight balanced --metrics f1,auc --trials 16 --epochs 6",)),
+    "one-se": Case(("sweep --dataset wine --trials 24 --folds 3 --choose one-se --epochs 8",)),
+    "ensemble": Case(("sweep --dataset wine --trials 32 --choose ensemble --epochs 8",)),
+}
+FILES = ("trials.parquet", "curves.parquet", "history.parquet", "best/arrays.safetensors", "best/best.json")
+FILES += ("best/ensemble-0.safetensors", "best/ensemble-1.safetensors", "decisions.jsonl")
+RENAMED = {"history.parquet": "schedules.parquet"}  # what OLD may call it
+KEYS = {"schedule": "history"}  # of JSON objects
+DECIDED = ("add", "copy", "fresh", "set", "until", "goal", "stopped")
 WHERE = """
 import importlib.metadata, popjax
 print(popjax.__file__)
@@ -60,18 +125,58 @@ def check(both: list[tuple[Path, Path]]) -> None:
         print(f"the libraries differ, so bits may: {found[0][1]} in OLD, {found[1][1]} in NEW", flush=True)
 
 
+def write_inputs(place: Path) -> None:
+    """What the cases read: scripts, and a table with texts, missing cells and rows that belong together."""
+    (place / "script").write_text(SCRIPT)
+    (place / "steered.py").write_text(STEERED)
+    (place / "weighted.py").write_text(WEIGHTED)
+    rng = random.Random(0)
+    with (place / "table.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["area", "rooms", "side", "room", "street", "price"])
+        for row in range(240):
+            area, rooms, side = rng.uniform(20, 200), rng.randint(1, 6), rng.choice(["north", "south", "east"])
+            price = 10 * area + 300 * rooms + (500 if side == "south" else 0) + rng.gauss(0, 100)
+            shown = "" if rng.random() < 0.1 else f"{area:.1f}"
+            named = "" if rng.random() < 0.1 else side
+            table.writerow([shown, rooms, named, rng.choice("abcd"), f"street {row // 4}", f"{price:.2f}"])
+
+
+def run(case: str, commands: tuple[str, ...], where: tuple[Path, Path]) -> None:
+    """Run a case's commands, one after another."""
+    for command in commands:
+        name, *arguments = shlex.split(command)
+        words = [name, case] if name.endswith(".py") else ["-m", f"popjax.{name}", *arguments, "--out", case]
+        python(*where, *words)
+
+
 def content(path: Path) -> dict[str, Any]:
-    """What is compared of a file: a table's columns in their order, an object's values, the epochs of a journal."""
+    """What is compared of a file: a table's columns in their order, an object's values, what was decided."""
     read = lambda text: json.loads(text, object_pairs_hook=lambda pairs: dict(sorted(pairs)))
     if path.suffix == ".parquet":
         table = pq.read_table(path)
         return {name: {"type": str(table[name].type), "rows": table[name].to_pylist()} for name in table.column_names}
     if path.suffix == ".json":
-        return {name: value for name, value in read(path.read_text()).items() if name != "check"}  # a digest
+        told = read(path.read_text())
+        return {KEYS.get(name, name): value for name, value in told.items() if name != "check"}  # a digest
     if path.suffix == ".jsonl":
         lines = map(read, path.read_text().splitlines())
-        return {"epochs": [line for line in lines if line["command"] is None]}
+        decided = [{name: line[name] for name in DECIDED if name in line} for line in lines]
+        return {"decisions": [line for line in decided if line]}
     return {"bytes": path.read_bytes()}
+
+
+def curves_of(run: Path) -> dict[str, Any]:
+    """The curves of a babysat model as it stands: of its table, or of a journal, in which epochs are taken back."""
+    if not (run / "journal.jsonl").exists():
+        table = pq.read_table(run / "curves.parquet").to_pydict()
+        return {name: values for name, values in table.items() if name not in ("trial", "fold", "repeat", "epoch")}
+    found: dict[str, list[float]] = {}
+    for line in map(json.loads, (run / "journal.jsonl").read_text().splitlines()):
+        for name, value in line.items() if line["command"] is None else ():
+            if name not in ("epoch", "learning_rate", "command"):
+                found[name] = [*found.get(name, [])[: line["epoch"] - 1], value]
+    return found
 
 
 def added(old: Any, new: Any, name: str) -> Iterator[str]:
@@ -93,16 +198,19 @@ def added(old: Any, new: Any, name: str) -> Iterator[str]:
 
 def compare(case: str, both: list[tuple[Path, Path]]) -> str:
     """Run a case in both; "same", and what only NEW has. Raises Different."""
-    name, *arguments = CASES[case].split()
-    for one in both:
-        python(*one, "-m", f"popjax.{name}", *arguments, "--out", case)
+    known = CASES[case]
+    for where, commands in zip(both, (known.old or known.new, known.new), strict=True):
+        run(case, commands, where)
+    old, new = (place / case for _, place in both)
     only: list[str] = []
-    tables = ["trials.parquet", "curves.parquet"] if name == "sweep" else ["journal.jsonl"]
-    for file in (*tables, "best/arrays.safetensors", "best/best.json"):
-        old, new = (place / case / file for _, place in both)
-        if not (old.exists() and new.exists()):
-            raise Different(f"there is no {file}")
-        only += added(content(old), content(new), f"{file}:")
+    if known.new[0].startswith("babysit"):
+        only += added(*({name: list(map(repr, v)) for name, v in curves_of(one).items()} for one in (old, new)), "curves")
+    for file in FILES[3:5] if known.new[0].startswith("babysit") else FILES:
+        before, after = (run / file if (run / file).exists() else run / RENAMED.get(file, file) for run in (old, new))
+        if before.exists() != after.exists():
+            raise Different(f"{file} is in one of both alone")
+        if before.exists():
+            only += added(content(before), content(after), f"{file}:")
     return f"same (only NEW has {', '.join(only)})" if only else "same"
 
 
@@ -118,7 +226,7 @@ def main() -> int:
         parser.error(f"unknown cases: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     code = 0
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory, "script").write_text(SCRIPT)
+        write_inputs(Path(directory))
         both = [(given.old.resolve(), Path(directory, "old")), (given.new.resolve(), Path(directory, "new"))]
         for _, place in both:
             place.mkdir()
