@@ -89,7 +89,7 @@ MUTANTS = [
         "        except BaseException:\n",
         "test_session.py -k interrupted_is_none",
     ),
-    Mutant("any code", "engine/identity", "and then != now", "and False", "test_notebook.py -k code_was"),
+    Mutant("any code", "engine/identity", "and one != other", "and False", "test_notebook.py -k code_was"),
     Mutant(
         "another task is replayed",
         "tuning/again",

@@ -28,7 +28,7 @@ import popjax as pj
 from popjax.tuning.person import Change, Person, Steered
 
 ASKED = {
-    1: [Change("set", 3, values={"learning_rate": 0.02}), Change("stop", 5)],
+    1: [Change("set", 4, values={"learning_rate": 0.02}), Change("stop", 5)],
     2: [Change("clone", 0, source=2)],
     4: [Change("lift", 5), Change("set", 0, values={"momentum": 0.5})],
 }
@@ -52,7 +52,8 @@ import popjax as pj
 from sklearn.datasets import load_wine
 x, y = load_wine(return_X_y=True)
 weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
-task = pj.supervised((x, y), sample_weight=weights, class_weight={0: 1.0, 1: 2.0, 2: 0.5}, groups=np.arange(len(y)) // 3)
+groups, counts = np.arange(len(y)) // 3, {0: 1.0, 1: 2.0, 2: 0.5}
+task = pj.supervised((x, y), sample_weight=weights, class_weight=counts, groups=groups)
 pj.search(task, trials=12, epochs=6, out=sys.argv[1])
 """
 
@@ -203,9 +204,10 @@ def compare(case: str, both: list[tuple[Path, Path]]) -> str:
         run(case, commands, where)
     old, new = (place / case for _, place in both)
     only: list[str] = []
-    if known.new[0].startswith("babysit"):
-        only += added(*({name: list(map(repr, v)) for name, v in curves_of(one).items()} for one in (old, new)), "curves")
-    for file in FILES[3:5] if known.new[0].startswith("babysit") else FILES:
+    sat = known.new[0].startswith("babysit")
+    if sat:
+        only += added(curves_of(old), curves_of(new), "curves")
+    for file in FILES[3:5] if sat else FILES:
         before, after = (run / file if (run / file).exists() else run / RENAMED.get(file, file) for run in (old, new))
         if before.exists() != after.exists():
             raise Different(f"{file} is in one of both alone")

@@ -1,14 +1,15 @@
 """What tells the task of a run from another one: its data, its settings and its code."""
 
-import platform
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from popjax.core.trees import digest
-from popjax.engine.digest import lasting_digest
+from popjax.core.trees import abstract, digest
+from popjax.engine.member import settings
+from popjax.engine.roster import Config, Roster
+from popjax.space.space import Space
 from popjax.task import Task
 
 HASH = 64  # letters of a SHA-256
@@ -28,16 +29,18 @@ def as_trained(leaf: Any) -> Any:
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
-def code(task: Task) -> dict[str, str] | None:
-    """What tells the code from other code, where the same Python reads it; None where nothing does."""
-    found = lasting_digest((task.init, task.epoch, task.score))
-    return None if found is None else {"python": platform.python_version(), "digest": found}
+def code(roster: Roster) -> dict[str, Any] | None:
+    """What tells the code from other code, where the same JAX traces it; None where one process alone knows it."""
+    key = roster.first.trace(abstract(roster.task.data)).key()
+    traced = {"jax": jax.__version__, "settings": list(map(str, settings())), "branching": roster.first.branching}
+    return None if key.objects else traced | {"digest": key.digest}
 
 
-def other_code(run: Mapping[str, Any], task: Task) -> bool:
+def other_code(run: Mapping[str, Any], roster: Roster) -> bool:
     """Whether a task certainly computes otherwise than the one whose run.json this is."""
-    then, now = run.get("code") or {}, code(task) or {}
-    return then.keys() == now.keys() and then.get("python") == now.get("python") and then != now
+    then, now = dict(run.get("code") or {}), dict(code(roster) or {})
+    one, other = then.pop("digest", None), now.pop("digest", None)
+    return then == now and one != other
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -67,6 +70,10 @@ def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
     """Raise ValueError where a task is not the one whose run.json this is; `what` was to be done with it."""
     now = {"data": identity(task), "task": dict(task.hints.settings)}
     then = {name: run[name] for name in now if run.get(name) is not None}
-    found = differences(then, now) + (["its code is another"] if other_code(run, task) else [])
+    found = differences(then, now)
+    if not found and run.get("code"):
+        names = ("epochs", "seed", "metric", "mode", "lanes")
+        config = Config(**{name: run[name] for name in names}, folds=run["folds"], repeats=run["repeats"])
+        found = ["its code is another"] if other_code(run, Roster(task, Space.from_dict(run["space"]), config)) else []
     if found:
         raise ValueError(f"{what}: this is not the task of the run: {'; '.join(found)}; give the one that was trained")

@@ -18,7 +18,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from popjax.core.trees import from_host, is_key
-from popjax.engine.digest import task_code
+from popjax.engine.key import Key, key_of
 from popjax.space.space import Space
 from popjax.task import HParams, Task
 
@@ -54,10 +54,11 @@ class Training(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """The abstract results of a member's functions."""
+    """The abstract results of a member's functions, and what they compute."""
 
     training: Training
     metrics: dict[str, Any]
+    key: Callable[[], Key]
 
 
 class Member:
@@ -73,7 +74,6 @@ class Member:
         epochs: the epochs of the whole run.
         branches: dynamic hyperparameters, of each of whose values an epoch is a branch with the
             value known to Python. Only for one lane, where branches are real.
-        code: gives the digests of the task's functions; members of one task share it.
         inactive: the hyperparameters that the static values rule out, each with what it depends on.
 
     Attributes:
@@ -89,7 +89,6 @@ class Member:
         epochs: int,
         branching: bool = False,
         branches: Mapping[str, tuple[int, ...]] | None = None,
-        code: Callable[[], Any] | None = None,
         inactive: Mapping[str, str] | None = None,
     ) -> None:
         self.task = task
@@ -100,7 +99,6 @@ class Member:
         self.branching = branching
         self.branches = dict(branches or {})
         self.inactive = dict(inactive or {})
-        self.code = code or functools.cache(functools.partial(task_code, task))
         self.reads: set[str] = set()
         self.sizes: set[str] = set()
         self.traces: dict[Any, Trace] = {}
@@ -127,11 +125,15 @@ class Member:
         return self.traces[key]
 
     def _trace(self, data: Any) -> Trace:
-        training = jax.eval_shape(self.init, SEED, self.example, data)
-        _, metrics = jax.eval_shape(self.epoch, training, self.example, data)
+        begun = self.init.trace(SEED, self.example, data)
+        training = shapes(begun)
+        functions = [begun, self.epoch.trace(training, self.example, data)]
+        metrics = shapes(functions[1])[1]
         if self.task.score is not None:
-            jax.eval_shape(self.score, training.state, self.example, data)
-        return Trace(training, metrics)
+            functions.append(self.score.trace(training.state, self.example, data))
+        trees = [(function.in_tree, shapes(function)) for function in functions]
+        traced = [function.jaxpr for function in functions]
+        return Trace(training, metrics, functools.cache(lambda: key_of(traced, trees)))
 
     def hparams(self, member: Members, **known: Any) -> HParams:
         """The mapping that the task sees; `known` values are Python's."""
@@ -178,6 +180,11 @@ class Member:
     def _score(self, state: Any, member: Members, data: Any) -> dict[str, jax.Array]:
         assert self.task.score is not None
         return scalars(self.task.score(state, self.hparams(member), data))
+
+
+def shapes(traced: Any) -> Any:
+    """The abstract results of a traced function."""
+    return jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), traced.out_info)
 
 
 def scalars(metrics: Any) -> dict[str, jax.Array]:
@@ -267,7 +274,7 @@ class Programs(NamedTuple):
 
 def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1) -> Programs:
     """Lower the programs of a batch with `capacity` members a device; their `.compile()` may run in any thread."""
-    one, metrics = member.trace(data)
+    one, metrics, _ = member.trace(data)
 
     def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
         outputs = jax.tree.map(lambda aval: lax.empty((capacity, *aval.shape), aval.dtype), one)
@@ -324,23 +331,7 @@ def on_devices(data: Any, devices: int) -> Any:
 
 def signature(member: Member, data: Any, capacity: int, lanes: int, devices: int) -> Any:
     """All that the programs of a traced member depend on."""
-    leaves, structure = jax.tree.flatten(data)
-    return (
-        member.code(),
-        tuple((name, type(value), value) for name, value in sorted(member.static.items())),
-        tuple(member.dynamic.items()),
-        tuple(sorted(member.inactive)),
-        member.branching,
-        tuple(member.branches.items()),
-        tuple((name, str(member.scales[name])) for name in sorted(member.sizes & member.dynamic.keys())),
-        member.epochs if "epochs" in member.reads else None,
-        tuple(leaves),
-        structure,
-        capacity,
-        lanes,
-        devices,
-        settings(),
-    )
+    return member.trace(data).key(), capacity, lanes, devices, settings()
 
 
 def settings() -> tuple[Any, ...]:

@@ -98,10 +98,14 @@ class Roster:
         return tracer_for(self.task, self.space, points, self.config.epochs, self.config.lanes)
 
     @functools.cached_property
+    def first(self) -> Member:
+        """A member's functions for the first random point, whatever is trained: what the task is known by."""
+        return self.tracer.member(0, self.tracer.static_names(set()))
+
+    @functools.cached_property
     def metrics(self) -> tuple[str, ...]:
         """The names of the task's metrics."""
-        member = self.tracer.member(0, self.tracer.static_names(set()))
-        return tuple(member.trace(abstract(self.task.data)).metrics)
+        return tuple(self.first.trace(abstract(self.task.data)).metrics)
 
     @functools.cached_property
     def data(self) -> Any:

@@ -50,9 +50,16 @@ class Tracer:
         if key not in self.members:
             branches = self.branches(static) if self.branching else {}
             capped = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
-            code = next((other.code for other in self.members.values()), None)
-            known = (values, dynamic, capped, self.epochs, self.branching, branches, code, inactive)
-            self.members[key] = Member(self.task, *known)
+            self.members[key] = Member(
+                self.task,
+                static=values,
+                dynamic=dynamic,
+                scales=capped,
+                epochs=self.epochs,
+                branching=self.branching,
+                branches=branches,
+                inactive=inactive,
+            )
         return self.members[key]
 
     def branches(self, static: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:

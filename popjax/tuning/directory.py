@@ -158,7 +158,7 @@ class Directory:
         now = {"data": identity(task), "task": dict(task.hints.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
         self._refuse(then, now)
-        if other_code(self.recorded, task):
+        if other_code(self.recorded, population.roster):
             what = "the code of the task was changed since"
             if self.unasked:
                 remedy = "give another directory, or resume=True, which ranks trials of both together"

@@ -46,7 +46,7 @@ def describe(asked: Asked, config: Config, roster: Roster, log: Log) -> dict[str
         "versions": versions(),
         "data": identity(roster.task),
         "task": dict(roster.task.hints.settings),
-        "code": code(roster.task),
+        "code": code(roster),
     }
 
 

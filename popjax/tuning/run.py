@@ -105,11 +105,10 @@ class Search:
         roster, config = population.roster, self.config
         if self.directory is not None:
             self.directory.begin(describe(self.asked, self.config, roster, log))
-        member = roster.tracer.member(0, roster.tracer.static_names(set()))
         out = None if self.directory is None else self.directory.path
         shape = (self.asked.trials, config.epochs, config.folds, config.repeats)
         known = (self.asked.space, config.metric, config.mode, roster.metrics)
-        callbacks.begin(Run(*known, *shape, roster.programs_planned, fitting(member), out))
+        callbacks.begin(Run(*known, *shape, roster.programs_planned, fitting(roster.first), out))
 
     def finish(self, population: Population, log: Log, before: int | None) -> Results:
         """Score the winner, and describe the run."""

@@ -1,0 +1,108 @@
+"""The key of what a member computes: equal for equal work, also in another process, so that it is compiled once.
+
+It is made from the traced functions, which are there before anything is lowered. A lowered module without its locations
+would tell the same, but takes 0.2 s of the default MLP, where this takes 0.02.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from popjax.core.trees import to_words
+
+ADDRESS = re.compile(r"0x[0-9a-f]+")
+UNUSED = {"name", "jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "out_trees"}  # labels; what only derivatives would call
+
+
+class Key(NamedTuple):
+    """What functions compute.
+
+    Attributes:
+        digest: SHA-256 of their operations, their constants, and the trees that they take and give.
+        structure: these trees, whose classes may have equal names.
+        objects: what no text describes, such as a host callback; such work is the same in this process alone.
+    """
+
+    digest: str
+    structure: Any
+    objects: tuple[Any, ...]
+
+
+def key_of(functions: Sequence[ClosedJaxpr], trees: Any) -> Key:
+    """The key of traced functions that take and give these pytrees.
+
+    >>> key = lambda f: key_of([jax.make_jaxpr(f)(1.0)], ())
+    >>> key(lambda x: 2 * x) == key(lambda y: 2 * y), key(lambda x: 2 * x) == key(lambda x: 3 * x)
+    (True, False)
+    """
+    structure, content = jax.tree.structure(trees), Content()
+    content.words.append(ADDRESS.sub("", str(structure)))
+    for function in functions:
+        content.add_function(function)
+    digest = hashlib.sha256("\n".join(content.words).encode()).hexdigest()
+    return Key(digest, structure, tuple(content.objects))
+
+
+class Content:
+    """All that traced functions consist of, as words that tell any two apart."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.objects: list[Any] = []
+        self._numbers: dict[int, int] = {}  # of the functions that were added
+
+    def add_function(self, function: ClosedJaxpr | Jaxpr) -> None:
+        """Append a function's operations; one that was added before is its number."""
+        jaxpr: Any = getattr(function, "jaxpr", function)
+        if id(jaxpr) in self._numbers:
+            self.words.append(f"again {self._numbers[id(jaxpr)]}")
+            return
+        self._numbers[id(jaxpr)] = len(self._numbers)
+        for constant in getattr(function, "consts", ()):
+            self.add(constant)
+        variables = {variable: at for at, variable in enumerate([*jaxpr.constvars, *jaxpr.invars])}
+        self.words += [str(variable.aval) for variable in variables]
+        for equation in jaxpr.eqns:
+            self.words.append(equation.primitive.name)
+            self._add_operands(equation.invars, variables)
+            for name, value in equation.params.items():
+                if name not in UNUSED:
+                    self.add(value)
+            variables |= {variable: len(variables) + at for at, variable in enumerate(equation.outvars)}
+        self._add_operands(jaxpr.outvars, variables)
+
+    def _add_operands(self, operands: Sequence[Any], variables: dict[Any, int]) -> None:
+        for operand in operands:
+            if isinstance(operand, Literal):
+                self.words.append(str(operand.aval))
+                self.add(operand.val)
+            else:
+                self.words.append(str(variables[operand]))
+
+    def add(self, value: Any) -> None:
+        """Append a constant, or a parameter of an operation."""
+        if isinstance(value, ClosedJaxpr | Jaxpr):
+            self.add_function(value)
+        elif isinstance(value, tuple | list):
+            self.words.append(f"{type(value).__name__} {len(value)}")
+            for one in value:
+                self.add(one)
+        elif isinstance(value, np.ndarray | jax.Array):
+            array = np.asarray(to_words(value))
+            self.words += [f"{array.dtype} {array.shape}", hashlib.sha256(array.tobytes()).hexdigest()]
+        else:
+            text = name_in_jax(value) or repr(value)
+            self.words.append(ADDRESS.sub("", text))
+            if ADDRESS.search(text):
+                self.objects.append(value)
+
+
+def name_in_jax(value: Any) -> str | None:
+    """The name of a function of JAX's own, such as those of a kind of random keys; None for anything else."""
+    home, name = (str(getattr(value, attribute, "")) for attribute in ("__module__", "__qualname__"))
+    return f"{home}.{name}" if home.partition(".")[0] == "jax" and name and "<locals>" not in name else None
