@@ -47,10 +47,8 @@ def tables(seed: int) -> dict[str, dict[str, Any]]:
 
 def loss(given: dict[str, Any], limit: tuple[float, float] | None, trials: int, epochs: int, seed: int) -> float:
     """The test loss of the best 25 together."""
-    if limit is not None:
-        splits.FAR, splits.NEAR = limit
-    how = "feature" if limit is not None else splits.UNCLIPPED
-    task = pj.supervised(**given, standardize=how, seed=seed)
+    splits.FAR, splits.NEAR = limit or (np.inf, np.inf)
+    task = pj.supervised(**given, standardize="feature", seed=seed)
     results = pj.search(task, None, trials, epochs, seed=seed, keep=25)
     scores = results.summary["ensemble"]["test"]
     return float(scores.get("test_mse", scores.get("test_loss")))

@@ -27,6 +27,7 @@ COMMANDS = {
         *("--set", "learning_rate=choice(0.125,0.25,0.375)"),
     ],
 }
+COMMANDS["pbt"] = ["--trials", "12", "--scheduler", "pbt", *WINE, *RATE]
 COMMIT = 1  # at which the killed ones die
 KILLED = f"""
 import os, signal, sys
@@ -67,6 +68,8 @@ def make(kind: str, arguments: list[str], place: Path) -> None:
         shutil.copy(whole / table, expected)
     steps = json.loads((place / "again" / "summary.json").read_text())["steps_run"]
     (expected / "steps.json").write_text(json.dumps(steps))
+    for old in GOLDEN.glob(f"{FORMAT}-{kind}*"):
+        shutil.rmtree(old)
     for directory in (whole, killed):
         (directory / "command.json").write_text(json.dumps(arguments))
         for name in ("report.html", ".lock"):
@@ -74,24 +77,10 @@ def make(kind: str, arguments: list[str], place: Path) -> None:
         shutil.copytree(directory, GOLDEN / directory.name)
 
 
-def make_journal(place: Path) -> None:
-    """What a babysitter leaves, with the script of format 1."""
-    shutil.copy(GOLDEN / "1-journal" / "script", place)
-    out = place / f"{FORMAT}-journal"
-    arguments = json.loads((GOLDEN / "1-journal" / "command.json").read_text())
-    assert run(place, [*arguments, "--out", out.name], "-m", "popjax.babysit") == 0
-    shutil.copy(place / "script", out)
-    (out / "command.json").write_text(json.dumps(arguments))
-    (out / ".lock").unlink(missing_ok=True)
-    shutil.copytree(out, GOLDEN / out.name)
-
-
 def main() -> None:
     """All kinds, and the machine on which they were made."""
     from test_golden import machine
 
-    with tempfile.TemporaryDirectory() as place:
-        make_journal(Path(place))
     for kind, arguments in COMMANDS.items():
         with tempfile.TemporaryDirectory() as place:
             make(kind, arguments, Path(place))

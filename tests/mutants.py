@@ -100,14 +100,14 @@ MUTANTS = [
     Mutant(
         "changed but not settled",
         "engine/population",
-        "self.saver.settle_resting(set(decision.set) - set(decision.copy))",
+        "self.checkpoint.settle_waiting(set(decision.set) - set(decision.copy))",
         "pass",
         "test_checkpoint.py -k from_any_commit",
     ),
     Mutant(
         "rest not committed",
         "engine/checkpoint",
-        "        self.settle_resting()\n        self.commits.kept",
+        "        self.settle_waiting()\n        self.commits.kept",
         "        self.commits.kept",
         "test_checkpoint.py -k from_any_commit",
     ),
@@ -201,16 +201,16 @@ MUTANTS = [
     ),
     Mutant(
         "copies are crossed",
-        "engine/resting",
-        "targets[at], snapshot.epoch, snapshot.training",
-        "targets[at[::-1]], snapshot.epoch, snapshot.training",
+        "engine/waiting",
+        "members=targets[at])",
+        "members=targets[at[::-1]])",
         "test_schedulers.py -k everything",
     ),
     Mutant(
         "fresh keys are old",
-        "engine/resting",
-        "training=begun._replace(state=jax.tree.map(fold, like, begun.state))",
-        "training=begun",
+        "engine/fresh",
+        "        if is_key(aval):",
+        "        if False:",
         "test_schedulers.py -k everything",
     ),
     Mutant(
@@ -231,8 +231,8 @@ MUTANTS = [
     Mutant(
         "what may be set is not known at first",
         "tuning/driver",
-        ", settable=self.population.roster.settable)",
-        ")",
+        "stopped=stopped.copy(), settable=settable)",
+        "stopped=stopped.copy())",
         "test_schedulers.py -k what_may_be_set",
     ),
     Mutant(
@@ -242,7 +242,7 @@ MUTANTS = [
         "if True:",
         "test_schedulers.py -k callback",
     ),
-    Mutant("no merging", "store/commits", "while files and rows_in(", "while False and rows_in(", "test_commits.py"),
+    Mutant("no merging", "store/commits", "while files and (more", "while False and (more", "test_commits.py"),
     Mutant(
         "resume from scratch",
         "store/commits",
@@ -283,11 +283,17 @@ MUTANTS = [
     Mutant(
         "nothing given back",
         "engine/backends/local",
-        "        return Rest(batch.origin, batch, False, batch.origin)",
-        "        raise",
+        "            with contextlib.suppress(Exception):",
+        "            if True:",
         "test_devices.py -k give_back",
     ),
-    Mutant("folds of a part", "engine/keeper", " if len(members) == each", "", "test_resume.py -k lost_in_part"),
+    Mutant(
+        "folds of a part",
+        "engine/kept",
+        "if all(member in self.states for member in own)",
+        "",
+        "test_resume.py -k lost_in_part",
+    ),
     Mutant(
         "nameless lock", "core/storage", "if not keeps_name(", "if False and keeps_name(", "test_commits.py -k name"
     ),
@@ -363,7 +369,7 @@ MUTANTS = [
     ),
     Mutant(
         "out of memory is the end",
-        "engine/trainer",
+        "engine/population",
         "self.roster.plan.lanes.narrow(error.needed)",
         "raise",
         "test_devices.py -k memory",
@@ -385,15 +391,15 @@ MUTANTS = [
     Mutant(
         "a stop is missed",
         "engine/population",
-        "                return False\n",
-        "                break\n",
+        "            if self.timer.stop.is_set():\n                return False\n",
+        "            if self.timer.stop.is_set():\n                break\n",
         "test_schedulers.py -k stop_while",
     ),
     Mutant(
         "trained again from nothing",
-        "engine/trainer",
-        "held = message.origin if again else message.snapshot",
-        "held = message.snapshot",
+        "engine/backends/local",
+        "if self.epoch >= origin.epoch:",
+        "if True:",
         "test_schedulers.py -k stop_while",
     ),
     Mutant(
@@ -455,7 +461,7 @@ MUTANTS = [
     Mutant(
         "copies are not committed",
         "engine/population",
-        "            if self.saver is not None:\n                self.saver.settle(snapshot)",
+        "            if self.checkpoint is not None:\n                self.checkpoint.settle(cohort)",
         "            pass",
         "test_pbt.py -k killed",
     ),
@@ -623,9 +629,9 @@ MUTANTS = [
     ),
     Mutant(
         "narrower from scratch",
-        "engine/batch",
-        "return Snapshot(self.bucket, self.index, self.epoch, host)",
-        "return self.origin",
+        "engine/backends/local",
+        "return self.cohort().on_host()",
+        "return dataclasses.replace(origin, state=None)",
         "test_devices.py -k nothing",
     ),
     Mutant(
@@ -645,7 +651,7 @@ MUTANTS = [
     Mutant(
         "a broken pool charges all",
         "engine/backends/remote",
-        "            charged &= not self.under_way and assignment.executor is remote.door.executor\n",
+        "            charged &= not self.under_way and delivery.executor is remote.door.executor\n",
         "            charged = True\n",
         "test_executors.py -k breaks_a_pool",
     ),
@@ -662,8 +668,8 @@ MUTANTS = [
     Mutant(
         "programs of other settings",
         "engine/backends/work",
-        "unit.seed, unit.settings\n",
-        "unit.seed\n",
+        "unit.lanes.capacity, unit.settings\n",
+        "unit.lanes.capacity\n",
         "test_work.py",
     ),
     Mutant(
@@ -757,7 +763,7 @@ MUTANTS = [
     Mutant(
         "old states stay",
         "store/commits",
-        "self._new = [one for one in self._new if self._known(one)] + [record]",
+        "self._new = [one for one in self._new if self._live(one.cohort).any()] + [record]",
         "self._new.append(record)",
         "test_commits.py -k superseded",
     ),

@@ -1,6 +1,7 @@
 """One model by hand, as a user meets it: scripts, the keyboard, the journal and its replay."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
+from popjax.commands.experiment import Experiment
 from popjax.store.files import read_json, write_json
 
 SCRIPT = """# warm up first
@@ -229,16 +231,7 @@ def test_a_diverged_model_is_told_and_exits_1(command, tmp_path):
 
 
 def start(hparams, **others):
-    arguments = dict(
-        dataset="wine",
-        target=None,
-        missing="error",
-        model="mlp",
-        optimizer="sgd",
-        schedule="inverse",
-        task=None,
-        seed=0,
-    )
+    arguments = dataclasses.asdict(Experiment(dataset="wine"))
     line = {"epoch": 0, "learning_rate": 0.1, "command": "start", "arguments": arguments | others}
     return json.dumps(line | {"hparams": hparams, "epochs": 3, "trial": 0}) + "\n"
 

@@ -1,7 +1,6 @@
 """When progress is committed: every two seconds, with where everybody stands then."""
 
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -10,17 +9,17 @@ import steering_task
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine import checkpoint
-from popjax.engine.backends.base import CheckpointRequest, Context
-from popjax.engine.backends.local import train
-from popjax.engine.batch import Batch, Epoch, Job, Rest
+from popjax.engine.backends.base import CheckpointRequest, Context, Epoch, Segment, Standing
+from popjax.engine.backends.local import Job, in_places, train
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.curves import Curves
-from popjax.engine.keeper import Keeper
-from popjax.engine.member import Training
-from popjax.engine.plan import Lanes
-from popjax.engine.resting import Resting
+from popjax.engine.kept import Kept
+from popjax.engine.numbering import Numbering
+from popjax.engine.on_devices import OnDevices
 from popjax.engine.roster import Config, Roster
-from popjax.engine.snapshot import Snapshot
+from popjax.engine.table import Table
+from popjax.engine.waiting import Waiting
+from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
 
 EPOCHS = 9
@@ -36,28 +35,28 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def saver(clock, tmp_path):
-    curves = Curves(("loss",), 1, 1, EPOCHS, np.dtype(np.float32))
-    curves.grow(6)
-    keeper, resting = Keeper(1, 1, "loss", "min"), Resting(None, None)
-    return Checkpoint(Commits(tmp_path / "state"), curves, keeper, resting, EPOCHS)
+    numbering = Numbering()
+    curves = Curves(("loss",), numbering, EPOCHS, np.dtype(np.float32))
+    table = Table(numbering, curves, Waiting(None), Kept(numbering, 1, "loss", "min"), EPOCHS)
+    table.add(np.zeros(6, int), 0)
+    return Checkpoint(Commits(tmp_path / "state"), table)
+
+
+SEGMENTS = {members: Segment(Cohort(0, np.array(members)), EPOCHS) for members in ((0, 1), (2, 3), (4, 5))}
 
 
 def report(members, epoch, stands=False, trained=False, long=False):
-    """What a worker says of a batch after its epoch number `epoch`, counted from 1."""
-    index = np.array(members)
-    state = Training(np.full(len(index), epoch, np.float32), np.ones(len(index), bool))
-    batch = Batch(Snapshot(0, index), Lanes(1, len(index)))
-    snapshot = Snapshot(0, index, epoch, state) if stands else None
-    if trained:
-        batch.epoch = epoch
-    rest = Rest(batch.origin, batch, True, None, long) if trained else None
-    return Epoch(batch.origin, epoch - 1, {"loss": np.ones(len(index))}, snapshot, long, rest)
+    """What a worker says of a segment after its epoch number `epoch`, counted from 1."""
+    segment, index = SEGMENTS[tuple(members)], np.array(members)
+    state = OnHost({"state": np.full(len(index), epoch, np.float32), "alive": np.ones(len(index), bool)})
+    standing = Standing(segment, Cohort(0, index, epoch, state), ended=trained)
+    return Epoch(segment, epoch - 1, {"loss": np.ones(len(index))}, long), *([standing] if stands or trained else [])
 
 
 def committed(saver):
     """Member -> the epochs that the latest commit on the disk has of it."""
     commits = Commits.load(saver.commits.directory)
-    return {int(member): one.epoch for one in commits.settled + commits.standing for member in one.index}
+    return {int(member): one.cohort.epoch for one in commits.records() for member in one.cohort.members}
 
 
 @pytest.fixture
@@ -65,9 +64,10 @@ def say(saver):
     """Messages that come together."""
 
     def say(*reports):
-        for message in reports:
-            saver.curves.add(message.origin.index, message.epoch, message.metrics)
-            saver.take(message)
+        for epoch, *standing in reports:
+            saver.table.curves.add(epoch.segment.cohort.members, epoch.epoch, epoch.metrics)
+            for message in (epoch, *standing):
+                saver.take(message)
         saver.save()
 
     return say
@@ -142,30 +142,31 @@ def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, 
     config = Config(epochs=EPOCHS, seed=0, metric="val_loss", mode="min", lanes=1)
     roster = Roster(pj.supervised(rows), space, config)
     roster.add(space.sample(2, 0))
-    batch = Batch(Snapshot(0, np.arange(1)), roster.lanes(0))
-    programs = roster.programs(0, batch.lanes, Clock())
-    job = Job(batch, roster.members(0, batch.stacked()), programs, EPOCHS)
-    request, answers, ends = CheckpointRequest(every, due=float("inf")), {}, []
+    cohort, lanes = Cohort(0, np.arange(1)), roster.lanes(0)
+    members, programs = roster.members(0, in_places(cohort.members, lanes)), roster.programs(0, lanes, Clock())
+    job = Job(Segment(cohort, EPOCHS), members, programs, lanes, seed=0, data=roster.data, fitting=set())
+    request, answers, ends, said = CheckpointRequest(every, due=float("inf")), {}, [], []
 
     def say(message):
+        if isinstance(message, Standing):
+            (ends if message.ended else answers.setdefault(said[-1].epoch + 1, [])).append(message.cohort)
+            return
+        said.append(message)
         assert message.long is (every == 0)
-        if message.rest is not None:
-            ends.append(message.rest)
-        if message.snapshot is not None:
-            answers[message.epoch + 1] = message.snapshot
         if message.epoch + 1 in (3, 6):
             request.number += 1
             request.due = 0.0
         if message.epoch + 1 == EPOCHS - 1:
             request.number += 1
 
-    train(job, Context(0, roster.data, Clock(), threading.Event(), request), say, lambda: False)
+    train(job, Context(request=request), lambda told: list(map(say, told)), lambda: False)
     due = {4: 4, 7: 7}  # after the last epoch there is no need
-    assert {after: snapshot.epoch for after, snapshot in answers.items()} == due | ({1: 1} if every == 0 else {})
-    assert answers[4].training.alive.tolist() == [True]
+    found = {after: cohort.epoch for after, (cohort,) in answers.items()}
+    assert found == due | ({1: 1} if every == 0 else {})
+    assert answers[4][0].arrays()["alive"].tolist() == [True]
     (end,) = ends
-    assert end.reached
-    assert end.snapshot is None
+    assert end.epoch == EPOCHS
+    assert isinstance(end.state, OnDevices)
 
 
 def at_random(problem):
@@ -201,7 +202,7 @@ def test_from_any_commit_a_run_ends_as_the_one_left_alone(tmp_path, monkeypatch,
     rng, commit, copies = np.random.default_rng(1), Checkpoint.commit, []
 
     def save(saver):
-        if rng.random() < 0.4:
+        if rng.random() < 0.6:
             commit(saver)
             copies.append(tmp_path / str(len(copies)))
             shutil.copytree(tmp_path / "run", copies[-1])
@@ -214,7 +215,7 @@ def test_from_any_commit_a_run_ends_as_the_one_left_alone(tmp_path, monkeypatch,
     behind = []
     for copy in [tmp_path / "run", *copies]:
         stands = Commits.load(copy / "state")
-        behind.append(len({record.epoch for record in [*stands.settled, *stands.standing]}) > 2)
+        behind.append(len({record.cohort.epoch for record in stands.records()}) > 2)
         drawn(copy, resume=True)
         for name in ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors"):
             assert (copy / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (copy.name, name)
@@ -223,8 +224,8 @@ def test_from_any_commit_a_run_ends_as_the_one_left_alone(tmp_path, monkeypatch,
 
 def test_between_two_epochs_no_state_is_copied(rows, tmp_path, monkeypatch):
     """However often somebody looks: those of the end alone are, which are kept."""
-    epochs, snapshot = [], Batch.snapshot
-    monkeypatch.setattr(Batch, "snapshot", lambda batch: epochs.append(batch.epoch) or snapshot(batch))
+    epochs, arrays = [], Cohort.arrays
+    monkeypatch.setattr(Cohort, "arrays", lambda cohort: epochs.append(cohort.epoch) or arrays(cohort))
     monkeypatch.setattr(checkpoint, "EVERY", 1e9)
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
     pj.search(pj.supervised(rows), space, trials=8, epochs=EPOCHS, keep=8, every=1, out=tmp_path / "run")

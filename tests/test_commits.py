@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from popjax.core.storage import Corrupt, InUse, locked
+from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits, Record
 
 EPOCHS = 3
@@ -19,8 +20,8 @@ def record(members, epoch, size=5):
     """Members with curves and, before the end, a state that tell who they are."""
     index = np.array(members)
     curves = {"loss": index[:, None] + np.arange(epoch) / 10}
-    state = {} if epoch == EPOCHS else {"w": np.repeat(index[:, None], size, 1) + epoch, "scalar": index * 2.0}
-    return Record(index, epoch, curves, state)
+    state = OnHost({"w": np.repeat(index[:, None], size, 1) + epoch, "scalar": index * 2.0})
+    return Record(Cohort(0, index, epoch, None if epoch == EPOCHS else state), curves)
 
 
 def steps():
@@ -40,12 +41,13 @@ def steps():
 def content(commits):
     """All that a commit holds, member by member."""
     members = {}
-    for one in (*commits.settled, *commits.standing):
-        for row, member in enumerate(one.index.tolist()):
+    for one in commits.records():
+        for row, member in enumerate(one.cohort.members.tolist()):
             curves = {name: values[row].tolist() for name, values in one.curves.items()}
-            state = {name: values[row].tolist() for name, values in one.state.items()}
+            arrays = {} if one.cohort.state is None else one.cohort.arrays()
+            state = {name: values[row].tolist() for name, values in arrays.items()}
             assert member not in members
-            members[member] = (one.epoch, curves, state)
+            members[member] = (one.cohort.epoch, curves, state)
     kept = {member: {name: a.tolist() for name, a in arrays.items()} for member, arrays in commits.kept.items()}
     return members, kept
 

@@ -11,7 +11,7 @@ import pytest
 
 import popjax as pj
 from popjax.engine import memory
-from popjax.engine.batch import Batch
+from popjax.engine.backends.local import Progress
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Programs
 from popjax.engine.plan import Lanes, placed
@@ -265,15 +265,17 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
     whole = pj.search(task, SPACE, trials=40, epochs=4)
     refuse(most=4, after=3)
 
-    given = Batch.snapshot
+    given, asked = Progress.cohort, []
 
-    def refusing(batch):
-        if batch.origin.epoch < batch.epoch < 4:  # there is memory again for those who are trained to the end
+    def refusing(progress):
+        if progress.epoch < 4:  # there is memory again for those that are trained to the end
+            asked.append(progress.epoch)
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
-        return given(batch)
+        return given(progress)
 
-    monkeypatch.setattr("popjax.engine.batch.Batch.snapshot", refusing)
+    monkeypatch.setattr(Progress, "cohort", refusing)
     narrow = pj.search(task, SPACE, trials=40, epochs=4)
+    assert asked
     assert not narrow.stopped.any()
     for name, values in whole.members.items():
         assert values.tobytes() == narrow.members[name].tobytes()

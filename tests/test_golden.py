@@ -1,8 +1,8 @@
-"""Run directories of all formats stay readable and go on: finished, killed, and a journal. Format 1 is popjax 0.1.0's.
+"""Run directories of the present format stay readable and go on: finished, and killed.
 
 Each holds `command.json`, the arguments that made it without --out; a killed one also `expected/`, the tables that the
 same command wrote when it was left alone, and the optimizer updates that were left to do. FORMAT-machine.json says
-where they were made; make_goldens.py makes those of today's format. See test_resume.py for tests/golden/1.
+where they were made, by make_goldens.py.
 """
 
 import json
@@ -20,10 +20,10 @@ import pytest
 from sklearn.datasets import load_wine
 
 import popjax as pj
+from popjax.store.files import FORMAT
 
 GOLDEN = Path(__file__).parent / "golden"
-FORMATS = (1, 2)
-KINDS = [f"{number}-{kind}" for number in FORMATS for kind in ("plain", "rounds", "folds", "buckets", "objective")]
+KINDS = [f"{FORMAT}-{kind}" for kind in make_goldens.COMMANDS]
 TABLES = ("trials.parquet", "curves.parquet")
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx")
@@ -49,8 +49,6 @@ def same_machine(name):
 
 def trials_written(golden):
     """How many trials' points a directory holds."""
-    if golden.name.startswith("1-"):
-        return len(json.loads((golden / "run.json").read_text())["points"]["learning_rate"])
     lines = map(json.loads, (golden / "decisions.jsonl").read_text().splitlines())
     return sum(len(line["add"]["learning_rate"]) for line in lines if "add" in line)
 
@@ -139,10 +137,9 @@ def test_a_killed_run_goes_on(kind, run, command, tmp_path):
             assert_close(golden / "expected" / table, tmp_path / "run" / table, trials_written(golden))
 
 
-@pytest.mark.parametrize("kind", ["1-rounds", "2-rounds"])
-def test_a_killed_run_that_goes_on_is_killed_again(kind, run, python, command, tmp_path):
+def test_a_killed_run_that_goes_on_is_killed_again(run, python, command, tmp_path):
     """Its first commit says from where to go on, also where those that it found did not."""
-    golden = GOLDEN / f"{kind}-interrupted"
+    golden = GOLDEN / f"{FORMAT}-rounds-interrupted"
     arguments = [*run(golden.name), "--out", "run", "--resume"]
     again = python(make_goldens.KILLED, *arguments)
     assert again.returncode == -signal.SIGKILL, again.stderr
@@ -167,14 +164,3 @@ def test_a_finished_run_is_tested_again(kind, run, command, tmp_path):
     found = (tmp_path / "run" / "retest.json").read_bytes()
     assert len(json.loads(found)["trials"]) == 8
     assert found == (tmp_path / "now" / "retest.json").read_bytes()
-
-
-@pytest.mark.parametrize("number", FORMATS)
-def test_a_journal_is_replayed(number, run, command, tmp_path):
-    name = f"{number}-journal"
-    run(name)
-    replayed = command("babysit", "--replay", "run/journal.jsonl", "--out", "again")
-    assert replayed.returncode == 0, replayed.stderr
-    assert ("the same curve as in the journal, bit for bit" in replayed.stdout) or not same_machine(name)
-    winner = pj.load_best(GOLDEN / name)
-    assert (winner.hparams["hidden"], winner.hparams["momentum"]) == (8, 0.8)

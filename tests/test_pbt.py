@@ -219,7 +219,7 @@ def test_killed_at_every_kind_of_moment_it_ends_as_the_run_left_alone(python, tm
     """Before and after a decision's line, with the line torn, and after single commits; one after the other."""
     search(out=tmp_path / "whole")
     run = "from test_pbt import search; search(out=sys.argv[3], resume=True)"
-    code = KILLED.format(tests=__file__.rpartition("/")[0], every=0.0, resting=0.25, run=run)
+    code = KILLED.format(tests=__file__.rpartition("/")[0], every=0.0, waiting=0.25, run=run)
     for where, number in [("commit", 1), ("after", 1), ("commit", 2), ("before", 1), ("torn", 1)]:
         died = python(code, where, number, "run")
         assert died.returncode == -9, died.stderr

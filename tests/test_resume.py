@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -435,31 +434,14 @@ def test_a_damaged_directory_is_3(refused_in_one_line, tmp_path):
     assert (tmp_path / "held" / "run.json").read_text() == "{}"
 
 
-GOLDEN = Path(__file__).parent / "golden" / "1"
-
-
-def test_a_directory_of_format_1_stays_readable(rows, task, tmp_path):
-    """What popjax 0.1.0 wrote: read, its winner loaded, and taken up again with more trials."""
-    results = pj.Results.load(GOLDEN)
-    assert results.trials["status"].to_pylist() == ["ok", "diverged", "ok", "diverged", "ok"]
-    assert results.best.trial == 2
-    assert results.curves["val_loss"].shape == (5, 2)
-    assert results.last["val_loss"][2] == pytest.approx(0.79490209, abs=1e-6)
-    x, y = rows
-    assert (pj.load_best(GOLDEN).predict(x) == y).sum() == 106
-    shutil.copytree(GOLDEN, tmp_path / "run")
-    space = pj.Space.from_dict(results.run["space"])
-    more = pj.search(task, space, trials=8, epochs=2, seed=1, out=tmp_path / "run", resume=True)
-    assert np.array_equal(more.curves["val_loss"][:5], results.curves["val_loss"], equal_nan=True)
-    assert 0 < more.summary["steps_run"] < more.summary["model_steps"]
-
-
-def test_a_directory_of_a_later_format_is_refused(task, tmp_path):
-    shutil.copytree(GOLDEN, tmp_path / "run")
-    path = tmp_path / "run" / "run.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 3'))
-    with pytest.raises(ValueError, match="format 3, this popjax reads 2; upgrade"):
-        pj.Results.load(tmp_path / "run")
+@pytest.mark.parametrize(("number", "says"), [(2, "search again"), (4, "upgrade popjax")])
+def test_a_directory_of_another_format_is_refused(task, tmp_path, number, says):
+    search(task, tmp_path / "run")
+    run = read_json(tmp_path / "run" / "run.json")
+    write_json(tmp_path / "run" / "run.json", run | {"format": number})
+    for use in (pj.Results.load, lambda run: search(task, run, resume=True)):
+        with pytest.raises(ValueError, match=f"has format {number}, this popjax reads 3; {says}"):
+            use(tmp_path / "run")
 
 
 class StopInRound(pj.Callback):

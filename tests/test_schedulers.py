@@ -16,8 +16,8 @@ from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search
 from test_compilations import compilations
 
 import popjax as pj
-from popjax.engine.batch import Batch
-from popjax.engine.resting import Resting
+from popjax.engine.backends.local import Progress as Training
+from popjax.engine.table import Table
 from popjax.scheduler import best_first
 from popjax.store.decisions import Log, Step, content_of
 from popjax.tuning.callbacks.progress import Progress
@@ -132,7 +132,7 @@ import popjax.engine.population
 import popjax.store.decisions
 from steering_task import search
 popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = {every}, float("inf")
-popjax.engine.population.RESTING = {resting}
+popjax.engine.population.WAITING = {waiting}
 where, number = sys.argv[1], int(sys.argv[2])
 write = popjax.store.decisions.Log.write
 count = 0
@@ -170,9 +170,9 @@ def uninterrupted(tmp_path_factory):
     return place
 
 
-def kills(python, moments, every=2.0, resting=0.25, run=RUN):
+def kills(python, moments, every=2.0, waiting=0.25, run=RUN):
     """Kill a run at each of these, (where, which one), go on each time, and end it."""
-    code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every, resting=resting, run=run)
+    code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every, waiting=waiting, run=run)
     for where, number in moments:
         died = python(code, where, number, "run")
         assert died.returncode == -signal.SIGKILL, died.stderr
@@ -208,7 +208,7 @@ def test_on_four_devices_killed_at_every_decision_it_is_a_plain_loop(x64, tmp_pa
     python = functools.partial(warm.python, cwd=tmp_path, environment=four)
     moments = [("after", 1), ("commit", 1)] * 7  # of each decision: its line is written, its first commit is made
     kills(python, moments, every=0.0, run=FOUR)
-    whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, resting=0.25, run=FOUR)
+    whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, waiting=0.25, run=FOUR)
     alone = python(whole, "never", 0, "whole")
     assert alone.returncode == 0, alone.stderr
     for name in FILES:
@@ -523,41 +523,41 @@ def test_a_callback_is_closed_also_where_the_run_fails():
 def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp_path, uninterrupted, monkeypatch):
     """No memory for who rests: also for sources of copies, heard of once, and killed after every commit."""
     with monkeypatch.context() as patch:
-        patch.setattr("popjax.engine.population.RESTING", 0)
+        patch.setattr("popjax.engine.population.WAITING", 0)
         recorder = Recorder()
         given_up = []
-        stateless = Resting.stateless
-        patch.setattr(Resting, "stateless", lambda *its: given_up.extend(found := stateless(*its)) or found)
+        behind = Table.behind
+        patch.setattr(Table, "behind", lambda *its: given_up.extend(found := behind(*its)) or found)
         results = search(callbacks=[recorder])
-    assert max(snapshot.epoch for snapshot in given_up) > 0, "a source was trained again"
+    assert max(cohort.epoch for cohort in given_up) > 0, "a source was trained again"
     whole = pj.Results.load(uninterrupted)
     for name, values in whole.members.items():
         assert values.tobytes() == results.members[name].tobytes()
     np.testing.assert_array_equal(recorder.losses, results.members["loss"])
-    kills(python, [("commit", number) for number in (1, 4, 6, 3)], every=0.0, resting=0)
+    kills(python, [("commit", number) for number in (1, 4, 6, 3)], every=0.0, waiting=0)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 
 def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterrupted, monkeypatch):
     """The decision that copies it is carried out when the run goes on."""
-    monkeypatch.setattr("popjax.engine.population.RESTING", 0)
-    stop, again, begin, stateless = threading.Event(), threading.Event(), Batch.begin, Resting.stateless
+    monkeypatch.setattr("popjax.engine.population.WAITING", 0)
+    stop, again, begin, stateless = threading.Event(), threading.Event(), Training.begin, Table.behind
 
-    def noticing(resting, index):
-        found = stateless(resting, index)
-        if any(snapshot.epoch for snapshot in found):
+    def noticing(table, trials):
+        found = stateless(table, trials)
+        if any(cohort.epoch for cohort in found):
             again.set()
         return found
 
-    def stopping(batch, *others):
-        begin(batch, *others)
+    def stopping(progress, *others):
+        begin(progress, *others)
         if again.is_set():
             stop.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Resting, "stateless", noticing)
-        patch.setattr(Batch, "begin", stopping)
+        patch.setattr(Table, "behind", noticing)
+        patch.setattr(Training, "begin", stopping)
         stopped = search(out=tmp_path / "run", stop=stop)
     assert stop.is_set()
     np.testing.assert_array_equal(stopped.done, np.isfinite(stopped.members["loss"]).sum(-1))

@@ -7,7 +7,6 @@ from test_golden import GOLDEN, KINDS
 from test_tracking import events, series
 
 import popjax as pj
-from popjax.commands.report import loaded
 from popjax.tracking.optuna_study import storage_in, write_study
 
 STATES = {"ok": "COMPLETE", "pruned": "PRUNED", "diverged": "FAIL", "stopped": "FAIL"}
@@ -67,7 +66,7 @@ def test_a_study_says_what_the_results_say(run, name, tmp_path, request):
 @pytest.mark.parametrize("kind", KINDS)
 def test_runs_of_all_formats_are_written(kind, tmp_path):
     """Also of popjax 0.1.0."""
-    results = loaded(str(GOLDEN / kind))
+    results = pj.Results.load(GOLDEN / kind)
     write_study(results, tmp_path / "study.journal", kind)
     study = optuna.load_study(storage=storage_in(tmp_path / "study.journal"), study_name=kind)
     values = [trial.value for trial in study.trials if trial.value is not None]

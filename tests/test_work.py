@@ -1,20 +1,17 @@
 """The unit of work: one function of picklable arguments, that gives the same bits in another process."""
 
 import pickle
-import threading
 
 import jax
 import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.core.clock import Clock
-from popjax.engine.backends.base import Context
-from popjax.engine.backends.door import Door
-from popjax.engine.backends.remote import Assignment, Remote
+from popjax.engine.backends.base import Context, Segment
+from popjax.engine.backends.remote import Delivery, Remote
 from popjax.engine.backends.work import Failed, Missing, Refused, shipped, unpacked, work
 from popjax.engine.roster import Config, Roster
-from popjax.engine.snapshot import Snapshot
+from popjax.store.cohort import Cohort
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
@@ -27,7 +24,7 @@ import pathlib, pickle
 from popjax.engine.backends.work import work
 unit, blob = pickle.loads(pathlib.Path("unit").read_bytes())
 answers = [work(unit), work(unit, blob)]
-answers.append(work(unit._replace(epoch=2, leaves=answers[1].leaves, until=5)))
+answers.append(work(unit._replace(epoch=2, state=answers[1].state, until=5)))
 pathlib.Path("answers").write_bytes(pickle.dumps(answers))
 """
 
@@ -38,13 +35,15 @@ def remote(rows):
     task = pj.supervised(rows)
     roster = Roster(task, SPACE, Config(5, 3, task.metric, task.mode))
     roster.add(SPACE.sample(5, 3))
-    return Remote(roster, Context(3, None, Clock(), threading.Event()), Door(lambda: None))
+    remote = Remote(lambda: None)
+    remote.begin(roster, Context())
+    return remote
 
 
 def unit_of(remote, index, until):
     """What travels of members that have not begun; the executor's rule for their epochs put aside."""
-    start = Snapshot(0, np.array(index))
-    return remote.unit(Assignment(0, start, until, start))._replace(until=until)
+    start = Cohort(0, np.array(index))
+    return remote.unit(Delivery(0, Segment(start, until), start))._replace(until=until)
 
 
 def test_a_unit_gives_the_same_bits_elsewhere_and_in_pieces(remote, rows, python, tmp_path):
@@ -63,7 +62,8 @@ def test_a_unit_gives_the_same_bits_elsewhere_and_in_pieces(remote, rows, python
     for name, values in whole.members.items():
         assert np.concatenate([first.metrics[name], second.metrics[name]], 1).tobytes() == here.metrics[name].tobytes()
         assert here.metrics[name].tobytes() == values[index, 0, 0].tobytes()
-    assert [leaf.tobytes() for leaf in second.leaves] == [leaf.tobytes() for leaf in here.leaves]
+    assert list(second.state) == list(here.state)
+    assert [array.tobytes() for array in second.state.values()] == [array.tobytes() for array in here.state.values()]
 
 
 def test_jaxs_settings_travel(remote, rows):
@@ -72,8 +72,8 @@ def test_jaxs_settings_travel(remote, rows):
     with jax.enable_x64(True):
         exact = unit_of(remote, [0, 1], 2)
     short, long = work(settings, remote.blob), work(exact, remote.blob)
-    assert {leaf.dtype.name for leaf in short.leaves if leaf.dtype.kind == "f"} == {"float32"}
-    assert {leaf.dtype.name for leaf in long.leaves if leaf.dtype.kind == "f"} == {"float64"}
+    assert {leaf.dtype.name for leaf in short.state.values() if leaf.dtype.kind == "f"} == {"float32"}
+    assert {leaf.dtype.name for leaf in long.state.values() if leaf.dtype.kind == "f"} == {"float64"}
     for wide, answer in ((False, short), (True, long)):
         with jax.enable_x64(wide):
             whole = pj.search(pj.supervised(rows), SPACE, trials=5, epochs=2, seed=3)

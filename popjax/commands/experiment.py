@@ -175,8 +175,7 @@ class Experiment(Rows):
         A directory may come from a stranger, so a file or a module that it names is never
         opened: the user must name it again. `command` is how the user would.
         """
-        recorded = as_recorded(run)
-        recorded = NEWER | recorded if isinstance(recorded, dict) else recorded
+        recorded = run.get("arguments")
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(recorded, dict) or not all(name in recorded for name in names):
             raise ValueError(f"{command}: the run was not made by popjax.sweep; train it again from your own script")
@@ -197,20 +196,6 @@ class Experiment(Rows):
         what = what if experiment.task is None else "a task of your own"
         again = shlex.join(experiment.untold())
         raise ValueError(f"the search was over {what}, which must be given again: {command} {again}")
-
-
-def as_recorded(run: Mapping[str, Any]) -> Any:
-    """The arguments that a run.json or a journal names; one that does not say how it standardized had no limit."""
-    recorded, settings = run.get("arguments"), run.get("task")
-    if not isinstance(recorded, dict):
-        return recorded
-    known = settings if isinstance(settings, dict) else recorded
-    return recorded | {"standardize": known.get("standardize", "unclipped")}
-
-
-NEWER = dict.fromkeys(("kind", "drop", "na", "validation", "test", "groups", "class_weight", "metrics")) | {
-    "ordered": False
-}  # than some runs
 
 
 def listed(name: str, text: str | None, spaces: bool = False) -> tuple[str, ...]:

@@ -29,12 +29,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = cli.parse(Arguments, "export", argv)
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: give at least 1")
-    from popjax.commands.report import loaded
+    from popjax.store.results import Results
     from popjax.tracking.named import TRACKERS
 
     directory = Path(arguments.directory)
     if arguments.to != "optuna":
-        tracker, results = TRACKERS[arguments.to](top=arguments.top), loaded(arguments.directory)
+        tracker, results = TRACKERS[arguments.to](top=arguments.top), Results.load(arguments.directory)
         try:
             tracker.export(results, directory)
         except Exception as error:  # whatever the tracker's package raises, such as where nobody has logged in
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
     path = Path(arguments.out) if arguments.out else directory / "optuna.journal"
     try:
-        write_study(loaded(arguments.directory), path, directory.resolve().name)
+        write_study(Results.load(arguments.directory), path, directory.resolve().name)
     except OSError as error:
         cli.fail(f"{str(path)!r}: {error.strerror}; free some space or check its permissions", cli.NO_ROOM)
     print(printable(str(path)))

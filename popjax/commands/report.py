@@ -2,15 +2,12 @@
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from popjax.commands import cli
 from popjax.core.text import printable
-
-if TYPE_CHECKING:
-    from popjax.store.results import Results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +26,13 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments.directories:
         raise ValueError("report: name the directory of a run, such as runs/mine")
     from popjax.pages.page import write_comparison, write_report
+    from popjax.store.results import Results
 
     places = [os.path.realpath(directory) for directory in arguments.directories]
     for directory, place in zip(arguments.directories, places, strict=True):
         if places.count(place) > 1:
             raise ValueError(f"report: {directory!r} is named twice; name each run once")
-    runs = {directory: loaded(directory) for directory in arguments.directories}
+    runs = {directory: Results.load(directory) for directory in arguments.directories}
     alone = len(runs) == 1
     out = next(iter(runs)) if alone else arguments.out
     try:
@@ -43,14 +41,3 @@ def main(argv: list[str] | None = None) -> int:
         cli.fail(f"{out!r}: {error.strerror}; free some space or check its permissions", cli.NO_ROOM)
     print(printable(str(path)))
     return 0
-
-
-def loaded(directory: str) -> "Results":
-    """The results of a run, with the command that made it."""
-    from popjax.commands.arguments import command_line
-    from popjax.store.results import Results
-
-    results = Results.load(directory)
-    if "command" not in results.run:  # a run of format 1 holds the arguments alone
-        results.run["command"] = command_line(results.run.get("arguments"))
-    return results

@@ -19,7 +19,7 @@ from popjax.space.scales import Choice
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
-    from popjax.engine.population import Elsewhere
+    from popjax.engine.backends.base import Backend
     from popjax.space.space import Space
     from popjax.store.results import Results
     from popjax.task import Task
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"--{name} {getattr(arguments, name)}: give at least {low}")
     check_seed(arguments.seed)
     executor_of(arguments.executor)
-    from popjax.executors.elsewhere import elsewhere
+    from popjax.executors.named import backend_of
     from popjax.store.files import write_json
     from popjax.store.results import Results
 
@@ -86,8 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     space, fit = fitting(task, results)
     rows, top = chosen(results, fit, arguments.top, arguments.background, seed)
     print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
-    remote = elsewhere(arguments.executor, arguments.retries, arguments.mixed)
-    new = train_again(task, space, results, rows, arguments.repeats, seed, remote)
+    backend = backend_of(arguments.executor, arguments.retries, arguments.mixed)
+    new = train_again(task, space, results, rows, arguments.repeats, seed, backend)
     report = describe(results, rows, new, top) | {"seed": seed, "same_data": same}
     write_json(directory / "retest.json", report)
     print(printable(report["reason"]))
@@ -186,7 +186,7 @@ def train_again(
     rows: np.ndarray,
     repeats: int,
     seed: int,
-    remote: "Elsewhere | None" = None,
+    backend: "Backend | None" = None,
 ) -> np.ndarray:
     """The new values (trials, repeats) of the metric that ranked, NaN for diverged; all in one population."""
     from popjax.engine.roster import Config
@@ -203,7 +203,7 @@ def train_again(
     points = {name: column[rows] for name, column in results.points.items()}
     schedules = schedules_of(results, rows)
     points |= {name: values[:, 0] for name, values in schedules.items()}
-    again = trained(task, space, points, config, rows, schedules=schedules, remote=remote)
+    again = trained(task, space, points, config, rows, schedules=schedules, backend=backend)
     return again.members[results.metric][..., -1].reshape(len(rows), repeats)
 
 

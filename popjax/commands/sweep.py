@@ -56,6 +56,7 @@ class Sweep:
         """Load, plan, train, write and tell; returns the exit code."""
         task, space = self.users_task() if self.arguments.task else self.supervised_task()
         import popjax as pj
+        from popjax.store.results import TOGETHER
 
         arguments = self.arguments
         if arguments.explain:
@@ -80,7 +81,7 @@ class Sweep:
                     choose=arguments.choose,
                     lanes=arguments.lanes,
                     plan=arguments.plan,
-                    keep=self.keep(),
+                    keep=TOGETHER if arguments.task is None else None,
                     progress=self.progress(),
                     out=self.out,
                     resume=arguments.resume,
@@ -108,16 +109,6 @@ class Sweep:
             for line, short in outcome(results, self.out, self.arguments):
                 print(line) if short else self.say(line)
         return cli.ALL_DIVERGED if results.best is None else 0
-
-    def keep(self) -> int | None:
-        """Of how many trials to keep the arrays: as before, or of as many as are scored together."""
-        from popjax.store.files import read_json
-        from popjax.store.results import TOGETHER
-
-        if (self.out / "run.json").exists():
-            keep = read_json(self.out / "run.json").get("keep")
-            return keep if isinstance(keep, int) else None
-        return TOGETHER if self.arguments.task is None else None
 
     def page(self) -> Any:
         """The live page, if it is wanted."""
@@ -167,7 +158,6 @@ class Sweep:
             return Space(**self.named)
         optimizers, schedules = (self.values(name) for name in CHOSEN)
         default = default_space(arguments.priority, optimizers, schedules, rows, arguments.model)
-        default = self.recorded() or default
         space = default.replace(**self.named)
         check_sizes(space)
         pairs = list(itertools.product(optimizers, schedules))
@@ -178,16 +168,6 @@ class Sweep:
             one = space.replace(**{name: value for name, value in zip(CHOSEN, pair, strict=True) if name in space})
             reads |= Tracer(task, one, one.sample(1), arguments.epochs).reads()
         return space.only(reads)
-
-    def recorded(self) -> "Space | None":
-        """The space of the run that is gone on with, for what is not named: defaults may have changed since."""
-        from popjax.space.space import Space
-        from popjax.store.files import read_json
-
-        if not (self.out / "run.json").exists():
-            return None
-        space = read_json(self.out / "run.json").get("space")
-        return Space.from_dict(space) if isinstance(space, dict) else None
 
     def values(self, name: str) -> list[str]:
         """All that the optimizer or the schedule may be."""

@@ -11,7 +11,6 @@ import numpy as np
 from popjax.data.dataset import Dataset
 
 STANDARDIZE = ("feature", "global", "none")
-UNCLIPPED = "unclipped"  # feature by feature, without a limit: as runs did before there was one
 FAR, NEAR = 20.0, 3.0  # the largest coordinates of a feature, and of one that is nearly constant
 ALIKE = 0.99  # the share of the training rows that then have one value
 
@@ -270,7 +269,7 @@ def standardization(x: np.ndarray, how: str) -> Standardization:
         scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
         return Standardization(*(np.broadcast_to(one, row).copy() for one in (mean, scale, np.array(FAR))))
     mean, scale = standardize(x)
-    return Standardization(mean, scale, None if how == UNCLIPPED else np.where(nearly_constant(x), NEAR, FAR))
+    return Standardization(mean, scale, np.where(nearly_constant(x), NEAR, FAR))
 
 
 def nearly_constant(x: np.ndarray) -> np.ndarray:

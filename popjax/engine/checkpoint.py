@@ -1,22 +1,20 @@
 """A population's progress on its way to the commits on the disk, and back."""
 
+import dataclasses
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from popjax.core.storage import Corrupt
-from popjax.core.trees import named, to_words, unnamed
-from popjax.engine.backends.base import CheckpointRequest
-from popjax.engine.batch import Epoch, Rest
-from popjax.engine.curves import Curves
-from popjax.engine.keeper import Keeper
+from popjax.core.trees import named, to_words
+from popjax.engine.backends.base import CheckpointRequest, Epoch, Message, Segment, Standing
 from popjax.engine.member import Training
-from popjax.engine.resting import Resting
-from popjax.engine.snapshot import Snapshot
-from popjax.store.commits import Commits, Record
+from popjax.engine.table import Table
+from popjax.store.cohort import Cohort
+from popjax.store.commits import Commits, OnDisk, Record
 
 EVERY = 2.0  # seconds between commits: what a crash may cost, or an epoch if that is longer
 LONGEST = 300.0  # seconds between them, however slow the disk was once
@@ -26,64 +24,70 @@ SHARE = 0.05  # of the time that commits may take, where states are so large tha
 class Checkpoint:
     """What is trained, towards the commits.
 
-    When a commit is due, the batches in training are asked where they stand, and it is made once
-    all have answered. A batch whose epochs are long is not waited for: each of them is committed.
-    Who rests is recorded where a commit is made, or where the hyperparameters change: the last record
+    When a commit is due, the segments in training are asked where their members stand, and it is made once
+    all have answered. A segment whose epochs are long is not waited for: each of them is committed.
+    Waiting members are recorded where a commit is made, or where the hyperparameters change: the last record
     of a member may be some epochs old, and what it was trained with since then has not changed.
 
     Args:
         commits: of the run.
-        curves, keeper, resting: of the population.
-        last: the last epoch of the run, after which no state is needed; None if there is none.
+        table: of the population.
 
     Attributes:
-        request: asks the batches.
+        request: asks the segments.
     """
 
-    def __init__(
-        self, commits: Commits, curves: Curves, keeper: Keeper, resting: Resting, last: int | None = None
-    ) -> None:
+    def __init__(self, commits: Commits, table: Table) -> None:
         self.commits = commits
-        self.curves = curves
-        self.keeper = keeper
-        self.resting = resting
-        self.last = last
+        self.table = table
         self.request = CheckpointRequest(EVERY, due=time.monotonic() + EVERY)
-        self._answered: dict[int, bool] = {}  # the first member of every batch in training -> whether it has answered
+        self._answered: dict[Segment, bool] = {}  # of the segments in training whose epochs are short
+        self._slow: set[Segment] = set()  # the others
         self._long = False  # whether a long epoch is to be committed
         self._ahead: set[int] = set()  # the members that may stand further than their record says
 
-    def take(self, message: Epoch | Rest) -> None:
-        """What a worker said, for the next commit."""
-        if isinstance(message, Epoch) and message.rest is not None:
-            message = message.rest
-        snapshot, over = message.snapshot, isinstance(message, Rest)
-        if isinstance(message, Rest) and message.reached:
-            if message.held.epoch == self.last:
-                self.commits.settle(self._record(message.held.index, self.last, {}))
+    def take(self, message: Message) -> None:
+        """What a backend said, for the next commit."""
+        segment = message.segment
+        if isinstance(message, Epoch):
+            if message.long:
+                self._slow.add(segment)
+                self._answered.pop(segment, None)
             else:
-                self._ahead.update(message.held.index.tolist())
-        elif snapshot is not None and snapshot.training is not None and snapshot.epoch >= message.origin.epoch:
-            self.commits.stand(self._record(snapshot.index, snapshot.epoch, named(snapshot.training)))
-        batch = int(message.origin.index[0])
-        answered = self._answered.pop(batch, False) or snapshot is not None
-        if not over and not message.long:
-            self._answered[batch] = answered
-        self._long |= message.long and (over or snapshot is not None)
+                self._slow.discard(segment)
+                self._answered.setdefault(segment, False)
+            return
+        self._long |= segment in self._slow
+        if segment in self._answered:
+            self._answered[segment] = True
+        if message.ended:
+            self._answered.pop(segment, None)
+            self._slow.discard(segment)
+        self._take_standing(message)
 
-    def settle(self, snapshot: Snapshot) -> None:
-        """Members at rest, for the next commit."""
-        state = {} if snapshot.training is None else named(snapshot.training)
-        self.commits.settle(self._record(snapshot.index, snapshot.epoch, state))
-        self._ahead.difference_update(snapshot.index.tolist())
+    def _take_standing(self, message: Standing) -> None:
+        cohort, segment = message.cohort, message.segment
+        if cohort.epoch == self.table.last:
+            self.commits.settle(self._record(dataclasses.replace(cohort, state=None)))
+        elif message.ended and cohort.epoch >= segment.until:
+            self._ahead.update(cohort.members.tolist())
+        elif cohort.state is not None and cohort.epoch >= segment.cohort.epoch:
+            self.commits.stand(self._record(cohort.on_host()))
 
-    def settle_resting(self, trials: Collection[int] | None = None) -> None:
-        """Those at rest who stand further than their record says: all, or some trials'."""
-        ahead = self._ahead if trials is None else self._ahead & set(self.resting.members(trials).tolist())
-        for held in list(self.resting.held) if ahead else ():
-            rows = np.array([member in ahead for member in held.index.tolist()])
+    def settle(self, cohort: Cohort) -> None:
+        """Waiting members, for the next commit."""
+        self.commits.settle(self._record(cohort.on_host()))
+        self._ahead.difference_update(cohort.members.tolist())
+
+    def settle_waiting(self, trials: Collection[int] | None = None) -> None:
+        """The waiting members that stand further than their record says: all, or some trials'."""
+        ahead = self._ahead
+        if trials is not None:
+            ahead = self._ahead & set(self.table.numbering.members(trials).tolist())
+        for cohort in list(self.table.waiting.cohorts) if ahead else ():
+            rows = np.array([member in ahead for member in cohort.members.tolist()])
             if rows.any():
-                self.settle(held.snapshot().take(rows))
+                self.settle(cohort.on_host().take(rows))
 
     def save(self) -> None:
         """Commit what was taken, if it is time."""
@@ -94,59 +98,58 @@ class Checkpoint:
     def commit(self) -> None:
         """Make what was taken durable."""
         begun = time.monotonic()
-        self.settle_resting()
-        self.commits.kept = {member: named(tree) for member, tree in self.keeper.kept()}
+        self.settle_waiting()
+        self.commits.kept = dict(self.table.kept.states)
         self.commits.commit()
         self.request.put_off(min((time.monotonic() - begun) / SHARE, LONGEST))
         self._answered, self._long = dict.fromkeys(self._answered, False), False
+        self.table.waiting.to_disk(self.commits)
 
-    def _record(self, index: np.ndarray, epoch: int, state: dict[str, Any]) -> Record:
-        curves = {name: self.curves.flat(name)[index, :epoch] for name in self.curves.members}
-        return Record(index, epoch, curves, state)
+    def _record(self, cohort: Cohort) -> Record:
+        return Record(cohort, self.table.curves.of(cohort.members, cohort.epoch))
 
 
-def restore(
-    checkpoint: Checkpoint, last: int | None, bucket: np.ndarray, abstract: Callable[[int], Training]
-) -> list[Snapshot]:
-    """Give the curves and the keeper what is committed; where the members stand that are not at the last epoch.
+def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int], Training]) -> list[Cohort]:
+    """Give the table what is committed; where the members stand that are not at the last epoch.
 
-    `bucket` (members,) is each member's, `abstract(bucket)` the abstract state of one member.
+    `buckets` (members,) is each member's, `abstract(bucket)` the abstract state of one member.
     Raises Corrupt for the state of another task.
     """
-    commits, curves, keeper = checkpoint.commits, checkpoint.curves, checkpoint.keeper
-    words = lambda number: jax.eval_shape(to_words, abstract(number))
-    fresh = np.ones(len(bucket), bool)
-    snapshots = []
-    for record in [*commits.settled, *commits.standing]:
-        if len(record.index) and not 0 <= record.index.min() <= record.index.max() < len(bucket):
-            raise Corrupt(f"the run's state is of another run: it has a member {record.index.max()}")
-        if last is None:
-            curves.reach(record.epoch)
-        curves.load(record.index, record.epoch, record.curves)
-        fresh[record.index] = False
-        if record.epoch == last:
-            keeper.trained.reshape(-1)[record.index] = True
+    commits, table = checkpoint.commits, checkpoint.table
+    fresh = np.ones(len(buckets), bool)
+    cohorts = []
+    for record in commits.records():
+        cohort = record.cohort
+        if len(cohort.members) and not 0 <= cohort.members.min() <= cohort.members.max() < len(buckets):
+            raise Corrupt(f"the run's state is of another run: it has a member {cohort.members.max()}")
+        if table.last is None:
+            table.curves.reach(cohort.epoch)
+        table.curves.load(cohort.members, cohort.epoch, record.curves)
+        fresh[cohort.members] = False
+        if cohort.epoch == table.last:
+            table.kept.trained.reshape(-1)[cohort.members] = True
             continue
-        for number in np.unique(bucket[record.index]).tolist():
-            rows = bucket[record.index] == number
-            state = {name: array[rows] for name, array in record.state.items()}
-            training = tree_of(words(number), state) if state else None
-            snapshots.append(Snapshot(number, record.index[rows], record.epoch, training))
+        for bucket in np.unique(buckets[cohort.members]).tolist():
+            one = dataclasses.replace(cohort.take(buckets[cohort.members] == bucket), bucket=bucket)
+            if one.state is not None:
+                check_arrays(abstract(bucket), one.arrays())
+            cohorts.append(dataclasses.replace(one, state=OnDisk(commits, one.members)) if commits.holds(one) else one)
     for member, arrays in commits.kept.items():
-        keeper.load(member, tree_of(words(int(bucket[member])).state, arrays))
-    for number in np.unique(bucket[fresh]).tolist():
-        snapshots.append(Snapshot(number, np.flatnonzero(fresh & (bucket == number))))
-    return snapshots
+        check_arrays(abstract(int(buckets[member])).state, arrays)
+    table.kept.states = dict(commits.kept)
+    for bucket in np.unique(buckets[fresh]).tolist():
+        cohorts.append(Cohort(bucket, np.flatnonzero(fresh & (buckets == bucket))))
+    return cohorts
 
 
-def tree_of(like: Any, arrays: Any) -> Any:
-    """The state with the structure of `like` from its arrays by name; raises Corrupt for another task's."""
-    try:
-        tree = unnamed(like, arrays)
-    except ValueError as error:
-        raise Corrupt(f"the run's state is of another task: {error}") from None
-    for one, array in zip(jax.tree.leaves(like), jax.tree.leaves(tree), strict=True):
+def check_arrays(like: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise Corrupt unless arrays, each with or without an axis of members before it, are those of a state."""
+    words = named(jax.eval_shape(to_words, like))
+    for name in words:
+        if name not in arrays:
+            raise Corrupt(f"the run's state is of another task: the arrays lack {name!r}")
+    for name, one in words.items():
+        array = arrays[name]
         if array.shape[array.ndim - len(one.shape) :] != one.shape or array.dtype != one.dtype:
             what = f"{array.dtype}{list(array.shape)} is not {one.dtype}{list(one.shape)}"
             raise Corrupt(f"the run's state is of another task: {what}")
-    return tree

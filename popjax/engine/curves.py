@@ -6,69 +6,83 @@ from typing import Any
 
 import numpy as np
 
+from popjax.engine.numbering import Numbering
 from popjax.scheduler import Trials
 from popjax.space.space import Points
-from popjax.store.records import mean_member
+from popjax.store.records import after, mean_member
 
 
 class Curves:
     """Metric -> (trials, folds, repeats, epochs); NaN where there is none, and from divergence on.
 
     Attributes:
-        members: the curves.
+        metrics: the curves.
         epochs: how many epochs (trials, folds, repeats) each member has finished.
     """
 
-    def __init__(self, metrics: tuple[str, ...], folds: int, repeats: int, epochs: int, dtype: np.dtype) -> None:
-        self.members = {name: np.full((0, folds, repeats, epochs), np.nan, dtype) for name in metrics}
-        self.epochs = np.zeros((0, folds, repeats), np.int64)
+    def __init__(self, metrics: tuple[str, ...], numbering: Numbering, epochs: int, dtype: np.dtype) -> None:
+        self.metrics = {name: np.full((0, *numbering, epochs), np.nan, dtype) for name in metrics}
+        self.epochs = np.zeros((0, *numbering), np.int64)
 
     def grow(self, trials: int) -> None:
         """Make place for so many trials more."""
-        for name, values in self.members.items():
-            self.members[name] = np.concatenate([values, np.full((trials, *values.shape[1:]), np.nan, values.dtype)])
+        for name, values in self.metrics.items():
+            self.metrics[name] = np.concatenate([values, np.full((trials, *values.shape[1:]), np.nan, values.dtype)])
         self.epochs = np.concatenate([self.epochs, np.zeros((trials, *self.epochs.shape[1:]), np.int64)])
 
     def reach(self, epochs: int) -> None:
         """Make place for so many epochs, and for as many again, so that it need not be made each time."""
-        for name, values in self.members.items():
+        for name, values in self.metrics.items():
             if epochs > values.shape[-1]:
                 more = np.full((*values.shape[:-1], 2 * epochs - values.shape[-1]), np.nan, values.dtype)
-                self.members[name] = np.concatenate([values, more], -1)
+                self.metrics[name] = np.concatenate([values, more], -1)
 
     def flat(self, name: str) -> np.ndarray:
         """A metric as (members, epochs), the same memory."""
-        values = self.members[name]
+        values = self.metrics[name]
         return values.reshape(self.epochs.size, values.shape[-1])
 
-    def add(self, index: np.ndarray, epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
-        """Take one epoch, from 0, of the members `index`."""
+    def of(self, members: np.ndarray, epoch: int) -> dict[str, np.ndarray]:
+        """Metric -> (members, epoch), what members reported up to an epoch."""
+        return {name: self.flat(name)[members, :epoch] for name in self.metrics}
+
+    def add(self, members: np.ndarray, epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
+        """Take one epoch, from 0, of some members."""
         alive = functools.reduce(np.logical_and, map(np.isfinite, metrics.values()))
         for name, values in metrics.items():
-            self.flat(name)[index, epoch] = np.where(alive, values, np.nan)
-        self.epochs.reshape(-1)[index] = epoch + 1
+            self.flat(name)[members, epoch] = np.where(alive, values, np.nan)
+        self.stand(members, epoch + 1)
 
-    def load(self, index: np.ndarray, epoch: int, curves: Mapping[str, np.ndarray]) -> None:
+    def stand(self, members: np.ndarray, epoch: int) -> None:
+        """Let members have finished so many epochs."""
+        self.epochs.reshape(-1)[members] = epoch
+
+    def load(self, members: np.ndarray, epoch: int, curves: Mapping[str, np.ndarray]) -> None:
         """Take what members had done before: curves (members, epoch), and nothing after them."""
         for name, values in curves.items():
-            self.flat(name)[index, :epoch] = values
-            self.flat(name)[index, epoch:] = np.nan
-        self.epochs.reshape(-1)[index] = epoch
+            self.flat(name)[members, :epoch] = values
+        self.cut(members, epoch)
+
+    def cut(self, members: np.ndarray, epoch: int) -> None:
+        """Forget what members reported after an epoch."""
+        for name in self.metrics:
+            self.flat(name)[members, epoch:] = np.nan
+        self.stand(members, epoch)
 
     def means(self) -> dict[str, np.ndarray]:
         """Metric -> (trials, epochs), the mean over a trial's members."""
-        return {name: mean_member(values) for name, values in self.members.items()}
+        return {name: mean_member(values) for name, values in self.metrics.items()}
 
-    def last(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials,), the mean over a trial's members after the epochs that all finished; NaN for none."""
-        done = self.epochs.min((1, 2))
-        rows = np.arange(len(done))
-        return {n: np.where(done > 0, curve[rows, done - 1], np.nan) for n, curve in self.means().items()}
+    @property
+    def done(self) -> np.ndarray:
+        """How many epochs (trials,) all members of a trial have finished."""
+        return self.epochs.min((1, 2))
 
 
 def trials_of(points: Points, curves: Curves, metric: str, mode: str, **known: Any) -> Trials:
-    """What a scheduler sees of trials with these points and curves; `known` is what else is known of them."""
-    epochs, last = curves.epochs.min((1, 2)), curves.last()[metric]
+    """What a scheduler sees of trials with these points and curves; `known` are further columns."""
+    epochs, means = curves.done, curves.means()
+    last = after({metric: means[metric]}, epochs)[metric]
     loss = last if mode == "min" else -last
     loss = np.where((epochs > 0) & ~np.isfinite(loss), np.inf, loss)
-    return Trials(points, epochs, loss, curves.means(), **known)
+    return Trials(points, epochs, loss, means, **known)

@@ -21,11 +21,9 @@ def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: C
     program = roster.programs(bucket, roster.lanes(bucket), clock).score.result()
     data = jax.tree.map(lambda array: array.addressable_data(0), roster.data)
     scores = []
-    for member in range(roster.config.each):
-        stacked = roster.members(bucket, np.array([trial * roster.config.each + member]))
-        who = jax.tree.map(lambda column: column[0], stacked)
-        own = unnamed(state, {name: array[member] for name, array in arrays.items()})
-        scores.append(program(own, who, data))
+    for at, member in enumerate(roster.config.numbering.members([trial]).tolist()):
+        own = unnamed(state, {name: array[at] for name, array in arrays.items()})
+        scores.append(program(own, roster.member(bucket, member), data))
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
 
 

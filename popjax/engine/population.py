@@ -1,48 +1,50 @@
-"""A population in training: all that trains, whoever decides. Its one verb is `advance`."""
+"""A population in training, whatever decides. Its one verb is `advance`, which the driver alone calls."""
 
 import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from contextlib import closing
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.engine.backends.base import Backend, Context
+from popjax.engine.backends.base import Backend, Context, Epoch, Message, Segment
 from popjax.engine.backends.local import Local
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves, trials_of
-from popjax.engine.keeper import Keeper
-from popjax.engine.memory import total
-from popjax.engine.resting import Resting
+from popjax.engine.fresh import refreshed
+from popjax.engine.kept import Kept
+from popjax.engine.memory import OutOfMemory, total
 from popjax.engine.roster import Config, Roster, check_decision
-from popjax.engine.snapshot import Snapshot
-from popjax.engine.trainer import EpochResult, Trainer
+from popjax.engine.table import Table
+from popjax.engine.waiting import Waiting
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Points, Space
+from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits
 from popjax.store.results import Results
 from popjax.task import Task
 
-RESTING = 0.25  # of the memory, for the states of who rests; beyond it one is given up, and trained again if needed
+WAITING = 0.25  # of the memory, for waiting states; beyond it one is given up, and trained again if needed
 
 
-class Elsewhere(Protocol):
-    """What makes the backend of a population that does not train here; it is opened first, and closed in the end."""
+class EpochResult(NamedTuple):
+    """An epoch of some members, as columns (members,).
 
-    def __call__(self, roster: Roster, context: Context) -> Backend: ...
+    Attributes:
+        trial, fold, repeat: of each member.
+        epoch: which epoch, from 0; a number.
+        metrics: name -> values.
+    """
 
-    def open(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Outcome(NamedTuple):
-    """What came of a decision: whether the search is over."""
-
-    over: bool
+    trial: np.ndarray
+    fold: np.ndarray
+    repeat: np.ndarray
+    epoch: int
+    metrics: dict[str, np.ndarray]
 
 
 class Timer:
@@ -62,27 +64,23 @@ class Timer:
 
 
 class Population:
-    """Members in training, or at rest between two decisions.
+    """Members in training, or waiting between two decisions.
 
     Args:
         task, space: what is trained, and over which hyperparameters.
         config: how.
         numbers, expected: see Roster.
-        bounded: whether the last epoch is the end, after which only the states of the best stay.
+        paced: whether all trials keep pace, as those of a session: one that a decision does not name passes an epoch
+            by, with its state as it is; and there is no last epoch, after which only the states of the best stay.
         commits: where progress is written.
         timer: the run's.
-        tell: is told every EpochResult.
-        remote: what trains instead of this machine's devices.
+        tell: is called with every EpochResult.
+        backend: what trains; this process, if not given.
 
     Attributes:
-        roster: who the members are.
-        curves: what they have reported.
-        keeper: the states of the best that are trained to the end.
-        resting: where all others stand.
+        roster: the trials, and what trains them.
+        table: what is known of their members.
         applied: how many decisions have changed the population; the last of them may still be in training.
-        rounds: the round (trials,) of each trial, from 0.
-        stopped: whether (trials,) a person stopped it, or whoever trained it died too often.
-        named: whether (trials,) the last decision named it to train on.
 
     >>> import jax.numpy as jnp
     >>> def epoch(x, hparams, data):
@@ -90,16 +88,12 @@ class Population:
     >>> task = Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
     >>> population = Population(task, Space(rate=0.5), Config(epochs=3, seed=0, metric="loss", mode="min"))
     >>> population.advance(0, Decision(add={"rate": np.array([0.5, 0.1])}, until={0: 3, 1: 1}))
-    Outcome(over=False)
+    True
     >>> population.trials().epochs.tolist()
     [3, 1]
     """
 
-    curves: Curves
-    keeper: Keeper
-    trainer: Trainer
-    backend: Backend | None = None
-    saver: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
 
     def __init__(
         self,
@@ -109,49 +103,57 @@ class Population:
         *,
         numbers: np.ndarray | None = None,
         expected: int = 1,
-        bounded: bool = True,
+        paced: bool = False,
         commits: Commits | None = None,
         timer: Timer | None = None,
         tell: Callable[[EpochResult], None] | None = None,
-        remote: "Elsewhere | None" = None,
+        backend: Backend | None = None,
     ) -> None:
         self.roster = Roster(task, space, config, numbers, expected)
         self.config = config
-        self.last = config.epochs if bounded else None
+        self.paced = paced
         self.commits = commits
         self.timer = timer or Timer()
         self.tell = tell
-        self.remote = remote
-        self.resting = Resting(self.roster, int(RESTING * total()) if bounded else None)
+        self.backend = backend or Local()
         self.applied = 0
-        self.rounds = np.zeros(0, np.int64)
-        self.stopped = np.zeros(0, bool)
-        self.named = np.zeros(0, bool)
+        last = None if paced else config.epochs
+        self.table = Table(
+            config.numbering,
+            Curves((), config.numbering, 0, np.dtype(float)),
+            Waiting(None if paced else int(WAITING * total())),
+            Kept(config.numbering, config.keep, config.metric, config.mode),
+            last,
+        )
 
     def check(self, decision: Decision) -> None:
         """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled."""
-        epochs = self.curves.epochs.min((1, 2)) if len(self.roster) else np.zeros(0, int)
-        check_decision(decision, self.roster, epochs, self.last)
+        check_decision(decision, self.roster, self.table.curves.done, self.table.last)
 
-    def advance(self, number: int, decision: Decision) -> Outcome:
+    def advance(self, number: int, decision: Decision) -> bool:
         """Carry out a decision, unless it is applied already, and train until all stand where it says.
 
         Stops at the end of an epoch once the timer's `stop` is set; advancing again goes on.
         Where memory runs out all goes on narrower, from where it stood.
+
+        Returns whether training goes on: the decision names trials, and nothing stopped it.
         """
         if number >= self.applied:
             if not self._with_states([*decision.copy.values(), *decision.fresh, *decision.set]):
-                return Outcome(True)
+                return False
             self._apply(decision)
             self.applied = number + 1
-        if self.saver is not None:
-            self.saver.commits.decision, self.saver.commits.carrying = self.applied, number
-            if self.last is None and (decision.copy or decision.fresh):  # a person's, which nobody can decide again
-                self.saver.commit()
-        self.named[:] = False
-        self.named[list(decision.until)] = True
+        if self.checkpoint is not None:
+            self.checkpoint.commits.decision, self.checkpoint.commits.carrying = self.applied, number
+            if self.paced and (decision.copy or decision.fresh):  # a person's, which no scheduler decides again
+                self.checkpoint.commit()
+        self.table.named[:] = False
+        self.table.named[list(decision.until)] = True
         self._train_until(decision.until)
-        return Outcome(self.timer.stop.is_set() or not decision.until)
+        goes_on = bool(decision.until) and not self.timer.stop.is_set()
+        if self.paced and goes_on:
+            self._pass_by(max(decision.until.values()))
+        return goes_on
 
     def prepare(self, decisions: Iterable[Decision]) -> None:
         """Know the trials, and their hyperparameters, as these decisions left them: the first ones of a run."""
@@ -164,15 +166,24 @@ class Population:
 
         Raises Corrupt for the commits of another task.
         """
-        assert self.saver is not None
-        bucket = self.roster.bucket.repeat(self.config.each)
-        self.resting.held[:] = restore(self.saver, self.last, bucket, self.roster.abstract)
+        assert self.checkpoint is not None
+        buckets = self.roster.bucket.repeat(self.config.numbering.each)
+        self.table.waiting.put(restore(self.checkpoint, buckets, self.roster.abstract))
+        if self.paced:
+            self._with_states(range(len(self.roster)))
 
     def trials(self) -> Trials:
         """All trials as they stand, the mean over the members of each."""
         roster, config = self.roster, self.config
-        known = {"stopped": self.stopped.copy(), "bucket": roster.bucket.copy(), "settable": roster.settable}
-        return trials_of(self.points(), self.curves, config.metric, config.mode, **known)
+        return trials_of(
+            self.points(),
+            self.table.curves,
+            config.metric,
+            config.mode,
+            stopped=self.table.stopped.copy(),
+            bucket=roster.bucket.copy(),
+            settable=roster.settable,
+        )
 
     def points(self) -> dict[str, np.ndarray]:
         """The hyperparameters as they are now, one column (trials,) each; see `Space.masked` for what is inactive."""
@@ -180,137 +191,153 @@ class Population:
 
     def results(self) -> Results:
         """What was found, without what the run knows of itself."""
-        config, members = self.config, dict(self.curves.members)
-        below = (self.curves.epochs < config.epochs).any((1, 2))
+        config, table = self.config, self.table
+        below = (table.curves.epochs < config.epochs).any((1, 2))
         return Results(
             self.points(),
-            members,
+            dict(table.curves.metrics),
             config.metric,
             config.mode,
-            states=self.keeper.complete(),
-            rounds=self.rounds,
-            done=self.curves.epochs,
-            pruned=below & ~self.named & ~self.stopped,
+            states=table.kept.complete(),
+            rounds=table.rounds,
+            done=table.curves.epochs,
+            pruned=below & ~table.named & ~table.stopped,
         )
 
-    def begin_all(self) -> None:
-        """Give all members a state that have none yet: before their first epoch, that of `init`."""
-        self._with_states(range(len(self.roster)))
-
-    def pass_by(self, trials: list[int], epoch: int) -> None:
-        """Let trials rest until an epoch that others have reached: they keep their states, their curves have a gap."""
-        if trials:
-            self._stand(self.resting.shifted(trials, epoch))
-
-    def load(self, snapshots: list[Snapshot], stopped: np.ndarray) -> None:
-        """Let all members stand as in these snapshots, as if nothing had come after them."""
-        self.resting.held = list(snapshots)
-        self.stopped[:] = stopped
-        for snapshot in snapshots:
-            for name in self.curves.members:
-                self.curves.flat(name)[snapshot.index, snapshot.epoch :] = np.nan
-        self._stand(snapshots)
+    def go_back(self, cohorts: Sequence[Cohort], stopped: np.ndarray) -> None:
+        """Let all members stand as in these cohorts, and these trials be stopped, as if nothing had come after."""
+        self.table.waiting.put(cohorts)
+        self.table.stopped[:] = stopped
+        for cohort in cohorts:
+            self.table.curves.cut(cohort.members, cohort.epoch)
+        self._settle(cohorts)
         self.commit()
 
-    def open(self) -> None:
-        """Reach who trains, where that is not this process; raises ValueError where nobody answers."""
-        if self.remote is not None:
-            self.remote.open()
-
     def close(self) -> None:
-        """Leave nobody at work."""
-        if self.remote is not None:
-            self.remote.close()
-        elif self.backend is not None:
-            self.backend.close()
+        """Cancel all pending work."""
+        self.backend.close()
 
     def commit(self) -> None:
         """Make all that is known durable, where there are commits."""
-        if self.saver is not None:
-            self.saver.commit()
+        if self.checkpoint is not None:
+            self.checkpoint.commit()
 
     def _change(self, decision: Decision) -> None:
-        """What a decision says of who the members are: new ones, and other hyperparameters."""
+        """Change the trials: new ones, and other hyperparameters."""
         if decision.add:
             self._add(decision.add, decision.notes)
         self.roster.copy(decision.copy)
         for trial, values in decision.set.items():
             self.roster.set(trial, values)
-        touched = [*decision.copy, *decision.fresh, *decision.set]
-        if touched:
-            self.resting.needed[touched] = True
+        if touched := [*decision.copy, *decision.fresh, *decision.set]:
+            self.table.needed[touched] = True
 
     def _add(self, points: Points, notes: object) -> None:
         first = len(self.roster)
         self.roster.add(points)
-        new = len(self.roster) - first
         if first == 0:
             self._begin()
-        self.curves.grow(new)
-        self.keeper.grow(new)
-        self.resting.grow(new)
-        number = notes.get("round", 0) if isinstance(notes, dict) else 0
-        self.rounds = np.concatenate([self.rounds, np.full(new, number)])
-        self.stopped, self.named = (np.concatenate([a, np.zeros(new, bool)]) for a in (self.stopped, self.named))
+        self.table.add(self.roster.bucket[first:], notes.get("round", 0) if isinstance(notes, dict) else 0)
 
     def _begin(self) -> None:
         """With the first trials the metrics are known."""
-        config, roster = self.config, self.roster
-        epochs = config.epochs if self.last else 0
-        dtype = jax.dtypes.canonicalize_dtype(float)
-        self.curves = Curves(roster.metrics, config.folds, config.repeats, epochs, dtype)
-        self.keeper = Keeper(config.each, config.keep, config.metric, config.mode)
-        data = roster.data if self.remote is None else None
-        context = Context(config.seed, data, self.timer.training, self.timer.stop)
+        timer, dtype = self.timer, jax.dtypes.canonicalize_dtype(float)
+        self.table.curves = Curves(self.roster.metrics, self.config.numbering, self.table.last or 0, dtype)
+        context = Context(timer.compiling, timer.training, timer.stop)
         if self.commits is not None:
-            self.saver = Checkpoint(self.commits, self.curves, self.keeper, self.resting, self.last)
-            context = dataclasses.replace(context, request=self.saver.request)
-        known = (roster, self.resting, self.curves, self.keeper)
-        here = Local(roster, context, self.timer.compiling)
-        self.backend = here if self.remote is None else self.remote(roster, context)
-        self.trainer = Trainer(*known, self.backend, self.last, self.saver, self.tell, self._give_up)
+            self.checkpoint = Checkpoint(self.commits, self.table)
+            context = dataclasses.replace(context, request=self.checkpoint.request)
+        self.backend.begin(self.roster, context)
 
     def _apply(self, decision: Decision) -> None:
         """What happens between two segments."""
-        if self.saver is not None:
-            self.saver.settle_resting(set(decision.set) - set(decision.copy))
-        copied = self.resting.copies(decision.copy)
+        if self.checkpoint is not None:
+            self.checkpoint.settle_waiting(set(decision.set) - set(decision.copy))
+        before = len(self.roster)
+        copied = self.table.copies(decision.copy, decision.copy.values()) if decision.copy else []
         self._change(decision)
-        changed = self.resting.replace(copied)
-        changed += self.resting.refresh(decision.fresh)
-        self._stand(changed)
+        self._replace(copied)
+        if decision.fresh:
+            numbering, roster = self.config.numbering, self.roster
+            taken = self.table.waiting.take(numbering.members(decision.fresh))
+            numbers = lambda cohort: roster.numbers[numbering.trials(cohort.members)]
+            self._replace([refreshed(one, numbers(one), roster.abstract(one.bucket)) for one in taken])
+        if self.paced:
+            self._with_states(range(before, len(self.roster)))
 
-    def _stand(self, snapshots: list[Snapshot]) -> None:
-        """Members stand elsewhere than training left them."""
-        for snapshot in snapshots:
-            self.curves.epochs.reshape(-1)[snapshot.index] = snapshot.epoch
-            if self.saver is not None:
-                self.saver.settle(snapshot)
+    def _replace(self, cohorts: list[Cohort]) -> None:
+        """Let members stand elsewhere than training left them."""
+        self.table.waiting.replace(cohorts)
+        self._settle(cohorts)
 
-    def _give_up(self, index: np.ndarray) -> None:
-        """Whoever trained these members died too often."""
-        self.stopped[index // self.config.each] = True
+    def _settle(self, cohorts: Iterable[Cohort]) -> None:
+        """Members stand here now, for the curves and the next commit."""
+        for cohort in cohorts:
+            self.table.curves.stand(cohort.members, cohort.epoch)
+            if self.checkpoint is not None:
+                self.checkpoint.settle(cohort)
+
+    def _pass_by(self, epoch: int) -> None:
+        """Let all trials stand at an epoch that others have reached; their curves have a gap."""
+        taken = self.table.waiting.take(np.arange(self.table.curves.epochs.size), lambda cohort: cohort.epoch < epoch)
+        self._replace([dataclasses.replace(cohort, epoch=epoch) for cohort in taken])
 
     def _train_until(self, until: Mapping[int, int]) -> None:
         """Train the trials that are named to their epochs, but for those that are given up meanwhile."""
         targets = np.zeros(len(self.roster), np.int64)
         targets[list(until)] = list(until.values())
-        if self.last is None and until:
-            self.curves.reach(int(targets.max()))
+        if self.paced and until:
+            self.table.curves.reach(int(targets.max()))
         while not self.timer.stop.is_set():
-            going = self.resting.going(np.where(self.stopped, 0, targets).repeat(self.config.each))
-            if not going:
+            goals = np.where(self.table.stopped, 0, targets).repeat(self.config.numbering.each)
+            due = self.table.waiting.due(goals)
+            if not due:
                 return
-            self.trainer.train(going)
+            self._train(due)
 
     def _with_states(self, trials: Sequence[int]) -> bool:
         """Train the trials that have no state now to where they stand; False if the run is stopped meanwhile."""
-        self.resting.needed[list(trials)] = True
-        before = self.stopped.copy()
-        while again := self.resting.stateless(self.resting.members(trials)):
-            self.trainer.train([(snapshot, snapshot.epoch) for snapshot in again])
+        if not trials:
+            return True
+        self.table.needed[list(trials)] = True
+        before = self.table.stopped.copy()
+        while behind := self.table.behind(trials):
+            self._train([(cohort, cohort.epoch) for cohort in behind])
             if self.timer.stop.is_set():
                 return False
-            if lost := np.flatnonzero(self.stopped & ~before).tolist():
-                raise RuntimeError(f"trial {lost[0]} is to be copied or changed, but whoever trains it dies")
+            if lost := np.flatnonzero(self.table.stopped & ~before).tolist():
+                raise RuntimeError(f"trial {lost[0]} is to be copied or changed, but the workers that train it die")
         return True
+
+    def _train(self, due: list[tuple[Cohort, int]]) -> None:
+        """Train members to an epoch each; those that do not reach it wait, for another try."""
+        segments = [Segment(piece, until) for cohort, until in due for piece in self.backend.pieces(cohort)]
+        waiting = set(segments)
+        try:
+            with closing(self.backend.train(segments)) as told:
+                for messages in filter(None, told):
+                    for message in messages:
+                        self._hear(message, waiting)
+                    if self.checkpoint is not None:
+                        self.checkpoint.save()
+        except OutOfMemory as error:
+            self.roster.plan.lanes.narrow(error.needed)
+        finally:
+            for segment in segments:
+                if segment in waiting:  # which no worker took
+                    self.table.stand(segment.cohort)
+
+    def _hear(self, message: Message, waiting: set[Segment]) -> None:
+        """What a worker said: into the table, to the listeners, and towards the disk."""
+        members = message.segment.cohort.members
+        if isinstance(message, Epoch):
+            self.table.curves.add(members, message.epoch, message.metrics)
+            if self.tell is not None and message.epoch >= message.segment.cohort.epoch:
+                self.tell(EpochResult(*self.config.numbering.places(members), message.epoch, message.metrics))
+        elif message.ended:
+            waiting.discard(message.segment)
+            self.table.stand(message.cohort)
+            if message.lost:
+                self.table.stopped[self.config.numbering.trials(members)] = True
+        if self.checkpoint is not None:
+            self.checkpoint.take(message)

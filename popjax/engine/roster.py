@@ -13,6 +13,7 @@ from popjax.core.trees import abstract
 from popjax.engine.caps import Caps
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Member, Members, Programs, Training, on_devices
+from popjax.engine.numbering import Numbering
 from popjax.engine.plan import (
     Lanes,
     Plan,
@@ -51,9 +52,9 @@ class Config:
     caps: list[Caps] | None = None
 
     @property
-    def each(self) -> int:
-        """The members of a trial."""
-        return self.folds * self.repeats
+    def numbering(self) -> Numbering:
+        """How the members are numbered."""
+        return Numbering(self.folds, self.repeats)
 
 
 class Roster:
@@ -200,25 +201,30 @@ class Roster:
 
     def lanes(self, bucket: int) -> Lanes:
         """How many of a bucket's members train at once, as memory allows now."""
-        lanes = self.plan.lanes.of(int((self.bucket == bucket).sum()) * self.config.each)
+        lanes = self.plan.lanes.of(int((self.bucket == bucket).sum()) * self.config.numbering.each)
         return dataclasses.replace(lanes)
 
     def programs(self, bucket: int, lanes: Lanes, clock: Clock) -> Programs:
         """Futures of a bucket's programs."""
-        member, data = self.buckets[bucket], abstract(self.data)
+        member, data = self.buckets[bucket], abstract(self.task.data)
         return COMPILER.programs(member, data, lanes.capacity, lanes.count, clock, lanes.devices)
 
     def members(self, bucket: int, index: np.ndarray) -> Members:
         """The arrays of the members with these numbers in the population, which are of one bucket."""
-        row, fold, repeat = np.unravel_index(index, (len(self), self.config.folds, self.config.repeats))
+        row, fold, repeat = self.config.numbering.places(index)
         member = self.buckets[bucket]
         values = {name: self.points[name][row].astype(member.dtype(name)) for name in member.dynamic}
         who = [numbers.astype(np.int32) for numbers in (self.numbers[row], fold, repeat)]
         return Members(who[0], who[1], who[2], values)
 
+    def member(self, bucket: int, number: int) -> Members:
+        """The same of one member, without an axis."""
+        one: Members = jax.tree.map(lambda column: column[0], self.members(bucket, np.array([number])))
+        return one
+
     def abstract(self, bucket: int) -> Training:
         """The abstract state of a member of a bucket."""
-        training: Training = self.buckets[bucket].trace(abstract(self.data)).training
+        training: Training = self.buckets[bucket].trace(abstract(self.task.data)).training
         return training
 
     def each_bucket(self) -> Iterable[tuple[Member, np.ndarray, dict[str, Any]]]:
@@ -241,7 +247,7 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
         count = default_lanes(jax.default_backend(), len(rows_of(points)), jax.local_device_count())
     first = tracer.member(0, tracer.static_names(set()))
     check_memory(first)
-    plan = make_plan(tracer, config.plan, lanes_for(first, count), config.each, config.caps)
+    plan = make_plan(tracer, config.plan, lanes_for(first, count), config.numbering.each, config.caps)
     if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):
         check_read(space, plan.reads)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics

@@ -44,7 +44,10 @@ class SessionPage:
         self.hand = ThreadPoolExecutor(1, "popjax-page")
         one = session.single
         title = "a model in training" if one else f"{plural(session.members, 'model')} in training"
-        metrics = (session.task.metric, *(n for n in session.population.curves.members if n != session.task.metric))
+        metrics = (
+            session.task.metric,
+            *(n for n in session.population.table.curves.metrics if n != session.task.metric),
+        )
         verbs = verbs or (ONE if one else SEVERAL)
         about = About(title, metrics, session.task.mode, session.space, None, verbs, one)
         self.board.begin(about, ask or self.ask)
@@ -88,9 +91,9 @@ class SessionPage:
     def show(self, session: "Session", line: str = "", member: int | None = None) -> None:
         """How the session stands, and what was just done."""
         population = session.population
-        curves = {name: values.astype(float) for name, values in population.curves.means().items()}
+        curves = {name: values.astype(float) for name, values in population.table.curves.means().items()}
         epochs = np.full(session.members, session.epoch)
-        stopped, alive = population.stopped, np.atleast_1d(session.alive)
+        stopped, alive = population.table.stopped, np.atleast_1d(session.alive)
         status = "".join(np.select([stopped, ~alive], [STOPPED, DIVERGED], TRAINS).tolist())
         anew = bool(session.epoch < self.board.epochs.max(initial=0))
         self.board.show(curves, epochs, status, population.points(), session.dynamic, anew)

@@ -1,7 +1,7 @@
 """What a run has trained so far, on the disk: killed at any instant, it goes on from its last commit.
 
 A commit is a manifest, written last, that names its files and their SHA-256 digests. Members
-that train no further for now, at the end or at rest, stand in files that merge as they grow,
+that train no further for now, at the end or waiting, stand in files that merge as they grow,
 so there are few of them; members in training, and the arrays of the best trials, stand in one
 file. Of a member that stands in several files the last one counts. The latest two commits are
 kept, so one that is damaged leaves the one before it. No JAX here.
@@ -11,56 +11,59 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from popjax.core.storage import Corrupt, write_atomic
+from popjax.store.cohort import Arrays, Cohort, OnHost, join, of_members
 from popjax.store.files import arrays_of, digest_of, write_json
 
-Arrays = dict[str, np.ndarray]
-FILE = re.compile(r"(finished|settled|standing)-\d{1,12}\.safetensors")  # format 1 wrote finished-*
+FILE = re.compile(r"(settled|standing)-\d{1,12}\.safetensors")
 MANIFEST = re.compile(r"commit-(\d{1,12})\.json")
 KEPT = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
-    """Members of a run, and what is known of them.
+    """A cohort with the curves of its members, as a file of a commit holds it.
 
     Attributes:
-        index: their numbers (members,) in the whole run.
-        epoch: the epochs that they have finished.
+        cohort: on the host; at the end of training without a state, which is needed no more.
         curves: metric -> (members, epoch).
-        state: name -> array (members, ...) of the training state; empty where it is needed no more.
     """
 
-    index: np.ndarray
-    epoch: int
+    cohort: Cohort
     curves: Arrays
-    state: Arrays = dataclasses.field(default_factory=dict)
 
     def take(self, rows: np.ndarray) -> Self:
         """The same of some members."""
-        pick = lambda arrays: {name: array[rows] for name, array in arrays.items()}
-        return dataclasses.replace(self, index=self.index[rows], curves=pick(self.curves), state=pick(self.state))
+        curves = {name: values[rows] for name, values in self.curves.items()}
+        return dataclasses.replace(self, cohort=self.cohort.take(rows), curves=curves)
 
     @property
     def kind(self) -> Any:
-        """What members have in common that are alike: the epoch, and the arrays of the state."""
-        return self.epoch, tuple((name, array.shape[1:], array.dtype.str) for name, array in self.state.items())
+        """What members have in common that are alike: bucket, epoch, and the arrays of the state."""
+        cohort = self.cohort
+        state = {} if cohort.state is None else cohort.arrays()
+        shapes = tuple((name, array.shape[1:], array.dtype.str) for name, array in state.items())
+        return cohort.bucket, cohort.epoch, shapes
 
     def arrays(self) -> Arrays:
         """All in one flat dictionary, for a file."""
-        curves = {f"curves.{name}": values for name, values in self.curves.items()}
-        return {"index": self.index, "epoch": np.array(self.epoch), **curves, **prefixed("state", self.state)}
+        cohort = self.cohort
+        known = {"members": cohort.members, "bucket": np.array(cohort.bucket), "epoch": np.array(cohort.epoch)}
+        state = {} if cohort.state is None else cohort.arrays()
+        return known | prefixed("curves", self.curves) | prefixed("state", state)
 
     @classmethod
     def of(cls, arrays: Arrays) -> Self:
         """The record that `arrays` flattened."""
-        return cls(arrays["index"], int(arrays["epoch"]), below("curves", arrays), below("state", arrays))
+        state = below("state", arrays)
+        known = arrays["members"], int(arrays["epoch"]), OnHost(state) if state else None
+        return cls(Cohort(int(arrays["bucket"]), *known), below("curves", arrays))
 
 
 def joined(records: Iterable[Record]) -> list[Record]:
@@ -68,17 +71,11 @@ def joined(records: Iterable[Record]) -> list[Record]:
     kinds: dict[Any, list[Record]] = {}
     for record in records:
         kinds.setdefault(record.kind, []).append(record)
-    return [join(alike) for alike in kinds.values()]
-
-
-def join(alike: list[Record]) -> Record:
-    """Records of one kind as one."""
-    first = alike[0]
-    if len(alike) == 1:
-        return first
-    all_of = lambda known: {name: np.concatenate([known(one)[name] for one in alike]) for name in known(first)}
-    index = np.concatenate([one.index for one in alike])
-    return Record(index, first.epoch, all_of(lambda one: one.curves), all_of(lambda one: one.state))
+    found = []
+    for alike in kinds.values():
+        curves = {name: np.concatenate([one.curves[name] for one in alike]) for name in alike[0].curves}
+        found.append(Record(join([one.cohort for one in alike]), curves))
+    return found
 
 
 def several(records: Iterable[Record]) -> Arrays:
@@ -87,10 +84,28 @@ def several(records: Iterable[Record]) -> Arrays:
 
 
 def records_of(arrays: Arrays) -> list[Record]:
-    """The records that `several` flattened; or the single one that a file of format 1 holds."""
-    if "index" in arrays:
-        return [Record.of(arrays)]
+    """The records that `several` flattened."""
     return [Record.of(below(at, arrays)) for at in sorted({name.partition(".")[0] for name in arrays}, key=int)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OnDisk:
+    """The training state of members whose latest record is in the settled files of commits."""
+
+    commits: "Commits"
+    members: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """It takes no memory."""
+        return 0
+
+    def arrays(self) -> Arrays:
+        """Name -> array (members, ...), read from the files; raises Corrupt where one is damaged."""
+        mine = (record.cohort for record in self.commits.records(self.members))
+        found = of_members(mine, self.members)
+        rows = np.searchsorted(found.members, self.members)
+        return {name: array[rows] for name, array in found.arrays().items()}
 
 
 class Commits:
@@ -99,7 +114,7 @@ class Commits:
     Attributes:
         standing: the records of what is in training.
         kept: member -> name -> array: trained states of the best trials.
-        decision: how many of the scheduler's decisions had been applied; None where nobody counted (format 1).
+        decision: how many of the scheduler's decisions had been applied.
         carrying: the decision that was being carried out; what earlier ones asked for is trained.
         number: of the latest commit; 0 before the first.
         lost: what was damaged, and so was not used; None if nothing was.
@@ -109,13 +124,13 @@ class Commits:
         self.directory = directory
         self.standing: list[Record] = []
         self.kept: dict[int, Arrays] = {}
-        self.decision: int | None = 0
+        self.decision = 0
         self.carrying = 0
         self.lost: str | None = None
-        self._files: list[tuple[str, list[Record]]] = []  # of the settled, in their order, and what they hold
+        self._files: list[tuple[str, list[Cohort]]] = []  # of the settled, in their order; their states are on the disk
         self._digests: dict[str, str] = {}
         self._new: list[Record] = []
-        self._latest: dict[int, int] = {}  # member -> the id of the settled record that holds its latest
+        self._latest: dict[int, Cohort] = {}  # member -> the settled cohort that holds its latest
         self.number = max(numbered(directory), default=0)
         self._manifests: dict[int, list[str]] = {}
 
@@ -141,22 +156,34 @@ class Commits:
             raise Corrupt(f"{commits.lost}; no commit can be read, so begin again in another directory")
         return commits
 
-    @property
-    def settled(self) -> list[Record]:
-        """The records of what trains no further for now."""
-        live = [self._live(record) for record in [*(one for _, held in self._files for one in held), *self._new]]
-        return [record for record in live if len(record.index)]
+    def records(self, members: np.ndarray | None = None) -> Iterator[Record]:
+        """The records of all members, or the settled ones of some, read file by file."""
+        for name, cohorts in self._files:
+            masks = [self._live(cohort, members) for cohort in cohorts]
+            if any(mask.any() for mask in masks):
+                records = records_of(read(self.directory / name, self._digests[name]))
+                yield from (one.take(mask) for one, mask in zip(records, masks, strict=True) if mask.any())
+        for record in self._new:
+            if (mask := self._live(record.cohort, members)).any():
+                yield record.take(mask)
+        if members is None:
+            yield from self.standing
 
     def settle(self, record: Record) -> None:
-        """Members that train no further for now: at the end, without a state, or at rest with it."""
-        self._forget(record.index)
-        self._new = [one for one in self._new if self._known(one)] + [record]
-        self._latest.update(dict.fromkeys(record.index.tolist(), id(record)))
+        """Members that train no further for now: at the end, without a state, or waiting with it."""
+        self._forget(record.cohort.members)
+        self._new = [one for one in self._new if self._live(one.cohort).any()] + [record]
+        self._know([record.cohort])
 
     def stand(self, record: Record) -> None:
         """Members in training, as they stand now."""
-        self._forget(record.index)
+        self._forget(record.cohort.members)
         self.standing.append(record)
+
+    def holds(self, cohort: Cohort) -> bool:
+        """Whether files have the state of waiting members as they stand."""
+        found = [self._latest.get(member) for member in cohort.members.tolist()]
+        return all(one is not None and one.epoch == cohort.epoch and isinstance(one.state, OnDisk) for one in found)
 
     def forget(self) -> None:
         """Drop all that was read: the run begins again, and the next commit says so."""
@@ -167,49 +194,65 @@ class Commits:
         """Write what is new; raises OSError where there is no room, and then the last commit stays."""
         self.directory.mkdir(exist_ok=True)
         number = self.number + 1
-        files = self._merged(f"settled-{number}.safetensors")
-        listed = {name: self._digests.get(name) or self._write(name, several(held)) for name, held in files}
+        files, records = self._merged()
+        listed = {name: self._digests[name] for name, _ in files}
+        cohorts = [self._on_disk(one.cohort) for one in records]
+        if records:
+            files.append((f"settled-{number}.safetensors", cohorts))
+            listed[files[-1][0]] = self._write(files[-1][0], several(records))
         standing = f"standing-{number}.safetensors"
         listed[standing] = self._write(standing, self._unfinished())
         content = {"number": number, "decision": self.decision, "carrying": self.carrying, "files": listed}
         write_json(self.directory / f"commit-{number}.json", content)
         verify(self.directory, number)
-        self.number, self._files, self._new = number, files, []
-        self._digests = listed
-        for record in files[-1][1] if files else ():
-            self._latest.update(dict.fromkeys(record.index.tolist(), id(record)))
+        self.number, self._digests, self._new, self._files = number, listed, [], files
+        self._know(cohorts)
         self._manifests[number] = list(listed)
         self._clean()
 
-    def _merged(self, name: str) -> list[tuple[str, list[Record]]]:
-        """The settled files with the new records in the last, each larger than the next, so that there are few."""
-        files = [(file, held) for file, held in self._files if any(len(self._live(one).index) for one in held)]
+    def _on_disk(self, cohort: Cohort) -> Cohort:
+        """A cohort that is in a file, without its arrays."""
+        return dataclasses.replace(cohort, state=None if cohort.state is None else OnDisk(self, cohort.members))
+
+    def _know(self, cohorts: Iterable[Cohort]) -> None:
+        """These settled cohorts hold the latest of their members."""
+        for cohort in cohorts:
+            self._latest.update(dict.fromkeys(cohort.members.tolist(), cohort))
+
+    def _merged(self) -> tuple[list[tuple[str, list[Cohort]]], list[Record]]:
+        """The settled files that stay, each larger than the next, so that there are few; the records of a new one."""
+        files = [(name, cohorts) for name, cohorts in self._files if any(self._live(one).any() for one in cohorts)]
         if not self._new:
-            return files
-        records = list(self._new)
-        while files and rows_in(files[-1][1]) <= rows_in(records):
-            records = files.pop()[1] + records
-        return [*files, (name, joined(live for one in records if len((live := self._live(one)).index)))]
+            return files, []
+        merged: list[str] = []
+        rows = sum(len(one.cohort.members) for one in self._new)
+        while files and (more := sum(len(one.members) for one in files[-1][1])) <= rows:
+            merged.append(files.pop()[0])
+            rows += more
+        old = [
+            one.take(self._live(cohort))
+            for name, cohorts in self._files
+            if name in merged
+            for one, cohort in zip(records_of(read(self.directory / name, self._digests[name])), cohorts, strict=True)
+        ]
+        new = [one.take(self._live(one.cohort)) for one in self._new]
+        return files, joined(one for one in [*old, *new] if len(one.cohort.members))
 
-    def _known(self, record: Record) -> bool:
-        """Whether a settled record holds the latest of any member; others need no memory."""
-        return any(self._latest.get(member) == id(record) for member in record.index.tolist())
-
-    def _live(self, record: Record) -> Record:
-        """The members of a settled record of which nothing later is known."""
-        rows = np.fromiter((self._latest.get(member) == id(record) for member in record.index.tolist()), bool)
-        return record if rows.all() else record.take(rows)
+    def _live(self, cohort: Cohort, members: np.ndarray | None = None) -> np.ndarray:
+        """Of which members (n,) of a settled cohort nothing later is known; of some members alone, if given."""
+        live = np.fromiter((self._latest.get(member) is cohort for member in cohort.members.tolist()), bool)
+        return live if members is None else live & np.isin(cohort.members, members)
 
     def _unfinished(self) -> Arrays:
         """What is in training, and the kept arrays, for one file."""
         kept = {f"{member}.{name}": a for member, arrays in self.kept.items() for name, a in arrays.items()}
         return prefixed("stand", several(self.standing)) | prefixed("kept", kept)
 
-    def _forget(self, index: np.ndarray) -> None:
-        for member in index.tolist():
+    def _forget(self, members: np.ndarray) -> None:
+        for member in members.tolist():
             self._latest.pop(member, None)
-        left = [record.take(~np.isin(record.index, index)) for record in self.standing]
-        self.standing = [record for record in left if len(record.index)]
+        left = [record.take(~np.isin(record.cohort.members, members)) for record in self.standing]
+        self.standing = [record for record in left if len(record.cohort.members)]
 
     def _write(self, name: str, arrays: Arrays) -> str:
         from safetensors.numpy import save
@@ -221,23 +264,24 @@ class Commits:
     def _read(self, number: int, whole: bool) -> None:
         """Read a commit, all of it or else the files that are whole: what is lost is trained again."""
         content = manifest(self.directory, number)
-        listed, decision = content["files"], content.get("decision")
+        listed = content["files"]
         intact = {name: digest for name, digest in listed.items() if is_whole(self.directory / name, digest)}
         if whole and intact != listed:
             bad = next(name for name in listed if name not in intact)
             raise Corrupt(f"{str(self.directory / bad)!r} is damaged")
-        settled = [name for name in intact if not name.startswith("standing")]
-        self._files = [(name, records_of(read(self.directory / name))) for name in settled]
-        self._latest = {member: id(one) for _, held in self._files for one in held for member in one.index.tolist()}
-        standing = [name for name in intact if name.startswith("standing")]
-        arrays = read(self.directory / standing[0]) if standing else {}
+        found = {name: read(self.directory / name) for name in intact}
+        self._latest = {}
+        settled = {name: records_of(arrays) for name, arrays in found.items() if not name.startswith("standing")}
+        self._files = [(name, [self._on_disk(one.cohort) for one in records]) for name, records in settled.items()]
+        for _, cohorts in self._files:
+            self._know(cohorts)
+        (arrays,) = [arrays for name, arrays in found.items() if name.startswith("standing")] or [{}]
         kept = below("kept", arrays)
         for record in records_of(below("stand", arrays)):
             self.stand(record)
         self.kept = {int(member): below(member, kept) for member in {name.partition(".")[0] for name in kept}}
-        self._digests, self.decision = intact, decision
-        self.carrying = content.get("carrying", max((decision or 0) - 1, 0))
-        self._manifests = {number: list(intact)}
+        self._digests, self._manifests = intact, {number: list(intact)}
+        self.decision, self.carrying = content["decision"], content["carrying"]
 
     def _clean(self) -> None:
         """Remove what none of the latest commits names."""
@@ -246,14 +290,9 @@ class Commits:
         used |= {f"commit-{number}.json" for number in self._manifests}
         for path in self.directory.iterdir():
             known = FILE.fullmatch(path.name) or MANIFEST.fullmatch(path.name)
-            torn = path.name.startswith((".finished-", ".settled-", ".standing-", ".commit-"))
+            torn = path.name.startswith((".settled-", ".standing-", ".commit-"))
             if path.name not in used and (known or torn):
                 path.unlink()
-
-
-def rows_in(records: Iterable[Record]) -> int:
-    """How many members records hold."""
-    return sum(len(record.index) for record in records)
 
 
 def numbered(directory: Path) -> list[int]:
@@ -275,7 +314,8 @@ def manifest(directory: Path, number: int) -> dict[str, Any]:
         listed, said = content["files"], content.pop("check")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Corrupt(f"{str(path)!r} is damaged") from None
-    if said != digest_of(content) or content.get("number") != number:
+    numbers = [content.get(name) for name in ("number", "decision", "carrying")]
+    if said != digest_of(content) or numbers[0] != number or not all(type(one) is int for one in numbers):
         raise Corrupt(f"{str(path)!r} is damaged")
     for name in listed:
         if not FILE.fullmatch(name):
@@ -308,12 +348,15 @@ def content_of(path: Path) -> bytes:
         raise Corrupt(f"{str(path)!r}: {error.strerror}") from None
 
 
-def read(path: Path) -> Arrays:
-    """The arrays of a file whose digest is right."""
+def read(path: Path, digest: str | None = None) -> Arrays:
+    """The arrays of a file; raises Corrupt for one with another digest than it is to have, or a broken one."""
     from safetensors import SafetensorError
 
     try:
-        return arrays_of(content_of(path))
+        content = content_of(path)
+        if digest not in (None, hashlib.sha256(content).hexdigest()):
+            raise Corrupt(f"{str(path)!r} is damaged")
+        return arrays_of(content)
     except SafetensorError as error:
         raise Corrupt(f"{str(path)!r} is damaged: {error}") from None
 

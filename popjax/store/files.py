@@ -16,20 +16,20 @@ from popjax.core.storage import Corrupt, write_atomic
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 2
-READABLE = (1, FORMAT)
+FORMAT = 3
 KINDS = {f"{letter}{8 * size}": f"{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
 KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors' names
 KINDS |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 
 
 def check_format(directory: Path, run: Mapping[str, Any]) -> None:
-    """Raise ValueError for a directory that a later popjax wrote, Corrupt for one without a format."""
+    """Raise ValueError for a directory that another popjax wrote, Corrupt for one without a format."""
     written = run.get("format")
     if not isinstance(written, int):
         raise Corrupt(f"cannot read the run in {str(directory)!r}: its run.json names no format")
-    if written not in READABLE:
-        raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; upgrade popjax")
+    if written != FORMAT:
+        remedy = "upgrade popjax" if written > FORMAT else "search again, or read it with the popjax that wrote it"
+        raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; {remedy}")
 
 
 def check_directory(directory: Path, resume: bool = False) -> None:

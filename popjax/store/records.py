@@ -13,6 +13,12 @@ def mean_member(values: np.ndarray) -> np.ndarray:
     return values[:, 0, 0] if single else values.mean((1, 2), dtype=np.float64)
 
 
+def after(curves: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
+    """Metric -> (trials,): what curves (trials, epochs) are after so many epochs (trials,); NaN after none."""
+    rows, there = np.arange(len(epochs)), epochs > 0
+    return {name: np.where(there, curve[rows, np.maximum(epochs - 1, 0)], np.nan) for name, curve in curves.items()}
+
+
 def ties(metrics: tuple[str, ...], metric: str) -> tuple[tuple[str, str], ...]:
     """The metrics, each with its mode, that decide between trials of equal `metric`."""
     return ((TIES, "min"),) if TIES in metrics and metric != TIES else ()

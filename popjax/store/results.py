@@ -16,7 +16,7 @@ from popjax.space.values import absent
 from popjax.store import run_files
 from popjax.store.columns import arrow
 from popjax.store.files import Kept
-from popjax.store.records import finite_epochs, mean_member, ranking
+from popjax.store.records import after, finite_epochs, mean_member, ranking
 from popjax.store.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -110,11 +110,7 @@ class Results:
     @functools.cached_property
     def last(self) -> dict[str, np.ndarray]:
         """Metric -> (trials,), the last finite record; NaN where there is none."""
-        at = self.epochs_run[:, None] - 1
-        return {
-            name: np.where(at[:, 0] >= 0, np.take_along_axis(curve, np.maximum(at, 0), 1)[:, 0], np.nan)
-            for name, curve in self.curves.items()
-        }
+        return after(self.curves, self.epochs_run)
 
     @functools.cached_property
     def errors(self) -> dict[str, np.ndarray]:

@@ -139,9 +139,15 @@ class Trained(NamedTuple):
     def of(cls, kept: Kept) -> "Trained":
         """From what a run keeps."""
         recipe = kept.recipe or {}
-        space, epochs = Space.from_dict(recipe["space"]), recipe.get("epochs", 0)  # which popjax 0.1.0 did not write
-        known = (frozenset(recipe["static"]), kept.arrays, epochs, dict(kept.schedule))
-        return cls(kept.trial, kept.hparams, space, *known)
+        return cls(
+            kept.trial,
+            kept.hparams,
+            space=Space.from_dict(recipe["space"]),
+            static=frozenset(recipe["static"]),
+            arrays=kept.arrays,
+            epochs=recipe["epochs"],
+            schedule=dict(kept.schedule),
+        )
 
     @property
     def fixed(self) -> dict[str, Any]:

@@ -134,9 +134,8 @@ class Recipe:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The recipe that `describe` described; before there were text columns, it had no levels."""
-        fields: dict[str, Any] = {"levels": {}, "fill": None, "limit": None, "called": None, **content}
-        fields = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
+        """The recipe that `describe` described."""
+        fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
         arrays = ("mean", "scale", "y_mean", "y_scale", "fill", "limit")
         fields |= {name: np.asarray(fields[name], float) for name in arrays if fields[name] is not None}
         fields |= {name: tuple(fields[name]) for name in ("columns", "inputs", "classes") if fields[name] is not None}

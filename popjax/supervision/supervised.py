@@ -13,7 +13,7 @@ from popjax.core.trees import digest
 from popjax.data.dataset import Dataset, images
 from popjax.data.parts import SHARE, parts_of
 from popjax.data.scarce import repeated, scarce
-from popjax.data.splits import STANDARDIZE, UNCLIPPED, Split, Way, untimely
+from popjax.data.splits import STANDARDIZE, Split, Way, untimely
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
 from popjax.models.networks import check_model
@@ -108,31 +108,20 @@ def supervised(
     lookup(SCHEDULES, "schedule", schedule)
 
     how = standardize or ("global" if dataset.x.ndim > 2 else "feature")
-    if how not in (*STANDARDIZE, UNCLIPPED):
+    if how not in STANDARDIZE:
         raise ValueError(f"unknown standardize {how!r}; there are {', '.join(STANDARDIZE)}")
-    named = standardize is not None
     if not isinstance(shuffle, bool) or (groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(rows[0], rows[1], seed, kinds, shuffle)
     weigh = Weights(class_weight, sample_weight)
     more = chosen(metrics, dataset.classes is not None)
-    folded = Folded(
-        dataset, model, optimizer, loss, schedule, way, standardize=how, named=named, weigh=weigh, more=more
-    )
+    folded = Folded(dataset, model, optimizer, loss, schedule, way, standardize=how, weigh=weigh, more=more)
     task = folded(1)
     parts = folded.parts(1)
     notes = (None if shuffle else untimely(parts), scarce(dataset, parts), *repeated(dataset, way, parts))
     for note in filter(None, notes):
         LOG.warning(note)
     return task
-
-
-def as_before(task: Task, settings: Mapping[str, Any], folds: int) -> Task:
-    """The task of a run with these settings that is gone on with: it standardizes as then, unless the user says how."""
-    folded, how = task.hints.folded, settings.get("standardize", UNCLIPPED)
-    if not isinstance(folded, Folded) or folded.named or folded.standardize == how:
-        return task
-    return dataclasses.replace(folded, standardize=how)(folds)
 
 
 class Weights(NamedTuple):
@@ -166,7 +155,6 @@ class Folded:
     schedule: str
     way: Way
     standardize: str
-    named: bool  # whether the user said how to standardize
     weigh: Weights = NO_WEIGHTS
     more: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     made: dict[Any, Task] = dataclasses.field(default_factory=dict, init=False, repr=False)
@@ -218,10 +206,7 @@ class Folded:
     def hints(self, fit: Fit, recipe: Recipe) -> Hints:
         """What the Task says of itself."""
         given = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "loss": self.loss}
-        how: dict[str, Any] = {"standardize": self.standardize}
-        if self.standardize == UNCLIPPED:  # runs of before say nothing of it
-            how = {}
-        how |= self.weigh.settings()
+        how = {"standardize": self.standardize} | self.weigh.settings()
         if self.more:
             how |= {"metrics": {name: called(measure) for name, measure in self.more.items()}}
         others = {name for name, each in METRICS.items() if each.classification == fit.classification} - {*self.more}

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from popjax.engine.backends.base import Backend
 from popjax.engine.cost import explanation
 from popjax.engine.identity import check_same
 from popjax.engine.plan import work_of
-from popjax.engine.population import Elsewhere, Population, Timer
+from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
 from popjax.scheduler import Decision
 from popjax.space.space import Space
@@ -27,7 +28,7 @@ def trained(
     numbers: np.ndarray | None = None,
     timer: Timer | None = None,
     schedules: Mapping[str, np.ndarray] | None = None,
-    remote: Elsewhere | None = None,
+    backend: Backend | None = None,
 ) -> Results:
     """These points, each trained to the end.
 
@@ -35,9 +36,9 @@ def trained(
         numbers: the trials' (trials,), from which their keys are made; 0, 1, ... if not given.
         schedules: name -> (trials, epochs), the hyperparameters of each epoch where they are not always those of
             `points`, of which those that fix a shape never change.
-        remote: what trains instead of this machine's devices.
+        backend: what trains; this process, if not given.
     """
-    population = Population(task, space, config, numbers=numbers, timer=timer, remote=remote)
+    population = Population(task, space, config, numbers=numbers, timer=timer, backend=backend)
     with contextlib.closing(population):
         return trained_by(population, points, schedules)
 
@@ -53,7 +54,7 @@ def trained_by(
         values = {t: {name: column[t, epoch] for name, column in changed.items()} for t in everyone if changed}
         decision = decision._replace(set=values, until=dict.fromkeys(everyone, after))
         population.check(decision)
-        if population.advance(population.applied, decision).over:
+        if not population.advance(population.applied, decision):
             break
         decision = Decision()
     return population.results()
@@ -104,9 +105,8 @@ def descended(task: Task, space: Space, config: Config, schedule: Schedule, tria
     line = schedule.lineage(trial)
     trials = np.unique(line)
     place = np.searchsorted(trials, line).tolist()
-    population = Population(task, space, config, numbers=trials)
+    population = Population(task, space, config, numbers=trials, paced=True)
     population.advance(0, Decision(add={name: values[trials, 0] for name, values in schedule.values.items()}))
-    population.begin_all()
     now = space.filled(schedule.of(trial))
     for epoch, here in enumerate(place):
         before = place[epoch - 1] if epoch else here
@@ -116,9 +116,7 @@ def descended(task: Task, space: Space, config: Config, schedule: Schedule, tria
         changed = {name: values[epoch] for name, values in now.items() if values[epoch] != had[name][before]}
         decision = Decision(copy=copy, fresh=fresh, set={here: changed}, until={here: epoch + 1})
         population.advance(population.applied, decision)
-        if epoch + 1 < config.epochs:
-            population.pass_by([other for other in range(len(trials)) if other != here], epoch + 1)
-    return {name: curve[place, np.arange(len(place))] for name, curve in population.results().curves.items()}
+    return {name: curve[place, np.arange(len(place))] for name, curve in population.table.curves.means().items()}
 
 
 def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
@@ -128,7 +126,7 @@ def explain(task: Task, space: Space, trials: int, config: Config, sampler: str 
     points = space.filled(space.sample(trials, config.seed, sampler))
     roster.check(points)
     flops = 0 if task.hints.flops is None else np.sum(task.hints.flops(points))
-    exact = config.epochs * config.each * float(flops)
+    exact = config.epochs * config.numbering.each * float(flops)
     count = len(next(iter(points.values())))
-    found = work_of(roster.tracer, roster.plan.lanes).costs(points, config.each)
-    return explanation(found, count * config.each, exact, roster.plan.name)
+    found = work_of(roster.tracer, roster.plan.lanes).costs(points, config.numbering.each)
+    return explanation(found, count * config.numbering.each, exact, roster.plan.name)

@@ -19,12 +19,12 @@ from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_format, read_json, write_json
 from popjax.tuning.asked import Asked
-from popjax.tuning.format1 import check_record, log_of
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.rounds import even, further, in_rounds
 
 FIXED = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")  # of the Config
 NAMED = ("sampler", "choose")
+REQUIRED = ("epochs", "seed", "metric", "mode", "sampler", "repeats", "folds", "choose", "keep")
 
 
 class Directory:
@@ -63,7 +63,7 @@ class Directory:
             raise Corrupt(f"{str(path)!r} holds the state of a run but no run.json; choose another directory")
         if self.commits.lost is not None:
             self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
-        self.log = log_of(path, space, self.recorded) if self.recorded.get("format") == 1 else Log(space, path)
+        self.log = Log(space, path)
         if not self.recorded:
             self.log.cut(0)  # of a run that died before it was described
 
@@ -125,8 +125,6 @@ class Directory:
         steps = self.log.steps
         if not steps:
             return 0
-        if self.commits.decision is None:  # format 1 began a round once the one before it was trained
-            self.commits.decision, self.commits.carrying = len(steps), len(steps) - 1
         applied = self.commits.decision
         if applied > len(steps):
             raise Corrupt(f"{str(self.path)!r} has lost decisions; begin again in another directory")
@@ -199,6 +197,15 @@ class Directory:
         """Raise ValueError naming what differs."""
         if other := differences(then, now):
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
+
+
+def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
+    """Raise Corrupt unless a run.json has what resuming needs, of the right kinds."""
+    kinds = {"space": dict, "part": int, "narrowed": int, "lanes": int, "trials": int, "plan": str}
+    kinds |= {"asked": dict, "rounds": list, "warnings": list, "device": str}
+    for name in (*REQUIRED, *kinds, "rounds_in_all", "data", "task", "versions"):
+        if name not in recorded or not isinstance(recorded[name], kinds.get(name, object)):
+            raise Corrupt(f"cannot resume {str(directory)!r}: its run.json has no usable {name!r}")
 
 
 def ends_of(recorded: Mapping[str, Any]) -> tuple[int, ...]:

@@ -56,17 +56,18 @@ class Driver(NamedTuple):
             if number == first:
                 begin()
             if not step.decision.until and not changes_of(step.decision):
-                self.population.named[:] = False
+                self.population.table.named[:] = False
                 return
             if number == len(self.log.steps):
                 self.log.write(step)
             if self.person is not None:
                 self.person.accept()
             self.rest(number, step)
-            known = trials._replace(stopped=self.population.stopped.copy(), settable=self.population.roster.settable)
+            stopped, settable = self.population.table.stopped, self.population.roster.settable
+            known = trials._replace(stopped=stopped.copy(), settable=settable)
             self.callbacks.decision(self.acting(number, step.decision), known)
-            over = self.population.advance(number, step.decision).over
-            if over and step.decision.until:  # else a person stopped the last ones, and may let them go on
+            goes_on = self.population.advance(number, step.decision)
+            if not goes_on and step.decision.until:  # else a person stopped the last ones, and may let them go on
                 return
 
     def trials(self) -> Trials:
@@ -76,7 +77,7 @@ class Driver(NamedTuple):
     def rest(self, number: int, step: Step) -> None:
         """Let those rest from a step on whom a person has stopped, and nobody who is to train."""
         before = self.log.steps[number - 1].stopped if number else ()
-        stopped = self.population.stopped
+        stopped = self.population.table.stopped
         stopped[[trial for trial in (*before, *step.decision.until) if trial < len(stopped)]] = False
         stopped[list(step.stopped)] = True
 

@@ -52,8 +52,9 @@ def describe(asked: Asked, config: Config, roster: Roster, log: Log) -> dict[str
 
 def updates_of(population: Population) -> int | None:
     """Optimizer updates so far, over all members."""
-    curves = population.curves
-    return updates(population.roster, curves.members[population.config.metric], curves.epochs)
+    curves = population.table.curves
+    known = curves.metrics.get(population.config.metric)
+    return 0 if known is None else updates(population.roster, known, curves.epochs)
 
 
 def summary(

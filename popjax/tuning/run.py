@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from popjax.engine.backends.base import Backend
 from popjax.engine.measure import parameters, rebuilt, score
 from popjax.engine.plan import fitting
-from popjax.engine.population import Elsewhere, Population, Timer
+from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import take
@@ -38,7 +39,7 @@ class Control:
     every: int | None
     minutes: float | None
     timer: Timer
-    remote: Elsewhere | None
+    backend: Backend
     page: Steered | None = None
 
 
@@ -70,12 +71,12 @@ class Search:
             commits=None if directory is None else directory.commits,
             timer=timer,
             tell=callbacks.epoch if callbacks.hear_epochs else None,
-            remote=self.control.remote,
+            backend=self.control.backend,
         )
         log = Log(self.asked.space) if directory is None else directory.log
         with contextlib.closing(population), budget(timer.stop, self.control.minutes, log):
             first = 0 if directory is None else directory.take_up(population)
-            before = updates_of(population) if first or len(population.roster) else 0
+            before = updates_of(population)
             person = None if self.control.page is None else self.control.page.person
             driver = Driver(self.scheduler(population.roster), population, log, callbacks, self.control.every, person)
             driver.run(first, lambda: self.begin(population, log, callbacks))
@@ -101,7 +102,7 @@ class Search:
 
     def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
         """All is checked, and the first decision is about to act."""
-        population.open()
+        population.backend.open()
         roster, config = population.roster, self.config
         if self.directory is not None:
             self.directory.begin(describe(self.asked, self.config, roster, log))
@@ -140,7 +141,7 @@ class Search:
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
-        if population.resting.needed[trial]:
+        if population.table.needed[trial]:
             return {}
         points = take(population.roster.points, np.array([trial]))
         alone = trained(self.task, self.asked.space, points, self.config, np.array([trial]), self.control.timer)

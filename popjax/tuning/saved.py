@@ -68,10 +68,9 @@ class Saved:
         self.log.cut(max(self.commits.decision or 1, 1))  # what came after the last commit is to be done again
         population.prepare(step.decision for step in self.log.steps)
         population.take_up()
-        population.begin_all()
-        population.stopped[list(self.log.steps[-1].stopped)] = True
+        population.table.stopped[list(self.log.steps[-1].stopped)] = True
         population.advance(population.applied - 1, self.log.steps[-1].decision)  # who was behind catches up
-        return int(population.curves.epochs.max())
+        return int(population.table.curves.epochs.max())
 
     def _about(self, population: Population) -> dict[str, Any]:
         roster, config = population.roster, population.config

@@ -11,7 +11,7 @@ from popjax.core.storage import locked
 from popjax.core.text import tell
 from popjax.engine.population import Timer
 from popjax.engine.roster import Config, Roster
-from popjax.executors.elsewhere import elsewhere
+from popjax.executors.named import backend_of
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.conditions import check_possible
 from popjax.space.space import Space
@@ -166,10 +166,10 @@ def search(
     asked = Asked(space, int(trials), ends, sampler, choose, scheduler)
     task = task.in_folds(int(folds))
     listeners = [progress_of(progress), *checked(callbacks)]
-    remote = elsewhere(executor, int(retries), mixed)
+    backend = backend_of(executor, int(retries), mixed)
     page = page_of(live)
     every = 1 if page is not None and every is None else every
-    control = Control(listeners, every, minutes, Timer(stop), remote, page)
+    control = Control(listeners, every, minutes, Timer(stop), backend, page)
     if page is not None:
         page.person.stop = control.timer.stop
     new = Search(task, config, asked, control)
@@ -232,10 +232,13 @@ def search_in(
         directory = Directory(path, new.asked.space, about, unasked)
         asked = directory.in_rounds(new.asked, rounds)
         config = directory.as_before(new.config, asked.settings())
-        task = as_recorded(new.task, directory.recorded, config.folds)
-        listeners = [*new.control.listeners, *beside(task, path), Page(path)]  # which shows what the others have found
+        listeners = [
+            *new.control.listeners,
+            *beside(new.task, path),
+            Page(path),
+        ]  # which shows what the others have found
         control = dataclasses.replace(new.control, listeners=listeners)
-        results = Search(task, config, asked, control, directory).run()
+        results = Search(new.task, config, asked, control, directory).run()
         results.save(path)
     return results
 
@@ -250,16 +253,6 @@ def beside(task: Task, path: Path) -> list[Callback]:
     with contextlib.suppress(ValueError):  # none that can be read
         before = read_json(path / "summary.json")
     return [Linear(task, before.get("linear"))]
-
-
-def as_recorded(task: Task, recorded: Mapping[str, Any], folds: int) -> Task:
-    """The task as the run had it that is gone on with, where the user leaves that open."""
-    settings = recorded.get("task")
-    if task.hints.recipe is None or not isinstance(settings, dict):
-        return task
-    from popjax.supervision.supervised import as_before  # a task of one's own needs none of it
-
-    return as_before(task, settings, folds)
 
 
 def page_of(live: Any) -> Steered | None:

@@ -15,18 +15,17 @@ import jax
 import numpy as np
 
 from popjax.core.text import cell
-from popjax.core.trees import from_host, named, to_words
+from popjax.core.trees import from_host, to_words, unnamed
 from popjax.engine.caps import levels
-from popjax.engine.checkpoint import tree_of
+from popjax.engine.checkpoint import check_arrays
 from popjax.engine.identity import check_same
 from popjax.engine.measure import rebuilt
-from popjax.engine.member import Training
 from popjax.engine.plan import member_bytes
 from popjax.engine.population import Population
 from popjax.engine.roster import Config
-from popjax.engine.snapshot import Snapshot, of_members
 from popjax.scheduler import Decision
 from popjax.space.space import Space
+from popjax.store.cohort import Cohort, OnHost, of_members, state_in
 from popjax.store.decisions import Log, Step
 from popjax.store.results import Results
 from popjax.task import Task
@@ -41,9 +40,9 @@ MEMORY = 2**31  # bytes of earlier states to keep, for `back`
 
 
 class Moment(NamedTuple):
-    """Where all members stood after an epoch, and whom a person had stopped (members,)."""
+    """Where all members stood after an epoch, on the host, and which were stopped (members,)."""
 
-    snapshots: list[Snapshot]
+    cohorts: list[Cohort]
     stopped: np.ndarray
 
 
@@ -108,7 +107,7 @@ class Session:
         self._saved = saved = None if out is None else Saved(Path(out), self.space, resume)
         numbers = None if trials is None else numbers_of(trials, self.members)
         commits = None if saved is None else saved.commits
-        self.population = Population(self.task, self.space, config, numbers=numbers, bounded=False, commits=commits)
+        self.population = Population(self.task, self.space, config, numbers=numbers, paced=True, commits=commits)
         self._log = Log(self.space) if saved is None else saved.log
         self.epoch = 0
         if saved is not None and saved.log.steps:
@@ -119,8 +118,7 @@ class Session:
             if saved is not None:
                 saved.begin(self.population)
             self._decide(begin)
-            self.population.begin_all()
-        bytes_each = self.members * config.each * member_bytes(self.population.roster.buckets[0])
+        bytes_each = self.members * config.numbering.each * member_bytes(self.population.roster.buckets[0])
         self.alone = threading.RLock()  # held by whoever trains or changes the models
         self.page: SessionPage | None = None  # that shows them
         self._measures: dict[Any, Any] = {}
@@ -160,13 +158,14 @@ class Session:
     def _stand(self, arrays: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarray]) -> None:
         """Let the one model stand where these arrays (models, ...) and curves (folds, repeats, epochs) end."""
         population = self.population
-        state = tree_of(jax.eval_shape(to_words, population.roster.abstract(0).state), arrays)
+        check_arrays(population.roster.abstract(0).state, arrays)
         self.epoch = next(iter(curves.values())).shape[-1]
-        models = np.arange(population.config.each)
-        population.curves.reach(self.epoch)
-        population.curves.load(models, self.epoch, {n: v.reshape(len(models), -1) for n, v in curves.items()})
+        models, known = population.config.numbering.members([0]), population.table.curves
+        known.reach(self.epoch)
+        known.load(models, self.epoch, {n: v.reshape(len(models), -1) for n, v in curves.items()})
         alive = np.isfinite([values[..., -1].ravel() for values in curves.values()]).all(0)
-        population.load([Snapshot(0, models, self.epoch, Training(state, alive))], population.stopped.copy())
+        held = {f"state.{name}" if name else "state": array for name, array in arrays.items()} | {"alive": alive}
+        population.go_back([Cohort(0, models, self.epoch, OnHost(held))], population.table.stopped.copy())
         self._moments.clear()
         self._moments.append(self._now())
 
@@ -183,7 +182,7 @@ class Session:
         """Metric -> (epochs,) for one model, (members, epochs) for several; NaN where a member rested."""
         if self.epoch == 0:
             return {}
-        means = {name: values[:, : self.epoch] for name, values in self.population.curves.means().items()}
+        means = {name: values[:, : self.epoch] for name, values in self.population.table.curves.means().items()}
         return {name: values[0].copy() if self.single else values.copy() for name, values in means.items()}
 
     @property
@@ -195,16 +194,16 @@ class Session:
     def _states(self) -> list[Any]:
         """The state of one model, of all members stacked, or of each where there are several programs."""
         if len(self.population.roster.buckets) > 1:
-            return [self._member(member).begun.state for member in range(self.members)]
-        whole = self._member(None).begun.state
+            return [self._state(self._member(member)) for member in range(self.members)]
+        whole = self._state(self._member(None))
         return [jax.tree.map(lambda array: array[0], whole) if self.single else whole]
 
     @property
     def alive(self) -> Any:
         """Whether (members,) they train on: neither stopped nor diverged."""
-        alive = ~self.population.stopped
-        for snapshot in self._moments[-1].snapshots:
-            np.logical_and.at(alive, snapshot.index // self.population.config.each, snapshot.begun.alive)
+        alive = ~self.population.table.stopped
+        for cohort in self._moments[-1].cohorts:
+            np.logical_and.at(alive, self.population.config.numbering.trials(cohort.members), cohort.arrays()["alive"])
         return bool(alive[0]) if self.single else alive
 
     @property
@@ -236,9 +235,8 @@ class Session:
     def _train(self) -> None:
         """One epoch of all, or none: who interrupts it finds some further than others."""
         try:
-            going = np.flatnonzero(~self.population.stopped).tolist()
+            going = np.flatnonzero(~self.population.table.stopped).tolist()
             self._decide(Decision(until=dict.fromkeys(going, self.epoch + 1)))
-            self.population.pass_by(np.flatnonzero(self.population.stopped).tolist(), self.epoch + 1)
             moment = self._now()
         except BaseException:
             self._return()
@@ -306,7 +304,7 @@ class Session:
         decision = Decision(copy={target: source})
         with self.alone:
             self.population.check(decision)
-            self.population.stopped[target] = self.population.stopped[source]
+            self.population.table.stopped[target] = self.population.table.stopped[source]
             self._decide(decision)
             self._moments[-1] = self._now()
             self._show(f"became trial {source}", target)
@@ -314,24 +312,23 @@ class Session:
     def stop(self, member: int) -> None:
         """Let a member rest: it keeps its state, and its curves are NaN from here on."""
         with self.alone:
-            self._stop(self.population.stopped | (np.arange(self.members) == row_of(member, self.members)))
+            self._stop(self.population.table.stopped | (np.arange(self.members) == row_of(member, self.members)))
             self._moments[-1] = self._now()
             self._show("stopped", member)
 
     def lift(self, member: int) -> None:
         """Let a member that was stopped train on, from the state that it has; its curves keep the gap."""
         with self.alone:
-            self._stop(self.population.stopped & (np.arange(self.members) != row_of(member, self.members)))
+            self._stop(self.population.table.stopped & (np.arange(self.members) != row_of(member, self.members)))
             self._moments[-1] = self._now()
             self._show("goes on", member)
 
     def measure(self, function: Any) -> dict[str, Any]:
         """`function(state, hparams, data) -> dict` of the first member as it stands, compiled on first use."""
         roster = self.population.roster
-        bucket = int(roster.bucket[0])
-        first = jax.tree.map(lambda leaf: leaf[0], self._member(0).begun.state)
+        bucket, who = int(roster.bucket[0]), roster.member(int(roster.bucket[0]), 0)
+        first = jax.tree.map(lambda leaf: leaf[0], self._state(self._member(0)))
         state = from_host(roster.abstract(bucket).state, first)
-        who = jax.tree.map(lambda column: column[0], roster.members(bucket, np.array([0])))
         if function not in self._measures:
             member = roster.buckets[bucket]
             self._measures[function] = jax.jit(lambda state, who, data: function(state, member.hparams(who), data))
@@ -340,24 +337,24 @@ class Session:
 
     def arrays(self, member: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
         """A member's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
-        return named(self._member(member).begun.state), rebuilt(self.population.roster, [member])[member]
+        return state_in(self._member(member).arrays()), rebuilt(self.population.roster, [member])[member]
 
     def _return(self) -> None:
         """Stand where the last moment was."""
-        snapshots, stopped = self._moments[-1]
+        cohorts, stopped = self._moments[-1]
         self._stop(stopped)  # the last decision names nobody: who goes on from here trains nobody either
-        self.population.load(snapshots, stopped)
+        self.population.go_back(cohorts, stopped)
 
     def _stop(self, stopped: np.ndarray) -> None:
         """Let these (members,) rest, and no other."""
-        self.population.stopped[:] = stopped
+        self.population.table.stopped[:] = stopped
         self._decide(Decision())
 
     def _decide(self, decision: Decision) -> None:
         """Write a decision down, and who rests, and carry it out."""
         if self._saved is not None:
             self._saved.check()
-        self._log.write(Step(decision, stopped=tuple(np.flatnonzero(self.population.stopped).tolist())))
+        self._log.write(Step(decision, stopped=tuple(np.flatnonzero(self.population.table.stopped).tolist())))
         self.population.advance(len(self._log.steps) - 1, decision)
 
     def _show(self, line: str = "", member: int | None = None) -> None:
@@ -366,12 +363,17 @@ class Session:
             self.page.show(self, line, member)
 
     def _now(self) -> Moment:
-        return Moment(self.population.resting.snapshots(), self.population.stopped.copy())
+        return Moment(self.population.table.waiting.on_host(), self.population.table.stopped.copy())
 
-    def _member(self, member: int | None) -> Snapshot:
+    def _member(self, member: int | None) -> Cohort:
         """Where a member stands, or all where they share a program, in order of its models."""
         trials = range(self.members) if member is None else [member]
-        return of_members(self._moments[-1].snapshots, self.population.resting.members(trials))
+        return of_members(self._moments[-1].cohorts, self.population.config.numbering.members(trials))
+
+    def _state(self, cohort: Cohort) -> Any:
+        """The task's state of members, stacked, as the task has it."""
+        like = jax.eval_shape(to_words, self.population.roster.abstract(cohort.bucket).state)
+        return unnamed(like, state_in(cohort.arrays()))
 
 
 def trained_as(results: Results, trial: int, task: Task) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from popjax.engine.curves import Curves, trials_of
+from popjax.engine.numbering import Numbering
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until
 from popjax.space.space import Space, take
 from popjax.store.records import ties
@@ -103,9 +104,10 @@ class Replay:
         self.rows = rows
         self.points = take(results.points, rows)
         shape = results.members[results.metric].shape[1:]
+        self.numbering = Numbering(*shape[:2])
         self.recorded = {name: values[rows] for name, values in results.members.items()}
         dtype = results.members[results.metric].dtype
-        self.curves = Curves(tuple(results.members), shape[0], shape[1], shape[2], dtype)
+        self.curves = Curves(tuple(results.members), self.numbering, shape[2], dtype)
 
     def run(self, make: Callable[[Problem], Scheduler]) -> Simulated:
         """Ask the scheduler until it names nobody."""
@@ -148,27 +150,27 @@ class Replay:
         count = len(self.curves.epochs)
         for trial in [trial for trial in decision.until if not 0 <= trial < count][:1]:
             raise ValueError(f"there is no trial {trial!r}; choose 0..{count - 1}")
-        check_until(decision, self.curves.epochs.min((1, 2)), last)
+        check_until(decision, self.curves.done, last)
         for trial, epoch in decision.until.items():
-            each = int(np.prod(self.curves.epochs.shape[1:]))
-            index = trial * each + np.arange(each)
-            part = {name: values[trial, ..., :epoch].reshape(each, epoch) for name, values in self.recorded.items()}
-            self.curves.load(index, epoch, part)
+            members = self.numbering.members([trial])
+            shape = (len(members), epoch)
+            part = {name: values[trial, ..., :epoch].reshape(shape) for name, values in self.recorded.items()}
+            self.curves.load(members, epoch, part)
 
     def simulated(self) -> Simulated:
         """The outcome."""
         curves, results = self.curves, self.results
         count = len(curves.epochs)
-        last = curves.members[results.metric].shape[-1]
+        last = curves.metrics[results.metric].shape[-1]
         pruned = (curves.epochs < last).any((1, 2))
         points = {name: column[:count] for name, column in self.points.items()}
         found = Results(
             points,
-            dict(curves.members),
+            dict(curves.metrics),
             results.metric,
             results.mode,
             dict(results.run) | {"trials": count},
             done=curves.epochs,
             pruned=pruned,
         )
-        return Simulated(self.rows[:count], curves.epochs.min((1, 2)), found)
+        return Simulated(self.rows[:count], curves.done, found)

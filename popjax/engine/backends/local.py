@@ -1,27 +1,29 @@
-"""Batches onto the cores of a CPU, or onto accelerators.
+"""Segments onto the cores of a CPU, or onto accelerators.
 
 Every worker thread takes the next job, trains it to its epoch and takes another; the same
 executable serves them all, and XLA releases the interpreter's lock while it runs. What a
 worker has to say goes into a queue, so that only the caller's thread touches results.
 """
 
+import contextlib
 import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import jax
+import numpy as np
 
-from popjax.core.clock import Clock
 from popjax.core.machine import cores
-from popjax.engine.backends.base import Context, Held
-from popjax.engine.batch import Batch, Epoch, Job, Rest
-from popjax.engine.member import Programs
+from popjax.engine.backends.base import Context, Epoch, Message, Segment, Standing
+from popjax.engine.member import Members, Programs, Training
 from popjax.engine.memory import OutOfMemory, check_fits, ran_out, refused
-from popjax.engine.plan import members_a_batch
+from popjax.engine.on_devices import OnDevices, stacked
+from popjax.engine.plan import Lanes, members_a_batch, placed
 from popjax.engine.roster import Roster
+from popjax.store.cohort import Cohort
 
 
 def threads() -> int:
@@ -29,53 +31,85 @@ def threads() -> int:
     return cores() if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else 1
 
 
-@dataclasses.dataclass(eq=False)
-class Local:
-    """The backend of this machine; between two segments states stay on its devices.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+    """A segment with what trains it here.
 
     Attributes:
-        roster: who the members are.
-        context: what the workers know.
-        compiling: counts the time in which programs are compiled.
+        members: the identities and hyperparameters of the cohort's members, in the program's order (capacity,).
+        programs: futures of the executables.
+        lanes: how many members the program's arrays hold.
+        seed: of the members' keys.
+        data: the task's data on the devices.
+        fitting: the executables that are known to fit into memory, shared by all jobs: Linux takes files to answer.
     """
+
+    segment: Segment
+    members: Members
+    programs: Programs
+    lanes: Lanes
+    seed: int
+    data: Any
+    fitting: set[Any]
+
+
+class Local:
+    """The backend of this machine; between two segments states stay on its devices."""
 
     roster: Roster
     context: Context
-    compiling: Clock
 
-    def pieces(self, held: Held) -> Sequence[Batch]:
-        """Batches as memory allows now; who stands on the devices in such a one stays there."""
-        lanes = self.roster.lanes(held.bucket)
-        if isinstance(held, Batch) and held.lanes == lanes:
-            return [held]
-        pieces = held.snapshot().cut(members_a_batch(len(held.index), lanes, threads()))
-        return [Batch(piece, lanes) for piece in pieces]
+    def open(self) -> None:
+        """It is here."""
 
-    def execute(self, going: Iterable[tuple[Batch, int]]) -> Generator[list[Epoch | Rest]]:
+    def begin(self, roster: Roster, context: Context) -> None:
+        """See Backend."""
+        self.roster, self.context = roster, context
+        self.fitting: set[Any] = set()
+
+    def pieces(self, cohort: Cohort) -> list[Cohort]:
+        """As memory allows now; a cohort that is on the devices in such a piece stays there."""
+        lanes = self.roster.lanes(cohort.bucket)
+        if isinstance(cohort.state, OnDevices) and cohort.state.lanes == lanes:
+            return [cohort]
+        return cohort.cut(members_a_batch(len(cohort.members), lanes, threads()))
+
+    def train(self, segments: Iterable[Segment]) -> Generator[list[Message]]:
         """See Backend; jobs are made while earlier ones train."""
         programs: dict[Any, Programs] = {}
-        return execute((self._job(batch, until, programs) for batch, until in going), self.context)
+        return train_all((self._job(segment, programs) for segment in segments), self.context)
 
     def close(self) -> None:
-        """Its workers end with each segment."""
+        """Its workers end with each call of `train`."""
 
-    def _job(self, batch: Batch, until: int, programs: dict[Any, Programs]) -> Job:
-        """The batch with its members and its bucket's programs, which are looked up once."""
-        key = batch.bucket, batch.lanes.count, batch.lanes.capacity
+    def _job(self, segment: Segment, programs: dict[Any, Programs]) -> Job:
+        """A job, with its bucket's programs, which are looked up once."""
+        roster, bucket = self.roster, segment.cohort.bucket
+        lanes = roster.lanes(bucket)
+        if isinstance(segment.cohort.state, OnDevices):
+            lanes = segment.cohort.state.lanes
+        key = bucket, lanes.count, lanes.capacity
         if key not in programs:
-            programs[key] = self.roster.programs(batch.bucket, batch.lanes, self.compiling)
-        return Job(batch, self.roster.members(batch.bucket, batch.stacked()), programs[key], until)
+            programs[key] = roster.programs(bucket, lanes, self.context.compiling)
+        members = roster.members(bucket, in_places(segment.cohort.members, lanes))
+        return Job(segment, members, programs[key], lanes, roster.config.seed, roster.data, self.fitting)
 
 
-def execute(jobs: Iterable[Job], context: Context) -> Generator[list[Epoch | Rest]]:
-    """Train all jobs; yields an Epoch for every batch and epoch, and how every batch rests that was begun.
+def in_places(members: np.ndarray, lanes: Lanes) -> np.ndarray:
+    """The members' numbers (capacity,), each at its place in the arrays; where there is none, that of the last."""
+    numbers = np.full(lanes.devices * lanes.capacity, members[-1])
+    numbers[placed(len(members), lanes)[0]] = members
+    return numbers
 
-    They come in lists of what was said meanwhile. Jobs may be made while earlier ones train.
-    Once `context.stop` is set, or a worker failed, the workers stop at the end of their epoch.
-    Then what a worker failed with is raised. Closing the generator stops too.
+
+def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]:
+    """Train all jobs by threads; yields what they say, in lists of what was said meanwhile.
+
+    Jobs may be made while earlier ones train. Once `context.stop` is set, or a job failed, all stop at
+    the end of their epoch. Then what a job failed with is raised. Closing the generator stops too.
     """
     waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-    said: queue.SimpleQueue[Epoch | Rest | Exception | None] = queue.SimpleQueue()
+    said: queue.SimpleQueue[list[Message] | Exception | None] = queue.SimpleQueue()
     failures: list[Exception] = []
     closing = threading.Event()
     x64 = jax.config.jax_enable_x64
@@ -93,12 +127,12 @@ def execute(jobs: Iterable[Job], context: Context) -> Generator[list[Epoch | Res
     def stopping() -> bool:
         return closing.is_set() or context.stop.is_set()
 
-    def heard(wait: bool) -> list[Epoch | Rest | None]:
-        """All that was said meanwhile; None is a worker that ended."""
-        messages = [said.get()] if wait else []
-        messages += [said.get() for _ in range(said.qsize())]
-        failures.extend(message for message in messages if isinstance(message, Exception))
-        return [message for message in messages if not isinstance(message, Exception)]
+    def heard(wait: bool) -> tuple[list[Message], int]:
+        """All that was said meanwhile, and how many workers have ended."""
+        found = [said.get()] if wait else []
+        found += [said.get() for _ in range(said.qsize())]
+        failures.extend(one for one in found if isinstance(one, Exception))
+        return [message for one in found if isinstance(one, list) for message in one], found.count(None)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]
     for worker in workers:
@@ -108,14 +142,14 @@ def execute(jobs: Iterable[Job], context: Context) -> Generator[list[Epoch | Res
             if context.stop.is_set():
                 break
             waiting.put(job)
-            yield [message for message in heard(wait=False) if message is not None]
+            yield heard(wait=False)[0]
         for _ in workers:
             waiting.put(None)
         working = len(workers)
         while working:
-            messages = heard(wait=True)
-            working -= messages.count(None)
-            yield [message for message in messages if message is not None]
+            messages, ended = heard(wait=True)
+            working -= ended
+            yield messages
         if failures:
             raise failures[0]
     finally:
@@ -126,45 +160,91 @@ def execute(jobs: Iterable[Job], context: Context) -> Generator[list[Epoch | Res
             worker.join()
 
 
-def train(job: Job, context: Context, say: Callable[[Epoch | Rest], None], stopping: Callable[[], bool]) -> None:
-    """Train one batch; says each epoch, the last with how it rests, or a Rest alone where that is not reached."""
-    batch, request, long = job.batch, context.request, False
-    rest: Rest | None = None
+def train(job: Job, context: Context, say: Callable[[list[Message]], None], stopping: Callable[[], bool]) -> None:
+    """Train one job: says each epoch, with it where its members stand when a commit asks, and where they end."""
+    segment, request = job.segment, context.request
+    progress, told = Progress(segment.cohort, job.lanes), list[Message]()
     try:
         if stopping():
             return
         advance = job.programs.epoch.result()
-        if advance not in context.fitting:
-            check_fits(advance, context.data)
-            context.fitting.add(advance)
-        if batch.training is None and not stopping():
-            with context.clock:
-                batch.begin(job.programs, context.seed, job.members, context.data)
+        if advance not in job.fitting:
+            check_fits(advance, job.data)
+            job.fitting.add(advance)
+        if stopping():
+            return
+        with context.training:
+            progress.begin(job)
         answered = 0
-        while batch.epoch < job.until and not stopping():
+        while progress.epoch < segment.until and not stopping():
             begun = time.monotonic()
-            with context.clock:
-                trained, metrics = advance(batch.training, job.members, context.data, batch.counts)
-                values = {name: metric[batch.places] for name, metric in jax.device_get(metrics).items()}
-            batch.training = trained  # an error of the epoch shows with its metrics: only now it is over
-            batch.epoch += 1
-            snapshot, long = None, time.monotonic() - begun >= request.every
-            if batch.epoch == job.until:
-                rest = resting(job, long)
-            elif answered < request.number and (long or time.monotonic() >= request.due):
-                answered, snapshot = request.number, batch.snapshot()
-            say(Epoch(batch.origin, batch.epoch - 1, values, snapshot, long, rest))
+            with context.training:
+                trained, metrics = advance(progress.training, job.members, job.data, progress.counts)
+                values = {name: metric[progress.places] for name, metric in jax.device_get(metrics).items()}
+            progress.reach(trained)  # an error of the epoch shows with its metrics: only now it is over
+            long = time.monotonic() - begun >= request.every
+            told = [Epoch(segment, progress.epoch - 1, values, long)]
+            if progress.epoch == segment.until:
+                break
+            if answered < request.number and (long or time.monotonic() >= request.due):
+                answered = request.number
+                told.append(Standing(segment, progress.cohort().on_host(), ended=False))
+            say(told)
+            told = []
     finally:
-        if rest is None:
-            say(resting(job, long))
+        say([*told, Standing(segment, progress.stopped(segment.until))])
 
 
-def resting(job: Job, long: bool) -> Rest:
-    """How a batch rests; on the devices if it is where it was to get."""
-    batch = job.batch
-    if batch.training is not None and batch.epoch >= job.until:
-        return Rest(batch.origin, batch, True, long=long)
-    try:
-        return Rest(batch.origin, batch, False, batch.snapshot(), long)
-    except Exception:  # a device without memory may not even give back what it holds
-        return Rest(batch.origin, batch, False, batch.origin)
+class Progress:
+    """A cohort in training, as arrays on the devices.
+
+    Attributes:
+        epoch: the epochs that its members have finished.
+        training: their state, stacked (devices * capacity, ...); None before they begin.
+        places, counts: see `placed`.
+    """
+
+    def __init__(self, cohort: Cohort, lanes: Lanes) -> None:
+        self.origin = cohort
+        self.lanes = lanes
+        self.epoch = cohort.epoch if cohort.state is not None else 0
+        self.places, self.counts = placed(len(cohort.members), lanes)
+        self.training: Training | None = None
+
+    def begin(self, job: Job) -> None:
+        """Put the members on the devices: new, or as they were left."""
+        state = self.origin.state
+        if isinstance(state, OnDevices):
+            self.training = state.training
+        elif state is not None:
+            like = job.programs.epoch.result().args_info[0][0]
+            self.training = stacked(like, state.arrays(), self.places)
+        else:
+            self.training = job.programs.init.result()(np.uint32(job.seed), job.members, job.data, self.counts)
+
+    def reach(self, trained: Training) -> None:
+        """An epoch is over."""
+        self.training = trained
+        self.epoch += 1
+
+    def cohort(self) -> Cohort:
+        """Where the members stand, on the devices."""
+        assert self.training is not None
+        state = OnDevices(self.training, self.lanes, self.places)
+        return Cohort(self.origin.bucket, self.origin.members, self.epoch, state)
+
+    def stopped(self, until: int) -> Cohort:
+        """Where the members stand that are trained no further: on the devices if they have reached the epoch `until`.
+
+        Else on the host; and where their arrays are lost, or have not caught up with where they stood, as they stood,
+        without a state if that was on the devices.
+        """
+        origin = self.origin
+        if self.training is None:
+            return origin
+        if self.epoch >= until:
+            return self.cohort()
+        if self.epoch >= origin.epoch:
+            with contextlib.suppress(Exception):  # a program that failed has taken the arrays, or no memory is left
+                return self.cohort().on_host()
+        return dataclasses.replace(origin, state=None) if isinstance(origin.state, OnDevices) else origin

@@ -1,9 +1,9 @@
-"""Members onto any executor: in units, which are submitted again where a worker dies.
+"""Segments onto any executor: in units, which are submitted again where a worker dies.
 
 The bits do not depend on it. A unit that failed goes behind the others, and is charged a try if no other unit was
-finished since it was sent; after `retries` of them it is given up. Where a pool broke, which fails all its units,
-nobody knows whose worker died: then one unit alone is sent until one comes back, who broke twice is sent alone, and
-only who breaks alone is charged.
+finished since it was sent; after `retries` of them it is given up. A pool that breaks fails all its units, whichever
+worker died: then one unit alone is sent until one comes back, a unit that broke twice is sent alone, and only a unit
+that breaks alone is charged.
 """
 
 import dataclasses
@@ -11,34 +11,32 @@ import heapq
 import logging
 import queue
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
-import jax
 import numpy as np
 
 from popjax.core.machine import kin
-from popjax.engine.backends.base import Context, Held
+from popjax.engine.backends.base import Context, Epoch, Message, Segment, Standing
 from popjax.engine.backends.door import Door, breaks
 from popjax.engine.backends.sizes import Sizes
 from popjax.engine.backends.work import (
     Answer,
+    Done,
     Failed,
     Missing,
     Refused,
-    Trained,
     Unit,
     digest_of,
     planned,
-    settings,
     shipped,
     unpacked,
     work,
 )
-from popjax.engine.batch import Epoch, Rest
+from popjax.engine.member import settings
 from popjax.engine.roster import Roster
-from popjax.engine.snapshot import Snapshot
+from popjax.store.cohort import Cohort, OnHost
 
 LOG = logging.getLogger("popjax")
 WINDOW = 8  # units under way, beside two for each worker that has answered
@@ -49,14 +47,12 @@ GRACE = 10.0  # seconds in which units under way may still come back, once train
 
 
 @dataclasses.dataclass(eq=False)
-class Assignment:
-    """A unit as the driver knows it.
+class Delivery:
+    """A segment on its way through an executor, as one unit after another.
 
     Attributes:
-        number: of the piece; those in front come first.
-        origin: who the members are, and where they stood.
-        until: the epoch to reach.
-        stands: where they stand now.
+        number: of the segment; those in front come first.
+        stands: where its members stand now.
         failures: how often its worker or its executor failed.
         broken: how often its whole executor did.
         tries: how many of these are charged.
@@ -67,9 +63,8 @@ class Assignment:
     """
 
     number: int
-    origin: Snapshot
-    until: int
-    stands: Snapshot
+    segment: Segment
+    stands: Cohort
     failures: int = 0
     broken: int = 0
     tries: int = 0
@@ -78,45 +73,56 @@ class Assignment:
     before: int = 0
     due: float = float("inf")
 
-    def __lt__(self, other: "Assignment") -> bool:
+    def __lt__(self, other: "Delivery") -> bool:
         return (self.failures, self.number) < (other.failures, other.number)
+
+    def came_back(self, stands: Cohort) -> None:
+        """Its members stand here now; what failed before is forgotten."""
+        self.stands = stands
+        self.failures = self.broken = self.tries = 0
 
 
 class Remote:
     """The backend that is an executor.
 
     Args:
-        roster: who the members are.
-        context: what stops it, and when commits are due.
-        door: to the executor.
+        executor: an object with `submit(fn, *args) -> Future`, or a function without arguments that makes one.
         retries: how many charged tries a unit has.
         mixed: whether workers may run on something else than the driver.
 
-    Raises ValueError for a task that cannot travel.
+    Raises ValueError for what is no executor.
     """
 
-    def __init__(self, roster: Roster, context: Context, door: Door, retries: int = 3, mixed: bool = False) -> None:
-        self.roster = roster
-        self.context = context
-        self.door = door
-        self.sizes = Sizes(roster, lambda: self.door.traits)
+    roster: Roster
+    context: Context
+
+    def __init__(self, executor: Any, retries: int = 3, mixed: bool = False) -> None:
+        self.door = Door(executor)
         self.retries = max(retries, 1)
         self.kin = None if mixed else kin()
+
+    def open(self) -> None:
+        """Make the executor; raises ValueError where it does not answer."""
+        self.door.open()
+
+    def begin(self, roster: Roster, context: Context) -> None:
+        """See Backend; raises ValueError for a task that cannot travel."""
+        self.roster, self.context = roster, context
+        self.sizes = Sizes(roster, lambda: self.door.traits)
         self.blob = shipped(roster.task)
         self.digest = digest_of(self.blob)
         self.workers: set[str] = set()
         self.finished = 0
         self._plans: dict[int, bytes] = {}
 
-    def pieces(self, held: Held) -> Sequence[Snapshot]:
+    def pieces(self, cohort: Cohort) -> list[Cohort]:
         """Members as units: about as much work as the executor asks for, by the cost model."""
-        snapshot = held.snapshot()
-        return snapshot.cut(self.sizes.members(snapshot))
+        return cohort.cut(self.sizes.members(cohort))
 
-    def execute(self, going: Iterable[tuple[Snapshot, int]]) -> Generator[list[Epoch | Rest]]:
+    def train(self, segments: Iterable[Segment]) -> Generator[list[Message]]:
         """See Backend."""
-        dispatch = Dispatch(self, going)
-        with self.context.clock:
+        dispatch = Dispatch(self, segments)
+        with self.context.training:
             try:
                 while dispatch.busy and not self.context.stop.is_set():
                     yield dispatch.send()
@@ -125,7 +131,7 @@ class Remote:
                 over = time.monotonic() + GRACE
                 while dispatch.under_way and time.monotonic() < over:
                     yield dispatch.hear()
-                yield dispatch.rests()
+                yield dispatch.ends()
             finally:
                 dispatch.call_back()
         if dispatch.failure is not None:
@@ -135,20 +141,20 @@ class Remote:
         """End the executor, if it was made here."""
         self.door.close()
 
-    def unit(self, assignment: Assignment) -> Unit:
-        """What travels of an assignment."""
-        roster, stands = self.roster, assignment.stands
+    def unit(self, delivery: Delivery) -> Unit:
+        """What travels of a delivery."""
+        roster, stands = self.roster, delivery.stands
         if stands.bucket not in self._plans:
             self._plans[stands.bucket] = planned(roster.buckets[stands.bucket])
         return Unit(
             task=self.digest,
             plan=self._plans[stands.bucket],
             lanes=dataclasses.replace(roster.lanes(stands.bucket), devices=1),
-            seed=self.context.seed,
+            seed=roster.config.seed,
             epoch=stands.epoch,
-            leaves=None if stands.training is None else jax.tree.leaves(stands.training),
-            members=roster.members(stands.bucket, stands.index),
-            until=min(assignment.until, stands.epoch + self.sizes.epochs(stands)),
+            state=None if stands.state is None else stands.arrays(),
+            members=roster.members(stands.bucket, stands.members),
+            until=min(delivery.segment.until, stands.epoch + self.sizes.epochs(stands)),
             settings=settings(),
             kin=self.kin,
         )
@@ -163,10 +169,10 @@ class Dispatch:
         failure: what ends the training.
     """
 
-    def __init__(self, remote: Remote, going: Iterable[tuple[Snapshot, int]]) -> None:
+    def __init__(self, remote: Remote, segments: Iterable[Segment]) -> None:
         self.remote = remote
-        self.waiting = [Assignment(number, piece, until, begin(piece)) for number, (piece, until) in enumerate(going)]
-        self.under_way: dict[Future[Any], Assignment] = {}
+        self.waiting = [Delivery(number, one, beginning(one.cohort)) for number, one in enumerate(segments)]
+        self.under_way: dict[Future[Any], Delivery] = {}
         self.failure: Exception | None = None
         self._said: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._over = False  # whether nothing is sent any more
@@ -178,19 +184,19 @@ class Dispatch:
         """Whether there is something to wait for."""
         return self.failure is None and bool(self.waiting or self.under_way)
 
-    def send(self) -> list[Epoch | Rest]:
+    def send(self) -> list[Message]:
         """Submit what the window allows; gives those that are given up, since nothing takes them."""
         remote = self.remote
         while self.waiting and self.may_send():
-            assignment = heapq.heappop(self.waiting)
-            blob = remote.blob if assignment.carries or not remote.door.traits.keeps else None
-            assignment.before, assignment.executor = remote.finished, remote.door.open()
+            delivery = heapq.heappop(self.waiting)
+            blob = remote.blob if delivery.carries or not remote.door.traits.keeps else None
+            delivery.before, delivery.executor = remote.finished, remote.door.open()
             try:
-                future = remote.door.submit(work, remote.unit(assignment), blob)
+                future = remote.door.submit(work, remote.unit(delivery), blob)
             except Exception as error:
-                return self.waiting_again(assignment, error, alone=not self.under_way)
-            assignment.due = time.monotonic() + remote.sizes.patience(assignment.stands)
-            self.under_way[future] = assignment
+                return self.waiting_again(delivery, error, alone=not self.under_way)
+            delivery.due = time.monotonic() + remote.sizes.patience(delivery.stands)
+            self.under_way[future] = delivery
             future.add_done_callback(self._said.put)
         return []
 
@@ -202,92 +208,87 @@ class Dispatch:
             return False
         return len(self.under_way) < 2 * len(self.remote.workers) + WINDOW
 
-    def hear(self) -> list[Epoch | Rest]:
+    def hear(self) -> list[Message]:
         """What has come back meanwhile."""
-        messages: list[Epoch | Rest] = []
+        messages: list[Message] = []
         for future in arrived(self._said):
-            assignment = self.under_way.pop(future, None)
-            if assignment is not None:  # a late answer of a unit that was given to another worker is dropped
-                messages += self.heard(assignment, future)
+            delivery = self.under_way.pop(future, None)
+            if delivery is not None:  # a late answer of a unit that was given to another worker is dropped
+                messages += self.heard(delivery, future)
         now = time.monotonic()
-        for future, assignment in [pair for pair in self.under_way.items() if pair[1].due < now]:
+        for future, delivery in [pair for pair in self.under_way.items() if pair[1].due < now]:
             del self.under_way[future]
             future.cancel()
-            self.remote.door.renew(assignment.executor)
-            messages += self.waiting_again(assignment, TimeoutError("no answer in time"))
+            self.remote.door.renew(delivery.executor)
+            messages += self.waiting_again(delivery, TimeoutError("no answer in time"))
         return messages
 
-    def heard(self, assignment: Assignment, future: "Future[Any]") -> list[Epoch | Rest]:
+    def heard(self, delivery: Delivery, future: "Future[Any]") -> list[Message]:
         """What became of a unit."""
         try:
             answer: Answer = future.result()
         except (Exception, CancelledError) as error:
-            return self.waiting_again(assignment, error)
-        if isinstance(answer, Trained):
+            return self.waiting_again(delivery, error)
+        if isinstance(answer, Done):
             self.remote.finished += 1
             self.remote.workers.add(answer.worker)
             self._careful, self._strikes = False, 0
-            return self.progress(assignment, answer)
-        heapq.heappush(self.waiting, assignment)
+            return self.progress(delivery, answer)
+        heapq.heappush(self.waiting, delivery)
         if isinstance(answer, Missing):
-            assignment.carries = True
+            delivery.carries = True
         elif isinstance(answer, Refused):
             what = f"worker {answer.worker} has {answer.kin}, this process {kin()}"
             self.failure = ValueError(f"{what}; give it the same, or accept that bits may differ with mixed (--mixed)")
         elif isinstance(answer, Failed):
             self.failure = unpacked(answer)
-            self.failure.add_note(f"in training {of_trials(self.remote.roster, assignment.origin)}")
+            self.failure.add_note(f"in training {of_trials(self.remote.roster, delivery.segment.cohort)}")
         else:
             what = f"the executor gave a {type(answer).__name__}"
             self.failure = TypeError(f"{what}; let submit(fn, *args) call fn(*args)")
         return []
 
-    def progress(self, assignment: Assignment, answer: Trained) -> list[Epoch | Rest]:
-        """A unit that came back: its epochs, and how its members rest if they are where they were to get."""
-        context, origin = self.remote.context, assignment.origin
-        structure = jax.tree.structure(self.remote.roster.abstract(origin.bucket))
-        training = jax.tree.unflatten(structure, answer.leaves)
-        stands = Snapshot(origin.bucket, origin.index, answer.epoch, training)
-        rest = Rest(origin, stands, True) if stands.epoch >= assignment.until else None
-        committed = stands if rest is None and context.request.every < float("inf") else None
-        if rest is None:
-            assignment.stands = stands
-            assignment.failures = assignment.broken = assignment.tries = 0
-            heapq.heappush(self.waiting, assignment)
+    def progress(self, delivery: Delivery, answer: Done) -> list[Message]:
+        """A unit that came back: its epochs, and where its members stand, at their end or for the next commit."""
+        segment, request = delivery.segment, self.remote.context.request
+        stands = dataclasses.replace(segment.cohort, epoch=answer.epoch, state=OnHost(answer.state))
+        ended = stands.epoch >= segment.until
+        if not ended:
+            delivery.came_back(stands)
+            heapq.heappush(self.waiting, delivery)
         count = len(next(iter(answer.metrics.values()), np.zeros((0, 0)))[0]) if answer.metrics else 0
-        messages: list[Epoch | Rest] = []
+        messages: list[Message] = []
         for at in range(count):
-            metrics, ends = {name: values[:, at] for name, values in answer.metrics.items()}, at == count - 1
-            told = (committed, False, rest) if ends else (None, False, None)
-            messages.append(Epoch(origin, stands.epoch - count + at, metrics, *told))
-        return messages or [rest for rest in [rest] if rest is not None]
+            metrics = {name: values[:, at] for name, values in answer.metrics.items()}
+            messages.append(Epoch(segment, stands.epoch - count + at, metrics))
+        return [*messages, *([Standing(segment, stands, ended)] if ended or request.every < float("inf") else [])]
 
-    def waiting_again(self, assignment: Assignment, error: BaseException, alone: bool = True) -> list[Epoch | Rest]:
+    def waiting_again(self, delivery: Delivery, error: BaseException, alone: bool = True) -> list[Message]:
         """A unit that an executor lost: it is sent again, unless it has no try left.
 
         Not `alone`, it is charged none: an executor that is full has room once another unit came back.
         """
         remote = self.remote
         if self._over:
-            heapq.heappush(self.waiting, assignment)
+            heapq.heappush(self.waiting, delivery)
             return []
-        charged = alone and assignment.before == remote.finished
+        charged = alone and delivery.before == remote.finished
         if breaks(error):
-            charged &= not self.under_way and assignment.executor is remote.door.executor
-            assignment.broken += 1
+            charged &= not self.under_way and delivery.executor is remote.door.executor
+            delivery.broken += 1
             self._careful = True
-            if not remote.door.renew(assignment.executor):
+            if not remote.door.renew(delivery.executor):
                 LOG.warning(f"the executor broke: {text(error)}; give a function that makes one, and it is made anew")
                 remote.context.stop.set()
-        assignment.failures += 1
-        assignment.tries += charged
+        delivery.failures += 1
+        delivery.tries += charged
         self._strikes += charged
-        if assignment.tries < remote.retries and self._strikes < STRIKES * remote.retries:
-            heapq.heappush(self.waiting, assignment)
+        if delivery.tries < remote.retries and self._strikes < STRIKES * remote.retries:
+            heapq.heappush(self.waiting, delivery)
             return []
-        who = of_trials(remote.roster, assignment.origin)
-        LOG.warning(f"{who}: given up after {assignment.tries} tries, none of which came back: {text(error)}")
-        return [Rest(assignment.origin, assignment.stands, False, assignment.stands, lost=True)]
+        trials = of_trials(remote.roster, delivery.segment.cohort)
+        LOG.warning(f"{trials}: given up after {delivery.tries} tries, none of which came back: {text(error)}")
+        return [Standing(delivery.segment, standing(delivery), lost=True)]
 
     def call_back(self) -> None:
         """Cancel what no worker has begun."""
@@ -295,16 +296,22 @@ class Dispatch:
         for future in list(self.under_way):
             future.cancel()
 
-    def rests(self) -> list[Epoch | Rest]:
+    def ends(self) -> list[Message]:
         """Where those stand that have begun and are not where they were to get."""
         left = [*self.waiting, *self.under_way.values()]
-        begun = [one for one in left if one.stands.epoch > begin(one.origin).epoch]
-        return [Rest(one.origin, one.stands, False, one.stands) for one in begun]
+        begun = [one for one in left if one.stands.epoch > beginning(one.segment.cohort).epoch]
+        return [Standing(one.segment, standing(one)) for one in begun]
 
 
-def begin(piece: Snapshot) -> Snapshot:
+def beginning(cohort: Cohort) -> Cohort:
     """Where members begin: as they stand, or before the first epoch where their state was given up."""
-    return piece if piece.training is not None or piece.epoch == 0 else dataclasses.replace(piece, epoch=0)
+    return cohort if cohort.state is not None or cohort.epoch == 0 else dataclasses.replace(cohort, epoch=0)
+
+
+def standing(delivery: Delivery) -> Cohort:
+    """Where members stand that are trained no further; as they stood, if they have not caught up with it."""
+    cohort = delivery.segment.cohort
+    return delivery.stands if delivery.stands.epoch >= cohort.epoch else cohort
 
 
 def arrived(said: "queue.SimpleQueue[Future[Any]]") -> "list[Future[Any]]":
@@ -316,9 +323,9 @@ def arrived(said: "queue.SimpleQueue[Future[Any]]") -> "list[Future[Any]]":
     return [first, *(said.get() for _ in range(said.qsize()))]
 
 
-def of_trials(roster: Roster, snapshot: Snapshot) -> str:
+def of_trials(roster: Roster, cohort: Cohort) -> str:
     """The trials of members, in words."""
-    numbers = [str(number) for number in sorted(set((snapshot.index // roster.config.each).tolist()))]
+    numbers = [str(number) for number in sorted(set(roster.config.numbering.trials(cohort.members).tolist()))]
     return f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {', '.join(numbers)}"
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from popjax.engine.backends.door import Traits
 from popjax.engine.plan import member_bytes, work_of
 from popjax.engine.roster import Roster
-from popjax.engine.snapshot import Snapshot
 from popjax.space.space import take
+from popjax.store.cohort import Cohort
 
 SHARES = 32  # units at least, where there are members for them
 UNKNOWN = 64  # members of a unit whose cost nobody knows
@@ -30,29 +30,29 @@ class Sizes:
         self.traits = traits
         self._seconds: dict[int, float | None] = {}
 
-    def members(self, snapshot: Snapshot) -> int:
-        """How many members of a snapshot a unit has: full lanes, if there are that many."""
-        lanes, seconds, traits = self.roster.lanes(snapshot.bucket), self.seconds(snapshot.bucket), self.traits()
-        epochs = max(1, self.roster.config.epochs - snapshot.epoch)
+    def members(self, cohort: Cohort) -> int:
+        """How many members of a cohort a unit has: full lanes, if there are that many."""
+        lanes, seconds, traits = self.roster.lanes(cohort.bucket), self.seconds(cohort.bucket), self.traits()
+        epochs = max(1, self.roster.config.epochs - cohort.epoch)
         wanted = UNKNOWN if seconds is None else traits.seconds / (seconds * epochs)
-        fitting = STATE_BYTES // max(1, member_bytes(self.roster.buckets[snapshot.bucket]))
-        share = -(-len(snapshot.index) // (SHARES if traits.keeps else 1))
+        fitting = STATE_BYTES // max(1, member_bytes(self.roster.buckets[cohort.bucket]))
+        share = -(-len(cohort.members) // (SHARES if traits.keeps else 1))
         most = int(min(wanted, fitting, share))
         return max(1, most // lanes.count) * lanes.count
 
-    def epochs(self, snapshot: Snapshot) -> int:
+    def epochs(self, cohort: Cohort) -> int:
         """How many epochs a unit trains these members at the most."""
-        seconds, traits = self.seconds(snapshot.bucket), self.traits()
+        seconds, traits = self.seconds(cohort.bucket), self.traits()
         if seconds is None:
             return max(1, self.roster.config.epochs // (PARTS if traits.keeps else 1))
-        return max(1, int(traits.seconds / (seconds * len(snapshot.index))))
+        return max(1, int(traits.seconds / (seconds * len(cohort.members))))
 
-    def patience(self, snapshot: Snapshot) -> float:
+    def patience(self, cohort: Cohort) -> float:
         """How many seconds a unit may take."""
         known = self.traits().patience
         if known is not None:
             return known
-        return DAY if self.seconds(snapshot.bucket) is None else MINUTES
+        return DAY if self.seconds(cohort.bucket) is None else MINUTES
 
     def seconds(self, bucket: int) -> float | None:
         """What an epoch of a member of a bucket takes on one core, or on one accelerator; None where nobody knows."""

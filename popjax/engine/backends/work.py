@@ -18,17 +18,15 @@ import cloudpickle
 import jax
 import numpy as np
 
-from popjax.core.clock import Clock
 from popjax.core.machine import kin
 from popjax.core.trees import abstract
-from popjax.engine.backends.base import Context
-from popjax.engine.backends.local import train
-from popjax.engine.batch import Batch, Epoch, Job, Rest
+from popjax.engine.backends.base import Context, Epoch, Message, Segment, Standing
+from popjax.engine.backends.local import Job, in_places, train
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import SETTINGS, Member, Members, Programs, on_devices
 from popjax.engine.memory import OutOfMemory, crowded, ran_out, refused
 from popjax.engine.plan import Lanes
-from popjax.engine.snapshot import Snapshot, join
+from popjax.store.cohort import Arrays, Cohort, OnHost, join
 from popjax.task import Task
 
 TASKS, PLANS = 4, 64  # that a worker keeps
@@ -43,8 +41,8 @@ class Unit(NamedTuple):
         lanes: how many train at once.
         seed: of the members' keys.
         epoch: the epochs that they have finished.
-        leaves: the leaves of their state, stacked (members, ...); None before the first epoch.
-        members: who they are, with their hyperparameters now: arrays (members,).
+        state: their state, name -> array (members, ...); None before the first epoch.
+        members: their identities and their hyperparameters now: arrays (members,).
         until: the epoch to reach.
         settings: JAX's, in the order of SETTINGS.
         kin: what the driver runs on; None if a worker may run on something else.
@@ -55,27 +53,27 @@ class Unit(NamedTuple):
     lanes: Lanes
     seed: int
     epoch: int
-    leaves: list[np.ndarray] | None
+    state: Arrays | None
     members: Members
     until: int
     settings: tuple[Any, ...]
     kin: str | None
 
 
-class Trained(NamedTuple):
-    """What came of a unit.
+class Done(NamedTuple):
+    """A unit is trained.
 
     Attributes:
-        worker: who trained it.
+        worker: that trained it.
         epoch: the epochs that the members have finished now.
         metrics: metric -> (members, epochs), of the epochs that were trained.
-        leaves: the leaves of their state.
+        state: their state, name -> array (members, ...).
     """
 
     worker: str
     epoch: int
     metrics: dict[str, np.ndarray]
-    leaves: list[np.ndarray]
+    state: Arrays
 
 
 class Missing(NamedTuple):
@@ -98,14 +96,16 @@ class Failed(NamedTuple):
     error: bytes
 
 
-Answer = Trained | Missing | Refused | Failed
+Answer = Done | Missing | Refused | Failed
 
 
 class Prepared(NamedTuple):
     """What a worker needs to train members of a bucket, compiled or being compiled."""
 
     programs: Programs
+    data: Any
     context: Context
+    fitting: set[Any]
 
 
 def shipped(task: Task) -> bytes:
@@ -150,42 +150,49 @@ def work(unit: Unit, blob: bytes | None = None) -> Answer:
         return Failed(worker, packed(OutOfMemory(refused(error)) if ran_out(error) else error))
 
 
-def trained(worker: str, task: Task, unit: Unit) -> Trained:
-    """The unit trained by this worker, as many members at once as its lanes allow, batch after batch."""
+def trained(worker: str, task: Task, unit: Unit) -> Done:
+    """The unit trained by this worker, as many members at once as its lanes allow, one piece after another."""
     prepared = prepare(task, unit)
-    training = None
-    if unit.leaves is not None:
-        structure = jax.tree.structure(prepared.programs.epoch.result().args_info[0][0])
-        training = jax.tree.unflatten(structure, unit.leaves)
+    state = None if unit.state is None else OnHost(unit.state)
+    whole = Cohort(0, np.arange(len(unit.members.trial)), unit.epoch, state)
     metrics: list[dict[str, np.ndarray]] = []
-    stands: list[Snapshot] = []
-    whole = Snapshot(0, np.arange(len(unit.members.trial)), unit.epoch, training)
+    stands: list[Cohort] = []
     for piece in whole.cut(unit.lanes.capacity * unit.lanes.devices):
-        said: list[Epoch | Rest] = []
-        batch = Batch(piece, unit.lanes)
-        rows = batch.stacked()
+        rows = in_places(piece.members, unit.lanes)
         members = jax.tree.map(lambda column, rows=rows: column[rows], unit.members)
-        train(Job(batch, members, prepared.programs, unit.until), prepared.context, said.append, lambda: False)
+        job = Job(
+            Segment(piece, unit.until),
+            members=members,
+            programs=prepared.programs,
+            lanes=unit.lanes,
+            seed=unit.seed,
+            data=prepared.data,
+            fitting=prepared.fitting,
+        )
+        said: list[Message] = []
+        train(job, prepared.context, said.extend, lambda: False)
         epochs = [message.metrics for message in said if isinstance(message, Epoch)]
         metrics.append({name: np.stack([one[name] for one in epochs], 1) for name in (epochs[0] if epochs else ())})
-        stands.append(batch.snapshot())
-    snapshot = join(stands)
+        stands += [message.cohort.on_host() for message in said if isinstance(message, Standing)]
+    standing = join(stands)
     joined = {name: np.concatenate([one[name] for one in metrics]) for name in metrics[0]}
-    return Trained(worker, snapshot.epoch, joined, jax.tree.leaves(snapshot.begun))
+    return Done(worker, standing.epoch, joined, standing.arrays())
 
 
 def prepare(task: Task, unit: Unit) -> Prepared:
     """The programs of a unit's bucket."""
-    key = unit.task, unit.plan, unit.lanes.count, unit.lanes.capacity, unit.seed, unit.settings
+    key = unit.task, unit.plan, unit.lanes.count, unit.lanes.capacity, unit.settings
     return PLAN_CACHE.get(key, lambda: prepared_anew(task, unit))
 
 
 def prepared_anew(task: Task, unit: Unit) -> Prepared:
     """The same, for the first unit of its bucket."""
-    member, clock, lanes = Member(task, **cloudpickle.loads(unit.plan)), Clock(), unit.lanes
+    member, context, lanes = Member(task, **cloudpickle.loads(unit.plan)), Context(), unit.lanes
     data = on_devices(task.data, lanes.devices)
-    programs = COMPILER.programs(member, abstract(data), lanes.capacity, lanes.count, clock, lanes.devices)
-    return Prepared(programs, Context(unit.seed, data, clock, threading.Event()))
+    programs = COMPILER.programs(
+        member, abstract(data), lanes.capacity, lanes.count, context.compiling, devices=lanes.devices
+    )
+    return Prepared(programs, data, context, set())
 
 
 class Cache:
@@ -211,11 +218,6 @@ class Cache:
 
 
 TASK_CACHE, PLAN_CACHE = Cache(TASKS), Cache(PLANS)
-
-
-def settings() -> tuple[Any, ...]:
-    """JAX's settings here, which change what a program computes."""
-    return tuple(getattr(jax.config, name) for name in SETTINGS)
 
 
 def under(values: tuple[Any, ...]) -> ExitStack:

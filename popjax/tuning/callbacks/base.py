@@ -11,7 +11,7 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 
 if TYPE_CHECKING:
-    from popjax.engine.trainer import EpochResult
+    from popjax.engine.population import EpochResult
 
 
 class Run(NamedTuple):

@@ -12,7 +12,7 @@ from popjax.space.space import Space
 from popjax.tuning.callbacks.base import Callback, Run
 
 if TYPE_CHECKING:
-    from popjax.engine.trainer import EpochResult
+    from popjax.engine.population import EpochResult
     from popjax.space.scales import Scale
 
 LINES, FEW_LINES = 10, 2  # between two decisions, and between two of many

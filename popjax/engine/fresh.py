@@ -1,0 +1,52 @@
+"""Random keys that go other ways: what a copy of a member gets that is to be no twin of its source."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+
+from popjax.core.trees import implementation, is_key, named
+from popjax.engine.member import Training
+from popjax.store.cohort import Cohort, OnHost
+
+KEYS = 64  # that are folded at once
+
+
+def refreshed(cohort: Cohort, numbers: np.ndarray, like: Training) -> Cohort:
+    """The cohort with `fold_in(fold_in(key, number), epoch)` in the place of each random key of its state.
+
+    Args:
+        numbers: of the members' trials (members,).
+        like: the abstract state of a member.
+    """
+    folded = dict(cohort.arrays())
+    for name, aval in named(like).items():
+        if is_key(aval):
+            words = folded[name]
+            flat = words.reshape(-1, words.shape[-1])
+            own = numbers.astype(np.uint32).repeat(len(flat) // len(numbers))
+            folded[name] = fold(flat, own, cohort.epoch, implementation(aval.dtype)).reshape(words.shape)
+    return dataclasses.replace(cohort, state=OnHost(folded))
+
+
+def fold(words: np.ndarray, numbers: np.ndarray, epoch: int, impl: Any) -> np.ndarray:
+    """Keys (keys, words), each with its number and the epoch folded in; by one program, however many there are."""
+    found = []
+    for at in range(0, len(words), KEYS):
+        rows = np.minimum(np.arange(at, at + KEYS), len(words) - 1)
+        found.append(np.asarray(fold_in(words[rows], numbers[rows], np.uint32(epoch), impl)))
+    return np.concatenate(found)[: len(words)]
+
+
+@functools.partial(jax.jit, static_argnames="impl")
+def fold_in(words: jax.Array, numbers: jax.Array, epoch: jax.Array, impl: Any) -> jax.Array:
+    """The same for KEYS keys."""
+
+    def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+        key = jax.random.wrap_key_data(pair[0], impl=impl)
+        return jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, pair[1]), epoch))
+
+    return lax.map(one, (words, numbers))

@@ -1,0 +1,62 @@
+"""The trained states of the best trials."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from popjax.engine.numbering import Numbering
+from popjax.store.cohort import Arrays, Cohort, state_in
+from popjax.store.records import after, mean_member, ranking
+
+
+class Kept:
+    """The trained states of the best trials so far, and of trials of which other members still train.
+
+    Args:
+        numbering: of the members.
+        most: of how many of the best trials to keep the states.
+        metric, mode: what ranks.
+
+    Attributes:
+        trained: whether (trials, members of a trial) each member is trained to the end.
+        states: member -> name -> array, of the task's own state.
+    """
+
+    def __init__(self, numbering: Numbering, most: int, metric: str, mode: str) -> None:
+        self.numbering = numbering
+        self.most = most
+        self.metric = metric
+        self.mode = mode
+        self.trained = np.zeros((0, numbering.each), bool)
+        self.states: dict[int, Arrays] = {}
+
+    def grow(self, trials: int) -> None:
+        """Make place for so many trials more."""
+        self.trained = np.concatenate([self.trained, np.zeros((trials, self.numbering.each), bool)])
+
+    def complete(self) -> dict[int, Arrays]:
+        """Trial -> name -> array (members, ...), of the trials of which all members are there."""
+        trials = sorted({member // self.numbering.each for member in self.states})
+        found = {trial: self.numbering.members([trial]).tolist() for trial in trials}
+        whole = {trial: own for trial, own in found.items() if all(member in self.states for member in own)}
+        return {
+            trial: {name: np.stack([self.states[member][name] for member in own]) for name in self.states[own[0]]}
+            for trial, own in whole.items()
+        }
+
+    def offer(self, cohort: Cohort, curves: Mapping[str, np.ndarray]) -> None:
+        """Take what deserves it of members that are trained to the end; curves (trials, folds, repeats, epochs)."""
+        self.trained.reshape(-1)[cohort.members] = True
+        owners = self.numbering.trials(cohort.members)
+        candidates = np.unique([*owners, *(member // self.numbering.each for member in self.states)])
+        complete = self.trained[candidates].all(1)
+        means = {name: mean_member(values[candidates]) for name, values in curves.items()}
+        last = after(means, np.full(len(candidates), next(iter(means.values())).shape[1]))
+        order = ranking(last, self.metric, self.mode)
+        finished = complete & np.isfinite(last[self.metric])
+        kept = {*candidates[order[finished[order]][: self.most]].tolist(), *candidates[~complete].tolist()}
+        self.states = {m: state for m, state in self.states.items() if m // self.numbering.each in kept}
+        rows = [row for row, trial in enumerate(owners.tolist()) if trial in kept]
+        arrays = state_in(cohort.arrays()) if rows else {}
+        for row in rows:
+            self.states[int(cohort.members[row])] = {name: array[row].copy() for name, array in arrays.items()}

@@ -1,0 +1,69 @@
+"""All that is known of the members: what they report, where each stands, the trained states of the best."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from popjax.engine.curves import Curves
+from popjax.engine.kept import Kept
+from popjax.engine.numbering import Numbering
+from popjax.engine.waiting import Waiting
+from popjax.store.cohort import Cohort
+
+
+class Table:
+    """The one place for what is known of trials and members; what trains, decides or writes looks here.
+
+    Args:
+        numbering: of the members.
+        curves, waiting, kept: their parts, still without trials.
+        last: the last epoch of the run, after which only the states of the best are kept; None if there is none.
+
+    Attributes:
+        needed: whether (trials,) a trial's state is never given up: it follows from copies and changes too, so that
+            training it again alone would not give it back; or it is about to be copied.
+        stopped: whether (trials,) a person stopped a trial, or its retries are exhausted.
+        named: whether (trials,) the last decision named a trial to train on.
+        rounds: the round (trials,) of each trial, from 0.
+    """
+
+    def __init__(self, numbering: Numbering, curves: Curves, waiting: Waiting, kept: Kept, last: int | None) -> None:
+        self.numbering = numbering
+        self.curves = curves
+        self.waiting = waiting
+        self.kept = kept
+        self.last = last
+        self.needed, self.stopped, self.named = (np.zeros(0, bool) for _ in range(3))
+        self.rounds = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.stopped)
+
+    def add(self, buckets: np.ndarray, number: int) -> None:
+        """Trials more, before their first epoch, of these buckets (trials,) and of a round."""
+        first, new = len(self), len(buckets)
+        self.curves.grow(new)
+        self.kept.grow(new)
+        self.needed, self.stopped, self.named = (
+            np.concatenate([column, np.zeros(new, bool)]) for column in (self.needed, self.stopped, self.named)
+        )
+        self.rounds = np.concatenate([self.rounds, np.full(new, number)])
+        for bucket in np.unique(buckets).tolist():
+            members = self.numbering.members(first + np.flatnonzero(buckets == bucket))
+            self.waiting.keep(Cohort(bucket, members))
+
+    def stand(self, cohort: Cohort) -> None:
+        """Members stand here now: at their end, of which the best are kept, or waiting."""
+        self.curves.stand(cohort.members, cohort.epoch)
+        if cohort.epoch == self.last:
+            self.kept.offer(cohort, self.curves.metrics)
+        else:
+            self.waiting.keep(cohort, bool(self.needed[self.numbering.trials(cohort.members)].any()))
+
+    def behind(self, trials: Iterable[int]) -> list[Cohort]:
+        """Take out those members of trials that have no state now: not begun, or given up."""
+        return self.waiting.take(self.numbering.members(trials), lambda cohort: cohort.state is None)
+
+    def copies(self, targets: Iterable[int], sources: Iterable[int]) -> list[Cohort]:
+        """The states of source trials (n,), as those of their targets (n,); see `Decision.copy`."""
+        return self.waiting.copies(self.numbering.members(sources), self.numbering.members(targets))

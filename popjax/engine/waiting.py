@@ -1,0 +1,107 @@
+"""Members that wait between two segments: which train on, which are copied, whose state is given up."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from popjax.engine.on_devices import OnDevices
+from popjax.store.cohort import Cohort, gathered, join
+from popjax.store.commits import Commits, OnDisk
+
+
+class Waiting:
+    """Where all members stand that are not trained to the end.
+
+    Args:
+        bound: bytes of states to hold; without one, all are held.
+
+    Attributes:
+        cohorts: these members, each in one cohort.
+    """
+
+    def __init__(self, bound: int | None) -> None:
+        self.bound = bound
+        self.put([])
+
+    def put(self, cohorts: Iterable[Cohort]) -> None:
+        """Let these be all of them."""
+        self.cohorts = list(cohorts)
+        self._bytes = sum(cohort.nbytes for cohort in self.cohorts)
+
+    def keep(self, cohort: Cohort, needed: bool = False) -> None:
+        """Take members in; where there is no room their state is given up, unless it is needed."""
+        full = self.bound is not None and self._bytes + cohort.nbytes > self.bound
+        if full and not needed:
+            cohort = dataclasses.replace(cohort, state=None)
+        self.cohorts.append(cohort)
+        self._bytes += cohort.nbytes
+
+    def due(self, targets: np.ndarray) -> list[tuple[Cohort, int]]:
+        """Take out those that stand before their target (members,), with the epoch to reach.
+
+        A cohort on the devices of which all go to the same epoch stays as it is; others are put together anew.
+        """
+        due: list[tuple[Cohort, int]] = []
+        loose: dict[tuple[int, int, int, bool], list[Cohort]] = {}
+        staying: list[Cohort] = []
+        for cohort in self.cohorts:
+            goals = targets[cohort.members]
+            behind = goals > cohort.epoch
+            if not behind.any():
+                staying.append(cohort)
+                continue
+            if isinstance(cohort.state, OnDevices) and behind.all() and len(set(goals.tolist())) == 1:
+                due.append((cohort, int(goals[0])))
+                continue
+            cohort = cohort.on_host()
+            if not behind.all():
+                staying.append(cohort.take(~behind))
+            for goal in np.unique(goals[behind]).tolist():
+                key = cohort.bucket, cohort.epoch, goal, cohort.state is None
+                loose.setdefault(key, []).append(cohort.take(goals == goal))
+        self.put(staying)
+        due += [(join(cohorts), key[2]) for key, cohorts in loose.items()]
+        return sorted(due, key=lambda pair: pair[0].bucket)
+
+    def take(self, members: np.ndarray, which: Callable[[Cohort], bool] = lambda cohort: True) -> list[Cohort]:
+        """Take members out, on the host, in as few cohorts as there can be; of the others of their cohorts nothing."""
+        taken, staying = [], []
+        for cohort in self.cohorts:
+            rows = np.isin(cohort.members, members)
+            if not rows.any() or not which(cohort):
+                staying.append(cohort)
+                continue
+            cohort = cohort.on_host()
+            taken.append(cohort.take(rows))
+            if not rows.all():
+                staying.append(cohort.take(~rows))
+        self.put(staying)
+        return gathered(taken)
+
+    def replace(self, cohorts: list[Cohort]) -> None:
+        """Let members stand as in these cohorts."""
+        if cohorts:
+            self.take(np.concatenate([cohort.members for cohort in cohorts]))
+            for cohort in cohorts:
+                self.keep(cohort, needed=True)
+
+    def copies(self, sources: np.ndarray, targets: np.ndarray) -> list[Cohort]:
+        """The states of some members (n,), as those of others (n,)."""
+        found = []
+        for cohort in self.cohorts if len(sources) else ():
+            pairs = [(row, at) for row, m in enumerate(cohort.members.tolist()) for at in np.flatnonzero(sources == m)]
+            if pairs:
+                rows, at = map(np.array, zip(*pairs, strict=True))
+                found.append(dataclasses.replace(cohort.on_host().take(rows), members=targets[at]))
+        return found
+
+    def to_disk(self, commits: Commits) -> None:
+        """Where half of the room is taken, forget the states that files have; they are read where they are needed."""
+        if self.bound is not None and self._bytes > self.bound / 2:
+            on_disk = lambda cohort: dataclasses.replace(cohort, state=OnDisk(commits, cohort.members))
+            self.put(on_disk(cohort) if commits.holds(cohort) else cohort for cohort in self.cohorts)
+
+    def on_host(self) -> list[Cohort]:
+        """All of them, on the host."""
+        return [cohort.on_host() for cohort in self.cohorts]
