@@ -10,7 +10,7 @@ import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine import checkpoint
 from popjax.engine.backends.base import CheckpointRequest, Context, Epoch, Segment, Standing
-from popjax.engine.backends.local import Job, in_places, train
+from popjax.engine.backends.local import Job, train
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.curves import Curves
 from popjax.engine.kept import Kept
@@ -143,8 +143,8 @@ def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, 
     roster = Roster(pj.supervised(rows), space, config)
     roster.add(space.sample(2, 0))
     cohort, lanes = Cohort(0, np.arange(1)), roster.lanes(0)
-    members, programs = roster.members(0, in_places(cohort.members, lanes)), roster.programs(0, lanes, Clock())
-    job = Job(Segment(cohort, EPOCHS), members, programs, lanes, seed=0, data=roster.data, fitting=set())
+    known = {"programs": roster.programs(0, lanes, Clock()), "seed": 0, "data": roster.data, "fitting": set()}
+    job = Job.of(Segment(cohort, EPOCHS), lanes, lambda numbers: roster.members(0, numbers), **known)
     request, answers, ends, said = CheckpointRequest(every, due=float("inf")), {}, [], []
 
     def say(message):

@@ -6,7 +6,7 @@ import numpy as np
 
 from popjax.engine.numbering import Numbering
 from popjax.store.cohort import Arrays, Cohort, state_in
-from popjax.store.records import after, mean_member, ranking
+from popjax.store.records import mean_member, ranking
 
 
 class Kept:
@@ -48,10 +48,9 @@ class Kept:
         """Take what deserves it of members that are trained to the end; curves (trials, folds, repeats, epochs)."""
         self.trained.reshape(-1)[cohort.members] = True
         owners = self.numbering.trials(cohort.members)
-        candidates = np.unique([*owners, *(member // self.numbering.each for member in self.states)])
+        candidates = np.array(sorted({*owners.tolist(), *(member // self.numbering.each for member in self.states)}))
         complete = self.trained[candidates].all(1)
-        means = {name: mean_member(values[candidates]) for name, values in curves.items()}
-        last = after(means, np.full(len(candidates), next(iter(means.values())).shape[1]))
+        last = {name: mean_member(values[candidates])[:, -1] for name, values in curves.items()}
         order = ranking(last, self.metric, self.mode)
         finished = complete & np.isfinite(last[self.metric])
         kept = {*candidates[order[finished[order]][: self.most]].tolist(), *candidates[~complete].tolist()}

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -36,21 +36,33 @@ class Job:
     """A segment with what trains it here.
 
     Attributes:
-        members: the identities and hyperparameters of the cohort's members, in the program's order (capacity,).
-        programs: futures of the executables.
         lanes: how many members the program's arrays hold.
+        places, counts: see `placed`.
+        members: the identities and hyperparameters of the cohort's members, in their places (capacity,).
+        programs: futures of the executables.
         seed: of the members' keys.
         data: the task's data on the devices.
         fitting: the executables that are known to fit into memory, shared by all jobs: Linux takes files to answer.
     """
 
     segment: Segment
+    lanes: Lanes
+    places: np.ndarray
+    counts: np.ndarray
     members: Members
     programs: Programs
-    lanes: Lanes
     seed: int
     data: Any
     fitting: set[Any]
+
+    @classmethod
+    def of(cls, segment: Segment, lanes: Lanes, members: Callable[[np.ndarray], Members], **known: Any) -> Self:
+        """A job; `members` gives the arrays of numbers (capacity,), which beside the cohort's repeat the last."""
+        numbers = segment.cohort.members
+        places, counts = placed(len(numbers), lanes)
+        filled = np.full(lanes.devices * lanes.capacity, numbers[-1])
+        filled[places] = numbers
+        return cls(segment, lanes, places, counts, members(filled), **known)
 
 
 class Local:
@@ -76,30 +88,30 @@ class Local:
 
     def train(self, segments: Iterable[Segment]) -> Generator[list[Message]]:
         """See Backend; jobs are made while earlier ones train."""
-        programs: dict[Any, Programs] = {}
-        return train_all((self._job(segment, programs) for segment in segments), self.context)
+        lanes, programs = dict[int, Lanes](), dict[Any, Programs]()
+        return train_all((self._job(segment, lanes, programs) for segment in segments), self.context)
 
     def close(self) -> None:
         """Its workers end with each call of `train`."""
 
-    def _job(self, segment: Segment, programs: dict[Any, Programs]) -> Job:
-        """A job, with its bucket's programs, which are looked up once."""
-        roster, bucket = self.roster, segment.cohort.bucket
-        lanes = roster.lanes(bucket)
-        if isinstance(segment.cohort.state, OnDevices):
-            lanes = segment.cohort.state.lanes
-        key = bucket, lanes.count, lanes.capacity
+    def _job(self, segment: Segment, lanes: dict[int, Lanes], programs: dict[Any, Programs]) -> Job:
+        """A job, with its bucket's lanes and programs, which are looked up once."""
+        roster, bucket, state = self.roster, segment.cohort.bucket, segment.cohort.state
+        if bucket not in lanes:
+            lanes[bucket] = roster.lanes(bucket)
+        own = state.lanes if isinstance(state, OnDevices) else lanes[bucket]
+        key = bucket, own.count, own.capacity
         if key not in programs:
-            programs[key] = roster.programs(bucket, lanes, self.context.compiling)
-        members = roster.members(bucket, in_places(segment.cohort.members, lanes))
-        return Job(segment, members, programs[key], lanes, roster.config.seed, roster.data, self.fitting)
-
-
-def in_places(members: np.ndarray, lanes: Lanes) -> np.ndarray:
-    """The members' numbers (capacity,), each at its place in the arrays; where there is none, that of the last."""
-    numbers = np.full(lanes.devices * lanes.capacity, members[-1])
-    numbers[placed(len(members), lanes)[0]] = members
-    return numbers
+            programs[key] = roster.programs(bucket, own, self.context.compiling)
+        return Job.of(
+            segment,
+            own,
+            lambda numbers: roster.members(bucket, numbers),
+            programs=programs[key],
+            seed=roster.config.seed,
+            data=roster.data,
+            fitting=self.fitting,
+        )
 
 
 def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]:
@@ -163,7 +175,7 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
 def train(job: Job, context: Context, say: Callable[[list[Message]], None], stopping: Callable[[], bool]) -> None:
     """Train one job: says each epoch, with it where its members stand when a commit asks, and where they end."""
     segment, request = job.segment, context.request
-    progress, told = Progress(segment.cohort, job.lanes), list[Message]()
+    progress, told = Progress(job), list[Message]()
     try:
         if stopping():
             return
@@ -174,13 +186,13 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
         if stopping():
             return
         with context.training:
-            progress.begin(job)
+            progress.begin()
         answered = 0
         while progress.epoch < segment.until and not stopping():
             begun = time.monotonic()
             with context.training:
-                trained, metrics = advance(progress.training, job.members, job.data, progress.counts)
-                values = {name: metric[progress.places] for name, metric in jax.device_get(metrics).items()}
+                trained, metrics = advance(progress.training, job.members, job.data, job.counts)
+                values = {name: metric[job.places] for name, metric in jax.device_get(metrics).items()}
             progress.reach(trained)  # an error of the epoch shows with its metrics: only now it is over
             long = time.monotonic() - begun >= request.every
             told = [Epoch(segment, progress.epoch - 1, values, long)]
@@ -196,31 +208,28 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
 
 
 class Progress:
-    """A cohort in training, as arrays on the devices.
+    """A job's cohort in training, as arrays on the devices.
 
     Attributes:
         epoch: the epochs that its members have finished.
         training: their state, stacked (devices * capacity, ...); None before they begin.
-        places, counts: see `placed`.
     """
 
-    def __init__(self, cohort: Cohort, lanes: Lanes) -> None:
-        self.origin = cohort
-        self.lanes = lanes
-        self.epoch = cohort.epoch if cohort.state is not None else 0
-        self.places, self.counts = placed(len(cohort.members), lanes)
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.origin = job.segment.cohort
+        self.epoch = self.origin.epoch if self.origin.state is not None else 0
         self.training: Training | None = None
 
-    def begin(self, job: Job) -> None:
+    def begin(self) -> None:
         """Put the members on the devices: new, or as they were left."""
-        state = self.origin.state
+        job, state = self.job, self.origin.state
         if isinstance(state, OnDevices):
             self.training = state.training
         elif state is not None:
-            like = job.programs.epoch.result().args_info[0][0]
-            self.training = stacked(like, state.arrays(), self.places)
+            self.training = stacked(job.programs.epoch.result().args_info[0][0], state.arrays(), job.places)
         else:
-            self.training = job.programs.init.result()(np.uint32(job.seed), job.members, job.data, self.counts)
+            self.training = job.programs.init.result()(np.uint32(job.seed), job.members, job.data, job.counts)
 
     def reach(self, trained: Training) -> None:
         """An epoch is over."""
@@ -230,7 +239,7 @@ class Progress:
     def cohort(self) -> Cohort:
         """Where the members stand, on the devices."""
         assert self.training is not None
-        state = OnDevices(self.training, self.lanes, self.places)
+        state = OnDevices(self.training, self.job.lanes, self.job.places)
         return Cohort(self.origin.bucket, self.origin.members, self.epoch, state)
 
     def stopped(self, until: int) -> Cohort:

@@ -21,7 +21,7 @@ import numpy as np
 from popjax.core.machine import kin
 from popjax.core.trees import abstract
 from popjax.engine.backends.base import Context, Epoch, Message, Segment, Standing
-from popjax.engine.backends.local import Job, in_places, train
+from popjax.engine.backends.local import Job, train
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import SETTINGS, Member, Members, Programs, on_devices
 from popjax.engine.memory import OutOfMemory, crowded, ran_out, refused
@@ -158,13 +158,11 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
     metrics: list[dict[str, np.ndarray]] = []
     stands: list[Cohort] = []
     for piece in whole.cut(unit.lanes.capacity * unit.lanes.devices):
-        rows = in_places(piece.members, unit.lanes)
-        members = jax.tree.map(lambda column, rows=rows: column[rows], unit.members)
-        job = Job(
+        job = Job.of(
             Segment(piece, unit.until),
-            members=members,
+            unit.lanes,
+            lambda numbers: jax.tree.map(lambda column: column[numbers], unit.members),
             programs=prepared.programs,
-            lanes=unit.lanes,
             seed=unit.seed,
             data=prepared.data,
             fitting=prepared.fitting,
