@@ -7,7 +7,8 @@ Searching         search -> Results; refine (a space), replay (a trial), simulat
 Who trains on     halving, hyperband, pbt, rounds; your own: Scheduler, Problem, Trials, Decision
 By hand           Session; live (the page)
 Who listens       Callback; tracking (TensorBoard, MLflow, W&B, Trackio)
-Predicting        load_best, ensemble; PopulationClassifier, PopulationRegressor for scikit-learn
+Predicting        load_best, predictor, ensemble; PopulationClassifier, PopulationRegressor for scikit-learn
+Showing           plot (a figure of the report), write_report, as_html (what a notebook shows)
 
 >>> import popjax as pj
 >>> pj.log_uniform(1e-4, 1)
@@ -25,15 +26,16 @@ _HOMES = {
     "Decision": "scheduler",
     "HParams": "task",
     "Hints": "task",
-    "PopulationClassifier": "tuning.estimators",
-    "PopulationRegressor": "tuning.estimators",
+    "PopulationClassifier": "study.estimators",
+    "PopulationRegressor": "study.estimators",
     "Problem": "scheduler",
     "Results": "store.results",
     "Scheduler": "scheduler",
-    "Session": "tuning.session",
+    "Session": "study.session",
     "Space": "space.space",
     "Task": "task",
     "Trials": "scheduler",
+    "as_html": "pages.notebook",
     "choice": "space.scales",
     "ensemble": "supervision.ensemble",
     "halving": "tuning.schedulers.halving",
@@ -45,28 +47,22 @@ _HOMES = {
     "objective": "task",
     "default_space": "space.defaults",
     "pbt": "tuning.schedulers.pbt",
+    "plot": "pages.plots",
+    "predictor": "supervision.predictor",
     "one_minus_log_uniform": "space.scales",
     "refine": "tuning.zoom",
-    "replay": "tuning.again",
+    "replay": "study.replay",
     "rounds": "tuning.schedulers.rounds",
-    "search": "tuning.search",
+    "search": "study.search",
     "simulate": "tuning.simulate",
     "supervised": "supervision.supervised",
     "uniform": "space.scales",
+    "write_report": "pages.page",
 }
 
 _ROOMS = ("live", "tracking")  # that are public as a whole
 
 __all__ = sorted((*_HOMES, *_ROOMS))
-_HOMES |= {  # what popjax itself looks up by name, where it stands above
-    "Live": "live.search",
-    "session_page": "live.session",
-    "Page": "pages.page",
-    "plot": "pages.plots",
-    "as_html": "pages.notebook",
-    "write_page": "pages.page",
-    "predictor": "supervision.predictor",
-}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """`python -m popjax.doctor`: the door of the command."""
 
-from popjax.commands import cli
-from popjax.commands.doctor import main
+from popjax.commands.door import enter
 
 if __name__ == "__main__":
-    cli.run(main)
+    enter("doctor")

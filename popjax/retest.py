@@ -1,7 +1,6 @@
 """`python -m popjax.retest`: the door of the command; it starts without JAX."""
 
-from popjax.commands import cli
-from popjax.commands.retest import main
+from popjax.commands.door import enter
 
 if __name__ == "__main__":
-    cli.run(main)
+    enter("retest")

@@ -49,7 +49,7 @@ MUTANTS = [
     ),
     Mutant(
         "a page without the linear model",
-        "tuning/search",
+        "study/run",
         '    return [Linear(task, before.get("linear"))]',
         "    return []",
         "test_baselines.py -k directory",
@@ -84,15 +84,15 @@ MUTANTS = [
     ),
     Mutant(
         "an interrupted epoch stays",
-        "tuning/session",
-        "        except BaseException:\n            self._return()\n",
+        "study/course",
+        "        except BaseException:\n            self._interrupted()\n",
         "        except BaseException:\n",
         "test_session.py -k interrupted_is_none",
     ),
     Mutant("any code", "engine/identity", "and one != other", "and False", "test_notebook.py -k code_was"),
     Mutant(
         "another task is replayed",
-        "tuning/again",
+        "study/replay",
         '    check_same(results.run, task, f"replay of trial {trial}")\n',
         "",
         "test_notebook.py -k another_task",
@@ -113,16 +113,16 @@ MUTANTS = [
     ),
     Mutant(
         "a session that is behind",
-        "tuning/saved",
-        "population.advance(population.applied - 1, self.log.steps[-1].decision)",
-        "pass",
+        "study/course",
+        "                if number >= applied - 1:\n                    self._carry_out(number)\n",
+        "                if number >= applied:\n                    self._carry_out(number)\n",
         "test_session.py",
     ),
     Mutant(
         "back is not decided",
-        "tuning/session",
-        "        self._stop(stopped)  # the last",
-        "        # the last",
+        "study/course",
+        "        self.log.write(moment.step)\n        self._return_by(len",
+        "        self._return_by(len",
         "test_session.py",
     ),
     Mutant("no fsync", "core/storage", "            os.fsync(file.fileno())\n", "", "test_commits.py"),
@@ -133,7 +133,7 @@ MUTANTS = [
         "path.write_bytes(content)",
         "test_commits.py",
     ),
-    Mutant("litter stays", "core/storage", "        os.unlink(temporary)\n", "", "test_commits.py"),
+    Mutant("litter stays", "core/storage", "        os.unlink(temporary)\n        if", "        if", "test_commits.py"),
     Mutant("no lock", "core/storage", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "test_commits.py"),
     Mutant(
         "manifest first",
@@ -162,8 +162,8 @@ MUTANTS = [
     Mutant(
         "decisions forgotten",
         "store/decisions",
-        "            self._append(self.path, described(step))\n",
-        "            pass\n",
+        "            append(self.path, line_of(described(line)))\n        self.lines",
+        "            pass\n        self.lines",
         "test_schedulers.py -k torn_line",
     ),
     Mutant(
@@ -176,13 +176,9 @@ MUTANTS = [
     Mutant(
         "acts before it is written",
         "tuning/driver",
-        """            if number == len(self.log.steps):
-                self.log.write(step)
-            if self.person""",
-        """            if number == len(self.log.steps):
-                self.population.advance(number, step.decision)
-                self.log.write(step)
-            if self.person""",
+        "            if number == len(self.log.steps):\n                self.log.write(step)\n            goes_on",
+        "            self.population.advance(number, step.decision)\n"
+        "            if number == len(self.log.steps):\n                self.log.write(step)\n            goes_on",
         "test_schedulers.py -k killed",
     ),
     Mutant(
@@ -216,16 +212,16 @@ MUTANTS = [
     Mutant(
         "a note is a decision",
         "store/decisions",
-        'not isinstance(content.get("stopped"), str)',
-        "True",
+        "    if verb is not None and not isinstance(content[verb], list):",
+        "    if False:",
         "test_schedulers.py -k torn_line",
     ),
     Mutant("pruned is ok", "store/results", " & ~self.pruned)", ")", "test_schedulers.py -k everything"),
     Mutant(
         "unchecked decisions",
         "tuning/driver",
-        "        self.population.check(step.decision)\n",
-        "",
+        "        step = self.cut(step, trials)\n        self.population.check(step.decision)\n",
+        "        step = self.cut(step, trials)\n",
         "test_schedulers.py -k cannot_be",
     ),
     Mutant(
@@ -252,15 +248,15 @@ MUTANTS = [
     ),
     Mutant(
         "any configuration",
-        "tuning/directory",
+        "study/directory",
         "        if other := differences(then, now):\n",
         "        if False:\n",
         "test_resume.py -k configuration",
     ),
-    Mutant("caps by the rule of now", "tuning/directory", ", caps=caps)", ")", "test_resume.py -k caps_are"),
+    Mutant("caps by the rule of now", "study/directory", ", caps=caps)", ")", "test_resume.py -k caps_are"),
     Mutant(
         "any dataset",
-        "tuning/directory",
+        "study/directory",
         "self._refuse(then, now)\n        if other_code",
         "if other_code",
         "test_resume.py -k dataset",
@@ -272,7 +268,7 @@ MUTANTS = [
         "{}",
         "test_resume.py -k ones_own",
     ),
-    Mutant("no warning", "tuning/directory", "if there[name] != value:", "if False:", "test_resume.py -k version"),
+    Mutant("no warning", "study/directory", "if there[name] != value:", "if False:", "test_resume.py -k version"),
     Mutant(
         "worst wins",
         "core/modes",
@@ -299,9 +295,9 @@ MUTANTS = [
     ),
     Mutant(
         "scored often",
-        "tuning/run",
-        "test = score(roster, best.trial, states[best.trial], timer.compiling)",
-        "test = [score(roster, best.trial, states[best.trial], timer.compiling) for _ in range(2)][0]",
+        "study/run",
+        "test = score(population.roster, best.trial, states[best.trial], self.timer.compiling)",
+        "test = [score(population.roster, best.trial, states[best.trial], self.timer.compiling) for _ in range(2)][0]",
         "test_selection.py -k once",
     ),
     Mutant(
@@ -311,13 +307,7 @@ MUTANTS = [
         "(~self.diverged &",
         "test_resume.py -k means",
     ),
-    Mutant(
-        "a stop is not committed",
-        "tuning/run",
-        "        population.commit()\n",
-        "",
-        "test_resume.py -k twice",
-    ),
+    Mutant("a stop is not committed", "study/run", "            population.commit()\n", "", "test_resume.py -k twice"),
     Mutant(
         "never due", "engine/backends/local", "(long or time.monotonic() >= request.due)", "long", "test_checkpoint.py"
     ),
@@ -341,7 +331,7 @@ MUTANTS = [
     ),
     Mutant(
         "two sessions write",
-        "tuning/saved",
+        "study/session_directory",
         "if OPEN.get(self.path) is not self:",
         "if False:",
         "test_session.py -k opened_last",
@@ -356,7 +346,7 @@ MUTANTS = [
     Mutant(
         "never out at once",
         "commands/cli",
-        "            interrupt()\n        stop.code",
+        "            leave_now()\n        stop.code",
         "            return\n        stop.code",
         "test_resume.py -k second",
     ),
@@ -453,7 +443,7 @@ MUTANTS = [
     ),
     Mutant(
         "replayed without its ancestors",
-        "tuning/again",
+        "study/replay",
         "copy = {here: before} if here != before else {}",
         "copy = {}",
         "test_pbt.py -k ancestors",
@@ -482,7 +472,7 @@ MUTANTS = [
     Mutant(
         "predicts without what it held",
         "supervision/predictor",
-        "return given | {name: inactive_value(self.space[name]) for name in elsewhere}",
+        "return given | {name: self.space[name].inactive for name in elsewhere}",
         "return given",
         "test_conditions.py -k predict",
     ),
@@ -516,14 +506,14 @@ MUTANTS = [
     ),
     Mutant(
         "a score whose sign is not turned",
-        "tuning/estimators",
+        "study/estimators",
         'sign = 1 if results.mode == "max" else -1',
         "sign = 1",
         "test_estimators.py -k sign_turned",
     ),
     Mutant(
         "a pickle with the rows",
-        "tuning/estimators",
+        "study/estimators",
         'dataclasses.replace(state["results_"], task=None)',
         'state["results_"]',
         "test_estimators.py -k holds_no_rows",
@@ -572,7 +562,7 @@ MUTANTS = [
     ),
     Mutant(
         "longer runs from anything",
-        "tuning/directory",
+        "study/directory",
         'if any("epochs" in member.reads for member in roster.buckets):',
         "if False:",
         "test_resume.py -k horizon",
@@ -716,7 +706,7 @@ MUTANTS = [
     ),
     Mutant(
         "a changed run grows longer",
-        "tuning/directory",
+        "study/directory",
         "            if changed:\n                why",
         "            if False:\n                why",
         "test_person.py -k no_more_epochs",

@@ -159,7 +159,7 @@ def content(path: Path) -> dict[str, Any]:
         return {name: {"type": str(table[name].type), "rows": table[name].to_pylist()} for name in table.column_names}
     if path.suffix == ".json":
         told = read(path.read_text())
-        return {KEYS.get(name, name): value for name, value in told.items() if name != "check"}  # a digest
+        return dict(sorted((KEYS.get(name, name), value) for name, value in told.items() if name != "check"))
     if path.suffix == ".jsonl":
         lines = map(read, path.read_text().splitlines())
         decided = [{name: line[name] for name in DECIDED if name in line} for line in lines]

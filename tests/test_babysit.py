@@ -1,10 +1,11 @@
-"""One model by hand, as a user meets it: scripts, the keyboard, the journal and its replay."""
+"""One model by hand, as a user meets it: scripts, the keyboard, the log and its replay."""
 
 import contextlib
 import dataclasses
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 
 import popjax as pj
 from popjax.commands.experiment import Experiment
-from popjax.store.files import read_json, write_json
+from popjax.store.decisions import line_of
+from popjax.store.files import read_json, read_table, write_json
 
 SCRIPT = """# warm up first
 go 3
@@ -30,8 +32,25 @@ save
 """
 
 
-def journal(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def log(directory):
+    """The lines of a log, without their digests."""
+    lines = map(json.loads, (directory / "decisions.jsonl").read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != "check"} for line in lines]
+
+
+def curves(directory):
+    """Metric -> values by epoch."""
+    table = read_table(directory / "curves.parquet")
+    return {name: table[name].to_pylist() for name in table.column_names[4:]}
+
+
+def until(epoch):
+    return {"until": [[0, 0, epoch]]}
+
+
+def changed(**values):
+    change = {"verb": "set", "trial": 0, "values": values}
+    return {"set": [[0, values]], "notes": {"by": "user", "changes": [change]}}
 
 
 @pytest.fixture
@@ -43,18 +62,16 @@ def sat(command, tmp_path):
     return process
 
 
-def test_a_script_steers_and_the_journal_has_it_all(sat, tmp_path):
-    lines = journal(tmp_path / "run" / "journal.jsonl")
-    assert [line["command"] for line in lines] == [
-        *("start", "go 3", None, None, None, "learning_rate=0.03", "go 2", None, None),
-        *("learning_rate*=0.5", "momentum=0.95", "back 2", "watch", "go 3", None, None, None, "save"),
+def test_a_script_steers_and_the_log_has_it_all(sat, tmp_path):
+    begun, *lines = log(tmp_path / "run")
+    assert begun["add"]["hidden"] == [20]
+    assert lines == [
+        *(until(1), until(2), until(3), changed(learning_rate=0.03), until(4), until(5)),
+        *(changed(learning_rate=0.015), changed(momentum=0.95), {"back": 2}, {}, {"watch": True}),
+        *(until(4), until(5), until(6), {"save": True}),
     ]
-    assert [line["epoch"] for line in lines if line["command"] is None] == [1, 2, 3, 4, 5, 4, 5, 6]
-    assert [line["learning_rate"] for line in lines if line["command"] is None] == [0.01] * 3 + [0.03] * 2 + [0.015] * 3
-    assert set(lines[2]) == {
-        *("epoch", "learning_rate", "command", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy")
-    }
-    assert lines[0]["hparams"]["hidden"] == 20
+    metrics = {"train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy"}
+    assert {name: len(values) for name, values in curves(tmp_path / "run").items()} == dict.fromkeys(metrics, 6)
     watched = sat.stdout.partition("momentum = 0.95")[2].partition("gradient_norm")[0]
     assert "learning_rate 0.015" in watched
     assert "momentum 0.95" in watched
@@ -64,20 +81,19 @@ def test_a_script_steers_and_the_journal_has_it_all(sat, tmp_path):
     assert max(map(len, sat.stdout.splitlines())) < 80
 
 
-def test_the_journal_is_what_the_library_does(sat, tmp_path):
-    """The same commands through Session give the metrics of the journal, bit for bit; and the saved model predicts."""
+def test_the_curves_are_what_the_library_does(sat, tmp_path):
+    """The same commands through Session give the same metrics, bit for bit; and the saved model predicts."""
     from popjax.data.dataset import built_in
 
-    first, *rest = journal(tmp_path / "run" / "journal.jsonl")
-    session = pj.Session(pj.supervised(built_in("wine")), first["hparams"])
+    began = {name: values[0] for name, values in log(tmp_path / "run")[0]["add"].items()}
+    session = pj.Session(pj.supervised(built_in("wine")), began)
     session.train(3)
     session.set(learning_rate=0.03)
     session.train(2)
     session.set(learning_rate=0.015, momentum=0.95)
     session.back(2)
     session.train(3)
-    recorded = [line["val_loss"] for line in rest if line["command"] is None]
-    assert session.curves["val_loss"].tolist() == [*recorded[:3], *recorded[5:]]
+    assert {n: values.tolist() for n, values in session.curves.items()} == curves(tmp_path / "run")
     winner = pj.load_best(tmp_path / "run")
     assert winner.hparams["momentum"] == 0.95
     wine = built_in("wine")
@@ -90,15 +106,18 @@ def test_a_replay_has_the_same_bits_and_says_so(sat, command, tmp_path):
     process = command("babysit", "--replay", "run", "--out", "again")
     assert process.returncode == 0, process.stderr
     said = [line for line in process.stdout.splitlines() if line.startswith(">")]
-    assert said == ["> learning_rate=0.03", "> learning_rate*=0.5", "> momentum=0.95", "> back 2"]
-    assert "the same curve as in the journal, bit for bit, over 6 epochs" in process.stdout
-    first, second = (journal(tmp_path / name / "journal.jsonl") for name in ("run", "again"))
-    epochs = [[line for line in lines if line["command"] is None] for lines in (first, second)]
-    assert epochs[0] == epochs[1]
-    tampered = (tmp_path / "run" / "journal.jsonl").read_text().replace('": 0.015}]]', '": 0.018}]]')
-    (tmp_path / "tampered.jsonl").write_text(tampered)
-    process = command("babysit", "--replay", "tampered.jsonl", "--out", "other")
-    assert "differs from the journal's, first at epoch 4" in process.stdout
+    assert said == ["> learning_rate = 0.03", "> learning_rate = 0.015", "> momentum = 0.95", "> back 2"]
+    assert "the same curve as in run, bit for bit, over 6 epochs" in process.stdout
+    remarks = ({"watch": True}, {"save": True})
+    assert log(tmp_path / "again") == [line for line in log(tmp_path / "run") if line not in remarks]
+    assert curves(tmp_path / "again") == curves(tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    lines = (tmp_path / "other" / "decisions.jsonl").read_bytes().splitlines()
+    (at,) = [number for number, line in enumerate(lines) if b'{"learning_rate": 0.015}' in line]
+    lines[at] = line_of(changed(learning_rate=0.018)).strip()
+    (tmp_path / "other" / "decisions.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    process = command("babysit", "--replay", "other", "--out", "differs")
+    assert "the curve differs from that in other, first at epoch 4" in process.stdout
 
 
 def test_a_session_is_taken_up_again(command, tmp_path):
@@ -108,21 +127,42 @@ def test_a_session_is_taken_up_again(command, tmp_path):
     (tmp_path / "one").write_text(whole.split("back")[0])
     (tmp_path / "two").write_text("back" + whole.split("back")[1])
     command("babysit", "--dataset", "wine", "--script", "whole", "--out", "at_once")
-    first = command("babysit", "--dataset", "wine", "--script", "one", "--out", "begun")
-    assert "babysit --resume begun/journal.jsonl\nagain: " in first.stdout
-    with (tmp_path / "begun" / "journal.jsonl").open("a") as file:
-        file.write('{"epoch": 5, "comm')
-    second = command("babysit", "--resume", "begun", "--script", "two", "--out", "ended")
+    first = command("babysit", "--dataset", "wine", "--script", "one", "--out", "ended")
+    assert "babysit --resume ended\nagain: " in first.stdout
+    with (tmp_path / "ended" / "decisions.jsonl").open("a") as file:
+        file.write('{"until": [[0, 0, 5')
+    second = command("babysit", "--resume", "ended", "--script", "two")
     assert second.returncode == 0, second.stderr
-    assert "the same curve as in the journal, bit for bit, over 4 epochs" in second.stdout
-    one, other = (
-        [line for line in journal(tmp_path / name / "journal.jsonl") if line["command"] is None]
-        for name in ("at_once", "ended")
-    )
-    assert one == other
-    rest = command("babysit", "--resume", "ended", "--out", "to_the_horizon")
+    assert "it goes on after epoch 4\nlearning_rate = 0.015 from epoch 4 on\nepoch   4  " in second.stdout
+    assert curves(tmp_path / "ended") == curves(tmp_path / "at_once")
+    assert log(tmp_path / "ended") == log(tmp_path / "at_once")
+    rest = command("babysit", "--resume", "ended")
     assert "epoch  20 " in rest.stdout
     assert "epoch  21 " not in rest.stdout
+
+
+@pytest.mark.parametrize("lines", [2, 4, 6, 9, 10, 12])
+def test_killed_after_any_line_it_goes_on_to_the_same_curves(sat, command, lines, tmp_path):
+    """The commits may be those of any earlier line: of none here, of those before the last "back" or after it."""
+    log_of = (tmp_path / "run" / "decisions.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "run" / "decisions.jsonl").write_bytes(b"".join(log_of[:lines]))
+    shutil.rmtree(tmp_path / "run" / "state")
+    left = [line for line in log(tmp_path / "run") if line != {"watch": True}]
+    epoch = {2: 1, 4: 3, 6: 4, 9: 5, 10: 3, 12: 3}[lines]
+    rest = {2: 2, 4: 0, 6: 1, 9: 0, 10: 0, 12: 0}[lines]
+    commands = [
+        *([f"go {rest}"] if rest else []),
+        *(["learning_rate=0.03", "go 2"] if lines < 5 else []),
+        *(["learning_rate=0.015", "momentum=0.95"] if lines < 8 else []),
+        *(["back 2"] if lines < 10 else []),
+        "go 3",
+    ]
+    (tmp_path / "script").write_text("\n".join(commands))
+    before = curves(tmp_path / "run")
+    process = command("babysit", "--resume", "run", "--script", "script")
+    assert process.returncode == 0, process.stderr
+    assert f"it goes on after epoch {epoch}\n" in process.stdout, left
+    assert curves(tmp_path / "run") == before
 
 
 def test_it_goes_on_from_a_search(command, tmp_path):
@@ -132,10 +172,9 @@ def test_it_goes_on_from_a_search(command, tmp_path):
     for arguments, trial in (((), results.best.trial), (("--trial", 5), 5)):
         process = command("babysit", "--from", "search", *arguments, "--epochs", 3, "--out", f"sat{trial}")
         assert process.returncode == 0, process.stderr
-        lines = [line for line in journal(tmp_path / f"sat{trial}" / "journal.jsonl") if line["command"] is None]
-        curve = [line["val_loss"] for line in lines]
+        curve = curves(tmp_path / f"sat{trial}")["val_loss"]
         assert curve == pytest.approx(results.curves["val_loss"][trial].tolist(), rel=1e-3)
-        assert lines[0]["learning_rate"] == results.points["learning_rate"][trial]
+        assert log(tmp_path / f"sat{trial}")[0]["add"]["learning_rate"] == [results.points["learning_rate"][trial]]
 
 
 @contextlib.contextmanager
@@ -155,37 +194,36 @@ def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
     with at_most(120, command, follower, tmp_path) as process:
         seen = []
 
-        def until(word):
+        def said(word):
             for line in process.stdout:
                 seen.append(line)
                 if word in line:
                     return line
             raise AssertionError(f"{word!r} was not printed: {''.join(seen)[-2000:]}")
 
-        until("nothing is trained yet: an empty line trains 100,000 epochs")
+        said("nothing is trained yet: an empty line trains 100,000 epochs")
         os.write(leader, b"help\n")
-        until("watch | save | help | quit")
-        assert not (tmp_path / "run" / "journal.jsonl").read_text().count("train_loss")
+        said("watch | save | help | quit")
+        assert len(log(tmp_path / "run")) == 1
         os.write(leader, b"\n")
-        until("epoch   3 ")
+        said("epoch   3 ")
         os.write(leader, b"learning_rate=0.5\n")
-        until("learning_rate = 0.5 from epoch")
-        until("train_loss")
+        said("learning_rate = 0.5 from epoch")
+        said("train_loss")
         os.write(leader, b"hidden=7\nnonsense\n\n")
-        until("hidden fixes a shape or code")
-        until("unknown command 'nonsense'; help lists them, such as go 5")
+        said("hidden fixes a shape or code")
+        said("unknown command 'nonsense'; help lists them, such as go 5")
         os.write(leader, b"go 2\n")
         os.write(leader, b"exit\n")
-        until("journal: run/journal.jsonl")
+        said("log: run/decisions.jsonl")
         process.wait(60)
     os.close(leader)
     os.close(follower)
     assert process.returncode == 0
-    lines = journal(tmp_path / "run" / "journal.jsonl")
-    change = next(i for i, line in enumerate(lines) if line["command"] == "learning_rate=0.5")
-    assert lines[change - 1]["learning_rate"] == 0.01
-    assert lines[change + 1] | {"learning_rate": 0.5, "command": None} == lines[change + 1]
-    assert lines[-1]["command"] == "quit"
+    lines = log(tmp_path / "run")
+    at = lines.index(changed(learning_rate=0.5))
+    assert lines[at - 1]["until"][0][2] + 1 == lines[at + 1]["until"][0][2]
+    assert [line for line in lines[1:] if line != lines[at]] == [until(n) for n in range(1, len(lines) - 1)]
 
 
 @pytest.mark.parametrize("columns", [60, 79, 140])
@@ -202,24 +240,46 @@ def test_the_same_metrics_stand_in_every_line_and_fit(tmp_path, columns):
     assert ("val_balanced_accuracy" in shown[0]) == (columns == 140)
 
 
-def test_ctrl_c_tells_where_the_journal_is(tmp_path):
-    command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--out", "run", "--script", "script"]
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_lets_the_epoch_end_and_tells_how_to_go_on(sent, code, command, tmp_path):
+    arguments = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--out", "run", "--script", "script"]
     (tmp_path / "script").write_text("go 100000\n")
-    with at_most(120, command, subprocess.DEVNULL, tmp_path) as process:
+    with at_most(120, arguments, subprocess.DEVNULL, tmp_path) as process:
         next(line for line in process.stdout if line.startswith("epoch   3 "))
+        process.send_signal(sent)
+        rest = process.stdout.read()
+        process.wait(60)
+    assert process.returncode == code
+    assert "log: run/decisions.jsonl\ngo on: " in rest
+    assert rest.endswith("--replay run\n")
+    trained = len(curves(tmp_path / "run")["val_loss"])
+    none_left = [until(trained + 1), {"back": 1}, {}]  # of an epoch that had not begun
+    assert log(tmp_path / "run")[-1] == until(trained) or log(tmp_path / "run")[-3:] == none_left
+    (tmp_path / "script").write_text("go 1\n")
+    again = command("babysit", "--resume", "run", "--script", "script")
+    assert f"it goes on after epoch {trained}\nepoch {trained + 1:3} " in again.stdout
+
+
+def test_ctrl_c_ends_what_waits_for_a_line(tmp_path):
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--out", "run"]
+    with at_most(120, command, follower, tmp_path) as process:
+        next(line for line in process.stdout if line.startswith("nothing is trained yet"))
+        process.stdout.read(len("epoch 0> "))
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         process.wait(60)
+    os.close(leader)
+    os.close(follower)
     assert process.returncode == 130
-    assert "journal: run/journal.jsonl\ngo on: " in rest
-    assert rest.endswith("--replay run/journal.jsonl\n")
+    assert "log: run/decisions.jsonl\n" in rest
 
 
 def test_commands_are_piped_in(tmp_path):
     arguments = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--out", "run"]
     process = subprocess.run(arguments, input="go 2\n", capture_output=True, text=True, cwd=tmp_path)
     assert process.returncode == 0
-    assert [line["epoch"] for line in journal(tmp_path / "run" / "journal.jsonl")] == [0, 0, 1, 2]
+    assert log(tmp_path / "run")[1:] == [until(1), until(2)]
 
 
 def test_a_diverged_model_is_told_and_exits_1(command, tmp_path):
@@ -227,13 +287,7 @@ def test_a_diverged_model_is_told_and_exits_1(command, tmp_path):
     process = command("babysit", "--dataset", "wine", "--script", "script", "--out", "run")
     assert process.returncode == 1
     assert "diverged: go back and lower the learning rate" in process.stdout
-    assert journal(tmp_path / "run" / "journal.jsonl")[-1]["val_loss"] is None
-
-
-def start(hparams, **others):
-    arguments = dataclasses.asdict(Experiment(dataset="wine"))
-    line = {"epoch": 0, "learning_rate": 0.1, "command": "start", "arguments": arguments | others}
-    return json.dumps(line | {"hparams": hparams, "epochs": 3, "trial": 0}) + "\n"
+    assert np.isnan(curves(tmp_path / "run")["val_loss"][-1])
 
 
 BAD = [
@@ -244,30 +298,35 @@ BAD = [
     (["--set", "learning_rate=log_uniform(1e-4,1)"], "log_uniform(1e-4,1)", "learning_rate=0.0001"),
     (["--set", "lerning_rate=0.1"], "lerning_rate is read by nothing", "; did you mean learning_rate?"),
     (["--set", "hiden=20"], "hiden is read by nothing", "; did you mean hidden?"),
-    (["--epochs", 0], "--epochs 0", "at least 1"),
+    (["--epochs", 0], "--epochs=0", "at least 1"),
     (["--seed", -1], "--seed -1", "0 <= seed"),
     (["--missing", "guess"], "'guess'", "median"),
     (["--script", "nothing.txt"], "'nothing.txt'", "No such file"),
     (["--script", "bad.txt", "--dataset", "wine"], "line 3: unknown command 'jump 5'", "help lists them, such as go 5"),
     (["--script", "shape.txt", "--dataset", "wine"], "hidden fixes a shape", "begin anew"),
     (["--script", "far.txt", "--dataset", "wine"], "back 9", "give at most 1"),
-    (["--replay", "nothing.jsonl"], "'nothing.jsonl'", "No such file"),
-    (["--replay", "unknown.jsonl"], "momentumm is no hyperparameter", "momentum"),
-    (["--replay", "named.jsonl"], "momentumm is read by nothing", "leave it out"),
-    (["--replay", "text.jsonl"], "line 1 is no line of a journal", "remove it"),
-    (["--replay", "headless.jsonl"], "line 1 does not start it", "whole journal"),
-    (["--replay", "file.jsonl"], "over a file, which must be given again", "--replay file.jsonl --dataset /etc/passwd"),
-    (["--replay", "module.jsonl"], "a task of your own, which must be given again", "--task os:system"),
-    (["--replay", "damaged.jsonl"], "the run's seed is 'x'", "train it again"),
-    (["--replay", "empty.jsonl"], "'empty.jsonl' is empty", "journal.jsonl"),
-    (["--replay", "named.jsonl", "--set", "momentum=1"], "--replay and --set exclude each other", ""),
-    (["--resume", "named.jsonl", "--set", "momentum=1"], "--resume and --set exclude each other", ""),
-    (["--resume", "named.jsonl", "--from", "run"], "--resume and --from exclude each other", ""),
-    (["--resume", "named.jsonl", "--epochs", "5"], "--resume and --epochs exclude each other", ""),
-    (["--replay", "named.jsonl", "--seed", "5"], "--replay and --seed exclude each other", ""),
-    (["--resume", "named.jsonl", "--replay", "named.jsonl"], "--replay and --resume exclude each other", ""),
-    (["--out", "sat"], "'sat' holds a journal", "another directory"),
+    (["--script", "none.txt", "--dataset", "wine"], "line 1: go='x'", "a whole number of at least 1"),
+    (["--replay", "nothing"], "'nothing' holds no session", "give the directory of one"),
+    (["--resume", "held"], "'held' holds no session", "give the directory of one"),
+    (["--replay", "file"], "over a file, which must be given again", "--replay file --dataset /etc/passwd"),
+    (["--resume", "module"], "a task of your own, which must be given again", "--task os:system"),
+    (["--replay", "damaged"], "the run's seed is 'x'", "train it again"),
+    (["--resume", "sat", "--dataset", "breast_cancer"], "sat' cannot be resumed so: data: ", "columns was "),
+    (["--replay", "sat", "--set", "momentum=1"], "--replay and --set exclude each other", ""),
+    (["--resume", "sat", "--set", "momentum=1"], "--resume and --set exclude each other", ""),
+    (["--resume", "sat", "--from", "run"], "--resume and --from exclude each other", ""),
+    (["--resume", "sat", "--epochs", "5"], "--resume and --epochs exclude each other", ""),
+    (["--resume", "sat", "--out", "new"], "--resume and --out exclude each other", ""),
+    (["--replay", "sat", "--seed", "5"], "--replay and --seed exclude each other", ""),
+    (["--resume", "sat", "--replay", "sat"], "--replay and --resume exclude each other", ""),
+    (["--out", "sat"], "'sat' holds a session", "another directory"),
     (["--dataset", "irises"], "'irises'", "digits, wine"),
+]
+DAMAGED = [
+    (["--resume", "torn"], "line 1 is damaged", "begin again in another directory"),
+    (["--resume", "changed"], "its content is not what was written", ""),
+    (["--replay", "headless"], "the decision that adds the model", "missing or wrong"),
+    (["--replay", "trialless"], "its trial is -1", ""),
 ]
 
 
@@ -275,25 +334,41 @@ BAD = [
 def traps(tmp_path_factory):
     """Files that bad input names."""
     place = tmp_path_factory.mktemp("traps")
-    pj.search(pj.objective(lambda key, h: {"loss": h["x"]}), {"x": pj.uniform(0, 1)}, trials=4, out=place / "held")
+    task = pj.objective(lambda key, h: {"loss": h["x"]})
+    pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, out=place / "held")
+    arguments = dataclasses.asdict(Experiment(dataset="wine"))
     run = read_json(place / "held" / "run.json")
-    write_json(place / "held" / "run.json", run | json.loads(start({})))
+    write_json(place / "held" / "run.json", run | {"arguments": arguments})
     (place / "bad.txt").write_text("go 1\n# a comment\njump 5\n")
     (place / "shape.txt").write_text("hidden=9\n")
     (place / "far.txt").write_text("go 1\nback 9\n")
-    known = {"learning_rate": 0.1, "momentum": 0.9}
-    command = json.dumps({"epoch": 0, "learning_rate": 0.1, "command": "momentumm=0.5"})
-    (place / "unknown.jsonl").write_text(start(known) + command)
-    (place / "named.jsonl").write_text(start(known | {"momentumm": 0.9}))
-    (place / "text.jsonl").write_text("hello\n")
-    (place / "headless.jsonl").write_text(command + "\n")
-    (place / "file.jsonl").write_text(start(known, dataset="/etc/passwd"))
-    (place / "module.jsonl").write_text(start(known, task="os:system"))
-    (place / "damaged.jsonl").write_text(start(known, seed="x"))
-    (place / "empty.jsonl").write_text("")
-    (place / "sat").mkdir()
-    (place / "sat" / "journal.jsonl").write_text(start(known))
+    (place / "none.txt").write_text("go x\n")
+    about = {"arguments": arguments, "trial": 0}
+    session = pj.Session(pj.supervised("wine"), {"learning_rate": 0.1}, out=place / "sat", about=about)
+    session.train(1)
+    del session
+    about = read_json(place / "sat" / "session.json")
+    others = {
+        "file": about | {"arguments": arguments | {"dataset": "/etc/passwd"}},
+        "module": about | {"arguments": arguments | {"task": "os:system"}},
+        "damaged": about | {"arguments": arguments | {"seed": "x"}},
+        "trialless": about | {"trial": -1},
+    }
+    for name, other in others.items():
+        shutil.copytree(place / "sat", place / name)
+        write_json(place / name / "session.json", other)
+    for name in ("torn", "changed", "headless"):
+        shutil.copytree(place / "sat", place / name)
+    log = (place / "sat" / "decisions.jsonl").read_bytes()
+    (place / "torn" / "decisions.jsonl").write_bytes(log.replace(b'"learning_rate"', b'"learning_mate"'))
+    (place / "changed" / "session.json").write_text((place / "sat" / "session.json").read_text().replace("20", "21"))
+    (place / "headless" / "decisions.jsonl").write_bytes(b"".join(log.splitlines(keepends=True)[1:]))
     return place
+
+
+@pytest.mark.parametrize(("arguments", "names", "remedy"), DAMAGED, ids=lambda value: " ".join(map(str, value))[:60])
+def test_a_damaged_session_is_one_line_and_exit_3(refused_in_one_line, traps, arguments, names, remedy):
+    refused_in_one_line("babysit", *arguments, says=(names, remedy), cwd=traps, code=3)
 
 
 @pytest.mark.parametrize(("arguments", "names", "remedy"), BAD, ids=lambda value: " ".join(map(str, value))[:60])
@@ -310,8 +385,7 @@ def test_a_trial_of_a_mixed_search_needs_not_read_what_others_read(command, tmp_
     trial = results.points["optimizer"].tolist().index("adam")
     process = command("babysit", "--from", "search", "--trial", trial, "--out", "sat")
     assert process.returncode == 0, process.stderr
-    lines = [line for line in journal(tmp_path / "sat" / "journal.jsonl") if line["command"] is None]
-    curve = [line["val_loss"] for line in lines]
+    curve = curves(tmp_path / "sat")["val_loss"]
     assert curve == pytest.approx(results.curves["val_loss"][trial].tolist(), rel=1e-3)
 
 
@@ -328,4 +402,4 @@ def test_the_end_of_the_input_trains_nothing_more(tmp_path):
     os.close(leader)
     os.close(follower)
     assert process.returncode == 0
-    assert [line["epoch"] for line in journal(tmp_path / "run" / "journal.jsonl") if line["command"] is None] == [1, 2]
+    assert log(tmp_path / "run")[1:] == [until(1), until(2)]

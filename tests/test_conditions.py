@@ -15,10 +15,11 @@ from test_report import opened  # noqa: F401  a fixture of that page's tests
 
 import popjax as pj
 from popjax.engine.roster import Config
+from popjax.space.scales import Scale
 from popjax.space.spelling import parse_scale
 from popjax.space.values import absent
 from popjax.store.results import Results
-from popjax.tuning.again import trained
+from popjax.study.replay import train_points
 from popjax.tuning.zoom import zoom_in
 
 NESTED = pj.Space(
@@ -169,7 +170,7 @@ def test_each_branch_trains_as_a_search_of_its_own(rows):
         own = {n: column for n, column in own.items() if n != "momentum" or optimizer == "sgd"}
         alone = space.only(own).replace(optimizer=pj.choice("sgd", "adam"))
         alone = pj.Space(**dict(alone))
-        again = trained(pj.supervised(rows), alone, own, Config(3, 0, "val_accuracy", "max"), chosen)
+        again = train_points(pj.supervised(rows), alone, own, Config(3, 0, "val_accuracy", "max"), chosen)
         for name, values in again.members.items():
             assert values.tobytes() == results.members[name][chosen].tobytes(), (optimizer, name)
         assert len(chosen) > 5
@@ -191,7 +192,7 @@ def layered(rows, **settings):
 def test_what_stands_in_its_place_changes_no_bit(rows, monkeypatch):
     """Beside a dynamic parent the program holds some value: the low end of the scale, or any other."""
     low = layered(rows, plan="one")
-    monkeypatch.setattr("popjax.space.space.inactive_value", lambda scale: scale.high)
+    monkeypatch.setattr(Scale, "inactive", property(lambda scale: scale.high))
     high = layered(rows, plan="one")
     assert low.run["static"] == []
     for name, values in low.members.items():
@@ -330,7 +331,7 @@ def test_the_page_leaves_gaps(opened, rows):  # noqa: F811
 
 
 def test_pbt_draws_what_becomes_active_anew():
-    """A parent that is set between epochs decides; what is inactive is NaN in the schedule, and replayed the same."""
+    """A parent that is set between epochs decides; what is inactive is NaN in the history, and replayed the same."""
     space = pj.Space(level=pj.choice(1, 2, 3), rate=pj.uniform(0.2, 0.9).when(level=(2, 3)), shift=pj.uniform(0, 1))
 
     def epoch(x, hparams, data):
@@ -339,14 +340,14 @@ def test_pbt_draws_what_becomes_active_anew():
 
     task = pj.Task(lambda key, hparams, data: jax.random.normal(key), epoch, ())
     results = pj.search(task, space, trials=20, epochs=10, scheduler=pj.pbt(quantile=0.5))
-    schedule = results.schedule
-    levels, rates = schedule.values["level"], schedule.values["rate"]
+    history = results.history
+    levels, rates = history.values["level"], history.values["rate"]
     assert (np.isnan(rates) == (levels == 1)).all()
     became = (levels[:, 1:] > 1) & (np.isnan(rates[:, :-1]) | (levels[:, :-1] == 1))
     assert became.any()
     assert (rates[levels > 1] >= 0.2).all()
     for trial in (0, 7, int(results.best.trial)):
-        line = schedule.lineage(trial)
+        line = history.lineage(trial)
         again = results.replay(trial)["loss"]
         assert again.tobytes() == results.curves["loss"][line, np.arange(10)].tobytes()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.__main__ import main
+from popjax.commands.named import main
 from popjax.data.dataset import from_table
 from popjax.tracking.named import tracker_of
 

@@ -12,7 +12,7 @@ from popjax.core.trees import from_host, to_host
 from popjax.engine.member import Training
 from popjax.engine.roster import Config, Roster
 from popjax.space.defaults import default_space
-from popjax.tuning.again import trained
+from popjax.study.replay import train_points
 
 CONFIG = Config(epochs=20, seed=5, repeats=1, folds=1, metric="val_loss", mode="min", lanes=1, plan="one", keep=1)
 
@@ -29,7 +29,7 @@ def space():
 
 def members_of(task, space, points, ids, **config):
     """The curves of all trials."""
-    return trained(task, space, points, dataclasses.replace(CONFIG, **config), np.asarray(ids)).members
+    return train_points(task, space, points, dataclasses.replace(CONFIG, **config), np.asarray(ids)).members
 
 
 def curves_of(task, space, points, ids, trial, **config):
@@ -125,7 +125,7 @@ def test_divergence_is_data(task, space):
     points = space.sample(6, 5)
     points["learning_rate"][:], points["momentum"][:] = 0.01, 0.9
     points["learning_rate"][2] = 1e6
-    results = trained(task, space, points, CONFIG)
+    results = train_points(task, space, points, CONFIG)
     rows = results.trials.to_pylist()
     assert rows[2]["status"] == "diverged"
     assert rows[2]["rank"] is None

@@ -20,12 +20,12 @@ from popjax.live.board import DRAWN, About, Board, Cursor
 from popjax.live.details import row
 from popjax.live.serving import Serving, has_display, tunnel
 from popjax.space.scales import uniform
-from popjax.tuning.given import covering
+from popjax.study.models import covering
 from popjax.tuning.person import Change
 
 TRIALS, LAST = 24, 20_000
 SWEEP = ("sweep", "--dataset", "wine", "--trials", TRIALS, "--epochs", LAST, "--out", "run", "--quiet")
-BYTES = ("trials.parquet", "curves.parquet", "schedules.parquet", "best/arrays.safetensors")
+BYTES = ("trials.parquet", "curves.parquet", "history.parquet", "best/arrays.safetensors")
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_killed_amid_steering_it_ends_with_the_same_bytes(start, command, tmp_pa
     assert results.points["momentum"][5] == 0.95
     for trial in (3, 5):
         task = pj.supervised("wine")
-        line = results.schedule.lineage(trial)
+        line = results.history.lineage(trial)
         curve = pj.replay(results, trial, task)["val_loss"]
         assert curve.tobytes() == results.curves["val_loss"][line, np.arange(300)].tobytes()
 
@@ -727,7 +727,7 @@ def test_a_session_that_is_gone_serves_no_more():
         page.wait(0, lambda told: False)
 
 
-def test_babysitting_by_the_page_is_in_the_journal_and_replays(start, command, tmp_path):
+def test_babysitting_by_the_page_is_in_the_log_and_replays(start, command, tmp_path):
     """Set, go, back, save and the end, asked for on the page, are what is typed on a keyboard."""
     run, page = start("babysit", "--dataset", "wine", "--out", "sat", "--set", "hidden=20")
     asked = [
@@ -748,12 +748,13 @@ def test_babysitting_by_the_page_is_in_the_journal_and_replays(start, command, t
     assert page.ask(verb="save", trial=0) == (200, {})
     assert page.ask(verb="end") == (200, {})
     assert run.end() == 0
-    lines = [json.loads(line) for line in (tmp_path / "sat" / "journal.jsonl").read_text().splitlines()]
-    commands = [line["command"] for line in lines if line["command"] is not None]
-    assert commands == ["start", "go 5", "learning_rate=0.125", "back 2", "go 4", "save", "quit"]
+    lines = [json.loads(line) for line in (tmp_path / "sat" / "decisions.jsonl").read_text().splitlines()]
+    said = [next((name for name in ("add", "until", "set", "back", "save") if name in line), "stand") for line in lines]
+    assert said == ["add", *["until"] * 5, "set", "back", "stand", *["until"] * 4, "save"]
+    assert lines[6]["notes"] == {"by": "user", "changes": [asked[1]]}
     assert pj.load_best(tmp_path / "sat").hparams["learning_rate"] == 0.125
-    process = command("babysit", "--replay", "sat/journal.jsonl", "--out", "again")
-    assert "the same curve as in the journal, bit for bit, over 7 epochs" in process.stdout
+    process = command("babysit", "--replay", "sat", "--out", "again")
+    assert "the same curve as in sat, bit for bit, over 7 epochs" in process.stdout
 
 
 def test_one_model_in_the_browser(start, tab):
@@ -782,7 +783,7 @@ WRONG = {
     "no port": (("sweep", "--live", "99999"), ["port 99999: give one of 0..65535"]),
     "another machine's address": (("sweep", "--live", "--live-host", "203.0.113.9"), ["cannot serve at 203.0.113.9:"]),
     "a host alone": (("babysit", "--live-host", "0.0.0.0"), ["--live-host 0.0.0.0 needs --live"]),
-    "a replay": (("babysit", "--replay", "journal.jsonl", "--live"), ["--replay and --live exclude each other"]),
+    "a replay": (("babysit", "--replay", "sat", "--live"), ["--replay and --live exclude each other"]),
 }
 
 

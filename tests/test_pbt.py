@@ -28,7 +28,7 @@ SPACE = pj.Space(
 )
 SETTABLE = ("rate", "beta", "shift", "steps", "level")
 DATA = np.array([0.25, -0.5])
-FILES = (*FILES, "schedules.parquet")
+FILES = (*FILES, "history.parquet")
 
 
 def init(key, hparams, data):
@@ -150,7 +150,7 @@ def test_it_is_a_plain_loop(x64):
 def test_a_trial_is_trained_again_along_its_ancestors_to_the_same_bits(settings, tmp_path):
     results = search(out=tmp_path / "run", **settings)
     loaded = Results.load(tmp_path / "run")
-    lines = [results.schedule.lineage(trial) for trial in range(24)]
+    lines = [results.history.lineage(trial) for trial in range(24)]
     several = [trial for trial, line in enumerate(lines) if len(set(line.tolist())) > 1]
     assert several
     for trial in [*several[:4], int(results.best.trial)]:
@@ -163,22 +163,22 @@ def test_the_table_says_what_each_epoch_was_trained_with(tmp_path):
     """The decisions, carried out by hand on the points; loaded as they were."""
     results = search(out=tmp_path / "run")
     loaded = Results.load(tmp_path / "run")
-    for name, values in results.schedule.values.items():
-        assert values.tolist() == loaded.schedule.values[name].tolist()
+    for name, values in results.history.values.items():
+        assert values.tolist() == loaded.history.values[name].tolist()
         assert values[:, -1].tolist() == results.points[name].tolist()
-    assert results.schedule.parents.tolist() == loaded.schedule.parents.tolist()
-    assert results.schedule.fresh.tolist() == loaded.schedule.fresh.tolist()
+    assert results.history.parents.tolist() == loaded.history.parents.tolist()
+    assert results.history.fresh.tolist() == loaded.history.fresh.tolist()
     first = SPACE.sample(24, 3)
-    assert all(results.schedule.values[n][:, e].tolist() == first[n].tolist() for n in SPACE for e in (0, 1, 2))
-    copied = results.schedule.parents != np.arange(24)[:, None]
+    assert all(results.history.values[n][:, e].tolist() == first[n].tolist() for n in SPACE for e in (0, 1, 2))
+    copied = results.history.parents != np.arange(24)[:, None]
     assert copied.any(0).tolist() == [epoch in (3, 5, 7) for epoch in range(EPOCHS)]
-    assert (copied == results.schedule.fresh).all()
+    assert (copied == results.history.fresh).all()
     for trial, epoch in zip(*np.nonzero(copied), strict=True):
-        parent = results.schedule.parents[trial, epoch]
+        parent = results.history.parents[trial, epoch]
         for name in ("width", "size", "fixed"):
-            assert results.schedule.values[name][trial, epoch] == results.schedule.values[name][parent, epoch - 1]
+            assert results.history.values[name][trial, epoch] == results.history.values[name][parent, epoch - 1]
     best = results.best.trial
-    followed = results.schedule.of(best)
+    followed = results.history.of(best)
     assert followed["rate"][-1] == results.points["rate"][best]
 
 
@@ -187,11 +187,11 @@ def test_the_winners_files_know_its_schedule(rows, tmp_path):
     space = {"learning_rate": pj.log_uniform(1e-3, 1), "batch_size": pj.choice(8, 16, 32), "hidden": pj.integers(3, 9)}
     results = pj.search(task, space, trials=12, epochs=5, scheduler="pbt", out=tmp_path / "run")
     winner = pj.load_best(tmp_path / "run")
-    followed = results.schedule.of(results.best.trial)
-    assert winner.schedule == {name: values.tolist() for name, values in followed.items()}
-    assert len(set(results.schedule.values["batch_size"].ravel().tolist())) == 3
-    changed = results.schedule.values["batch_size"][:, 1:] != results.schedule.values["batch_size"][:, :-1]
-    same = results.schedule.parents[:, 1:] == np.arange(12)[:, None]
+    followed = results.history.of(results.best.trial)
+    assert winner.history == {name: values.tolist() for name, values in followed.items()}
+    assert len(set(results.history.values["batch_size"].ravel().tolist())) == 3
+    changed = results.history.values["batch_size"][:, 1:] != results.history.values["batch_size"][:, :-1]
+    same = results.history.parents[:, 1:] == np.arange(12)[:, None]
     assert not (changed & same).any()
     assert changed.any(), "what branches changes no shape, so it is explored too"
     assert {len(set(values.tolist())) for values in [followed["hidden"]]} == {1}
@@ -210,8 +210,8 @@ def test_the_winners_files_know_a_schedule_with_gaps(rows, tmp_path):
         results = pj.search(pj.supervised(rows), space, 12, 4, seed=seed, scheduler="pbt", out=tmp_path / str(seed))
         winner = pj.load_best(tmp_path / str(seed))
         winners.add(winner.hparams["optimizer"])
-        for name, values in results.schedule.of(results.best.trial).items():
-            assert winner.schedule[name] == [None if value != value else value for value in values.tolist()]
+        for name, values in results.history.of(results.best.trial).items():
+            assert winner.history[name] == [None if value != value else value for value in values.tolist()]
     assert "adam" in winners
 
 
@@ -261,7 +261,7 @@ def test_four_devices_do_the_same(tmp_path, environment):
     done = python(FOUR.format(tests=__file__.rpartition("/")[0]))
     assert done.returncode == 0, done.stderr
     there, here = Results.load(tmp_path / "run"), search()
-    assert there.schedule.parents.tolist() == here.schedule.parents.tolist()
+    assert there.history.parents.tolist() == here.history.parents.tolist()
     np.testing.assert_allclose(there.members["loss"], here.members["loss"], rtol=1e-3, atol=1e-5)
 
 
@@ -280,7 +280,7 @@ def test_looking_more_often_and_rounds_of_it():
     rounds = search(rounds=2)
     for number in (0, 1):
         mine = rounds.rounds == number
-        assert mine[rounds.schedule.parents[mine]].all()
+        assert mine[rounds.history.parents[mine]].all()
 
 
 def test_a_person_who_stops_a_trial_is_heard():
@@ -356,7 +356,7 @@ def test_the_command_trains_tests_again_and_draws(command, tmp_path):
         "sweep", "--dataset", "wine", "--trials", 12, "--epochs", 5, "--scheduler", "pbt", *small, "--out", "run"
     )
     assert done.returncode == 0, done.stderr
-    assert Results.load(tmp_path / "run").schedule is not None
+    assert Results.load(tmp_path / "run").history is not None
     assert done.stderr.count("trained 10%") <= 1
     again = command("retest", "run", "--top", 3, "--background", 3, "--repeats", 2)
     assert again.returncode == 0, again.stderr

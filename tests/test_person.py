@@ -98,9 +98,9 @@ def test_nobody_else_changes_a_bit_and_the_records_say_who_did():
 def test_a_steered_trial_is_replayed_to_the_last_bit():
     """Along the trials that it descends from."""
     results, _ = search(SCRIPT)
-    assert results.schedule.lineage(B).tolist() == [A] * 6 + [B] * 2
+    assert results.history.lineage(B).tolist() == [A] * 6 + [B] * 2
     for trial in (A, B, C, OTHER):
-        line = results.schedule.lineage(trial)
+        line = results.history.lineage(trial)
         for name, curve in results.replay(trial).items():
             assert curve.tobytes() == results.curves[name][line, np.arange(EPOCHS)].tobytes()
 
@@ -185,7 +185,7 @@ def test_it_works_beside_population_based_training():
         {3: [Change("set", A, values={"rate": 0.25}), Change("stop", C)]}, scheduler=pj.pbt(warmup=2)
     )
     assert outcomes(page) == [None, None]
-    assert results.schedule.values["rate"][A, 4] == 0.25
+    assert results.history.values["rate"][A, 4] == 0.25
     assert results.done[C].max() == 4
     for decision in page.decisions[4:]:
         assert C not in {*decision.copy, *decision.copy.values(), *decision.until}

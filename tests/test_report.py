@@ -16,14 +16,14 @@ from sklearn.metrics import confusion_matrix
 
 import popjax as pj
 from popjax.commands.arguments import command_line
-from popjax.pages import comparison, figures, headline, sections
+from popjax.pages import comparison, drawing, framing, headline, rebuild
 from popjax.pages import page as report
 from popjax.pages.expected import expected_best
 from popjax.pages.importance import best_tenth, importance
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
+from popjax.store.history import History
 from popjax.store.results import Results
-from popjax.store.schedules import Schedule
 
 TOP, BOTTOM = 44, 374  # of an axis of the parallel coordinates
 HOSTILE = "</script><b>bold</b><img src=x onerror=\"document.title='hacked'\">"
@@ -334,7 +334,7 @@ def test_a_run_of_the_library_shows_the_call_that_made_it(tmp_path):
     task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2 * hparams["kind"]})
     asked = {"trials": 30, "seed": 3, "sampler": "sobol", "repeats": 2, "keep": 4}
     results = pj.search(task, {"x": uniform(0, 1), "kind": choice(1, 2)}, **asked)
-    code = sections.as_code(results)
+    code = rebuild.as_code(results)
     names = {"pj": pj, "task": task}
     exec(code, names)
     assert np.array_equal(names["results"].members["loss"], results.members["loss"])
@@ -448,7 +448,7 @@ def test_brushes_select_exactly_the_trials_between_their_ends(opened):
 def test_the_metric_has_an_axis_too_and_the_diverged_their_place_below(opened):
     results = made(trials=60)
     page = opened(results)
-    low, high, _ = figures.framed(results)
+    low, high, _ = framing.framed(results)
     edge, _ = brush(page, 4, 0.9, 1.01)
     left = np.log10(1 - np.clip(results.last["val_accuracy"][results.order], low, high))
     begin, end = np.log10(1 - low), np.log10(1 - high)
@@ -509,7 +509,7 @@ def test_the_expected_best_is_drawn_of_the_first_round(opened):
     assert "The first round only" in page.inner_text("main")
 
 
-def test_the_family_tree_and_the_winners_schedule(opened):
+def test_the_family_tree_and_the_winners_history(opened):
     """A fork where a state was copied, along which the winner's line goes; its hyperparameters epoch by epoch."""
     plain = made(trials=4, epochs=4, diverged=0, noise=0)
     best = plain.best.trial
@@ -521,8 +521,8 @@ def test_the_family_tree_and_the_winners_schedule(opened):
     for name in values.keys() - {"learning_rate"}:
         values[name][:] = values[name][other, 0]  # a copy has what its source had
     values["learning_rate"] = values["learning_rate"] * np.array([0.125, 0.25, 0.5, 1])
-    schedule = Schedule(parents, parents != np.arange(4)[:, None], values)
-    page = opened(dataclasses.replace(plain, schedule=schedule))
+    history = History(parents, parents != np.arange(4)[:, None], values)
+    page = opened(dataclasses.replace(plain, history=history))
     everyone, winner = traces(page, "tree")
     steps = [(x, y) for x, y in zip(*winner[1:], strict=True) if x is not None]
     assert [x for x, _ in steps] == [0, 0, 2, 2, 2, 3, 3, 3, 4]
@@ -533,10 +533,10 @@ def test_the_family_tree_and_the_winners_schedule(opened):
     assert epochs[:4] == [1, 2, 3, 4]
     assert units[:4] == pytest.approx(SPACE["learning_rate"].to_unit(np.concatenate(expected)).tolist(), abs=1e-4)
     assert page.locator("#history-1").count() == 0, "what never changed has no history"
-    alone = dataclasses.replace(plain, schedule=schedule).plot("learning_rate by epoch")
+    alone = dataclasses.replace(plain, history=history).plot("learning_rate by epoch")
     assert list(alone.data[1].y[:4]) == pytest.approx(units[:4])
-    with pytest.raises(ValueError, match=r"there are curves, .*, tree, learning_rate by epoch$"):
-        dataclasses.replace(plain, schedule=schedule).plot("momentum by epoch")
+    with pytest.raises(ValueError, match=r"there are curves, .*, tree, learning_rate by epoch, expected$"):
+        dataclasses.replace(plain, history=history).plot("momentum by epoch")
 
 
 def test_rounds_have_colours_and_their_ranges(opened):
@@ -548,7 +548,7 @@ def test_rounds_have_colours_and_their_ranges(opened):
     page = opened(results)
     colors = page.evaluate("document.getElementById('panel-0').data[0].marker.color")
     kept = results.rounds[~results.diverged]
-    assert colors == [figures.ROUNDS[number] for number in kept]
+    assert colors == [drawing.ROUNDS[number] for number in kept]
     bars = page.locator(".track:nth-child(5) i").evaluate_all("all => all.map(i => [i.style.left, i.style.width])")
     assert [[float(text.rstrip("%")) for text in bar] for bar in bars] == [
         [25, 50],
@@ -565,7 +565,7 @@ def test_rounds_that_follow_one_another_share_a_colour_where_there_are_many(open
     results = made(rounds=np.arange(40) * 12 // 40, run={"rounds": rounds})
     page = opened(results)
     colors = page.evaluate("document.getElementById('panel-0').data[0].marker.color")
-    assert colors == [figures.ROUNDS[number * 5 // 12] for number in results.rounds[~results.diverged]]
+    assert colors == [drawing.ROUNDS[number * 5 // 12] for number in results.rounds[~results.diverged]]
     said = page.inner_text("main")
     legend = "rounds 1 to 3", "rounds 4 to 5", "rounds 6 to 8", "rounds 9 to 10", "rounds 11 to 12"
     assert all(part in said for part in legend)
@@ -724,7 +724,7 @@ def test_many_trials_are_thinned_and_the_page_says_so(opened):
     results = made(trials=5000, epochs=20)
     page = opened(results)
     said = page.inner_text("main")
-    drawn = figures.thinned(results, figures.CURVES)
+    drawn = framing.thinned(results, framing.CURVES)
     assert set(results.order[:10]) <= set(drawn)
     assert 600 <= len(drawn) <= 610
     assert f"{len(drawn)} of 5,000 curves drawn" in said
@@ -942,7 +942,7 @@ BROKEN = {
     "no JSON": (lambda run: (run / "run.json").write_text("{"), "run.json'", 3),
     "another JSON": (lambda run: (run / "run.json").write_text("[1]"), "it is no JSON object", 3),
     "no format": (lambda run: (run / "run.json").write_text("{}"), "names no format", 3),
-    "no space": (lambda run: (run / "run.json").write_text('{"format": 1}'), "'space' is missing", 3),
+    "no space": (lambda run: (run / "run.json").write_text('{"format": 3}'), "'space' is missing", 3),
     "a file": (lambda run: (shutil.rmtree(run), run.write_text("")), "run.json'", 3),
 }
 

@@ -364,7 +364,7 @@ def test_a_log_keeps_every_decision_and_drops_a_torn_line(tmp_path):
     )
     log = Log(SPACE, tmp_path)
     log.write(Step(decision, {"round": 2}, {2: 8}))
-    log.stop("minutes")
+    log.remark("stopped", "minutes")
     log.write(Step(pj.Decision(until={0: 4})))
     whole = (tmp_path / "decisions.jsonl").read_bytes()
     (read, second) = Log(SPACE, tmp_path).steps
@@ -501,7 +501,7 @@ def test_rounds_of_an_inner_scheduler(rows):
 @pytest.mark.parametrize("first", [pj.Decision(), pj.Decision(add=SPACE.sample(3)), pj.Decision(until={0: 1})], ids=str)
 def test_a_first_decision_that_trains_nobody_is_one_line(first, tmp_path):
     scheduler = lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (state, first))
-    with pytest.raises(ValueError, match=r"first decision trains nobody|there is no trial 0"):
+    with pytest.raises(ValueError, match=r"first decision trains nothing|there is no trial 0"):
         pj.search(TASK, SPACE, trials=3, scheduler=scheduler, out=tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 

@@ -24,7 +24,13 @@ ALLOWED = {
     "tracking/apart.py": {"subprocess"},  # this Python, with a class of ours; it is told JSON
 }
 # --task, which the user types; the public names; and the commands, of which there is a list
-IMPORTS_BY_NAME = {"commands/experiment.py": 1, "commands/completion.py": 1, "__init__.py": 1, "__main__.py": 1}
+IMPORTS_BY_NAME = {
+    "commands/experiment.py": 1,
+    "commands/completion.py": 1,
+    "__init__.py": 1,
+    "commands/door.py": 1,
+    "commands/named.py": 1,
+}
 
 
 def calls(tree):

@@ -7,7 +7,7 @@ import pytest
 import popjax as pj
 from popjax.store.records import ranking
 from popjax.store.results import Results
-from popjax.tuning import run
+from popjax.study import run
 
 SPACE = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(4, 9), momentum=pj.uniform(0.5, 0.9))
 

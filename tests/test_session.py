@@ -13,7 +13,7 @@ import popjax as pj
 from popjax.core.storage import InUse, locked
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.curves import Curves
-from popjax.tuning.session import Session
+from popjax.study.session import Session
 
 HPARAMS = {"learning_rate": 0.05, "momentum": 0.9, "decay": 0.1, "hidden": 7, "batch_size": 16}
 SPACE = pj.Space(
@@ -270,13 +270,30 @@ def test_a_session_has_a_horizon_and_a_seed_of_whole_numbers(task):
         Session(task, HPARAMS, seed=-1)
 
 
-def test_old_states_are_forgotten_where_they_would_fill_the_memory(task, monkeypatch):
-    monkeypatch.setattr("popjax.tuning.session.MEMORY", 1)
-    session = Session(task, HPARAMS)
-    session.train(4)
-    session.back(1)
-    with pytest.raises(ValueError, match="only 0 of 3 epochs can be taken back"):
+def test_states_for_which_there_is_no_memory_are_trained_again_to_the_same_bits(task, monkeypatch):
+    """Two are held; what lies before them is had again by what was decided, and not by how it stands now."""
+
+    def steered(session):
+        session.train(3)
+        session.set(learning_rate=0.02)
+        session.train(3)
         session.back(1)
+        session.train(1)
+        session.set(momentum=0.5)
+        session.back(4)
+        return session
+
+    held = steered(Session(task, HPARAMS))
+    monkeypatch.setattr("popjax.study.course.MEMORY", 1)
+    again = steered(Session(task, HPARAMS))
+    assert len(held.course.moments) == 3
+    assert (len(again.course.moments), again.epoch) == (1, 2)
+    assert jax.tree.all(jax.tree.map(np.array_equal, again.state, held.state))
+    held.train(2)
+    again.train(2)
+    assert bits(again) == bits(held)
+    with pytest.raises(ValueError, match="only 4 of 4 epochs can be taken back"):
+        again.back(5)
 
 
 def test_whole_numbers_end_where_int32_does():

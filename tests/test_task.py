@@ -19,7 +19,8 @@ from popjax.data.splits import Way, split
 from popjax.engine.roster import Config
 from popjax.engine.tracer import Tracer
 from popjax.models.layers import Dropout
-from popjax.tuning.again import trained
+from popjax.store.columns import curves_table
+from popjax.study.replay import train_points
 
 CONFIG = Config(3, 0, "val_accuracy", "max")
 
@@ -168,7 +169,7 @@ def test_optimizer_and_activation_may_be_mixed_in_one_search(rows):
         chosen = np.flatnonzero((points["optimizer"] == optimizer) & (points["activation"] == "tanh"))
         own = {name: points[name][chosen] for name in (*names, "activation")}
         task = pj.supervised(rows, optimizer=optimizer)
-        alone = trained(task, space.only(own).replace(activation="tanh"), own, CONFIG, chosen)
+        alone = train_points(task, space.only(own).replace(activation="tanh"), own, CONFIG, chosen)
         np.testing.assert_allclose(alone.curves["val_loss"], results.curves["val_loss"][chosen], rtol=1e-5)
         assert len(chosen) > 1
 
@@ -348,7 +349,7 @@ def test_folds_and_repeats_are_members():
     assert (words == words[:, :1]).all()  # the fold is no part of the key
     assert (words[:, 0, 0] != words[:, 0, 1]).all()
     assert results.best.trial == int(np.argmin(results.points["x"]))
-    table = results.curves_table()
+    table = curves_table(results.members)
     assert table.column_names == ["trial", "fold", "repeat", "epoch", "loss", "word"]
     row = table.to_pylist()[(4 * 6 + 2 * 2 + 1) * 2 + 1]
     assert (row["trial"], row["fold"], row["repeat"], row["epoch"]) == (4, 2, 1, 1)

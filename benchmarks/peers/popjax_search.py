@@ -7,8 +7,8 @@ from workload import Outcome, Workload
 
 from popjax.commands.experiment import enable_cache
 from popjax.space.space import Space
+from popjax.study.search import search as search_popjax
 from popjax.supervision.supervised import supervised
-from popjax.tuning.search import search as search_popjax
 
 
 def search(work: Workload) -> Outcome:

@@ -1,5 +1,6 @@
 """`python -m popjax.babysit`: one model, watched and steered by hand. Starts without JAX."""
 
+import contextlib
 import dataclasses
 import shlex
 import sys
@@ -11,7 +12,10 @@ import tyro
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, Rows, check_seed, open_directory
-from popjax.commands.steering import Beginning, Steering, value_of
+from popjax.commands.steering import Beginning, Steering
+from popjax.commands.typed import commands_in, read_script, value_of
+from popjax.core.counts import check_count
+from popjax.core.storage import Corrupt
 
 EPOCHS = 20
 
@@ -57,49 +61,48 @@ class Arguments(Rows):
     script: str | None = None
     """a file of commands, a line each, instead of the keyboard"""
     replay: str | None = None
-    """a journal, or its directory: train its model again, with the same commands"""
+    """the directory of an earlier model: train it again in another directory, as its log says"""
     resume: str | None = None
-    """the same, and go on from there"""
+    """the directory of an earlier model: go on where it stands"""
     live: int | None = None
     """show the model in the browser while it trains, and steer it there too; a port may follow (the extra live)"""
     live_host: str | None = None
     """the address of this machine that the page is served at, for others to open it too (default: 127.0.0.1)"""
     out: str | None = None
-    """the directory for the journal and the model (default: runs/babysit-<dataset>-<time>)"""
+    """the directory for the log, the states and the model (default: runs/babysit-<dataset>-<time>)"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     arguments = cli.parse(Arguments, "babysit", cli.with_port(argv))
-    if arguments.epochs is not None and arguments.epochs < 1:
-        raise ValueError(f"--epochs {arguments.epochs}: give at least 1")
+    if arguments.epochs is not None:
+        check_count("--epochs", arguments.epochs)
     check_seed(arguments.seed)
     check_live(arguments)
     start = beginning(arguments)
     script = read_script(arguments.script) if arguments.script else None
-    out = open_directory(arguments.out, f"babysit-{start.experiment.stem}")
+    out = start.resume or open_directory(arguments.out, f"babysit-{start.experiment.stem}")
     if script is None and arguments.replay is None and not sys.stdin.isatty() and arguments.live is None:
         script = commands_in(sys.stdin.read())
-    steering = Steering.begin(start, out)
-    try:
-        return steered(steering, arguments, start, script)
-    except KeyboardInterrupt:
-        print()  # the terminal shows ^C
-        steering.leave()
-        raise
+    stop = cli.Asked()
+    steering = Steering.begin(start, out, stop)
+    with cli.stopping(stop, "epoch"), contextlib.suppress(KeyboardInterrupt):
+        steer(steering, arguments, script)
+    return steering.leave()
 
 
-def steered(steering: Steering, arguments: Arguments, start: Beginning, script: list[tuple[int, str]] | None) -> int:
-    """Train the model as the journal says, and then the page, the script or the keyboard; the exit code."""
-    if start.lines:
-        steering.replay(start.lines)
+def steer(steering: Steering, arguments: Arguments, script: list[tuple[int, str]] | None) -> None:
+    """Train the model as another's log says, or as the page, the script or the keyboard do."""
     if arguments.replay is not None:
-        return steering.leave()
-    if arguments.live is not None:
-        return steering.live(script or (), arguments.live, arguments.live_host or cli.HERE)
-    if script == [] and arguments.script is None:  # nothing was piped in
-        script = [(1, f"go {steering.rest}")]
-    return steering.interactive() if script is None else steering.script(script)
+        steering.repeat()
+    elif arguments.live is not None:
+        steering.live(script or (), arguments.live, arguments.live_host or cli.HERE)
+    elif script is None:
+        steering.interactive()
+    elif script or arguments.script is not None:
+        steering.script(script)
+    else:  # nothing was piped in
+        steering.script([(1, f"go {steering.rest}")])
 
 
 def check_live(arguments: Arguments) -> None:
@@ -114,9 +117,9 @@ def beginning(arguments: Arguments) -> Beginning:
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Experiment)}
     if arguments.trial is not None and arguments.from_ is None:
         raise ValueError(f"--trial {arguments.trial} needs --from: the directory of the search")
-    for name in ("replay", "resume"):
-        if getattr(arguments, name) is not None:
-            return replayed(arguments, name, given)
+    for option in ("replay", "resume"):
+        if getattr(arguments, option) is not None:
+            return recorded(arguments, option, given)
     if arguments.from_ is not None:
         start = from_search(arguments, given)
     else:
@@ -146,38 +149,23 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
     return Beginning(experiment, {}, arguments.epochs or int(results.run["epochs"]), trial, results.hparams(trial))
 
 
-def replayed(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beginning:
-    """What the journal that an option names began with."""
-    from popjax.space.space import Space
-    from popjax.store.journal import read_journal
+def recorded(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beginning:
+    """What the session began with whose directory an option names."""
+    from popjax.store.session_files import read_session
 
-    for name in ("from_", "epochs", "seed", *(("script", "resume") if option == "replay" else ())):
+    others = {"replay": ("script", "resume"), "resume": ("out",)}[option]
+    for name in ("from_", "epochs", "seed", *others):
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{option} and --{name.rstrip('_')} exclude each other; give one")
     if arguments.set:
-        raise ValueError(f"--{option} and --set exclude each other; the journal has the hyperparameters")
-    path = str(getattr(arguments, option))
-    if (inside := Path(path, "journal.jsonl")).exists():
-        path = str(inside)
-    lines = read_journal(Path(path))
-    command = f"{cli.called('babysit')} --{option} {shlex.quote(path)}"
-    experiment = Experiment.again(lines[0], command, given)
-    epochs, trial = lines[0].get("epochs"), lines[0].get("trial")
-    if not all(isinstance(number, int) and number >= 0 for number in (epochs, trial)) or not epochs:
-        raise ValueError(f"the journal {path!r}: line 1 lacks epochs or trial; give the whole journal")
-    Space(**lines[0]["hparams"])
-    return Beginning(experiment, dict(lines[0]["hparams"]), epochs, int(trial or 0), lines=tuple(lines))
-
-
-def read_script(path: str) -> list[tuple[int, str]]:
-    """The commands of a file; raises ValueError."""
-    try:
-        return commands_in(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the script {path!r}: {error}") from None
-
-
-def commands_in(text: str) -> list[tuple[int, str]]:
-    """A command a line with its number, without comments and empty lines."""
-    commands = [line.partition("#")[0].strip() for line in text.splitlines()]
-    return [(number, command) for number, command in enumerate(commands, 1) if command]
+        raise ValueError(f"--{option} and --set exclude each other; the directory has the hyperparameters")
+    place = str(getattr(arguments, option))
+    session = read_session(Path(place))
+    experiment = Experiment.again(session.about, f"{cli.called('babysit')} --{option} {shlex.quote(place)}", given)
+    trial = session.about.get("trial")
+    if isinstance(trial, bool) or not isinstance(trial, int) or trial < 0:
+        raise Corrupt(f"cannot read the session in {place!r}: its trial is {trial!r}")
+    start = Beginning(experiment, session.hparams, session.epochs, trial)
+    if option == "resume":
+        return dataclasses.replace(start, resume=Path(place))
+    return dataclasses.replace(start, lines=session.lines, curves=session.curves, place=place)

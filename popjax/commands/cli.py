@@ -9,15 +9,16 @@ import shlex
 import shutil
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from popjax.core.storage import Corrupt, InUse
+from popjax.commands.leave import CTRL_C, leave
+from popjax.core.stop import Stop
+from popjax.core.storage import Corrupt, InUse, leave_nothing_unfinished
 from popjax.core.text import printable, tell
 
-ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CTRL_C, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 130, 141, 143
+ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 141, 143
 HERE = "127.0.0.1"  # where a live page is served, if nothing else is said
 PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
 
@@ -124,49 +125,52 @@ class Told(logging.Handler):
         tell(f"popjax: {printable(record.getMessage())}")
 
 
-def interrupt(*_: Any) -> NoReturn:
-    """Raise KeyboardInterrupt, and again each second: one that falls into JAX's callbacks is lost."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.setitimer(signal.ITIMER_REAL, 1)
-    raise KeyboardInterrupt
-
-
-class Stop(threading.Event):
-    """Set by the first Ctrl-C or by SIGTERM; `code` is what the command then exits with."""
+class Asked(Stop):
+    """A stop that a signal asked for; `code` is what the command then exits with."""
 
     code = 0
 
 
+def leave_now(*_: Any) -> NoReturn:
+    """End now, without the files that are being written."""
+    leave_nothing_unfinished()
+    leave()
+
+
+def out_of_patience(*_: Any) -> NoReturn:
+    """End now, as SIGTERM asked a while ago."""
+    leave_nothing_unfinished()
+    os._exit(TERMINATED)
+
+
 @contextlib.contextmanager
-def stopping() -> Iterator[Stop]:
-    """Meanwhile the first Ctrl-C asks for a stop and the second one exits; SIGTERM asks, and waits 10 s at most."""
-    stop = Stop()
+def stopping(stop: Asked, after: str = "segment") -> Iterator[None]:
+    """Meanwhile the first Ctrl-C asks for a stop, and the second one exits; SIGTERM asks, and waits 10 s at most."""
 
     def ask(number: int, frame: Any) -> None:
         if number == signal.SIGINT and stop.is_set():
-            interrupt()
+            leave_now()
         stop.code = CTRL_C if number == signal.SIGINT else TERMINATED
         stop.set()
         if number == signal.SIGINT:
-            print("stopping after this segment; again to stop at once", file=sys.stderr, flush=True)
+            os.write(2, f"stopping after this {after}; again to stop at once\n".encode())
         else:
-            signal.signal(signal.SIGALRM, lambda *_: os._exit(TERMINATED))
+            signal.signal(signal.SIGALRM, out_of_patience)
             signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, ask) for number in numbers}
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def run(main: Callable[[], Any]) -> NoReturn:
-    """Run a command: ValueError is bad input, Ctrl-C exits at once, and so does a pipe that is closed."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGALRM, interrupt)
+    """Run a command: ValueError is bad input, and a pipe that is closed ends it in silence."""
+    if signal.getsignal(signal.SIGINT) is leave:
+        signal.signal(signal.SIGINT, leave_now)
     logging.getLogger("popjax").addHandler(Told())
     try:
         code = main()
@@ -178,17 +182,10 @@ def run(main: Callable[[], Any]) -> NoReturn:
         fail(str(error), IN_USE)
     except MemoryError as error:
         fail(f"out of memory: {error}; lower the trials or the sizes", NO_ROOM)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        print("popjax: interrupted", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(CTRL_C)  # without waiting for a compilation that nobody wants any more
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = CLOSED_PIPE
     finally:
-        if signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said; libraries that end would show a traceback
+        if signal.getsignal(signal.SIGINT) is leave_now:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said
     raise SystemExit(code)

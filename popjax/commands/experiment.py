@@ -178,7 +178,7 @@ class Experiment(Rows):
         recorded = run.get("arguments")
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(recorded, dict) or not all(name in recorded for name in names):
-            raise ValueError(f"{command}: the run was not made by popjax.sweep; train it again from your own script")
+            raise ValueError(f"{command}: no command of popjax made it; train it again from your own script")
         named = {name: value for name, value in given.items() if value is not None}
         if "dataset" in named:  # other rows than then, of which no file of then is a part
             recorded = recorded | {"task": None, "validation": None, "test": None}
@@ -244,14 +244,14 @@ def describe_device() -> str:
 
 
 def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
-    """Where the results go: `--out`, or a new directory under runs/; it must not hold a run or a journal."""
+    """Where the results go: `--out`, or a new directory under runs/; it must not hold a run or a session."""
     from popjax.store.files import check_directory
 
     if out == "":
         raise ValueError("--out '': name a directory")
     directory = Path(out) if out is not None else new_directory(stem)
     try:
-        check_directory(directory, resume)
+        check_directory(directory, "run" if resume else None)
     except ValueError as error:
         raise ValueError(f"--out {error}") from None
     if directory.is_dir():

@@ -1,54 +1,69 @@
-"""Lines that are typed while the program works, here or on a page."""
+"""What is typed while the program works, here or on a page."""
 
 import os
 import select
+import signal
 import sys
 from collections import deque
 from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from popjax.core.stop import Stop
 
 
 class Keyboard:
-    """Lines from the standard input, and from other threads, each as soon as it is complete.
+    """Lines of the standard input, and changes that other threads ask for, each as soon as it is complete.
+
+    Args:
+        stop: once a signal's handler has set it, nothing is waited for.
 
     Attributes:
         open: whether the standard input has not ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Stop) -> None:
         self.open = True
-        self._lines: deque[tuple[str, Future[None] | None]] = deque()
+        self._stop = stop
+        self._typed: deque[tuple[Any, Future[None] | None]] = deque()
         self._rest = b""
         self._woken, self._waker = os.pipe()
         self._typist: Future[None] | None = None
 
-    def type(self, *lines: str) -> "Future[None]":
-        """Type lines, from any thread; what becomes of the last one."""
+    def __enter__(self) -> Self:
+        os.set_blocking(self._waker, False)
+        self._before = signal.set_wakeup_fd(self._waker)  # a signal ends the waiting
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Nobody reads any more: tell whoever typed what is left."""
+        signal.set_wakeup_fd(self._before)
+        while self._typed:
+            _, self._typist = self._typed.popleft()
+            self.answer(ValueError("the model is left: nothing is done any more"))
+
+    def press(self, change: Any) -> "Future[None]":
+        """Ask for a change, from any thread; what becomes of it."""
         answer: Future[None] = Future()
-        self._lines.extend((line, answer if line is lines[-1] else None) for line in lines)
+        self._typed.append((change, answer))
         os.write(self._waker, b".")
         return answer
 
     def answer(self, error: ValueError | None = None) -> None:
-        """Tell whoever typed the last line what became of it; nobody, if that was here."""
+        """Tell whoever typed the last entry what became of it; nobody, if that was here."""
         typist, self._typist = self._typist, None
         if typist is not None and error is None:
             typist.set_result(None)
         elif typist is not None:
             typist.set_exception(error)
 
-    def close(self) -> None:
-        """Nobody reads any more: tell whoever typed what is left."""
-        while self._lines:
-            _, self._typist = self._lines.popleft()
-            self.answer(ValueError("the model is left: nothing is done any more"))
-
-    def line(self, wait: bool, elsewhere: bool = False) -> str | None:
-        """The next line; None where none has been typed yet (unless `wait`) or no more can come.
+    def next(self, wait: bool, elsewhere: bool = False) -> Any:
+        """The next line, or change; None where there is none yet (unless `wait`), or no more can come.
 
         Args:
-            elsewhere: whether lines may come from another thread, too.
+            elsewhere: whether changes may come from another thread, too.
         """
-        while not self._lines and (self.open or elsewhere):
+        while not self._typed and (self.open or elsewhere) and not self._stop.is_set():
             sources = [self._woken, *([sys.stdin.fileno()] if self.open else [])]
             ready = select.select(sources, [], [], None if wait else 0)[0]
             if not ready:
@@ -57,14 +72,14 @@ class Keyboard:
                 os.read(self._woken, 4096)
             if sys.stdin.fileno() in ready:
                 self._read()
-        if not self._lines:
+        if not self._typed:
             return None
-        text, self._typist = self._lines.popleft()
-        return text
+        entry, self._typist = self._typed.popleft()
+        return entry
 
     def _read(self) -> None:
         """What has been typed here."""
         chunk = os.read(sys.stdin.fileno(), 4096)
         self.open = bool(chunk)
         *complete, self._rest = (self._rest + (chunk or b"\n" * bool(self._rest))).split(b"\n")
-        self._lines.extend((line.decode(errors="replace").strip(), None) for line in complete)
+        self._typed.extend((line.decode(errors="replace").strip(), None) for line in complete)

@@ -190,7 +190,7 @@ def train_again(
 ) -> np.ndarray:
     """The new values (trials, repeats) of the metric that ranked, NaN for diverged; all in one population."""
     from popjax.engine.roster import Config
-    from popjax.tuning.again import trained
+    from popjax.study.replay import train_points
 
     config = Config(
         epochs=int(results.run["epochs"]),
@@ -201,25 +201,25 @@ def train_again(
         repeats=repeats if task.hints.folded is None else 1,
     )
     points = {name: column[rows] for name, column in results.points.items()}
-    schedules = schedules_of(results, rows)
-    points |= {name: values[:, 0] for name, values in schedules.items()}
-    again = trained(task, space, points, config, rows, schedules=schedules, backend=backend)
+    by_epoch = values_by_epoch(results, rows)
+    points |= {name: values[:, 0] for name, values in by_epoch.items()}
+    again = train_points(task, space, points, config, rows, by_epoch=by_epoch, backend=backend)
     return again.members[results.metric][..., -1].reshape(len(rows), repeats)
 
 
-def schedules_of(results: "Results", rows: np.ndarray) -> dict[str, np.ndarray]:
+def values_by_epoch(results: "Results", rows: np.ndarray) -> dict[str, np.ndarray]:
     """Name -> (rows, epochs): what the trials and their ancestors were trained with, where a scheduler changed that.
 
     A trial that was not trained to the end keeps its last values.
     """
     from popjax.space.space import Space
 
-    if results.schedule is None:
+    if results.history is None:
         return {}
     space, epochs = Space.from_dict(results.run["space"]), results.run["epochs"]
     found = {name: column[rows][:, None].repeat(epochs, 1) for name, column in space.filled(results.points).items()}
     for row, trial in enumerate(rows.tolist()):
-        for name, values in space.filled(results.schedule.of(trial)).items():
+        for name, values in space.filled(results.history.of(trial)).items():
             found[name][row, : len(values)] = values
     return found
 

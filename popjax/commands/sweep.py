@@ -28,7 +28,9 @@ from popjax.core.text import printable
 if TYPE_CHECKING:
     from popjax.space.space import Space
     from popjax.store.results import Results
+    from popjax.study.asked import Asked
     from popjax.task import Task
+    from popjax.tuning.callbacks.base import Callback
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -54,46 +56,17 @@ class Sweep:
 
     def run(self) -> int:
         """Load, plan, train, write and tell; returns the exit code."""
-        task, space = self.users_task() if self.arguments.task else self.supervised_task()
-        import popjax as pj
-        from popjax.store.results import TOGETHER
-
         arguments = self.arguments
+        task, space = self.users_task() if arguments.task else self.supervised_task()
+        asked = self.asked(task, space)
         if arguments.explain:
-            return self.explain(task, space)
+            return self.explain(asked)
         if arguments.sampler == "grid":
             self.say(distinct(space, arguments.trials, arguments.seed))
+        stop = cli.Asked()
         try:
-            with cli.stopping() as stop:
-                results = pj.search(
-                    task,
-                    space,
-                    arguments.trials,
-                    arguments.epochs,
-                    arguments.seed,
-                    arguments.sampler,
-                    metric=arguments.metric,
-                    mode=arguments.mode,
-                    repeats=arguments.repeats,
-                    folds=arguments.folds,
-                    scheduler=arguments.scheduler,
-                    rounds=arguments.rounds,
-                    choose=arguments.choose,
-                    lanes=arguments.lanes,
-                    plan=arguments.plan,
-                    keep=TOGETHER if arguments.task is None else None,
-                    progress=self.progress(),
-                    out=self.out,
-                    resume=arguments.resume,
-                    stop=stop,
-                    minutes=arguments.minutes,
-                    about=about(arguments),
-                    callbacks=trackers(self.arguments),
-                    executor=arguments.executor,
-                    retries=arguments.retries,
-                    mixed=arguments.mixed,
-                    live=self.page(),
-                )
+            with cli.stopping(stop):
+                results = self.searched(asked, stop)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in NO_ROOM:
                 cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
@@ -106,14 +79,40 @@ class Sweep:
         if arguments.json:
             print(json.dumps(results.summary | {"out": str(self.out)}, allow_nan=False))
         else:
-            for line, short in outcome(results, self.out, self.arguments):
+            for line, short in outcome(results, self.out, arguments):
                 print(line) if short else self.say(line)
         return cli.ALL_DIVERGED if results.best is None else 0
+
+    def asked(self, task: "Task", space: "Space") -> "Asked":
+        """What the command line asks of a search."""
+        from popjax.store.results import TOGETHER
+        from popjax.study.asked import Asked
+        from popjax.tuning.options import BackendOptions, SearchOptions
+
+        arguments = self.arguments
+        options = SearchOptions.given(arguments, keep=TOGETHER if arguments.task is None else None)
+        return Asked.of(task, space, options, BackendOptions.given(arguments))
+
+    def searched(self, asked: "Asked", stop: cli.Asked) -> "Results":
+        """What the search found."""
+        from popjax.engine.population import Timer
+        from popjax.executors.named import backend_of
+        from popjax.study.run import Search
+
+        arguments = self.arguments
+        search = Search(
+            asked,
+            backend_of(arguments.executor, arguments.retries, arguments.mixed),
+            Timer(stop),
+            [*self.progress(), *trackers(arguments)],
+            self.page(),
+        )
+        return search.run(self.out, about(arguments), arguments.resume)
 
     def page(self) -> Any:
         """The live page, if it is wanted."""
         if self.arguments.live is None:
-            return False
+            return None
         from popjax.live.search import Live
 
         return Live(self.arguments.live, self.arguments.live_host or cli.HERE)
@@ -123,13 +122,13 @@ class Sweep:
         if not (self.arguments.json or self.arguments.quiet):
             print(printable(line), flush=True)
 
-    def progress(self) -> Any:
+    def progress(self) -> "list[Callback]":
         """What shows the progress here."""
-        from popjax.tuning.callbacks.progress import Bar, Lines
+        from popjax.tuning.callbacks.progress import Bar, Lines, Silent
 
         if self.arguments.json or self.arguments.quiet:
-            return None
-        return Bar() if sys.stderr.isatty() else Lines()
+            return [Silent()]
+        return [Bar() if sys.stderr.isatty() else Lines()]
 
     def supervised_task(self) -> "tuple[Task, Space]":
         """The Task on the dataset, and the space: the default one with what was named."""
@@ -185,19 +184,13 @@ class Sweep:
         self.say(f"device: {describe_device()}")
         return task, Space(**self.named)
 
-    def explain(self, task: "Task", space: "Space") -> int:
+    def explain(self, asked: "Asked") -> int:
         """Print what the plans would cost."""
-        from popjax.engine.roster import Config
-        from popjax.task import ranked_by
-        from popjax.tuning.again import explain
+        from popjax.study.replay import explain
         from popjax.tuning.proposals import learns
 
-        given = dataclasses.asdict(self.arguments)
-        names = {field.name for field in dataclasses.fields(Config)}
-        ranks = dict(zip(("metric", "mode"), ranked_by(task, self.arguments.metric, self.arguments.mode), strict=True))
-        config = Config(**{name: given[name] for name in names & given.keys()} | ranks)
         sampler = "sobol" if learns(self.arguments.sampler) else self.arguments.sampler  # of the first round
-        print(explain(task, space, self.arguments.trials, config, sampler))
+        print(explain(asked.task, asked.space, self.arguments.trials, asked.config, sampler))
         return 0
 
     def tell_how_to_go_on(self, results: "Results") -> None:

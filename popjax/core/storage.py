@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 LOCK = ".lock"
+UNFINISHED: set[str] = set()  # temporary files that are being written
 
 
 class Corrupt(ValueError):
@@ -26,6 +27,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     directory is flushed in turn. Raises OSError, and then leaves no temporary file behind.
     """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    UNFINISHED.add(temporary)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), 0o644)
@@ -39,7 +41,16 @@ def write_atomic(path: Path, content: bytes) -> None:
             what = f"{error.strerror}: {len(content)} bytes needed"
             raise OSError(error.errno, what, str(path)) from None
         raise
+    finally:
+        UNFINISHED.discard(temporary)
     flush_directory(path.parent)
+
+
+def leave_nothing_unfinished() -> None:
+    """Remove what is being written, where the process ends in the middle of it."""
+    for temporary in list(UNFINISHED):
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def flush_directory(path: Path) -> None:

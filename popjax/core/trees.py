@@ -47,7 +47,8 @@ def named(state: Any) -> dict[str, Any]:
     for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if name in leaves:
-            raise ValueError(f"two arrays of the state are called {name!r}; rename one")
+            own = name.removeprefix("state.")  # of a task's, within a training state
+            raise ValueError(f"two arrays of the state are called {own!r}; rename one")
         leaves[name] = leaf
     return leaves
 

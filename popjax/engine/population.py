@@ -1,7 +1,6 @@
 """A population in training, whatever decides. Its one verb is `advance`, which the driver alone calls."""
 
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 
 from popjax.core.clock import Clock
+from popjax.core.stop import Flag, Stop
 from popjax.engine.backends.base import Backend, Context, Epoch, Message, Segment
 from popjax.engine.backends.local import Local
 from popjax.engine.checkpoint import Checkpoint, restore
@@ -50,11 +50,11 @@ class EpochResult(NamedTuple):
 class Timer:
     """A run's seconds, and what stops it at the end of an epoch."""
 
-    def __init__(self, stop: threading.Event | None = None) -> None:
+    def __init__(self, stop: Flag | None = None) -> None:
         self.begin = time.perf_counter()
         self.compiling = Clock()
         self.training = Clock()
-        self.stop = stop or threading.Event()
+        self.stop: Flag = stop or Stop()
 
     def seconds(self) -> dict[str, float]:
         """The figures of the summary."""
@@ -149,11 +149,10 @@ class Population:
                 self.checkpoint.commit()
         self.table.named[:] = False
         self.table.named[list(decision.until)] = True
-        self._train_until(decision.until)
-        goes_on = bool(decision.until) and not self.timer.stop.is_set()
-        if self.paced and goes_on:
+        reached = self._train_until(decision.until)
+        if self.paced and decision.until and reached:
             self._pass_by(max(decision.until.values()))
-        return goes_on
+        return bool(decision.until) and not self.timer.stop.is_set()
 
     def prepare(self, decisions: Iterable[Decision]) -> None:
         """Know the trials, and their hyperparameters, as these decisions left them: the first ones of a run."""
@@ -226,9 +225,7 @@ class Population:
         """Change the trials: new ones, and other hyperparameters."""
         if decision.add:
             self._add(decision.add, decision.notes)
-        self.roster.copy(decision.copy)
-        for trial, values in decision.set.items():
-            self.roster.set(trial, values)
+        self.roster.alter(decision)
         if touched := [*decision.copy, *decision.fresh, *decision.set]:
             self.table.needed[touched] = True
 
@@ -242,7 +239,7 @@ class Population:
     def _begin(self) -> None:
         """With the first trials the metrics are known."""
         timer, dtype = self.timer, jax.dtypes.canonicalize_dtype(float)
-        self.table.curves = Curves(self.roster.metrics, self.config.numbering, self.table.last or 0, dtype)
+        self.table.curves = Curves(self.roster.metrics, self.config.numbering, self.table.last or 1, dtype)
         context = Context(timer.compiling, timer.training, timer.stop)
         if self.commits is not None:
             self.checkpoint = Checkpoint(self.commits, self.table)
@@ -282,18 +279,19 @@ class Population:
         taken = self.table.waiting.take(np.arange(self.table.curves.epochs.size), lambda cohort: cohort.epoch < epoch)
         self._replace([dataclasses.replace(cohort, epoch=epoch) for cohort in taken])
 
-    def _train_until(self, until: Mapping[int, int]) -> None:
-        """Train the trials that are named to their epochs, but for those that are given up meanwhile."""
+    def _train_until(self, until: Mapping[int, int]) -> bool:
+        """Train the trials that are named to their epochs, but for those that are given up meanwhile.
+
+        Whether they got there: False where the run was stopped before.
+        """
         targets = np.zeros(len(self.roster), np.int64)
         targets[list(until)] = list(until.values())
         if self.paced and until:
             self.table.curves.reach(int(targets.max()))
-        while not self.timer.stop.is_set():
-            goals = np.where(self.table.stopped, 0, targets).repeat(self.config.numbering.each)
-            due = self.table.waiting.due(goals)
-            if not due:
-                return
+        goals = lambda: np.where(self.table.stopped, 0, targets).repeat(self.config.numbering.each)
+        while not self.timer.stop.is_set() and (due := self.table.waiting.due(goals())):
             self._train(due)
+        return bool((self.table.curves.epochs.ravel() >= goals()).all())
 
     def _with_states(self, trials: Sequence[int]) -> bool:
         """Train the trials that have no state now to where they stand; False if the run is stopped meanwhile."""

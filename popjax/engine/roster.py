@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -29,6 +29,7 @@ from popjax.scheduler import Decision, added, check_until, whole
 from popjax.space.columns import check_points
 from popjax.space.scales import Constant
 from popjax.space.space import RESERVED, Points, Space, take
+from popjax.store.history import alter
 from popjax.task import Task, unknown_metric
 
 
@@ -157,18 +158,12 @@ class Roster:
         rows = np.arange(len(self.numbers), len(self))
         self.numbers = np.concatenate([self.numbers, rows])
 
-    def copy(self, copies: Mapping[int, int]) -> None:
-        """Give targets the hyperparameters of their sources."""
-        targets, sources = list(copies), list(copies.values())
-        for column in self.points.values():
-            column[targets] = column[sources]
-
-    def set(self, trial: int, values: Mapping[str, Any]) -> None:
-        """Change dynamic hyperparameters of a trial."""
-        for name, value in values.items():
-            self.points[name][trial] = value
-        for name, column in self.space.filled(take(self.points, np.array([trial]))).items():
-            self.points[name][trial] = column[0]
+    def alter(self, decision: Decision) -> None:
+        """Let trials have the hyperparameters that a decision copies and sets."""
+        alter(decision, self.points)
+        changed = list(decision.set)
+        for name, column in self.space.filled(take(self.points, np.array(changed, int))).items():
+            self.points[name][changed] = column
 
     def check_set(self, trial: int, name: str, value: Any) -> None:
         """Raise ValueError unless a hyperparameter may become `value`; the task looks at it as before training."""

@@ -5,7 +5,7 @@ import html
 import json
 from collections.abc import AsyncIterator
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -13,13 +13,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from popjax.live.board import Cursor
+from popjax.live.board import Board, Cursor
 from popjax.live.details import details
-from popjax.live.guard import LARGEST, PAGE, Asking
+from popjax.live.guard import LARGEST, PAGE, Asking, Guard
 from popjax.live.requests import change_of
-
-if TYPE_CHECKING:
-    from popjax.live.serving import Serving
+from popjax.live.tabs import Tabs
 
 TICK = 0.25  # seconds between two messages
 QUIET = 10.0  # seconds after which a tab without news is told that the server lives
@@ -36,9 +34,9 @@ ASSETS = {
 }
 
 
-def app(serving: "Serving") -> Any:
-    """The ASGI application of a server."""
-    routes = Routes(serving)
+def app(board: Board, guard: Guard, tabs: Tabs) -> Any:
+    """The ASGI application of a server, for those who may ask by its guard."""
+    routes = Routes(board, guard, tabs)
     inner = Starlette(
         routes=[
             Route("/", routes.page),
@@ -56,7 +54,7 @@ def app(serving: "Serving") -> Any:
         request = Request(scope)
         headers = {name: request.headers.getlist(name) for name in request.headers.keys()}  # noqa: SIM118
         known = Asking(request.method, scope["path"], headers, request.query_params.get("token"), request.cookies)
-        refused = serving.guard.refusal(known)
+        refused = guard.refusal(known)
         answer = inner if refused is None else PlainTextResponse(refused[1] + "\n", refused[0], PAGE)
         await answer(scope, receive, send)
 
@@ -66,9 +64,10 @@ def app(serving: "Serving") -> Any:
 class Routes:
     """What is answered to requests that may ask."""
 
-    def __init__(self, serving: "Serving") -> None:
-        self.serving = serving
-        self.board = serving.board
+    def __init__(self, board: Board, guard: Guard, tabs: Tabs) -> None:
+        self.board = board
+        self.guard = guard
+        self.tabs = tabs
 
     async def page(self, request: Request) -> Response:
         """The page itself, and the cookie with which it may ask for more."""
@@ -76,8 +75,7 @@ class Routes:
         about = self.board.about
         title = html.escape("popjax" if about is None else about.title)
         answer = HTMLResponse(text.replace("{{title}}", title), headers=PAGE)
-        guard = self.serving.guard
-        answer.set_cookie(guard.cookie, guard.secret, httponly=True, samesite="strict")
+        answer.set_cookie(self.guard.cookie, self.guard.secret, httponly=True, samesite="strict")
         return answer
 
     async def asset(self, request: Request) -> Response:
@@ -137,11 +135,11 @@ class Routes:
         metric = request.query_params.get("metric") or (about.metrics[0] if about else "")
         if about is None or metric not in about.metrics:
             return self.wrong("there is no such metric", 404)
-        if self.serving.open >= TABS:
+        if self.tabs.open >= TABS:
             return self.wrong(f"{TABS} tabs are open; close one", 503)
         headers = PAGE | {"x-accel-buffering": "no"}
         machine = "" if request.client is None else request.client.host
-        told = self.told(Cursor(metric), self.serving.tabs.setdefault(machine, []))
+        told = self.told(Cursor(metric), self.tabs.of(machine))
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
     async def told(self, cursor: Cursor, beside: list[Cursor]) -> AsyncIterator[str]:

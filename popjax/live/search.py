@@ -12,8 +12,8 @@ from popjax.live.board import DIVERGED, DONE, RESTS, STOPPED, TRAINS, WAITS, Abo
 from popjax.live.serving import Serving
 from popjax.scheduler import Decision, Trials, added
 from popjax.store.decisions import changes_of
+from popjax.store.history import alter
 from popjax.store.results import Results
-from popjax.store.schedules import change as change_points
 from popjax.tuning.callbacks.base import Run
 from popjax.tuning.callbacks.progress import Progress
 from popjax.tuning.person import Change, Person, Steered
@@ -146,7 +146,7 @@ def after(decision: Decision, trials: Trials, run: Run) -> Trials:
         curves[name] = np.concatenate([values, np.full((new, run.epochs), np.nan)])
     longer = lambda values, fill: np.concatenate([values, np.full(new, fill)])
     epochs, loss, stopped = longer(trials.epochs, 0), longer(trials.loss, np.nan), longer(trials.stopped, False)
-    change_points(decision, points, np.arange(len(epochs)), np.zeros(len(epochs), bool))
+    alter(decision, points)
     targets, sources = list(decision.copy), list(decision.copy.values())
     loss[targets] = loss[sources]
     return trials._replace(points=points, epochs=epochs, loss=loss, stopped=stopped, curves=curves)

@@ -8,8 +8,9 @@ import time
 from typing import Any
 
 from popjax.core.text import needed, tell
-from popjax.live.board import Board, Cursor
+from popjax.live.board import Board
 from popjax.live.guard import Guard
+from popjax.live.tabs import Tabs
 
 LOCAL, ANY = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")
 CONNECTIONS = 200
@@ -36,7 +37,7 @@ class Serving:
         self.guard = Guard(host, self.port)
         self.server: Any = None
         self.thread: threading.Thread | None = None
-        self.tabs: dict[str, list[Cursor]] = {}  # that are open, by machine, those opened last at the end
+        self.tabs = Tabs()
 
     @property
     def address(self) -> str:
@@ -51,7 +52,7 @@ class Serving:
         from popjax.live.app import app
 
         config = uvicorn.Config(
-            app(self),
+            app(self.board, self.guard, self.tabs),
             log_config=None,
             log_level="critical",
             access_log=False,
@@ -73,18 +74,13 @@ class Serving:
         elif not has_display():
             tell(f"from another machine: {tunnel(self.port)}, then open the address there")
 
-    @property
-    def open(self) -> int:
-        """How many tabs are."""
-        return sum(map(len, self.tabs.values()))
-
     def close(self) -> None:
         """The run is over: open tabs may fetch the report, then nothing is served any more."""
         if self.thread is None:
             self.socket.close()
             return
         until = time.monotonic() + FAREWELL
-        while self.open and time.monotonic() < until:
+        while self.tabs.open and time.monotonic() < until:
             time.sleep(0.05)
         self.server.should_exit = True
         if self.thread is not threading.current_thread():  # where the last reference to a session ends

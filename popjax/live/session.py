@@ -1,75 +1,95 @@
 """A session on the live page: what its models did, and what a person asks of them, at once or between two epochs."""
 
-import weakref
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.core.text import plural
 from popjax.live.board import DIVERGED, STOPPED, TRAINS, About, Board
 from popjax.live.serving import Serving
 from popjax.tuning.person import Change, Person, refusal
 
-if TYPE_CHECKING:
-    from popjax.tuning.session import Session
-
 ONE = ("set", "back", "pause", "resume", "end")  # what may be asked of one model
-SEVERAL = ("set", "clone", "stop", "back", "pause", "resume", "end")
+SEVERAL = ("clone", "stop", *ONE)
+
+
+class Shown(NamedTuple):
+    """How the models of a session stand.
+
+    Attributes:
+        curves: metric -> (members, epochs).
+        epoch: the epochs that all have finished.
+        stopped, alive: whether (members,) each rests, and whether it trains on.
+        points: the hyperparameters (members,) as they are now.
+        settable: those that may be set.
+    """
+
+    curves: Mapping[str, np.ndarray]
+    epoch: int
+    stopped: np.ndarray
+    alive: np.ndarray
+    points: Mapping[str, np.ndarray]
+    settable: tuple[str, ...]
 
 
 class SessionPage:
     """The live page of a session.
 
     Args:
-        session: what is shown; the page does not keep it alive.
         port, host: where it is served (see `popjax.live.Live`).
         verbs: what may be asked.
-        ask: what carries it out; the page itself, if not given.
+        press: what takes a change that is asked for, and gives its outcome; if not given the session carries it out,
+            at once or after the epoch in training.
     """
 
     def __init__(
         self,
-        session: "Session",
-        port: int = 0,
-        host: str = "127.0.0.1",
-        verbs: tuple[str, ...] | None = None,
-        ask: "Callable[[Change], Future[Any]] | None" = None,
+        port: int,
+        host: str,
+        verbs: tuple[str, ...],
+        press: "Callable[[Change], Future[Any]] | None" = None,
     ) -> None:
-        self.session = weakref.ref(session)
         self.person = Person()
         self.board = Board()
         self.serving = Serving(self.board, port, host)
+        self.verbs = verbs
+        self.press = press
         self.hand = ThreadPoolExecutor(1, "popjax-page")
-        one = session.single
-        title = "a model in training" if one else f"{plural(session.members, 'model')} in training"
-        metrics = (
-            session.task.metric,
-            *(n for n in session.population.table.curves.metrics if n != session.task.metric),
-        )
-        verbs = verbs or (ONE if one else SEVERAL)
-        about = About(title, metrics, session.task.mode, session.space, None, verbs, one)
-        self.board.begin(about, ask or self.ask)
-        self.show(session)
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser."""
+        return self.serving.address
+
+    def begin(self, about: About, obey: Callable[[Change], None], alone: "threading.RLock") -> None:
+        """Show a session.
+
+        Args:
+            obey: carries out a change; raises ValueError for one that cannot be.
+            alone: is held meanwhile, as the session holds it while an epoch is trained.
+        """
+        self.obey, self.alone = obey, alone
+        self.board.begin(about, self.press or self.ask)
+
+    def serve(self) -> None:
+        """Serve the page, and say where."""
+        self.serving.start()
 
     def ask(self, change: Change) -> "Future[None]":
         """Carry out what a person asks: at once, or after the epoch that is in training."""
         answer = self.person.ask(change)
-        self.hand.submit(self.carry_out)
+        self.hand.submit(self.catch_up)
         self.refresh()
         return answer
 
-    def carry_out(self) -> None:
-        """All that is asked for now."""
-        session = self.session()
-        if session is None:
-            self.person.end()
-            return
-        with session.alone:
+    def catch_up(self) -> None:
+        """Carry out all that is asked for now."""
+        with self.alone:  # before they are taken, else the next epoch may begin before one is carried out
             for request in self.person.taken():
                 try:
-                    obey(session, request.change)
+                    self.obey(request.change)
                 except Exception as error:
                     request.answer.set_exception(refusal(error))
                 else:
@@ -83,20 +103,17 @@ class SessionPage:
         """
         if first:
             self.person.stop.clear()
-        self.carry_out()
+        self.catch_up()
         self.person.wait()
-        self.carry_out()
+        self.catch_up()
         return not self.person.stop.is_set()
 
-    def show(self, session: "Session", line: str = "", member: int | None = None) -> None:
-        """How the session stands, and what was just done."""
-        population = session.population
-        curves = {name: values.astype(float) for name, values in population.table.curves.means().items()}
-        epochs = np.full(session.members, session.epoch)
-        stopped, alive = population.table.stopped, np.atleast_1d(session.alive)
-        status = "".join(np.select([stopped, ~alive], [STOPPED, DIVERGED], TRAINS).tolist())
-        anew = bool(session.epoch < self.board.epochs.max(initial=0))
-        self.board.show(curves, epochs, status, population.points(), session.dynamic, anew)
+    def show(self, shown: Shown, line: str = "", member: int | None = None) -> None:
+        """How the models stand, and what was just done."""
+        status = "".join(np.select([shown.stopped, ~shown.alive], [STOPPED, DIVERGED], TRAINS).tolist())
+        epochs = np.full(len(shown.stopped), shown.epoch)
+        anew = bool(shown.epoch < self.board.epochs.max(initial=0))
+        self.board.show(shown.curves, epochs, status, shown.points, shown.settable, anew)
         if line:
             self.board.tell(line, member, "user")
         self.refresh()
@@ -126,23 +143,3 @@ class SessionPage:
         self.board.finish()
         self.serving.close()
         self.hand.shutdown(wait=False)
-
-
-def obey(session: "Session", change: Change) -> None:
-    """Carry out one change; raises ValueError where it cannot be."""
-    if change.verb == "back":
-        session.back(1 if change.epochs is None else change.epochs)
-    elif change.verb == "set":
-        session.set(*(() if session.single else (change.trial,)), **change.values)
-    elif change.verb == "clone":
-        session.clone(int(change.source or 0), change.trial)
-    else:
-        session.stop(change.trial)
-
-
-def session_page(session: "Session", port: int, host: str) -> SessionPage:
-    """The page of a session, served until the session is gone."""
-    page = SessionPage(session, port, host)
-    weakref.finalize(session, page.close).atexit = False
-    page.serving.start()
-    return page

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import label, scope
-from popjax.pages.figures import GREY, MIDDLE, POINT, WINNER, layout, loss, rounded, ruled, scaled, shown, templated
+from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, layout, rounded, ruled, scaled, shown, templated
+from popjax.pages.framing import loss
 from popjax.pages.headline import number, value
-from popjax.pages.sections import section, table
+from popjax.pages.markup import section, table
 from popjax.space.space import Space
 from popjax.store.results import Results
 

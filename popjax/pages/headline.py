@@ -1,14 +1,14 @@
 """The top of the report: what was searched, the winner with both its values, what it cost. No JAX here."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from popjax.core.text import plural
 from popjax.pages.axes import Axis
-from popjax.pages.figures import shown
+from popjax.pages.drawing import shown
 from popjax.store.results import Results
 
 DESIGNS = {"sobol": "Sobol", "grid": "grid", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian process"}
@@ -27,7 +27,7 @@ def title(results: Results) -> str:
     return f"{source}: {design} search over {plural(len(results.diverged), 'trial')}{by}"
 
 
-def head(results: Results, axes: list[Axis]) -> str:
+def head(results: Results, axes: Sequence[Axis]) -> str:
     """The title, the winner with both its values, and what the search cost."""
     lost = int(results.diverged.sum())
     count = len(results.diverged)
@@ -168,7 +168,7 @@ def diverged_advice(results: Results) -> str:
     return f"{said}</p>\n<pre>{html.escape(again)}</pre>" if again else f"{said}.</p>"
 
 
-def setting(axes: list[Axis], trial: int) -> str:
+def setting(axes: Sequence[Axis], trial: int) -> str:
     """A trial's hyperparameters on one line."""
     there = [axis for axis in axes if axis.values[trial] is not None]
     return ", ".join(f"{shown(axis.name)} {shown(axis.label(trial))}" for axis in there)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,16 +38,12 @@ class Page(Callback):
             self.importing.cancel()
 
 
-def write_report(results: "Results", directory: str | Path) -> Path:
-    """Write report.html into the directory; returns its path."""
-    return write_page(results, Path(directory) / NAME)
-
-
-def write_page(results: "Results", path: str | Path) -> Path:
-    """Write the page of results to a file of any name; returns its path."""
+def write_report(results: "Results", path: str | Path) -> Path:
+    """Write the page of results to a file, or as report.html into a directory; returns its path."""
     from popjax.core.storage import write_atomic
 
     path = Path(path)
+    path = path / NAME if path.is_dir() else path
     write_atomic(path, page(results, alone=not (path.parent / "run.json").exists()).encode())
     return path
 
@@ -82,7 +78,7 @@ def write_comparison(runs: "Mapping[str, Results]", path: str | Path) -> Path:
 
 def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
     """A page as HTML with all that it needs."""
-    from popjax.pages.figures import shown
+    from popjax.pages.drawing import shown
 
     scripts = [asset("plotly/plotly-basic.min.js"), asset("parallel.js"), asset("report.js")]
     policy = (
@@ -104,49 +100,36 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
     )
 
 
-def contents(results: "Results", columns: "list[Axis]", alone: bool) -> tuple[str, dict[str, Any]]:
+def contents(results: "Results", columns: "Sequence[Axis]", alone: bool) -> tuple[str, dict[str, Any]]:
     """The sections in their order, and the data of their figures; what makes no sense here is left out."""
-    from popjax.pages import descent, figures, sections
+    from popjax.pages.drawing import DIVERGED, WINNER
+    from popjax.pages.figures.named import FIGURES
     from popjax.pages.headline import head
-    from popjax.pages.importance import importance
-    from popjax.pages.learned_from import data_section, predicted_figure, told
-    from popjax.pages.panels import heights, panels
-    from popjax.pages.parallel_coordinates import parallel
+    from popjax.pages.rebuild import rebuild_section
 
-    varied = [axis for axis in columns if axis.varied]
-    parts = [head(results, columns)]
-    drawn: dict[str, Any] = {"colors": {"winner": figures.WINNER, "diverged": figures.DIVERGED, "faded": "#dde1e5"}}
-    if results.epochs_run.any():
-        parts.append(f"<div>{sections.control(results)}")
-    if results.members[results.metric].shape[-1] > 1 and results.epochs_run.any():
-        parts.append(sections.curves_section(results))
-        drawn["curves"] = figures.curves_figure(results)
-    if results.best is not None and varied:
-        parts.append(sections.panels_section(results, varied))
-        drawn["panels"] = panels(results, varied)
-        drawn["heights"] = heights(results)
-    if results.epochs_run.any():
-        parts.append("</div>")  # below which the choice of the metric stands no more
-    if results.best is not None and varied:
-        parts.append(sections.parallel_section(results, columns))
-        drawn["parallel"] = parallel(results, varied)
-    if results.schedule is not None and results.best is not None:
-        lived = descent.changed(results, varied)
-        parts.append(sections.descent_section(results, lived))
-        drawn["tree"] = descent.tree(results, results.schedule)
-        drawn["histories"] = descent.histories(results, results.schedule, lived)
-    if (results.rounds[results.order] == 0).any() and len(results.diverged) > 1:
-        parts.append(sections.expected_section(results))
-        drawn["expected"] = figures.expected_figure(results)
-    if results.best is not None and varied:
-        parts.append(sections.importance_section(results, varied, importance(results)))
-    if varied and sections.zoomed(results):
-        parts.append(sections.zoom_section(results, varied))
-    if told(results, "inputs"):
-        parts.append(data_section(results))
-        drawn |= {"predicted": figure} if (figure := predicted_figure(results)) else {}
-    parts.append(sections.rebuild_section(results, alone))
-    return "".join(parts), drawn
+    sections = {figure: figure.section(results, columns) for figure in FIGURES}
+    drawn: dict[str, Any] = {"colors": {"winner": WINNER, "diverged": DIVERGED, "faded": "#dde1e5"}}
+    for figure, said in sections.items():
+        drawn |= figure.data(results, columns) if said else {}
+    of_metric = "".join(said for figure, said in sections.items() if figure.of_metric)
+    if results.epochs_run.any():  # the choice of the metric stands above these alone
+        of_metric = f"<div>{control(results)}{of_metric}</div>"
+    others = "".join(said for figure, said in sections.items() if not figure.of_metric)
+    return f"{head(results, columns)}{of_metric}{others}{rebuild_section(results, alone)}", drawn
+
+
+def control(results: "Results") -> str:
+    """The choice of the metric of curves and panels, and whether a share is shown as an error."""
+    from popjax.pages.drawing import shown
+    from popjax.pages.framing import errors, metrics
+
+    options = "".join(f'<option value="{at}">{shown(name)}</option>' for at, name in enumerate(metrics(results)))
+    chosen = " checked" if errors(results, results.metric) is not None else ""
+    switch = (
+        f'<label id="switch"><input type="checkbox" id="errors" autocomplete="off"{chosen}> errors in decades</label>'
+    )
+    choice = f'<label>Metric <select id="metric" autocomplete="off">{options}</select></label>'
+    return f'<div class="control">{choice} {switch}</div>\n'
 
 
 def asset(name: str) -> str:

@@ -7,11 +7,11 @@ units, decades for a learning rate, decades of 1-β for a momentum (Bergstra and
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from popjax.space.conditions import Conditional
+from popjax.space.conditions import WHEN, Condition, clauses, listed
 from popjax.space.values import finite, number, python_value, word
 
 
@@ -51,7 +51,7 @@ class Scale:
         """
         return value
 
-    def when(self, **condition: Any) -> Conditional:
+    def when(self, **condition: Any) -> "Conditional":
         """The scale of a hyperparameter that exists only where others have these values: one each, or several.
 
         Elsewhere it is null in tables, and reading it is an error if what it depends on is static.
@@ -60,6 +60,11 @@ class Scale:
         one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
         """
         return Conditional(self, condition)
+
+    @property
+    def inactive(self) -> Any:
+        """What stands in an array where a hyperparameter is not: the low end, or the first of texts."""
+        return self.low if self.numeric else self.from_unit(0.0)
 
     def has(self, value: Any) -> bool:
         """Whether a value is one of the scale's.
@@ -94,6 +99,31 @@ class Scale:
     def whole(self) -> bool:
         """Whether every value is a whole number."""
         return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditional:
+    """A scale with what its hyperparameter depends on; a Space takes it apart.
+
+    Raises ValueError for a condition without values, or with what is no number, text or truth value.
+
+    >>> print(uniform(0, 1).when(optimizer=("sgd", "nesterov"), depth=3))
+    uniform(0, 1) when optimizer=sgd|nesterov and depth=3
+    """
+
+    scale: Scale
+    condition: Condition
+
+    def __post_init__(self) -> None:
+        condition = {parent: listed(parent, values) for parent, values in self.condition.items()}
+        object.__setattr__(self, "condition", condition)
+
+    def __str__(self) -> str:
+        return f"{self.scale}{WHEN}{clauses(self.condition)}" if self.condition else str(self.scale)
+
+    def when(self, **condition: Any) -> Self:
+        """The same, with further parents."""
+        return dataclasses.replace(self, condition={**self.condition, **condition})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 
 from popjax.core.storage import write_atomic
 from popjax.space import samplers
-from popjax.space.conditions import Condition, Conditional, clauses, inactive_value, ordered
-from popjax.space.scales import Constant, Scale
+from popjax.space.conditions import Condition, clauses, ordered
+from popjax.space.scales import Conditional, Constant, Scale
 from popjax.space.spelling import read_scale, written
 from popjax.space.values import number, present
 
@@ -170,8 +170,17 @@ class Space(Mapping[str, Scale]):
             for row in np.flatnonzero(active & ~present(given))[:1].tolist():
                 raise ValueError(f"{name}: point {row} has no value, and it is active there; give one")
             columns[name] = scale.from_unit(np.zeros(len(given)))
-            columns[name][active], columns[name][~active] = given[active], inactive_value(scale)
+            columns[name][active], columns[name][~active] = given[active], scale.inactive
         return columns
+
+    def check_conditions(self) -> None:
+        """Raise ValueError for a condition on a value that its parent never has."""
+        for name, condition in self.conditions.items():
+            for parent, values in condition.items():
+                for value in values:
+                    if not self[parent].has(value):
+                        what = f"{name} when {parent}={value!r}: {parent} is never that, it is {self[parent]}"
+                        raise ValueError(f"{what}; name values that it has")
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from popjax.space.conditions import WHEN, Conditional
-from popjax.space.scales import SCALES, Choice, Constant, Scale
+from popjax.space.conditions import WHEN
+from popjax.space.scales import SCALES, Choice, Conditional, Constant, Scale
 
 VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s|'"=]+)"""
 CLAUSE = rf"([^\W\d]\w*)\s*=\s*({VALUE}(?:\s*\|\s*{VALUE})*)"

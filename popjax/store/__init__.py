@@ -1,1 +1,1 @@
-"""A run on the disk: its files, commits, decisions and journal, and Results. May import core and space; no JAX."""
+"""A run on the disk: its files, commits, decisions and Results. May import core and space; no JAX."""

@@ -1,11 +1,15 @@
 """Columns of hyperparameters in tables, and back. No JAX here."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from popjax.space.scales import Scale
 from popjax.space.values import absent
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def arrow(column: np.ndarray, scale: Scale | None = None) -> Any:
@@ -27,3 +31,13 @@ def sampled(column: Any, scale: Scale) -> np.ndarray:
         return values
     values[:] = [known.get(value, value) for value in values.tolist()]
     return values
+
+
+def curves_table(members: Mapping[str, np.ndarray]) -> "pa.Table":
+    """A row an epoch of a member: trial, fold, repeat, epoch, the metrics (trials, folds, repeats, epochs)."""
+    import pyarrow as pa
+
+    shape = next(iter(members.values())).shape
+    index = np.indices(shape).reshape(4, -1)
+    columns = dict(zip(("trial", "fold", "repeat", "epoch"), index, strict=True))
+    return pa.table(columns | {name: values.ravel() for name, values in members.items()})

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.counts import check_count
 from popjax.core.storage import Corrupt, flush_directory, write_atomic
 from popjax.scheduler import Decision
 from popjax.space.space import Space
@@ -19,7 +20,7 @@ NAME = "decisions.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A line of the log.
+    """A decision, as a line of the log.
 
     Attributes:
         decision: what is carried out now.
@@ -34,20 +35,37 @@ class Step:
     stopped: tuple[int, ...] = ()
 
 
+class Remark(NamedTuple):
+    """What else happened, as a line of its own.
+
+    Attributes:
+        verb: "stopped": the run was, by what `value` says; of a session "back": so many epochs were taken back;
+            "watch" and "save": it was watched, and saved.
+    """
+
+    verb: str
+    value: Any = True
+
+
+REMARKS = ("stopped", "back", "watch", "save")
+
+
 class Log:
-    """The steps of a search, in memory and, with a directory, on the disk.
+    """The steps of a search or a session, in memory and, with a directory, on the disk.
 
     Args:
         space: whose points they add.
-        directory: where decisions.jsonl is; None for a search that leaves nothing.
+        directory: where decisions.jsonl is; None for a run that leaves nothing.
 
     Attributes:
-        steps: all so far.
+        lines: all steps and remarks so far, in their order.
+        steps: the steps among them.
     """
 
     def __init__(self, space: Space, directory: Path | None = None) -> None:
         self.space = space
         self.path = None if directory is None else directory / NAME
+        self.lines: list[Step | Remark] = []
         self.steps: list[Step] = []
         if self.path is not None and self.path.exists():
             self._load(self.path)
@@ -56,65 +74,86 @@ class Log:
         """A step; None where nothing is decided yet."""
         return self.steps[number] if number < len(self.steps) else None
 
-    def write(self, step: Step) -> Step:
-        """Add a step; it is on the disk before this returns it.
+    def write(self, step: Step) -> None:
+        """Add a step; it is on the disk before this returns.
 
         Raises ValueError where its notes or its state are no JSON values.
         """
         check_json("notes", step.decision.notes)
         check_json("state", step.state)
-        if self.path is not None:
-            self._append(self.path, described(step))
-        self.steps.append(step)
-        return step
+        self._add(step)
 
-    def replace(self, step: Step) -> Step:
+    def remark(self, verb: str, value: Any = True) -> None:
+        """Add a line that is no decision; it is on the disk before this returns."""
+        self._add(Remark(verb, value))
+
+    def replace(self, step: Step) -> None:
         """The last step becomes another one, on the disk too."""
-        self.steps[-1] = step
-        self.cut(len(self.steps))
-        return step
+        at = max(at for at, line in enumerate(self.lines) if isinstance(line, Step))
+        self.cut([*self.lines[:at], step])
 
-    def stop(self, by: str) -> None:
-        """Note who stopped the run here; a run that goes on reads past it."""
-        if self.path is not None:
-            self._append(self.path, {"stopped": by})
-
-    def cut(self, steps: int) -> None:
-        """Forget all but the first steps, on the disk too."""
-        del self.steps[steps:]
+    def cut(self, lines: Sequence[Step | Remark]) -> None:
+        """Let these be all lines, on the disk too."""
+        self.lines = list(lines)
+        self.steps = [line for line in lines if isinstance(line, Step)]
         if self.path is not None and self.path.exists():
-            write_atomic(self.path, b"".join(line_of(described(step)) for step in self.steps))
+            write_atomic(self.path, b"".join(line_of(described(line)) for line in lines))
 
-    @staticmethod
-    def _append(path: Path, content: dict[str, Any]) -> None:
-        new = not path.exists()
-        with path.open("ab") as file:
-            file.write(line_of(content))
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            flush_directory(path.parent)
+    def _add(self, line: Step | Remark) -> None:
+        if self.path is not None:
+            append(self.path, line_of(described(line)))
+        self.lines.append(line)
+        if isinstance(line, Step):
+            self.steps.append(line)
 
     def _load(self, path: Path) -> None:
         """Read all lines; a last one that is torn is dropped, and decided again. Raises Corrupt."""
         if path.is_symlink():
             raise Corrupt(f"{str(path)!r} is a link; remove it")
-        lines = path.read_bytes().splitlines(keepends=True)
-        for number, line in enumerate(lines, 1):
-            content = content_of(line)
-            if content is None and number == len(lines):
-                os.truncate(path, sum(map(len, lines[:-1])))
-            elif content is None:
-                raise Corrupt(f"{str(path)!r}: line {number} is damaged; begin again in another directory")
-            elif not isinstance(content.get("stopped"), str):  # where a run was stopped
-                self.steps.append(self._step(content, number))
+        self.lines, size = read_lines(path, self.space)
+        self.steps = [line for line in self.lines if isinstance(line, Step)]
+        if size < path.stat().st_size:
+            os.truncate(path, size)
 
-    def _step(self, content: Mapping[str, Any], number: int) -> Step:
+
+def read_lines(path: Path, space: Space) -> tuple[list[Step | Remark], int]:
+    """The lines of a log over this space, but for a last one that is torn, and how many bytes they take.
+
+    Raises Corrupt where another one is damaged, or is of another space.
+    """
+    lines = path.read_bytes().splitlines(keepends=True)
+    found: list[Step | Remark] = []
+    for number, line in enumerate(lines, 1):
+        content = content_of(line)
+        if content is None and number == len(lines):
+            return found, sum(map(len, lines[:-1]))
+        if content is None:
+            raise Corrupt(f"{str(path)!r}: line {number} is damaged; begin again in another directory")
         try:
-            return step_of(content, self.space)
+            found.append(said(content, space))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"line {number} is no decision over this space ({error})"
-            raise Corrupt(f"{str(self.path)!r}: {what}; begin again in another directory") from None
+            raise Corrupt(f"{str(path)!r}: {what}; begin again in another directory") from None
+    return found, sum(map(len, lines))
+
+
+def said(content: Mapping[str, Any], space: Space) -> Step | Remark:
+    """The step or the remark that the content of a line says."""
+    verb = next((verb for verb in REMARKS if verb in content and len(content) == 1), None)
+    if verb is not None and not isinstance(content[verb], list):  # a decision may have a list of stopped trials
+        return Remark(verb, check_count(verb, content[verb]) if verb == "back" else content[verb])
+    return step_of(content, space)
+
+
+def append(path: Path, line: bytes) -> None:
+    """Add a line to a file, durably."""
+    new = not path.exists()
+    with path.open("ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    if new:
+        flush_directory(path.parent)
 
 
 def line_of(content: dict[str, Any]) -> bytes:
@@ -142,8 +181,10 @@ def check_json(what: str, value: Any) -> None:
         raise ValueError(f"the scheduler's {what}: {error}; give numbers, texts, lists and dicts of Python's") from None
 
 
-def described(step: Step) -> dict[str, Any]:
-    """A step as JSON values; what is empty is left out."""
+def described(step: Step | Remark) -> dict[str, Any]:
+    """A line as JSON values; what is empty is left out."""
+    if isinstance(step, Remark):
+        return {step.verb: step.value}
     decision = step.decision
     content: dict[str, Any] = {
         "add": {name: [jsonable(value) for value in column.tolist()] for name, column in decision.add.items()},

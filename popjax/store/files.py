@@ -32,17 +32,22 @@ def check_format(directory: Path, run: Mapping[str, Any]) -> None:
         raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; {remedy}")
 
 
-def check_directory(directory: Path, resume: bool = False) -> None:
-    """Raise ValueError unless results can be written to `directory`, which may not exist yet."""
+HOLDS = {"run": "run.json", "session": "session.json"}  # what a directory may hold, and the file that tells
+
+
+def check_directory(directory: Path, resumed: str | None = None) -> None:
+    """Raise ValueError unless results can be written to `directory`, which may not exist yet.
+
+    Args:
+        resumed: "run" or "session" where one that it holds is gone on with.
+    """
     name = repr(str(directory))
     try:
-        journal, run = ((directory / file).exists() for file in ("journal.jsonl", "run.json"))
+        held = [kind for kind, file in HOLDS.items() if (directory / file).exists() and kind != resumed]
     except OSError as error:
         raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
-    if journal:
-        raise ValueError(f"{name} holds a journal; choose another directory")
-    if run and not resume:
-        raise ValueError(f"{name} holds a run; choose another directory, or go on with it: resume")
+    if held:
+        raise ValueError(f"{name} holds a {held[0]}; choose another directory, or go on with it: resume")
     existing = directory
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -61,14 +66,14 @@ class Kept(NamedTuple):
     Attributes:
         arrays: name -> array (members, ...).
         recipe: what rebuilds it as a predictor, as JSON values; None for a task without one.
-        schedule: name -> the values that it was trained with, epoch by epoch, where they changed.
+        history: name -> the values that it was trained with, epoch by epoch, where they changed.
     """
 
     trial: int
     hparams: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
     recipe: Mapping[str, Any] | None
-    schedule: Mapping[str, list[Any]] = MappingProxyType({})
+    history: Mapping[str, list[Any]] = MappingProxyType({})
 
 
 def write_best(directory: Path, winner: Kept, value: float | None, together: Sequence[Kept] = ()) -> None:
@@ -78,7 +83,7 @@ def write_best(directory: Path, winner: Kept, value: float | None, together: Seq
         raise Corrupt(f"{str(best)!r} is a link; remove it")
     best.mkdir(exist_ok=True)
     known = {"trial": winner.trial, "hparams": winner.hparams, "value": value, "winner": winner.recipe}
-    known |= {"schedule": dict(winner.schedule)} if winner.schedule else {}
+    known |= {"history": dict(winner.history)} if winner.history else {}
     known["sha256"] = write_arrays(best / "arrays.safetensors", winner.arrays)
     if together:
         known["order"] = [one.trial for one in together]
@@ -131,7 +136,7 @@ def load_best_files(best: Path) -> Kept:
     description = read_json(best / "best.json")
     arrays = read_arrays(best / "arrays.safetensors", description.get("sha256"))
     known = (description["trial"], description["hparams"], arrays, description["winner"])
-    return Kept(*known, description.get("schedule", {}))
+    return Kept(*known, description.get("history", {}))
 
 
 def load_ensemble_files(best: Path) -> list[Kept]:

@@ -14,10 +14,10 @@ from popjax.core.text import plural
 from popjax.space.space import Space
 from popjax.space.values import absent
 from popjax.store import run_files
-from popjax.store.columns import arrow
+from popjax.store.columns import arrow, curves_table
 from popjax.store.files import Kept
+from popjax.store.history import History
 from popjax.store.records import after, finite_epochs, mean_member, ranking
-from popjax.store.schedules import Schedule
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ class Results:
         task: what was trained, where this process trained it.
         choose: what wins: "best", "one-se" (see `best`), or "ensemble": the best together, of which the first wins.
         parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
-        schedule: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
+        history: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
         steered: whether (trials,) a person changed or stopped the trial; None where nobody steered.
 
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
@@ -76,7 +76,7 @@ class Results:
     task: Any = None
     choose: str = "best"
     parameters: np.ndarray | None = None
-    schedule: Schedule | None = None
+    history: History | None = None
     steered: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -215,15 +215,6 @@ class Results:
         columns |= {} if self.steered is None else {"steered": self.steered}
         return pa.table(columns)
 
-    def curves_table(self) -> "pa.Table":
-        """A row an epoch of a member: trial, fold, repeat, epoch, the metrics."""
-        import pyarrow as pa
-
-        shape = self.members[self.metric].shape
-        index = np.indices(shape).reshape(4, -1)
-        columns = dict(zip(("trial", "fold", "repeat", "epoch"), index, strict=True))
-        return pa.table(columns | {name: values.ravel() for name, values in self.members.items()})
-
     def params(self, trial: int) -> dict[Any, Any]:
         """The trained arrays of a kept trial, nested as the model is; with folds or repeats, a leading axis of members.
 
@@ -260,9 +251,9 @@ class Results:
     def kept(self, trial: int) -> Kept:
         """A kept trial; raises ValueError for one that was not kept."""
         self._check_kept(trial)
-        changed = {} if self.schedule is None else self.schedule.of(trial)
-        schedule = {n: [None if absent(value) else value for value in column.tolist()] for n, column in changed.items()}
-        return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), schedule)
+        changed = {} if self.history is None else self.history.of(trial)
+        history = {n: [None if absent(value) else value for value in column.tolist()] for n, column in changed.items()}
+        return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), history)
 
     def best_trials(self, size: int = TOGETHER) -> list[int]:
         """The best `size` trials that were trained to the end, or as many as there are, best first.
@@ -347,7 +338,7 @@ class Results:
         """
         import popjax as pj
 
-        written: Path = pj.write_page(self, path)
+        written: Path = pj.write_report(self, path)
         return written
 
     def _repr_html_(self) -> str:
@@ -372,9 +363,17 @@ class Results:
         return self.trials.to_pandas()
 
     def save(self, directory: str | Path) -> None:
-        """Write run.json, trials.parquet, curves.parquet, schedules.parquet where hyperparameters changed, best/ and
+        """Write run.json, trials.parquet, curves.parquet, history.parquet where hyperparameters changed, best/ and
         summary.json, in this order."""
-        run_files.write(self, Path(directory))
+        ranks = {"metric": self.metric, "mode": self.mode, "choose": self.choose}
+        tables = {run_files.TRIALS: self.trials, run_files.CURVES: curves_table(self.members)}
+        tables |= {} if self.history is None else {run_files.HISTORY: self.history.table()}
+        best, winner = self.best, None
+        if best is not None and best.trial in self.states:
+            ensemble = self.best_trials() if self.choose == "ensemble" else []
+            together = [self.kept(trial) for trial in ensemble if trial in self.states]
+            winner = run_files.Winner(self.kept(best.trial), best.value, together)
+        run_files.write(Path(directory), self.run | ranks, tables, winner, self.summary)
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:

@@ -1,9 +1,9 @@
 """A finished run in its directory: written in order, read with suspicion. No JAX here."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from popjax.space.space import Space
 from popjax.store.columns import sampled
 from popjax.store.files import (
     FORMAT,
+    Kept,
     check_format,
     load_best_files,
     load_ensemble_files,
@@ -21,38 +22,39 @@ from popjax.store.files import (
     write_json,
     write_table,
 )
+from popjax.store.history import History
 from popjax.store.records import finite_epochs
-from popjax.store.schedules import Schedule
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from popjax.store.results import Results
-
-TRIALS, CURVES, SCHEDULES = "trials.parquet", "curves.parquet", "schedules.parquet"
+TRIALS, CURVES, HISTORY = "trials.parquet", "curves.parquet", "history.parquet"
 
 
-def write(results: "Results", directory: Path) -> None:
+class Winner(NamedTuple):
+    """What best/ has: a winner, its value, and the trials that predict together with it."""
+
+    kept: Kept
+    value: float
+    together: Sequence[Kept] = ()
+
+
+def write(
+    directory: Path,
+    run: Mapping[str, Any],
+    tables: Mapping[str, "pa.Table"],
+    best: Winner | None,
+    summary: Mapping[str, Any],
+) -> None:
     """Write all files of a run; the summary, which holds the digests of the tables, comes last."""
     directory.mkdir(parents=True, exist_ok=True)
-    ranks = {"metric": results.metric, "mode": results.mode, "choose": results.choose}
-    write_json(directory / "run.json", results.run | {"format": FORMAT} | ranks)
-    tables = {TRIALS: results.trials, CURVES: results.curves_table()}
-    tables |= {} if results.schedule is None else {SCHEDULES: results.schedule.table()}
+    write_json(directory / "run.json", {**run, "format": FORMAT})
     files = {name: write_table(directory / name, table) for name, table in tables.items()}
-    write_kept(results, directory)
-    write_json(directory / "summary.json", results.summary | {"files": files})
-
-
-def write_kept(results: "Results", directory: Path) -> None:
-    """Write best/, or remove an earlier winner's where there is none."""
-    best = results.best
-    if best is not None and best.trial in results.states:
-        ensemble = results.best_trials() if results.choose == "ensemble" else []
-        together = [results.kept(trial) for trial in ensemble if trial in results.states]
-        write_best(directory, results.kept(best.trial), best.value, together)
+    if best is not None:
+        write_best(directory, best.kept, best.value, best.together)
     elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
-        shutil.rmtree(directory / "best")
+        shutil.rmtree(directory / "best")  # an earlier winner's
+    write_json(directory / "summary.json", {**summary, "files": files})
 
 
 def read(directory: Path) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def read(directory: Path) -> dict[str, Any]:
     written = summary.pop("files", None)
     files = written if isinstance(written, dict) else {}
     table, curves = (read_table(directory / name, files.get(name)) for name in (TRIALS, CURVES))
-    changes = read_table(directory / SCHEDULES, files[SCHEDULES]) if SCHEDULES in files else None
+    changes = read_table(directory / HISTORY, files[HISTORY]) if HISTORY in files else None
     try:
         space = Space.from_dict(run["space"])
         if wrong := contradiction(run, table, curves):
@@ -107,7 +109,7 @@ def fields_of(
         "done": np.where(short, finite_epochs(members[run["metric"]]), shape[3]),
         "pruned": status == "pruned",
         "parameters": table["parameters"].to_numpy() if choose == "one-se" else None,
-        "schedule": None if changes is None else Schedule.of_table(changes, space, shape[0], shape[3]),
+        "history": None if changes is None else History.of_table(changes, space, shape[0], shape[3]),
         "steered": np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None,
     }
 

@@ -43,7 +43,7 @@ def worth(
     constant = np.full(len(rows), others.mean())
     if data.classes is not None:
         constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
-    known["constant"] = named(judged(constant, data.y[rows], folded.more))
+    known["constant"] = named(judged(constant, data.y[rows], folded.options.metrics))
     shared = together is not None and best.trial in together.trials
     if data.classes is not None and not (shared or page):
         return known | interval_of(metric, test, data.y[rows])
@@ -122,7 +122,7 @@ def linear_scores(folded: Folded, rows: np.ndarray) -> dict[str, float]:
         fit = functools.partial(LogisticRegression, max_iter=1000)
     model = fit().fit(z[others], dataset.y[others])
     if dataset.classes is None:
-        return judged(model.predict(z[rows]), dataset.y[rows], folded.more)
+        return judged(model.predict(z[rows]), dataset.y[rows], folded.options.metrics)
     chances = np.zeros((len(rows), len(dataset.classes)))
     chances[:, model.classes_] = model.predict_proba(z[rows])
-    return judged(chances, dataset.y[rows], folded.more)
+    return judged(chances, dataset.y[rows], folded.options.metrics)

@@ -105,5 +105,5 @@ def on_test_rows(results: Results, predictor: Predictor | None) -> dict[str, Any
     rows = folded.parts(len(predictor.recipe.mean)).test
     if len(rows) == 0:
         return None
-    scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows], folded.more)
+    scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows], folded.options.metrics)
     return {"trials": predictor.trials, "test": {f"test_{name}": value for name, value in scores.items()}}

@@ -17,7 +17,6 @@ from scipy.special import softmax
 from popjax.core.text import plural, settings
 from popjax.core.trees import abstract, from_host, named, to_words, unnamed
 from popjax.models.networks import Network
-from popjax.space.conditions import inactive_value
 from popjax.space.space import Space
 from popjax.store.files import Kept, load_best_files, load_ensemble_files
 from popjax.store.results import Results
@@ -73,7 +72,8 @@ def predictor(results: Results, trial: int | None = None, model: Callable[..., A
 
 def model_of(results: Results) -> Callable[..., Any] | None:
     """The callable that was given to `supervised`, where this process trained the results with one."""
-    model = getattr(getattr(getattr(results.task, "hints", None), "folded", None), "model", None)
+    folded = getattr(getattr(results.task, "hints", None), "folded", None)
+    model = getattr(getattr(folded, "options", None), "model", None)
     return model if callable(model) else None
 
 
@@ -124,7 +124,7 @@ class Trained(NamedTuple):
         static: the names of those that are known to Python.
         arrays: name -> array (members, ...); predictions are averaged over the members.
         epochs: of the whole run.
-        schedule: name -> the values that it was trained with, epoch by epoch, where they changed.
+        history: name -> the values that it was trained with, epoch by epoch, where they changed.
     """
 
     trial: int
@@ -133,7 +133,7 @@ class Trained(NamedTuple):
     static: frozenset[str]
     arrays: Mapping[str, np.ndarray]
     epochs: int
-    schedule: Mapping[str, Sequence[Any]]
+    history: Mapping[str, Sequence[Any]]
 
     @classmethod
     def of(cls, kept: Kept) -> "Trained":
@@ -146,7 +146,7 @@ class Trained(NamedTuple):
             static=frozenset(recipe["static"]),
             arrays=kept.arrays,
             epochs=recipe["epochs"],
-            schedule=dict(kept.schedule),
+            history=dict(kept.history),
         )
 
     @property
@@ -164,7 +164,7 @@ class Trained(NamedTuple):
         """The other hyperparameters, as the arrays of its training held them."""
         elsewhere = [name for name in self.space.conditions if name not in self.hparams and name not in self.inactive]
         given = {name: value for name, value in self.hparams.items() if name not in self.static}
-        return given | {name: inactive_value(self.space[name]) for name in elsewhere}
+        return given | {name: self.space[name].inactive for name in elsewhere}
 
     @property
     def members(self) -> int:
@@ -244,9 +244,9 @@ class Predictor:
         return self.trained[0].hparams
 
     @property
-    def schedule(self) -> Mapping[str, Sequence[Any]]:
+    def history(self) -> Mapping[str, Sequence[Any]]:
         """Name -> the values that the first was trained with, epoch by epoch; empty where they never changed."""
-        return self.trained[0].schedule
+        return self.trained[0].history
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray]:

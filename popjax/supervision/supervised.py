@@ -2,14 +2,13 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from popjax.core.calls import check_called
 from popjax.core.text import lookup
-from popjax.core.trees import digest
 from popjax.data.dataset import Dataset, images
 from popjax.data.parts import SHARE, parts_of
 from popjax.data.scarce import repeated, scarce
@@ -22,7 +21,8 @@ from popjax.space.space import Space
 from popjax.supervision.fit import Fit
 from popjax.supervision.metrics import METRICS, chosen
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
-from popjax.supervision.preprocessing import Recipe, called
+from popjax.supervision.options import ProblemOptions
+from popjax.supervision.preprocessing import Recipe
 from popjax.supervision.weights import weights_of
 from popjax.task import Hints, Task
 
@@ -94,28 +94,50 @@ def supervised(
     >>> task.metric, task.mode
     ('val_accuracy', 'max')
     """
-    if not isinstance(model, str):
-        check_model(model)
-    if not isinstance(optimizer, str):
-        check_called("the optimizer", optimizer, "hparams")
-    dataset, *rows, kinds = parts_of(data, validation, test, groups, target, missing, kind)
+    options = ProblemOptions(
+        model=model,
+        optimizer=optimizer,
+        loss=loss,
+        target=target,
+        validation=validation,
+        test=test,
+        seed=seed,
+        schedule=schedule,
+        missing=missing,
+        standardize=standardize,
+        kind=kind,
+        groups=groups,
+        shuffle=shuffle,
+        class_weight=class_weight,
+        sample_weight=sample_weight,
+        metrics=metrics,
+    )
+    return problem(data, options)
+
+
+def problem(data: Any, options: ProblemOptions) -> Task:
+    """The Task of `supervised`."""
+    if not isinstance(options.model, str):
+        check_model(options.model)
+    if not isinstance(options.optimizer, str):
+        check_called("the optimizer", options.optimizer, "hparams")
+    where = options.validation, options.test, options.groups, options.target
+    dataset, validation, test, groups = parts_of(data, *where, options.missing, options.kind)
     for doubt in () if isinstance(data, Dataset) else dataset.doubts:
         LOG.warning(doubt)
-    if isinstance(model, str) and lookup(MODELS, "model", model).images:
+    if isinstance(options.model, str) and lookup(MODELS, "model", options.model).images:
         dataset = images(dataset)
-    if isinstance(optimizer, str):
-        lookup(OPTIMIZERS, "optimizer", optimizer)
-    lookup(SCHEDULES, "schedule", schedule)
-
-    how = standardize or ("global" if dataset.x.ndim > 2 else "feature")
+    if isinstance(options.optimizer, str):
+        lookup(OPTIMIZERS, "optimizer", options.optimizer)
+    lookup(SCHEDULES, "schedule", options.schedule)
+    how, shuffle = options.standardize or ("global" if dataset.x.ndim > 2 else "feature"), options.shuffle
     if how not in STANDARDIZE:
         raise ValueError(f"unknown standardize {how!r}; there are {', '.join(STANDARDIZE)}")
-    if not isinstance(shuffle, bool) or (groups is not None and not shuffle):
+    if not isinstance(shuffle, bool) or (options.groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
-    way = Way(rows[0], rows[1], seed, kinds, shuffle)
-    weigh = Weights(class_weight, sample_weight)
-    more = chosen(metrics, dataset.classes is not None)
-    folded = Folded(dataset, model, optimizer, loss, schedule, way, standardize=how, weigh=weigh, more=more)
+    way = Way(validation, test, options.seed, groups, shuffle)
+    more = chosen(options.metrics, dataset.classes is not None)
+    folded = Folded(dataset, way, dataclasses.replace(options, standardize=how, metrics=more))
     task = folded(1)
     parts = folded.parts(1)
     notes = (None if shuffle else untimely(parts), scarce(dataset, parts), *repeated(dataset, way, parts))
@@ -124,39 +146,19 @@ def supervised(
     return task
 
 
-class Weights(NamedTuple):
-    """What `supervised` was given as weights."""
-
-    class_weight: Any = None
-    sample_weight: Any = None
-
-    def settings(self) -> dict[str, Any]:
-        """What tells a task with these weights from another; nothing where there are none."""
-        found: dict[str, Any] = {}
-        if self.class_weight is not None:
-            by_label = isinstance(self.class_weight, Mapping)
-            found["class_weight"] = {str(k): float(v) for k, v in self.class_weight.items()} if by_label else "balanced"
-        if self.sample_weight is not None:
-            found["sample_weight"] = digest(np.asarray(self.sample_weight, float))
-        return found
-
-
-NO_WEIGHTS = Weights()
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Folded:
-    """The Task of a problem, cut into so many folds: what `supervised` was given, checked."""
+    """The Task of a problem, cut into so many folds.
+
+    Attributes:
+        dataset: the rows.
+        way: how they are split.
+        options: checked, with what standardizes, and the further metrics by name.
+    """
 
     dataset: Dataset
-    model: str | Callable[..., Any]
-    optimizer: str | Callable[..., Any]
-    loss: Callable[..., Any] | None
-    schedule: str
     way: Way
-    standardize: str
-    weigh: Weights = NO_WEIGHTS
-    more: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    options: ProblemOptions
     made: dict[Any, Task] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, folds: int, share: float | None = None) -> Task:
@@ -176,40 +178,39 @@ class Folded:
 
     def make(self, folds: int, share: float | None) -> Task:
         """A Task with its own split and preprocessing."""
-        split = self.parts(folds, share)
-        recipe = Recipe.of(self.dataset, split, self.model, self.standardize)
+        split, options, how = self.parts(folds, share), self.options, str(self.options.standardize)
+        recipe = Recipe.of(self.dataset, split, options.model, how)
         fit = Fit(
-            recipe.network(self.model),
-            self.optimizer,
-            self.loss,
-            self.schedule,
+            recipe.network(options.model),
+            options.optimizer,
+            options.loss,
+            options.schedule,
             inputs=recipe.inputs,
             outputs=recipe.outputs,
             classification=recipe.classes is not None,
             rows=split.train.shape[1],
             folds=folds,
             model=recipe.model,
-            more=self.more,
+            more=options.metrics,
         )
         trained = np.unique(split.train)  # with several folds, each row trains in some
-        data = recipe.prepare(self.dataset, split, self.standardize, weights_of(self.dataset, trained, *self.weigh))
+        weights = weights_of(self.dataset, trained, options.class_weight, options.sample_weight)
+        data = recipe.prepare(self.dataset, split, how, weights)
         metric, mode = ("val_accuracy", "max") if fit.classification else ("val_mse", "min")
         score = fit.score if len(split.test) else None
         return Task(fit.init, fit.epoch, data, metric, mode, score, self.hints(fit, recipe))
 
     def space(self, rows: int) -> Space | None:
         """The default space of a built-in model with a built-in optimizer, for so many training rows."""
-        if self.model not in SPACED or not isinstance(self.optimizer, str):
+        model, optimizer = self.options.model, self.options.optimizer
+        if model not in SPACED or not isinstance(optimizer, str):
             return None
-        return default_space(3, self.optimizer, self.schedule, rows, str(self.model))
+        return default_space(3, optimizer, self.options.schedule, rows, str(model))
 
     def hints(self, fit: Fit, recipe: Recipe) -> Hints:
         """What the Task says of itself."""
-        given = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "loss": self.loss}
-        how = {"standardize": self.standardize} | self.weigh.settings()
-        if self.more:
-            how |= {"metrics": {name: called(measure) for name, measure in self.more.items()}}
-        others = {name for name, each in METRICS.items() if each.classification == fit.classification} - {*self.more}
+        same = {name for name, each in METRICS.items() if each.classification == fit.classification}
+        others = same - {*self.options.metrics}
         return Hints(
             updates=fit.updates,
             shapes=("depth", "batch_size"),
@@ -218,7 +219,7 @@ class Folded:
             folded=self,
             watch=fit.watch,
             branches=("batch_size",),
-            settings={name: called(choice) for name, choice in given.items()} | how,
+            settings={name: value for name, value in self.options.written().items() if value is not None},
             recipe=recipe,
             remedies={"dropout": "popjax.layers.Dropout"}
             | {f"val_{name}": f"popjax.supervised(..., metrics=[{name!r}])" for name in others},

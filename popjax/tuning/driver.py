@@ -1,14 +1,15 @@
-"""The one loop: look at all trials, decide, write it down, train."""
+"""The one loop: look at all trials, decide, write it down, train. Nothing else calls `Population.advance`."""
 
 import contextlib
 import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from popjax.core.stop import Flag
 from popjax.engine.population import Population
 from popjax.scheduler import Decision, Scheduler, Trials, check_kinds
 from popjax.store.decisions import Log, Step, changes_of, steered_trials
@@ -16,30 +17,41 @@ from popjax.tuning.callbacks.base import Callbacks
 from popjax.tuning.person import Person
 
 NOTHING: Mapping[str, np.ndarray] = {}
-NOBODY = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING)
+NO_TRIALS = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING)
 
 
-class Driver(NamedTuple):
+class Driver:
     """What decides, what trains, what is written down.
 
-    Attributes:
-        scheduler: what decides.
+    Args:
         population: what trains.
         log: every decision, before it acts.
-        callbacks: who listens.
+        scheduler: what decides; None where decisions are carried out one by one (`act`): of a session, a replay, a
+            re-test, a winner that is trained again.
+        callbacks: what listens.
         every: at most so many epochs between two looks; None: as the scheduler says.
-        person: who steers, if anybody does.
+        person: whose changes are merged into the next decision, if there is one.
     """
 
-    scheduler: Scheduler
-    population: Population
-    log: Log
-    callbacks: Callbacks
-    every: int | None = None
-    person: Person | None = None
+    def __init__(
+        self,
+        population: Population,
+        log: Log,
+        scheduler: Scheduler | None = None,
+        *,
+        callbacks: Callbacks | None = None,
+        every: int | None = None,
+        person: Person | None = None,
+    ) -> None:
+        self.population = population
+        self.log = log
+        self.scheduler = scheduler
+        self.callbacks = callbacks or Callbacks(())
+        self.every = every
+        self.person = person
 
-    def run(self, first: int, begin: Callable[[], None]) -> None:
-        """Decide and train until the scheduler names nobody, or the run is stopped.
+    def run(self, first: int = 0, begin: Callable[[], None] = lambda: None) -> None:
+        """Decide and train until the scheduler names no trial, or the run is stopped.
 
         `first` is the first decision that may not be carried out yet; `begin` is called once it is known to be
         possible, before it is written down. A run that is stopped never asks about half-trained trials.
@@ -51,7 +63,7 @@ class Driver(NamedTuple):
                 step = self.shorter(step, trials)
             if number == 0 and not (step.decision.add and step.decision.until):
                 raise ValueError(
-                    "the scheduler's first decision trains nobody: give it `add`, and `until` of what it adds"
+                    "the scheduler's first decision trains nothing: give it `add`, and `until` of what it adds"
                 )
             if number == first:
                 begin()
@@ -60,23 +72,37 @@ class Driver(NamedTuple):
                 return
             if number == len(self.log.steps):
                 self.log.write(step)
-            if self.person is not None:
-                self.person.accept()
-            self.rest(number, step)
-            stopped, settable = self.population.table.stopped, self.population.roster.settable
-            known = trials._replace(stopped=stopped.copy(), settable=settable)
-            self.callbacks.decision(self.acting(number, step.decision), known)
-            goes_on = self.population.advance(number, step.decision)
+            goes_on = self.carry_out(number, trials)
             if not goes_on and step.decision.until:  # else a person stopped the last ones, and may let them go on
                 return
 
+    def act(self, step: Step) -> bool:
+        """Write a step down and carry it out; whether its training ended where it says, with nothing that stopped it.
+
+        Raises ValueError for one that cannot be carried out; nothing is written then.
+        """
+        self.population.check(step.decision)
+        self.log.write(step)
+        return self.carry_out(len(self.log.steps) - 1, self.trials())
+
+    def carry_out(self, number: int, trials: Trials) -> bool:
+        """Carry out a step that is written down; whether training goes on from it."""
+        step = self.log.steps[number]
+        if self.person is not None:
+            self.person.accept()
+        self.rest(number)
+        stopped, settable = self.population.table.stopped, self.population.roster.settable
+        known = trials._replace(stopped=stopped.copy(), settable=settable)
+        self.callbacks.decision(self.acting(number, step.decision), known)
+        return self.population.advance(number, step.decision)
+
     def trials(self) -> Trials:
         """All trials as they stand."""
-        return self.population.trials() if len(self.population.roster) else NOBODY
+        return self.population.trials() if len(self.population.roster) else NO_TRIALS
 
-    def rest(self, number: int, step: Step) -> None:
-        """Let those rest from a step on whom a person has stopped, and nobody who is to train."""
-        before = self.log.steps[number - 1].stopped if number else ()
+    def rest(self, number: int) -> None:
+        """Let those trials rest from a step on that a person has stopped, and none that is to train."""
+        step, before = self.log.steps[number], self.log.steps[number - 1].stopped if number else ()
         stopped = self.population.table.stopped
         stopped[[trial for trial in (*before, *step.decision.until) if trial < len(stopped)]] = False
         stopped[list(step.stopped)] = True
@@ -90,12 +116,13 @@ class Driver(NamedTuple):
     def shorter(self, step: Step, trials: Trials) -> Step:
         """The last step of a run that goes on, as far as the next look, in the log too: it may have had none."""
         cut = self.cut(step, trials)
-        if cut is step:
-            return step
-        return self.log.replace(cut)
+        if cut is not step:
+            self.log.replace(cut)
+        return cut
 
     def decide(self, trials: Trials) -> Step:
         """The next step, checked: what the scheduler wants, and what a person changes in it."""
+        assert self.scheduler is not None
         last = self.log.steps[-1] if self.log.steps else Step(Decision(), self.scheduler.init())
         goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
         step = Step(Decision(until=goal), last.state, stopped=last.stopped) if goal else self.asked(last, trials)
@@ -106,7 +133,8 @@ class Driver(NamedTuple):
         return step
 
     def asked(self, last: Step, trials: Trials) -> Step:
-        """What the scheduler wants, of those who can: nobody who is stopped, or whom a person has led further."""
+        """What the scheduler wants, of the trials that can: none that is stopped, or that a person has led further."""
+        assert self.scheduler is not None
         stopped = set(np.flatnonzero(trials.stopped).tolist())
         steered = steered_trials(self.log.steps)
         ahead = lambda trial, epoch: trial not in steered or trial >= len(trials.epochs) or epoch > trials.epochs[trial]
@@ -114,8 +142,8 @@ class Driver(NamedTuple):
         while True:
             before, (state, asked) = state, answer_of(self.scheduler.step(state, trials))
             until = {t: epoch for t, epoch in asked.until.items() if t not in stopped and ahead(t, epoch)}
-            nobody = not until and not asked.add and asked.until  # of those it names, so it is asked once more
-            if not nobody or state == before:
+            none_left = not until and not asked.add and asked.until  # of those it names, so it is asked once more
+            if not none_left or state == before:
                 return Step(asked._replace(until=until), state, stopped=last.stopped)
 
     def cut(self, step: Step, trials: Trials) -> Step:
@@ -139,7 +167,7 @@ def answer_of(answer: Any) -> tuple[Any, Decision]:
 
 
 @contextlib.contextmanager
-def budget(stop: threading.Event, minutes: float | None, log: Log) -> Iterator[None]:
+def budget(stop: Flag, minutes: float | None, log: Log) -> Iterator[None]:
     """Set `stop` after so many minutes, and note it in the log."""
     over = threading.Event()
 
@@ -156,4 +184,4 @@ def budget(stop: threading.Event, minutes: float | None, log: Log) -> Iterator[N
     finally:
         timer.cancel()
     if over.is_set():
-        log.stop("minutes")
+        log.remark("stopped", "minutes")

@@ -1,4 +1,4 @@
-"""An interrupted cell of a notebook gives what was found so far, and goes on when run again. No JAX here."""
+"""An interrupt, Ctrl-C or a notebook's button, as a request to stop at the end of an epoch. No JAX here."""
 
 import builtins
 import contextlib
@@ -8,34 +8,49 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from popjax.core.stop import Flag, Stop
 from popjax.core.text import tell
+
+
+def in_ipython() -> bool:
+    """Whether this is IPython."""
+    return hasattr(builtins, "__IPYTHON__")
 
 
 def again_in_a_notebook(out: Any) -> bool:
     """Whether this is IPython and `out` holds a run: then the cell was run before, and goes on with it."""
-    return hasattr(builtins, "__IPYTHON__") and out is not None and (Path(out) / "run.json").exists()
+    return in_ipython() and out is not None and (Path(out) / "run.json").exists()
 
 
 @contextlib.contextmanager
-def interruptible(stop: threading.Event, out: Any) -> Iterator[None]:
-    """In IPython, let the first interrupt set `stop`, so that the search gives its Results so far; the second is one.
+def interruptible(stop: Flag, words: str, silent: bool = False) -> Iterator[None]:
+    """Meanwhile the first interrupt sets `stop`, and says `words`; the second one raises KeyboardInterrupt.
 
-    A script is left as it is: there Ctrl-C ends it, as it ends everything.
+    So nothing is raised within the callbacks or under the locks of JAX and of others, which may lose it, or never
+    let go of what they hold. At the end `stop` is as it was, and KeyboardInterrupt is raised for the first one, unless
+    it is to be `silent`. Where another handler than Python's own is in place, or in another thread than the main one,
+    nothing is changed.
     """
-    mine = hasattr(builtins, "__IPYTHON__") and threading.current_thread() is threading.main_thread()
+    mine = threading.current_thread() is threading.main_thread()
     if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
+    asked = Stop()
 
     def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
+        if asked.is_set():
             raise KeyboardInterrupt
+        asked.set()
         stop.set()
-        on = "; to go on, run the cell again" if out is not None else "; with out=DIR the cell would go on"
-        tell(f"stopping after this epoch, with the results so far{on}; interrupt again to stop at once")
+        with contextlib.suppress(RuntimeError):  # of a stream that this interrupts as it writes
+            tell(words)
 
-    before = signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGINT, ask)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if asked.is_set():
+            stop.clear()
+    if asked.is_set() and not silent:
+        raise KeyboardInterrupt

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.stop import Flag, Stop
 from popjax.core.text import failure
 from popjax.scheduler import NONE, Decision, Trials
 from popjax.store.decisions import Step, changes_of
@@ -73,7 +74,7 @@ class Person:
     """
 
     def __init__(self) -> None:
-        self.stop = threading.Event()
+        self.stop: Flag = Stop()
         self._changed = threading.Condition()
         self._requests: list[Request] = []
         self._accepted: list[Request] = []

@@ -75,7 +75,7 @@ def simulate(
     if results.rounds.any():
         what = "the points of later rounds followed from what earlier trials came to"
         raise ValueError(f"simulate: {what}; give a search of one round, such as a plain random one")
-    if results.schedule is not None:
+    if results.history is not None:
         raise ValueError("simulate: hyperparameters changed while these trials trained; give a search where none did")
     return Replay(results, rows).run(scheduler)
 

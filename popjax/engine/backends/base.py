@@ -1,7 +1,6 @@
 """The door to whatever trains members: on the local devices, or elsewhere; and what is said through it."""
 
 import dataclasses
-import threading
 import time
 from collections.abc import Generator, Iterable
 from typing import NamedTuple, Protocol
@@ -9,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from popjax.core.clock import Clock
+from popjax.core.stop import Flag, Stop
 from popjax.engine.roster import Roster
 from popjax.store.cohort import Cohort
 
@@ -93,7 +93,7 @@ class Context:
 
     compiling: Clock = dataclasses.field(default_factory=Clock)
     training: Clock = dataclasses.field(default_factory=Clock)
-    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+    stop: Flag = dataclasses.field(default_factory=Stop)
     request: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
 
 

@@ -29,7 +29,7 @@ def pbt(
     own. Each of its hyperparameters is then drawn anew with probability `resample`, or multiplied by one of the
     `factors` (see `Scale.scaled`), never beyond its range. What fixes a shape goes with the weights, as it is.
 
-    So a trial's hyperparameters change while it trains: `Results.schedule` tells which it had when, `schedules.parquet`
+    So a trial's hyperparameters change while it trains: `Results.history` tells which it had when, `history.parquet`
     keeps it, and a trial's bits depend on the whole population. It pays where the best setting changes during
     training, as in reinforcement learning; for a short supervised search `halving` finds as good a model for less.
 
@@ -47,7 +47,7 @@ def pbt(
     ...     return x - hparams["rate"] * x, {"loss": x**2}
     >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
     >>> results = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=10, epochs=6, scheduler=pj.pbt())
-    >>> results.schedule.of(results.best.trial)["rate"].shape
+    >>> results.history.of(results.best.trial)["rate"].shape
     (6,)
     """
     check(interval, quantile, resample, factors, warmup)

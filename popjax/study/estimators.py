@@ -17,9 +17,9 @@ from popjax.data.targets import REPORTED
 from popjax.space.defaults import table_space
 from popjax.space.space import Space
 from popjax.store.results import Results
+from popjax.study.search import search
 from popjax.supervision.supervised import supervised
 from popjax.task import Task
-from popjax.tuning.search import search
 
 
 class PopulationEstimator(BaseEstimator):

@@ -13,17 +13,16 @@ from popjax.core.trees import abstract
 from popjax.engine.caps import fit
 from popjax.engine.identity import differences, identity, other_code
 from popjax.engine.population import Population
-from popjax.engine.roster import Config
 from popjax.space.space import Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_format, read_json, write_json
-from popjax.tuning.asked import Asked
+from popjax.study.asked import Asked
+from popjax.tuning.options import BackendOptions
 from popjax.tuning.proposals import learns
+from popjax.tuning.schedulers.named import text_of
 from popjax.tuning.schedulers.rounds import even, further, in_rounds
 
-FIXED = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")  # of the Config
-NAMED = ("sampler", "choose")
 REQUIRED = ("epochs", "seed", "metric", "mode", "sampler", "repeats", "folds", "choose", "keep")
 
 
@@ -65,56 +64,54 @@ class Directory:
             self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
         self.log = Log(space, path)
         if not self.recorded:
-            self.log.cut(0)  # of a run that died before it was described
+            self.log.cut([])  # of a run that died before it was described
 
-    def in_rounds(self, asked: Asked, named: int | None) -> Asked:
-        """What is asked, in the rounds of before and further ones, where a sampler learns and no others were named."""
-        if not self.recorded or not learns(asked.sampler) or in_rounds(asked.scheduler):
-            return asked
-        ends = ends_of(self.recorded)
-        if named is not None and (named > len(ends) or further(ends[:named], ends[-1]) != ends):
-            return asked  # which were not so many, with further ones
-        return dataclasses.replace(asked, ends=further(ends, asked.trials))
-
-    def as_before(self, config: Config, settings: Mapping[str, Any]) -> Config:
-        """The configuration with the lanes, the plan and the caps of before.
-
-        Args:
-            settings: what else was asked: space, trials, rounds and where they end, sampler, choose, scheduler.
+    def as_before(self, asked: Asked) -> Asked:
+        """What is asked, in the rounds, lanes, plan and caps of before.
 
         Raises ValueError where another is asked for, and Corrupt for caps that do not fit the space.
         """
         if not self.recorded:
-            self.asked = {"lanes": config.lanes, "plan": config.plan}
-            return config
-        now = {name: getattr(config, name) for name in FIXED} | {name: settings[name] for name in NAMED}
-        then = {name: self.recorded[name] for name in now}
-        then |= {"space": self.recorded["space"], "rounds": self.recorded["rounds_in_all"]}
-        then["scheduler"] = self.recorded.get("scheduler")
-        now |= {"space": settings["space"].to_dict(), "rounds": settings["rounds"], "scheduler": settings["scheduler"]}
-        for name, value, default in (("lanes", config.lanes, None), ("plan", config.plan, "auto")):
+            self.asked = {"lanes": asked.lanes, "plan": asked.plan}
+            return asked
+        asked = self._in_rounds(asked)
+        now = asked.options.written() | {"rounds": len(asked.ends), "space": asked.space.to_dict()}
+        then = {name: self.recorded.get(name) for name in now} | {"rounds": self.recorded["rounds_in_all"]}
+        for name, default in BackendOptions().written().items():
+            value = getattr(asked, name)
             if value not in (default, self.recorded[name]):
-                asked = self.asked.get(name, default)
-                then[name], now[name] = self.recorded[name] if asked == default else asked, value
-        plain = settings["rounds"] == 1 and settings["scheduler"] is None
-        ends = ends_of(self.recorded)
-        further_rounds = 1 < len(ends) < len(settings["ends"]) and settings["ends"][: len(ends)] == ends
-        more = settings["trials"] > self.recorded["trials"] and plain and settings["sampler"] != "grid"
-        if further_rounds:
-            del then["rounds"], now["rounds"]
-        elif not more:
-            then["trials"], now["trials"] = self.recorded["trials"], settings["trials"]
-        self.longer = config.epochs > self.recorded["epochs"]
-        if self.longer and not plain:
-            horizon = settings["scheduler"] or f"rounds={settings['rounds']}"
-            raise ValueError(self._no_longer(config.epochs, f"{horizon} decides by what the last epoch is"))
-        if self.longer:
-            del then["epochs"], now["epochs"]
+                before = self.asked.get(name, default)
+                then[name], now[name] = self.recorded[name] if before == default else before, value
+        for name in self._may_change(asked):
+            del then[name], now[name]
         self._refuse(then, now)
         caps = self.recorded.get("caps")
-        if caps is not None and not fit(caps, settings["space"]):
+        if caps is not None and not fit(caps, asked.space):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'caps'")
-        return dataclasses.replace(config, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
+        return dataclasses.replace(asked, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
+
+    def _in_rounds(self, asked: Asked) -> Asked:
+        """What is asked, in the rounds of before and further ones, where a sampler learns and no others were named."""
+        options, ends = asked.options, ends_of(self.recorded)
+        if not learns(options.sampler) or in_rounds(options.scheduler):
+            return asked
+        named = options.rounds
+        if named is not None and (named > len(ends) or further(ends[:named], ends[-1]) != ends):
+            return asked  # which were not so many, with further ones
+        return dataclasses.replace(asked, ends=further(ends, options.trials))
+
+    def _may_change(self, asked: Asked) -> list[str]:
+        """The options of which more may be asked than before; raises ValueError for more epochs where they may not."""
+        options, ends = asked.options, ends_of(self.recorded)
+        plain = len(asked.ends) == 1 and options.scheduler is None
+        self.longer = options.epochs > self.recorded["epochs"]
+        if self.longer and not plain:
+            horizon = text_of(options.scheduler) or f"rounds={len(asked.ends)}"
+            raise ValueError(self._no_longer(options.epochs, f"{horizon} decides by what the last epoch is"))
+        further_rounds = 1 < len(ends) < len(asked.ends) and asked.ends[: len(ends)] == ends
+        more = options.trials > self.recorded["trials"] and plain and options.sampler != "grid"
+        found = ["epochs"] if self.longer else []
+        return found + (["trials", "rounds"] if further_rounds else ["trials"] if more else [])
 
     def take_up(self, population: Population) -> int:
         """Let the population stand as it is committed; the first decision that may not be carried out yet.

@@ -1,34 +1,25 @@
-"""The search, as it is called: what is asked is checked, and run."""
+"""The search, as it is called."""
 
-import contextlib
-import dataclasses
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from popjax.core.storage import locked
-from popjax.core.text import tell
+from popjax.core.stop import Flag
 from popjax.engine.population import Timer
-from popjax.engine.roster import Config, Roster
 from popjax.executors.named import backend_of
-from popjax.scheduler import Problem, Scheduler
-from popjax.space.conditions import check_possible
+from popjax.live.search import Live
+from popjax.scheduler import NONE, Problem, Scheduler
 from popjax.space.space import Space
-from popjax.store.files import check_directory, read_json
-from popjax.store.results import TOGETHER, Results
-from popjax.task import Task, ranked_by, unknown_metric
-from popjax.tuning.arguments import check_budget, check_choices, check_curves, check_numbers
-from popjax.tuning.asked import Asked
+from popjax.store.results import Results
+from popjax.study.asked import Asked
+from popjax.study.run import Search
+from popjax.task import Task
 from popjax.tuning.callbacks.base import Callback
-from popjax.tuning.callbacks.progress import Silent
-from popjax.tuning.directory import Directory
-from popjax.tuning.interrupt import again_in_a_notebook, interruptible
+from popjax.tuning.callbacks.cell import Cell, in_notebook
+from popjax.tuning.callbacks.progress import Bar, Silent
+from popjax.tuning.interrupt import again_in_a_notebook, in_ipython, interruptible
+from popjax.tuning.options import BackendOptions, SearchOptions
 from popjax.tuning.person import Steered
-from popjax.tuning.proposals import check_sampler, default_ends
-from popjax.tuning.run import Control, Search
-from popjax.tuning.schedulers.named import SCHEDULERS, scheduler_of
-from popjax.tuning.schedulers.rounds import even, in_rounds
 
 
 def search(
@@ -50,7 +41,7 @@ def search(
     progress: Any = False,
     rounds: int | None = None,
     choose: str = "best",
-    stop: threading.Event | None = None,
+    stop: Flag | None = None,
     about: Mapping[str, Any] | None = None,
     scheduler: Callable[[Problem], Scheduler] | None = None,
     callbacks: Sequence[Callback] = (),
@@ -126,65 +117,40 @@ def search(
     >>> 0.005 < results.best.hparams["x"] < 0.02
     True
     """
-    if not isinstance(task, Task):
-        raise ValueError(f"the task is a {type(task).__name__}; give a popjax.Task, such as popjax.objective(function)")
     unasked = not resume and again_in_a_notebook(out)
-    resume = resume or unasked
     if resume and out is None:
         raise ValueError("resume=True needs out: the directory of the run to go on with")
-    keep = (TOGETHER if choose == "ensemble" else 1) if keep is None else keep
-    check_numbers({"trials": trials})
-    learning = check_sampler(sampler)
-    counts = {"epochs": epochs, "repeats": repeats, "folds": folds, "keep": keep, "retries": retries}
-    optional = {"lanes": lanes, "every": every, "rounds": rounds}
-    check_numbers(counts | {name: value for name, value in optional.items() if value is not None}, seed)
-    check_budget(minutes)
-    space = searched(task, space, int(folds))
-    check_possible(space.conditions, space)
-    epochs = min(epochs, task.hints.epochs or epochs)
-    check_curves(trials, epochs * repeats * folds)
-    check_choices(choose, folds * repeats, rounds, trials, scheduler, learning)
-    if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
-        raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
-    scheduler = scheduler_of(scheduler) if isinstance(scheduler, str) else scheduler
-    if in_rounds(scheduler) and rounds is not None:
-        raise ValueError(f"rounds={rounds} and a scheduler in rounds of its own exclude each other; give one")
-    by_itself = learning and rounds is None and not in_rounds(scheduler)
-    ends = default_ends(int(trials), scheduler is not None) if by_itself else even(int(trials), int(rounds or 1))
-    metric, mode = what_ranks(task, space, int(epochs), metric, mode)
-    config = Config(
-        epochs=int(epochs),
-        seed=int(seed),
+    options = SearchOptions(
+        trials=trials,
+        epochs=epochs,
+        seed=seed,
+        sampler=sampler,
+        repeats=repeats,
+        folds=folds,
         metric=metric,
         mode=mode,
-        repeats=int(repeats),
-        folds=int(folds),
-        lanes=None if lanes is None else int(lanes),
-        plan=plan,
-        keep=int(keep),
+        keep=keep,
+        rounds=rounds,
+        choose=choose,
+        scheduler=scheduler,
+        every=every,
+        minutes=minutes,
     )
-    asked = Asked(space, int(trials), ends, sampler, choose, scheduler)
-    task = task.in_folds(int(folds))
+    backend = BackendOptions(lanes=lanes, plan=plan, executor=executor, retries=retries, mixed=mixed)
+    asked = Asked.of(task, space, options, backend)
     listeners = [progress_of(progress), *checked(callbacks)]
-    backend = backend_of(executor, int(retries), mixed)
-    page = page_of(live)
-    every = 1 if page is not None and every is None else every
-    control = Control(listeners, every, minutes, Timer(stop), backend, page)
-    if page is not None:
-        page.person.stop = control.timer.stop
-    new = Search(task, config, asked, control)
-    try:
-        with interruptible(control.timer.stop, out):
-            known = (resume, unasked, about or {}, rounds)
-            results = new.run() if out is None else search_in(Path(out), new, *known)
-    finally:
-        if page is not None:
-            page.leave()
-    if minutes is not None and results.best is None:
-        plain = results.stopped.any() and scheduler is None
-        sooner = "; a scheduler, such as halving, has some at the end sooner" if plain else ""
-        tell(f"popjax: {results.no_winner}{sooner}")
-    return results
+    timer = Timer(stop)
+    new = Search(asked, backend_of(executor, retries, mixed), timer, listeners, page_of(live))
+    with interruptible(timer.stop, words(out), silent=in_ipython()):
+        return new.run(None if out is None else Path(out), about or NONE, resume or unasked, unasked)
+
+
+def words(out: Any) -> str:
+    """What an interrupt is answered with."""
+    if not in_ipython():
+        return "stopping after this epoch; interrupt again to stop at once"
+    on = "; to go on, run the cell again" if out is not None else "; with out=DIR the cell would go on"
+    return f"stopping after this epoch, with the results so far{on}; interrupt again to stop at once"
 
 
 def checked(callbacks: Any) -> list[Callback]:
@@ -199,69 +165,11 @@ def checked(callbacks: Any) -> list[Callback]:
     return found
 
 
-def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
-    """The space as it was given, or the task's own in so many folds; raises ValueError for a task that has none."""
-    if space is not None:
-        return space if isinstance(space, Space) else Space(**space)
-    own = task.in_folds(folds).hints.space
-    if own is None:
-        raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
-    return own
-
-
-def what_ranks(task: Task, space: Space, epochs: int, metric: str | None, mode: str | None) -> tuple[str, str]:
-    """What `ranked_by` tells; raises ValueError for a metric that the task has not, before it asks for its mode."""
-    try:
-        return ranked_by(task, metric, mode)
-    except ValueError:
-        known = Roster(task, space, Config(epochs, 0, task.metric, task.mode)).metrics
-        if metric not in known:
-            raise unknown_metric(task, metric, known) from None
-        raise
-
-
-def search_in(
-    path: Path, new: Search, resume: bool, unasked: bool, about: Mapping[str, Any], rounds: int | None
-) -> Results:
-    """A search that writes to a directory, and goes on where it stands, in as many rounds as were named if any were."""
-    from popjax import Page  # by its public name: pages stand above
-
-    check_directory(path, resume)
-    with locked(path):
-        check_directory(path, resume)
-        directory = Directory(path, new.asked.space, about, unasked)
-        asked = directory.in_rounds(new.asked, rounds)
-        config = directory.as_before(new.config, asked.settings())
-        listeners = [
-            *new.control.listeners,
-            *beside(new.task, path),
-            Page(path),
-        ]  # which shows what the others have found
-        control = dataclasses.replace(new.control, listeners=listeners)
-        results = Search(new.task, config, asked, control, directory).run()
-        results.save(path)
-    return results
-
-
-def beside(task: Task, path: Path) -> list[Callback]:
-    """What fits a linear model to the rows of a supervised task while it trains, for the page and the summary."""
-    if task.hints.recipe is None:
-        return []
-    from popjax.tuning.callbacks.linear import Linear  # a task of one's own needs none of it
-
-    before: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):  # none that can be read
-        before = read_json(path / "summary.json")
-    return [Linear(task, before.get("linear"))]
-
-
 def page_of(live: Any) -> Steered | None:
     """The live page, if one is asked for; raises ValueError where it cannot be."""
     if live is False:
         return None
     if live is True:
-        from popjax import Live  # by its public name: pages stand above
-
         return Live()
     if not isinstance(live, Steered):
         raise ValueError(f"live is a {type(live).__name__}; give True, or a popjax.live.Live")
@@ -275,9 +183,6 @@ def progress_of(progress: Any) -> Callback:
     if not progress:
         return Silent()
     if progress is True:
-        from popjax.tuning.callbacks.cell import Cell, in_notebook
-        from popjax.tuning.callbacks.progress import Bar
-
         return Cell() if in_notebook() else Bar()
     if not isinstance(progress, Callback):
         raise ValueError(f"progress is a {type(progress).__name__}; give True, or a popjax.Callback")

@@ -1,22 +1,48 @@
-"""What parallel.js draws: the trials as lines over one axis a hyperparameter. No JAX here."""
+"""All hyperparameters at once: the trials as lines over one axis each, which parallel.js draws. No JAX here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from popjax.core.text import printable
 from popjax.pages.axes import Axis, decades, steps
-from popjax.pages.figures import errors, framed, rounded
+from popjax.pages.drawing import DIVERGED, WINNER, rounded, shown
+from popjax.pages.figures.base import Figure, varied
+from popjax.pages.framing import errors, framed
 from popjax.pages.headline import value
+from popjax.pages.markup import keys, section, table
 from popjax.store.results import Results
 
 
-def parallel(results: Results, varied: list[Axis]) -> dict[str, Any]:
+def section_of(results: Results, axes: Sequence[Axis]) -> str:
+    """Parallel coordinates, the sentence of the selection and the table of its ten best trials."""
+    differ = varied(axes)
+    if results.best is None or not differ:
+        return ""
+    caption = (
+        "Each line is a trial, stronger is better: drag along one or several axes to keep the trials that pass there, "
+        "click on an axis to free it."
+    )
+    caption += " Where a hyperparameter is inactive a line has a gap." if not all(a.everywhere for a in differ) else ""
+    marks = [("", WINNER, "winner"), ("", "var(--strong)", "best"), ("", "var(--faint)", "worst")]
+    marks += [("", DIVERGED, "diverged")] if results.diverged.any() else []
+    caption += " The table has the ten best of them, by rank; ties go to the lower validation loss."
+    fixed = ", ".join(f"{shown(axis.name)} {shown(axis.label(0))}" for axis in axes if not axis.varied)
+    caption += f" The same in all: {fixed}." if fixed else ""
+    head = ["rank", "trial", *(["round"] if results.rounds.max() else []), *(shown(axis.name) for axis in differ)]
+    head += [shown(results.metric), "epochs", *(["parameters"] if results.parameters is not None else [])]
+    layers = '<canvas></canvas><svg role="img" aria-label="parallel coordinates"></svg>'
+    box = f'<div class="figure" id="parallel">{layers}</div>'
+    body = f'{keys(marks)}{box}\n<p class="selected" aria-live="polite"></p>\n{table(head, [])}'
+    return section("All hyperparameters at once", caption, body)
+
+
+def parallel(results: Results, differ: Sequence[Axis]) -> dict[str, Any]:
     """The axes, the last of them the metric's, the order of the trials, best first, and the table's other columns."""
     parameters = results.parameters
     return {
-        "axes": [*map(hyperparameter, varied), metric(results)],
+        "axes": [*map(hyperparameter, differ), metric(results)],
         "order": results.order.tolist(),
         "winner": results.best.trial if results.best else None,
         "before": [(results.rounds + 1).tolist()] if results.rounds.max() else [],
@@ -54,3 +80,6 @@ def metric(results: Results) -> dict[str, Any]:
         "units": rounded(units, 4),
         "labels": [value(results, trial) if ok else "diverged" for trial, ok in enumerate(kept.tolist())],
     }
+
+
+FIGURE = Figure(section_of, lambda results, axes: {"parallel": parallel(results, varied(axes))})

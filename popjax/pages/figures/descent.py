@@ -1,26 +1,46 @@
-"""Who descends from whom, and what training changed: the figures of a population that was copied. No JAX here."""
+"""Who descends from whom, and what training changed: of a population that was copied. No JAX here."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from popjax.pages.axes import Axis
-from popjax.pages.figures import GREY, WINNER, layout, ruled, shown, templated, thinned
-from popjax.pages.panels import short
+from popjax.pages.drawing import GREY, WINNER, layout, ruled, short, shown, templated
+from popjax.pages.figures.base import Drawing, Figure, varied
+from popjax.pages.framing import thinned
+from popjax.pages.markup import section
 from popjax.space.coordinates import units_of
+from popjax.store.history import History
 from popjax.store.results import Results
-from popjax.store.schedules import Schedule
 
 LEAVES, LINES = 150, 60  # trials of the tree, and of the panels
 
 
-def changed(results: Results, varied: list[Axis]) -> list[Axis]:
+def section_of(results: Results, axes: Sequence[Axis]) -> str:
+    """The family tree, and the hyperparameters that training changed."""
+    if results.history is None or results.best is None:
+        return ""
+    lived = changed(results, varied(axes))
+    caption = (
+        "A line is a trial, a fork a copy of it: where the lines of the end come from. The winner's weights were "
+        "trained along the thick line."
+    )
+    body = '<div class="figure" id="tree"></div>'
+    if lived:
+        boxes = "".join(f'<div class="figure" id="history-{at}"></div>' for at in range(len(lived)))
+        words = "What the weights of the end were trained with, epoch by epoch; the thick line is the winner's."
+        body += f'\n<p class="caption">{words}</p>\n<div class="panels">{boxes}</div>'
+    return section("Who descends from whom", caption, body)
+
+
+def changed(results: Results, differ: list[Axis]) -> list[Axis]:
     """The hyperparameters that weights of the end were trained with other values of than in the epoch before."""
-    if results.schedule is None:
+    if results.history is None:
         return []
-    followed = [results.schedule.of(trial) for trial in descendants(results, LEAVES)]
-    differ = lambda values: (values[1:] != values[:-1]).any()
-    return [axis for axis in varied if any(differ(one[axis.name]) for one in followed)]
+    followed = [results.history.of(trial) for trial in descendants(results, LEAVES)]
+    other = lambda values: (values[1:] != values[:-1]).any()
+    return [axis for axis in differ if any(other(one[axis.name]) for one in followed)]
 
 
 def descendants(results: Results, most: int) -> list[int]:
@@ -29,11 +49,11 @@ def descendants(results: Results, most: int) -> list[int]:
     return drawn[np.isin(drawn, results.order)].tolist()
 
 
-def tree(results: Results, schedule: Schedule) -> dict[str, Any]:
+def tree(results: Results, history: History) -> dict[str, Any]:
     """The family tree of the trials that were trained to the end: a line for each ancestor, a fork at each copy."""
     assert results.best is not None
     trials = np.array(descendants(results, LEAVES))
-    lines = np.array([schedule.lineage(trial) for trial in trials.tolist()])
+    lines = np.array([history.lineage(trial) for trial in trials.tolist()])
     order = np.lexsort(lines.T[::-1])
     lines, winner = lines[order], int(np.flatnonzero(trials[order] == results.best.trial)[0])
     edges: list[tuple[np.ndarray, int, int, float]] = []  # the trials above an edge, its ends, where it forks off
@@ -78,15 +98,15 @@ def branches(
     return {**known, "x": xs, "y": ys, "text": texts, "opacity": 0.7 if color == GREY else 1}
 
 
-def histories(results: Results, schedule: Schedule, axes: list[Axis]) -> list[dict[str, Any]]:
+def histories(results: Results, history: History, axes: list[Axis]) -> list[dict[str, Any]]:
     """Each changed hyperparameter by epoch: what the trials of the end, and their ancestors, were trained with."""
     assert results.best is not None
     trials = [trial for trial in descendants(results, LINES) if trial != results.best.trial]
-    followed = {trial: schedule.of(trial) for trial in [*trials, results.best.trial]}
-    return [history(axis, followed, trials, results.best.trial) for axis in axes]
+    followed = {trial: history.of(trial) for trial in [*trials, results.best.trial]}
+    return [by_epoch(axis, followed, trials, results.best.trial) for axis in axes]
 
 
-def history(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int) -> dict[str, Any]:
+def by_epoch(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int) -> dict[str, Any]:
     """One hyperparameter's lines."""
     epochs = len(followed[best][axis.name])
 
@@ -120,3 +140,23 @@ def history(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list
             yaxis=ruled(shown(axis.name), range=[-0.04, 1.04], fixedrange=True, **ticks),
         ),
     }
+
+
+def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
+    """The tree, and a figure of each hyperparameter that changed."""
+    history = results.history
+    assert history is not None
+    return {"tree": tree(results, history), "histories": histories(results, history, changed(results, varied(axes)))}
+
+
+def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+    """The "tree", and "learning_rate by epoch" of each hyperparameter that changed."""
+    history = results.history
+    if history is None or results.best is None:
+        return {}
+    found: dict[str, Callable[[], Drawing]] = {"tree": lambda: tree(results, history)}
+    lived = changed(results, varied(axes))
+    return found | {f"{axis.name} by epoch": lambda axis=axis: histories(results, history, [axis])[0] for axis in lived}
+
+
+FIGURE = Figure(section_of, data_of, plots_of)

@@ -1,42 +1,90 @@
-"""The metric against each hyperparameter, small multiples for plotly. No JAX here."""
+"""The metric against each hyperparameter, small multiples. No JAX here."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from popjax.core.text import plural
 from popjax.pages.axes import Axis, Tick
-from popjax.pages.figures import (
+from popjax.pages.drawing import (
     DIVERGED,
     INK,
     POINT,
-    TEN,
     WINNER,
+    layout,
+    round_color,
+    rounded,
+    ruled,
+    scaled,
+    short,
+    shown,
+    templated,
+)
+from popjax.pages.figures.base import Drawing, Figure, varied
+from popjax.pages.framing import (
+    CURVES,
+    TEN,
+    beyond,
     color,
     error_axis,
     errors,
     framed,
-    layout,
     lower_is_better,
     metrics,
-    rounded,
-    ruled,
-    scaled,
-    shown,
-    templated,
     thinned,
 )
+from popjax.pages.markup import at_the_end, keys, section, thinning
 from popjax.store.results import Results
 
 POINTS = 1000
 LETTERS = 38  # that a panel is wide
 LOST = 0.09  # the share of a panel that the diverged have, at its worst end
+NO_PLACE = "A trial in which a hyperparameter is inactive has no point there."
 
 
-def panels(results: Results, varied: list[Axis]) -> list[dict[str, Any]]:
+def section_of(results: Results, axes: Sequence[Axis]) -> str:
+    """The metric against each hyperparameter, and how to read it."""
+    differ = varied(axes)
+    if results.best is None or not differ:
+        return ""
+    caption = "Each point is a trial: where the best points gather is where to search."
+    if any(tick.window for axis in differ for tick in axis.ticks):
+        caption += " Below a β stands its averaging window 1/(1-β)."
+    if any(axis.cell >= 1 / 20 for axis in differ):
+        caption += " Points of the same whole number or choice lie beside each other."
+    caption += " " + NO_PLACE if not all(axis.everywhere for axis in differ) else ""
+    caption += " A trial's values are those of its last epoch." if results.history is not None else ""
+    caption += f" {plural(far, 'trial')} beyond the frame stand on its edge." if (far := beyond(results)) else ""
+    ranked = len(results.order) + int(results.diverged.sum())
+    if left := len(results.diverged) - ranked:
+        caption += f" {plural(left, 'trial')} left before the last epoch {'has' if left == 1 else 'have'} no point."
+    caption += at_the_end(results) + thinning(len(thinned(results, POINTS)), ranked, "trials")
+    count = int(results.rounds.max()) + 1
+    marks = round_marks(count) if count > 1 else [("", POINT, "trial")]
+    marks += [("ring", "transparent", "ten best"), ("star", WINNER, "winner")]
+    lost = '<span>diverged, at the <span id="worst"></span></span>'  # which end that is, the script says
+    marks += [("tick", DIVERGED, lost)] if results.diverged.any() else []
+    boxes = "".join(f'<div class="figure" id="panel-{at}"></div>' for at in range(len(differ)))
+    name = f'<span class="metric">{shown(results.metric)}</span>'
+    return section(f"{name} against each hyperparameter", caption, keys(marks) + f'<div class="panels">{boxes}</div>')
+
+
+def round_marks(count: int) -> list[tuple[str, str, str]]:
+    """What the legend says of so many rounds."""
+    shared: dict[str, list[int]] = {}
+    for number in range(count):
+        shared.setdefault(round_color(number, count), []).append(number + 1)
+    said = lambda own: f"round {own[0]}" if len(own) == 1 else f"rounds {own[0]} to {own[-1]}"
+    return [("", color, said(own)) for color, own in shared.items()]
+
+
+def panels(results: Results, differ: Sequence[Axis]) -> list[dict[str, Any]]:
     """The metric against each hyperparameter, on its own axis; the page's script gives the points their heights."""
     drawn = thinned(results, POINTS)
-    return [unplaced(panel(results, axis, drawn)) for axis in varied]
+    return [unplaced(panel(results, axis, drawn)) for axis in differ]
 
 
 def unplaced(figure: dict[str, Any]) -> dict[str, Any]:
@@ -137,12 +185,23 @@ def fit(ticks: list[Tick]) -> bool:
     return all((right.unit - left.unit) * LETTERS >= (a + b) / 2 + 1 for (left, a), (right, b) in pairs)
 
 
-def short(text: str, most: int = 18) -> str:
-    """A text that leaves room for others."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def side_by_side(axis: Axis, rows: np.ndarray) -> np.ndarray:
     """The coordinates of trials; within the cell of a whole number or choice, beside each other."""
     golden = rows * 0.6180339887 % 1 - 0.5
     return axis.units[rows] + (0.5 * axis.cell * golden if axis.cell >= 1 / 20 else 0)
+
+
+def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
+    """The panels, and the heights of their points."""
+    return {"panels": panels(results, varied(axes)), "heights": heights(results)}
+
+
+def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+    """The panel of each hyperparameter, by its name."""
+    if results.best is None:
+        return {}
+    drawn = thinned(results, CURVES)
+    return {axis.name: partial(panel, results, axis, drawn) for axis in varied(axes)}
+
+
+FIGURE = Figure(section_of, data_of, plots_of, of_metric=True)

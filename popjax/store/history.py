@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NOBODY = -1
 
 
-class Schedule(NamedTuple):
+class History(NamedTuple):
     """What each trial trained with, epoch by epoch.
 
     Attributes:
@@ -40,8 +40,8 @@ class Schedule(NamedTuple):
     def of(self, trial: int) -> dict[str, np.ndarray]:
         """Name -> (epochs,): the hyperparameters that the trial's weights were trained with, its ancestors' included.
 
-        >>> schedule = Schedule(np.array([[0, 1], [1, 1]]), np.zeros((2, 2), bool), {"x": np.array([[1, 2], [3, 4]])})
-        >>> schedule.of(0)["x"].tolist()
+        >>> history = History(np.array([[0, 1], [1, 1]]), np.zeros((2, 2), bool), {"x": np.array([[1, 2], [3, 4]])})
+        >>> history.of(0)["x"].tolist()
         [3, 2]
         """
         line = self.lineage(trial)
@@ -58,7 +58,7 @@ class Schedule(NamedTuple):
 
     @classmethod
     def of_table(cls, table: "pa.Table", space: Space, trials: int, epochs: int) -> Self:
-        """The schedule that `table` wrote; raises KeyError, IndexError or ValueError for another table."""
+        """The history that `table` wrote; raises KeyError, IndexError or ValueError for another table."""
         trial, epoch = table["trial"].to_numpy(), table["epoch"].to_numpy()
         parents, fresh = np.full((trials, epochs), NOBODY), np.zeros((trials, epochs), bool)
         parents[trial, epoch] = table["parent"].to_numpy()
@@ -73,7 +73,7 @@ class Schedule(NamedTuple):
         return cls(parents, fresh, values)
 
 
-def schedule_of(space: Space, decisions: Iterable[Decision], done: np.ndarray, epochs: int) -> Schedule | None:
+def history_of(space: Space, decisions: Iterable[Decision], done: np.ndarray, epochs: int) -> History | None:
     """What these decisions made of their trials, of which each has trained `done` (trials,) epochs; None for no change.
 
     A decision that copies or sets acts before the epoch that its trials train next.
@@ -92,7 +92,10 @@ def schedule_of(space: Space, decisions: Iterable[Decision], done: np.ndarray, e
             points.setdefault(name, np.zeros(count, column.dtype))[begun : begun + len(column)] = column
             values.setdefault(name, np.zeros((count, epochs), column.dtype))
         begun += added(decision)
-        change(decision, points, source, anew)
+        alter(decision, points)
+        copied = list(decision.copy.values())
+        source[list(decision.copy)], anew[list(decision.copy)] = source[copied], anew[copied]
+        anew[list(decision.fresh)] = True
         for trial, goal in decision.until.items():
             first, last = now[trial], min(goal, done[trial])
             if first >= last:
@@ -103,15 +106,12 @@ def schedule_of(space: Space, decisions: Iterable[Decision], done: np.ndarray, e
             for name, column in points.items():
                 values[name][trial, first:last] = column[trial]
     flat = space.masked({name: column.ravel() for name, column in values.items()})
-    return Schedule(parents, fresh, {name: column.reshape(count, epochs) for name, column in flat.items()})
+    return History(parents, fresh, {name: column.reshape(count, epochs) for name, column in flat.items()})
 
 
-def change(decision: Decision, points: Mapping[str, np.ndarray], source: np.ndarray, anew: np.ndarray) -> None:
-    """What copies and settings make of the hyperparameters, and of where (trials,) each goes on from."""
+def alter(decision: Decision, points: Mapping[str, np.ndarray]) -> None:
+    """What the copies and settings of a decision make of hyperparameters (trials,)."""
     targets, sources = list(decision.copy), list(decision.copy.values())
-    source[targets] = source[sources]
-    anew[targets] = anew[sources]
-    anew[list(decision.fresh)] = True
     for column in points.values():
         column[targets] = column[sources]
     for trial, changed in decision.set.items():

@@ -1,17 +1,21 @@
 """The data that a run learned from, and what its winner makes of the test rows. No JAX here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from popjax.pages.figures import GREY, POINT, layout, rounded, ruled, shown
-from popjax.pages.sections import section, table
+from popjax.pages.axes import Axis
+from popjax.pages.drawing import GREY, POINT, layout, rounded, ruled, shown
+from popjax.pages.figures.base import Drawing, Figure
+from popjax.pages.markup import section, table
 from popjax.store.results import Results
 
 
-def data_section(results: Results) -> str:
+def section_of(results: Results, axes: Sequence[Axis]) -> str:
     """What was learned from: rows, columns and classes, and what the winner makes of the test rows."""
+    if not told(results, "inputs"):
+        return ""
     columns, classes, sizes = (told(results, name) for name in ("columns", "classes", "inputs"))
     inputs = " × ".join(map(str, sizes))
     facts = [("rows", counted(results)), ("features", shown(inputs)), ("columns", listed(columns))]
@@ -95,3 +99,18 @@ def confusion_table(labels: list[str], confusion: list[list[int]]) -> str:
         rows.append([f"<b>{shown(label)}</b>", *cells])
     words = '<p class="caption">The test rows: a line is a true class, a column what the winner predicts.</p>'
     return words + table(["", *map(shown, labels)], rows, "words confusion")
+
+
+def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
+    """What the winner of a regression predicts."""
+    figure = predicted_figure(results)
+    return {} if figure is None else {"predicted": figure}
+
+
+def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+    """The same as "predicted"."""
+    figure = predicted_figure(results)
+    return {} if figure is None else {"predicted": lambda: figure}
+
+
+FIGURE = Figure(section_of, data_of, plots_of)

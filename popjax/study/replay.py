@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -15,54 +15,52 @@ from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
 from popjax.scheduler import Decision
 from popjax.space.space import Space
+from popjax.store.decisions import Log, Step
+from popjax.store.history import History, alter
 from popjax.store.results import Results
-from popjax.store.schedules import Schedule
 from popjax.task import Task
+from popjax.tuning.driver import Driver
 
 
-def trained(
+def train_points(
     task: Task,
     space: Space,
     points: Mapping[str, np.ndarray],
     config: Config,
     numbers: np.ndarray | None = None,
     timer: Timer | None = None,
-    schedules: Mapping[str, np.ndarray] | None = None,
+    by_epoch: Mapping[str, np.ndarray] | None = None,
     backend: Backend | None = None,
 ) -> Results:
     """These points, each trained to the end.
 
     Args:
         numbers: the trials' (trials,), from which their keys are made; 0, 1, ... if not given.
-        schedules: name -> (trials, epochs), the hyperparameters of each epoch where they are not always those of
+        by_epoch: name -> (trials, epochs), the hyperparameters of each epoch where they are not always those of
             `points`, of which those that fix a shape never change.
         backend: what trains; this process, if not given.
     """
     population = Population(task, space, config, numbers=numbers, timer=timer, backend=backend)
     with contextlib.closing(population):
-        return trained_by(population, points, schedules)
+        driver = Driver(population, Log(space))
+        for decision in training(points, by_epoch or {}, config.epochs):
+            if not driver.act(Step(decision)):
+                break
+        return population.results()
 
 
-def trained_by(
-    population: Population, points: Mapping[str, np.ndarray], schedules: Mapping[str, np.ndarray] | None
-) -> Results:
-    """The same, by a population that is still empty."""
-    everyone = range(len(next(iter(points.values()))))
-    decision, epochs = Decision(add=points), population.config.epochs
-    for epoch, after in itertools.pairwise([*turns(schedules, epochs), epochs]):
-        changed = {name: values for name, values in (schedules or {}).items() if epoch and differ(values, epoch).any()}
-        values = {t: {name: column[t, epoch] for name, column in changed.items()} for t in everyone if changed}
-        decision = decision._replace(set=values, until=dict.fromkeys(everyone, after))
-        population.check(decision)
-        if not population.advance(population.applied, decision):
-            break
-        decision = Decision()
-    return population.results()
+def training(points: Mapping[str, np.ndarray], by_epoch: Mapping[str, np.ndarray], epochs: int) -> Iterator[Decision]:
+    """The decisions that train points to the end, with other hyperparameters where `by_epoch` has others."""
+    trials = range(len(next(iter(points.values()))))
+    for epoch, until in itertools.pairwise([*turns(by_epoch, epochs), epochs]):
+        changed = {name: values[:, epoch] for name, values in by_epoch.items() if epoch and differ(values, epoch).any()}
+        values = {t: {name: column[t] for name, column in changed.items()} for t in trials if changed}
+        yield Decision(add={} if epoch else points, set=values, until=dict.fromkeys(trials, until))
 
 
-def turns(schedules: Mapping[str, np.ndarray] | None, epochs: int) -> list[int]:
+def turns(by_epoch: Mapping[str, np.ndarray], epochs: int) -> list[int]:
     """The epochs that begin with other hyperparameters than the one before, the first among them."""
-    return [0, *(e for e in range(1, epochs) if any(differ(values, e).any() for values in (schedules or {}).values()))]
+    return [0, *(e for e in range(1, epochs) if any(differ(values, e).any() for values in by_epoch.values()))]
 
 
 def differ(values: np.ndarray, epoch: int) -> np.ndarray:
@@ -74,13 +72,13 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     """Train one trial of a finished run again, alone; metric -> (epochs,) as in `results.curves`.
 
     On a CPU with the same lanes and library versions the curve is the same to the last bit. Where a scheduler copied
-    states, the trial's ancestors are followed (see `Results.schedule`): epoch e of the curve is that of the trial
+    states, the trial's ancestors are followed (see `Results.history`): epoch e of the curve is that of the trial
     `lineage[e]`. Raises ValueError for a trial that there is not, and for another task than that of the run.
 
     >>> from popjax.space.scales import uniform
     >>> from popjax.task import objective
     >>> task = objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
-    >>> from popjax.tuning.search import search
+    >>> from popjax.study.search import search
     >>> results = search(task, Space(x=uniform(0, 1)), trials=4)
     >>> bool(replay(results, 3, task)["loss"][0] == results.curves["loss"][3, 0])
     True
@@ -93,35 +91,48 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     task = task.in_folds(config.folds)
     space = Space.from_dict(results.run["space"])
     check_same(results.run, task, f"replay of trial {trial}")
-    if results.schedule is not None:
-        return descended(task, space, config, results.schedule, trial)
+    if results.history is not None:
+        return descended(task, space, config, results.history, trial)
     points = {name: column[[trial]] for name, column in results.points.items()}
-    again = trained(task, space, points, config, np.array([trial]))
+    again = train_points(task, space, points, config, np.array([trial]))
     return {name: curve[0] for name, curve in again.curves.items()}
 
 
-def descended(task: Task, space: Space, config: Config, schedule: Schedule, trial: int) -> dict[str, np.ndarray]:
+def descended(task: Task, space: Space, config: Config, history: History, trial: int) -> dict[str, np.ndarray]:
     """Metric -> (epochs,): a trial's curve and its ancestors', of whom each trains only while it is the ancestor."""
-    line = schedule.lineage(trial)
+    line = history.lineage(trial)
     trials = np.unique(line)
-    place = np.searchsorted(trials, line).tolist()
+    place = np.searchsorted(trials, line)
     population = Population(task, space, config, numbers=trials, paced=True)
-    population.advance(0, Decision(add={name: values[trials, 0] for name, values in schedule.values.items()}))
-    now = space.filled(schedule.of(trial))
+    driver = Driver(population, Log(space))
+    for decision in descent(space, history, trial, trials, place.tolist()):
+        driver.act(Step(decision))
+    return {name: curve[place, np.arange(len(place))] for name, curve in population.table.curves.means().items()}
+
+
+def descent(space: Space, history: History, trial: int, trials: np.ndarray, place: Sequence[int]) -> Iterator[Decision]:
+    """The decisions by which a trial came to be what it is, epoch by epoch.
+
+    Args:
+        trials: it and its ancestors, which are 0, 1, ... in these decisions.
+        place: which of them trains in each epoch.
+    """
+    begin = {name: values[trials, 0] for name, values in history.values.items()}
+    yield Decision(add=begin)
+    had = {name: column.copy() for name, column in space.filled(begin).items()}
+    now = space.filled(history.of(trial))
     for epoch, here in enumerate(place):
         before = place[epoch - 1] if epoch else here
-        copy = {here: before} if here != before else {}
-        fresh = (here,) if schedule.fresh[line[epoch], epoch] else ()
-        had = population.roster.points
         changed = {name: values[epoch] for name, values in now.items() if values[epoch] != had[name][before]}
+        fresh = (here,) if history.fresh[trials[here], epoch] else ()
+        copy = {here: before} if here != before else {}
         decision = Decision(copy=copy, fresh=fresh, set={here: changed}, until={here: epoch + 1})
-        population.advance(population.applied, decision)
-    return {name: curve[place, np.arange(len(place))] for name, curve in population.table.curves.means().items()}
+        alter(decision, had)
+        yield decision
 
 
 def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
     """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
-    task = task.in_folds(config.folds)
     roster = Roster(task, space, config)
     points = space.filled(space.sample(trials, config.seed, sampler))
     roster.check(points)

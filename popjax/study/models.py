@@ -28,6 +28,19 @@ def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
+def columns_and_space(hparams: Mapping[str, Any], space: Space | None) -> tuple[dict[str, np.ndarray], Space]:
+    """A column (members,) of each hyperparameter, and the space that holds them, with the ranges of another one.
+
+    Raises ValueError for no hyperparameters, and where lengths differ.
+    """
+    columns = columns_of(hparams)
+    if space is None:
+        return columns, Space(**{name: covering(column) for name, column in columns.items()})
+    columns = completed(space, columns)
+    own = Space(**{name: covering(column) for name, column in columns.items()})
+    return columns, own.replace(**space.only(own))
+
+
 def numbers_of(trials: Any, members: int) -> np.ndarray:
     """The members' numbers (members,) as they are given; raises ValueError unless each has one, of at least 0."""
     numbers = np.asarray(trials)

@@ -1,39 +1,31 @@
 """What a search says of itself: what was asked, what determines its results, and the figures of its summary."""
 
-import dataclasses
 from typing import Any
 
 from popjax.core.machine import cores, device, versions
 from popjax.engine.identity import code, identity
 from popjax.engine.measure import updates
 from popjax.engine.population import Population
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
 from popjax.scheduler import added
 from popjax.space.space import Space
 from popjax.store.decisions import Log
 from popjax.store.files import jsonable
 from popjax.store.results import Results
-from popjax.tuning.asked import Asked
-from popjax.tuning.directory import Directory
-from popjax.tuning.proposals import sampler_text
-from popjax.tuning.schedulers.named import text_of
+from popjax.study.asked import Asked
+from popjax.study.directory import Directory
 from popjax.tuning.schedulers.rounds import even
 
 
-def describe(asked: Asked, config: Config, roster: Roster, log: Log) -> dict[str, Any]:
+def describe(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
     """What determines the results, for run.json; the points are in decisions.jsonl."""
-    known, plan = dataclasses.asdict(config), roster.plan
-    kept = ("epochs", "seed", "metric", "mode", "repeats", "folds", "keep")
+    plan, rounds = roster.plan, len(asked.ends)
     return {
-        **{name: known[name] for name in kept},
-        "sampler": sampler_text(asked.sampler),
-        "choose": asked.choose,
-        "scheduler": text_of(asked.scheduler),
-        "trials": asked.trials,
+        **asked.options.written(),
         "space": asked.space.to_dict(),
         "rounds": rounds_of(log, asked.space),
-        "rounds_in_all": asked.rounds,
-        **({} if asked.ends == even(asked.trials, asked.rounds) else {"ends": list(asked.ends)}),
+        "rounds_in_all": rounds,
+        **({} if asked.ends == even(asked.options.trials, rounds) else {"ends": list(asked.ends)}),
         "plan": plan.name,
         "caps": plan.caps,
         "static": list(plan.static),

@@ -1,0 +1,38 @@
+"""The commands, each by its name, as `python -m popjax` and the console script `popjax` run them. No JAX here."""
+
+import importlib
+import sys
+
+from popjax.commands import cli
+from popjax.core.text import meant
+
+COMMANDS = {
+    "sweep": "train hundreds of small models at once, each with hyperparameters of its own, and rank them",
+    "babysit": "train one model, watch its curve, and steer it",
+    "retest": "train the best trials of an earlier search again: does the old setting still stand?",
+    "report": "draw the page of a run again from its files, or one that compares several runs",
+    "export": "write a finished run into Optuna, TensorBoard, MLflow, W&B or Trackio",
+    "doctor": "devices, memory, versions, what can be written, and what may be installed",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command that the first argument names; returns its exit code."""
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name == "--version":
+        return cli.version()
+    if name == "--completion":
+        from popjax.commands.completion import completion
+
+        print(completion(COMMANDS))
+        return 0
+    if name in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        lines = [f"  {command:{width}}  {what}" for command, what in COMMANDS.items()]
+        last = "Each has --help; --version is popjax's, --completion a script for tabs in bash and zsh."
+        print("\n".join([f"usage: {cli.called()} COMMAND ...", "", *lines, "", last]))
+        return 0
+    if name not in COMMANDS:
+        raise ValueError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}{meant(name, COMMANDS)}")
+    found: int = importlib.import_module(f"popjax.commands.{name}").main(rest)
+    return found

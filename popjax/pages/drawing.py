@@ -1,0 +1,78 @@
+"""What the report's figures share: colours, axes and texts, as plain data for plotly. No JAX here."""
+
+import html
+import math
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import printable
+
+# Okabe and Ito's colours, which most colour-blind people can tell apart
+INK, GREY, WINNER, MIDDLE, DIVERGED, POINT = "#1b1f24", "#8a929b", "#D55E00", "#0072B2", "#CC79A7", "#56B4E9"
+ROUNDS = ("#56B4E9", "#009E73", "#E69F00", "#0072B2", "#000000")
+
+
+def shown(value: Any) -> str:
+    """A text that HTML and plotly show as it is."""
+    return html.escape(printable(str(value)).replace("\n", " "))
+
+
+def templated(text: Any) -> str:
+    """A text within a template of plotly's, which would fill in what a percent sign begins."""
+    return shown(text).replace("%", "&#37;")
+
+
+def short(text: str, most: int = 18) -> str:
+    """A text that leaves room for others."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def rounded(values: Any, digits: int = 5) -> list[Any]:
+    """Numbers in few digits for JSON; None for what is not finite."""
+    floats = np.asarray(values, float).ravel().tolist()
+    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in floats]
+
+
+def round_color(number: int, count: int) -> str:
+    """The colour of a round, of so many: where there are more than colours, those that follow one another share one."""
+    return ROUNDS[number * len(ROUNDS) // max(count, len(ROUNDS))]
+
+
+def layout(**more: Any) -> dict[str, Any]:
+    """What all plotly figures share."""
+    font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12, "color": INK}
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
+    return {
+        "font": font,
+        "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "#ffffff",
+        "margin": {"l": 58, "r": 12, "t": 12, "b": 44},
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": "#c4cad1", "font": font, "align": "left"},
+        "legend": legend,
+        **more,
+    }
+
+
+def ruled(title: str, **more: Any) -> dict[str, Any]:
+    """An axis with thin lines."""
+    lines = {"gridcolor": "#eceff2", "linecolor": "#c4cad1", "zeroline": False, "ticks": "outside", "ticklen": 4}
+    return {**lines, "tickcolor": "#c4cad1", "automargin": True, "title": {"text": title, "standoff": 8}, **more}
+
+
+def scaled(name: str, low: float, high: float, log: bool, below: float = 0.0, above: float = 0.0) -> dict[str, Any]:
+    """The axis of a metric from low to high with some air, in decades or plain; shares of it are free at its ends."""
+    low, high = (math.log10(low), math.log10(high)) if log else (low, high)
+    air = 0.05 * (high - low) or 0.05 * abs(high) or 0.1
+    kind: dict[str, Any] = {"type": "linear", "dtick": None, "tickformat": None, "minexponent": 5}
+    if log:
+        step = math.ceil((high - low) / 8) if high - low > 2.5 else "D2"
+        kind = {"type": "log", "dtick": step, "tickformat": "~g" if step == "D2" else None}  # else 5 stands for 0.05
+    return ruled(
+        shown(name),
+        range=[low - air - below * (high - low + 2 * air), high + air + above * (high - low + 2 * air)],
+        exponentformat="power",
+        hoverformat=".4g",
+        **kind,
+    )

@@ -1,0 +1,144 @@
+"""The learning curves of all trials, as one figure with gaps. No JAX here."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from popjax.pages.axes import Axis, scope
+from popjax.pages.drawing import DIVERGED, GREY, MIDDLE, WINNER, layout, rounded, ruled, scaled
+from popjax.pages.figures.base import Drawing, Figure
+from popjax.pages.framing import curved, error_axis, errors, learned, loss, metrics
+from popjax.pages.markup import at_the_end, section, thinning
+from popjax.store.results import Results
+
+
+def section_of(results: Results, axes: Sequence[Axis]) -> str:
+    """The learning curves, and how to read them."""
+    if results.members[results.metric].shape[-1] == 1 or not results.epochs_run.any():
+        return ""
+    lines = "the mean of its folds and repeats" if results.errors else "one trial"
+    parts = [f"Each thin line is {lines if not results.errors else 'one trial, ' + lines}, epoch by epoch"]
+    if results.best is not None:
+        few = learned(results).sum() < (~results.diverged).sum()
+        those = "came nearer to the best than to a constant" if few else "did not diverge"
+        parts.append(f"the blue line is the median and the blue band the middle half of the trials that {those}")
+        parts.append("the thick line is the winner" + (" with ± one standard error" if results.errors else ""))
+    if results.diverged.any():
+        parts.append("a diverged trial ends with a cross at its last whole epoch, if it had one")
+    if results.pruned.any():
+        parts.append("a pruned trial's line ends where it was left")
+    if results.stopped.any():
+        parts.append("a stopped trial's line ends where it was stopped")
+    caption = "; ".join(parts) + "." + thinning(len(curved(results)), len(results.diverged), "curves")
+    caption += at_the_end(results) + " Drag to enlarge, double-click to see all."
+    return section("Learning curves", caption, '<div class="figure" id="curves"></div>')
+
+
+def curves_figure(results: Results) -> dict[str, Any]:
+    """Every metric per epoch: the trials as one line with gaps, the quartiles, the winner, the diverged."""
+    drawn = curved(results)
+    lost = drawn[results.diverged[drawn]].tolist()
+    kept = [
+        trial
+        for trial in drawn[~results.diverged[drawn]].tolist()
+        if not (results.best and trial == results.best.trial)
+    ]
+    epochs = results.members[results.metric].shape[-1]
+    reached = max(1, int(results.epochs_run.max()))
+    ticks = {"range": [0.5, reached + 0.5], **({"dtick": 1} if reached <= 12 else {"tickformat": ",d"})}
+    return {
+        "traces": curve_traces(results, kept, lost),
+        "layout": layout(height=440, xaxis=ruled("epoch", **ticks), showlegend=True),
+        "epochs": epochs,
+        "ended": results.epochs_run[lost].tolist(),
+        "metrics": [metric_curves(results, name, kept, lost) for name in metrics(results)],
+    }
+
+
+def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dict[str, Any]]:
+    """How each group is drawn; the heights are `metric_curves`."""
+    thin = {"mode": "lines", "type": "scatter"}
+    quiet = {"hoverinfo": "skip", "type": "scatter", "mode": "lines"}
+    quartile = {"color": MIDDLE, "width": 1}
+    grey = {"color": GREY, "width": 1 if len(kept) < 200 else 0.7}
+    traces: list[dict[str, Any]] = [
+        {**thin, "name": "trials", "trials": kept, "line": grey, "opacity": 0.28},
+        {**thin, "name": "diverged", "trials": lost, "line": {"color": DIVERGED, "width": 1}, "opacity": 0.6},
+        {
+            "name": "where they broke off",
+            "trials": lost,
+            "ends": True,
+            "type": "scatter",
+            "mode": "markers",
+            "marker": {"symbol": "x-thin-open", "color": DIVERGED, "size": 6},
+            "showlegend": False,
+        },
+        {**quiet, "name": "25 %", "line": quartile, "showlegend": False},
+        {**quiet, "name": "middle half", "line": quartile, "fill": "tonexty", "fillcolor": "rgba(0,114,178,0.14)"},
+        {**quiet, "name": "median", "line": {"color": MIDDLE, "width": 2.2}},
+    ]
+    if results.best is None:
+        return traces[: 1 if kept else 0] + traces[1 : 3 if lost else 1]
+    if results.errors:
+        band = {"color": WINNER, "width": 0}
+        traces += [
+            {**quiet, "name": "-", "line": band, "showlegend": False},
+            {**quiet, "name": "± standard error", "line": band, "fill": "tonexty", "fillcolor": "rgba(213,94,0,0.22)"},
+        ]
+    traces.append({**thin, "name": "winner", "trials": [results.best.trial], "line": {"color": WINNER, "width": 3}})
+    return traces if lost else traces[:1] + traces[3:]
+
+
+def metric_curves(results: Results, name: str, kept: list[int], lost: list[int]) -> dict[str, Any]:
+    """The heights of one metric for `curve_traces`, and its axis."""
+    curve = results.curves[name]
+    running = curve[~results.diverged] if results.best else curve
+    keep = curve[results.best.trial] if results.best else np.empty(0)
+    shape = scope(name, running, keep, loss(results, name)) if np.isfinite(running).any() else (0.0, 1.0, False)
+    known: dict[str, Any] = {"name": name, "axis": scaled(name, *shape)}
+    floor = errors(results, name)
+    if floor is not None:
+        known |= {"floor": floor, "errors": error_axis(name, *shape[:2], floor)}
+    broken = [gapped(curve[lost]), rounded(results.last[name][lost])] if lost else []
+    if results.best is None:
+        return {**known, "heights": [*([gapped(curve[kept])] if kept else []), *broken]}
+    heights = [gapped(curve[kept]), *broken]
+    low, middle, high = np.quantile(curve[learned(results)], [0.25, 0.5, 0.75], axis=0)
+    heights += [rounded(low), rounded(high), rounded(middle)]
+    winner = curve[results.best.trial]
+    if results.errors:
+        members = results.members[name][results.best.trial].reshape(-1, curve.shape[1]).astype(np.float64)
+        error = members.std(0, ddof=1) / math.sqrt(len(members))
+        heights += [rounded(winner - error), rounded(winner + error)]
+    return {**known, "heights": [*heights, gapped(winner[None])]}
+
+
+def gapped(curves: np.ndarray) -> list[Any]:
+    """Curves (trials, epochs) one after another, each followed by a gap."""
+    return rounded(np.pad(curves.astype(float), ((0, 0), (0, 1)), constant_values=np.nan))
+
+
+def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+    """The curves of each metric by its name; of what ranks also as "curves"."""
+    names = {"curves": results.metric} | {name: name for name in results.members}
+    return {name: partial(plot_of, results, metric) for name, metric in names.items()}
+
+
+def plot_of(results: Results, metric: str) -> dict[str, Any]:
+    """The learning curves of one metric, with the places that the page's script gives them."""
+    figure = curves_figure(results)
+    (chosen,) = [one for one in figure["metrics"] if one["name"] == metric]
+    epochs = figure["epochs"]
+    traces = []
+    for trace, heights in zip(figure["traces"], chosen["heights"], strict=True):
+        kept = {name: value for name, value in trace.items() if name not in ("trials", "ends")}
+        x = [at % (epochs + 1) + 1 for at in range(len(heights))]
+        x = figure["ended"] if trace.get("ends") else x
+        traces.append({**kept, "x": x, "y": heights})
+    return {"traces": traces, "layout": {**figure["layout"], "yaxis": chosen["axis"]}}
+
+
+FIGURE = Figure(section_of, lambda results, axes: {"curves": curves_figure(results)}, plots_of, of_metric=True)

@@ -1,0 +1,68 @@
+"""How many trials were needed: the expected best of k. No JAX here."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from popjax.pages.axes import Axis, scope
+from popjax.pages.drawing import MIDDLE, layout, rounded, ruled, scaled, shown, templated
+from popjax.pages.expected import expected_best
+from popjax.pages.figures.base import Drawing, Figure
+from popjax.pages.framing import loss
+from popjax.pages.markup import section
+from popjax.store.results import Results
+
+SIZES = 60  # of k, at which it is computed
+
+
+def section_of(results: Results, axes: Sequence[Axis]) -> str:
+    """The expected best of k, and what it means."""
+    if not (results.rounds[results.order] == 0).any() or len(results.diverged) == 1:
+        return ""
+    first = int((results.rounds == 0).sum())
+    better = "highest" if results.mode == "max" else "lowest"
+    caption = (
+        f"The {better} {shown(results.metric)} that k of these {first:,} trials, drawn at random, reach on average: "
+        "where the line is flat, more trials would not have helped."
+    )
+    if results.rounds.max():
+        caption += " The first round only: later rounds look where it was good, so they are no random draws."
+    if results.diverged[results.rounds == 0].any():
+        caption += " A diverged trial counts as the worst."
+    return section("How many trials were needed", caption, '<div class="figure" id="expected"></div>')
+
+
+def expected_figure(results: Results) -> dict[str, Any]:
+    """The expected best of k trials of the first round."""
+    first = np.flatnonzero(results.rounds == 0)
+    values = np.where(results.diverged, np.nan, results.last[results.metric])[first]
+    sizes = np.unique(np.geomspace(1, len(first), SIZES).round().astype(int))
+    best = expected_best(values, results.mode, sizes)
+    line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}
+    what = f"best of %{{x}}: {templated(results.metric)} %{{y:.4g}}<extra></extra>"
+    axis = scaled(results.metric, *scope(results.metric, best, best, loss(results, results.metric)))
+    axis["title"] = {"text": f"expected best {shown(results.metric)}"}
+    return {
+        "traces": [{**line, "x": sizes.tolist(), "y": rounded(best), "name": "expected", "hovertemplate": what}],
+        "layout": layout(
+            height=340,
+            showlegend=False,
+            xaxis=ruled("trials k", type="log", **counts(len(first))),
+            yaxis=axis,
+        ),
+    }
+
+
+def counts(most: int) -> dict[str, Any]:
+    """Ticks at 1, 2, 5, 10, ... trials, and at all of them."""
+    values = [digit * 10**power for power in range(9) for digit in (1, 2, 5) if digit * 10**power < 0.8 * most]
+    return {"tickvals": [*values, most], "ticktext": [f"{value:,}" for value in [*values, most]]}
+
+
+def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+    """The figure as "expected"."""
+    return {} if results.best is None else {"expected": lambda: expected_figure(results)}
+
+
+FIGURE = Figure(section_of, lambda results, axes: {"expected": expected_figure(results)}, plots_of)

@@ -1,0 +1,96 @@
+"""What of results the report's figures show: which trials, which metrics, in which frame. No JAX here."""
+
+from typing import Any
+
+import numpy as np
+
+from popjax.pages.axes import SHARES, is_loss, scope
+from popjax.pages.drawing import POINT, round_color, scaled
+from popjax.store.results import Results
+
+CURVES = 600
+TEN = 10
+
+
+def thinned(results: Results, most: int) -> np.ndarray:
+    """At most about `most` trials, evenly spaced by rank with the diverged last; the ten best and the winner always."""
+    return spaced(results, np.concatenate([results.order, np.flatnonzero(results.diverged)]), most)
+
+
+def curved(results: Results) -> np.ndarray:
+    """The trials whose curves are drawn: also those that were left before the end."""
+    left = np.flatnonzero((results.pruned | results.stopped) & (results.epochs_run > 0) & ~results.diverged)
+    return spaced(results, np.concatenate([results.order, left, np.flatnonzero(results.diverged)]), CURVES)
+
+
+def spaced(results: Results, rows: np.ndarray, most: int) -> np.ndarray:
+    """Of these trials in this order about `most`, evenly spaced, with the ten best and the winner."""
+    if len(rows) <= most:
+        return np.sort(rows)
+    some = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+    kept = [*results.order[:TEN].tolist(), *([results.best.trial] if results.best else [])]
+    return np.union1d(some, np.array(kept, int))
+
+
+def color(results: Results, trial: int) -> str:
+    """The colour of a trial's point: that of its round, where there are several."""
+    count = int(results.rounds.max()) + 1
+    return round_color(int(results.rounds[trial]), count) if count > 1 else POINT
+
+
+def metrics(results: Results) -> list[str]:
+    """The metrics as the page lists them: what ranks comes first."""
+    return [results.metric, *(name for name in results.members if name != results.metric)]
+
+
+def errors(results: Results, name: str) -> float | None:
+    """Of a metric that is a share of 1 the least error that its figures show, as they are in decades; else None."""
+    if not any(word in name for word in SHARES):
+        return None
+    left = 1 - results.curves[name]
+    left = left[np.isfinite(left)]
+    if not (left > 0).any() or left.min() < 0 or left.max() > 1:
+        return None
+    return float(f"{left[left > 0].min() / 2:.3g}")
+
+
+def error_axis(name: str, low: float, high: float, floor: float, *free: float) -> dict[str, Any]:
+    """The axis of 1 - metric in decades, for a metric from low to high; better is lower there."""
+    return scaled(f"1 - {name}", max(1 - high, floor), max(1 - low, 2 * floor), True, *free)
+
+
+def learned(results: Results) -> np.ndarray:
+    """Whether (trials,) a trial did not diverge and, where a constant's score is known, came nearer to the best one."""
+    known = results.summary.get("constant") or {}
+    constant = known.get(results.metric.replace("val_", "test_", 1))
+    if results.best is None or not isinstance(constant, int | float):
+        return ~results.diverged
+    last, best = results.last[results.metric], results.last[results.metric][results.order[0]]
+    near = np.abs(last - best) <= abs(best - constant) / 2
+    return np.asarray(~results.diverged & near)
+
+
+def loss(results: Results, name: str) -> bool:
+    """Whether a metric is one to make small, whatever it is called."""
+    return name == results.metric and results.mode == "min"
+
+
+def lower_is_better(results: Results, name: str) -> bool:
+    """Whether a metric is better where it is lower: what ranks says so, of others the name."""
+    return loss(results, name) or (name != results.metric and is_loss(name))
+
+
+def framed(results: Results, name: str | None = None) -> tuple[float, float, bool]:
+    """The range of the last values of a metric that figures show, the best always, and whether in decades."""
+    name = results.metric if name is None else name
+    last = results.last[name]
+    kept = np.append(results.order[:TEN], results.best.trial if results.best else []).astype(int)
+    return scope(name, last[~results.diverged], last[kept], loss(results, name))
+
+
+def beyond(results: Results) -> int:
+    """How many trials lie outside of what is framed, and are drawn on its edge."""
+    low, high, _ = framed(results)
+    values = results.last[results.metric][~results.diverged]
+    slack = 1e-5 * max(abs(low), abs(high))
+    return int(((values < low - slack) | (values > high + slack)).sum())

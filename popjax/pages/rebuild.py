@@ -1,0 +1,47 @@
+"""The end of the report: how its run is made again, and gone on with. No JAX here."""
+
+import html
+
+from popjax.pages.markup import section
+from popjax.store.results import Results
+from popjax.tuning.options import BackendOptions, SearchOptions
+
+USUAL = SearchOptions(keep=1, rounds=1).written() | {"plan": BackendOptions().plan}  # as run.json has them
+ALWAYS = ("trials", "epochs", "seed", "metric", "mode")  # which are said even where they are as usual
+
+
+def rebuild_section(results: Results, alone: bool = False) -> str:
+    """The command that made the run, and how to go on from its files, unless the page stands alone."""
+    what = "command" if results.run.get("command") else "task and call"
+    caption = f"The same {what} gives the same results"
+    line = str(results.run.get("command") or "") or as_code(results)
+    body = f"<pre>{html.escape(line)}</pre>\n" if line else ""
+    if alone:
+        saving = '<p><code>results.save("DIR")</code> writes the tables and the winner\'s arrays.</p>'
+        return section("How to rebuild this", f"{caption}.", body + saving)
+    caption += "; the lines below it go where this page lies."
+    if results.best is not None and results.winner is not None:
+        code = 'import popjax as pj\n\nwinner = pj.load_best(".")\nwinner.predict(rows)  # raw rows'
+    else:
+        code = 'import popjax as pj\n\nresults = pj.Results.load(".")\nresults.trials  # a pyarrow table'
+    files = (
+        "Beside this page: <code>run.json</code> (what determines the results), <code>trials.parquet</code> (a row a "
+        "trial), <code>curves.parquet</code> (a row an epoch), <code>summary.json</code> (the figures at the top)"
+    )
+    best = ", <code>best/</code> (the winner's arrays)" if results.best is not None else ""
+    again = "; <code>python -m popjax.report DIR</code> draws this page again from them."
+    return section("How to rebuild this", caption, f"{body}<pre>{html.escape(code)}</pre>\n<p>{files}{best}{again}</p>")
+
+
+def as_code(results: Results) -> str:
+    """The call that made a run of the library, but for the task, of which a run does not know the code; or nothing."""
+    run = results.run
+    if "seed" not in run or "space" not in run:
+        return ""
+    entries = "".join(f"    {name!r}: {text!r},\n" for name, text in run["space"].items())
+    trials, epochs = len(results.diverged), results.members[results.metric].shape[-1]
+    asked = {name: run.get(name, usual) for name, usual in USUAL.items()} | {"rounds": run.get("rounds_in_all", 1)}
+    asked |= {"trials": trials, "epochs": epochs, "metric": results.metric, "mode": results.mode}
+    given = {name: said for name, said in asked.items() if name in ALWAYS or said != USUAL[name]}
+    arguments = ", ".join(f"{name}={said!r}" for name, said in given.items())
+    return f"space = pj.Space.from_dict({{\n{entries}}})\nresults = pj.search(task, space, {arguments})"

@@ -1,0 +1,60 @@
+"""What a session of one model left in its directory, for one that repeats it or goes on. No JAX here."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from popjax.core.storage import Corrupt
+from popjax.space.space import Space
+from popjax.store.decisions import NAME as LOG
+from popjax.store.decisions import Remark, Step, read_lines
+from popjax.store.files import HOLDS, check_format, read_json, read_table
+
+NAME, CURVES = HOLDS["session"], "curves.parquet"
+
+
+class Recorded(NamedTuple):
+    """A session of one model.
+
+    Attributes:
+        about: session.json.
+        hparams: what it began with.
+        epochs: the horizon.
+        lines: its log, the first of which adds the model.
+        curves: metric -> (epochs,), as they were committed last.
+    """
+
+    about: Mapping[str, Any]
+    hparams: dict[str, Any]
+    epochs: int
+    lines: Sequence[Step | Remark]
+    curves: Mapping[str, np.ndarray]
+
+
+def read_session(directory: Path) -> Recorded:
+    """The session in a directory; raises ValueError where there is none, and Corrupt where its files are damaged."""
+    if not (directory / NAME).exists():
+        raise ValueError(f"{str(directory)!r} holds no session: there is no {NAME}; give the directory of one")
+    about = read_json(directory / NAME)
+    check_format(directory, about)
+    try:
+        lines, _ = read_lines(directory / LOG, Space.from_dict(about["space"]))
+        added = lines[0].decision.add if lines and isinstance(lines[0], Step) else {}
+        hparams = {name: column.tolist()[0] for name, column in added.items()}
+        epochs = about["epochs"]
+        if not hparams or not isinstance(epochs, int) or epochs < 1:
+            raise KeyError("the decision that adds the model")
+    except (KeyError, TypeError, AttributeError, OSError) as error:
+        raise Corrupt(f"cannot read the session in {str(directory)!r}: {error} is missing or wrong") from None
+    return Recorded(about, hparams, epochs, lines, read_curves(directory / CURVES))
+
+
+def read_curves(path: Path) -> dict[str, np.ndarray]:
+    """Metric -> (epochs,) of the first model; none before the first commit."""
+    if not path.exists():
+        return {}
+    table = read_table(path)
+    first = (table["trial"].to_numpy() == 0) & (table["fold"].to_numpy() == 0) & (table["repeat"].to_numpy() == 0)
+    return {name: table[name].to_numpy()[first] for name in table.column_names[4:]}

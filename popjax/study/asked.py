@@ -1,0 +1,133 @@
+"""What a search is asked, checked before anything is trained."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from popjax.engine.caps import Caps
+from popjax.engine.memory import total
+from popjax.engine.roster import Config, Roster
+from popjax.scheduler import Problem, Scheduler
+from popjax.space.space import Space
+from popjax.store.records import ties
+from popjax.task import Task, ranked_by, unknown_metric
+from popjax.tuning.options import BackendOptions, SearchOptions
+from popjax.tuning.proposals import check_sampler, default_ends, learns, proposals
+from popjax.tuning.schedulers.plain import plain as everyone
+from popjax.tuning.schedulers.rounds import Rounds, even, in_rounds
+
+CURVE_BYTES = 32  # of an epoch of a member: four metrics in float64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Asked:
+    """What decides the results of a search.
+
+    Attributes:
+        task: in as many folds as asked.
+        space: the hyperparameters.
+        options: checked; the metric, its mode and the last epoch are known.
+        ends: where each round ends, counted in trials.
+        lanes, plan: as asked, or as they were in the run that goes on.
+        caps: of a run that goes on with the plan "widths".
+    """
+
+    task: Task
+    space: Space
+    options: SearchOptions
+    ends: tuple[int, ...]
+    lanes: int | None = None
+    plan: str = "auto"
+    caps: list[Caps] | None = None
+
+    @classmethod
+    def of(
+        cls, task: Task, space: Space | Mapping[str, Any] | None, options: SearchOptions, backend: BackendOptions
+    ) -> Self:
+        """What is asked; raises ValueError, in one line, for what cannot be trained. Nothing is compiled."""
+        if not isinstance(task, Task):
+            what = "give a popjax.Task, such as popjax.objective(function)"
+            raise ValueError(f"the task is a {type(task).__name__}; {what}")
+        check_sampler(options.sampler)
+        options, backend = options.checked(), backend.checked()
+        space = searched(task, space, options.folds)
+        space.check_conditions()
+        options = dataclasses.replace(options, epochs=min(options.epochs, task.hints.epochs or options.epochs))
+        check_curves(options)
+        metric, mode = what_ranks(task, space, options)
+        options = dataclasses.replace(options, metric=metric, mode=mode)
+        return cls(task.in_folds(options.folds), space, options, ends_of(options), backend.lanes, backend.plan)
+
+    @property
+    def config(self) -> Config:
+        """How the population trains."""
+        names = [field.name for field in dataclasses.fields(Config) if hasattr(self.options, field.name)]
+        known = {name: getattr(self.options, name) for name in names}
+        return Config(**known, lanes=self.lanes, plan=self.plan, caps=self.caps)
+
+    def scheduler(self, roster: Roster) -> Scheduler:
+        """What decides, made for this problem."""
+        options = self.options
+        ranks = ((roster.config.metric, roster.config.mode), *ties(roster.metrics, roster.config.metric))
+        propose, learning = self._propose(), learns(options.sampler)
+        problem = Problem(self.space, options.trials, options.epochs, options.seed, ranks, propose, learning)
+        make = options.scheduler or everyone
+        made = make(problem) if len(self.ends) == 1 else Rounds(problem, self.ends, make).scheduler()
+        if not isinstance(made, Scheduler):
+            raise ValueError(f"the scheduler made a {type(made).__name__} of the problem; return a popjax.Scheduler")
+        return made
+
+    def _propose(self) -> Any:
+        """See `Problem.propose`: the design goes on where the trials so far end; a grid begins anew."""
+        options, whole = self.options, self.space
+        if learns(options.sampler):
+            return proposals(options.sampler, whole, options.seed, options.epochs)
+
+        def propose(n: int, trials: Any = None, space: Space | None = None) -> dict[str, np.ndarray]:
+            space = space or whole
+            if options.sampler == "grid":
+                return space.sample(n, options.seed, "grid")
+            begin = 0 if trials is None else len(trials.epochs)
+            points = space.sample(begin + n, options.seed, options.sampler)
+            return {name: column[begin:] for name, column in points.items()}
+
+        return propose
+
+
+def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
+    """The space as it was given, or the task's own in so many folds; raises ValueError for a task that has none."""
+    if space is not None:
+        return space if isinstance(space, Space) else Space(**space)
+    own = task.in_folds(folds).hints.space
+    if own is None:
+        raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
+    return own
+
+
+def check_curves(options: SearchOptions) -> None:
+    """Raise ValueError where this machine could not hold the curves."""
+    records = options.epochs * options.repeats * options.folds
+    needed = options.trials * records * CURVE_BYTES
+    if needed > total():
+        what = f"{options.trials} trials of {records} epochs need {needed / 2**30:.3g} GiB for their curves alone"
+        raise ValueError(f"{what}, this machine has {total() / 2**30:.3g}; lower trials or epochs")
+
+
+def what_ranks(task: Task, space: Space, options: SearchOptions) -> tuple[str, str]:
+    """What `ranked_by` tells; raises ValueError for a metric that the task has not, before it asks for its mode."""
+    try:
+        return ranked_by(task, options.metric, options.mode)
+    except ValueError:
+        known = Roster(task, space, Config(options.epochs, 0, task.metric, task.mode)).metrics
+        if options.metric not in known:
+            raise unknown_metric(task, options.metric, known) from None
+        raise
+
+
+def ends_of(options: SearchOptions) -> tuple[int, ...]:
+    """Where each round ends, counted in trials."""
+    if learns(options.sampler) and options.rounds is None and not in_rounds(options.scheduler):
+        return default_ends(options.trials, options.scheduler is not None)
+    return even(options.trials, options.rounds or 1)

@@ -1,0 +1,224 @@
+"""The course of models that are steered by hand: epochs are trained one by one, taken back, and had again."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from popjax.engine.checkpoint import check_arrays
+from popjax.engine.plan import member_bytes
+from popjax.engine.population import Population
+from popjax.scheduler import Decision
+from popjax.store.cohort import Cohort, OnHost
+from popjax.store.commits import Commits
+from popjax.store.decisions import Log, Remark, Step
+from popjax.tuning.driver import Driver
+
+MEMORY = 2**31  # bytes of earlier states to hold
+
+
+class Moment(NamedTuple):
+    """Where all members stand after an epoch, on the host, and which trials are stopped (trials,)."""
+
+    epoch: int
+    cohorts: list[Cohort]
+    stopped: np.ndarray
+
+    @property
+    def step(self) -> Step:
+        """The decision that trains nothing, by which a log says that all stand here again."""
+        return Step(Decision(), stopped=tuple(np.flatnonzero(self.stopped).tolist()))
+
+
+class Course:
+    """A paced population, trained by a driver epoch by epoch, and its latest moments.
+
+    A moment that is held no more is had again: the log is carried out anew up to there, to the same bits.
+
+    Args:
+        make: `(commits=...) -> Population`, paced and still empty.
+        log: of its decisions, and of what was taken back.
+        commits: where progress is written.
+
+    Attributes:
+        population: what trains.
+        moments: the latest, the present one last; none before the first decision.
+    """
+
+    def __init__(self, make: Callable[..., Population], log: Log, commits: Commits | None = None) -> None:
+        self.make = make
+        self.log = log
+        self.population = make(commits=commits)
+        self.driver = Driver(self.population, log)
+        self.moments: deque[Moment] = deque()
+        self.base: Moment | None = None  # to which no decision of the log led
+
+    @property
+    def epoch(self) -> int:
+        """The epochs that all have finished."""
+        return self.moments[-1].epoch if self.moments else 0
+
+    @property
+    def stopped(self) -> np.ndarray:
+        """Whether (trials,) a trial is stopped."""
+        return self.population.table.stopped
+
+    def act(self, step: Step) -> bool:
+        """Write a step down and carry it out; False where its epoch was interrupted, which is then taken back.
+
+        Raises ValueError for a step that cannot be carried out; nothing is written then.
+        """
+        self.population.check(step.decision)
+        self.log.write(step)
+        return self._carry_out(len(self.log.steps) - 1)
+
+    def take_back(self, epochs: int) -> None:
+        """Return to where all stood so many epochs ago; the hyperparameters stay as they are now.
+
+        Raises ValueError for more epochs than there are, and KeyboardInterrupt where the run is stopped before the
+        moment of then is had again; nothing is changed then.
+        """
+        most = self.epoch - (0 if self.base is None else self.base.epoch)
+        if epochs > most:
+            what = f"only {most} of {self.epoch} epochs can be taken back; give at most {most}"
+            raise ValueError(f"back {epochs}: {what}")
+        self._return(epochs, self._moment(self.epoch - epochs))
+
+    def stand(self, arrays: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarray]) -> None:
+        """Let the one trial stand where these arrays (models, ...) and curves (folds, repeats, epochs) end.
+
+        No decision led there, so earlier epochs are not had again. Raises ValueError for arrays of another task.
+        """
+        check_arrays(self.population.roster.abstract(0).state, arrays)
+        epoch = next(iter(curves.values())).shape[-1]
+        models, known = self.population.config.numbering.members([0]), self.population.table.curves
+        known.reach(epoch)
+        known.load(models, epoch, {name: values.reshape(len(models), -1) for name, values in curves.items()})
+        alive = np.isfinite([values[..., -1].ravel() for values in curves.values()]).all(0)
+        held = {f"state.{name}" if name else "state": array for name, array in arrays.items()} | {"alive": alive}
+        self.base = Moment(epoch, [Cohort(0, models, epoch, OnHost(held))], self.stopped.copy())
+        self._stand(self.base)
+
+    def take_up(self) -> None:
+        """Stand where the log ends, from where the commits stand.
+
+        What was decided after the last commit is carried out again, and what trains catches up.
+        """
+        commits = self.population.commits
+        assert commits is not None
+        applied = max(commits.decision, 1)
+        self.population.prepare([step.decision for step in self.log.steps[:applied]])
+        self.population.take_up()
+        number, lines = -1, iter(list(self.log.lines))
+        for line in lines:
+            if isinstance(line, Step):
+                number += 1
+                if number >= applied - 1:
+                    self._carry_out(number)
+            elif line.verb == "back" and number >= applied - 1:
+                number += 1
+                moment = self._moment(self.epoch - line.value)
+                if next(lines, None) is None:
+                    self.log.write(moment.step)
+                self._return_by(number, moment)
+
+    def repeat(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
+        """Do again what lines of another log say; raises KeyboardInterrupt where the run is stopped.
+
+        `tell` is called with each step and each "back" once it is done.
+        """
+        following = iter(lines)
+        for line in following:
+            if isinstance(line, Step):
+                if not self.act(line):
+                    raise KeyboardInterrupt
+            elif line.verb == "back":
+                self.take_back(line.value)
+                next(following, None)  # the step by which all stood there again
+            else:
+                continue
+            tell(line)
+
+    def _carry_out(self, number: int) -> bool:
+        """Carry out a step of the log: to the end of its epoch, or not at all."""
+        step = self.log.steps[number]
+        goal = max(step.decision.until.values(), default=0)
+        try:
+            self.driver.carry_out(number, self.driver.trials())
+        except BaseException:
+            self._interrupted()
+            raise
+        table = self.population.table
+        if (table.curves.epochs < goal).any():
+            self._interrupted()
+            return False
+        if goal:
+            self._hold(goal)
+        elif not self.moments:
+            self._hold(int(table.curves.epochs.max()))
+        elif step.decision.copy or self.moments[-1].step.stopped != step.stopped:
+            self._hold(self.moments.pop().epoch)
+        return True
+
+    def _hold(self, epoch: int) -> None:
+        """The present moment becomes one of the latest, as many as there is memory for."""
+        table = self.population.table
+        self.moments.append(Moment(epoch, table.waiting.on_host(), table.stopped.copy()))
+        size = max(member_bytes(self.population.roster.buckets[0]) * table.curves.epochs.size, 1)
+        while len(self.moments) > max(2, MEMORY // size):
+            self.moments.popleft()
+
+    def _interrupted(self) -> None:
+        """Of an epoch that did not end nothing is left."""
+        if self.moments:
+            self._return(1, self.moments[-1])
+
+    def _return(self, epochs: int, moment: Moment) -> None:
+        """Write down that so many epochs are taken back, and return to a moment."""
+        self.log.remark("back", epochs)
+        self.log.write(moment.step)
+        self._return_by(len(self.log.steps) - 1, moment)
+
+    def _return_by(self, number: int, moment: Moment) -> None:
+        """Return to a moment by its step, which is written down: the commit that follows knows both or neither."""
+        self.driver.carry_out(number, self.driver.trials())
+        self._stand(moment)
+
+    def _stand(self, moment: Moment) -> None:
+        """Let all stand as in a moment, and commit that they do."""
+        while self.moments and self.moments[-1].epoch >= moment.epoch:
+            self.moments.pop()
+        self.moments.append(moment)
+        self.population.go_back(moment.cohorts, moment.stopped)
+
+    def _moment(self, epoch: int) -> Moment:
+        """The moment at an epoch of the course as it is now."""
+        for moment in self.moments:
+            if moment.epoch == epoch:
+                return moment
+        again, lines = Course(self.make, Log(self.log.space)), self.log.lines
+        again.repeat(lines[:1])
+        if self.base is not None:
+            again.base = self.base
+            again._stand(self.base)
+        again.repeat(lines[1 : end_of(lines, epoch, again.epoch)])
+        return again.moments[-1]
+
+
+def end_of(lines: Sequence[Step | Remark], epoch: int, begin: int = 0) -> int:
+    """Up to which line a log, which begins at an epoch, leads to where all stood at one, as the course went in the end.
+
+    >>> until = lambda epoch: Step(Decision(until={0: epoch}))
+    >>> end_of([Step(Decision()), until(1), until(2), Remark("back", 1), Step(Decision()), until(2)], 1)
+    5
+    """
+    ends = [0]
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, Remark):
+            del ends[len(ends) - (line.value if line.verb == "back" else 0) :]
+        elif line.decision.until:
+            ends.append(number)
+        else:
+            ends[-1] = number
+    return ends[epoch - begin]

@@ -1,0 +1,228 @@
+"""What one search does, from its first decision to the winner's score."""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from popjax.core.storage import locked
+from popjax.core.text import tell
+from popjax.engine.backends.base import Backend
+from popjax.engine.measure import parameters, rebuilt, score
+from popjax.engine.plan import fitting
+from popjax.engine.population import Population, Timer
+from popjax.pages.page import Page
+from popjax.scheduler import NONE
+from popjax.space.space import take
+from popjax.store.decisions import Log, steered_trials
+from popjax.store.files import check_directory, read_json
+from popjax.store.history import history_of
+from popjax.store.results import Results
+from popjax.study.asked import Asked
+from popjax.study.directory import Directory
+from popjax.study.record import describe, summary, updates_of
+from popjax.study.replay import train_points
+from popjax.task import Task
+from popjax.tuning.callbacks.base import Callback, Callbacks, Run
+from popjax.tuning.driver import Driver, budget
+from popjax.tuning.person import Steered
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Search:
+    """A search from the first decision to the winner's score.
+
+    Attributes:
+        asked: what decides its results.
+        backend: what trains.
+        timer: with what stops it.
+        listeners: are told how it goes.
+        page: shows and steers it, if there is one; it comes last: it shows what the others have written.
+        directory: of what is written, if anything is.
+    """
+
+    asked: Asked
+    backend: Backend
+    timer: Timer
+    listeners: Sequence[Callback] = ()
+    page: Steered | None = None
+    directory: Directory | None = None
+
+    def run(
+        self, out: Path | None = None, about: Mapping[str, Any] = NONE, resume: bool = False, unasked: bool = False
+    ) -> Results:
+        """Train, and write what is found into a directory, if one is given; see `popjax.search`.
+
+        Args:
+            about: what else run.json says.
+            unasked: whether it goes on because a cell of a notebook was run again.
+        """
+        if self.page is not None:
+            self.page.person.stop = self.timer.stop
+        try:
+            results = self.trained() if out is None else self.written(out, about, resume, unasked)
+        finally:
+            if self.page is not None:
+                self.page.leave()
+        options = self.asked.options
+        if options.minutes is not None and results.best is None:
+            plain = results.stopped.any() and options.scheduler is None
+            sooner = "; a scheduler, such as halving, has some at the end sooner" if plain else ""
+            tell(f"popjax: {results.no_winner}{sooner}")
+        return results
+
+    def written(self, path: Path, about: Mapping[str, Any], resume: bool, unasked: bool) -> Results:
+        """The results of a run that writes to a directory, and goes on where it stands."""
+        resumed = "run" if resume else None
+        check_directory(path, resumed)
+        with locked(path):
+            check_directory(path, resumed)
+            directory = Directory(path, self.asked.space, about, unasked)
+            # the page comes last: it shows what the others have found
+            listeners = [*self.listeners, *beside(self.asked.task, path), Page(path)]
+            asked = directory.as_before(self.asked)
+            results = dataclasses.replace(self, asked=asked, listeners=listeners, directory=directory).trained()
+            results.save(path)
+        return results
+
+    def trained(self) -> Results:
+        """Train until the scheduler is done, choose the winner and score it."""
+        listeners = [*self.listeners, *([] if self.page is None else [self.page])]
+        log = Log(self.asked.space) if self.directory is None else self.directory.log
+        with contextlib.closing(Callbacks(listeners)) as callbacks:
+            population = self.population(callbacks)
+            with contextlib.closing(population), budget(self.timer.stop, self.asked.options.minutes, log):
+                first = 0 if self.directory is None else self.directory.take_up(population)
+                before = updates_of(population)
+                self.driver(population, log, callbacks).run(first, lambda: self.begin(population, log, callbacks))
+                if self.page is not None:
+                    self.page.person.end()
+            population.commit()
+            results = self.finish(population, log, before)
+            callbacks.end(results)
+        return results
+
+    def population(self, callbacks: Callbacks) -> Population:
+        """What trains, still empty."""
+        return Population(
+            self.asked.task,
+            self.asked.space,
+            self.asked.config,
+            expected=self.asked.options.trials,
+            commits=None if self.directory is None else self.directory.commits,
+            timer=self.timer,
+            tell=callbacks.epoch if callbacks.hear_epochs else None,
+            backend=self.backend,
+        )
+
+    def driver(self, population: Population, log: Log, callbacks: Callbacks) -> Driver:
+        """What decides."""
+        every = self.asked.options.every
+        return Driver(
+            population,
+            log,
+            self.asked.scheduler(population.roster),
+            callbacks=callbacks,
+            every=1 if every is None and self.page is not None else every,
+            person=None if self.page is None else self.page.person,
+        )
+
+    def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
+        """All is checked, and the first decision is about to act."""
+        self.backend.open()
+        roster, options = population.roster, self.asked.options
+        if self.directory is not None:
+            self.directory.begin(describe(self.asked, roster, log))
+        run = Run(
+            space=self.asked.space,
+            metric=roster.config.metric,
+            mode=roster.config.mode,
+            metrics=roster.metrics,
+            trials=options.trials,
+            epochs=options.epochs,
+            folds=options.folds,
+            repeats=options.repeats,
+            programs=roster.programs_planned,
+            fitting=fitting(roster.first),
+            out=None if self.directory is None else self.directory.path,
+        )
+        callbacks.begin(run)
+
+    def finish(self, population: Population, log: Log, before: int | None) -> Results:
+        """Score the winner, and describe the run."""
+        asked, roster = self.asked, population.roster
+        results = population.results()
+        epochs, decisions = asked.options.epochs, (step.decision for step in log.steps)
+        results = dataclasses.replace(
+            results,
+            choose=asked.options.choose,
+            history=history_of(asked.space, decisions, results.done.min((1, 2)), epochs),
+            steered=steered_in(log, len(results.rounds)),
+            parameters=parameters(roster) if asked.options.choose == "one-se" else None,
+        )
+        results, test = self.scored(population, results)
+        run = describe(asked, roster, log)
+        results = dataclasses.replace(
+            results,
+            run=run if self.directory is None else self.directory.extended(run),
+            recipes=rebuilt(roster, results.states),
+            task=asked.task,
+        )
+        figures = summary(population, results, test, before, self.directory)
+        return dataclasses.replace(results, summary=figures | on_test_rows(results, test, self.directory is not None))
+
+    def scored(self, population: Population, results: Results) -> tuple[Results, dict[str, float]]:
+        """The results with the winner's state, trained again where it was not kept, and its score on the test rows."""
+        best, states = results.best, results.states
+        if best is None:
+            return results, {}
+        if best.trial not in states and not self.timer.stop.is_set():
+            states = states | self.trained_again(population, best.trial)
+        if best.trial not in states:
+            return results, {}
+        test = score(population.roster, best.trial, states[best.trial], self.timer.compiling)
+        return dataclasses.replace(results, states=states), test
+
+    def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
+        """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
+        if population.table.needed[trial]:
+            return {}
+        asked, number = self.asked, np.array([trial])
+        points = take(population.roster.points, number)
+        alone = train_points(asked.task, asked.space, points, asked.config, number, self.timer)
+        return {trial: alone.states[0]} if alone.states else {}
+
+
+def beside(task: Task, path: Path) -> list[Callback]:
+    """What fits a linear model to the rows of a supervised task while it trains, for the page and the summary."""
+    if task.hints.recipe is None:
+        return []
+    from popjax.tuning.callbacks.linear import Linear  # a task of one's own needs none of it
+
+    before: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):  # none that can be read
+        before = read_json(path / "summary.json")
+    return [Linear(task, before.get("linear"))]
+
+
+def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dict[str, Any]:
+    """What else the test rows say of a supervised task: of the best trials together, and what the score is worth.
+
+    `page`: whether one is written, which shows what the winner predicts.
+    """
+    if results.task.hints.recipe is None:
+        return {"ensemble": None}
+    from popjax.supervision import baselines, ensemble  # a task of one's own needs none of it
+
+    together = ensemble.together(results)
+    scored = {"ensemble": ensemble.on_test_rows(results, together)}
+    return scored | baselines.worth(results, results.metric, test, together, page)
+
+
+def steered_in(log: Log, trials: int) -> np.ndarray | None:
+    """Whether (trials,) a person steered each; None where nobody did."""
+    touched = sorted(steered_trials(log.steps))
+    return np.isin(np.arange(trials), touched) if touched else None

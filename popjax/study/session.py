@@ -1,0 +1,404 @@
+"""Models steered by hand while they train: one ("panda"), or each member of a living population.
+
+What a sweep decides before training is decided here between epochs: a hyperparameter is an
+element of an array that the program takes, so a change needs no new program. Every change is
+a Decision, as a scheduler's is.
+"""
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from popjax.core.counts import check_count
+from popjax.core.stop import Flag
+from popjax.core.text import cell, plural
+from popjax.engine.caps import levels
+from popjax.engine.identity import check_same
+from popjax.engine.population import Population, Timer
+from popjax.engine.roster import Config
+from popjax.live.board import About
+from popjax.live.session import ONE, SEVERAL, SessionPage, Shown
+from popjax.scheduler import Decision
+from popjax.space.space import Space
+from popjax.store.decisions import Log, Remark, Step
+from popjax.store.results import Results
+from popjax.study.course import Course
+from popjax.study.models import columns_and_space, numbers_of, row_of
+from popjax.study.session_directory import SessionDirectory
+from popjax.study.standing import Standing
+from popjax.task import Task
+from popjax.tuning.interrupt import interruptible
+from popjax.tuning.options import check_seed
+from popjax.tuning.person import Change, noted
+
+STOPPING = "stopping after this epoch; interrupt again to stop at once"
+
+
+class Session:
+    """Models in training that one can watch, change, and take back.
+
+    Member m trains as trial m of `search` with the same task, values, ranges and seed does.
+
+    Args:
+        task: how one model is trained.
+        hparams: name -> value, for one model; or name -> values (members,), for several
+            (a single value is that of all).
+        epochs: the horizon of schedules that have one; training may go on beyond it.
+        seed: of the members' keys.
+        space: ranges to make room for where they are wider than the values.
+        trials: the members' numbers, from which their keys are made; 0, 1, ... if not given.
+        folds, repeats: models of each member, whose curves are their mean.
+        out: a directory for the log of all that is decided, and for commits: every 2 seconds while it trains, where
+            `train` ends, and at every copy.
+        resume: go on where the session in `out` stands; `back` then carries its log out again where it has to.
+        about: what else session.json says.
+        stop: once set, training stops at the end of an epoch.
+
+    Raises:
+        ValueError: for anything that cannot be trained.
+        InUse: another process has a session in `out`.
+
+    >>> import jax.numpy as jnp
+    >>> def epoch(x, hparams, data):
+    ...     return x - hparams["learning_rate"] * 2 * x, {"loss": x**2}
+    >>> session = Session(Task(lambda key, hparams, data: jnp.ones(()), epoch, ()), {"learning_rate": 0.25})
+    >>> session.train(2)
+    >>> session.set(learning_rate=0.5)
+    >>> session.train(2)
+    >>> session.curves["loss"].tolist()
+    [1.0, 0.25, 0.0625, 0.0]
+    >>> session.back(2)
+    >>> session.epoch, session.state.item()
+    (2, 0.25)
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        hparams: Mapping[str, Any],
+        epochs: int = 20,
+        seed: int = 0,
+        space: Space | None = None,
+        trials: Sequence[int] | None = None,
+        folds: int = 1,
+        repeats: int = 1,
+        out: Any = None,
+        resume: bool = False,
+        about: Mapping[str, Any] | None = None,
+        stop: Flag | None = None,
+    ) -> None:
+        for name, value in (("epochs", epochs), ("folds", folds), ("repeats", repeats)):
+            check_count(name, value)
+        check_seed(seed)
+        self.single = all(np.ndim(value) == 0 for value in hparams.values())
+        columns, self.space = columns_and_space(hparams, space)
+        self.members = len(next(iter(columns.values())))
+        self.task = task.in_folds(folds)
+        config = Config(epochs, seed, task.metric, task.mode, repeats, folds, plan="one")
+        numbers = None if trials is None else numbers_of(trials, self.members)
+        make = functools.partial(
+            Population, self.task, self.space, config, numbers=numbers, paced=True, timer=Timer(stop)
+        )
+        self.directory = None if out is None else SessionDirectory(Path(out), self.space, resume)
+        log = Log(self.space) if self.directory is None else self.directory.log
+        self.course = Course(make, log, None if self.directory is None else self.directory.commits)
+        self.population: Population = self.course.population
+        self.alone = threading.RLock()  # held while the models are trained or changed
+        self.page: SessionPage | None = None  # that shows them
+        self._measures: dict[Any, Any] = {}
+        self._begin(Decision(add=columns), about or {})
+
+    def _begin(self, begin: Decision, about: Mapping[str, Any]) -> None:
+        """Begin with a first decision, or go on where the directory stands."""
+        if self.directory is not None and self.directory.recorded:
+            self.directory.resume(self.population)
+            self.course.take_up()
+            return
+        self.population.check(begin)
+        if self.directory is not None:
+            self.directory.begin(self.population, about)
+        self.course.act(Step(begin))
+
+    @classmethod
+    def of(cls, results: Results, trial: int, task: Task | None = None) -> Self:
+        """A trained trial of a search as a living model, to go on with.
+
+        It stands where the search left it, with its curves, and trains on as it would have there, to the last bit,
+        unless something has a horizon; then it goes on beyond it.
+
+        Args:
+            results: of the search, which kept the trial.
+            task: what was trained; needed for results that were loaded.
+
+        Raises ValueError for a trial that was not kept, no task, or another one than that of the search.
+
+        >>> import popjax as pj
+        >>> def epoch(x, hparams, data):
+        ...     return x - hparams["rate"] * x, {"loss": x**2}
+        >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+        >>> results = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=4, epochs=3)
+        >>> session = pj.Session.of(results, results.best.trial)
+        >>> session.train(2)
+        >>> session.epoch, session.curves["loss"].shape
+        (5, (5,))
+        """
+        task = task or results.task
+        if task is None:
+            raise ValueError("the results were loaded, so give the task: Session.of(results, trial, task)")
+        kept, known = results.kept(trial), trained_as(results, trial, task)
+        session = cls(task, kept.hparams, trials=[trial], **known)
+        session.course.stand(kept.arrays, {name: values[trial] for name, values in results.members.items()})
+        return session
+
+    def __repr__(self) -> str:
+        return f"Session(members={self.members}, epoch={self.epoch}, metric={self.task.metric!r})"
+
+    def _repr_html_(self) -> str:
+        import popjax as pj
+
+        return str(pj.as_html(self))
+
+    @property
+    def epoch(self) -> int:
+        """The epochs that all have finished."""
+        return self.course.epoch
+
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """Metric -> (epochs,) for one model, (members, epochs) for several; NaN where a member rested."""
+        if self.epoch == 0:
+            return {}
+        means = {name: values[:, : self.epoch] for name, values in self.population.table.curves.means().items()}
+        return {name: values[0].copy() if self.single else values.copy() for name, values in means.items()}
+
+    @property
+    def standing(self) -> Standing:
+        """Where all stand."""
+        return Standing(self.population, self.course.moments[-1].cohorts)
+
+    @property
+    def state(self) -> Any:
+        """The task's state on the host; several members are stacked, or in a list where their shapes differ."""
+        if len(self.population.roster.buckets) > 1:
+            return [self.standing.state(member) for member in range(self.members)]
+        stacked = self.standing.state()
+        return jax.tree.map(lambda array: array[0], stacked) if self.single else stacked
+
+    @property
+    def alive(self) -> Any:
+        """Whether (members,) they train on: neither stopped nor diverged."""
+        alive = self.standing.alive() & ~self.course.stopped
+        return bool(alive[0]) if self.single else alive
+
+    @property
+    def hparams(self) -> dict[str, Any]:
+        """The hyperparameters now: values for one model, columns for several."""
+        points = self.population.roster.points
+        return {name: column.tolist()[0] if self.single else column.copy() for name, column in points.items()}
+
+    @property
+    def dynamic(self) -> tuple[str, ...]:
+        """The hyperparameters that may be set."""
+        return tuple(self.population.roster.buckets[0].dynamic)
+
+    @property
+    def lines(self) -> list[Step | Remark]:
+        """The log of all that was decided, for `repeat`."""
+        return list(self.course.log.lines)
+
+    def train(self, epochs: int = 1, commit: bool = True) -> None:
+        """Train so many epochs more; a member that was stopped or diverged rests.
+
+        Interrupted, it stops at the end of an epoch, with all where that left them; an epoch that not all have ended
+        is none.
+
+        Args:
+            commit: make the last epoch durable; if not, it is at the next commit.
+
+        Raises KeyboardInterrupt once it has stopped.
+        """
+        check_count("epochs", epochs)
+        stop = self.population.timer.stop
+        with interruptible(stop, STOPPING):
+            for number in range(epochs):
+                if stop.is_set() or (self.page is not None and not self.page.go_on(number == 0)):
+                    break
+                with self.alone:
+                    going = np.flatnonzero(~self.course.stopped).tolist()
+                    if not going or not self._act(Decision(until=dict.fromkeys(going, self.epoch + 1))):
+                        break
+                    self._show()
+            if commit:
+                self.commit()
+
+    def commit(self) -> None:
+        """Make all that is known durable, with a directory: the states, and the curves in curves.parquet."""
+        with self.alone:
+            self.population.commit()
+            if self.directory is not None:
+                self.directory.write_curves(self.population.table.curves.metrics, self.epoch)
+
+    def live(self, port: int = 0, host: str = "127.0.0.1") -> str:
+        """Serve a page that shows the models and steers them, until the session is gone; the address to open.
+
+        What a person asks for there is done at once, or after the epoch in training; "Stop after this epoch" lets
+        `train` return early. Called again it gives the same address.
+
+        Args:
+            port: where it is served; any free one if 0.
+            host: the address of this machine (see `popjax.live.Live`).
+
+        Raises ValueError where the port is taken, or starlette or uvicorn is not installed.
+        """
+        if self.page is None:
+            page = SessionPage(port, host, ONE if self.single else SEVERAL)
+            self.watch(page)
+            weakref.finalize(self, page.close).atexit = False
+            page.serve()
+        assert self.page is not None
+        return self.page.address
+
+    def watch(self, page: SessionPage) -> None:
+        """Let a page show the models, and what it is asked for be done; the page does not keep the session alive."""
+        mine = weakref.WeakMethod(self.obey)
+
+        def obey(change: Change) -> None:
+            if (method := mine()) is None:
+                raise ValueError("the session is gone")
+            method(change)
+
+        title = "a model in training" if self.single else f"{plural(self.members, 'model')} in training"
+        known = self.population.table.curves.metrics
+        metrics = (self.task.metric, *(name for name in known if name != self.task.metric))
+        about = About(title, metrics, self.task.mode, self.space, None, page.verbs, self.single)
+        self.page = page
+        page.begin(about, obey, self.alone)
+        self._show()
+
+    def obey(self, change: Change) -> None:
+        """Carry out a change that a person asks for; raises ValueError for one that cannot be."""
+        if change.verb == "back":
+            self.back(1 if change.epochs is None else change.epochs)
+        elif change.verb == "set":
+            self.set(*(() if self.single else (change.trial,)), **change.values)
+        elif change.verb == "clone":
+            self.clone(int(change.source or 0), change.trial)
+        elif change.verb == "stop":
+            self.stop(change.trial)
+        else:
+            raise ValueError(f"{change.verb!r} is nothing that a session does")
+
+    def set(self, member: int | None = None, /, **values: Any) -> None:
+        """Change hyperparameters from the next epoch on: of one member, or of all.
+
+        Raises ValueError for one that does not exist, fixes a shape, or is out of range;
+        nothing is changed then.
+        """
+        members = range(self.members) if member is None else [row_of(member, self.members)]
+        with self.alone:
+            decision = Decision(set=dict.fromkeys(members, values))
+            self._act(decision, change=Change("set", 0 if member is None else member, values=values))
+            self._show(", ".join(f"{name} = {cell(value)}" for name, value in values.items()), member)
+
+    def back(self, epochs: int) -> None:
+        """Return to the states of so many epochs ago; the hyperparameters stay as they are now.
+
+        States for which there is no memory any more are trained again, as the log says, to the same bits.
+        """
+        check_count("back", epochs)
+        with self.alone:
+            self._check()
+            with interruptible(self.population.timer.stop, STOPPING):
+                self.course.take_back(epochs)
+            self._show(f"back to epoch {self.epoch}")
+
+    def clone(self, source: int, target: int) -> None:
+        """Overwrite a member by another one: state, random key and hyperparameters.
+
+        Until one of them is set otherwise, both train alike. Raises ValueError where they differ in what
+        fixes a shape.
+        """
+        source, target = row_of(source, self.members), row_of(target, self.members)
+        if source == target:
+            return
+        with self.alone:
+            stopped = self.course.stopped.copy()
+            stopped[target] = stopped[source]
+            self._act(Decision(copy={target: source}), stopped, Change("clone", target, source=source))
+            self._show(f"became trial {source}", target)
+
+    def stop(self, member: int) -> None:
+        """Let a member rest: it keeps its state, and its curves are NaN from here on."""
+        self._rest(member, True, "stopped")
+
+    def lift(self, member: int) -> None:
+        """Let a member that was stopped train on, from the state that it has; its curves keep the gap."""
+        self._rest(member, False, "goes on")
+
+    def _rest(self, member: int, stopped: bool, words: str) -> None:
+        with self.alone:
+            column = self.course.stopped.copy()
+            column[row_of(member, self.members)] = stopped
+            self._act(Decision(), column, Change("stop" if stopped else "lift", member))
+            self._show(words, member)
+
+    def remark(self, verb: str) -> None:
+        """Write into the log that the models were watched ("watch") or saved ("save")."""
+        self._check()
+        self.course.log.remark(verb)
+
+    def repeat(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
+        """Do again what lines of another session's log say, but for the first, which began it.
+
+        `tell` is called with each once it is done. Raises KeyboardInterrupt where it is interrupted.
+        """
+        with self.alone:
+            self._check()
+            with interruptible(self.population.timer.stop, STOPPING):
+                self.course.repeat(lines, tell)
+            self._show()
+
+    def measure(self, function: Any) -> dict[str, Any]:
+        """`function(state, hparams, data) -> dict` of the first member as it stands, compiled on first use."""
+        return self.standing.measured(function, self._measures)
+
+    def arrays(self, member: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+        """A member's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
+        return self.standing.arrays(member)
+
+    def _act(self, decision: Decision, stopped: np.ndarray | None = None, change: Change | None = None) -> bool:
+        """Write a decision down, with the members that rest, and carry it out; False where it was interrupted."""
+        self._check()
+        resting = np.flatnonzero(self.course.stopped if stopped is None else stopped).tolist()
+        notes = None if change is None else noted(None, change)
+        return self.course.act(Step(decision._replace(notes=notes), stopped=tuple(resting)))
+
+    def _check(self) -> None:
+        """Raise ValueError where another session has the directory."""
+        if self.directory is not None:
+            self.directory.check()
+
+    def _show(self, line: str = "", member: int | None = None) -> None:
+        """Show how all stand, and what was just done, where there is a page."""
+        if self.page is not None:
+            curves = {name: values.astype(float) for name, values in self.population.table.curves.means().items()}
+            alive, points = np.atleast_1d(self.alive), self.population.points()
+            self.page.show(Shown(curves, self.epoch, self.course.stopped, alive, points, self.dynamic), line, member)
+
+
+def trained_as(results: Results, trial: int, task: Task) -> dict[str, Any]:
+    """What a session takes to train a trial on as the search did; raises ValueError for another task than its."""
+    run, space, level = results.run, results.space, {}
+    if run.get("caps"):
+        points = space.filled({name: column[[trial]] for name, column in results.points.items()})
+        level = run["caps"][levels(points, run["caps"])[0]]
+    space = space.replace(**{name: space[name].up_to(units) for name, units in level.items()})
+    check_same(run, task.in_folds(run["folds"]), f"Session.of trial {trial}")
+    known = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
+    return known | {"space": space.only([name for name in space if name not in run["static"]])}

@@ -1,0 +1,50 @@
+"""What may be said of a supervised problem, each option once: see `popjax.supervised`."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+
+from popjax.core.options import FREE, Options
+from popjax.core.trees import digest
+from popjax.supervision.preprocessing import called
+from popjax.supervision.weights import BALANCED
+
+
+def class_weight_text(weights: Any) -> Any:
+    """What run.json has of the weights of classes."""
+    return {str(k): float(v) for k, v in weights.items()} if isinstance(weights, Mapping) else weights and BALANCED
+
+
+def sample_weight_text(weights: Any) -> str | None:
+    """What tells the weights of rows from others."""
+    return None if weights is None else digest(np.asarray(weights, float))
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> dict[str, str | None] | None:
+    """What run.json has of further metrics, as `supervision.metrics.chosen` gave them."""
+    return {name: called(measure) for name, measure in metrics.items()} or None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ProblemOptions(Options):
+    """How rows are learned from. What is "free" here is told by the digest of the data, which run.json has, too."""
+
+    model: Any = field(default="mlp", metadata={"text": called})
+    optimizer: Any = field(default="sgd", metadata={"text": called})
+    loss: Any = field(default=None, metadata={"text": called})
+    target: str | None = field(default=None, metadata=FREE)
+    validation: Any = field(default=0.1, metadata=FREE)
+    test: Any = field(default=0.1, metadata=FREE)
+    seed: int = field(default=0, metadata=FREE)
+    schedule: str = "inverse"
+    missing: str = field(default="error", metadata=FREE)
+    standardize: str | None = None
+    kind: str | None = field(default=None, metadata=FREE)
+    groups: Any = field(default=None, metadata=FREE)
+    shuffle: bool = field(default=True, metadata=FREE)
+    class_weight: Any = field(default=None, metadata={"text": class_weight_text})
+    sample_weight: Any = field(default=None, metadata={"text": sample_weight_text})
+    metrics: Any = field(default=(), metadata={"text": metrics_text})

@@ -1,0 +1,105 @@
+"""What may be asked of a search, each option once: see `popjax.search`. No JAX here."""
+
+import dataclasses
+from dataclasses import field
+from typing import Any, Self
+
+from popjax.core.counts import check_count
+from popjax.core.options import FREE, Options
+from popjax.store.results import CHOICES, TOGETHER
+from popjax.tuning.proposals import learns, sampler_text
+from popjax.tuning.schedulers.named import SCHEDULERS, scheduler_of, text_of
+from popjax.tuning.schedulers.rounds import in_rounds
+
+SEEDS = 2**32
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions(Options):
+    """What is searched, and how.
+
+    A resumed run may be asked for more trials or epochs where that changes nothing of what was trained.
+    """
+
+    trials: int = 512
+    epochs: int = 20
+    seed: int = 0
+    sampler: Any = field(default="random", metadata={"text": sampler_text})
+    repeats: int = 1
+    folds: int = 1
+    metric: str | None = None
+    mode: str | None = None
+    keep: int | None = None
+    rounds: int | None = None
+    choose: str = "best"
+    scheduler: Any = field(default=None, metadata={"text": text_of})
+    every: int | None = field(default=None, metadata=FREE)
+    minutes: float | None = field(default=None, metadata=FREE)
+
+    def checked(self) -> Self:
+        """The same as whole numbers and as a scheduler, with how many to keep.
+
+        Raises ValueError for options that cannot be, or that exclude each other.
+        """
+        keep = (TOGETHER if self.choose == "ensemble" else 1) if self.keep is None else self.keep
+        options = dataclasses.replace(self, keep=keep)
+        optional = [name for name in ("every", "rounds") if getattr(options, name) is not None]
+        counts = ("trials", "epochs", "repeats", "folds", "keep", *optional)
+        whole: dict[str, Any] = {name: check_count(name, getattr(options, name)) for name in counts}
+        options = dataclasses.replace(options, **whole, seed=check_seed(options.seed))
+        check_minutes(options.minutes)
+        options._check_choices()
+        if isinstance(options.scheduler, str):
+            options = dataclasses.replace(options, scheduler=scheduler_of(options.scheduler))
+        if in_rounds(options.scheduler) and options.rounds is not None:
+            raise ValueError(
+                f"rounds={options.rounds} and a scheduler in rounds of its own exclude each other; give one"
+            )
+        return options
+
+    def _check_choices(self) -> None:
+        """Raise ValueError for choices that there are not, or that exclude each other."""
+        rounds, scheduler = self.rounds, self.scheduler
+        if learns(self.sampler) and rounds == 1 and self.trials > 1:
+            what = "a sampler that learns has nothing to learn from"
+            raise ValueError(f"rounds=1: {what}; give at least 2, or leave it out")
+        if rounds is not None and rounds > self.trials:
+            raise ValueError(f"rounds={rounds}: there are {self.trials} trials; give at least one to each round")
+        if scheduler is not None and not callable(scheduler) and not isinstance(scheduler, str):
+            raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.halving()")
+        if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
+            raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
+        if self.choose not in CHOICES:
+            raise ValueError(f"unknown choose {self.choose!r}; there are {', '.join(CHOICES)}")
+        if self.choose == "one-se" and self.folds * self.repeats == 1:
+            raise ValueError("choose='one-se': one member has no standard error; use folds or repeats of at least 2")
+
+
+@dataclasses.dataclass(frozen=True)
+class BackendOptions(Options):
+    """What trains. A resumed run has the lanes and the plan that it had, unless others are asked for."""
+
+    lanes: int | None = None
+    plan: str = "auto"
+    executor: Any = field(default=None, metadata=FREE)
+    retries: int = field(default=3, metadata=FREE)
+    mixed: bool = field(default=False, metadata=FREE)
+
+    def checked(self) -> Self:
+        """The same as whole numbers; raises ValueError for what are none."""
+        lanes = None if self.lanes is None else check_count("lanes", self.lanes)
+        return dataclasses.replace(self, lanes=lanes, retries=check_count("retries", self.retries))
+
+
+def check_seed(seed: Any) -> int:
+    """A number of which a key can be made; raises ValueError for anything else."""
+    if check_count("seed", seed, 0) >= SEEDS:
+        raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
+    return int(seed)
+
+
+def check_minutes(minutes: Any) -> None:
+    """Raise ValueError unless this is a time, or none."""
+    whole = isinstance(minutes, int | float) and not isinstance(minutes, bool)
+    if minutes is not None and not (whole and 0 < minutes < 1e6):
+        raise ValueError(f"minutes={minutes!r}: give a number above 0")
