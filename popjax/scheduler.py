@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from popjax.core.counts import whole_kind
 from popjax.space.space import Space
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -172,8 +173,8 @@ def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> Non
     if not decision.until:
         return
     trials, goals = list(decision.until), list(decision.until.values())
-    if not all(map(whole, set(map(type, goals)))):
-        wrong = next(goal for goal in goals if not whole(type(goal)))
+    if not all(map(whole_kind, set(map(type, goals)))):
+        wrong = next(goal for goal in goals if not whole_kind(type(goal)))
         raise ValueError(f"until {wrong!r}: give a whole number of epochs")
     now = np.concatenate([epochs, np.zeros(max(trials) + 1, int)])[trials]
     for row in np.flatnonzero(np.array(goals) <= now)[:1].tolist():
@@ -181,8 +182,3 @@ def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> Non
     if last is not None and max(goals) > last:
         trial = trials[goals.index(max(goals))]
         raise ValueError(f"until {max(goals)}: trial {trial} ends at epoch {last}; give at most {last}")
-
-
-def whole(kind: type) -> bool:
-    """Whether values of a type are whole numbers."""
-    return issubclass(kind, int | np.integer) and kind is not bool

@@ -325,8 +325,8 @@ BAD = [
 DAMAGED = [
     (["--resume", "torn"], "line 1 is damaged", "begin again in another directory"),
     (["--resume", "changed"], "its content is not what was written", ""),
-    (["--replay", "headless"], "the decision that adds the model", "missing or wrong"),
-    (["--replay", "trialless"], "its trial is -1", ""),
+    (["--replay", "headless"], "the decision that adds the model is missing", ""),
+    (["--replay", "trialless"], "trial=-1: give a whole number", ""),
 ]
 
 

@@ -583,7 +583,7 @@ def test_workers_of_another_kind_are_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("executor", "says"),
     [
-        ("processes", "processes:: give a whole number from 1, such as processes:4"),
+        ("processes", "processes='': give a whole number of at least 1"),
         ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes:N, dask:ADDRESS"),
         ("dask:tcp://host", "executor 'dask:tcp://host' needs the scheduler's address: dask:tcp://host:8786"),
         ("dask:tcp://127.0.0.1:1", "executor 'dask:tcp://127.0.0.1:1': .*; start a scheduler there"),

@@ -185,7 +185,7 @@ def test_a_new_executor(example, rows):
     here = pj.search(pj.supervised(rows), space, trials=6, epochs=2)
     there = pj.search(pj.supervised(rows), space, trials=6, epochs=2, executor="standard:1")
     assert all(here.curves[name].tobytes() == there.curves[name].tobytes() for name in here.curves)
-    with pytest.raises(ValueError, match="standard:many: give a whole number"):
+    with pytest.raises(ValueError, match="standard='many': give a whole number"):
         pj.search(pj.supervised(rows), space, trials=6, executor="standard:many")
 
 

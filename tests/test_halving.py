@@ -279,9 +279,9 @@ def test_a_subset_is_simulated_as_its_own_search():
     ("text", "says"),
     [
         ("halfing", "unknown scheduler 'halfing'; there are halving, hyperband, pbt, rounds"),
-        ("halving(1)", "halving: reduction_factor=1; give a whole number of at least 2"),
-        ("halving(min_epochs=0)", "halving: min_epochs=0; give a whole number of at least 1"),
-        ("halving(2.5)", "halving: reduction_factor=2.5; give a whole number"),
+        ("halving(1)", "halving: reduction_factor=1: give a whole number of at least 2"),
+        ("halving(min_epochs=0)", "halving: min_epochs=0: give a whole number of at least 1"),
+        ("halving(2.5)", "halving: reduction_factor=2.5: give a whole number"),
         ("halving(speed=3)", "unexpected keyword argument 'speed'"),
         ("halving(", "write a name, or a name with arguments: halving(reduction_factor=3)"),
         ("__import__('os').getcwd()", "write a name, or a name with arguments"),

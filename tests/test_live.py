@@ -656,7 +656,7 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
         assert lived.curves[name].tobytes() == curves.tobytes()
     status, answer = page.ask(verb="back", epochs=40)
     assert (status, answer["refused"].startswith("back 40: only")) == (200, True)
-    assert page.ask(verb="clone", trial=9, source=0) == (200, {"refused": "member 9: choose 0..3"})
+    assert page.ask(verb="clone", trial=9, source=0) == (200, {"refused": "there is no member 9; choose 0..3"})
     assert page.trial(1, "loss")["curve"] == [float(f"{v:.5g}") for v in lived.curves["loss"][1].tolist()]
     lived.page.close()
 
@@ -780,7 +780,7 @@ def test_one_model_in_the_browser(start, tab):
 
 WRONG = {
     "a taken port": (("sweep", "--live", "{port}"), ["cannot serve at 127.0.0.1:", "choose another port or host"]),
-    "no port": (("sweep", "--live", "99999"), ["port 99999: give one of 0..65535"]),
+    "no port": (("sweep", "--live", "99999"), ["there is no port 99999; choose 0..65535"]),
     "another machine's address": (("sweep", "--live", "--live-host", "203.0.113.9"), ["cannot serve at 203.0.113.9:"]),
     "a host alone": (("babysit", "--live-host", "0.0.0.0"), ["--live-host 0.0.0.0 needs --live"]),
     "a replay": (("babysit", "--replay", "sat", "--live"), ["--replay and --live exclude each other"]),

@@ -325,9 +325,9 @@ def test_values_are_moved_on_their_own_scale():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"interval": 0}, "pbt: interval=0; give a whole number of at least 1"),
-        ({"interval": True}, "pbt: interval=True; give a whole number"),
-        ({"warmup": -1}, "pbt: warmup=-1; give a whole number of at least 0"),
+        ({"interval": 0}, "pbt: interval=0: give a whole number of at least 1"),
+        ({"interval": True}, "pbt: interval=True: give a whole number"),
+        ({"warmup": -1}, "pbt: warmup=-1: give a whole number of at least 0"),
         ({"quantile": 0.6}, "pbt: quantile=0.6; give a share above 0 and at most 0.5"),
         ({"quantile": 0}, "pbt: quantile=0; give a share"),
         ({"resample": 2}, "pbt: resample=2; give a probability, 0 to 1"),

@@ -163,7 +163,7 @@ def test_a_stop_that_is_lifted_lets_the_member_train_on(task, population):
     others = np.delete(np.arange(7), 3)
     assert curves[others].tobytes() == whole[others].tobytes()
     assert (population.state.params["hidden"][1]["kernel"][3] != state).any()
-    with pytest.raises(ValueError, match="member 7: choose 0"):
+    with pytest.raises(ValueError, match="there is no member 7; choose 0"):
         population.lift(7)
 
 
@@ -219,11 +219,11 @@ def test_watch_is_what_numpy_says(x64, rows):
         ),
         (lambda s: s.set(learning_rate="fast"), "learning_rate='fast': give a number"),
         (lambda s: s.set(learning_rate=float("nan")), "learning_rate: nan is neither"),
-        (lambda s: s.set(5, learning_rate=0.1), "member 5: choose 0..0"),
+        (lambda s: s.set(5, learning_rate=0.1), "there is no member 5; choose 0..0"),
         (lambda s: s.back(3), "back 3: only 2 of 2 epochs can be taken back; give at most 2"),
         (lambda s: s.back(0), "back=0: give a whole number"),
         (lambda s: s.train(0), "epochs=0: give a whole number"),
-        (lambda s: s.stop(1), "member 1: choose 0..0"),
+        (lambda s: s.stop(1), "there is no member 1; choose 0..0"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_changes_nothing(task, act, message):

@@ -15,7 +15,6 @@ from popjax.commands.experiment import Experiment, Rows, check_seed, open_direct
 from popjax.commands.steering import Beginning, Steering
 from popjax.commands.typed import commands_in, read_script, value_of
 from popjax.core.counts import check_count
-from popjax.core.storage import Corrupt
 
 EPOCHS = 20
 
@@ -162,10 +161,7 @@ def recorded(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beg
     place = str(getattr(arguments, option))
     session = read_session(Path(place))
     experiment = Experiment.again(session.about, f"{cli.called('babysit')} --{option} {shlex.quote(place)}", given)
-    trial = session.about.get("trial")
-    if isinstance(trial, bool) or not isinstance(trial, int) or trial < 0:
-        raise Corrupt(f"cannot read the session in {place!r}: its trial is {trial!r}")
-    start = Beginning(experiment, session.hparams, session.epochs, trial)
+    start = Beginning(experiment, session.hparams, session.epochs, session.trial)
     if option == "resume":
         return dataclasses.replace(start, resume=Path(place))
     return dataclasses.replace(start, lines=session.lines, curves=session.curves, place=place)

@@ -30,13 +30,6 @@ def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     raise SystemExit(code)
 
 
-def whole(text: str, where: str) -> int:
-    """A whole number of at least 1; raises ValueError naming where it stands."""
-    if not text.strip().isdecimal() or not 1 <= int(text) < 2**31:
-        raise ValueError(f"{where!r}: give a whole number of at least 1")
-    return int(text)
-
-
 def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] | None = None) -> Arguments:
     """The command line as a dataclass; its docstrings are the help, a mistake is one line."""
     if (sys.argv[1:] if argv is None else argv) == ["--version"]:

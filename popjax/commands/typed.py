@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from popjax.core.counts import check_count
+from popjax.core.counts import check_text
 
 if TYPE_CHECKING:
     from popjax.tuning.person import Change
@@ -30,8 +30,7 @@ def change_of(text: str, hparams: Mapping[str, Any]) -> "Change":
         return Change("set", values=setting(found[1], found[2], found[3], hparams))
     word, _, rest = text.partition(" ")
     if word in ("go", "back"):
-        count = int(rest) if rest.strip().isdecimal() and len(rest) < 10 else rest or 1
-        return Change(word, epochs=check_count(word, count))
+        return Change(word, epochs=check_text(word, rest.strip() or "1"))
     if text not in WORDS:
         raise ValueError(f"unknown command {text!r}; help lists them, such as go 5")
     return Change(WORDS[text])

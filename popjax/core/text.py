@@ -46,17 +46,6 @@ def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def whole(what: str, text: str) -> int:
-    """A whole number from 1; raises ValueError for another text.
-
-    >>> whole("processes", "4")
-    4
-    """
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ValueError(f"{what}:{text}: give a whole number from 1, such as {what}:4")
-    return int(text)
-
-
 def needed(what: str, package: str, packages: str = "") -> None:
     """Raise ValueError where a package is not installed that something needs, with all its `packages` if several."""
     if importlib.util.find_spec(package) is None:

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -79,10 +78,10 @@ class Curves:
         return self.epochs.min((1, 2))
 
 
-def trials_of(points: Points, curves: Curves, metric: str, mode: str, **known: Any) -> Trials:
-    """What a scheduler sees of trials with these points and curves; `known` are further columns."""
+def trials_of(points: Points, curves: Curves, metric: str, mode: str) -> Trials:
+    """What a scheduler sees of trials with these points and curves."""
     epochs, means = curves.done, curves.means()
     last = after({metric: means[metric]}, epochs)[metric]
     loss = last if mode == "min" else -last
     loss = np.where((epochs > 0) & ~np.isfinite(loss), np.inf, loss)
-    return Trials(points, epochs, loss, means, **known)
+    return Trials(points, epochs, loss, means)

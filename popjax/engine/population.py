@@ -179,10 +179,7 @@ class Population:
             self.table.curves,
             config.metric,
             config.mode,
-            stopped=self.table.stopped.copy(),
-            bucket=roster.bucket.copy(),
-            settable=roster.settable,
-        )
+        )._replace(stopped=self.table.stopped.copy(), bucket=roster.bucket.copy(), settable=roster.settable)
 
     def points(self) -> dict[str, np.ndarray]:
         """The hyperparameters as they are now, one column (trials,) each; see `Space.masked` for what is inactive."""

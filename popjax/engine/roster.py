@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from popjax.core.clock import Clock
+from popjax.core.counts import whole_kind
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps
 from popjax.engine.compiler import COMPILER
@@ -25,7 +26,7 @@ from popjax.engine.plan import (
     tracer_for,
 )
 from popjax.engine.tracer import Tracer, check_read
-from popjax.scheduler import Decision, added, check_until, whole
+from popjax.scheduler import Decision, added, check_until
 from popjax.space.columns import check_points
 from popjax.space.scales import Constant
 from popjax.space.space import RESERVED, Points, Space, take
@@ -295,9 +296,9 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last:
         roster.check(decision.add)
     count = len(roster) + added(decision)
     for trials in (decision.copy, decision.copy.values(), decision.fresh, decision.set, decision.until):
-        wholes = all(map(whole, set(map(type, trials))))
+        wholes = all(map(whole_kind, set(map(type, trials))))
         if not wholes or not 0 <= min(trials, default=0) <= max(trials, default=0) < max(count, 1):
-            wrong = next(trial for trial in trials if not whole(type(trial)) or not 0 <= trial < count)
+            wrong = next(trial for trial in trials if not whole_kind(type(trial)) or not 0 <= trial < count)
             raise ValueError(f"there is no trial {wrong!r}; choose 0..{count - 1}")
     for target, source in decision.copy.items():
         if max(target, source) >= len(roster):

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from typing import Any
 
-from popjax.core.text import whole
+from popjax.core.counts import check_text
 
 
 def processes(count: str) -> Callable[[], Any]:
     """A function that makes an executor of so many processes; raises ValueError."""
-    number = whole("processes", count)
+    number = check_text("processes", count)
     return lambda: Processes(number)
 
 

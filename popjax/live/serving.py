@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+from popjax.core.counts import check_number
 from popjax.core.text import needed, tell
 from popjax.live.board import Board
 from popjax.live.guard import Guard
@@ -90,8 +91,7 @@ class Serving:
 
 def check(port: int) -> None:
     """Raise ValueError for a port that there is not, or where a package is missing."""
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
-        raise ValueError(f"port {port!r}: give one of 0..65535")
+    check_number("there is no port", port, 2**16)
     for package in ("starlette", "uvicorn"):
         needed("the live page", package, "starlette uvicorn")
 

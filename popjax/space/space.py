@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from popjax.core.counts import check_count
 from popjax.core.storage import write_atomic
 from popjax.space import samplers
 from popjax.space.conditions import Condition, clauses, ordered
@@ -109,10 +110,8 @@ class Space(Mapping[str, Scale]):
         """
         if len(self) == 0:
             raise ValueError("the space is empty: name at least one hyperparameter")
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise ValueError(f"trials={n!r}: give at least one trial")
-        if seed < 0:
-            raise ValueError(f"seed={seed}: give a whole number of at least 0")
+        check_count("trials", n)
+        check_count("seed", seed, 0)
         names = self.searched
         levels = [self[name].levels for name in names]
         columns = samplers.draw(sampler, n, levels, seed)

@@ -61,9 +61,10 @@ class Record:
     @classmethod
     def of(cls, arrays: Arrays) -> Self:
         """The record that `arrays` flattened."""
-        state = below("state", arrays)
-        known = arrays["members"], int(arrays["epoch"]), OnHost(state) if state else None
-        return cls(Cohort(int(arrays["bucket"]), *known), below("curves", arrays))
+        held = below("state", arrays)
+        state = OnHost(held) if held else None
+        cohort = Cohort(int(arrays["bucket"]), arrays["members"], int(arrays["epoch"]), state)
+        return cls(cohort, below("curves", arrays))
 
 
 def joined(records: Iterable[Record]) -> list[Record]:

@@ -133,10 +133,9 @@ def read_arrays(path: Path, digest: str | None) -> dict[str, np.ndarray]:
 
 def load_best_files(best: Path) -> Kept:
     """The winner that `best/` holds."""
-    description = read_json(best / "best.json")
-    arrays = read_arrays(best / "arrays.safetensors", description.get("sha256"))
-    known = (description["trial"], description["hparams"], arrays, description["winner"])
-    return Kept(*known, description.get("history", {}))
+    told = read_json(best / "best.json")
+    arrays = read_arrays(best / "arrays.safetensors", told.get("sha256"))
+    return Kept(told["trial"], told["hparams"], arrays, told["winner"], told.get("history", {}))
 
 
 def load_ensemble_files(best: Path) -> list[Kept]:

@@ -14,9 +14,10 @@ def mean_member(values: np.ndarray) -> np.ndarray:
 
 
 def after(curves: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
-    """Metric -> (trials,): what curves (trials, epochs) are after so many epochs (trials,); NaN after none."""
-    rows, there = np.arange(len(epochs)), epochs > 0
-    return {name: np.where(there, curve[rows, np.maximum(epochs - 1, 0)], np.nan) for name, curve in curves.items()}
+    """Metric -> (trials, ...): what curves (trials, ..., epochs) are after so many epochs (trials,); NaN after none."""
+    rows, at = np.arange(len(epochs)), np.maximum(epochs - 1, 0)
+    found = {name: curve[rows, ..., at] for name, curve in curves.items()}
+    return {name: np.where((epochs > 0).reshape(-1, *[1] * (now.ndim - 1)), now, np.nan) for name, now in found.items()}
 
 
 def ties(metrics: tuple[str, ...], metric: str) -> tuple[tuple[str, str], ...]:

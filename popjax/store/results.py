@@ -119,12 +119,8 @@ class Results:
         count = shape[1] * shape[2]
         if count == 1:
             return {}
-        at = np.maximum(self.epochs_run - 1, 0)[:, None, None, None]
-        errors = {}
-        for name, values in self.members.items():
-            last = np.take_along_axis(values, at, -1).reshape(len(values), count).astype(np.float64)
-            errors[name] = last.std(1, ddof=1) / np.sqrt(count)
-        return errors
+        last = {n: v.reshape(len(v), count).astype(np.float64) for n, v in after(self.members, self.epochs_run).items()}
+        return {name: values.std(1, ddof=1) / np.sqrt(count) for name, values in last.items()}
 
     @functools.cached_property
     def diverged(self) -> np.ndarray:

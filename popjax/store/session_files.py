@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.counts import check_count
 from popjax.core.storage import Corrupt
 from popjax.space.space import Space
 from popjax.store.decisions import NAME as LOG
@@ -22,6 +23,7 @@ class Recorded(NamedTuple):
         about: session.json.
         hparams: what it began with.
         epochs: the horizon.
+        trial: the number from which the model's key is made.
         lines: its log, the first of which adds the model.
         curves: metric -> (epochs,), as they were committed last.
     """
@@ -29,6 +31,7 @@ class Recorded(NamedTuple):
     about: Mapping[str, Any]
     hparams: dict[str, Any]
     epochs: int
+    trial: int
     lines: Sequence[Step | Remark]
     curves: Mapping[str, np.ndarray]
 
@@ -43,12 +46,14 @@ def read_session(directory: Path) -> Recorded:
         lines, _ = read_lines(directory / LOG, Space.from_dict(about["space"]))
         added = lines[0].decision.add if lines and isinstance(lines[0], Step) else {}
         hparams = {name: column.tolist()[0] for name, column in added.items()}
-        epochs = about["epochs"]
-        if not hparams or not isinstance(epochs, int) or epochs < 1:
-            raise KeyError("the decision that adds the model")
-    except (KeyError, TypeError, AttributeError, OSError) as error:
-        raise Corrupt(f"cannot read the session in {str(directory)!r}: {error} is missing or wrong") from None
-    return Recorded(about, hparams, epochs, lines, read_curves(directory / CURVES))
+        epochs, trial = check_count("epochs", about["epochs"]), check_count("trial", about.get("trial", 0), 0)
+        if not hparams:
+            raise ValueError("the decision that adds the model is missing")
+    except Corrupt:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+        raise Corrupt(f"cannot read the session in {str(directory)!r}: {error}") from None
+    return Recorded(about, hparams, epochs, trial, lines, read_curves(directory / CURVES))
 
 
 def read_curves(path: Path) -> dict[str, np.ndarray]:

@@ -51,13 +51,6 @@ def numbers_of(trials: Any, members: int) -> np.ndarray:
     return numbers
 
 
-def row_of(member: Any, members: int) -> int:
-    """A member's number; raises ValueError for one that there is not."""
-    if isinstance(member, bool) or not isinstance(member, int | np.integer) or not 0 <= member < members:
-        raise ValueError(f"member {member!r}: choose 0..{members - 1}")
-    return int(member)
-
-
 def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The columns with what is inactive in them, as the arrays of a search over this space hold it."""
     members = len(next(iter(columns.values())))

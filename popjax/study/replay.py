@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from popjax.core.counts import check_number
 from popjax.engine.backends.base import Backend
 from popjax.engine.cost import explanation
 from popjax.engine.identity import check_same
@@ -83,9 +84,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     >>> bool(replay(results, 3, task)["loss"][0] == results.curves["loss"][3, 0])
     True
     """
-    count = len(results.diverged)
-    if isinstance(trial, bool) or not isinstance(trial, int | np.integer) or not 0 <= trial < count:
-        raise ValueError(f"replay: there is no trial {trial!r}; choose 0..{count - 1}")
+    trial = check_number("replay: there is no trial", trial, len(results.diverged))
     names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
     config = Config(**{name: results.run[name] for name in names})
     task = task.in_folds(config.folds)

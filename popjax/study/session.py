@@ -15,7 +15,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from popjax.core.counts import check_count
+from popjax.core.counts import check_count, check_number
 from popjax.core.stop import Flag
 from popjax.core.text import cell, plural
 from popjax.engine.caps import levels
@@ -29,7 +29,7 @@ from popjax.space.space import Space
 from popjax.store.decisions import Log, Remark, Step
 from popjax.store.results import Results
 from popjax.study.course import Course
-from popjax.study.models import columns_and_space, numbers_of, row_of
+from popjax.study.models import columns_and_space, numbers_of
 from popjax.study.session_directory import SessionDirectory
 from popjax.study.standing import Standing
 from popjax.task import Task
@@ -151,8 +151,8 @@ class Session:
         task = task or results.task
         if task is None:
             raise ValueError("the results were loaded, so give the task: Session.of(results, trial, task)")
-        kept, known = results.kept(trial), trained_as(results, trial, task)
-        session = cls(task, kept.hparams, trials=[trial], **known)
+        kept, run, space = results.kept(trial), results.run, space_of(results, trial, task)
+        session = cls(task, kept.hparams, run["epochs"], run["seed"], space, [trial], run["folds"], run["repeats"])
         session.course.stand(kept.arrays, {name: values[trial] for name, values in results.members.items()})
         return session
 
@@ -206,11 +206,6 @@ class Session:
     def dynamic(self) -> tuple[str, ...]:
         """The hyperparameters that may be set."""
         return tuple(self.population.roster.buckets[0].dynamic)
-
-    @property
-    def lines(self) -> list[Step | Remark]:
-        """The log of all that was decided, for `repeat`."""
-        return list(self.course.log.lines)
 
     def train(self, epochs: int = 1, commit: bool = True) -> None:
         """Train so many epochs more; a member that was stopped or diverged rests.
@@ -300,7 +295,7 @@ class Session:
         Raises ValueError for one that does not exist, fixes a shape, or is out of range;
         nothing is changed then.
         """
-        members = range(self.members) if member is None else [row_of(member, self.members)]
+        members = range(self.members) if member is None else [self._number(member)]
         with self.alone:
             decision = Decision(set=dict.fromkeys(members, values))
             self._act(decision, change=Change("set", 0 if member is None else member, values=values))
@@ -324,7 +319,7 @@ class Session:
         Until one of them is set otherwise, both train alike. Raises ValueError where they differ in what
         fixes a shape.
         """
-        source, target = row_of(source, self.members), row_of(target, self.members)
+        source, target = self._number(source), self._number(target)
         if source == target:
             return
         with self.alone:
@@ -344,7 +339,7 @@ class Session:
     def _rest(self, member: int, stopped: bool, words: str) -> None:
         with self.alone:
             column = self.course.stopped.copy()
-            column[row_of(member, self.members)] = stopped
+            column[self._number(member)] = stopped
             self._act(Decision(), column, Change("stop" if stopped else "lift", member))
             self._show(words, member)
 
@@ -379,6 +374,10 @@ class Session:
         notes = None if change is None else noted(None, change)
         return self.course.act(Step(decision._replace(notes=notes), stopped=tuple(resting)))
 
+    def _number(self, member: Any) -> int:
+        """A member's number; raises ValueError for one that there is not."""
+        return check_number("there is no member", member, self.members)
+
     def _check(self) -> None:
         """Raise ValueError where another session has the directory."""
         if self.directory is not None:
@@ -392,13 +391,12 @@ class Session:
             self.page.show(Shown(curves, self.epoch, self.course.stopped, alive, points, self.dynamic), line, member)
 
 
-def trained_as(results: Results, trial: int, task: Task) -> dict[str, Any]:
-    """What a session takes to train a trial on as the search did; raises ValueError for another task than its."""
+def space_of(results: Results, trial: int, task: Task) -> Space:
+    """The ranges with which a session trains a trial on as the search did; raises ValueError for another task."""
     run, space, level = results.run, results.space, {}
     if run.get("caps"):
         points = space.filled({name: column[[trial]] for name, column in results.points.items()})
         level = run["caps"][levels(points, run["caps"])[0]]
     space = space.replace(**{name: space[name].up_to(units) for name, units in level.items()})
     check_same(run, task.in_folds(run["folds"]), f"Session.of trial {trial}")
-    known = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
-    return known | {"space": space.only([name for name in space if name not in run["static"]])}
+    return space.only([name for name in space if name not in run["static"]])

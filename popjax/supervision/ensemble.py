@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.counts import check_count
 from popjax.core.text import lookup
 from popjax.data.dataset import Dataset
 from popjax.data.splits import Split
@@ -39,9 +40,7 @@ def ensemble(
     >>> together.trials == results.order[:3].tolist(), together.score(x, y) > 0.9
     (True, True)
     """
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise ValueError(f"size={size!r}: give a whole number of at least 1")
-    return lookup(METHODS, "method", method)(results, int(size), model)
+    return lookup(METHODS, "method", method)(results, check_count("size", size), model)
 
 
 def mean(results: Results, size: int, model: Callable[..., Any] | None) -> Predictor:

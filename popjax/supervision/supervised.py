@@ -121,8 +121,9 @@ def problem(data: Any, options: ProblemOptions) -> Task:
         check_model(options.model)
     if not isinstance(options.optimizer, str):
         check_called("the optimizer", options.optimizer, "hparams")
-    where = options.validation, options.test, options.groups, options.target
-    dataset, validation, test, groups = parts_of(data, *where, options.missing, options.kind)
+    dataset, validation, test, groups = parts_of(
+        data, options.validation, options.test, options.groups, options.target, options.missing, options.kind
+    )
     for doubt in () if isinstance(data, Dataset) else dataset.doubts:
         LOG.warning(doubt)
     if isinstance(options.model, str) and lookup(MODELS, "model", options.model).images:

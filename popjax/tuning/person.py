@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.counts import check_number
 from popjax.core.stop import Flag, Stop
 from popjax.core.text import failure
 from popjax.scheduler import NONE, Decision, Trials
@@ -196,8 +197,7 @@ def check(change: Change, step: Step, trials: Trials, last: int) -> None:
     """Raise ValueError for a change that names no trial, or one that has nothing to train on."""
     count, trial, going = len(trials.epochs), change.trial, step.decision.until
     for one in (trial, *([change.source] if change.verb == "clone" else [])):
-        if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < count:
-            raise ValueError(f"there is no trial {one!r}; choose 0..{count - 1}")
+        check_number("there is no trial", one, count)
     if change.verb not in VERBS:
         raise ValueError(f"unknown verb {change.verb!r}; there are {', '.join(VERBS)}")
     epoch = int(trials.epochs[trial])

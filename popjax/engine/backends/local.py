@@ -56,13 +56,25 @@ class Job:
     fitting: set[Any]
 
     @classmethod
-    def of(cls, segment: Segment, lanes: Lanes, members: Callable[[np.ndarray], Members], **known: Any) -> Self:
+    def of(
+        cls,
+        segment: Segment,
+        lanes: Lanes,
+        members: Callable[[np.ndarray], Members],
+        *,
+        programs: Programs,
+        seed: int,
+        data: Any,
+        fitting: set[Any],
+    ) -> Self:
         """A job; `members` gives the arrays of numbers (capacity,), which beside the cohort's repeat the last."""
         numbers = segment.cohort.members
         places, counts = placed(len(numbers), lanes)
         filled = np.full(lanes.devices * lanes.capacity, numbers[-1])
         filled[places] = numbers
-        return cls(segment, lanes, places, counts, members(filled), **known)
+        return cls(
+            segment, lanes, places, counts, members(filled), programs=programs, seed=seed, data=data, fitting=fitting
+        )
 
 
 class Local:

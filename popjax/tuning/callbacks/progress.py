@@ -9,6 +9,7 @@ import numpy as np
 from popjax.core.text import plural, printable, tell
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
+from popjax.store.records import after
 from popjax.tuning.callbacks.base import Callback, Run
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Progress(Callback):
         rows = np.flatnonzero(trials.epochs > 0)
         if len(rows):
             self.make_room(int(rows[-1]) + 1)
-            self.latest[rows] = trials.curves[self.run.metric][rows, trials.epochs[rows] - 1][:, None, None]
+            self.latest[rows] = after(trials.curves, trials.epochs)[self.run.metric][rows, None, None]
             self.heard[rows] = True
 
     def make_room(self, trials: int) -> None:

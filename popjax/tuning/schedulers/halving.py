@@ -5,8 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from popjax.core.counts import check_count
 from popjax.core.text import plural
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
 
@@ -85,8 +84,7 @@ def rungs_of(epochs: int, reduction_factor: int, min_epochs: int) -> list[int]:
 def check(name: str, reduction_factor: int, min_epochs: int) -> None:
     """Raise ValueError unless rungs can be made of these."""
     for argument, value, low in (("reduction_factor", reduction_factor, 2), ("min_epochs", min_epochs, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-            raise ValueError(f"{name}: {argument}={value!r}; give a whole number of at least {low}")
+        check_count(f"{name}: {argument}", value, low)
 
 
 def warnings(problem: Problem, rungs: list[int]) -> list[str]:

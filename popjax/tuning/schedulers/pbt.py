@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.counts import check_count
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
 from popjax.space.space import take
 from popjax.space.values import absent, number
@@ -150,8 +151,7 @@ def noted(epoch: int, copied: int, sources: Sequence[int] = ()) -> dict[str, Any
 def check(interval: Any, quantile: Any, resample: Any, factors: Any, warmup: Any) -> None:
     """Raise ValueError unless a selection can be made of these."""
     for name, value, low in (("interval", interval, 1), ("warmup", warmup, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-            raise ValueError(f"pbt: {name}={value!r}; give a whole number of at least {low}")
+        check_count(f"pbt: {name}", value, low)
     if not number(quantile) or not 0 < quantile <= 0.5:
         raise ValueError(f"pbt: quantile={quantile!r}; give a share above 0 and at most 0.5")
     if not number(resample) or not 0 <= resample <= 1:

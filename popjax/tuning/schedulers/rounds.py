@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.counts import check_count
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, best_first
 from popjax.space.space import Space
 from popjax.tuning.schedulers.parts import part_of, renumbered
@@ -31,10 +32,7 @@ def rounds(n: int, inner: Callable[[Problem], Scheduler] | None = None) -> Calla
     >>> pj.search(task, space, trials=40, scheduler=pj.rounds(2)).rounds.tolist() == [0] * 20 + [1] * 20
     True
     """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"rounds={n!r}: give a whole number of at least 1")
-
-    return functools.partial(rounds_by, n=int(n), inner=inner or plain)
+    return functools.partial(rounds_by, n=check_count("rounds", n), inner=inner or plain)
 
 
 def rounds_by(problem: Problem, n: int, inner: Callable[[Problem], Scheduler]) -> Scheduler:
