@@ -28,10 +28,12 @@ COMMANDS = {
     ],
 }
 COMMANDS["pbt"] = ["--trials", "12", "--scheduler", "pbt", *WINE, *RATE]
+SCRIPT = ["go 3", "learning_rate=0.1", "go 2", "back 2", "learning_rate*=0.3", "momentum=0.8", "go 3", "watch", "save"]
+SESSION = ["--dataset", "wine", "--set", "hidden=8"]
 COMMIT = 1  # at which the killed ones die
 KILLED = f"""
 import os, signal, sys
-from popjax.commands import sweep
+from importlib import import_module
 from popjax.engine import checkpoint
 from popjax.store.commits import Commits
 checkpoint.EVERY, whole, count = 0.0, Commits.commit, 0
@@ -42,15 +44,17 @@ def commit(self):
     if count == {COMMIT}:
         os.kill(os.getpid(), signal.SIGKILL)
 Commits.commit = commit
-sys.exit(sweep.main(sys.argv[1:]))
+name, *arguments = sys.argv[1:]
+sys.exit(import_module("popjax.commands." + name).main(arguments))
 """
 
 
-def run(place: Path, arguments: list[str], *prefix: str) -> int:
-    """The command in a directory where the golden task can be imported."""
+def run(place: Path, arguments: list[str], killed: str | None = None, name: str = "sweep", typed: str = "") -> int:
+    """The exit code of a command in a directory where the golden task can be imported; below 0 if it was killed."""
     environment = os.environ | {"PYTHONPATH": f"{place}:{GOLDEN.parent.parent}"}
-    command = [sys.executable, *(prefix or ("-m", "popjax.sweep")), *arguments]
-    return subprocess.run(command, cwd=place, env=environment, stdout=subprocess.DEVNULL).returncode
+    command = [sys.executable, *(["-c", killed, name] if killed else ["-m", f"popjax.{name}"]), *arguments]
+    kwargs = {"input": typed, "text": True, "stdout": subprocess.DEVNULL}
+    return subprocess.run(command, cwd=place, env=environment, **kwargs).returncode
 
 
 def make(kind: str, arguments: list[str], place: Path) -> None:
@@ -58,7 +62,7 @@ def make(kind: str, arguments: list[str], place: Path) -> None:
     shutil.copy(GOLDEN / "task_of_golden.py", place)
     whole, killed = place / f"{FORMAT}-{kind}", place / f"{FORMAT}-{kind}-interrupted"
     assert run(place, [*arguments, "--out", whole.name]) == 0
-    assert run(place, [*arguments, "--out", killed.name], "-c", KILLED) < 0
+    assert run(place, [*arguments, "--out", killed.name], KILLED) < 0
     shutil.copytree(killed, place / "again")
     assert run(place, [*arguments, "--out", "again", "--resume"]) == 0
     expected = killed / "expected"
@@ -68,9 +72,26 @@ def make(kind: str, arguments: list[str], place: Path) -> None:
         shutil.copy(whole / table, expected)
     steps = json.loads((place / "again" / "summary.json").read_text())["steps_run"]
     (expected / "steps.json").write_text(json.dumps(steps))
+    keep(kind, arguments, [whole, killed])
+
+
+def make_session(place: Path) -> None:
+    """A finished babysitter and a killed one, which has gone back and goes on with the rest of the script."""
+    whole, killed = place / f"{FORMAT}-session", place / f"{FORMAT}-session-interrupted"
+    assert run(place, [*SESSION, "--out", whole.name], name="babysit", typed="\n".join(SCRIPT)) == 0
+    typed = "\n".join([*SCRIPT[:6], "save"])
+    late = KILLED.replace(f"== {COMMIT}:", "== 10:")
+    assert run(place, [*SESSION, "--out", killed.name], late, "babysit", typed) < 0
+    (killed / "expected").mkdir()
+    shutil.copy(whole / "curves.parquet", killed / "expected")
+    keep("session", SESSION, [whole, killed])
+
+
+def keep(kind: str, arguments: list[str], directories: list[Path]) -> None:
+    """Put directories in the place of the golden ones of their kind."""
     for old in GOLDEN.glob(f"{FORMAT}-{kind}*"):
         shutil.rmtree(old)
-    for directory in (whole, killed):
+    for directory in directories:
         (directory / "command.json").write_text(json.dumps(arguments))
         for name in ("report.html", ".lock"):
             (directory / name).unlink(missing_ok=True)
@@ -81,6 +102,8 @@ def main() -> None:
     """All kinds, and the machine on which they were made."""
     from test_golden import machine
 
+    with tempfile.TemporaryDirectory() as place:
+        make_session(Path(place))
     for kind, arguments in COMMANDS.items():
         with tempfile.TemporaryDirectory() as place:
             make(kind, arguments, Path(place))

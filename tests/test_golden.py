@@ -5,6 +5,7 @@ same command wrote when it was left alone, and the optimizer updates that were l
 where they were made, by make_goldens.py.
 """
 
+import functools
 import json
 import shutil
 import signal
@@ -141,9 +142,9 @@ def test_a_killed_run_that_goes_on_is_killed_again(run, python, command, tmp_pat
     """Its first commit says from where to go on, also where those that it found did not."""
     golden = GOLDEN / f"{FORMAT}-rounds-interrupted"
     arguments = [*run(golden.name), "--out", "run", "--resume"]
-    again = python(make_goldens.KILLED, *arguments)
+    again = python(make_goldens.KILLED, "sweep", *arguments)
     assert again.returncode == -signal.SIGKILL, again.stderr
-    once = python(make_goldens.KILLED.replace("== 1:", "== 3:"), *arguments)
+    once = python(make_goldens.KILLED.replace("== 1:", "== 3:"), "sweep", *arguments)
     assert once.returncode == -signal.SIGKILL, once.stderr
     shutil.copytree(GOLDEN / golden.name, tmp_path / "once", ignore=shutil.ignore_patterns("expected", "command.json"))
     for out in ("run", "once"):
@@ -164,3 +165,21 @@ def test_a_finished_run_is_tested_again(kind, run, command, tmp_path):
     found = (tmp_path / "run" / "retest.json").read_bytes()
     assert len(json.loads(found)["trials"]) == 8
     assert found == (tmp_path / "now" / "retest.json").read_bytes()
+
+
+def test_a_session_is_replayed_and_a_killed_one_goes_on(run, command, tmp_path):
+    name = f"{FORMAT}-session"
+    run(name)
+    replayed = command("babysit", "--replay", "run", "--out", "again")
+    assert replayed.returncode == 0, replayed.stderr
+    exact = same_machine(name)
+    assert not exact or "the same curve as in run, bit for bit" in replayed.stdout
+    shutil.rmtree(tmp_path / "run")
+    golden = GOLDEN / f"{name}-interrupted"
+    run(golden.name)
+    (tmp_path / "script").write_text("\n".join(make_goldens.SCRIPT[6:]))
+    resumed = command("babysit", "--resume", "run", "--script", "script")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "it goes on after epoch 3\n" in resumed.stdout
+    compare = assert_same_bits if exact else functools.partial(assert_close, trials=1)
+    compare(golden / "expected" / "curves.parquet", tmp_path / "run" / "curves.parquet")
