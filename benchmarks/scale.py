@@ -28,7 +28,7 @@ import popjax as pj
 from popjax.core.machine import device
 from popjax.data.dataset import load
 from popjax.engine.backends.door import Traits
-from popjax.engine.backends.work import Missing, Trained
+from popjax.engine.backends.work import Done, Missing
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes
 from popjax.executors.ray import Ray
@@ -104,7 +104,7 @@ class AtOnce:
 
     traits = Traits()
 
-    def __init__(self, names: list[str], state: list[np.ndarray], counts: bool) -> None:
+    def __init__(self, names: list[str], state: dict[str, np.ndarray], counts: bool) -> None:
         self.names = names
         self.state = state
         self.counts = counts
@@ -118,23 +118,23 @@ class AtOnce:
 
     def answer(self, unit, blob):
         if blob is None and not self.known:
-            return Missing("nobody")
+            return Missing("none")
         self.known = True
         members = len(unit.members.trial)
         values = np.linspace(0, 1, members)[:, None] + np.zeros(unit.until - unit.epoch)
-        leaves = [np.zeros((members, *leaf.shape), leaf.dtype) for leaf in self.state]
-        trained = Trained("nobody", unit.until, dict.fromkeys(self.names, values), leaves)
+        state = {name: np.zeros((members, *leaf.shape), leaf.dtype) for name, leaf in self.state.items()}
+        done = Done("none", unit.until, dict.fromkeys(self.names, values), state)
         self.units += 1
         if self.counts:
             self.task = max(self.task, len(blob or b""))
             self.sent += len(pickle.dumps(unit))
-            self.returned += len(pickle.dumps(trained))
-        return trained
+            self.returned += len(pickle.dumps(done))
+        return done
 
 
-def state_of(task: pj.Task, space: pj.Space) -> tuple[list[str], list[np.ndarray]]:
-    """The names of the metrics and the leaves of the state of a member, from a search of one trial."""
-    seen: list[Trained] = []
+def state_of(task: pj.Task, space: pj.Space) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The names of the metrics, and the state of a member by name, from a search of one trial."""
+    seen: list[Done] = []
 
     class Here:
         """Trains in the caller's thread."""
@@ -142,12 +142,12 @@ def state_of(task: pj.Task, space: pj.Space) -> tuple[list[str], list[np.ndarray
         def submit(self, fn, *args):
             future: Future = Future()
             answer = fn(*args)
-            seen.extend([answer] if isinstance(answer, Trained) else [])
+            seen.extend([answer] if isinstance(answer, Done) else [])
             future.set_result(answer)
             return future
 
     pj.search(task, space, 1, 1, executor=Here())
-    return list(seen[0].metrics), [leaf[0] for leaf in seen[0].leaves]
+    return list(seen[0].metrics), {name: leaf[0] for name, leaf in seen[0].state.items()}
 
 
 def walk(key, hparams):

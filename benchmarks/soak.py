@@ -156,8 +156,8 @@ def fault(ended: Ended, number: int) -> str | None:
 
 
 def python_began(ended: Ended) -> bool:
-    """Whether Python itself was still starting: its own traceback, without a line of popjax's."""
-    return "Traceback" in ended.err and "popjax" not in ended.err
+    """Whether Python itself was still starting: by SIGINT's own action, without a line of popjax's."""
+    return ended.code == -signal.SIGINT and "popjax" not in ended.err
 
 
 def different(work: Sweep | Babysitter, alone: Path, other: Path) -> list[str]:

@@ -102,7 +102,7 @@ MUTANTS = [
         "engine/population",
         "self.checkpoint.settle_waiting(set(decision.set) - set(decision.copy))",
         "pass",
-        "test_checkpoint.py -k from_any_commit",
+        "test_checkpoint.py -k as_it_stood",
     ),
     Mutant(
         "rest not committed",
@@ -453,7 +453,7 @@ MUTANTS = [
         "engine/population",
         "            if self.checkpoint is not None:\n                self.checkpoint.settle(cohort)",
         "            pass",
-        "test_pbt.py -k killed",
+        "test_checkpoint.py -k as_it_stood",
     ),
     Mutant(
         "a child of an inactive parent",

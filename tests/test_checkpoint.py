@@ -222,6 +222,40 @@ def test_from_any_commit_a_run_ends_as_the_one_left_alone(tmp_path, monkeypatch,
     assert any(behind)
 
 
+@pytest.mark.parametrize("change", [{"set": {0: {"rate": 0.3}}}, {"copy": {0: 1}}], ids=["set", "copy"])
+def test_a_changed_trial_is_recorded_as_it_stood(tmp_path, monkeypatch, change):
+    """A commit while it trains on goes on from where the change began, and not with it from epoch 0."""
+    epochs, changed, copies, commit = 500, [], [], Checkpoint.commit
+
+    def once(problem):
+        def step(number, trials):
+            if number == 0:
+                return 1, pj.Decision(add=problem.propose(2), until={0: 2, 1: 2})
+            if number == 1:
+                changed.append(number)
+                return 2, pj.Decision(**change, until={0: epochs})
+            return 2, pj.Decision()
+
+        return pj.Scheduler(lambda: 0, step)
+
+    def save(saver):
+        if changed and not copies and (saver._answered or saver._slow):  # in training
+            commit(saver)
+            copies.append(shutil.copytree(tmp_path / "run", tmp_path / "copy"))
+
+    def search(out, **settings):
+        return pj.search(steering_task.TASK, steering_task.SPACE, 2, epochs, scheduler=once, out=out, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "EVERY", 1e9)
+        patched.setattr(Checkpoint, "save", save)
+        search(tmp_path / "run")
+    (copy,) = copies
+    search(copy, resume=True)
+    for name in ("trials.parquet", "curves.parquet"):
+        assert (copy / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+
+
 def test_between_two_epochs_no_state_is_copied(rows, tmp_path, monkeypatch):
     """However often somebody looks: those of the end alone are, which are kept."""
     epochs, arrays = [], Cohort.arrays

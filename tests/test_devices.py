@@ -14,6 +14,7 @@ from popjax.engine import memory
 from popjax.engine.backends.local import Progress
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Programs
+from popjax.engine.on_devices import OnDevices
 from popjax.engine.plan import Lanes, placed
 from popjax.engine.roster import Roster
 
@@ -259,23 +260,36 @@ def test_a_program_that_needs_more_than_four_fifths_of_what_is_free_is_not_run(r
     assert whole.curves["val_loss"].tobytes() == narrow.curves["val_loss"].tobytes()
 
 
-def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, refuse, monkeypatch):
+def in_two_segments(problem):
+    def step(number, trials):
+        add = problem.propose(problem.trials) if number == 0 else {}
+        until = dict.fromkeys(range(problem.trials), 2 * (number + 1)) if number < 2 else {}
+        return number + 1, pj.Decision(add=add, until=until)
+
+    return pj.Scheduler(lambda: 0, step)
+
+
+@pytest.mark.parametrize("scheduler", [None, in_two_segments])
+def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, refuse, monkeypatch, scheduler):
     """Where not even the states can be read back, their members begin again: none is lost."""
     task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=40, epochs=4)
-    refuse(most=4, after=3)
+    whole = pj.search(task, SPACE, trials=40, epochs=4, scheduler=scheduler)
+    refuse(most=4, after=7 if scheduler else 3)  # its first segment makes six calls
 
-    given, asked = Progress.cohort, []
+    stopped, asked = Progress.stopped, []
 
-    def refusing(progress):
-        if progress.epoch < 4:  # there is memory again for those that are trained to the end
-            asked.append(progress.epoch)
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
-        return given(progress)
+    def stopping(progress, until):
+        if progress.training is not None and progress.epoch < until:
+            asked.append(type(progress.origin.state))
+            monkeypatch.setattr(progress, "cohort", refusing, raising=False)
+        return stopped(progress, until)
 
-    monkeypatch.setattr(Progress, "cohort", refusing)
-    narrow = pj.search(task, SPACE, trials=40, epochs=4)
-    assert asked
+    def refusing():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
+
+    monkeypatch.setattr(Progress, "stopped", stopping)
+    narrow = pj.search(task, SPACE, trials=40, epochs=4, scheduler=scheduler)
+    assert (OnDevices if scheduler else type(None)) in asked
     assert not narrow.stopped.any()
     for name, values in whole.members.items():
         assert values.tobytes() == narrow.members[name].tobytes()
