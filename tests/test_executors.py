@@ -283,7 +283,8 @@ def test_an_executor_that_is_full_for_a_while_loses_nobody():
 
 
 def nap(x):
-    """Take a while where NAP says so; die where POISON does."""
+    """Say that it begins in the file BEGUN, take a while where NAP says so; die where POISON does."""
+    Path(os.environ.get("BEGUN", os.devnull)).touch()
     time.sleep(float(os.environ.get("NAP", "0")))
     if x > float(os.environ.get("POISON", "inf")):
         os._exit(1)
@@ -453,14 +454,14 @@ def test_ctrl_c_leaves_no_worker(environment, tmp_path):
 def test_a_search_that_is_over_ends_its_workers(slow, monkeypatch, tmp_path):
     """Also one that is at a unit which takes a minute."""
     monkeypatch.setenv("NAP", "60")
+    monkeypatch.setenv("BEGUN", str(tmp_path / "begun"))
     monkeypatch.setattr(remote, "GRACE", 0.1)
     monkeypatch.chdir(tmp_path)
     stop = threading.Event()
 
     def wait():
-        while not loky_processes(tmp_path):
+        while not (tmp_path / "begun").exists():
             time.sleep(0.05)
-        time.sleep(1)
         stop.set()
 
     threading.Thread(target=wait, daemon=True).start()
