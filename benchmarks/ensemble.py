@@ -69,8 +69,8 @@ def scores(table: str, trials: int, epochs: int, seed: int) -> list[list[float]]
     task, found = pj.supervised(TABLES[table](), seed=seed), []
     space = pj.default_space(rows=task.data.folds.train.shape[1] // 2)
     for folds, methods in METHODS.items():
-        choose = "best" if folds == 1 else "one-se"
-        results = pj.search(task, space, trials, epochs, seed=seed, folds=folds, keep=KEPT, choose=choose)
+        rule = pj.best if folds == 1 else pj.one_se
+        results = pj.search(task, space, trials, epochs, seed=seed, folds=folds, rank=rule(keep=KEPT))
         data, rows = results.task.hints.folded.dataset, results.task.hints.folded.parts(folds).test
         for method in methods.values():
             values = judged(method(results).mean_of(data.x[rows]), data.y[rows])

@@ -156,8 +156,8 @@ def fault(ended: Ended, number: int) -> str | None:
 
 
 def python_began(ended: Ended) -> bool:
-    """Whether Python itself was still starting: by SIGINT's own action, without a line of popjax's."""
-    return ended.code == -signal.SIGINT and "popjax" not in ended.err
+    """Whether Python itself was still starting, which SIGINT then ends without a line of popjax's."""
+    return ended.code in (1, -signal.SIGINT) and "popjax" not in ended.err
 
 
 def different(work: Sweep | Babysitter, alone: Path, other: Path) -> list[str]:

@@ -29,7 +29,7 @@ NAMED = ("halving(2, 2)", "halving(2, 1)", "halving(3, 1)", "halving(4, 1)", "hy
 
 def by_loss(problem: pj.Problem) -> pj.Scheduler:
     """Halving whose rungs compare by the validation loss, whatever ranks in the end."""
-    return pj.halving()(problem._replace(ranks=(("val_loss", "min"), *problem.ranks)))
+    return pj.halving()(problem._replace(rule=pj.best("val_loss")))
 
 
 SCHEDULERS = {text: scheduler_of(text) for text in NAMED} | {"halving(2, 2), rungs by loss": by_loss}
@@ -40,7 +40,7 @@ def table(dataset: str, trials: int, epochs: int, seed: int, minutes: float | No
     data = built_in(dataset)
     task = pj.supervised(data, seed=seed)
     space = pj.default_space(rows=task.data.folds.train.shape[1])
-    results = pj.search(task, space, trials, epochs, seed=seed, keep=trials, minutes=minutes)
+    results = pj.search(task, space, trials, epochs, seed=seed, rank=pj.best(keep=trials), minutes=minutes)
     rows = results.task.hints.folded.parts(1).test
     order = results.order.tolist()
     predicted = predictor_of([results.kept(trial) for trial in order], None).of_fold(data.x[rows], 0)
@@ -53,7 +53,7 @@ def table(dataset: str, trials: int, epochs: int, seed: int, minutes: float | No
 
 def measure(results: Results, scores: np.ndarray, size: int, subsets: int) -> dict[str, Any]:
     """Of each scheduler, over the subsets: how many times fewer epochs and updates, and what it and random lose."""
-    sign = 1 if results.mode == "max" else -1
+    sign = 1 if results.metric.mode == "max" else -1
     value = np.where(results.diverged, -np.inf, sign * results.last[results.metric])
     epochs = results.members[results.metric].shape[-1]
     trained = np.minimum(results.epochs_run + results.diverged, epochs)  # who diverges is trained no further

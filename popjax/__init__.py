@@ -4,6 +4,7 @@ What is trained   supervised (rows), objective (a function), Task with Hints, HP
 Over what         Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
                   default_space
 Searching         search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
+What is best      best, one_se, together; your own: Rule, Metric
 Who trains on     halving, hyperband, pbt, rounds; your own: Scheduler, Problem, Trials, Decision
 By hand           Session; live (the page)
 Who listens       Callback; tracking (TensorBoard, MLflow, W&B, Trackio)
@@ -35,7 +36,10 @@ _HOMES = {
     "Space": "space.space",
     "Task": "task",
     "Trials": "scheduler",
+    "Metric": "task",
+    "Rule": "rule",
     "as_html": "pages.notebook",
+    "best": "rules.best",
     "choice": "space.scales",
     "ensemble": "supervision.ensemble",
     "halving": "tuning.schedulers.halving",
@@ -45,6 +49,7 @@ _HOMES = {
     "log_integers": "space.scales",
     "log_uniform": "space.scales",
     "objective": "task",
+    "one_se": "rules.one_se",
     "default_space": "space.defaults",
     "pbt": "tuning.schedulers.pbt",
     "plot": "pages.plots",
@@ -56,6 +61,7 @@ _HOMES = {
     "search": "study.search",
     "simulate": "tuning.simulate",
     "supervised": "supervision.supervised",
+    "together": "rules.together",
     "uniform": "space.scales",
     "write_report": "pages.page",
 }

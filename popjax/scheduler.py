@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from popjax.core.counts import whole_kind
+from popjax.rule import Rule
 from popjax.space.space import Space
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -120,7 +121,7 @@ class Problem(NamedTuple):
         trials: how many points to train.
         epochs: the last epoch.
         seed: of the search.
-        ranks: the ranking metric and the metrics for ties, each with its mode, "min" or "max".
+        rule: how trials are ordered.
         propose: `(n, trials=None, space=None) -> columns`: at most n new points from the sampler, after those of
             `trials`, from another space than the problem's if given.
         learns: whether it looks at what `trials` came to, so that nobody need narrow its space.
@@ -130,7 +131,7 @@ class Problem(NamedTuple):
     trials: int
     epochs: int
     seed: int
-    ranks: tuple[tuple[str, str], ...]
+    rule: Rule
     propose: Callable[..., dict[str, np.ndarray]]
     learns: bool = False
 
@@ -148,11 +149,8 @@ def best_first(problem: Problem, trials: Trials, epoch: int | None = None) -> np
     """
     rows = np.flatnonzero((trials.epochs >= (epoch or 1)) & np.isfinite(trials.loss))
     at = trials.epochs[rows] if epoch is None else np.full(len(rows), epoch)
-    keys = [-at]
-    for metric, mode in problem.ranks:
-        values = trials.curves[metric][rows, at - 1]
-        keys.append(values if mode == "min" else -values)
-    return rows[np.lexsort(keys[::-1])]
+    order = problem.rule.order({name: values[rows, at - 1] for name, values in trials.curves.items()})
+    return rows[order[np.argsort(-at[order], kind="stable")]]
 
 
 def check_kinds(decision: Decision) -> None:

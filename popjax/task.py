@@ -8,11 +8,79 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
 
 from popjax.core.calls import check_called
-from popjax.core.modes import mode_of
 from popjax.space.scales import Constant, Scale
 from popjax.space.space import Space
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
+LESS, MORE = ("loss", "mse", "mae", "mape", "error"), ("accuracy", "r2", "f1", "auc", "mcc")  # is better
+SPLITS = MappingProxyType({"train": "train_", "validation": "val_", "test": "test_"})
+
+
+class Metric(str):
+    """A number that a task reports of an epoch: its spelling, which is its key everywhere, and what that tells.
+
+    Args:
+        spelling: such as "val_f1".
+        mode: "min" or "max"; told by how the name ends if not given.
+        unit: what it is measured in, such as "s"; "" for none.
+
+    Attributes:
+        rows: of which split it is: "train", "validation" or "test"; None where the spelling does not tell.
+        name: without the split.
+        given: the mode that was given, if one was.
+        unit: as given.
+
+    >>> metric = Metric("val_f1")
+    >>> metric.rows, metric.name, metric.mode, metric.on("test")
+    ('validation', 'f1', 'max', 'test_f1')
+    """
+
+    rows: str | None
+    name: str
+    unit: str
+    given: str | None
+
+    def __new__(cls, spelling: str, mode: str | None = None, unit: str = "") -> Self:
+        """A metric, with another one's mode and unit where none are given; raises ValueError for another mode."""
+        check_mode(mode)
+        self = super().__new__(cls, spelling)
+        known = (spelling.given, spelling.unit) if isinstance(spelling, Metric) else (None, "")
+        self.given, self.unit = mode or known[0], unit or known[1]
+        self.rows = next((rows for rows, prefix in SPLITS.items() if spelling.startswith(prefix)), None)
+        self.name = str(spelling) if self.rows is None else spelling[len(SPLITS[self.rows]) :]
+        return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return str(self), self.given, self.unit
+
+    @classmethod
+    def of(cls, rows: str, name: str) -> Self:
+        """The metric of this name on the rows of a split.
+
+        >>> Metric.of("validation", "loss")
+        'val_loss'
+        """
+        return cls(SPLITS[rows] + name)
+
+    @property
+    def mode(self) -> str:
+        """ "min" or "max": whether less or more is better; raises ValueError where neither name nor mode tells."""
+        if self.given is not None:
+            return self.given
+        for words, mode in ((LESS, "min"), (MORE, "max")):
+            if self.name.endswith(words):
+                return mode
+        raise ValueError(f"metric {str(self)!r}: is less or more of it better? give mode min or max")
+
+    def on(self, rows: str) -> "Metric":
+        """The same on the rows of another split; itself where it is of none."""
+        return self if self.rows is None else Metric(SPLITS[rows] + self.name, self.given, self.unit)
+
+
+def check_mode(mode: Any) -> None:
+    """Raise ValueError unless this is a mode, or none."""
+    if mode not in (None, "min", "max"):
+        raise ValueError(f"unknown mode {mode!r}; choose min or max")
 
 
 class HParams(Mapping[str, Any]):
@@ -230,8 +298,8 @@ class _Fields(NamedTuple):
     init: Callable[..., Any]
     epoch: Callable[..., Any]
     data: Any
-    metric: str = "loss"
-    mode: str = "min"
+    metric: Metric
+    mode: str
     score: Callable[..., Any] | None = None
     hints: Hints = NO_HINTS
 
@@ -244,9 +312,9 @@ class Task(_Fields):
         epoch: `(state, hparams, data) -> (state, metrics)`: one unit of budget. The state
             keeps its shapes and dtypes; metrics is a dict of scalars.
         data: a pytree of arrays, an argument of the program: one copy per device.
-        metric: the metric that ranks trials, by its value after the last epoch.
-        mode: "min" or "max"; told by the metric's name if not given: less of a loss or an error is better, more of an
-            accuracy, r2, f1, auc or mcc.
+        metric: the Metric that ranks trials, by its value after the last epoch; its spelling may be given.
+        mode: the metric's: "min" or "max"; told by its name if not given: less of a loss or an error is better, more of
+            an accuracy, r2, f1, auc or mcc.
         score: `(state, hparams, data) -> dict` of scalars on untouched data, asked once,
             for the winner.
         hints: what helps to plan, to show and to cut into folds; training one model needs none (see Hints).
@@ -285,7 +353,8 @@ class Task(_Fields):
         if more or not isinstance(hints, Hints):
             given = "it takes seven arguments" if more else f"hints is a {type(hints).__name__}"
             raise ValueError(f"Task: {given}; what follows score is a hint: write hints=popjax.Hints(updates=...)")
-        return super().__new__(cls, init, epoch, data, metric, mode or mode_of(metric), score, hints)
+        ranks = Metric(metric, mode)
+        return super().__new__(cls, init, epoch, data, ranks, ranks.mode, score, hints)
 
     def in_folds(self, folds: int) -> "Task":
         """The task with its rows in so many folds, if it knows how to."""
@@ -302,7 +371,7 @@ class Task(_Fields):
     def _replace(self, **fields: Any) -> Self:
         """A copy with some fields replaced."""
         refuse_hints(fields)
-        return super()._replace(**fields)
+        return type(self)(**self._asdict() | fields)
 
     __replace__ = _replace
 
@@ -314,27 +383,27 @@ def refuse_hints(named: Iterable[str]) -> None:
             raise ValueError(f"Task({name}=...) is a hint now: write hints=popjax.Hints({name}=...)")
 
 
-def ranked_by(task: Task, metric: str | None, mode: str | None) -> tuple[str, str]:
-    """The metric that ranks and its direction; the task's own where none is given.
+def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:
+    """The metric that ranks; the task's own where none is given.
 
     Of another metric than the task's own the direction follows from how its name ends.
     Raises ValueError where it does not.
 
     >>> task = objective(lambda key, hparams: {"loss": hparams["x"], "accuracy": -hparams["x"]})
-    >>> ranked_by(task, "accuracy", None)
-    ('accuracy', 'max')
+    >>> ranked_by(task, "accuracy", None).mode
+    'max'
     """
-    if metric in (None, task.metric):
-        return task.metric, mode or task.mode
-    assert metric is not None
-    return metric, mode or mode_of(metric)
+    own = metric in (None, task.metric)
+    found = Metric(task.metric if own else str(metric), mode or (task.mode if own else None))
+    return Metric(found, found.mode)
 
 
 def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:
     """The error of ranking by what the task does not report, with how it would."""
     known = list(known)
     remedy = f"; write {task.hints.remedies[metric]}" if metric and metric in task.hints.remedies else ""
-    near = f"; did you mean 'val_{metric}'?" if f"val_{metric}" in (*known, *task.hints.remedies) else ""
+    meant = Metric.of("validation", str(metric))
+    near = f"; did you mean {meant!r}?" if meant in (*known, *task.hints.remedies) else ""
     return ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}{near or remedy}")
 
 

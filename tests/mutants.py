@@ -271,7 +271,7 @@ MUTANTS = [
     Mutant("no warning", "study/directory", "if there[name] != value:", "if False:", "test_resume.py -k version"),
     Mutant(
         "worst wins",
-        "core/modes",
+        "task",
         'in ((LESS, "min"), (MORE',
         'in ((LESS, "max"), (MORE',
         "test_selection.py -k own_dir",
@@ -507,7 +507,7 @@ MUTANTS = [
     Mutant(
         "a score whose sign is not turned",
         "study/estimators",
-        'sign = 1 if results.mode == "max" else -1',
+        'sign = 1 if results.metric.mode == "max" else -1',
         "sign = 1",
         "test_estimators.py -k sign_turned",
     ),

@@ -76,5 +76,5 @@ def everything(problem):
 
 
 def search(out=None, **settings):
-    given = {"trials": 11, "epochs": EPOCHS, "seed": 2, "folds": 2, "keep": 11, "out": out, **settings}
+    given = {"trials": 11, "epochs": EPOCHS, "seed": 2, "folds": 2, "rank": pj.best(keep=11), "out": out, **settings}
     return pj.search(TASK, SPACE, scheduler=everything, **given)

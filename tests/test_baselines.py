@@ -45,7 +45,7 @@ def test_the_interval_of_an_accuracy_is_one_of_shares():
 @pytest.mark.parametrize("metric", ["val_mse", "val_mae"])
 def test_a_regression_is_compared_with_the_mean_and_its_error_resampled(metric):
     task = pj.supervised((X, VALUES))
-    results = pj.search(task, SPACE, trials=2, epochs=3, metric=metric)
+    results = pj.search(task, SPACE, trials=2, epochs=3, rank=metric)
     test = task.hints.folded.parts(1).test
     others = np.delete(VALUES, test)
     assert results.summary["constant"]["test_mse"] == pytest.approx(((VALUES[test] - others.mean()) ** 2).mean())

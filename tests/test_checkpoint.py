@@ -37,7 +37,7 @@ def clock(monkeypatch):
 def saver(clock, tmp_path):
     numbering = Numbering()
     curves = Curves(("loss",), numbering, EPOCHS, np.dtype(np.float32))
-    table = Table(numbering, curves, Waiting(None), Kept(numbering, 1, "loss", "min"), EPOCHS)
+    table = Table(numbering, curves, Waiting(None), Kept(numbering, pj.best("loss")), EPOCHS)
     table.add(np.zeros(6, int), 0)
     return Checkpoint(Commits(tmp_path / "state"), table)
 
@@ -139,7 +139,7 @@ def test_commits_that_take_long_come_seldom(saver, say, clock, monkeypatch):
 @pytest.mark.parametrize("every", [1e9, 0.0], ids=["short epochs", "long epochs"])
 def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, every):
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1))
-    config = Config(epochs=EPOCHS, seed=0, metric="val_loss", mode="min", lanes=1)
+    config = Config(epochs=EPOCHS, seed=0, rule=pj.Rule("val_loss"), lanes=1)
     roster = Roster(pj.supervised(rows), space, config)
     roster.add(space.sample(2, 0))
     cohort, lanes = Cohort(0, np.arange(1)), roster.lanes(0)
@@ -262,5 +262,5 @@ def test_between_two_epochs_no_state_is_copied(rows, tmp_path, monkeypatch):
     monkeypatch.setattr(Cohort, "arrays", lambda cohort: epochs.append(cohort.epoch) or arrays(cohort))
     monkeypatch.setattr(checkpoint, "EVERY", 1e9)
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
-    pj.search(pj.supervised(rows), space, trials=8, epochs=EPOCHS, keep=8, every=1, out=tmp_path / "run")
+    pj.search(pj.supervised(rows), space, trials=8, epochs=EPOCHS, rank=pj.best(keep=8), every=1, out=tmp_path / "run")
     assert set(epochs) == {EPOCHS}

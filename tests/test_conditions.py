@@ -170,7 +170,7 @@ def test_each_branch_trains_as_a_search_of_its_own(rows):
         own = {n: column for n, column in own.items() if n != "momentum" or optimizer == "sgd"}
         alone = space.only(own).replace(optimizer=pj.choice("sgd", "adam"))
         alone = pj.Space(**dict(alone))
-        again = train_points(pj.supervised(rows), alone, own, Config(3, 0, "val_accuracy", "max"), chosen)
+        again = train_points(pj.supervised(rows), alone, own, Config(3, 0, pj.Rule("val_accuracy")), chosen)
         for name, values in again.members.items():
             assert values.tobytes() == results.members[name][chosen].tobytes(), (optimizer, name)
         assert len(chosen) > 5
@@ -186,7 +186,7 @@ def layered(rows, **settings):
         hidden=pj.integers(4, 9),
         hidden_3=pj.integers(3, 12).when(depth=(3, 4)),
     )
-    return pj.search(pj.supervised(rows), space, **{"trials": 16, "epochs": 3, "keep": 16, **settings})
+    return pj.search(pj.supervised(rows), space, **{"trials": 16, "epochs": 3, "rank": pj.best(keep=16), **settings})
 
 
 def test_what_stands_in_its_place_changes_no_bit(rows, monkeypatch):
@@ -212,7 +212,7 @@ def test_the_kept_trials_predict_what_they_scored(rows, plan, tmp_path):
         optimizer=pj.choice("sgd", "adam"),
         momentum=pj.uniform(0.5, 0.9).when(optimizer="sgd"),
     )
-    results = pj.search(task(), space, trials=12, epochs=3, keep=12, plan=plan, choose="ensemble", out=tmp_path / "run")
+    results = pj.search(task(), space, trials=12, epochs=3, rank=pj.together(12), plan=plan, out=tmp_path / "run")
     for trial in results.order.tolist():
         score = results.predictor(trial).score(x[held], y[held])
         assert score == pytest.approx(results.last["val_accuracy"][trial], abs=1e-6)
@@ -238,7 +238,7 @@ def test_a_model_of_ones_own_predicts_where_it_holds_a_filler(rows, tmp_path):
     held = np.arange(0, len(y), 5)
     task = pj.supervised(rows, model=Bent, validation=held, test=0)
     space = pj.Space(learning_rate=0.05, bend=pj.choice(1, 2), slope=pj.uniform(-1, 0).when(bend=2))
-    results = pj.search(task, space, trials=8, epochs=3, keep=8)
+    results = pj.search(task, space, trials=8, epochs=3, rank=pj.best(keep=8))
     assert {"slope" in results.hparams(trial) for trial in range(8)} == {True, False}
     for trial in range(8):
         score = results.predictor(trial).score(x[held], y[held])
@@ -318,7 +318,7 @@ def test_importance_finds_what_matters_in_one_branch():
 
 
 def test_the_page_leaves_gaps(opened, rows):  # noqa: F811
-    results = layered(rows, trials=20, keep=1)
+    results = layered(rows, trials=20, rank=pj.best(keep=1))
     page = opened(results)
     where = page.evaluate("PAGE.panels.findIndex(p => p.layout.xaxis.title.text === 'hidden_3')")
     drawn = page.evaluate(f"document.getElementById('panel-{where}').data[0].x")

@@ -891,7 +891,12 @@ def test_parts_may_be_named_by_row_numbers(rows):
 
 def test_without_test_rows_nothing_is_scored(rows, tmp_path):
     results = pj.search(
-        pj.supervised(rows, test=0), {"learning_rate": 0.1}, trials=3, epochs=2, keep=3, out=tmp_path / "run"
+        pj.supervised(rows, test=0),
+        {"learning_rate": 0.1},
+        trials=3,
+        epochs=2,
+        rank=pj.best(keep=3),
+        out=tmp_path / "run",
     )
     assert (results.summary["test"], results.summary["test_value"], results.summary["ensemble"]) == ({}, None, None)
     parts = results.task.hints.folded.parts(1)

@@ -39,7 +39,7 @@ rng = np.random.default_rng(7)
 x = rng.normal(size=(170, 5))
 task = pj.supervised((x, (x[:, 0] > 0).astype(int)))
 space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9), batch_size=pj.choice(8, 16))
-results = pj.search(task, space, trials=int(sys.argv[2]), epochs=3, lanes=int(sys.argv[3]), keep=2)
+results = pj.search(task, space, trials=int(sys.argv[2]), epochs=3, lanes=int(sys.argv[3]), rank=pj.best(keep=2))
 sys.stdout.write(json.dumps({
     "devices": jax.local_device_count(),
     "curves": {name: curve.tolist() for name, curve in results.curves.items()},
@@ -202,9 +202,9 @@ def refuse(monkeypatch):
 def test_what_runs_out_of_memory_goes_on_narrower_and_loses_nothing(rows, refuse, after):
     """The parts halve until they fit, go on from the epoch where they stood, and give the same bits."""
     task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=40, epochs=4, keep=3)
+    whole = pj.search(task, SPACE, trials=40, epochs=4, rank=pj.best(keep=3))
     log = refuse(most=4, after=after)
-    narrow = pj.search(task, SPACE, trials=40, epochs=4, keep=3)
+    narrow = pj.search(task, SPACE, trials=40, epochs=4, rank=pj.best(keep=3))
     assert (whole.run["part"], whole.run["narrowed"]) == (16, 0)
     assert (narrow.run["part"], narrow.run["narrowed"]) == (4, 2)
     assert set(log) == ({4} if after == 0 else {16, 8, 4})

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def by_hand(results, trial, x, fold, member):
 @pytest.mark.parametrize(("folds", "repeats"), [(1, 1), (3, 2)])
 def test_it_predicts_the_mean_by_hand(data, folds, repeats, tmp_path):
     """Of trials in two programs, over folds and repeats; the same from the disk."""
-    results = search(data, folds=folds, repeats=repeats, choose="ensemble", out=tmp_path / "run")
+    results = search(data, folds=folds, repeats=repeats, rank=pj.together(), out=tmp_path / "run")
     x = data[0]
     trials = results.order[:9].tolist()
     assert len(set(results.points["activation"][trials])) == 2
@@ -80,7 +81,7 @@ def test_it_predicts_the_mean_by_hand(data, folds, repeats, tmp_path):
 def test_best_has_a_file_for_each_shape(rows, tmp_path):
     space = SPACE.replace(depth=pj.choice(1, 2))
     task = pj.supervised(rows)
-    results = pj.search(task, space, TRIALS, epochs=2, plan="buckets", choose="ensemble", out=tmp_path / "run")
+    results = pj.search(task, space, TRIALS, epochs=2, plan="buckets", rank=pj.together(), out=tmp_path / "run")
     assert pj.load_best(tmp_path / "run").predict(rows[0]).tolist() == results.predictor().predict(rows[0]).tolist()
     files = sorted(path.name for path in (tmp_path / "run" / "best").iterdir())
     assert files == ["arrays.safetensors", "best.json", "ensemble-0.safetensors", "ensemble-1.safetensors"]
@@ -92,7 +93,7 @@ def test_best_has_a_file_for_each_shape(rows, tmp_path):
 
 def test_its_score_is_that_of_its_predictions_on_the_test_rows(data):
     """And it is the score of the trials that were kept, where these are fewer."""
-    results = search(data, keep=5, folds=2)
+    results = search(data, rank=pj.best(keep=5), folds=2)
     known = results.summary["ensemble"]
     assert known["trials"] == results.order[:5].tolist()
     together = pj.ensemble(results, size=5)
@@ -123,7 +124,7 @@ def test_permuting_the_test_labels_changes_no_choice(rows, tmp_path):
     other[test] = np.roll(y[test], 1)
     stored = []
     for number, targets in enumerate((y, other)):
-        results = search((x, targets), choose="ensemble", out=tmp_path / str(number))
+        results = search((x, targets), rank=pj.together(), out=tmp_path / str(number))
         best = json.loads((tmp_path / str(number) / "best" / "best.json").read_text())
         stored.append((best["order"], [program["sha256"] for program in best["ensemble"]], results.best.trial))
         assert len(results.summary["ensemble"]["trials"]) == len(results.order)
@@ -147,7 +148,7 @@ def test_greedy_selection_is_a_plain_loop():
 
 def test_greedy_takes_the_kept_trials_by_rows_that_they_did_not_train_on(rows):
     """Over folds each model is judged on its own validation rows; how often a trial is taken is its weight."""
-    results = search(rows, keep=6, folds=3)
+    results = search(rows, rank=pj.best(keep=6), folds=3)
     together = pj.ensemble(results, size=10, method="greedy")
     assert sum(together.weights) == 10
     assert set(together.trials) <= set(results.order[:6].tolist())
@@ -167,7 +168,7 @@ def test_greedy_takes_the_kept_trials_by_rows_that_they_did_not_train_on(rows):
 def test_trials_of_one_program_share_its_compilation(rows):
     from test_compilations import compilations
 
-    results = pj.search(pj.supervised(rows), SPACE.replace(activation="relu"), trials=8, epochs=2, keep=8)
+    results = pj.search(pj.supervised(rows), SPACE.replace(activation="relu"), trials=8, epochs=2, rank=pj.best(keep=8))
     pj.ensemble(results, size=2).predict(rows[0])
     together = pj.ensemble(results, size=8)
     with compilations() as events:
@@ -179,8 +180,9 @@ def test_what_cannot_be_put_together_is_said(rows, tmp_path):
     results = search(rows, out=tmp_path / "run")
     rank2 = int(results.order[1])
     loaded = pj.Results.load(tmp_path / "run")
-    for given, remedy in ((results, "keep=25"), (loaded, 'choose="ensemble" and out=')):
-        with pytest.raises(ValueError, match=f"trial {rank2}, of rank 2, was not kept; search with {remedy}"):
+    for given, remedy in ((results, ", or give"), (loaded, " and out=")):
+        said = re.escape(f"trial {rank2}, of rank 2, was not kept; search with rank=popjax.together(){remedy}")
+        with pytest.raises(ValueError, match=said):
             pj.ensemble(given)
     with pytest.raises(ValueError, match="size=0: give a whole number of at least 1"):
         pj.ensemble(results, size=0)
@@ -188,7 +190,9 @@ def test_what_cannot_be_put_together_is_said(rows, tmp_path):
         pj.ensemble(results, method="median")
     with pytest.raises(ValueError, match="greedy: it needs the validation rows"):
         pj.ensemble(pj.Results.load(tmp_path / "run"), size=1, method="greedy")
-    own = pj.search(pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": pj.uniform(0, 1)}, 9, keep=3)
+    own = pj.search(
+        pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": pj.uniform(0, 1)}, 9, rank=pj.best(keep=3)
+    )
     with pytest.raises(ValueError, match="a task of your own"):
         pj.ensemble(own, size=3)
     with pytest.raises(ValueError, match="give one a row"):
@@ -206,7 +210,7 @@ def test_the_command_says_what_the_best_score_together(command, tmp_path):
 def test_one_of_several_predicts_as_alone_and_compiles_nothing():
     x, y = load_wine(return_X_y=True)
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 8}
-    results = pj.search(pj.supervised((x, y)), space, trials=4, epochs=2, keep=4)
+    results = pj.search(pj.supervised((x, y)), space, trials=4, epochs=2, rank=pj.best(keep=4))
     several = pj.ensemble(results, size=4)
     several.predict(x)
     (program,) = several._programs.values()
@@ -228,6 +232,6 @@ def test_an_ensemble_from_a_directory_travels(rows, tmp_path):
     """As one in this process does, and a winner alone."""
     x, _ = rows
     space = {"learning_rate": pj.log_uniform(1e-3, 0.1), "hidden": 4}
-    pj.search(pj.supervised(rows), space, trials=4, epochs=2, choose="ensemble", out=tmp_path / "run")
+    pj.search(pj.supervised(rows), space, trials=4, epochs=2, rank=pj.together(), out=tmp_path / "run")
     loaded = pj.load_best(tmp_path / "run")
     assert pickle.loads(pickle.dumps(loaded)).predict_proba(x).tobytes() == loaded.predict_proba(x).tobytes()

@@ -39,7 +39,7 @@ def test_scikit_learns_own_checks(estimator, check):
 def test_it_predicts_as_the_search_behind_it(folds):
     classifier = pj.PopulationClassifier(SPACE, **SMALL | {"folds": folds}, random_state=4).fit(X, LABELS)
     task = pj.supervised((X, LABELS), optimizer="adamw", test=0, seed=4)
-    results = pj.search(task, SPACE, **SMALL | {"folds": folds}, seed=4, choose="ensemble")
+    results = pj.search(task, SPACE, **SMALL | {"folds": folds}, seed=4, rank=pj.together())
     assert np.array_equal(classifier.predict_proba(X), results.predictor().predict_proba(X))
     assert np.array_equal(classifier.predict(X), results.predict(X))
     assert classifier.classes_.tolist() == ["high", "low", "middle"]
@@ -49,7 +49,7 @@ def test_it_predicts_as_the_search_behind_it(folds):
 
 
 def test_one_trial_may_be_chosen():
-    regressor = pj.PopulationRegressor(SPACE, **SMALL, choose="best").fit(X, VALUES)
+    regressor = pj.PopulationRegressor(SPACE, **SMALL, rank=pj.best()).fit(X, VALUES)
     assert regressor.predictor_.trials == [regressor.best_index_]
     assert regressor.score(X, VALUES) > 0.5
 
@@ -76,9 +76,7 @@ def test_the_trials_have_the_keys_of_scikit_learns_searches():
 
 def test_what_is_less_where_better_is_scored_with_its_sign_turned():
     space = {"learning_rate": pj.log_uniform(1e-3, 1e3), "hidden": 8}
-    regressor = pj.PopulationRegressor(space, trials=8, epochs=2, folds=1, optimizer="sgd", metric="rmse").fit(
-        X, VALUES
-    )
+    regressor = pj.PopulationRegressor(space, trials=8, epochs=2, folds=1, optimizer="sgd", rank="rmse").fit(X, VALUES)
     scores, results = regressor.cv_results_["mean_test_score"], regressor.results_
     assert np.nanargmax(scores) == regressor.best_index_
     assert regressor.best_score_ == pytest.approx(-results.best.value)

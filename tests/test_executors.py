@@ -78,7 +78,7 @@ def case(name, rows):
     if name == "cnn":
         x, y = load_digits(return_X_y=True)
         return pj.supervised((x[:300].reshape(-1, 8, 8), y[:300]), model="cnn"), CNN, {"trials": 4, **SEARCHES[name]}
-    return pj.supervised(rows), SPACE, {"trials": 12, "seed": 2, "keep": 3, **SEARCHES[name]}
+    return pj.supervised(rows), SPACE, {"trials": 12, "seed": 2, "rank": pj.best(keep=3), **SEARCHES[name]}
 
 
 @pytest.mark.parametrize("where", ["two_processes", "dask"])

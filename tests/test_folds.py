@@ -62,10 +62,10 @@ def test_a_regression_over_folds_predicts_in_its_own_units(rows, tmp_path):
     assert results.summary["test"]["test_r2"] > 0.9
 
 
-def made_up(values, parameters, choose="one-se", **others):
+def made_up(values, parameters, rule=pj.one_se, **others):
     members = {"val_accuracy": np.asarray(values, float)[:, :, None, None]}
     points = {"x": np.arange(len(values), dtype=float)}
-    return Results(points, members, "val_accuracy", "max", choose=choose, parameters=np.array(parameters), **others)
+    return Results(points, members, rule("val_accuracy"), parameters=np.array(parameters), **others)
 
 
 def test_the_smallest_model_within_one_standard_error_wins():
@@ -73,7 +73,7 @@ def test_the_smallest_model_within_one_standard_error_wins():
     values = [[0.89, 0.90, 0.91], [0.895, 0.895, 0.895], [0.89, 0.89, 0.89], [0.897, 0.897, 0.897]]
     assert made_up(values, [900, 100, 10, 100]).best.trial == 3, "of the same size, the better"
     assert made_up(values, [900, 100, 10, 200]).best.trial == 1
-    assert made_up(values, [900, 100, 10, 200], choose="best").best.trial == 0
+    assert made_up(values, [900, 100, 10, 200], rule=pj.best).best.trial == 0
     results = made_up(values, [900, 100, 10, 200])
     assert results.errors["val_accuracy"][0] == pytest.approx(0.01 / np.sqrt(3))
     assert results.trials["rank"].to_pylist() == [1, 3, 4, 2], "ranks are of the values"
@@ -84,7 +84,7 @@ def test_parameters_are_counted_as_the_exact_model_has_them(rows):
     """The count of a masked member is that of the arrays trained at its exact shape."""
     task = pj.supervised(rows)
     space = SPACE.replace(hidden_1=pj.integers(2, 5))
-    results = pj.search(task, space, trials=8, epochs=1, repeats=2, choose="one-se")
+    results = pj.search(task, space, trials=8, epochs=1, repeats=2, rank=pj.one_se())
     for trial in range(8):
         hparams = results.hparams(trial)
         read = {name: value for name, value in hparams.items() if name != "hidden" or hparams["depth"] > 1}
@@ -95,8 +95,8 @@ def test_parameters_are_counted_as_the_exact_model_has_them(rows):
 def test_a_chosen_trial_that_was_not_kept_is_trained_again(rows, tmp_path):
     """Its arrays are those that it had: the test value is the one of a search that keeps all."""
     task = pj.supervised(rows)
-    one = pj.search(task, SPACE, trials=12, epochs=6, repeats=3, choose="one-se", seed=1, out=tmp_path)
-    every = pj.search(task, SPACE, trials=12, epochs=6, repeats=3, choose="one-se", seed=1, keep=12)
+    one = pj.search(task, SPACE, trials=12, epochs=6, repeats=3, rank=pj.one_se(), seed=1, out=tmp_path)
+    every = pj.search(task, SPACE, trials=12, epochs=6, repeats=3, rank=pj.one_se(keep=12), seed=1)
     assert one.best.trial != one.order[0], "else this test shows nothing"
     assert one.best == every.best
     assert one.summary["test"] == every.summary["test"]

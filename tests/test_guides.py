@@ -57,7 +57,7 @@ def test_every_section_is_tested():
     sections = {name for name in SECTIONS if "```python\n# popjax" in SECTIONS[name]}
     tested = re.findall(r"example\(\"(.*?)\"\)", Path(__file__).read_text(encoding="utf-8"))
     assert sections == set(tested)
-    assert len(sections) == 11
+    assert len(sections) == 12
 
 
 def test_a_new_scheduler(example, rows):
@@ -69,6 +69,24 @@ def test_a_new_scheduler(example, rows):
     assert results.summary["pruned"] == 24
     short = pj.search(pj.supervised(rows), {"learning_rate": RATE}, trials=5, epochs=1, scheduler=module.thirds)
     assert short.summary["pruned"] == 0
+
+
+def test_a_new_rule(example, rows, tmp_path):
+    """With its line it is chosen by its name and read again; without it is given, also to read."""
+    (module,) = example("A rule")
+    space = {"learning_rate": RATE, "hidden": pj.integers(3, 40)}
+    rule = module.Cheapest("val_loss")
+    results = pj.search(pj.supervised(rows), space, trials=16, epochs=9, rank=rule, out=tmp_path / "run")
+    values, sizes = results.last["val_loss"], results.parameters
+    near = [t for t in results.order if values[t] <= 1.05 * values[results.order[0]]]
+    assert results.best.trial == min(near, key=lambda trial: sizes[trial])
+    assert pj.Results.load(tmp_path / "run").best == results.best
+    from popjax.rules import named
+
+    del named.RULES["cheapest"]
+    with pytest.raises(ValueError, match=r"a rule of your own, 'cheapest'; give it: popjax.Results.load"):
+        pj.Results.load(tmp_path / "run")
+    assert pj.Results.load(tmp_path / "run", rank=module.Cheapest()).best == results.best
 
 
 def test_a_new_sampler(example, rows):
@@ -127,8 +145,8 @@ def test_a_new_metric(example, rows):
     (module,) = example("A metric")
     for given in (["top2_accuracy"], {"top2_accuracy": module.top2_accuracy}):
         task = pj.supervised(rows, metrics=given)
-        results = pj.search(task, {"learning_rate": RATE}, trials=4, epochs=2, metric="val_top2_accuracy")
-        assert results.mode == "max"
+        results = pj.search(task, {"learning_rate": RATE}, trials=4, epochs=2, rank="val_top2_accuracy")
+        assert results.metric.mode == "max"
         assert (results.curves["val_top2_accuracy"] >= results.curves["val_accuracy"]).all()
         assert 0 < results.summary["test"]["test_top2_accuracy"] <= 1
 

@@ -65,7 +65,7 @@ def recorded(seed, trials, epochs, folds=1, ties=False, dead=0.2):
         values[np.arange(epochs) >= ends[..., None]] = np.nan
     space = pj.Space(x=pj.uniform(0, 1))
     run = {"space": space.to_dict(), "seed": seed, "epochs": epochs}
-    return Results(space.sample(trials, seed), members, "val_accuracy", "max", run)
+    return Results(space.sample(trials, seed), members, pj.best("val_accuracy", "max"), run)
 
 
 CASES = [
@@ -167,7 +167,7 @@ def test_four_devices_do_the_same(tmp_path, environment):
 
 def test_a_person_who_stops_a_trial_is_heard():
     """It is not trained on, and its place goes to the next."""
-    problem = Problem(SPACE, 4, 8, 0, (("val_loss", "min"),), lambda n, trials=None: SPACE.sample(n))
+    problem = Problem(SPACE, 4, 8, 0, pj.best("val_loss"), lambda n, trials=None: SPACE.sample(n))
     loss = np.array([0.1, 0.2, 0.3, 0.4])
     curves = {"val_loss": np.repeat(loss[:, None], 8, 1)}
     stopped = np.array([True, False, False, False])

@@ -14,7 +14,7 @@ from popjax.engine.roster import Config, Roster
 from popjax.space.defaults import default_space
 from popjax.study.replay import train_points
 
-CONFIG = Config(epochs=20, seed=5, repeats=1, folds=1, metric="val_loss", mode="min", lanes=1, plan="one", keep=1)
+CONFIG = Config(epochs=20, seed=5, repeats=1, folds=1, rule=pj.Rule("val_loss"), lanes=1, plan="one")
 
 
 @pytest.fixture(scope="module")

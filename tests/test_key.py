@@ -108,7 +108,7 @@ def again(task):
 
 def key(task, space=SPACE):
     """The key of a task's first member."""
-    return Roster(task, pj.Space(**space), Config(2, 0, task.metric, task.mode)).first.trace(abstract(task.data)).key()
+    return Roster(task, pj.Space(**space), Config(2, 0, pj.Rule(task.metric))).first.trace(abstract(task.data)).key()
 
 
 def compiled(task, space=SPACE):
@@ -232,10 +232,10 @@ from popjax.engine.roster import Config, Roster
 exec(pathlib.Path("source.txt").read_text())
 for one in (task, cloudpickle.loads(pathlib.Path("task.pkl").read_bytes()), pj.supervised("wine", model="mlp")):
     space = pj.Space(learning_rate=pj.uniform(0.1, 0.4))
-    print(code(Roster(one, space, Config(2, 0, one.metric, one.mode)))["digest"])
+    print(code(Roster(one, space, Config(2, 0, pj.Rule(one.metric))))["digest"])
 """
     process = python(source, cwd=tmp_path)
-    here = [Roster(one, pj.Space(**SPACE), Config(2, 0, one.metric, one.mode)) for one in (task, pj.supervised("wine"))]
+    here = [Roster(one, pj.Space(**SPACE), Config(2, 0, pj.Rule(one.metric))) for one in (task, pj.supervised("wine"))]
     own, wine = (code(roster)["digest"] for roster in here)
     assert process.stdout.split() == [own, own, wine], process.stderr
 
@@ -287,7 +287,7 @@ def test_what_no_text_describes_shares_with_itself_alone(nothing_compiled):
     assert key(one) != key(other)
     assert key(one).digest == key(other).digest
     assert compiled(other) > 0
-    assert code(Roster(one, pj.Space(**SPACE), Config(2, 0, "loss", "min"))) is None
+    assert code(Roster(one, pj.Space(**SPACE), Config(2, 0, pj.Rule("loss")))) is None
 
 
 def test_an_objects_lock_does_not_matter():
@@ -363,7 +363,7 @@ task = pj.Task(lambda key, hparams, data: State(1.0), epoch, ())
 
 def test_jaxs_settings_and_branches_are_other_code():
     task = pj.Task(lambda key, hparams, data: 1.0, lambda x, h, data: (x + h["learning_rate"], {"loss": x}), ())
-    roster = lambda **known: Roster(task, pj.Space(**SPACE), Config(2, 0, "loss", "min", **known))
+    roster = lambda **known: Roster(task, pj.Space(**SPACE), Config(2, 0, pj.Rule("loss"), **known))
     known = [code(roster()), code(roster(lanes=4))]
     with jax.default_matmul_precision("highest"):
         known.append(code(roster()))

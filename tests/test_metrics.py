@@ -118,8 +118,8 @@ def test_shares_of_tiny_targets_are_scikit_learns(targets):
 def test_a_search_reports_them_and_the_winner_earns_them(classes):
     """By folds, of which each standardizes by itself, val_ is of its own rows and test_ of the untouched ones."""
     task = pj.supervised((X, LABELS[classes]), metrics=CLASSES)
-    results = pj.search(task, SPACE, trials=4, epochs=3, metric="val_log_loss", keep=4)
-    assert results.mode == "min"
+    results = pj.search(task, SPACE, trials=4, epochs=3, rank=pj.best("val_log_loss", keep=4))
+    assert results.metric.mode == "min"
     assert results.order[0] == results.curves["val_log_loss"][:, -1].argmin()
     parts = task.hints.folded.parts(1)
     for trial in range(4):
@@ -136,7 +136,7 @@ def test_a_search_reports_them_and_the_winner_earns_them(classes):
 @pytest.mark.parametrize("folds", [1, 3])
 def test_values_are_measured_in_the_targets_own_units(folds):
     task = pj.supervised((X, VALUES), metrics={"rmse": "rmse", "share": "mape", "highest": lambda out, y: y.max()})
-    results = pj.search(task, SPACE, trials=2, epochs=3, folds=folds, metric="val_share", mode="min")
+    results = pj.search(task, SPACE, trials=2, epochs=3, folds=folds, rank=pj.best("val_share", mode="min"))
     parts = task.hints.folded.parts(folds)
     held = [VALUES[rows].max() for rows in parts.validation]
     assert results.curves["val_highest"][:, -1] == pytest.approx(np.mean(held), rel=1e-6)
@@ -152,7 +152,7 @@ def test_errors_of_values_far_from_zero_are_exact():
     """A target of a million and a bit, of which single precision has steps of 0.06."""
     values = 1e6 + X[:, 0] + 0.1 * X[:, 1]
     task = pj.supervised((X, values), metrics=["rmse", "median_error"])
-    results = pj.search(task, SPACE, trials=4, epochs=5, keep=4)
+    results = pj.search(task, SPACE, trials=4, epochs=5, rank=pj.best(keep=4))
     rows = task.hints.folded.parts(1).validation[0]
     for trial in range(4):
         errors = values[rows] - results.predictor(trial).predict(X[rows])
@@ -213,13 +213,13 @@ def test_what_is_no_metric_is_refused(metrics, says):
 
 def test_ranking_by_what_is_not_measured_says_how_it_would_be():
     with pytest.raises(ValueError, match=r"'val_auc'; the task reports .*; write popjax.supervised\(..., metrics="):
-        pj.search(pj.supervised((X, LABELS[2])), SPACE, trials=1, epochs=1, metric="val_auc")
+        pj.search(pj.supervised((X, LABELS[2])), SPACE, trials=1, epochs=1, rank="val_auc")
 
 
 @pytest.mark.parametrize("name", ["auc", "accuracy"])
 def test_the_name_without_its_part_is_understood(name):
     with pytest.raises(ValueError, match=f"unknown metric '{name}'.*; did you mean 'val_{name}'\\?$"):
-        pj.search(pj.supervised((X, LABELS[2])), SPACE, trials=1, epochs=1, metric=name)
+        pj.search(pj.supervised((X, LABELS[2])), SPACE, trials=1, epochs=1, rank=name)
 
 
 def test_a_command_measures_what_it_ranks_by(command, tmp_path, refused_in_one_line):
@@ -227,7 +227,7 @@ def test_a_command_measures_what_it_ranks_by(command, tmp_path, refused_in_one_l
     done = command("sweep", "--dataset", "wine", *options, "--metric", "val_f1", "--metrics", "auc")
     assert done.returncode == 0, done.stderr
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (run["metric"], run["mode"], run["arguments"]["metrics"]) == ("val_f1", "max", "auc,f1")
+    assert (run["rank"]["metric"], run["rank"]["mode"], run["arguments"]["metrics"]) == ("val_f1", "max", "auc,f1")
     test = json.loads((tmp_path / "run" / "summary.json").read_text())
     for scores in (test["test"], test["constant"], test["ensemble"]["test"]):
         assert {"test_f1", "test_auc"} <= scores.keys()

@@ -30,7 +30,7 @@ SPACE = pj.Space(
 def results():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 5))
-    return pj.search(pj.supervised((x, x[:, 0] > x[:, 1])), SPACE, trials=12, epochs=4, keep=12)
+    return pj.search(pj.supervised((x, x[:, 0] > x[:, 1])), SPACE, trials=12, epochs=4, rank=pj.best(keep=12))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def results():
 def test_a_trained_trial_goes_on_as_the_search_would_have(rows, settings, tmp_path):
     """Bit for bit, from memory and from the disk, also where the search had programs of its own for it."""
     task = pj.supervised(rows)
-    short = pj.search(task, SPACE, trials=8, epochs=2, keep=8, out=tmp_path / "run", **settings)
+    short = pj.search(task, SPACE, trials=8, epochs=2, rank=pj.best(keep=8), out=tmp_path / "run", **settings)
     long = pj.search(task, SPACE, trials=8, epochs=5, **settings)
     best = int(short.best.trial)
     for trial in {0, best}:

@@ -44,11 +44,16 @@ def test_supervised_takes_each_option_of_a_problem():
 
 
 def test_the_command_line_takes_each_option():
-    """But how many trials are kept, and how often the scheduler looks."""
+    """But how often the scheduler looks; the rule is made of three."""
     given = fields(Arguments)
+    assert {name: given[name] for name in ("metric", "mode", "choose")} == {
+        "metric": None,
+        "mode": None,
+        "choose": "best",
+    }
     assert given["executor"] == "threads"
     assert given | {"executor": None} == given | {
-        name: default for name, default in SEARCH.items() if name not in ("keep", "every")
+        name: default for name, default in SEARCH.items() if name not in ("rank", "every")
     }
     free = [field.name for kind in (SearchOptions, BackendOptions) for field in dataclasses.fields(kind)]
     free = {name for name in free if name not in SearchOptions().written() | BackendOptions().written()}
@@ -70,19 +75,24 @@ def test_the_commands_say_of_rows_what_supervised_takes():
 def test_the_estimators_take_options_under_their_names():
     """With defaults for a table of a few thousand rows, and scikit-learn's names for seed and progress."""
     given = defaults(pj.PopulationClassifier.__init__)
-    own = {"trials": 64, "epochs": 30, "folds": 5, "choose": "ensemble", "optimizer": "adamw", "random_state": 0}
+    own = {"trials": 64, "epochs": 30, "folds": 5, "optimizer": "adamw", "random_state": 0}
     own |= {"space": None, "verbose": False}
     options = SEARCH | ProblemOptions.usual()
     assert given == {name: options[name] for name in given.keys() - own.keys()} | own
 
 
 def test_the_report_leaves_out_what_is_usual():
-    assert {name: value for name, value in USUAL.items() if value != SEARCH[name]} == {"keep": 1, "rounds": 1}
+    assert {name: value for name, value in USUAL.items() if value != SEARCH[name]} == {"rounds": 1}
 
 
 def test_run_json_has_each_option_on_which_results_depend(tmp_path):
-    asked = {"trials": 6, "epochs": 3, "seed": 2, "sampler": "sobol", "repeats": 2, "metric": "val_loss", "mode": "min"}
-    asked |= {"keep": 2, "choose": "one-se", "scheduler": "halving(min_epochs=1)", "rounds": 2, "lanes": 4}
+    asked = {"trials": 6, "epochs": 3, "seed": 2, "sampler": "sobol", "repeats": 2}
+    asked |= {
+        "rank": pj.one_se("val_loss", "min", keep=2),
+        "scheduler": "halving(min_epochs=1)",
+        "rounds": 2,
+        "lanes": 4,
+    }
     pj.search(TASK, SPACE, **asked, plan="one", every=1, minutes=60, out=tmp_path / "run")
     run = read_json(tmp_path / "run" / "run.json")
     options = SearchOptions(**{name: value for name, value in asked.items() if name != "lanes"}).checked()
@@ -98,11 +108,8 @@ ANOTHER = {
     "sampler": "sobol",
     "repeats": 2,
     "folds": 2,
-    "metric": "val_loss",
-    "mode": "max",
-    "keep": 2,
+    "rank": pj.together(2, "val_loss", "max"),
     "rounds": 2,
-    "choose": "ensemble",
     "scheduler": "halving(min_epochs=1)",
     "lanes": 5,
     "plan": "buckets",
@@ -113,14 +120,14 @@ OTHERS = {"every": 1, "minutes": 60, "executor": "threads", "retries": 5, "mixed
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("options") / "run"
-    pj.search(TASK, SPACE, trials=6, epochs=3, plan="one", lanes=4, keep=1, out=out)
+    pj.search(TASK, SPACE, trials=6, epochs=3, plan="one", lanes=4, rank=pj.best(keep=1), out=out)
     return out
 
 
 @pytest.mark.parametrize("name", {**SearchOptions().written(), **BackendOptions().written()})
 def test_a_resumed_run_is_asked_the_same(run, name):
     asked = {"trials": 6, "epochs": 3} | {name: ANOTHER[name]}
-    with pytest.raises(ValueError, match=f"cannot be resumed so: (.*; )?{name} was .*, now "):
+    with pytest.raises(ValueError, match=f"cannot be resumed so: (.*; )?{name}(:| was) .*, now "):
         pj.search(TASK, SPACE, **asked, out=run, resume=True)
 
 

@@ -51,7 +51,7 @@ TASK = pj.Task(init, epoch, DATA)
 
 
 def search(out=None, scheduler=None, **settings):
-    given = {"trials": 24, "epochs": EPOCHS, "seed": 3, "folds": 2, "keep": 24, "out": out, **settings}
+    given = {"trials": 24, "epochs": EPOCHS, "seed": 3, "folds": 2, "rank": pj.best(keep=24), "out": out, **settings}
     return pj.search(TASK, SPACE, scheduler=scheduler or pj.pbt(interval=2, quantile=0.3, warmup=3), **given)
 
 
@@ -286,7 +286,7 @@ def test_looking_more_often_and_rounds_of_it():
 def test_a_person_who_stops_a_trial_is_heard():
     """Nobody is copied onto it or from it, and it does not train on."""
     space = pj.Space(x=pj.uniform(0, 1))
-    problem = pj.Problem(space, 10, 8, 0, (("loss", "min"),), lambda n, trials=None: space.sample(n))
+    problem = pj.Problem(space, 10, 8, 0, pj.best("loss"), lambda n, trials=None: space.sample(n))
     loss = np.arange(10) / 10
     stopped = np.isin(np.arange(10), (0, 9))
     epochs = np.where(stopped, 1, 2)

@@ -35,7 +35,16 @@ class Scripted(Steered):
 def search(script=None, out=None, **settings):
     """The results, and who steered."""
     page = Scripted(script or {})
-    given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2, "keep": 8, "out": out, "live": page, **settings}
+    given = {
+        "trials": 8,
+        "epochs": EPOCHS,
+        "seed": 2,
+        "folds": 2,
+        "rank": pj.best(keep=8),
+        "out": out,
+        "live": page,
+        **settings,
+    }
     return pj.search(TASK, SPACE, **given), page
 
 
@@ -315,7 +324,7 @@ def test_a_run_begun_without_a_page_is_steered_on_resume(tmp_path):
     """Its one long decision is cut where it stands; nobody is shown twice, and the log alone gives the same bytes."""
     stop = threading.Event()
     stop.set()
-    given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2, "keep": 8}
+    given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2, "rank": pj.best(keep=8)}
     pj.search(TASK, SPACE, **given, out=tmp_path / "run", stop=stop)
     results, page = search({1: [Change("set", A, values={"rate": 0.25})]}, out=tmp_path / "run", resume=True)
     assert outcomes(page) == [None]

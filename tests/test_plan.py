@@ -136,7 +136,7 @@ def test_a_level_is_the_first_that_holds_all_widths():
 
 def test_on_a_cpu_the_plan_does_not_depend_on_the_trials(task):
     wide = default_space().replace(hidden=pj.log_integers(8, 512))
-    config = Config(1, 0, "val_loss", "min")
+    config = Config(1, 0, pj.Rule("val_loss"))
     plans = set()
     for trials in (1, 3, 64):
         roster = Roster(task, wide, config)

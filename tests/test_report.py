@@ -22,6 +22,7 @@ from popjax.pages.expected import expected_best
 from popjax.pages.importance import best_tenth, importance
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
+from popjax.store.files import FORMAT
 from popjax.store.history import History
 from popjax.store.results import Results
 
@@ -49,8 +50,8 @@ def made(trials=40, space=SPACE, epochs=6, folds=1, repeats=1, mode="max", diver
     members = {"train_loss": np.exp(9 * (0.8 - score)), "val_accuracy": score, "val_loss": 2 - score}
     arguments = {"dataset": "wine", "trials": trials}
     run = {"space": space.to_dict(), "arguments": arguments, "command": command_line(arguments)} | more.pop("run", {})
-    metric = "val_accuracy" if mode == "max" else "val_loss"
-    return Results(points, members, metric, mode, run, {"test_value": 0.91, "wall_seconds": 3.2}, **more)
+    ranks = more.pop("rule", pj.best)("val_accuracy" if mode == "max" else "val_loss", mode)
+    return Results(points, members, ranks, run, {"test_value": 0.91, "wall_seconds": 3.2}, **more)
 
 
 @pytest.fixture
@@ -332,12 +333,13 @@ def test_a_summary_that_says_nonsense_of_the_data_is_not_shown(opened, summary):
 def test_a_run_of_the_library_shows_the_call_that_made_it(tmp_path):
     """And the call gives the same curves."""
     task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2 * hparams["kind"]})
-    asked = {"trials": 30, "seed": 3, "sampler": "sobol", "repeats": 2, "keep": 4}
+    asked = {"trials": 30, "seed": 3, "sampler": "sobol", "repeats": 2, "rank": pj.best(keep=4)}
     results = pj.search(task, {"x": uniform(0, 1), "kind": choice(1, 2)}, **asked)
     code = rebuild.as_code(results)
     names = {"pj": pj, "task": task}
     exec(code, names)
     assert np.array_equal(names["results"].members["loss"], results.members["loss"])
+    assert names["results"].rule == results.rule
     assert code in report.page(results).replace("&#x27;", "'")
 
 
@@ -588,7 +590,7 @@ def test_importance_is_of_being_among_the_best(mode):
     unit = SPACE["momentum"].to_unit(results.points["momentum"])
     rate = SPACE["learning_rate"].to_unit(results.points["learning_rate"])
     score = np.where(unit > 0.9, 2 + unit, rate) * (1 if mode == "max" else -1)
-    shares = importance(Results(results.points, {"m": score[:, None, None, None]}, "m", mode, results.run))
+    shares = importance(Results(results.points, {"m": score[:, None, None, None]}, pj.best("m", mode), results.run))
     assert shares["momentum"] > 0.8
 
 
@@ -596,7 +598,7 @@ def test_importance_finds_a_planted_choice():
     """Texts are categories: here the activation alone decides."""
     results = made(trials=600, space=SPACE.replace(activation=choice("relu", "tanh", "gelu", "elu")))
     value = (results.points["activation"] == "tanh") + 0.01 * np.random.default_rng(9).random(600)
-    planted = Results(results.points, {"m": value[:, None, None, None]}, "m", "max", results.run)
+    planted = Results(results.points, {"m": value[:, None, None, None]}, pj.best("m", "max"), results.run)
     shares = importance(planted)
     assert max(shares, key=shares.get) == "activation"
 
@@ -614,7 +616,7 @@ def test_the_best_tenth_needs_no_size(capfd):
     """A loss of 1e30 weighs as any bad one: the shares are those of the ranks."""
     results = made(trials=200, mode="min")
     squashed = {"val_loss": np.where(results.members["val_loss"] > 1.3, 1e30, results.members["val_loss"])}
-    wild = Results(results.points, squashed, "val_loss", "min", results.run)
+    wild = Results(results.points, squashed, pj.best("val_loss", "min"), results.run)
     assert importance(wild) == pytest.approx(importance(results))
 
 
@@ -638,7 +640,7 @@ def test_importance_says_how_many_trials_carry_it(trials, best):
 
 def test_trials_as_good_as_the_last_of_the_best_tenth_are_in_it():
     loss = np.array([0.1, 0.2, 0.2, 0.2, *range(1, 17)], float)[:, None, None, None]
-    assert best_tenth(Results({"x": np.arange(20.0)}, {"loss": loss}, "loss", "min")) == (4, 20)
+    assert best_tenth(Results({"x": np.arange(20.0)}, {"loss": loss}, pj.best("loss", "min"))) == (4, 20)
 
 
 def test_without_optuna_the_page_says_how_to_get_it(opened, monkeypatch):
@@ -655,7 +657,7 @@ def test_the_ten_best_with_all_hyperparameters(opened):
     setting = {"trials": 300, "folds": 3, "noise": 0.05, "seed": 1}
     second = made(**setting).order[1]
     parameters = np.where(np.arange(300) == second, 10, 999)
-    results = made(**setting, choose="one-se", parameters=parameters)
+    results = made(**setting, rule=pj.one_se, parameters=parameters)
     page = opened(results)
     rows = [row.split("\t") for row in page.locator(".selected + .scroll tbody tr").all_inner_texts()]
     assert [int(row[1]) for row in rows] == results.order[:10].tolist()
@@ -683,7 +685,7 @@ def test_hostile_texts_show_as_text_and_run_nothing(opened):
     members = {metric: base.members["val_accuracy"], "</script>": base.members["val_loss"]}
     arguments = {"dataset": HOSTILE, "target": HOSTILE}
     run = base.run | {"arguments": arguments, "command": command_line(arguments), "rounds": rounds, "device": HOSTILE}
-    results = Results(base.points, members, metric, "max", run, {}, rounds=base.rounds)
+    results = Results(base.points, members, pj.best(metric, "max"), run, {}, rounds=base.rounds)
     page = opened(results)
     assert page.title() == f"{HOSTILE}: random search over 40 trials"
     assert page.inner_text("h1") == page.title()
@@ -779,7 +781,7 @@ def test_a_first_round_that_diverged_expects_nothing(opened):
 @pytest.mark.parametrize("width", [1280, 400])
 def test_nothing_scrolls_sideways_but_the_boxes_made_for_it(opened, width):
     """No element sticks out of the page, and each figure is as wide as its column."""
-    page = opened(made(folds=2, choose="one-se", parameters=np.arange(40)), width)
+    page = opened(made(folds=2, rule=pj.one_se, parameters=np.arange(40)), width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     for name in ("curves", "panel-0", "expected"):
         assert page.evaluate(f"document.querySelector('#{name} .main-svg').getBoundingClientRect().right") <= width
@@ -896,14 +898,14 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(saved, refused_in_
 def saved(tmp_path):
     """A saved run with choices of several types, which its table keeps as texts."""
     space = SPACE.replace(activation=choice("relu", True, 0.123456789))
-    made(space=space, folds=2, choose="one-se", parameters=np.arange(40)).save(tmp_path / "run")
+    made(space=space, folds=2, rule=pj.one_se, parameters=np.arange(40)).save(tmp_path / "run")
     return tmp_path / "run"
 
 
 def test_the_command_draws_the_same_page_without_jax(saved):
     """The same bytes as before the results were saved, and again; JAX is not imported for it."""
     space = SPACE.replace(activation=choice("relu", True, 0.123456789))
-    first = report.page(made(space=space, folds=2, choose="one-se", parameters=np.arange(40)))
+    first = report.page(made(space=space, folds=2, rule=pj.one_se, parameters=np.arange(40)))
     code = (
         "import sys, runpy\nsys.argv = ['report', 'run']\n"
         "try:\n    runpy.run_module('popjax.report', run_name='__main__')\n"
@@ -942,7 +944,7 @@ BROKEN = {
     "no JSON": (lambda run: (run / "run.json").write_text("{"), "run.json'", 3),
     "another JSON": (lambda run: (run / "run.json").write_text("[1]"), "it is no JSON object", 3),
     "no format": (lambda run: (run / "run.json").write_text("{}"), "names no format", 3),
-    "no space": (lambda run: (run / "run.json").write_text('{"format": 3}'), "'space' is missing", 3),
+    "no space": (lambda run: (run / "run.json").write_text(json.dumps({"format": FORMAT})), "'space' is missing", 3),
     "a file": (lambda run: (shutil.rmtree(run), run.write_text("")), "run.json'", 3),
 }
 

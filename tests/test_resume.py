@@ -13,7 +13,7 @@ import pytest
 import popjax as pj
 from popjax.core.storage import Corrupt
 from popjax.store.decisions import content_of, line_of
-from popjax.store.files import read_json, read_table, write_json
+from popjax.store.files import FORMAT, read_json, read_table, write_json
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
@@ -61,10 +61,10 @@ def assert_same_files(left, right):
         {},
         {"folds": 3, "repeats": 2, "trials": 8},
         {"rounds": 3, "trials": 120},
-        {"plan": "buckets", "keep": 3},
-        {"space": WIDE, "keep": 5},
+        {"plan": "buckets", "rank": pj.best(keep=3)},
+        {"space": WIDE, "rank": pj.best(keep=5)},
         {"lanes": 4},
-        {"choose": "one-se", "repeats": 3, "trials": 24},
+        {"rank": pj.one_se(), "repeats": 3, "trials": 24},
     ],
     ids=str,
 )
@@ -145,15 +145,15 @@ def test_a_finished_run_takes_more_trials(task, tmp_path):
 @pytest.mark.parametrize("folds", [1, 2])
 def test_a_finished_run_takes_more_epochs(task, tmp_path, folds):
     """As if they had been asked for at once, also with more trials beside, and stopped on the way."""
-    search(task, tmp_path / "run", trials=24, epochs=3, folds=folds, keep=4)
-    whole = search(task, tmp_path / "whole", trials=40, epochs=6, folds=folds, keep=4)
-    search(task, tmp_path / "run", trials=24, epochs=5, folds=folds, keep=4, resume=True, stop_at=40)
-    results = search(task, tmp_path / "run", trials=40, epochs=6, folds=folds, keep=4, resume=True)
+    search(task, tmp_path / "run", trials=24, epochs=3, folds=folds, rank=pj.best(keep=4))
+    whole = search(task, tmp_path / "whole", trials=40, epochs=6, folds=folds, rank=pj.best(keep=4))
+    search(task, tmp_path / "run", trials=24, epochs=5, folds=folds, rank=pj.best(keep=4), resume=True, stop_at=40)
+    results = search(task, tmp_path / "run", trials=40, epochs=6, folds=folds, rank=pj.best(keep=4), resume=True)
     assert_same_files(tmp_path / "whole", tmp_path / "run")
     assert results.best == whole.best
     assert results.states.keys() == whole.states.keys()
     assert results.run["epochs"] == 6
-    again = search(task, tmp_path / "run", trials=40, epochs=6, folds=folds, keep=4, resume=True)
+    again = search(task, tmp_path / "run", trials=40, epochs=6, folds=folds, rank=pj.best(keep=4), resume=True)
     assert again.summary["steps_run"] == 0
 
 
@@ -297,7 +297,7 @@ def epoch(state, hparams, data):
     x = state["x"] - hparams["learning_rate"] * (state["x"] + 0.1 * noise)
     return {"x": x, "key": jax.random.fold_in(state["key"], 2)}, {"loss": (x**2).sum()}
 pj.search(pj.Task(init, epoch, ()), pj.Space(learning_rate=pj.log_uniform(1e-3, 1)), trials=40, epochs=5,
-          out=sys.argv[1], resume=sys.argv[2] == "resume", keep=2)
+          out=sys.argv[1], resume=sys.argv[2] == "resume", rank=pj.best(keep=2))
 """
 
 
@@ -420,7 +420,7 @@ def test_results_say_what_stopped_means():
     """One diverged member makes a trial diverged, also where others were stopped."""
     members = np.array([[1.0, 2, np.nan], [1, np.nan, np.nan], [1, 2, 3]]).reshape(3, 1, 1, 3)
     done = np.array([3, 1, 3]).reshape(3, 1, 1)
-    results = pj.Results({"x": np.arange(3.0)}, {"loss": members}, "loss", "min", done=done)
+    results = pj.Results({"x": np.arange(3.0)}, {"loss": members}, pj.best("loss", "min"), done=done)
     assert results.diverged.tolist() == [True, False, False]
     assert results.stopped.tolist() == [False, True, False]
     assert results.order.tolist() == [2]
@@ -434,13 +434,13 @@ def test_a_damaged_directory_is_3(refused_in_one_line, tmp_path):
     assert (tmp_path / "held" / "run.json").read_text() == "{}"
 
 
-@pytest.mark.parametrize(("number", "says"), [(2, "search again"), (4, "upgrade popjax")])
+@pytest.mark.parametrize(("number", "says"), [(FORMAT - 1, "search again"), (FORMAT + 1, "upgrade popjax")])
 def test_a_directory_of_another_format_is_refused(task, tmp_path, number, says):
     search(task, tmp_path / "run")
     run = read_json(tmp_path / "run" / "run.json")
     write_json(tmp_path / "run" / "run.json", run | {"format": number})
     for use in (pj.Results.load, lambda run: search(task, run, resume=True)):
-        with pytest.raises(ValueError, match=f"has format {number}, this popjax reads 3; {says}"):
+        with pytest.raises(ValueError, match=f"has format {number}, this popjax reads {FORMAT}; {says}"):
             use(tmp_path / "run")
 
 

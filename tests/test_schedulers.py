@@ -83,7 +83,7 @@ class Loop:
             name: column[0 if trials is None else len(trials.epochs) :]
             for name, column in SPACE.sample(n + (0 if trials is None else len(trials.epochs)), self.seed).items()
         }
-        scheduler = everything(pj.Problem(SPACE, 11, EPOCHS, self.seed, (("loss", "min"),), propose))
+        scheduler = everything(pj.Problem(SPACE, 11, EPOCHS, self.seed, pj.best("loss"), propose))
         state = scheduler.init()
         while True:
             state, decision = scheduler.step(state, self.trials())
@@ -247,7 +247,7 @@ def median_stopping(problem):
 def test_a_users_scheduler_prunes_and_a_pruned_curve_is_the_beginning_of_the_whole_one(rows, tmp_path):
     task = pj.supervised(rows)
     space = {"learning_rate": pj.log_uniform(1e-3, 1), "hidden": pj.integers(3, 9)}
-    settings = {"epochs": 4, "metric": "val_loss"}
+    settings = {"epochs": 4, "rank": "val_loss"}
     whole = pj.search(task, space, trials=32, **settings)
     found = pj.search(task, space, trials=32, scheduler=median_stopping, out=tmp_path / "run", **settings)
     assert found.summary["pruned"] == 28
@@ -476,7 +476,7 @@ def test_best_first_is_the_order_of_the_results(rows):
     epochs = np.full(60, 2)
     loss = np.where(results.diverged, np.inf, -results.last["val_accuracy"])
     trials = pj.Trials(results.points, epochs, loss, results.curves, np.zeros(60, bool))
-    problem = pj.Problem(pj.Space(x=1), 60, 2, 0, (("val_accuracy", "max"), ("val_loss", "min")), None)
+    problem = pj.Problem(pj.Space(x=1), 60, 2, 0, pj.best("val_accuracy"), None)
     assert len(np.unique(loss[np.isfinite(loss)])) < len(results.order), "there are ties"
     assert best_first(problem, trials).tolist() == results.order.tolist()
 

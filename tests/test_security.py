@@ -22,13 +22,14 @@ BANNED_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "yaml", 
 ALLOWED = {
     "engine/backends/work.py": {"cloudpickle"},  # units, to workers and from them: never on a disk
 }
-# --task, which the user types; the public names; and the commands, of which there is a list
+# --task, which the user types; the public names; the commands, of which there is a list; what is imported ahead
 IMPORTS_BY_NAME = {
     "commands/experiment.py": 1,
     "commands/completion.py": 1,
     "__init__.py": 1,
     "commands/door.py": 1,
     "commands/named.py": 1,
+    "core/imports.py": 1,
 }
 
 

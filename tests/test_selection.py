@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 import popjax as pj
-from popjax.store.records import ranking
 from popjax.store.results import Results
 from popjax.study import run
 
@@ -43,7 +42,7 @@ def test_the_test_rows_are_asked_once_for_the_winner(rows):
 def made_up(mode="max", **metrics):
     members = {name: np.asarray(values, float)[:, None, None, None] for name, values in metrics.items()}
     trials = len(next(iter(members.values())))
-    return Results({"x": np.arange(trials, dtype=float)}, members, next(iter(metrics)), mode)
+    return Results({"x": np.arange(trials, dtype=float)}, members, pj.best(next(iter(metrics)), mode))
 
 
 def test_the_winner_alone_is_scored_and_once(rows, monkeypatch):
@@ -69,16 +68,16 @@ def test_a_loss_ranks_from_the_bottom():
 
 def test_ranking_is_lexicographic():
     values = {"m": np.array([1.0, 1.0, 0.5]), "val_loss": np.array([2.0, 1.0, 9.0])}
-    assert ranking(values, "m", "max").tolist() == [1, 0, 2]
-    assert ranking(values, "m", "min").tolist() == [2, 1, 0]
+    assert pj.best("m", "max").order(values).tolist() == [1, 0, 2]
+    assert pj.best("m", "min").order(values).tolist() == [2, 1, 0]
 
 
 def test_the_best_so_far_keeps_are_the_best_of_all(rows):
-    """keep=5 holds the five of rank 1 to 5, from whichever part, bucket and thread they come."""
+    """best(keep=5) holds the five of rank 1 to 5, from whichever part, bucket and thread they come."""
     space = SPACE.replace(activation=pj.choice("relu", "tanh"))
-    results = pj.search(pj.supervised(rows), space, trials=60, epochs=3, keep=5)
+    results = pj.search(pj.supervised(rows), space, trials=60, epochs=3, rank=pj.best(keep=5))
     assert set(results.states) == set(results.order[:5].tolist())
-    with pytest.raises(ValueError, match=r"was not kept .*search with a larger keep="):
+    with pytest.raises(ValueError, match=r"was not kept .*search with a rank that keeps more"):
         results.params(int(results.order[5]))
 
 
@@ -161,17 +160,41 @@ def test_a_winner_of_ones_own_model_needs_the_model(rows, tmp_path):
 )
 def test_another_metric_ranks_in_its_own_direction(rows, metric, mode):
     results = pj.search(
-        pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-4, 1)}, trials=9, epochs=2, metric=metric
+        pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-4, 1)}, trials=9, epochs=2, rank=metric
     )
-    assert results.mode == mode
+    assert results.metric.mode == mode
     assert results.best.value == getattr(np, mode)(results.last[metric])
+
+
+def test_a_finished_run_is_ranked_by_another_rule(rows, tmp_path):
+    """As a search by that rule ranks; loaded ones too. No test row is scored for it, and what is not known is said."""
+    asked = {"space": {"learning_rate": pj.log_uniform(1e-4, 1)}, "trials": 9, "epochs": 2, "folds": 2, "repeats": 2}
+    results = pj.search(pj.supervised(rows), **asked, rank=pj.one_se(keep=9), out=tmp_path / "run")
+    for rank in ("val_loss", pj.best("train_loss"), pj.one_se("val_loss"), pj.best(mode="min"), pj.together(3)):
+        there = pj.search(pj.supervised(rows), **asked, rank=rank)
+        for known in (results, pj.Results.load(tmp_path / "run")):
+            again = known.ranked(rank)
+            assert again.rule == there.rule
+            assert again.order.tolist() == there.order.tolist()
+            assert again.best == there.best
+            assert not {"test", "test_value", "best", "ensemble"} & again.summary.keys()
+            assert again.summary["trials"] == 9
+    assert results.ranked(pj.together(3)).predictor().trials == results.ranked(pj.together(3)).order[:3].tolist()
+    assert results.best == pj.Results.load(tmp_path / "run").best  # as it was
+    with pytest.raises(ValueError, match="unknown metric 'val_f1'; the trials have train_loss, val_accuracy"):
+        results.ranked("val_f1")
+    plain = pj.search(pj.supervised(rows), **asked)
+    with pytest.raises(ValueError, match=r"one-se: the run does not know how many .*; search with rank=one_se\("):
+        plain.ranked(pj.one_se())
+    with pytest.raises(ValueError, match="one member has no standard error"):
+        pj.search(pj.supervised(rows), {"learning_rate": 0.1}, 2, 1).ranked(pj.one_se())
 
 
 def test_a_metric_whose_direction_nobody_knows_needs_a_mode():
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "speed": hparams["x"]})
     with pytest.raises(ValueError, match="metric 'speed': is less or more of it better"):
-        pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, metric="speed")
-    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, metric="speed", mode="max")
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank="speed")
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank=pj.best("speed", mode="max"))
     assert results.best.value == results.last["speed"].max()
 
 
@@ -181,7 +204,7 @@ def test_r2_has_no_unit_and_a_constant_part_nothing_to_explain(unit):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 3))
     y = unit * (x[:, 0] + 3)
-    results = pj.search(pj.supervised((x, y)), {"learning_rate": 0.05}, trials=1, epochs=3, metric="val_r2")
+    results = pj.search(pj.supervised((x, y)), {"learning_rate": 0.05}, trials=1, epochs=3, rank="val_r2")
     assert results.best.value == pytest.approx(0.5537, abs=1e-4)
     assert results.last["val_mse"][0] < unit**2
     few = pj.search(pj.supervised((x[:14], y[:14])), {"learning_rate": 0.01}, trials=1, epochs=3)  # one row validates

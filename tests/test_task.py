@@ -22,7 +22,7 @@ from popjax.models.layers import Dropout
 from popjax.store.columns import curves_table
 from popjax.study.replay import train_points
 
-CONFIG = Config(3, 0, "val_accuracy", "max")
+CONFIG = Config(3, 0, pj.Rule("val_accuracy"))
 
 
 def one_line(error):
@@ -66,7 +66,7 @@ def test_a_user_nnx_model_equals_its_own_loop(x64, rows):
 
     task = pj.supervised(rows, model=model, optimizer=optimizer)
     space = pj.Space(learning_rate=pj.log_uniform(1e-4, 1e-2), b1=pj.uniform(0.8, 0.95), batch_size=16)
-    results = pj.search(task, space, trials=3, epochs=5, keep=3)
+    results = pj.search(task, space, trials=3, epochs=5, rank=pj.best(keep=3))
     (x, y), (vx, vy) = (
         (task.data.rows.x[part[0]], task.data.rows.y[part[0]])
         for part in (task.data.folds.train, task.data.folds.validation)
@@ -221,15 +221,15 @@ def test_what_cannot_be_trained_is_one_line(rows, scales, arguments, message):
         (dict(seed=-1), "seed=-1"),
         (dict(seed=2**32), "seed=4294967296"),
         (dict(lanes=0), "lanes=0"),
-        (dict(keep=0), "keep=0"),
+        (dict(keep=0), "search(keep=...) is part of rank now: write rank=popjax.best(keep=25)"),
         (dict(sampler="sobolo"), "unknown sampler 'sobolo'"),
-        (dict(metric="accuracy"), "unknown metric 'accuracy'; the task reports"),
-        (dict(mode="maximum"), "unknown mode 'maximum'"),
+        (dict(rank="accuracy"), "unknown metric 'accuracy'; the task reports"),
+        (dict(rank=pj.best), "rank is the function best; call it: popjax.best()"),
         (dict(plan="two"), "unknown plan 'two'"),
         (dict(folds=2000), "folds=2000 and test=0.1 leave no row of 170"),
         (dict(rounds=600), "rounds=600: there are 512 trials"),
-        (dict(choose="second"), "unknown choose 'second'; there are best, one-se"),
-        (dict(choose="one-se"), "one member has no standard error; use folds or repeats"),
+        (dict(choose="second"), "choose=...) is part of rank now: write rank=popjax.one_se()"),
+        (dict(rank=pj.one_se()), "one member has no standard error; use folds or repeats"),
     ],
 )
 def test_bad_arguments_are_one_line(rows, arguments, message):
@@ -526,7 +526,7 @@ def test_a_convolutions_width_may_be_a_constant_and_a_choice_says_to_be_marked(w
     task = pj.supervised((rng.normal(size=(60, 6, 6, 1)), np.arange(60) % 3), lambda h, rngs: Net(h["width"], rngs))
     space = {"learning_rate": 0.1, "width": width}
     if width == 8:
-        results = pj.search(task, space, trials=2, epochs=1, keep=1)
+        results = pj.search(task, space, trials=2, epochs=1, rank=pj.best(keep=1))
         assert results.params(0)["conv"]["kernel"].shape == (3, 3, 1, 8)
     else:
         with pytest.raises(ValueError, match=r"width .*mark it static=True, 2 programs"):
@@ -563,8 +563,14 @@ def test_two_arrays_of_a_state_may_not_share_a_name():
 
 
 def test_counts_may_be_numpys(tmp_path):
-    counts = {name: np.int64(2) for name in ("trials", "epochs", "seed", "repeats", "keep", "lanes")}
-    results = pj.search(pj.objective(conditional), {"x": 0.5, "kind": "a", "layers": 1}, out=tmp_path / "run", **counts)
+    counts = {name: np.int64(2) for name in ("trials", "epochs", "seed", "repeats", "lanes")}
+    results = pj.search(
+        pj.objective(conditional),
+        {"x": 0.5, "kind": "a", "layers": 1},
+        rank=pj.best(keep=np.int64(2)),
+        out=tmp_path / "run",
+        **counts,
+    )
     assert results.curves["loss"].shape == (2, 1)
     assert pj.Results.load(tmp_path / "run").run["seed"] == 2
 
@@ -721,6 +727,6 @@ def test_a_trace_is_kept_for_data_of_one_shape_and_dtype():
 def test_a_metric_that_there_is_not_is_named_before_its_mode_is_asked_for():
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "reward": -hparams["x"]})
     with pytest.raises(ValueError, match="unknown metric 'val_f1'; the task reports loss, reward"):
-        pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, metric="val_f1")
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, rank="val_f1")
     with pytest.raises(ValueError, match="metric 'reward': is less or more of it better"):
-        pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, metric="reward")
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, rank="reward")

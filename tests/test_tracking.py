@@ -17,7 +17,7 @@ from popjax.tracking.tracker import Tracker
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e4), hidden=pj.integers(3, 9), activation=pj.choice("relu", "tanh")
 )
-ASKED = dict(trials=30, epochs=4, scheduler="halving(min_epochs=1)", metric="val_loss")
+ASKED = dict(trials=30, epochs=4, scheduler="halving(min_epochs=1)", rank="val_loss")
 
 
 def search(rows, **more):

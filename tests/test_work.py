@@ -33,7 +33,7 @@ pathlib.Path("answers").write_bytes(pickle.dumps(answers))
 def remote(rows):
     """A backend of five trials of five epochs, whose executor nobody asks."""
     task = pj.supervised(rows)
-    roster = Roster(task, SPACE, Config(5, 3, task.metric, task.mode))
+    roster = Roster(task, SPACE, Config(5, 3, pj.Rule(task.metric)))
     roster.add(SPACE.sample(5, 3))
     remote = Remote(lambda: None)
     remote.begin(roster, Context())
@@ -48,7 +48,7 @@ def unit_of(remote, index, until):
 
 def test_a_unit_gives_the_same_bits_elsewhere_and_in_pieces(remote, rows, python, tmp_path):
     """By the standard library's pickle into another process: asked for its task, for two epochs, for three."""
-    whole = pj.search(pj.supervised(rows), SPACE, trials=5, epochs=5, seed=3, keep=5)
+    whole = pj.search(pj.supervised(rows), SPACE, trials=5, epochs=5, seed=3, rank=pj.best(keep=5))
     index = [3, 1, 4]
     unit = unit_of(remote, index, 2)
     (tmp_path / "unit").write_bytes(pickle.dumps((unit, remote.blob)))

@@ -18,7 +18,7 @@ RATES = pj.log_uniform(1e-6, 1)
 
 def results_of(points, loss):
     """Results of one epoch with the given losses."""
-    return Results(points, {"loss": np.asarray(loss, float)[:, None, None, None]}, "loss", "min")
+    return Results(points, {"loss": np.asarray(loss, float)[:, None, None, None]}, pj.best("loss", "min"))
 
 
 def planted(optimum):

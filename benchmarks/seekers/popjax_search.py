@@ -39,7 +39,7 @@ def search(work: Workload, told: Told, method: str) -> None:
     task = pj.supervised((work.x, work.y), validation=work.validation, test=work.test)
     options = METHODS[method] | {"minutes": (work.seconds - (time.time() - STARTED)) / 60}
     results = pj.search(
-        task, None, epochs=EPOCHS, seed=work.seed, metric="val_loss", keep=25, callbacks=[Watch(told)], **options
+        task, None, epochs=EPOCHS, seed=work.seed, rank=pj.best("val_loss", keep=25), callbacks=[Watch(told)], **options
     )
     searched = time.time()
     found = {"winner": judged(results.predictor(results.best.trial), work, "test")}

@@ -46,8 +46,8 @@ class Arguments(Experiment):
     """cross-validation: each trial trains on so many folds and ranks by their mean"""
     repeats: int = 1
     """each trial trains from so many initial weights and ranks by their mean"""
-    choose: Literal["best", "one-se", "ensemble"] = "best"
-    """the winner: the best, the smallest model within one standard error of it, or the best 25 together"""
+    choose: str = "best"
+    """the winner: best, one-se (the smallest within a standard error of it), or ensemble (the best 25 together)"""
     minutes: float | None = None
     """stop after so many, as Ctrl-C does: what is trained is ranked and written, and --resume goes on"""
     space: str | None = None
@@ -128,8 +128,9 @@ def with_choices(arguments: Arguments) -> Arguments:
 def with_metric(arguments: Arguments) -> Arguments:
     """The arguments with what ranks among what is measured, where no trial reports it by itself."""
     from popjax.data.targets import REPORTED
+    from popjax.task import Metric
 
-    name = (arguments.metric or "").removeprefix("val_")
+    name = Metric(arguments.metric or "").name
     others = listed("metrics", arguments.metrics)
     if arguments.task is not None or name in ("", "train_loss", *REPORTED, *others) or name == arguments.metric:
         return arguments
@@ -139,6 +140,7 @@ def with_metric(arguments: Arguments) -> Arguments:
 def check_names(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
     from popjax.executors.named import executor_of
+    from popjax.rules.named import ranks
     from popjax.space.defaults import PRIORITIES
     from popjax.tuning.proposals import check_sampler
     from popjax.tuning.schedulers.named import scheduler_of
@@ -159,8 +161,7 @@ def check_names(arguments: Arguments) -> None:
         scheduler_of(arguments.scheduler)
     if arguments.priority not in PRIORITIES:
         raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
-    if arguments.mode not in (None, "min", "max"):
-        raise ValueError(f"unknown mode {arguments.mode!r}; choose min or max")
+    ranks(arguments.metric, arguments.mode, arguments.choose)
 
 
 def trackers(arguments: Arguments) -> list[Any]:

@@ -29,7 +29,7 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
     yield ten_best(results), False
     yield f"winner: trial {best.trial}, {settings(best.hparams)}", True
     test = results.summary["test_value"]
-    untouched = "" if test is None else f", {results.metric.replace('val_', 'test_', 1)} {number(test)}"
+    untouched = "" if test is None else f", {results.metric.on('test')} {number(test)}"
     yield f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}", True
     if beside := compared(results):
         yield beside, True
@@ -57,7 +57,7 @@ def ensemble_line(results: "Results") -> str:
 
     ensemble = results.summary["ensemble"]
     scores = ", ".join(f"{name} {number(value)}" for name, value in ensemble["test"].items())
-    how = "" if results.choose == "ensemble" else "; to keep them: --choose ensemble"
+    how = "" if results.rule.together else "; to keep them: --choose ensemble"
     return f"the best {len(ensemble['trials'])} together: {scores}{how}"
 
 

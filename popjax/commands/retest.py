@@ -190,13 +190,13 @@ def train_again(
 ) -> np.ndarray:
     """The new values (trials, repeats) of the metric that ranked, NaN for diverged; all in one population."""
     from popjax.engine.roster import Config
+    from popjax.rule import Rule
     from popjax.study.replay import train_points
 
     config = Config(
         epochs=int(results.run["epochs"]),
         seed=seed,
-        metric=results.metric,
-        mode=results.mode,
+        rule=Rule(results.metric),
         folds=1 if task.hints.folded is None else repeats,
         repeats=repeats if task.hints.folded is None else 1,
     )
@@ -237,6 +237,6 @@ def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) ->
         mean, half = mean_and_half(new[row].astype(float))
         values = {"old": old[row], "old_se": errors[row], "new": mean, "new_half_width": half}
         trials.append({"trial": trial, "old_best": row < top} | {k: jsonable(v) for k, v in values.items()})
-    verdict = judge(old, new, top, results.mode)
-    verdict |= first_now(rows, old, new, results.mode)
+    verdict = judge(old, new, top, results.metric.mode)
+    verdict |= first_now(rows, old, new, results.metric.mode)
     return verdict | {"metric": metric, "confidence": CONFIDENCE, "repeats": new.shape[1], "trials": trials}

@@ -85,12 +85,15 @@ class Sweep:
 
     def asked(self, task: "Task", space: "Space") -> "Asked":
         """What the command line asks of a search."""
-        from popjax.store.results import TOGETHER
+        from popjax.rules.named import ranks
+        from popjax.rules.together import TOGETHER
         from popjax.study.asked import Asked
         from popjax.tuning.options import BackendOptions, SearchOptions
 
         arguments = self.arguments
-        options = SearchOptions.given(arguments, keep=TOGETHER if arguments.task is None else None)
+        keep = None if arguments.task is not None else TOGETHER
+        rank = ranks(arguments.metric, arguments.mode, arguments.choose, keep)
+        options = SearchOptions.given(arguments, rank=rank)
         return Asked.of(task, space, options, BackendOptions.given(arguments))
 
     def searched(self, asked: "Asked", stop: cli.Asked) -> "Results":

@@ -9,6 +9,7 @@ from popjax.engine.numbering import Numbering
 from popjax.scheduler import Trials
 from popjax.space.space import Points
 from popjax.store.records import after, mean_member
+from popjax.task import Metric
 
 
 class Curves:
@@ -78,10 +79,10 @@ class Curves:
         return self.epochs.min((1, 2))
 
 
-def trials_of(points: Points, curves: Curves, metric: str, mode: str) -> Trials:
+def trials_of(points: Points, curves: Curves, metric: Metric) -> Trials:
     """What a scheduler sees of trials with these points and curves."""
     epochs, means = curves.done, curves.means()
     last = after({metric: means[metric]}, epochs)[metric]
-    loss = last if mode == "min" else -last
+    loss = last if metric.mode == "min" else -last
     loss = np.where((epochs > 0) & ~np.isfinite(loss), np.inf, loss)
     return Trials(points, epochs, loss, means)

@@ -9,6 +9,7 @@ import numpy as np
 from popjax.core.trees import abstract, digest
 from popjax.engine.member import settings
 from popjax.engine.roster import Config, Roster
+from popjax.rule import Rule
 from popjax.space.space import Space
 from popjax.task import Task
 
@@ -72,8 +73,9 @@ def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
     then = {name: run[name] for name in now if run.get(name) is not None}
     found = differences(then, now)
     if not found and run.get("code"):
-        names = ("epochs", "seed", "metric", "mode", "lanes")
-        config = Config(**{name: run[name] for name in names}, folds=run["folds"], repeats=run["repeats"])
+        names = ("epochs", "seed", "lanes", "folds", "repeats")
+        ranks = Rule(run["rank"]["metric"], run["rank"]["mode"])
+        config = Config(rule=ranks, **{name: run[name] for name in names})
         found = ["its code is another"] if other_code(run, Roster(task, Space.from_dict(run["space"]), config)) else []
     if found:
         raise ValueError(f"{what}: this is not the task of the run: {'; '.join(found)}; give the one that was trained")

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from popjax.engine.numbering import Numbering
+from popjax.rule import Rule
 from popjax.store.cohort import Arrays, Cohort, state_in
-from popjax.store.records import mean_member, ranking
+from popjax.store.records import mean_member
 
 
 class Kept:
@@ -14,19 +15,16 @@ class Kept:
 
     Args:
         numbering: of the members.
-        most: of how many of the best trials to keep the states.
-        metric, mode: what ranks.
+        rule: how trials are ordered, and of how many of the best the states are kept.
 
     Attributes:
         trained: whether (trials, members of a trial) each member is trained to the end.
         states: member -> name -> array, of the task's own state.
     """
 
-    def __init__(self, numbering: Numbering, most: int, metric: str, mode: str) -> None:
+    def __init__(self, numbering: Numbering, rule: Rule) -> None:
         self.numbering = numbering
-        self.most = most
-        self.metric = metric
-        self.mode = mode
+        self.rule = rule
         self.trained = np.zeros((0, numbering.each), bool)
         self.states: dict[int, Arrays] = {}
 
@@ -51,9 +49,9 @@ class Kept:
         candidates = np.array(sorted({*owners.tolist(), *(member // self.numbering.each for member in self.states)}))
         complete = self.trained[candidates].all(1)
         last = {name: mean_member(values[candidates])[:, -1] for name, values in curves.items()}
-        order = ranking(last, self.metric, self.mode)
-        finished = complete & np.isfinite(last[self.metric])
-        kept = {*candidates[order[finished[order]][: self.most]].tolist(), *candidates[~complete].tolist()}
+        order = self.rule.order(last)
+        finished = complete & np.isfinite(last[self.rule.metric])
+        kept = {*candidates[order[finished[order]][: self.rule.keep]].tolist(), *candidates[~complete].tolist()}
         self.states = {m: state for m, state in self.states.items() if m // self.numbering.each in kept}
         rows = [row for row, trial in enumerate(owners.tolist()) if trial in kept]
         arrays = state_in(cohort.arrays()) if rows else {}

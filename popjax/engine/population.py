@@ -86,7 +86,8 @@ class Population:
     >>> def epoch(x, hparams, data):
     ...     return x - hparams["rate"] * x, {"loss": x**2}
     >>> task = Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
-    >>> population = Population(task, Space(rate=0.5), Config(epochs=3, seed=0, metric="loss", mode="min"))
+    >>> from popjax.rule import Rule
+    >>> population = Population(task, Space(rate=0.5), Config(epochs=3, seed=0, rule=Rule("loss")))
     >>> population.advance(0, Decision(add={"rate": np.array([0.5, 0.1])}, until={0: 3, 1: 1}))
     True
     >>> population.trials().epochs.tolist()
@@ -122,7 +123,7 @@ class Population:
             config.numbering,
             Curves((), config.numbering, 0, np.dtype(float)),
             Waiting(None if paced else int(WAITING * total())),
-            Kept(config.numbering, config.keep, config.metric, config.mode),
+            Kept(config.numbering, config.rule),
             last,
         )
 
@@ -177,8 +178,7 @@ class Population:
         return trials_of(
             self.points(),
             self.table.curves,
-            config.metric,
-            config.mode,
+            config.rule.metric,
         )._replace(stopped=self.table.stopped.copy(), bucket=roster.bucket.copy(), settable=roster.settable)
 
     def points(self) -> dict[str, np.ndarray]:
@@ -192,8 +192,7 @@ class Population:
         return Results(
             self.points(),
             dict(table.curves.metrics),
-            config.metric,
-            config.mode,
+            config.rule,
             states=table.kept.complete(),
             rounds=table.rounds,
             done=table.curves.epochs,

@@ -26,6 +26,7 @@ from popjax.engine.plan import (
     tracer_for,
 )
 from popjax.engine.tracer import Tracer, check_read
+from popjax.rule import Rule
 from popjax.scheduler import Decision, added, check_until
 from popjax.space.columns import check_points
 from popjax.space.scales import Constant
@@ -44,13 +45,11 @@ class Config:
 
     epochs: int
     seed: int
-    metric: str
-    mode: str
+    rule: Rule
     repeats: int = 1
     folds: int = 1
     lanes: int | None = None
     plan: str = "auto"
-    keep: int = 1
     caps: list[Caps] | None = None
 
     @property
@@ -247,10 +246,8 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):
         check_read(space, plan.reads)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
-    if config.metric not in metrics:
-        raise unknown_metric(task, config.metric, metrics)
-    if config.mode not in ("min", "max"):
-        raise ValueError(f"unknown mode {config.mode!r}; choose min or max")
+    if config.rule.metric not in metrics:
+        raise unknown_metric(task, config.rule.metric, metrics)
     for name in space:
         if name in metrics or name.removesuffix("_se") in metrics:
             raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")

@@ -55,7 +55,7 @@ class Live(Progress, Steered):
         self.rungs = False  # whether who rests was left for good
         self.members = {name: np.zeros((0, run.folds, run.repeats)) for name in metrics}
         self.told = np.zeros((0, run.folds, run.repeats), int)
-        self.board.begin(About(title, metrics, run.mode, run.space, run.epochs, VERBS), self.asked)
+        self.board.begin(About(title, metrics, run.metric.mode, run.space, run.epochs, VERBS), self.asked)
         self.serving.start()
 
     def asked(self, change: Change) -> "Future[None]":

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.core.modes import LESS
 from popjax.space.coordinates import units_of
 from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Range, Scale
 from popjax.space.space import Space
 from popjax.space.values import absent
 from popjax.store.results import Results
+from popjax.task import LESS
 
 NOWHERE = "–"  # of a hyperparameter that is inactive
 TICKS = 6  # about how many ticks an axis bears

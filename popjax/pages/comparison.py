@@ -20,7 +20,7 @@ MOMENTS = 500  # points of a line at most
 
 def check_comparable(runs: Mapping[str, Results]) -> None:
     """Raise ValueError unless the runs rank by one metric, and each has a winner."""
-    ranks = {(results.metric, results.mode) for results in runs.values()}
+    ranks = {(results.metric, results.metric.mode) for results in runs.values()}
     if len(ranks) > 1:
         said = ", ".join(f"{name} by {results.metric}" for name, results in runs.items())
         raise ValueError(f"the runs rank by different metrics ({said}); compare runs of one metric")
@@ -60,7 +60,7 @@ def outcomes(runs: Mapping[str, Results]) -> str:
     for name, results in runs.items():
         summary, best = results.summary, results.best
         assert best is not None
-        name_of_test = results.metric.replace("val_", "test_", 1)
+        name_of_test = results.metric.on("test")
         scores = (figure(summary, "test_value"), figure(summary, "ensemble", "test", name_of_test))
         figures = [value(results, best.trial), *("" if score is None else number(score) for score in scores)]
         figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
@@ -87,7 +87,7 @@ def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
     where all have diverged, are left out.
     """
     done, curve = results.done.min((1, 2)), results.curves[results.metric]
-    top = np.fmax if results.mode == "max" else np.fmin
+    top = np.fmax if results.metric.mode == "max" else np.fmin
     spent, best, before, record = [], [], 0, np.nan
     for one in np.unique(results.rounds):
         trials = np.flatnonzero(results.rounds == one)

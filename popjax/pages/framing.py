@@ -62,7 +62,7 @@ def error_axis(name: str, low: float, high: float, floor: float, *free: float) -
 def learned(results: Results) -> np.ndarray:
     """Whether (trials,) a trial did not diverge and, where a constant's score is known, came nearer to the best one."""
     known = results.summary.get("constant") or {}
-    constant = known.get(results.metric.replace("val_", "test_", 1))
+    constant = known.get(results.metric.on("test"))
     if results.best is None or not isinstance(constant, int | float):
         return ~results.diverged
     last, best = results.last[results.metric], results.last[results.metric][results.order[0]]
@@ -72,7 +72,7 @@ def learned(results: Results) -> np.ndarray:
 
 def loss(results: Results, name: str) -> bool:
     """Whether a metric is one to make small, whatever it is called."""
-    return name == results.metric and results.mode == "min"
+    return name == results.metric and results.metric.mode == "min"
 
 
 def lower_is_better(results: Results, name: str) -> bool:

@@ -46,7 +46,7 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     test = results.summary.get("test_value")
     scored = []
     if isinstance(test, int | float):
-        name = shown(results.metric.replace("val_", "test_", 1))
+        name = shown(results.metric.on("test"))
         scored = [(number(test), f"{name}, on rows that no trial saw", "winner")]
     winner = f"<p>Winner: <b>trial {best.trial}</b>, {setting(axes, best.trial)}.</p>"
     less = halved(results)
@@ -86,7 +86,7 @@ def halved(results: Results) -> str:
 
 def compared(results: Results) -> str:
     """What the score on the test rows is worth: how sure it is, and what a constant and a linear model score."""
-    summary, name = results.summary, results.metric.replace("val_", "test_", 1)
+    summary, name = results.summary, results.metric.on("test")
     said = []
     if isinstance(interval := summary.get("test_interval"), list):
         if_so = ", were the rows independent" if summary.get("dependent") else ""
@@ -114,7 +114,7 @@ def optimism(results: Results) -> str:
     first = int(results.order[0])
     if results.best is not None and results.best.trial != first:
         return f"the smallest model within one standard error of trial {first}, {value(results, first)}"
-    near = "; no smaller model lies within one standard error" if results.choose == "one-se" else ""
+    near = "; no smaller model lies within one standard error" if results.rule.counts else ""
     return "the only trial" if count == 1 else f"the best of {count:,}, so optimistic{near}"
 
 

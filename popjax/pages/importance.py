@@ -1,6 +1,5 @@
 """Which hyperparameters mattered in these results, by Optuna's PED-ANOVA. No JAX here."""
 
-import importlib
 import importlib.util
 import math
 import threading
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from popjax.core.imports import import_all
 from popjax.pages.axes import Axis, axes
 from popjax.space.scales import Choice
 from popjax.store.results import Results
@@ -32,12 +32,13 @@ def importance(results: Results) -> dict[str, float] | None:
     Returns:
         None without optuna; an empty dict where there is nothing to compare.
 
+    >>> import popjax as pj
     >>> from popjax.space.scales import log_uniform, uniform
     >>> from popjax.space.space import Space
     >>> space = Space(x=log_uniform(1e-4, 1), y=uniform(0, 1))
     >>> points = space.sample(200)
     >>> loss = (np.log10(points["x"]) + 2)[:, None, None, None] ** 2
-    >>> shares = importance(Results(points, {"loss": loss}, "loss", "min", run={"space": space.to_dict()}))
+    >>> shares = importance(Results(points, {"loss": loss}, pj.best("loss"), run={"space": space.to_dict()}))
     >>> shares is None or shares["x"] > 0.8
     True
     """
@@ -72,7 +73,7 @@ def best_tenth(results: Results) -> tuple[int, int]:
 def import_later(seconds: float) -> threading.Timer:
     """Import what `importance` needs in the background after so many seconds: it takes two, while others compute."""
     warnings.filterwarnings("ignore", "IProgress not found")  # what Optuna imports says so in a notebook
-    timer = threading.Timer(seconds, importlib.import_module, ("optuna.importance",))
+    timer = threading.Timer(seconds, import_all, ("optuna.importance",))
     timer.daemon = True
     if importlib.util.find_spec("optuna") is not None:
         timer.start()
@@ -81,7 +82,7 @@ def import_later(seconds: float) -> threading.Timer:
 
 def ranked(results: Results) -> np.ndarray:
     """How many distinct values are better (trials,) than a trial's; a diverged trial is worse than all others."""
-    values = results.last[results.metric] * (1 if results.mode == "min" else -1)
+    values = results.last[results.metric] * (1 if results.metric.mode == "min" else -1)
     distinct, ranks = np.unique(values[~results.diverged], return_inverse=True)
     places = np.full(len(values), len(distinct))
     places[~results.diverged] = ranks

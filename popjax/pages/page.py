@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from popjax.core.imports import wait_for_imports
 from popjax.pages.importance import import_later
 from popjax.tuning.callbacks.base import Callback, Run
 
@@ -31,6 +32,7 @@ class Page(Callback):
         self.importing = import_later(LOWERED)
 
     def end(self, results: "Results") -> None:
+        wait_for_imports()
         write_report(results, self.directory)
 
     def close(self) -> None:
@@ -53,11 +55,12 @@ def page(results: "Results", alone: bool = False) -> str:
 
     Where it is to stand `alone` it does not speak of the files of a run beside it.
 
+    >>> import popjax as pj
     >>> import numpy as np
     >>> from popjax.store.results import Results
     >>> losses = np.array([3.0, 1.0, 2.0])[:, None, None, None]
     >>> run = {"space": {"x": "uniform(0, 1)"}}
-    >>> drawn = page(Results({"x": np.array([0.1, 0.5, 0.9])}, {"loss": losses}, "loss", "min", run=run))
+    >>> drawn = page(Results({"x": np.array([0.1, 0.5, 0.9])}, {"loss": losses}, pj.best("loss"), run=run))
     >>> "Winner: <b>trial 1</b>, x 0.5" in drawn
     True
     """

@@ -6,8 +6,8 @@ from popjax.pages.markup import section
 from popjax.store.results import Results
 from popjax.tuning.options import BackendOptions, SearchOptions
 
-USUAL = SearchOptions(keep=1, rounds=1).written() | {"plan": BackendOptions().plan}  # as run.json has them
-ALWAYS = ("trials", "epochs", "seed", "metric", "mode")  # which are said even where they are as usual
+USUAL = SearchOptions(rounds=1).written() | {"plan": BackendOptions().plan}  # as run.json has them
+ALWAYS = ("trials", "epochs", "seed")  # which are said even where they are as usual
 
 
 def rebuild_section(results: Results, alone: bool = False) -> str:
@@ -41,7 +41,7 @@ def as_code(results: Results) -> str:
     entries = "".join(f"    {name!r}: {text!r},\n" for name, text in run["space"].items())
     trials, epochs = len(results.diverged), results.members[results.metric].shape[-1]
     asked = {name: run.get(name, usual) for name, usual in USUAL.items()} | {"rounds": run.get("rounds_in_all", 1)}
-    asked |= {"trials": trials, "epochs": epochs, "metric": results.metric, "mode": results.mode}
+    asked |= {"trials": trials, "epochs": epochs, "rank": None}
     given = {name: said for name, said in asked.items() if name in ALWAYS or said != USUAL[name]}
-    arguments = ", ".join(f"{name}={said!r}" for name, said in given.items())
+    arguments = ", ".join(f"{name}={said!r}" for name, said in given.items()) + f", rank=pj.{results.rule!r}"
     return f"space = pj.Space.from_dict({{\n{entries}}})\nresults = pj.search(task, space, {arguments})"

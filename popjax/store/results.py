@@ -11,19 +11,23 @@ import numpy as np
 
 from popjax.core.counts import check_count
 from popjax.core.text import plural
+from popjax.rule import Finished, Rule
+from popjax.rules.named import rule_of
+from popjax.rules.together import TOGETHER
 from popjax.space.space import Space
 from popjax.space.values import absent
 from popjax.store import run_files
 from popjax.store.columns import arrow, curves_table
 from popjax.store.files import Kept
 from popjax.store.history import History
-from popjax.store.records import after, finite_epochs, mean_member, ranking
+from popjax.store.records import after, finite_epochs, mean_member
+from popjax.task import Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHOICES = ("best", "one-se", "ensemble")
-TOGETHER = 25  # trials of an ensemble
+
+OF_WINNER = ("best", "test", "test_value", "test_interval", "ensemble", "confusion", "predicted")  # in a summary
 
 
 class Best(NamedTuple):
@@ -41,8 +45,7 @@ class Results:
     Attributes:
         points: one column (trials,) a hyperparameter.
         members: metric -> (trials, folds, repeats, epochs); NaN from divergence on.
-        metric: the metric that ranks.
-        mode: "min" or "max".
+        rule: how the trials are ordered, and which one wins.
         run: the configuration, for run.json.
         summary: the summary, for summary.json.
         states: trial -> name -> array (folds * repeats, ...), for the kept trials.
@@ -51,21 +54,19 @@ class Results:
         done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped, or a trial pruned.
         pruned: whether (trials,) a scheduler left the trial below the last epoch.
         task: what was trained, where this process trained it.
-        choose: what wins: "best", "one-se" (see `best`), or "ensemble": the best together, of which the first wins.
-        parameters: how many trained parameters (trials,) each trial has, where "one-se" asked.
+        parameters: how many trained parameters (trials,) each trial has, where the rule asks.
         history: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
         steered: whether (trials,) a person changed or stopped the trial; None where nobody steered.
 
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
-    >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, "loss", "min")
+    >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, Rule("loss"))
     >>> results.best
     Best(trial=0, hparams={'learning_rate': 0.1}, value=1.0)
     """
 
     points: dict[str, np.ndarray]
     members: dict[str, np.ndarray]
-    metric: str
-    mode: str
+    rule: Rule
     run: dict[str, Any] = dataclasses.field(default_factory=dict)
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
     states: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
@@ -74,7 +75,6 @@ class Results:
     done: np.ndarray = None  # type: ignore[assignment]
     pruned: np.ndarray = None  # type: ignore[assignment]
     task: Any = None
-    choose: str = "best"
     parameters: np.ndarray | None = None
     history: History | None = None
     steered: np.ndarray | None = None
@@ -92,6 +92,11 @@ class Results:
         trials, folds, repeats, epochs = self.members[self.metric].shape
         best = self.best or f"None: {self.no_winner}"
         return f"Results({trials=}, {folds=}, {repeats=}, {epochs=}, metric={self.metric!r}, best={best})"
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that ranks."""
+        return self.rule.metric
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
@@ -145,7 +150,7 @@ class Results:
         return self.order if len(self.order) else self._best_first(np.flatnonzero(self.stopped & (self.epochs_run > 0)))
 
     def _best_first(self, rows: np.ndarray) -> np.ndarray:
-        return rows[ranking({name: values[rows] for name, values in self.last.items()}, self.metric, self.mode)]
+        return rows[self.rule.order({name: values[rows] for name, values in self.last.items()})]
 
     @property
     def no_winner(self) -> str:
@@ -159,18 +164,13 @@ class Results:
 
     @property
     def best(self) -> Best | None:
-        """The winner, or None where no trial was trained to the end without diverging.
-
-        It is the trial of rank 1; or with "one-se" the trial with the fewest parameters of
-        those within one standard error of it (Breiman et al. 1984, section 3.4.3).
-        """
-        if len(self.order) == 0:
+        """The winner by the rule, or None where no trial was trained to the end without diverging."""
+        order, metric = self.order, self.metric
+        if len(order) == 0:
             return None
-        row = int(self.order[0])
-        if self.choose == "one-se" and self.parameters is not None and self.errors:
-            value, error = self.last[self.metric][self.order], self.errors[self.metric][row]
-            near = self.order[abs(value - value[0]) <= error]
-            row = int(near[np.argmin(self.parameters[near])])
+        errors = self.errors[metric][order] if self.errors else None
+        parameters = None if self.parameters is None else self.parameters[order]
+        row = int(order[self.rule.winner(Finished(self.last[metric][order], errors, parameters))])
         return Best(row, self.hparams(row), float(self.last[self.metric][row]))
 
     def hparams(self, trial: int) -> dict[str, Any]:
@@ -232,11 +232,11 @@ class Results:
     def _check_kept(self, trial: int) -> None:
         if trial not in self.states:
             kept = ", ".join(map(str, self.states)) or "none"
-            remedy = "search with a larger keep="
+            remedy = "search with a rank that keeps more, such as popjax.best(keep=25)"
             if trial in np.flatnonzero(self.stopped).tolist():
                 remedy = "it was stopped, and only a search with out=DIR goes on"
             elif self.task is None:
-                remedy = 'a directory keeps the winner, and with choose="ensemble" the best 25'
+                remedy = "a directory keeps the winner, and with rank=popjax.together() the best 25"
             raise ValueError(f"trial {trial} was not kept ({kept} is); {remedy}")
 
     @property
@@ -262,6 +262,35 @@ class Results:
         """
         return self.order[:size].tolist()
 
+    def ranked(self, rank: Rule | str) -> Self:
+        """The same trials under another rule: another order, another winner, without the scores on test rows.
+
+        Test rows were scored for the winner that the search chose before, and choose none. What the new rule would
+        have kept is kept where the old one did.
+
+        Raises ValueError for a metric that was not reported, for one member a trial where the rule needs an error, and
+        where the rule needs numbers of parameters that the run does not have.
+
+        >>> import popjax as pj
+        >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "accuracy": hparams["x"]})
+        >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
+        >>> again = results.ranked("accuracy")
+        >>> again.best.trial == results.order[-1].item()
+        True
+        """
+        rule = rule_of(rank)
+        if rule.metric is None:
+            rule = dataclasses.replace(rule, metric=self.metric, mode=rule.mode or self.metric.mode)
+        if rule.metric not in self.members:
+            raise ValueError(f"unknown metric {str(rule.metric)!r}; the trials have {', '.join(self.members)}")
+        rule = dataclasses.replace(rule, mode=rule.metric.mode)
+        rule.check(self.members[rule.metric].shape[1] * self.members[rule.metric].shape[2])
+        if rule.counts and self.parameters is None:
+            what = "the run does not know how many parameters its trials have"
+            raise ValueError(f"rank {rule.name}: {what}; search with rank={rule!r}")
+        summary = {name: value for name, value in self.summary.items() if name not in OF_WINNER}
+        return dataclasses.replace(self, rule=rule, summary=summary | {"metric": rule.metric})
+
     def predictor(self, trial: int | None = None) -> Any:
         """A kept trial as a predictor: the winner, or the ensemble that was chosen, if none is named.
 
@@ -274,8 +303,8 @@ class Results:
         """
         import popjax as pj
 
-        if trial is None and self.choose == "ensemble":
-            return pj.ensemble(self)
+        if trial is None and self.rule.together:
+            return pj.ensemble(self, self.rule.keep)
         return pj.predictor(self, trial)
 
     def predict(self, rows: Any) -> np.ndarray:
@@ -361,19 +390,20 @@ class Results:
     def save(self, directory: str | Path) -> None:
         """Write run.json, trials.parquet, curves.parquet, history.parquet where hyperparameters changed, best/ and
         summary.json, in this order."""
-        ranks = {"metric": self.metric, "mode": self.mode, "choose": self.choose}
         tables = {run_files.TRIALS: self.trials, run_files.CURVES: curves_table(self.members)}
         tables |= {} if self.history is None else {run_files.HISTORY: self.history.table()}
         best, winner = self.best, None
         if best is not None and best.trial in self.states:
-            ensemble = self.best_trials() if self.choose == "ensemble" else []
+            ensemble = self.best_trials(self.rule.keep) if self.rule.together else []
             together = [self.kept(trial) for trial in ensemble if trial in self.states]
             winner = run_files.Winner(self.kept(best.trial), best.value, together)
-        run_files.write(Path(directory), self.run | ranks, tables, winner, self.summary)
+        run_files.write(Path(directory), self.run | {"rank": self.rule.written()}, tables, winner, self.summary)
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """The results that `save` wrote; raises ValueError for a directory that holds none.
+    def load(cls, directory: str | Path, rank: Rule | None = None) -> Self:
+        """The results that `save` wrote, under their rule, or another one by the same metric.
+
+        Raises ValueError for a directory that holds none, and for a rule of one's own that is not given.
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -384,7 +414,7 @@ class Results:
         ...     Results.load(place).best == results.best
         True
         """
-        return cls(**run_files.read(Path(directory)))
+        return cls(**run_files.read(Path(directory), rank))
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:

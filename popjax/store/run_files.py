@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from popjax.core.storage import Corrupt
+from popjax.rule import Rule
+from popjax.rules.named import read_rule
 from popjax.space.space import Space
 from popjax.store.columns import sampled
 from popjax.store.files import (
@@ -57,7 +59,7 @@ def write(
     write_json(directory / "summary.json", {**summary, "files": files})
 
 
-def read(directory: Path) -> dict[str, Any]:
+def read(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
     """The fields of the Results that were written; raises ValueError for a directory that holds none."""
     run = read_json(directory / "run.json")
     check_format(directory, run)
@@ -70,7 +72,9 @@ def read(directory: Path) -> dict[str, Any]:
         space = Space.from_dict(run["space"])
         if wrong := contradiction(run, table, curves):
             raise Corrupt(f"cannot read the run in {str(directory)!r}: {wrong}")
-        fields = {"run": run, "summary": summary} | fields_of(run, space, table, curves, changes)
+        fields = {"run": run, "summary": summary} | fields_of(
+            run, read_rule(run["rank"], rule), space, table, curves, changes
+        )
         return fields | read_kept(directory / "best")
     except (KeyError, TypeError, IndexError) as error:
         raise Corrupt(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
@@ -86,29 +90,32 @@ def contradiction(run: Mapping[str, Any], table: "pa.Table", curves: "pa.Table")
     shape = shape_of(curves)
     if len(curves) != np.prod(shape) or len(table) != shape[0] or len(table) == 0:
         return f"{len(table)} trials with {len(curves)} records do not belong together"
-    if run["metric"] not in curves.column_names[4:]:
-        return f"there are no records of {run['metric']!r}"
+    if run["rank"]["metric"] not in curves.column_names[4:]:
+        return f"there are no records of {run['rank']['metric']!r}"
     return None
 
 
 def fields_of(
-    run: Mapping[str, Any], space: Space, table: "pa.Table", curves: "pa.Table", changes: "pa.Table | None"
+    run: Mapping[str, Any],
+    rule: Rule,
+    space: Space,
+    table: "pa.Table",
+    curves: "pa.Table",
+    changes: "pa.Table | None",
 ) -> dict[str, Any]:
     """What the configuration and the tables say."""
-    shape, choose = shape_of(curves), run["choose"]
+    shape = shape_of(curves)
     members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
     status = np.asarray(table["status"].to_pylist())
     short = np.isin(status, ("stopped", "pruned"))[:, None, None]
     return {
         "points": {name: sampled(table[name], scale) for name, scale in space.items()},
         "members": members,
-        "metric": run["metric"],
-        "mode": run["mode"],
-        "choose": choose,
+        "rule": rule,
         "rounds": table["round"].to_numpy(),
-        "done": np.where(short, finite_epochs(members[run["metric"]]), shape[3]),
+        "done": np.where(short, finite_epochs(members[rule.metric]), shape[3]),
         "pruned": status == "pruned",
-        "parameters": table["parameters"].to_numpy() if choose == "one-se" else None,
+        "parameters": table["parameters"].to_numpy() if rule.counts else None,
         "history": None if changes is None else History.of_table(changes, space, shape[0], shape[3]),
         "steered": np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None,
     }

@@ -9,10 +9,10 @@ import numpy as np
 from popjax.engine.caps import Caps
 from popjax.engine.memory import total
 from popjax.engine.roster import Config, Roster
+from popjax.rule import Rule
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import Space
-from popjax.store.records import ties
-from popjax.task import Task, ranked_by, unknown_metric
+from popjax.task import Task, unknown_metric
 from popjax.tuning.options import BackendOptions, SearchOptions
 from popjax.tuning.proposals import check_sampler, default_ends, learns, proposals
 from popjax.tuning.schedulers.plain import plain as everyone
@@ -56,23 +56,29 @@ class Asked:
         space.check_conditions()
         options = dataclasses.replace(options, epochs=min(options.epochs, task.hints.epochs or options.epochs))
         check_curves(options)
-        metric, mode = what_ranks(task, space, options)
-        options = dataclasses.replace(options, metric=metric, mode=mode)
+        options = dataclasses.replace(options, rank=what_ranks(task, space, options))
         return cls(task.in_folds(options.folds), space, options, ends_of(options), backend.lanes, backend.plan)
 
     @property
     def config(self) -> Config:
         """How the population trains."""
-        names = [field.name for field in dataclasses.fields(Config) if hasattr(self.options, field.name)]
-        known = {name: getattr(self.options, name) for name in names}
-        return Config(**known, lanes=self.lanes, plan=self.plan, caps=self.caps)
+        options = self.options
+        return Config(
+            options.epochs,
+            options.seed,
+            options.rank,
+            options.repeats,
+            options.folds,
+            lanes=self.lanes,
+            plan=self.plan,
+            caps=self.caps,
+        )
 
     def scheduler(self, roster: Roster) -> Scheduler:
         """What decides, made for this problem."""
         options = self.options
-        ranks = ((roster.config.metric, roster.config.mode), *ties(roster.metrics, roster.config.metric))
         propose, learning = self._propose(), learns(options.sampler)
-        problem = Problem(self.space, options.trials, options.epochs, options.seed, ranks, propose, learning)
+        problem = Problem(self.space, options.trials, options.epochs, options.seed, options.rank, propose, learning)
         make = options.scheduler or everyone
         made = make(problem) if len(self.ends) == 1 else Rounds(problem, self.ends, make).scheduler()
         if not isinstance(made, Scheduler):
@@ -115,14 +121,15 @@ def check_curves(options: SearchOptions) -> None:
         raise ValueError(f"{what}, this machine has {total() / 2**30:.3g}; lower trials or epochs")
 
 
-def what_ranks(task: Task, space: Space, options: SearchOptions) -> tuple[str, str]:
-    """What `ranked_by` tells; raises ValueError for a metric that the task has not, before it asks for its mode."""
+def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
+    """The rule for the task; raises ValueError for a metric that the task has not, before it asks for its mode."""
+    rule: Rule = options.rank
     try:
-        return ranked_by(task, options.metric, options.mode)
+        return rule.of(task)
     except ValueError:
-        known = Roster(task, space, Config(options.epochs, 0, task.metric, task.mode)).metrics
-        if options.metric not in known:
-            raise unknown_metric(task, options.metric, known) from None
+        known = Roster(task, space, Config(options.epochs, 0, Rule(task.metric))).metrics
+        if rule.metric not in known:
+            raise unknown_metric(task, rule.metric, known) from None
         raise
 
 

@@ -23,7 +23,7 @@ from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named import text_of
 from popjax.tuning.schedulers.rounds import even, further, in_rounds
 
-REQUIRED = ("epochs", "seed", "metric", "mode", "sampler", "repeats", "folds", "choose", "keep")
+REQUIRED = ("epochs", "seed", "sampler", "repeats", "folds")
 
 
 class Directory:
@@ -199,7 +199,7 @@ class Directory:
 def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
     """Raise Corrupt unless a run.json has what resuming needs, of the right kinds."""
     kinds = {"space": dict, "part": int, "narrowed": int, "lanes": int, "trials": int, "plan": str}
-    kinds |= {"asked": dict, "rounds": list, "warnings": list, "device": str}
+    kinds |= {"rank": dict, "asked": dict, "rounds": list, "warnings": list, "device": str}
     for name in (*REQUIRED, *kinds, "rounds_in_all", "data", "task", "versions"):
         if name not in recorded or not isinstance(recorded[name], kinds.get(name, object)):
             raise Corrupt(f"cannot resume {str(directory)!r}: its run.json has no usable {name!r}")

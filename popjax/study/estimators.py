@@ -14,12 +14,15 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 from popjax.core.text import plural
 from popjax.data.columns import cells_of
 from popjax.data.targets import REPORTED
+from popjax.rule import Rule
+from popjax.rules.named import rule_of
+from popjax.rules.together import together
 from popjax.space.defaults import table_space
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.study.search import search
 from popjax.supervision.supervised import supervised
-from popjax.task import Task
+from popjax.task import Metric, Task
 
 
 class PopulationEstimator(BaseEstimator):
@@ -39,11 +42,10 @@ class PopulationEstimator(BaseEstimator):
         scheduler: Any = None,
         sampler: Any = "random",
         rounds: int | None = None,
-        metric: str | None = None,
+        rank: Rule | str | None = None,
         folds: int = 5,
         validation: Any = 0.1,
         shuffle: bool = True,
-        choose: str = "ensemble",
         class_weight: Any = None,
         missing: str = "error",
         standardize: str | None = None,
@@ -60,11 +62,10 @@ class PopulationEstimator(BaseEstimator):
         self.scheduler = scheduler
         self.sampler = sampler
         self.rounds = rounds
-        self.metric = metric
+        self.rank = rank
         self.folds = folds
         self.validation = validation
         self.shuffle = shuffle
-        self.choose = choose
         self.class_weight = class_weight
         self.missing = missing
         self.standardize = standardize
@@ -112,9 +113,17 @@ class PopulationEstimator(BaseEstimator):
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
         return self
 
+    def _rule(self) -> Rule:
+        """What counts as best: the best together, if a metric alone is given; "auc" is that of validation rows."""
+        rule = together(metric=self.rank) if self.rank is None or isinstance(self.rank, str) else rule_of(self.rank)
+        if rule.metric is None or rule.metric.rows is not None:
+            return rule
+        return dataclasses.replace(rule, metric=Metric.of("validation", rule.metric.name))
+
     def _search(self, data: Any, validation: Any, folds: int, weights: Any, groups: Any) -> Results:
         """The search behind `fit`."""
-        name = "loss" if self.metric is None else self.metric.removeprefix("val_")
+        rule = self._rule()
+        asked = [] if rule.metric is None else [rule.metric.name]
         seed = self._seed()
         task = supervised(
             data,
@@ -131,7 +140,7 @@ class PopulationEstimator(BaseEstimator):
             shuffle=self.shuffle,
             class_weight=self.class_weight,
             sample_weight=weights,
-            metrics=[] if name in REPORTED else [name],
+            metrics=[name for name in asked if name not in REPORTED],
         )
         return search(
             task,
@@ -141,9 +150,8 @@ class PopulationEstimator(BaseEstimator):
             seed,
             self.sampler,
             folds=folds,
-            metric=None if self.metric is None else f"val_{name}",
+            rank=rule,
             rounds=self.rounds,
-            choose=self.choose,
             scheduler=self.scheduler,
             minutes=self.minutes,
             progress=self.verbose,
@@ -295,7 +303,7 @@ def cv_results(results: Results, seconds: float) -> dict[str, Any]:
 
     The seconds of a trial are those of the search over the number of trials, since all train at once.
     """
-    sign = 1 if results.mode == "max" else -1
+    sign = 1 if results.metric.mode == "max" else -1
     trials = len(results.members[results.metric])
     scored = np.zeros(trials, bool)
     scored[results.order] = True

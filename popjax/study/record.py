@@ -45,7 +45,7 @@ def describe(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
 def updates_of(population: Population) -> int | None:
     """Optimizer updates so far, over all members."""
     curves = population.table.curves
-    known = curves.metrics.get(population.config.metric)
+    known = curves.metrics.get(population.config.rule.metric)
     return 0 if known is None else updates(population.roster, known, curves.epochs)
 
 
@@ -67,9 +67,9 @@ def summary(
         "trials": len(results.diverged),
         "epochs": config.epochs,
         "seed": config.seed,
-        "metric": config.metric,
+        "metric": config.rule.metric,
         "best": None if best is None else {"trial": best.trial, "value": best.value, "hparams": best.hparams},
-        "test_value": jsonable(test.get(config.metric.replace("val_", "test_", 1))),
+        "test_value": jsonable(test.get(config.rule.metric.on("test"))),
         "test": {name: jsonable(value) for name, value in test.items()},
         "diverged": int(results.diverged.sum()),
         **population.timer.seconds(),

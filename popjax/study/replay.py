@@ -86,7 +86,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     """
     trial = check_number("replay: there is no trial", trial, len(results.diverged))
     names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
-    config = Config(**{name: results.run[name] for name in names})
+    config = Config(rule=results.rule, **{name: results.run[name] for name in names})
     task = task.in_folds(config.folds)
     space = Space.from_dict(results.run["space"])
     check_same(results.run, task, f"replay of trial {trial}")

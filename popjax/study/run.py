@@ -138,8 +138,7 @@ class Search:
             self.directory.begin(describe(self.asked, roster, log))
         run = Run(
             space=self.asked.space,
-            metric=roster.config.metric,
-            mode=roster.config.mode,
+            metric=roster.config.rule.metric,
             metrics=roster.metrics,
             trials=options.trials,
             epochs=options.epochs,
@@ -158,10 +157,9 @@ class Search:
         epochs, decisions = asked.options.epochs, (step.decision for step in log.steps)
         results = dataclasses.replace(
             results,
-            choose=asked.options.choose,
             history=history_of(asked.space, decisions, results.done.min((1, 2)), epochs),
             steered=steered_in(log, len(results.rounds)),
-            parameters=parameters(roster) if asked.options.choose == "one-se" else None,
+            parameters=parameters(roster) if asked.options.rank.counts else None,
         )
         results, test = self.scored(population, results)
         run = describe(asked, roster, log)

@@ -8,6 +8,8 @@ from popjax.core.stop import Flag
 from popjax.engine.population import Timer
 from popjax.executors.named import backend_of
 from popjax.live.search import Live
+from popjax.rule import Rule
+from popjax.rules.named import refuse_gone
 from popjax.scheduler import NONE, Problem, Scheduler
 from popjax.space.space import Space
 from popjax.store.results import Results
@@ -31,16 +33,13 @@ def search(
     sampler: Any = "random",
     repeats: int = 1,
     folds: int = 1,
-    metric: str | None = None,
-    mode: str | None = None,
+    rank: Rule | str | None = None,
     out: Any = None,
     resume: bool = False,
     lanes: int | None = None,
     plan: str = "auto",
-    keep: int | None = None,
     progress: Any = False,
     rounds: int | None = None,
-    choose: str = "best",
     stop: Flag | None = None,
     about: Mapping[str, Any] | None = None,
     scheduler: Callable[[Problem], Scheduler] | None = None,
@@ -51,6 +50,7 @@ def search(
     retries: int = 3,
     mixed: bool = False,
     live: Any = False,
+    **gone: Any,
 ) -> Results:
     """Train `space.sample(trials, seed, sampler)`, all at once, and rank the trials.
 
@@ -65,8 +65,11 @@ def search(
             which is called with a seed. It proposes in rounds from all trials so far: if nothing is said of 16 trials
             after a first one of 64, or of 64 with a scheduler.
         repeats, folds: members of a trial; it ranks by their mean.
-        metric, mode: what ranks, "min" or "max"; the task's own if not given. The mode of another
-            metric is told by its name: less of a loss or an error is better, more of an accuracy, r2, f1, auc or mcc.
+        rank: what counts as best: a metric's name, or a rule: `popjax.best(metric, keep=5)`, `popjax.one_se()`,
+            `popjax.together()`, or one of your own. By the task's own metric if not given. Whether less or more is
+            better is told by the metric's name: less of a loss or an error, more of an accuracy, r2, f1, auc or mcc.
+            The trained arrays that the rule keeps are in these Results; `best/` has the winner's, or all that are
+            together.
         out: a directory for the results; it must not hold a run, unless resumed. What is
             trained is committed to it every 2 seconds, or every epoch if that is longer, and so that it takes a
             twentieth of the time at most.
@@ -77,13 +80,9 @@ def search(
             hparams["epochs"]: what was trained to the end is then trained again, to the same curves, and further.
         lanes: members that advance together under vmap; chosen by rule if not given.
         plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
-        keep: of how many of the best trials to keep the trained arrays; 1 if not given, 25 with choose="ensemble". They
-            are in these Results; `best/` has the winner's, or those of the ensemble.
         progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
         rounds: coarse to fine: each round after the first samples around the best so far (see `refine`);
             the scheduler is then that of each round. 1 if not given, or what a learning sampler needs.
-        choose: the winner: "best"; "one-se": the trial with the fewest parameters within one standard
-            error of the best, over folds and repeats; or "ensemble": the best 25 together, which `best/` keeps.
         stop: once set, training stops at the end of an epoch; the results so far come back.
         about: what else run.json says.
         scheduler: what decides who trains on: such as `popjax.halving()`, or its name, as "halving(min_epochs=1)",
@@ -117,6 +116,7 @@ def search(
     >>> 0.005 < results.best.hparams["x"] < 0.02
     True
     """
+    refuse_gone("search", gone)
     unasked = not resume and again_in_a_notebook(out)
     if resume and out is None:
         raise ValueError("resume=True needs out: the directory of the run to go on with")
@@ -127,11 +127,8 @@ def search(
         sampler=sampler,
         repeats=repeats,
         folds=folds,
-        metric=metric,
-        mode=mode,
-        keep=keep,
+        rank=rank,
         rounds=rounds,
-        choose=choose,
         scheduler=scheduler,
         every=every,
         minutes=minutes,

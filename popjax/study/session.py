@@ -24,6 +24,7 @@ from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config
 from popjax.live.board import About
 from popjax.live.session import ONE, SEVERAL, SessionPage, Shown
+from popjax.rule import Rule
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.decisions import Log, Remark, Step
@@ -100,7 +101,7 @@ class Session:
         columns, self.space = columns_and_space(hparams, space)
         self.members = len(next(iter(columns.values())))
         self.task = task.in_folds(folds)
-        config = Config(epochs, seed, task.metric, task.mode, repeats, folds, plan="one")
+        config = Config(epochs, seed, Rule(task.metric), repeats, folds, plan="one")
         numbers = None if trials is None else numbers_of(trials, self.members)
         make = functools.partial(
             Population, self.task, self.space, config, numbers=numbers, paced=True, timer=Timer(stop)

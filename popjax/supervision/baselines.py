@@ -11,6 +11,7 @@ from popjax.store.results import Results
 from popjax.supervision.metrics import judged
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.supervised import Folded
+from popjax.task import Metric
 
 LARGEST = 2e7  # rows x features x classes that a linear model is fitted to
 RESAMPLES = 1000
@@ -18,7 +19,7 @@ DRAWN, MOST_CLASSES = 500, 30  # of the page: test rows of a regression, classes
 
 
 def worth(
-    results: Results, metric: str, test: Mapping[str, float], together: Predictor | None = None, page: bool = True
+    results: Results, metric: Metric, test: Mapping[str, float], together: Predictor | None = None, page: bool = True
 ) -> dict[str, Any]:
     """What summary.json says beside the winner's score on the test rows; empty where there is none, or no dataset.
 
@@ -68,19 +69,18 @@ def drawn(predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
 
 
 def interval_of(
-    metric: str, test: Mapping[str, float], targets: np.ndarray, each: np.ndarray | None = None
+    metric: Metric, test: Mapping[str, float], targets: np.ndarray, each: np.ndarray | None = None
 ) -> dict[str, Any]:
     """The interval of the metric that ranks, on the test rows; empty of one that is no mean over rows.
 
     `each` are the values (models, rows) of a regression, whose score is the mean of the models'.
     """
-    name = metric.removeprefix("val_")
-    if name == "accuracy":
-        return {"test_interval": wilson(test["test_accuracy"], len(targets))}
-    if each is None or name not in ("mse", "mae"):
+    if metric.name == "accuracy":
+        return {"test_interval": wilson(test[metric.on("test")], len(targets))}
+    if each is None or metric.name not in ("mse", "mae"):
         return {}
     errors = np.abs(each - targets)
-    return {"test_interval": bootstrap((errors**2 if name == "mse" else errors).mean(0))}
+    return {"test_interval": bootstrap((errors**2 if metric.name == "mse" else errors).mean(0))}
 
 
 def wilson(share: float, count: int) -> list[float]:
@@ -105,7 +105,7 @@ def bootstrap(values: np.ndarray) -> list[float]:
 
 def named(scores: dict[str, float]) -> dict[str, float]:
     """Scores as those on the test rows."""
-    return {f"test_{name}": value for name, value in scores.items()}
+    return {Metric.of("test", name): value for name, value in scores.items()}
 
 
 def linear_scores(folded: Folded, rows: np.ndarray) -> dict[str, float]:

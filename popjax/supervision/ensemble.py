@@ -9,10 +9,12 @@ from popjax.core.counts import check_count
 from popjax.core.text import lookup
 from popjax.data.dataset import Dataset
 from popjax.data.splits import Split
-from popjax.store.results import TOGETHER, Results
+from popjax.rules.together import TOGETHER
+from popjax.store.results import Results
 from popjax.supervision.metrics import judged, row_losses
 from popjax.supervision.predictor import Predictor, model_of, predictor_of
 from popjax.supervision.supervised import Folded
+from popjax.task import Metric
 
 
 def ensemble(
@@ -21,7 +23,7 @@ def ensemble(
     """The best trials of a search together: the mean of their probabilities, or of their values.
 
     Args:
-        results: of a search that kept the arrays of so many trials (`keep=25`, or `choose="ensemble"`).
+        results: of a search whose rule kept so many trials, such as `rank=popjax.best(keep=25)`.
         size: of how many trials, of those that were trained to the end.
         method: "mean": the best `size` by the metric that ranks, each once. "greedy": forward selection with
             replacement from all kept trials by the loss on the validation rows, or with folds on the rows that
@@ -35,7 +37,7 @@ def ensemble(
     >>> from sklearn.datasets import load_wine
     >>> x, y = load_wine(return_X_y=True)
     >>> space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 8}
-    >>> results = pj.search(pj.supervised((x, y)), space, trials=8, epochs=10, keep=3)
+    >>> results = pj.search(pj.supervised((x, y)), space, trials=8, epochs=10, rank=pj.best(keep=3))
     >>> together = pj.ensemble(results, size=3)
     >>> together.trials == results.order[:3].tolist(), together.score(x, y) > 0.9
     (True, True)
@@ -48,7 +50,7 @@ def mean(results: Results, size: int, model: Callable[..., Any] | None) -> Predi
     trials = results.best_trials(size)
     if not trials:
         raise ValueError("no trial was trained to the end: there is nothing to put together")
-    remedy = f"search with keep={size}" if results.task is not None else 'search with choose="ensemble" and out='
+    remedy = "search with rank=popjax.together()" + ("" if results.task is not None else " and out=")
     for rank, trial in enumerate(trials, 1):
         if trial not in results.states:
             raise ValueError(f"trial {trial}, of rank {rank}, was not kept; {remedy}, or give a smaller size")
@@ -105,4 +107,4 @@ def on_test_rows(results: Results, predictor: Predictor | None) -> dict[str, Any
     if len(rows) == 0:
         return None
     scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows], folded.options.metrics)
-    return {"trials": predictor.trials, "test": {f"test_{name}": value for name, value in scores.items()}}
+    return {"trials": predictor.trials, "test": {Metric.of("test", name): value for name, value in scores.items()}}

@@ -18,7 +18,7 @@ from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
 from popjax.supervision.preprocessing import Data, Fold, Rows
-from popjax.task import Deferred, HParams, NeedsStatic
+from popjax.task import Deferred, HParams, Metric, NeedsStatic
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
     ("learning_rate", "decay", "weight_decay", "warmup", "eps"), (0.0, np.inf)
@@ -161,7 +161,7 @@ class Fit:
         metrics = {"train_loss": losses.sum() / (self.rows // batch)}
         rows = Rows(data.rows.x[fold.validation], data.rows.y[fold.validation])
         trained = State(params, variables, opt_state, state.key, state.epoch + 1)
-        return trained, metrics | self.evaluated(network, trained, rows, fold, data, "val_")
+        return trained, metrics | self.evaluated(network, trained, rows, fold, data, "validation")
 
     def batch(self, hparams: HParams) -> tuple[int, Any]:
         """The rows of a micro-batch and of a batch."""
@@ -201,9 +201,9 @@ class Fit:
         return losses if data.weight is None else losses * data.weight[rows]
 
     def evaluated(
-        self, network: Network, state: State, rows: Rows, fold: Fold, data: Data, prefix: str
+        self, network: Network, state: State, rows: Rows, fold: Fold, data: Data, split: str
     ) -> dict[str, jax.Array]:
-        """What is reported on rows that are not trained on, under names with a prefix."""
+        """What is reported on the rows of a split that is not trained on."""
         x, y = self.standardized(rows, fold)
         outputs, _ = network.apply(state.params, state.variables, x, None)
         values = self.metrics(outputs, y, fold.y_scale * data.y_unit)
@@ -211,7 +211,7 @@ class Fit:
             errors = None if self.classification else (outputs.reshape(y.shape) - y) * fold.y_scale * data.y_unit
             given = [self.in_units(each, fold, data) for each in (outputs, y)]
             values |= measured(self.more, given[0], given[1], errors)
-        return {prefix + name: value for name, value in values.items()}
+        return {str(Metric.of(split, name)): value for name, value in values.items()}
 
     def in_units(self, values: jax.Array, fold: Fold, data: Data) -> jax.Array:
         """Outputs or targets in the target's own units (rows,); those of classes as they are."""
@@ -258,7 +258,7 @@ class Fit:
     def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
         fold = self.fold(hparams, data)
-        return self.evaluated(self.network(hparams, state.key), state, data.test, fold, data, "test_")
+        return self.evaluated(self.network(hparams, state.key), state, data.test, fold, data, "test")
 
 
 def complete(gradient: Any) -> Any:

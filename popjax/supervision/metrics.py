@@ -22,7 +22,7 @@ SMALLEST = float(np.finfo(np.float64).eps)  # target that scikit-learn divides b
 NOTHING_MORE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
-class Metric(NamedTuple):
+class Measure(NamedTuple):
     """A metric and the kind of problem that it is for."""
 
     measure: Callable[[jax.Array, jax.Array], jax.Array]
@@ -123,14 +123,14 @@ def median_error(errors: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.median(jnp.abs(errors))
 
 
-METRICS: dict[str, Metric] = {
-    "f1": Metric(f1, True),
-    "auc": Metric(auc, True),
-    "log_loss": Metric(log_loss, True),
-    "mcc": Metric(mcc, True),
-    "rmse": Metric(rmse, False),
-    "mape": Metric(mape, False),
-    "median_error": Metric(median_error, False),
+METRICS: dict[str, Measure] = {
+    "f1": Measure(f1, True),
+    "auc": Measure(auc, True),
+    "log_loss": Measure(log_loss, True),
+    "mcc": Measure(mcc, True),
+    "rmse": Measure(rmse, False),
+    "mape": Measure(mape, False),
+    "median_error": Measure(median_error, False),
 }
 
 

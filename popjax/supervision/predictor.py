@@ -29,7 +29,7 @@ LEAST, PART = 32, 2**14  # rows that are predicted at once
 
 
 def load_best(directory: str | Path, model: Callable[..., Any] | None = None) -> "Predictor":
-    """The winner of the run in `directory`, ready to predict; of one with choose="ensemble" the best together.
+    """The winner of the run in `directory`, ready to predict; of one ranked `together` the best of it.
 
     Args:
         directory: what `--out` or `Results.save` wrote.

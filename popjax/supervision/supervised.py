@@ -24,7 +24,7 @@ from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.options import ProblemOptions
 from popjax.supervision.preprocessing import Recipe
 from popjax.supervision.weights import weights_of
-from popjax.task import Hints, Task
+from popjax.task import Hints, Metric, Task
 
 LOG = logging.getLogger("popjax")
 
@@ -197,9 +197,9 @@ class Folded:
         trained = np.unique(split.train)  # with several folds, each row trains in some
         weights = weights_of(self.dataset, trained, options.class_weight, options.sample_weight)
         data = recipe.prepare(self.dataset, split, how, weights)
-        metric, mode = ("val_accuracy", "max") if fit.classification else ("val_mse", "min")
+        metric = Metric.of("validation", "accuracy" if fit.classification else "mse")
         score = fit.score if len(split.test) else None
-        return Task(fit.init, fit.epoch, data, metric, mode, score, self.hints(fit, recipe))
+        return Task(fit.init, fit.epoch, data, metric, None, score, self.hints(fit, recipe))
 
     def space(self, rows: int) -> Space | None:
         """The default space of a built-in model with a built-in optimizer, for so many training rows."""
@@ -223,6 +223,6 @@ class Folded:
             settings={name: value for name, value in self.options.written().items() if value is not None},
             recipe=recipe,
             remedies={"dropout": "popjax.layers.Dropout"}
-            | {f"val_{name}": f"popjax.supervised(..., metrics=[{name!r}])" for name in others},
+            | {Metric.of("validation", name): f"popjax.supervised(..., metrics=[{name!r}])" for name in others},
             space=self.space(fit.rows),
         )

@@ -30,7 +30,7 @@ def write_study(results: Results, path: Path, name: str) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     directions = optuna.study.StudyDirection
-    direction = directions.MAXIMIZE if results.mode == "max" else directions.MINIMIZE
+    direction = directions.MAXIMIZE if results.metric.mode == "max" else directions.MINIMIZE
     storage = storage_in(path)
     study = optuna.create_study(storage=storage, study_name=name, direction=direction)
     study.set_user_attr("metric", results.metric)

@@ -17,11 +17,12 @@ from popjax.core.text import failure, tell
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
+from popjax.task import Metric
 from popjax.tuning.callbacks.base import Run
 from popjax.tuning.callbacks.progress import Progress
 
 EVERY = 1.0  # seconds between two points of what is told while it trains
-CONFIG = ("metric", "mode", "trials", "epochs", "folds", "repeats")
+CONFIG = ("trials", "epochs", "folds", "repeats")
 PATIENCE = 60.0  # seconds in which a tracker may finish, once the search is over
 
 
@@ -98,7 +99,7 @@ class Tracker(Progress):
 
         super().begin(run)
         name = "search" if run.out is None else run.out.name
-        config = described({name: getattr(run, name) for name in CONFIG}, run.space)
+        config = described(run.metric, run._asdict(), run.space)
         self._thread.start()
         self._told.put(lambda: self.writer.begin(name, config))
 
@@ -122,7 +123,7 @@ class Tracker(Progress):
         means, lost = self.latest.mean((1, 2)), self.heard & ~np.isfinite(self.latest)
         counts = {"begun": float(self.heard.any((1, 2)).sum()), "left": float(self._left)}
         counts["diverged"] = float(lost.any((1, 2)).sum())
-        return counts | quartiles(means[np.isfinite(means)], self.run.mode)
+        return counts | quartiles(means[np.isfinite(means)], self.run.metric.mode)
 
     def end(self, results: Results) -> None:
         self._results = results
@@ -138,7 +139,7 @@ class Tracker(Progress):
 
     def export(self, results: Results, directory: Path) -> None:
         """Write a finished run; raises whatever the tracker raises."""
-        self.writer.begin(directory.resolve().name, described(results.run, results.space))
+        self.writer.begin(directory.resolve().name, described(results.metric, results.run, results.space))
         self._finish(results, directory)
 
     def _finish(self, results: Results | None, directory: Path | None) -> None:
@@ -162,9 +163,11 @@ class Tracker(Progress):
                 tell(f"popjax: {self.name} failed ({failure(error)}); the run goes on")
 
 
-def described(known: Mapping[str, Any], space: Space) -> dict[str, Any]:
+def described(metric: Metric, known: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """What a search was asked for."""
-    return {name: known[name] for name in CONFIG if name in known} | {f"space/{n}": str(s) for n, s in space.items()}
+    ranks = {"metric": str(metric), "mode": metric.mode}
+    asked = {name: known[name] for name in CONFIG if name in known}
+    return ranks | asked | {f"space/{name}": str(scale) for name, scale in space.items()}
 
 
 def by_epoch(series: Mapping[str, np.ndarray]) -> Iterator[tuple[int, dict[str, float]]]:
@@ -187,7 +190,7 @@ def whole(results: Results, top: int, place: Path, report: Path | None) -> Whole
     from pyarrow import csv
 
     values = results.curves[results.metric]
-    rows = [quartiles(column[np.isfinite(column)], results.mode) for column in values.T]
+    rows = [quartiles(column[np.isfinite(column)], results.metric.mode) for column in values.T]
     names = rows[0].keys() if rows else ()
     epochs = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
     epochs |= {"trained": np.isfinite(values).sum(0), "diverged": (~np.isfinite(values))[results.diverged].sum(0)}

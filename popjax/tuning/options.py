@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from popjax.core.counts import check_count
 from popjax.core.options import FREE, Options
-from popjax.store.results import CHOICES, TOGETHER
+from popjax.rules.named import rule_of, written_rule
 from popjax.tuning.proposals import learns, sampler_text
 from popjax.tuning.schedulers.named import SCHEDULERS, scheduler_of, text_of
 from popjax.tuning.schedulers.rounds import in_rounds
@@ -27,26 +27,22 @@ class SearchOptions(Options):
     sampler: Any = field(default="random", metadata={"text": sampler_text})
     repeats: int = 1
     folds: int = 1
-    metric: str | None = None
-    mode: str | None = None
-    keep: int | None = None
+    rank: Any = field(default=None, metadata={"text": written_rule})
     rounds: int | None = None
-    choose: str = "best"
     scheduler: Any = field(default=None, metadata={"text": text_of})
     every: int | None = field(default=None, metadata=FREE)
     minutes: float | None = field(default=None, metadata=FREE)
 
     def checked(self) -> Self:
-        """The same as whole numbers and as a scheduler, with how many to keep.
+        """The same as whole numbers, as a rule and as a scheduler.
 
         Raises ValueError for options that cannot be, or that exclude each other.
         """
-        keep = (TOGETHER if self.choose == "ensemble" else 1) if self.keep is None else self.keep
-        options = dataclasses.replace(self, keep=keep)
-        optional = [name for name in ("every", "rounds") if getattr(options, name) is not None]
-        counts = ("trials", "epochs", "repeats", "folds", "keep", *optional)
-        whole: dict[str, Any] = {name: check_count(name, getattr(options, name)) for name in counts}
-        options = dataclasses.replace(options, **whole, seed=check_seed(options.seed))
+        optional = [name for name in ("every", "rounds") if getattr(self, name) is not None]
+        counts = ("trials", "epochs", "repeats", "folds", *optional)
+        whole: dict[str, Any] = {name: check_count(name, getattr(self, name)) for name in counts}
+        options = dataclasses.replace(self, **whole, seed=check_seed(self.seed), rank=rule_of(self.rank))
+        options.rank.check(options.folds * options.repeats)
         check_minutes(options.minutes)
         options._check_choices()
         if isinstance(options.scheduler, str):
@@ -69,10 +65,6 @@ class SearchOptions(Options):
             raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.halving()")
         if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
             raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
-        if self.choose not in CHOICES:
-            raise ValueError(f"unknown choose {self.choose!r}; there are {', '.join(CHOICES)}")
-        if self.choose == "one-se" and self.folds * self.repeats == 1:
-            raise ValueError("choose='one-se': one member has no standard error; use folds or repeats of at least 2")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,6 @@ from popjax.engine.curves import Curves, trials_of
 from popjax.engine.numbering import Numbering
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until
 from popjax.space.space import Space, take
-from popjax.store.records import ties
 from popjax.store.results import Results
 
 
@@ -111,11 +110,10 @@ class Replay:
 
     def run(self, make: Callable[[Problem], Scheduler]) -> Simulated:
         """Ask the scheduler until it names nobody."""
-        results, metric = self.results, self.results.metric
+        results = self.results
         space = Space.from_dict(results.run["space"])
-        ranks = ((metric, results.mode), *ties(tuple(results.members), metric))
-        last = results.members[metric].shape[-1]
-        scheduler = make(Problem(space, len(self.rows), last, results.run["seed"], ranks, self.propose))
+        last = results.members[results.metric].shape[-1]
+        scheduler = make(Problem(space, len(self.rows), last, results.run["seed"], results.rule, self.propose))
         state: Any = scheduler.init()
         decision = Decision(until={0: 1})
         while decision.until:
@@ -134,7 +132,7 @@ class Replay:
         """All as they stand."""
         begun = len(self.curves.epochs)
         points = {name: column[:begun].copy() for name, column in self.points.items()}
-        return trials_of(points, self.curves, self.results.metric, self.results.mode)
+        return trials_of(points, self.curves, self.results.metric)
 
     def take(self, decision: Decision, last: int) -> None:
         """Carry a decision out."""
@@ -167,8 +165,7 @@ class Replay:
         found = Results(
             points,
             dict(curves.metrics),
-            results.metric,
-            results.mode,
+            results.rule,
             dict(results.run) | {"trials": count},
             done=curves.epochs,
             pruned=pruned,

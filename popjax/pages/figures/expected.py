@@ -21,7 +21,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     if not (results.rounds[results.order] == 0).any() or len(results.diverged) == 1:
         return ""
     first = int((results.rounds == 0).sum())
-    better = "highest" if results.mode == "max" else "lowest"
+    better = "highest" if results.metric.mode == "max" else "lowest"
     caption = (
         f"The {better} {shown(results.metric)} that k of these {first:,} trials, drawn at random, reach on average: "
         "where the line is flat, more trials would not have helped."
@@ -38,7 +38,7 @@ def expected_figure(results: Results) -> dict[str, Any]:
     first = np.flatnonzero(results.rounds == 0)
     values = np.where(results.diverged, np.nan, results.last[results.metric])[first]
     sizes = np.unique(np.geomspace(1, len(first), SIZES).round().astype(int))
-    best = expected_best(values, results.mode, sizes)
+    best = expected_best(values, results.metric.mode, sizes)
     line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}
     what = f"best of %{{x}}: {templated(results.metric)} %{{y:.4g}}<extra></extra>"
     axis = scaled(results.metric, *scope(results.metric, best, best, loss(results, results.metric)))

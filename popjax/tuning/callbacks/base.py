@@ -9,6 +9,7 @@ from popjax.core.text import failure, tell
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
+from popjax.task import Metric
 
 if TYPE_CHECKING:
     from popjax.engine.population import EpochResult
@@ -19,7 +20,7 @@ class Run(NamedTuple):
 
     Attributes:
         space: the hyperparameters.
-        metric, mode: what ranks, and "min" or "max".
+        metric: the Metric that ranks.
         metrics: the names of all metrics.
         trials, epochs, folds, repeats: how many.
         programs: how many programs the first trials take.
@@ -28,8 +29,7 @@ class Run(NamedTuple):
     """
 
     space: Space
-    metric: str
-    mode: str
+    metric: Metric
     metrics: tuple[str, ...]
     trials: int
     epochs: int

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.imports import import_all, wait_for_imports
 from popjax.core.text import failure, tell
 from popjax.store.results import Results
 from popjax.supervision import baselines
@@ -29,7 +30,7 @@ class Linear(Callback):
         self.folded: Any = task.hints.folded
         self.scores = scores
         self.thread: threading.Timer | None = None
-        self.closed = False
+        self.over = self.closed = False
 
     def begin(self, run: Run) -> None:
         if self.scores is not None:
@@ -47,8 +48,9 @@ class Linear(Callback):
 
     def fit(self, rows: np.ndarray) -> None:
         """Fit it, and score it on the test rows; that it failed is said, and the search goes on."""
-        import pyarrow  # noqa: F401  scikit-learn looks at it where another thread has begun to import it
-
+        if self.over:
+            return
+        import_all("pyarrow", "sklearn.linear_model")  # scikit-learn looks at pyarrow, also where it is half imported
         try:
             scores = baselines.linear_scores(self.folded, rows)
         except Exception as error:
@@ -58,6 +60,8 @@ class Linear(Callback):
         self.scores = baselines.named(scores)
 
     def end(self, results: Results) -> None:
+        self.over = True
+        wait_for_imports()
         if self.scores is not None:
             results.summary["linear"] = self.scores
 

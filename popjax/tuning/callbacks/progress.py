@@ -92,7 +92,7 @@ class Progress(Callback):
         means[~np.isfinite(means)] = np.nan
         if np.isnan(means).all():
             return None
-        best = int(np.nanargmax(means) if self.run.mode == "max" else np.nanargmin(means))
+        best = int(np.nanargmax(means) if self.run.metric.mode == "max" else np.nanargmin(means))
         return best, float(means[best])
 
     def best(self) -> float | None:

@@ -1,0 +1,99 @@
+"""The contract of what counts as best: which metric ranks, in which order, and which trial wins. No JAX here."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from popjax.core.counts import check_count
+from popjax.task import Metric, Task, check_mode, ranked_by
+
+TIES = Metric("val_loss")  # decides between trials of equal rank
+
+
+class Finished(NamedTuple):
+    """The trials that were trained to the end and did not diverge, best first.
+
+    Attributes:
+        values: of the ranking metric (n,).
+        errors: their standard errors (n,) over folds and repeats; None for one member a trial.
+        parameters: how many trained parameters (n,) each has; None where the rule does not ask or the task does not
+            tell.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray | None
+    parameters: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Rule:
+    """How trials are ordered, and which one wins: here the best by a metric.
+
+    A rule of one's own is a subclass with another `winner` or `order`, given as `search(rank=Mine())`:
+
+    >>> class Second(Rule):
+    ...     name = "second"
+    ...     def winner(self, finished):
+    ...         return min(1, len(finished.values) - 1)
+    >>> import popjax as pj
+    >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8, rank=Second())
+    >>> results.best.trial == int(results.order[1])
+    True
+
+    Attributes:
+        metric: the Metric that ranks, by its value after the last epoch; the task's own if None, until `of` is called.
+        mode: "min" or "max"; the metric's if None.
+        keep: of how many of the best trials the trained states are kept.
+        name: as run.json has it.
+        call: the function that makes it, and its argument for `keep`.
+        counts: whether the winner depends on how many parameters the trials have.
+        together: whether the kept trials predict together, and not the winner alone.
+    """
+
+    metric: Metric = None  # type: ignore[assignment]
+    mode: str | None = None
+    keep: int = 1
+
+    name: ClassVar[str] = "best"
+    call: ClassVar[tuple[str, str]] = ("best", "keep")
+    counts: ClassVar[bool] = False
+    together: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
+        fields: dict[str, Any] = {"keep": check_count("keep", self.keep)}
+        if self.metric is not None:
+            metric = Metric(self.metric, self.mode)
+            fields |= {"metric": metric, "mode": metric.given}
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)  # it is frozen
+
+    def __repr__(self) -> str:
+        call, keep = vars(type(self)).get("call", (type(self).__name__, "keep"))
+        said = {"metric": self.metric, "mode": self.mode, keep: self.keep}
+        return f"{call}({', '.join(f'{name}={value!r}' for name, value in said.items() if value is not None)})"
+
+    def of(self, task: Task) -> Self:
+        """The same with the metric of a task where it has none; raises ValueError where no mode is known."""
+        metric = ranked_by(task, self.metric, self.mode)
+        return dataclasses.replace(self, metric=metric, mode=metric.mode)
+
+    def check(self, members: int) -> None:
+        """Raise ValueError where trials of so many members cannot be ranked so."""
+
+    def order(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The rows of metric -> (rows,), best first: ties by the validation loss, then by row."""
+        key = values[self.metric] if self.metric.mode == "min" else -values[self.metric]
+        return np.lexsort((values.get(TIES, key), key))
+
+    def winner(self, finished: Finished) -> int:
+        """The place of the winner among the finished trials."""
+        return 0
+
+    def written(self) -> dict[str, Any]:
+        """As JSON values, for run.json."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"rule": self.name} | fields

@@ -1,0 +1,62 @@
+"""Rules by the names that `--choose` and run.json have."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from popjax.core.text import lookup
+from popjax.rule import Rule
+from popjax.rules.one_se import OneSe
+from popjax.rules.together import Together
+
+GONE = {  # arguments that were, and what says the same
+    "metric": "rank='val_loss'",
+    "mode": "rank=popjax.best('speed', mode='max')",
+    "choose": "rank=popjax.one_se() or popjax.together()",
+    "keep": "rank=popjax.best(keep=25)",
+}
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Rule, OneSe, Together)}
+
+
+def rule_of(rank: Any) -> Rule:
+    """What `search(rank=)` was given as a Rule: a metric's name ranks as `best` of it; raises ValueError."""
+    if rank is None or isinstance(rank, str):
+        return Rule(rank)  # type: ignore[arg-type]
+    if isinstance(rank, Rule):
+        return rank
+    name = getattr(rank, "__name__", None)
+    what = f"the function {name}; call it: popjax.{name}()" if callable(rank) and name else f"a {type(rank).__name__}"
+    raise ValueError(f"rank is {what}; give a metric's name, or a rule such as popjax.best('val_loss')")
+
+
+def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
+    """The rule that `Rule.written` gave, or another one by its metric.
+
+    Raises ValueError for a rule of a user's own, of which a file has the name alone.
+    """
+    if given is not None:
+        return given if given.metric else dataclasses.replace(given, metric=written["metric"], mode=written["mode"])
+    if written["rule"] not in RULES:
+        what = f"the run was ranked by a rule of your own, {written['rule']!r}"
+        raise ValueError(f"{what}; give it: popjax.Results.load(directory, rank=...)")
+    return RULES[written["rule"]](**{name: value for name, value in written.items() if name != "rule"})
+
+
+def written_rule(rank: Any) -> dict[str, Any] | None:
+    """What run.json has of a rule; None where nothing was asked."""
+    return None if rank is None else rule_of(rank).written()
+
+
+def ranks(metric: str | None, mode: str | None, choose: str, keep: int | None = None) -> Rule:
+    """The rule of --metric, --mode and --choose, which keeps so many trials, or its own number; raises ValueError."""
+    rule = lookup(RULES, "choose", choose)
+    own = Together.keep if rule.together else 1
+    return rule(metric, mode, keep or own)  # type: ignore[arg-type]
+
+
+def refuse_gone(what: str, named: Iterable[str]) -> None:
+    """Raise ValueError for an argument that `rank` took the place of, and TypeError for one that never was."""
+    for name in named:
+        if name in GONE:
+            raise ValueError(f"{what}({name}=...) is part of rank now: write {GONE[name]}")
+        raise TypeError(f"{what}() got an unexpected keyword argument {name!r}")

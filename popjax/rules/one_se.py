@@ -1,0 +1,40 @@
+"""The smallest model within one standard error of the best (Breiman et al. 1984, section 3.4.3)."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from popjax.rule import Finished, Rule
+from popjax.task import Metric
+
+
+class OneSe(Rule):
+    """See `one_se`."""
+
+    name: ClassVar[str] = "one-se"
+    call: ClassVar[tuple[str, str]] = ("one_se", "keep")
+    counts: ClassVar[bool] = True
+
+    def check(self, members: int) -> None:
+        """Raise ValueError for one member a trial."""
+        if members == 1:
+            raise ValueError("rank one-se: one member has no standard error; use folds or repeats of at least 2")
+
+    def winner(self, finished: Finished) -> int:
+        """The one with the fewest parameters of those within one standard error of the first; of equals the better."""
+        if finished.errors is None or finished.parameters is None:
+            return 0
+        near = np.flatnonzero(abs(finished.values - finished.values[0]) <= finished.errors[0])
+        return int(near[np.argmin(finished.parameters[near])])
+
+
+def one_se(metric: Metric | str | None = None, mode: str | None = None, *, keep: int = 1) -> Rule:
+    """Trials rank as by `best`; the one with the fewest parameters within one standard error of the first wins.
+
+    The error is that of the mean over folds and repeats, of which there must be 2 members at least.
+
+    >>> finished = Finished(np.array([0.90, 0.89, 0.5]), np.array([0.02, 0.1, 0.1]), np.array([900, 100, 1]))
+    >>> one_se("val_accuracy").winner(finished)
+    1
+    """
+    return OneSe(metric, mode, keep)  # type: ignore[arg-type]

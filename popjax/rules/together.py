@@ -1,0 +1,26 @@
+"""The best trials together."""
+
+from typing import ClassVar
+
+from popjax.core.counts import check_count
+from popjax.rule import Rule
+from popjax.task import Metric
+
+TOGETHER = 25  # trials of an ensemble
+
+
+class Together(Rule):
+    """See `together`."""
+
+    name: ClassVar[str] = "ensemble"
+    call: ClassVar[tuple[str, str]] = ("together", "size")
+    together: ClassVar[bool] = True
+
+
+def together(size: int = TOGETHER, metric: Metric | str | None = None, mode: str | None = None) -> Rule:
+    """Trials rank as by `best`; the best `size` are kept and predict together, by the mean of what each predicts.
+
+    >>> together(5, "val_loss").keep
+    5
+    """
+    return Together(metric, mode, check_count("size", size))  # type: ignore[arg-type]
