@@ -4,7 +4,7 @@ What is trained   supervised (rows), objective (a function), Task with Hints, HP
 Over what         Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
                   default_space
 Searching         search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
-What is best      best, one_se, together; your own: Rule, Metric
+What is best      best, one_se, together, pareto; your own: Rule, Metric
 Who trains on     halving, hyperband, pbt, rounds; your own: Scheduler, Problem, Trials, Decision
 By hand           Session; live (the page)
 Who listens       Callback; tracking (TensorBoard, MLflow, W&B, Trackio)
@@ -51,6 +51,7 @@ _HOMES = {
     "objective": "task",
     "one_se": "rules.one_se",
     "default_space": "space.defaults",
+    "pareto": "rules.pareto",
     "pbt": "tuning.schedulers.pbt",
     "plot": "pages.plots",
     "predictor": "supervision.predictor",

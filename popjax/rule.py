@@ -9,6 +9,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.task import Metric, Task, check_mode, ranked_by
 
+COSTS = ("parameters", "flops")  # of a trial: how many are trained, operations of an epoch
 TIES = Metric("val_loss")  # decides between trials of equal rank
 
 
@@ -16,15 +17,12 @@ class Finished(NamedTuple):
     """The trials that were trained to the end and did not diverge, best first.
 
     Attributes:
-        values: of the ranking metric (n,).
-        errors: their standard errors (n,) over folds and repeats; None for one member a trial.
-        parameters: how many trained parameters (n,) each has; None where the rule does not ask or the task does not
-            tell.
+        values: metric -> (n,), after the last epoch, and the costs that the rule needs.
+        errors: metric -> (n,), the standard errors over folds and repeats; empty for one member a trial.
     """
 
-    values: np.ndarray
-    errors: np.ndarray | None
-    parameters: np.ndarray | None
+    values: Mapping[str, np.ndarray]
+    errors: Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -36,7 +34,7 @@ class Rule:
     >>> class Second(Rule):
     ...     name = "second"
     ...     def winner(self, finished):
-    ...         return min(1, len(finished.values) - 1)
+    ...         return min(1, len(finished.values["loss"]) - 1)
     >>> import popjax as pj
     >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
     >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8, rank=Second())
@@ -49,7 +47,6 @@ class Rule:
         keep: of how many of the best trials the trained states are kept.
         name: as run.json has it.
         call: the function that makes it, and its argument for `keep`.
-        counts: whether the winner depends on how many parameters the trials have.
         together: whether the kept trials predict together, and not the winner alone.
     """
 
@@ -59,7 +56,6 @@ class Rule:
 
     name: ClassVar[str] = "best"
     call: ClassVar[tuple[str, str]] = ("best", "keep")
-    counts: ClassVar[bool] = False
     together: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -76,6 +72,16 @@ class Rule:
         said = {"metric": self.metric, "mode": self.mode, keep: self.keep}
         return f"{call}({', '.join(f'{name}={value!r}' for name, value in said.items() if value is not None)})"
 
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that it orders by, ties apart."""
+        return (self.metric,)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Which costs of a trial it looks at, of `COSTS`."""
+        return ()
+
     def of(self, task: Task) -> Self:
         """The same with the metric of a task where it has none; raises ValueError where no mode is known."""
         metric = ranked_by(task, self.metric, self.mode)
@@ -84,9 +90,13 @@ class Rule:
     def check(self, members: int) -> None:
         """Raise ValueError where trials of so many members cannot be ranked so."""
 
+    def loss(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What a scheduler sees of metric or cost -> (rows,): a number (rows,), less is better."""
+        return values[self.metric] if self.metric.mode == "min" else -values[self.metric]
+
     def order(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The rows of metric -> (rows,), best first: ties by the validation loss, then by row."""
-        key = values[self.metric] if self.metric.mode == "min" else -values[self.metric]
+        """The rows of metric or cost -> (rows,), best first: ties by the validation loss, then by row."""
+        key = Rule.loss(self, values)
         return np.lexsort((values.get(TIES, key), key))
 
     def winner(self, finished: Finished) -> int:

@@ -27,6 +27,7 @@ class _Columns(NamedTuple):
     stopped: np.ndarray
     bucket: np.ndarray
     settable: tuple[str, ...]
+    costs: Mapping[str, np.ndarray]
 
 
 class Trials(_Columns):
@@ -35,12 +36,14 @@ class Trials(_Columns):
     Attributes:
         points: one column (trials,) a hyperparameter, as it is now.
         epochs: how many epochs (trials,) all members of each have finished.
-        loss: the metric that ranks (trials,) after them, less is better: negated where more is.
+        loss: the metric that ranks (trials,) after them, less is better: negated where more is; of several objectives
+            the place in the order.
             Infinite for a diverged trial, NaN for one that has not begun.
         curves: metric -> (trials, epochs), the mean over a trial's members; NaN where there is none.
         stopped: whether (trials,) a person stopped it, which holds until the person lifts it; nobody if not given.
         bucket: which program (trials,) trains it: trials of one bucket may be copied onto each other; one if not given.
         settable: the hyperparameters that a decision may set; the others fix a shape, so they go with the weights.
+        costs: "parameters" or "flops" (trials,), where the rule looks at them.
     """
 
     __slots__ = ()
@@ -54,11 +57,12 @@ class Trials(_Columns):
         stopped: np.ndarray | None = None,
         bucket: np.ndarray | None = None,
         settable: tuple[str, ...] = (),
+        costs: Mapping[str, np.ndarray] = NONE,
     ) -> Self:
-        """Trials, of which the last three columns may be left out."""
+        """Trials, of which the last four columns may be left out."""
         stopped = np.zeros(len(epochs), bool) if stopped is None else stopped
         bucket = np.zeros(len(epochs), np.int64) if bucket is None else bucket
-        return super().__new__(cls, points, epochs, loss, curves, stopped, bucket, settable)
+        return super().__new__(cls, points, epochs, loss, curves, stopped, bucket, settable=settable, costs=costs)
 
 
 class Decision(NamedTuple):
@@ -149,7 +153,8 @@ def best_first(problem: Problem, trials: Trials, epoch: int | None = None) -> np
     """
     rows = np.flatnonzero((trials.epochs >= (epoch or 1)) & np.isfinite(trials.loss))
     at = trials.epochs[rows] if epoch is None else np.full(len(rows), epoch)
-    order = problem.rule.order({name: values[rows, at - 1] for name, values in trials.curves.items()})
+    values = {name: curve[rows, at - 1] for name, curve in trials.curves.items()}
+    order = problem.rule.order(values | {name: cost[rows] for name, cost in trials.costs.items()})
     return rows[order[np.argsort(-at[order], kind="stable")]]
 
 

@@ -65,7 +65,7 @@ def test_a_regression_over_folds_predicts_in_its_own_units(rows, tmp_path):
 def made_up(values, parameters, rule=pj.one_se, **others):
     members = {"val_accuracy": np.asarray(values, float)[:, :, None, None]}
     points = {"x": np.arange(len(values), dtype=float)}
-    return Results(points, members, rule("val_accuracy"), parameters=np.array(parameters), **others)
+    return Results(points, members, rule("val_accuracy"), costs={"parameters": np.array(parameters)}, **others)
 
 
 def test_the_smallest_model_within_one_standard_error_wins():

@@ -657,7 +657,7 @@ def test_the_ten_best_with_all_hyperparameters(opened):
     setting = {"trials": 300, "folds": 3, "noise": 0.05, "seed": 1}
     second = made(**setting).order[1]
     parameters = np.where(np.arange(300) == second, 10, 999)
-    results = made(**setting, rule=pj.one_se, parameters=parameters)
+    results = made(**setting, rule=pj.one_se, costs={"parameters": parameters})
     page = opened(results)
     rows = [row.split("\t") for row in page.locator(".selected + .scroll tbody tr").all_inner_texts()]
     assert [int(row[1]) for row in rows] == results.order[:10].tolist()
@@ -781,7 +781,7 @@ def test_a_first_round_that_diverged_expects_nothing(opened):
 @pytest.mark.parametrize("width", [1280, 400])
 def test_nothing_scrolls_sideways_but_the_boxes_made_for_it(opened, width):
     """No element sticks out of the page, and each figure is as wide as its column."""
-    page = opened(made(folds=2, rule=pj.one_se, parameters=np.arange(40)), width)
+    page = opened(made(folds=2, rule=pj.one_se, costs={"parameters": np.arange(40)}), width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     for name in ("curves", "panel-0", "expected"):
         assert page.evaluate(f"document.querySelector('#{name} .main-svg').getBoundingClientRect().right") <= width
@@ -898,14 +898,14 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(saved, refused_in_
 def saved(tmp_path):
     """A saved run with choices of several types, which its table keeps as texts."""
     space = SPACE.replace(activation=choice("relu", True, 0.123456789))
-    made(space=space, folds=2, rule=pj.one_se, parameters=np.arange(40)).save(tmp_path / "run")
+    made(space=space, folds=2, rule=pj.one_se, costs={"parameters": np.arange(40)}).save(tmp_path / "run")
     return tmp_path / "run"
 
 
 def test_the_command_draws_the_same_page_without_jax(saved):
     """The same bytes as before the results were saved, and again; JAX is not imported for it."""
     space = SPACE.replace(activation=choice("relu", True, 0.123456789))
-    first = report.page(made(space=space, folds=2, rule=pj.one_se, parameters=np.arange(40)))
+    first = report.page(made(space=space, folds=2, rule=pj.one_se, costs={"parameters": np.arange(40)}))
     code = (
         "import sys, runpy\nsys.argv = ['report', 'run']\n"
         "try:\n    runpy.run_module('popjax.report', run_name='__main__')\n"

@@ -47,7 +47,8 @@ class Arguments(Experiment):
     repeats: int = 1
     """each trial trains from so many initial weights and ranks by their mean"""
     choose: str = "best"
-    """the winner: best, one-se (the smallest within a standard error of it), or ensemble (the best 25 together)"""
+    """the winner: best, one-se (the smallest within a standard error of it), ensemble (the best 25 together), or
+    pareto (of objectives with commas: --metric val_loss,parameters)"""
     minutes: float | None = None
     """stop after so many, as Ctrl-C does: what is trained is ranked and written, and --resume goes on"""
     space: str | None = None
@@ -130,11 +131,12 @@ def with_metric(arguments: Arguments) -> Arguments:
     from popjax.data.targets import REPORTED
     from popjax.task import Metric
 
-    name = Metric(arguments.metric or "").name
     others = listed("metrics", arguments.metrics)
-    if arguments.task is not None or name in ("", "train_loss", *REPORTED, *others) or name == arguments.metric:
+    asked = [Metric(one) for one in (arguments.metric or "").split(",")]
+    new = [one.name for one in asked if one.rows == "validation" and one.name not in (*REPORTED, *others)]
+    if arguments.task is not None or not new:
         return arguments
-    return dataclasses.replace(arguments, metrics=",".join((*others, name)))
+    return dataclasses.replace(arguments, metrics=",".join((*others, *new)))
 
 
 def check_names(arguments: Arguments) -> None:

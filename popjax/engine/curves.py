@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from popjax.engine.numbering import Numbering
-from popjax.scheduler import Trials
+from popjax.rule import Rule
+from popjax.scheduler import NONE, Trials
 from popjax.space.space import Points
 from popjax.store.records import after, mean_member
-from popjax.task import Metric
 
 
 class Curves:
@@ -79,10 +79,11 @@ class Curves:
         return self.epochs.min((1, 2))
 
 
-def trials_of(points: Points, curves: Curves, metric: Metric) -> Trials:
+def trials_of(points: Points, curves: Curves, rule: Rule, costs: Mapping[str, np.ndarray] = NONE) -> Trials:
     """What a scheduler sees of trials with these points and curves."""
     epochs, means = curves.done, curves.means()
-    last = after({metric: means[metric]}, epochs)[metric]
-    loss = last if metric.mode == "min" else -last
-    loss = np.where((epochs > 0) & ~np.isfinite(loss), np.inf, loss)
-    return Trials(points, epochs, loss, means)
+    last = after({name: means[name] for name in rule.metrics}, epochs)
+    loss = np.where(epochs > 0, np.inf, np.nan).astype(means[rule.metric].dtype)
+    alive = (epochs > 0) & np.isfinite(list(last.values())).all(0)
+    loss[alive] = rule.loss({name: values[alive] for name, values in (last | dict(costs)).items()})
+    return Trials(points, epochs, loss, means, costs=costs)

@@ -42,14 +42,19 @@ class Kept:
             for trial, own in whole.items()
         }
 
-    def offer(self, cohort: Cohort, curves: Mapping[str, np.ndarray]) -> None:
-        """Take what deserves it of members that are trained to the end; curves (trials, folds, repeats, epochs)."""
+    def offer(self, cohort: Cohort, curves: Mapping[str, np.ndarray], costs: Mapping[str, np.ndarray]) -> None:
+        """Take what deserves it of members that are trained to the end.
+
+        Args:
+            curves: metric -> (trials, folds, repeats, epochs).
+            costs: cost -> (trials,), those that the rule needs.
+        """
         self.trained.reshape(-1)[cohort.members] = True
         owners = self.numbering.trials(cohort.members)
         candidates = np.array(sorted({*owners.tolist(), *(member // self.numbering.each for member in self.states)}))
         complete = self.trained[candidates].all(1)
         last = {name: mean_member(values[candidates])[:, -1] for name, values in curves.items()}
-        order = self.rule.order(last)
+        order = self.rule.order(last | {name: cost[candidates] for name, cost in costs.items()})
         finished = complete & np.isfinite(last[self.rule.metric])
         kept = {*candidates[order[finished[order]][: self.rule.keep]].tolist(), *candidates[~complete].tolist()}
         self.states = {m: state for m, state in self.states.items() if m // self.numbering.each in kept}

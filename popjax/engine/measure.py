@@ -1,7 +1,7 @@
 """What is asked of trained members: scores on untouched rows, sizes, updates, what rebuilds them."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -50,6 +50,29 @@ def parameters(roster: Roster) -> np.ndarray:
             state = roster.abstract(number).state
             count = sum(leaf.size for leaf in jax.tree.leaves(getattr(state, "params", state)))
         counts[rows] = count
+    return counts
+
+
+def costs(roster: Roster, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those of a trial's costs, "parameters" or "flops" of an epoch, (trials,) each.
+
+    Raises ValueError where the task does not tell.
+    """
+    found = {}
+    for name in names:
+        if name == "flops" and roster.task.hints.flops is None:
+            raise ValueError("rank by flops: the task does not tell them; give it hints=popjax.Hints(flops=...)")
+        found[name] = parameters(roster) if name == "parameters" else flops(roster)
+    return found
+
+
+def flops(roster: Roster) -> np.ndarray:
+    """The operations (trials,) of one epoch of each trial."""
+    count = roster.task.hints.flops
+    assert count is not None
+    counts = np.zeros(len(roster))
+    for _, rows, values in roster.each_bucket():
+        counts[rows] = count(values)
     return counts
 
 

@@ -17,6 +17,7 @@ from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves, trials_of
 from popjax.engine.fresh import refreshed
 from popjax.engine.kept import Kept
+from popjax.engine.measure import costs
 from popjax.engine.memory import OutOfMemory, total
 from popjax.engine.roster import Config, Roster, check_decision
 from popjax.engine.table import Table
@@ -178,7 +179,8 @@ class Population:
         return trials_of(
             self.points(),
             self.table.curves,
-            config.rule.metric,
+            config.rule,
+            self.table.costs,
         )._replace(stopped=self.table.stopped.copy(), bucket=roster.bucket.copy(), settable=roster.settable)
 
     def points(self) -> dict[str, np.ndarray]:
@@ -197,6 +199,7 @@ class Population:
             rounds=table.rounds,
             done=table.curves.epochs,
             pruned=below & ~table.named & ~table.stopped,
+            costs=table.costs,
         )
 
     def go_back(self, cohorts: Sequence[Cohort], stopped: np.ndarray) -> None:
@@ -231,6 +234,7 @@ class Population:
         if first == 0:
             self._begin()
         self.table.add(self.roster.bucket[first:], notes.get("round", 0) if isinstance(notes, dict) else 0)
+        self.table.costs = costs(self.roster, self.config.rule.needs)
 
     def _begin(self) -> None:
         """With the first trials the metrics are known."""

@@ -246,8 +246,9 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):
         check_read(space, plan.reads)
     metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
-    if config.rule.metric not in metrics:
-        raise unknown_metric(task, config.rule.metric, metrics)
+    for metric in config.rule.metrics:
+        if metric not in metrics:
+            raise unknown_metric(task, metric, metrics)
     for name in space:
         if name in metrics or name.removesuffix("_se") in metrics:
             raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")

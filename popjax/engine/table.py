@@ -1,6 +1,6 @@
 """All that is known of the members: what they report, where each stands, the trained states of the best."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Table:
         stopped: whether (trials,) a person stopped a trial, or its retries are exhausted.
         named: whether (trials,) the last decision named a trial to train on.
         rounds: the round (trials,) of each trial, from 0.
+        costs: "parameters" or "flops" (trials,), where the rule looks at them.
     """
 
     def __init__(self, numbering: Numbering, curves: Curves, waiting: Waiting, kept: Kept, last: int | None) -> None:
@@ -35,6 +36,7 @@ class Table:
         self.last = last
         self.needed, self.stopped, self.named = (np.zeros(0, bool) for _ in range(3))
         self.rounds = np.zeros(0, np.int64)
+        self.costs: Mapping[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.stopped)
@@ -56,7 +58,7 @@ class Table:
         """Members stand here now: at their end, of which the best are kept, or waiting."""
         self.curves.stand(cohort.members, cohort.epoch)
         if cohort.epoch == self.last:
-            self.kept.offer(cohort, self.curves.metrics)
+            self.kept.offer(cohort, self.curves.metrics, self.costs)
         else:
             self.waiting.keep(cohort, bool(self.needed[self.numbering.trials(cohort.members)].any()))
 

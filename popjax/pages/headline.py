@@ -114,7 +114,7 @@ def optimism(results: Results) -> str:
     first = int(results.order[0])
     if results.best is not None and results.best.trial != first:
         return f"the smallest model within one standard error of trial {first}, {value(results, first)}"
-    near = "; no smaller model lies within one standard error" if results.rule.counts else ""
+    near = "; no smaller model lies within one standard error" if results.rule.name == "one-se" else ""
     return "the only trial" if count == 1 else f"the best of {count:,}, so optimistic{near}"
 
 

@@ -13,7 +13,7 @@ class OneSe(Rule):
 
     name: ClassVar[str] = "one-se"
     call: ClassVar[tuple[str, str]] = ("one_se", "keep")
-    counts: ClassVar[bool] = True
+    needs = ("parameters",)
 
     def check(self, members: int) -> None:
         """Raise ValueError for one member a trial."""
@@ -22,10 +22,9 @@ class OneSe(Rule):
 
     def winner(self, finished: Finished) -> int:
         """The one with the fewest parameters of those within one standard error of the first; of equals the better."""
-        if finished.errors is None or finished.parameters is None:
-            return 0
-        near = np.flatnonzero(abs(finished.values - finished.values[0]) <= finished.errors[0])
-        return int(near[np.argmin(finished.parameters[near])])
+        values, parameters = finished.values[self.metric], finished.values["parameters"]
+        near = np.flatnonzero(abs(values - values[0]) <= finished.errors[self.metric][0])
+        return int(near[np.argmin(parameters[near])])
 
 
 def one_se(metric: Metric | str | None = None, mode: str | None = None, *, keep: int = 1) -> Rule:
@@ -33,8 +32,8 @@ def one_se(metric: Metric | str | None = None, mode: str | None = None, *, keep:
 
     The error is that of the mean over folds and repeats, of which there must be 2 members at least.
 
-    >>> finished = Finished(np.array([0.90, 0.89, 0.5]), np.array([0.02, 0.1, 0.1]), np.array([900, 100, 1]))
-    >>> one_se("val_accuracy").winner(finished)
+    >>> values = {"val_accuracy": np.array([0.90, 0.89, 0.5]), "parameters": np.array([900, 100, 1])}
+    >>> one_se("val_accuracy").winner(Finished(values, {"val_accuracy": np.array([0.02, 0.1, 0.1])}))
     1
     """
     return OneSe(metric, mode, keep)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from popjax.core.counts import check_count
 from popjax.core.text import plural
 from popjax.rule import Finished, Rule
 from popjax.rules.named import rule_of
+from popjax.rules.pareto import Pareto
 from popjax.rules.together import TOGETHER
 from popjax.space.space import Space
 from popjax.space.values import absent
@@ -54,7 +55,7 @@ class Results:
         done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped, or a trial pruned.
         pruned: whether (trials,) a scheduler left the trial below the last epoch.
         task: what was trained, where this process trained it.
-        parameters: how many trained parameters (trials,) each trial has, where the rule asks.
+        costs: "parameters" (trained ones) or "flops" (of an epoch), (trials,) each, where the rule looks at them.
         history: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
         steered: whether (trials,) a person changed or stopped the trial; None where nobody steered.
 
@@ -75,7 +76,7 @@ class Results:
     done: np.ndarray = None  # type: ignore[assignment]
     pruned: np.ndarray = None  # type: ignore[assignment]
     task: Any = None
-    parameters: np.ndarray | None = None
+    costs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     history: History | None = None
     steered: np.ndarray | None = None
 
@@ -97,6 +98,11 @@ class Results:
     def metric(self) -> Metric:
         """The metric that ranks."""
         return self.rule.metric
+
+    @property
+    def parameters(self) -> np.ndarray | None:
+        """How many trained parameters (trials,) each trial has, where the rule asked."""
+        return self.costs.get("parameters")
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
@@ -150,7 +156,11 @@ class Results:
         return self.order if len(self.order) else self._best_first(np.flatnonzero(self.stopped & (self.epochs_run > 0)))
 
     def _best_first(self, rows: np.ndarray) -> np.ndarray:
-        return rows[self.rule.order({name: values[rows] for name, values in self.last.items()})]
+        return rows[self.rule.order(self._values(rows))]
+
+    def _values(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Metric or cost -> (rows,), what the rule orders by."""
+        return {name: values[rows] for name, values in (self.last | dict(self.costs)).items()}
 
     @property
     def no_winner(self) -> str:
@@ -165,13 +175,27 @@ class Results:
     @property
     def best(self) -> Best | None:
         """The winner by the rule, or None where no trial was trained to the end without diverging."""
-        order, metric = self.order, self.metric
+        order = self.order
         if len(order) == 0:
             return None
-        errors = self.errors[metric][order] if self.errors else None
-        parameters = None if self.parameters is None else self.parameters[order]
-        row = int(order[self.rule.winner(Finished(self.last[metric][order], errors, parameters))])
+        errors = {name: values[order] for name, values in self.errors.items()}
+        row = int(order[self.rule.winner(Finished(self._values(order), errors))])
         return Best(row, self.hparams(row), float(self.last[self.metric][row]))
+
+    def front(self) -> list[int]:
+        """The trials of which none is better in all objectives, best first by the first one.
+
+        Raises ValueError where one metric alone ranks.
+
+        >>> import popjax as pj
+        >>> cost = lambda key, hparams: {"loss": hparams["x"], "error": 1 - hparams["x"]}
+        >>> results = pj.search(pj.objective(cost), {"x": pj.uniform(0, 1)}, 8, rank=pj.pareto("loss", "error"))
+        >>> results.front() == np.argsort(results.points["x"]).tolist()
+        True
+        """
+        if not isinstance(self.rule, Pareto):
+            raise ValueError("one metric ranked: there is no front; give rank=popjax.pareto('val_loss', 'parameters')")
+        return self.order[self.rule.front(self._values(self.order))].tolist()
 
     def hparams(self, trial: int) -> dict[str, Any]:
         """The hyperparameters of a trial as Python values, without those that are inactive.
@@ -206,7 +230,7 @@ class Results:
         columns |= {"status": status, "epochs": self.epochs_run}
         columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.last.items()}
         columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in self.errors.items()}
-        columns |= {} if self.parameters is None else {"parameters": self.parameters}
+        columns |= self.costs
         columns["rank"] = pa.array(rank, mask=rank < 0)
         columns |= {} if self.steered is None else {"steered": self.steered}
         return pa.table(columns)
@@ -281,12 +305,13 @@ class Results:
         rule = rule_of(rank)
         if rule.metric is None:
             rule = dataclasses.replace(rule, metric=self.metric, mode=rule.mode or self.metric.mode)
-        if rule.metric not in self.members:
-            raise ValueError(f"unknown metric {str(rule.metric)!r}; the trials have {', '.join(self.members)}")
+        for metric in rule.metrics:
+            if metric not in self.members:
+                raise ValueError(f"unknown metric {str(metric)!r}; the trials have {', '.join(self.members)}")
         rule = dataclasses.replace(rule, mode=rule.metric.mode)
         rule.check(self.members[rule.metric].shape[1] * self.members[rule.metric].shape[2])
-        if rule.counts and self.parameters is None:
-            what = "the run does not know how many parameters its trials have"
+        for name in [name for name in rule.needs if name not in self.costs]:
+            what = f"the run does not know the {name} of its trials"
             raise ValueError(f"rank {rule.name}: {what}; search with rank={rule!r}")
         summary = {name: value for name, value in self.summary.items() if name not in OF_WINNER}
         return dataclasses.replace(self, rule=rule, summary=summary | {"metric": rule.metric})

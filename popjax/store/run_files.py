@@ -115,7 +115,7 @@ def fields_of(
         "rounds": table["round"].to_numpy(),
         "done": np.where(short, finite_epochs(members[rule.metric]), shape[3]),
         "pruned": status == "pruned",
-        "parameters": table["parameters"].to_numpy() if rule.counts else None,
+        "costs": {name: table[name].to_numpy() for name in rule.needs},
         "history": None if changes is None else History.of_table(changes, space, shape[0], shape[3]),
         "steered": np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None,
     }

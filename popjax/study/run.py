@@ -11,7 +11,7 @@ import numpy as np
 from popjax.core.storage import locked
 from popjax.core.text import tell
 from popjax.engine.backends.base import Backend
-from popjax.engine.measure import parameters, rebuilt, score
+from popjax.engine.measure import rebuilt, score
 from popjax.engine.plan import fitting
 from popjax.engine.population import Population, Timer
 from popjax.pages.page import Page
@@ -159,7 +159,6 @@ class Search:
             results,
             history=history_of(asked.space, decisions, results.done.min((1, 2)), epochs),
             steered=steered_in(log, len(results.rounds)),
-            parameters=parameters(roster) if asked.options.rank.counts else None,
         )
         results, test = self.scored(population, results)
         run = describe(asked, roster, log)

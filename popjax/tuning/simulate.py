@@ -132,7 +132,11 @@ class Replay:
         """All as they stand."""
         begun = len(self.curves.epochs)
         points = {name: column[:begun].copy() for name, column in self.points.items()}
-        return trials_of(points, self.curves, self.results.metric)
+        return trials_of(points, self.curves, self.results.rule, self.costs(begun))
+
+    def costs(self, count: int) -> dict[str, np.ndarray]:
+        """Those of the first trials."""
+        return {name: values[self.rows[:count]] for name, values in self.results.costs.items()}
 
     def take(self, decision: Decision, last: int) -> None:
         """Carry a decision out."""
@@ -169,5 +173,6 @@ class Replay:
             dict(results.run) | {"trials": count},
             done=curves.epochs,
             pruned=pruned,
+            costs=self.costs(count),
         )
         return Simulated(self.rows[:count], curves.done, found)

@@ -1,0 +1,113 @@
+"""Several objectives: the front, against what it costs. No JAX here."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from popjax.pages.axes import Axis
+from popjax.pages.drawing import INK, POINT, WINNER, layout, rounded, scaled, shown, templated
+from popjax.pages.figures.base import Drawing, Figure
+from popjax.pages.framing import framed
+from popjax.pages.headline import number, setting
+from popjax.pages.markup import keys, section, thinning
+from popjax.rules.pareto import Pareto
+from popjax.store.results import Results
+from popjax.task import Metric
+
+DRAWN = 2000  # trials at most
+DECADES = 10.0  # the largest over the smallest value of an axis in decades
+
+
+def section_of(results: Results, axes: Sequence[Axis]) -> str:
+    """The front against each further objective; empty where one metric alone ranks."""
+    if not isinstance(results.rule, Pareto) or results.best is None:
+        return ""
+    objectives = ", ".join(map(shown, results.rule.objectives))
+    caption = (
+        f"On the line are the {len(results.front()):,} trials that none beats in all of {objectives}; point at one for "
+        "its hyperparameters. The winner is the front's best in the first."
+    )
+    finished = len(results.order)
+    caption += thinning(min(finished, DRAWN), finished, "trials")
+    marks = keys([("", POINT, "trial"), ("ring", "transparent", "front"), ("star", WINNER, "winner")])
+    boxes = "".join(f'<div class="figure" id="front-{at}"></div>' for at in range(len(results.rule.others)))
+    return section("What a better trial costs", caption, marks + boxes)
+
+
+def figures(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+    """A figure for each further objective."""
+    if not isinstance(results.rule, Pareto) or results.best is None:
+        return {}
+    others = enumerate(results.rule.others)
+    return {f"front-{at}": partial(front_figure, results, axes, other) for at, other in others}
+
+
+def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[str, Any]:
+    """The first objective against another: all finished trials, the front as a line, the winner."""
+    assert results.best is not None
+    values = results.last | dict(results.costs)
+    drawn, front = results.order[:DRAWN], np.array(results.front())
+    front = front[np.argsort(values[other][front], kind="stable")]
+
+    (x, across), (y, upwards) = (placed(results, one, values[one]) for one in (other, results.metric))
+
+    def points(rows: np.ndarray, name: str, **how: Any) -> dict[str, Any]:
+        told = f"trial %{{customdata[0]}}<br>{templated(other)} %{{customdata[2]}}"
+        told += f"<br>{templated(results.metric)} %{{customdata[3]}}"
+        return {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": rounded(x[rows]),
+            "y": rounded(y[rows]),
+            "customdata": [
+                [trial, setting(axes, trial), *(number(values[one][trial]) for one in (other, results.metric))]
+                for trial in rows.tolist()
+            ],
+            "hovertemplate": f"{told}<br>%{{customdata[1]}}<extra></extra>",
+            **how,
+        }
+
+    ring = {"color": "rgba(0,0,0,0)", "size": 9, "line": {"color": INK, "width": 1.6}}
+    line = {"mode": "lines+markers", "line": {"color": INK, "width": 1}, "marker": ring}
+    star = {"symbol": "star", "color": WINNER, "size": 15, "line": {"color": "#ffffff", "width": 1}}
+    return {
+        "traces": [
+            points(drawn, "trials", marker={"color": POINT, "size": 5, "opacity": 0.7}),
+            points(front, "front", **line),
+            points(np.array([results.best.trial]), "winner", marker=star),
+        ],
+        "layout": layout(
+            height=380,
+            showlegend=False,
+            xaxis=across,
+            yaxis=upwards,
+        ),
+    }
+
+
+def placed(results: Results, name: Metric, values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Values (trials,) and their axis: a metric's within its frame, a cost's in decades where it spans one."""
+    if name in results.members:
+        low, high, log = framed(results, name)
+    else:
+        low, high = float(values[results.order].min()), float(values[results.order].max())
+        log = low > 0 and high >= DECADES * low
+    title = f"{name}, {name.unit}" if name.unit else str(name)
+    return np.clip(values, low, high), scaled(title, low, high, log)
+
+
+def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
+    """The figures, which the page draws into the boxes of their names."""
+    return {"plots": {name: draw() for name, draw in figures(results, axes).items()}}
+
+
+def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+    """The first figure as "front"."""
+    found = figures(results, axes)
+    return {"front": found["front-0"]} if found else {}
+
+
+FIGURE = Figure(section_of, data_of, plots_of)

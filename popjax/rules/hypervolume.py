@@ -1,0 +1,31 @@
+"""Hypervolume: how much of the space between a point and a reference a set of points dominates."""
+
+import numpy as np
+
+
+def hypervolume(losses: np.ndarray, worst: np.ndarray) -> float:
+    """The volume that points (n, objectives) dominate, up to `worst` (objectives,); less is better.
+
+    Slice by slice along the last objective.
+
+    >>> hypervolume(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([3.0, 3.0]))
+    5.0
+    """
+    losses = losses[(losses < worst).all(1)]
+    if len(losses) == 0:
+        return 0.0
+    if losses.shape[1] == 1:
+        return float(worst[0] - losses.min())
+    losses = losses[np.argsort(losses[:, -1], kind="stable")]
+    ends = np.append(losses[1:, -1], worst[-1])
+    heights = ends - losses[:, -1]
+    if losses.shape[1] == 2:
+        return float((heights * (worst[0] - np.minimum.accumulate(losses[:, 0]))).sum())
+    slices = [hypervolume(losses[: n + 1, :-1], worst[:-1]) if height else 0.0 for n, height in enumerate(heights)]
+    return float(heights @ np.array(slices))
+
+
+def contributions(losses: np.ndarray, worst: np.ndarray) -> np.ndarray:
+    """What each point (n,) of a front adds to the hypervolume of the others."""
+    whole = hypervolume(losses, worst)
+    return np.array([whole - hypervolume(np.delete(losses, row, 0), worst) for row in range(len(losses))])

@@ -1,0 +1,184 @@
+"""Several objectives: fronts and hypervolume against brute force, what ranks, and what a run shows of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+import popjax as pj
+from popjax.rules.hypervolume import contributions, hypervolume
+from popjax.rules.pareto import fronts_of
+
+
+def dominates(one, other):
+    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+
+
+def brute_fronts(losses):
+    """Front numbers, one pair of rows after the other."""
+    left, found = set(range(len(losses))), {}
+    while left:
+        front = {row for row in left if not any(dominates(losses[other], losses[row]) for other in left)}
+        found |= dict.fromkeys(front, len(set(found.values())))
+        left -= front
+    return [found[row] for row in range(len(losses))]
+
+
+def brute_volume(losses, worst):
+    """The cells of the grid through all coordinates that some point dominates."""
+    grids = [np.unique([*losses[:, axis][losses[:, axis] < w], w]) for axis, w in enumerate(worst)]
+    total = 0.0
+    for cell in np.ndindex(*[len(grid) - 1 for grid in grids]):
+        low = [grid[place] for grid, place in zip(grids, cell, strict=True)]
+        size = np.prod([grid[place + 1] - grid[place] for grid, place in zip(grids, cell, strict=True)])
+        total += size * any((point <= low).all() for point in losses)
+    return total
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
+@pytest.mark.parametrize("levels", [4, 10**6], ids=["ties", "no ties"])
+def test_fronts_and_hypervolume_equal_brute_force(objectives, levels):
+    rng = np.random.default_rng(objectives)
+    for count in (1, 2, 9):
+        losses = np.floor(rng.random((count, objectives)) * levels) / levels
+        worst = losses.max(0) + rng.choice([0, 0.5])
+        assert fronts_of(losses).tolist() == brute_fronts(losses.tolist())
+        whole = brute_volume(losses, worst)
+        assert hypervolume(losses, worst) == pytest.approx(whole)
+        without = [brute_volume(np.delete(losses, row, 0), worst) for row in range(count)]
+        assert contributions(losses, worst) == pytest.approx([whole - left for left in without], abs=1e-12)
+
+
+def test_a_diverged_trial_is_behind_all_and_changes_no_reference():
+    rule = pj.pareto("val_loss", "parameters")
+    values = {"val_loss": np.array([0.3, np.nan, 0.1, 0.2]), "parameters": np.array([1, 1000, 9, 5])}
+    assert rule.order(values)[-1] == 1
+    alive = {name: column[[0, 2, 3]] for name, column in values.items()}
+    assert rule.order(values)[:3].tolist() == np.array([0, 2, 3])[rule.order(alive)].tolist()
+
+
+SPACE = {"learning_rate": pj.log_uniform(1e-3, 0.3), "hidden": pj.integers(2, 60), "batch_size": pj.choice(16, 32)}
+ASKED = {"trials": 30, "epochs": 4, "seed": 1}
+
+
+def test_the_winner_is_the_fronts_best_in_the_first_objective(rows, tmp_path):
+    task = pj.supervised(rows)
+    columns = rows[0].shape[1]
+    results = pj.search(
+        task, SPACE | {"depth": 2}, **ASKED, rank=pj.pareto("val_loss", "parameters"), out=tmp_path / "run"
+    )
+    width = results.points["hidden"]
+    assert results.parameters.tolist() == ((columns + 1) * width + (width + 1) * width + (width + 1) * 3).tolist()
+    pairs = np.stack([results.last["val_loss"], results.parameters], 1)[results.order]
+    front = [
+        t for t, pair in zip(results.order.tolist(), pairs, strict=True) if not any(dominates(o, pair) for o in pairs)
+    ]
+    assert results.front() == sorted(front, key=lambda trial: results.last["val_loss"][trial])
+    assert results.best.trial == results.front()[0] == int(np.nanargmin(results.last["val_loss"]))
+    assert set(results.order[: len(front)].tolist()) == set(front)
+    loaded = pj.Results.load(tmp_path / "run")
+    assert loaded.rule == results.rule
+    assert loaded.order.tolist() == results.order.tolist()
+    assert loaded.front() == results.front()
+    assert pj.load_best(tmp_path / "run").hparams == results.best.hparams
+    plain = pj.search(task, SPACE | {"depth": 2}, **ASKED)
+    assert plain.curves["val_loss"].tobytes() == results.curves["val_loss"].tobytes()
+
+
+def test_the_page_draws_the_front(rows, browser, tmp_path):
+    """All finished trials, the front as a line from cheap to dear, and what they were trained with at the pointer."""
+    rule = pj.pareto("val_loss", "parameters", "val_accuracy")
+    results = pj.search(pj.supervised(rows), SPACE, **ASKED, rank=rule, out=tmp_path / "run")
+    page = browser.new_page()
+    page.goto((tmp_path / "run" / "report.html").as_uri())
+    page.wait_for_selector("body[data-drawn]", state="attached")
+    for at, other in enumerate((results.parameters, results.last["val_accuracy"])):
+        trials, front, winner = page.evaluate(f"document.querySelector('#front-{at}').data.map(one => [one.x, one.y])")
+        assert len(trials[0]) == len(results.order)
+        assert front[0] == sorted(front[0])
+        assert sorted(front[0]) == pytest.approx(sorted(other[results.front()]), rel=1e-4)
+        assert winner == [
+            [pytest.approx(other[results.best.trial], rel=1e-4)],
+            [pytest.approx(results.best.value, rel=1e-4)],
+        ]
+    told = page.evaluate("document.querySelector('#front-0').data[1].customdata.map(one => one[1])")
+    assert all("learning_rate" in text and "hidden" in text for text in told)
+    assert results.plot("front").data[1].x == pytest.approx(sorted(results.parameters[results.front()]), rel=1e-4)
+    page.close()
+
+
+def test_halving_lets_the_front_go_on(rows):
+    """What a scheduler sees is the place in the order, by the values at its rung and the costs."""
+    rule = pj.pareto("val_loss", "parameters")
+    seen = []
+
+    class Look(pj.Callback):
+        def decision(self, decision, trials):
+            seen.append(trials)
+
+    task = pj.supervised(rows)
+    halved = pj.halving(min_epochs=2)
+    results = pj.search(task, SPACE, **ASKED, rank=rule, scheduler=halved, callbacks=[Look()])
+    first = next(trials for trials in seen if len(trials.epochs) and (trials.epochs == 2).all())
+    values = {"val_loss": first.curves["val_loss"][:, 1], "parameters": results.parameters}
+    fit = np.isfinite(values["val_loss"])
+    order = np.flatnonzero(fit)[rule.order({name: column[fit] for name, column in values.items()})]
+    assert first.loss[order].tolist() == list(range(len(order)))
+    assert set(np.flatnonzero(results.done[:, 0, 0] > 2).tolist()) == set(order[:15].tolist())
+    full = pj.search(task, SPACE, **ASKED, rank=rule)
+    assert pj.simulate(halved, full).results.done.tolist() == results.done.tolist()
+
+
+def test_a_finished_run_is_ranked_by_several_metrics(rows, tmp_path):
+    """Without training: metrics are there, costs where the run has them."""
+    results = pj.search(pj.supervised(rows), SPACE, **ASKED)
+    again = results.ranked(pj.pareto("val_loss", "val_accuracy"))
+    there = pj.search(pj.supervised(rows), SPACE, **ASKED, rank=pj.pareto("val_loss", "val_accuracy"))
+    assert again.order.tolist() == there.order.tolist()
+    assert again.front() == there.front()
+    with pytest.raises(ValueError, match=r"pareto: the run does not know the flops of its trials; search with rank="):
+        results.ranked(pj.pareto("val_loss", "flops"))
+    with pytest.raises(ValueError, match="there is no front; give rank="):
+        results.front()
+
+
+def test_flops_count_and_a_task_that_does_not_tell_them_is_said(rows):
+    results = pj.search(pj.supervised(rows), SPACE, **ASKED, rank=pj.pareto("val_loss", "flops"))
+    wide = np.argsort(results.points["hidden"], kind="stable")
+    same = results.points["batch_size"][wide] == 16
+    assert (np.diff(results.costs["flops"][wide[same]]) >= 0).all()
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    with pytest.raises(ValueError, match="rank by flops: the task does not tell them"):
+        pj.search(task, {"x": pj.uniform(0, 1)}, 4, rank=pj.pareto("loss", "flops"))
+
+
+@pytest.mark.parametrize(
+    ("objectives", "says"),
+    [
+        (("val_loss",), "one objective alone"),
+        (("parameters", "val_loss"), "'val_loss'"),
+        (("val_loss", "speed"), "speed"),
+    ],
+)
+def test_what_is_no_front_is_said(rows, objectives, says):
+    with pytest.raises(ValueError, match=says):
+        pj.search(pj.supervised(rows), SPACE, 2, 1, rank=pj.pareto(*objectives))
+
+
+def test_the_command_ranks_by_several(command, tmp_path):
+    arguments = ["--dataset", "wine", "--trials", 12, "--epochs", 3, "--choose", "pareto", "--out", "run"]
+    process = command("sweep", *arguments, "--metric", "val_loss,parameters")
+    assert process.returncode == 0, process.stderr
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["rank"] == {
+        "rule": "pareto",
+        "metric": "val_loss",
+        "mode": "min",
+        "keep": 25,
+        "others": ["parameters"],
+    }
+    results = pj.Results.load(tmp_path / "run")
+    assert results.best.trial == results.front()[0]
+    resumed = command("sweep", *arguments, "--metric", "val_loss,flops", "--resume")
+    assert resumed.returncode == 2
+    assert "rank: others was ['parameters'], now ['flops']" in resumed.stderr
