@@ -148,11 +148,20 @@ def fault(ended: Ended, number: int) -> str | None:
     if ended.code == 0:  # it was at its end
         return None
     if number == signal.SIGTERM:
-        return None if ended.code in (143, -signal.SIGTERM) else f"exit {ended.code} at SIGTERM"
+        expected = 143 if at_work(ended) else -signal.SIGTERM
+        return None if ended.code in (143, expected) else f"exit {ended.code} at SIGTERM"
     if ended.code != 130:
         return f"exit {ended.code} at SIGINT"
     told = ended.err.rstrip().endswith("popjax: interrupted") or "\ngo on: " in ended.out + ended.err
     return None if told else f"it does not say how to go on: {ended.err[-200:]!r}"
+
+
+def at_work(ended: Ended) -> bool:
+    """Whether it had begun to train, and was not yet at its last lines, so that it answers for SIGTERM itself."""
+    said = ended.out + ended.err
+    return (
+        ("\nepoch " in ended.out or "trained " in ended.err) and "\nresults: " not in said and "\ngo on: " not in said
+    )
 
 
 def python_began(ended: Ended) -> bool:

@@ -45,7 +45,7 @@ class Rule:
         metric: the Metric that ranks, by its value after the last epoch; the task's own if None, until `of` is called.
         mode: "min" or "max"; the metric's if None.
         keep: of how many of the best trials the trained states are kept.
-        name: as run.json has it.
+        name: as `--choose` and run.json have it.
         call: the function that makes it, and its argument for `keep`.
         together: whether the kept trials predict together, and not the winner alone.
     """
@@ -72,15 +72,26 @@ class Rule:
         said = {"metric": self.metric, "mode": self.mode, keep: self.keep}
         return f"{call}({', '.join(f'{name}={value!r}' for name, value in said.items() if value is not None)})"
 
+    @classmethod
+    def asked(cls, metric: str | None, mode: str | None, keep: int | None = None) -> Self:
+        """The rule of the options --metric and --mode, keeping so many trials, or as many as it keeps by itself."""
+        more = {} if keep is None else {"keep": keep}
+        return cls(metric, mode, **more)  # type: ignore[arg-type]
+
     @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that it orders by, ties apart."""
+    def objectives(self) -> tuple[Metric, ...]:
+        """What it orders by, ties apart: metrics, or costs of a trial (`COSTS`)."""
         return (self.metric,)
 
     @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The objectives that the task reports."""
+        return tuple(one for one in self.objectives if one not in COSTS)
+
+    @property
     def needs(self) -> tuple[str, ...]:
-        """Which costs of a trial it looks at, of `COSTS`."""
-        return ()
+        """The costs that it looks at."""
+        return tuple(str(one) for one in self.objectives if one in COSTS)
 
     def of(self, task: Task) -> Self:
         """The same with the metric of a task where it has none; raises ValueError where no mode is known."""
@@ -99,9 +110,20 @@ class Rule:
         key = Rule.loss(self, values)
         return np.lexsort((values.get(TIES, key), key))
 
+    def front(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The rows that none beats in all objectives, best first by the first one."""
+        key = Rule.loss(self, values)
+        return np.flatnonzero(key == key.min())
+
     def winner(self, finished: Finished) -> int:
         """The place of the winner among the finished trials."""
         return 0
+
+    def why(self, count: int, first: str | None) -> str:
+        """Why the winner of so many trials is it, in words; `first`: the trial of rank 1 where that is another one."""
+        if first is None:
+            return f"the best of {count:,}, so optimistic"
+        return f"chosen by the rule {self.name}; of rank 1 is {first}"
 
     def written(self) -> dict[str, Any]:
         """As JSON values, for run.json."""

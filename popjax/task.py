@@ -41,7 +41,9 @@ class Metric(str):
     given: str | None
 
     def __new__(cls, spelling: str, mode: str | None = None, unit: str = "") -> Self:
-        """A metric, with another one's mode and unit where none are given; raises ValueError for another mode."""
+        """A metric, with another one's mode and unit where none are given; raises ValueError for what is none."""
+        if not isinstance(spelling, str):
+            raise ValueError(f"metric {spelling!r:.40} is a {type(spelling).__name__}; give a name such as 'val_loss'")
         check_mode(mode)
         self = super().__new__(cls, spelling)
         known = (spelling.given, spelling.unit) if isinstance(spelling, Metric) else (None, "")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.preprocessing import StandardScaler
 
 import popjax as pj
+from popjax.core.imports import import_all, wait_for_imports
 from popjax.pages.headline import compared
 from popjax.supervision import baselines
 from popjax.tuning.callbacks.linear import Linear
@@ -115,6 +117,27 @@ def test_the_linear_model_never_meets_half_of_pyarrow():
     process = subprocess.run([sys.executable, "-c", HALF], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     assert process.stdout == "[True]\n"
+
+
+def test_modules_are_imported_one_after_the_other_in_the_background(tmp_path, monkeypatch):
+    """Of two threads that import parts of SciPy at once, one sees half a module."""
+    names = ("slow_one", "slow_other")
+    for name in names:
+        code = "import time\nbegin = time.monotonic()\ntime.sleep(0.2)\nend = time.monotonic()\n"
+        (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    threads = [threading.Thread(target=import_all, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    while not (begun := [name for name in names if hasattr(sys.modules.get(name), "begin")]):
+        time.sleep(0.001)
+    wait_for_imports()
+    assert hasattr(sys.modules[begun[0]], "end")
+    for thread in threads:
+        thread.join()
+    first, last = sorted((sys.modules[name].begin, sys.modules[name].end) for name in names)
+    assert first[1] <= last[0]
 
 
 def test_nobody_waits_for_the_linear_model(monkeypatch):

@@ -176,6 +176,17 @@ def test_trials_of_one_program_share_its_compilation(rows):
     assert sum("outputs" in str(name) for name in events) == 1
 
 
+def test_a_task_of_ones_own_keeps_as_many_as_are_together(command, tmp_path):
+    """`--choose ensemble` keeps 25, of a task that popjax cannot predict with too."""
+    code = "import popjax as pj\ntask = pj.objective(lambda key, hparams: {'loss': hparams['x']})"
+    (tmp_path / "mine.py").write_text(code)
+    arguments = ["--task", "mine:task", "--set", "x=uniform(0,1)", "--trials", 30, "--out", "run"]
+    for choose, kept in (("ensemble", 25), ("best", 1)):
+        process = command("sweep", *arguments[:-1], choose, "--choose", choose)
+        assert process.returncode == 0, process.stderr
+        assert json.loads((tmp_path / choose / "run.json").read_text())["rank"]["keep"] == kept
+
+
 def test_what_cannot_be_put_together_is_said(rows, tmp_path):
     results = search(rows, out=tmp_path / "run")
     rank2 = int(results.order[1])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 
 import pytest
 
@@ -79,6 +80,17 @@ def test_the_estimators_take_options_under_their_names():
     own |= {"space": None, "verbose": False}
     options = SEARCH | ProblemOptions.usual()
     assert given == {name: options[name] for name in given.keys() - own.keys()} | own
+
+
+@pytest.mark.parametrize(
+    "documented", [pj.search, pj.supervised, pj.Session, pj.PopulationClassifier, pj.best, pj.pareto, pj.ensemble]
+)
+def test_each_option_is_documented_and_none_that_there_is_not(documented):
+    text = re.search(r"^ *Args:\n(.*?)^ *$", inspect.getdoc(documented) + "\n\n", re.DOTALL | re.MULTILINE)[1]
+    named = re.findall(r"^    (\w[\w, ]*):", text, re.MULTILINE)
+    taken = inspect.signature(documented).parameters.values()
+    kinds = [one.name for one in taken if one.kind is not one.VAR_KEYWORD]
+    assert sorted(name for names in named for name in names.split(", ")) == sorted(kinds)
 
 
 def test_the_report_leaves_out_what_is_usual():

@@ -7,7 +7,7 @@ import pytest
 
 import popjax as pj
 from popjax.rules.hypervolume import contributions, hypervolume
-from popjax.rules.pareto import fronts_of
+from popjax.rules.nondominated import fronts_of
 
 
 def dominates(one, other):
@@ -43,10 +43,22 @@ def test_fronts_and_hypervolume_equal_brute_force(objectives, levels):
         losses = np.floor(rng.random((count, objectives)) * levels) / levels
         worst = losses.max(0) + rng.choice([0, 0.5])
         assert fronts_of(losses).tolist() == brute_fronts(losses.tolist())
-        whole = brute_volume(losses, worst)
-        assert hypervolume(losses, worst) == pytest.approx(whole)
-        without = [brute_volume(np.delete(losses, row, 0), worst) for row in range(count)]
-        assert contributions(losses, worst) == pytest.approx([whole - left for left in without], abs=1e-12)
+        assert hypervolume(losses, worst) == pytest.approx(brute_volume(losses, worst))
+        front = losses[fronts_of(losses) == 0]
+        whole = brute_volume(front, worst)
+        without = [brute_volume(np.delete(front, row, 0), worst) for row in range(len(front))]
+        assert contributions(front, worst) == pytest.approx([whole - left for left in without], abs=1e-12)
+
+
+def test_a_hundred_thousand_trials_are_ordered():
+    """Also where all are one front: neither memory nor time grows as their square."""
+    first = np.random.default_rng(0).permutation(100_000) / 100_000
+    rule = pj.pareto("val_loss", "parameters")
+    order = rule.order({"val_loss": first, "parameters": 1 - first})
+    assert sorted(order.tolist()) == list(range(100_000))
+    assert set(order[-2:].tolist()) == {int(first.argmin()), int(first.argmax())}  # which touch the worst
+    lost = rule.order({"val_loss": first, "parameters": first})
+    assert lost.tolist() == np.argsort(first).tolist()
 
 
 def test_a_diverged_trial_is_behind_all_and_changes_no_reference():
@@ -129,6 +141,15 @@ def test_halving_lets_the_front_go_on(rows):
     assert pj.simulate(halved, full).results.done.tolist() == results.done.tolist()
 
 
+def test_a_copy_has_the_costs_of_its_source(rows):
+    """A copied trial has its source's width, and so its number of parameters."""
+    rule = pj.pareto("val_loss", "parameters")
+    results = pj.search(pj.supervised(rows), SPACE | {"depth": 2}, 20, 9, rank=rule, scheduler="pbt")
+    width, columns = results.points["hidden"], rows[0].shape[1]
+    assert (results.history.values["hidden"][:, 0] != width).any()
+    assert results.parameters.tolist() == ((columns + 1) * width + (width + 1) * width + (width + 1) * 3).tolist()
+
+
 def test_a_finished_run_is_ranked_by_several_metrics(rows, tmp_path):
     """Without training: metrics are there, costs where the run has them."""
     results = pj.search(pj.supervised(rows), SPACE, **ASKED)
@@ -138,8 +159,8 @@ def test_a_finished_run_is_ranked_by_several_metrics(rows, tmp_path):
     assert again.front() == there.front()
     with pytest.raises(ValueError, match=r"pareto: the run does not know the flops of its trials; search with rank="):
         results.ranked(pj.pareto("val_loss", "flops"))
-    with pytest.raises(ValueError, match="there is no front; give rank="):
-        results.front()
+    best = results.last[results.metric] == results.best.value
+    assert results.front() == [trial for trial in results.order.tolist() if best[trial]]  # of one objective
 
 
 def test_flops_count_and_a_task_that_does_not_tell_them_is_said(rows):
@@ -150,6 +171,16 @@ def test_flops_count_and_a_task_that_does_not_tell_them_is_said(rows):
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
     with pytest.raises(ValueError, match="rank by flops: the task does not tell them"):
         pj.search(task, {"x": pj.uniform(0, 1)}, 4, rank=pj.pareto("loss", "flops"))
+
+
+def test_a_rule_is_written_as_the_call_that_makes_it():
+    """So that the report's code runs, and a message names what to write."""
+    rules = [pj.best(), pj.best("val_loss", keep=3), pj.best("speed", "max"), pj.one_se("val_mse"), pj.together(4)]
+    rules += [pj.pareto(), pj.pareto("val_loss", "flops", keep=2), pj.pareto("val_loss", "val_f1", "parameters")]
+    for rule in rules:
+        assert eval(repr(rule), vars(pj) | {name: getattr(pj, name) for name in pj.__all__}) == rule
+    with pytest.raises(ValueError, match="metric 3 is a int; give a name such as 'val_loss'"):
+        pj.best(3)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +209,8 @@ def test_the_command_ranks_by_several(command, tmp_path):
         "others": ["parameters"],
     }
     results = pj.Results.load(tmp_path / "run")
-    assert results.best.trial == results.front()[0]
+    assert results.best.trial == results.front()[0] != results.order[0]
+    assert "(the front's best in val_loss, of 12, so optimistic)" in process.stdout
     resumed = command("sweep", *arguments, "--metric", "val_loss,flops", "--resume")
     assert resumed.returncode == 2
     assert "rank: others was ['parameters'], now ['flops']" in resumed.stderr

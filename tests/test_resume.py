@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -425,6 +427,26 @@ def test_results_say_what_stopped_means():
     assert results.stopped.tolist() == [False, True, False]
     assert results.order.tolist() == [2]
     assert dataclasses.replace(results, done=None).diverged.tolist() == [True, True, False]
+
+
+ENDS = """
+import atexit, os, signal, sys
+from popjax.commands import cli
+def main():
+    with cli.stopping(cli.Asked()):
+        os.kill(os.getpid(), signal.SIGTERM)
+    print(signal.getitimer(signal.ITIMER_REAL)[0] > 0)
+    return 143
+atexit.register(lambda: print(signal.getitimer(signal.ITIMER_REAL)))
+cli.run(main)
+"""
+
+
+def test_the_timer_of_sigterm_ends_with_the_command(environment, tmp_path):
+    """Else it ends Python's own end by SIGALRM, whose handler is gone by then: exit -14 in the place of 143."""
+    kwargs = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
+    ended = subprocess.run([sys.executable, "-c", ENDS], **kwargs)
+    assert (ended.returncode, ended.stdout) == (143, "True\n(0.0, 0.0)\n"), ended.stderr
 
 
 def test_a_damaged_directory_is_3(refused_in_one_line, tmp_path):

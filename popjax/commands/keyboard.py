@@ -36,7 +36,7 @@ class Keyboard:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Nobody reads any more: tell whoever typed what is left."""
+        """Stop reading: each entry that is left is answered with an error."""
         signal.set_wakeup_fd(self._before)
         while self._typed:
             _, self._typist = self._typed.popleft()
@@ -50,7 +50,7 @@ class Keyboard:
         return answer
 
     def answer(self, error: ValueError | None = None) -> None:
-        """Tell whoever typed the last entry what became of it; nobody, if that was here."""
+        """Resolve the last entry's future, if it came from another thread."""
         typist, self._typist = self._typist, None
         if typist is not None and error is None:
             typist.set_result(None)

@@ -225,6 +225,7 @@ class Population:
         if decision.add:
             self._add(decision.add, decision.notes)
         self.roster.alter(decision)
+        self.table.costs = costs(self.roster, self.config.rule.needs)
         if touched := [*decision.copy, *decision.fresh, *decision.set]:
             self.table.needed[touched] = True
 
@@ -234,7 +235,6 @@ class Population:
         if first == 0:
             self._begin()
         self.table.add(self.roster.bucket[first:], notes.get("round", 0) if isinstance(notes, dict) else 0)
-        self.table.costs = costs(self.roster, self.config.rule.needs)
 
     def _begin(self) -> None:
         """With the first trials the metrics are known."""

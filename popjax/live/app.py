@@ -35,7 +35,7 @@ ASSETS = {
 
 
 def app(board: Board, guard: Guard, tabs: Tabs) -> Any:
-    """The ASGI application of a server, for those who may ask by its guard."""
+    """The ASGI application of a server; it answers the requests that its guard lets through."""
     routes = Routes(board, guard, tabs)
     inner = Starlette(
         routes=[

@@ -65,7 +65,8 @@ def learned(results: Results) -> np.ndarray:
     constant = known.get(results.metric.on("test"))
     if results.best is None or not isinstance(constant, int | float):
         return ~results.diverged
-    last, best = results.last[results.metric], results.last[results.metric][results.order[0]]
+    last = results.last[results.metric]
+    best = (min if results.metric.mode == "min" else max)(last[results.order])
     near = np.abs(last - best) <= abs(best - constant) / 2
     return np.asarray(~results.diverged & near)
 

@@ -109,13 +109,12 @@ def heading(results: Results) -> str:
 
 
 def optimism(results: Results) -> str:
-    """Why the winner's value is better than it will be."""
-    count = len(results.diverged)
-    first = int(results.order[0])
-    if results.best is not None and results.best.trial != first:
-        return f"the smallest model within one standard error of trial {first}, {value(results, first)}"
-    near = "; no smaller model lies within one standard error" if results.rule.name == "one-se" else ""
-    return "the only trial" if count == 1 else f"the best of {count:,}, so optimistic{near}"
+    """Why the winner won, and that its value is better than it will be."""
+    count, first = len(results.diverged), int(results.order[0])
+    if count == 1:
+        return "the only trial"
+    another = results.best is not None and results.best.trial != first
+    return results.rule.why(count, f"trial {first}, {value(results, first)}" if another else None)
 
 
 def grid(cards: list[tuple[str, str, str]]) -> str:

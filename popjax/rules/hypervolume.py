@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from popjax.rules.nondominated import fronts_of
+
 
 def hypervolume(losses: np.ndarray, worst: np.ndarray) -> float:
     """The volume that points (n, objectives) dominate, up to `worst` (objectives,); less is better.
@@ -26,6 +28,27 @@ def hypervolume(losses: np.ndarray, worst: np.ndarray) -> float:
 
 
 def contributions(losses: np.ndarray, worst: np.ndarray) -> np.ndarray:
-    """What each point (n,) of a front adds to the hypervolume of the others."""
-    whole = hypervolume(losses, worst)
-    return np.array([whole - hypervolume(np.delete(losses, row, 0), worst) for row in range(len(losses))])
+    """What each point (n,) of a front adds to the hypervolume of the others; none of them lies beyond `worst`.
+
+    Of two objectives it is a rectangle between two neighbours, of more the box of a point without what the others
+    have of it (While et al. 2012, "A fast way of calculating exact hypervolumes").
+
+    >>> contributions(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([3.0, 3.0])).tolist()
+    [1.0, 2.0]
+    """
+    if losses.shape[1] == 2:
+        order = np.lexsort(losses.T[::-1])
+        x, y = losses[order].T
+        added = np.empty(len(losses))
+        added[order] = (np.append(x[1:], worst[0]) - x) * (np.append(worst[1], y[:-1]) - y)
+        return added
+    return np.array([own_volume(losses[row], np.delete(losses, row, 0), worst) for row in range(len(losses))])
+
+
+def own_volume(point: np.ndarray, others: np.ndarray, worst: np.ndarray) -> float:
+    """The volume of a point's box that no other point (n, objectives) dominates."""
+    box = float(np.prod(worst - point))
+    if box == 0:
+        return 0.0
+    within = np.unique(np.maximum(others, point), axis=0)
+    return box - hypervolume(within[fronts_of(within) == 0], worst)

@@ -7,9 +7,8 @@ from typing import Any
 from popjax.core.text import lookup
 from popjax.rule import Rule
 from popjax.rules.one_se import OneSe
-from popjax.rules.pareto import Pareto, pareto
+from popjax.rules.pareto import Pareto
 from popjax.rules.together import Together
-from popjax.task import Metric
 
 GONE = {  # arguments that were, and what says the same
     "metric": "rank='val_loss'",
@@ -51,12 +50,7 @@ def written_rule(rank: Any) -> dict[str, Any] | None:
 
 def ranks(metric: str | None, mode: str | None, choose: str, keep: int | None = None) -> Rule:
     """The rule of --metric, --mode and --choose, which keeps so many trials, or its own number; raises ValueError."""
-    rule = lookup(RULES, "choose", choose)
-    if rule is Pareto and metric is not None:
-        first, *others = metric.split(",")
-        return pareto(Metric(first, mode), *others, keep=keep or 1)
-    own = Together.keep if rule.together else 1
-    return rule(metric, mode, keep or own)  # type: ignore[arg-type]
+    return lookup(RULES, "choose", choose).asked(metric, mode, keep)
 
 
 def refuse_gone(what: str, named: Iterable[str]) -> None:

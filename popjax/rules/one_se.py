@@ -20,6 +20,12 @@ class OneSe(Rule):
         if members == 1:
             raise ValueError("rank one-se: one member has no standard error; use folds or repeats of at least 2")
 
+    def why(self, count: int, first: str | None) -> str:
+        """Also whether a smaller model was near."""
+        if first is None:
+            return f"{super().why(count, first)}; no smaller model lies within one standard error"
+        return f"the smallest model within one standard error of {first}"
+
     def winner(self, finished: Finished) -> int:
         """The one with the fewest parameters of those within one standard error of the first; of equals the better."""
         values, parameters = finished.values[self.metric], finished.values["parameters"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from popjax.rule import COSTS, Finished, Rule
 from popjax.rules.hypervolume import contributions
+from popjax.rules.nondominated import fronts_of
 from popjax.task import Metric, Task
 
 
@@ -34,18 +35,18 @@ class Pareto(Rule):
             raise ValueError("pareto: one objective alone has no front; give two or more")
 
     def __repr__(self) -> str:
-        objectives = [repr(str(one)) for one in (self.metric, *self.others) if one is not None]
+        objectives = [] if self.metric is None else [repr(str(one)) for one in self.objectives]
         return f"pareto({', '.join([*objectives, *([] if self.keep == 1 else [f'keep={self.keep}'])])})"
 
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """The objectives that are no costs."""
-        return tuple(one for one in self.objectives if one not in COSTS)
+    @classmethod
+    def asked(cls, metric: str | None, mode: str | None, keep: int | None = None) -> Self:
+        """The objectives are the metrics and costs of --metric, with commas between them; the mode is the first one's.
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The costs among the objectives."""
-        return tuple(str(one) for one in self.others if one in COSTS)
+        Raises ValueError for one alone.
+        """
+        first, *others = [None] if metric is None else metric.split(",")
+        more = {} if metric is None else {"others": tuple(others)}
+        return dataclasses.replace(super().asked(first, mode, keep), **more)  # type: ignore[arg-type]
 
     @property
     def objectives(self) -> tuple[Metric, ...]:
@@ -91,6 +92,10 @@ class Pareto(Rule):
         rows = np.flatnonzero(fronts_of(losses) == 0)
         return rows[np.lexsort((rows, losses[rows, 0]))]
 
+    def why(self, count: int, first: str | None) -> str:
+        """Also of which objective it is the best."""
+        return f"the front's best in {self.metric}, of {count:,}, so optimistic"
+
     def winner(self, finished: Finished) -> int:
         """The front's best in the first objective."""
         return int(self.front(finished.values)[0])
@@ -121,15 +126,3 @@ def pareto(*objectives: Metric | str, keep: int = 1) -> Rule:
     if not objectives:
         return Pareto(keep=keep)
     return Pareto(objectives[0], None, keep, tuple(objectives[1:]))  # type: ignore[arg-type]
-
-
-def fronts_of(losses: np.ndarray) -> np.ndarray:
-    """The number (rows,) of each row's front, from 0: rows (rows, objectives) that none of the rows left dominates."""
-    fronts, left = np.zeros(len(losses), int), np.arange(len(losses))
-    number = 0
-    while len(left):
-        one, other = losses[left][:, None], losses[left][None]
-        beaten = ((other <= one).all(2) & (other < one).any(2)).any(1)
-        fronts[left[~beaten]] = number
-        left, number = left[beaten], number + 1
-    return fronts

@@ -1,5 +1,6 @@
 """The best trials together."""
 
+import dataclasses
 from typing import ClassVar
 
 from popjax.core.counts import check_count
@@ -9,8 +10,11 @@ from popjax.task import Metric
 TOGETHER = 25  # trials of an ensemble
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
 class Together(Rule):
     """See `together`."""
+
+    keep: int = TOGETHER
 
     name: ClassVar[str] = "ensemble"
     call: ClassVar[tuple[str, str]] = ("together", "size")

@@ -16,7 +16,20 @@ from popjax.space.spelling import read_scale, written
 from popjax.space.values import number, present
 
 Points = Mapping[str, np.ndarray]  # one column (trials,) a hyperparameter
-RESERVED = ("trial", "fold", "repeat", "round", "epoch", "epochs", "status", "rank", "value", "parameters", "steered")
+RESERVED = (
+    "trial",
+    "fold",
+    "repeat",
+    "round",
+    "epoch",
+    "epochs",
+    "status",
+    "rank",
+    "value",
+    "parameters",
+    "flops",
+    "steered",
+)
 
 
 class Space(Mapping[str, Scale]):

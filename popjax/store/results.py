@@ -13,7 +13,6 @@ from popjax.core.counts import check_count
 from popjax.core.text import plural
 from popjax.rule import Finished, Rule
 from popjax.rules.named import rule_of
-from popjax.rules.pareto import Pareto
 from popjax.rules.together import TOGETHER
 from popjax.space.space import Space
 from popjax.space.values import absent
@@ -57,7 +56,7 @@ class Results:
         task: what was trained, where this process trained it.
         costs: "parameters" (trained ones) or "flops" (of an epoch), (trials,) each, where the rule looks at them.
         history: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
-        steered: whether (trials,) a person changed or stopped the trial; None where nobody steered.
+        steered: bool (trials,): a person changed or stopped the trial; None if none was steered.
 
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
     >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, Rule("loss"))
@@ -183,9 +182,8 @@ class Results:
         return Best(row, self.hparams(row), float(self.last[self.metric][row]))
 
     def front(self) -> list[int]:
-        """The trials of which none is better in all objectives, best first by the first one.
-
-        Raises ValueError where one metric alone ranks.
+        """The trials that none beats in all objectives, best first by the first one; of one objective those with its
+        best value.
 
         >>> import popjax as pj
         >>> cost = lambda key, hparams: {"loss": hparams["x"], "error": 1 - hparams["x"]}
@@ -193,9 +191,7 @@ class Results:
         >>> results.front() == np.argsort(results.points["x"]).tolist()
         True
         """
-        if not isinstance(self.rule, Pareto):
-            raise ValueError("one metric ranked: there is no front; give rank=popjax.pareto('val_loss', 'parameters')")
-        return self.order[self.rule.front(self._values(self.order))].tolist()
+        return self.order[self.rule.front(self._values(self.order))].tolist() if len(self.order) else []
 
     def hparams(self, trial: int) -> dict[str, Any]:
         """The hyperparameters of a trial as Python values, without those that are inactive.

@@ -222,9 +222,9 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         trials, epochs, scheduler, sampler, rounds, minutes: of the search (`popjax.search`).
         folds: each trial trains on so many, ranks by their mean and predicts by the mean of its models.
         model, optimizer, schedule, missing, standardize, shuffle, class_weight: of the task (`popjax.supervised`).
-        metric: what ranks the trials: "accuracy" if not given, or "loss", "balanced_accuracy", "f1", "auc", "mcc"...
+        rank: what counts as best: a metric ("accuracy" if not given, or "loss", "balanced_accuracy", "f1", "auc",
+            "mcc"...), by which the 25 best predict together; or a rule, such as `popjax.best("auc")` for one alone.
         validation: with folds=1, the share of the rows that rank the trials, or their numbers.
-        choose: "ensemble": the 25 best predict together; "best" or "one-se": one of them.
         random_state: of the split, the points and the models; with the same one the same rows give the same bits.
         verbose: whether to show a bar.
 
@@ -259,7 +259,7 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
 class PopulationRegressor(RegressorMixin, PopulationEstimator):
     """A regressor that is a whole search, as `PopulationClassifier`, whose arguments it takes, but for class_weight.
 
-    By default trials rank by their mean squared error; `metric` may be "loss", "mae", "r2", "rmse", "mape"...
+    By default trials rank by their mean squared error; `rank` may be "loss", "mae", "r2", "rmse", "mape"...
 
     >>> from sklearn.datasets import load_diabetes
     >>> x, y = load_diabetes(return_X_y=True)

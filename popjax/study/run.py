@@ -220,6 +220,6 @@ def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dic
 
 
 def steered_in(log: Log, trials: int) -> np.ndarray | None:
-    """Whether (trials,) a person steered each; None where nobody did."""
+    """bool (trials,): a person changed or stopped the trial; None if none was steered."""
     touched = sorted(steered_trials(log.steps))
     return np.isin(np.arange(trials), touched) if touched else None

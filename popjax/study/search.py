@@ -85,9 +85,9 @@ def search(
             the scheduler is then that of each round. 1 if not given, or what a learning sampler needs.
         stop: once set, training stops at the end of an epoch; the results so far come back.
         about: what else run.json says.
-        scheduler: what decides who trains on: such as `popjax.halving()`, or its name, as "halving(min_epochs=1)",
-            or one of your own: `scheduler(problem) -> Scheduler`. Everyone is trained to the end if not given.
-        callbacks: who listens (see `popjax.Callback`).
+        scheduler: what decides which trials train on: such as `popjax.halving()`, its name, as "halving(min_epochs=1)",
+            or one of your own: `scheduler(problem) -> Scheduler`. All are trained to the end if not given.
+        callbacks: are told how it goes (see `popjax.Callback`).
         every: at most so many epochs between two looks at the population.
         minutes: after so many the run stops as with `stop`.
         executor: what trains instead of this process: an object with `submit(fn, *args) -> Future`, as those of

@@ -1,4 +1,4 @@
-"""Who descends from whom, and what training changed: of a population that was copied. No JAX here."""
+"""Lineage: which trial continues which, and what training changed, of a population that was copied. No JAX here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         boxes = "".join(f'<div class="figure" id="history-{at}"></div>' for at in range(len(lived)))
         words = "What the weights of the end were trained with, epoch by epoch; the thick line is the winner's."
         body += f'\n<p class="caption">{words}</p>\n<div class="panels">{boxes}</div>'
-    return section("Who descends from whom", caption, body)
+    return section("Which trial continues which", caption, body)
 
 
 def changed(results: Results, differ: list[Axis]) -> list[Axis]:

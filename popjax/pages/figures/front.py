@@ -12,7 +12,6 @@ from popjax.pages.figures.base import Drawing, Figure
 from popjax.pages.framing import framed
 from popjax.pages.headline import number, setting
 from popjax.pages.markup import keys, section, thinning
-from popjax.rules.pareto import Pareto
 from popjax.store.results import Results
 from popjax.task import Metric
 
@@ -22,7 +21,8 @@ DECADES = 10.0  # the largest over the smallest value of an axis in decades
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
     """The front against each further objective; empty where one metric alone ranks."""
-    if not isinstance(results.rule, Pareto) or results.best is None:
+    others = results.rule.objectives[1:]
+    if results.best is None or not others:
         return ""
     objectives = ", ".join(map(shown, results.rule.objectives))
     caption = (
@@ -32,16 +32,14 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     finished = len(results.order)
     caption += thinning(min(finished, DRAWN), finished, "trials")
     marks = keys([("", POINT, "trial"), ("ring", "transparent", "front"), ("star", WINNER, "winner")])
-    boxes = "".join(f'<div class="figure" id="front-{at}"></div>' for at in range(len(results.rule.others)))
+    boxes = "".join(f'<div class="figure" id="front-{at}"></div>' for at in range(len(others)))
     return section("What a better trial costs", caption, marks + boxes)
 
 
 def figures(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
     """A figure for each further objective."""
-    if not isinstance(results.rule, Pareto) or results.best is None:
-        return {}
-    others = enumerate(results.rule.others)
-    return {f"front-{at}": partial(front_figure, results, axes, other) for at, other in others}
+    others = () if results.best is None else results.rule.objectives[1:]
+    return {f"front-{at}": partial(front_figure, results, axes, other) for at, other in enumerate(others)}
 
 
 def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[str, Any]:
