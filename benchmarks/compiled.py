@@ -68,12 +68,12 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def population(task: pj.Task, space: pj.Space, members: int) -> Any:
     """The executable of one epoch of a population."""
-    config = Config(20, 0, task.metric, task.mode, lanes=members, plan="one")
+    config = Config(20, 0, pj.Rule(task.metric), lanes=members, plan="one")
     roster = Roster(task, space, config)
     roster.add(space.sample(members))
     member = roster.buckets[0]
     data = abstract(task.data)
-    training, metrics = member.trace(data)
+    training, metrics, _ = member.trace(data)
     epoch = functools.partial(advance, member, metrics, members)
     stack = lambda aval: jax.ShapeDtypeStruct((members, *aval.shape), aval.dtype)
     return compiled(epoch, *jax.tree.map(stack, (training, member.example)), data, np.zeros(1, np.int32))

@@ -45,7 +45,7 @@ def scores(space: pj.Space, budgets: list[int], repeat: int, epochs: int) -> dic
     for sampler in SAMPLERS:
         for budget in budgets if sampler == "grid" else budgets[-1:]:
             results = pj.search(task, space, trials=budget, epochs=epochs, seed=repeat, sampler=sampler)
-            values = np.where(results.diverged, 0, results.last["val_accuracy"])
+            values = np.where(results.diverged, 0, results.values["val_accuracy"])
             found |= {(sampler, size): values[:size] for size in ([budget] if sampler == "grid" else budgets)}
     return found
 

@@ -111,7 +111,7 @@ def searched(data: Any, optimizer: str, model: str, trials: int, epochs: int) ->
     space = pj.default_space(optimizer=optimizer, rows=task.data.folds.train.shape[1], model=model)
     results = pj.search(task, space.replace(learning_rate=pj.log_uniform(*WIDE)), trials, epochs)
     name = "val_loss" if "val_loss" in results.members else results.metric
-    rates, losses = results.points["learning_rate"], np.where(results.diverged, np.inf, results.last[name])
+    rates, losses = results.points["learning_rate"], np.where(results.diverged, np.inf, results.values[name])
     return rates, np.minimum(losses, np.median(losses[rates < SLOW]))
 
 

@@ -54,7 +54,7 @@ def table(dataset: str, trials: int, epochs: int, seed: int, minutes: float | No
 def measure(results: Results, scores: np.ndarray, size: int, subsets: int) -> dict[str, Any]:
     """Of each scheduler, over the subsets: how many times fewer epochs and updates, and what it and random lose."""
     sign = 1 if results.metric.mode == "max" else -1
-    value = np.where(results.diverged, -np.inf, sign * results.last[results.metric])
+    value = np.where(results.diverged, -np.inf, sign * results.values[results.metric])
     epochs = results.members[results.metric].shape[-1]
     trained = np.minimum(results.epochs_run + results.diverged, epochs)  # who diverges is trained no further
     each = results.task.hints.updates(results.points)

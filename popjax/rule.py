@@ -10,14 +10,28 @@ from popjax.core.counts import check_count
 from popjax.task import Metric, Task, check_mode, ranked_by
 
 COSTS = ("parameters", "flops")  # of a trial: how many are trained, operations of an epoch
+AT = ("last", "best")
 TIES = Metric("val_loss")  # decides between trials of equal rank
 
 
-class Finished(NamedTuple):
-    """The trials that were trained to the end and did not diverge, best first.
+class Improvement(NamedTuple):
+    """When an epoch of a member is better than all before it.
 
     Attributes:
-        values: metric -> (n,), after the last epoch, and the costs that the rule needs.
+        keys: metrics with a sign, -1 where more is better: strictly less of the first one, or as much and less of the
+            next. A metric that the task does not report is as much always.
+        patience: after so many epochs without a better one the member rests; None: never.
+    """
+
+    keys: tuple[tuple[str, int], ...]
+    patience: int | None
+
+
+class Finished(NamedTuple):
+    """The complete trials that did not diverge, best first.
+
+    Attributes:
+        values: metric -> (n,), after the epoch that counts, and the costs that the rule needs.
         errors: metric -> (n,), the standard errors over folds and repeats; empty for one member a trial.
     """
 
@@ -42,9 +56,12 @@ class Rule:
     True
 
     Attributes:
-        metric: the Metric that ranks, by its value after the last epoch; the task's own if None, until `of` is called.
+        metric: the Metric that ranks; the task's own if None, until `of` is called.
         mode: "min" or "max"; the metric's if None.
         keep: of how many of the best trials the trained states are kept.
+        at: which epoch of a member counts, by its value and its weights: "last", or "best" by the metric, then by the
+            validation loss; of equals the earlier.
+        patience: after so many epochs without a better one a member rests; only with at="best".
         name: as `--choose` and run.json have it.
         call: the function that makes it, and its argument for `keep`.
         together: whether the kept trials predict together, and not the winner alone.
@@ -53,6 +70,8 @@ class Rule:
     metric: Metric = None  # type: ignore[assignment]
     mode: str | None = None
     keep: int = 1
+    at: str = "last"
+    patience: int | None = None
 
     name: ClassVar[str] = "best"
     call: ClassVar[tuple[str, str]] = ("best", "keep")
@@ -60,6 +79,12 @@ class Rule:
 
     def __post_init__(self) -> None:
         check_mode(self.mode)
+        if self.at not in AT:
+            raise ValueError(f"at={self.at!r}; choose {' or '.join(AT)}")
+        if self.patience is not None:
+            check_count("patience", self.patience)
+            if self.at != "best":
+                raise ValueError(f"patience={self.patience} needs at='best': a member rests after its best epoch")
         fields: dict[str, Any] = {"keep": check_count("keep", self.keep)}
         if self.metric is not None:
             metric = Metric(self.metric, self.mode)
@@ -70,13 +95,22 @@ class Rule:
     def __repr__(self) -> str:
         call, keep = vars(type(self)).get("call", (type(self).__name__, "keep"))
         said = {"metric": self.metric, "mode": self.mode, keep: self.keep}
+        said |= {} if self.at == "last" else {"at": self.at, "patience": self.patience}
         return f"{call}({', '.join(f'{name}={value!r}' for name, value in said.items() if value is not None)})"
 
     @classmethod
-    def asked(cls, metric: str | None, mode: str | None, keep: int | None = None) -> Self:
-        """The rule of the options --metric and --mode, keeping so many trials, or as many as it keeps by itself."""
+    def asked(cls, metric: str | None, keep: int | None = None, **given: Any) -> Self:
+        """The rule of the options --metric, --mode, --at and --patience, keeping so many trials or its own number."""
         more = {} if keep is None else {"keep": keep}
-        return cls(metric, mode, **more)  # type: ignore[arg-type]
+        return cls(metric, **given, **more)  # type: ignore[arg-type]
+
+    @property
+    def improvement(self) -> Improvement | None:
+        """When an epoch is better than those before it; None where the last one counts."""
+        if self.at == "last":
+            return None
+        keys = (self.metric,) if self.metric == TIES else (self.metric, TIES)
+        return Improvement(tuple((str(key), 1 if key.mode == "min" else -1) for key in keys), self.patience)
 
     @property
     def objectives(self) -> tuple[Metric, ...]:

@@ -28,6 +28,8 @@ class _Columns(NamedTuple):
     bucket: np.ndarray
     settable: tuple[str, ...]
     costs: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+    complete: np.ndarray
 
 
 class Trials(_Columns):
@@ -35,15 +37,20 @@ class Trials(_Columns):
 
     Attributes:
         points: one column (trials,) a hyperparameter, as it is now.
-        epochs: how many epochs (trials,) all members of each have finished.
-        loss: the metric that ranks (trials,) after them, less is better: negated where more is; of several objectives
-            the place in the order.
-            Infinite for a diverged trial, NaN for one that has not begun.
-        curves: metric -> (trials, epochs), the mean over a trial's members; NaN where there is none.
+        epochs: how many epochs (trials,) all members of each have finished; a member that rests, out of patience,
+            counts as having finished those that its trial was to reach.
+        loss: the value that ranks (trials,) after them, less is better: negated where more is; of several objectives
+            the place in the order. Infinite for a diverged trial, NaN for one that has not begun.
+        curves: metric -> (trials, epochs), the mean over a trial's members as they are after each epoch; NaN where
+            there is none.
         stopped: whether (trials,) a person stopped it, which holds until the person lifts it; nobody if not given.
         bucket: which program (trials,) trains it: trials of one bucket may be copied onto each other; one if not given.
         settable: the hyperparameters that a decision may set; the others fix a shape, so they go with the weights.
         costs: "parameters" or "flops" (trials,), where the rule looks at them.
+        values: metric -> (trials, epochs), the mean over the members of what counts after each epoch: that of the best
+            epoch so far under at="best"; the curves if not given.
+        complete: whether (trials,) each member of a trial is at the last epoch, or out of patience; none if not given.
+            Such a trial can neither be copied nor changed, and an `until` on it is fulfilled at once.
     """
 
     __slots__ = ()
@@ -58,11 +65,20 @@ class Trials(_Columns):
         bucket: np.ndarray | None = None,
         settable: tuple[str, ...] = (),
         costs: Mapping[str, np.ndarray] = NONE,
+        values: Mapping[str, np.ndarray] | None = None,
+        complete: np.ndarray | None = None,
     ) -> Self:
-        """Trials, of which the last four columns may be left out."""
+        """Trials, of which the columns after the curves may be left out."""
+        complete = np.zeros(len(epochs), bool) if complete is None else complete
         stopped = np.zeros(len(epochs), bool) if stopped is None else stopped
         bucket = np.zeros(len(epochs), np.int64) if bucket is None else bucket
-        return super().__new__(cls, points, epochs, loss, curves, stopped, bucket, settable=settable, costs=costs)
+        known: dict[str, Any] = {"settable": settable, "costs": costs, "complete": complete}
+        values = curves if values is None else values
+        return super().__new__(cls, points, epochs, loss, curves, stopped, bucket, values=values, **known)
+
+    def reached(self, last: int) -> np.ndarray:
+        """The epochs (trials,), with the last one of those that are complete: none is trained further."""
+        return np.where(self.complete, last, self.epochs)
 
 
 class Decision(NamedTuple):
@@ -145,17 +161,20 @@ def added(decision: Decision) -> int:
     return len(next(iter(decision.add.values()))) if decision.add else 0
 
 
-def best_first(problem: Problem, trials: Trials, epoch: int | None = None) -> np.ndarray:
-    """The trials that reached an epoch and did not diverge, best first, by their metrics after it.
+def best_first(problem: Problem, trials: Trials, epoch: int | None = None, present: bool = False) -> np.ndarray:
+    """The trials that reached an epoch and did not diverge, best first, by what counts after it.
 
-    If no epoch is given: all that have begun and did not diverge, who has trained longest first. Ties in the ranking
-    metric go to the better by the other metrics, then to the lower trial number.
+    If no epoch is given: all that have begun and did not diverge, those that have trained longest first. Ties in the
+    ranking metric go to the better by the other metrics, then to the lower trial number. `present`: by the values of
+    the epoch itself, whichever counts: those of the states that a copy would take.
     """
     rows = np.flatnonzero((trials.epochs >= (epoch or 1)) & np.isfinite(trials.loss))
     at = trials.epochs[rows] if epoch is None else np.full(len(rows), epoch)
-    values = {name: curve[rows, at - 1] for name, curve in trials.curves.items()}
+    curves = trials.curves if present else trials.values
+    values = {name: curve[rows, at - 1] for name, curve in curves.items()}
     order = problem.rule.order(values | {name: cost[rows] for name, cost in trials.costs.items()})
-    return rows[order[np.argsort(-at[order], kind="stable")]]
+    furthest = at if epoch is not None else trials.reached(problem.epochs)[rows]
+    return rows[order[np.argsort(-furthest[order], kind="stable")]]
 
 
 def check_kinds(decision: Decision) -> None:

@@ -36,8 +36,9 @@ def clock(monkeypatch):
 @pytest.fixture
 def saver(clock, tmp_path):
     numbering = Numbering()
-    curves = Curves(("loss",), numbering, EPOCHS, np.dtype(np.float32))
-    table = Table(numbering, curves, Waiting(None), Kept(numbering, pj.best("loss")), EPOCHS)
+    rule = pj.best("loss")
+    curves = Curves(("loss",), numbering, EPOCHS, np.dtype(np.float32), rule)
+    table = Table(numbering, curves, Waiting(None), Kept(numbering, rule), EPOCHS)
     table.add(np.zeros(6, int), 0)
     return Checkpoint(Commits(tmp_path / "state"), table)
 

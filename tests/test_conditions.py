@@ -215,7 +215,7 @@ def test_the_kept_trials_predict_what_they_scored(rows, plan, tmp_path):
     results = pj.search(task(), space, trials=12, epochs=3, rank=pj.together(12), plan=plan, out=tmp_path / "run")
     for trial in results.order.tolist():
         score = results.predictor(trial).score(x[held], y[held])
-        assert score == pytest.approx(results.last["val_accuracy"][trial], abs=1e-6)
+        assert score == pytest.approx(results.values["val_accuracy"][trial], abs=1e-6)
     assert {"momentum" in results.hparams(trial) for trial in range(12)} == {True, False}
     assert {"hidden_3" in results.hparams(trial) for trial in range(12)} == {True, False}
     there, here = pj.load_best(tmp_path / "run").predict_proba(x), pj.ensemble(results).predict_proba(x)
@@ -242,7 +242,7 @@ def test_a_model_of_ones_own_predicts_where_it_holds_a_filler(rows, tmp_path):
     assert {"slope" in results.hparams(trial) for trial in range(8)} == {True, False}
     for trial in range(8):
         score = results.predictor(trial).score(x[held], y[held])
-        assert score == pytest.approx(results.last["val_accuracy"][trial], abs=1e-6)
+        assert score == pytest.approx(results.values["val_accuracy"][trial], abs=1e-6)
 
 
 def same(one, other):

@@ -77,7 +77,7 @@ def test_a_new_rule(example, rows, tmp_path):
     space = {"learning_rate": RATE, "hidden": pj.integers(3, 40)}
     rule = module.Cheapest("val_loss")
     results = pj.search(pj.supervised(rows), space, trials=16, epochs=9, rank=rule, out=tmp_path / "run")
-    values, sizes = results.last["val_loss"], results.parameters
+    values, sizes = results.values["val_loss"], results.parameters
     near = [t for t in results.order if values[t] <= 1.05 * values[results.order[0]]]
     assert results.best.trial == min(near, key=lambda trial: sizes[trial])
     assert pj.Results.load(tmp_path / "run").best == results.best

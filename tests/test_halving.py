@@ -183,7 +183,7 @@ def test_rounds_of_halvings():
     for number in (0, 1):
         assert sorted(results.done[results.rounds == number, 0, 0].tolist()) == [2] * 10 + [4] * 5 + [8] * 2 + [11] * 3
     first, second = (results.points["rate"][results.rounds == number] for number in (0, 1))
-    reached = np.lexsort((-results.last["val_accuracy"][:20], -results.done[:20, 0, 0]))
+    reached = np.lexsort((-results.values["val_accuracy"][:20], -results.done[:20, 0, 0]))
     best = first[[trial for trial in reached if not results.diverged[trial]][:5]]  # those of earlier rungs too
     assert best.min() / second.min() < 1.5 > second.max() / best.max()
 

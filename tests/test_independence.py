@@ -9,7 +9,7 @@ import pytest
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.core.trees import from_host, to_host
-from popjax.engine.member import Training
+from popjax.engine.best_epoch import Training
 from popjax.engine.roster import Config, Roster
 from popjax.space.defaults import default_space
 from popjax.study.replay import train_points

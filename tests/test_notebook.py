@@ -163,7 +163,7 @@ def test_a_search_that_was_stopped_shows_who_stands_best():
         for t, values in enumerate(results.curves["val_accuracy"])
         if np.isfinite(values).any()
     ]
-    ties = results.last["val_loss"]
+    ties = results.values["val_loss"]
     best = sorted(last, key=lambda pair: (pair[0], ties[pair[1]]))[:3]
     assert results.top(3)["trial"].tolist() == [trial for _, trial in best]
     assert len(results.plot("curves").data) > 0

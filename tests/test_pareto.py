@@ -81,12 +81,12 @@ def test_the_winner_is_the_fronts_best_in_the_first_objective(rows, tmp_path):
     )
     width = results.points["hidden"]
     assert results.parameters.tolist() == ((columns + 1) * width + (width + 1) * width + (width + 1) * 3).tolist()
-    pairs = np.stack([results.last["val_loss"], results.parameters], 1)[results.order]
+    pairs = np.stack([results.values["val_loss"], results.parameters], 1)[results.order]
     front = [
         t for t, pair in zip(results.order.tolist(), pairs, strict=True) if not any(dominates(o, pair) for o in pairs)
     ]
-    assert results.front() == sorted(front, key=lambda trial: results.last["val_loss"][trial])
-    assert results.best.trial == results.front()[0] == int(np.nanargmin(results.last["val_loss"]))
+    assert results.front() == sorted(front, key=lambda trial: results.values["val_loss"][trial])
+    assert results.best.trial == results.front()[0] == int(np.nanargmin(results.values["val_loss"]))
     assert set(results.order[: len(front)].tolist()) == set(front)
     loaded = pj.Results.load(tmp_path / "run")
     assert loaded.rule == results.rule
@@ -104,7 +104,7 @@ def test_the_page_draws_the_front(rows, browser, tmp_path):
     page = browser.new_page()
     page.goto((tmp_path / "run" / "report.html").as_uri())
     page.wait_for_selector("body[data-drawn]", state="attached")
-    for at, other in enumerate((results.parameters, results.last["val_accuracy"])):
+    for at, other in enumerate((results.parameters, results.values["val_accuracy"])):
         trials, front, winner = page.evaluate(f"document.querySelector('#front-{at}').data.map(one => [one.x, one.y])")
         assert len(trials[0]) == len(results.order)
         assert front[0] == sorted(front[0])
@@ -159,7 +159,7 @@ def test_a_finished_run_is_ranked_by_several_metrics(rows, tmp_path):
     assert again.front() == there.front()
     with pytest.raises(ValueError, match=r"pareto: the run does not know the flops of its trials; search with rank="):
         results.ranked(pj.pareto("val_loss", "flops"))
-    best = results.last[results.metric] == results.best.value
+    best = results.values[results.metric] == results.best.value
     assert results.front() == [trial for trial in results.order.tolist() if best[trial]]  # of one objective
 
 
@@ -206,6 +206,8 @@ def test_the_command_ranks_by_several(command, tmp_path):
         "metric": "val_loss",
         "mode": "min",
         "keep": 25,
+        "at": "last",
+        "patience": None,
         "others": ["parameters"],
     }
     results = pj.Results.load(tmp_path / "run")

@@ -239,7 +239,7 @@ def test_who_has_no_state_to_change_is_refused():
     assert "copy one at the same epoch" in behind
     assert over == OVER
     assert str(page.person.ask(Change("stop", B)).exception(0)) == over
-    worst = int(np.argmax(pj.search(TASK, SPACE, 8, 2, 2, folds=2).last["loss"]))
+    worst = int(np.argmax(pj.search(TASK, SPACE, 8, 2, 2, folds=2).values["loss"]))
     _, page = search({2: [Change("set", worst, values={"rate": 0.1})]}, scheduler=pj.halving(min_epochs=2))
     assert "where its scheduler left it" in outcomes(page)[0]
 

@@ -141,7 +141,7 @@ def test_folds_equal_loops_over_their_rows(x64, rows, kind):
         (offset, y), "sgd", "inverse", classes, space_for("sgd", "inverse"), trials=5, folds=4
     )
     values = results.members[results.metric][..., -1].reshape(5, 4)
-    assert results.last[results.metric] == pytest.approx(values.mean(1))
+    assert results.values[results.metric] == pytest.approx(values.mean(1))
     assert results.errors[results.metric] == pytest.approx(values.std(1, ddof=1) / 2)
 
 

@@ -202,7 +202,7 @@ def test_panels_show_the_metric_that_is_chosen(opened):
     kept = np.flatnonzero(~results.diverged)
     for number in range(4):
         y = {name: heights for name, _, heights in traces(page, f"panel-{number}")}["trials"]
-        assert y == pytest.approx(np.clip(results.last["val_loss"][kept], min(y), max(y)).tolist(), rel=1e-4)
+        assert y == pytest.approx(np.clip(results.values["val_loss"][kept], min(y), max(y)).tolist(), rel=1e-4)
     assert page.inner_text("h2 .metric") == "val_loss"
     assert page.evaluate("document.getElementById('panel-0').data[0].hovertemplate").count("val_loss") == 1
 
@@ -212,7 +212,7 @@ def test_the_middle_half_is_of_the_trials_that_learned(opened):
     results = made(diverged=0)
     results.summary["constant"] = {"test_accuracy": 0.3}
     page = opened(results)
-    last = results.last["val_accuracy"]
+    last = results.values["val_accuracy"]
     some = abs(last - last.max()) <= (last.max() - 0.3) / 2
     assert 0 < some.sum() < 40
     median = {name: y for name, _, y in traces(page, "curves")}["median"]
@@ -373,7 +373,7 @@ def test_a_panel_for_each_hyperparameter_that_varies(opened):
     kept = np.flatnonzero(~results.diverged)
     x, y = drawn["trials"]
     assert x == pytest.approx(((np.log10(results.points["learning_rate"][kept]) + 4) / 4).tolist(), abs=1e-4)
-    value = results.last["val_accuracy"]
+    value = results.values["val_accuracy"]
     assert y == pytest.approx(np.clip(value[kept], min(y), max(y)).tolist(), rel=1e-4)
     assert page.locator("#panel-0 .scatterlayer .trace >> nth=0").locator("path.point").count() == len(kept)
     assert drawn["ten best"][1] == pytest.approx(value[results.order[:10]].tolist(), rel=1e-4)
@@ -452,7 +452,7 @@ def test_the_metric_has_an_axis_too_and_the_diverged_their_place_below(opened):
     page = opened(results)
     low, high, _ = framing.framed(results)
     edge, _ = brush(page, 4, 0.9, 1.01)
-    left = np.log10(1 - np.clip(results.last["val_accuracy"][results.order], low, high))
+    left = np.log10(1 - np.clip(results.values["val_accuracy"][results.order], low, high))
     begin, end = np.log10(1 - low), np.log10(1 - high)
     count = (left <= begin + edge * (end - begin)).sum()
     assert 1 < count < 30
@@ -504,7 +504,7 @@ def test_the_expected_best_is_drawn_of_the_first_round(opened):
     results = made(rounds=rounds, run={"rounds": spaces})
     page = opened(results)
     ((_, k, best),) = traces(page, "expected")
-    values = np.where(results.diverged, np.nan, results.last["val_accuracy"])[:12]
+    values = np.where(results.diverged, np.nan, results.values["val_accuracy"])[:12]
     assert k == list(range(1, 13))
     assert best[-1] == pytest.approx(np.nanmax(values), rel=1e-4)
     assert best == pytest.approx(expected_best(values, "max", np.arange(1, 13)).tolist(), rel=1e-4)
@@ -668,7 +668,7 @@ def test_the_ten_best_with_all_hyperparameters(opened):
     assert "The same in all: width 7." in page.inner_text("main")
     error = results.errors["val_accuracy"][results.order[0]]
     assert rows[0][7:] == ["6", "999"]
-    assert rows[0][6] == f"{results.last['val_accuracy'][results.order[0]]:.4f} ± {headline.number(error)}"
+    assert rows[0][6] == f"{results.values['val_accuracy'][results.order[0]]:.4f} ± {headline.number(error)}"
     assert results.best.trial == second
     head = page.inner_text(".cards")
     assert f"the smallest model within one standard error of trial {results.order[0]}" in head

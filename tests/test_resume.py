@@ -528,7 +528,7 @@ def test_another_array_of_a_task_of_ones_own_is_refused(tmp_path):
     pj.search(task(3.0), space, trials=3, epochs=1, out=tmp_path / "run")
     with pytest.raises(ValueError, match="data: arrays is another"):
         pj.search(task(50.0), space, trials=6, epochs=1, out=tmp_path / "run", resume=True)
-    assert pj.search(task(3.0), space, trials=6, epochs=1, out=tmp_path / "run", resume=True).last["loss"].max() < 4
+    assert pj.search(task(3.0), space, trials=6, epochs=1, out=tmp_path / "run", resume=True).values["loss"].max() < 4
 
 
 def test_a_winner_whose_folds_are_lost_in_part_is_trained_again(task, tmp_path):

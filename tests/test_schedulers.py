@@ -474,7 +474,7 @@ def test_best_first_is_the_order_of_the_results(rows):
     results = pj.search(pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-3, 1e12)}, trials=60, epochs=2)
     assert results.diverged.any()
     epochs = np.full(60, 2)
-    loss = np.where(results.diverged, np.inf, -results.last["val_accuracy"])
+    loss = np.where(results.diverged, np.inf, -results.values["val_accuracy"])
     trials = pj.Trials(results.points, epochs, loss, results.curves, np.zeros(60, bool))
     problem = pj.Problem(pj.Space(x=1), 60, 2, 0, pj.best("val_accuracy"), None)
     assert len(np.unique(loss[np.isfinite(loss)])) < len(results.order), "there are ties"

@@ -163,7 +163,7 @@ def test_another_metric_ranks_in_its_own_direction(rows, metric, mode):
         pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-4, 1)}, trials=9, epochs=2, rank=metric
     )
     assert results.metric.mode == mode
-    assert results.best.value == getattr(np, mode)(results.last[metric])
+    assert results.best.value == getattr(np, mode)(results.values[metric])
 
 
 def test_a_finished_run_is_ranked_by_another_rule(rows, tmp_path):
@@ -197,7 +197,7 @@ def test_a_metric_whose_direction_nobody_knows_needs_a_mode():
     with pytest.raises(ValueError, match="metric 'speed': is less or more of it better"):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank="speed")
     results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank=pj.best("speed", mode="max"))
-    assert results.best.value == results.last["speed"].max()
+    assert results.best.value == results.values["speed"].max()
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
@@ -208,10 +208,10 @@ def test_r2_has_no_unit_and_a_constant_part_nothing_to_explain(unit):
     y = unit * (x[:, 0] + 3)
     results = pj.search(pj.supervised((x, y)), {"learning_rate": 0.05}, trials=1, epochs=3, rank="val_r2")
     assert results.best.value == pytest.approx(0.5537, abs=1e-4)
-    assert results.last["val_mse"][0] < unit**2
+    assert results.values["val_mse"][0] < unit**2
     few = pj.search(pj.supervised((x[:14], y[:14])), {"learning_rate": 0.01}, trials=1, epochs=3)  # one row validates
     assert not few.diverged.any()
-    assert few.last["val_r2"][0] == 0
+    assert few.values["val_r2"][0] == 0
 
 
 @pytest.mark.parametrize("unit", [1e-20, 1e20])

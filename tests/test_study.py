@@ -70,7 +70,7 @@ def test_runs_of_all_formats_are_written(kind, tmp_path):
     write_study(results, tmp_path / "study.journal", kind)
     study = optuna.load_study(storage=storage_in(tmp_path / "study.journal"), study_name=kind)
     values = [trial.value for trial in study.trials if trial.value is not None]
-    assert sorted(values) == sorted(results.last[results.metric][results.order].tolist())
+    assert sorted(values) == sorted(results.values[results.metric][results.order].tolist())
     assert study.best_value == results.best.value
 
 

@@ -314,7 +314,7 @@ def test_an_error_ranks_from_the_bottom_and_r2_from_the_top(command, tmp_path):
         process = command("sweep", "--dataset", "diabetes", *SMALL, "--metric", metric, "--out", metric, "--json")
         assert process.returncode == 0, process.stderr
         results = pj.Results.load(tmp_path / metric)
-        assert json.loads(process.stdout)["best"]["value"] == getattr(results.last[metric][results.order], mode)()
+        assert json.loads(process.stdout)["best"]["value"] == getattr(results.values[metric][results.order], mode)()
 
 
 @pytest.mark.parametrize("optimizer", ["choice(adam,sgd)", "choice(sgd,adam)"])

@@ -485,7 +485,7 @@ def test_a_module_is_told_whether_it_trains(rows, kind):
     losses = []
     for rate in (0.0, 0.9):
         task = pj.supervised(rows, model=lambda hparams, rngs, rate=rate: kind(rate))
-        losses.append(pj.search(task, {"learning_rate": 1e-9}, trials=1, epochs=1).last)
+        losses.append(pj.search(task, {"learning_rate": 1e-9}, trials=1, epochs=1).values)
     assert losses[0]["train_loss"][0] != pytest.approx(losses[1]["train_loss"][0], rel=0.01)
     assert losses[0]["val_loss"][0] == pytest.approx(losses[1]["val_loss"][0], rel=1e-6)
 
@@ -538,7 +538,7 @@ def test_a_static_value_has_a_type():
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"] + (5.0 if hparams["n"] is True else 7.0)})
     for value, loss in ((True, 5.5), (1, 7.5)):
         results = pj.search(task, {"x": 0.5, "n": pj.choice(value, "other")}, trials=20)
-        assert set(results.last["loss"].tolist()) == {loss, 7.5}
+        assert set(results.values["loss"].tolist()) == {loss, 7.5}
 
 
 @pytest.mark.parametrize("rate", [0, 0.0, pj.choice(0, 1e-9)], ids=str)

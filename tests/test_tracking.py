@@ -70,7 +70,7 @@ def test_tensorboard_shows_the_search(rows, tmp_path, monkeypatch):
     head, rows = lines[0].strip("| ").split(" | "), [line.strip("| ").split(" | ") for line in lines[2:]]
     assert [int(row[0]) for row in rows] == results.order[:3].tolist()
     assert [float(row[head.index("val_loss")]) for row in rows] == pytest.approx(
-        results.last["val_loss"][results.order[:3]].tolist(), rel=1e-3
+        results.values["val_loss"][results.order[:3]].tolist(), rel=1e-3
     )
     left = [value for _, value in scalars["now/left"]]
     assert left[0] == 30

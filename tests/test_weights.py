@@ -53,7 +53,7 @@ def test_rare_classes_are_found_where_they_count(rows):
     for weight in (None, "balanced"):
         task = pj.supervised((x, y), class_weight=weight, test=0.3)
         results[weight] = pj.search(task, space, trials=8, epochs=8)
-    recall = {name: one.last["val_balanced_accuracy"].mean() for name, one in results.items()}
+    recall = {name: one.values["val_balanced_accuracy"].mean() for name, one in results.items()}
     assert recall["balanced"] > recall[None] + 0.02
     ones = pj.search(pj.supervised((x, y), sample_weight=np.ones(300), test=0.3), space, trials=8, epochs=8)
     np.testing.assert_allclose(ones.curves["val_loss"], results[None].curves["val_loss"], rtol=1e-5)

@@ -22,4 +22,4 @@ def search(work: Workload) -> Outcome:
     assert np.array_equal(results.points["momentum"], work.momentum)
     summary = results.summary
     seconds = summary["compile_seconds"], summary["train_seconds"]
-    return Outcome(results.last["val_accuracy"], summary["model_steps"], *seconds, f"{summary['lanes']} lanes")
+    return Outcome(results.values["val_accuracy"], summary["model_steps"], *seconds, f"{summary['lanes']} lanes")

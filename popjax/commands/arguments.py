@@ -3,12 +3,15 @@
 import dataclasses
 import shlex
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, check_seed, listed
+
+if TYPE_CHECKING:
+    from popjax.rule import Rule
 
 # arguments that change no result
 APART = (
@@ -49,6 +52,10 @@ class Arguments(Experiment):
     choose: str = "best"
     """the winner: best, one-se (the smallest within a standard error of it), ensemble (the best 25 together), or
     pareto (of objectives with commas: --metric val_loss,parameters)"""
+    at: Literal["last", "best"] = "last"
+    """which epoch of a model counts, by its value and its weights: the last, or its best one"""
+    patience: int | None = None
+    """with --at best: a model that has had no better epoch for so many rests"""
     minutes: float | None = None
     """stop after so many, as Ctrl-C does: what is trained is ranked and written, and --resume goes on"""
     space: str | None = None
@@ -142,7 +149,6 @@ def with_metric(arguments: Arguments) -> Arguments:
 def check_names(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
     from popjax.executors.named import executor_of
-    from popjax.rules.named import ranks
     from popjax.space.defaults import PRIORITIES
     from popjax.tuning.proposals import check_sampler
     from popjax.tuning.schedulers.named import scheduler_of
@@ -163,7 +169,16 @@ def check_names(arguments: Arguments) -> None:
         scheduler_of(arguments.scheduler)
     if arguments.priority not in PRIORITIES:
         raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
-    ranks(arguments.metric, arguments.mode, arguments.choose)
+    asked_rule(arguments)
+
+
+def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
+    """What counts as best, with so many trials kept, or the rule's own number; raises ValueError."""
+    from popjax.rules.named import ranks
+
+    names = ("mode", "at", "patience")
+    given = {name: getattr(arguments, name) for name in names}
+    return ranks(arguments.choose, arguments.metric, keep, **given)
 
 
 def trackers(arguments: Arguments) -> list[Any]:

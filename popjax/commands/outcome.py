@@ -67,7 +67,7 @@ def ten_best(results: "Results") -> str:
     rows = [["rank", "trial", *names, *(["±"] if results.errors else [])]]
     for rank, trial in enumerate(results.order[:10].tolist(), 1):
         hparams = results.hparams(trial)
-        values = [*(hparams.get(name) for name in results.points), float(results.last[results.metric][trial])]
+        values = [*(hparams.get(name) for name in results.points), float(results.values[results.metric][trial])]
         values += [float(results.errors[results.metric][trial])] if results.errors else []
         rows.append([str(rank), str(trial), *(cell(value) for value in values)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -230,7 +230,7 @@ def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) ->
     from popjax.tuning.verdict import CONFIDENCE, first_now, judge, mean_and_half
 
     metric = results.metric
-    old = np.where(results.diverged, np.nan, results.last[metric])[rows]
+    old = np.where(results.diverged, np.nan, results.values[metric])[rows]
     errors = results.errors[metric][rows] if results.errors else np.full(len(rows), np.nan)
     trials = []
     for row, trial in enumerate(rows.tolist()):

@@ -14,6 +14,7 @@ from popjax.commands.arguments import (
     CHOSEN,
     Arguments,
     about,
+    asked_rule,
     check_names,
     named_scales,
     trackers,
@@ -85,15 +86,13 @@ class Sweep:
 
     def asked(self, task: "Task", space: "Space") -> "Asked":
         """What the command line asks of a search."""
-        from popjax.rules.named import ranks
         from popjax.rules.together import TOGETHER
         from popjax.study.asked import Asked
         from popjax.tuning.options import BackendOptions, SearchOptions
 
         arguments = self.arguments
         keep = None if arguments.task is not None else TOGETHER
-        rank = ranks(arguments.metric, arguments.mode, arguments.choose, keep)
-        options = SearchOptions.given(arguments, rank=rank)
+        options = SearchOptions.given(arguments, rank=asked_rule(arguments, keep))
         return Asked.of(task, space, options, BackendOptions.given(arguments))
 
     def searched(self, asked: "Asked", stop: cli.Asked) -> "Results":

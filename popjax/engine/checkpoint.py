@@ -11,7 +11,7 @@ import numpy as np
 from popjax.core.storage import Corrupt
 from popjax.core.trees import named, to_words
 from popjax.engine.backends.base import CheckpointRequest, Epoch, Message, Segment, Standing
-from popjax.engine.member import Training
+from popjax.engine.best_epoch import Training
 from popjax.engine.table import Table
 from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits, OnDisk, Record
@@ -68,11 +68,15 @@ class Checkpoint:
     def _take_standing(self, message: Standing) -> None:
         cohort, segment = message.cohort, message.segment
         if cohort.epoch == self.table.last:
-            self.commits.settle(self._record(dataclasses.replace(cohort, state=None)))
+            self.finish(cohort)
         elif message.ended and cohort.epoch >= segment.until:
             self._ahead.update(cohort.members.tolist())
         elif cohort.state is not None and cohort.epoch >= segment.cohort.epoch:
             self.commits.stand(self._record(cohort.on_host()))
+
+    def finish(self, cohort: Cohort) -> None:
+        """Members that train no further, for the next commit; their state is needed no more."""
+        self.settle(dataclasses.replace(cohort, state=None))
 
     def settle(self, cohort: Cohort) -> None:
         """Waiting members, for the next commit."""
@@ -137,9 +141,32 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
     for member, arrays in commits.kept.items():
         check_arrays(abstract(int(buckets[member])).state, arrays)
     table.kept.states = dict(commits.kept)
+    cohorts = going(table, cohorts, fresh)
     for bucket in np.unique(buckets[fresh]).tolist():
         cohorts.append(Cohort(bucket, np.flatnonzero(fresh & (buckets == bucket))))
     return cohorts
+
+
+def going(table: Table, cohorts: list[Cohort], fresh: np.ndarray) -> list[Cohort]:
+    """Those of the cohorts that are of no complete trial.
+
+    Of a member that rests the state is committed until its trial is complete. Where it is lost the member becomes
+    `fresh` (members,): it is trained again.
+    """
+    table.curves.recount()
+    if not table.curves.resting.any():
+        return cohorts
+    complete = table.ended.all(1).repeat(table.numbering.each)
+    table.kept.trained.reshape(-1)[complete] = True
+    found = [cohort.take(~complete[cohort.members]) for cohort in cohorts]
+    resting = table.curves.resting.ravel()
+    for at, cohort in enumerate(found):
+        lost = resting[cohort.members] & (cohort.state is None)
+        fresh[cohort.members[lost]] = True
+        table.curves.cut(cohort.members[lost], 0)
+        found[at] = cohort.take(~lost)
+    table.curves.recount()
+    return [cohort for cohort in found if len(cohort.members)]
 
 
 def check_arrays(like: Any, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,7 +1,7 @@
 """What members have reported so far: their metrics, epoch by epoch. No JAX here."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,23 +9,42 @@ from popjax.engine.numbering import Numbering
 from popjax.rule import Rule
 from popjax.scheduler import NONE, Trials
 from popjax.space.space import Points
+from popjax.store.counted import BestSoFar, Counted
 from popjax.store.records import after, mean_member
 
 
 class Curves:
     """Metric -> (trials, folds, repeats, epochs); NaN where there is none, and from divergence on.
 
+    Args:
+        metrics: their names.
+        numbering: of the members.
+        epochs: places for so many, at first.
+        dtype: of the values.
+        rule: which epoch of a member counts.
+
     Attributes:
         metrics: the curves.
-        epochs: how many epochs (trials, folds, repeats) each member has finished.
+        epochs: how many epochs (trials, folds, repeats) each member has finished; one that rests is taken along to
+            the epoch that its trial is to reach.
+        lineage: int (trials, epochs), as which trial a trial's state was trained in each epoch; None before a copy.
+        so_far: the best epoch (trials, folds, repeats) so far, where the rule asks for it.
     """
 
-    def __init__(self, metrics: tuple[str, ...], numbering: Numbering, epochs: int, dtype: np.dtype) -> None:
+    def __init__(self, metrics: Iterable[str], numbering: Numbering, epochs: int, dtype: np.dtype, rule: Rule) -> None:
         self.metrics = {name: np.full((0, *numbering, epochs), np.nan, dtype) for name in metrics}
         self.epochs = np.zeros((0, *numbering), np.int64)
+        self.rule = rule
+        self.lineage: np.ndarray | None = None
+        improvement = rule.improvement if rule.metric else None
+        self.so_far = None if improvement is None else BestSoFar(improvement, (0, *numbering))
 
     def grow(self, trials: int) -> None:
         """Make place for so many trials more."""
+        if self.lineage is not None:
+            self.lineage = np.concatenate([self.lineage, own(len(self.lineage), trials, self.lineage.shape[1])])
+        if self.so_far is not None:
+            self.so_far.grow(trials)
         for name, values in self.metrics.items():
             self.metrics[name] = np.concatenate([values, np.full((trials, *values.shape[1:]), np.nan, values.dtype)])
         self.epochs = np.concatenate([self.epochs, np.zeros((trials, *self.epochs.shape[1:]), np.int64)])
@@ -36,6 +55,9 @@ class Curves:
             if epochs > values.shape[-1]:
                 more = np.full((*values.shape[:-1], 2 * epochs - values.shape[-1]), np.nan, values.dtype)
                 self.metrics[name] = np.concatenate([values, more], -1)
+        if self.lineage is not None and epochs > self.lineage.shape[1]:
+            more = own(0, len(self.lineage), 2 * epochs - self.lineage.shape[1])
+            self.lineage = np.concatenate([self.lineage, more], 1)
 
     def flat(self, name: str) -> np.ndarray:
         """A metric as (members, epochs), the same memory."""
@@ -49,8 +71,14 @@ class Curves:
     def add(self, members: np.ndarray, epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
         """Take one epoch, from 0, of some members."""
         alive = functools.reduce(np.logical_and, map(np.isfinite, metrics.values()))
-        for name, values in metrics.items():
-            self.flat(name)[members, epoch] = np.where(alive, values, np.nan)
+        finite = {name: np.where(alive, values, np.nan) for name, values in metrics.items()}
+        for name, values in finite.items():
+            self.flat(name)[members, epoch] = values
+        if self.so_far is not None:
+            at = np.unravel_index(members, self.epochs.shape)
+            if epoch == 0:
+                self.so_far.begin(at)
+            self.so_far.add(at, finite)
         self.stand(members, epoch + 1)
 
     def stand(self, members: np.ndarray, epoch: int) -> None:
@@ -69,6 +97,35 @@ class Curves:
             self.flat(name)[members, epoch:] = np.nan
         self.stand(members, epoch)
 
+    def descend(self, targets: Sequence[int], sources: Sequence[int], epochs: np.ndarray) -> None:
+        """Let trials (n,) descend from others (n,) up to these epochs (n,), where a best one is chosen."""
+        if self.so_far is None or not targets:
+            return
+        if self.lineage is None:
+            self.lineage = own(0, len(self.epochs), next(iter(self.metrics.values())).shape[-1])
+        before = np.arange(self.lineage.shape[1]) < epochs[:, None]
+        self.lineage[targets] = np.where(before, self.lineage[sources], self.lineage[targets])
+        self.so_far.copy(targets, sources)
+
+    def recount(self) -> None:
+        """Find the best epochs anew, of curves that were loaded."""
+        if self.so_far is not None:
+            self.so_far = BestSoFar(self.so_far.improvement, self.epochs.shape)
+            records = self.counted().records
+            for epoch in range(int(self.epochs.max(initial=0))):
+                self.so_far.add(..., {name: values[..., epoch] for name, values in records.items()})
+
+    @property
+    def resting(self) -> np.ndarray:
+        """Bool (trials, folds, repeats): out of patience."""
+        return np.zeros(self.epochs.shape, bool) if self.so_far is None else self.so_far.resting
+
+    def counted(self, trials: np.ndarray | None = None) -> Counted:
+        """What the records of all trials, or of some, are worth."""
+        if self.lineage is not None:
+            return Counted(self.rule, self.metrics, self.lineage if trials is None else self.lineage[trials])
+        return Counted(self.rule, {n: v if trials is None else v[trials] for n, v in self.metrics.items()})
+
     def means(self) -> dict[str, np.ndarray]:
         """Metric -> (trials, epochs), the mean over a trial's members."""
         return {name: mean_member(values) for name, values in self.metrics.items()}
@@ -79,11 +136,23 @@ class Curves:
         return self.epochs.min((1, 2))
 
 
-def trials_of(points: Points, curves: Curves, rule: Rule, costs: Mapping[str, np.ndarray] = NONE) -> Trials:
-    """What a scheduler sees of trials with these points and curves."""
-    epochs, means = curves.done, curves.means()
-    last = after({name: means[name] for name in rule.metrics}, epochs)
+def own(first: int, trials: int, epochs: int) -> np.ndarray:
+    """The lineage (trials, epochs) of trials that were not copied."""
+    return np.tile(np.arange(first, first + trials)[:, None], epochs)
+
+
+def trials_of(
+    points: Points, curves: Curves, last: int | None = None, costs: Mapping[str, np.ndarray] = NONE
+) -> Trials:
+    """What a scheduler sees of trials with these points and curves; `last`: the last epoch, if there is one."""
+    rule, counted, epochs = curves.rule, curves.counted(), curves.done
+    means = {name: mean_member(values) for name, values in counted.present.items()}
+    values = means
+    if rule.improvement is not None:
+        values = {name: mean_member(values) for name, values in counted.values.items()}
+    now = after({name: values[name] for name in rule.metrics}, epochs)
     loss = np.where(epochs > 0, np.inf, np.nan).astype(means[rule.metric].dtype)
-    alive = (epochs > 0) & np.isfinite(list(last.values())).all(0)
-    loss[alive] = rule.loss({name: values[alive] for name, values in (last | dict(costs)).items()})
-    return Trials(points, epochs, loss, means, costs=costs)
+    alive = (epochs > 0) & np.isfinite(list(now.values())).all(0)
+    loss[alive] = rule.loss({name: column[alive] for name, column in (now | dict(costs)).items()})
+    complete = counted.resting.all((1, 2)) | (epochs == last) & alive
+    return Trials(points, epochs, loss, means, costs=costs, values=values, complete=complete)

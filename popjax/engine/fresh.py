@@ -9,14 +9,14 @@ import numpy as np
 from jax import lax
 
 from popjax.core.trees import implementation, is_key, named
-from popjax.engine.member import Training
+from popjax.engine.best_epoch import Training
 from popjax.store.cohort import Cohort, OnHost
 
 KEYS = 64  # that are folded at once
 
 
 def refreshed(cohort: Cohort, numbers: np.ndarray, like: Training) -> Cohort:
-    """The cohort with `fold_in(fold_in(key, number), epoch)` in the place of each random key of its state.
+    """The cohort with `fold_in(fold_in(key, number), epoch)` in the place of each random key of its present state.
 
     Args:
         numbers: of the members' trials (members,).
@@ -24,7 +24,7 @@ def refreshed(cohort: Cohort, numbers: np.ndarray, like: Training) -> Cohort:
     """
     folded = dict(cohort.arrays())
     for name, aval in named(like).items():
-        if is_key(aval):
+        if is_key(aval) and not name.startswith("best."):
             words = folded[name]
             flat = words.reshape(-1, words.shape[-1])
             own = numbers.astype(np.uint32).repeat(len(flat) // len(numbers))

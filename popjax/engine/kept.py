@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from popjax.engine.curves import Curves
 from popjax.engine.numbering import Numbering
 from popjax.rule import Rule
-from popjax.store.cohort import Arrays, Cohort, state_in
+from popjax.store.cohort import Arrays, Cohort, counting_state
 from popjax.store.records import mean_member
 
 
@@ -42,23 +43,25 @@ class Kept:
             for trial, own in whole.items()
         }
 
-    def offer(self, cohort: Cohort, curves: Mapping[str, np.ndarray], costs: Mapping[str, np.ndarray]) -> None:
-        """Take what deserves it of members that are trained to the end.
+    def offer(self, cohort: Cohort, curves: Curves, costs: Mapping[str, np.ndarray]) -> None:
+        """Take what deserves it of members that are trained to the end, or rest.
 
         Args:
-            curves: metric -> (trials, folds, repeats, epochs).
+            curves: what all have reported.
             costs: cost -> (trials,), those that the rule needs.
         """
         self.trained.reshape(-1)[cohort.members] = True
         owners = self.numbering.trials(cohort.members)
         candidates = np.array(sorted({*owners.tolist(), *(member // self.numbering.each for member in self.states)}))
         complete = self.trained[candidates].all(1)
-        last = {name: mean_member(values[candidates])[:, -1] for name, values in curves.items()}
+        counted = curves.counted(candidates)
+        last = {name: mean_member(values)[:, -1] for name, values in counted.values.items()}
         order = self.rule.order(last | {name: cost[candidates] for name, cost in costs.items()})
         finished = complete & np.isfinite(last[self.rule.metric])
-        kept = {*candidates[order[finished[order]][: self.rule.keep]].tolist(), *candidates[~complete].tolist()}
+        best = counted.different(order[finished[order]])[: self.rule.keep]
+        kept = {*candidates[best].tolist(), *candidates[~complete].tolist()}
         self.states = {m: state for m, state in self.states.items() if m // self.numbering.each in kept}
         rows = [row for row, trial in enumerate(owners.tolist()) if trial in kept]
-        arrays = state_in(cohort.arrays()) if rows else {}
+        arrays = counting_state(cohort.arrays()) if rows else {}
         for row in rows:
             self.states[int(cohort.members[row])] = {name: array[row].copy() for name, array in arrays.items()}

@@ -18,7 +18,9 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from popjax.core.trees import from_host, is_key
+from popjax.engine.best_epoch import Training, begun, keeping_best
 from popjax.engine.key import Key, key_of
+from popjax.rule import Improvement
 from popjax.space.space import Space
 from popjax.task import HParams, Task
 
@@ -46,15 +48,14 @@ class Members(NamedTuple):
     values: dict[str, Any]
 
 
-class Training(NamedTuple):
-    """A member in training: the task's state, and whether all its metrics were finite."""
-
-    state: Any
-    alive: Any
-
-
 class Trace(NamedTuple):
-    """The abstract results of a member's functions, and what they compute."""
+    """The abstract results of a member's functions.
+
+    Attributes:
+        training: its state, with that of its best epoch where a rule asks.
+        metrics: of an epoch.
+        key: of what the task's own functions compute, whatever the rule.
+    """
 
     training: Training
     metrics: dict[str, Any]
@@ -75,6 +76,7 @@ class Member:
         branches: dynamic hyperparameters, of each of whose values an epoch is a branch with the
             value known to Python. Only for one lane, where branches are real.
         inactive: the hyperparameters that the static values rule out, each with what it depends on.
+        improvement: when an epoch is better than those before it, where the best one is kept.
 
     Attributes:
         reads, sizes: what the task has looked up so far (see HParams).
@@ -90,6 +92,7 @@ class Member:
         branching: bool = False,
         branches: Mapping[str, tuple[int, ...]] | None = None,
         inactive: Mapping[str, str] | None = None,
+        improvement: Improvement | None = None,
     ) -> None:
         self.task = task
         self.static = dict(static)
@@ -99,6 +102,7 @@ class Member:
         self.branching = branching
         self.branches = dict(branches or {})
         self.inactive = dict(inactive or {})
+        self.improvement = improvement
         self.reads: set[str] = set()
         self.sizes: set[str] = set()
         self.traces: dict[Any, Trace] = {}
@@ -125,14 +129,16 @@ class Member:
         return self.traces[key]
 
     def _trace(self, data: Any) -> Trace:
-        begun = self.init.trace(SEED, self.example, data)
-        training = shapes(begun)
-        functions = [begun, self.epoch.trace(training, self.example, data)]
+        first = self.init.trace(SEED, self.example, data)
+        training = shapes(first)
+        functions = [first, self.epoch.trace(training, self.example, data)]
         metrics = shapes(functions[1])[1]
         if self.task.score is not None:
             functions.append(self.score.trace(training.state, self.example, data))
         trees = [(function.in_tree, shapes(function)) for function in functions]
         traced = [function.jaxpr for function in functions]
+        if self.improvement is not None:
+            training = jax.eval_shape(functools.partial(begun, improvement=self.improvement), training)
         return Trace(training, metrics, functools.cache(lambda: key_of(traced, trees)))
 
     def hparams(self, member: Members, **known: Any) -> HParams:
@@ -252,8 +258,9 @@ def advance(
 ) -> tuple[Training, dict[str, Any]]:
     """One epoch of the first `counts[0]` stacked members, with the metrics (capacity,); the others' are NaN."""
     capacity = len(members.trial)
+    epoch = member.epoch if member.improvement is None else keeping_best(member.epoch, member.improvement)
     outputs = training, {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
-    return over_chunks(lambda old, who: member.epoch(old[0], who, data), lanes, counts[0], outputs, members)
+    return over_chunks(lambda old, who: epoch(old[0], who, data), lanes, counts[0], outputs, members)
 
 
 class Programs(NamedTuple):
@@ -278,7 +285,11 @@ def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1
 
     def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
         outputs = jax.tree.map(lambda aval: lax.empty((capacity, *aval.shape), aval.dtype), one)
-        return over_chunks(lambda _, who: member.init(seed, who, data), lanes, counts[0], outputs, members)
+        return over_chunks(lambda _, who: initial(seed, who, data), lanes, counts[0], outputs, members)
+
+    def initial(seed: Any, who: Members, data: Any) -> Training:
+        new: Training = member.init(seed, who, data)
+        return new if member.improvement is None else begun(new, member.improvement)
 
     def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
         return advance(member, metrics, lanes, training, members, data, counts)
@@ -331,7 +342,7 @@ def on_devices(data: Any, devices: int) -> Any:
 
 def signature(member: Member, data: Any, capacity: int, lanes: int, devices: int) -> Any:
     """All that the programs of a traced member depend on."""
-    return member.trace(data).key(), capacity, lanes, devices, settings()
+    return member.trace(data).key(), member.improvement, capacity, lanes, devices, settings()
 
 
 def settings() -> tuple[Any, ...]:

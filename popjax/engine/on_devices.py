@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from popjax.core.trees import from_host, named, to_host, unnamed
-from popjax.engine.member import Training
+from popjax.engine.best_epoch import Training
 from popjax.engine.plan import Lanes
 from popjax.store.cohort import Arrays
 

@@ -17,6 +17,7 @@ from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest
 from popjax.engine.member import Member
 from popjax.engine.memory import KEPT_FREE, total
 from popjax.engine.tracer import Tracer
+from popjax.rule import Improvement
 from popjax.space.space import Points, Space, group
 from popjax.task import Task
 
@@ -98,13 +99,20 @@ class Plan:
     caps: list[Caps]
 
 
-def tracer_for(task: Task, space: Space, points: Points, epochs: int, lanes: int | None) -> Tracer:
+def tracer_for(
+    task: Task,
+    space: Space,
+    points: Points,
+    epochs: int,
+    lanes: int | None,
+    improvement: Improvement | None = None,
+) -> Tracer:
     """What checks a task on its points.
 
     What may branch does where branches are real: for one lane alone, which only a CPU has.
     """
     branching = lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
-    return Tracer(task, space, points, epochs, branching)
+    return Tracer(task, space, points, epochs, branching, improvement=improvement)
 
 
 def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list[Caps] | None = None) -> Plan:

@@ -39,6 +39,7 @@ class EpochResult(NamedTuple):
         trial, fold, repeat: of each member.
         epoch: which epoch, from 0; a number.
         metrics: name -> values.
+        resting: whether each is out of patience, and trains no further.
     """
 
     trial: np.ndarray
@@ -46,6 +47,7 @@ class EpochResult(NamedTuple):
     repeat: np.ndarray
     epoch: int
     metrics: dict[str, np.ndarray]
+    resting: np.ndarray
 
 
 class Timer:
@@ -122,7 +124,7 @@ class Population:
         last = None if paced else config.epochs
         self.table = Table(
             config.numbering,
-            Curves((), config.numbering, 0, np.dtype(float)),
+            Curves((), config.numbering, 0, np.dtype(float), config.rule),
             Waiting(None if paced else int(WAITING * total())),
             Kept(config.numbering, config.rule),
             last,
@@ -130,7 +132,9 @@ class Population:
 
     def check(self, decision: Decision) -> None:
         """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled."""
-        check_decision(decision, self.roster, self.table.curves.done, self.table.last)
+        table = self.table
+        over = table.ended.all(1) if len(table) else np.zeros(0, bool)
+        check_decision(decision, self.roster, table.curves.done, over, table.last)
 
     def advance(self, number: int, decision: Decision) -> bool:
         """Carry out a decision, unless it is applied already, and train until all stand where it says.
@@ -170,18 +174,15 @@ class Population:
         assert self.checkpoint is not None
         buckets = self.roster.bucket.repeat(self.config.numbering.each)
         self.table.waiting.put(restore(self.checkpoint, buckets, self.roster.abstract))
+        self.table.fulfil()
         if self.paced:
             self._with_states(range(len(self.roster)))
 
     def trials(self) -> Trials:
         """All trials as they stand, the mean over the members of each."""
-        roster, config = self.roster, self.config
-        return trials_of(
-            self.points(),
-            self.table.curves,
-            config.rule,
-            self.table.costs,
-        )._replace(stopped=self.table.stopped.copy(), bucket=roster.bucket.copy(), settable=roster.settable)
+        roster, table = self.roster, self.table
+        trials = trials_of(self.points(), table.curves, table.last, table.costs)
+        return trials._replace(stopped=table.stopped.copy(), bucket=roster.bucket.copy(), settable=roster.settable)
 
     def points(self) -> dict[str, np.ndarray]:
         """The hyperparameters as they are now, one column (trials,) each; see `Space.masked` for what is inactive."""
@@ -190,7 +191,7 @@ class Population:
     def results(self) -> Results:
         """What was found, without what the run knows of itself."""
         config, table = self.config, self.table
-        below = (table.curves.epochs < config.epochs).any((1, 2))
+        below = ~table.ended.all(1)
         return Results(
             self.points(),
             dict(table.curves.metrics),
@@ -222,12 +223,16 @@ class Population:
 
     def _change(self, decision: Decision) -> None:
         """Change the trials: new ones, and other hyperparameters."""
+        table = self.table
         if decision.add:
             self._add(decision.add, decision.notes)
+        sources = list(decision.copy.values())
+        table.curves.descend(list(decision.copy), sources, table.targets[sources])
+        table.targets[list(decision.until)] = list(decision.until.values())
         self.roster.alter(decision)
-        self.table.costs = costs(self.roster, self.config.rule.needs)
+        table.costs = costs(self.roster, self.config.rule.needs)
         if touched := [*decision.copy, *decision.fresh, *decision.set]:
-            self.table.needed[touched] = True
+            table.needed[touched] = True
 
     def _add(self, points: Points, notes: object) -> None:
         first = len(self.roster)
@@ -239,7 +244,9 @@ class Population:
     def _begin(self) -> None:
         """With the first trials the metrics are known."""
         timer, dtype = self.timer, jax.dtypes.canonicalize_dtype(float)
-        self.table.curves = Curves(self.roster.metrics, self.config.numbering, self.table.last or 1, dtype)
+        self.table.curves = Curves(
+            self.roster.metrics, self.config.numbering, self.table.last or 1, dtype, self.config.rule
+        )
         context = Context(timer.compiling, timer.training, timer.stop)
         if self.commits is not None:
             self.checkpoint = Checkpoint(self.commits, self.table)
@@ -288,10 +295,17 @@ class Population:
         targets[list(until)] = list(until.values())
         if self.paced and until:
             self.table.curves.reach(int(targets.max()))
-        goals = lambda: np.where(self.table.stopped, 0, targets).repeat(self.config.numbering.each)
+
+        def goals() -> np.ndarray:
+            """Of each member (members,); one that rests has none."""
+            all_of_them = np.where(self.table.stopped, 0, targets).repeat(self.config.numbering.each)
+            return np.where(self.table.curves.resting.ravel(), 0, all_of_them)
+
         while not self.timer.stop.is_set() and (due := self.table.waiting.due(goals())):
             self._train(due)
-        return bool((self.table.curves.epochs.ravel() >= goals()).all())
+        reached = bool((self.table.curves.epochs.ravel() >= goals()).all())
+        self.table.fulfil()
+        return reached
 
     def _with_states(self, trials: Sequence[int]) -> bool:
         """Train the trials that have no state now to where they stand; False if the run is stopped meanwhile."""
@@ -309,7 +323,11 @@ class Population:
 
     def _train(self, due: list[tuple[Cohort, int]]) -> None:
         """Train members to an epoch each; those that do not reach it wait, for another try."""
-        segments = [Segment(piece, until) for cohort, until in due for piece in self.backend.pieces(cohort)]
+        segments = [
+            Segment(piece, self._next_look(cohort, until))
+            for cohort, until in due
+            for piece in self.backend.pieces(cohort)
+        ]
         waiting = set(segments)
         try:
             with closing(self.backend.train(segments)) as told:
@@ -325,17 +343,32 @@ class Population:
                 if segment in waiting:  # which no worker took
                     self.table.stand(segment.cohort)
 
+    def _next_look(self, cohort: Cohort, until: int) -> int:
+        """The epoch to train to before members that rest by then are left out."""
+        patience = self.config.rule.patience
+        return until if patience is None else min(until, cohort.epoch + patience)
+
     def _hear(self, message: Message, waiting: set[Segment]) -> None:
         """What a worker said: into the table, to the listeners, and towards the disk."""
-        members = message.segment.cohort.members
+        members, complete = message.segment.cohort.members, list[Cohort]()
         if isinstance(message, Epoch):
+            resting = self.table.curves.resting.ravel()[members]
             self.table.curves.add(members, message.epoch, message.metrics)
             if self.tell is not None and message.epoch >= message.segment.cohort.epoch:
-                self.tell(EpochResult(*self.config.numbering.places(members), message.epoch, message.metrics))
+                self._tell(members[~resting], message.epoch, {n: v[~resting] for n, v in message.metrics.items()})
         elif message.ended:
             waiting.discard(message.segment)
-            self.table.stand(message.cohort)
+            complete = self.table.stand(message.cohort)
             if message.lost:
                 self.table.stopped[self.config.numbering.trials(members)] = True
         if self.checkpoint is not None:
             self.checkpoint.take(message)
+            for cohort in complete:
+                self.checkpoint.finish(cohort)
+
+    def _tell(self, members: np.ndarray, epoch: int, metrics: dict[str, np.ndarray]) -> None:
+        """Let listeners know of an epoch of members that did not rest before it."""
+        assert self.tell is not None
+        if len(members):
+            resting = self.table.curves.resting.ravel()[members]
+            self.tell(EpochResult(*self.config.numbering.places(members), epoch, metrics, resting))

@@ -11,9 +11,10 @@ import numpy as np
 from popjax.core.clock import Clock
 from popjax.core.counts import whole_kind
 from popjax.core.trees import abstract
+from popjax.engine.best_epoch import Training
 from popjax.engine.caps import Caps
 from popjax.engine.compiler import COMPILER
-from popjax.engine.member import Member, Members, Programs, Training, on_devices
+from popjax.engine.member import Member, Members, Programs, on_devices
 from popjax.engine.numbering import Numbering
 from popjax.engine.plan import (
     Lanes,
@@ -97,7 +98,9 @@ class Roster:
         """The task on random points; a tracer of other points shares what is traced."""
         check_sizes(self.space)
         points = self.space.sample(self.expected, self.config.seed)
-        return tracer_for(self.task, self.space, points, self.config.epochs, self.config.lanes)
+        config = self.config
+        improvement = config.rule.improvement if config.rule.metric else None
+        return tracer_for(self.task, self.space, points, config.epochs, config.lanes, improvement)
 
     @functools.cached_property
     def first(self) -> Member:
@@ -282,11 +285,12 @@ def check_sizes(space: Space) -> None:
             raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")
 
 
-def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last: int | None) -> None:
+def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, over: np.ndarray, last: int | None) -> None:
     """Raise ValueError for a decision that cannot be carried out, before anything of it acts.
 
     Args:
         epochs: how many epochs (trials,) are finished.
+        over: bool (trials,): each member is at the last epoch, or out of patience.
         last: the last epoch, if there is one.
     """
     if decision.add:
@@ -306,17 +310,18 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, last:
         if epochs[target] != epochs[source]:
             what = f"trial {target} is at epoch {epochs[target]}, trial {source} at {epochs[source]}"
             raise ValueError(f"copy {source} to {target}: {what}; copy one at the same epoch")
-        if epochs[source] == last:
-            raise ValueError(f"copy {source} to {target}: both are trained to the end; copy earlier")
+        for trial in (source, target):
+            if over[trial]:
+                raise ValueError(f"copy {source} to {target}: trial {trial} is trained to the end; copy earlier")
     for trial in decision.fresh:
         if trial >= len(roster):
             raise ValueError(f"fresh {trial}: the trial is added now, and has a key of its own; leave it out")
-        if epochs[trial] == last:
+        if over[trial]:
             raise ValueError(f"fresh {trial}: it is trained to the end; leave it out")
     for trial, values in decision.set.items():
         if trial >= len(roster):
             raise ValueError(f"set {trial}: the trial is added now; add it with these values")
-        if epochs[trial] == last:
+        if over[trial]:
             raise ValueError(f"set {trial}: it is trained to the end, and would be said to have been so; set earlier")
         for name, value in values.items():
             roster.check_set(trial, name, value)

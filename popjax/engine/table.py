@@ -25,6 +25,7 @@ class Table:
         stopped: whether (trials,) a person stopped a trial, or its retries are exhausted.
         named: whether (trials,) the last decision named a trial to train on.
         rounds: the round (trials,) of each trial, from 0.
+        targets: the epoch (trials,) that each was last named to train to.
         costs: "parameters" or "flops" (trials,), where the rule looks at them.
     """
 
@@ -35,7 +36,7 @@ class Table:
         self.kept = kept
         self.last = last
         self.needed, self.stopped, self.named = (np.zeros(0, bool) for _ in range(3))
-        self.rounds = np.zeros(0, np.int64)
+        self.rounds, self.targets = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.costs: Mapping[str, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -50,17 +51,41 @@ class Table:
             np.concatenate([column, np.zeros(new, bool)]) for column in (self.needed, self.stopped, self.named)
         )
         self.rounds = np.concatenate([self.rounds, np.full(new, number)])
+        self.targets = np.concatenate([self.targets, np.zeros(new, np.int64)])
         for bucket in np.unique(buckets).tolist():
             members = self.numbering.members(first + np.flatnonzero(buckets == bucket))
             self.waiting.keep(Cohort(bucket, members))
 
-    def stand(self, cohort: Cohort) -> None:
-        """Members stand here now: at their end, of which the best are kept, or waiting."""
+    @property
+    def ended(self) -> np.ndarray:
+        """Bool (trials, members of a trial): at the last epoch, or out of patience."""
+        curves = self.curves
+        over = curves.resting if self.last is None else curves.resting | (curves.epochs == self.last)
+        return over.reshape(len(self), self.numbering.each)
+
+    def stand(self, cohort: Cohort) -> list[Cohort]:
+        """Members stand here now: at their end, of which the best are kept, or waiting.
+
+        Gives those that wait no more, since members that rest have made their trials complete.
+        """
         self.curves.stand(cohort.members, cohort.epoch)
+        trials = np.unique(self.numbering.trials(cohort.members))
+        resting = bool(self.curves.resting[trials].any())
         if cohort.epoch == self.last:
-            self.kept.offer(cohort, self.curves.metrics, self.costs)
+            self.kept.offer(cohort, self.curves, self.costs)
         else:
-            self.waiting.keep(cohort, bool(self.needed[self.numbering.trials(cohort.members)].any()))
+            self.waiting.keep(cohort, resting or bool(self.needed[trials].any()))
+        if self.last is None or not resting:
+            return []
+        complete = self.waiting.take(self.numbering.members(trials[self.ended[trials].all(1)]))
+        for one in complete:
+            self.kept.offer(one, self.curves, self.costs)
+        return complete
+
+    def fulfil(self) -> None:
+        """Let members that rest have finished the epochs that their trials were to reach."""
+        epochs, targets = self.curves.epochs, self.targets[:, None, None]
+        np.copyto(epochs, targets, where=self.curves.resting & (epochs < targets) & ~self.stopped[:, None, None])
 
     def behind(self, trials: Iterable[int]) -> list[Cohort]:
         """Take out those members of trials that have no state now: not begun, or given up."""

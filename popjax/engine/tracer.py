@@ -11,6 +11,7 @@ from popjax.core.text import meant
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps, levels
 from popjax.engine.member import Member
+from popjax.rule import Improvement
 from popjax.space.scales import Constant
 from popjax.space.space import Points, Space, take
 from popjax.task import Inactive, NeedsStatic, Task
@@ -24,7 +25,7 @@ class Tracer:
 
     `branching` makes a branch of each value of what may branch (see Member). With `caps`, ascending,
     a trial's layers are as wide as the first that hold them. `members` are the functions so far; a
-    Tracer of other points may share them.
+    Tracer of other points may share them. With an `improvement` members keep their best epoch.
     """
 
     task: Task
@@ -34,6 +35,7 @@ class Tracer:
     branching: bool = False
     caps: list[Caps] = dataclasses.field(default_factory=list)
     members: dict[Any, Member] = dataclasses.field(default_factory=dict)
+    improvement: Improvement | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", self.space.filled(self.points))
@@ -59,6 +61,7 @@ class Tracer:
                 branching=self.branching,
                 branches=branches,
                 inactive=inactive,
+                improvement=self.improvement,
             )
         return self.members[key]
 

@@ -65,7 +65,7 @@ def learned(results: Results) -> np.ndarray:
     constant = known.get(results.metric.on("test"))
     if results.best is None or not isinstance(constant, int | float):
         return ~results.diverged
-    last = results.last[results.metric]
+    last = results.values[results.metric]
     best = (min if results.metric.mode == "min" else max)(last[results.order])
     near = np.abs(last - best) <= abs(best - constant) / 2
     return np.asarray(~results.diverged & near)
@@ -84,7 +84,7 @@ def lower_is_better(results: Results, name: str) -> bool:
 def framed(results: Results, name: str | None = None) -> tuple[float, float, bool]:
     """The range of the last values of a metric that figures show, the best always, and whether in decades."""
     name = results.metric if name is None else name
-    last = results.last[name]
+    last = results.values[name]
     kept = np.append(results.order[:TEN], results.best.trial if results.best else []).astype(int)
     return scope(name, last[~results.diverged], last[kept], loss(results, name))
 
@@ -92,6 +92,6 @@ def framed(results: Results, name: str | None = None) -> tuple[float, float, boo
 def beyond(results: Results) -> int:
     """How many trials lie outside of what is framed, and are drawn on its edge."""
     low, high, _ = framed(results)
-    values = results.last[results.metric][~results.diverged]
+    values = results.values[results.metric][~results.diverged]
     slack = 1e-5 * max(abs(low), abs(high))
     return int(((values < low - slack) | (values > high + slack)).sum())

@@ -80,7 +80,7 @@ def halved(results: Results) -> str:
     if would.best is None:
         return ""
     times = results.done.sum() / would.spent
-    found = f"trial {would.best}, {results.metric} {number(results.last[results.metric][would.best])}"
+    found = f"trial {would.best}, {results.metric} {number(results.values[results.metric][would.best])}"
     return f"successive halving would have found {found}, in {times:.1f} times fewer epochs"
 
 
@@ -176,7 +176,7 @@ def setting(axes: Sequence[Axis], trial: int) -> str:
 def value(results: Results, trial: int) -> str:
     """A trial's metric, and its standard error where there are folds or repeats."""
     error = f" ± {number(results.errors[results.metric][trial])}" if results.errors else ""
-    return number(results.last[results.metric][trial]) + error
+    return number(results.values[results.metric][trial]) + error
 
 
 def number(value: float) -> str:

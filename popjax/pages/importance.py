@@ -82,7 +82,7 @@ def import_later(seconds: float) -> threading.Timer:
 
 def ranked(results: Results) -> np.ndarray:
     """How many distinct values are better (trials,) than a trial's; a diverged trial is worse than all others."""
-    values = results.last[results.metric] * (1 if results.metric.mode == "min" else -1)
+    values = results.values[results.metric] * (1 if results.metric.mode == "min" else -1)
     distinct, ranks = np.unique(values[~results.diverged], return_inverse=True)
     places = np.full(len(values), len(distinct))
     places[~results.diverged] = ranks

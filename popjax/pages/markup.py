@@ -35,5 +35,5 @@ def thinning(drawn: int, count: int, what: str) -> str:
 
 def at_the_end(results: Results) -> str:
     """What is said of an error of 0, which has no place in decades."""
-    none = any(errors(results, name) is not None and (results.last[name] == 1).any() for name in metrics(results))
+    none = any(errors(results, name) is not None and (results.values[name] == 1).any() for name in metrics(results))
     return " In decades an error of 0 stands at half of the least other one." if none else ""

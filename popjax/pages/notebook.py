@@ -34,7 +34,7 @@ def of_results(results: Results) -> str:
     rows = []
     for rank, trial in enumerate(results.leaders[:FEW].tolist(), 1):
         hparams = results.hparams(trial)
-        values = [*(hparams.get(name) for name in results.points), float(results.last[results.metric][trial])]
+        values = [*(hparams.get(name) for name in results.points), float(results.values[results.metric][trial])]
         rows.append([str(rank), str(trial), *map(cell, values)])
     test = results.summary.get("test_value")
     scored = f", {cell(test)} on the test rows" if isinstance(test, float) else ""

@@ -48,9 +48,12 @@ def written_rule(rank: Any) -> dict[str, Any] | None:
     return None if rank is None else rule_of(rank).written()
 
 
-def ranks(metric: str | None, mode: str | None, choose: str, keep: int | None = None) -> Rule:
-    """The rule of --metric, --mode and --choose, which keeps so many trials, or its own number; raises ValueError."""
-    return lookup(RULES, "choose", choose).asked(metric, mode, keep)
+def ranks(choose: str, metric: str | None, keep: int | None = None, **given: Any) -> Rule:
+    """The rule of --choose, --metric, --mode, --at and --patience, which keeps so many trials, or its own number.
+
+    Raises ValueError for what it does not take.
+    """
+    return lookup(RULES, "choose", choose).asked(metric, keep, **given)
 
 
 def refuse_gone(what: str, named: Iterable[str]) -> None:

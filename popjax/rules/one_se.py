@@ -33,13 +33,21 @@ class OneSe(Rule):
         return int(near[np.argmin(parameters[near])])
 
 
-def one_se(metric: Metric | str | None = None, mode: str | None = None, *, keep: int = 1) -> Rule:
+def one_se(
+    metric: Metric | str | None = None,
+    mode: str | None = None,
+    at: str = "last",
+    patience: int | None = None,
+    *,
+    keep: int = 1,
+) -> Rule:
     """Trials rank as by `best`; the one with the fewest parameters within one standard error of the first wins.
 
-    The error is that of the mean over folds and repeats, of which there must be 2 members at least.
+    The error is that of the mean over folds and repeats, of which there must be 2 members at least. The arguments are
+    those of `best`.
 
     >>> values = {"val_accuracy": np.array([0.90, 0.89, 0.5]), "parameters": np.array([900, 100, 1])}
     >>> one_se("val_accuracy").winner(Finished(values, {"val_accuracy": np.array([0.02, 0.1, 0.1])}))
     1
     """
-    return OneSe(metric, mode, keep)  # type: ignore[arg-type]
+    return OneSe(metric, mode, keep, at, patience)  # type: ignore[arg-type]

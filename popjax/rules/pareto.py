@@ -27,6 +27,8 @@ class Pareto(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.at != "last":
+            raise ValueError(f"pareto: several objectives have no one best epoch; leave at={self.at!r} out")
         others = tuple(Metric(one, "min" if one in COSTS else None) for one in self.others)
         object.__setattr__(self, "others", others)
         if self.metric in COSTS:
@@ -39,14 +41,14 @@ class Pareto(Rule):
         return f"pareto({', '.join([*objectives, *([] if self.keep == 1 else [f'keep={self.keep}'])])})"
 
     @classmethod
-    def asked(cls, metric: str | None, mode: str | None, keep: int | None = None) -> Self:
+    def asked(cls, metric: str | None, keep: int | None = None, **given: Any) -> Self:
         """The objectives are the metrics and costs of --metric, with commas between them; the mode is the first one's.
 
         Raises ValueError for one alone.
         """
         first, *others = [None] if metric is None else metric.split(",")
         more = {} if metric is None else {"others": tuple(others)}
-        return dataclasses.replace(super().asked(first, mode, keep), **more)  # type: ignore[arg-type]
+        return dataclasses.replace(super().asked(first, keep, **given), **more)  # type: ignore[arg-type]
 
     @property
     def objectives(self) -> tuple[Metric, ...]:
@@ -125,4 +127,4 @@ def pareto(*objectives: Metric | str, keep: int = 1) -> Rule:
     """
     if not objectives:
         return Pareto(keep=keep)
-    return Pareto(objectives[0], None, keep, tuple(objectives[1:]))  # type: ignore[arg-type]
+    return Pareto(objectives[0], keep=keep, others=tuple(objectives[1:]))  # type: ignore[arg-type]

@@ -21,10 +21,18 @@ class Together(Rule):
     together: ClassVar[bool] = True
 
 
-def together(size: int = TOGETHER, metric: Metric | str | None = None, mode: str | None = None) -> Rule:
+def together(
+    size: int = TOGETHER,
+    metric: Metric | str | None = None,
+    mode: str | None = None,
+    at: str = "last",
+    patience: int | None = None,
+) -> Rule:
     """Trials rank as by `best`; the best `size` are kept and predict together, by the mean of what each predicts.
+
+    The other arguments are those of `best`.
 
     >>> together(5, "val_loss").keep
     5
     """
-    return Together(metric, mode, check_count("size", size))  # type: ignore[arg-type]
+    return Together(metric, mode, check_count("size", size), at, patience)  # type: ignore[arg-type]

@@ -17,7 +17,10 @@ class State(Protocol):
         """The memory that it takes."""
 
     def arrays(self) -> Arrays:
-        """Name -> array (members, ...) on the host: the state's leaves by their paths below "state", and "alive"."""
+        """Name -> array (members, ...) on the host: the state's leaves by their paths below "state", and "alive".
+
+        Where the best epoch is kept also its own, below "best".
+        """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,5 +114,12 @@ def of_members(cohorts: Iterable[Cohort], members: np.ndarray) -> Cohort:
 
 
 def state_in(arrays: Arrays) -> Arrays:
-    """The arrays of a task's own state, by their paths in it, of those of a training state."""
-    return {name.removeprefix("state").removeprefix("."): array for name, array in arrays.items() if name != "alive"}
+    """The arrays of a task's own state, by their paths in it, of those of a training state: as it is now."""
+    own = {name: array for name, array in arrays.items() if name.partition(".")[0] == "state"}
+    return {name.removeprefix("state").removeprefix("."): array for name, array in own.items()}
+
+
+def counting_state(arrays: Arrays) -> Arrays:
+    """The same of the epoch that counts: the best one where it is kept."""
+    best = {name.removeprefix("best."): array for name, array in arrays.items() if name.startswith("best.")}
+    return state_in(best or arrays)

@@ -37,6 +37,18 @@ class History(NamedTuple):
             line[epoch - 1] = self.parents[line[epoch], epoch]
         return line
 
+    @property
+    def lineages(self) -> np.ndarray:
+        """The same (trials, epochs) of all trials; the trial itself where it was not trained."""
+        trials, epochs = self.parents.shape
+        line = np.empty((trials, epochs), np.int64)
+        now = np.arange(trials)
+        for epoch in range(epochs - 1, -1, -1):
+            line[:, epoch] = now
+            before = self.parents[now, epoch]
+            now = np.where(before == NOBODY, now, before)
+        return line
+
     def of(self, trial: int) -> dict[str, np.ndarray]:
         """Name -> (epochs,): the hyperparameters that the trial's weights were trained with, its ancestors' included.
 

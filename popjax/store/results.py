@@ -18,9 +18,10 @@ from popjax.space.space import Space
 from popjax.space.values import absent
 from popjax.store import run_files
 from popjax.store.columns import arrow, curves_table
+from popjax.store.counted import Counted
 from popjax.store.files import Kept
 from popjax.store.history import History
-from popjax.store.records import after, finite_epochs, mean_member
+from popjax.store.records import after, mean_member
 from popjax.task import Metric
 
 if TYPE_CHECKING:
@@ -109,39 +110,62 @@ class Results:
         return {name: mean_member(values) for name, values in self.members.items()}
 
     @functools.cached_property
+    def counted(self) -> Counted:
+        """Which epoch of each member counts, and what it is worth."""
+        return Counted(self.rule, self.members, None if self.history is None else self.history.lineages)
+
+    @functools.cached_property
     def epochs_run(self) -> np.ndarray:
-        """The epochs (trials,) up to the last that all members of a trial finished with finite metrics."""
-        return self._finite.min((1, 2))
+        """The epochs (trials,) up to the last that all members of a trial finished with finite metrics.
+
+        A member that rests, out of patience, holds none up; where all rest it is the last one that any trained.
+        """
+        trained, resting = self.counted.trained, self.counted.resting
+        going = np.where(resting, self.members[self.metric].shape[-1], trained).min((1, 2))
+        return np.where(resting.all((1, 2)), trained.max((1, 2)), going)
 
     @functools.cached_property
-    def _finite(self) -> np.ndarray:
-        return finite_epochs(self.members[self.metric])
+    def values(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials,): the mean of the members after the epoch that counts; NaN where there is none.
 
-    @functools.cached_property
-    def last(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials,), the last finite record; NaN where there is none."""
-        return after(self.curves, self.epochs_run)
+        It is the last with finite metrics, or under at="best" each member's best.
+        """
+        if self.rule.improvement is None:
+            return after(self.curves, self.epochs_run)
+        return {name: values.mean((1, 2), dtype=np.float64) for name, values in self._of_members.items()}
 
     @functools.cached_property
     def errors(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials,), the standard error of the last record over folds and repeats; empty for one member."""
+        """Metric -> (trials,), the standard error of `values` over folds and repeats; empty for one member."""
         shape = self.members[self.metric].shape
         count = shape[1] * shape[2]
         if count == 1:
             return {}
-        last = {n: v.reshape(len(v), count).astype(np.float64) for n, v in after(self.members, self.epochs_run).items()}
+        last = {n: v.reshape(len(v), count).astype(np.float64) for n, v in self._of_members.items()}
         return {name: values.std(1, ddof=1) / np.sqrt(count) for name, values in last.items()}
+
+    @functools.cached_property
+    def _of_members(self) -> dict[str, np.ndarray]:
+        """Metric -> (trials, folds, repeats), after the epoch that counts."""
+        if self.rule.improvement is None:
+            return after(self.members, self.epochs_run)
+        return self.counted.in_the_end
 
     @functools.cached_property
     def diverged(self) -> np.ndarray:
         """Whether (trials,) any member of the trial had a metric that was not finite."""
-        return (self._finite < self.done).any((1, 2))
+        return ((self.counted.trained < self.done) & ~self.counted.resting).any((1, 2))
 
     @functools.cached_property
     def stopped(self) -> np.ndarray:
         """Whether (trials,) the run, or a person, stopped the trial before its end."""
-        below = (self.done < self.members[self.metric].shape[-1]).any((1, 2))
+        below = ((self.done < self.members[self.metric].shape[-1]) & ~self.counted.resting).any((1, 2))
         return ~self.diverged & ~self.pruned & below
+
+    @functools.cached_property
+    def best_epochs(self) -> np.ndarray | None:
+        """Int (trials, folds, repeats): the epoch of each member that counts, from 1; None where that is the last."""
+        return None if self.rule.improvement is None else self.counted.final + 1
 
     @functools.cached_property
     def order(self) -> np.ndarray:
@@ -159,7 +183,7 @@ class Results:
 
     def _values(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Metric or cost -> (rows,), what the rule orders by."""
-        return {name: values[rows] for name, values in (self.last | dict(self.costs)).items()}
+        return {name: values[rows] for name, values in (self.values | dict(self.costs)).items()}
 
     @property
     def no_winner(self) -> str:
@@ -179,7 +203,7 @@ class Results:
             return None
         errors = {name: values[order] for name, values in self.errors.items()}
         row = int(order[self.rule.winner(Finished(self._values(order), errors))])
-        return Best(row, self.hparams(row), float(self.last[self.metric][row]))
+        return Best(row, self.hparams(row), float(self.values[self.metric][row]))
 
     def front(self) -> list[int]:
         """The trials that none beats in all objectives, best first by the first one; of one objective those with its
@@ -214,7 +238,10 @@ class Results:
 
     @functools.cached_property
     def trials(self) -> "pa.Table":
-        """A row a trial: hyperparameters, status, epochs, the last finite metrics, rank."""
+        """A row a trial: hyperparameters, status, epochs, what its metrics are worth, rank.
+
+        Where the best epoch counts also `best_epoch`, the mean over the trial's members.
+        """
         import pyarrow as pa
 
         count = len(self.diverged)
@@ -224,7 +251,9 @@ class Results:
         columns |= {name: arrow(values, self.space.get(name)) for name, values in self.points.items()}
         status = np.select([self.diverged, self.stopped, self.pruned], ["diverged", "stopped", "pruned"], "ok")
         columns |= {"status": status, "epochs": self.epochs_run}
-        columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.last.items()}
+        if self.best_epochs is not None:
+            columns["best_epoch"] = mean_member(self.best_epochs[..., None])[:, 0]
+        columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.values.items()}
         columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in self.errors.items()}
         columns |= self.costs
         columns["rank"] = pa.array(rank, mask=rank < 0)

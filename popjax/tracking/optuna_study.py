@@ -74,7 +74,7 @@ def trial(results: Results, row: int, columns: dict[str, list[Any]], ranges: dic
     known = {epoch + 1: float(curve[epoch]) for epoch in np.flatnonzero(np.isfinite(curve)).tolist()}
     status = results.trials["status"][row].as_py()
     state = {"ok": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(status, TrialState.FAIL)
-    value = float(results.last[results.metric][row]) if state == TrialState.COMPLETE else None
+    value = float(results.values[results.metric][row]) if state == TrialState.COMPLETE else None
     found = create_trial(
         state=state,
         value=value,

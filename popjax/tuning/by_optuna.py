@@ -75,7 +75,7 @@ def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epoc
     states = optuna.trial.TrialState
     columns = {name: coordinates(space[name], trials.points[name]) for name in space.searched}
     told = []
-    for row, (epoch, loss) in enumerate(zip(trials.epochs.tolist(), trials.loss.tolist(), strict=True)):
+    for row, (epoch, loss) in enumerate(zip(trials.reached(epochs).tolist(), trials.loss.tolist(), strict=True)):
         known: dict[str, Any] = {"state": states.RUNNING}
         if epoch == epochs and np.isfinite(loss):
             known = {"state": states.COMPLETE, "value": loss}

@@ -55,7 +55,8 @@ def simulate(
         trials: the rows that the scheduler is given, in this order; all of them if not given.
 
     Raises ValueError for what the records cannot tell: a scheduler that sets or copies, or that adds points which
-    are not the recorded ones; results with trials that were stopped or pruned, copied or changed, or in rounds.
+    are not the recorded ones; results with trials that were stopped or pruned, copied or changed, or in rounds; a rule
+    with another patience than the one that they were trained under.
 
     >>> import popjax as pj
     >>> def epoch(x, hparams, data):
@@ -106,10 +107,10 @@ class Replay:
         self.numbering = Numbering(*shape[:2])
         self.recorded = {name: values[rows] for name, values in results.members.items()}
         dtype = results.members[results.metric].dtype
-        self.curves = Curves(tuple(results.members), self.numbering, shape[2], dtype)
+        self.curves = Curves(results.members, self.numbering, shape[2], dtype, results.rule)
 
     def run(self, make: Callable[[Problem], Scheduler]) -> Simulated:
-        """Ask the scheduler until it names nobody."""
+        """Ask the scheduler until it names no trial."""
         results = self.results
         space = Space.from_dict(results.run["space"])
         last = results.members[results.metric].shape[-1]
@@ -132,7 +133,8 @@ class Replay:
         """All as they stand."""
         begun = len(self.curves.epochs)
         points = {name: column[:begun].copy() for name, column in self.points.items()}
-        return trials_of(points, self.curves, self.results.rule, self.costs(begun))
+        last = self.results.members[self.results.metric].shape[-1]
+        return trials_of(points, self.curves, last, self.costs(begun))
 
     def costs(self, count: int) -> dict[str, np.ndarray]:
         """Those of the first trials."""
@@ -164,7 +166,7 @@ class Replay:
         curves, results = self.curves, self.results
         count = len(curves.epochs)
         last = curves.metrics[results.metric].shape[-1]
-        pruned = (curves.epochs < last).any((1, 2))
+        pruned = ((curves.epochs < last) & ~curves.counted().resting).any((1, 2))
         points = {name: column[:count] for name, column in self.points.items()}
         found = Results(
             points,

@@ -16,7 +16,7 @@ def tpe(seed: int, n: int, trials: Trials, space: Space, epochs: int) -> dict[st
     from popjax.space.parzen import parzen  # SciPy takes half a second
 
     columns = {name: coordinates(space[name], trials.points[name]) for name in space.searched}
-    good, others = split(trials, seed)
+    good, others = split(trials._replace(epochs=trials.reached(epochs)), seed)
     found: dict[str, np.ndarray] = {}
     for group, names in enumerate(together(columns)):
         table = np.stack([columns[name] for name in names], 1)

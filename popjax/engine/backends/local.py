@@ -18,7 +18,8 @@ import numpy as np
 
 from popjax.core.machine import cores
 from popjax.engine.backends.base import Context, Epoch, Message, Segment, Standing
-from popjax.engine.member import Members, Programs, Training
+from popjax.engine.best_epoch import Training
+from popjax.engine.member import Members, Programs
 from popjax.engine.memory import OutOfMemory, check_fits, ran_out, refused
 from popjax.engine.on_devices import OnDevices, stacked
 from popjax.engine.plan import Lanes, members_a_batch, placed

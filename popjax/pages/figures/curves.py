@@ -102,7 +102,7 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
     floor = errors(results, name)
     if floor is not None:
         known |= {"floor": floor, "errors": error_axis(name, *shape[:2], floor)}
-    broken = [gapped(curve[lost]), rounded(results.last[name][lost])] if lost else []
+    broken = [gapped(curve[lost]), rounded(results.values[name][lost])] if lost else []
     if results.best is None:
         return {**known, "heights": [*([gapped(curve[kept])] if kept else []), *broken]}
     heights = [gapped(curve[kept]), *broken]

@@ -36,7 +36,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 def expected_figure(results: Results) -> dict[str, Any]:
     """The expected best of k trials of the first round."""
     first = np.flatnonzero(results.rounds == 0)
-    values = np.where(results.diverged, np.nan, results.last[results.metric])[first]
+    values = np.where(results.diverged, np.nan, results.values[results.metric])[first]
     sizes = np.unique(np.geomspace(1, len(first), SIZES).round().astype(int))
     best = expected_best(values, results.metric.mode, sizes)
     line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}

@@ -45,7 +45,7 @@ def figures(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Dr
 def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[str, Any]:
     """The first objective against another: all finished trials, the front as a line, the winner."""
     assert results.best is not None
-    values = results.last | dict(results.costs)
+    values = results.values | dict(results.costs)
     drawn, front = results.order[:DRAWN], np.array(results.front())
     front = front[np.argsort(values[other][front], kind="stable")]
 

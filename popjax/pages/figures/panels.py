@@ -107,7 +107,7 @@ def height(results: Results, name: str, drawn: np.ndarray) -> dict[str, Any]:
     low, high, log = framed(results, name)
     lower, share = lower_is_better(results, name), LOST if results.diverged.any() else 0.0
     free = (0.0, share) if lower else (share, 0.0)
-    last, floor = results.last[name][drawn], errors(results, name)
+    last, floor = results.values[name][drawn], errors(results, name)
     known: dict[str, Any] = {"name": name, "hover": templated(name), "values": rounded(last), "frame": [low, high]}
     known |= {"axis": scaled(name, low, high, log, *free), "worst": 1 - LOST / 2 if lower else LOST / 2}
     if floor is not None:
@@ -118,7 +118,7 @@ def height(results: Results, name: str, drawn: np.ndarray) -> dict[str, Any]:
 def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
     """The points of one hyperparameter: all, the ten best ringed, the winner, the diverged at the worst end."""
     assert results.best is not None
-    last = results.last[results.metric]
+    last = results.values[results.metric]
     low, high, _ = framed(results)
     known = height(results, results.metric, drawn)
     kept, lost = drawn[~results.diverged[drawn]], drawn[results.diverged[drawn]]

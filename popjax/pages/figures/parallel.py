@@ -63,7 +63,7 @@ def hyperparameter(axis: Axis) -> dict[str, Any]:
 
 def metric(results: Results) -> dict[str, Any]:
     """The metric in its frame, whose ends outliers share; a diverged trial has no place on it."""
-    last, kept = results.last[results.metric], ~results.diverged
+    last, kept = results.values[results.metric], ~results.diverged
     low, high, log = framed(results)
     floor = errors(results, results.metric)
     warp: Callable[[Any], Any] = np.log10 if log else np.asarray

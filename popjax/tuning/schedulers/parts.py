@@ -1,5 +1,7 @@
 """Schedulers of schedulers: some of the trials as if there were no others."""
 
+from typing import Any
+
 import numpy as np
 
 from popjax.scheduler import Decision, Trials
@@ -8,8 +10,9 @@ from popjax.scheduler import Decision, Trials
 def part_of(trials: Trials, rows: np.ndarray) -> Trials:
     """These trials, numbered 0, 1, ... in this order."""
     part = lambda columns: {name: column[rows] for name, column in columns.items()}
-    columns = {name: getattr(trials, name)[rows] for name in ("epochs", "loss", "stopped", "bucket")}
-    return trials._replace(points=part(trials.points), curves=part(trials.curves), **columns)
+    names, tables = ("epochs", "loss", "stopped", "bucket", "complete"), ("points", "curves", "values", "costs")
+    columns: dict[str, Any] = {name: getattr(trials, name)[rows] for name in names}
+    return trials._replace(**columns | {name: part(getattr(trials, name)) for name in tables})
 
 
 def renumbered(decision: Decision, rows: np.ndarray) -> Decision:

@@ -80,7 +80,7 @@ def selections(
         if reached == problem.epochs:
             return reached, Decision()
         copy = dict[int, int]()
-        here = (trials.epochs == reached) & ~trials.stopped
+        here = (trials.epochs == reached) & ~trials.stopped & ~trials.complete
         for bucket in np.unique(trials.bucket).tolist():
             order = ranked(problem, trials, here & (trials.bucket == bucket), reached)
             copy |= pairs(problem.seed, reached, *order, quantile)
@@ -97,7 +97,7 @@ def selections(
 
 def ranked(problem: Problem, trials: Trials, among: np.ndarray, epoch: int) -> tuple[list[int], list[int]]:
     """The trials `among` (trials,) whose metrics are finite, best first, and the diverged ones."""
-    order = best_first(problem, trials, epoch)
+    order = best_first(problem, trials, epoch, present=True)
     order = order[among[order]]
     return order.tolist(), np.setdiff1d(np.flatnonzero(among), order).tolist()
 

@@ -15,7 +15,7 @@ def plain(problem: Problem) -> Scheduler:
         begun = len(trials.epochs)
         new = problem.propose(problem.trials - asked, trials) if asked < problem.trials else {}
         count = len(next(iter(new.values()))) if new else 0
-        behind = np.flatnonzero((trials.epochs < problem.epochs) & ~trials.stopped).tolist()
+        behind = np.flatnonzero((trials.epochs < problem.epochs) & ~trials.stopped & ~trials.complete).tolist()
         until = dict.fromkeys([*behind, *range(begun, begun + count)], problem.epochs)
         return problem.trials, Decision(add=new, until=until)
 
