@@ -156,7 +156,8 @@ class Rule:
     def why(self, count: int, first: str | None) -> str:
         """Why the winner of so many trials is it, in words; `first`: the trial of rank 1 where that is another one."""
         if first is None:
-            return f"the best of {count:,}, so optimistic"
+            each = "" if self.at == "last" else ", each at its best epoch"
+            return f"the best of {count:,}{each}, so optimistic"
         return f"chosen by the rule {self.name}; of rank 1 is {first}"
 
     def written(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The epoch that counts: each member's best, kept inside the program, and members that rest once out of patience."""
 
-
-
-
+import dataclasses
+import shutil
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,17 @@ import optax
 import pytest
 import warm
 from flax import nnx
+from test_schedulers import FILES, kills
 
 import popjax as pj
-from popjax.core.trees import named, to_host
+from popjax.core.trees import abstract, named, to_host
+from popjax.data.dataset import from_arrays
+from popjax.data.splits import Way, split
 from popjax.engine.member import lower
 from popjax.engine.plan import member_bytes
+from popjax.engine.population import Population
 from popjax.engine.roster import Config, Roster
+from popjax.engine.tracer import Tracer
 
 EPOCHS, TRIALS, FOLDS, REPEATS, SEED = 14, 6, 2, 2, 5
 KEPT = ("loss", "val_loss", "val_accuracy")
@@ -112,9 +117,11 @@ def search(metric="val_accuracy", patience=4, **settings):
     return pj.search(task(), SPACE, **given | settings)
 
 
-@pytest.mark.parametrize(("lanes", "metric", "patience"), [(1, "val_accuracy", 4), (3, "val_loss", 2), (1, "val_loss", None)])
+@pytest.mark.parametrize(
+    ("lanes", "metric", "patience"), [(1, "val_accuracy", 4), (3, "val_loss", 2), (1, "val_loss", None)]
+)
 def test_it_is_a_plain_loop(x64, lanes, metric, patience):
-    """In float64: state, value and epoch, what rests when; BatchNorm, Dropout and Adam, two buckets, one that diverges."""
+    """In float64: state, value, epoch, what rests when; BatchNorm, Dropout, Adam, two buckets, some that diverge."""
     results = search(metric, patience, lanes=lanes)
     sign, rests = -1 if metric == "val_accuracy" else 1, 0
     assert results.summary["buckets"] == 2
@@ -140,3 +147,460 @@ def test_it_is_a_plain_loop(x64, lanes, metric, patience):
     assert results.trials["status"].to_pylist().count("ok") == len(results.states) == len(results.order)
     assert 0 < len(results.order) < TRIALS  # one diverged after a good epoch, and has no rank
     assert rests > 3 or patience is None
+
+
+def scripted(curves, ties=None):
+    """A task whose trial `row` has the losses of that row, and the epoch that it is in as its state."""
+    data = {"loss": np.array(curves, float), "val_loss": np.array(curves if ties is None else ties, float)}
+
+    def begin(key, hparams, data):
+        return {"epoch": jnp.int32(0), "key": key}
+
+    def advance(state, hparams, data):
+        at = hparams["row"], state["epoch"]
+        key, _ = jax.random.split(state["key"])
+        return {"epoch": state["epoch"] + 1, "key": key}, {name: data[name][at] for name in data}
+
+    return pj.Task(begin, advance, data), pj.Space(row=pj.integers(0, len(curves) - 1))
+
+
+def told(curves, at="best", patience=None, ties=None, metric="loss", mode="min", **settings):
+    """The results of such trials in order: the sampler is a grid."""
+    task, space = scripted(curves, ties)
+    rank = pj.best(metric, mode, at, patience, keep=len(curves))
+    given = {"trials": len(curves), "epochs": len(curves[0]), "sampler": "grid", "rank": rank} | settings
+    results = pj.search(task, space, **given)
+    assert results.points["row"].tolist() == list(range(len(curves)))
+    return results
+
+
+NAN, INF = float("nan"), float("inf")
+CASES = {  # losses, patience -> status, epochs trained, best epoch, value
+    "improves": ([5, 4, 3, 2, 1], 2, "ok", 5, 5, 1),
+    "rests": ([5, 4, 6, 7, 1], 2, "ok", 4, 2, 4),
+    "never improves": ([1, 2, 3, 4, 5], 1, "ok", 2, 1, 1),
+    "equal is no better": ([3, 3, 3, 3, 3], 3, "ok", 4, 1, 3),
+    "beyond the end": ([1, 2, 3, 4, 5], 9, "ok", 5, 1, 1),
+    "at the end": ([9, 1, 2, 3, 4], 3, "ok", 5, 2, 1),
+    "without patience": ([3, 1, 2, 2, 2], None, "ok", 5, 2, 1),
+    "diverges after a good epoch": ([3, 1, NAN, 2, 2], None, "diverged", 2, 2, 1),
+    "diverges where it would have rested": ([3, 1, 2, NAN, 2], 2, "diverged", 3, 2, 1),
+    "rests before it diverges": ([1, 2, 3, NAN, 2], 2, "ok", 3, 1, 1),
+    "an infinite loss is divergence": ([3, INF, 1, 1, 1], None, "diverged", 1, 1, 3),
+    "diverges at once": ([NAN, 1, 1, 1, 1], 1, "diverged", 0, None, NAN),
+}
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("patience", [1, 2, 3, 9, None])
+def test_what_counts_of_given_curves(patience, lanes):
+    chosen = {name: case for name, case in CASES.items() if case[1] == patience}
+    results = told([case[0] for case in chosen.values()], patience=patience, lanes=lanes)
+    for row, (name, (losses, _, status, trained, best, value)) in enumerate(chosen.items()):
+        assert results.trials["status"][row].as_py() == status, name
+        assert results.epochs_run[row] == trained, name
+        np.testing.assert_array_equal(results.members["loss"][row, 0, 0], losses[:trained] + [NAN] * (5 - trained))
+        np.testing.assert_array_equal(results.values["loss"][row], value)
+        if status == "ok":
+            assert results.best_epochs[row].item() == results.states[row]["epoch"].item() == best, name
+            assert results.values["loss"][row] == losses[best - 1]
+
+
+def test_of_one_epoch_it_is_the_last():
+    best, last = told([[3], [1], [2]], patience=1), told([[3], [1], [2]], at="last")
+    assert best.best == last.best
+    assert {t: s["key"].tolist() for t, s in best.states.items()} == {
+        t: s["key"].tolist() for t, s in last.states.items()
+    }
+
+
+def test_ties_go_to_the_validation_loss_then_to_the_earlier_epoch():
+    results = told([[1, 1, 1, 1]] * 2, ties=[[5, 4, 4, 3], [5, 4, 4, 6]], metric="loss", mode="max")
+    assert results.best_epochs.ravel().tolist() == [4, 2]
+    assert [results.states[row]["epoch"].item() for row in (0, 1)] == [4, 2]
+
+
+def test_folds_rest_one_by_one_and_the_trial_goes_on():
+    """Fold 1 sees the losses backwards: it rests, and what counts of it stays while fold 0 trains to the end."""
+    curves = np.array([[5.0, 4, 3, 2, 1, 0.5]])
+    task, space = scripted(curves)
+    both = task._replace(
+        epoch=lambda state, hparams, data: task.epoch(
+            state, hparams, {n: jnp.where(hparams["fold"] == 1, v[:, ::-1], v) for n, v in data.items()}
+        )
+    )
+    results = pj.search(both, space, 1, 6, folds=2, rank=pj.best("loss", at="best", patience=2))
+    assert results.trained.ravel().tolist() == [6, 3]
+    assert results.best_epochs.ravel().tolist() == [6, 1]
+    assert results.values["loss"].item() == results.best.value == 0.5
+    assert results.trials["status"].to_pylist() == ["ok"]
+    assert results.curves["loss"][0].tolist() == [2.75, 2.5, 2.5, 2.0, 1.5, 1.25]  # the last one of fold 1 goes on
+    assert results.states[0]["epoch"].tolist() == [6, 1]
+
+
+LOSSES = np.random.default_rng(2).integers(1, 60, (24, 16)).astype(float) + np.linspace(0, 20, 16)
+
+
+def rungs(losses, patience, first=2):
+    """Halving under patience in plain Python: trial -> how many epochs it trained, and what wins."""
+    trained, alive = np.zeros(len(losses), int), list(range(len(losses)))
+    rests = {}
+    for row, curve in enumerate(losses):
+        best = 0
+        for epoch in range(1, len(curve)):
+            best = epoch if curve[epoch] < curve[best] else best
+            if epoch - best >= patience:
+                rests[row] = epoch + 1
+                break
+    over, goals = set(), [*(first * 2**i for i in range(9) if first * 2**i < losses.shape[1]), losses.shape[1]]
+    for goal in goals:
+        for row in alive:
+            trained[row] = min(goal, rests.get(row, goal))
+            over |= {row} if rests.get(row, goal + 1) <= goal or goal == losses.shape[1] else set()
+        value = lambda row: (losses[row, : trained[row]].min(), row)
+        alive = sorted(alive, key=value)[: -(-len(alive) // 2)]
+    return trained.tolist(), over, min(over, key=value)
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5])
+def test_in_a_rung_what_rests_takes_a_place_by_its_rank_and_stays_complete_below_the_cut(patience):
+    results = told(LOSSES.tolist(), patience=patience, scheduler="halving")
+    trained, complete, winner = rungs(LOSSES, patience)
+    assert results.epochs_run.tolist() == trained
+    assert np.flatnonzero(results.trials["status"].to_pandas() == "ok").tolist() == sorted(complete)
+    assert set(results.trials["status"].to_pylist()) == {"ok", "pruned"}
+    assert results.best.trial == winner
+    assert {trial: state["epoch"].item() for trial, state in results.states.items()} == {
+        trial: results.best_epochs[trial].item() for trial in complete
+    }
+
+
+def test_a_scheduler_is_simulated_under_patience_to_what_it_does():
+    full = told(LOSSES.tolist(), patience=3)
+    for name, make in (("halving", pj.halving()), ("hyperband", pj.hyperband())):
+        real, would = told(LOSSES.tolist(), patience=3, scheduler=name), pj.simulate(make, full)
+        assert would.best == real.best.trial
+        assert would.spent == real.trained.sum()
+        assert would.results.trials["status"].to_pylist() == real.trials["status"].to_pylist()
+
+
+class Seen(pj.Callback):
+    """What schedulers are shown, and what listeners hear."""
+
+    def begin(self, run):
+        self.trials, self.heard = [], []
+
+    def decision(self, decision, trials):
+        self.trials.append(trials)
+
+    def epoch(self, result):
+        self.heard += [(int(t), result.epoch, bool(r)) for t, r in zip(result.trial, result.resting, strict=True)]
+
+
+def test_what_a_scheduler_and_listeners_see():
+    seen = Seen()
+    told([[1, 2, 3, 9, 9], [5, 4, 3, 2, 1]], patience=2, every=1, callbacks=[seen])
+    *_, last = seen.trials
+    assert [trials.epochs.tolist() for trials in seen.trials] == [[]] + [[n, n] for n in (1, 2, 3, 4)]
+    assert [trials.complete.tolist() for trials in seen.trials[1:]] == [[False, False]] * 2 + [[True, False]] * 2
+    assert [trials.loss.tolist() for trials in seen.trials[1:]] == [[1, 5], [1, 4], [1, 3], [1, 2]]
+    assert last.curves["loss"][0, :4].tolist() == [1, 2, 3, 3]  # its last value goes on
+    assert last.values["loss"][:, :4].tolist() == [[1, 1, 1, 1], [5, 4, 3, 2]]
+    assert last.reached(5).tolist() == [5, 4]
+    assert [(epoch, rests) for trial, epoch, rests in seen.heard if trial == 0] == [(0, False), (1, False), (2, True)]
+    assert sum(trial == 1 for trial, _, _ in seen.heard) == 5
+
+
+@pytest.mark.parametrize(
+    ("decision", "says"),
+    [
+        (pj.Decision(copy={0: 1}, until={1: 4}), "trial 0 is trained to the end"),
+        (pj.Decision(copy={1: 0}, until={1: 4}), "trial 0 is trained to the end"),
+        (pj.Decision(fresh=(0,), until={1: 4}), "trained to the end"),
+        (pj.Decision(set={0: {"row": 1}}, until={1: 4}), "trained to the end"),
+    ],
+    ids=str,
+)
+def test_what_is_complete_is_neither_copied_nor_changed(decision, says):
+    def scheduler(problem):
+        def step(number, trials):
+            points = problem.propose(2)
+            return number + 1, pj.Decision(add=points, until={0: 3, 1: 3}) if number == 0 else decision
+
+        return pj.Scheduler(lambda: 0, step)
+
+    with pytest.raises(ValueError, match=says):
+        told([[1, 2, 3, 9, 9], [5, 4, 3, 2, 1]], patience=2, scheduler=scheduler)
+
+
+def test_a_trial_that_is_complete_may_be_named_and_trains_no_more():
+    results = told([[1, 2, 3, 0, 0], [5, 4, 3, 2, 1]], patience=2, scheduler=one_by_one)
+    assert results.trained.ravel().tolist() == [3, 5]
+    assert results.values["loss"].tolist() == [1, 1]
+    assert results.trials["status"].to_pylist() == ["ok", "ok"]
+
+
+def one_by_one(problem):
+    """All trials an epoch further, whatever became of them."""
+
+    def step(number, trials):
+        add = problem.propose(problem.trials) if number == 0 else {}
+        going = range(problem.trials) if number < problem.epochs else ()
+        return number + 1, pj.Decision(add=add, until=dict.fromkeys(going, number + 1))
+
+    return pj.Scheduler(lambda: 0, step)
+
+
+def test_bits_do_not_depend_on_company():
+    """Each trial alone, half as many beside it, and in rungs: the same bits of curves and of the kept state."""
+    results = search(patience=3)
+    few = search(patience=3, trials=3)
+    halved = search(patience=3, scheduler="halving(min_epochs=4)")
+    for trial in range(TRIALS):
+        again = pj.replay(results, trial, task())
+        for name, curve in results.curves.items():
+            assert again[name].tobytes() == curve[trial].tobytes()
+        for other in (few, halved):
+            if trial < len(other.diverged):
+                ran = other.epochs_run[trial]
+                for name, values in other.members.items():
+                    assert values[trial, ..., :ran].tobytes() == results.members[name][trial, ..., :ran].tobytes()
+            for name, state in other.states.get(trial, {}).items():
+                assert state.tobytes() == results.states[trial][name].tobytes()
+    assert set(few.states) | set(halved.states)
+
+
+FOUR = """
+import jax, sys
+sys.path.insert(0, {tests!r})
+assert jax.local_device_count() == 4
+from test_best_epoch import saved
+saved("run")
+"""
+
+
+def saved(out):
+    results = search(patience=3, lanes=1, trials=9, out=out)
+    np.savez(f"{out}/kept.npz", **{f"{trial}.{n}": a for trial, s in results.states.items() for n, a in s.items()})
+
+
+def test_four_devices_keep_the_same(tmp_path, environment):
+    four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = warm.python(FOUR.format(tests=__file__.rpartition("/")[0]), cwd=tmp_path, environment=four)
+    assert done.returncode == 0, done.stderr
+    saved(tmp_path / "one")
+    for name in ("trials.parquet", "curves.parquet", "best/arrays.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name
+    run, one = (np.load(tmp_path / place / "kept.npz") for place in ("run", "one"))
+    assert run.files == one.files
+    assert all(run[name].tobytes() == one[name].tobytes() for name in run.files)
+
+
+def test_a_population_that_gets_smaller_compiles_nothing(monkeypatch, nothing_compiled):
+    """One program of an epoch for all, and in its lanes fewer and fewer members."""
+    lowered, counts = [], []
+    monkeypatch.setattr("popjax.engine.compiler.lower", lambda *args: lowered.append(args) or lower(*args))
+    trained = Population._train
+    monkeypatch.setattr(
+        Population, "_train", lambda self, due: (counts.append(sum(len(c.members) for c, _ in due)), trained(self, due))
+    )
+    results = told(LOSSES.tolist(), patience=2, lanes=8)
+    assert len(lowered) == 1
+    assert counts[0] == 24
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < 12
+    rests = results.trained.ravel()
+    assert counts == [int((rests > 2 * look).sum()) for look in range(len(counts))]
+
+
+def test_a_rule_that_does_not_ask_changes_no_program():
+    """The lowered text is that of a member without a rule; one that asks holds the state twice, and is planned so."""
+
+    def of(rule):
+        task, space = scripted(LOSSES.tolist())
+        roster = Roster(task, space, Config(16, 0, rule))
+        roster.add(space.sample(4))
+        member = roster.buckets[0]
+        return lower(member, abstract(task.data), 4, 1).epoch.as_text(), member_bytes(member)
+
+    text, size = of(pj.best("loss"))
+    assert of(pj.one_se("val_loss"))[0] == of(pj.pareto("loss", "val_loss"))[0] == text
+    task, space = scripted(LOSSES.tolist())
+    plainly = Tracer(task, space, space.sample(4), 16, branching=True).member(0, set())
+    assert lower(plainly, abstract(task.data), 4, 1).epoch.as_text() == text
+    asked, doubled = of(pj.best("loss", at="best"))
+    assert asked != text
+    assert doubled == 2 * (size - 1) + 1 + 3 * 4  # the state, whether it is alive, two keys and a counter
+
+
+def test_the_weights_predict_what_the_value_says(rows, tmp_path):
+    """Of a supervised task, here and from the directory: the winner's loss on its validation rows is its value."""
+    rank = pj.best("val_loss", at="best", patience=3)
+    space = {"learning_rate": pj.log_uniform(0.03, 1), "momentum": 0.9, "hidden": 64, "batch_size": 8}
+    results = pj.search(pj.supervised(rows), space, trials=6, epochs=30, rank=rank, out=tmp_path / "run")
+    assert results.best_epochs[results.best.trial].item() < results.trained[results.best.trial].item()
+    x, y = rows
+    validation = split(from_arrays(x, y), Way(0.1, 0.1, 0), 1).validation[0]
+    loaded = pj.Results.load(tmp_path / "run")
+    for predictor in (results.predictor(), pj.load_best(tmp_path / "run"), loaded.predictor()):
+        chance = predictor.predict_proba(x[validation])
+        loss = -np.log(chance[np.arange(len(validation)), np.searchsorted(predictor.classes, y[validation])]).mean()
+        assert loss == pytest.approx(results.best.value, rel=1e-4)
+    assert loaded.best == results.best
+    assert loaded.order.tolist() == results.order.tolist()
+    assert loaded.best_epochs.tolist() == results.best_epochs.tolist()
+    assert loaded.trials.equals(results.trials)
+    assert loaded.trials["best_epoch"].to_pylist() == results.best_epochs.ravel().tolist()
+    assert set(loaded.trials["status"].to_pylist()) == {"ok"}
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_session_stands_at_the_kept_epoch_and_trains_on_as_the_search_did(repeats):
+    results = search("val_loss", None, repeats=repeats, folds=1)
+    trial = int(results.best.trial)
+    ends = results.best_epochs[trial].ravel()
+    assert (ends < EPOCHS).all()
+    session = pj.Session.of(results, trial)
+    assert session.epoch == ends.max()
+    left = EPOCHS - int(ends.max())
+    session.train(left)
+    ours = session.population.table.curves.metrics["val_loss"][0].reshape(repeats, -1)
+    whole = results.members["val_loss"][trial].reshape(repeats, -1)
+    for own, theirs, end in zip(ours, whole, ends.tolist(), strict=True):
+        assert own[:end].tobytes() == theirs[:end].tobytes()
+        assert own[ends.max() : ends.max() + left].tobytes() == theirs[end : end + left].tobytes()
+
+
+def test_a_finished_run_is_ranked_by_its_best_epochs_as_far_as_its_states_allow():
+    losses = [[5, 1, 2, 3], [4, 3, 2, 2.5], [9, 8, 7, 6]]
+    last, best = told(losses, at="last"), told(losses)
+    again = last.ranked(pj.best("loss", at="best"))
+    assert again.order.tolist() == best.order.tolist() == [0, 1, 2]
+    assert again.best == best.best
+    assert again.best_epochs.tolist() == best.best_epochs.tolist()
+    assert set(again.states) == {2}  # of the others the last epoch is kept, which does not count
+    with pytest.raises(ValueError, match="trial 0 was not kept"):
+        again.params(0)
+    back = best.ranked("loss")
+    assert back.best == last.best
+    assert back.order.tolist() == last.order.tolist()
+    rested = told(losses, patience=2)
+    assert rested.ranked(pj.best("loss", at="best", patience=2, keep=2)).best == rested.best
+    for other in ("loss", pj.best("loss", at="best"), pj.best("val_loss", at="best", patience=2)):
+        with pytest.raises(ValueError, match="would rest otherwise; search again"):
+            rested.ranked(other)
+    with pytest.raises(ValueError, match="would rest otherwise; search again"):
+        best.ranked(pj.best("loss", at="best", patience=2))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: pj.best(at="first"), "at='first'; choose last or best"),
+        (lambda: pj.best(patience=3), "patience=3 needs at='best'"),
+        (lambda: pj.one_se(at="best", patience=0), "patience=0"),
+        (lambda: pj.together(at="best", patience=2.5), "patience=2.5"),
+        (lambda: dataclasses.replace(pj.pareto(), at="best"), "no one best epoch"),
+    ],
+)
+def test_rules_that_cannot_be_are_refused_in_one_line(make, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--patience", 3], "patience=3 needs at='best'"),
+        (["--at", "best", "--patience", 0], "patience=0"),
+        (["--at", "best", "--choose", "pareto"], "no one best epoch"),
+    ],
+    ids=str,
+)
+def test_the_command_refuses_them(refused_in_one_line, flags, says):
+    refused_in_one_line("sweep", *flags, says=[says])
+
+
+def test_the_command_trains_under_them(command, tmp_path):
+    flags = ["--dataset", "wine", "--trials", 12, "--epochs", 12, "--at", "best", "--patience", 2, "--out", "run"]
+    process = command("sweep", *flags, "--metric", "val_loss", "--choose", "ensemble")
+    assert process.returncode == 0, process.stderr
+    results = pj.Results.load(tmp_path / "run")
+    assert repr(results.rule) == "together(metric='val_loss', mode='min', size=25, at='best', patience=2)"
+    assert (results.trained < 12).any()
+    assert "--at best --patience 2" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("moments", "every", "waiting"),
+    [
+        ([(where, 1) for where in ("before", "after", "torn", "after")], 2.0, 0.25),  # of decisions
+        ([("commit", number) for number in (1, 2, 1, 3, 1, 2)], 0.0, 0.25),
+        ([("commit", number) for number in (3, 1, 2)], 0.0, 0.0),  # states that wait are given up, and trained again
+    ],
+    ids=["decisions", "commits", "given up"],
+)
+def test_killed_anywhere_it_ends_as_the_run_left_alone(python, tmp_path, moments, every, waiting):
+    """Under halving, with two folds that rest at different epochs."""
+    run = "from test_best_epoch import rung_by_rung; rung_by_rung(sys.argv[3])"
+    kills(python, moments, every, waiting, run)
+    rung_by_rung(tmp_path / "whole")
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    status = pj.Results.load(tmp_path / "whole").trials["status"].to_pylist()
+    assert {"ok", "pruned"} <= set(status)
+
+
+def rung_by_rung(out):
+    return search(patience=2, trials=16, scheduler="halving(min_epochs=3)", out=out, resume=True)
+
+
+def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
+    """What rests is complete, what a stop left is not; counters go on."""
+
+    class Stopper(pj.Callback):
+        heard = 0
+
+        def epoch(self, result):
+            self.heard += len(result.trial)
+            if self.heard > 180:
+                stop.set()
+
+    stop = threading.Event()
+    half = search(patience=1, trials=12, out=tmp_path / "run", stop=stop, callbacks=[Stopper()])
+    assert half.stopped.any()
+    assert len(half.order) > 0
+    results = search(patience=1, trials=12, out=tmp_path / "run", resume=True)
+    whole = search(patience=1, trials=12, out=tmp_path / "whole")
+    assert results.best == whole.best
+    assert results.summary["model_steps"] == whole.summary["model_steps"]
+    for name in FILES[:-1]:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_what_a_damaged_commit_lost_of_a_fold_that_rests_is_trained_again(tmp_path):
+    """Each file of the latest commits in turn loses its bytes."""
+
+    class Stopper(pj.Callback):
+        heard = 0
+
+        def epoch(self, result):
+            self.heard += len(result.trial)
+            if self.heard > 230:
+                stop.set()
+
+    whole = search(patience=2, trials=12)
+    stop = threading.Event()
+    search(patience=2, trials=12, out=tmp_path / "half", stop=stop, callbacks=[Stopper()], every=2)
+    files = sorted((tmp_path / "half" / "state").glob("*.safetensors"))
+    assert files
+    for damaged in files:
+        run = tmp_path / damaged.stem
+        shutil.copytree(tmp_path / "half", run)
+        (run / "state" / damaged.name).write_bytes(b"")
+        results = search(patience=2, trials=12, out=run, resume=True, every=2)
+        assert results.best == whole.best
+        assert {t: {n: a.tobytes() for n, a in s.items()} for t, s in results.states.items()} == {
+            t: {n: a.tobytes() for n, a in s.items()} for t, s in whole.states.items()
+        }

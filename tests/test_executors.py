@@ -43,6 +43,7 @@ SEARCHES = {
     "halving": dict(epochs=4, scheduler="halving(min_epochs=1)"),
     "pbt": dict(epochs=4, scheduler="pbt(warmup=1)"),
     "folds": dict(epochs=2, folds=2, repeats=2, plan="buckets"),
+    "rests": dict(epochs=8, folds=2, rank=pj.best("val_loss", at="best", patience=1, keep=3)),
     "cnn": dict(epochs=1),
 }
 
@@ -161,6 +162,7 @@ def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
     """200 plans of delays, duplicates, other orders, lost answers, errors and broken pools."""
     monkeypatch.setattr(remote, "POLL", 0.002)
     asked = dict(trials=7, epochs=3, scheduler="pbt(warmup=1)" if part % 2 else None)
+    asked |= dict(rank=pj.best("loss", at="best", patience=1, keep=7)) if part > 1 else {}
     here = pj.search(WALK, WALKS, **asked)
     for seed in range(50 * part, 50 * part + 50):
         made = []
@@ -172,6 +174,7 @@ def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
         there = pj.search(WALK, WALKS, executor=make, retries=100, **asked)
         assert here.curves["loss"].tobytes() == there.curves["loss"].tobytes(), seed
         assert {n: c.tobytes() for n, c in here.points.items()} == {n: c.tobytes() for n, c in there.points.items()}
+        assert same_states(here, there)
         assert all(executor.over.is_set() for executor in made)
 
 
@@ -339,9 +342,14 @@ def same_walks(one, other):
     return all(one.curves[name].tobytes() == other.curves[name].tobytes() for name in one.curves)
 
 
+def same_states(one, other):
+    bits = lambda results: {t: {n: a.tobytes() for n, a in s.items()} for t, s in results.states.items()}
+    return bits(one) == bits(other)
+
+
 def test_workers_that_die_change_nothing(slow, monkeypatch):
-    """Ten kills at random instants, in one of which all go at once."""
-    asked = dict(trials=64, epochs=8)
+    """Ten kills at random instants, in one of which all go at once; the best epochs are kept."""
+    asked = dict(trials=64, epochs=8, rank=pj.best("loss", at="best", keep=64))
     made = []
 
     def make():
@@ -353,7 +361,10 @@ def test_workers_that_die_change_nothing(slow, monkeypatch):
     assert len(kills) == 10
     assert not there.stopped.any()
     monkeypatch.delenv("NAP")
-    assert same_walks(there, pj.search(SLOW, WALKS, **asked))
+    here = pj.search(SLOW, WALKS, **asked)
+    assert same_walks(there, here)
+    assert same_states(there, here)
+    assert (here.best_epochs < 8).any()
 
 
 def test_who_always_dies_is_given_up(slow, monkeypatch, caplog):

@@ -1,5 +1,6 @@
 """Population-based training is a plain loop: who is copied, what is changed, and what the records say of it."""
 
+import copy
 import functools
 import math
 import threading
@@ -56,16 +57,34 @@ def search(out=None, scheduler=None, **settings):
 
 
 class Loop:
-    """PBT of this task in plain Python, member by member, from the paper and the documented streams alone."""
+    """PBT of this task in plain Python, member by member, from the paper and the documented streams alone.
 
-    def __init__(self, trials=24, seed=3, interval=2, quantile=0.3, resample=0.25, factors=(0.8, 1.2), warmup=3):
+    Of each member it knows its present loss, and the best one so far: (loss, after which epoch, state), what was `now`
+    its `since`; with `patience` it trains no further once that is reached, and a trial of such members is left alone.
+    """
+
+    def __init__(
+        self,
+        trials=24,
+        seed=3,
+        interval=2,
+        quantile=0.3,
+        resample=0.25,
+        factors=(0.8, 1.2),
+        warmup=3,
+        patience=math.inf,
+    ):
         self.settings = seed, quantile, resample, factors
+        self.patience = patience
         self.hparams = [dict(zip(SPACE, row, strict=True)) for row in zip(*SPACE.sample(trials, seed).values())]  # noqa: B905
         key = lambda trial: jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), trial), 0)
         self.states = [
             [init(key(t), self.seen(values, fold), DATA) for fold in (0, 1)] for t, values in enumerate(self.hparams)
         ]
         self.losses = np.full((trials, 2, EPOCHS), np.nan)
+        self.best = [[(math.inf, 0, None)] * 2 for _ in range(trials)]
+        self.since = [[0, 0] for _ in range(trials)]
+        self.present = [[math.nan, math.nan] for _ in range(trials)]
         self.parents, self.copies = [], 0
         begun = 0
         for end in [*range(max(warmup, interval), EPOCHS, interval), EPOCHS]:
@@ -82,20 +101,29 @@ class Loop:
     def train(self, now):
         for trial, values in enumerate(self.hparams):
             for fold in (0, 1):
-                if now and not np.isfinite(self.losses[trial, fold, now - 1]) and self.alive(trial, fold) is False:
+                if now and not np.isfinite(self.present[trial][fold]) and self.alive(trial, fold) is False:
+                    continue
+                if self.since[trial][fold] >= self.patience:
                     continue
                 self.states[trial][fold], metrics = epoch(self.states[trial][fold], self.seen(values, fold), DATA)
-                self.losses[trial, fold, now] = metrics["loss"]
+                loss = self.present[trial][fold] = float(metrics["loss"])
+                self.losses[trial, fold, now] = loss
+                self.since[trial][fold] += math.isfinite(loss)
+                if loss < self.best[trial][fold][0]:
+                    self.best[trial][fold] = loss, now + 1, self.states[trial][fold]
+                    self.since[trial][fold] = 0
 
     def alive(self, trial, fold):
         return bool((self.states[trial][fold]["x"] ** 2).sum() <= 1e4)
 
     def select(self, now):
         seed, quantile, resample, factors = self.settings
-        before = [(list(states), dict(values)) for states, values in zip(self.states, self.hparams, strict=True)]
+        known = (self.states, self.best, self.since, self.present)
+        before = [(*map(list, own), dict(values)) for *own, values in zip(*known, self.hparams, strict=True)]
+        complete = [all(since >= self.patience for since in both) for both in self.since]
         for size in (2, 3):
-            bucket = [t for t, values in enumerate(self.hparams) if values["size"] == size]
-            loss = {t: self.losses[t, :, now - 1].mean() for t in bucket}
+            bucket = [t for t, values in enumerate(self.hparams) if values["size"] == size and not complete[t]]
+            loss = {t: np.mean(self.present[t]) for t in bucket}
             fit = sorted((t for t in bucket if math.isfinite(loss[t])), key=lambda t: (loss[t], t))
             dead = [t for t in bucket if not math.isfinite(loss[t])]
             count = min(math.ceil(quantile * len(bucket)), len(bucket) // 2)
@@ -108,7 +136,7 @@ class Loop:
 
     def become(self, target, source, now, before, draws, resample, factors):
         self.copies += 1
-        states, values = before[source]
+        states, self.best[target], self.since[target], self.present[target], values = map(copy.copy, before[source])
         other = lambda key: jax.random.fold_in(jax.random.fold_in(key, target), now)
         self.states[target] = [state | {"key": other(state["key"])} for state in states]
         self.hparams[target] = dict(values)
@@ -146,7 +174,41 @@ def test_it_is_a_plain_loop(x64):
     assert results.trials["status"].to_pylist().count("ok") == len(results.states) > 15
 
 
-@pytest.mark.parametrize("settings", [{}, {"lanes": 4}, {"repeats": 2, "folds": 1}], ids=str)
+def kept_best(patience=None):
+    return pj.best("loss", at="best", patience=patience, keep=24)
+
+
+@pytest.mark.parametrize("patience", [None, 1, 2])
+def test_a_copy_takes_the_best_epoch_and_its_counter(x64, patience):
+    """It ranks by the present values; in the end each lineage counts once, with its hyperparameters."""
+    loop, results = Loop(patience=patience or math.inf), search(rank=kept_best(patience))
+    assert loop.copies > 3
+    np.testing.assert_allclose(results.members["loss"][:, :, 0], loop.losses, rtol=1e-9)
+    alive = np.isfinite(np.array(loop.present)).all(1)
+    values = np.array([[fold[0] for fold in both] for both in loop.best]).mean(1)
+    epochs = np.array([[fold[1] for fold in both] for both in loop.best])
+    assert np.array_equal(results.trials["status"].to_pandas() == "ok", alive)
+    np.testing.assert_allclose(results.values["loss"][alive], values[alive], rtol=1e-9)
+    assert results.best_epochs[alive, :, 0].tolist() == epochs[alive].tolist()
+    states = {}  # of different best epochs, best first
+    for trial in sorted(np.flatnonzero(alive).tolist(), key=lambda trial: (values[trial], trial)):
+        states.setdefault(tuple(id(fold[2]) for fold in loop.best[trial]), trial)
+    assert results.best_trials(24) == list(states.values())
+    assert set(results.states) == set(states.values())
+    assert len(states) < alive.sum() or patience == 1
+    for trial in results.states:
+        ours, theirs = results.params(trial)["x"], [fold[2]["x"] for fold in loop.best[trial]]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+        then = results.history.of(trial)
+        for name, column in results.points.items():
+            assert column[trial] == then[name][epochs[trial].max() - 1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"lanes": 4}, {"repeats": 2, "folds": 1}, {"rank": kept_best()}, {"rank": kept_best(2)}],
+    ids=str,
+)
 def test_a_trial_is_trained_again_along_its_ancestors_to_the_same_bits(settings, tmp_path):
     results = search(out=tmp_path / "run", **settings)
     loaded = Results.load(tmp_path / "run")
@@ -156,7 +218,9 @@ def test_a_trial_is_trained_again_along_its_ancestors_to_the_same_bits(settings,
     for trial in [*several[:4], int(results.best.trial)]:
         again = pj.replay(loaded, trial, TASK)
         for name, curve in results.curves.items():
-            assert again[name].tobytes() == curve[lines[trial], np.arange(EPOCHS)].tobytes(), (trial, name)
+            line = lines[trial]
+            assert again[name].tobytes() == curve[line, np.arange(len(line))].tobytes(), (trial, name)
+            assert len(line) == EPOCHS or results.rule.patience
 
 
 def test_the_table_says_what_each_epoch_was_trained_with(tmp_path):
@@ -215,10 +279,11 @@ def test_the_winners_files_know_a_schedule_with_gaps(rows, tmp_path):
     assert "adam" in winners
 
 
-def test_killed_at_every_kind_of_moment_it_ends_as_the_run_left_alone(python, tmp_path):
+@pytest.mark.parametrize("rank", ["pj.best(keep=24)", "kept_best(2)"])
+def test_killed_at_every_kind_of_moment_it_ends_as_the_run_left_alone(python, tmp_path, rank):
     """Before and after a decision's line, with the line torn, and after single commits; one after the other."""
-    search(out=tmp_path / "whole")
-    run = "from test_pbt import search; search(out=sys.argv[3], resume=True)"
+    search(out=tmp_path / "whole", rank=eval(rank))
+    run = f"from test_pbt import kept_best, pj, search; search(out=sys.argv[3], resume=True, rank={rank})"
     code = KILLED.format(tests=__file__.rpartition("/")[0], every=0.0, waiting=0.25, run=run)
     for where, number in [("commit", 1), ("after", 1), ("commit", 2), ("before", 1), ("torn", 1)]:
         died = python(code, where, number, "run")

@@ -196,7 +196,7 @@ def train_again(
     config = Config(
         epochs=int(results.run["epochs"]),
         seed=seed,
-        rule=Rule(results.metric),
+        rule=Rule(results.metric, at=results.rule.at, patience=results.rule.patience),
         folds=1 if task.hints.folded is None else repeats,
         repeats=repeats if task.hints.folded is None else 1,
     )
@@ -204,7 +204,7 @@ def train_again(
     by_epoch = values_by_epoch(results, rows)
     points |= {name: values[:, 0] for name, values in by_epoch.items()}
     again = train_points(task, space, points, config, rows, by_epoch=by_epoch, backend=backend)
-    return again.members[results.metric][..., -1].reshape(len(rows), repeats)
+    return again.counted.values[results.metric][..., -1].reshape(len(rows), repeats)
 
 
 def values_by_epoch(results: "Results", rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -56,7 +56,7 @@ def keeping_best(epoch: Epoch, improvement: Improvement) -> Epoch:
         keys = tuple(compared(metrics, *key) for key in improvement.keys)
         better = new.alive & less(keys, best.keys)
         choose = lambda one, other: jax.tree.map(lambda a, b: jnp.where(better, a, b), one, other)
-        since = jnp.where(better, 0, best.since + going)
+        since = jnp.where(better, 0, best.since + new.alive)
         kept = BestEpoch(choose(new.state, best.state), choose(keys, best.keys), since)
         return Training(new.state, jnp.where(going, new.alive, training.alive), kept), metrics
 

@@ -127,8 +127,8 @@ class Curves:
         return Counted(self.rule, {n: v if trials is None else v[trials] for n, v in self.metrics.items()})
 
     def means(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials, epochs), the mean over a trial's members."""
-        return {name: mean_member(values) for name, values in self.metrics.items()}
+        """Metric -> (trials, epochs), the mean over a trial's members; one that rests counts with its last record."""
+        return {name: mean_member(values) for name, values in self.counted().present.items()}
 
     @property
     def done(self) -> np.ndarray:

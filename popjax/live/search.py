@@ -80,7 +80,9 @@ class Live(Progress, Steered):
             grown = lambda old: np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)])
             self.members, self.told = {n: grown(old) for n, old in self.members.items()}, grown(self.told)
         status = standing(decision, trials, self.run.epochs)
-        self.board.show(trials.curves, trials.epochs, status, trials.points, trials.settable)
+        shown = np.append(self.board.epochs, np.zeros(len(trials.epochs), np.int64))[: len(trials.epochs)]
+        epochs = np.where(trials.complete & (shown > 0), shown, trials.epochs)  # one that rests stays where it is
+        self.board.show(trials.curves, epochs, status, trials.points, trials.settable)
         self.refresh()
 
     def epoch(self, result: "EpochResult") -> None:
@@ -90,7 +92,8 @@ class Live(Progress, Steered):
         for name, values in result.metrics.items():
             self.members[name][place] = np.where(alive, values, np.nan)
         rows = np.unique(result.trial)
-        rows = rows[(self.told[rows] == result.epoch + 1).all((1, 2))]
+        rests = self.resting[rows]  # since an epoch before
+        rows = rows[((self.told[rows] == result.epoch + 1) | rests).all((1, 2))]
         self.board.add(rows, result.epoch, {name: values[rows].mean((1, 2)) for name, values in self.members.items()})
         super().epoch(result)
 
@@ -146,10 +149,12 @@ def after(decision: Decision, trials: Trials, run: Run) -> Trials:
         curves[name] = np.concatenate([values, np.full((new, run.epochs), np.nan)])
     longer = lambda values, fill: np.concatenate([values, np.full(new, fill)])
     epochs, loss, stopped = longer(trials.epochs, 0), longer(trials.loss, np.nan), longer(trials.stopped, False)
+    complete = longer(trials.complete, False)
     alter(decision, points)
     targets, sources = list(decision.copy), list(decision.copy.values())
     loss[targets] = loss[sources]
-    return trials._replace(points=points, epochs=epochs, loss=loss, stopped=stopped, curves=curves)
+    trials = trials._replace(epochs=epochs, loss=loss, stopped=stopped, complete=complete)
+    return trials._replace(points=points, curves=curves, values=curves)
 
 
 def standing(decision: Decision, trials: Trials, last: int) -> str:
@@ -161,7 +166,7 @@ def standing(decision: Decision, trials: Trials, last: int) -> str:
     """
     going = np.zeros(len(trials.epochs), bool)
     going[list(decision.until)] = True
-    cases = [np.isinf(trials.loss), trials.epochs >= last, trials.stopped, going, trials.epochs == 0]
+    cases = [np.isinf(trials.loss), trials.reached(last) >= last, trials.stopped, going, trials.epochs == 0]
     return "".join(np.select(cases, [DIVERGED, DONE, STOPPED, TRAINS, WAITS], RESTS).tolist())
 
 

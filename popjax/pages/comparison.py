@@ -11,6 +11,7 @@ from popjax.pages.framing import loss
 from popjax.pages.headline import number, value
 from popjax.pages.markup import section, table
 from popjax.space.space import Space
+from popjax.store.records import mean_member
 from popjax.store.results import Results
 
 COLORS = (WINNER, MIDDLE, "#009E73", "#E69F00", "#CC79A7", POINT, GREY)
@@ -86,7 +87,7 @@ def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
     counts with the last value that it has; one that diverged counts as training alone. Moments without a value, as
     where all have diverged, are left out.
     """
-    done, curve = results.done.min((1, 2)), results.curves[results.metric]
+    done, curve = results.trained.min((1, 2)), mean_member(results.counted.values[results.metric])
     top = np.fmax if results.metric.mode == "max" else np.fmin
     spent, best, before, record = [], [], 0, np.nan
     for one in np.unique(results.rounds):
@@ -111,7 +112,7 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
     traces, heights = [], []
     for at, (run, results) in enumerate(runs.items()):
         share, best = thinned(*reached(results))
-        whole = figure(results.summary, key) or results.done.sum()
+        whole = figure(results.summary, key) or results.trained.sum()
         what = f"{templated(run)}: %{{y:.4g}} after %{{x:.3g}} {name}<extra></extra>"
         line = {"mode": "lines+markers", "line": {"color": COLORS[at % len(COLORS)], "width": 2}, "marker": {"size": 4}}
         points = {"x": rounded(share * whole), "y": rounded(best), "name": shown(run), "hovertemplate": what}

@@ -48,12 +48,22 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     if isinstance(test, int | float):
         name = shown(results.metric.on("test"))
         scored = [(number(test), f"{name}, on rows that no trial saw", "winner")]
-    winner = f"<p>Winner: <b>trial {best.trial}</b>, {setting(axes, best.trial)}.</p>"
+    winner = f"<p>Winner: <b>trial {best.trial}</b>, {setting(axes, best.trial)}{at_best(results)}.</p>"
     less = halved(results)
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
     beside = compared(results)
     saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
     return heading(results) + winner + grid([first, *scored, *cards]) + saved + steered(results) + machine(results)
+
+
+def at_best(results: Results) -> str:
+    """The winner's best epoch, in words, where that counts."""
+    if results.best_epochs is None or results.best is None:
+        return ""
+    epochs = sorted(set(results.best_epochs[results.best.trial].ravel().tolist()))
+    return (
+        f"; its best epoch is {epochs[0]}" if len(epochs) == 1 else f"; its best epochs are {epochs[0]} to {epochs[-1]}"
+    )
 
 
 def steered(results: Results) -> str:
@@ -79,7 +89,7 @@ def halved(results: Results) -> str:
     would = simulate(halving(min_epochs=FIRST_RUNG), results)
     if would.best is None:
         return ""
-    times = results.done.sum() / would.spent
+    times = results.trained.sum() / would.spent
     found = f"trial {would.best}, {results.metric} {number(results.values[results.metric][would.best])}"
     return f"successive halving would have found {found}, in {times:.1f} times fewer epochs"
 
@@ -128,7 +138,10 @@ def epochs_text(results: Results) -> str:
     _, folds, repeats, epochs = results.members[results.metric].shape
     many = [plural(count, noun) for count, noun in ((folds, "fold"), (repeats, "repeat")) if count > 1]
     word = "epoch" if epochs == 1 else "epochs"
-    return word + (f" in each of {' × '.join(many)}" if many else "")
+    said = word + (f" in each of {' × '.join(many)}" if many else "")
+    if results.rule.patience is None:
+        return said
+    return f"{said}, {results.trained.sum() / results.trained.size / epochs:.0%} of them trained"
 
 
 def seconds_text(summary: Mapping[str, Any]) -> str:

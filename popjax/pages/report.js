@@ -30,13 +30,14 @@ const shown = (metric, value) => (value === null || !asErrors(metric) ? value : 
 const worst = (metric) => (asErrors(metric) ? 1 - metric.worst : metric.worst); // where the diverged lie, of 1
 const axis = (metric) => (asErrors(metric) ? metric.errors : metric.axis);
 
-// a group of curves is one line with gaps; which trial and epoch a point is follows from its place
+// a group of curves is one line with gaps: which trial and epoch a point is follows from its place; marks of trials
+// are one point each, at the epochs `at`
 function placed(trace, heights, metric) {
   const epochs = PAGE.curves.epochs, y = heights.map((value) => shown(metric, value));
   if (trace.trials === undefined) return { ...trace, x: heights.map((_, at) => at + 1), y };
-  const { trials, ends, ...rest } = trace;
-  const trial = (at) => trials[ends ? at : Math.floor(at / (epochs + 1))];
-  const x = heights.map((_, at) => (ends ? PAGE.curves.ended[at] : (at % (epochs + 1)) + 1));
+  const { trials, at: marked, ...rest } = trace;
+  const trial = (at) => trials[marked ? at : Math.floor(at / (epochs + 1))];
+  const x = heights.map((_, at) => (marked ? marked[at] : (at % (epochs + 1)) + 1));
   const hovertemplate = "trial %{text}, epoch %{x}: %{y:.4g}<extra></extra>";
   return { ...rest, x, y, text: heights.map((_, at) => `${trial(at)}`), hovertemplate };
 }

@@ -33,9 +33,14 @@ def rule_of(rank: Any) -> Rule:
 def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
     """The rule that `Rule.written` gave, or another one by its metric.
 
-    Raises ValueError for a rule of a user's own, of which a file has the name alone.
+    Raises ValueError for a rule of a user's own, of which a file has the name alone, and for another one by which
+    other epochs count.
     """
     if given is not None:
+        for name in ("at", "patience"):
+            if getattr(given, name) != written[name]:
+                what = f"rank has {name}={getattr(given, name)!r}, the run {name}={written[name]!r}"
+                raise ValueError(f"{what}; give the run's, and then use Results.ranked")
         return given if given.metric else dataclasses.replace(given, metric=written["metric"], mode=written["mode"])
     if written["rule"] not in RULES:
         what = f"the run was ranked by a rule of your own, {written['rule']!r}"

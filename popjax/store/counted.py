@@ -91,7 +91,7 @@ class Counted:
         self.improvement = rule.improvement
         self.lineage = None if self.improvement is None else lineage
         self.records = records if self.lineage is None else descended(records, self.lineage)
-        self.trained = finite_epochs(records[rule.metric])
+        self.trained = finite_epochs(self.records[rule.metric])
 
     @functools.cached_property
     def epochs(self) -> np.ndarray:

@@ -59,6 +59,11 @@ class History(NamedTuple):
         line = self.lineage(trial)
         return {name: values[line, np.arange(len(line))] for name, values in self.values.items()}
 
+    def at(self, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Name -> (trials,): the hyperparameters with which each trial's state was trained in an epoch (trials,)."""
+        trained_as = self.lineages[np.arange(len(epochs)), epochs]
+        return {name: values[trained_as, epochs] for name, values in self.values.items()}
+
     def table(self) -> "pa.Table":
         """A row an epoch of a trial: trial, epoch, parent, fresh, the hyperparameters."""
         import pyarrow as pa

@@ -52,7 +52,8 @@ class Results:
         states: trial -> name -> array (folds * repeats, ...), for the kept trials.
         recipes: trial -> what rebuilds it as a predictor, for the kept trials of a task that knows it.
         rounds: the round (trials,) of each trial, from 0.
-        done: the epochs (trials, folds, repeats) that were trained; fewer where the run was stopped, or a trial pruned.
+        done: the epochs (trials, folds, repeats) that are finished; fewer where the run was stopped, or a trial pruned.
+            A member that rests is taken along by its trial; `trained` has what it was trained itself.
         pruned: whether (trials,) a scheduler left the trial below the last epoch.
         task: what was trained, where this process trained it.
         costs: "parameters" (trained ones) or "flops" (of an epoch), (trials,) each, where the rule looks at them.
@@ -106,8 +107,12 @@ class Results:
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials, epochs), the mean over folds and repeats; NaN from divergence on."""
-        return {name: mean_member(values) for name, values in self.members.items()}
+        """Metric -> (trials, epochs), the mean over folds and repeats; NaN from divergence on, and where all rest."""
+        if not self.counted.resting.any():
+            return {name: mean_member(values) for name, values in self.members.items()}
+        over = np.arange(self.members[self.metric].shape[-1]) >= self.epochs_run[:, None]
+        present = {name: mean_member(values) for name, values in self.counted.present.items()}
+        return {name: np.where(over, np.nan, values) for name, values in present.items()}
 
     @functools.cached_property
     def counted(self) -> Counted:
@@ -161,6 +166,29 @@ class Results:
         """Whether (trials,) the run, or a person, stopped the trial before its end."""
         below = ((self.done < self.members[self.metric].shape[-1]) & ~self.counted.resting).any((1, 2))
         return ~self.diverged & ~self.pruned & below
+
+    @property
+    def points_that_count(self) -> dict[str, np.ndarray]:
+        """The points; where they changed, those of the epoch that counts, of a trial's members the last one."""
+        if self.history is None:
+            return self.points
+        begun = self.epochs_run > 0
+        then = self.history.at(self.counted.final.max((1, 2)))
+        return {name: np.where(begun, then[name], column) for name, column in self.points.items()}
+
+    def records(self, trial: int) -> dict[str, np.ndarray]:
+        """Metric -> (folds, repeats, epochs): what led a trial's members to the epochs that count; NaN after each."""
+        ends = self.counted.final[trial] + 1
+        count = self.members[self.metric].shape[-1] if self.best_epochs is None else int(ends.max())
+        over = np.arange(count) >= ends[..., None]
+        return {
+            name: np.where(over, np.nan, values[trial, ..., :count]) for name, values in self.counted.records.items()
+        }
+
+    @property
+    def trained(self) -> np.ndarray:
+        """Int (trials, folds, repeats): the epochs that each member was trained."""
+        return np.where(self.counted.resting, self.counted.trained, self.done)
 
     @functools.cached_property
     def best_epochs(self) -> np.ndarray | None:
@@ -309,16 +337,17 @@ class Results:
         >>> results.best_trials(3)[0] == results.best.trial
         True
         """
-        return self.order[:size].tolist()
+        return self.counted.different(self.order)[:size].tolist()
 
     def ranked(self, rank: Rule | str) -> Self:
         """The same trials under another rule: another order, another winner, without the scores on test rows.
 
         Test rows were scored for the winner that the search chose before, and choose none. What the new rule would
-        have kept is kept where the old one did.
+        have kept is kept where the old one did, and where the same epochs count.
 
-        Raises ValueError for a metric that was not reported, for one member a trial where the rule needs an error, and
-        where the rule needs numbers of parameters that the run does not have.
+        Raises ValueError for a metric that was not reported, for one member a trial where the rule needs an error,
+        where the rule needs numbers of parameters that the run does not have, and where another patience, or patience
+        by another metric, would have trained other epochs.
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "accuracy": hparams["x"]})
@@ -334,12 +363,16 @@ class Results:
             if metric not in self.members:
                 raise ValueError(f"unknown metric {str(metric)!r}; the trials have {', '.join(self.members)}")
         rule = dataclasses.replace(rule, mode=rule.metric.mode)
+        check_patience("ranked", self.rule, rule)
         rule.check(self.members[rule.metric].shape[1] * self.members[rule.metric].shape[2])
         for name in [name for name in rule.needs if name not in self.costs]:
             what = f"the run does not know the {name} of its trials"
             raise ValueError(f"rank {rule.name}: {what}; search with rank={rule!r}")
         summary = {name: value for name, value in self.summary.items() if name not in OF_WINNER}
-        return dataclasses.replace(self, rule=rule, summary=summary | {"metric": rule.metric})
+        other = dataclasses.replace(self, rule=rule, summary=summary | {"metric": rule.metric})
+        same = (self.counted.final == other.counted.final).all((1, 2))
+        states = {trial: state for trial, state in self.states.items() if same[trial]}
+        return dataclasses.replace(other, states=states, points=other.points_that_count)
 
     def predictor(self, trial: int | None = None) -> Any:
         """A kept trial as a predictor: the winner, or the ensemble that was chosen, if none is named.
@@ -465,6 +498,13 @@ class Results:
         True
         """
         return cls(**run_files.read(Path(directory), rank))
+
+
+def check_patience(what: str, trained: Rule, asked: Rule) -> None:
+    """Raise ValueError where trials that were trained under a rule would have rested otherwise under another."""
+    then, now = (None if rule.patience is None else rule.improvement for rule in (trained, asked))
+    if then != now:
+        raise ValueError(f"{what}: the trials were trained under {trained}, and would rest otherwise; search again")
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:

@@ -88,14 +88,15 @@ class Course:
     def stand(self, arrays: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarray]) -> None:
         """Let the one trial stand where these arrays (models, ...) and curves (folds, repeats, epochs) end.
 
-        No decision led there, so earlier epochs are not had again. Raises ValueError for arrays of another task.
+        A model of which the curves end earlier stands with the others, from where its own end. No decision led there,
+        so earlier epochs are not had again. Raises ValueError for arrays of another task.
         """
         check_arrays(self.population.roster.abstract(0).state, arrays)
         epoch = next(iter(curves.values())).shape[-1]
         models, known = self.population.config.numbering.members([0]), self.population.table.curves
         known.reach(epoch)
         known.load(models, epoch, {name: values.reshape(len(models), -1) for name, values in curves.items()})
-        alive = np.isfinite([values[..., -1].ravel() for values in curves.values()]).all(0)
+        alive = np.isfinite([values.reshape(len(models), -1) for values in curves.values()]).all(0).any(-1)
         held = {f"state.{name}" if name else "state": array for name, array in arrays.items()} | {"alive": alive}
         self.base = Moment(epoch, [Cohort(0, models, epoch, OnHost(held))], self.stopped.copy())
         self._stand(self.base)

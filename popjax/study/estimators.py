@@ -307,7 +307,7 @@ def cv_results(results: Results, seconds: float) -> dict[str, Any]:
     trials = len(results.members[results.metric])
     scored = np.zeros(trials, bool)
     scored[results.order] = True
-    last = np.where(scored[:, None, None], results.members[results.metric][..., -1], np.nan).mean(2) * sign
+    last = np.where(scored[:, None, None], results.counted.values[results.metric][..., -1], np.nan).mean(2) * sign
     params = [results.hparams(trial) for trial in range(trials)]
     found: dict[str, Any] = {"mean_fit_time": np.full(trials, seconds / trials), "std_fit_time": np.zeros(trials)}
     found |= {"mean_score_time": np.zeros(trials), "std_score_time": np.zeros(trials)}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from popjax.core.machine import cores, device, versions
 from popjax.engine.identity import code, identity
 from popjax.engine.measure import updates
@@ -46,7 +48,10 @@ def updates_of(population: Population) -> int | None:
     """Optimizer updates so far, over all members."""
     curves = population.table.curves
     known = curves.metrics.get(population.config.rule.metric)
-    return 0 if known is None else updates(population.roster, known, curves.epochs)
+    if known is None:
+        return 0
+    trained = np.where(curves.resting, curves.counted().trained, curves.epochs)
+    return updates(population.roster, known, trained)
 
 
 def summary(

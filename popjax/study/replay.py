@@ -14,6 +14,7 @@ from popjax.engine.identity import check_same
 from popjax.engine.plan import work_of
 from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
+from popjax.engine.table import Table
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.decisions import Log, Step
@@ -45,9 +46,16 @@ def train_points(
     with contextlib.closing(population):
         driver = Driver(population, Log(space))
         for decision in training(points, by_epoch or {}, config.epochs):
-            if not driver.act(Step(decision)):
+            if not driver.act(Step(without(decision, population.table))):
                 break
         return population.results()
+
+
+def without(decision: Decision, table: Table) -> Decision:
+    """A decision without the trials that are complete already."""
+    over = set(np.flatnonzero(table.ended.all(1)).tolist()) if len(table) else set[int]()
+    part = lambda named: {trial: value for trial, value in named.items() if trial not in over}
+    return decision._replace(set=part(decision.set), until=part(decision.until))
 
 
 def training(points: Mapping[str, np.ndarray], by_epoch: Mapping[str, np.ndarray], epochs: int) -> Iterator[Decision]:

@@ -138,7 +138,7 @@ class Search:
             self.directory.begin(describe(self.asked, roster, log))
         run = Run(
             space=self.asked.space,
-            metric=roster.config.rule.metric,
+            rule=roster.config.rule,
             metrics=roster.metrics,
             trials=options.trials,
             epochs=options.epochs,
@@ -154,12 +154,14 @@ class Search:
         """Score the winner, and describe the run."""
         asked, roster = self.asked, population.roster
         results = population.results()
-        epochs, decisions = asked.options.epochs, (step.decision for step in log.steps)
-        results = dataclasses.replace(
-            results,
-            history=history_of(asked.space, decisions, results.done.min((1, 2)), epochs),
-            steered=steered_in(log, len(results.rounds)),
-        )
+        decisions, epochs = [step.decision for step in log.steps], asked.options.epochs
+        past = lambda done: history_of(asked.space, decisions, done, epochs)
+        results = dataclasses.replace(results, steered=steered_in(log, len(results.rounds)))
+        results = dataclasses.replace(results, history=past(results.done.min((1, 2))))
+        if results.counted.resting.any():  # which is known along the lineage alone
+            results = dataclasses.replace(results, history=past(results.trained.max((1, 2))))
+        if results.best_epochs is not None:
+            results = dataclasses.replace(results, points=results.points_that_count)
         results, test = self.scored(population, results)
         run = describe(asked, roster, log)
         results = dataclasses.replace(

@@ -130,8 +130,9 @@ class Session:
     def of(cls, results: Results, trial: int, task: Task | None = None) -> Self:
         """A trained trial of a search as a living model, to go on with.
 
-        It stands where the search left it, with its curves, and trains on as it would have there, to the last bit,
-        unless something has a horizon; then it goes on beyond it.
+        It stands at the epoch that counts, with its curves up to there, and trains on as it did there, or would have,
+        to the last bit, unless something has a horizon; then it goes on beyond it. Where the best epochs of its folds
+        and repeats differ, each goes on from its own, and they are counted from the last of these.
 
         Args:
             results: of the search, which kept the trial.
@@ -154,7 +155,7 @@ class Session:
             raise ValueError("the results were loaded, so give the task: Session.of(results, trial, task)")
         kept, run, space = results.kept(trial), results.run, space_of(results, trial, task)
         session = cls(task, kept.hparams, run["epochs"], run["seed"], space, [trial], run["folds"], run["repeats"])
-        session.course.stand(kept.arrays, {name: values[trial] for name, values in results.members.items()})
+        session.course.stand(kept.arrays, results.records(trial))
         return session
 
     def __repr__(self) -> str:

@@ -37,8 +37,7 @@ class Simulated(NamedTuple):
     @property
     def spent(self) -> int:
         """The epochs of all members together."""
-        folds_and_repeats = self.results.members[self.results.metric].shape[1:3]
-        return int(self.epochs.sum() * np.prod(folds_and_repeats))
+        return int(self.results.trained.sum())
 
 
 def simulate(
@@ -77,6 +76,9 @@ def simulate(
         raise ValueError(f"simulate: {what}; give a search of one round, such as a plain random one")
     if results.history is not None:
         raise ValueError("simulate: hyperparameters changed while these trials trained; give a search where none did")
+    then, now = results.run.get("rank", results.rule.written())["patience"], results.rule.patience
+    if then != now:
+        raise ValueError(f"simulate: patience={now}, but the trials were trained with patience={then}; search again")
     return Replay(results, rows).run(scheduler)
 
 

@@ -12,6 +12,7 @@ from popjax.pages.drawing import DIVERGED, GREY, MIDDLE, WINNER, layout, rounded
 from popjax.pages.figures.base import Drawing, Figure
 from popjax.pages.framing import curved, error_axis, errors, learned, loss, metrics
 from popjax.pages.markup import at_the_end, section, thinning
+from popjax.store.records import mean_member
 from popjax.store.results import Results
 
 
@@ -28,6 +29,11 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         parts.append("the thick line is the winner" + (" with ± one standard error" if results.errors else ""))
     if results.diverged.any():
         parts.append("a diverged trial ends with a cross at its last whole epoch, if it had one")
+    if results.best_epochs is not None:
+        several = " (the mean over folds and repeats)" if results.errors else ""
+        parts.append(f"a trial's dot is its best epoch{several}, whose value ranks it")
+    if results.counted.resting.any():
+        parts.append("a trial that rests, out of patience, ends there, and counts with its last value in the band")
     if results.pruned.any():
         parts.append("a pruned trial's line ends where it was left")
     if results.stopped.any():
@@ -53,7 +59,6 @@ def curves_figure(results: Results) -> dict[str, Any]:
         "traces": curve_traces(results, kept, lost),
         "layout": layout(height=440, xaxis=ruled("epoch", **ticks), showlegend=True),
         "epochs": epochs,
-        "ended": results.epochs_run[lost].tolist(),
         "metrics": [metric_curves(results, name, kept, lost) for name in metrics(results)],
     }
 
@@ -70,7 +75,7 @@ def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dic
         {
             "name": "where they broke off",
             "trials": lost,
-            "ends": True,
+            "at": results.epochs_run[lost].tolist(),
             "type": "scatter",
             "mode": "markers",
             "marker": {"symbol": "x-thin-open", "color": DIVERGED, "size": 6},
@@ -89,7 +94,17 @@ def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dic
             {**quiet, "name": "± standard error", "line": band, "fill": "tonexty", "fillcolor": "rgba(213,94,0,0.22)"},
         ]
     traces.append({**thin, "name": "winner", "trials": [results.best.trial], "line": {"color": WINNER, "width": 3}})
+    traces += [best_marks(results, [results.best.trial, *kept])] if results.best_epochs is not None else []
     return traces if lost else traces[:1] + traces[3:]
+
+
+def best_marks(results: Results, trials: list[int]) -> dict[str, Any]:
+    """A dot at the best epoch of each of these trials, the winner first."""
+    assert results.best_epochs is not None
+    others = len(trials) - 1
+    marker = {"color": [WINNER, *[GREY] * others], "size": [9, *[3] * others], "opacity": [1, *[0.6] * others]}
+    at = results.best_epochs[trials].mean((1, 2)).tolist()
+    return {"name": "best epoch", "trials": trials, "at": at, "type": "scatter", "mode": "markers", "marker": marker}
 
 
 def metric_curves(results: Results, name: str, kept: list[int], lost: list[int]) -> dict[str, Any]:
@@ -106,14 +121,16 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
     if results.best is None:
         return {**known, "heights": [*([gapped(curve[kept])] if kept else []), *broken]}
     heights = [gapped(curve[kept]), *broken]
-    low, middle, high = np.quantile(curve[learned(results)], [0.25, 0.5, 0.75], axis=0)
+    present = mean_member(results.counted.present[name])
+    low, middle, high = np.quantile(present[learned(results)], [0.25, 0.5, 0.75], axis=0)
     heights += [rounded(low), rounded(high), rounded(middle)]
     winner = curve[results.best.trial]
     if results.errors:
-        members = results.members[name][results.best.trial].reshape(-1, curve.shape[1]).astype(np.float64)
+        members = results.counted.present[name][results.best.trial].reshape(-1, curve.shape[1]).astype(np.float64)
         error = members.std(0, ddof=1) / math.sqrt(len(members))
         heights += [rounded(winner - error), rounded(winner + error)]
-    return {**known, "heights": [*heights, gapped(winner[None])]}
+    marks = [] if results.best_epochs is None else [rounded(results.values[name][[results.best.trial, *kept]])]
+    return {**known, "heights": [*heights, gapped(winner[None]), *marks]}
 
 
 def gapped(curves: np.ndarray) -> list[Any]:
@@ -134,9 +151,8 @@ def plot_of(results: Results, metric: str) -> dict[str, Any]:
     epochs = figure["epochs"]
     traces = []
     for trace, heights in zip(figure["traces"], chosen["heights"], strict=True):
-        kept = {name: value for name, value in trace.items() if name not in ("trials", "ends")}
-        x = [at % (epochs + 1) + 1 for at in range(len(heights))]
-        x = figure["ended"] if trace.get("ends") else x
+        kept = {name: value for name, value in trace.items() if name not in ("trials", "at")}
+        x = trace.get("at") or [place % (epochs + 1) + 1 for place in range(len(heights))]
         traces.append({**kept, "x": x, "y": heights})
     return {"traces": traces, "layout": {**figure["layout"], "yaxis": chosen["axis"]}}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from popjax.core.text import failure, tell
+from popjax.rule import Rule
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
@@ -20,7 +21,7 @@ class Run(NamedTuple):
 
     Attributes:
         space: the hyperparameters.
-        metric: the Metric that ranks.
+        rule: what counts as best.
         metrics: the names of all metrics.
         trials, epochs, folds, repeats: how many.
         programs: how many programs the first trials take.
@@ -29,7 +30,7 @@ class Run(NamedTuple):
     """
 
     space: Space
-    metric: Metric
+    rule: Rule
     metrics: tuple[str, ...]
     trials: int
     epochs: int
@@ -38,6 +39,11 @@ class Run(NamedTuple):
     programs: int
     fitting: int
     out: Path | None
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that ranks."""
+        return self.rule.metric
 
 
 class Callback:

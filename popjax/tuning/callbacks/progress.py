@@ -26,8 +26,11 @@ class Progress(Callback):
 
     Attributes:
         done, total: epochs over all members, to the last one; between rungs, to the next rung.
-        latest: the metric that ranks (trials, folds, repeats) after each member's latest epoch; NaN before one.
+        latest: what the metric that ranks is worth (trials, folds, repeats) after each member's latest epoch: that of
+            its best one so far where that counts; NaN before one, and once it has diverged.
         heard: whether (trials, folds, repeats) each has trained an epoch.
+        resting: whether (trials, folds, repeats) each is out of patience.
+        goals: the epoch (trials,) that each is to reach.
     """
 
     run: Run
@@ -38,7 +41,8 @@ class Progress(Callback):
         self.done = self.total = 0
         self.horizon: int | None = run.epochs  # of those who train: the next rung, or the last epoch
         self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
-        self.heard = np.zeros(self.latest.shape, bool)
+        self.heard, self.resting = np.zeros(self.latest.shape, bool), np.zeros(self.latest.shape, bool)
+        self.goals = np.zeros(run.trials, np.int64)
         if run.fitting < FEW:
             what = f"only {run.fitting} models of this size fit here at once"
             self.say(f"{what}; to steer one by hand: python -m popjax.babysit")
@@ -51,9 +55,14 @@ class Progress(Callback):
         now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
         if anew:
             self.horizon = notes.get("epoch") if "rungs" in notes else self.run.epochs
-        epochs = sum(max(epoch, self.horizon or epoch) - now(trial) for trial, epoch in decision.until.items())
+        goals = {trial: max(epoch, self.horizon or epoch) for trial, epoch in decision.until.items()}
+        self.make_room(max(goals, default=-1) + 1)
+        self.goals[list(goals)] = list(goals.values())
+        targets, sources = list(decision.copy), list(decision.copy.values())
+        self.latest[targets] = self.latest[sources]
+        going = (~self.resting).sum((1, 2)).tolist()
         self.done = 0 if anew else self.done
-        self.total = self.done + epochs * self.run.folds * self.run.repeats
+        self.total = self.done + sum((goal - now(trial)) * going[trial] for trial, goal in goals.items())
         if "rounds" in notes:
             self.say(round_text(notes))
         if "rungs" in notes and decision.until:
@@ -68,26 +77,34 @@ class Progress(Callback):
         rows = np.flatnonzero(trials.epochs > 0)
         if len(rows):
             self.make_room(int(rows[-1]) + 1)
-            self.latest[rows] = after(trials.curves, trials.epochs)[self.run.metric][rows, None, None]
+            self.latest[rows] = after(trials.values, trials.epochs)[self.run.metric][rows, None, None]
             self.heard[rows] = True
+            self.resting[: len(trials.complete)] = trials.complete[:, None, None]
 
     def make_room(self, trials: int) -> None:
         """Hold at least so many trials."""
         if (more := trials - len(self.latest)) > 0:
-            self.latest = np.concatenate([self.latest, np.full((more, *self.latest.shape[1:]), np.nan)])
-            self.heard = np.concatenate([self.heard, np.zeros((more, *self.heard.shape[1:]), bool)])
+            new = np.zeros((more, *self.latest.shape[1:]), bool)
+            self.latest = np.concatenate([self.latest, np.where(new, 0, np.nan)])
+            self.heard, self.resting = np.concatenate([self.heard, new]), np.concatenate([self.resting, new])
+            self.goals = np.concatenate([self.goals, np.zeros(more, np.int64)])
 
     def epoch(self, result: "EpochResult") -> None:
         alive = np.all([np.isfinite(values) for values in result.metrics.values()], axis=0)
         self.make_room(int(result.trial.max()) + 1)
+        place = result.trial, result.fold, result.repeat
         values = np.where(alive, result.metrics[self.run.metric], np.nan)
-        self.latest[result.trial, result.fold, result.repeat] = values
-        self.heard[result.trial, result.fold, result.repeat] = True
+        if self.run.rule.improvement is not None:
+            better = np.maximum if self.run.metric.mode == "max" else np.minimum
+            values = np.where(self.heard[place], better(values, self.latest[place]), values)
+        self.latest[place], self.heard[place] = values, True
+        self.resting[place] |= result.resting
         self.done += len(alive)
+        self.total -= int((self.goals[result.trial] - result.epoch - 1)[result.resting].sum())
         self.update()
 
     def leader(self) -> tuple[int, float] | None:
-        """The best trial as all stand now, with its mean over folds and repeats; None before there is one."""
+        """The best trial by what counts now, with its mean over folds and repeats; None before there is one."""
         means = self.latest.mean((1, 2))
         means[~np.isfinite(means)] = np.nan
         if np.isnan(means).all():
