@@ -2,11 +2,14 @@
 
 `python benchmarks/against.py OLD NEW [--pairs 7]`: each checkout with its own environment (`.venv`), programs
 cached. Prints for each workload the ratio new over old, its mean and 95% interval by Student's t over the pairs.
+Two commands are compared by `--commands`, also in one checkout: `python benchmarks/against.py . . --commands
+"-m popjax.sweep --quiet --out {out}" "-m popjax.sweep --quiet --out {out} --at best"`.
 """
 
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -57,14 +60,15 @@ def seconds(checkout: Path, arguments: list[str], cache: str) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def compare(old: Path, new: Path, arguments: list[str], pairs: int) -> dict[str, float]:
-    """The ratio new over old in pairs, in turn."""
+def compare(old: Path, new: Path, before: list[str], after: list[str], pairs: int) -> dict[str, float]:
+    """The ratio of Python's arguments `after` in one checkout over `before` in the other, in pairs, in turn."""
     from scipy.stats import t
 
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-        for checkout, cache in ((old, first), (new, second)):
-            seconds(checkout, arguments, cache)
-        took = np.array([[seconds(old, arguments, first), seconds(new, arguments, second)] for _ in range(pairs)])
+        both = ((old, before, first), (new, after, second))
+        for one in both:
+            seconds(*one)
+        took = np.array([[seconds(*one) for one in both] for _ in range(pairs)])
     ratios = took[:, 1] / took[:, 0]
     half = float(t.ppf(0.975, pairs - 1) * ratios.std(ddof=1) / np.sqrt(pairs))
     known = {"old": float(np.median(took[:, 0])), "new": float(np.median(took[:, 1])), "ratio": float(ratios.mean())}
@@ -78,11 +82,15 @@ def main() -> None:
     parser.add_argument("new", type=Path)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--only", choices=list(WORK))
+    parser.add_argument("--commands", nargs=2, metavar=("BEFORE", "AFTER"), help="arguments of Python, in place of all")
     options = parser.parse_args()
-    for name, arguments in WORK.items():
-        if options.only in (None, name):
-            found = compare(options.old.resolve(), options.new.resolve(), arguments, options.pairs)
-            print(json.dumps({"work": name, **found}), flush=True)
+    work = {name: (arguments, arguments) for name, arguments in WORK.items() if options.only in (None, name)}
+    if options.commands:
+        before, after = map(shlex.split, options.commands)
+        work = {options.commands[1]: (before, after)}
+    for name, (before, after) in work.items():
+        found = compare(options.old.resolve(), options.new.resolve(), before, after, options.pairs)
+        print(json.dumps({"work": name, **found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,16 @@ class BestEpoch(NamedTuple):
     since: jax.Array
 
 
+class Overwrite(NamedTuple):
+    """What a stacked state becomes of a member: `by`, where that is to be, or else what it is.
+
+    So that a state which stays is not read and written again.
+    """
+
+    where: jax.Array
+    by: Any
+
+
 class Training(NamedTuple):
     """A member in training: the task's state, whether all its metrics were finite, its best epoch if a rule asks."""
 
@@ -45,7 +55,8 @@ def begun(training: Training, improvement: Improvement) -> Training:
 def keeping_best(epoch: Epoch, improvement: Improvement) -> Epoch:
     """`epoch` of a member that keeps its best epoch, and rests once it is out of patience.
 
-    A resting member's state stays as it is, and its metrics are NaN; it is alive.
+    A resting member's state stays as it is, and its metrics are NaN; it is alive. The state of the best epoch comes
+    as an Overwrite.
     """
 
     def keeping(training: Training, member: Any, data: Any) -> tuple[Training, dict[str, jax.Array]]:
@@ -55,9 +66,9 @@ def keeping_best(epoch: Epoch, improvement: Improvement) -> Epoch:
         new, metrics = epoch(Training(training.state, going), member, data)
         keys = tuple(compared(metrics, *key) for key in improvement.keys)
         better = new.alive & less(keys, best.keys)
-        choose = lambda one, other: jax.tree.map(lambda a, b: jnp.where(better, a, b), one, other)
+        least = tuple(jnp.where(better, key, before) for key, before in zip(keys, best.keys, strict=True))
         since = jnp.where(better, 0, best.since + new.alive)
-        kept = BestEpoch(choose(new.state, best.state), choose(keys, best.keys), since)
+        kept = BestEpoch(Overwrite(better, new.state), least, since)
         return Training(new.state, jnp.where(going, new.alive, training.alive), kept), metrics
 
     return keeping

@@ -18,7 +18,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from popjax.core.trees import from_host, is_key
-from popjax.engine.best_epoch import Training, begun, keeping_best
+from popjax.engine.best_epoch import Overwrite, Training, begun, keeping_best
 from popjax.engine.key import Key, key_of
 from popjax.rule import Improvement
 from popjax.space.space import Space
@@ -232,7 +232,8 @@ def keep_types(state: Any, new: Any) -> Any:
 def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *inputs: Any) -> Any:
     """Overwrite the first `count` of the stacked `outputs` by `fn(old output, *inputs)`.
 
-    With one lane `fn` sees single members, so its branches are real; with more it is vmapped.
+    With one lane `fn` sees single members, so its branches are real; with more it is vmapped. What it gives as an
+    Overwrite is written where it says so.
     """
 
     def read(stacked: Any, chunk: Any) -> Any:
@@ -245,10 +246,20 @@ def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *i
             return lax.dynamic_update_index_in_dim(stacked, new, chunk, 0)
         return lax.dynamic_update_slice_in_dim(stacked, new, chunk * lanes, 0)
 
+    def overwrite(stacked: Any, new: Overwrite, chunk: Any) -> Any:
+        """A branch for one lane: a state that stays is neither read nor written."""
+        put = lambda stacked, by: jax.tree.map(lambda old, one: write(old, one, chunk), stacked, by)
+        if lanes == 1:
+            return lax.cond(new.where, put, lambda stacked, by: stacked, stacked, new.by)
+        choose = jax.vmap(jnp.where)
+        return put(stacked, jax.tree.map(lambda old, by: choose(new.where, by, read(old, chunk)), stacked, new.by))
+
     def body(chunk: Any, outputs: Any) -> Any:
         olds, arguments = jax.tree.map(lambda stacked: read(stacked, chunk), (outputs, inputs))
         news = (fn if lanes == 1 else jax.vmap(fn))(olds, *arguments)
-        return jax.tree.map(lambda stacked, new: write(stacked, new, chunk), outputs, news)
+        apart = lambda new: isinstance(new, Overwrite)
+        put = lambda new, old: overwrite(old, new, chunk) if apart(new) else write(old, new, chunk)
+        return jax.tree.map(put, news, outputs, is_leaf=apart)
 
     return lax.fori_loop(0, (count + lanes - 1) // lanes, body, outputs)
 
