@@ -95,7 +95,8 @@ class Rule:
     def __repr__(self) -> str:
         call, keep = vars(type(self)).get("call", (type(self).__name__, "keep"))
         said = {"metric": self.metric, "mode": self.mode, keep: self.keep}
-        said |= {} if self.at == "last" else {"at": self.at, "patience": self.patience}
+        own = {"at": "last", "patience": None, "method": "mean"}  # said where they are others
+        said |= {name: value for name, usual in own.items() if (value := getattr(self, name, usual)) != usual}
         return f"{call}({', '.join(f'{name}={value!r}' for name, value in said.items() if value is not None)})"
 
     @classmethod
@@ -163,4 +164,6 @@ class Rule:
     def written(self) -> dict[str, Any]:
         """As JSON values, for run.json."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {"rule": self.name} | fields
+        known = [] if self.metric is None else self.objectives
+        units = {str(one): one.unit for one in known if one.unit}
+        return {"rule": self.name} | fields | ({"units": units} if units else {})

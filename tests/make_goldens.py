@@ -27,6 +27,7 @@ COMMANDS = {
         *("--set", "learning_rate=choice(0.125,0.25,0.375)"),
     ],
 }
+COMMANDS["rests"] = ["--trials", "24", "--folds", "2", "--at", "best", "--patience", "1", *WINE, *RATE]
 COMMANDS["pbt"] = ["--trials", "12", "--scheduler", "pbt", *WINE, *RATE]
 SCRIPT = ["go 3", "learning_rate=0.1", "go 2", "back 2", "learning_rate*=0.3", "momentum=0.8", "go 3", "watch", "save"]
 SESSION = ["--dataset", "wine", "--set", "hidden=8"]

@@ -17,11 +17,18 @@ import popjax as pj
 from popjax.core.trees import abstract, named, to_host
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
+from popjax.engine.checkpoint import going
+from popjax.engine.curves import Curves
+from popjax.engine.kept import Kept
 from popjax.engine.member import lower
+from popjax.engine.numbering import Numbering
 from popjax.engine.plan import member_bytes
 from popjax.engine.population import Population
 from popjax.engine.roster import Config, Roster
+from popjax.engine.table import Table
 from popjax.engine.tracer import Tracer
+from popjax.engine.waiting import Waiting
+from popjax.store.cohort import Cohort
 
 EPOCHS, TRIALS, FOLDS, REPEATS, SEED = 14, 6, 2, 2, 5
 KEPT = ("loss", "val_loss", "val_accuracy")
@@ -220,16 +227,17 @@ def test_ties_go_to_the_validation_loss_then_to_the_earlier_epoch():
     assert [results.states[row]["epoch"].item() for row in (0, 1)] == [4, 2]
 
 
-def test_folds_rest_one_by_one_and_the_trial_goes_on():
-    """Fold 1 sees the losses backwards: it rests, and what counts of it stays while fold 0 trains to the end."""
-    curves = np.array([[5.0, 4, 3, 2, 1, 0.5]])
+def backwards(curves):
+    """Such a task of two folds, of which the second one sees the losses backwards."""
     task, space = scripted(curves)
-    both = task._replace(
-        epoch=lambda state, hparams, data: task.epoch(
-            state, hparams, {n: jnp.where(hparams["fold"] == 1, v[:, ::-1], v) for n, v in data.items()}
-        )
-    )
-    results = pj.search(both, space, 1, 6, folds=2, rank=pj.best("loss", at="best", patience=2))
+    turned = lambda data, hparams: {n: jnp.where(hparams["fold"] == 1, v[:, ::-1], v) for n, v in data.items()}
+    return task._replace(epoch=lambda state, hparams, data: task.epoch(state, hparams, turned(data, hparams))), space
+
+
+def test_folds_rest_one_by_one_and_the_trial_goes_on():
+    """Fold 1 rests, and what counts of it stays while fold 0 trains to the end."""
+    task, space = backwards([[5.0, 4, 3, 2, 1, 0.5]])
+    results = pj.search(task, space, 1, 6, folds=2, rank=pj.best("loss", at="best", patience=2))
     assert results.trained.ravel().tolist() == [6, 3]
     assert results.best_epochs.ravel().tolist() == [6, 1]
     assert results.values["loss"].item() == results.best.value == 0.5
@@ -404,13 +412,14 @@ def test_a_population_that_gets_smaller_compiles_nothing(monkeypatch, nothing_co
     monkeypatch.setattr(
         Population, "_train", lambda self, due: (counts.append(sum(len(c.members) for c, _ in due)), trained(self, due))
     )
-    results = told(LOSSES.tolist(), patience=2, lanes=8)
+    task, space = backwards(LOSSES.tolist())
+    rank = pj.best("loss", at="best", patience=2)
+    results = pj.search(task, space, 24, 16, sampler="grid", folds=2, rank=rank, lanes=8)
     assert len(lowered) == 1
-    assert counts[0] == 24
-    assert counts == sorted(counts, reverse=True)
-    assert counts[-1] < 12
     rests = results.trained.ravel()
     assert counts == [int((rests > 2 * look).sum()) for look in range(len(counts))]
+    assert counts[0] == 48
+    assert counts[-1] < 24
 
 
 def test_a_rule_that_does_not_ask_changes_no_program():
@@ -604,3 +613,42 @@ def test_what_a_damaged_commit_lost_of_a_fold_that_rests_is_trained_again(tmp_pa
         assert {t: {n: a.tobytes() for n, a in s.items()} for t, s in results.states.items()} == {
             t: {n: a.tobytes() for n, a in s.items()} for t, s in whole.states.items()
         }
+
+
+def test_on_resume_a_scheduler_sees_what_rested_where_its_trial_was_to_be(tmp_path):
+    """It rested at epoch 3 of the 6 that the first decision asked for."""
+
+    def twice(problem):
+        def step(number, trials):
+            add = {} if number else problem.propose(problem.trials)
+            return number + 1, pj.Decision(add=add, until={0: 6, 1: 6} if number == 0 else {1: 8} if number < 2 else {})
+
+        return pj.Scheduler(lambda: 0, step)
+
+    class Stopper(Seen):
+        def epoch(self, result):
+            if result.epoch == 6:
+                stop.set()
+
+    stop, seen = threading.Event(), Seen()
+    curves = [[1, 2, 3, 9, 9, 9, 9, 9], [8, 7, 6, 5, 4, 3, 2, 1]]
+    told(curves, patience=2, scheduler=twice, out=tmp_path / "run", stop=stop, callbacks=[Stopper()])
+    told(curves, patience=2, scheduler=twice, out=tmp_path / "run", resume=True, callbacks=[seen])
+    first = seen.trials[0]
+    assert (first.epochs[0], first.complete[0]) == (6, True)
+
+
+def test_a_fold_that_rests_and_has_no_state_is_trained_again():
+    """As where a file is damaged that held the other one: the trial is complete no more."""
+    numbering, rule = Numbering(folds=2), pj.best("loss", at="best", patience=1)
+    curves = Curves(("loss",), numbering, 6, np.dtype(np.float32), rule)
+    table = Table(numbering, curves, Waiting(None), Kept(numbering, rule), 6)
+    table.add(np.zeros(2, int), 0)
+    rested = np.array([[1.0, 2.0]])
+    for member in (0, 2, 3):  # of trial 0 the other fold is lost; trial 1 is complete
+        curves.load(np.array([member]), 2, {"loss": rested})
+    fresh = np.array([False, True, False, False])
+    assert going(table, [Cohort(0, np.array([0, 2, 3]), 2)], fresh) == []
+    assert fresh.tolist() == [True, True, False, False]
+    assert curves.epochs.ravel().tolist() == [0, 0, 2, 2]
+    assert table.kept.trained.ravel().tolist() == [False, False, True, True]

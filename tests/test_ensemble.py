@@ -165,6 +165,27 @@ def test_greedy_takes_the_kept_trials_by_rows_that_they_did_not_train_on(rows):
     np.testing.assert_allclose(together.predict_proba(x), expected / 10, rtol=2e-4, atol=1e-5)
 
 
+def test_a_rule_may_take_them_greedily_here_and_from_the_directory(rows, tmp_path):
+    x, y = rows
+    noisy = x, np.where(np.random.default_rng(1).random(len(y)) < 0.4, (y + 1) % 3, y)  # where no trial is best alone
+    rank = pj.together(12, method="greedy", at="best")
+    results = search(noisy, rank=rank, folds=2, out=tmp_path / "run")
+    expected = pj.ensemble(results, size=12, method="greedy")
+    assert 1 < len(set(results.ensemble)) < len(results.ensemble) == 12
+    loaded = pj.Results.load(tmp_path / "run")
+    for predictor in (results.predictor(), loaded.predictor(), pj.load_best(tmp_path / "run")):
+        assert (predictor.trials, predictor.weights) == (expected.trials, expected.weights)
+        assert predictor.predict_proba(x).tobytes() == expected.predict_proba(x).tobytes()
+    assert results.summary["ensemble"]["trials"] == expected.trials
+    assert loaded.rule == results.rule
+    assert "method='greedy'" in repr(loaded.rule)
+    with pytest.raises(ValueError, match="unknown method 'gready'; there are mean, greedy"):
+        pj.together(method="gready")
+    own = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    with pytest.raises(ValueError, match="'greedy' needs the rows of a supervised task"):
+        pj.search(own, {"x": pj.uniform(0, 1)}, 4, rank=pj.together(method="greedy"))
+
+
 def test_trials_of_one_program_share_its_compilation(rows):
     from test_compilations import compilations
 

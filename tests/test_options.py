@@ -120,7 +120,7 @@ ANOTHER = {
     "sampler": "sobol",
     "repeats": 2,
     "folds": 2,
-    "rank": pj.together(2, "val_loss", "max"),
+    "rank": pj.together(2, metric="val_loss", mode="max"),
     "rounds": 2,
     "scheduler": "halving(min_epochs=1)",
     "lanes": 5,

@@ -7,6 +7,7 @@ import pytest
 
 import popjax as pj
 from popjax.rules.hypervolume import contributions, hypervolume
+from popjax.rules.named import read_rule
 from popjax.rules.nondominated import fronts_of
 
 
@@ -176,9 +177,14 @@ def test_flops_count_and_a_task_that_does_not_tell_them_is_said(rows):
 def test_a_rule_is_written_as_the_call_that_makes_it():
     """So that the report's code runs, and a message names what to write."""
     rules = [pj.best(), pj.best("val_loss", keep=3), pj.best("speed", "max"), pj.one_se("val_mse"), pj.together(4)]
+    rules += [pj.best(at="best"), pj.one_se("val_loss", at="best", patience=3), pj.together(method="greedy")]
     rules += [pj.pareto(), pj.pareto("val_loss", "flops", keep=2), pj.pareto("val_loss", "val_f1", "parameters")]
     for rule in rules:
         assert eval(repr(rule), vars(pj) | {name: getattr(pj, name) for name in pj.__all__}) == rule
+        again = read_rule(json.loads(json.dumps(rule.written())))
+        assert (again, again.written()) == (rule, rule.written())
+    measured = pj.pareto(pj.Metric("speed", "max", "m/s"), pj.Metric("val_loss", unit="nat"), "parameters")
+    assert [one.unit for one in read_rule(measured.written()).objectives] == ["m/s", "nat", ""]
     with pytest.raises(ValueError, match="metric 3 is a int; give a name such as 'val_loss'"):
         pj.best(3)
 

@@ -199,6 +199,8 @@ def test_a_copy_takes_the_best_epoch_and_its_counter(x64, patience):
     for trial in results.states:
         ours, theirs = results.params(trial)["x"], [fold[2]["x"] for fold in loop.best[trial]]
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+        keys = [jax.random.key_data(fold[2]["key"]).tolist() for fold in loop.best[trial]]
+        assert results.params(trial)["key"].tolist() == keys
         then = results.history.of(trial)
         for name, column in results.points.items():
             assert column[trial] == then[name][epochs[trial].max() - 1]

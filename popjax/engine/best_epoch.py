@@ -34,7 +34,13 @@ class Overwrite(NamedTuple):
 
 
 class Training(NamedTuple):
-    """A member in training: the task's state, whether all its metrics were finite, its best epoch if a rule asks."""
+    """A member in training.
+
+    Attributes:
+        state: the task's.
+        alive: whether it trains on: all its metrics were finite, and it is not out of patience.
+        best: its best epoch, where a rule asks for it.
+    """
 
     state: Any
     alive: Any
@@ -55,21 +61,20 @@ def begun(training: Training, improvement: Improvement) -> Training:
 def keeping_best(epoch: Epoch, improvement: Improvement) -> Epoch:
     """`epoch` of a member that keeps its best epoch, and rests once it is out of patience.
 
-    A resting member's state stays as it is, and its metrics are NaN; it is alive. The state of the best epoch comes
-    as an Overwrite.
+    A resting member's state stays as it is, and its metrics are NaN. The state of the best epoch comes as an Overwrite.
     """
 
     def keeping(training: Training, member: Any, data: Any) -> tuple[Training, dict[str, jax.Array]]:
         best = training.best
         assert best is not None
-        going = training.alive if improvement.patience is None else training.alive & (best.since < improvement.patience)
-        new, metrics = epoch(Training(training.state, going), member, data)
+        new, metrics = epoch(training._replace(best=None), member, data)
         keys = tuple(compared(metrics, *key) for key in improvement.keys)
         better = new.alive & less(keys, best.keys)
         least = tuple(jnp.where(better, key, before) for key, before in zip(keys, best.keys, strict=True))
         since = jnp.where(better, 0, best.since + new.alive)
         kept = BestEpoch(Overwrite(better, new.state), least, since)
-        return Training(new.state, jnp.where(going, new.alive, training.alive), kept), metrics
+        alive = new.alive if improvement.patience is None else new.alive & (since < improvement.patience)
+        return Training(new.state, alive, kept), metrics
 
     return keeping
 

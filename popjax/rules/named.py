@@ -9,6 +9,7 @@ from popjax.rule import Rule
 from popjax.rules.one_se import OneSe
 from popjax.rules.pareto import Pareto
 from popjax.rules.together import Together
+from popjax.task import Metric
 
 GONE = {  # arguments that were, and what says the same
     "metric": "rank='val_loss'",
@@ -45,7 +46,12 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
     if written["rule"] not in RULES:
         what = f"the run was ranked by a rule of your own, {written['rule']!r}"
         raise ValueError(f"{what}; give it: popjax.Results.load(directory, rank=...)")
-    return RULES[written["rule"]](**{name: value for name, value in written.items() if name != "rule"})
+    units = written.get("units", {})
+    measured = lambda name: Metric(name, unit=units.get(name, ""))
+    fields = {name: value for name, value in written.items() if name not in ("rule", "units")}
+    fields |= {"metric": measured(fields["metric"])} if fields["metric"] else {}
+    fields |= {"others": tuple(map(measured, fields["others"]))} if "others" in fields else {}
+    return RULES[written["rule"]](**fields)
 
 
 def written_rule(rank: Any) -> dict[str, Any] | None:

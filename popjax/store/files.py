@@ -16,7 +16,7 @@ from popjax.core.storage import Corrupt, write_atomic
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 4
+FORMAT = 5
 KINDS = {f"{letter}{8 * size}": f"{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
 KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors' names
 KINDS |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
@@ -87,7 +87,8 @@ def write_best(directory: Path, winner: Kept, value: float | None, together: Seq
     known["sha256"] = write_arrays(best / "arrays.safetensors", winner.arrays)
     if together:
         known["order"] = [one.trial for one in together]
-        known["ensemble"] = [write_program(best, number, alike) for number, alike in enumerate(programs_of(together))]
+        once = list({one.trial: one for one in together}.values())
+        known["ensemble"] = [write_program(best, number, alike) for number, alike in enumerate(programs_of(once))]
     write_json(best / "best.json", known)
 
 
@@ -139,7 +140,7 @@ def load_best_files(best: Path) -> Kept:
 
 
 def load_ensemble_files(best: Path) -> list[Kept]:
-    """The trials of the ensemble that `best/` holds, in their order; none where there is no ensemble."""
+    """The trials of the ensemble that `best/` holds, in their order, each as often as it counts; none without one."""
     description = read_json(best / "best.json")
     found: dict[int, Kept] = {}
     try:

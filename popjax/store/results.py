@@ -59,6 +59,7 @@ class Results:
         costs: "parameters" (trained ones) or "flops" (of an epoch), (trials,) each, where the rule looks at them.
         history: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
         steered: bool (trials,): a person changed or stopped the trial; None if none was steered.
+        ensemble: the trials that predict together, best first, each as often as it counts, where the rule chose them.
 
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
     >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, Rule("loss"))
@@ -80,6 +81,7 @@ class Results:
     costs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     history: History | None = None
     steered: np.ndarray | None = None
+    ensemble: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rounds is None:
@@ -372,7 +374,7 @@ class Results:
         other = dataclasses.replace(self, rule=rule, summary=summary | {"metric": rule.metric})
         same = (self.counted.final == other.counted.final).all((1, 2))
         states = {trial: state for trial, state in self.states.items() if same[trial]}
-        return dataclasses.replace(other, states=states, points=other.points_that_count)
+        return dataclasses.replace(other, states=states, points=other.points_that_count, ensemble=())
 
     def predictor(self, trial: int | None = None) -> Any:
         """A kept trial as a predictor: the winner, or the ensemble that was chosen, if none is named.
@@ -387,7 +389,7 @@ class Results:
         import popjax as pj
 
         if trial is None and self.rule.together:
-            return pj.ensemble(self, self.rule.keep)
+            return pj.ensemble(self)
         return pj.predictor(self, trial)
 
     def predict(self, rows: Any) -> np.ndarray:
@@ -477,8 +479,7 @@ class Results:
         tables |= {} if self.history is None else {run_files.HISTORY: self.history.table()}
         best, winner = self.best, None
         if best is not None and best.trial in self.states:
-            ensemble = self.best_trials(self.rule.keep) if self.rule.together else []
-            together = [self.kept(trial) for trial in ensemble if trial in self.states]
+            together = [self.kept(trial) for trial in self.ensemble if trial in self.states]
             winner = run_files.Winner(self.kept(best.trial), best.value, together)
         run_files.write(Path(directory), self.run | {"rank": self.rule.written()}, tables, winner, self.summary)
 

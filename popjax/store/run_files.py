@@ -123,8 +123,10 @@ def fields_of(
 
 def read_kept(best: Path) -> dict[str, Any]:
     """The trials that best/ holds: their states, and what rebuilds them."""
-    kept = [load_best_files(best), *load_ensemble_files(best)] if best.is_dir() else []
+    together = load_ensemble_files(best) if best.is_dir() else []
+    kept = [load_best_files(best), *together] if best.is_dir() else []
     return {
+        "ensemble": tuple(one.trial for one in together),
         "states": {one.trial: dict(one.arrays) for one in kept},
         "recipes": {one.trial: one.recipe for one in kept},
     }

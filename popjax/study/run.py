@@ -15,6 +15,7 @@ from popjax.engine.measure import rebuilt, score
 from popjax.engine.plan import fitting
 from popjax.engine.population import Population, Timer
 from popjax.pages.page import Page
+from popjax.rules.together import Together
 from popjax.scheduler import NONE
 from popjax.space.space import take
 from popjax.store.decisions import Log, steered_trials
@@ -170,6 +171,7 @@ class Search:
             recipes=rebuilt(roster, results.states),
             task=asked.task,
         )
+        results = dataclasses.replace(results, ensemble=together(results))
         figures = summary(population, results, test, before, self.directory)
         return dataclasses.replace(results, summary=figures | on_test_rows(results, test, self.directory is not None))
 
@@ -219,6 +221,19 @@ def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dic
     together = ensemble.together(results)
     scored = {"ensemble": ensemble.on_test_rows(results, together)}
     return scored | baselines.worth(results, results.metric, test, together, page)
+
+
+def together(results: Results) -> tuple[int, ...]:
+    """The trials that the rule puts together, best first, each as often as it counts; none where it puts none."""
+    rule = results.rule
+    if not isinstance(rule, Together) or results.best is None:
+        return ()
+    if rule.method == "mean":
+        return tuple(results.best_trials(rule.keep))
+    from popjax.supervision.ensemble import ensemble
+
+    found = ensemble(results)
+    return tuple(trial for trial, count in zip(found.trials, found.weights, strict=True) for _ in range(int(count)))
 
 
 def steered_in(log: Log, trials: int) -> np.ndarray | None:

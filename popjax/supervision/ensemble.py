@@ -1,6 +1,7 @@
 """Several trained trials as one predictor: the mean of what they predict."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,21 @@ from popjax.task import Metric
 
 
 def ensemble(
-    results: Results, size: int = TOGETHER, method: str = "mean", model: Callable[..., Any] | None = None
+    results: Results,
+    size: int | None = None,
+    method: str | None = None,
+    model: Callable[..., Any] | None = None,
 ) -> Predictor:
     """The best trials of a search together: the mean of their probabilities, or of their values.
 
     Args:
         results: of a search whose rule kept so many trials, such as `rank=popjax.best(keep=25)`.
-        size: of how many trials, of those that were trained to the end.
-        method: "mean": the best `size` by the metric that ranks, each once. "greedy": forward selection with
-            replacement from all kept trials by the loss on the validation rows, or with folds on the rows that
-            each model did not train on (Caruana et al. 2004, "Ensemble selection from libraries of models"); it
-            needs results of this process. On few validation rows it overfits them (benchmarks/ensemble.py).
+        size: of how many complete trials; as many as the rule puts together, or 25, if not given.
+        method: that of the rule if not given. "mean": the best `size` by the metric that ranks, each once. "greedy":
+            forward selection with replacement from all kept trials by the loss on the validation rows, or with folds
+            on the rows that each model did not train on (Caruana et al. 2004, "Ensemble selection from libraries of
+            models"); it needs results of this process. On few validation rows it overfits them
+            (benchmarks/ensemble.py).
         model: the callable that was given to `supervised`, for results that were loaded and a model of one's own.
 
     Raises ValueError for trials that were not kept, and for a task that no recipe describes.
@@ -42,7 +47,17 @@ def ensemble(
     >>> together.trials == results.order[:3].tolist(), together.score(x, y) > 0.9
     (True, True)
     """
-    return lookup(METHODS, "method", method)(results, check_count("size", size), model)
+    if size is None and method is None and results.ensemble:
+        return weighted(results, Counter(results.ensemble), model)
+    rule = results.rule
+    size = (rule.keep if rule.together else TOGETHER) if size is None else check_count("size", size)
+    return lookup(METHODS, "method", method or getattr(rule, "method", "mean"))(results, size, model)
+
+
+def weighted(results: Results, counts: Mapping[int, int], model: Callable[..., Any] | None) -> Predictor:
+    """Kept trials, each as often as it counts; the others are left out."""
+    kept = [results.kept(trial) for trial in counts]
+    return predictor_of(kept, model or model_of(results), tuple(map(float, counts.values())))
 
 
 def mean(results: Results, size: int, model: Callable[..., Any] | None) -> Predictor:
@@ -65,9 +80,8 @@ def greedy(results: Results, size: int, model: Callable[..., Any] | None) -> Pre
         raise ValueError("greedy: it needs the validation rows; give the results of pj.search in this process")
     whole = predictor_of([results.kept(trial) for trial in trials], model or model_of(results))
     predicted, targets = held_out(whole, folded.dataset, folded.parts(len(whole.recipe.mean)))
-    counts = np.bincount(selected(predicted, targets, size), minlength=len(trials))
-    chosen = [results.kept(trial) for trial, count in zip(trials, counts, strict=True) if count]
-    return predictor_of(chosen, model or model_of(results), tuple(counts[counts > 0].tolist()))
+    counts = np.bincount(selected(predicted, targets, size), minlength=len(trials)).tolist()
+    return weighted(results, {trial: n for trial, n in zip(trials, counts, strict=True) if n}, model)
 
 
 METHODS: dict[str, Callable[..., Predictor]] = {"mean": mean, "greedy": greedy}
@@ -91,10 +105,15 @@ def selected(predicted: np.ndarray, targets: np.ndarray, size: int) -> list[int]
 
 
 def together(results: Results) -> Predictor | None:
-    """Those of the best trials of a supervised task that were kept, as one predictor; None for fewer than two."""
+    """Those of a supervised task that the rule puts together, or else the best 25 that were kept, as one predictor.
+
+    None for fewer than two kept trials.
+    """
     trials = [trial for trial in results.best_trials() if trial in results.states]
     if len(trials) < 2 or not isinstance(results.task.hints.folded, Folded):
         return None
+    if getattr(results.rule, "method", "mean") != "mean":
+        return ensemble(results)
     return predictor_of([results.kept(trial) for trial in trials], model_of(results))
 
 

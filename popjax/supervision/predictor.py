@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +54,9 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None) ->
     best = Path(directory) / "best"
     if not best.is_dir():
         raise ValueError(f"{str(directory)!r} holds no winner: there is no best/; give a finished run's directory")
-    return predictor_of(load_ensemble_files(best) or [load_best_files(best)], model)
+    kept = load_ensemble_files(best) or [load_best_files(best)]
+    counts = Counter(one.trial for one in kept)
+    return predictor_of(list({one.trial: one for one in kept}.values()), model, tuple(map(float, counts.values())))
 
 
 def predictor(results: Results, trial: int | None = None, model: Callable[..., Any] | None = None) -> "Predictor":
