@@ -29,6 +29,7 @@ from popjax.engine.table import Table
 from popjax.engine.tracer import Tracer
 from popjax.engine.waiting import Waiting
 from popjax.store.cohort import Cohort
+from popjax.tuning.callbacks.progress import Progress
 
 EPOCHS, TRIALS, FOLDS, REPEATS, SEED = 14, 6, 2, 2, 5
 KEPT = ("loss", "val_loss", "val_accuracy")
@@ -652,3 +653,24 @@ def test_a_fold_that_rests_and_has_no_state_is_trained_again():
     assert fresh.tolist() == [True, True, False, False]
     assert curves.epochs.ravel().tolist() == [0, 0, 2, 2]
     assert table.kept.trained.ravel().tolist() == [False, False, True, True]
+
+
+def test_the_live_page_shows_the_best_so_far_and_where_each_rests():
+    page = pj.live.Live(port=0)
+    told([[1, 2, 3, 0, 0, 0], [6, 5, 4, 3, 3.5, 4], [9, 9, 9, NAN, 1, 1]], patience=2, live=page)
+    figures = page.board.figures
+    assert figures["best"] == {"trial": 0, "value": 1.0}
+    assert (figures["counts"]["done"], figures["counts"]["diverged"]) == (2, 0)
+    assert page.board.epochs.tolist() == [3, 6, 3]
+    assert page.board.curves["loss"][0, :3].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("every", [None, 1])
+def test_the_way_to_go_gets_shorter_where_members_rest(every):
+    """Of 24 trials of 16 epochs with two folds; at the end all of it is done."""
+    task, space = backwards(LOSSES.tolist())
+    bar, rank = Progress(), pj.best("loss", at="best", patience=2)
+    results = pj.search(task, space, 24, 16, sampler="grid", folds=2, rank=rank, progress=bar, every=every)
+    assert bar.done == bar.total == results.trained.sum()
+    assert bar.leader() == (results.best.trial, results.best.value)
+    assert bar.resting.sum() == results.counted.resting.sum() > 20

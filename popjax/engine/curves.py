@@ -118,7 +118,13 @@ class Curves:
     @property
     def resting(self) -> np.ndarray:
         """Bool (trials, folds, repeats): out of patience."""
-        return np.zeros(self.epochs.shape, bool) if self.so_far is None else self.so_far.resting
+        return np.zeros(self.epochs.shape, bool) if self.so_far is None else self.so_far.rests()
+
+    def rests(self, members: np.ndarray) -> np.ndarray:
+        """Bool (members,): which of these members are out of patience."""
+        if self.so_far is None:
+            return np.zeros(len(members), bool)
+        return self.so_far.rests(np.unravel_index(members, self.epochs.shape))
 
     def counted(self, trials: np.ndarray | None = None) -> Counted:
         """What the records of all trials, or of some, are worth."""

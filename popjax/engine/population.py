@@ -352,10 +352,10 @@ class Population:
         """What a worker said: into the table, to the listeners, and towards the disk."""
         members, complete = message.segment.cohort.members, list[Cohort]()
         if isinstance(message, Epoch):
-            resting = self.table.curves.resting.ravel()[members]
+            going = ~self.table.curves.rests(members)
             self.table.curves.add(members, message.epoch, message.metrics)
-            if self.tell is not None and message.epoch >= message.segment.cohort.epoch:
-                self._tell(members[~resting], message.epoch, {n: v[~resting] for n, v in message.metrics.items()})
+            if self.tell is not None and message.epoch >= message.segment.cohort.epoch and going.any():
+                self.tell(self._result(message, going))
         elif message.ended:
             waiting.discard(message.segment)
             complete = self.table.stand(message.cohort)
@@ -366,9 +366,10 @@ class Population:
             for cohort in complete:
                 self.checkpoint.finish(cohort)
 
-    def _tell(self, members: np.ndarray, epoch: int, metrics: dict[str, np.ndarray]) -> None:
-        """Let listeners know of an epoch of members that did not rest before it."""
-        assert self.tell is not None
-        if len(members):
-            resting = self.table.curves.resting.ravel()[members]
-            self.tell(EpochResult(*self.config.numbering.places(members), epoch, metrics, resting))
+    def _result(self, message: Epoch, going: np.ndarray) -> EpochResult:
+        """What listeners hear of an epoch: of those members (members,) that did not rest before it."""
+        members, metrics = message.segment.cohort.members, message.metrics
+        if not going.all():
+            members, metrics = members[going], {name: values[going] for name, values in metrics.items()}
+        places = self.config.numbering.places(members)
+        return EpochResult(*places, message.epoch, metrics, self.table.curves.rests(members))

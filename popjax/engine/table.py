@@ -70,7 +70,7 @@ class Table:
         """
         self.curves.stand(cohort.members, cohort.epoch)
         trials = np.unique(self.numbering.trials(cohort.members))
-        resting = bool(self.curves.resting[trials].any())
+        resting = bool(self.curves.rests(self.numbering.members(trials)).any())
         if cohort.epoch == self.last:
             self.kept.offer(cohort, self.curves, self.costs)
         else:

@@ -32,11 +32,10 @@ class BestSoFar:
     def __len__(self) -> int:
         return len(self.since)
 
-    @property
-    def resting(self) -> np.ndarray:
-        """Bool (members): out of patience."""
-        patience = self.improvement.patience
-        return np.zeros(self.since.shape, bool) if patience is None else self.since >= patience
+    def rests(self, at: Any = ...) -> np.ndarray:
+        """Bool: which of the members `at` an index are out of patience."""
+        since, patience = self.since[at], self.improvement.patience
+        return np.zeros(since.shape, bool) if patience is None else since >= patience
 
     def grow(self, more: int) -> None:
         """Make place for so many more along the first axis."""
