@@ -14,6 +14,7 @@ from flax import nnx
 from test_schedulers import FILES, kills
 
 import popjax as pj
+from popjax.commands.retest import train_again
 from popjax.core.trees import abstract, named, to_host
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
@@ -291,6 +292,9 @@ def test_a_scheduler_is_simulated_under_patience_to_what_it_does():
         assert would.best == real.best.trial
         assert would.spent == real.trained.sum()
         assert would.results.trials["status"].to_pylist() == real.trials["status"].to_pylist()
+    other = dataclasses.replace(full, rule=pj.best("loss", at="best", patience=4))
+    with pytest.raises(ValueError, match="patience=4, but the trials were trained with patience=3"):
+        pj.simulate(pj.halving(), other)
 
 
 class Seen(pj.Callback):
@@ -674,3 +678,28 @@ def test_the_way_to_go_gets_shorter_where_members_rest(every):
     assert bar.done == bar.total == results.trained.sum()
     assert bar.leader() == (results.best.trial, results.best.value)
     assert bar.resting.sum() == results.counted.resting.sum() > 20
+
+
+def test_trained_again_a_trial_counts_by_the_recorded_rule():
+    """In re-tests, by its best epoch until it rests; and where its hyperparameters changed, no further than that."""
+    results = told(LOSSES.tolist(), patience=2)
+    task, space = scripted(LOSSES.tolist())
+    again = train_again(task, space, results, np.array([5, 3, 8]), repeats=2, seed=7)
+    best = np.array([LOSSES[row, : results.trained[row].item()].min() for row in (5, 3, 8)])
+    np.testing.assert_allclose(again, np.stack([best, best], 1), rtol=1e-6)
+    pbt = told(LOSSES.tolist(), patience=3, scheduler=pj.pbt(interval=2))
+    rows = np.array([int(pbt.best.trial), 1, 2])
+    assert np.isfinite(train_again(task, space, pbt, rows, repeats=2, seed=7)).all()
+
+
+def test_an_estimator_scores_by_its_best_epochs(rows):
+    x, y = rows
+    rank = pj.together(3, metric="loss", at="best", patience=2)
+    estimator = pj.PopulationClassifier(trials=6, epochs=20, folds=2, rank=rank).fit(x, y)
+    results = estimator.results_
+    assert (results.trained < 20).any()
+    least = np.nanmin(results.members["val_loss"], -1)[..., 0]
+    scored = np.stack([estimator.cv_results_[f"split{fold}_test_score"] for fold in range(2)], 1)
+    np.testing.assert_allclose(scored[results.order], -least[results.order])
+    assert estimator.best_score_ == pytest.approx(-results.best.value)
+    assert estimator.predictor_.trials == results.order[:3].tolist()
