@@ -687,7 +687,8 @@ def test_trained_again_a_trial_counts_by_the_recorded_rule():
     again = train_again(task, space, results, np.array([5, 3, 8]), repeats=2, seed=7)
     best = np.array([LOSSES[row, : results.trained[row].item()].min() for row in (5, 3, 8)])
     np.testing.assert_allclose(again, np.stack([best, best], 1), rtol=1e-6)
-    pbt = told(LOSSES.tolist(), patience=3, scheduler=pj.pbt(interval=2))
+    rank = pj.best("loss", at="best", patience=3)
+    pbt = pj.search(task, space, 24, 16, rank=rank, scheduler=pj.pbt(interval=2))
     rows = np.array([int(pbt.best.trial), 1, 2])
     assert np.isfinite(train_again(task, space, pbt, rows, repeats=2, seed=7)).all()
 
