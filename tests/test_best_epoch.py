@@ -704,3 +704,19 @@ def test_an_estimator_scores_by_its_best_epochs(rows):
     np.testing.assert_allclose(scored[results.order], -least[results.order])
     assert estimator.best_score_ == pytest.approx(-results.best.value)
     assert estimator.predictor_.trials == results.order[:3].tolist()
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_a_finished_run_takes_more_epochs(tmp_path, patience):
+    """What rests stays as it is, also beside a fold that goes on; the others are trained again, and further."""
+    task, space = backwards(LOSSES.tolist())
+    asked = dict(trials=24, sampler="sobol", folds=2, rank=pj.best("loss", at="best", patience=patience, keep=24))
+    pj.search(task, space, epochs=6, out=tmp_path / "run", **asked)
+    longer = pj.search(task, space, epochs=16, out=tmp_path / "run", resume=True, **asked)
+    whole = pj.search(task, space, epochs=16, out=tmp_path / "whole", **asked)
+    assert longer.best == whole.best
+    for name in FILES[:2]:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert {t: s["epoch"].tolist() for t, s in longer.states.items()} == {
+        t: s["epoch"].tolist() for t, s in whole.states.items()
+    }

@@ -140,8 +140,9 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
             cohorts.append(dataclasses.replace(one, state=OnDisk(commits, one.members)) if commits.holds(one) else one)
     for member, arrays in commits.kept.items():
         check_arrays(abstract(int(buckets[member])).state, arrays)
-    table.kept.states = dict(commits.kept)
     cohorts = going(table, cohorts, fresh)
+    trained = table.kept.trained.ravel()  # none of a run that goes on to a later last epoch, but what rests
+    table.kept.states = {member: arrays for member, arrays in commits.kept.items() if trained[member]}
     for bucket in np.unique(buckets[fresh]).tolist():
         cohorts.append(Cohort(bucket, np.flatnonzero(fresh & (buckets == bucket))))
     return cohorts

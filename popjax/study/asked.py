@@ -128,7 +128,7 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
         return rule.of(task)
     except ValueError:
         known = Roster(task, space, Config(options.epochs, 0, Rule(task.metric))).metrics
-        if rule.metric not in known:
+        if rule.metric is not None and rule.metric not in known:
             raise unknown_metric(task, rule.metric, known) from None
         raise
 

@@ -137,7 +137,6 @@ class Directory:
                 why = "it was steered by hand, and what was changed cannot be trained again further"
                 raise ValueError(self._no_longer(population.config.epochs, why))
             self._check_horizon(population)
-            self.commits.kept = {}  # the best after fewer epochs
         population.take_up()
         if self.unasked:
             tell(f"{str(self.path)!r} holds a run: going on with it; another search needs a directory of its own")

@@ -229,7 +229,7 @@ def together(results: Results) -> tuple[int, ...]:
     if not isinstance(rule, Together) or results.best is None:
         return ()
     if rule.method == "mean":
-        return tuple(results.best_trials(rule.keep))
+        return tuple(trial for trial in results.best_trials(rule.keep) if trial in results.states)
     from popjax.supervision.ensemble import ensemble
 
     found = ensemble(results)
