@@ -11,6 +11,7 @@ import optax
 import pytest
 import warm
 from flax import nnx
+from test_compilations import compilations
 from test_schedulers import FILES, kills
 
 import popjax as pj
@@ -425,6 +426,14 @@ def test_a_population_that_gets_smaller_compiles_nothing(monkeypatch, nothing_co
     assert counts == [int((rests > 2 * look).sum()) for look in range(len(counts))]
     assert counts[0] == 48
     assert counts[-1] < 24
+
+
+def test_another_metric_and_another_patience_compile_nothing():
+    told(LOSSES.tolist(), patience=2)
+    with compilations() as events:
+        told(LOSSES.tolist(), patience=5)
+        told(LOSSES.tolist(), metric="val_loss", mode="max")
+    assert events == []
 
 
 def test_a_rule_that_does_not_ask_changes_no_program():

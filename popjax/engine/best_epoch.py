@@ -1,12 +1,45 @@
 """The best epoch of a member: its whole state, chosen inside the program where a rule asks for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from popjax.rule import Improvement
+
+KEYS = 2  # metrics that are compared: the one that ranks, and the one for ties
+FOREVER = np.iinfo(np.int32).max
+
+
+class Wanted(NamedTuple):
+    """When an epoch is a better one, as arrays, so that a program serves every metric and patience.
+
+    Attributes:
+        metrics: int32 (KEYS,), which of the metrics in order of their names are compared; after the last: none.
+        signs: float (KEYS,), -1 where more is better.
+        patience: int32, after so many epochs without a better one a member rests.
+    """
+
+    metrics: Any
+    signs: Any
+    patience: Any
+
+    @classmethod
+    def of(cls, improvement: Improvement, names: Iterable[str]) -> "Wanted":
+        """The same of an Improvement, where the task reports these metrics."""
+        known = sorted(names)
+        pairs = [(known.index(name), sign) for name, sign in improvement.keys if name in known]
+        indices, signs = zip(*(pairs + [(len(known), 1)] * KEYS)[:KEYS], strict=True)
+        patience = FOREVER if improvement.patience is None else improvement.patience
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        return cls(np.array(indices, np.int32), np.array(signs, dtype), np.array(patience, np.int32))
+
+    def keys(self, metrics: Any) -> jax.Array:
+        """Float (KEYS,), less is better, of an epoch's metrics."""
+        values = jnp.stack([metrics[name] for name in sorted(metrics)] + [jnp.zeros((), self.signs.dtype)])
+        return self.signs * values[self.metrics]
 
 
 class BestEpoch(NamedTuple):
@@ -14,12 +47,12 @@ class BestEpoch(NamedTuple):
 
     Attributes:
         state: the task's state after it; the initial one before the first epoch.
-        keys: scalars, less is better: see `Improvement`; infinite before the first epoch.
+        keys: float (KEYS,), less is better; infinite before the first epoch.
         since: how many epochs the member has trained since then, int32.
     """
 
     state: Any
-    keys: tuple[jax.Array, ...]
+    keys: jax.Array
     since: jax.Array
 
 
@@ -50,41 +83,31 @@ class Training(NamedTuple):
 Epoch = Callable[[Training, Any, Any], tuple[Training, dict[str, jax.Array]]]
 
 
-def begun(training: Training, improvement: Improvement) -> Training:
+def begun(training: Training) -> Training:
     """A new member before its first epoch."""
-    infinite = jnp.full((), jnp.inf, float)
-    return training._replace(
-        best=BestEpoch(training.state, tuple(infinite for _ in improvement.keys), jnp.zeros((), jnp.int32))
-    )
+    return training._replace(best=BestEpoch(training.state, jnp.full(KEYS, jnp.inf, float), jnp.zeros((), jnp.int32)))
 
 
-def keeping_best(epoch: Epoch, improvement: Improvement) -> Epoch:
+def keeping_best(epoch: Epoch) -> Epoch:
     """`epoch` of a member that keeps its best epoch, and rests once it is out of patience.
 
-    A resting member's state stays as it is, and its metrics are NaN. The state of the best epoch comes as an Overwrite.
+    What is better stands with the member's hyperparameters (see Wanted). A resting member's state stays as it is, and
+    its metrics are NaN. The state of the best epoch comes as an Overwrite.
     """
 
     def keeping(training: Training, member: Any, data: Any) -> tuple[Training, dict[str, jax.Array]]:
         best = training.best
         assert best is not None
-        new, metrics = epoch(training._replace(best=None), member, data)
-        keys = tuple(compared(metrics, *key) for key in improvement.keys)
+        new, metrics = epoch(training._replace(best=None), member._replace(wanted=None), data)
+        keys = member.wanted.keys(metrics)
         better = new.alive & less(keys, best.keys)
-        least = tuple(jnp.where(better, key, before) for key, before in zip(keys, best.keys, strict=True))
         since = jnp.where(better, 0, best.since + new.alive)
-        kept = BestEpoch(Overwrite(better, new.state), least, since)
-        alive = new.alive if improvement.patience is None else new.alive & (since < improvement.patience)
-        return Training(new.state, alive, kept), metrics
+        kept = BestEpoch(Overwrite(better, new.state), jnp.where(better, keys, best.keys), since)
+        return Training(new.state, new.alive & (since < member.wanted.patience), kept), metrics
 
     return keeping
 
 
-def compared(metrics: Mapping[str, jax.Array], name: str, sign: int) -> jax.Array:
-    """A metric with its sign; 0 where the task does not report it."""
-    return sign * metrics[name] if name in metrics else jnp.zeros((), float)
-
-
-def less(one: tuple[jax.Array, ...], other: tuple[jax.Array, ...]) -> jax.Array:
-    """Whether `one` comes before `other`: in the first scalar in which they differ."""
-    (a, *more), (b, *others) = one, other
-    return (a < b) | ((a == b) & less(tuple(more), tuple(others))) if more else a < b
+def less(one: jax.Array, other: jax.Array) -> jax.Array:
+    """Whether `one` (KEYS,) comes before `other`: in the first number in which they differ."""
+    return (one[0] < other[0]) | ((one[0] == other[0]) & (one[1] < other[1]))

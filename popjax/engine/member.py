@@ -18,9 +18,8 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from popjax.core.trees import from_host, is_key
-from popjax.engine.best_epoch import Overwrite, Training, begun, keeping_best
+from popjax.engine.best_epoch import KEYS, Overwrite, Training, Wanted, begun, keeping_best
 from popjax.engine.key import Key, key_of
-from popjax.rule import Improvement
 from popjax.space.space import Space
 from popjax.task import HParams, Task
 
@@ -39,13 +38,14 @@ EVERYWHERE, SHARDED = PartitionSpec(), PartitionSpec("members")
 class Members(NamedTuple):
     """Who the members of a batch are: arrays (capacity,).
 
-    `values` holds the dynamic hyperparameters.
+    `values` holds the dynamic hyperparameters, `wanted` when an epoch of each is a better one, where that is asked.
     """
 
     trial: Any
     fold: Any
     repeat: Any
     values: dict[str, Any]
+    wanted: Wanted | None = None
 
 
 class Trace(NamedTuple):
@@ -76,7 +76,7 @@ class Member:
         branches: dynamic hyperparameters, of each of whose values an epoch is a branch with the
             value known to Python. Only for one lane, where branches are real.
         inactive: the hyperparameters that the static values rule out, each with what it depends on.
-        improvement: when an epoch is better than those before it, where the best one is kept.
+        keeps_best: whether a member's best epoch is kept.
 
     Attributes:
         reads, sizes: what the task has looked up so far (see HParams).
@@ -92,7 +92,7 @@ class Member:
         branching: bool = False,
         branches: Mapping[str, tuple[int, ...]] | None = None,
         inactive: Mapping[str, str] | None = None,
-        improvement: Improvement | None = None,
+        keeps_best: bool = False,
     ) -> None:
         self.task = task
         self.static = dict(static)
@@ -102,7 +102,7 @@ class Member:
         self.branching = branching
         self.branches = dict(branches or {})
         self.inactive = dict(inactive or {})
-        self.improvement = improvement
+        self.keeps_best = keeps_best
         self.reads: set[str] = set()
         self.sizes: set[str] = set()
         self.traces: dict[Any, Trace] = {}
@@ -118,7 +118,11 @@ class Member:
     def example(self) -> Members:
         """The abstract arrays of one member."""
         values = {name: jax.ShapeDtypeStruct((), self.dtype(name)) for name in self.dynamic}
-        return Members(COUNT, COUNT, COUNT, values)
+        if not self.keeps_best:
+            return Members(COUNT, COUNT, COUNT, values)
+        signs = jax.ShapeDtypeStruct((KEYS,), jax.dtypes.canonicalize_dtype(float))
+        wanted = Wanted(jax.ShapeDtypeStruct((KEYS,), np.int32), signs, COUNT)
+        return Members(COUNT, COUNT, COUNT, values, wanted)
 
     def trace(self, data: Any) -> Trace:
         """The abstract results on abstract `data`; nothing is compiled."""
@@ -129,16 +133,17 @@ class Member:
         return self.traces[key]
 
     def _trace(self, data: Any) -> Trace:
-        first = self.init.trace(SEED, self.example, data)
+        example = self.example._replace(wanted=None)
+        first = self.init.trace(SEED, example, data)
         training = shapes(first)
-        functions = [first, self.epoch.trace(training, self.example, data)]
+        functions = [first, self.epoch.trace(training, example, data)]
         metrics = shapes(functions[1])[1]
         if self.task.score is not None:
-            functions.append(self.score.trace(training.state, self.example, data))
+            functions.append(self.score.trace(training.state, example, data))
         trees = [(function.in_tree, shapes(function)) for function in functions]
         traced = [function.jaxpr for function in functions]
-        if self.improvement is not None:
-            training = jax.eval_shape(functools.partial(begun, improvement=self.improvement), training)
+        if self.keeps_best:
+            training = jax.eval_shape(begun, training)
         return Trace(training, metrics, functools.cache(lambda: key_of(traced, trees)))
 
     def hparams(self, member: Members, **known: Any) -> HParams:
@@ -269,7 +274,7 @@ def advance(
 ) -> tuple[Training, dict[str, Any]]:
     """One epoch of the first `counts[0]` stacked members, with the metrics (capacity,); the others' are NaN."""
     capacity = len(members.trial)
-    epoch = member.epoch if member.improvement is None else keeping_best(member.epoch, member.improvement)
+    epoch = keeping_best(member.epoch) if member.keeps_best else member.epoch
     outputs = training, {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
     return over_chunks(lambda old, who: epoch(old[0], who, data), lanes, counts[0], outputs, members)
 
@@ -299,14 +304,14 @@ def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1
         return over_chunks(lambda _, who: initial(seed, who, data), lanes, counts[0], outputs, members)
 
     def initial(seed: Any, who: Members, data: Any) -> Training:
-        new: Training = member.init(seed, who, data)
-        return new if member.improvement is None else begun(new, member.improvement)
+        new: Training = member.init(seed, who._replace(wanted=None), data)
+        return begun(new) if member.keeps_best else new
 
     def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
         return advance(member, metrics, lanes, training, members, data, counts)
 
     def score(arrays: Any, who: Members, data: Any) -> dict[str, Any]:
-        return member.score(from_host(one.state, arrays), who, data)
+        return member.score(from_host(one.state, arrays), who._replace(wanted=None), data)
 
     def stack(aval: Any) -> Any:
         return jax.ShapeDtypeStruct((devices * capacity, *aval.shape), aval.dtype)
@@ -353,7 +358,7 @@ def on_devices(data: Any, devices: int) -> Any:
 
 def signature(member: Member, data: Any, capacity: int, lanes: int, devices: int) -> Any:
     """All that the programs of a traced member depend on."""
-    return member.trace(data).key(), member.improvement, capacity, lanes, devices, settings()
+    return member.trace(data).key(), member.keeps_best, capacity, lanes, devices, settings()
 
 
 def settings() -> tuple[Any, ...]:

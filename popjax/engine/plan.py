@@ -17,7 +17,6 @@ from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest
 from popjax.engine.member import Member
 from popjax.engine.memory import KEPT_FREE, total
 from popjax.engine.tracer import Tracer
-from popjax.rule import Improvement
 from popjax.space.space import Points, Space, group
 from popjax.task import Task
 
@@ -105,14 +104,14 @@ def tracer_for(
     points: Points,
     epochs: int,
     lanes: int | None,
-    improvement: Improvement | None = None,
+    keeps_best: bool = False,
 ) -> Tracer:
     """What checks a task on its points.
 
     What may branch does where branches are real: for one lane alone, which only a CPU has.
     """
     branching = lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
-    return Tracer(task, space, points, epochs, branching, improvement=improvement)
+    return Tracer(task, space, points, epochs, branching, keeps_best=keeps_best)
 
 
 def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list[Caps] | None = None) -> Plan:

@@ -11,7 +11,7 @@ import numpy as np
 from popjax.core.clock import Clock
 from popjax.core.counts import whole_kind
 from popjax.core.trees import abstract
-from popjax.engine.best_epoch import Training
+from popjax.engine.best_epoch import Training, Wanted
 from popjax.engine.caps import Caps
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Member, Members, Programs, on_devices
@@ -99,8 +99,7 @@ class Roster:
         check_sizes(self.space)
         points = self.space.sample(self.expected, self.config.seed)
         config = self.config
-        improvement = config.rule.improvement if config.rule.metric else None
-        return tracer_for(self.task, self.space, points, config.epochs, config.lanes, improvement)
+        return tracer_for(self.task, self.space, points, config.epochs, config.lanes, config.rule.at == "best")
 
     @functools.cached_property
     def first(self) -> Member:
@@ -213,7 +212,15 @@ class Roster:
         member = self.buckets[bucket]
         values = {name: self.points[name][row].astype(member.dtype(name)) for name in member.dynamic}
         who = [numbers.astype(np.int32) for numbers in (self.numbers[row], fold, repeat)]
-        return Members(who[0], who[1], who[2], values)
+        return Members(who[0], who[1], who[2], values, self._wanted(len(index)))
+
+    def _wanted(self, members: int) -> Wanted | None:
+        """When an epoch of each of so many members is a better one, where the rule asks for the best."""
+        improvement = self.config.rule.improvement
+        if improvement is None:
+            return None
+        one = Wanted.of(improvement, self.metrics)
+        return Wanted(*(np.broadcast_to(array, (members, *array.shape)) for array in one))
 
     def member(self, bucket: int, number: int) -> Members:
         """The same of one member, without an axis."""

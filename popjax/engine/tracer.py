@@ -11,7 +11,6 @@ from popjax.core.text import meant
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps, levels
 from popjax.engine.member import Member
-from popjax.rule import Improvement
 from popjax.space.scales import Constant
 from popjax.space.space import Points, Space, take
 from popjax.task import Inactive, NeedsStatic, Task
@@ -25,7 +24,7 @@ class Tracer:
 
     `branching` makes a branch of each value of what may branch (see Member). With `caps`, ascending,
     a trial's layers are as wide as the first that hold them. `members` are the functions so far; a
-    Tracer of other points may share them. With an `improvement` members keep their best epoch.
+    Tracer of other points may share them. With `keeps_best` members keep their best epoch.
     """
 
     task: Task
@@ -35,7 +34,7 @@ class Tracer:
     branching: bool = False
     caps: list[Caps] = dataclasses.field(default_factory=list)
     members: dict[Any, Member] = dataclasses.field(default_factory=dict)
-    improvement: Improvement | None = None
+    keeps_best: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", self.space.filled(self.points))
@@ -61,7 +60,7 @@ class Tracer:
                 branching=self.branching,
                 branches=branches,
                 inactive=inactive,
-                improvement=self.improvement,
+                keeps_best=self.keeps_best,
             )
         return self.members[key]
 

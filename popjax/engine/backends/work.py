@@ -126,7 +126,7 @@ def digest_of(blob: bytes) -> str:
 
 def planned(member: Member) -> bytes:
     """What the driver decided about a bucket, as bytes."""
-    names = ("static", "dynamic", "scales", "epochs", "branching", "branches", "inactive", "improvement")
+    names = ("static", "dynamic", "scales", "epochs", "branching", "branches", "inactive", "keeps_best")
     return cloudpickle.dumps({name: getattr(member, name) for name in names})
 
 
