@@ -808,8 +808,8 @@ MUTANTS = [
     Mutant(
         "a fold that rests is lost with its file",
         "engine/checkpoint",
-        "lost = resting[cohort.members] & (cohort.state is None)",
-        "lost = resting[cohort.members] & False",
+        "lost = ~over & resting[cohort.members] & (cohort.state is None)",
+        "lost = over & False",
         "test_best_epoch.py -k no_state",
     ),
     Mutant(

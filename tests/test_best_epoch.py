@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,8 @@ from popjax.commands.retest import train_again
 from popjax.core.trees import abstract, named, to_host
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
-from popjax.engine.checkpoint import going
+from popjax.engine.backends.local import Progress as Local
+from popjax.engine.checkpoint import Checkpoint, unfinished
 from popjax.engine.curves import Curves
 from popjax.engine.kept import Kept
 from popjax.engine.member import lower
@@ -30,7 +32,8 @@ from popjax.engine.roster import Config, Roster
 from popjax.engine.table import Table
 from popjax.engine.tracer import Tracer
 from popjax.engine.waiting import Waiting
-from popjax.store.cohort import Cohort
+from popjax.store.cohort import Cohort, OnHost
+from popjax.store.commits import Commits
 from popjax.tuning.callbacks.progress import Progress
 
 EPOCHS, TRIALS, FOLDS, REPEATS, SEED = 14, 6, 2, 2, 5
@@ -294,7 +297,7 @@ def test_a_scheduler_is_simulated_under_patience_to_what_it_does():
         assert would.spent == real.trained.sum()
         assert would.results.trials["status"].to_pylist() == real.trials["status"].to_pylist()
     other = dataclasses.replace(full, rule=pj.best("loss", at="best", patience=4))
-    with pytest.raises(ValueError, match="patience=4, but the trials were trained with patience=3"):
+    with pytest.raises(ValueError, match=r"simulate: the trials were trained under .*patience=3.*would rest otherwise"):
         pj.simulate(pj.halving(), other)
 
 
@@ -624,9 +627,7 @@ def test_what_a_damaged_commit_lost_of_a_fold_that_rests_is_trained_again(tmp_pa
         (run / "state" / damaged.name).write_bytes(b"")
         results = search(patience=2, trials=12, out=run, resume=True, every=2)
         assert results.best == whole.best
-        assert {t: {n: a.tobytes() for n, a in s.items()} for t, s in results.states.items()} == {
-            t: {n: a.tobytes() for n, a in s.items()} for t, s in whole.states.items()
-        }
+        assert bits(results) == bits(whole)
 
 
 def test_on_resume_a_scheduler_sees_what_rested_where_its_trial_was_to_be(tmp_path):
@@ -652,7 +653,7 @@ def test_on_resume_a_scheduler_sees_what_rested_where_its_trial_was_to_be(tmp_pa
     assert (first.epochs[0], first.complete[0]) == (6, True)
 
 
-def test_a_fold_that_rests_and_has_no_state_is_trained_again():
+def test_a_fold_that_rests_and_has_no_state_is_trained_again(tmp_path):
     """As where a file is damaged that held the other one: the trial is complete no more."""
     numbering, rule = Numbering(folds=2), pj.best("loss", at="best", patience=1)
     curves = Curves(("loss",), numbering, 6, np.dtype(np.float32), rule)
@@ -662,7 +663,8 @@ def test_a_fold_that_rests_and_has_no_state_is_trained_again():
     for member in (0, 2, 3):  # of trial 0 the other fold is lost; trial 1 is complete
         curves.load(np.array([member]), 2, {"loss": rested})
     fresh = np.array([False, True, False, False])
-    assert going(table, [Cohort(0, np.array([0, 2, 3]), 2)], fresh) == []
+    checkpoint = Checkpoint(Commits(tmp_path), table)
+    assert unfinished(checkpoint, [Cohort(0, np.array([0, 2, 3]), 2)], fresh) == []
     assert fresh.tolist() == [True, True, False, False]
     assert curves.epochs.ravel().tolist() == [0, 0, 2, 2]
     assert table.kept.trained.ravel().tolist() == [False, False, True, True]
@@ -729,3 +731,73 @@ def test_a_finished_run_takes_more_epochs(tmp_path, patience):
     assert {t: s["epoch"].tolist() for t, s in longer.states.items()} == {
         t: s["epoch"].tolist() for t, s in whole.states.items()
     }
+
+
+@pytest.fixture
+def snapshots(monkeypatch, tmp_path):
+    """The directory of a run as it stood after each of its commits, of which there are as many as there can be."""
+    places = []
+
+    def commit(self):
+        whole(self)
+        if self.directory.parent.name == "run":
+            places.append(tmp_path / f"snapshot-{len(places)}")
+            shutil.copytree(self.directory.parent, places[-1])
+
+    whole = Commits.commit
+    monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)
+    monkeypatch.setattr("popjax.engine.checkpoint.SHARE", float("inf"))
+    monkeypatch.setattr(Commits, "commit", commit)
+    return places
+
+
+def bits(results):
+    return {trial: {name: a.tobytes() for name, a in state.items()} for trial, state in results.states.items()}
+
+
+def test_from_each_commit_all_kept_states_are_the_same(snapshots, tmp_path, monkeypatch):
+    """Also from those in the middle of a segment, in which members have run out of patience."""
+    reach = Local.reach
+    monkeypatch.setattr(Local, "reach", lambda self, trained: (reach(self, trained), time.sleep(0.03)))
+    curves = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [2, 1, 3, 4, 5, 6, 7, 8, 9], [9, 8, 7, 6, 5, 4, 3, 2, 1.5]]
+    whole = told(curves, patience=3, out=tmp_path / "run")
+    monkeypatch.setattr(Local, "reach", reach)
+    assert len(snapshots) > 5
+    for place in list(snapshots):
+        again = told(curves, patience=3, out=place, resume=True)
+        assert again.best == whole.best
+        assert bits(again) == bits(whole), place.name
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_from_each_commit_copies_come_to_the_same(snapshots, tmp_path, seed):
+    """Of two folds, of which one rests before its trial is copied."""
+    task, space = backwards(LOSSES.tolist())
+    asked = dict(trials=12, epochs=16, seed=seed, folds=2, scheduler=pj.pbt(interval=2, warmup=2, quantile=0.4))
+    asked |= dict(rank=pj.best("loss", at="best", patience=3, keep=12))
+    whole = pj.search(task, space, out=tmp_path / "run", **asked)
+    for place in snapshots[:: max(len(snapshots) // 8, 1)]:
+        again = pj.search(task, space, out=place, resume=True, **asked)
+        assert bits(again) == bits(whole)
+        for name in FILES[:2]:
+            assert (place / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), (place.name, name)
+
+
+def test_what_is_heard_twice_counts_once():
+    """As where memory ran out within a segment, and its members go on from where it began."""
+    numbering, rule = Numbering(), pj.best("loss", at="best", patience=3)
+    curves = Curves(("loss",), numbering, 9, np.dtype(np.float32), rule)
+    table = Table(numbering, curves, Waiting(None), Kept(numbering, rule), 9)
+    table.add(np.zeros(2, int), 0)
+    losses = np.array([[3.0, 2, 4, 4, 4, 1], [6.0, 5, 4, 3, 2, 1]])
+    both = np.array([0, 1])
+    hear = lambda epoch: curves.add(both, epoch, {"loss": losses[:, epoch]})
+    for epoch in range(4):
+        hear(epoch)
+    assert curves.so_far.since.ravel().tolist() == [2, 0]
+    table.stand(Cohort(0, both, 2, OnHost({"state": np.zeros(2), "alive": np.ones(2, bool)})))
+    assert curves.so_far.since.ravel().tolist() == [0, 0]
+    assert np.isnan(curves.metrics["loss"][:, 0, 0, 2:]).all()
+    for epoch in range(2, 5):
+        hear(epoch)
+    assert curves.resting.ravel().tolist() == [True, False]

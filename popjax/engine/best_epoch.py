@@ -57,9 +57,11 @@ class BestEpoch(NamedTuple):
 
 
 class Overwrite(NamedTuple):
-    """What a stacked state becomes of a member: `by`, where that is to be, or else what it is.
+    """A conditional write of a member's state into a stacked one, which costs nothing where it is not made.
 
-    So that a state which stays is not read and written again.
+    Attributes:
+        where: a truth value, whether to write.
+        by: the state to write.
     """
 
     where: jax.Array

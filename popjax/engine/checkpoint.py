@@ -130,7 +130,7 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
             table.curves.reach(cohort.epoch)
         table.curves.load(cohort.members, cohort.epoch, record.curves)
         fresh[cohort.members] = False
-        if cohort.epoch == table.last:
+        if cohort.epoch == table.last and cohort.state is None:
             table.kept.trained.reshape(-1)[cohort.members] = True
             continue
         for bucket in np.unique(buckets[cohort.members]).tolist():
@@ -140,32 +140,38 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
             cohorts.append(dataclasses.replace(one, state=OnDisk(commits, one.members)) if commits.holds(one) else one)
     for member, arrays in commits.kept.items():
         check_arrays(abstract(int(buckets[member])).state, arrays)
-    cohorts = going(table, cohorts, fresh)
-    trained = table.kept.trained.ravel()  # none of a run that goes on to a later last epoch, but what rests
-    table.kept.states = {member: arrays for member, arrays in commits.kept.items() if trained[member]}
+    table.kept.states = dict(commits.kept)
+    cohorts = unfinished(checkpoint, cohorts, fresh)
+    trained = table.kept.trained.ravel()  # of a run that goes on to a later last epoch that is what rests alone
+    table.kept.states = {member: arrays for member, arrays in table.kept.states.items() if trained[member]}
     for bucket in np.unique(buckets[fresh]).tolist():
         cohorts.append(Cohort(bucket, np.flatnonzero(fresh & (buckets == bucket))))
     return cohorts
 
 
-def going(table: Table, cohorts: list[Cohort], fresh: np.ndarray) -> list[Cohort]:
-    """Those of the cohorts that are of no complete trial.
+def unfinished(checkpoint: Checkpoint, cohorts: list[Cohort], fresh: np.ndarray) -> list[Cohort]:
+    """The members of these cohorts whose trials are not complete; the best of the others are kept.
 
-    Of a member that rests the state is committed until its trial is complete. Where it is lost the member becomes
-    `fresh` (members,): it is trained again.
+    Members ran out of patience while they trained, and a commit has their states as of then. Where the state of one
+    that rests is lost, and its trial is not complete, it becomes `fresh` (members,) and is trained again.
     """
+    table = checkpoint.table
     table.curves.recount()
     if not table.curves.resting.any():
         return cohorts
     complete = table.ended.all(1).repeat(table.numbering.each)
     table.kept.trained.reshape(-1)[complete] = True
-    found = [cohort.take(~complete[cohort.members]) for cohort in cohorts]
-    resting = table.curves.resting.ravel()
-    for at, cohort in enumerate(found):
-        lost = resting[cohort.members] & (cohort.state is None)
+    resting, found = table.curves.resting.ravel(), list[Cohort]()
+    for cohort in cohorts:
+        over = complete[cohort.members]
+        lost = ~over & resting[cohort.members] & (cohort.state is None)
         fresh[cohort.members[lost]] = True
         table.curves.cut(cohort.members[lost], 0)
-        found[at] = cohort.take(~lost)
+        done = cohort.take(over).on_host() if over.any() else None
+        found.append(cohort.take(~over & ~lost))
+        if done is not None and done.state is not None:
+            table.kept.offer(done, table.curves, table.costs)
+            checkpoint.finish(done)
     table.curves.recount()
     return [cohort for cohort in found if len(cohort.members)]
 

@@ -85,6 +85,16 @@ class Curves:
         """Let members have finished so many epochs."""
         self.epochs.reshape(-1)[members] = epoch
 
+    def return_to(self, members: np.ndarray, epoch: int) -> None:
+        """Let members stand at an epoch; what they reported after it is forgotten where the best epoch is kept.
+
+        So where training failed, and they are to report it again.
+        """
+        if self.so_far is not None and (self.epochs.reshape(-1)[members] != epoch).any():
+            self.cut(members, epoch)
+            self.recount()
+        self.stand(members, epoch)
+
     def load(self, members: np.ndarray, epoch: int, curves: Mapping[str, np.ndarray]) -> None:
         """Take what members had done before: curves (members, epoch), and nothing after them."""
         for name, values in curves.items():
@@ -128,9 +138,9 @@ class Curves:
 
     def counted(self, trials: np.ndarray | None = None) -> Counted:
         """What the records of all trials, or of some, are worth."""
-        if self.lineage is not None:
-            return Counted(self.rule, self.metrics, self.lineage if trials is None else self.lineage[trials])
-        return Counted(self.rule, {n: v if trials is None else v[trials] for n, v in self.metrics.items()})
+        some = lambda rows: rows if trials is None or rows is None else rows[trials]
+        records = {name: some(values) for name, values in self.metrics.items()}
+        return Counted(self.rule, records, some(self.lineage), self.metrics)
 
     def means(self) -> dict[str, np.ndarray]:
         """Metric -> (trials, epochs), the mean over a trial's members; one that rests counts with its last record."""
@@ -160,5 +170,5 @@ def trials_of(
     loss = np.where(epochs > 0, np.inf, np.nan).astype(means[rule.metric].dtype)
     alive = (epochs > 0) & np.isfinite(list(now.values())).all(0)
     loss[alive] = rule.loss({name: column[alive] for name, column in (now | dict(costs)).items()})
-    complete = counted.resting.all((1, 2)) | (epochs == last) & alive
+    complete = counted.resting.all((1, 2)) | (epochs == last)
     return Trials(points, epochs, loss, means, costs=costs, values=values, complete=complete)

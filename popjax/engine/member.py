@@ -36,7 +36,7 @@ EVERYWHERE, SHARDED = PartitionSpec(), PartitionSpec("members")
 
 
 class Members(NamedTuple):
-    """Who the members of a batch are: arrays (capacity,).
+    """The members of a batch: arrays (capacity,).
 
     `values` holds the dynamic hyperparameters, `wanted` when an epoch of each is a better one, where that is asked.
     """
@@ -276,7 +276,7 @@ def advance(
     capacity = len(members.trial)
     epoch = keeping_best(member.epoch) if member.keeps_best else member.epoch
     outputs = training, {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
-    return over_chunks(lambda old, who: epoch(old[0], who, data), lanes, counts[0], outputs, members)
+    return over_chunks(lambda old, own: epoch(old[0], own, data), lanes, counts[0], outputs, members)
 
 
 class Programs(NamedTuple):
@@ -301,17 +301,17 @@ def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1
 
     def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
         outputs = jax.tree.map(lambda aval: lax.empty((capacity, *aval.shape), aval.dtype), one)
-        return over_chunks(lambda _, who: initial(seed, who, data), lanes, counts[0], outputs, members)
+        return over_chunks(lambda _, own: initial(seed, own, data), lanes, counts[0], outputs, members)
 
-    def initial(seed: Any, who: Members, data: Any) -> Training:
-        new: Training = member.init(seed, who._replace(wanted=None), data)
+    def initial(seed: Any, own: Members, data: Any) -> Training:
+        new: Training = member.init(seed, own._replace(wanted=None), data)
         return begun(new) if member.keeps_best else new
 
     def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
         return advance(member, metrics, lanes, training, members, data, counts)
 
-    def score(arrays: Any, who: Members, data: Any) -> dict[str, Any]:
-        return member.score(from_host(one.state, arrays), who._replace(wanted=None), data)
+    def score(arrays: Any, own: Members, data: Any) -> dict[str, Any]:
+        return member.score(from_host(one.state, arrays), own._replace(wanted=None), data)
 
     def stack(aval: Any) -> Any:
         return jax.ShapeDtypeStruct((devices * capacity, *aval.shape), aval.dtype)

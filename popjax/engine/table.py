@@ -68,7 +68,7 @@ class Table:
 
         Gives those that wait no more, since members that rest have made their trials complete.
         """
-        self.curves.stand(cohort.members, cohort.epoch)
+        self.curves.return_to(cohort.members, cohort.epoch)
         trials = np.unique(self.numbering.trials(cohort.members))
         resting = bool(self.curves.rests(self.numbering.members(trials)).any())
         if cohort.epoch == self.last:
@@ -85,7 +85,10 @@ class Table:
     def fulfil(self) -> None:
         """Let members that rest have finished the epochs that their trials were to reach."""
         epochs, targets = self.curves.epochs, self.targets[:, None, None]
-        np.copyto(epochs, targets, where=self.curves.resting & (epochs < targets) & ~self.stopped[:, None, None])
+        behind = self.curves.resting & (epochs < targets) & ~self.stopped[:, None, None]
+        np.copyto(epochs, targets, where=behind)
+        if behind.any():
+            self.waiting.pass_by(np.where(behind, epochs, 0).ravel())
 
     def behind(self, trials: Iterable[int]) -> list[Cohort]:
         """Take out those members of trials that have no state now: not begun, or given up."""

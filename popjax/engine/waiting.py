@@ -86,6 +86,13 @@ class Waiting:
             for cohort in cohorts:
                 self.keep(cohort, needed=True)
 
+    def pass_by(self, epochs: np.ndarray) -> None:
+        """Let members stand at these epochs (members,), with their states as they are, where that is later."""
+        for epoch in np.unique(epochs[epochs > 0]).tolist():
+            members = np.flatnonzero(epochs == epoch)
+            later = [dataclasses.replace(cohort, epoch=max(cohort.epoch, epoch)) for cohort in self.take(members)]
+            self.put([*self.cohorts, *later])
+
     def copies(self, sources: np.ndarray, targets: np.ndarray) -> list[Cohort]:
         """The states of some members (n,), as those of others (n,)."""
         found = []

@@ -72,13 +72,10 @@ class Counted:
 
     Args:
         rule: with a metric.
-        records: metric -> (trials, folds, repeats, epochs), NaN where there is none, and from divergence on.
-        lineage: int (n, epochs), where states were copied: as which trial each of the trials that are looked at was
-            trained in each epoch. Where an epoch is chosen, their records are then those of what they descend from.
-
-    Attributes:
-        records: of the trials that are looked at.
-        trained: int (trials, folds, repeats), the epochs up to the last finite record.
+        own: metric -> (n, folds, repeats, epochs), the records of the trials that are looked at: NaN where there is
+            none, and from divergence on.
+        lineage: int (n, epochs), where states were copied: as which trial each of them was trained in each epoch.
+        among: the records of all trials, which the lineage names; these themselves if not given.
 
     >>> loss = np.array([3.0, 1.0, 2.0, 2.0, np.nan])[None, None, None]
     >>> counted = Counted(Rule("loss", at="best", patience=2), {"loss": loss})
@@ -86,15 +83,37 @@ class Counted:
     ([0, 1, 1, 1, 1], True, [3.0, 1.0, 1.0, 1.0, 1.0])
     """
 
-    def __init__(self, rule: Rule, records: Mapping[str, np.ndarray], lineage: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        own: Mapping[str, np.ndarray],
+        lineage: np.ndarray | None = None,
+        among: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        self.metric = rule.metric
         self.improvement = rule.improvement
+        self.own = own
         self.lineage = None if self.improvement is None else lineage
-        self.records = records if self.lineage is None else descended(records, self.lineage)
-        self.trained = finite_epochs(self.records[rule.metric])
+        self._among = own if among is None else among
+
+    @functools.cached_property
+    def records(self) -> Mapping[str, np.ndarray]:
+        """Metric -> (n, folds, repeats, epochs): what led to a state; of a copy those of what it descends from."""
+        return self.own if self.lineage is None else descended(self._among, self.lineage)
+
+    @functools.cached_property
+    def trained(self) -> np.ndarray:
+        """Int (n, folds, repeats): the epochs up to the last finite record."""
+        return finite_epochs(self.records[self.metric])
+
+    @property
+    def reported(self) -> np.ndarray:
+        """Int (n, folds, repeats): the finite records of each member's own, without those of what it descends from."""
+        return np.isfinite(self.own[self.metric]).sum(-1)
 
     @functools.cached_property
     def epochs(self) -> np.ndarray:
-        """Int (trials, folds, repeats, epochs): after each epoch the one that counts, from 0."""
+        """Int (n, folds, repeats, epochs): after each epoch the one that counts, from 0."""
         shape = next(iter(self.records.values())).shape
         found = np.broadcast_to(np.arange(shape[-1]), shape)
         if self.improvement is None:
@@ -107,28 +126,28 @@ class Counted:
 
     @functools.cached_property
     def final(self) -> np.ndarray:
-        """Int (trials, folds, repeats): the epoch that counts in the end, from 0."""
+        """Int (n, folds, repeats): the epoch that counts in the end, from 0."""
         return np.take_along_axis(self.epochs, np.maximum(self.trained - 1, 0)[..., None], -1)[..., 0]
 
     @functools.cached_property
     def resting(self) -> np.ndarray:
-        """Bool (trials, folds, repeats): out of patience."""
+        """Bool (n, folds, repeats): out of patience."""
         if self.improvement is None or self.improvement.patience is None:
             return np.zeros(self.trained.shape, bool)
         return self.trained - 1 - self.final >= self.improvement.patience
 
     @functools.cached_property
     def present(self) -> Mapping[str, np.ndarray]:
-        """Metric -> (trials, folds, repeats, epochs): the records; of a resting member the last one goes on."""
+        """Metric -> (n, folds, repeats, epochs): the own records; of a resting member the last one goes on."""
         if not self.resting.any():
-            return self.records
-        count = self.epochs.shape[-1]
-        last = np.where(self.resting, self.trained - 1, count)
-        return self._at(np.minimum(np.arange(count), last[..., None]))
+            return self.own
+        last = self._at(np.maximum(self.trained - 1, 0)[..., None])
+        over = self.resting[..., None] & (np.arange(self.epochs.shape[-1]) >= self.trained[..., None])
+        return {n: np.where(over & np.isnan(values), last[n], values) for n, values in self.own.items()}
 
     @functools.cached_property
     def values(self) -> Mapping[str, np.ndarray]:
-        """Metric -> (trials, folds, repeats, epochs): what would count if training ended after each epoch."""
+        """Metric -> (n, folds, repeats, epochs): what would count if training ended after each epoch."""
         if self.improvement is None:
             return self.records
         over = (np.arange(self.epochs.shape[-1]) >= self.trained[..., None]) & ~self.resting[..., None]
@@ -136,12 +155,12 @@ class Counted:
 
     @property
     def in_the_end(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials, folds, repeats): the record that counts in the end; NaN where none is finite."""
+        """Metric -> (n, folds, repeats): the record that counts in the end; NaN where none is finite."""
         found = {name: values[..., 0] for name, values in self._at(self.final[..., None]).items()}
         return {name: np.where(self.trained > 0, values, np.nan) for name, values in found.items()}
 
     def different(self, rows: np.ndarray) -> np.ndarray:
-        """These rows without those whose counting epoch is that of a row before: copies, of which none is better."""
+        """These rows without copies: each state that counts once, in the first of its rows."""
         if self.lineage is None:
             return rows
         final = self.final.reshape(len(self.final), -1)
@@ -150,7 +169,7 @@ class Counted:
         return rows[np.sort(first)]
 
     def _at(self, epochs: np.ndarray) -> dict[str, np.ndarray]:
-        """Metric -> the records (trials, folds, repeats, n) of these epochs (trials, folds, repeats, n)."""
+        """Metric -> the records (n, folds, repeats, m) of these epochs (n, folds, repeats, m)."""
         return {name: np.take_along_axis(values, epochs, -1) for name, values in self.records.items()}
 
 

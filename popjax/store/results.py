@@ -190,7 +190,7 @@ class Results:
     @property
     def trained(self) -> np.ndarray:
         """Int (trials, folds, repeats): the epochs that each member was trained."""
-        return np.where(self.counted.resting, self.counted.trained, self.done)
+        return np.where(self.counted.resting, self.counted.reported, self.done)
 
     @functools.cached_property
     def best_epochs(self) -> np.ndarray | None:

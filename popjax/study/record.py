@@ -50,7 +50,7 @@ def updates_of(population: Population) -> int | None:
     known = curves.metrics.get(population.config.rule.metric)
     if known is None:
         return 0
-    trained = np.where(curves.resting, curves.counted().trained, curves.epochs)
+    trained = np.where(curves.resting, curves.counted().reported, curves.epochs)
     return updates(population.roster, known, trained)
 
 

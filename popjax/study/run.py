@@ -148,6 +148,7 @@ class Search:
             programs=roster.programs_planned,
             fitting=fitting(roster.first),
             out=None if self.directory is None else self.directory.path,
+            resting=population.table.curves.resting,
         )
         callbacks.begin(run)
 
@@ -160,7 +161,8 @@ class Search:
         results = dataclasses.replace(results, steered=steered_in(log, len(results.rounds)))
         results = dataclasses.replace(results, history=past(results.done.min((1, 2))))
         if results.counted.resting.any():  # which is known along the lineage alone
-            results = dataclasses.replace(results, history=past(results.trained.max((1, 2))))
+            until = np.where(results.counted.resting, results.counted.trained, results.done).max((1, 2))
+            results = dataclasses.replace(results, history=past(until))
         if results.best_epochs is not None:
             results = dataclasses.replace(results, points=results.points_that_count)
         results, test = self.scored(population, results)
@@ -171,7 +173,7 @@ class Search:
             recipes=rebuilt(roster, results.states),
             task=asked.task,
         )
-        results = dataclasses.replace(results, ensemble=together(results))
+        results = dataclasses.replace(results, ensemble=put_together(results))
         figures = summary(population, results, test, before, self.directory)
         return dataclasses.replace(results, summary=figures | on_test_rows(results, test, self.directory is not None))
 
@@ -223,13 +225,13 @@ def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dic
     return scored | baselines.worth(results, results.metric, test, together, page)
 
 
-def together(results: Results) -> tuple[int, ...]:
+def put_together(results: Results) -> tuple[int, ...]:
     """The trials that the rule puts together, best first, each as often as it counts; none where it puts none."""
     rule = results.rule
     if not isinstance(rule, Together) or results.best is None:
         return ()
     if rule.method == "mean":
-        return tuple(trial for trial in results.best_trials(rule.keep) if trial in results.states)
+        return tuple(results.best_trials(rule.keep))
     from popjax.supervision.ensemble import ensemble
 
     found = ensemble(results)

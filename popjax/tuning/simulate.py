@@ -7,9 +7,10 @@ import numpy as np
 
 from popjax.engine.curves import Curves, trials_of
 from popjax.engine.numbering import Numbering
+from popjax.rule import Rule
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until
 from popjax.space.space import Space, take
-from popjax.store.results import Results
+from popjax.store.results import Results, check_patience
 
 
 class Simulated(NamedTuple):
@@ -76,9 +77,9 @@ def simulate(
         raise ValueError(f"simulate: {what}; give a search of one round, such as a plain random one")
     if results.history is not None:
         raise ValueError("simulate: hyperparameters changed while these trials trained; give a search where none did")
-    then, now = results.run.get("rank", results.rule.written())["patience"], results.rule.patience
-    if then != now:
-        raise ValueError(f"simulate: patience={now}, but the trials were trained with patience={then}; search again")
+    if rank := results.run.get("rank"):
+        trained = Rule(rank["metric"], rank["mode"], at=rank["at"], patience=rank["patience"])
+        check_patience("simulate", trained, results.rule)
     return Replay(results, rows).run(scheduler)
 
 

@@ -53,7 +53,7 @@ def tree(results: Results, history: History) -> dict[str, Any]:
     """The family tree of the trials that were trained to the end: a line for each ancestor, a fork at each copy."""
     assert results.best is not None
     trials = np.array(descendants(results, LEAVES))
-    lines = np.array([history.lineage(trial) for trial in trials.tolist()])
+    lines = history.lineages[trials]
     order = np.lexsort(lines.T[::-1])
     lines, winner = lines[order], int(np.flatnonzero(trials[order] == results.best.trial)[0])
     edges: list[tuple[np.ndarray, int, int, float]] = []  # the trials above an edge, its ends, where it forks off
@@ -108,7 +108,7 @@ def histories(results: Results, history: History, axes: list[Axis]) -> list[dict
 
 def by_epoch(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int) -> dict[str, Any]:
     """One hyperparameter's lines."""
-    epochs = len(followed[best][axis.name])
+    epochs = max(len(one[axis.name]) for one in followed.values())
 
     def lines(rows: list[int], name: str, **line: Any) -> dict[str, Any]:
         columns = [followed[row][axis.name] for row in rows]
@@ -120,7 +120,7 @@ def by_epoch(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: lis
             "mode": "lines",
             "name": name,
             "line": {"shape": "hv", **line},
-            "x": [*range(1, epochs + 1), None] * len(rows),
+            "x": [x for column in columns for x in [*range(1, len(column) + 1), None]],
             "y": [None if np.isnan(unit) else round(unit, 4) for unit in flat.tolist()],
             "text": [shown(text) for column in texts for text in column],
             "hovertemplate": f"epoch %{{x}}: {templated(axis.name)} %{{text}}<extra></extra>",

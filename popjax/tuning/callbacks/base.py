@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from popjax.core.text import failure, tell
 from popjax.rule import Rule
 from popjax.scheduler import Decision, Trials
@@ -27,6 +29,7 @@ class Run(NamedTuple):
         programs: how many programs the first trials take.
         fitting: how many members can train at the same time.
         out: the directory of the run, if there is one.
+        resting: bool (n, folds, repeats): of a run that goes on, the members that are out of patience already.
     """
 
     space: Space
@@ -39,6 +42,7 @@ class Run(NamedTuple):
     programs: int
     fitting: int
     out: Path | None
+    resting: np.ndarray
 
     @property
     def metric(self) -> Metric:

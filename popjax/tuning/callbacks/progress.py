@@ -42,6 +42,7 @@ class Progress(Callback):
         self.horizon: int | None = run.epochs  # of those who train: the next rung, or the last epoch
         self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
         self.heard, self.resting = np.zeros(self.latest.shape, bool), np.zeros(self.latest.shape, bool)
+        self.resting[: len(run.resting)] = run.resting
         self.goals = np.zeros(run.trials, np.int64)
         if run.fitting < FEW:
             what = f"only {run.fitting} models of this size fit here at once"
@@ -59,7 +60,7 @@ class Progress(Callback):
         self.make_room(max(goals, default=-1) + 1)
         self.goals[list(goals)] = list(goals.values())
         targets, sources = list(decision.copy), list(decision.copy.values())
-        self.latest[targets] = self.latest[sources]
+        self.latest[targets], self.resting[targets] = self.latest[sources], self.resting[sources]
         going = (~self.resting).sum((1, 2)).tolist()
         self.done = 0 if anew else self.done
         self.total = self.done + sum((goal - now(trial)) * going[trial] for trial, goal in goals.items())
@@ -79,7 +80,6 @@ class Progress(Callback):
             self.make_room(int(rows[-1]) + 1)
             self.latest[rows] = after(trials.values, trials.epochs)[self.run.metric][rows, None, None]
             self.heard[rows] = True
-            self.resting[: len(trials.complete)] = trials.complete[:, None, None]
 
     def make_room(self, trials: int) -> None:
         """Hold at least so many trials."""
