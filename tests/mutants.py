@@ -773,22 +773,22 @@ MUTANTS = [
     Mutant(
         "an equal epoch is a better one",
         "engine/best_epoch",
-        "if more else a < b",
-        "if more else a <= b",
+        "(one[1] < other[1])",
+        "(one[1] <= other[1])",
         "test_best_epoch.py -k given",
     ),
     Mutant(
         "what rests trains on in its program",
         "engine/best_epoch",
-        "new.alive & (since < improvement.patience)",
+        "new.alive & (since < member.wanted.patience)",
         "new.alive",
         "test_best_epoch.py -k plain_loop",
     ),
     Mutant(
         "what rests stays in the population",
-        "engine/population",
-        "np.where(self.table.curves.resting.ravel(), 0, all_of_them)",
-        "all_of_them",
+        "engine/table",
+        "np.where(self.curves.resting.ravel(), 0, goals.repeat(self.numbering.each))",
+        "goals.repeat(self.numbering.each)",
         "test_best_epoch.py -k smaller",
     ),
     Mutant(

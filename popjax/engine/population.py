@@ -133,8 +133,7 @@ class Population:
     def check(self, decision: Decision) -> None:
         """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled."""
         table = self.table
-        over = table.ended.all(1) if len(table) else np.zeros(0, bool)
-        check_decision(decision, self.roster, table.curves.done, over, table.last)
+        check_decision(decision, self.roster, table.curves.done, table.ended.all(1), table.last)
 
     def advance(self, number: int, decision: Decision) -> bool:
         """Carry out a decision, unless it is applied already, and train until all stand where it says.
@@ -191,7 +190,6 @@ class Population:
     def results(self) -> Results:
         """What was found, without what the run knows of itself."""
         config, table = self.config, self.table
-        below = ~table.ended.all(1)
         return Results(
             self.points(),
             dict(table.curves.metrics),
@@ -199,7 +197,7 @@ class Population:
             states=table.kept.complete(),
             rounds=table.rounds,
             done=table.curves.epochs,
-            pruned=below & ~table.named & ~table.stopped,
+            pruned=~(table.ended.all(1) | table.named | table.stopped),
             costs=table.costs,
         )
 
@@ -291,20 +289,13 @@ class Population:
 
         Whether they got there: False where the run was stopped before.
         """
-        targets = np.zeros(len(self.roster), np.int64)
-        targets[list(until)] = list(until.values())
+        table = self.table
         if self.paced and until:
-            self.table.curves.reach(int(targets.max()))
-
-        def goals() -> np.ndarray:
-            """Of each member (members,); one that rests has none."""
-            all_of_them = np.where(self.table.stopped, 0, targets).repeat(self.config.numbering.each)
-            return np.where(self.table.curves.resting.ravel(), 0, all_of_them)
-
-        while not self.timer.stop.is_set() and (due := self.table.waiting.due(goals())):
+            table.curves.reach(max(until.values()))
+        while not self.timer.stop.is_set() and (due := table.waiting.due(table.goals(until))):
             self._train(due)
-        reached = bool((self.table.curves.epochs.ravel() >= goals()).all())
-        self.table.fulfil()
+        reached = bool((table.curves.epochs.ravel() >= table.goals(until)).all())
+        table.fulfil()
         return reached
 
     def _with_states(self, trials: Sequence[int]) -> bool:
@@ -323,11 +314,9 @@ class Population:
 
     def _train(self, due: list[tuple[Cohort, int]]) -> None:
         """Train members to an epoch each; those that do not reach it wait, for another try."""
-        segments = [
-            Segment(piece, self._next_look(cohort, until))
-            for cohort, until in due
-            for piece in self.backend.pieces(cohort)
-        ]
+        patience = self.config.rule.patience
+        looks = [(cohort, next_look(cohort, until, patience)) for cohort, until in due]
+        segments = [Segment(piece, until) for cohort, until in looks for piece in self.backend.pieces(cohort)]
         waiting = set(segments)
         try:
             with closing(self.backend.train(segments)) as told:
@@ -343,11 +332,6 @@ class Population:
                 if segment in waiting:  # which no worker took
                     self.table.stand(segment.cohort)
 
-    def _next_look(self, cohort: Cohort, until: int) -> int:
-        """The epoch to train to before members that rest by then are left out."""
-        patience = self.config.rule.patience
-        return until if patience is None else min(until, cohort.epoch + patience)
-
     def _hear(self, message: Message, waiting: set[Segment]) -> None:
         """What a worker said: into the table, to the listeners, and towards the disk."""
         members, complete = message.segment.cohort.members, list[Cohort]()
@@ -355,7 +339,7 @@ class Population:
             going = ~self.table.curves.rests(members)
             self.table.curves.add(members, message.epoch, message.metrics)
             if self.tell is not None and message.epoch >= message.segment.cohort.epoch and going.any():
-                self.tell(self._result(message, going))
+                self.tell(heard(message, going, self.table))
         elif message.ended:
             waiting.discard(message.segment)
             complete = self.table.stand(message.cohort)
@@ -366,10 +350,15 @@ class Population:
             for cohort in complete:
                 self.checkpoint.finish(cohort)
 
-    def _result(self, message: Epoch, going: np.ndarray) -> EpochResult:
-        """What listeners hear of an epoch: of those members (members,) that did not rest before it."""
-        members, metrics = message.segment.cohort.members, message.metrics
-        if not going.all():
-            members, metrics = members[going], {name: values[going] for name, values in metrics.items()}
-        places = self.config.numbering.places(members)
-        return EpochResult(*places, message.epoch, metrics, self.table.curves.rests(members))
+
+def next_look(cohort: Cohort, until: int, patience: int | None) -> int:
+    """The epoch to train to before members that rest by then are left out."""
+    return until if patience is None else min(until, cohort.epoch + patience)
+
+
+def heard(message: Epoch, going: np.ndarray, table: Table) -> EpochResult:
+    """What listeners hear of an epoch: of those members (members,) that did not rest before it."""
+    members, metrics = message.segment.cohort.members, message.metrics
+    if not going.all():
+        members, metrics = members[going], {name: values[going] for name, values in metrics.items()}
+    return EpochResult(*table.numbering.places(members), message.epoch, metrics, table.curves.rests(members))

@@ -82,6 +82,13 @@ class Table:
             self.kept.offer(one, self.curves, self.costs)
         return complete
 
+    def goals(self, until: Mapping[int, int]) -> np.ndarray:
+        """The epoch (members,) to train each to: trial -> epoch; 0 for what is not named, is stopped or rests."""
+        goals = np.zeros(len(self), np.int64)
+        goals[list(until)] = list(until.values())
+        goals[self.stopped] = 0
+        return np.where(self.curves.resting.ravel(), 0, goals.repeat(self.numbering.each))
+
     def fulfil(self) -> None:
         """Let members that rest have finished the epochs that their trials were to reach."""
         epochs, targets = self.curves.epochs, self.targets[:, None, None]

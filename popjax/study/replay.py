@@ -53,7 +53,7 @@ def train_points(
 
 def without(decision: Decision, table: Table) -> Decision:
     """A decision without the trials that are complete already."""
-    over = set(np.flatnonzero(table.ended.all(1)).tolist()) if len(table) else set[int]()
+    over = set(np.flatnonzero(table.ended.all(1)).tolist())
     part = lambda named: {trial: value for trial, value in named.items() if trial not in over}
     return decision._replace(set=part(decision.set), until=part(decision.until))
 
