@@ -836,15 +836,15 @@ MUTANTS = [
     Mutant(
         "another patience ranks",
         "store/results",
-        '        check_patience("ranked", self.rule, rule)\n',
+        '    check_patience("ranked", results.rule, rule)\n',
         "",
         "test_best_epoch.py -k finished",
     ),
     Mutant(
         "weights of another epoch predict",
         "store/results",
-        "for trial, state in self.states.items() if same[trial]}",
-        "for trial, state in self.states.items()}",
+        "for trial, state in results.states.items() if same[trial]}",
+        "for trial, state in results.states.items()}",
         "test_best_epoch.py -k finished",
     ),
 ]

@@ -272,23 +272,7 @@ class Results:
 
         Where the best epoch counts also `best_epoch`, the mean over the trial's members.
         """
-        import pyarrow as pa
-
-        count = len(self.diverged)
-        rank = np.full(count, -1)
-        rank[self.order] = np.arange(1, len(self.order) + 1)
-        columns: dict[str, Any] = {"trial": np.arange(count), "round": self.rounds}
-        columns |= {name: arrow(values, self.space.get(name)) for name, values in self.points.items()}
-        status = np.select([self.diverged, self.stopped, self.pruned], ["diverged", "stopped", "pruned"], "ok")
-        columns |= {"status": status, "epochs": self.epochs_run}
-        if self.best_epochs is not None:
-            columns["best_epoch"] = mean_member(self.best_epochs[..., None])[:, 0]
-        columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in self.values.items()}
-        columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in self.errors.items()}
-        columns |= self.costs
-        columns["rank"] = pa.array(rank, mask=rank < 0)
-        columns |= {} if self.steered is None else {"steered": self.steered}
-        return pa.table(columns)
+        return trials_table(self)
 
     def params(self, trial: int) -> dict[Any, Any]:
         """The trained arrays of a kept trial, nested as the model is; with folds or repeats, a leading axis of members.
@@ -358,23 +342,7 @@ class Results:
         >>> again.best.trial == results.order[-1].item()
         True
         """
-        rule = rule_of(rank)
-        if rule.metric is None:
-            rule = dataclasses.replace(rule, metric=self.metric, mode=rule.mode or self.metric.mode)
-        for metric in rule.metrics:
-            if metric not in self.members:
-                raise ValueError(f"unknown metric {str(metric)!r}; the trials have {', '.join(self.members)}")
-        rule = dataclasses.replace(rule, mode=rule.metric.mode)
-        check_patience("ranked", self.rule, rule)
-        rule.check(self.members[rule.metric].shape[1] * self.members[rule.metric].shape[2])
-        for name in [name for name in rule.needs if name not in self.costs]:
-            what = f"the run does not know the {name} of its trials"
-            raise ValueError(f"rank {rule.name}: {what}; search with rank={rule!r}")
-        summary = {name: value for name, value in self.summary.items() if name not in OF_WINNER}
-        other = dataclasses.replace(self, rule=rule, summary=summary | {"metric": rule.metric})
-        same = (self.counted.final == other.counted.final).all((1, 2))
-        states = {trial: state for trial, state in self.states.items() if same[trial]}
-        return dataclasses.replace(other, states=states, points=other.points_that_count, ensemble=())
+        return reranked(self, rule_of(rank))
 
     def predictor(self, trial: int | None = None) -> Any:
         """A kept trial as a predictor: the winner, or the ensemble that was chosen, if none is named.
@@ -499,6 +467,47 @@ class Results:
         True
         """
         return cls(**run_files.read(Path(directory), rank))
+
+
+def trials_table(results: Results) -> "pa.Table":
+    """See `Results.trials`."""
+    import pyarrow as pa
+
+    count = len(results.diverged)
+    rank = np.full(count, -1)
+    rank[results.order] = np.arange(1, len(results.order) + 1)
+    columns: dict[str, Any] = {"trial": np.arange(count), "round": results.rounds}
+    columns |= {name: arrow(values, results.space.get(name)) for name, values in results.points.items()}
+    status = np.select([results.diverged, results.stopped, results.pruned], ["diverged", "stopped", "pruned"], "ok")
+    columns |= {"status": status, "epochs": results.epochs_run}
+    if results.best_epochs is not None:
+        columns["best_epoch"] = mean_member(results.best_epochs[..., None])[:, 0]
+    columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in results.values.items()}
+    columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in results.errors.items()}
+    columns |= results.costs
+    columns["rank"] = pa.array(rank, mask=rank < 0)
+    columns |= {} if results.steered is None else {"steered": results.steered}
+    return pa.table(columns)
+
+
+def reranked[R: Results](results: R, rule: Rule) -> R:
+    """See `Results.ranked`."""
+    if rule.metric is None:
+        rule = dataclasses.replace(rule, metric=results.metric, mode=rule.mode or results.metric.mode)
+    for metric in rule.metrics:
+        if metric not in results.members:
+            raise ValueError(f"unknown metric {str(metric)!r}; the trials have {', '.join(results.members)}")
+    rule = dataclasses.replace(rule, mode=rule.metric.mode)
+    check_patience("ranked", results.rule, rule)
+    rule.check(results.members[rule.metric].shape[1] * results.members[rule.metric].shape[2])
+    for name in [name for name in rule.needs if name not in results.costs]:
+        what = f"the run does not know the {name} of its trials"
+        raise ValueError(f"rank {rule.name}: {what}; search with rank={rule!r}")
+    summary = {name: value for name, value in results.summary.items() if name not in OF_WINNER}
+    other = dataclasses.replace(results, rule=rule, summary=summary | {"metric": rule.metric})
+    same = (results.counted.final == other.counted.final).all((1, 2))
+    states = {trial: state for trial, state in results.states.items() if same[trial]}
+    return dataclasses.replace(other, states=states, points=other.points_that_count, ensemble=())
 
 
 def check_patience(what: str, trained: Rule, asked: Rule) -> None:
