@@ -794,8 +794,8 @@ MUTANTS = [
     Mutant(
         "a state that rests is given up",
         "engine/table",
-        "self.waiting.keep(cohort, resting or bool(",
-        "self.waiting.keep(cohort, bool(",
+        " or self.curves.rests(cohort.members).any()))",
+        "))",
         "test_best_epoch.py -k killed",
     ),
     Mutant(
@@ -815,7 +815,7 @@ MUTANTS = [
     Mutant(
         "a copy counts its own patience",
         "engine/curves",
-        "self.so_far.copy(targets, sources)",
+        "self.so_far.copy(self.numbering.members(targets), self.numbering.members(sources))",
         "pass",
         "test_pbt.py -k counter",
     ),

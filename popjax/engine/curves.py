@@ -28,23 +28,24 @@ class Curves:
         epochs: how many epochs (trials, folds, repeats) each member has finished; one that rests is taken along to
             the epoch that its trial is to reach.
         lineage: int (trials, epochs), as which trial a trial's state was trained in each epoch; None before a copy.
-        so_far: the best epoch (trials, folds, repeats) so far, where the rule asks for it.
+        so_far: the best epoch (members,) so far, where the rule asks for it.
     """
 
     def __init__(self, metrics: Iterable[str], numbering: Numbering, epochs: int, dtype: np.dtype, rule: Rule) -> None:
         self.metrics = {name: np.full((0, *numbering, epochs), np.nan, dtype) for name in metrics}
         self.epochs = np.zeros((0, *numbering), np.int64)
+        self.numbering = numbering
         self.rule = rule
         self.lineage: np.ndarray | None = None
         improvement = rule.improvement if rule.metric else None
-        self.so_far = None if improvement is None else BestSoFar(improvement, (0, *numbering))
+        self.so_far = None if improvement is None else BestSoFar(improvement, (0,))
 
     def grow(self, trials: int) -> None:
         """Make place for so many trials more."""
         if self.lineage is not None:
             self.lineage = np.concatenate([self.lineage, own(len(self.lineage), trials, self.lineage.shape[1])])
         if self.so_far is not None:
-            self.so_far.grow(trials)
+            self.so_far.grow(trials * self.numbering.each)
         for name, values in self.metrics.items():
             self.metrics[name] = np.concatenate([values, np.full((trials, *values.shape[1:]), np.nan, values.dtype)])
         self.epochs = np.concatenate([self.epochs, np.zeros((trials, *self.epochs.shape[1:]), np.int64)])
@@ -75,10 +76,9 @@ class Curves:
         for name, values in finite.items():
             self.flat(name)[members, epoch] = values
         if self.so_far is not None:
-            at = np.unravel_index(members, self.epochs.shape)
             if epoch == 0:
-                self.so_far.begin(at)
-            self.so_far.add(at, finite)
+                self.so_far.begin(members)
+            self.so_far.add(members, finite)
         self.stand(members, epoch + 1)
 
     def stand(self, members: np.ndarray, epoch: int) -> None:
@@ -115,26 +115,29 @@ class Curves:
             self.lineage = own(0, len(self.epochs), next(iter(self.metrics.values())).shape[-1])
         before = np.arange(self.lineage.shape[1]) < epochs[:, None]
         self.lineage[targets] = np.where(before, self.lineage[sources], self.lineage[targets])
-        self.so_far.copy(targets, sources)
+        self.so_far.copy(self.numbering.members(targets), self.numbering.members(sources))
 
     def recount(self) -> None:
         """Find the best epochs anew, of curves that were loaded."""
         if self.so_far is not None:
-            self.so_far = BestSoFar(self.so_far.improvement, self.epochs.shape)
+            self.so_far = BestSoFar(self.so_far.improvement, (self.epochs.size,))
             records = self.counted().records
             for epoch in range(int(self.epochs.max(initial=0))):
-                self.so_far.add(..., {name: values[..., epoch] for name, values in records.items()})
+                self.so_far.add(..., {name: values[..., epoch].ravel() for name, values in records.items()})
+
+    @property
+    def patient(self) -> bool:
+        """Whether members may run out of patience."""
+        return self.so_far is not None and self.so_far.improvement.patience is not None
 
     @property
     def resting(self) -> np.ndarray:
         """Bool (trials, folds, repeats): out of patience."""
-        return np.zeros(self.epochs.shape, bool) if self.so_far is None else self.so_far.rests()
+        return self.rests(np.arange(self.epochs.size)).reshape(self.epochs.shape)
 
     def rests(self, members: np.ndarray) -> np.ndarray:
         """Bool (members,): which of these members are out of patience."""
-        if self.so_far is None:
-            return np.zeros(len(members), bool)
-        return self.so_far.rests(np.unravel_index(members, self.epochs.shape))
+        return np.zeros(len(members), bool) if self.so_far is None else self.so_far.rests(members)
 
     def counted(self, trials: np.ndarray | None = None) -> Counted:
         """What the records of all trials, or of some, are worth."""

@@ -69,18 +69,18 @@ class Table:
         Gives those that wait no more, since members that rest have made their trials complete.
         """
         self.curves.return_to(cohort.members, cohort.epoch)
-        trials = np.unique(self.numbering.trials(cohort.members))
-        resting = bool(self.curves.rests(self.numbering.members(trials)).any())
+        trials = self.numbering.trials(cohort.members)
         if cohort.epoch == self.last:
             self.kept.offer(cohort, self.curves, self.costs)
         else:
-            self.waiting.keep(cohort, resting or bool(self.needed[trials].any()))
-        if self.last is None or not resting:
+            self.waiting.keep(cohort, bool(self.needed[trials].any() or self.curves.rests(cohort.members).any()))
+        if self.last is None or not self.curves.patient:
             return []
-        complete = self.waiting.take(self.numbering.members(trials[self.ended[trials].all(1)]))
-        for one in complete:
+        complete = trials[self.ended[trials].all(1)]
+        found = self.waiting.take(self.numbering.members(np.unique(complete))) if len(complete) else []
+        for one in found:
             self.kept.offer(one, self.curves, self.costs)
-        return complete
+        return found
 
     def goals(self, until: Mapping[int, int]) -> np.ndarray:
         """The epoch (members,) to train each to: trial -> epoch; 0 for what is not named, is stopped or rests."""

@@ -4,13 +4,15 @@ The programs choose by the same comparison (engine/best_epoch.py), to the same b
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from popjax.rule import Improvement, Rule
 from popjax.store.records import finite_epochs
+
+FOREVER = np.iinfo(np.int64).max
 
 
 class BestSoFar:
@@ -34,8 +36,8 @@ class BestSoFar:
 
     def rests(self, at: Any = ...) -> np.ndarray:
         """Bool: which of the members `at` an index are out of patience."""
-        since, patience = self.since[at], self.improvement.patience
-        return np.zeros(since.shape, bool) if patience is None else since >= patience
+        patience = self.improvement.patience
+        return self.since[at] >= (FOREVER if patience is None else patience)
 
     def grow(self, more: int) -> None:
         """Make place for so many more along the first axis."""
@@ -61,7 +63,7 @@ class BestSoFar:
         for key, best in zip(keys, self.keys, strict=True):
             best[at] = np.where(better, key, best[at])
 
-    def copy(self, targets: Sequence[int], sources: Sequence[int]) -> None:
+    def copy(self, targets: np.ndarray, sources: np.ndarray) -> None:
         """Let members stand as others do, by numbers (n,) along the first axis."""
         for values in (*self.keys, self.since):
             values[targets] = values[sources]
