@@ -18,13 +18,22 @@ class Improvement(NamedTuple):
     """When an epoch of a member is better than all before it.
 
     Attributes:
-        keys: metrics with a sign, -1 where more is better: strictly less of the first one, or as much and less of the
-            next. A metric that the task does not report is as much always.
+        keys: two metrics with a sign, -1 where more is better: the one that ranks, and the one for ties (see `less`). A
+            metric that the task does not report is as much always.
         patience: after so many epochs without a better one the member rests; None: never.
     """
 
-    keys: tuple[tuple[str, int], ...]
+    keys: tuple[tuple[str, int], tuple[str, int]]
     patience: int | None
+
+
+def less(one: Any, other: Any) -> Any:
+    """Whether pairs of numbers (2, ...) come before others: in the first number in which they differ; NumPy's or JAX's.
+
+    >>> less(np.array([[1, 2], [4, 9]]), np.array([[1, 1], [5, 9]])).tolist()
+    [True, False]
+    """
+    return (one[0] < other[0]) | ((one[0] == other[0]) & (one[1] < other[1]))
 
 
 class Finished(NamedTuple):
@@ -95,8 +104,8 @@ class Rule:
     def __repr__(self) -> str:
         call, keep = vars(type(self)).get("call", (type(self).__name__, "keep"))
         said = {"metric": self.metric, "mode": self.mode, keep: self.keep}
-        own = {"at": "last", "patience": None, "method": "mean"}  # said where they are others
-        said |= {name: value for name, usual in own.items() if (value := getattr(self, name, usual)) != usual}
+        others = [field for field in dataclasses.fields(self) if field.name not in ("metric", "mode", "keep")]
+        said |= {field.name: value for field in others if (value := getattr(self, field.name)) != field.default}
         return f"{call}({', '.join(f'{name}={value!r}' for name, value in said.items() if value is not None)})"
 
     @classmethod
@@ -110,8 +119,8 @@ class Rule:
         """When an epoch is better than those before it; None where the last one counts."""
         if self.at == "last":
             return None
-        keys = (self.metric,) if self.metric == TIES else (self.metric, TIES)
-        return Improvement(tuple((str(key), 1 if key.mode == "min" else -1) for key in keys), self.patience)
+        ranks, ties = ((str(key), 1 if key.mode == "min" else -1) for key in (self.metric, TIES))
+        return Improvement((ranks, ties), self.patience)
 
     @property
     def objectives(self) -> tuple[Metric, ...]:

@@ -72,9 +72,20 @@ class Trials(_Columns):
         complete = np.zeros(len(epochs), bool) if complete is None else complete
         stopped = np.zeros(len(epochs), bool) if stopped is None else stopped
         bucket = np.zeros(len(epochs), np.int64) if bucket is None else bucket
-        known: dict[str, Any] = {"settable": settable, "costs": costs, "complete": complete}
         values = curves if values is None else values
-        return super().__new__(cls, points, epochs, loss, curves, stopped, bucket, values=values, **known)
+        return super().__new__(
+            cls,
+            points,
+            epochs,
+            loss,
+            curves,
+            stopped,
+            bucket,
+            settable=settable,
+            costs=costs,
+            values=values,
+            complete=complete,
+        )
 
     def reached(self, last: int) -> np.ndarray:
         """The epochs (trials,), with the last one of those that are complete: none is trained further."""

@@ -772,7 +772,7 @@ MUTANTS = [
     ),
     Mutant(
         "an equal epoch is a better one",
-        "engine/best_epoch",
+        "rule",
         "(one[1] < other[1])",
         "(one[1] <= other[1])",
         "test_best_epoch.py -k given",
@@ -846,6 +846,27 @@ MUTANTS = [
         "for trial, state in results.states.items() if same[trial]}",
         "for trial, state in results.states.items()}",
         "test_best_epoch.py -k finished",
+    ),
+    Mutant(
+        "what rested within a segment is not kept",
+        "engine/checkpoint",
+        "            table.kept.offer(done, table.curves, table.costs)\n",
+        "",
+        "test_best_epoch.py -k kept_states",
+    ),
+    Mutant(
+        "a copy of a fold that rests loses records",
+        "engine/table",
+        "            self.waiting.pass_by(np.where(behind, epochs, 0).ravel())\n",
+        "            pass\n",
+        "test_best_epoch.py -k copies_come",
+    ),
+    Mutant(
+        "an epoch heard twice counts twice",
+        "engine/curves",
+        "            self.cut(members, epoch)\n            self.recount()\n",
+        "            pass\n",
+        "test_best_epoch.py -k twice",
     ),
 ]
 

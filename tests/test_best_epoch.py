@@ -13,6 +13,7 @@ import pytest
 import warm
 from flax import nnx
 from test_compilations import compilations
+from test_resume import StopAt
 from test_schedulers import FILES, kills
 
 import popjax as pj
@@ -585,16 +586,8 @@ def rung_by_rung(out):
 def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
     """What rests is complete, what a stop left is not; counters go on."""
 
-    class Stopper(pj.Callback):
-        heard = 0
-
-        def epoch(self, result):
-            self.heard += len(result.trial)
-            if self.heard > 180:
-                stop.set()
-
-    stop = threading.Event()
-    half = search(patience=1, trials=12, out=tmp_path / "run", stop=stop, callbacks=[Stopper()])
+    stopper = StopAt(180)
+    half = search(patience=1, trials=12, out=tmp_path / "run", stop=stopper.stop, callbacks=[stopper])
     assert half.stopped.any()
     assert len(half.order) > 0
     results = search(patience=1, trials=12, out=tmp_path / "run", resume=True)
@@ -608,17 +601,9 @@ def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
 def test_what_a_damaged_commit_lost_of_a_fold_that_rests_is_trained_again(tmp_path):
     """Each file of the latest commits in turn loses its bytes."""
 
-    class Stopper(pj.Callback):
-        heard = 0
-
-        def epoch(self, result):
-            self.heard += len(result.trial)
-            if self.heard > 230:
-                stop.set()
-
     whole = search(patience=2, trials=12)
-    stop = threading.Event()
-    search(patience=2, trials=12, out=tmp_path / "half", stop=stop, callbacks=[Stopper()], every=2)
+    stopper = StopAt(230)
+    search(patience=2, trials=12, out=tmp_path / "half", stop=stopper.stop, callbacks=[stopper], every=2)
     files = sorted((tmp_path / "half" / "state").glob("*.safetensors"))
     assert files
     for damaged in files:

@@ -165,6 +165,19 @@ def test_greedy_takes_the_kept_trials_by_rows_that_they_did_not_train_on(rows):
     np.testing.assert_allclose(together.predict_proba(x), expected / 10, rtol=2e-4, atol=1e-5)
 
 
+class Trio(pj.Rule):
+    """A rule of one's own whose trials predict together."""
+
+    name = "trio"
+    together = True
+
+
+def test_a_rule_of_ones_own_may_put_trials_together(rows, tmp_path):
+    results = search(rows, rank=Trio(keep=3), out=tmp_path / "run")
+    assert list(results.ensemble) == results.order[:3].tolist() == results.predictor().trials
+    assert pj.load_best(tmp_path / "run").trials == results.order[:3].tolist()
+
+
 def test_a_rule_may_take_them_greedily_here_and_from_the_directory(rows, tmp_path):
     x, y = rows
     noisy = x, np.where(np.random.default_rng(1).random(len(y)) < 0.4, (y + 1) % 3, y)  # where no trial is best alone

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.rule import Improvement
+from popjax.rule import Improvement, less
 
 KEYS = 2  # metrics that are compared: the one that ranks, and the one for ties
 FOREVER = np.iinfo(np.int32).max
@@ -30,8 +30,8 @@ class Wanted(NamedTuple):
     def of(cls, improvement: Improvement, names: Iterable[str]) -> "Wanted":
         """The same of an Improvement, where the task reports these metrics."""
         known = sorted(names)
-        pairs = [(known.index(name), sign) for name, sign in improvement.keys if name in known]
-        indices, signs = zip(*(pairs + [(len(known), 1)] * KEYS)[:KEYS], strict=True)
+        indices = [known.index(name) if name in known else len(known) for name, _ in improvement.keys]
+        signs = [sign for _, sign in improvement.keys]
         patience = FOREVER if improvement.patience is None else improvement.patience
         dtype = jax.dtypes.canonicalize_dtype(float)
         return cls(np.array(indices, np.int32), np.array(signs, dtype), np.array(patience, np.int32))
@@ -108,8 +108,3 @@ def keeping_best(epoch: Epoch) -> Epoch:
         return Training(new.state, new.alive & (since < member.wanted.patience), kept), metrics
 
     return keeping
-
-
-def less(one: jax.Array, other: jax.Array) -> jax.Array:
-    """Whether `one` (KEYS,) comes before `other`: in the first number in which they differ."""
-    return (one[0] < other[0]) | ((one[0] == other[0]) & (one[1] < other[1]))

@@ -336,10 +336,9 @@ class Population:
         """What a worker said: into the table, to the listeners, and towards the disk."""
         members, complete = message.segment.cohort.members, list[Cohort]()
         if isinstance(message, Epoch):
-            new = self.tell is not None and message.epoch >= message.segment.cohort.epoch
-            going = ~self.table.curves.rests(members) if new else members
+            going = ~self.table.curves.rests(members)
             self.table.curves.add(members, message.epoch, message.metrics)
-            if self.tell is not None and new and going.any():
+            if self.tell is not None and message.epoch >= message.segment.cohort.epoch and going.any():
                 self.tell(heard(message, going, self.table))
         elif message.ended:
             waiting.discard(message.segment)

@@ -60,3 +60,8 @@ def together(
     5
     """
     return Together(metric, mode, check_count("size", size), at, patience, method)  # type: ignore[arg-type]
+
+
+def method_of(rule: Rule) -> str:
+    """How the trials of a rule that predict together are chosen of the kept ones."""
+    return rule.method if isinstance(rule, Together) else "mean"

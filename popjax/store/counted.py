@@ -1,6 +1,6 @@
 """Which epoch of a member counts under a rule, and what it is worth: the one place that tells. No JAX here.
 
-The programs choose by the same comparison (engine/best_epoch.py), to the same bits.
+The programs choose by the same comparison, `less` of rule.py, to the same bits.
 """
 
 import functools
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.rule import Improvement, Rule
+from popjax.rule import Improvement, Rule, less
 from popjax.store.records import finite_epochs
 
 FOREVER = np.iinfo(np.int64).max
@@ -28,11 +28,8 @@ class BestSoFar:
 
     def __init__(self, improvement: Improvement, shape: tuple[int, ...]) -> None:
         self.improvement = improvement
-        self.keys = [np.full(shape, np.inf) for _ in improvement.keys]
+        self.keys = np.full((2, *shape), np.inf)
         self.since = np.zeros(shape, np.int64)
-
-    def __len__(self) -> int:
-        return len(self.since)
 
     def rests(self, at: Any = ...) -> np.ndarray:
         """Bool: which of the members `at` an index are out of patience."""
@@ -42,31 +39,26 @@ class BestSoFar:
     def grow(self, more: int) -> None:
         """Make place for so many more along the first axis."""
         new = BestSoFar(self.improvement, (more, *self.since.shape[1:]))
-        self.keys = [np.concatenate(pair) for pair in zip(self.keys, new.keys, strict=True)]
+        self.keys = np.concatenate([self.keys, new.keys], 1)
         self.since = np.concatenate([self.since, new.since])
 
     def begin(self, at: Any) -> None:
         """Let the members `at` an index stand before their first epoch."""
         self.since[at] = 0
-        for best in self.keys:
-            best[at] = np.inf
+        self.keys[:, at] = np.inf
 
     def add(self, at: Any, metrics: Mapping[str, np.ndarray]) -> None:
         """Take an epoch of the members `at` an index: metric -> values; one without a finite one has trained none."""
-        keys = [sign * metrics[name] if name in metrics else 0.0 for name, sign in self.improvement.keys]
+        nothing = np.zeros(self.since[at].shape)
+        keys = np.stack([sign * metrics[name] if name in metrics else nothing for name, sign in self.improvement.keys])
         trained = np.isfinite(keys[0])
-        better = np.zeros(trained.shape, bool)
-        for key, best in zip(reversed(keys), reversed([best[at] for best in self.keys]), strict=True):
-            better = (key < best) | ((key == best) & better)
-        better &= trained
+        better = trained & less(keys, self.keys[:, at])
         self.since[at] = np.where(better, 0, self.since[at] + trained)
-        for key, best in zip(keys, self.keys, strict=True):
-            best[at] = np.where(better, key, best[at])
+        self.keys[:, at] = np.where(better, keys, self.keys[:, at])
 
     def copy(self, targets: np.ndarray, sources: np.ndarray) -> None:
         """Let members stand as others do, by numbers (n,) along the first axis."""
-        for values in (*self.keys, self.since):
-            values[targets] = values[sources]
+        self.keys[:, targets], self.since[targets] = self.keys[:, sources], self.since[sources]
 
 
 class Counted:

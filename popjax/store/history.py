@@ -12,7 +12,7 @@ from popjax.store.columns import arrow, sampled
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NOBODY = -1
+UNTRAINED = -1
 
 
 class History(NamedTuple):
@@ -31,7 +31,7 @@ class History(NamedTuple):
 
     def lineage(self, trial: int) -> np.ndarray:
         """The trials (epochs,) that a trial descends from: in epoch e its state was trained as trial lineage[e]."""
-        epochs = int((self.parents[trial] != NOBODY).sum())
+        epochs = int((self.parents[trial] != UNTRAINED).sum())
         line = np.full(epochs, trial)
         for epoch in range(epochs - 1, 0, -1):
             line[epoch - 1] = self.parents[line[epoch], epoch]
@@ -46,7 +46,7 @@ class History(NamedTuple):
         for epoch in range(epochs - 1, -1, -1):
             line[:, epoch] = now
             before = self.parents[now, epoch]
-            now = np.where(before == NOBODY, now, before)
+            now = np.where(before == UNTRAINED, now, before)
         return line
 
     def of(self, trial: int) -> dict[str, np.ndarray]:
@@ -68,7 +68,7 @@ class History(NamedTuple):
         """A row an epoch of a trial: trial, epoch, parent, fresh, the hyperparameters."""
         import pyarrow as pa
 
-        trial, epoch = np.nonzero(self.parents != NOBODY)
+        trial, epoch = np.nonzero(self.parents != UNTRAINED)
         columns: dict[str, Any] = {"trial": trial, "epoch": epoch, "parent": self.parents[trial, epoch]}
         columns["fresh"] = self.fresh[trial, epoch]
         return pa.table(columns | {name: arrow(values[trial, epoch]) for name, values in self.values.items()})
@@ -77,10 +77,10 @@ class History(NamedTuple):
     def of_table(cls, table: "pa.Table", space: Space, trials: int, epochs: int) -> Self:
         """The history that `table` wrote; raises KeyError, IndexError or ValueError for another table."""
         trial, epoch = table["trial"].to_numpy(), table["epoch"].to_numpy()
-        parents, fresh = np.full((trials, epochs), NOBODY), np.zeros((trials, epochs), bool)
+        parents, fresh = np.full((trials, epochs), UNTRAINED), np.zeros((trials, epochs), bool)
         parents[trial, epoch] = table["parent"].to_numpy()
         fresh[trial, epoch] = table["fresh"].to_numpy(zero_copy_only=False)
-        if not NOBODY <= parents.min() <= parents.max() < trials:
+        if not UNTRAINED <= parents.min() <= parents.max() < trials:
             raise ValueError(f"there is no trial {parents.max()}")
         values = {}
         for name, scale in space.items():
@@ -99,7 +99,7 @@ def history_of(space: Space, decisions: Iterable[Decision], done: np.ndarray, ep
     if not any(decision.copy or decision.set for decision in decisions):
         return None
     count = len(done)
-    parents, fresh = np.full((count, epochs), NOBODY), np.zeros((count, epochs), bool)
+    parents, fresh = np.full((count, epochs), UNTRAINED), np.zeros((count, epochs), bool)
     now, begun = np.zeros(count, int), 0
     source, anew = np.arange(count), np.zeros(count, bool)
     points: dict[str, np.ndarray] = {}

@@ -15,7 +15,7 @@ from popjax.engine.measure import rebuilt, score
 from popjax.engine.plan import fitting
 from popjax.engine.population import Population, Timer
 from popjax.pages.page import Page
-from popjax.rules.together import Together
+from popjax.rules.together import method_of
 from popjax.scheduler import NONE
 from popjax.space.space import take
 from popjax.store.decisions import Log, steered_trials
@@ -228,9 +228,9 @@ def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dic
 def put_together(results: Results) -> tuple[int, ...]:
     """The trials that the rule puts together, best first, each as often as it counts; none where it puts none."""
     rule = results.rule
-    if not isinstance(rule, Together) or results.best is None:
+    if not rule.together or results.best is None:
         return ()
-    if rule.method == "mean":
+    if method_of(rule) == "mean":
         return tuple(results.best_trials(rule.keep))
     from popjax.supervision.ensemble import ensemble
 

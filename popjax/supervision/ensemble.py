@@ -10,7 +10,7 @@ from popjax.core.counts import check_count
 from popjax.core.text import lookup
 from popjax.data.dataset import Dataset
 from popjax.data.splits import Split
-from popjax.rules.together import TOGETHER
+from popjax.rules.together import TOGETHER, method_of
 from popjax.store.results import Results
 from popjax.supervision.metrics import judged, row_losses
 from popjax.supervision.predictor import Predictor, model_of, predictor_of
@@ -51,7 +51,7 @@ def ensemble(
         return weighted(results, Counter(results.ensemble), model)
     rule = results.rule
     size = (rule.keep if rule.together else TOGETHER) if size is None else check_count("size", size)
-    return lookup(METHODS, "method", method or getattr(rule, "method", "mean"))(results, size, model)
+    return lookup(METHODS, "method", method or method_of(rule))(results, size, model)
 
 
 def weighted(results: Results, counts: Mapping[int, int], model: Callable[..., Any] | None) -> Predictor:
@@ -112,7 +112,7 @@ def together(results: Results) -> Predictor | None:
     trials = [trial for trial in results.best_trials() if trial in results.states]
     if len(trials) < 2 or not isinstance(results.task.hints.folded, Folded):
         return None
-    if getattr(results.rule, "method", "mean") != "mean":
+    if method_of(results.rule) != "mean":
         return ensemble(results)
     return predictor_of([results.kept(trial) for trial in trials], model_of(results))
 

@@ -129,8 +129,10 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
         members = results.counted.present[name][results.best.trial].reshape(-1, curve.shape[1]).astype(np.float64)
         error = members.std(0, ddof=1) / math.sqrt(len(members))
         heights += [rounded(winner - error), rounded(winner + error)]
-    marks = [] if results.best_epochs is None else [rounded(results.values[name][[results.best.trial, *kept]])]
-    return {**known, "heights": [*heights, gapped(winner[None]), *marks]}
+    heights.append(gapped(winner[None]))
+    if results.best_epochs is not None:
+        heights.append(rounded(results.values[name][[results.best.trial, *kept]]))
+    return known | {"heights": heights}
 
 
 def gapped(curves: np.ndarray) -> list[Any]:
