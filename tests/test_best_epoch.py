@@ -33,6 +33,7 @@ from popjax.engine.roster import Config, Roster
 from popjax.engine.table import Table
 from popjax.engine.tracer import Tracer
 from popjax.engine.waiting import Waiting
+from popjax.pages.figures.curves import curves_figure
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
 from popjax.tuning.callbacks.progress import Progress
@@ -786,3 +787,15 @@ def test_what_is_heard_twice_counts_once():
     for epoch in range(2, 5):
         hear(epoch)
     assert curves.resting.ravel().tolist() == [True, False]
+
+
+def test_the_axis_reaches_to_the_winners_value():
+    """Which is the mean of its folds' best ones, and may lie beyond every point of its curve."""
+    task, space = backwards([[0.5, 0.1, 0.6, 0.7, 0.8, 0.001], [0.5, 0.6, 0.5, 0.6, 0.5, 0.6]])
+    results = pj.search(task, space, 2, 6, sampler="grid", folds=2, rank=pj.best("loss", at="best", keep=2))
+    figure = curves_figure(results)
+    (metric,) = [one for one in figure["metrics"] if one["name"] == "loss"]
+    low, high = sorted(metric["axis"]["range"])
+    low, high = (10**low, 10**high) if metric["axis"].get("type") == "log" else (low, high)
+    assert low <= results.best.value <= high
+    assert metric["heights"][-1][0] == pytest.approx(results.best.value, rel=1e-4)

@@ -47,7 +47,7 @@ def errors(results: Results, name: str) -> float | None:
     """Of a metric that is a share of 1 the least error that its figures show, as they are in decades; else None."""
     if not any(word in name for word in SHARES):
         return None
-    left = 1 - results.curves[name]
+    left = 1 - np.concatenate([results.curves[name].ravel(), results.values[name]])
     left = left[np.isfinite(left)]
     if not (left > 0).any() or left.min() < 0 or left.max() > 1:
         return None

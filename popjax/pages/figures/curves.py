@@ -12,7 +12,7 @@ from popjax.pages.drawing import DIVERGED, GREY, MIDDLE, WINNER, layout, rounded
 from popjax.pages.figures.base import Drawing, Figure
 from popjax.pages.framing import curved, error_axis, errors, learned, loss, metrics
 from popjax.pages.markup import at_the_end, section, thinning
-from popjax.store.records import mean_member
+from popjax.store.records import after, mean_member
 from popjax.store.results import Results
 
 
@@ -111,13 +111,15 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
     """The heights of one metric for `curve_traces`, and its axis."""
     curve = results.curves[name]
     running = curve[~results.diverged] if results.best else curve
-    keep = curve[results.best.trial] if results.best else np.empty(0)
+    won = [] if results.best is None else [results.best.trial]
+    keep = np.append(curve[won], results.values[name][won])
     shape = scope(name, running, keep, loss(results, name)) if np.isfinite(running).any() else (0.0, 1.0, False)
     known: dict[str, Any] = {"name": name, "axis": scaled(name, *shape)}
     floor = errors(results, name)
     if floor is not None:
         known |= {"floor": floor, "errors": error_axis(name, *shape[:2], floor)}
-    broken = [gapped(curve[lost]), rounded(results.values[name][lost])] if lost else []
+    ends = after({name: curve}, results.epochs_run)[name]
+    broken = [gapped(curve[lost]), rounded(ends[lost])] if lost else []
     if results.best is None:
         return {**known, "heights": [*([gapped(curve[kept])] if kept else []), *broken]}
     heights = [gapped(curve[kept]), *broken]
