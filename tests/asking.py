@@ -46,9 +46,9 @@ class Page:
             try:
                 connection.endheaders(body)
                 answer = connection.getresponse()
+                return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
             except (ConnectionResetError, BrokenPipeError):
                 return CUT, {}, b""
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
     def ask(self, **change):
         """Ask for a change: the status, and what is answered."""
