@@ -71,7 +71,7 @@ def scores(table: str, trials: int, epochs: int, seed: int) -> list[list[float]]
     for folds, methods in METHODS.items():
         rule = pj.best if folds == 1 else pj.one_se
         results = pj.search(task, space, trials, epochs, seed=seed, folds=folds, rank=rule(keep=KEPT))
-        data, rows = results.task.hints.folded.dataset, results.task.hints.folded.parts(folds).test
+        data, rows = results.task.dataset, results.task.in_folds(folds).split.test
         for method in methods.values():
             values = judged(method(results).mean_of(data.x[rows]), data.y[rows])
             found.append([values.get("accuracy", values.get("r2", 0.0)), values.get("mse", values.get("loss", 0.0))])

@@ -1,7 +1,7 @@
 """Where should standardized features end? The loss on rows that no trial saw, for several limits, over seven tables.
 
 A nearly constant column has a tiny deviation on the training rows, and so reaches hundreds of it elsewhere. Each limit
-is a pair: of all columns, and of those of which all but a hundredth of the training rows have one value. Beside the
+is a pair: of all columns, and of those of which nearly all training rows have one value. Beside the
 built-in tables: digits on a larger canvas, column by column, whose border is nearly empty; a column that is 0 but for
 three rows of 0.001 and 1 in half of the test rows; and one with outliers. Of each limit the test loss of the best 25
 trials together, as a share of that without a limit: geometric mean over the seeds. Prints one JSON object, and writes
@@ -20,11 +20,14 @@ from ranges import images
 import popjax as pj
 from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
-from popjax.data import splits
 from popjax.data.built_in import BUILT_IN
+from popjax.data.transforms import bounds
 
 RESULTS = Path(__file__).parent / "results" / "standardize.json"
-LIMITS = {"none": None, **{f"{far:g}, {near:g}": (far, near) for far, near in ((20, 20), (20, 3), (10, 3), (5, 3))}}
+LIMITS = {
+    "none": None,
+    **{f"{far:g}, {near:g}": (far, near) for far, near in ((20, 20), (20, 3), (20, 1), (10, 1), (5, 1))},
+}
 
 
 def tables(seed: int) -> dict[str, dict[str, Any]]:
@@ -47,8 +50,8 @@ def tables(seed: int) -> dict[str, dict[str, Any]]:
 
 def loss(given: dict[str, Any], limit: tuple[float, float] | None, trials: int, epochs: int, seed: int) -> float:
     """The test loss of the best 25 together."""
-    splits.FAR, splits.NEAR = limit or (np.inf, np.inf)
-    task = pj.supervised(**given, standardize="feature", seed=seed)
+    bounds.FAR, bounds.NEAR = limit or (np.inf, np.inf)
+    task = pj.supervised(**given, transform="standardize", seed=seed)
     results = pj.search(task, None, trials, epochs, seed=seed, rank=pj.best(keep=25))
     scores = results.summary["ensemble"]["test"]
     return float(scores.get("test_mse", scores.get("test_loss")))

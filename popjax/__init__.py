@@ -1,6 +1,6 @@
 """Random search over small models as one compiled computation.
 
-What is trained   supervised (rows), objective (a function), Task with Hints, HParams; Dataset
+What is trained   supervised (rows) -> Supervised, objective (a function), Task with Hints, HParams; Dataset; Transform
 Over what         Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
                   default_space
 Searching         search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
@@ -34,7 +34,9 @@ _HOMES = {
     "Scheduler": "scheduler",
     "Session": "study.session",
     "Space": "space.space",
+    "Supervised": "supervision.problem",
     "Task": "task",
+    "Transform": "data.transforms.base",
     "Trials": "scheduler",
     "Metric": "task",
     "Rule": "rule",

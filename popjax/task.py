@@ -212,16 +212,6 @@ class Parameters(Protocol):
         """
 
 
-class Folding(Protocol):
-    """A task cut into folds."""
-
-    def __call__(self, folds: int, share: float | None = None, /) -> "Task":
-        """The Task with its rows in so many folds, each validating on at most that share of them if given.
-
-        Its data has an axis (folds,), in which `hparams["fold"]` () is a member's own place.
-        """
-
-
 class Measure(Protocol):
     """How the training of one model stands."""
 
@@ -245,7 +235,7 @@ class Rebuilds(Protocol):
 
 
 class Hints(NamedTuple):
-    """What a Task may say of itself: for planning, for figures, and for supervised learning. All may be left out.
+    """What a Task may say of what its training takes, for planning, figures and rules. All may be left out.
 
     Attributes:
         updates: `(hparams) -> optimizer updates in one epoch`, for throughput figures only.
@@ -256,18 +246,8 @@ class Hints(NamedTuple):
             the state's arrays have their exact shape.
         flops: `(hparams) -> floating-point operations of one epoch`, or what takes as long, called
             as `updates` is; from it plan "auto" knows what padding costs.
-        folded: `(folds, share) -> Task` with its rows cut into so many folds, each validating on
-            at most that share of them if given; a task without it reads `hparams["fold"]` itself.
-        watch: `(state, hparams, data) -> dict` of scalars that tell how training stands, for
-            whoever watches one model.
         branches: the hyperparameters of which each value may be a branch of its own in one
             program, with its Python value: those that change no shape of the state.
-        settings: what else tells this task from another, as JSON values, so that a run is not
-            taken up again with another task.
-        recipe: what turns raw rows into inputs and outputs into predictions, for the winner.
-        remedies: for errors: a hyperparameter -> what to use where its Python value is needed; a metric that is not
-            reported -> how it would be.
-        space: the Space that is searched where none is given.
 
     >>> Hints(updates=lambda hparams: 100 // hparams["batch_size"], epochs=5).epochs
     5
@@ -278,17 +258,7 @@ class Hints(NamedTuple):
     shapes: tuple[str, ...] = ()
     parameters: Parameters | None = None
     flops: PerEpoch | None = None
-    folded: Folding | None = None
-    watch: Measure | None = None
     branches: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = MappingProxyType({})
-    recipe: Rebuilds | None = None
-    remedies: Mapping[str, str] = MappingProxyType({})
-    space: Space | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """As plain dicts, since a read-only mapping cannot be pickled."""
-        return Hints, tuple(dict(hint) if isinstance(hint, MappingProxyType) else hint for hint in self)
 
 
 NO_HINTS = Hints()
@@ -319,7 +289,10 @@ class Task(_Fields):
             an accuracy, r2, f1, auc or mcc.
         score: `(state, hparams, data) -> dict` of scalars on untouched data, asked once,
             for the winner.
-        hints: what helps to plan, to show and to cut into folds; training one model needs none (see Hints).
+        hints: what helps to plan and to show; training one model needs none (see Hints).
+
+    What else a task may say of itself are attributes that a class derived from this one has its own of: `in_folds`,
+    `settings`, `space`, `watch`, `recipe`, `remedies`.
 
     Raises ValueError for a hint that is not in `hints`, and for a metric without a mode whose name does not tell it.
 
@@ -358,12 +331,41 @@ class Task(_Fields):
         ranks = Metric(metric, mode)
         return super().__new__(cls, init, epoch, data, ranks, ranks.mode, score, hints)
 
-    def in_folds(self, folds: int) -> "Task":
-        """The task with its rows in so many folds, if it knows how to."""
-        return self if folds == 1 or self.hints.folded is None else self.hints.folded(folds)
+    def in_folds(self, folds: int, share: float | None = None) -> "Task":
+        """The task with its rows in so many folds, each validating on at most that share of them if given.
+
+        Its data has an axis (folds,), in which `hparams["fold"]` () is a member's own place. A task that does not know
+        how to, as this one, reads `hparams["fold"]` itself.
+        """
+        return self
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What else tells this task from another, as JSON values: a run is not taken up again with another task."""
+        return {}
+
+    @property
+    def space(self) -> Space | None:
+        """What is searched where no space is given."""
+        return None
+
+    @property
+    def watch(self) -> Measure | None:
+        """`(state, hparams, data) -> dict` of scalars that tell how training stands, where one model is watched."""
+        return None
+
+    @property
+    def recipe(self) -> Rebuilds | None:
+        """What turns raw rows into inputs, and outputs into predictions."""
+        return None
+
+    @property
+    def remedies(self) -> Mapping[str, str]:
+        """For errors: a hyperparameter -> what to use where its Python value is needed; a metric -> how it is had."""
+        return {}
 
     def __repr__(self) -> str:
-        return f"Task(metric={self.metric!r}, mode={self.mode!r}, settings={dict(self.hints.settings)})"
+        return f"{type(self).__name__}(metric={self.metric!r}, mode={self.mode!r}, settings={dict(self.settings)})"
 
     def _repr_html_(self) -> str:
         import popjax as pj
@@ -403,9 +405,9 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:
 def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:
     """The error of ranking by what the task does not report, with how it would."""
     known = list(known)
-    remedy = f"; write {task.hints.remedies[metric]}" if metric and metric in task.hints.remedies else ""
+    remedy = f"; write {task.remedies[metric]}" if metric and metric in task.remedies else ""
     meant = Metric.of("validation", str(metric))
-    near = f"; did you mean {meant!r}?" if meant in (*known, *task.hints.remedies) else ""
+    near = f"; did you mean {meant!r}?" if meant in (*known, *task.remedies) else ""
     return ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}{near or remedy}")
 
 

@@ -158,13 +158,26 @@ def content(path: Path) -> dict[str, Any]:
         table = pq.read_table(path)
         return {name: {"type": str(table[name].type), "rows": table[name].to_pylist()} for name in table.column_names}
     if path.suffix == ".json":
-        told = read(path.read_text())
+        told = as_before(read(path.read_text()))
         return dict(sorted((KEYS.get(name, name), value) for name, value in told.items() if name != "check"))
     if path.suffix == ".jsonl":
         lines = map(read, path.read_text().splitlines())
         decided = [{name: line[name] for name in DECIDED if name in line} for line in lines]
         return {"decisions": [line for line in decided if line]}
     return {"bytes": path.read_bytes()}
+
+
+def as_before(told: Any) -> Any:
+    """A recipe's affine transforms as it had them before they had a name: an array (folds, ...) for each field."""
+    if isinstance(told, list):
+        return [as_before(one) for one in told]
+    if not isinstance(told, dict):
+        return told
+    told = {name: as_before(value) for name, value in told.items()}
+    if "transforms" in told:
+        folds = [one["fields"] for one in told.pop("transforms")]
+        told |= {name: [fold[name] for fold in folds] for name in ("mean", "scale", "limit")}
+    return dict(sorted(told.items()))
 
 
 def curves_of(run: Path) -> dict[str, Any]:

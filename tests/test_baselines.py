@@ -28,7 +28,7 @@ def test_rare_classes_no_longer_look_like_success():
     """The share of the largest class among the rows that test, by hand."""
     task = pj.supervised((X, RARE))
     results = pj.search(task, SPACE, trials=2, epochs=2)
-    test = task.hints.folded.parts(1).test
+    test = task.in_folds(1).split.test
     largest = (RARE[test] == 0).mean()
     assert results.summary["constant"]["test_accuracy"] == largest > 0.9
     assert f"the largest class {largest:.4f}" in compared(results)
@@ -48,7 +48,7 @@ def test_the_interval_of_an_accuracy_is_one_of_shares():
 def test_a_regression_is_compared_with_the_mean_and_its_error_resampled(metric):
     task = pj.supervised((X, VALUES))
     results = pj.search(task, SPACE, trials=2, epochs=3, rank=metric)
-    test = task.hints.folded.parts(1).test
+    test = task.in_folds(1).split.test
     others = np.delete(VALUES, test)
     assert results.summary["constant"]["test_mse"] == pytest.approx(((VALUES[test] - others.mean()) ** 2).mean())
     errors = np.abs(results.predictor().predict(X[test]) - VALUES[test])
@@ -66,7 +66,7 @@ def test_with_folds_and_repeats_the_interval_is_of_the_score():
     task = pj.supervised((X, noise), test=0.5)
     space = {"learning_rate": 0.03, "hidden": 100, "momentum": 0.9, "batch_size": 16}
     results = pj.search(task, space, trials=1, epochs=30, folds=4, repeats=3)
-    test = task.hints.folded.parts(4).test
+    test = task.in_folds(4).split.test
     each = results.predictor().each_of(X[test])
     errors = ((each - noise[test]) ** 2).mean(0)
     assert results.summary["test_value"] == pytest.approx(errors.mean(), rel=1e-4)
@@ -89,8 +89,8 @@ def test_an_interval_of_rows_that_belong_together_is_said_to_take_them_apart(how
 @pytest.mark.parametrize("y", [RARE, VALUES, (X[:, 0] + X[:, 2] > 0).astype(int)], ids=["rare", "values", "classes"])
 def test_the_linear_model_is_scikit_learns_on_the_same_rows(y):
     task = pj.supervised((X, y))
-    test = task.hints.folded.parts(1).test
-    found = baselines.linear_scores(task.hints.folded, test)
+    test = task.in_folds(1).split.test
+    found = baselines.linear_scores(task, test)
     others = np.delete(np.arange(400), test)
     scaler = StandardScaler().fit(X[others])
     model = LogisticRegression(max_iter=1000) if y.dtype.kind == "i" else RidgeCV(alphas=np.logspace(-3, 3, 13))
@@ -103,7 +103,7 @@ HALF = """
 import sys, numpy as np, popjax as pj
 from popjax.supervision import baselines
 seen = []
-baselines.linear_scores = lambda folded, rows: seen.append(hasattr(sys.modules.get("pyarrow"), "Table")) or {}
+baselines.linear_scores = lambda task, rows: seen.append(hasattr(sys.modules.get("pyarrow"), "Table")) or {}
 from popjax.tuning.callbacks.linear import Linear
 linear = Linear(pj.supervised((np.eye(90, 5), np.arange(90) % 3)))
 assert "pyarrow" not in sys.modules
@@ -150,7 +150,7 @@ def test_nobody_waits_for_the_linear_model(monkeypatch):
             ready.wait(60)
 
     ready = threading.Event()
-    monkeypatch.setattr(baselines, "linear_scores", lambda folded, rows: (ready.set(), {"accuracy": 0.5})[1])
+    monkeypatch.setattr(baselines, "linear_scores", lambda task, rows: (ready.set(), {"accuracy": 0.5})[1])
     told = Linear(task)
     fit = told.fit
     told.fit = lambda rows: (fit(rows), ready.set())
@@ -159,7 +159,7 @@ def test_nobody_waits_for_the_linear_model(monkeypatch):
     assert "a linear model 0.5000" in compared(results)
 
     never = threading.Event()
-    monkeypatch.setattr(baselines, "linear_scores", lambda folded, rows: (never.wait(60), {})[1])
+    monkeypatch.setattr(baselines, "linear_scores", lambda task, rows: (never.wait(60), {})[1])
     late = Linear(task)
     results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[late])
     assert "linear" not in results.summary
@@ -178,8 +178,8 @@ def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
 
     task = pj.supervised((X, RARE))
     results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[Waits()], out=tmp_path / "run")
-    test = task.hints.folded.parts(1).test
-    scores = baselines.linear_scores(task.hints.folded, test)
+    test = task.in_folds(1).split.test
+    scores = baselines.linear_scores(task, test)
     assert results.summary["linear"] == baselines.named(scores)
     assert f"a linear model {scores['accuracy']:.4f}" in (tmp_path / "run" / "report.html").read_text()
     again = pj.search(task, SPACE, trials=2, epochs=2, out=tmp_path / "run", resume=True)
@@ -193,7 +193,7 @@ def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
 def test_a_fit_that_fails_is_said_while_somebody_waits_for_it(capsys, monkeypatch):
     """Once the search is over it may fail as Python ends, which is nobody's concern."""
 
-    def fails(folded, rows):
+    def fails(task, rows):
         raise RuntimeError("can't register atexit after shutdown")
 
     monkeypatch.setattr(baselines, "linear_scores", fails)

@@ -38,7 +38,7 @@ def by_hand(frame):
 
 @pytest.fixture
 def recipe():
-    return pj.supervised(table(), target="kind").hints.recipe
+    return pj.supervised(table(), target="kind").recipe
 
 
 # Frames
@@ -161,7 +161,7 @@ def test_a_text_that_no_training_row_had_is_all_zeros(recipe):
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "NaN", pd.NA])
 def test_a_missing_cell_is_filled_in_as_it_was_or_refused(recipe, missing):
     frame = table()
-    filled = pj.supervised(frame, target="kind", missing="median").hints.recipe
+    filled = pj.supervised(frame, target="kind", missing="median").recipe
     often, median = frame.city.value_counts().idxmax(), frame.a.median()
     rows = pd.DataFrame({"city": [missing, "Oslo"], "a": [1.5, missing], "zip": ["00501", "00501"]}, dtype=object)
     expected = by_hand(rows.assign(city=[often, "Oslo"], a=[1.5, median]))
@@ -193,7 +193,7 @@ def test_rows_of_another_kind_are_refused_by_name(recipe, rows, said):
 
 def test_an_images_missing_pixel_is_filled_in_with_its_median():
     x = np.random.default_rng(0).normal(size=(20, 4, 4))
-    recipe = pj.supervised((x, np.arange(20) % 2), model="cnn", missing="median").hints.recipe
+    recipe = pj.supervised((x, np.arange(20) % 2), model="cnn", missing="median").recipe
     row = x[:1].copy()
     row[0, 1, 2] = np.nan
     assert recipe.encoded(row)[0, 1, 2, 0] == np.median(x[:, 1, 2])
@@ -209,7 +209,7 @@ def test_other_texts_are_other_data():
     """A run is not resumed on rows that only have other names."""
     frame = table()
     renamed = frame.replace({"city": {"NA": "Madrid", "Oslo": "Paris", "Rome": "Turin"}})
-    one, other = (pj.supervised(each, target="kind").hints.recipe.identity for each in (frame, renamed))
+    one, other = (pj.supervised(each, target="kind").recipe.identity for each in (frame, renamed))
     assert one["data"] == other["data"]
     assert one != other
 
@@ -235,7 +235,8 @@ def test_the_command_trains_on_text_and_its_winner_takes_raw_rows(command, tmp_p
     process = command("sweep", "--dataset", f"mine.{suffix}", *arguments)
     assert process.returncode == 0, process.stderr
     winner, raw = pj.load_best(tmp_path / "run"), table(40, seed=1)
-    x = (by_hand(raw) - winner.recipe.mean[0]) / winner.recipe.scale[0]
+    fitted = winner.recipe.transforms[0]
+    x = (by_hand(raw) - fitted.mean) / fitted.scale
     arrays = {name: array[0] for name, array in winner.arrays.items()}
     hidden = np.maximum(x @ arrays["params.hidden.0.kernel"] + arrays["params.hidden.0.bias"], 0)
     outputs = hidden @ arrays["params.out.kernel"] + arrays["params.out.bias"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import popjax as pj
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset, from_arrays, from_frame, load
-from popjax.data.splits import Way, split, standardization, standardize
+from popjax.data.splits import Way, split
 
 X = np.arange(10.0).reshape(5, 2)
 Y = np.array([0, 1, 0, 1, 1])
@@ -124,7 +124,7 @@ def test_a_column_without_a_name_that_says_nothing_is_left_out(table, tmp_path, 
     said = "table.csv': column 1 has no name and counts the rows, column 4 has no name and is empty; left out"
     assert [doubt.endswith(said) for doubt in dataset.doubts] == [True]
     task = pj.supervised(str(tmp_path / "index.csv"), target="y", test=str(tmp_path / "index.csv"))
-    assert sum("column 1 has no name and counts" in doubt for doubt in task.hints.folded.dataset.doubts) == 2
+    assert sum("column 1 has no name and counts" in doubt for doubt in task.dataset.doubts) == 2
 
 
 def test_an_unclosed_quote_never_swallows_the_rows_after_it(table):
@@ -776,116 +776,21 @@ def test_more_folds_than_rows_are_refused():
         split(ROWS["classes"](12), Way(0.1, 0.1, 0), 20)
 
 
-# Standardizing
-
-
-def test_standardized_columns_have_mean_zero_and_scale_one():
-    x = np.random.default_rng(0).normal(size=(50, 3)) * [1e-3, 1, 1e6] + [5, 0, -1e6]
-    mean, scale = standardize(x)
-    z = (x - mean) / scale
-    np.testing.assert_allclose(z.mean(0), 0, atol=1e-9)
-    np.testing.assert_allclose(z.std(0), 1, rtol=1e-9)
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e9 + 0.1, 1e-15, 1e15 / 3])
-def test_a_constant_column_has_scale_one(value):
-    mean, scale = standardize(np.column_stack([np.full(37, value), np.arange(37.0)]))
-    assert scale[0] == 1
-    assert mean[0] == pytest.approx(value)
-    assert scale[1] == pytest.approx(np.sqrt((37**2 - 1) / 12))
-
-
-@pytest.mark.parametrize("unit", [1e-15, 1e-6, 1e6, 1e15])
-def test_the_unit_of_a_column_does_not_matter(unit):
-    x = np.random.default_rng(0).normal(size=(20, 1)) + 1
-    mean, scale = standardize(x * unit)
-    expected_mean, expected_scale = standardize(x)
-    np.testing.assert_allclose((x * unit - mean) / scale, (x - expected_mean) / expected_scale, rtol=1e-9)
-
-
-def test_pixels_are_standardized_one_by_one():
-    x = np.random.default_rng(0).normal(size=(9, 4, 3))
-    mean, scale = standardize(x)
-    np.testing.assert_allclose(mean, x.mean(axis=0))
-    np.testing.assert_allclose(scale, x.std(axis=0))
-
-
-# What standardizes
-
-
-def test_a_nearly_constant_column_ends_at_three():
-    """On rows where it is far from what training rows had; others end at 20, in all folds, also in `predict`."""
-    from popjax.supervision.preprocessing import Recipe
-
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 3)) * [1, 1e3, 0]
-    x[[5, 250, 390], 2] = 1e-3
-    x[7, 1], y = 1e9, (x[:, 0] > 0).astype(int)
-    for folds in (1, 3):
-        task = pj.supervised((x, y)).hints.folded(folds)
-        recipe, parts = task.hints.recipe, task.hints.folded.parts(folds)
-        for fold, rows in enumerate(parts.train):
-            z = (x - x[rows].mean(0)) / np.where(x[rows].std(0) > 0, x[rows].std(0), 1)
-            expected = np.clip(z, [-20, -20, -3], [20, 20, 3])
-            np.testing.assert_allclose(recipe.features(x, fold), expected, rtol=1e-9, atol=1e-12)
-        assert np.array_equal(Recipe.from_json(recipe.describe()).limit, recipe.limit)
-        if folds == 1:
-            np.testing.assert_allclose(task.data.test.x, expected[parts.test], rtol=1e-9, atol=1e-12)
-
-
-def test_a_fold_trains_on_what_it_predicts_from(rows):
-    """The program standardizes and cuts off in each fold as `features` does."""
-    x = rows[0].copy()
-    x[:, 4] = 0
-    x[::40, 4] = np.linspace(1e-3, 1, len(x[::40]))
-    results = pj.search(pj.supervised((x, rows[1])), {"learning_rate": 0.05}, trials=1, epochs=3, folds=3)
-    test = results.task.hints.folded.parts(3).test
-    chances = results.predictor()
-    found = [chances.of_fold(x[test], fold)[0] for fold in range(3)]
-    losses = [-np.log(one[np.arange(len(test)), rows[1][test]]).mean() for one in found]
-    assert np.mean(losses) == pytest.approx(results.summary["test"]["test_loss"], rel=1e-4)
-
-
-@pytest.mark.parametrize(("how", "axes"), [("global", None), ("none", ()), ("feature", 0)])
-def test_how_features_are_standardized(how, axes):
-    x = np.random.default_rng(1).normal(3, 2, size=(50, 4)) * [1, 2, 3, 4]
-    mean, scale, _ = standardization(x, how)
-    assert mean.shape == scale.shape == (4,)
-    np.testing.assert_allclose(mean, np.zeros(4) if axes == () else x.mean(axes))
-    np.testing.assert_allclose(scale, np.ones(4) if axes == () else x.std(axes))
-
-
-def test_images_have_one_scale_a_channel():
-    x = np.random.default_rng(1).normal(size=(30, 5, 6, 3)) * [1, 10, 100]
-    _, scale, limit = standardization(x, "global")
-    np.testing.assert_allclose(scale, np.broadcast_to(x.std((0, 1, 2)), (5, 6, 3)))
-    assert (limit == 20).all()
-    task = pj.supervised((x, np.arange(30) % 2), model="cnn")
-    assert task.hints.settings["standardize"] == "global"
-
-
-def test_an_unknown_standardize_is_refused(refused_in_one_line):
-    refused_in_one_line(
-        *("sweep", "--dataset", "wine", "--standardize", "rows"),
-        says=["unknown standardize 'rows'; there are feature, global, none"],
-    )
-
-
 # Rows of one's own
 
 
 def test_parts_may_be_named_by_row_numbers(rows):
     """They validate and test, in the order of the rows; all others train."""
     task = pj.supervised(rows, validation=[3, 1, 2], test=np.arange(100, 120))
-    parts = task.hints.folded.parts(1)
+    parts = task.in_folds(1).split
     assert parts.validation.tolist() == [[1, 2, 3]]
     assert parts.test.tolist() == list(range(100, 120))
     assert parts.train[0].tolist() == [row for row in range(170) if row not in {1, 2, 3, *range(100, 120)}]
-    folded = pj.supervised(rows, test=[0, 5]).hints.folded.parts(4)
+    folded = pj.supervised(rows, test=[0, 5]).in_folds(4).split
     assert folded.test.tolist() == [0, 5]
     assert not set(folded.train.ravel().tolist()) & {0, 5}
-    shares = pj.supervised(rows).hints.folded.parts(1)
-    again = pj.supervised(rows, validation=shares.validation[0], test=shares.test).hints.folded.parts(1)
+    shares = pj.supervised(rows).in_folds(1).split
+    again = pj.supervised(rows, validation=shares.validation[0], test=shares.test).in_folds(1).split
     assert again.digest == shares.digest
 
 
@@ -899,7 +804,7 @@ def test_without_test_rows_nothing_is_scored(rows, tmp_path):
         out=tmp_path / "run",
     )
     assert (results.summary["test"], results.summary["test_value"], results.summary["ensemble"]) == ({}, None, None)
-    parts = results.task.hints.folded.parts(1)
+    parts = results.task.in_folds(1).split
     assert len(parts.test) == 0
     assert len(parts.train[0]) + len(parts.validation[0]) == 170
     assert pj.load_best(tmp_path / "run").score(*rows) > 0.5

@@ -41,7 +41,8 @@ def by_hand(results, trial, x, fold, member):
     """The outputs of one model for raw rows, from its arrays in NumPy."""
     recipe, width = results.recipes[trial], int(results.points["hidden"][trial])
     arrays = {name: array[member].astype(float) for name, array in results.states[trial].items() if "params" in name}
-    z = (x - np.array(recipe["mean"][fold])) / np.array(recipe["scale"][fold])
+    fitted = recipe["transforms"][fold]["fields"]
+    z = (x - np.array(fitted["mean"])) / np.array(fitted["scale"])
     kernel, bias = arrays["params.hidden.0.kernel"][:, :width], arrays["params.hidden.0.bias"][:width]
     act = np.tanh if results.points["activation"][trial] == "tanh" else lambda a: np.maximum(a, 0)
     out = act(z @ kernel + bias) @ arrays["params.out.kernel"][:width] + arrays["params.out.bias"]
@@ -97,7 +98,7 @@ def test_its_score_is_that_of_its_predictions_on_the_test_rows(data):
     known = results.summary["ensemble"]
     assert known["trials"] == results.order[:5].tolist()
     together = pj.ensemble(results, size=5)
-    rows = results.task.hints.folded.parts(2).test
+    rows = results.task.in_folds(2).split.test
     targets = data[1][rows]
     if together.classes is None:
         assert known["test"]["test_mae"] == pytest.approx(mean_absolute_error(targets, together.predict(data[0][rows])))
@@ -119,7 +120,7 @@ def test_metrics_are_scikit_learns(rows):
 
 def test_permuting_the_test_labels_changes_no_choice(rows, tmp_path):
     x, y = regression(rows)  # of which the split does not depend on the targets
-    test = pj.supervised((x, y)).hints.folded.parts(1).test
+    test = pj.supervised((x, y)).in_folds(1).split.test
     other = y.copy()
     other[test] = np.roll(y[test], 1)
     stored = []
@@ -152,7 +153,7 @@ def test_greedy_takes_the_kept_trials_by_rows_that_they_did_not_train_on(rows):
     together = pj.ensemble(results, size=10, method="greedy")
     assert sum(together.weights) == 10
     assert set(together.trials) <= set(results.order[:6].tolist())
-    parts, x, y = results.task.hints.folded.parts(3), *rows
+    parts, x, y = results.task.in_folds(3).split, *rows
     held = [[by_hand(results, t, x[part], f, f) for f, part in enumerate(parts.validation)] for t in results.order[:6]]
     targets = np.concatenate([y[part] for part in parts.validation])
     chosen = selected(np.stack([np.concatenate(one) for one in held]), targets, 10)
@@ -266,7 +267,7 @@ def test_one_of_several_predicts_as_alone_and_compiles_nothing():
         assert one._programs is several._programs
     assert program._cache_size() == 1
     confusion = np.array(results.summary["confusion"])
-    rows = results.task.hints.folded.parts(1).test
+    rows = results.task.in_folds(1).split.test
     told = results.predictor(results.best.trial).predict(x[rows])
     assert [confusion[a, b] for a in range(3) for b in range(3)] == [
         int(((y[rows] == a) & (told == b)).sum()) for a in range(3) for b in range(3)

@@ -162,13 +162,13 @@ def test_labels_that_only_validate_keep_their_letters():
 def test_rows_of_their_own_rank_and_groups_stay_together():
     classifier = pj.PopulationClassifier(SPACE, trials=3, epochs=10)
     given = classifier.fit(X[:60], LABELS[:60], X_val=X[60:], y_val=LABELS[60:])
-    rows = given.results_.task.hints.folded.parts(1)
+    rows = given.results_.task.in_folds(1).split
     assert rows.validation.tolist() == [list(range(60, 90))]
     weighed = clone(classifier).fit(X[:60], LABELS[:60], X[60:], LABELS[60:], np.ones(60))
     assert np.array_equal(weighed.predict_proba(X), given.predict_proba(X))
     groups = np.arange(90) // 9
     grouped = pj.PopulationClassifier(SPACE, **SMALL).fit(X, LABELS, groups=groups)
-    rows = grouped.results_.task.hints.folded.parts(1)
+    rows = grouped.results_.task.in_folds(1).split
     assert not set(groups[rows.train[0]]) & set(groups[rows.validation[0]])
     with pytest.raises(ValueError, match="X_val and y_val belong together"):
         given.fit(X, LABELS, X_val=X)
@@ -198,7 +198,7 @@ def test_the_default_space_fits_into_each_fold():
     """Of 146 rows 131 train without folds, 116 in each of five: there a batch of 128 is too large."""
     x = RNG.normal(size=(146, 3))
     task = pj.supervised((x, x[:, 0] > 0), test=0)
-    assert task.hints.space["batch_size"].values == (16, 32, 64, 128)
+    assert task.space["batch_size"].values == (16, 32, 64, 128)
     results = pj.search(task, trials=2, epochs=1, folds=5)
     assert results.space["batch_size"].values == (16, 32, 64)
     pj.PopulationClassifier(trials=2, epochs=1).fit(x, x[:, 0] > 0)

@@ -150,6 +150,6 @@ def test_a_model_with_a_random_key_is_known_again(rows, tmp_path):
     task = pj.supervised(rows, model=Dropping)
     results = pj.search(task, {"learning_rate": 0.1}, trials=1, epochs=2, out=tmp_path / "run")
     winner = pj.load_best(tmp_path / "run", model=Dropping)
-    parts = task.hints.folded.parts(1)
+    parts = task.in_folds(1).split
     x, y = (np.asarray(each)[parts.validation[0]] for each in rows)
     assert winner.score(x, y) == pytest.approx(results.best.value)

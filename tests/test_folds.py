@@ -108,12 +108,12 @@ def test_a_chosen_trial_that_was_not_kept_is_trained_again(rows, tmp_path):
 def test_a_member_that_diverges_takes_its_trial_along(rows):
     """With one of its folds broken a trial is no winner; the others keep their bits."""
     x, y = rows
-    task = pj.supervised((x, y), standardize="none").hints.folded(3)
+    task = pj.supervised((x, y), transform="none").in_folds(3)
     broken = task.data.rows.x.copy()
     only_first = np.setdiff1d(task.data.folds.train[0], np.intersect1d(*task.data.folds.train[1:]))
     broken[only_first[0]] = 1e30
     data = task.data._replace(rows=task.data.rows._replace(x=broken))
-    task = task._replace(data=data, hints=task.hints._replace(folded=None))
+    task = task._replace(data=data)
     results = pj.search(task, SPACE, trials=3, epochs=3, folds=3)
     assert results.diverged.all()
     assert results.best is None

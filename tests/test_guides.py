@@ -57,7 +57,7 @@ def test_every_section_is_tested():
     sections = {name for name in SECTIONS if "```python\n# popjax" in SECTIONS[name]}
     tested = re.findall(r"example\(\"(.*?)\"\)", Path(__file__).read_text(encoding="utf-8"))
     assert sections == set(tested)
-    assert len(sections) == 12
+    assert len(sections) == 13
 
 
 def test_a_new_scheduler(example, rows):
@@ -140,6 +140,21 @@ def test_a_new_optimizer(example, rows):
     assert set(both.points["optimizer"]) == {"sgd", "lion"}
 
 
+def test_a_new_transform(example, tmp_path):
+    """With its line it has a name, and the winner of its search is loaded without it."""
+    (module,) = example("A transform")
+    rng = np.random.default_rng(0)
+    x = np.exp(rng.normal(size=(200, 3)))
+    task = pj.supervised((x, np.log(x[:, 0]) > 0), transform="logs")
+    rows = task.split.train[0]
+    logs = np.log1p(x - x[rows].min(0))
+    expected = (np.log1p(np.maximum(x - x[rows].min(0), 0)) - logs[rows].mean(0)) / logs[rows].std(0)
+    np.testing.assert_allclose(task.recipe.features(x), expected, rtol=1e-9)
+    results = pj.search(task, {"learning_rate": RATE}, trials=4, epochs=10, out=tmp_path / "run")
+    assert isinstance(pj.load_best(tmp_path / "run").recipe.transforms[0], module.LogScale)
+    assert pj.load_best(tmp_path / "run").predict(x).tolist() == results.predict(x).tolist()
+
+
 def test_a_new_metric(example, rows):
     """With its line it has a curve, ranks, and is scored for the winner, as one's own does without."""
     (module,) = example("A metric")
@@ -169,7 +184,7 @@ def test_a_new_dataset_format(example, tmp_path):
         module.read_jsonl("'rows.jsonl'", content, "weight")
     (tmp_path / "rows.jsonl").write_bytes(content)
     task = pj.supervised(tmp_path / "rows.jsonl", target="price", missing="median")
-    assert task.hints.folded.dataset.columns == ("size", "colour")
+    assert task.dataset.columns == ("size", "colour")
 
 
 def test_a_new_callback(example, rows):

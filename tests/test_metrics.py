@@ -121,7 +121,7 @@ def test_a_search_reports_them_and_the_winner_earns_them(classes):
     results = pj.search(task, SPACE, trials=4, epochs=3, rank=pj.best("val_log_loss", keep=4))
     assert results.metric.mode == "min"
     assert results.order[0] == results.curves["val_log_loss"][:, -1].argmin()
-    parts = task.hints.folded.parts(1)
+    parts = task.in_folds(1).split
     for trial in range(4):
         chances = results.predictor(trial).predict_proba(X[parts.validation[0]])
         for name in CLASSES:
@@ -137,7 +137,7 @@ def test_a_search_reports_them_and_the_winner_earns_them(classes):
 def test_values_are_measured_in_the_targets_own_units(folds):
     task = pj.supervised((X, VALUES), metrics={"rmse": "rmse", "share": "mape", "highest": lambda out, y: y.max()})
     results = pj.search(task, SPACE, trials=2, epochs=3, folds=folds, rank=pj.best("val_share", mode="min"))
-    parts = task.hints.folded.parts(folds)
+    parts = task.in_folds(folds).split
     held = [VALUES[rows].max() for rows in parts.validation]
     assert results.curves["val_highest"][:, -1] == pytest.approx(np.mean(held), rel=1e-6)
     found = results.predictor().predict(X[parts.test])
@@ -153,7 +153,7 @@ def test_errors_of_values_far_from_zero_are_exact():
     values = 1e6 + X[:, 0] + 0.1 * X[:, 1]
     task = pj.supervised((X, values), metrics=["rmse", "median_error"])
     results = pj.search(task, SPACE, trials=4, epochs=5, rank=pj.best(keep=4))
-    rows = task.hints.folded.parts(1).validation[0]
+    rows = task.in_folds(1).split.validation[0]
     for trial in range(4):
         errors = values[rows] - results.predictor(trial).predict(X[rows])
         assert results.curves["val_rmse"][trial, -1] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-5)
@@ -183,13 +183,13 @@ def test_predictions_that_are_known_score_as_a_model_does():
 @pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.classification])
 def test_a_metric_of_errors_keeps_its_name(name):
     """By which a run tells it from another one."""
-    assert pj.supervised((X, VALUES), metrics=[name]).hints.settings["metrics"] == {name: name}
+    assert pj.supervised((X, VALUES), metrics=[name]).settings["metrics"] == {name: name}
 
 
 def test_the_task_says_what_it_measures(tmp_path):
     task = pj.supervised((X, LABELS[2]), metrics=["auc"])
-    assert task.hints.settings["metrics"] == {"auc": "auc"}
-    assert "metrics" not in pj.supervised((X, LABELS[2])).hints.settings
+    assert task.settings["metrics"] == {"auc": "auc"}
+    assert "metrics" not in pj.supervised((X, LABELS[2])).settings
     pj.search(task, SPACE, trials=2, epochs=1, out=tmp_path / "run")
     with pytest.raises(ValueError, match="metrics"):
         pj.search(pj.supervised((X, LABELS[2])), SPACE, trials=2, epochs=1, out=tmp_path / "run", resume=True)

@@ -97,7 +97,7 @@ def test_the_figures_are_plotlys(results):
         results.plot("tree")
     x = np.random.default_rng(0).normal(size=(60, 2))
     values = pj.search(pj.supervised((x, x[:, 0])), {"learning_rate": 0.1}, trials=1, epochs=2)
-    test = values.task.hints.folded.parts(1).test
+    test = values.task.in_folds(1).split.test
     points = values.plot("predicted").data[1]
     np.testing.assert_allclose([points.x, points.y], [x[test, 0], values.predict(x[test])], rtol=1e-4, atol=1e-5)
 

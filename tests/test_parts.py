@@ -108,9 +108,9 @@ def test_rows_of_ones_own_validate_and_test():
         pj.supervised(pairs[0], validation=pairs[1], test=pairs[2]),
         pj.supervised(frames[0], target="y", validation=pairs[1], test=pairs[2]),
     ):
-        assert task.hints.recipe.split_digest == by_hand.hints.recipe.split_digest
-        assert task.hints.recipe.data_digest == by_hand.hints.recipe.data_digest
-    assert task.hints.recipe.columns == ("a", "b", "c")
+        assert task.recipe.split_digest == by_hand.recipe.split_digest
+        assert task.recipe.data_digest == by_hand.recipe.data_digest
+    assert task.recipe.columns == ("a", "b", "c")
     no_test = pj.supervised(given[0], validation=given[1], test=0)
     assert no_test.score is None
     assert pj.search(no_test, {"learning_rate": 0.1}, trials=2, epochs=2).summary["test_value"] is None
@@ -128,8 +128,8 @@ def test_a_target_beside_targets_is_refused():
         ValueError, match=r"^target='y' is a column of x in \(x, y\); give that DataFrame alone, or drop"
     ):
         pj.supervised((frame, frame["y"]), target="y")
-    assert pj.supervised((x, frame["y"]), target="y").hints.recipe.columns == ("a", "b", "c")
-    assert pj.supervised((x, Y), target="y", test=frame[:9]).hints.recipe.columns == ("a", "b", "c")
+    assert pj.supervised((x, frame["y"]), target="y").recipe.columns == ("a", "b", "c")
+    assert pj.supervised((x, Y), target="y", test=frame[:9]).recipe.columns == ("a", "b", "c")
 
 
 def test_texts_and_columns_of_parts_are_one_table():
@@ -137,8 +137,8 @@ def test_texts_and_columns_of_parts_are_one_table():
     train = pd.DataFrame({"c": ["r", "g"] * 20, "n": np.arange(40.0), "y": [0, 1] * 20})
     test = pd.DataFrame({"y": [0, 1], "n": [1.0, 2.0], "c": ["b", "g"]})
     task = pj.supervised(train, target="y", test=test)
-    assert task.hints.recipe.levels == {"c": ("b", "g", "r")}
-    assert task.hints.recipe.inputs == (4,)
+    assert task.recipe.levels == {"c": ("b", "g", "r")}
+    assert task.recipe.inputs == (4,)
     with pytest.raises(ValueError, match="DataFrame lacks the column 'n' that the training rows have"):
         pj.supervised(train, target="y", test=test.drop(columns="n"))
     with pytest.raises(ValueError, match="DataFrame has the column 'z' that the training rows lack"):
@@ -170,7 +170,7 @@ def test_numbers_of_rows_count_those_that_were_given():
 
 def test_too_few_groups_for_the_folds_are_said_to_be():
     with pytest.raises(ValueError, match=r"groups: 4 are too few .*; lower the folds"):
-        pj.supervised((X, Y), groups=np.arange(90) % 4).hints.folded(4)
+        pj.supervised((X, Y), groups=np.arange(90) % 4).in_folds(4)
 
 
 def test_truth_values_are_the_rows_where_they_hold():
@@ -181,7 +181,7 @@ def test_truth_values_are_the_rows_where_they_hold():
     by_numbers = pj.supervised((x, Y), missing="drop", test=np.flatnonzero(late))
     for mask in (late, late.tolist(), pd.Series(late)):
         task = pj.supervised((x, Y), missing="drop", test=mask)
-        assert task.hints.recipe.split_digest == by_numbers.hints.recipe.split_digest
+        assert task.recipe.split_digest == by_numbers.recipe.split_digest
     with pytest.raises(ValueError, match=r"test: give a share of the rows.* or a truth value for each of the rows"):
         pj.supervised((x, Y), missing="drop", test=late[:80])
 
@@ -190,15 +190,15 @@ def test_folds_and_retests_follow_the_test_rows_and_groups(tmp_path):
     """No fold trains on a test row; a task that is cut anew for a retest keeps them apart, too."""
     task = pj.supervised((X[:70], Y[:70]), test=(X[70:], Y[70:]))
     for folds, share in ((3, None), (5, 0.1)):
-        cut = task.hints.folded.parts(folds, share)
+        cut = task.in_folds(folds, share).split
         assert cut.test.tolist() == list(range(70, 90))
         assert cut.train.max() < 70
     named = pj.supervised((X[:70], Y[:70]), validation=(X[70:], Y[70:]), test=0.2)
     with pytest.raises(ValueError, match="folds=3 cut their own validation rows"):
-        named.hints.folded(3)
-    assert named.hints.folded(5, 0.1) is not None, "tested again, all rows that are not the test's are rows as others"
+        named.in_folds(3)
+    assert named.in_folds(5, 0.1) is not None, "tested again, all rows that are not the test's are rows as others"
     grouped = pj.supervised((X, Y), groups=GROUPS)
-    for train, validation, test in all_parts(grouped.hints.folded.parts(3, 0.1)):
+    for train, validation, test in all_parts(grouped.in_folds(3, 0.1).split):
         assert not set(GROUPS[train]) & set(GROUPS[validation])
         assert not set(GROUPS[test]) & set(GROUPS[np.concatenate([train, validation])])
 
@@ -223,7 +223,7 @@ def test_what_a_target_is_taken_for(y, kind, classes, doubt, caplog):
     """What the user says; else by its values, and a doubtful guess is said in one line that names the option."""
     with caplog.at_level(logging.WARNING, "popjax"):
         task = pj.supervised((X, y), kind=kind)
-    assert task.hints.recipe.classes == classes
+    assert task.recipe.classes == classes
     assert task.metric == ("val_mse" if classes is None else "val_accuracy")
     lines = [record.message for record in caplog.records if "taken as" in record.message]
     assert len(lines) == bool(doubt)
@@ -327,7 +327,7 @@ def test_the_command_keeps_groups_and_time(command, files):
     frame = pd.read_parquet(files / "train.parquet").drop(columns=["name", "city"]).drop(index=4)
     by_hand = pj.supervised(frame.assign(b=frame["b"].astype(float)), target="label", shuffle=False)
     split_of = pj.Results.load(files / "ordered").run["data"]["split"]
-    assert split_of == by_hand.hints.recipe.split_digest
+    assert split_of == by_hand.recipe.split_digest
 
 
 def test_columns_with_spaces_around_their_names_are_left_out(tmp_path):

@@ -41,7 +41,7 @@ def task_of_a_script(rows):
 @pytest.mark.parametrize("folds", [1, 3])
 def test_a_task_from_a_pickle_trains_to_the_same_bits(rows, make, folds):
     task = make(rows)
-    copy = cloudpickle.loads(cloudpickle.dumps(task.hints.folded(3) if folds == 3 else task))
+    copy = cloudpickle.loads(cloudpickle.dumps(task.in_folds(3) if folds == 3 else task))
     one, other = (pj.search(each, SPACE, trials=4, epochs=2, folds=folds) for each in (task, copy))
     assert one.curves.keys() == other.curves.keys()
     for name, values in one.members.items():
@@ -54,7 +54,7 @@ def test_a_task_from_a_pickle_trains_to_the_same_bits(rows, make, folds):
 def test_a_task_from_a_file_trains_to_the_same_bits_in_a_fresh_process(rows, tmp_path):
     """Which knows nothing of the script that defined it, and cuts it into folds itself."""
     task = task_of_a_script(rows)
-    (tmp_path / "task.pkl").write_bytes(cloudpickle.dumps((task, task.hints.folded(3), SPACE)))
+    (tmp_path / "task.pkl").write_bytes(cloudpickle.dumps((task, task.in_folds(3), SPACE)))
     code = """
 import pathlib, cloudpickle, numpy as np, popjax as pj
 task, folded, space = cloudpickle.loads(pathlib.Path("task.pkl").read_bytes())
@@ -73,7 +73,7 @@ def test_a_pickle_holds_no_task_that_was_made_of_it(rows):
     task = pj.supervised(rows)
     alone = len(cloudpickle.dumps(task))
     for folds in (2, 3, 4):
-        task.hints.folded(folds)
+        task.in_folds(folds)
     assert len(cloudpickle.dumps(task)) == alone
-    assert task.hints.folded(3) is task.hints.folded(3)
-    assert task.hints.folded(1) is task
+    assert task.in_folds(3) is task.in_folds(3)
+    assert task.in_folds(1) is task

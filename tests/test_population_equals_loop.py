@@ -76,7 +76,7 @@ def exact(params, hparams):
 def assert_same_as_loop(rows, optimizer, schedule, classes, space, trials=TRIALS, folds=1, **how):
     task = pj.supervised(rows, optimizer=optimizer, schedule=schedule)
     results = pj.search(task, space, trials=trials, epochs=EPOCHS, rank=pj.best(keep=trials), folds=folds, **how)
-    checker = Tracer(task.hints.folded(folds), space, space.sample(trials), EPOCHS)
+    checker = Tracer(task.in_folds(folds), space, space.sample(trials), EPOCHS)
     static = checker.static_names(set())
     cut = split(from_arrays(*rows), Way(0.1, 0.1, 0), folds)
     updates = 0

@@ -265,7 +265,7 @@ def test_a_library_run_shows_what_its_winner_makes_of_the_rows(opened, tmp_path)
     y = labels[(x[:, 0] > 0).astype(int) + (x[:, 1] > 1)]
     task = pj.supervised((x, y))
     results = pj.search(task, {"learning_rate": 0.1, "hidden": 8}, trials=3, epochs=4, out=tmp_path / "run")
-    test = task.hints.folded.parts(1).test
+    test = task.in_folds(1).split.test
     expected = confusion_matrix(y[test], results.predict(x[test]), labels=np.unique(y))
     assert results.summary["confusion"] == expected.tolist()
     page = opened(results)

@@ -187,7 +187,7 @@ def test_watch_is_what_numpy_says(x64, rows):
     task = pj.supervised(rows, model=lambda hparams, rngs: nnx.Linear(5, 3, param_dtype=float, rngs=rngs))
     session = Session(task, {"learning_rate": 0.1, "momentum": 0.5})
     session.train(1)
-    watched = session.measure(task.hints.watch)
+    watched = session.measure(task.watch)
     kernel, bias = (np.asarray(session.state.params[name]) for name in ("kernel", "bias"))
     inside = task.data.folds.train[0]
     x, y = task.data.rows.x[inside], task.data.rows.y[inside]
@@ -321,10 +321,10 @@ def test_reals_end_where_float32_does():
 
 def test_what_is_measured_again_is_not_compiled_again(task):
     session = Session(task, HPARAMS)
-    first = session.measure(task.hints.watch)
+    first = session.measure(task.watch)
     session.train(1)
     with compilations() as log:
-        second = session.measure(task.hints.watch)
+        second = session.measure(task.watch)
     assert log == []
     assert second["loss"] != first["loss"]
 

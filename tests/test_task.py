@@ -624,7 +624,7 @@ def test_what_is_no_task_no_optimizer_and_no_space_is_told(rows):
         pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=2, resume=True)
 
 
-HINTS = ("updates", "epochs", "shapes", "parameters", "flops", "folded", "watch", "branches", "settings", "recipe")
+HINTS = ("updates", "epochs", "shapes", "parameters", "flops", "branches")
 
 
 def start(key, hparams, data):
@@ -653,7 +653,7 @@ def test_hints_have_their_place_and_other_arguments_none():
 
 
 def test_a_task_is_a_tuple_of_seven_that_can_be_copied_and_pickled():
-    task = pj.Task(start, forward, (), score=forward, hints=pj.Hints(shapes=("x",), settings={"a": 1}))
+    task = pj.Task(start, forward, (), score=forward, hints=pj.Hints(shapes=("x",), epochs=3))
     init, epoch, _, metric, mode, score, hints = task
     assert (init, epoch, metric, mode, score) == (start, forward, "loss", "min", forward)
     assert hints.shapes == ("x",)

@@ -16,7 +16,7 @@ SPACE = {"learning_rate": 0.3, "momentum": 0.5, "depth": 1, "hidden": 4}
 
 def curves(x, y, held, batch, **weights):
     """The curves of one model with a batch of all training rows."""
-    task = pj.supervised((x, y), validation=held, test=0, standardize="none", **weights)
+    task = pj.supervised((x, y), validation=held, test=0, transform="none", **weights)
     return pj.search(task, SPACE | {"batch_size": batch}, trials=1, epochs=6).curves
 
 

@@ -41,8 +41,8 @@ class Arguments(Rows):
     """sgd, nesterov, adam, adamw or rmsprop"""
     schedule: str | None = None
     """of the learning rate: inverse, exponential or cosine"""
-    standardize: str | None = None
-    """features: feature, each by its own scale; global, by one; or none (default: images global, tables feature)"""
+    transform: str | None = None
+    """of the features: standardize, global, robust, quantile or none"""
     ordered: bool | None = None
     """rows are in time: the first ones train"""
     task: str | None = None

@@ -57,8 +57,8 @@ class Experiment(Rows):
     """sgd, nesterov, adam, adamw or rmsprop; a sweep also takes several: 'choice(sgd,adam)'"""
     schedule: str = "inverse"
     """of the learning rate: inverse, exponential or cosine"""
-    standardize: str | None = None
-    """features: feature, each by its own scale; global, by one; or none (default: images global, tables feature)"""
+    transform: str | None = None
+    """of the features: standardize, global, robust, quantile or none (default: images global, tables standardize)"""
     ordered: bool = False
     """rows are in time: the last ones test, those before them validate, and the first ones train"""
     task: str | None = None
@@ -141,9 +141,9 @@ class Experiment(Rows):
             metrics=listed("metrics", self.metrics),
             seed=self.seed,
             schedule=self.schedule,
-            standardize=self.standardize,
+            transform=self.transform,
         )
-        return task.hints.folded(folds) if task.hints.folded else task
+        return task.in_folds(folds)
 
     def users_task(self) -> "Task":
         """The Task that `task` names, with the working directory on the import path."""

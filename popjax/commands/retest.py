@@ -101,7 +101,7 @@ def fitting(task: "Task", results: "Results") -> "tuple[Space, np.ndarray]":
     from popjax.space.space import Space
 
     space, trials = Space.from_dict(results.run["space"]), np.arange(len(results.diverged))
-    if task.hints.recipe is None or "batch_size" not in space:
+    if task.recipe is None or "batch_size" not in space:
         return space, trials
     rows = task.data.folds.train.shape[1]
     fit = trials[results.points["batch_size"] <= rows]
@@ -137,9 +137,8 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     check_columns(experiment.dataset, recorded, dataset)
     dataset = with_texts(dataset, recorded.get("levels") or {})
     task = experiment.supervised(parts._replace(dataset=dataset))
-    assert task.hints.folded is not None
-    task = task.hints.folded(arguments.repeats, VALIDATION)
-    recipe = task.hints.recipe
+    task = task.in_folds(arguments.repeats, VALIDATION)
+    recipe = task.recipe
     assert recipe is not None
     if list(recipe.inputs) != recorded.get("inputs"):
         shape, then = tuple(recipe.inputs), recorded.get("inputs")
@@ -197,8 +196,8 @@ def train_again(
         epochs=int(results.run["epochs"]),
         seed=seed,
         rule=Rule(results.metric, at=results.rule.at, patience=results.rule.patience),
-        folds=1 if task.hints.folded is None else repeats,
-        repeats=repeats if task.hints.folded is None else 1,
+        folds=1 if task.recipe is None else repeats,
+        repeats=repeats if task.recipe is None else 1,
     )
     points = {name: column[rows] for name, column in results.points.items()}
     by_epoch = values_by_epoch(results, rows)

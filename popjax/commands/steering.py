@@ -263,8 +263,8 @@ class Steering:
         """Print how training stands."""
         self.describe("  ")
         values = self.metrics() if self.session.epoch else {}
-        if self.task.hints.watch is not None:
-            values |= {name: float(value) for name, value in self.session.measure(self.task.hints.watch).items()}
+        if self.task.watch is not None:
+            values |= {name: float(value) for name, value in self.session.measure(self.task.watch).items()}
         longest = max(map(len, values), default=0)
         for name, value in values.items():
             print(printable(f"  {name:{longest}}  {value:.4g}"), flush=True)

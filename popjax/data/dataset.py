@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from popjax.data.built_in import BUILT_IN, table
-from popjax.data.columns import DROP, MEDIAN, Column, Levels, check_size, encode, occurring, place
+from popjax.data.columns import DROP, MEDIAN, Column, Levels, check_size, encode, features, occurring, place
 from popjax.data.csv_table import read_csv
 from popjax.data.doubts import doubts, left_out
 from popjax.data.npz_table import read_npz
@@ -66,6 +66,11 @@ class Dataset:
     def kind(self) -> str:
         """What is predicted, in words."""
         return "regression" if self.classes is None else f"classification, {len(self.classes)} classes"
+
+    @property
+    def features(self) -> list[tuple[str, str | None]]:
+        """What each feature is: (column, None) of numbers, (column, text) of a text; none of rows without columns."""
+        return features(self.columns, self.levels) if self.x.ndim == 2 else []
 
     @property
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""Rows set aside: to test, to validate, fold by fold; and what standardizes the rest. No JAX here."""
+"""Rows set aside: to test, to validate, fold by fold. No JAX here."""
 
 import dataclasses
 import hashlib
@@ -9,10 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from popjax.data.dataset import Dataset
-
-STANDARDIZE = ("feature", "global", "none")
-FAR, NEAR = 20.0, 3.0  # the largest coordinates of a feature, and of one that is nearly constant
-ALIKE = 0.99  # the share of the training rows that then have one value
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -230,51 +226,3 @@ def _set_aside(
         return named, order[~np.isin(order, named)]
     picked = np.floor((np.arange(size) + rng.random()) * len(order) / size).astype(int)
     return order[picked], np.delete(order, picked)
-
-
-def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scale of every column of `x`; a constant column gets scale 1."""
-    mean, scale = x.mean(0), x.std(0)
-    return mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
-
-
-class Standardization(NamedTuple):
-    """What makes features (rows, ...) comparable: arrays of the shape of a row.
-
-    Attributes:
-        limit: beyond which coordinates are cut off; None for none.
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-    limit: np.ndarray | None
-
-
-def standardization(x: np.ndarray, how: str) -> Standardization:
-    """What standardizes features like the training rows `x`.
-
-    A feature whose training rows are nearly all alike gets a tiny scale, so that on other rows it can reach hundreds
-    of standard deviations: a model has not learned what that means, and its coordinate ends at 3; others' at 20.
-
-    Args:
-        how: "feature": each by its own mean and standard deviation. "global": by those of all features together, or
-            of each channel of images (rows, height, width, channels). "none": as they are.
-    """
-    row = x.shape[1:]
-    if how == "none":
-        return Standardization(np.zeros(row), np.ones(row), None)
-    if how == "global":
-        axes = tuple(range(x.ndim if x.ndim < 4 else x.ndim - 1))
-        mean, scale = x.mean(axes), x.std(axes)
-        scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
-        return Standardization(*(np.broadcast_to(one, row).copy() for one in (mean, scale, np.array(FAR))))
-    mean, scale = standardize(x)
-    return Standardization(mean, scale, np.where(nearly_constant(x), NEAR, FAR))
-
-
-def nearly_constant(x: np.ndarray) -> np.ndarray:
-    """Whether, of each feature, all but a hundredth of the rows have one value."""
-    last = len(x) - 1
-    low, high = int(np.ceil(last * (1 - ALIKE))), int(np.floor(last * ALIKE))
-    ordered = np.partition(x, (low, high), axis=0)
-    return ordered[low] == ordered[high]

@@ -18,7 +18,7 @@ HASH = 64  # letters of a SHA-256
 
 def identity(task: Task) -> dict[str, Any]:
     """What tells the data from other data."""
-    recipe = task.hints.recipe
+    recipe = task.recipe
     return {"arrays": digest(jax.tree.map(as_trained, task.data))} if recipe is None else recipe.identity
 
 
@@ -69,7 +69,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
     """Raise ValueError where a task is not the one whose run.json this is; `what` was to be done with it."""
-    now = {"data": identity(task), "task": dict(task.hints.settings)}
+    now = {"data": identity(task), "task": dict(task.settings)}
     then = {name: run[name] for name in now if run.get(name) is not None}
     found = differences(then, now)
     if not found and run.get("code"):

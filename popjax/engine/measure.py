@@ -29,7 +29,7 @@ def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: C
 
 def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] | None]:
     """Trial -> what rebuilds it as a predictor, which those of a bucket share; None for a task without a recipe."""
-    recipe = roster.task.hints.recipe
+    recipe = roster.task.recipe
     described = None if recipe is None else recipe.describe()
 
     @functools.cache

@@ -129,8 +129,8 @@ class Tracer:
     def remedy(self, name: str, error: Exception) -> str:
         """What to do about a hyperparameter whose Python value is needed."""
         marked = f"mark it static=True, {len(set(self.points[name].tolist()))} programs"
-        if name in self.task.hints.remedies:
-            return f"{name} is used as a Python value here: use {self.task.hints.remedies[name]}, or {marked}"
+        if name in self.task.remedies:
+            return f"{name} is used as a Python value here: use {self.task.remedies[name]}, or {marked}"
         if isinstance(error, jax.errors.TracerBoolConversionError | jax.errors.TracerArrayConversionError):
             return f"{name} is used as a Python value here: use jax.numpy, and jnp.where for an if, or {marked}"
         for made, instead in (("float", "leave float() out"), ("int", "use .astype(int)")):

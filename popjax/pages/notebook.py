@@ -81,7 +81,7 @@ def of_session(session: Any) -> str:
 
 def of_task(task: Any) -> str:
     """What is trained, and what ranks it."""
-    said = settings({name: value for name, value in task.hints.settings.items() if value is not None})
+    said = settings({name: value for name, value in task.settings.items() if value is not None})
     return line(f"Task: ranked by {task.metric}, {task.mode}; {said}".rstrip("; "))
 
 

@@ -33,7 +33,7 @@ class Together(Rule):
 
     def of(self, task: Task) -> Self:
         """Also raises ValueError for a method that needs the rows of a supervised task."""
-        if self.method != "mean" and task.hints.recipe is None:
+        if self.method != "mean" and task.recipe is None:
             raise ValueError(f"together: method {self.method!r} needs the rows of a supervised task; leave it out")
         return super().of(task)
 

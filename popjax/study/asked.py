@@ -106,7 +106,7 @@ def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) ->
     """The space as it was given, or the task's own in so many folds; raises ValueError for a task that has none."""
     if space is not None:
         return space if isinstance(space, Space) else Space(**space)
-    own = task.in_folds(folds).hints.space
+    own = task.in_folds(folds).space
     if own is None:
         raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
     return own

@@ -149,7 +149,7 @@ class Directory:
     def _check(self, population: Population) -> None:
         """Raise ValueError if the data or the task are others; take over what memory allowed."""
         task = population.roster.task
-        now = {"data": identity(task), "task": dict(task.hints.settings)}
+        now = {"data": identity(task), "task": dict(task.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
         self._refuse(then, now)
         if other_code(self.recorded, population.roster):

@@ -48,7 +48,7 @@ class PopulationEstimator(BaseEstimator):
         shuffle: bool = True,
         class_weight: Any = None,
         missing: str = "error",
-        standardize: str | None = None,
+        input_transform: Any = None,
         minutes: float | None = None,
         random_state: Any = 0,
         verbose: bool = False,
@@ -68,7 +68,7 @@ class PopulationEstimator(BaseEstimator):
         self.shuffle = shuffle
         self.class_weight = class_weight
         self.missing = missing
-        self.standardize = standardize
+        self.input_transform = input_transform
         self.minutes = minutes
         self.random_state = random_state
         self.verbose = verbose
@@ -134,7 +134,7 @@ class PopulationEstimator(BaseEstimator):
             seed=seed,
             schedule=self.schedule,
             missing=self.missing,
-            standardize=self.standardize,
+            transform=self.input_transform,
             kind=self.kind,
             groups=groups,
             shuffle=self.shuffle,
@@ -221,7 +221,8 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
             optimizers `popjax.default_space`, for the rows.
         trials, epochs, scheduler, sampler, rounds, minutes: of the search (`popjax.search`).
         folds: each trial trains on so many, ranks by their mean and predicts by the mean of its models.
-        model, optimizer, schedule, missing, standardize, shuffle, class_weight: of the task (`popjax.supervised`).
+        model, optimizer, schedule, missing, shuffle, class_weight: of the task (`popjax.supervised`).
+        input_transform: its `transform`; what has an attribute of that name is a transformer to scikit-learn.
         rank: what counts as best: a metric ("accuracy" if not given, or "loss", "balanced_accuracy", "f1", "auc",
             "mcc"...), by which the 25 best predict together; or a rule, such as `popjax.best("auc")` for one alone.
         validation: with folds=1, the share of the rows that rank the trials, or their numbers.

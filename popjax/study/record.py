@@ -39,7 +39,7 @@ def describe(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
         "device": device(),
         "versions": versions(),
         "data": identity(roster.task),
-        "task": dict(roster.task.hints.settings),
+        "task": dict(roster.task.settings),
         "code": code(roster),
     }
 

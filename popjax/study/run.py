@@ -201,10 +201,13 @@ class Search:
 
 def beside(task: Task, path: Path) -> list[Callback]:
     """What fits a linear model to the rows of a supervised task while it trains, for the page and the summary."""
-    if task.hints.recipe is None:
+    if task.recipe is None:
         return []
-    from popjax.tuning.callbacks.linear import Linear  # a task of one's own needs none of it
+    from popjax.supervision.problem import Supervised  # a task of one's own needs none of it
+    from popjax.tuning.callbacks.linear import Linear
 
+    if not isinstance(task, Supervised):
+        return []
     before: dict[str, Any] = {}
     with contextlib.suppress(ValueError):  # none that can be read
         before = read_json(path / "summary.json")
@@ -216,7 +219,7 @@ def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dic
 
     `page`: whether one is written, which shows what the winner predicts.
     """
-    if results.task.hints.recipe is None:
+    if results.task.recipe is None:
         return {"ensemble": None}
     from popjax.supervision import baselines, ensemble  # a task of one's own needs none of it
 

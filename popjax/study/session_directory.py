@@ -87,7 +87,7 @@ def described(population: Population) -> dict[str, Any]:
     """What tells a session from another."""
     roster, config = population.roster, population.config
     known = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
-    about = {"data": identity(roster.task), "task": dict(roster.task.hints.settings)}
+    about = {"data": identity(roster.task), "task": dict(roster.task.settings)}
     return known | about | {"space": roster.space.to_dict()}
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from popjax.data.splits import standardize
+from popjax.data.transforms.affine import moments
 from popjax.store.results import Results
 from popjax.supervision.metrics import judged
 from popjax.supervision.predictor import Predictor
-from popjax.supervision.supervised import Folded
+from popjax.supervision.problem import Supervised
 from popjax.task import Metric
 
 LARGEST = 2e7  # rows x features x classes that a linear model is fitted to
@@ -29,22 +29,22 @@ def worth(
     time, of which neither knows. `rows`: how many there are of each part. And what `drawn` gives for the page; of
     classes, where there is none, only if `together` has what it takes compiled.
     """
-    folded, best = results.task.hints.folded, results.best
-    if not isinstance(folded, Folded) or best is None or best.trial not in results.states:
+    task, best = results.task, results.best
+    if not isinstance(task, Supervised) or best is None or best.trial not in results.states:
         return {}
-    data, parts = folded.dataset, folded.parts(results.members[metric].shape[1])
+    data, parts = task.dataset, task.in_folds(results.members[metric].shape[1]).split
     rows = parts.test
     counts = {"train": parts.train.shape[1], "validate": parts.validation.shape[1], "test": len(rows)}
     known: dict[str, Any] = {"rows": counts}
     if len(rows) == 0:
         return known
-    if folded.way.groups is not None or not folded.way.shuffle:
+    if task.given.way.groups is not None or not task.given.way.shuffle:
         known["dependent"] = True
     others = np.delete(data.y, rows)
     constant = np.full(len(rows), others.mean())
     if data.classes is not None:
         constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
-    known["constant"] = named(judged(constant, data.y[rows], folded.options.metrics))
+    known["constant"] = named(judged(constant, data.y[rows], task.more))
     shared = together is not None and best.trial in together.trials
     if data.classes is not None and not (shared or page):
         return known | interval_of(metric, test, data.y[rows])
@@ -108,21 +108,21 @@ def named(scores: dict[str, float]) -> dict[str, float]:
     return {Metric.of("test", name): value for name, value in scores.items()}
 
 
-def linear_scores(folded: Folded, rows: np.ndarray) -> dict[str, float]:
+def linear_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
     """What a linear model of all other rows scores on these."""
     from sklearn.linear_model import LogisticRegression, RidgeCV
 
-    dataset = folded.dataset
+    dataset = task.dataset
     x = dataset.x.reshape(len(dataset.x), -1)
     others = np.delete(np.arange(len(x)), rows)
-    mean, scale = standardize(x[others])
+    mean, scale = moments(x[others])
     z = (x - mean) / scale
     fit: Callable[..., Any] = functools.partial(RidgeCV, alphas=np.logspace(-3, 3, 13))
     if dataset.classes is not None:
         fit = functools.partial(LogisticRegression, max_iter=1000)
     model = fit().fit(z[others], dataset.y[others])
     if dataset.classes is None:
-        return judged(model.predict(z[rows]), dataset.y[rows], folded.options.metrics)
+        return judged(model.predict(z[rows]), dataset.y[rows], task.more)
     chances = np.zeros((len(rows), len(dataset.classes)))
     chances[:, model.classes_] = model.predict_proba(z[rows])
-    return judged(chances, dataset.y[rows], folded.options.metrics)
+    return judged(chances, dataset.y[rows], task.more)

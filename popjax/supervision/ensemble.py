@@ -9,12 +9,13 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.core.text import lookup
 from popjax.data.dataset import Dataset
+from popjax.data.inputs import taken
 from popjax.data.splits import Split
 from popjax.rules.together import TOGETHER, method_of
 from popjax.store.results import Results
 from popjax.supervision.metrics import judged, row_losses
-from popjax.supervision.predictor import Predictor, model_of, predictor_of
-from popjax.supervision.supervised import Folded
+from popjax.supervision.predictor import Own, Predictor, own_of, predictor_of
+from popjax.supervision.problem import Supervised
 from popjax.task import Metric
 
 
@@ -23,6 +24,7 @@ def ensemble(
     size: int | None = None,
     method: str | None = None,
     model: Callable[..., Any] | None = None,
+    transform: Any = None,
 ) -> Predictor:
     """The best trials of a search together: the mean of their probabilities, or of their values.
 
@@ -35,6 +37,7 @@ def ensemble(
             models"); it needs results of this process. On few validation rows it overfits them
             (benchmarks/ensemble.py).
         model: the callable that was given to `supervised`, for results that were loaded and a model of one's own.
+        transform: so too that of one's own.
 
     Raises ValueError for trials that were not kept, and for a task that no recipe describes.
 
@@ -47,20 +50,21 @@ def ensemble(
     >>> together.trials == results.order[:3].tolist(), together.score(x, y) > 0.9
     (True, True)
     """
+    own = own_of(results, model, transform)
     if size is None and method is None and results.ensemble:
-        return weighted(results, Counter(results.ensemble), model)
+        return weighted(results, Counter(results.ensemble), own)
     rule = results.rule
     size = (rule.keep if rule.together else TOGETHER) if size is None else check_count("size", size)
-    return lookup(METHODS, "method", method or method_of(rule))(results, size, model)
+    return lookup(METHODS, "method", method or method_of(rule))(results, size, own)
 
 
-def weighted(results: Results, counts: Mapping[int, int], model: Callable[..., Any] | None) -> Predictor:
+def weighted(results: Results, counts: Mapping[int, int], own: Own) -> Predictor:
     """Kept trials, each as often as it counts; the others are left out."""
     kept = [results.kept(trial) for trial in counts]
-    return predictor_of(kept, model or model_of(results), tuple(map(float, counts.values())))
+    return predictor_of(kept, own, tuple(map(float, counts.values())))
 
 
-def mean(results: Results, size: int, model: Callable[..., Any] | None) -> Predictor:
+def mean(results: Results, size: int, own: Own) -> Predictor:
     """The best trials, each once."""
     trials = results.best_trials(size)
     if not trials:
@@ -69,19 +73,19 @@ def mean(results: Results, size: int, model: Callable[..., Any] | None) -> Predi
     for rank, trial in enumerate(trials, 1):
         if trial not in results.states:
             raise ValueError(f"trial {trial}, of rank {rank}, was not kept; {remedy}, or give a smaller size")
-    return predictor_of([results.kept(trial) for trial in trials], model or model_of(results))
+    return predictor_of([results.kept(trial) for trial in trials], own)
 
 
-def greedy(results: Results, size: int, model: Callable[..., Any] | None) -> Predictor:
+def greedy(results: Results, size: int, own: Own) -> Predictor:
     """Forward selection with replacement, by the loss of the mean on rows that were not trained on."""
     trials = [trial for trial in results.order.tolist() if trial in results.states]
-    folded = getattr(getattr(results.task, "hints", None), "folded", None)
-    if not trials or not isinstance(folded, Folded):
+    task = results.task
+    if not trials or not isinstance(task, Supervised):
         raise ValueError("greedy: it needs the validation rows; give the results of pj.search in this process")
-    whole = predictor_of([results.kept(trial) for trial in trials], model or model_of(results))
-    predicted, targets = held_out(whole, folded.dataset, folded.parts(len(whole.recipe.mean)))
+    whole = predictor_of([results.kept(trial) for trial in trials], own)
+    predicted, targets = held_out(whole, task.dataset, task.in_folds(whole.recipe.folds).split)
     counts = np.bincount(selected(predicted, targets, size), minlength=len(trials)).tolist()
-    return weighted(results, {trial: n for trial, n in zip(trials, counts, strict=True) if n}, model)
+    return weighted(results, {trial: n for trial, n in zip(trials, counts, strict=True) if n}, own)
 
 
 METHODS: dict[str, Callable[..., Predictor]] = {"mean": mean, "greedy": greedy}
@@ -89,7 +93,7 @@ METHODS: dict[str, Callable[..., Predictor]] = {"mean": mean, "greedy": greedy}
 
 def held_out(predictor: Predictor, dataset: Dataset, parts: Split) -> tuple[np.ndarray, np.ndarray]:
     """What each trial predicts for the validation rows, (trials, rows, ...), by the models of their fold; targets."""
-    found = [predictor.of_fold(dataset.x[rows], fold) for fold, rows in enumerate(parts.validation)]
+    found = [predictor.of_fold(taken(dataset.x, rows), fold) for fold, rows in enumerate(parts.validation)]
     return np.concatenate(found, 1), np.concatenate([dataset.y[rows] for rows in parts.validation])
 
 
@@ -110,20 +114,20 @@ def together(results: Results) -> Predictor | None:
     None for fewer than two kept trials.
     """
     trials = [trial for trial in results.best_trials() if trial in results.states]
-    if len(trials) < 2 or not isinstance(results.task.hints.folded, Folded):
+    if len(trials) < 2 or not isinstance(results.task, Supervised):
         return None
     if method_of(results.rule) != "mean":
         return ensemble(results)
-    return predictor_of([results.kept(trial) for trial in trials], model_of(results))
+    return predictor_of([results.kept(trial) for trial in trials], own_of(results))
 
 
 def on_test_rows(results: Results, predictor: Predictor | None) -> dict[str, Any] | None:
     """What the trials of a predictor score together on the test rows, as `summary.json` has it; None where none do."""
     if predictor is None:
         return None
-    folded = results.task.hints.folded
-    rows = folded.parts(len(predictor.recipe.mean)).test
+    task = results.task
+    rows = task.in_folds(predictor.recipe.folds).split.test
     if len(rows) == 0:
         return None
-    scores = judged(predictor.mean_of(folded.dataset.x[rows]), folded.dataset.y[rows], folded.options.metrics)
+    scores = judged(predictor.mean_of(taken(task.dataset.x, rows)), task.dataset.y[rows], task.more)
     return {"trials": predictor.trials, "test": {Metric.of("test", name): value for name, value in scores.items()}}

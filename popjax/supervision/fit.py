@@ -12,12 +12,13 @@ from jax import lax
 
 from popjax.core.text import lookup
 from popjax.core.trees import named
+from popjax.data.inputs import mapped
 from popjax.models.built_in import MODELS
 from popjax.models.networks import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
-from popjax.supervision.preprocessing import Data, Fold, Rows
+from popjax.supervision.prepared import Data, Fold, Rows, moved
 from popjax.task import Deferred, HParams, Metric, NeedsStatic
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
@@ -69,10 +70,10 @@ class Fit:
             hparams.within(name, low, high)
         init_key, key = jax.random.split(key)
         network = self.network(hparams, init_key)
-        opt_state = self.transform(hparams, 0).init(network.params)
+        opt_state = self.optimizer_at(hparams, 0).init(network.params)
         return State(network.params, network.variables, opt_state, key, jnp.int32(0))
 
-    def transform(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
+    def optimizer_at(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
         """The optimizer at the learning rate of `epoch`, which is read and made only if the optimizer asks for it."""
         rate = Deferred(lambda: learning_rate(hparams, hparams.get("schedule", self.schedule), epoch))
         optimizer = hparams.get("optimizer", self.optimizer)
@@ -103,12 +104,16 @@ class Fit:
         fold = hparams["fold"] if self.folds > 1 else 0
         return jax.tree.map(lambda stacked: stacked[fold], data.folds)
 
-    def standardized(self, rows: Rows, fold: Fold) -> Rows:
-        """Rows as the member's own training rows standardize them."""
+    def taken(self, rows: Rows, numbers: jax.Array, fold: Fold) -> Rows:
+        """Some of the rows as the member's own training rows transform them."""
+        places = numbers if fold.number is None else numbers + fold.number * len(rows.y)
+        return self.transformed(Rows(jax.tree.map(lambda x: x[places], rows.x), rows.y[numbers]), fold)
+
+    def transformed(self, rows: Rows, fold: Fold) -> Rows:
+        """Rows as the member's own training rows transform and standardize them."""
         if self.folds == 1:
             return rows
-        x = (rows.x - fold.mean[None]) / fold.scale[None]
-        x = x if fold.limit is None else jnp.clip(x, -fold.limit[None], fold.limit[None])
+        x = rows.x if fold.moves is None else mapped(moved, rows.x, fold.moves)
         return Rows(x, rows.y if self.classification else (rows.y - fold.y_mean) / fold.y_scale)
 
     def epoch(self, state: State, hparams: HParams, data: Data) -> tuple[State, dict[str, jax.Array]]:
@@ -122,7 +127,7 @@ class Fit:
         network = self.network(hparams, state.key)
         if network.batch_statistics and not isinstance(batch, int):
             raise NeedsStatic("batch_size", "the model's batch statistics depend on it")
-        transform = self.transform(hparams, state.epoch)
+        optimizer = self.optimizer_at(hparams, state.epoch)
         shuffle_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
         fold = self.fold(hparams, data)
         order = fold.train[jax.random.permutation(shuffle_key, self.rows)]
@@ -131,7 +136,7 @@ class Fit:
 
         def loss(params: Any, variables: Any, step: jax.Array, rows: jax.Array) -> tuple[jax.Array, Any]:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, step * micro + jnp.arange(micro))
-            x, y = self.standardized(Rows(data.rows.x[rows], data.rows.y[rows]), fold)
+            x, y = self.taken(data.rows, rows, fold)
             outputs, variables = network.apply(params, variables, x, keys)
             return self.weighted(hparams, outputs, y, data, rows).sum() / batch, variables
 
@@ -142,9 +147,9 @@ class Fit:
             gradient = lax.platform_dependent(gradient, cpu=complete, default=lambda gradient: gradient)
 
             def update(gradients: Any) -> Any:
-                moves, moved = transform.update(gradients, opt_state, params)
-                moved = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), moved, opt_state)
-                return optax.apply_updates(params, moves), moved, jax.tree.map(jnp.zeros_like, gradients)
+                moves, after = optimizer.update(gradients, opt_state, params)
+                after = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, opt_state)
+                return optax.apply_updates(params, moves), after, jax.tree.map(jnp.zeros_like, gradients)
 
             if isinstance(batch, int):
                 params, opt_state, _ = update(gradient)
@@ -159,7 +164,7 @@ class Fit:
         carry = (state.params, state.variables, state.opt_state, gradients)
         (params, variables, opt_state, _), losses = lax.scan(train, carry, jnp.arange(self.rows // micro))
         metrics = {"train_loss": losses.sum() / (self.rows // batch)}
-        rows = Rows(data.rows.x[fold.validation], data.rows.y[fold.validation])
+        rows = self.taken(data.rows, fold.validation, fold)
         trained = State(params, variables, opt_state, state.key, state.epoch + 1)
         return trained, metrics | self.evaluated(network, trained, rows, fold, data, "validation")
 
@@ -204,7 +209,7 @@ class Fit:
         self, network: Network, state: State, rows: Rows, fold: Fold, data: Data, split: str
     ) -> dict[str, jax.Array]:
         """What is reported on the rows of a split that is not trained on."""
-        x, y = self.standardized(rows, fold)
+        x, y = rows
         outputs, _ = network.apply(state.params, state.variables, x, None)
         values = self.metrics(outputs, y, fold.y_scale * data.y_unit)
         if self.more:
@@ -244,21 +249,23 @@ class Fit:
         """
         network = self.network(hparams, state.key)
         fold = self.fold(hparams, data)
-        x, y = self.standardized(Rows(data.rows.x[fold.train], data.rows.y[fold.train]), fold)
+        x, y = self.taken(data.rows, fold.train, fold)
 
         def loss(params: Any) -> jax.Array:
             outputs, _ = network.apply(params, state.variables, x, None)
             return self.weighted(hparams, outputs, y, data, fold.train).mean()
 
         value, gradient = jax.value_and_grad(loss)(state.params)
-        moves, _ = self.transform(hparams, state.epoch).update(gradient, state.opt_state, state.params)
+        moves, _ = self.optimizer_at(hparams, state.epoch).update(gradient, state.opt_state, state.params)
         ratios = update_to_weight(named(moves), named(state.params))
         return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **ratios}
 
     def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
         fold = self.fold(hparams, data)
-        return self.evaluated(self.network(hparams, state.key), state, data.test, fold, data, "test")
+        every = jnp.arange(len(data.test.y))
+        rows = self.transformed(data.test, fold) if fold.number is None else self.taken(data.test, every, fold)
+        return self.evaluated(self.network(hparams, state.key), state, rows, fold, data, "test")
 
 
 def complete(gradient: Any) -> Any:

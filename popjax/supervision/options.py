@@ -9,6 +9,8 @@ import numpy as np
 
 from popjax.core.options import FREE, Options
 from popjax.core.trees import digest
+from popjax.data.transforms.base import Transform
+from popjax.data.transforms.named import name_of
 from popjax.supervision.preprocessing import called
 from popjax.supervision.weights import BALANCED
 
@@ -28,6 +30,16 @@ def metrics_text(metrics: Mapping[str, Any]) -> dict[str, str | None] | None:
     return {name: called(measure) for name, measure in metrics.items()} or None
 
 
+def transform_text(transform: Any) -> Any:
+    """What run.json has of a transform that is not fitted: its name, or what one of one's own is called and set to."""
+    if not isinstance(transform, Transform):
+        return transform and {name: transform_text(one) for name, one in transform.items()}
+    name, fields = name_of(transform), transform.to_json()
+    return name or {"called": called(type(transform))} | {
+        key: value for key, value in fields.items() if value is not None
+    }
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ProblemOptions(Options):
     """How rows are learned from. What is "free" here is told by the digest of the data, which run.json has, too."""
@@ -41,7 +53,7 @@ class ProblemOptions(Options):
     seed: int = field(default=0, metadata=FREE)
     schedule: str = "inverse"
     missing: str = field(default="error", metadata=FREE)
-    standardize: str | None = None
+    transform: Any = field(default=None, metadata={"text": transform_text})
     kind: str | None = field(default=None, metadata=FREE)
     groups: Any = field(default=None, metadata=FREE)
     shuffle: bool = field(default=True, metadata=FREE)

@@ -22,6 +22,7 @@ from popjax.space.space import Space
 from popjax.store.files import Kept, load_best_files, load_ensemble_files
 from popjax.store.results import Results
 from popjax.supervision.preprocessing import Recipe, called
+from popjax.supervision.problem import Supervised
 from popjax.supervision.standardizing import Standardizing
 from popjax.task import HParams
 
@@ -29,13 +30,14 @@ LOG = logging.getLogger("popjax")
 LEAST, PART = 32, 2**14  # rows that are predicted at once
 
 
-def load_best(directory: str | Path, model: Callable[..., Any] | None = None) -> "Predictor":
+def load_best(directory: str | Path, model: Callable[..., Any] | None = None, transform: Any = None) -> "Predictor":
     """The winner of the run in `directory`, ready to predict; of one ranked `together` the best of it.
 
     Args:
         directory: what `--out` or `Results.save` wrote.
         model: the callable that was given to `supervised`, if it was one of your own: a
             directory never names code to run.
+        transform: so too that of one's own, or entry -> Transform; fitted or not.
 
     Raises ValueError for a directory that holds no winner, or one without a recipe, and for another model than was
     trained, naming an array in which they differ; Corrupt, a kind of it, for one whose files are damaged. A model of
@@ -56,37 +58,49 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None) ->
         raise ValueError(f"{str(directory)!r} holds no winner: there is no best/; give a finished run's directory")
     kept = load_ensemble_files(best) or [load_best_files(best)]
     counts = Counter(one.trial for one in kept)
-    return predictor_of(list({one.trial: one for one in kept}.values()), model, tuple(map(float, counts.values())))
+    trials = list({one.trial: one for one in kept}.values())
+    return predictor_of(trials, Own(model, transform), tuple(map(float, counts.values())))
 
 
-def predictor(results: Results, trial: int | None = None, model: Callable[..., Any] | None = None) -> "Predictor":
+class Own(NamedTuple):
+    """What was given to `supervised` and is no part of a directory: a model and a transform of one's own."""
+
+    model: Callable[..., Any] | None = None
+    transform: Any = None
+
+
+def predictor(
+    results: Results, trial: int | None = None, model: Callable[..., Any] | None = None, transform: Any = None
+) -> "Predictor":
     """A trained trial of `results` as a predictor: the winner if none is named.
 
     Args:
         model: the callable that was given to `supervised`, for results that were loaded and a model of one's own.
+        transform: so too that of one's own.
 
     Raises ValueError for a trial whose state was not kept, and for a task without a recipe.
     """
     if trial is None and results.best is None:
         raise ValueError(f"{results.no_winner}; there is no winner to predict with")
     trial = results.best.trial if trial is None and results.best is not None else trial
-    return predictor_of([results.kept(trial)], model or model_of(results))  # type: ignore[arg-type]
+    return predictor_of([results.kept(trial)], own_of(results, model, transform))  # type: ignore[arg-type]
 
 
-def model_of(results: Results) -> Callable[..., Any] | None:
-    """The callable that was given to `supervised`, where this process trained the results with one."""
-    folded = getattr(getattr(results.task, "hints", None), "folded", None)
-    model = getattr(getattr(folded, "options", None), "model", None)
-    return model if callable(model) else None
+def own_of(results: Results, model: Callable[..., Any] | None = None, transform: Any = None) -> Own:
+    """The model and the transform of one's own: those that are given, else those of the task in this process."""
+    task = results.task
+    if not isinstance(task, Supervised):
+        return Own(model, transform)
+    trained = task.given.options.model
+    return Own(model or (trained if callable(trained) else None), task.transform if transform is None else transform)
 
 
-def predictor_of(
-    kept: Sequence[Kept], model: Callable[..., Any] | None, weights: tuple[float, ...] = ()
-) -> "Predictor":
+def predictor_of(kept: Sequence[Kept], own: Own, weights: tuple[float, ...] = ()) -> "Predictor":
     """The predictor of kept trials; raises ValueError for a task without a recipe, or a model that is not given."""
+    model = own.model
     if any(one.recipe is None for one in kept):
         raise ValueError("the winner is of a task of your own; read its arrays with Results.load(dir).params(trial)")
-    recipe = Recipe.from_json(kept[0].recipe)  # type: ignore[arg-type]
+    recipe = Recipe.from_json(kept[0].recipe, own.transform)  # type: ignore[arg-type]
     if recipe.model is not None and model not in (None, recipe.model):
         raise ValueError(f"the winner was trained with the built-in model {recipe.model!r}; leave model out")
     trained = model or recipe.model
@@ -298,7 +312,7 @@ class Predictor:
         """The mean of what all predict for encoded rows: probabilities (rows, classes), or values (rows,)."""
         if len(encoded) == 0:
             return np.zeros((0,) if self.recipe.classes is None else (0, self.recipe.outputs))
-        folds = range(len(self.recipe.mean))
+        folds = range(self.recipe.folds)
         standardized = [self.recipe.features(encoded, fold) for fold in folds]
         total: Any = 0.0
         for one, weight in zip(self.trained, self.weights, strict=True):
@@ -313,7 +327,7 @@ class Predictor:
     def each_of(self, encoded: np.ndarray) -> np.ndarray:
         """What each model of the first trial, a regression, predicts for encoded rows: (folds x repeats, rows)."""
         one, found = self.trained[0], []
-        for fold in range(len(self.recipe.mean)):
+        for fold in range(self.recipe.folds):
             outputs = self._outputs(one, fold, self.recipe.features(encoded, fold))
             found += [self._in_units(values, fold) for values in outputs]
         return np.stack(found)
@@ -330,7 +344,7 @@ class Predictor:
     def _outputs(self, one: Trained, fold: int, x: np.ndarray) -> list[np.ndarray]:
         """Probabilities or standardized values by each of a trial's models of a fold; models are in order of folds."""
         apply, values = self._program(one), one.values
-        repeats = one.members // len(self.recipe.mean)
+        repeats = one.members // self.recipe.folds
         found = []
         for member in range(fold * repeats, (fold + 1) * repeats):
             arrays = {name: array[member] for name, array in one.arrays.items()}
@@ -382,7 +396,7 @@ class Predictor:
                 f"module: there is no trial {trial!r} in here; there are {', '.join(map(str, self.trials))}"
             )
         one = self.trained[0 if trial is None else self.trials.index(trial)]
-        repeats = one.members // len(self.recipe.mean)
+        repeats = one.members // self.recipe.folds
         values = {name: jnp.asarray(value) for name, value in one.values.items()}
         found = []
         for member in range(one.members):

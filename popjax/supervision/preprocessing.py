@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,55 +13,15 @@ import numpy as np
 from popjax.core.text import plural
 from popjax.data.columns import MEDIAN, Levels, cells_of, encode, numeric, place, recoded, some
 from popjax.data.dataset import Dataset
-from popjax.data.splits import Split, standardization, standardize
+from popjax.data.inputs import mapped, taken
+from popjax.data.splits import Split
+from popjax.data.transforms.affine import moments
+from popjax.data.transforms.applying import applied, fitted, read, written
 from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
 from popjax.models.networks import Network, bind
+from popjax.supervision.prepared import Data, prepared
 from popjax.task import HParams
-
-LARGEST_UNIT = 1e15  # of a target: errors of many times as much have squares in float32
-
-
-class Rows(NamedTuple):
-    """Features (rows, ...) and targets (rows,)."""
-
-    x: Any
-    y: Any
-
-
-class Fold(NamedTuple):
-    """One fold, or with a leading axis all of them: row numbers, and what standardizes its rows.
-
-    The statistics are those of the fold's training rows, in the units of `Data.rows`; `limit` is where the
-    coordinates of its features end.
-    """
-
-    train: Any
-    validation: Any
-    mean: Any
-    scale: Any
-    y_mean: Any
-    y_scale: Any
-    limit: Any = None
-
-
-class Data(NamedTuple):
-    """What the programs take: every row once, standardized over all that some fold trains on.
-
-    Attributes:
-        rows: the rows that train or validate.
-        test: the rows that no trial sees.
-        folds: a leading axis of folds; with one fold the statistics are 0 and 1.
-        y_mean, y_unit: the targets' own units: their mean, and the unit.
-        weight: how much each of `rows` counts in the loss that is trained (rows,); None where all count alike.
-    """
-
-    rows: Rows
-    test: Rows
-    folds: Fold
-    y_mean: Any
-    y_unit: Any
-    weight: Any = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,8 +29,8 @@ class Recipe:
     """What turns raw rows into a model's input, and its outputs into predictions.
 
     Attributes:
-        mean, scale: of the features, for each fold's training rows (folds, ...).
-        limit: beyond which standardized features are cut off (folds, ...); None for none.
+        inputs: the shape of a row, as it is encoded; of a dict of arrays, of each entry.
+        transforms: of each fold: a Transform fitted to its training rows, or of a dict one for each entry.
         y_mean, y_scale: of a regression's targets (folds,); else 0 and 1.
         levels: of each text column, the texts that have a feature of their own.
         fill: what stands in for a missing cell, coded; None if none may be missing.
@@ -80,41 +40,35 @@ class Recipe:
     model: str | None
     classes: tuple[Any, ...] | None
     columns: tuple[str, ...]
-    inputs: tuple[int, ...]
+    inputs: Any
     split_digest: str
     data_digest: str
-    mean: np.ndarray
-    scale: np.ndarray
+    transforms: tuple[Any, ...]
     y_mean: np.ndarray
     y_scale: np.ndarray
     levels: Levels = dataclasses.field(default_factory=dict)
     fill: np.ndarray | None = None
-    limit: np.ndarray | None = None
     called: str | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any], how: str) -> Self:
-        """The recipe for a model on the training rows of every fold, standardized so (see `standardization`)."""
-        folds = [standardization(dataset.x[rows], how) for rows in split.train]
-        mean, scale = (np.array(each) for each in list(zip(*folds, strict=True))[:2])
-        limit = None if folds[0].limit is None else np.array([fold.limit for fold in folds])
-        y_mean, y_scale = standardize_folds(dataset.y, split)
-        if dataset.classes is not None:
-            y_mean, y_scale = np.zeros_like(y_mean, float), np.ones_like(y_scale, float)
+    def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any], transform: Any) -> Self:
+        """The recipe for a model on the training rows of every fold, to each of which the transform is fitted."""
+        folds = range(len(split.train))
+        y_mean, y_scale = np.zeros(len(folds)), np.ones(len(folds))
+        if dataset.classes is None:
+            y_mean, y_scale = moments_of_folds(dataset.y, split)
         return cls(
             model=model if isinstance(model, str) else None,
             classes=dataset.classes,
             columns=dataset.columns,
-            inputs=dataset.x.shape[1:],
+            inputs=mapped(lambda x: x.shape[1:], dataset.x),
             split_digest=split.digest,
             data_digest=dataset.digest,
-            mean=mean,
-            scale=scale,
+            transforms=tuple(fitted(transform, taken(dataset.x, rows), dataset.features) for rows in split.train),
             y_mean=y_mean,
             y_scale=y_scale,
             levels=dataset.levels,
             fill=dataset.fill,
-            limit=limit,
             called=None if isinstance(model, str) else called(model),
         )
 
@@ -129,29 +83,47 @@ class Recipe:
 
     def describe(self) -> dict[str, Any]:
         """The recipe as JSON values, for `from_json`."""
-        fields = dataclasses.asdict(self)
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["transforms"] = [written(one, self.inputs) for one in self.transforms]
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The recipe that `describe` described."""
+    def from_json(cls, content: Mapping[str, Any], transform: Any = None) -> Self:
+        """The recipe that `describe` described; `transform` is that of one's own. Raises ValueError if it is needed."""
         fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
-        arrays = ("mean", "scale", "y_mean", "y_scale", "fill", "limit")
+        arrays = ("y_mean", "y_scale", "fill")
         fields |= {name: np.asarray(fields[name], float) for name in arrays if fields[name] is not None}
-        fields |= {name: tuple(fields[name]) for name in ("columns", "inputs", "classes") if fields[name] is not None}
+        fields |= {name: tuple(fields[name]) for name in ("columns", "classes") if fields[name] is not None}
+        fields["inputs"] = tuple(fields["inputs"])
+        fields["transforms"] = tuple(read(one, fields["inputs"], transform) for one in fields["transforms"])
         fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
         return cls(**fields)
+
+    @property
+    def folds(self) -> int:
+        """How many there are."""
+        return len(self.transforms)
 
     @property
     def outputs(self) -> int:
         """The width of the model's output."""
         return 1 if self.classes is None else len(self.classes)
 
+    @functools.cached_property
+    def sees(self) -> Any:
+        """The shape of a row as the model gets it, transformed; of a dict of arrays, of each entry."""
+        return mapped(lambda x: x.shape[1:], self.example)
+
+    @property
+    def example(self) -> Any:
+        """A row of zeros, transformed."""
+        return applied(self.transforms[0], mapped(lambda shape: np.zeros((1, *shape)), self.inputs))
+
     def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
-        example = jnp.zeros((1, *self.inputs))
+        example = jax.tree.map(jnp.asarray, self.example)
         if isinstance(model, str):
-            module = functools.partial(MODELS[model].module, self.inputs, self.outputs)
+            module = functools.partial(MODELS[model].module, self.sees, self.outputs)
             return functools.partial(bind, module, x=example)
         return functools.partial(own, model, x=example)
 
@@ -216,44 +188,18 @@ class Recipe:
         return np.where(lost, fill.reshape(x.shape[1:]), x)
 
     def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
-        """Encoded rows, standardized as the training rows of a fold are."""
-        return clipped((x - self.mean[fold]) / self.scale[fold], None if self.limit is None else self.limit[fold])
+        """Encoded rows as a fold's model gets them, transformed as its training rows are."""
+        return applied(self.transforms[fold], x)
 
-    def prepare(self, dataset: Dataset, split: Split, how: str, weight: np.ndarray | None = None) -> Data:
+    def prepare(self, dataset: Dataset, split: Split, weight: np.ndarray | None = None) -> Data:
         """The rows, as the programs take them; `weight` (rows,) is how much each counts."""
-        kept = np.delete(np.arange(len(dataset.y)), split.test)
-        seen = split.train[0] if len(split.train) == 1 else kept
-        mean, scale, limit = standardization(dataset.x[seen], how)
-        y_mean, y_unit = standardize(dataset.y[seen])
-        if self.classes is not None:
-            y_mean, y_unit = np.zeros(()), np.ones(())
-        if not 1 / LARGEST_UNIT <= y_unit <= LARGEST_UNIT:
-            raise ValueError(f"the target varies by {y_unit:.3g}, which has no square in float32; give another unit")
-        x = (dataset.x - mean) / scale
-        x = clipped(x, limit) if len(split.train) == 1 else x
-        y = dataset.y if self.classes else (dataset.y - y_mean) / y_unit
-        folds = Fold(
-            np.searchsorted(kept, split.train).astype(np.int32),
-            np.searchsorted(kept, split.validation).astype(np.int32),
-            (self.mean - mean) / scale,
-            self.scale / scale,
-            (self.y_mean - y_mean) / y_unit,
-            self.y_scale / y_unit,
-            self.limit if len(split.train) > 1 else None,
-        )
-        weight = None if weight is None else weight[kept]
-        trained, tested = Rows(x[kept], y[kept]), Rows(x[split.test], y[split.test])
-        return Data(trained, tested, folds, np.asarray(y_mean), np.asarray(y_unit), weight)
+        y = (self.y_mean, self.y_scale) if self.classes is None else None
+        return prepared(dataset, split, self.transforms, y, weight)
 
 
 def called(choice: str | Callable[..., Any] | None) -> str | None:
     """What a model, an optimizer or a loss is called."""
     return choice if isinstance(choice, str | None) else getattr(choice, "__qualname__", type(choice).__name__)
-
-
-def clipped(x: np.ndarray, limit: np.ndarray | None) -> np.ndarray:
-    """Standardized features within their limits."""
-    return x if limit is None else np.clip(x, -limit, limit)
 
 
 def own(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
@@ -262,7 +208,7 @@ def own(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Arra
     return network._replace(apply=by_patches(network.apply))
 
 
-def standardize_folds(values: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+def moments_of_folds(values: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale (folds, ...) of every fold's training rows."""
-    means, scales = zip(*(standardize(values[rows]) for rows in split.train), strict=True)
+    means, scales = zip(*(moments(values[rows]) for rows in split.train), strict=True)
     return np.array(means), np.array(scales)

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from popjax.data.transforms.affine import Affine
+from popjax.data.transforms.unchanged import Unchanged
 from popjax.supervision.preprocessing import Recipe
 
 
@@ -11,18 +13,22 @@ class Standardizing(nnx.Module):
     """A trained module that takes encoded rows, and gives logits or values in the target's own units."""
 
     def __init__(self, module: nnx.Module, recipe: Recipe, fold: int) -> None:
-        limit = None if recipe.limit is None else recipe.limit[fold]
+        transform = recipe.transforms[fold]
+        if not isinstance(transform, Affine | Unchanged):
+            what = f"module: raw=True needs a transform that is affine, not {type(transform).__name__}"
+            raise ValueError(f"{what}; apply the module to transformed rows, recipe.features(recipe.encoded(rows))")
         self.inner = module
-        self.mean, self.scale = (
-            nnx.Variable(jnp.asarray(recipe.mean[fold])),
-            nnx.Variable(jnp.asarray(recipe.scale[fold])),
-        )
-        self.limit = None if limit is None else nnx.Variable(jnp.asarray(limit))
+        self.affine = isinstance(transform, Affine)
+        if isinstance(transform, Affine):
+            self.mean, self.scale, self.limit = (
+                nnx.Variable(jnp.asarray(each)) for each in (transform.mean, transform.scale, transform.limit)
+            )
         self.unit = (recipe.y_scale[fold], recipe.y_mean[fold])
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = (jnp.asarray(x) - self.mean[...][None]) / self.scale[...][None]
-        x = x if self.limit is None else jnp.clip(x, -self.limit[...][None], self.limit[...][None])
+        if self.affine:
+            x = (jnp.asarray(x) - self.mean[...][None]) / self.scale[...][None]
+            x = jnp.clip(x, -self.limit[...][None], self.limit[...][None])
         scale, mean = self.unit
         outputs: jax.Array = self.inner(x) * float(scale) + float(mean)
         return outputs

@@ -5,26 +5,19 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from popjax.core.calls import check_called
 from popjax.core.text import lookup
 from popjax.data.dataset import Dataset, images
-from popjax.data.parts import SHARE, parts_of
+from popjax.data.parts import parts_of
 from popjax.data.scarce import repeated, scarce
-from popjax.data.splits import STANDARDIZE, Split, Way, untimely
-from popjax.data.splits import split as split_rows
+from popjax.data.splits import Way, untimely
+from popjax.data.transforms.applying import transforms_of
 from popjax.models.built_in import MODELS
 from popjax.models.networks import check_model
-from popjax.space.defaults import SPACED, default_space
-from popjax.space.space import Space
-from popjax.supervision.fit import Fit
-from popjax.supervision.metrics import METRICS, chosen
+from popjax.supervision.metrics import chosen
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.options import ProblemOptions
-from popjax.supervision.preprocessing import Recipe
-from popjax.supervision.weights import weights_of
-from popjax.task import Hints, Metric, Task
+from popjax.supervision.problem import Given, Supervised
 
 LOG = logging.getLogger("popjax")
 
@@ -40,14 +33,14 @@ def supervised(
     seed: int = 0,
     schedule: str = "inverse",
     missing: str = "error",
-    standardize: str | None = None,
+    transform: Any = None,
     kind: str | None = None,
     groups: Any = None,
     shuffle: bool = True,
     class_weight: Any = None,
     sample_weight: Any = None,
     metrics: Any = (),
-) -> Task:
+) -> Supervised:
     """A Task that fits a model to rows by mini-batch gradient descent.
 
     Args:
@@ -66,9 +59,11 @@ def supervised(
         seed: of the split, which is stratified by class.
         schedule: "inverse", "exponential" or "cosine", if the space does not choose.
         missing: what to do with missing cells: "error", "drop" the rows, or "median".
-        standardize: features by the training rows: "feature", each by its own mean and deviation; "global", by one
-            scale in all, for images one a channel; or "none". "global" for images if not given, else "feature".
-            Standardized features end at 20 deviations, and at 3 where nearly all training rows are alike.
+        transform: of the features, fitted to the training rows of each fold: "standardize", each by its own mean and
+            deviation; "global", by those of all together, for images of each channel; "robust", by median and
+            quartiles; "quantile", to a normal distribution; "none"; or a Transform. "global" for images if not given,
+            else "standardize". Coordinates end: standardized ones at 20 deviations, and sooner where nearly all
+            training rows are alike.
         kind: "classification" or "regression". If not given, texts, truth values, and integers with at most 20
             distinct values are classes; where that is doubtful a warning says so.
         groups: one value a row, in the order of sample_weight, or the name of a column: rows of one group are never
@@ -104,7 +99,7 @@ def supervised(
         seed=seed,
         schedule=schedule,
         missing=missing,
-        standardize=standardize,
+        transform=transform,
         kind=kind,
         groups=groups,
         shuffle=shuffle,
@@ -112,10 +107,10 @@ def supervised(
         sample_weight=sample_weight,
         metrics=metrics,
     )
-    return problem(data, options)
+    return of_data(data, options)
 
 
-def problem(data: Any, options: ProblemOptions) -> Task:
+def of_data(data: Any, options: ProblemOptions) -> Supervised:
     """The Task of `supervised`."""
     if not isinstance(options.model, str):
         check_model(options.model)
@@ -131,98 +126,17 @@ def problem(data: Any, options: ProblemOptions) -> Task:
     if isinstance(options.optimizer, str):
         lookup(OPTIMIZERS, "optimizer", options.optimizer)
     lookup(SCHEDULES, "schedule", options.schedule)
-    how, shuffle = options.standardize or ("global" if dataset.x.ndim > 2 else "feature"), options.shuffle
-    if how not in STANDARDIZE:
-        raise ValueError(f"unknown standardize {how!r}; there are {', '.join(STANDARDIZE)}")
+    transform, shuffle = transforms_of(options.transform, dataset.x, options.seed), options.shuffle
     if not isinstance(shuffle, bool) or (options.groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(validation, test, options.seed, groups, shuffle)
     more = chosen(options.metrics, dataset.classes is not None)
-    folded = Folded(dataset, way, dataclasses.replace(options, standardize=how, metrics=more))
-    task = folded(1)
-    parts = folded.parts(1)
-    notes = (None if shuffle else untimely(parts), scarce(dataset, parts), *repeated(dataset, way, parts))
+    task = Given(dataset, way, dataclasses.replace(options, transform=transform, metrics=more)).in_folds(1)
+    notes = (
+        None if shuffle else untimely(task.split),
+        scarce(dataset, task.split),
+        *repeated(dataset, way, task.split),
+    )
     for note in filter(None, notes):
         LOG.warning(note)
     return task
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Folded:
-    """The Task of a problem, cut into so many folds.
-
-    Attributes:
-        dataset: the rows.
-        way: how they are split.
-        options: checked, with what standardizes, and the further metrics by name.
-    """
-
-    dataset: Dataset
-    way: Way
-    options: ProblemOptions
-    made: dict[Any, Task] = dataclasses.field(default_factory=dict, init=False, repr=False)
-
-    def __call__(self, folds: int, share: float | None = None) -> Task:
-        """The Task of `folds`, which validate on at most that share of the rows if given; made once."""
-        if (folds, share) not in self.made:
-            self.made[folds, share] = self.make(folds, share)
-        return self.made[folds, share]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the tasks that were made, of which a pickle holds the one that it is of."""
-        return {**vars(self), "made": {}}
-
-    def parts(self, folds: int, share: float | None = None) -> Split:
-        """Which rows train, validate and test."""
-        way = self.way if share is None or folds == 1 else self.way._replace(validation=SHARE)
-        return split_rows(self.dataset, way, folds, share)
-
-    def make(self, folds: int, share: float | None) -> Task:
-        """A Task with its own split and preprocessing."""
-        split, options, how = self.parts(folds, share), self.options, str(self.options.standardize)
-        recipe = Recipe.of(self.dataset, split, options.model, how)
-        fit = Fit(
-            recipe.network(options.model),
-            options.optimizer,
-            options.loss,
-            options.schedule,
-            inputs=recipe.inputs,
-            outputs=recipe.outputs,
-            classification=recipe.classes is not None,
-            rows=split.train.shape[1],
-            folds=folds,
-            model=recipe.model,
-            more=options.metrics,
-        )
-        trained = np.unique(split.train)  # with several folds, each row trains in some
-        weights = weights_of(self.dataset, trained, options.class_weight, options.sample_weight)
-        data = recipe.prepare(self.dataset, split, how, weights)
-        metric = Metric.of("validation", "accuracy" if fit.classification else "mse")
-        score = fit.score if len(split.test) else None
-        return Task(fit.init, fit.epoch, data, metric, None, score, self.hints(fit, recipe))
-
-    def space(self, rows: int) -> Space | None:
-        """The default space of a built-in model with a built-in optimizer, for so many training rows."""
-        model, optimizer = self.options.model, self.options.optimizer
-        if model not in SPACED or not isinstance(optimizer, str):
-            return None
-        return default_space(3, optimizer, self.options.schedule, rows, str(model))
-
-    def hints(self, fit: Fit, recipe: Recipe) -> Hints:
-        """What the Task says of itself."""
-        same = {name for name, each in METRICS.items() if each.classification == fit.classification}
-        others = same - {*self.options.metrics}
-        return Hints(
-            updates=fit.updates,
-            shapes=("depth", "batch_size"),
-            parameters=fit.parameters,
-            flops=fit.flops if recipe.model in MODELS else None,
-            folded=self,
-            watch=fit.watch,
-            branches=("batch_size",),
-            settings={name: value for name, value in self.options.written().items() if value is not None},
-            recipe=recipe,
-            remedies={"dropout": "popjax.layers.Dropout"}
-            | {Metric.of("validation", name): f"popjax.supervised(..., metrics=[{name!r}])" for name in others},
-            space=self.space(fit.rows),
-        )

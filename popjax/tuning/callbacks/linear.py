@@ -1,7 +1,6 @@
 """A linear model, fitted in the background while a supervised search trains: what its score is worth."""
 
 import threading
-from typing import Any
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from popjax.core.imports import import_all, wait_for_imports
 from popjax.core.text import failure, tell
 from popjax.store.results import Results
 from popjax.supervision import baselines
-from popjax.task import Task
+from popjax.supervision.problem import Supervised
 from popjax.tuning.callbacks.base import Callback, Run
 
 PAUSE = 1.0  # seconds in which programs are lowered, which needs the interpreter; training hardly does
@@ -22,12 +21,12 @@ class Linear(Callback):
     that is ridge's. What is not ready when training ends is left out: nobody waits for it.
 
     Args:
-        task: a supervised one.
+        task: what is trained.
         scores: what it scored where the run that goes on had it already; it is not fitted again then.
     """
 
-    def __init__(self, task: Task, scores: dict[str, float] | None = None) -> None:
-        self.folded: Any = task.hints.folded
+    def __init__(self, task: Supervised, scores: dict[str, float] | None = None) -> None:
+        self.task = task
         self.scores = scores
         self.thread: threading.Timer | None = None
         self.over = self.closed = False
@@ -35,8 +34,8 @@ class Linear(Callback):
     def begin(self, run: Run) -> None:
         if self.scores is not None:
             return
-        rows = self.folded.parts(run.folds).test
-        data = self.folded.dataset
+        rows = self.task.in_folds(run.folds).split.test
+        data = self.task.dataset
         classes, others = len(data.classes or ()), len(data.y) - len(rows)
         if len(rows) == 0 or data.x.size * (classes or 1) > baselines.LARGEST:
             return
@@ -52,7 +51,7 @@ class Linear(Callback):
             return
         import_all("pyarrow", "sklearn.linear_model")  # scikit-learn looks at pyarrow, also where it is half imported
         try:
-            scores = baselines.linear_scores(self.folded, rows)
+            scores = baselines.linear_scores(self.task, rows)
         except Exception as error:
             if not self.closed:  # else nobody waits for it, and Python may be about to end
                 tell(f"popjax: the linear model failed ({failure(error)})")

@@ -1,0 +1,27 @@
+"""What a model sees of rows: an array (rows, ...), or a dict of such arrays by name. No JAX here."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+type Inputs = Any  # np.ndarray | dict[str, np.ndarray]; mypy follows no union through `mapped`
+
+
+def mapped(function: Callable[..., Any], inputs: Inputs, *others: Any) -> Any:
+    """What a function gives for the array, or for each entry of a dict; `others` have an entry where `inputs` has.
+
+    >>> mapped(len, {"a": [1, 2], "b": [3]}), mapped(len, [1, 2])
+    ({'a': 2, 'b': 1}, 2)
+    """
+    if not isinstance(inputs, Mapping):
+        return function(inputs, *others)
+    return {name: function(one, *(other[name] for other in others)) for name, one in inputs.items()}
+
+
+def entries(inputs: Inputs) -> list[Any]:
+    """The array alone, or those of a dict."""
+    return list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+
+
+def taken(inputs: Inputs, rows: Any) -> Inputs:
+    """Some of the rows."""
+    return mapped(lambda one: one[rows], inputs)

@@ -1,0 +1,101 @@
+"""Transforms of all that a model sees: chosen, fitted, applied, written and read. No JAX here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import lookup, plural
+from popjax.data.inputs import Inputs, mapped
+from popjax.data.transforms.base import Columns, Transform
+from popjax.data.transforms.named import TRANSFORMS, name_of, transform_of
+
+type Transforms = Any  # Transform | dict[str, Transform], as the inputs are
+
+
+def transforms_of(given: Any, inputs: Inputs, seed: int) -> Transforms:
+    """The transform of an array, or of each entry of a dict, not fitted; raises ValueError for what is none.
+
+    Args:
+        given: a name or a Transform, of a dict for all entries that are no whole numbers; entry -> one of these; or
+            None: "global" for images and sequences, else "standardize".
+        inputs: arrays (rows, ...).
+        seed: of what the transforms with a name draw.
+    """
+    if not isinstance(inputs, Mapping):
+        if isinstance(given, Mapping):
+            raise ValueError("transform: a dict is for rows that are a dict of arrays; give a name or one transform")
+        return transform_of(usual(inputs) if given is None else given, seed)
+    named = given if isinstance(given, Mapping) else {}
+    for name in named:
+        lookup(inputs, "entry of transform", name)
+    rest = None if isinstance(given, Mapping) else given
+
+    def one_of(name: str, x: np.ndarray) -> Transform:
+        whole = "none" if x.dtype.kind in "biu" else rest
+        choice = named.get(name, whole)
+        return transform_of(usual(x) if choice is None else choice, seed)
+
+    return {name: one_of(name, x) for name, x in inputs.items()}
+
+
+def usual(x: np.ndarray) -> str:
+    """The transform of features (rows, ...) where none is asked for."""
+    return "global" if x.ndim > 2 else "standardize"
+
+
+def fitted(transforms: Transforms, inputs: Inputs, columns: Columns = ()) -> Transforms:
+    """The same, fitted to training rows."""
+    return mapped(lambda x, transform: transform.fit(as_given(transform, x), columns), inputs, transforms)
+
+
+def applied(transforms: Transforms, inputs: Inputs) -> Inputs:
+    """Rows as a model gets them; raises ValueError where a transform does not give finite numbers, rows as it got."""
+    return mapped(through, inputs, transforms)
+
+
+def through(x: np.ndarray, transform: Transform) -> np.ndarray:
+    """Rows (rows, ...) through a fitted transform."""
+    found = transform(as_given(transform, x))
+    if not isinstance(found, np.ndarray) or found.shape[:1] != x.shape[:1] or found.dtype.kind not in "biuf":
+        shape = f"{found.dtype}{list(found.shape)}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
+        what = f"the transform {type(transform).__name__} gives {shape} for {plural(len(x), 'row')}"
+        raise ValueError(f"{what}; give an array of numbers with as many rows")
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        row = int(np.argmin(np.isfinite(found).reshape(len(found), -1).all(1))) + 1
+        raise ValueError(f"the transform {type(transform).__name__} gives no finite number in row {row}; give one")
+    return found
+
+
+def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
+    """Rows in the type that a transform gets: whole numbers stay whole only where all is left as it is."""
+    return x if name_of(transform) == "none" else x.astype(float, copy=False)
+
+
+def written(transforms: Transforms, inputs: Any) -> Any:
+    """Fitted transforms as JSON values, for `read`; `inputs` has an entry where they have."""
+    return mapped(
+        lambda _, one: {"name": name_of(one), "called": type(one).__name__, "fields": one.to_json()}, inputs, transforms
+    )
+
+
+def read(content: Any, inputs: Any, own: Any = None) -> Transforms:
+    """The transforms that `written` wrote.
+
+    Args:
+        own: those of one's own, as they were given for the training.
+
+    Raises ValueError for one of one's own that is not given.
+    """
+    if not isinstance(inputs, Mapping):
+        return one_read(content, own)
+    return {name: one_read(content[name], own.get(name) if isinstance(own, Mapping) else own) for name in inputs}
+
+
+def one_read(content: Mapping[str, Any], own: Any) -> Transform:
+    """A transform from its name and its fields."""
+    if content["name"] is not None:
+        return lookup(TRANSFORMS, "transform", content["name"]).from_json(content["fields"])
+    if own is None:
+        raise ValueError(f"the winner has a transform of your own, {content['called']}; pass it: transform=...")
+    return type(transform_of(own)).from_json(content["fields"])

@@ -1,0 +1,71 @@
+"""The contract of a transform. No JAX here."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+type Columns = Sequence[tuple[str, str | None]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Transform:
+    """What is fitted on training rows and applied to all rows, of features or of an entry of them.
+
+    One of one's own is a frozen dataclass derived from this one. Its fields are its settings and what `fit` found:
+    numbers, texts, lists of them, and arrays of numbers, which is all that a run's directory keeps of it.
+
+    Attributes:
+        missing: rows may have missing cells, NaN in `x`, where a table is asked for with missing="error".
+
+    >>> @dataclasses.dataclass(frozen=True, eq=False)
+    ... class Logs(Transform):
+    ...     least: np.ndarray | None = None
+    ...     def fit(self, x, columns):
+    ...         return Logs(x.min(0))
+    ...     def __call__(self, x):
+    ...         return np.log1p(np.maximum(x - self.least, 0))
+    >>> fitted = Logs().fit(np.array([[1.0], [3.0]]), [("size", None)])
+    >>> fitted(np.array([[1.0]])), fitted.to_json()
+    (array([[0.]]), {'least': [1.0]})
+    """
+
+    missing: ClassVar[bool] = False
+
+    def fit(self, x: np.ndarray, columns: Columns) -> "Transform":
+        """One that is fitted to training rows.
+
+        Args:
+            x: features (rows, ...), float64.
+            columns: of a table what each feature is: (column, None) of numbers, (column, text) of a text that is one
+                or zero; else empty.
+        """
+        raise NotImplementedError
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Rows (rows, ...) as the model gets them: of any shape, each row on its own."""
+        raise NotImplementedError
+
+    def seeded(self, seed: int) -> "Transform":
+        """The same one, drawing from the seed of the split what it draws; itself where it draws nothing."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values, for `from_json`."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The one whose fields these are; a list of numbers is an array again. Raises ValueError for other fields."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if names != set(content):
+            raise ValueError(f"the transform {cls.__name__} has the fields {sorted(names)}, not {sorted(content)}")
+        return cls(**{name: as_array(value) if isinstance(value, list) else value for name, value in content.items()})
+
+
+def as_array(values: list[Any]) -> Any:
+    """Numbers as an array, others as they are."""
+    array = np.asarray(values)
+    return array if array.dtype.kind in "biuf" else values

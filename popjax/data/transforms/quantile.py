@@ -1,0 +1,79 @@
+"""The transform of ranks to a normal distribution. No JAX here."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from popjax.data.transforms.base import Columns, Transform
+from popjax.data.transforms.bounds import limits
+
+NOISE = 1e-3  # of a feature's spread, so that no rank of equal values is far from its neighbours
+NORMAL = 1.349  # deviations between the quartiles of a normal distribution
+MOST, LEAST, ROWS = 1000, 10, 30  # quantiles; rows for each
+END = 1e-7  # the shares at which a normal coordinate ends
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Quantile(Transform):
+    """The normal coordinate of a value's rank among the training rows, which noise spreads where they are alike.
+
+    So neither tails nor outliers count for more than their order (Gorishniy et al. 2021, arXiv 2106.11959, section 4).
+    What tells a text is left as it is, and a constant feature is 0.
+
+    Attributes:
+        seed: of the noise.
+        noise: as a share of a feature's `spread`; 0 for none.
+        quantiles: of the training rows (quantiles, features).
+        limit: where coordinates end (features,).
+        left: what is left as it is (features,).
+    """
+
+    seed: int = 0
+    noise: float = NOISE
+    quantiles: Any = None
+    limit: Any = None
+    left: Any = None
+
+    def seeded(self, seed: int) -> "Quantile":
+        """With the noise of this seed."""
+        return dataclasses.replace(self, seed=seed)
+
+    def fit(self, x: np.ndarray, columns: Columns) -> "Quantile":
+        """The quantiles of the training rows and their noise."""
+        flat = x.reshape(len(x), -1)
+        drawn = np.random.default_rng(self.seed).normal(size=flat.shape)
+        count = min(max(len(x) // ROWS, LEAST), MOST, len(x))
+        quantiles = np.quantile(flat + self.noise * spread(flat) * drawn, np.linspace(0, 1, count), axis=0)
+        limit = np.where(flat.min(0) < flat.max(0), limits(flat), 0)
+        left = np.array([text is not None for _, text in columns] or [False] * flat.shape[1])
+        return dataclasses.replace(self, quantiles=np.maximum.accumulate(quantiles), limit=limit, left=left)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Rows (rows, ...), within 5.2."""
+        columns = zip(x.reshape(len(x), -1).T, self.quantiles.T, self.limit, self.left, strict=True)
+        found = [one if left else normal(one, known, limit) for one, known, limit, left in columns]
+        return np.stack(found, 1).reshape(x.shape)
+
+
+def spread(x: np.ndarray) -> np.ndarray:
+    """What a deviation is of each feature without its outliers: by its quartiles, or where they are one its least step.
+
+    Of a constant feature 0.
+    """
+    low, high = np.quantile(x, (0.25, 0.75), axis=0)
+    steps = np.diff(np.sort(x, 0), axis=0)
+    least = np.where(steps > 0, steps, np.inf).min(0, initial=np.inf)
+    return np.where(high > low, (high - low) / NORMAL, np.where(np.isfinite(least), least, 0))
+
+
+def normal(values: np.ndarray, quantiles: np.ndarray, limit: float) -> np.ndarray:
+    """The normal coordinates (rows,) of values between the quantiles of a feature, those outside at the ends.
+
+    Of a value that several quantiles have the middle of their ranks.
+    """
+    ranks = np.linspace(0, 1, len(quantiles))
+    share = (np.interp(values, quantiles, ranks) - np.interp(-values, -quantiles[::-1], -ranks[::-1])) / 2
+    share = np.where(values - END < quantiles[0], 0, np.where(values + END > quantiles[-1], 1, share))
+    return np.clip(ndtri(np.clip(share, END, 1 - END)), -limit, limit)

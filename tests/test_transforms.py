@@ -1,0 +1,265 @@
+"""What is fitted on training rows and applied to all: equal to scikit-learn's, bounded, from a raw row on."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import QuantileTransformer, RobustScaler
+
+import popjax as pj
+from popjax.data.transforms.affine import Global, moments
+from popjax.data.transforms.named import TRANSFORMS, transform_of
+from popjax.data.transforms.quantile import Quantile
+from popjax.data.transforms.robust import Robust
+from popjax.supervision.preprocessing import Recipe
+
+
+def test_standardized_columns_have_mean_zero_and_scale_one():
+    x = np.random.default_rng(0).normal(size=(50, 3)) * [1e-3, 1, 1e6] + [5, 0, -1e6]
+    mean, scale = moments(x)
+    z = (x - mean) / scale
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(z.std(0), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e9 + 0.1, 1e-15, 1e15 / 3])
+def test_a_constant_column_has_scale_one(value):
+    mean, scale = moments(np.column_stack([np.full(37, value), np.arange(37.0)]))
+    assert scale[0] == 1
+    assert mean[0] == pytest.approx(value)
+    assert scale[1] == pytest.approx(np.sqrt((37**2 - 1) / 12))
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1e-6, 1e6, 1e15])
+def test_the_unit_of_a_column_does_not_matter(unit):
+    x = np.random.default_rng(0).normal(size=(20, 1)) + 1
+    mean, scale = moments(x * unit)
+    expected_mean, expected_scale = moments(x)
+    np.testing.assert_allclose((x * unit - mean) / scale, (x - expected_mean) / expected_scale, rtol=1e-9)
+
+
+def test_pixels_are_standardized_one_by_one():
+    x = np.random.default_rng(0).normal(size=(9, 4, 3))
+    mean, scale = moments(x)
+    np.testing.assert_allclose(mean, x.mean(axis=0))
+    np.testing.assert_allclose(scale, x.std(axis=0))
+
+
+def test_a_nearly_constant_column_ends_at_one():
+    """On rows where it is far from what training rows had; others end at 20, in all folds, also in `predict`."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3)) * [1, 1e3, 0]
+    x[[5, 250, 390], 2] = 1e-3
+    x[7, 1], y = 1e9, (x[:, 0] > 0).astype(int)
+    for folds in (1, 3):
+        task = pj.supervised((x, y)).in_folds(folds)
+        recipe, parts = task.recipe, task.split
+        for fold, rows in enumerate(parts.train):
+            z = (x - x[rows].mean(0)) / np.where(x[rows].std(0) > 0, x[rows].std(0), 1)
+            expected = np.clip(z, [-20, -20, -1], [20, 20, 1])
+            np.testing.assert_allclose(recipe.features(x, fold), expected, rtol=1e-9, atol=1e-12)
+            again = Recipe.from_json(json.loads(json.dumps(recipe.describe())))
+            assert again.features(x, fold).tobytes() == recipe.features(x, fold).tobytes()
+        if folds == 1:
+            np.testing.assert_allclose(task.data.test.x, expected[parts.test], rtol=1e-9, atol=1e-12)
+
+
+def test_a_fold_trains_on_what_it_predicts_from(rows):
+    """The program standardizes and cuts off in each fold as `features` does."""
+    x = rows[0].copy()
+    x[:, 4] = 0
+    x[::40, 4] = np.linspace(1e-3, 1, len(x[::40]))
+    results = pj.search(pj.supervised((x, rows[1])), {"learning_rate": 0.05}, trials=1, epochs=3, folds=3)
+    test = results.task.in_folds(3).split.test
+    chances = results.predictor()
+    found = [chances.of_fold(x[test], fold)[0] for fold in range(3)]
+    losses = [-np.log(one[np.arange(len(test)), rows[1][test]]).mean() for one in found]
+    assert np.mean(losses) == pytest.approx(results.summary["test"]["test_loss"], rel=1e-4)
+
+
+def test_images_have_one_scale_a_channel():
+    x = np.random.default_rng(1).normal(size=(30, 5, 6, 3)) * [1, 10, 100]
+    fitted = Global().fit(x, ())
+    np.testing.assert_allclose(fitted.scale, np.broadcast_to(x.std((0, 1, 2)), (5, 6, 3)))
+    assert (fitted.limit == 20).all()
+    task = pj.supervised((x, np.arange(30) % 2), model="cnn")
+    assert task.settings["transform"] == "global"
+
+
+def columns(rows=500, seed=0):
+    """Columns (rows, 5): normal, of heavy tails, with many equal values, nearly constant, constant."""
+    rng = np.random.default_rng(seed)
+    several = rng.integers(0, 4, rows).astype(float)
+    rare = np.zeros(rows)
+    rare[:3] = 1e-3
+    return np.column_stack([rng.normal(5, 2, rows), rng.standard_cauchy(rows), several, rare, np.full(rows, 7.0)])
+
+
+def test_robust_is_the_scaler_of_scikit_learn_before_its_bend():
+    x, others = columns()[:, :3], columns(200, seed=1)[:, :3]
+    fitted = Robust().fit(x, ())
+    expected = RobustScaler().fit(x).transform(others)
+    np.testing.assert_allclose(fitted.scaled(others), expected, rtol=1e-6)
+    np.testing.assert_allclose(fitted(others), expected / np.sqrt(1 + (expected / 3) ** 2), rtol=1e-9)
+
+
+@pytest.mark.parametrize("rows", [80, 500, 4000])
+def test_quantile_is_the_transformer_of_scikit_learn_but_for_its_noise(rows):
+    x, others = columns(rows)[:, :3], columns(200, seed=1)[:, :3]
+    fitted = Quantile(noise=0).fit(x, ())
+    theirs = QuantileTransformer(n_quantiles=len(fitted.quantiles), output_distribution="normal").fit(x)
+    np.testing.assert_allclose(fitted(others), theirs.transform(others), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(fitted(x), theirs.transform(x), rtol=1e-6, atol=1e-6)
+
+
+def test_the_noise_of_quantiles_is_of_the_seed_and_small():
+    x = columns(4000)
+    first, same, other = (transform_of("quantile", seed).fit(x, ()) for seed in (1, 1, 2))
+    assert first(x).tobytes() == same(x).tobytes() != other(x).tobytes()
+    plain = Quantile(noise=0).fit(x, ())
+    middle = np.abs(plain(x)[:, 0]) < 2
+    assert 0 < np.abs(first(x) - plain(x))[middle, 0].max() < 0.03
+    values = np.unique(first(x)[:, 2])
+    assert len(values) == 4, "equal values stay equal"
+
+
+def test_what_tells_a_text_has_no_rank():
+    x = np.column_stack([np.arange(40.0), np.arange(40) % 2])
+    fitted = Quantile().fit(x, [("size", None), ("colour", "red")])
+    assert fitted(x)[:, 1].tolist() == x[:, 1].tolist()
+    assert fitted(x)[:, 0].tolist() != x[:, 0].tolist()
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_row_alone_is_as_among_a_million_and_so_is_one_read_again(name):
+    x = columns()
+    fitted = transform_of(name).fit(x, ())
+    every = fitted(np.tile(x, (200, 1)))
+    for row in (0, 7, 499):
+        assert fitted(x[row : row + 1]).tobytes() == every[row + 100 * 500 :][:1].tobytes()
+    again = type(fitted).from_json(json.loads(json.dumps(fitted.to_json())))
+    assert again(x).tobytes() == fitted(x).tobytes()
+
+
+@pytest.mark.parametrize(("name", "far"), [("standardize", 20), ("robust", 3), ("quantile", 5.2)])
+def test_what_an_outlier_may_move_is_bounded(name, far):
+    """A coordinate of 1e6 deviations is at the end, and where it is a training row the others hardly move."""
+    x = columns()
+    fitted = transform_of(name).fit(x, ())
+    wild = x.copy()
+    wild[:, :4] += 1e6 * x.std(0)[:4]
+    assert np.abs(fitted(wild)).max() <= far + 1e-2
+    assert np.abs(fitted(wild)[:, 3]).max() <= 1
+    assert np.abs(fitted(x)[:, 4]).max() == 0
+    assert np.isfinite(fitted(np.full((1, 5), 1e100))).all()
+    if name == "standardize":
+        return  # its deviation is what the outlier makes of it
+    x[:, 1] = np.random.default_rng(5).normal(size=500)
+    spoiled = x.copy()
+    spoiled[9, :2] = 1e6
+    then = transform_of(name).fit(x, ())(x)[:, :2]
+    moved = np.abs(transform_of(name).fit(spoiled, ())(x)[:, :2] - then)
+    assert moved[np.abs(then) < 2].max() < 0.6
+
+
+@pytest.mark.parametrize("name", ["standardize", "robust", "quantile"])
+def test_a_nearly_constant_column_costs_little_where_it_is_another(name):
+    """Six normal columns, and one that is 0 but for three rows of 0.001: of rows where it is 1 as many are right."""
+    lost = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(600, 7))
+        y = (x[:, :6] @ rng.normal(size=6) + 0.3 * rng.normal(size=600) > 0).astype(int)
+        x[:, 6] = 0
+        x[rng.choice(400, 3, replace=False), 6] = 0.001
+        task = pj.supervised((x, y), test=np.arange(400, 600), transform=name, seed=seed)
+        predictor = pj.ensemble(pj.search(task, trials=24, epochs=20, seed=seed, rank=pj.together(10)))
+        other = x[400:].copy()
+        other[:, 6] = 1
+        lost.append(predictor.score(x[400:], y[400:]) - predictor.score(other, y[400:]))
+    assert np.mean(lost) <= 0.05, lost
+
+
+@pytest.mark.parametrize("name", ["robust", "quantile", "standardize"])
+@pytest.mark.parametrize("folds", [1, 3])
+def test_folds_train_on_what_each_predicts_from(rows, name, folds):
+    """What acts in the program, and what acts before it, fold by fold: the metrics are those of the predictions."""
+    x = rows[0].copy()
+    x[::40, 4] = 50
+    task = pj.supervised((x, rows[1]), transform=name)
+    results = pj.search(task, {"learning_rate": 0.05}, trials=1, epochs=3, folds=folds)
+    predictor, split = results.predictor(), task.in_folds(folds).split
+    for part, metrics in (("validation", results.members), ("test", {})):
+        losses = []
+        for fold in range(folds):
+            own = split.test if part == "test" else split.validation[fold]
+            chances = predictor.of_fold(x[own], fold)[0]
+            losses.append(-np.log(chances[np.arange(len(own)), rows[1][own]]).mean())
+            if metrics:
+                assert losses[-1] == pytest.approx(metrics["val_loss"][0, fold, 0, -1], rel=1e-4)
+    assert np.mean(losses) == pytest.approx(results.summary["test"]["test_loss"], rel=1e-4)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Squares(pj.Transform):
+    """The features and their squares, over their largest training row."""
+
+    power: float = 2.0
+    most: np.ndarray | None = None
+
+    def fit(self, x, columns):
+        return Squares(self.power, np.abs(x).max(0))
+
+    def __call__(self, x):
+        return np.hstack([x / self.most, np.abs(x / self.most) ** self.power])
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_a_transform_of_ones_own_adds_columns_and_goes_with_the_winner(rows, tmp_path, folds):
+    task = pj.supervised(rows, transform=Squares(3.0))
+    assert task.settings["transform"] == {"called": "Squares", "power": 3.0}
+    assert task.data.rows.x.shape[-1] == 2 * rows[0].shape[1]
+    results = pj.search(task, {"learning_rate": 0.05}, trials=2, epochs=3, folds=folds, out=tmp_path / "run")
+    expected = results.predictor().predict_proba(rows[0])
+    again = pj.load_best(tmp_path / "run", transform=Squares())
+    assert again.predict_proba(rows[0]).tobytes() == expected.tobytes()
+    with pytest.raises(ValueError, match=r"has a transform of your own, Squares; pass it: transform=\.\.\."):
+        pj.load_best(tmp_path / "run")
+
+
+class Wrong(pj.Transform):
+    """What a test has it give."""
+
+    def __init__(self, gives):
+        object.__setattr__(self, "gives", gives)
+
+    def fit(self, x, columns):
+        return self
+
+    def __call__(self, x):
+        return self.gives(x)
+
+
+@pytest.mark.parametrize(
+    ("transform", "says"),
+    [
+        ("rows", "unknown transform 'rows'; there are standardize, global, none, robust, quantile"),
+        (Robust, "the transform is Robust itself; give a popjax.Transform, or one of standardize"),
+        (RobustScaler(), "the transform is a RobustScaler; give a popjax.Transform"),
+        ({"a": "none"}, "a dict is for rows that are a dict of arrays; give a name or one transform"),
+        (Wrong(lambda x: np.ones(3)), r"the transform Wrong gives float64\[3\] for 1 row; give an array"),
+        (Wrong(lambda x: "x"), "the transform Wrong gives a str for 1 row; give an array of numbers"),
+        (Wrong(lambda x: np.log(x - x.max())), "the transform Wrong gives no finite number in row 1; give one"),
+    ],
+)
+def test_what_is_no_transform_is_refused_in_a_line(rows, transform, says):
+    with pytest.raises(ValueError, match=says), np.errstate(all="ignore"):
+        pj.supervised(rows, transform=transform)
+
+
+def test_an_unknown_transform_is_refused(refused_in_one_line):
+    refused_in_one_line(
+        *("sweep", "--dataset", "wine", "--transform", "rows"),
+        says=["unknown transform 'rows'; there are standardize, global, none, robust, quantile"],
+    )
