@@ -25,7 +25,6 @@ from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 from popjax.data.built_in import BUILT_IN
 from popjax.store.results import Results
-from popjax.supervision.ensemble import judged
 from popjax.supervision.predictor import Predictor
 
 RESULTS = Path(__file__).parent / "results" / "ensemble.json"
@@ -73,7 +72,7 @@ def scores(table: str, trials: int, epochs: int, seed: int) -> list[list[float]]
         results = pj.search(task, space, trials, epochs, seed=seed, folds=folds, rank=rule(keep=KEPT))
         data, rows = results.task.dataset, results.task.in_folds(folds).split.test
         for method in methods.values():
-            values = judged(method(results).mean_of(data.x[rows]), data.y[rows])
+            values = task.judged(method(results).mean_of(data.x[rows]), rows)
             found.append([values.get("accuracy", values.get("r2", 0.0)), values.get("mse", values.get("loss", 0.0))])
     return found
 

@@ -35,6 +35,35 @@ def browser():
 
 
 @pytest.fixture
+def opened(browser, tmp_path):
+    """Open the page of results; at the end nothing was asked of the network, and nothing was complained of."""
+    from popjax.pages.page import write_report
+
+    troubles, pages = [], []
+
+    def open_page(results, width=1280, errors=False, scheme="light"):
+        path = write_report(results, tmp_path)
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        pages.append(page)
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
+        asked = lambda request: request.url.startswith("data:") or request.url == path.as_uri()
+        page.on("request", lambda request: None if asked(request) else troubles.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-drawn]", state="attached")
+        if not errors and page.locator("#errors:checked").count():
+            page.uncheck("#errors")
+            page.wait_for_selector("body[data-drawn]", state="attached")
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert troubles == []
+
+
+@pytest.fixture
 def x64():
     """Everything in float64, where equality of two ways to compute is meant to 1e-9.
 

@@ -500,8 +500,8 @@ MUTANTS = [
     Mutant(
         "metrics of standardized values",
         "supervision/fit",
-        "* data.y_unit + data.y_mean",
-        "* data.y_unit",
+        "* unit + zero",
+        "* unit",
         "test_metrics.py -k own_units",
     ),
     Mutant(
@@ -521,15 +521,15 @@ MUTANTS = [
     Mutant(
         "the last part is lost",
         "supervision/predictor",
-        "range(0, len(x), PART)",
-        "range(0, max(1, len(x) - PART), PART)",
+        "range(0, max(rows, 1), PART)",
+        "range(0, max(1, rows - PART), PART)",
         "test_estimators.py -k in_parts",
     ),
     Mutant(
         "weights of other rows",
         "supervision/fit",
-        "losses * data.weight[rows]",
-        "losses * data.weight[: len(losses)]",
+        "aligned(losses, data.weight[rows])",
+        "aligned(losses, data.weight[: len(losses)])",
         "test_weights.py -k twice",
     ),
     Mutant(

@@ -177,6 +177,7 @@ def as_before(told: Any) -> Any:
     if "transforms" in told:
         folds = [one["fields"] for one in told.pop("transforms")]
         told |= {name: [fold[name] for fold in folds] for name in ("mean", "scale", "limit")}
+        told["classes"] = told["kind"]["classes"]
     return dict(sorted(told.items()))
 
 

@@ -113,9 +113,9 @@ def test_a_frames_column_of_neither_kind_is_refused(cells, said):
 
 def test_the_most_frequent_text_fills_in_and_of_equals_the_first_in_order():
     codes = np.array([0, 1, 1, -1, 2, 2, 0, 1])
-    often = from_columns({"c": text_column(codes, ["r", "q", "p"])}, codes % 2, "median", "x", "y")
+    often = from_columns({"c": text_column(codes, ["r", "q", "p"])}, codes % 2, "median", name="x", target="y")
     assert often.x[3].tolist() == [0, 1, 0], "q is there three times"
-    tied = from_columns({"c": text_column(codes[:-1], ["r", "q", "p"])}, codes[:-1] % 2, "median", "x", "y")
+    tied = from_columns({"c": text_column(codes[:-1], ["r", "q", "p"])}, codes[:-1] % 2, "median", name="x", target="y")
     assert tied.x[3].tolist() == [1, 0, 0], "of p, q and r, twice each"
 
 

@@ -11,7 +11,9 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_err
 
 import popjax as pj
 from popjax.core.storage import Corrupt
-from popjax.supervision.ensemble import judged, selected
+from popjax.supervision.ensemble import selected
+from popjax.supervision.kinds.classification import Classification
+from popjax.supervision.kinds.regression import Regression
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(3e-3, 3e-1),
@@ -46,7 +48,7 @@ def by_hand(results, trial, x, fold, member):
     kernel, bias = arrays["params.hidden.0.kernel"][:, :width], arrays["params.hidden.0.bias"][:width]
     act = np.tanh if results.points["activation"][trial] == "tanh" else lambda a: np.maximum(a, 0)
     out = act(z @ kernel + bias) @ arrays["params.out.kernel"][:width] + arrays["params.out.bias"]
-    if recipe["classes"] is None:
+    if recipe["kind"]["kind"] == "regression":
         return out[:, 0] * recipe["y_scale"][fold] + recipe["y_mean"][fold]
     return np.exp(out) / np.exp(out).sum(1, keepdims=True)
 
@@ -111,11 +113,11 @@ def test_its_score_is_that_of_its_predictions_on_the_test_rows(data):
 def test_metrics_are_scikit_learns(rows):
     rng = np.random.default_rng(0)
     chances, labels = rng.dirichlet(np.ones(4), 50), rng.integers(0, 4, 50)
-    found = judged(chances, labels)
+    found = Classification(tuple("abcd")).scores(chances, labels)
     assert found["loss"] == pytest.approx(log_loss(labels, chances))
     assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, chances.argmax(1)))
     values, targets = rng.normal(size=50), rng.normal(size=50)
-    assert judged(values, targets)["r2"] == pytest.approx(r2_score(targets, values))
+    assert Regression().scores(values, targets)["r2"] == pytest.approx(r2_score(targets, values))
 
 
 def test_permuting_the_test_labels_changes_no_choice(rows, tmp_path):
@@ -143,7 +145,7 @@ def test_greedy_selection_is_a_plain_loop():
         losses = [log_loss(targets, (total + one) / step) for one in predicted]
         expected.append(int(np.argmin(losses)))
         total += predicted[expected[-1]]
-    assert selected(predicted, targets, 5) == expected
+    assert selected(predicted, targets, 5, Classification(("a", "b", "c")).row_losses) == expected
     assert 3 not in expected
 
 
@@ -156,7 +158,7 @@ def test_greedy_takes_the_kept_trials_by_rows_that_they_did_not_train_on(rows):
     parts, x, y = results.task.in_folds(3).split, *rows
     held = [[by_hand(results, t, x[part], f, f) for f, part in enumerate(parts.validation)] for t in results.order[:6]]
     targets = np.concatenate([y[part] for part in parts.validation])
-    chosen = selected(np.stack([np.concatenate(one) for one in held]), targets, 10)
+    chosen = selected(np.stack([np.concatenate(one) for one in held]), targets, 10, results.task.fit.kind.row_losses)
     counts = np.bincount(chosen, minlength=6)
     assert together.weights == tuple(counts[counts > 0])
     expected = sum(

@@ -9,7 +9,8 @@ import pytest
 import sklearn.metrics as reference
 
 import popjax as pj
-from popjax.supervision.metrics import METRICS, judged
+from popjax.supervision.kinds.classification import Classification
+from popjax.supervision.metrics import METRICS
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(120, 4))
@@ -42,7 +43,7 @@ def test_metrics_of_classes_are_those_of_scikit_learn(x64, name, classes):
         outputs = rng.normal(size=(len(labels), classes)) * 2
         if classes == 2:
             outputs = np.round(outputs * 2) / 2  # many scores are equal
-        found = float(METRICS[name].measure(jnp.asarray(outputs), jnp.asarray(labels)))
+        found = float(METRICS[name]["classification"](jnp.asarray(outputs), jnp.asarray(labels)))
         expected = by_scikit_learn(name, np.asarray(jax.nn.softmax(outputs)).round(12), labels)
         assert found == pytest.approx(expected, abs=1e-6)
 
@@ -55,7 +56,7 @@ def test_so_are_those_of_sure_models_in_single_precision(name, classes, scale):
     labels = np.concatenate([np.arange(classes), rng.integers(0, classes, 500)])
     outputs = (rng.normal(size=(len(labels), classes)) * scale).astype(np.float32)
     outputs[np.arange(len(labels)), labels] += scale
-    found = float(METRICS[name].measure(jnp.asarray(outputs), jnp.asarray(labels)))
+    found = float(METRICS[name]["classification"](jnp.asarray(outputs), jnp.asarray(labels)))
     logits = outputs.astype(float)
     chances = np.exp(logits - logits.max(-1, keepdims=True))
     chances /= chances.sum(-1, keepdims=True)
@@ -74,14 +75,14 @@ def test_the_correlation_of_a_rare_class():
     labels[:6] = 1
     told = labels.copy()
     told[[0, 1, 300, 301, 302]] ^= 1
-    found = float(METRICS["mcc"].measure(jnp.asarray(np.eye(2, dtype=np.float32)[told]), jnp.asarray(labels)))
+    found = float(METRICS["mcc"]["classification"](jnp.asarray(np.eye(2, dtype=np.float32)[told]), jnp.asarray(labels)))
     assert found == pytest.approx(reference.matthews_corrcoef(labels, told), abs=1e-6)
 
 
 def test_areas_count_equal_scores_as_half():
     outputs = jnp.array([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0], [0.0, 0.5]])
-    assert METRICS["auc"].measure(outputs, jnp.array([0, 1, 1, 0])) == 0.875
-    assert METRICS["auc"].measure(jnp.zeros((4, 2)), jnp.array([0, 1, 1, 0])) == 0.5
+    assert METRICS["auc"]["classification"](outputs, jnp.array([0, 1, 1, 0])) == 0.875
+    assert METRICS["auc"]["classification"](jnp.zeros((4, 2)), jnp.array([0, 1, 1, 0])) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -91,13 +92,13 @@ def test_areas_count_equal_scores_as_half():
 def test_rows_of_one_class_alone_give_what_guessing_gives(name, labels, guessing):
     """Where scikit-learn gives NaN, which would be a trial that diverged; f1 there: of 3 rows 1 is told right."""
     outputs = jnp.array([[0.0, 9, 0], [9, 0, 0], [9.0, 0, 0]]) if name == "f1" else jnp.zeros((3, 3))
-    assert METRICS[name].measure(outputs, jnp.array(labels)) == pytest.approx(guessing, abs=1e-6)
+    assert METRICS[name]["classification"](outputs, jnp.array(labels)) == pytest.approx(guessing, abs=1e-6)
 
 
 def test_metrics_of_values_are_those_of_scikit_learn(x64):
     targets = RNG.normal(size=80) * 5 + 2
     outputs = targets + RNG.normal(size=80)
-    of = lambda name: float(METRICS[name].measure(jnp.asarray(outputs), jnp.asarray(targets)))
+    of = lambda name: float(METRICS[name]["regression"](jnp.asarray(outputs), jnp.asarray(targets)))
     assert of("rmse") == pytest.approx(reference.root_mean_squared_error(targets, outputs), rel=1e-9)
     assert of("mape") == pytest.approx(reference.mean_absolute_percentage_error(targets, outputs), rel=1e-9)
     assert of("median_error") == pytest.approx(reference.median_absolute_error(targets, outputs), rel=1e-9)
@@ -109,7 +110,7 @@ def test_shares_of_tiny_targets_are_scikit_learns(targets):
     targets = np.array(targets, np.float32)
     outputs = targets + np.array([0.5, -1e-6, 2.0], np.float32)
     expected = reference.mean_absolute_percentage_error(targets.astype(float), outputs.astype(float))
-    assert float(METRICS["mape"].measure(jnp.asarray(outputs), jnp.asarray(targets))) == pytest.approx(
+    assert float(METRICS["mape"]["regression"](jnp.asarray(outputs), jnp.asarray(targets))) == pytest.approx(
         expected, rel=1e-6
     )
 
@@ -173,14 +174,14 @@ def test_training_does_not_depend_on_what_is_measured():
 def test_predictions_that_are_known_score_as_a_model_does():
     chances = np.array([[0.7, 0.3, 0], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]])
     labels = np.array([0, 1, 2, 1])
-    more = {name: METRICS[name].measure for name in CLASSES}
-    scores = judged(chances, labels, more)
+    more = {name: METRICS[name]["classification"] for name in CLASSES}
+    scores = Classification(("a", "b", "c")).judged(chances, labels, more)
     for name in CLASSES:
         assert scores[name] == pytest.approx(by_scikit_learn(name, chances, labels), rel=1e-5)
     assert scores["accuracy"] == 0.75
 
 
-@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.classification])
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if "regression" in metric])
 def test_a_metric_of_errors_keeps_its_name(name):
     """By which a run tells it from another one."""
     assert pj.supervised((X, VALUES), metrics=[name]).settings["metrics"] == {name: name}
@@ -199,7 +200,7 @@ def test_the_task_says_what_it_measures(tmp_path):
     ("metrics", "says"),
     [
         ("f1", "metrics='f1': give a list of names, or a dict of functions"),
-        (["rmse"], "unknown metric 'rmse'; there are f1, auc, log_loss, mcc"),
+        (["rmse"], "unknown metric of a classification 'rmse'; there are f1, auc, log_loss, mcc"),
         (["accuracy"], "metrics: val_accuracy is reported"),
         ({"f-1": "f1"}, "metrics: 'f-1' is no name"),
         ({"mine": 3}, "metrics: 'mine' is a int; give a function"),
@@ -233,4 +234,6 @@ def test_a_command_measures_what_it_ranks_by(command, tmp_path, refused_in_one_l
         assert {"test_f1", "test_auc"} <= scores.keys()
     again = command("retest", "run", "--top", "2")
     assert again.returncode == 0, again.stderr
-    refused_in_one_line("sweep", "--metric", "val_rmse", says=["unknown metric 'rmse'; there are f1, auc"])
+    refused_in_one_line(
+        "sweep", "--metric", "val_rmse", says=["unknown metric of a classification 'rmse'; there are f1, auc"]
+    )

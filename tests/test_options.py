@@ -77,7 +77,7 @@ def test_the_estimators_take_options_under_their_names():
     """With defaults for a table of a few thousand rows, and scikit-learn's names for seed and progress."""
     given = defaults(pj.PopulationClassifier.__init__)
     own = {"trials": 64, "epochs": 30, "folds": 5, "optimizer": "adamw", "random_state": 0}
-    own |= {"space": None, "verbose": False}
+    own |= {"space": None, "verbose": False, "input_transform": None}
     options = SEARCH | ProblemOptions.usual()
     assert given == {name: options[name] for name in given.keys() - own.keys()} | own
 

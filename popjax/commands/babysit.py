@@ -32,7 +32,7 @@ class Arguments(Rows):
     dataset: str | None = None
     """digits (the default), wine, breast_cancer, diabetes, or a CSV, Parquet or NPZ file"""
     target: str | None = None
-    """the column to predict (an array's name for NPZ)"""
+    """the column to predict, or several: a,b (an array's name for NPZ)"""
     missing: str | None = None
     """what to do with missing cells: error, drop or median (of text, the most frequent)"""
     model: str | None = None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Rows:
     """What is said of the rows of a file."""
 
-    kind: Literal["classification", "regression"] | None = None
+    kind: Literal["classification", "multilabel", "regression"] | None = None
     """what the target is (default: texts, truth values and few different integers are classes)"""
     drop: str | None = None
     """columns of the file to leave out: id,date"""
@@ -48,7 +48,7 @@ class Experiment(Rows):
     dataset: str = "digits"
     """digits, wine, breast_cancer, diabetes, or a CSV, TSV, Parquet or NPZ file"""
     target: str | None = None
-    """the column to predict (an array's name for NPZ)"""
+    """the column to predict, or several: a,b (an array's name for NPZ)"""
     missing: Literal["error", "drop", "median"] = "error"
     """what to do with missing cells (median: of a text column, the most frequent text)"""
     model: str = "mlp"
@@ -103,12 +103,12 @@ class Experiment(Rows):
     def rows(self, dataset: "Dataset") -> str:
         """Where the rows come from, how many there are, and what is predicted, in a line."""
         names = " + ".join([dataset.name, *filter(None, (self.validation, self.test))])
-        return f"dataset: {names}, {len(dataset.y)} rows, {dataset.kind}"
+        return f"dataset: {names}, {len(dataset.y)} rows, {dataset.words}"
 
     def load(self) -> "Parts":
         """The dataset and its parts, checked; no JAX yet."""
-        from popjax.data.dataset import check_missing, load, read
-        from popjax.data.parts import SHARE, Parts, parts_of
+        from popjax.data.dataset import check_missing, load
+        from popjax.data.parts import SHARE, Parts, as_table, parts_of
         from popjax.data.table import Reading
 
         if not is_file(self.dataset):
@@ -118,7 +118,8 @@ class Experiment(Rows):
             return Parts(load(self.dataset, self.target, self.missing, self.kind), SHARE, SHARE, None)
         check_missing(self.missing)
         how = Reading(listed("drop", self.drop, spaces=True), listed("na", self.na), self.groups)
-        rows, validation, test = (SHARE if file is None else read(file, self.target, how) for file in self.files())
+        target = listed("target", self.target, spaces=True) or None
+        rows, validation, test = (SHARE if file is None else as_table(file, target, how) for file in self.files())
         parts = parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
         for doubt in parts.dataset.doubts:
             tell(f"popjax: {printable(doubt)}")

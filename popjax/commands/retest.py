@@ -140,8 +140,8 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     task = task.in_folds(arguments.repeats, VALIDATION)
     recipe = task.recipe
     assert recipe is not None
-    if list(recipe.inputs) != recorded.get("inputs"):
-        shape, then = tuple(recipe.inputs), recorded.get("inputs")
+    if recipe.identity["inputs"] != recorded.get("inputs"):
+        shape, then = recipe.inputs, recorded.get("inputs")
         raise ValueError(f"{experiment.dataset!r} has rows of shape {shape}, the search {then}; give the same columns")
     return task, dataset.digest == recorded.get("data")
 
@@ -158,11 +158,12 @@ def check_columns(name: str, then: Mapping[str, Any], now: "Dataset") -> None:
         if (column in texts) != (column in now.levels):
             kinds = ["text" if column in levels else "numbers" for levels in (now.levels, texts)]
             raise ValueError(f"{name!r} has {kinds[0]} in {column!r}, the search had {kinds[1]}; give the same kind")
-    if (then.get("classes") is None) != (now.classes is None):
-        kinds = [
-            "a regression" if classes is None else "a classification" for classes in (now.classes, then.get("classes"))
-        ]
-        raise ValueError(f"{name!r} is {kinds[0]}, the search was {kinds[1]}; give the same kind of target")
+    if then.get("kind") != now.kind:
+        what = f"{name!r} is a {now.kind}, the search was a {then.get('kind')}"
+        raise ValueError(f"{what}; give the same kind of target")
+    if list(now.outputs) != list(then.get("outputs") or ()):
+        what = f"the targets are {some(now.outputs) or 'one'}, those of the search {some(then.get('outputs') or ())}"
+        raise ValueError(f"{name!r}: {what}; give the same")
 
 
 def with_texts(dataset: "Dataset", then: Mapping[str, Any]) -> "Dataset":

@@ -24,10 +24,11 @@ type Levels = Mapping[str, tuple[str, ...]]
 
 
 class Column(NamedTuple):
-    """One coded column (rows,), and its levels if it is text."""
+    """One coded column (rows,), its levels if it is text, and whether it came as truth values, which are 0 and 1."""
 
     values: np.ndarray
     levels: tuple[str, ...] | None = None
+    truth: bool = False
 
 
 # One cell
@@ -108,7 +109,8 @@ def object_column(source: str, name: str, cells: np.ndarray) -> Column:
         check_levels(source, name, len(known), len(cells))
         return text_column(codes, list(known))
     try:
-        return Column(np.array([np.nan if cell is None else float(cell) for cell in cells], float))
+        truth = all(isinstance(cell, bool | np.bool_) for cell in cells)
+        return Column(np.array([np.nan if cell is None else float(cell) for cell in cells], float), None, truth)
     except OverflowError:
         raise ValueError(f"{source}: column {name!r} holds an integer too large for a float; rescale it") from None
 
@@ -223,12 +225,13 @@ def encode(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> np.ndar
 def occurring(
     coded: np.ndarray, columns: Sequence[str], levels: Levels, fill: np.ndarray | None
 ) -> tuple[np.ndarray, Levels, np.ndarray | None]:
-    """Coded rows without missing cells, the levels without those that no row has, and the filling cells."""
+    """Coded rows, the levels without those that no row has, and the filling cells."""
     coded, left = coded.copy(), {}
     fill = None if fill is None else fill.copy()
     for index, name in enumerate(columns):
         if name in levels:
-            kept, coded[:, index] = np.unique(coded[:, index], return_inverse=True)
+            there = ~np.isnan(coded[:, index])
+            kept, coded[there, index] = np.unique(coded[there, index], return_inverse=True)
             left[name] = tuple(levels[name][int(code)] for code in kept)
             if fill is not None:
                 fill[index] = np.searchsorted(kept, fill[index])

@@ -11,13 +11,24 @@ from typing import Any
 import numpy as np
 
 from popjax.data.built_in import BUILT_IN, table
-from popjax.data.columns import DROP, MEDIAN, Column, Levels, check_size, encode, features, occurring, place
+from popjax.data.checks import (
+    KEEP,
+    as_numbers,
+    as_targets,
+    check_features,
+    check_rows,
+    lasting,
+    mirrored,
+    without_missing,
+)
+from popjax.data.columns import Column, Levels, check_size, encode, features, occurring
 from popjax.data.csv_table import read_csv
 from popjax.data.doubts import doubts, left_out
+from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
 from popjax.data.table import PLAINLY, Reading, Table, frame_table
-from popjax.data.targets import LARGEST, targets
+from popjax.data.targets import targets
 
 READERS: Mapping[str, Callable[..., Table]] = {
     ".csv": read_csv,
@@ -34,12 +45,16 @@ class Dataset:
     """Numeric rows and what is to be predicted.
 
     Attributes:
-        x: features, float64 (rows, ...); of a text column, one feature for each of its levels.
-        y: targets (rows,): indices into `classes`, or real values.
-        classes: the labels of a classification, sorted; None for a regression.
+        x: features, float64 (rows, ...), of a text column one for each of its levels; or a dict of arrays (rows, ...),
+            of which whole numbers stay whole.
+        y: indices into `classes` (rows,), truth values (rows, labels), or values (rows,) or (rows, outputs); of the
+            kind "own" any numbers (rows, ...), or the object `x`, transformed as it is.
+        classes: the labels of a classification, sorted; else None.
         columns: the names of the columns, before text became one-hot, if they have any.
         name: where the rows come from.
         target: the target's name.
+        kind: "classification", "multilabel", "regression" or "own" (see `targets`); told by y if not given.
+        outputs: the names of several labels or values.
         levels: of each text column, its distinct texts, sorted.
         fill: what stands in for a missing cell, coded, (columns,) or in the shape of a row of
             `x`: None unless missing="median" was asked for.
@@ -57,25 +72,50 @@ class Dataset:
     columns: tuple[str, ...] = ()
     name: str = "data"
     target: str = "y"
+    kind: str = ""
+    outputs: tuple[str, ...] = ()
     levels: Levels = dataclasses.field(default_factory=dict)
     fill: np.ndarray | None = None
     dropped: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
     doubts: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.kind:
+            told = "multilabel" if self.y.dtype.kind == "b" else "regression"
+            object.__setattr__(self, "kind", told if self.classes is None else "classification")
+        if not self.outputs and self.kind != "own" and self.y.ndim == 2:
+            names = tuple(f"{self.target}{at}" for at in range(self.y.shape[1]))
+            object.__setattr__(self, "outputs", names)
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(entries(self.x)[0])
+
     @property
-    def kind(self) -> str:
-        """What is predicted, in words."""
-        return "regression" if self.classes is None else f"classification, {len(self.classes)} classes"
+    def mirrored(self) -> bool:
+        """What is learned is what is given, transformed: an autoencoder's."""
+        return self.y is self.x
+
+    @property
+    def words(self) -> str:
+        """What is predicted."""
+        count = {"classification": len(self.classes or ()), "own": 0}.get(self.kind, len(self.outputs))
+        named = {"classification": "classes", "multilabel": "labels", "regression": "values", "own": ""}[self.kind]
+        kind = "a loss of your own" if self.kind == "own" else self.kind
+        return f"{kind}, {count} {named}" if count else kind
 
     @property
     def features(self) -> list[tuple[str, str | None]]:
         """What each feature is: (column, None) of numbers, (column, text) of a text; none of rows without columns."""
-        return features(self.columns, self.levels) if self.x.ndim == 2 else []
+        return features(self.columns, self.levels) if self.columns and self.x.ndim == 2 else []
 
     @property
     def digest(self) -> str:
         """SHA-256 of rows and targets."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.x))
+        digest = hashlib.sha256()
+        for name, x in self.x.items() if isinstance(self.x, Mapping) else [("", self.x)]:
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(x))
         digest.update(np.ascontiguousarray(self.y))
         return digest.hexdigest()
 
@@ -98,7 +138,7 @@ def load(source: str, target: str | None = None, missing: str = "error", kind: s
 
 def check_missing(missing: str) -> None:
     """Raise ValueError unless it says what to do with missing cells, also where none is missing."""
-    if missing not in MISSING:
+    if missing not in (*MISSING, KEEP):
         raise ValueError(f"missing={missing!r}: choose one of {', '.join(MISSING)}")
 
 
@@ -124,13 +164,16 @@ IMAGES = {"digits": (8, 8, 1)}
 
 def images(dataset: Dataset) -> Dataset:
     """The dataset with rows of shape (height, width, channels); raises ValueError where they are no images."""
+    if isinstance(dataset.x, Mapping):
+        raise ValueError(f"{dataset.name}: a dict of arrays is for a model of your own; give images as one array")
     shape = dataset.x.shape[1:]
     if dataset.name in IMAGES and math.prod(shape) == math.prod(IMAGES[dataset.name]):
         shape = IMAGES[dataset.name]
     if len(shape) not in (2, 3) or min(shape[:2]) < 2:
         what = "give (height, width) or (height, width, channels), 2 pixels at least"
         raise ValueError(f"{dataset.name}: rows of shape {shape} are no images; {what}")
-    return dataclasses.replace(dataset, x=dataset.x.reshape(-1, *shape, *(1,) * (3 - len(shape))))
+    x = dataset.x.reshape(-1, *shape, *(1,) * (3 - len(shape)))
+    return dataclasses.replace(dataset, x=x, y=x if dataset.mirrored else dataset.y)
 
 
 def built_in(name: str) -> Dataset:
@@ -144,21 +187,20 @@ def from_frame(frame: Any, target: str | None, missing: str = "error") -> Datase
     return from_table(frame_table(frame, target), missing)
 
 
-def from_table(table: Table, missing: str = "error", kind: str | None = None) -> Dataset:
-    """A Dataset of a table; raises ValueError in one line."""
+def from_table(table: Table, missing: str = "error", kind: str | None = None, **how: Any) -> Dataset:
+    """A Dataset of a table; `how`: `own_loss` and `whole` of `from_arrays`. Raises ValueError in one line."""
+    known = {"name": table.name, "target": table.target, "kind": kind, "outputs": table.outputs, **how}
     if table.x is not None:
-        return from_arrays(table.x, table.y, (), missing, table.name, table.target, kind=kind)
-    dataset = from_columns(table.columns, table.y, missing, table.name, table.target, kind)
+        return from_arrays(table.x, table.y, (), missing, **known)
+    dataset = from_columns(table.columns, table.y, missing, **known)
     return dataclasses.replace(dataset, doubts=(*table.notes, *dataset.doubts))
 
 
-def from_columns(
-    columns: Mapping[str, Column], y: np.ndarray, missing: str, name: str, target: str, kind: str | None = None
-) -> Dataset:
-    """A Dataset from coded columns and targets (rows,), None or NaN where missing."""
+def from_columns(columns: Mapping[str, Column], y: np.ndarray, missing: str, **known: Any) -> Dataset:
+    """A Dataset from coded columns and targets (rows,) or (rows, outputs), None or NaN where missing."""
     coded = np.column_stack([column.values for column in columns.values()])
     levels = {key: column.levels for key, column in columns.items() if column.levels is not None}
-    return from_arrays(coded, y, tuple(columns), missing, name, target, levels, kind)
+    return from_arrays(coded, y, tuple(columns), missing, levels=levels, **known)
 
 
 def from_arrays(
@@ -170,92 +212,50 @@ def from_arrays(
     target: str = "y",
     levels: Levels | None = None,
     kind: str | None = None,
+    outputs: tuple[str, ...] = (),
+    own_loss: bool = False,
+    whole: bool = False,
 ) -> Dataset:
-    """A Dataset from features (rows, ...) and targets (rows,); text columns are coded, by their `levels`.
+    """A Dataset from features and targets (rows, ...), which may be the same object; text columns are coded.
 
-    A target is what `kind` says, "classification" or "regression". Without it texts, truth values, and integers with
-    at most 20 distinct values are classes, any other number a regression. Raises ValueError in one line.
+    Args:
+        x: an array (rows, ...), or a dict of such.
+        levels: of text columns.
+        kind: of the targets (see `targets`).
+        outputs: the names of several.
+        own_loss: they may be for a loss of one's own.
+        whole: whole numbers of an array stay whole, as those of a dict do.
+
+    Raises ValueError in one line.
     """
-    x, y = np.asarray(x), np.asarray(y)
-    if x.ndim > 1 and len(x) == 0:
-        raise ValueError(f"{name}: x has no rows; give some")
-    if x.dtype.kind not in "biuf" or x.ndim < 2 or x.size == 0:
-        raise ValueError(f"{name}: x is {x.dtype}{list(x.shape)}; give numbers of shape (rows, features)")
-    if y.shape != (len(x),):
-        raise ValueError(f"{name}: {target} has shape {y.shape} for {len(x)} rows of x; give one value a row")
-    x = np.asarray(x, float)
-    left = ~_lost(y)
+    same, given = y is x, mapped(np.asarray, x)
+    check_features(given, name, columns)
+    y = entries(given)[0] if same else as_targets(y, name, target, len(entries(given)[0]))
+    left = lasting(y, missing, name, target)
+    kept_whole = whole or isinstance(given, Mapping)
+    x = mapped(lambda one: as_numbers(one[left], kept_whole), given)
+    x, kept, fill = without_missing(x, columns, missing, name, levels or {})
     unknown = int((~left).sum())
-    if unknown and missing == "error":
-        what = f"row {int(np.argmin(left)) + 1} has no {target!r}, {unknown} rows in all"
-        raise ValueError(f"{name}: the target is missing: {what}; use {DROP} to leave such rows out")
-    _check_finite(x, columns, name)
-    _check_rows(x[left], name)
-    x, kept, fill = _fill(x[left], columns, missing, name, levels or {})
     left[left] = kept
-    y = y[left]
-    _check_rows(x, name)
-    codes, classes, doubt = targets(y, name, target, kind)
+    check_rows(int(left.sum()), name)
+    found = mirrored(x, name, kind, own_loss) if same else targets(y[left], name, target, kind, own_loss)
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
         check_size(name, len(x), levels)
+        x = encode(x, columns, levels)
     dropped = np.flatnonzero(~left)
-    lines = (left_out(len(left), len(dropped), unknown, target), doubt, *doubts(levels or {}, len(x)))
-    x = encode(x, columns, levels or {})
+    lines = (left_out(len(left), len(dropped), unknown, target), found.doubt, *doubts(levels or {}, int(left.sum())))
     return Dataset(
         x,
-        codes,
-        classes,
+        x if same else found.y,
+        found.classes,
         columns,
         name=name.strip("'"),
         target=target,
+        kind=found.kind,
+        outputs=outputs if found.kind in ("multilabel", "regression") and found.y.ndim == 2 else (),
         levels=levels or {},
         fill=fill,
         dropped=dropped,
         doubts=tuple(filter(None, lines)),
     )
-
-
-def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
-    if x.size and max(np.nanmax(x, initial=0), -np.nanmin(x, initial=0)) > LARGEST:
-        bad = np.abs(x) > LARGEST
-        what = "infinite values" if np.isinf(x[bad][0]) else f"the value {x[bad][0]:g}"
-        raise ValueError(f"{name}: {what} in {place(bad, columns)}; replace by numbers within {LARGEST:g}")
-
-
-def _check_rows(x: np.ndarray, name: str) -> None:
-    if len(x) < 3:
-        raise ValueError(f"{name}: {len(x)} rows; give at least 3, one each to train, validate and test")
-
-
-def _lost(y: np.ndarray) -> np.ndarray:
-    """Which targets are missing."""
-    if y.dtype.kind == "f":
-        return np.isnan(y)
-    if y.dtype.kind == "O":
-        return np.array([value is None or (isinstance(value, float) and np.isnan(value)) for value in y])
-    return np.zeros(len(y), bool)
-
-
-def _fill(
-    x: np.ndarray, columns: tuple[str, ...], missing: str, name: str, levels: Levels
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows without missing cells, which of the rows they are, and what filled them, if anything was to."""
-    lost = np.isnan(x)
-    everything = np.ones(len(x), bool)
-    if missing == "median":
-        empty = lost.all(0)
-        if empty.any():
-            raise ValueError(f"{name}: no value at all in {place(empty[None], columns)}; drop that column")
-        fill = np.nanmedian(x, 0)
-        for index in (index for index, column in enumerate(columns) if column in levels):
-            codes = x[~lost[:, index], index].astype(int)
-            fill[index] = np.bincount(codes).argmax()  # of equally frequent texts, the first in sorted order
-        return np.where(lost, fill, x), everything, fill
-    if not lost.any():
-        return x, everything, None
-    if missing == "drop":
-        kept = ~lost.reshape(len(x), -1).any(1)
-        return x[kept], kept, None
-    where = f"{int(lost.sum())} missing cells, the first in {place(lost, columns)}"
-    raise ValueError(f"{name}: {where}; use {DROP} or {MEDIAN}")

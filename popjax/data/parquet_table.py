@@ -87,7 +87,7 @@ def typed(source: str, name: str, values: "pa.ChunkedArray", limited: bool = Tru
     if kind(values.type) == "null":
         return Column(np.full(len(values), np.nan))
     if kind(values.type) == "number":
-        return Column(floats(values))
+        return Column(floats(values), None, str(values.type) == "bool")
     indices, texts = dictionary(values)
     if limited:
         check_levels(source, name, sum(not is_missing(text) for text in texts), len(values))

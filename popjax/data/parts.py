@@ -1,16 +1,19 @@
 """Data with rows of their own to validate or to test with, and with groups: one dataset, and which rows are which."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset, check_missing, from_table, load, read
-from popjax.data.table import Table, grouped, joined, table_of
+from popjax.data.table import PLAINLY, Reading, Table, grouped, joined, parted, table_of
 from popjax.space.values import absent
 
 SHARE = 0.1  # of the rows validate, and as many test, where nobody says otherwise
+
+type Target = str | Sequence[str] | None
 
 
 class Parts(NamedTuple):
@@ -28,19 +31,20 @@ class Parts(NamedTuple):
 
 
 def parts_of(
-    data: Any, validation: Any, test: Any, groups: Any, target: str | None, missing: str, kind: str | None
+    data: Any, validation: Any, test: Any, groups: Any, target: Target, missing: str, kind: str | None, **how: Any
 ) -> Parts:
     """What `supervised` takes as data, as one dataset: rows that come as a table of their own are put after the others.
 
-    Texts, medians and classes are those of all rows. Raises ValueError in one line.
+    Texts, medians and classes are those of all rows. `how`: `own_loss` and `whole` of `from_arrays`. Raises ValueError
+    in one line.
     """
     check_missing(missing)
     if isinstance(data, str) and data in BUILT_IN:
-        data = load(data, target)
+        data = load(data, None if target is None else str(target))
     if isinstance(data, Dataset):
         if is_table(validation) or is_table(test) or isinstance(groups, str):
             raise ValueError("a Dataset is coded already: give parts by the numbers of rows, and groups as an array")
-        return Parts(data, validation, test, numbered(groups, len(data.y)))
+        return Parts(data, validation, test, numbered(groups, len(data)))
     if target is not None and is_pair(data):
         named = any(is_table(part) and not is_pair(part) for part in (validation, test))
         check_beside(data[0], data[1], str(target), named)
@@ -54,15 +58,20 @@ def parts_of(
     whole = joined(tables)
     if isinstance(groups, str):
         whole, groups = grouped(whole, groups)
-    dataset = from_table(whole, missing, kind)
+    dataset = from_table(whole, missing, kind, **how)
     return Parts(dataset, places["validation"], places["test"], numbered(groups, len(whole.y), dataset.dropped))
 
 
-def as_table(given: Any, target: str | None) -> Table:
+def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:
     """Rows as a table: one already, a file's, a DataFrame's or those of (x, y); raises ValueError in one line."""
     if isinstance(given, Table):
         return given
-    return read(os.fspath(given), target) if isinstance(given, str | os.PathLike) else table_of(given, target)
+    names = list(target) if isinstance(target, list | tuple) else [target]
+    if len(names) != 1 and not (names and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"target={target!r}: give the name of a column, or a list of names")
+    first = None if names[0] is None else str(names[0])
+    table = read(os.fspath(given), first, how) if isinstance(given, str | os.PathLike) else table_of(given, first)
+    return parted(table, [str(name) for name in names]) if len(names) > 1 else table
 
 
 def is_table(given: Any) -> bool:
@@ -71,7 +80,7 @@ def is_table(given: Any) -> bool:
         return True
     if isinstance(given, str):
         return os.path.splitext(given)[1] != ""
-    return is_pair(given) and (hasattr(given[0], "columns") or np.ndim(given[0]) > 0)
+    return is_pair(given) and (hasattr(given[0], "columns") or isinstance(given[0], Mapping) or np.ndim(given[0]) > 0)
 
 
 def is_pair(given: Any) -> bool:

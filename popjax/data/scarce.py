@@ -6,16 +6,22 @@ import numpy as np
 
 from popjax.data.columns import some
 from popjax.data.dataset import Dataset
+from popjax.data.inputs import entries
 from popjax.data.splits import Split, Way
 
 LEAST = 2  # rows of a class that train, for a model to learn it
 
 
 def scarce(dataset: Dataset, split: Split) -> str:
-    """A line for classes of which no row trains, or one alone; empty where there are none."""
+    """A line for classes or labels of which no row trains, or one alone; empty where there are none."""
+    trained = dataset.y[split.train[0]]
+    if dataset.kind == "multilabel":
+        few = [name for name, count in zip(dataset.outputs, trained.sum(0), strict=True) if count < LEAST]
+        what = f"fewer than {LEAST} rows that train have the label {some(few)}"
+        return f"{what}: give more, or leave it out" if few else ""
     if dataset.classes is None:
         return ""
-    counts = np.bincount(dataset.y[split.train[0]], minlength=len(dataset.classes))
+    counts = np.bincount(trained, minlength=len(dataset.classes))
     few = [label for label, count in zip(dataset.classes, counts, strict=True) if count < LEAST]
     return f"fewer than {LEAST} rows train of the class {some(few)}: give more, or leave such rows out" if few else ""
 
@@ -33,6 +39,7 @@ def repeated(dataset: Dataset, way: Way, split: Split) -> Iterator[str]:
 
 def cells(dataset: Dataset, rows: np.ndarray) -> list[bytes]:
     """Each row with its target as bytes, which are equal where the cells are."""
-    x = dataset.x[rows].reshape(len(rows), -1)
-    table = np.column_stack([x, dataset.y[rows]]).astype(float) + 0.0  # -0.0 has other bytes than 0.0
+    arrays = [*entries(dataset.x), dataset.y]
+    table = np.column_stack([one[rows].reshape(len(rows), -1) for one in arrays]).astype(float)
+    table = table + 0.0  # -0.0 has other bytes than 0.0
     return [row.tobytes() for row in table]

@@ -57,7 +57,7 @@ def split(dataset: Dataset, way: Way, folds: int = 1, share: float | None = None
     validation parts of equal size, and the few rows that remain always train; with a
     `share` a part has at most that share of all rows.
     """
-    n = len(dataset.y)
+    n = len(dataset)
     named = {name: numbers(name, getattr(way, name), dataset) for name in ("validation", "test")}
     for name in ("validation", "test"):
         part = getattr(way, name)
@@ -95,7 +95,7 @@ def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
 
     The numbers, or truth values in their place, count the rows that were given; one that was left out is in no part.
     """
-    rows = len(dataset.y) + len(dataset.dropped)
+    rows = len(dataset) + len(dataset.dropped)
     if isinstance(part, bool) or not np.ndim(part):
         if isinstance(part, bool) or not isinstance(part, int | float | np.number):
             raise ValueError(

@@ -5,7 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.data.columns import Column, cells_of, check_names, check_target, numeric, object_column, some
+from popjax.data.checks import as_targets
+from popjax.data.columns import Column, cells_of, check_names, check_target, numeric, object_column, short, some
+from popjax.data.inputs import entries, mapped
+
+TRUTHS = {"true", "false"}
 
 
 class Table(NamedTuple):
@@ -13,10 +17,11 @@ class Table(NamedTuple):
 
     Attributes:
         columns: name -> Column, of a table; none of an array.
-        x: the features (rows, ...) of an array; None of a table.
-        y: the targets (rows,), None or NaN where missing.
+        x: the features (rows, ...) of an array or of a dict of arrays; None of a table.
+        y: the targets (rows,) or (rows, outputs), None or NaN where missing.
         name: where they come from.
         target: the target's name.
+        outputs: the names of several targets.
         notes: what was done to it that its user may not expect, a line each.
     """
 
@@ -26,10 +31,11 @@ class Table(NamedTuple):
     name: str
     target: str
     notes: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 def table_of(data: Any, target: str | None) -> Table:
-    """A DataFrame with the column `target`, or a pair (x, y), of which x may be a DataFrame.
+    """A DataFrame with the column `target`, or a pair (x, y), either of which may be a DataFrame.
 
     Raises ValueError in one line for anything else.
     """
@@ -40,12 +46,62 @@ def table_of(data: Any, target: str | None) -> Table:
             f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame, a file's name or a Dataset"
         )
     x, y = data
+    if isinstance(x, Mapping) and not x:
+        raise ValueError("x is an empty dict; give an array, or a dict of arrays")
+    outputs = tuple(str(name) for name in getattr(y, "columns", ()))
+    name = str(getattr(y, "name", None) or target or "y")
     if not hasattr(x, "columns"):
-        return Table({}, x, np.asarray(y), "arrays", target or "y")
-    targets = cells_of(y) if hasattr(y, "isna") else np.asarray(y)
-    if targets.shape != (len(x),):
+        rows = len(entries(x)[0])
+        targets = y if y is x else as_targets(y.to_numpy() if outputs else y, "arrays", name, rows)
+        return Table({}, x, targets, "arrays", name, outputs=outputs)
+    if outputs:
+        check_names("y", outputs)
+        targets = together([frame_column(name, y.iloc[:, at]) for at, name in enumerate(outputs)], outputs, "y")
+    else:
+        targets = cells_of(y) if hasattr(y, "isna") else as_targets(y, "DataFrame", "y", len(x))
+    if len(targets) != len(x):
         raise ValueError(f"DataFrame: y has shape {targets.shape} for {len(x)} rows; give one value a row")
-    return Table(frame_columns(x), None, targets, "DataFrame", str(getattr(y, "name", None) or target or "y"))
+    return Table(frame_columns(x), None, targets, "DataFrame", name, outputs=outputs)
+
+
+def parted(table: Table, outputs: Sequence[str]) -> Table:
+    """A table whose target is the first of several: the others are taken from its columns. Raises ValueError."""
+    check_names(table.name, outputs)
+    for name in outputs[1:]:
+        check_target(table.name, [*table.columns, table.target], name)
+    rest = {name: column for name, column in table.columns.items() if name not in outputs}
+    if not rest:
+        raise ValueError(f"{table.name} has no column but the targets {some(outputs)}; add features")
+    first = object_column(table.name, table.target, np.array([*table.y, None], object)[:-1])
+    columns = [first, *(table.columns[name] for name in outputs[1:])]
+    return table._replace(columns=rest, y=together(columns, outputs, table.name), outputs=tuple(outputs))
+
+
+def together(columns: Sequence[Column], names: Sequence[str], source: str) -> np.ndarray:
+    """Several targets as one array (rows, outputs): truth values if all are, else numbers, NaN where missing.
+
+    Raises ValueError for texts but those of truth values.
+    """
+    truths = [
+        column.truth or (column.levels is not None and {text.lower() for text in column.levels} <= TRUTHS)
+        for column in columns
+    ]
+    for name, column, truth in zip(names, columns, truths, strict=True):
+        if column.levels is not None and not truth:
+            what = f"the target {name!r} is one of several, which are numbers or truth values, and holds text"
+            raise ValueError(f"{source}: {what} ({short(column.levels[0])}); name it alone, or write 0 and 1")
+    values = [
+        column.values if column.levels is None else np.where(np.isnan(column.values), np.nan, truth_of(column))
+        for column in columns
+    ]
+    y = np.stack(values, 1)
+    return y.astype(bool) if all(truths) and not np.isnan(y).any() else y
+
+
+def truth_of(column: Column) -> np.ndarray:
+    """1 where a column of truth values holds "true", else 0 (rows,)."""
+    codes = np.where(np.isnan(column.values), -1, column.values).astype(int)
+    return np.array([*(text.lower() == "true" for text in column.levels or ()), 0], float)[codes]
 
 
 def frame_table(frame: Any, target: str | None) -> Table:
@@ -68,7 +124,7 @@ def frame_columns(frame: Any) -> dict[str, Column]:
 def frame_column(name: str, series: Any) -> Column:
     """A column of a DataFrame; raises ValueError for one of neither numbers nor texts."""
     if numeric(series):
-        return Column(series.to_numpy(float, na_value=np.nan))
+        return Column(series.to_numpy(float, na_value=np.nan), None, series.dtype.kind == "b")
     if series.dtype.kind in "mMc":
         what = f"column {name!r} holds {series.dtype}, neither numbers nor text"
         raise ValueError(f"DataFrame: {what}; convert it or drop it")
@@ -86,19 +142,24 @@ def joined(tables: Sequence[Table]) -> Table:
     for other in tables[1:]:
         check_alike(first, other)
     columns = {name: stacked(name, [table.columns[name] for table in tables]) for name in first.columns}
-    x = None if first.x is None else np.concatenate([np.asarray(table.x) for table in tables])
+    x = None if first.x is None else mapped(lambda *each: np.concatenate(each), *(table.x for table in tables))
+    notes = tuple(note for table in tables for note in table.notes)
+    if all(table.y is table.x for table in tables):
+        return first._replace(x=x, y=np.asarray(x), notes=notes)  # the same array
     objects = any(table.y.dtype.kind not in "biuf" for table in tables)
     y = np.concatenate([table.y.astype(object) if objects else table.y for table in tables])
-    notes = tuple(note for table in tables for note in table.notes)
-    return Table(columns, x, y, first.name, first.target, notes)
+    return first._replace(columns=columns, x=x, y=y, notes=notes)
 
 
 def check_alike(first: Table, other: Table) -> None:
     """Raise ValueError unless two tables have the same columns, or rows of the same shape."""
     if (first.x is None) != (other.x is None):
         raise ValueError("the parts of the data are a table and an array; give both as tables, or as arrays")
-    if first.x is not None and np.shape(first.x)[1:] != np.shape(other.x)[1:]:
-        raise ValueError(f"rows of shape {np.shape(other.x)[1:]} do not fit those of {np.shape(first.x)[1:]}")
+    then, now = (mapped(lambda x: np.shape(x)[1:], table.x) for table in (first, other))
+    if first.x is not None and then != now:
+        raise ValueError(f"rows of shape {now} do not fit those of {then}")
+    if np.shape(first.y)[1:] != np.shape(other.y)[1:]:
+        raise ValueError(f"targets of shape {np.shape(other.y)[1:]} do not fit those of {np.shape(first.y)[1:]}")
     for one, two, what in ((first, other, "lacks"), (other, first, "has")):
         missing = [name for name in one.columns if name not in two.columns]
         if missing:
@@ -125,7 +186,7 @@ def stacked(name: str, columns: Sequence[Column]) -> Column:
 
 def grouped(table: Table, groups: str) -> tuple[Table, np.ndarray]:
     """The table without the column `groups`, and the number of each row's group (rows,); raises ValueError."""
-    if groups == table.target:
+    if groups in (table.target, *table.outputs):
         raise ValueError(f"groups={groups!r} is the target; name another column")
     if groups not in table.columns:
         raise ValueError(f"{table.name} has no column {groups!r} for the groups; it has {some(list(table.columns))}")

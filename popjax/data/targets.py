@@ -1,33 +1,98 @@
 """What is to be predicted: classes or real values, and what may be wrong about that. No JAX here."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from popjax.data.columns import MAX_CLASSES, short
 
-KINDS = ("classification", "regression")
-REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of every trial of either kind
+KINDS = ("classification", "multilabel", "regression", "own")
+REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of every trial of some kind
 DOUBTFUL = 300  # distinct whole numbers, up to which they may as well be classes
 LARGEST = 1e100  # beyond it the variance of a column overflows
 
 
-def targets(y: np.ndarray, name: str, target: str, kind: str | None) -> tuple[np.ndarray, tuple[Any, ...] | None, str]:
-    """Targets (rows,) as indices into classes, the classes, and a doubt; or as real values, None and a doubt.
+class Targets(NamedTuple):
+    """What is to be predicted.
 
-    What is meant follows from `kind`, or else from the values: texts, truth values and integers with at most 20
-    distinct values are classes. A doubt is one line, empty if there is none. Raises ValueError in one line.
+    Attributes:
+        y: numbers of classes (rows,), values (rows,) or (rows, outputs), truth values (rows, labels), or of the kind
+            "own" any numbers (rows, ...).
+        kind: one of KINDS.
+        classes: the labels of a classification.
+        doubt: what may be wrong about the kind, in one line; empty if nothing.
+    """
+
+    y: np.ndarray
+    kind: str
+    classes: tuple[Any, ...] | None = None
+    doubt: str = ""
+
+
+def targets(y: np.ndarray, name: str, target: str, kind: str | None, own_loss: bool = False) -> Targets:
+    """What targets (rows, ...) are: by `kind`, or else by their values; raises ValueError in one line.
+
+    Of one a row texts, truth values and integers with at most 20 distinct values are classes. Of several a row truth
+    values, and 0 and 1, are labels, others a regression; with a loss of one's own they are its alone.
     """
     if kind not in (None, *KINDS):
-        raise ValueError(f"kind={kind!r}; choose {' or '.join(KINDS)}")
+        raise ValueError(f"kind={kind!r}; choose {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    if kind == "own" and not own_loss:
+        raise ValueError('kind="own" needs a loss of your own; give loss=')
+    if kind == "own" or (kind is None and own_loss and y.ndim > 1):
+        return Targets(owned(y, name, target), "own")
+    if y.ndim > 1:
+        return several(y, name, target, kind)
+    if kind == "multilabel":
+        raise ValueError(f"{name}: several labels are truth values (rows, labels), and {target} is {list(y.shape)}")
     y = typed(y, name, target)
     if kind == "regression" and y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: the target {target!r} holds {short(y[0])}, so it is no regression; leave kind out")
     distinct = len(np.unique(y)) if y.dtype.kind in "iuf" else 0
     real = y.dtype.kind == "f" or distinct > MAX_CLASSES
     if kind == "regression" or (kind is None and real):
-        return reals(y, name, target), None, "" if kind else doubt(y, distinct, target)
-    return *classes(y, name, target), ""
+        return Targets(reals(y, name, target), "regression", None, "" if kind else doubt(y, distinct, target))
+    codes, labels = classes(y, name, target)
+    return Targets(codes, "classification", labels)
+
+
+def several(y: np.ndarray, name: str, target: str, kind: str | None) -> Targets:
+    """Several targets a row, as labels or as values."""
+    if y.ndim > 2 or y.shape[1] < 2:
+        remedy = "give y[:, 0]" if y.ndim == 2 else "give a loss= of your own, or one value or one row of values a row"
+        raise ValueError(f"{name}: {target} has shape {y.shape}; {remedy}")
+    y = typed(y.ravel(), name, target).reshape(y.shape)
+    if kind == "classification" or y.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: {target} has several columns; give numbers or truth values, or one of classes")
+    binary = y.dtype.kind == "b" or bool(np.isin(y, (0, 1)).all())
+    if kind == "multilabel" and not binary:
+        bad = y[~np.isin(y, (0, 1))][0]
+        raise ValueError(f"{name}: several labels are truth values, and {target} holds {short(bad)}; give 0 and 1")
+    one = next((at for at, column in enumerate(y.T) if (column == column[0]).all()), None)
+    if one is not None:
+        what = f"column {one} of {target} is {short(y[0, one])} in every row; nothing to learn: leave it out"
+        raise ValueError(f"{name}: {what}")
+    if kind == "multilabel" or (kind is None and binary and y.dtype.kind != "f"):
+        taken = (
+            ""
+            if kind or y.dtype.kind == "b"
+            else (
+                f"the columns of {target} are 0 and 1, so they are taken as labels; if they are values, say "
+                'kind="regression" (--kind regression)'
+            )
+        )
+        return Targets(y.astype(bool), "multilabel", None, taken)
+    return Targets(np.stack([reals(column, name, target) for column in y.T], 1), "regression")
+
+
+def owned(y: np.ndarray, name: str, target: str) -> np.ndarray:
+    """Targets that a loss of one's own knows: finite numbers of any shape, whole ones as they are."""
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: {target} is {y.dtype}; a loss of your own gets numbers")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        row = int(np.argmin(np.isfinite(y.reshape(len(y), -1)).all(1))) + 1
+        raise ValueError(f"{name}: {target} is not finite in row {row}; give a number")
+    return y.astype(float) if y.dtype.kind == "f" else y
 
 
 def typed(y: np.ndarray, name: str, target: str) -> np.ndarray:

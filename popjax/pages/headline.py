@@ -102,8 +102,11 @@ def compared(results: Results) -> str:
         if_so = ", were the rows independent" if summary.get("dependent") else ""
         said.append(f"between {number(interval[0])} and {number(interval[1])} with 95% confidence{if_so}")
     constant = summary.get("constant") or {}
-    classes = "test_accuracy" in constant
-    for key, words in (("constant", "the largest class" if classes else "the mean"), ("linear", "a linear model")):
+    shares = "the largest class" if "test_balanced_accuracy" in constant else "the shares of the labels"
+    for key, words in (
+        ("constant", shares if "test_accuracy" in constant else "the mean"),
+        ("linear", "a linear model"),
+    ):
         score = (summary.get(key) or {}).get(name)
         said += [f"{words} {number(score)}"] if isinstance(score, int | float) else []
     if "test_r2" in constant and name != "test_r2":

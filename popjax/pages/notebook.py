@@ -62,8 +62,9 @@ def of_predictor(predictor: Any) -> str:
     some = [*map(str, predictor.trials[:FEW]), *(["..."] if len(predictor.trials) > FEW else [])]
     who = f"{plural(len(predictor.trials), 'trial')} ({', '.join(some)})"
     one = f"trial {predictor.trials[0]}: {settings(predictor.hparams)}"
-    classes = predictor.classes
-    what = "values" if classes is None else f"{len(classes)} classes"
+    classes, outputs = predictor.classes, predictor.outputs
+    several = f"{len(outputs)} {'labels' if predictor.recipe.kind.name == 'multilabel' else 'values'}"
+    what = f"{len(classes)} classes" if classes else several if outputs else "values"
     return line(f"Predictor of {what} by {one if len(predictor.trials) == 1 else who}")
 
 

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-OF_WINNER = ("best", "test", "test_value", "test_interval", "ensemble", "confusion", "predicted")  # in a summary
+OF_WINNER = (
+    "best",
+    "test",
+    "test_value",
+    "test_interval",
+    "ensemble",
+    "confusion",
+    "confusions",
+    "predicted",
+    "predictions",
+)
 
 
 class Best(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
 from popjax.core.text import plural
@@ -82,7 +82,7 @@ class PopulationEstimator(BaseEstimator):
         sample_weight: Any = None,
         groups: Any = None,
     ) -> Self:
-        """Search, on rows `X` (rows, columns) with targets `y` (rows,).
+        """Search, on rows `X` (rows, columns) with targets `y` (rows,), or (rows, outputs) of several labels or values.
 
         Args:
             X: an array, or a DataFrame, whose columns of text become one-hot.
@@ -106,8 +106,10 @@ class PopulationEstimator(BaseEstimator):
             raise ValueError(f"{results.no_winner}; {'fit again, longer' if results.stopped.any() else lower}")
         self.results_ = results
         self.predictor_ = results.predictor()
-        if self.predictor_.classes is not None:
-            self.classes_ = as_labels(self.predictor_.classes, y.dtype)
+        if self.kind == "classification":
+            several = np.arange(len(self.predictor_.outputs))
+            self.classes_ = several if y.ndim > 1 else as_labels(self.predictor_.classes or (), y.dtype)
+        self._type = y.dtype
         self.best_index_, self.best_params_, _ = results.best
         self.cv_results_ = cv_results(results, time.perf_counter() - begun)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
@@ -135,7 +137,7 @@ class PopulationEstimator(BaseEstimator):
             schedule=self.schedule,
             missing=self.missing,
             transform=self.input_transform,
-            kind=self.kind,
+            kind="multilabel" if self.kind == "classification" and np.ndim(data[1]) > 1 else self.kind,
             groups=groups,
             shuffle=self.shuffle,
             class_weight=self.class_weight,
@@ -168,11 +170,15 @@ class PopulationEstimator(BaseEstimator):
         if self.kind == "classification":
             check_labels(y)
         if hasattr(X, "columns"):
-            X, y = validate_data(self, X, reset=reset, skip_check_array=True), column_or_1d(y, warn=True)
+            X, y = validate_data(self, X, reset=reset, skip_check_array=True), np.asarray(y)
         else:
-            X, y = validate_data(self, X, y, reset=reset, y_numeric=self.kind == "regression", **self._arrays())
+            how = {"y_numeric": self.kind == "regression", "multi_output": True}
+            X, y = validate_data(self, X, y, reset=reset, **how, **self._arrays())
+        y = y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
         if self.kind == "classification":
             check_classification_targets(y)
+            if y.ndim == 2 and type_of_target(y) != "multilabel-indicator":
+                raise ValueError("y has several columns of more than two classes; fit an estimator to each of them")
         if len(X) < 2:
             raise ValueError(f"n_samples={len(X)}: a search trains on some rows and ranks by others; give at least 2")
         return X, y
@@ -210,6 +216,9 @@ class PopulationEstimator(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing != "error"
+        tags.target_tags.multi_output = True
+        if tags.classifier_tags is not None:
+            tags.classifier_tags.multi_label = True
         return tags
 
 
@@ -230,7 +239,7 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         verbose: whether to show a bar.
 
     Attributes:
-        classes_: the labels (classes,), in the order of `predict_proba`.
+        classes_: the labels (classes,), in the order of `predict_proba`; of several labels their numbers.
         predictor_: the `popjax` predictor.
         results_: the `popjax.Results` of the search.
         best_params_, best_index_, best_score_: of the best trial.
@@ -247,12 +256,14 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
     kind = "classification"
 
     def predict(self, X: Any) -> np.ndarray:
-        """The label (rows,) of each row."""
+        """The label (rows,) of each row, or which of several labels (rows, labels) it has, in the type of y."""
         chances = self.predict_proba(X)
+        if self.predictor_.outputs:
+            return self.predictor_.recipe.kind.decided(chances).astype(self._type)
         return np.asarray(self.classes_[chances.argmax(-1)])
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (rows, classes), in the order of `classes_`."""
+        """Probabilities (rows, classes), in the order of `classes_`, or (rows, labels)."""
         rows = self._rows(X)
         return np.asarray(self.predictor_.predict_proba(rows))
 
@@ -272,7 +283,7 @@ class PopulationRegressor(RegressorMixin, PopulationEstimator):
     kind = "regression"
 
     def predict(self, X: Any) -> np.ndarray:
-        """The value (rows,) of each row, in the target's own units."""
+        """The value (rows,), or values (rows, outputs), of each row, in the targets' own units."""
         rows = self._rows(X)
         return np.asarray(self.predictor_.predict(rows))
 

@@ -1,21 +1,19 @@
 """What a score on the test rows is worth: that of a constant, that of a linear model, and how sure it is."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from popjax.data.inputs import taken
 from popjax.data.transforms.affine import moments
 from popjax.store.results import Results
-from popjax.supervision.metrics import judged
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
 from popjax.task import Metric
 
 LARGEST = 2e7  # rows x features x classes that a linear model is fitted to
 RESAMPLES = 1000
-DRAWN, MOST_CLASSES = 500, 30  # of the page: test rows of a regression, classes
 
 
 def worth(
@@ -26,8 +24,8 @@ def worth(
     `test` holds the winner's scores, `together` the best trials, whose programs the winner shares. `constant`: what
     the largest class, or the mean, of all other rows scores. `test_interval`: the 95% interval of the score, Wilson's
     (1927) of an accuracy, by bootstrap of a mean squared or absolute error; `dependent`: that rows are in groups or in
-    time, of which neither knows. `rows`: how many there are of each part. And what `drawn` gives for the page; of
-    classes, where there is none, only if `together` has what it takes compiled.
+    time, of which neither knows. `rows`: how many there are of each part. And what the kind of targets draws on
+    the page; where there is none, of one value alone, or if `together` has what it takes compiled.
     """
     task, best = results.task, results.best
     if not isinstance(task, Supervised) or best is None or best.trial not in results.states:
@@ -40,32 +38,20 @@ def worth(
         return known
     if task.given.way.groups is not None or not task.given.way.shuffle:
         known["dependent"] = True
-    others = np.delete(data.y, rows)
-    constant = np.full(len(rows), others.mean())
-    if data.classes is not None:
-        constant = np.tile(np.bincount(others, minlength=len(data.classes)) / len(others), (len(rows), 1))
-    known["constant"] = named(judged(constant, data.y[rows], task.more))
+    kind = task.fit.kind
+    constant = kind.constant(np.delete(data.y, rows, 0)) if kind.name != "own" else None
+    if constant is not None:
+        known["constant"] = named(task.judged(np.broadcast_to(constant, (len(rows), *constant.shape)), rows))
     shared = together is not None and best.trial in together.trials
-    if data.classes is not None and not (shared or page):
+    one_value = kind.name == "regression" and not kind.names
+    if not one_value and not (shared or page):
         return known | interval_of(metric, test, data.y[rows])
+    if kind.name == "own":
+        return known
     winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
-    known |= drawn(winner.mean_of(data.x[rows]), data.y[rows])
-    each = None if data.classes is not None else winner.each_of(data.x[rows])
-    return known | interval_of(metric, test, data.y[rows], each)
-
-
-def drawn(predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    """What the page shows of the winner on the test rows.
-
-    `confusion`: how many rows of each class (a row) are predicted to be of each, up to 30 classes. `predicted`: pairs
-    (true, predicted) of a regression, of at most 500 rows.
-    """
-    if predicted.ndim == 1:
-        some = np.linspace(0, len(targets) - 1, min(len(targets), DRAWN)).astype(int)
-        return {"predicted": np.stack([targets, predicted], 1)[some].round(6).tolist()}
-    classes = predicted.shape[1]
-    counts = np.bincount(targets * classes + predicted.argmax(-1), minlength=classes**2)
-    return {"confusion": counts.reshape(classes, classes).tolist()} if classes <= MOST_CLASSES else {}
+    x = taken(data.x, rows)
+    known |= kind.drawn(winner.mean_of(x), data.y[rows])
+    return known | interval_of(metric, test, data.y[rows], winner.each_of(x) if one_value else None)
 
 
 def interval_of(
@@ -108,21 +94,20 @@ def named(scores: dict[str, float]) -> dict[str, float]:
     return {Metric.of("test", name): value for name, value in scores.items()}
 
 
+def has_linear(task: Supervised, rows: np.ndarray) -> bool:
+    """There is a linear model of all other rows, and it takes little time."""
+    x = task.dataset.x
+    if isinstance(x, Mapping) or len(rows) == 0:
+        return False
+    return task.fit.kind.linearly(len(x) - len(rows)) and x.size * (task.fit.outputs or 1) <= LARGEST
+
+
 def linear_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
     """What a linear model of all other rows scores on these."""
-    from sklearn.linear_model import LogisticRegression, RidgeCV
-
     dataset = task.dataset
     x = dataset.x.reshape(len(dataset.x), -1)
     others = np.delete(np.arange(len(x)), rows)
     mean, scale = moments(x[others])
     z = (x - mean) / scale
-    fit: Callable[..., Any] = functools.partial(RidgeCV, alphas=np.logspace(-3, 3, 13))
-    if dataset.classes is not None:
-        fit = functools.partial(LogisticRegression, max_iter=1000)
-    model = fit().fit(z[others], dataset.y[others])
-    if dataset.classes is None:
-        return judged(model.predict(z[rows]), dataset.y[rows], task.more)
-    chances = np.zeros((len(rows), len(dataset.classes)))
-    chances[:, model.classes_] = model.predict_proba(z[rows])
-    return judged(chances, dataset.y[rows], task.more)
+    model = task.fit.kind.linear(z[others], dataset.y[others])
+    return task.judged(model(z[rows]), rows)

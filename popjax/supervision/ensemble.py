@@ -8,12 +8,9 @@ import numpy as np
 
 from popjax.core.counts import check_count
 from popjax.core.text import lookup
-from popjax.data.dataset import Dataset
 from popjax.data.inputs import taken
-from popjax.data.splits import Split
 from popjax.rules.together import TOGETHER, method_of
 from popjax.store.results import Results
-from popjax.supervision.metrics import judged, row_losses
 from popjax.supervision.predictor import Own, Predictor, own_of, predictor_of
 from popjax.supervision.problem import Supervised
 from popjax.task import Metric
@@ -83,21 +80,25 @@ def greedy(results: Results, size: int, own: Own) -> Predictor:
     if not trials or not isinstance(task, Supervised):
         raise ValueError("greedy: it needs the validation rows; give the results of pj.search in this process")
     whole = predictor_of([results.kept(trial) for trial in trials], own)
-    predicted, targets = held_out(whole, task.dataset, task.in_folds(whole.recipe.folds).split)
-    counts = np.bincount(selected(predicted, targets, size), minlength=len(trials)).tolist()
+    predicted, targets = held_out(whole, task.in_folds(whole.recipe.folds))
+    row_losses = task.fit.kind.row_losses
+    counts = np.bincount(selected(predicted, targets, size, row_losses), minlength=len(trials)).tolist()
     return weighted(results, {trial: n for trial, n in zip(trials, counts, strict=True) if n}, own)
 
 
 METHODS: dict[str, Callable[..., Predictor]] = {"mean": mean, "greedy": greedy}
 
 
-def held_out(predictor: Predictor, dataset: Dataset, parts: Split) -> tuple[np.ndarray, np.ndarray]:
+def held_out(predictor: Predictor, task: Supervised) -> tuple[np.ndarray, np.ndarray]:
     """What each trial predicts for the validation rows, (trials, rows, ...), by the models of their fold; targets."""
+    dataset, parts = task.dataset, task.split
     found = [predictor.of_fold(taken(dataset.x, rows), fold) for fold, rows in enumerate(parts.validation)]
-    return np.concatenate(found, 1), np.concatenate([dataset.y[rows] for rows in parts.validation])
+    return np.concatenate(found, 1), np.concatenate([task.targets(rows) for rows in parts.validation])
 
 
-def selected(predicted: np.ndarray, targets: np.ndarray, size: int) -> list[int]:
+def selected(
+    predicted: np.ndarray, targets: np.ndarray, size: int, row_losses: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> list[int]:
     """Rows of `predicted` (trials, rows, ...): in each of `size` steps the one that most helps the mean so far."""
     chosen: list[int] = []
     total = np.zeros_like(predicted[0])
@@ -114,7 +115,12 @@ def together(results: Results) -> Predictor | None:
     None for fewer than two kept trials.
     """
     trials = [trial for trial in results.best_trials() if trial in results.states]
-    if len(trials) < 2 or not isinstance(results.task, Supervised):
+    task = results.task
+    if (
+        len(trials) < 2
+        or not isinstance(task, Supervised)
+        or not task.combines(results.members[results.metric].shape[1])
+    ):
         return None
     if method_of(results.rule) != "mean":
         return ensemble(results)
@@ -129,5 +135,5 @@ def on_test_rows(results: Results, predictor: Predictor | None) -> dict[str, Any
     rows = task.in_folds(predictor.recipe.folds).split.test
     if len(rows) == 0:
         return None
-    scores = judged(predictor.mean_of(taken(task.dataset.x, rows)), task.dataset.y[rows], task.more)
+    scores = task.judged(predictor.mean_of(taken(task.dataset.x, rows)), rows)
     return {"trials": predictor.trials, "test": {Metric.of("test", name): value for name, value in scores.items()}}

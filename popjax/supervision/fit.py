@@ -16,9 +16,10 @@ from popjax.data.inputs import mapped
 from popjax.models.built_in import MODELS
 from popjax.models.networks import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
+from popjax.supervision.kinds.base import Kind
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
-from popjax.supervision.prepared import Data, Fold, Rows, moved
+from popjax.supervision.prepared import Data, Fold, Rows, moved, row
 from popjax.task import Deferred, HParams, Metric, NeedsStatic
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
@@ -45,8 +46,9 @@ class Fit:
     Attributes:
         network: `(hparams, key) -> Network`.
         inputs: the shape of a row.
-        outputs: the width of the model's output.
-        classification: whether targets are numbers of classes.
+        outputs: the width of the model's output; None where a loss of one's own tells.
+        kind: of the targets.
+        mirrored: the targets are the features, transformed.
         rows: how many of them train, in every fold.
         model: the name of a built-in model.
         more: name -> function of (outputs, targets): metrics beside those that all trials report.
@@ -57,12 +59,13 @@ class Fit:
     loss: Callable[..., Any] | None
     schedule: str
     inputs: tuple[int, ...]
-    outputs: int
-    classification: bool
+    outputs: int | None
+    kind: Kind
     rows: int
     folds: int = 1
     model: str | None = None
     more: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    mirrored: bool = False
 
     def init(self, key: jax.Array, hparams: HParams, data: Data) -> State:
         """A model before its first epoch."""
@@ -92,12 +95,12 @@ class Fit:
     def parameters(self, hparams: Mapping[str, Any]) -> Any:
         """The trained parameters of the built-in model; None for another, whose arrays are exact."""
         model = MODELS.get(self.model or "")
-        return None if model is None else model.parameters(self.inputs, self.outputs, hparams)
+        return None if model is None else model.parameters(self.inputs, int(self.outputs or 0), hparams)
 
     def flops(self, hparams: Mapping[str, Any]) -> Any:
         """Operations of one epoch of the built-in model: a row's way back costs two ways forward."""
         rows = self.updates(hparams) * hparams.get("batch_size", self.default_batch)
-        return 3 * rows * MODELS[str(self.model)].operations(self.inputs, self.outputs, hparams)
+        return 3 * rows * MODELS[str(self.model)].operations(self.inputs, int(self.outputs or 0), hparams)
 
     def fold(self, hparams: HParams, data: Data) -> Fold:
         """The member's own fold."""
@@ -112,9 +115,13 @@ class Fit:
     def transformed(self, rows: Rows, fold: Fold) -> Rows:
         """Rows as the member's own training rows transform and standardize them."""
         if self.folds == 1:
-            return rows
+            return self.mirror(rows)
         x = rows.x if fold.moves is None else mapped(moved, rows.x, fold.moves)
-        return Rows(x, rows.y if self.classification else (rows.y - fold.y_mean) / fold.y_scale)
+        return self.mirror(Rows(x, (rows.y - row(fold.y_mean)) / row(fold.y_scale) if self.kind.scaled else rows.y))
+
+    def mirror(self, rows: Rows) -> Rows:
+        """Rows whose targets are the features, where that is learned."""
+        return Rows(rows.x, rows.x) if self.mirrored else rows
 
     def epoch(self, state: State, hparams: HParams, data: Data) -> tuple[State, dict[str, jax.Array]]:
         """One pass over the training rows in an order of the member's own, then validation.
@@ -181,29 +188,27 @@ class Fit:
                 raise NeedsStatic("batch_size", f"{scale} are not all multiples of {scale.low}")
         return scale.low, batch
 
-    def row_losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The loss of every row; raises ValueError for a model or a loss that does not give one a row."""
-        rows = len(targets)
-        fits = [(rows, self.outputs)] if self.classification else [(rows,), (rows, 1)]
-        if outputs.shape not in fits:
-            raise ValueError(f"the model's outputs for {rows} rows have the shape {outputs.shape}; give {fits[-1]}")
-        if self.loss is not None:
-            losses = self.loss(outputs, targets)
-            if losses.shape != targets.shape:
-                what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
-                raise ValueError(f"the loss {what}; give one value a row, {targets.shape}")
-            return losses
-        if not self.classification:
-            return (outputs.reshape(targets.shape) - targets) ** 2
-        labels = jax.nn.one_hot(targets, self.outputs)
-        if "label_smoothing" in hparams:
-            labels = optax.smooth_labels(labels, hparams["label_smoothing"])
-        return optax.softmax_cross_entropy(outputs, labels)
+    def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """The loss of every row (rows,), or of every output (rows, outputs).
+
+        Raises ValueError for a model or a loss that does not give one a row.
+        """
+        self.kind.check(outputs, len(targets))
+        if self.loss is None:
+            return self.kind.losses(hparams, outputs, targets)
+        losses = self.loss(outputs, targets)
+        if losses.shape != targets.shape[:1]:
+            what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
+            raise ValueError(f"the loss {what}; give one value a row, {targets.shape[:1]}")
+        return losses
 
     def weighted(self, hparams: HParams, outputs: jax.Array, targets: jax.Array, data: Data, rows: Any) -> jax.Array:
-        """The loss of these rows, each as much as it counts."""
-        losses = self.row_losses(hparams, outputs, targets)
-        return losses if data.weight is None else losses * data.weight[rows]
+        """The loss (rows,) of these rows, each as much as it counts."""
+        losses = self.losses(hparams, outputs, targets)
+        if data.weight is not None:
+            losses, weight = aligned(losses, data.weight[rows])
+            losses = losses * weight
+        return losses if losses.ndim == 1 else losses.mean(-1)
 
     def evaluated(
         self, network: Network, state: State, rows: Rows, fold: Fold, data: Data, split: str
@@ -211,35 +216,20 @@ class Fit:
         """What is reported on the rows of a split that is not trained on."""
         x, y = rows
         outputs, _ = network.apply(state.params, state.variables, x, None)
-        values = self.metrics(outputs, y, fold.y_scale * data.y_unit)
+        units = row(fold.y_scale * data.y_unit)
+        values = {"loss": self.losses(HParams({}), outputs, y).mean(), **self.kind.metrics(outputs, y, units)}
         if self.more:
-            errors = None if self.classification else (outputs.reshape(y.shape) - y) * fold.y_scale * data.y_unit
-            given = [self.in_units(each, fold, data) for each in (outputs, y)]
+            errors = (outputs.reshape(y.shape) - y) * row(fold.y_scale) * row(data.y_unit) if self.kind.scaled else None
+            given = [self.in_units(each, y.shape, fold, data) for each in (outputs, y)]
             values |= measured(self.more, given[0], given[1], errors)
         return {str(Metric.of(split, name)): value for name, value in values.items()}
 
-    def in_units(self, values: jax.Array, fold: Fold, data: Data) -> jax.Array:
-        """Outputs or targets in the target's own units (rows,); those of classes as they are."""
-        if self.classification:
+    def in_units(self, values: jax.Array, shape: tuple[int, ...], fold: Fold, data: Data) -> jax.Array:
+        """Outputs or targets in the targets' own units and shape; those of classes as they are."""
+        if not self.kind.scaled:
             return values
-        return (values.reshape(len(values)) * fold.y_scale + fold.y_mean) * data.y_unit + data.y_mean
-
-    def metrics(self, outputs: jax.Array, y: jax.Array, y_scale: jax.Array) -> dict[str, jax.Array]:
-        """The metrics of outputs for targets that are `y_scale` units each."""
-        values = {"loss": self.row_losses(HParams({}), outputs, y).mean()}
-        if not self.classification:
-            error = outputs.reshape(y.shape) - y
-            values |= {"mse": ((error * y_scale) ** 2).mean(), "mae": jnp.abs(error * y_scale).mean()}
-            left, variance = (error**2).mean(), ((y - y.mean()) ** 2).mean()
-            varied = variance > jnp.finfo(variance.dtype).eps * (y**2).mean()  # else there is nothing to explain
-            values["r2"] = jnp.where(varied, 1 - left / jnp.where(varied, variance, 1), 0)
-        else:
-            right = (outputs.argmax(-1) == y).astype(float)
-            members = jax.nn.one_hot(y, self.outputs)
-            size = members.sum(0)
-            recall = right @ members / jnp.maximum(size, 1)
-            values |= {"accuracy": right.mean(), "balanced_accuracy": recall.sum() / (size > 0).sum()}
-        return values
+        scale, mean, unit, zero = map(row, (fold.y_scale, fold.y_mean, data.y_unit, data.y_mean))
+        return (values.reshape(shape) * scale + mean) * unit + zero
 
     def watch(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """How training stands: loss and gradient norm over all training rows, and every layer's next update.
@@ -266,6 +256,13 @@ class Fit:
         every = jnp.arange(len(data.test.y))
         rows = self.transformed(data.test, fold) if fold.number is None else self.taken(data.test, every, fold)
         return self.evaluated(self.network(hparams, state.key), state, rows, fold, data, "test")
+
+
+def aligned(losses: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Losses and weights, of rows (rows,) or of outputs (rows, outputs), with as many axes."""
+    if losses.ndim < weight.ndim:
+        return losses, weight.mean(-1)
+    return losses, weight if losses.ndim == weight.ndim else weight[:, None]
 
 
 def complete(gradient: Any) -> Any:

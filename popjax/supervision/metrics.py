@@ -1,14 +1,14 @@
 """Metrics of outputs for rows that a model was not trained on, by name: functions of one model's (outputs, targets).
 
-Outputs are logits (rows, classes) for numbers of classes (rows,), or values (rows,) in the target's own units. Each
-equals scikit-learn's of its name, of logits that are far apart too; where that one is not defined, it is what guessing
-gives.
+Outputs are logits (rows, classes) for numbers of classes (rows,); log odds for truth values (rows, labels); or values
+(rows,) or (rows, outputs) in the targets' own units. Each equals scikit-learn's of its name, of logits that are far
+apart too, of several labels the macro mean, of several values the mean; where that one is not defined, it is what
+guessing gives.
 """
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +19,6 @@ from popjax.core.text import lookup
 from popjax.data.targets import REPORTED
 
 SMALLEST = float(np.finfo(np.float64).eps)  # target that scikit-learn divides by, and chance that it takes, of doubles
-NOTHING_MORE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
-
-
-class Measure(NamedTuple):
-    """A metric and the kind of problem that it is for."""
-
-    measure: Callable[[jax.Array, jax.Array], jax.Array]
-    classification: bool
 
 
 def of_errors(measure: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
@@ -56,6 +48,25 @@ def f1(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.sum(2 * right / jnp.where(there > 0, there, 1)) / (there > 0).sum()
 
 
+def f1_of_labels(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The harmonic mean of precision and recall, in the mean of the labels; 0 of one that is neither told nor true."""
+    told, true = ((each > 0).astype(float) for each in (outputs, targets))
+    right, there = (told * true).mean(0), told.mean(0) + true.mean(0)
+    return (2 * right / jnp.where(there > 0, there, 1)).mean()
+
+
+def auc_of_labels(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The area under the ROC curve of each label, in the mean of those that some rows have and some have not."""
+    return mean_area(outputs, targets)
+
+
+def mean_area(scores: jax.Array, positive: jax.Array) -> jax.Array:
+    """The mean area of the columns (rows, columns) that have both kinds of rows; 0.5 where none has."""
+    areas = jax.vmap(area, 1)(scores, positive)
+    defined = positive.any(0) & ~positive.all(0)
+    return jnp.where(defined.any(), jnp.where(defined, areas, 0).sum() / jnp.maximum(defined.sum(), 1), 0.5)
+
+
 def mcc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Matthews' correlation of classes (Gorodkin 2004, eq. 8); 0 where only one is told, or only one is there."""
     labels = outputs.argmax(-1), targets
@@ -77,9 +88,7 @@ def auc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     else:
         scores = log_odds(outputs)
         positive = jax.nn.one_hot(targets, outputs.shape[-1], dtype=bool)
-    areas = jax.vmap(area, 1)(scores, positive)
-    defined = positive.any(0) & ~positive.all(0)
-    return jnp.where(defined.any(), jnp.where(defined, areas, 0).sum() / jnp.maximum(defined.sum(), 1), 0.5)
+    return mean_area(scores, positive)
 
 
 def log_odds(outputs: jax.Array) -> jax.Array:
@@ -108,7 +117,7 @@ def log_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 @of_errors
 def rmse(errors: jax.Array, targets: jax.Array) -> jax.Array:
     """The root of the mean squared error."""
-    return jnp.sqrt((errors**2).mean())
+    return jnp.sqrt((errors**2).mean(0)).mean()
 
 
 @of_errors
@@ -120,26 +129,31 @@ def mape(errors: jax.Array, targets: jax.Array) -> jax.Array:
 @of_errors
 def median_error(errors: jax.Array, targets: jax.Array) -> jax.Array:
     """The median of the absolute errors."""
-    return jnp.median(jnp.abs(errors))
+    return jnp.median(jnp.abs(errors), axis=0).mean()
 
 
-METRICS: dict[str, Measure] = {
-    "f1": Measure(f1, True),
-    "auc": Measure(auc, True),
-    "log_loss": Measure(log_loss, True),
-    "mcc": Measure(mcc, True),
-    "rmse": Measure(rmse, False),
-    "mape": Measure(mape, False),
-    "median_error": Measure(median_error, False),
+METRICS: dict[str, Mapping[str, Callable[..., Any]]] = {  # name -> kind of targets -> what measures
+    "f1": {"classification": f1, "multilabel": f1_of_labels},
+    "auc": {"classification": auc, "multilabel": auc_of_labels},
+    "log_loss": {"classification": log_loss},
+    "mcc": {"classification": mcc},
+    "rmse": {"regression": rmse},
+    "mape": {"regression": mape},
+    "median_error": {"regression": median_error},
 }
 
 
-def chosen(metrics: Any, classification: bool) -> dict[str, Callable[..., Any]]:
+def of_kind(kind: str) -> dict[str, Callable[..., Any]]:
+    """Name -> function of the metrics for a kind of targets."""
+    return {name: measures[kind] for name, measures in METRICS.items() if kind in measures}
+
+
+def chosen(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
     """Name -> function of what `supervised` was given: names, or name -> function or name; raises ValueError."""
     if isinstance(metrics, str) or not isinstance(metrics, Mapping | Iterable):
         raise ValueError(f"metrics={metrics!r}: give a list of names, or a dict of functions (outputs, targets)")
     given = metrics if isinstance(metrics, Mapping) else dict(zip(metrics, metrics, strict=True))
-    return {named(name): function(name, metric, classification) for name, metric in given.items()}
+    return {named(name): function(name, metric, kind) for name, metric in given.items()}
 
 
 def named(name: Any) -> str:
@@ -151,11 +165,10 @@ def named(name: Any) -> str:
     return name
 
 
-def function(name: str, metric: Any, classification: bool) -> Callable[..., Any]:
+def function(name: str, metric: Any, kind: str) -> Callable[..., Any]:
     """What measures it; raises ValueError for what cannot."""
     if isinstance(metric, str):
-        kinds = {known: each for known, each in METRICS.items() if each.classification == classification}
-        known: Callable[..., Any] = lookup(kinds, "metric", metric).measure
+        known: Callable[..., Any] = lookup(of_kind(kind), f"metric of a {kind}", metric)
         return known
     if not callable(metric):
         raise ValueError(f"metrics: {name!r} is a {type(metric).__name__}; give a function of (outputs, targets)")
@@ -166,7 +179,7 @@ def function(name: str, metric: Any, classification: bool) -> Callable[..., Any]
 def measured(
     metrics: Mapping[str, Callable[..., Any]], outputs: jax.Array, targets: jax.Array, errors: Any = None
 ) -> dict[str, jax.Array]:
-    """What these metrics give for one model, of a regression with its errors; raises ValueError for no scalar."""
+    """What these metrics give for one model, of values with their errors; raises ValueError for no scalar."""
     values = {
         name: jnp.asarray(each.of_errors(errors, targets) if hasattr(each, "of_errors") else each(outputs, targets))
         for name, each in metrics.items()
@@ -175,37 +188,3 @@ def measured(
         if value.shape:
             raise ValueError(f"the metric {name} of outputs {outputs.shape} has the shape {value.shape}; give a scalar")
     return values
-
-
-def of_predictions(
-    metrics: Mapping[str, Callable[..., Any]], predicted: np.ndarray, targets: np.ndarray
-) -> dict[str, float]:
-    """What these metrics give for probabilities (rows, classes) or values (rows,) that are known already."""
-    errors = jnp.asarray(predicted - targets) if predicted.ndim == 1 else None
-    outputs = predicted if predicted.ndim == 1 else np.log(np.maximum(predicted, np.finfo(np.float32).tiny))
-    values = measured(metrics, jnp.asarray(outputs), jnp.asarray(targets), errors)
-    return {name: float(value) for name, value in values.items()}
-
-
-def row_losses(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The log loss of probabilities (rows, classes), or the squared error of values (rows,)."""
-    if predicted.ndim == 1:
-        return (predicted - targets) ** 2
-    chances = predicted[np.arange(len(targets)), targets.astype(int)]
-    return -np.log(np.maximum(chances, np.finfo(np.float32).tiny))
-
-
-def judged(
-    predicted: np.ndarray, targets: np.ndarray, more: Mapping[str, Callable[..., Any]] = NOTHING_MORE
-) -> dict[str, float]:
-    """Metrics of probabilities (rows, classes) for numbers of classes, or of values (rows,), as a trial's."""
-    found = of_predictions(more, predicted, targets) if more else {}
-    loss = float(row_losses(predicted, targets).mean())
-    if predicted.ndim == 1:
-        error, variance = predicted - targets, targets.var()
-        r2 = float(1 - loss / variance) if variance else 0.0
-        return {"mse": loss, "mae": float(abs(error).mean()), "r2": r2, **found}
-    right = predicted.argmax(-1) == targets
-    recall = [right[targets == label].mean() for label in np.unique(targets)]
-    balanced = float(np.mean(recall))
-    return {"loss": loss, "accuracy": float(right.mean()), "balanced_accuracy": balanced, **found}

@@ -47,7 +47,7 @@ class ProblemOptions(Options):
     model: Any = field(default="mlp", metadata={"text": called})
     optimizer: Any = field(default="sgd", metadata={"text": called})
     loss: Any = field(default=None, metadata={"text": called})
-    target: str | None = field(default=None, metadata=FREE)
+    target: Any = field(default=None, metadata=FREE)
     validation: Any = field(default=0.1, metadata=FREE)
     test: Any = field(default=0.1, metadata=FREE)
     seed: int = field(default=0, metadata=FREE)

@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from scipy.special import softmax
 
 from popjax.core.text import plural, settings
 from popjax.core.trees import abstract, from_host, named, to_words, unnamed
+from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.models.networks import Network
 from popjax.space.space import Space
 from popjax.store.files import Kept, load_best_files, load_ensemble_files
 from popjax.store.results import Results
-from popjax.supervision.preprocessing import Recipe, called
+from popjax.supervision.preprocessing import Own, Recipe, called
 from popjax.supervision.problem import Supervised
 from popjax.supervision.standardizing import Standardizing
 from popjax.task import HParams
@@ -62,13 +62,6 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None, tr
     return predictor_of(trials, Own(model, transform), tuple(map(float, counts.values())))
 
 
-class Own(NamedTuple):
-    """What was given to `supervised` and is no part of a directory: a model and a transform of one's own."""
-
-    model: Callable[..., Any] | None = None
-    transform: Any = None
-
-
 def predictor(
     results: Results, trial: int | None = None, model: Callable[..., Any] | None = None, transform: Any = None
 ) -> "Predictor":
@@ -91,8 +84,9 @@ def own_of(results: Results, model: Callable[..., Any] | None = None, transform:
     task = results.task
     if not isinstance(task, Supervised):
         return Own(model, transform)
-    trained = task.given.options.model
-    return Own(model or (trained if callable(trained) else None), task.transform if transform is None else transform)
+    options = task.given.options
+    trained = options.model if callable(options.model) else None
+    return Own(model or trained, task.transform if transform is None else transform, options.loss)
 
 
 def predictor_of(kept: Sequence[Kept], own: Own, weights: tuple[float, ...] = ()) -> "Predictor":
@@ -100,7 +94,7 @@ def predictor_of(kept: Sequence[Kept], own: Own, weights: tuple[float, ...] = ()
     model = own.model
     if any(one.recipe is None for one in kept):
         raise ValueError("the winner is of a task of your own; read its arrays with Results.load(dir).params(trial)")
-    recipe = Recipe.from_json(kept[0].recipe, own.transform)  # type: ignore[arg-type]
+    recipe = Recipe.from_json(kept[0].recipe, own)  # type: ignore[arg-type]
     if recipe.model is not None and model not in (None, recipe.model):
         raise ValueError(f"the winner was trained with the built-in model {recipe.model!r}; leave model out")
     trained = model or recipe.model
@@ -196,15 +190,20 @@ class Trained(NamedTuple):
         return json.dumps([fixed, self.space.to_dict(), self.epochs, shapes])
 
 
-def by_parts(apply: Callable[[np.ndarray], jax.Array], x: np.ndarray) -> np.ndarray:
+def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs) -> np.ndarray:
     """The outputs for rows, at most `PART` at once; those that fill up a part are zeros, so that few sizes compile."""
-    found = []
-    for begin in range(0, len(x), PART):
-        part = x[begin : begin + PART]
-        size = max(LEAST, 1 << (len(part) - 1).bit_length())
-        padded = np.concatenate([part, np.zeros((size - len(part), *x.shape[1:]), x.dtype)])
-        found.append(np.asarray(apply(padded))[: len(part)])
+    found, rows = [], len(entries(x)[0])
+    for begin in range(0, max(rows, 1), PART):
+        part = taken(x, slice(begin, begin + PART))
+        count = min(PART, rows - begin)
+        size = max(LEAST, 1 << (count - 1).bit_length())
+        found.append(np.asarray(apply(mapped(functools.partial(padded, rows=size), part)))[:count])
     return np.concatenate(found)
+
+
+def padded(x: np.ndarray, rows: int) -> np.ndarray:
+    """So many rows, of which the last are zeros."""
+    return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -272,59 +271,73 @@ class Predictor:
 
     @property
     def classes(self) -> tuple[Any, ...] | None:
-        """The labels, in the order of `predict_proba`; None for a regression."""
+        """The labels of a classification, in the order of `predict_proba`; else None."""
         return self.recipe.classes
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of several labels or values, in the order of the columns of what is predicted."""
+        return self.recipe.kind.names
+
     def predict(self, rows: Any) -> np.ndarray:
-        """Labels, or values in the target's own units, of raw `rows`.
+        """Labels (rows,), truth values (rows, labels), or values in the targets' own units, of raw `rows`.
 
         Rows are a DataFrame with the training data's columns, in any order, an array (rows,
         columns) of numbers or Python values in their order, or what `Dataset.x` holds. A text
         that no training row had is all zeros; a missing cell becomes the training data's
         median or most frequent text where it was trained with missing="median", and else is
-        refused. Raises ValueError for rows that do not fit.
+        refused. With a loss of one's own they are what the model gives. Raises ValueError for rows that do not fit.
         """
-        if self.recipe.classes is None:
-            return self._mean(rows)
-        return np.asarray(self.recipe.classes)[self._mean(rows).argmax(-1)]
+        return self.recipe.kind.decided(self._mean(rows))
 
     def predict_proba(self, rows: Any) -> np.ndarray:
-        """Probabilities (rows, classes), in the order of `classes`; raises ValueError for a regression."""
-        if self.recipe.classes is None:
-            raise ValueError("predict_proba: the winner is a regression; use predict")
+        """Probabilities (rows, classes), in the order of `classes`, or (rows, labels), in that of `outputs`.
+
+        Raises ValueError for what has none.
+        """
+        if self.recipe.kind.name not in ("classification", "multilabel"):
+            what = "a regression" if self.recipe.kind.scaled else "of a loss of your own"
+            raise ValueError(f"predict_proba: the winner is {what}; use predict")
         return self._mean(rows)
 
     def score(self, rows: Any, targets: Any) -> float:
-        """The share of labels that are right, or R² for a regression, as scikit-learn's estimators score."""
-        targets = np.asarray(targets)
+        """The share of rows whose labels are right, or R² of values, as scikit-learn's estimators score.
+
+        With a loss of one's own it is that, negative, where this process has it.
+        """
+        kind, targets = self.recipe.kind, np.asarray(targets)
         predicted = self.predict(rows)
-        if targets.shape != predicted.shape:
-            raise ValueError(f"score: {len(predicted)} rows have targets of shape {targets.shape}; give one a row")
-        if self.recipe.classes is not None:
-            return float((predicted == targets).mean())
-        return float(1 - ((predicted - targets) ** 2).mean() / targets.var())
+        shape = predicted.shape[:1] if kind.name == "own" else predicted.shape
+        if targets.shape[: len(shape)] != shape or (kind.name != "own" and targets.shape != shape):
+            what = "one a row" if len(shape) == 1 else f"{shape[1]} a row"
+            raise ValueError(f"score: {len(predicted)} rows have targets of shape {targets.shape}; give {what}")
+        return kind.score(predicted, targets)
 
     def _mean(self, rows: Any) -> np.ndarray:
         """The mean of what all predict for raw rows."""
         return self.mean_of(self.recipe.encoded(rows))
 
-    def mean_of(self, encoded: np.ndarray) -> np.ndarray:
-        """The mean of what all predict for encoded rows: probabilities (rows, classes), or values (rows,)."""
-        if len(encoded) == 0:
-            return np.zeros((0,) if self.recipe.classes is None else (0, self.recipe.outputs))
+    def mean_of(self, encoded: Inputs) -> np.ndarray:
+        """The mean of what all predict for encoded rows: probabilities (rows, classes), or values (rows, ...).
+
+        Raises ValueError where models of several folds learned features that each transformed for itself.
+        """
         folds = range(self.recipe.folds)
+        if self.recipe.mirrored and len(folds) > 1:
+            what = "each fold's models learned features that it transformed for itself, which have no mean"
+            raise ValueError(f"{what}; search with folds=1, or take what of_fold predicts")
         standardized = [self.recipe.features(encoded, fold) for fold in folds]
         total: Any = 0.0
         for one, weight in zip(self.trained, self.weights, strict=True):
             total += weight * np.mean([self._predicted(one, fold, standardized[fold]) for fold in folds], 0)
         return np.asarray(total) / sum(self.weights)
 
-    def of_fold(self, encoded: np.ndarray, fold: int) -> np.ndarray:
+    def of_fold(self, encoded: Inputs, fold: int) -> np.ndarray:
         """What each trial's models of a fold predict for encoded rows: (trials, rows, classes), or (trials, rows)."""
         x = self.recipe.features(encoded, fold)
         return np.stack([self._predicted(one, fold, x) for one in self.trained])
 
-    def each_of(self, encoded: np.ndarray) -> np.ndarray:
+    def each_of(self, encoded: Inputs) -> np.ndarray:
         """What each model of the first trial, a regression, predicts for encoded rows: (folds x repeats, rows)."""
         one, found = self.trained[0], []
         for fold in range(self.recipe.folds):
@@ -332,16 +345,16 @@ class Predictor:
             found += [self._in_units(values, fold) for values in outputs]
         return np.stack(found)
 
-    def _predicted(self, one: Trained, fold: int, x: np.ndarray) -> np.ndarray:
+    def _predicted(self, one: Trained, fold: int, x: Inputs) -> np.ndarray:
         """The mean of what a trial's models of a fold predict."""
         mean = np.mean(self._outputs(one, fold, x), 0)
-        return mean if self.recipe.classes is not None else self._in_units(mean, fold)
+        return self._in_units(mean, fold) if self.recipe.kind.scaled else mean
 
     def _in_units(self, values: np.ndarray, fold: int) -> np.ndarray:
-        """Values (rows,) in the target's own units, of those that a fold standardizes."""
-        return np.asarray(values.reshape(len(values)) * self.recipe.y_scale[fold] + self.recipe.y_mean[fold])
+        """Values (rows, ...) in the targets' own units, of those that a fold standardizes."""
+        return np.asarray(values * self.recipe.y_scale[fold] + self.recipe.y_mean[fold])
 
-    def _outputs(self, one: Trained, fold: int, x: np.ndarray) -> list[np.ndarray]:
+    def _outputs(self, one: Trained, fold: int, x: Inputs) -> list[np.ndarray]:
         """Probabilities or standardized values by each of a trial's models of a fold; models are in order of folds."""
         apply, values = self._program(one), one.values
         repeats = one.members // self.recipe.folds
@@ -349,7 +362,7 @@ class Predictor:
         for member in range(fold * repeats, (fold + 1) * repeats):
             arrays = {name: array[member] for name, array in one.arrays.items()}
             outputs = by_parts(functools.partial(apply, arrays, values, jnp.int32(fold)), x).astype(float)
-            found.append(outputs if self.recipe.classes is None else softmax(outputs, -1))
+            found.append(self.recipe.kind.predicted(outputs))
         return found
 
     def __getstate__(self) -> dict[str, Any]:

@@ -56,11 +56,12 @@ class Data(NamedTuple):
     programs, on features that are standardized over all that some fold trains on; other ones have acted already.
 
     Attributes:
-        rows: the rows that train or validate.
+        rows: the rows that train or validate; where the targets are the features, these are all.
         test: the rows that no trial sees.
         folds: a leading axis of folds; with one fold the targets' statistics are 0 and 1.
         y_mean, y_unit: the targets' own units: their mean, and the unit.
-        weight: how much each of `rows` counts in the loss that is trained (rows,); None where all count alike.
+        weight: how much each of `rows` counts in the loss that is trained (rows,), or each of its labels
+            (rows, labels); None where all count alike.
     """
 
     rows: Rows
@@ -83,18 +84,19 @@ def prepared(
     Args:
         transforms: of each fold, fitted: one, or one for each entry of a dict.
         y: mean and scale (folds, ...) of each fold's targets; None where they are left as they are.
-        weight: how much each row counts (rows,).
+        weight: how much each row counts (rows,), or each of its labels (rows, labels).
 
     Raises ValueError for a target that varies by too much or too little for float32.
     """
-    kept = np.delete(np.arange(len(dataset.y)), split.test)
+    kept = np.delete(np.arange(len(dataset)), split.test)
     seen = split.train[0] if len(split.train) == 1 else kept
     mean, unit = (np.zeros(()), np.ones(())) if y is None else moments(dataset.y[seen])
     y_mean, y_scale = (np.zeros(len(split.train)), np.ones(len(split.train))) if y is None else y
     if not (np.all(unit >= 1 / LARGEST_UNIT) and np.all(unit <= LARGEST_UNIT)):
         what = f"the target varies by {np.max(unit):.3g}, which has no square in float32"
         raise ValueError(f"{what}; give another unit")
-    targets = dataset.y if y is None else (dataset.y - mean) / unit
+    given = np.zeros((len(dataset), 0)) if dataset.mirrored else dataset.y
+    targets = given if y is None else (given - mean) / unit
     x, tests, moves, number = features(dataset, kept, split.test, transforms)
     folds = Fold(
         np.searchsorted(kept, split.train).astype(np.int32),
@@ -137,6 +139,11 @@ def moves_of(whole: Any, *folds: Any) -> Moves | None:
         return None
     mean, scale, limit = (np.array([getattr(fold, name) for fold in folds]) for name in Moves._fields)
     return Moves((mean - whole.mean) / whole.scale, scale / whole.scale, limit)
+
+
+def row(statistic: Any) -> Any:
+    """A statistic () or (outputs,) of targets as it is broadcast along rows."""
+    return statistic if statistic.ndim == 0 else statistic[None]
 
 
 def moved(x: Any, moves: Moves | None) -> Any:

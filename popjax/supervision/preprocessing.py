@@ -2,26 +2,38 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.core.text import plural
-from popjax.data.columns import MEDIAN, Levels, cells_of, encode, numeric, place, recoded, some
+from popjax.data.columns import Levels
 from popjax.data.dataset import Dataset
-from popjax.data.inputs import mapped, taken
+from popjax.data.inputs import entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.affine import moments
 from popjax.data.transforms.applying import applied, fitted, read, written
 from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
 from popjax.models.networks import Network, bind
+from popjax.supervision.encoding import encoded
+from popjax.supervision.kinds.base import Kind
+from popjax.supervision.kinds.named import kind_of, kind_read
 from popjax.supervision.prepared import Data, prepared
 from popjax.task import HParams
+
+
+class Own(NamedTuple):
+    """What was given to `supervised` and is no part of a directory: a model, a transform and a loss of one's own."""
+
+    model: Callable[..., Any] | None = None
+    transform: Any = None
+    loss: Callable[..., Any] | None = None
+
+
+NOTHING = Own()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,18 +41,23 @@ class Recipe:
     """What turns raw rows into a model's input, and its outputs into predictions.
 
     Attributes:
+        model: the name of a built-in one.
+        kind: of the targets.
         inputs: the shape of a row, as it is encoded; of a dict of arrays, of each entry.
+        types: the type of its numbers, as NumPy names it; of a dict, of each entry.
         transforms: of each fold: a Transform fitted to its training rows, or of a dict one for each entry.
-        y_mean, y_scale: of a regression's targets (folds,); else 0 and 1.
+        y_mean, y_scale: of values (folds, ...); else 0 and 1.
         levels: of each text column, the texts that have a feature of their own.
         fill: what stands in for a missing cell, coded; None if none may be missing.
         called: the name of a model of one's own.
+        mirrored: the targets are the features, transformed.
     """
 
     model: str | None
-    classes: tuple[Any, ...] | None
+    kind: Kind
     columns: tuple[str, ...]
     inputs: Any
+    types: Any
     split_digest: str
     data_digest: str
     transforms: tuple[Any, ...]
@@ -49,55 +66,75 @@ class Recipe:
     levels: Levels = dataclasses.field(default_factory=dict)
     fill: np.ndarray | None = None
     called: str | None = None
+    mirrored: bool = False
 
     @classmethod
-    def of(cls, dataset: Dataset, split: Split, model: str | Callable[..., Any], transform: Any) -> Self:
-        """The recipe for a model on the training rows of every fold, to each of which the transform is fitted."""
-        folds = range(len(split.train))
-        y_mean, y_scale = np.zeros(len(folds)), np.ones(len(folds))
-        if dataset.classes is None:
+    def of(cls, dataset: Dataset, split: Split, options: Any) -> Self:
+        """The recipe for the model of `ProblemOptions` on the training rows of each fold, which fit its transform."""
+        folds, model = len(split.train), options.model
+        y_mean, y_scale = np.zeros(folds), np.ones(folds)
+        if dataset.kind == "regression":
             y_mean, y_scale = moments_of_folds(dataset.y, split)
         return cls(
             model=model if isinstance(model, str) else None,
-            classes=dataset.classes,
+            kind=kind_of(dataset, options.loss, y_scale),
             columns=dataset.columns,
             inputs=mapped(lambda x: x.shape[1:], dataset.x),
+            types=mapped(lambda x: str(x.dtype), dataset.x),
             split_digest=split.digest,
             data_digest=dataset.digest,
-            transforms=tuple(fitted(transform, taken(dataset.x, rows), dataset.features) for rows in split.train),
+            transforms=tuple(
+                fitted(options.transform, taken(dataset.x, rows), dataset.features) for rows in split.train
+            ),
             y_mean=y_mean,
             y_scale=y_scale,
             levels=dataset.levels,
             fill=dataset.fill,
             called=None if isinstance(model, str) else called(model),
+            mirrored=dataset.mirrored,
         )
 
     @property
     def identity(self) -> dict[str, Any]:
         """What tells the data from other data: SHA-256 of rows and split, columns, shapes, classes, texts."""
-        names: dict[str, Any] = {"columns": list(self.columns), "inputs": list(self.inputs)}
+        names: dict[str, Any] = {"columns": list(self.columns), "inputs": self.shapes}
         if self.levels:
             names["levels"] = {name: list(texts) for name, texts in self.levels.items()}
-        classes = None if self.classes is None else list(self.classes)
-        return {"data": self.data_digest, "split": self.split_digest, **names, "classes": classes}
+        targets = {name: value for name, value in self.kind.describe().items() if name != "units"}
+        return {"data": self.data_digest, "split": self.split_digest, **names, **targets, "mirrored": self.mirrored}
+
+    @property
+    def shapes(self) -> Any:
+        """`inputs` as JSON values."""
+        return mapped(list, self.inputs)
 
     def describe(self) -> dict[str, Any]:
         """The recipe as JSON values, for `from_json`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields |= {"inputs": self.shapes, "kind": self.kind.describe()}
         fields["transforms"] = [written(one, self.inputs) for one in self.transforms]
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], transform: Any = None) -> Self:
-        """The recipe that `describe` described; `transform` is that of one's own. Raises ValueError if it is needed."""
+    def from_json(cls, content: Mapping[str, Any], own: Own = NOTHING) -> Self:
+        """The recipe that `describe` described; `own` are what a directory does not keep.
+
+        Raises ValueError for a transform of one's own that is needed.
+        """
         fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
         arrays = ("y_mean", "y_scale", "fill")
         fields |= {name: np.asarray(fields[name], float) for name in arrays if fields[name] is not None}
-        fields |= {name: tuple(fields[name]) for name in ("columns", "classes") if fields[name] is not None}
-        fields["inputs"] = tuple(fields["inputs"])
-        fields["transforms"] = tuple(read(one, fields["inputs"], transform) for one in fields["transforms"])
+        fields["columns"] = tuple(fields["columns"])
+        fields["kind"] = kind_read(fields["kind"], own.loss)
+        fields["inputs"] = mapped(tuple, fields["inputs"])
+        fields["transforms"] = tuple(read(one, fields["inputs"], own.transform) for one in fields["transforms"])
         fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
         return cls(**fields)
+
+    @property
+    def keeps(self) -> bool:
+        """The transforms take missing cells as they are."""
+        return all(one.missing for one in entries(self.transforms[0]))
 
     @property
     def folds(self) -> int:
@@ -105,9 +142,15 @@ class Recipe:
         return len(self.transforms)
 
     @property
-    def outputs(self) -> int:
-        """The width of the model's output."""
-        return 1 if self.classes is None else len(self.classes)
+    def classes(self) -> tuple[Any, ...] | None:
+        """The labels of a classification; else None."""
+        return self.kind.classes
+
+    @property
+    def outputs(self) -> int | None:
+        """The width of a model's output; None where a loss of one's own tells."""
+        wide = isinstance(self.sees, tuple) and len(self.sees) == 1
+        return self.sees[0] if self.mirrored and wide else self.kind.outputs
 
     @functools.cached_property
     def sees(self) -> Any:
@@ -117,83 +160,32 @@ class Recipe:
     @property
     def example(self) -> Any:
         """A row of zeros, transformed."""
-        return applied(self.transforms[0], mapped(lambda shape: np.zeros((1, *shape)), self.inputs))
+        return applied(
+            self.transforms[0], mapped(lambda shape, kind: np.zeros((1, *shape), kind), self.inputs, self.types)
+        )
 
     def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
         example = jax.tree.map(jnp.asarray, self.example)
         if isinstance(model, str):
+            if self.outputs is None or isinstance(self.inputs, Mapping):
+                what = "a dict of arrays" if isinstance(self.inputs, Mapping) else "targets of such a shape"
+                raise ValueError(f"the built-in model {model!r} knows nothing of {what}; give a model of your own")
             module = functools.partial(MODELS[model].module, self.sees, self.outputs)
             return functools.partial(bind, module, x=example)
         return functools.partial(own, model, x=example)
 
-    def encoded(self, rows: Any) -> np.ndarray:
-        """Raw rows as the model's features (rows, ...), before they are standardized.
-
-        Args:
-            rows: a DataFrame with the training data's columns, in any order; an array of them
-                (rows, columns), in order; or rows that are encoded already, as `Dataset.x` is.
-
-        A text that no training row had is all zeros; a missing cell is filled in as it was
-        with missing="median". Raises ValueError for rows that do not fit, and for a missing
-        cell if the training data was not filled in.
-        """
-        cells = self._cells(rows)
-        if cells is not None:
-            named = zip(self.columns, cells, strict=True)
-            coded = np.column_stack([recoded(name, each, self.levels.get(name)) for name, each in named])
-            return encode(self._filled(coded, self.fill), self.columns, self.levels).reshape(len(coded), *self.inputs)
-        try:
-            x = np.asarray(rows, float)
-        except (ValueError, TypeError):
-            what = "a DataFrame (of one row, df.iloc[[0]]) or an array (rows, columns)"
-            raise ValueError(f"the rows are no table of cells, but a {type(rows).__name__}; give {what}") from None
-        flat, gray = (math.prod(self.inputs),), tuple(self.inputs[:-1])
-        if x.shape[1:] == flat or (x.shape[1:] == gray and self.inputs[-1:] == (1,)):
-            x = x.reshape(len(x), *self.inputs)
-        if x.shape[1:] != tuple(self.inputs):
-            raise ValueError(f"rows of shape {x.shape} do not fit; give {self._wanted()}")
-        return self._filled(x, None if self.levels else self.fill)
-
-    def _wanted(self) -> str:
-        """What rows are, as an error says it."""
-        if not self.columns or len(self.inputs) > 1:  # images
-            return str(("rows", *self.inputs))
-        texts = f", with text in {some(list(self.levels))}" if self.levels else ""
-        return f"a DataFrame, or an array, of the {plural(len(self.columns), 'column')} {some(self.columns)}{texts}"
-
-    def _cells(self, rows: Any) -> list[np.ndarray] | None:
-        """The cells (rows,) of every column where the rows are a table, with names or in Python values."""
-        if hasattr(rows, "columns") and self.columns:
-            names = [str(name) for name in rows.columns]
-            for name in self.columns:
-                if name not in names:
-                    raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
-            series = {name: rows.iloc[:, names.index(name)] for name in self.columns}
-            numbers = [name for name in self.columns if name not in self.levels and numeric(series[name])]
-            return [s.to_numpy(float, na_value=np.nan) if n in numbers else cells_of(s) for n, s in series.items()]
-        table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
-        is_table = table.dtype.kind in "OUS" and self.columns and table.shape[1:] == (len(self.columns),)
-        return list(table.astype(object).T) if is_table else None
-
-    def _filled(self, x: np.ndarray, fill: np.ndarray | None) -> np.ndarray:
-        names = self.columns if x.shape[1:] == (len(self.columns),) else ()
-        if np.isinf(x).any():
-            raise ValueError(f"a cell is infinite, {place(np.isinf(x), names)}; give a finite number")
-        lost = np.isnan(x)
-        if not lost.any():
-            return x
-        if fill is None:
-            raise ValueError(f"a cell is missing, {place(lost, names)}; give one, or train with {MEDIAN}")
-        return np.where(lost, fill.reshape(x.shape[1:]), x)
+    def encoded(self, rows: Any) -> Any:
+        """Raw rows as the model's features (rows, ...) before they are transformed (see `encoded`)."""
+        return encoded(self, rows)
 
     def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
         """Encoded rows as a fold's model gets them, transformed as its training rows are."""
         return applied(self.transforms[fold], x)
 
     def prepare(self, dataset: Dataset, split: Split, weight: np.ndarray | None = None) -> Data:
-        """The rows, as the programs take them; `weight` (rows,) is how much each counts."""
-        y = (self.y_mean, self.y_scale) if self.classes is None else None
+        """The rows, as the programs take them; `weight` (rows, ...) is how much each counts."""
+        y = (self.y_mean, self.y_scale) if self.kind.scaled else None
         return prepared(dataset, split, self.transforms, y, weight)
 
 

@@ -15,7 +15,7 @@ from popjax.models.built_in import MODELS
 from popjax.space.defaults import SPACED, default_space
 from popjax.space.space import Space
 from popjax.supervision.fit import Fit
-from popjax.supervision.metrics import METRICS
+from popjax.supervision.metrics import of_kind
 from popjax.supervision.options import ProblemOptions
 from popjax.supervision.preprocessing import Recipe
 from popjax.supervision.weights import weights_of
@@ -77,7 +77,7 @@ class Supervised(Task):
     def of(cls, given: Given, split: Split) -> Self:
         """The Task whose rows are split so."""
         dataset, options = given.dataset, given.options
-        recipe = Recipe.of(dataset, split, options.model, options.transform)
+        recipe = Recipe.of(dataset, split, options)
         fit = Fit(
             recipe.network(options.model),
             options.optimizer,
@@ -85,11 +85,12 @@ class Supervised(Task):
             options.schedule,
             inputs=recipe.sees,
             outputs=recipe.outputs,
-            classification=recipe.classes is not None,
+            kind=recipe.kind,
             rows=split.train.shape[1],
             folds=len(split.train),
             model=recipe.model,
             more=options.metrics,
+            mirrored=recipe.mirrored,
         )
         trained = np.unique(split.train)  # with several folds, each row trains in some
         weights = weights_of(dataset, trained, options.class_weight, options.sample_weight)
@@ -101,7 +102,7 @@ class Supervised(Task):
             flops=fit.flops if recipe.model in MODELS else None,
             branches=("batch_size",),
         )
-        metric = Metric.of("validation", "accuracy" if fit.classification else "mse")
+        metric = Metric.of("validation", recipe.kind.ranks)
         task = cls(fit.init, fit.epoch, data, metric, None, fit.score if len(split.test) else None, hints)
         task.given, task.split, task.recipe, task.fit = given, split, recipe, fit
         return task
@@ -109,8 +110,7 @@ class Supervised(Task):
     @functools.cached_property
     def recipe(self) -> Recipe:
         """What turns raw rows into a model's inputs, and its outputs into predictions."""
-        options = self.given.options
-        return Recipe.of(self.dataset, self.split, options.model, options.transform)
+        return Recipe.of(self.dataset, self.split, self.given.options)
 
     @property
     def dataset(self) -> Dataset:
@@ -127,6 +127,27 @@ class Supervised(Task):
         """Name -> function of the metrics that were asked for."""
         metrics: Mapping[str, Any] = self.given.options.metrics
         return metrics
+
+    def judged(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        """Metrics of what is predicted for some of the rows, by name; with a loss of one's own without that.
+
+        Only of the kind "own" it is a loss of predictions.
+        """
+        kind = self.fit.kind
+        scores = kind.judged(predicted, self.targets(rows), self.more)
+        known = self.given.options.loss is None or kind.name == "own"
+        return scores if known else {name: value for name, value in scores.items() if name != "loss"}
+
+    def combines(self, folds: int) -> bool:
+        """The models of so many folds predict the same quantity: not where each learns features of its own."""
+        return folds == 1 or not self.dataset.mirrored
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        """The targets of some of the rows; features that are targets as the first fold transforms them."""
+        if self.dataset.mirrored:
+            found: np.ndarray = self.recipe.features(self.dataset.x[rows])
+            return found
+        return self.dataset.y[rows]
 
     def in_folds(self, folds: int, share: float | None = None) -> "Supervised":
         """The task with its rows in so many folds, each validating on at most that share of them if given."""
@@ -154,11 +175,9 @@ class Supervised(Task):
     @property
     def remedies(self) -> Mapping[str, str]:
         """For errors: what to use in the place of flax's dropout, and how another metric is had."""
-        same = {name for name, each in METRICS.items() if each.classification == self.fit.classification}
-        how = {
-            Metric.of("validation", name): f"popjax.supervised(..., metrics=[{name!r}])" for name in same - {*self.more}
-        }
-        return {"dropout": "popjax.layers.Dropout"} | how
+        names = of_kind(self.fit.kind.name).keys() - self.more.keys()
+        others = {Metric.of("validation", name): f"popjax.supervised(..., metrics=[{name!r}])" for name in names}
+        return {"dropout": "popjax.layers.Dropout"} | others
 
     def _replace(self, **fields: Any) -> Self:
         """A copy with some fields replaced."""

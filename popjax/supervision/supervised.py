@@ -11,7 +11,7 @@ from popjax.data.dataset import Dataset, images
 from popjax.data.parts import parts_of
 from popjax.data.scarce import repeated, scarce
 from popjax.data.splits import Way, untimely
-from popjax.data.transforms.applying import transforms_of
+from popjax.data.transforms.applying import accepts_missing, transforms_of, unchanged
 from popjax.models.built_in import MODELS
 from popjax.models.networks import check_model
 from popjax.supervision.metrics import chosen
@@ -27,7 +27,7 @@ def supervised(
     model: str | Callable[..., Any] = "mlp",
     optimizer: str | Callable[..., Any] = "sgd",
     loss: Callable[..., Any] | None = None,
-    target: str | None = None,
+    target: Any = None,
     validation: Any = 0.1,
     test: Any = 0.1,
     seed: int = 0,
@@ -45,14 +45,18 @@ def supervised(
 
     Args:
         data: `(x, y)`, arrays or a DataFrame and a Series; a DataFrame with the column `target`; the name of a CSV,
-            Parquet or NPZ file, or of one of scikit-learn's datasets, as "digits"; or a Dataset.
+            Parquet or NPZ file, or of one of scikit-learn's datasets, as "digits"; or a Dataset. `x` may be a dict of
+            arrays (rows, ...) for a model of one's own, which gets a dict of batches: whole numbers in it stay whole,
+            as those of an array do with transform="none". Where `y` is the object `x` itself, a `loss` gets rows as
+            the model does, transformed: an autoencoder's.
         model: "mlp", "cnn" (for images), or `model(hparams, rngs)` giving an nnx or a linen module
-            that makes outputs (rows, classes), or (rows, 1) or (rows,) for a regression, of rows.
+            that makes outputs (rows, classes), or (rows, 1) or (rows,) for a regression, of rows; of several labels
+            or values (rows, outputs), and what a `loss` takes of its own.
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)`
             giving an optax transform; its `learning_rate` is the scheduled one.
-        loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for
-            classes and the squared error of standardized targets for a regression.
-        target: the column to predict, of a DataFrame or a file.
+        loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for classes and labels, and
+            the squared error of standardized values.
+        target: the column to predict, of a DataFrame or a file; a list of them for several labels or values.
         validation: the rows that rank the trials: their share, their numbers, truth values, or rows of their own as
             `data` has them.
         test: the rows that no trial sees, scored once for the winner, given in the same ways; 0 for none.
@@ -62,25 +66,33 @@ def supervised(
         transform: of the features, fitted to the training rows of each fold: "standardize", each by its own mean and
             deviation; "global", by those of all together, for images of each channel; "robust", by median and
             quartiles; "quantile", to a normal distribution; "none"; or a Transform. "global" for images if not given,
-            else "standardize". Coordinates end: standardized ones at 20 deviations, and sooner where nearly all
+            else "standardize". Of a dict of arrays entry -> transform; one alone is for all that are no whole numbers.
+            Coordinates end: standardized ones at 20 deviations, and sooner where nearly all
             training rows are alike.
-        kind: "classification" or "regression". If not given, texts, truth values, and integers with at most 20
-            distinct values are classes; where that is doubtful a warning says so.
+        kind: "classification", "multilabel" (truth values (rows, labels)), "regression" of a value (rows,) or of
+            several (rows, outputs), each standardized by its training rows; or "own": targets (rows, ...) that only a
+            `loss` knows, as they are. If not given, texts, truth values, and integers with at most 20 distinct values
+            are classes; truth values, and whole 0 and 1, (rows, labels) are labels; several columns with a `loss` are
+            its own. Where that is doubtful a warning says so.
         groups: one value a row, in the order of sample_weight, or the name of a column: rows of one group are never
             in two parts.
         shuffle: False for rows in time: the last ones test, those before them validate.
-        class_weight: "balanced", or label -> weight: how much rows of a class count in the loss that is trained.
+        class_weight: "balanced", or label -> weight: how much rows of a class, or a label of several, count in the
+            loss that is trained.
         sample_weight: a weight for each row, beside that; of rows of one's own those of `data` come first, then those
             of `validation` and of `test`. Weights are scaled to a mean of 1, and no metric but
             train_loss knows them.
         metrics: what else is measured of the rows that validate and test, any of which may rank: names, of "f1"
-            (macro), "auc", "log_loss" and "mcc" for classes, "rmse", "mape" and "median_error" for a regression; or
-            name -> a function of (outputs, targets) in jax.numpy that gives a scalar: of logits (rows, classes) and
-            numbers of classes (rows,), or of values (rows,) in the target's own units.
+            (macro), "auc", "log_loss" and "mcc" for classes, "f1" and "auc" for labels, "rmse", "mape" and
+            "median_error" for a regression; or name -> a function of (outputs, targets) in jax.numpy that gives a
+            scalar: of logits (rows, classes) and numbers of classes (rows,), of log odds and truth values (rows,
+            labels), or of values (rows, ...) in the targets' own units.
 
-    The metrics are train_loss and val_loss, and val_accuracy (ranked by, max) and
-    val_balanced_accuracy, or val_mse (ranked by, min) and val_mae in raw units and val_r2, which
-    is 0 where the validation rows have all the same target; and val_<name> of each of `metrics`.
+    The metrics are train_loss and val_loss; of classes val_accuracy (ranked by, max) and val_balanced_accuracy; of a
+    value val_mse (ranked by, min) and val_mae in raw units and val_r2, which is 0 where the validation rows have all
+    the same target; of several values, ranked by val_loss, the mean of their standardized squared errors, val_r2 and of
+    each output, if they are at most 10, such as val_price_r2; of labels, ranked by val_loss, val_accuracy of whole
+    rows; and val_<name> of each of `metrics`.
     Raises ValueError for data or names that cannot be used.
 
     >>> import numpy as np
@@ -116,8 +128,17 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         check_model(options.model)
     if not isinstance(options.optimizer, str):
         check_called("the optimizer", options.optimizer, "hparams")
+    own_model = not isinstance(options.model, str)
     dataset, validation, test, groups = parts_of(
-        data, options.validation, options.test, options.groups, options.target, options.missing, options.kind
+        data,
+        options.validation,
+        options.test,
+        options.groups,
+        options.target,
+        "keep" if options.missing == "error" and accepts_missing(options.transform) else options.missing,
+        options.kind,
+        own_loss=options.loss is not None,
+        whole=own_model and options.transform is not None and unchanged(options.transform),
     )
     for doubt in () if isinstance(data, Dataset) else dataset.doubts:
         LOG.warning(doubt)
@@ -130,7 +151,7 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     if not isinstance(shuffle, bool) or (options.groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(validation, test, options.seed, groups, shuffle)
-    more = chosen(options.metrics, dataset.classes is not None)
+    more = chosen(options.metrics, dataset.kind)
     task = Given(dataset, way, dataclasses.replace(options, transform=transform, metrics=more)).in_folds(1)
     notes = (
         None if shuffle else untimely(task.split),

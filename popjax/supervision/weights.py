@@ -1,6 +1,6 @@
 """How much each row counts in the loss that is trained: by its class, by what the user says. No JAX here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,23 @@ BALANCED = "balanced"
 
 
 def weights_of(dataset: Dataset, trained: np.ndarray, class_weight: Any, sample_weight: Any) -> np.ndarray | None:
-    """The weight of each row (rows,), 1 in the mean of the rows that train; None where all count alike.
+    """The weight of each row (rows,), or of each of its labels (rows, labels); None where all count alike.
+
+    It is 1 in the mean of the rows that train.
 
     Args:
         dataset: the rows.
         trained: the numbers of those that train, by which "balanced" counts.
-        class_weight: None, "balanced" (rows over classes times rows of the class, as scikit-learn has it), or label ->
-            weight, 1 where a label is not named.
+        class_weight: None, "balanced" (rows over classes times rows of the class, as scikit-learn has it; of several
+            labels for each of them), or label -> weight, 1 where a label is not named.
         sample_weight: None, or a weight a row of those that were given.
 
     Raises ValueError for what is no weight.
     """
-    weights = np.ones(len(dataset.y)) if sample_weight is None else by_row(dataset, sample_weight)
-    if class_weight is not None:
+    weights = np.ones(len(dataset)) if sample_weight is None else by_row(dataset, sample_weight)
+    if class_weight is not None and dataset.kind == "multilabel":
+        weights = weights[:, None] * by_label(dataset, trained, class_weight)
+    elif class_weight is not None:
         weights = weights * by_class(dataset, trained, class_weight)[dataset.y]
     if class_weight is None and sample_weight is None:
         return None
@@ -34,7 +38,7 @@ def weights_of(dataset: Dataset, trained: np.ndarray, class_weight: Any, sample_
 
 def by_row(dataset: Dataset, sample_weight: Any) -> np.ndarray:
     """The weights that were given, of the rows that are left; raises ValueError."""
-    given, count = np.asarray(sample_weight), len(dataset.y) + len(dataset.dropped)
+    given, count = np.asarray(sample_weight), len(dataset) + len(dataset.dropped)
     if given.shape != (count,) or given.dtype.kind not in "biuf":
         raise ValueError(f"sample_weight is {given.dtype}{list(given.shape)} for {count} rows; give one number a row")
     wrong = ~(np.isfinite(given.astype(float)) & (given >= 0))
@@ -47,17 +51,32 @@ def by_row(dataset: Dataset, sample_weight: Any) -> np.ndarray:
 def by_class(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.ndarray:
     """The weight (classes,) of each class; raises ValueError."""
     if dataset.classes is None:
-        raise ValueError(f"class_weight={class_weight!r}: a regression has no classes; use sample_weight")
+        what = "a regression has no classes" if dataset.kind == "regression" else "a loss of your own knows no classes"
+        raise ValueError(f"class_weight={class_weight!r}: {what}; use sample_weight")
     if isinstance(class_weight, str) and class_weight == BALANCED:
         counts = np.bincount(dataset.y[trained], minlength=len(dataset.classes))
         return np.asarray(len(trained) / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+    return by_name(dataset.classes, class_weight, "class")
+
+
+def by_label(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.ndarray:
+    """The weights (rows, labels) of the labels: by how many rows have one, or as they are named; raises ValueError."""
+    if not (isinstance(class_weight, str) and class_weight == BALANCED):
+        return np.broadcast_to(by_name(dataset.outputs, class_weight, "label"), dataset.y.shape)
+    have = dataset.y[trained].sum(0)
+    true, false = (len(trained) / (2 * np.maximum(count, 1)) for count in (have, len(trained) - have))
+    return np.where(dataset.y, true, false)
+
+
+def by_name(names: Sequence[Any], class_weight: Any, what: str) -> np.ndarray:
+    """The weight of each label, 1 where it is not named; raises ValueError."""
     if not isinstance(class_weight, Mapping):
         raise ValueError(f'class_weight={class_weight!r}: give "balanced", or a weight of each label')
-    known = dict(zip(dataset.classes, range(len(dataset.classes)), strict=True))
-    weights = np.ones(len(dataset.classes))
+    known = dict(zip(names, range(len(names)), strict=True))
+    weights = np.ones(len(names))
     for label, weight in class_weight.items():
         if label not in known:
-            raise ValueError(f"class_weight: there is no class {label!r}; there are {', '.join(map(repr, known))}")
+            raise ValueError(f"class_weight: there is no {what} {label!r}; there are {', '.join(map(repr, known))}")
         if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not 0 <= weight < np.inf:
             raise ValueError(f"class_weight: {label!r} weighs {weight!r}; give a finite number of at least 0")
         weights[known[label]] = weight

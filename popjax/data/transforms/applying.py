@@ -39,6 +39,18 @@ def transforms_of(given: Any, inputs: Inputs, seed: int) -> Transforms:
     return {name: one_of(name, x) for name, x in inputs.items()}
 
 
+def unchanged(given: Any) -> bool:
+    """A transform that leaves all as it is was asked for."""
+    return given == "none" or (isinstance(given, Transform) and name_of(given) == "none")
+
+
+def accepts_missing(given: Any) -> bool:
+    """A transform that takes missing cells was asked for."""
+    if isinstance(given, str):
+        return given in TRANSFORMS and TRANSFORMS[given].missing
+    return isinstance(given, Transform) and given.missing
+
+
 def usual(x: np.ndarray) -> str:
     """The transform of features (rows, ...) where none is asked for."""
     return "global" if x.ndim > 2 else "standardize"

@@ -1,5 +1,6 @@
 """The data that a run learned from, and what its winner makes of the test rows. No JAX here."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,24 +12,63 @@ from popjax.pages.figures.base import Drawing, Figure
 from popjax.pages.markup import section, table
 from popjax.store.results import Results
 
+MOST = 10  # outputs that are shown
+
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """What was learned from: rows, columns and classes, and what the winner makes of the test rows."""
-    if not told(results, "inputs"):
+    """What was learned from: rows, columns and targets, and what the winner makes of the test rows."""
+    inputs = features(results)
+    if not inputs:
         return ""
-    columns, classes, sizes = (told(results, name) for name in ("columns", "classes", "inputs"))
-    inputs = " × ".join(map(str, sizes))
-    facts = [("rows", counted(results)), ("features", shown(inputs)), ("columns", listed(columns))]
-    facts += [("classes", listed(classes)) if classes else ("target", "real values")]
+    facts = [("rows", counted(results)), ("features", inputs), ("columns", listed(told(results, "columns")))]
+    facts.append(targets(results))
     body = table(["", ""], [[name, text] for name, text in facts if text], "words facts")
-    counts = matrix(results, len(classes))
+    classes = [str(label) for label in told(results, "classes")]
+    counts = matrix(results.summary.get("confusion"), len(classes))
     if counts is not None:
-        body += confusion_table([str(label) for label in classes], counts)
-    if pairs(results) is not None:
-        body += '<p class="caption">The test rows: what the winner predicts against what is true.</p>'
-        body += '<div class="figure" id="predicted"></div>'
+        body += caption("a line is a true class, a column what the winner predicts") + confusion_table(classes, counts)
+    labels = by_output(results, "confusions", lambda counts: matrix(counts, 2))
+    if labels:
+        body += caption("a line is what is true of a label, a column what the winner predicts")
+    for name, both in labels.items():
+        body += f"<h3>{shown(name)}</h3>" + confusion_table(["no", "yes"], both)
+    drawn = figures(results)
+    if drawn:
+        body += caption("what the winner predicts against what is true")
+    body += "".join(f'<div class="figure" id="{name}"></div>' for name in drawn)
     scored = "" if results.best is None else ", and scored once, for the winner"
     return section("The data", f"Rows that test were seen by no trial{scored}.", body)
+
+
+def caption(text: str) -> str:
+    """What a figure of the test rows shows."""
+    return f'<p class="caption">The test rows: {text}.</p>'
+
+
+def features(results: Results) -> str:
+    """The shape of a row as HTML, of a dict of arrays of each entry; empty where run.json does not tell."""
+    known = results.run.get("data")
+    inputs = known.get("inputs") if isinstance(known, dict) else None
+    if isinstance(inputs, dict):
+        return ", ".join(f"{shown(name)} {shown(sizes(shape))}" for name, shape in inputs.items())
+    return shown(sizes(inputs)) if isinstance(inputs, list) and inputs else ""
+
+
+def sizes(shape: Any) -> str:
+    """A shape in words; of one number a row "1"."""
+    return " × ".join(map(str, shape if isinstance(shape, list) else [])) or "1"
+
+
+def targets(results: Results) -> tuple[str, str]:
+    """What is predicted: a heading, and the names as HTML."""
+    known = results.run.get("data")
+    kind = known.get("kind") if isinstance(known, dict) else None
+    classes, outputs = told(results, "classes"), told(results, "outputs")
+    if classes:
+        return "classes", listed(classes)
+    if outputs:
+        return "labels" if kind == "multilabel" else "values", listed(outputs)
+    return "target", "of a loss of its own" if kind == "own" else "real values"
 
 
 def told(results: Results, name: str) -> list[Any]:
@@ -45,40 +85,53 @@ def counted(results: Results) -> str:
     return ", ".join(f"{count:,} rows {shown(verb)}" for verb, count in known if isinstance(count, int))
 
 
-def matrix(results: Results, classes: int) -> list[list[int]] | None:
-    """The confusion matrix of a summary, if it is one of so many classes."""
-    counts = results.summary.get("confusion")
+def matrix(counts: Any, classes: int) -> list[list[int]] | None:
+    """A confusion matrix of a summary, if it is one of so many classes."""
     rows = counts if classes and isinstance(counts, list) and len(counts) == classes else []
     fits = all(isinstance(row, list) and len(row) == classes for row in rows)
     whole = fits and all(isinstance(count, int) and count >= 0 for row in rows for count in row)
     return rows if rows and whole else None
 
 
-def pairs(results: Results) -> np.ndarray | None:
-    """The pairs (true, predicted) of a summary (rows, 2), if it has some."""
+def pairs(values: Any) -> np.ndarray | None:
+    """The pairs (true, predicted) of a summary (rows, 2), if these are some."""
     try:
-        found = np.array(results.summary.get("predicted") or [], float)
+        found = np.array(values or [], float)
     except (TypeError, ValueError):
         return None
     return found if found.ndim == 2 and found.shape[1] == 2 and np.isfinite(found).all() else None
 
 
-def predicted_figure(results: Results) -> dict[str, Any] | None:
+def by_output[T](results: Results, name: str, read: Callable[[Any], T | None]) -> dict[str, T]:
+    """Output -> what a summary has of it under this name, as `read` reads it, of the first ten that it can read."""
+    known = results.summary.get(name)
+    found = {str(output): read(value) for output, value in known.items()} if isinstance(known, dict) else {}
+    return dict([(output, value) for output, value in found.items() if value is not None][:MOST])
+
+
+def figures(results: Results) -> dict[str, dict[str, Any]]:
+    """The figures of values by name: "predicted" of one, "predicted-0" and so on of several."""
+    one = pairs(results.summary.get("predicted"))
+    if one is not None:
+        return {"predicted": predicted_figure(one)}
+    several = by_output(results, "predictions", pairs)
+    return {f"predicted-{at}": predicted_figure(found, name) for at, (name, found) in enumerate(several.items())}
+
+
+def predicted_figure(found: np.ndarray, name: str = "") -> dict[str, Any]:
     """What the winner predicts of the test rows against what is true, and the line where both are the same."""
-    found = pairs(results)
-    if found is None:
-        return None
     true, predicted = (rounded(column) for column in found.T)
     ends = [min(true + predicted), max(true + predicted)]
     point = {"mode": "markers", "marker": {"color": POINT, "size": 5, "opacity": 0.7}, "name": "test rows"}
     line = {"mode": "lines", "line": {"color": GREY, "width": 1}, "hoverinfo": "skip", "name": "the same"}
     what = "true %{x:.4g}, predicted %{y:.4g}<extra></extra>"
+    axes = {"xaxis": ruled(f"{name}, true" if name else "true"), "yaxis": ruled("predicted")}
     return {
         "traces": [
             {"type": "scatter", "x": ends, "y": ends, **line},
             {"type": "scatter", "x": true, "y": predicted, **point, "hovertemplate": what},
         ],
-        "layout": layout(height=380, showlegend=False, xaxis=ruled("true"), yaxis=ruled("predicted")),
+        "layout": layout(height=380, showlegend=False, **axes),
     }
 
 
@@ -97,20 +150,17 @@ def confusion_table(labels: list[str], confusion: list[list[int]]) -> str:
             f'<span class="cell" style="--share:{100 * count / total:.0f}%">{count or ""}</span>' for count in counts
         ]
         rows.append([f"<b>{shown(label)}</b>", *cells])
-    words = '<p class="caption">The test rows: a line is a true class, a column what the winner predicts.</p>'
-    return words + table(["", *map(shown, labels)], rows, "words confusion")
+    return table(["", *map(shown, labels)], rows, "words confusion")
 
 
 def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
-    """What the winner of a regression predicts."""
-    figure = predicted_figure(results)
-    return {} if figure is None else {"predicted": figure}
+    """What the winner predicts of values."""
+    return figures(results)
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """The same as "predicted"."""
-    figure = predicted_figure(results)
-    return {} if figure is None else {"predicted": lambda: figure}
+    """The same, each under its name."""
+    return {name: functools.partial(dict, figure) for name, figure in figures(results).items()}
 
 
 FIGURE = Figure(section_of, data_of, plots_of)

@@ -35,11 +35,7 @@ class Linear(Callback):
         if self.scores is not None:
             return
         rows = self.task.in_folds(run.folds).split.test
-        data = self.task.dataset
-        classes, others = len(data.classes or ()), len(data.y) - len(rows)
-        if len(rows) == 0 or data.x.size * (classes or 1) > baselines.LARGEST:
-            return
-        if 2 * classes > others:  # most have one row, and scikit-learn would warn that they may be no classes
+        if not baselines.has_linear(self.task, rows):
             return
         self.thread = threading.Timer(PAUSE, self.fit, (rows,))
         self.thread.daemon = True

@@ -1,0 +1,138 @@
+"""Features and targets as they are given: checked, as numbers, and without missing cells. No JAX here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.data.columns import DROP, MEDIAN, Levels, place
+from popjax.data.inputs import Inputs, entries, taken
+from popjax.data.targets import LARGEST, Targets
+
+KEEP = "keep"  # for `missing`: cells stay NaN, for a transform that takes them
+
+
+def as_targets(y: Any, name: str, target: str, rows: int) -> np.ndarray:
+    """Targets as an array; raises ValueError where they have different lengths, or are not of so many rows."""
+    try:
+        found = np.asarray(y)
+    except ValueError:
+        lengths = {len(row) if hasattr(row, "__len__") else 1 for row in y}
+        what = f"{target} has rows of {min(lengths)} to {max(lengths)} values"
+        raise ValueError(f"{name}: {what}; give as many in each") from None
+    if found.shape[:1] != (rows,):
+        raise ValueError(f"{name}: {target} has shape {found.shape} for {rows} rows of x; give one value a row")
+    return found
+
+
+def mirrored(x: Inputs, name: str, kind: str | None, own_loss: bool) -> Targets:
+    """Targets that are the features themselves; raises ValueError unless a loss of one's own learns them."""
+    if isinstance(x, Mapping):
+        raise ValueError(f"{name}: a dict cannot be its own target; give an array as y")
+    if kind not in (None, "own") or not own_loss:
+        raise ValueError(f"{name}: y is x, which only a loss of your own learns; give loss=, or another y")
+    return Targets(x, "own")
+
+
+def lasting(y: np.ndarray, missing: str, name: str, target: str) -> np.ndarray:
+    """bool (rows,): the target is known; raises ValueError where one is missing, unless its row may be left out."""
+    left = ~_lost(y)
+    if not left.all() and missing in ("error", KEEP):
+        what = f"row {int(np.argmin(left)) + 1} has no {target!r}, {int((~left).sum())} rows in all"
+        raise ValueError(f"{name}: the target is missing: {what}; use {DROP} to leave such rows out")
+    check_rows(int(left.sum()), name)
+    return left
+
+
+def as_numbers(x: np.ndarray, whole: bool) -> np.ndarray:
+    """Features as float64, or whole numbers as they are."""
+    return x if whole and x.dtype.kind in "biu" else x.astype(float, copy=False)
+
+
+def check_features(x: Inputs, name: str, columns: tuple[str, ...]) -> None:
+    """Raise ValueError unless these are numbers (rows, features), or a dict of arrays of as many rows."""
+    if not isinstance(x, Mapping):
+        if x.ndim > 1 and len(x) == 0:
+            raise ValueError(f"{name}: x has no rows; give some")
+        if x.dtype.kind not in "biuf" or x.ndim < 2 or x.size == 0:
+            raise ValueError(f"{name}: x is {x.dtype}{list(x.shape)}; give numbers of shape (rows, features)")
+        _check_finite(x, columns, name)
+        return
+    for entry, one in x.items():
+        if not isinstance(entry, str) or one.dtype.kind not in "biuf" or one.ndim == 0:
+            raise ValueError(f"{name}: entry {entry!r} of x is {one.dtype}{list(one.shape)}; give numbers (rows, ...)")
+        _check_finite(one, (), f"{name}: entry {entry!r} of x")
+    rows = {entry: len(one) for entry, one in x.items()}
+    if len(set(rows.values())) > 1:
+        counts = ", ".join(f"{entry!r} {count}" for entry, count in rows.items())
+        raise ValueError(f"{name}: the entries of x differ in rows: {counts}; give as many of each")
+
+
+def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
+    if x.dtype.kind in "biu":
+        return
+    x = x.astype(float, copy=False)
+    if x.size and max(np.nanmax(x, initial=0), -np.nanmin(x, initial=0)) > LARGEST:
+        bad = np.abs(x) > LARGEST
+        what = "infinite values" if np.isinf(x[bad][0]) else f"the value {x[bad][0]:g}"
+        raise ValueError(f"{name}: {what} in {place(bad, columns)}; replace by numbers within {LARGEST:g}")
+
+
+def check_rows(count: int, name: str) -> None:
+    """Raise ValueError for fewer rows than parts."""
+    if count < 3:
+        raise ValueError(f"{name}: {count} rows; give at least 3, one each to train, validate and test")
+
+
+def _lost(y: np.ndarray) -> np.ndarray:
+    """bool (rows,): a target is missing."""
+    if y.dtype.kind == "f":
+        return np.isnan(y).reshape(len(y), -1).any(1)
+    if y.dtype.kind == "O":
+        lost = np.array([value is None or (isinstance(value, float) and np.isnan(value)) for value in y.ravel()], bool)
+        return lost.reshape(len(y), -1).any(1)
+    return np.zeros(len(y), bool)
+
+
+def without_missing(
+    x: Inputs, columns: tuple[str, ...], missing: str, name: str, levels: Levels
+) -> tuple[Inputs, np.ndarray, np.ndarray | None]:
+    """What `_fill` gives; of a dict only rows are left out."""
+    if not isinstance(x, Mapping):
+        return _fill(x, columns, missing, name, levels)
+    if missing == "median":
+        raise ValueError(f"{name}: missing='median' is for a table; fill the entries of x, or use {DROP}")
+    lost = np.zeros(len(entries(x)[0]), bool)
+    if missing == KEEP:
+        return x, ~lost, None
+    for entry, one in x.items():
+        empty = np.isnan(one).reshape(len(one), -1).any(1) if one.dtype.kind == "f" else lost
+        if empty.any() and missing == "error":
+            what = f"entry {entry!r} of x has a missing cell, in row {int(empty.argmax()) + 1}"
+            raise ValueError(f"{name}: {what}; fill it in, or use {DROP}")
+        lost = lost | empty
+    return taken(x, ~lost), ~lost, None
+
+
+def _fill(
+    x: np.ndarray, columns: tuple[str, ...], missing: str, name: str, levels: Levels
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Rows without missing cells, which of the rows they are, and what filled them, if anything was to."""
+    lost = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+    everything = np.ones(len(x), bool)
+    if missing == "median":
+        empty = lost.all(0)
+        if empty.any():
+            raise ValueError(f"{name}: no value at all in {place(empty[None], columns)}; drop that column")
+        fill = np.nanmedian(x, 0)
+        for index in (index for index, column in enumerate(columns) if column in levels):
+            codes = x[~lost[:, index], index].astype(int)
+            fill[index] = np.bincount(codes).argmax()  # of equally frequent texts, the first in sorted order
+        return np.where(lost, fill, x), everything, fill
+    if not lost.any() or missing == KEEP:
+        return x, everything, None
+    if missing == "drop":
+        kept = ~lost.reshape(len(x), -1).any(1)
+        return x[kept], kept, None
+    where = f"{int(lost.sum())} missing cells, the first in {place(lost, columns)}"
+    raise ValueError(f"{name}: {where}; use {DROP} or {MEDIAN}")

@@ -1,0 +1,130 @@
+"""Raw rows as a model's features, before they are transformed."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from popjax.core.text import plural
+from popjax.data.columns import MEDIAN, Levels, cells_of, encode, numeric, place, recoded, some
+from popjax.data.inputs import Inputs
+
+
+class Coded(Protocol):
+    """What is known of the rows that were trained on: see `Recipe`."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def inputs(self) -> Any: ...
+    @property
+    def types(self) -> Any: ...
+    @property
+    def levels(self) -> Levels: ...
+    @property
+    def fill(self) -> np.ndarray | None: ...
+    @property
+    def keeps(self) -> bool: ...
+
+
+def encoded(recipe: Coded, rows: Any) -> Inputs:
+    """Raw rows as the model's features (rows, ...) before they are transformed.
+
+    Args:
+        rows: a DataFrame with the training data's columns, in any order; an array of them
+            (rows, columns), in order; rows that are encoded already, as `Dataset.x` is; or a dict of arrays, if that
+            was trained on.
+
+    A text that no training row had is all zeros; a missing cell is filled in as it was
+    with missing="median". Raises ValueError for rows that do not fit, and for a missing
+    cell if the training data was not filled in.
+    """
+    if isinstance(recipe.inputs, Mapping):
+        return entries_of(recipe, rows)
+    cells = cells_in(recipe, rows)
+    if cells is not None:
+        named = zip(recipe.columns, cells, strict=True)
+        coded = np.column_stack([recoded(name, each, recipe.levels.get(name)) for name, each in named])
+        x = encode(filled(recipe, coded, recipe.fill), recipe.columns, recipe.levels)
+        return x.reshape(len(x), *recipe.inputs)
+    x = as_type(rows, recipe.types, "the rows")
+    flat, gray = (math.prod(recipe.inputs),), tuple(recipe.inputs[:-1])
+    if x.shape[1:] == flat or (x.shape[1:] == gray and recipe.inputs[-1:] == (1,)):
+        x = x.reshape(len(x), *recipe.inputs)
+    if x.shape[1:] != tuple(recipe.inputs):
+        raise ValueError(f"rows of shape {x.shape} do not fit; give {wanted(recipe)}")
+    return filled(recipe, x, None if recipe.levels else recipe.fill)
+
+
+def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
+    """The entries of a dict of arrays; raises ValueError where one is missing or does not fit."""
+    if not isinstance(rows, Mapping):
+        names = ", ".join(map(repr, recipe.inputs))
+        raise ValueError(f"the rows are a {type(rows).__name__}; give a dict of the arrays {names}")
+    found = {}
+    for name, shape in recipe.inputs.items():
+        if name not in rows:
+            raise ValueError(f"the rows lack the entry {name!r}; give all of the training data's")
+        found[name] = as_type(rows[name], recipe.types[name], f"entry {name!r} of the rows")
+        if found[name].shape[1:] != tuple(shape):
+            what = f"entry {name!r} of the rows has shape {found[name].shape}"
+            raise ValueError(f"{what}; give (rows{''.join(f', {size}' for size in shape)})")
+    counts = {name: len(x) for name, x in found.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"the entries differ in rows: {counts}; give as many of each")
+    return {name: filled(recipe, x, None) for name, x in found.items()}
+
+
+def as_type(rows: Any, kind: str, what: str) -> np.ndarray:
+    """Rows as numbers of the type that was trained on; raises ValueError for what are none."""
+    try:
+        x = np.asarray(rows) if np.dtype(kind).kind in "biu" else np.asarray(rows, float)
+    except (ValueError, TypeError):
+        remedy = "a DataFrame (of one row, df.iloc[[0]]) or an array (rows, columns)"
+        raise ValueError(f"the rows are no table of cells, but a {type(rows).__name__}; give {remedy}") from None
+    if x.dtype == kind:
+        return x
+    with np.errstate(invalid="ignore"):
+        known = x.dtype.kind in "biuf" and np.array_equal(x.astype(kind), x)
+    if not known:
+        raise ValueError(f"{what} are whole numbers ({kind}), and hold {x.dtype} that are none; give whole numbers")
+    return x.astype(kind)
+
+
+def wanted(recipe: Coded) -> str:
+    """What rows are, as an error says it."""
+    if not recipe.columns or len(recipe.inputs) > 1:  # images
+        return str(("rows", *recipe.inputs))
+    texts = f", with text in {some(list(recipe.levels))}" if recipe.levels else ""
+    return f"a DataFrame, or an array, of the {plural(len(recipe.columns), 'column')} {some(recipe.columns)}{texts}"
+
+
+def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
+    """The cells (rows,) of every column where the rows are a table, with names or in Python values."""
+    if hasattr(rows, "columns") and recipe.columns:
+        names = [str(name) for name in rows.columns]
+        for name in recipe.columns:
+            if name not in names:
+                raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
+        series = {name: rows.iloc[:, names.index(name)] for name in recipe.columns}
+        numbers = [name for name in recipe.columns if name not in recipe.levels and numeric(series[name])]
+        return [s.to_numpy(float, na_value=np.nan) if n in numbers else cells_of(s) for n, s in series.items()]
+    table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
+    is_table = table.dtype.kind in "OUS" and recipe.columns and table.shape[1:] == (len(recipe.columns),)
+    return list(table.astype(object).T) if is_table else None
+
+
+def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None) -> np.ndarray:
+    """Rows (rows, ...) with what stands in for missing cells; raises ValueError where nothing does."""
+    if x.dtype.kind != "f":
+        return x
+    names = recipe.columns if x.shape[1:] == (len(recipe.columns),) else ()
+    if np.isinf(x).any():
+        raise ValueError(f"a cell is infinite, {place(np.isinf(x), names)}; give a finite number")
+    lost = np.isnan(x)
+    if not lost.any() or (fill is None and recipe.keeps):
+        return x
+    if fill is None:
+        raise ValueError(f"a cell is missing, {place(lost, names)}; give one, or train with {MEDIAN}")
+    return np.where(lost, fill.reshape(x.shape[1:]), x)

@@ -1,0 +1,44 @@
+"""The kinds of targets by name. A new one is a file beside this one, and a line in KINDS."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from popjax.data.dataset import Dataset
+from popjax.supervision.kinds.base import Kind
+from popjax.supervision.kinds.classification import Classification
+from popjax.supervision.kinds.multilabel import Multilabel
+from popjax.supervision.kinds.own import Own
+from popjax.supervision.kinds.regression import Regression, Values
+
+KINDS: Mapping[str, type[Kind]] = {
+    "classification": Classification,
+    "multilabel": Multilabel,
+    "regression": Regression,
+    "own": Own,
+}
+
+
+def kind_of(dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray) -> Kind:
+    """What a dataset's targets are.
+
+    Args:
+        loss: that of one's own.
+        scale: the deviations (folds, ...) of each fold's targets.
+    """
+    if dataset.kind == "own":
+        return Own(loss=loss, width=dataset.y.shape[1] if dataset.y.ndim == 2 and not dataset.mirrored else None)
+    if dataset.kind == "regression" and dataset.outputs:
+        return Values(names=dataset.outputs, units=tuple(scale.mean(0).tolist()))
+    return KINDS[dataset.kind](dataset.classes, dataset.outputs)
+
+
+def kind_read(content: Mapping[str, Any], loss: Callable[..., Any] | None) -> Kind:
+    """The kind that `Kind.describe` described; `loss` is that of one's own, if it is known."""
+    if content["kind"] == "own":
+        return Own(loss=loss, width=content["width"])
+    classes, names = content["classes"], tuple(content["outputs"])
+    if content["kind"] == "regression" and names:
+        return Values(names=names, units=tuple(content["units"]))
+    return KINDS[content["kind"]](None if classes is None else tuple(classes), names)

@@ -1,0 +1,163 @@
+"""One value, or several."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popjax.supervision.kinds.base import Kind
+from popjax.task import HParams
+
+DRAWN, MOST = 500, 10  # test rows of a figure; outputs that have figures and metrics of their own
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression(Kind):
+    """Targets are values (rows,), standardized; so are outputs, (rows,) or (rows, 1)."""
+
+    name: ClassVar[str] = "regression"
+    ranks: ClassVar[str] = "mse"
+    scaled: ClassVar[bool] = True
+
+    @property
+    def outputs(self) -> int:
+        """One."""
+        return 1
+
+    def check(self, outputs: jax.Array, rows: int) -> None:
+        """Raise ValueError for a model that does not give one value a row."""
+        if outputs.shape not in ((rows,), (rows, 1)):
+            what = f"the model's outputs for {rows} rows have the shape {outputs.shape}"
+            raise ValueError(f"{what}; give {(rows, 1)}")
+
+    def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """The squared error."""
+        return (outputs.reshape(targets.shape) - targets) ** 2
+
+    def metrics(self, outputs: jax.Array, targets: jax.Array, units: jax.Array) -> dict[str, jax.Array]:
+        """Mean squared and absolute error in the target's own units, and R²: 0 where there is nothing to explain."""
+        error = outputs.reshape(targets.shape) - targets
+        values = {"mse": ((error * units) ** 2).mean(), "mae": jnp.abs(error * units).mean()}
+        return values | {"r2": explained(error, targets)}
+
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """Values (rows,)."""
+        return outputs.reshape(len(outputs))
+
+    def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The squared error."""
+        return (predicted - targets) ** 2
+
+    def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """Mean squared and absolute error, and R²."""
+        error, variance = predicted - targets, targets.var()
+        loss = float((error**2).mean())
+        return {"mse": loss, "mae": float(abs(error).mean()), "r2": float(1 - loss / variance) if variance else 0.0}
+
+    def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
+        """R²."""
+        return float(1 - ((predicted - targets) ** 2).mean() / targets.var())
+
+    def constant(self, targets: np.ndarray) -> np.ndarray:
+        """The mean."""
+        return np.asarray(targets.mean(0))
+
+    def linearly(self, rows: int) -> bool:
+        """Always."""
+        return True
+
+    def linear(self, z: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Ridge regression, an output each, its penalty by cross-validation."""
+        from sklearn.linear_model import RidgeCV
+
+        models = [RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(z, one) for one in y.reshape(len(y), -1).T]
+        shape = y.shape[1:]
+        return lambda rows: np.stack([model.predict(rows) for model in models], 1).reshape(len(rows), *shape)
+
+    def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """`predicted`: pairs (true, predicted), of at most 500 rows."""
+        return {"predicted": pairs(predicted, targets)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Values(Regression):
+    """Several values (rows, outputs), each standardized by its own training rows.
+
+    The mean of their standardized squared errors ranks, as the loss, and each output has an mse, an mae and an R², such
+    as `val_price_r2`, where they are at most 10; `r2` is the mean over all.
+
+    Attributes:
+        units: the deviations (outputs,) of the training rows, by which errors are standardized on the host.
+    """
+
+    ranks: ClassVar[str] = "loss"
+    units: tuple[float, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """How many there are."""
+        return len(self.names)
+
+    def check(self, outputs: jax.Array, rows: int) -> None:
+        """Raise ValueError for a model that does not give a value for each."""
+        Kind.check(self, outputs, rows)
+
+    def metrics(self, outputs: jax.Array, targets: jax.Array, units: jax.Array) -> dict[str, jax.Array]:
+        """Mean squared and absolute error of each output in its own units, its R², and the mean of these."""
+        error = outputs - targets
+        squared, absolute = ((error * units) ** 2).mean(0), jnp.abs(error * units).mean(0)
+        r2 = jax.vmap(explained, 1)(error, targets)
+        return by_output(self.names, squared, absolute, r2)
+
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """Values (rows, outputs)."""
+        return outputs
+
+    def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The mean squared error of the outputs, each in its unit."""
+        return np.asarray((((predicted - targets) / np.array(self.units)) ** 2).mean(-1))
+
+    def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """The errors of each output, and R²."""
+        each = [Regression().scores(*pair) for pair in zip(predicted.T, targets.T, strict=True)]
+        found = by_output(self.names, *([one[name] for one in each] for name in ("mse", "mae", "r2")))
+        loss = float(self.row_losses(predicted, targets).mean())
+        return {"loss": loss} | {name: float(value) for name, value in found.items()}
+
+    def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
+        """The mean of the outputs' R²."""
+        return float((1 - ((predicted - targets) ** 2).mean(0) / targets.var(0)).mean())
+
+    def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """`predictions`: output -> pairs (true, predicted)."""
+        columns = zip(self.names[:MOST], predicted.T, targets.T, strict=False)
+        return {"predictions": {name: pairs(*each) for name, *each in columns}}
+
+    def describe(self) -> dict[str, Any]:
+        """This kind as JSON values."""
+        return super().describe() | {"units": list(self.units)}
+
+
+def explained(error: jax.Array, targets: jax.Array) -> jax.Array:
+    """R² of errors (rows,) in targets (rows,); 0 where these are all the same, so that there is nothing to explain."""
+    left, variance = (error**2).mean(), ((targets - targets.mean()) ** 2).mean()
+    varied = variance > jnp.finfo(variance.dtype).eps * (targets**2).mean()
+    return jnp.where(varied, 1 - left / jnp.where(varied, variance, 1), 0)
+
+
+def by_output(names: tuple[str, ...], squared: Any, absolute: Any, r2: Any) -> dict[str, Any]:
+    """Metrics (outputs,) by name, those of each output after it, and the mean R²."""
+    found = {"r2": sum(r2) / len(names)}
+    for at, name in enumerate(names if len(names) <= MOST else ()):
+        found |= {f"{name}_mse": squared[at], f"{name}_mae": absolute[at], f"{name}_r2": r2[at]}
+    return found
+
+
+def pairs(predicted: np.ndarray, targets: np.ndarray) -> list[list[float]]:
+    """(true, predicted) of at most 500 rows."""
+    some = np.linspace(0, len(targets) - 1, min(len(targets), DRAWN)).astype(int)
+    found: list[list[float]] = np.stack([targets, predicted], 1)[some].round(6).tolist()
+    return found
