@@ -33,7 +33,7 @@ import popjax as pj
 from popjax.core.trees import abstract
 from popjax.engine.member import advance
 from popjax.engine.roster import Config, Roster
-from popjax.space.defaults import default_space
+from popjax.supervision.spaces import default_space
 
 H100 = """
 gpu_device_info {

@@ -21,7 +21,7 @@ from jax import lax
 
 import popjax as pj
 from popjax.core.machine import device, versions
-from popjax.space.defaults import default_space
+from popjax.supervision.spaces import default_space
 
 SIZES = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 ROWS, BATCH, LIMIT = 1797, 64, 450

@@ -22,7 +22,7 @@ import popjax as pj
 from popjax.core.machine import device
 from popjax.data.dataset import load
 from popjax.engine.roster import Config, Roster
-from popjax.space.defaults import default_space
+from popjax.supervision.spaces import default_space
 
 RESULTS = Path(__file__).parent / "results" / "plans.json"
 WIDTHS = (50, 75, 100)

@@ -29,7 +29,7 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
         from popjax.data.dataset import load
         from popjax.engine.roster import Config, Roster
         from popjax.pages.page import write_report
-        from popjax.space.defaults import default_space
+        from popjax.supervision.spaces import default_space
     if not cold:
         enable_cache()
     with stage("load the data", seconds):

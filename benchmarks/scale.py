@@ -32,7 +32,7 @@ from popjax.engine.backends.work import Done, Missing
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes
 from popjax.executors.ray import Ray
-from popjax.space.defaults import default_space
+from popjax.supervision.spaces import default_space
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 ENGINES = ("threads", "processes:1", "processes:2", "dask", "ray")

@@ -52,7 +52,7 @@ _HOMES = {
     "log_uniform": "space.scales",
     "objective": "task",
     "one_se": "rules.one_se",
-    "default_space": "space.defaults",
+    "default_space": "supervision.spaces",
     "pareto": "rules.pareto",
     "pbt": "tuning.schedulers.pbt",
     "plot": "pages.plots",

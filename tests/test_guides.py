@@ -118,15 +118,29 @@ def test_a_new_scale(example, tmp_path):
         module.LogitUniform(0, 1)
 
 
-def test_a_new_model(example, rows, tmp_path):
-    """It trains by its name, and is loaded by it."""
+def test_a_new_model(example, tmp_path):
+    """It trains by its name, with its transform and space, sees numbers and codes apart, and is loaded by its name."""
+    pandas = pytest.importorskip("pandas")
+    draws = np.random.default_rng(0)
+    frame = pandas.DataFrame({"a": draws.normal(size=200), "side": draws.choice(["n", "s"], 200)})
+    frame["colour"], frame["b"] = draws.choice(["red", "green", "blue"], 200), draws.normal(size=200)
+    effects = frame["colour"].map({"red": 0.0, "green": 2.0, "blue": -2.0}) + frame["side"].map({"n": 1.0, "s": 0.0})
+    frame["y"] = frame["a"] - 3 * frame["b"] + effects
     example("A model")
-    task = pj.supervised(rows, model="linear")
-    assert task.hints.parameters({}) == 6 * 3
-    space = pj.Space(learning_rate=RATE, batch_size=pj.choice(16, 32))
-    results = pj.search(task, space, trials=4, epochs=5, out=tmp_path / "run")
-    assert results.best.value > 0.7
-    assert set(pj.load_best(tmp_path / "run").predict(rows[0])) <= {0, 1, 2}
+    task = pj.supervised(frame, target="y", model="linear", optimizer="adam")
+    assert task.settings["transform"] == {"numbers": "robust", "codes": "none"}
+    assert list(task.space) == ["learning_rate", "batch_size", "decay", "texts"]
+    assert task.hints.parameters({}) == 2 + 1 + 3 + 4
+    rows = task.recipe.features(task.recipe.encoded(frame[:3]))
+    assert rows["numbers"].shape == (3, 2)
+    sides, colours = ["n", "s"], ["blue", "green", "red"]
+    pairs = zip(frame.side[:3], frame.colour[:3], strict=True)
+    assert rows["codes"].tolist() == [[1 + sides.index(side), 1 + colours.index(colour)] for side, colour in pairs]
+    pj.search(task, trials=8, epochs=20, out=tmp_path / "run", folds=2)
+    winner = pj.load_best(tmp_path / "run")
+    assert winner.score(frame, frame["y"]) > 0.8
+    other = frame[:2].assign(colour=["violet", "red"])
+    assert np.isfinite(winner.predict(other)).all(), "a text that no training row had has a code, too"
 
 
 def test_a_new_optimizer(example, rows):

@@ -11,8 +11,8 @@ from popjax.core.clock import Clock
 from popjax.core.trees import from_host, to_host
 from popjax.engine.best_epoch import Training
 from popjax.engine.roster import Config, Roster
-from popjax.space.defaults import default_space
 from popjax.study.replay import train_points
+from popjax.supervision.spaces import default_space
 
 CONFIG = Config(epochs=20, seed=5, repeats=1, folds=1, rule=pj.Rule("val_loss"), lanes=1, plan="one")
 

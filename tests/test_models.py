@@ -29,7 +29,7 @@ def parameters(shape, outputs, hparams):
 
 def test_a_new_built_in_model_is_one_line(monkeypatch, tmp_path):
     """It trains, is kept and is loaded again by its name, with what it declares."""
-    monkeypatch.setitem(MODELS, "linear", Model(Linear, parameters, lambda *its: 2 * parameters(*its)))
+    monkeypatch.setitem(MODELS, "linear", Model(Linear, "none", {}, parameters, lambda *its: 2 * parameters(*its)))
     task = pj.supervised(ROWS, model="linear")
     assert task.hints.parameters({}) == 51
     assert task.hints.flops({"batch_size": 16}) == 3 * 48 * 102

@@ -10,7 +10,7 @@ import popjax as pj
 from popjax.engine.caps import candidates, choose, levels
 from popjax.engine.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest
 from popjax.engine.roster import Config, Roster
-from popjax.space.defaults import default_space
+from popjax.supervision.spaces import default_space
 
 ACCELERATOR = dataclasses.replace(ACCELERATOR, lanes=4096)
 

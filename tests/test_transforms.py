@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import QuantileTransformer, RobustScaler
 
 import popjax as pj
@@ -12,6 +14,7 @@ from popjax.data.transforms.affine import Global, moments
 from popjax.data.transforms.named import TRANSFORMS, transform_of
 from popjax.data.transforms.quantile import Quantile
 from popjax.data.transforms.robust import Robust
+from popjax.supervision import baselines
 from popjax.supervision.preprocessing import Recipe
 
 
@@ -226,6 +229,51 @@ def test_a_transform_of_ones_own_adds_columns_and_goes_with_the_winner(rows, tmp
     assert again.predict_proba(rows[0]).tobytes() == expected.tobytes()
     with pytest.raises(ValueError, match=r"has a transform of your own, Squares; pass it: transform=\.\.\."):
         pj.load_best(tmp_path / "run")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Marks(pj.Transform):
+    """Numbers with the median in the place of missing ones, and a column for each that says where."""
+
+    missing: ClassVar[bool] = True
+    median: np.ndarray | None = None
+
+    def fit(self, x, columns):
+        assert [name for name, _ in columns] == ["a", "b", "colour", "colour"]
+        return Marks(np.nanmedian(x, 0))
+
+    def __call__(self, x):
+        return np.hstack([np.where(np.isnan(x), self.median, x), np.isnan(x)])
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_a_transform_may_take_missing_cells_and_add_columns(tmp_path, folds):
+    """Of numbers; a missing text is none of its column's. Where it takes none, a cell that is missing is refused."""
+    pandas = pytest.importorskip("pandas")
+    draws = np.random.default_rng(0)
+    frame = pandas.DataFrame({"a": draws.normal(size=120), "b": draws.normal(size=120)})
+    frame["colour"] = draws.choice(["red", "blue"], 120)
+    frame["y"] = frame["a"] > 0
+    frame.loc[::5, "a"] = np.nan
+    frame.loc[7, "colour"] = None
+    with pytest.raises(ValueError, match="25 missing cells, the first in column 'a', row 1; use missing="):
+        pj.supervised(frame, target="y", transform="robust")
+    task = pj.supervised(frame, target="y", transform=Marks())
+    assert task.data.rows.x.shape[-1] == 8
+    results = pj.search(task, {"learning_rate": 0.05}, trials=2, epochs=5, folds=folds, out=tmp_path / "run")
+    winner = pj.load_best(tmp_path / "run", transform=Marks())
+    assert winner.predict_proba(frame).tobytes() == results.predictor().predict_proba(frame).tobytes()
+    np.testing.assert_allclose(winner.predict_proba(frame[5:6]), winner.predict_proba(frame)[5:6], rtol=1e-5)
+    test = task.split.test
+    filled = frame[["a", "b"]].fillna(frame[["a", "b"]].drop(index=test).mean())
+    colours = np.stack([frame["colour"] == "blue", frame["colour"] == "red"], 1)
+    x = np.hstack([filled.to_numpy(), colours])
+    others = np.delete(np.arange(120), test)
+    z = (x - x[others].mean(0)) / x[others].std(0)
+    linear = LogisticRegression(max_iter=1000).fit(z[others], frame["y"].iloc[others])
+    assert baselines.linear_scores(task, test)["accuracy"] == linear.score(z[test], frame["y"].iloc[test])
+    assert np.isnan(winner.recipe.encoded(frame[:1])).sum() == 1
+    assert winner.recipe.encoded(frame[7:8])[0, 2:].tolist() == [0, 0]
 
 
 class Wrong(pj.Transform):

@@ -84,7 +84,7 @@ class Steering:
     @classmethod
     def begin(cls, start: Beginning, out: Path, stop: "cli.Asked") -> "Steering":
         """Load the data and build the model; hyperparameters that may be set later get their defaults."""
-        from popjax.space.defaults import untuned
+        from popjax.supervision.spaces import untuned
 
         experiment = start.experiment
         if experiment.task is not None:

@@ -151,8 +151,8 @@ class Sweep:
         """What is named, beside what the model, the optimizer and the schedule read of the default space."""
         from popjax.engine.roster import check_sizes
         from popjax.engine.tracer import Tracer
-        from popjax.space.defaults import default_space
         from popjax.space.space import Space
+        from popjax.supervision.spaces import default_space
 
         arguments = self.arguments
         if arguments.space:

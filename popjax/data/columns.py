@@ -238,6 +238,22 @@ def occurring(
     return coded, left, fill
 
 
+def apart(x: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np.ndarray]:
+    """Encoded rows (rows, features) as numbers (rows, columns) and codes (rows, columns) of texts, int32.
+
+    A code is 1 for the first level of its column, and 0 for a missing cell and a text that is no level.
+
+    >>> apart(np.array([[2.5, 0, 1], [3.5, 0, 0]]), ("size", "colour"), {"colour": ("blue", "red")})["codes"].tolist()
+    [[2], [0]]
+    """
+    x = x.reshape(len(x), -1)
+    known = np.array([level is not None for _, level in features(columns, levels)] or [False] * x.shape[1], bool)
+    ends = np.cumsum([len(levels[name]) for name in columns if name in levels], dtype=int)
+    parts = np.split(x[:, known], ends[:-1], axis=1) if len(ends) else []
+    codes = [part @ np.arange(1, part.shape[1] + 1) for part in parts]
+    return {"numbers": x[:, ~known], "codes": np.array(codes, np.int32).reshape(len(codes), len(x)).T}
+
+
 def relevel(x: np.ndarray, columns: Sequence[str], now: Levels, then: Levels) -> np.ndarray:
     """Encoded rows (rows, features) as other levels of the same text columns encode them."""
     index = {feature: place for place, feature in enumerate(features(columns, now))}

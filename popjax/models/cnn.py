@@ -11,9 +11,12 @@ from popjax.core.text import lookup
 from popjax.models.convolution import patches
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
-from popjax.space.defaults import CHANNELS, value
+from popjax.space.defaults import SEARCHED, value
+from popjax.space.scales import Scale, integers
 from popjax.task import HParams
 
+CHANNELS = 16
+SPACE: Mapping[str, Scale] = {"hidden": integers(8, 32), "depth": SEARCHED["depth"]}  # hidden: the channels
 TAPS = 9  # of a 3 x 3 kernel
 PATCHED = 40  # operations in the time that one number takes on its way into a patch
 

@@ -12,8 +12,11 @@ from flax import nnx
 from popjax.core.text import lookup
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through, unit_mask, width_of
 from popjax.models.layers import Dropout
-from popjax.space.defaults import DEFAULTS, value
+from popjax.space.defaults import DEFAULTS, SEARCHED, value
+from popjax.space.scales import Scale
 from popjax.task import HParams
+
+SPACE: Mapping[str, Scale] = {name: SEARCHED[name] for name in ("hidden", "depth")}
 
 
 class MLP(nnx.Module):

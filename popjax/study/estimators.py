@@ -17,10 +17,10 @@ from popjax.data.targets import REPORTED
 from popjax.rule import Rule
 from popjax.rules.named import rule_of
 from popjax.rules.together import together
-from popjax.space.defaults import table_space
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.study.search import search
+from popjax.supervision.spaces import table_space
 from popjax.supervision.supervised import supervised
 from popjax.task import Metric, Task
 

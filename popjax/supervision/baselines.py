@@ -103,10 +103,12 @@ def has_linear(task: Supervised, rows: np.ndarray) -> bool:
 
 
 def linear_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
-    """What a linear model of all other rows scores on these."""
+    """What a linear model of all other rows scores on these; a missing cell is the mean of its column."""
     dataset = task.dataset
     x = dataset.x.reshape(len(dataset.x), -1)
     others = np.delete(np.arange(len(x)), rows)
+    lost = np.isnan(x)
+    x = np.where(lost, np.ma.masked_array(x, lost)[others].mean(0).filled(0), x) if lost.any() else x
     mean, scale = moments(x[others])
     z = (x - mean) / scale
     model = task.fit.kind.linear(z[others], dataset.y[others])

@@ -12,7 +12,9 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from popjax.space.defaults import RMSPROP_B2, value
+from popjax.space.defaults import value
+
+RMSPROP_B2 = 0.99
 
 
 def _decay(hparams: Mapping[str, Any]) -> optax.GradientTransformation:

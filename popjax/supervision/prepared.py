@@ -74,6 +74,7 @@ class Data(NamedTuple):
 
 def prepared(
     dataset: Dataset,
+    x: Inputs,
     split: Split,
     transforms: Sequence[Any],
     y: tuple[np.ndarray, np.ndarray] | None,
@@ -82,6 +83,7 @@ def prepared(
     """The rows, as the programs take them.
 
     Args:
+        x: their features (rows, ...), as the transforms take them.
         transforms: of each fold, fitted: one, or one for each entry of a dict.
         y: mean and scale (folds, ...) of each fold's targets; None where they are left as they are.
         weight: how much each row counts (rows,), or each of its labels (rows, labels).
@@ -97,7 +99,7 @@ def prepared(
         raise ValueError(f"{what}; give another unit")
     given = np.zeros((len(dataset), 0)) if dataset.mirrored else dataset.y
     targets = given if y is None else (given - mean) / unit
-    x, tests, moves, number = features(dataset, kept, split.test, transforms)
+    trained, tested, moves, number = features(x, kept, split.test, transforms)
     folds = Fold(
         np.searchsorted(kept, split.train).astype(np.int32),
         np.searchsorted(kept, split.validation).astype(np.int32),
@@ -106,23 +108,22 @@ def prepared(
         moves,
         number,
     )
-    rows, test = Rows(x, targets[kept]), Rows(tests, targets[split.test])
+    rows, test = Rows(trained, targets[kept]), Rows(tested, targets[split.test])
     return Data(rows, test, folds, np.asarray(mean), np.asarray(unit), None if weight is None else weight[kept])
 
 
 def features(
-    dataset: Dataset, kept: np.ndarray, test: np.ndarray, transforms: Sequence[Any]
+    x: Inputs, kept: np.ndarray, test: np.ndarray, transforms: Sequence[Any]
 ) -> tuple[Inputs, Inputs, Any, Any]:
     """The features of rows that train or validate and of those that test, and the folds' `moves` and `number`."""
     if len(transforms) == 1:
-        x = applied(transforms[0], dataset.x)
-        return taken(x, kept), taken(x, test), None, None
+        found = applied(transforms[0], x)
+        return taken(found, kept), taken(found, test), None, None
     if all(isinstance(one, Affine | Unchanged) for fold in transforms for one in entries(fold)):
-        whole = fitted(transforms[0], taken(dataset.x, kept), dataset.features)
-        x = mapped(standardized, dataset.x, whole)
-        moves = mapped(moves_of, whole, *transforms)
-        return taken(x, kept), taken(x, test), moves, None
-    each = [applied(transform, dataset.x) for transform in transforms]
+        whole = fitted(transforms[0], taken(x, kept))
+        found = mapped(standardized, x, whole)
+        return taken(found, kept), taken(found, test), mapped(moves_of, whole, *transforms), None
+    each = [applied(transform, x) for transform in transforms]
     stacked = mapped(lambda *folds: np.stack(folds), *each)
     flat = [mapped(lambda x, rows=rows: x[:, rows].reshape(-1, *x.shape[2:]), stacked) for rows in (kept, test)]
     return flat[0], flat[1], None, np.arange(len(transforms), dtype=np.int32)

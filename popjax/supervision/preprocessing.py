@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.data.columns import Levels
+from popjax.data.columns import Levels, apart
 from popjax.data.dataset import Dataset
-from popjax.data.inputs import entries, mapped, taken
+from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.affine import moments
 from popjax.data.transforms.applying import applied, fitted, read, written
+from popjax.data.transforms.unchanged import Unchanged
 from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
 from popjax.models.networks import Network, bind
@@ -51,6 +52,7 @@ class Recipe:
         fill: what stands in for a missing cell, coded; None if none may be missing.
         called: the name of a model of one's own.
         mirrored: the targets are the features, transformed.
+        apart: the model gets numbers and codes of texts apart (see `Model`).
     """
 
     model: str | None
@@ -67,11 +69,15 @@ class Recipe:
     fill: np.ndarray | None = None
     called: str | None = None
     mirrored: bool = False
+    apart: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, options: Any) -> Self:
         """The recipe for the model of `ProblemOptions` on the training rows of each fold, which fit its transform."""
         folds, model = len(split.train), options.model
+        split_up = isinstance(model, str) and MODELS[model].apart
+        x = apart(dataset.x, dataset.columns, dataset.levels) if split_up else dataset.x
+        columns = [one for one in dataset.features if one[1] is None or not split_up]
         y_mean, y_scale = np.zeros(folds), np.ones(folds)
         if dataset.kind == "regression":
             y_mean, y_scale = moments_of_folds(dataset.y, split)
@@ -83,15 +89,14 @@ class Recipe:
             types=mapped(lambda x: str(x.dtype), dataset.x),
             split_digest=split.digest,
             data_digest=dataset.digest,
-            transforms=tuple(
-                fitted(options.transform, taken(dataset.x, rows), dataset.features) for rows in split.train
-            ),
+            transforms=tuple(fitted(options.transform, taken(x, rows), columns) for rows in split.train),
             y_mean=y_mean,
             y_scale=y_scale,
             levels=dataset.levels,
             fill=dataset.fill,
             called=None if isinstance(model, str) else called(model),
             mirrored=dataset.mirrored,
+            apart=split_up,
         )
 
     @property
@@ -112,7 +117,7 @@ class Recipe:
         """The recipe as JSON values, for `from_json`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {"inputs": self.shapes, "kind": self.kind.describe()}
-        fields["transforms"] = [written(one, self.inputs) for one in self.transforms]
+        fields["transforms"] = [written(one) for one in self.transforms]
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
     @classmethod
@@ -127,14 +132,15 @@ class Recipe:
         fields["columns"] = tuple(fields["columns"])
         fields["kind"] = kind_read(fields["kind"], own.loss)
         fields["inputs"] = mapped(tuple, fields["inputs"])
-        fields["transforms"] = tuple(read(one, fields["inputs"], own.transform) for one in fields["transforms"])
+        fields["transforms"] = tuple(read(one, own.transform) for one in fields["transforms"])
         fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
         return cls(**fields)
 
     @property
     def keeps(self) -> bool:
         """The transforms take missing cells as they are."""
-        return all(one.missing for one in entries(self.transforms[0]))
+        changing = [one for one in entries(self.transforms[0]) if not isinstance(one, Unchanged)]
+        return bool(changing) and all(one.missing for one in changing)
 
     @property
     def folds(self) -> int:
@@ -154,15 +160,15 @@ class Recipe:
 
     @functools.cached_property
     def sees(self) -> Any:
-        """The shape of a row as the model gets it, transformed; of a dict of arrays, of each entry."""
-        return mapped(lambda x: x.shape[1:], self.example)
+        """The shape of a row as the model gets it, transformed; of a dict of arrays, of each entry (see `Model`)."""
+        shapes = mapped(lambda x: x.shape[1:], self.example)
+        counts = tuple(len(self.levels[name]) + 1 for name in self.columns if name in self.levels)
+        return {"numbers": shapes["numbers"], "codes": counts} if self.apart else shapes
 
     @property
     def example(self) -> Any:
         """A row of zeros, transformed."""
-        return applied(
-            self.transforms[0], mapped(lambda shape, kind: np.zeros((1, *shape), kind), self.inputs, self.types)
-        )
+        return self.features(mapped(lambda shape, kind: np.zeros((1, *shape), kind), self.inputs, self.types))
 
     def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
@@ -179,14 +185,18 @@ class Recipe:
         """Raw rows as the model's features (rows, ...) before they are transformed (see `encoded`)."""
         return encoded(self, rows)
 
-    def features(self, x: np.ndarray, fold: int = 0) -> np.ndarray:
+    def seen(self, x: Inputs) -> Inputs:
+        """Encoded rows as they are transformed: an array, or a dict of arrays."""
+        return apart(x, self.columns, self.levels) if self.apart else x
+
+    def features(self, x: Inputs, fold: int = 0) -> Any:
         """Encoded rows as a fold's model gets them, transformed as its training rows are."""
-        return applied(self.transforms[fold], x)
+        return applied(self.transforms[fold], self.seen(x))
 
     def prepare(self, dataset: Dataset, split: Split, weight: np.ndarray | None = None) -> Data:
         """The rows, as the programs take them; `weight` (rows, ...) is how much each counts."""
         y = (self.y_mean, self.y_scale) if self.kind.scaled else None
-        return prepared(dataset, split, self.transforms, y, weight)
+        return prepared(dataset, self.seen(dataset.x), split, self.transforms, y, weight)
 
 
 def called(choice: str | Callable[..., Any] | None) -> str | None:

@@ -12,12 +12,12 @@ from popjax.data.parts import SHARE
 from popjax.data.splits import Split, Way
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
-from popjax.space.defaults import SPACED, default_space
 from popjax.space.space import Space
 from popjax.supervision.fit import Fit
 from popjax.supervision.metrics import of_kind
 from popjax.supervision.options import ProblemOptions
 from popjax.supervision.preprocessing import Recipe
+from popjax.supervision.spaces import default_space
 from popjax.supervision.weights import weights_of
 from popjax.task import Hints, Measure, Metric, Task
 
@@ -163,7 +163,7 @@ class Supervised(Task):
     def space(self) -> Space | None:
         """The default space of a built-in model with a built-in optimizer, for so many training rows."""
         options = self.given.options
-        if options.model not in SPACED or not isinstance(options.optimizer, str):
+        if not isinstance(options.model, str) or not isinstance(options.optimizer, str):
             return None
         return default_space(3, options.optimizer, options.schedule, self.fit.rows, options.model)
 

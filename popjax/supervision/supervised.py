@@ -7,6 +7,7 @@ from typing import Any
 
 from popjax.core.calls import check_called
 from popjax.core.text import lookup
+from popjax.data.columns import apart
 from popjax.data.dataset import Dataset, images
 from popjax.data.parts import parts_of
 from popjax.data.scarce import repeated, scarce
@@ -128,26 +129,27 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         check_model(options.model)
     if not isinstance(options.optimizer, str):
         check_called("the optimizer", options.optimizer, "hparams")
-    own_model = not isinstance(options.model, str)
+    model = lookup(MODELS, "model", options.model) if isinstance(options.model, str) else None
+    transform = options.transform if options.transform is not None or model is None else model.transform
     dataset, validation, test, groups = parts_of(
         data,
         options.validation,
         options.test,
         options.groups,
         options.target,
-        "keep" if options.missing == "error" and accepts_missing(options.transform) else options.missing,
+        "keep" if options.missing == "error" and accepts_missing(transform) else options.missing,
         options.kind,
         own_loss=options.loss is not None,
-        whole=own_model and options.transform is not None and unchanged(options.transform),
+        whole=model is None and unchanged(transform),
     )
     for doubt in () if isinstance(data, Dataset) else dataset.doubts:
         LOG.warning(doubt)
-    if isinstance(options.model, str) and lookup(MODELS, "model", options.model).images:
-        dataset = images(dataset)
+    dataset = images(dataset) if model is not None and model.images else dataset
     if isinstance(options.optimizer, str):
         lookup(OPTIMIZERS, "optimizer", options.optimizer)
     lookup(SCHEDULES, "schedule", options.schedule)
-    transform, shuffle = transforms_of(options.transform, dataset.x, options.seed), options.shuffle
+    inputs = apart(dataset.x, dataset.columns, dataset.levels) if model is not None and model.apart else dataset.x
+    transform, shuffle = transforms_of(transform, inputs, options.seed), options.shuffle
     if not isinstance(shuffle, bool) or (options.groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(validation, test, options.seed, groups, shuffle)

@@ -84,14 +84,15 @@ def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
     return x if name_of(transform) == "none" else x.astype(float, copy=False)
 
 
-def written(transforms: Transforms, inputs: Any) -> Any:
-    """Fitted transforms as JSON values, for `read`; `inputs` has an entry where they have."""
-    return mapped(
-        lambda _, one: {"name": name_of(one), "called": type(one).__name__, "fields": one.to_json()}, inputs, transforms
-    )
+def written(transforms: Transforms) -> Any:
+    """Fitted transforms as JSON values, for `read`."""
+    if isinstance(transforms, Mapping):
+        return {"entries": {name: written(one) for name, one in transforms.items()}}
+    fields = transforms.to_json()
+    return {"name": name_of(transforms), "called": type(transforms).__name__, "fields": fields}
 
 
-def read(content: Any, inputs: Any, own: Any = None) -> Transforms:
+def read(content: Mapping[str, Any], own: Any = None) -> Transforms:
     """The transforms that `written` wrote.
 
     Args:
@@ -99,9 +100,10 @@ def read(content: Any, inputs: Any, own: Any = None) -> Transforms:
 
     Raises ValueError for one of one's own that is not given.
     """
-    if not isinstance(inputs, Mapping):
+    if "entries" not in content:
         return one_read(content, own)
-    return {name: one_read(content[name], own.get(name) if isinstance(own, Mapping) else own) for name in inputs}
+    given = own if isinstance(own, Mapping) else {}
+    return {name: one_read(one, given.get(name, None if given else own)) for name, one in content["entries"].items()}
 
 
 def one_read(content: Mapping[str, Any], own: Any) -> Transform:
@@ -110,4 +112,6 @@ def one_read(content: Mapping[str, Any], own: Any) -> Transform:
         return lookup(TRANSFORMS, "transform", content["name"]).from_json(content["fields"])
     if own is None:
         raise ValueError(f"the winner has a transform of your own, {content['called']}; pass it: transform=...")
+    if isinstance(own, Mapping):
+        raise ValueError("the winner has one transform for all; give one: transform=...")
     return type(transform_of(own)).from_json(content["fields"])
