@@ -404,6 +404,9 @@ def test_a_command_learns_several_columns(tables, command, refused_in_one_line, 
     assert winner.score(frame, frame[["price", "weight"]]) > 0.3
     again = command("retest", "run", "--dataset", f"rows.{suffix}", "--target", "price,weight", "--top", 2)
     assert again.returncode == 0, again.stderr
+    ranked = command("sweep", *common, *named, "--metric", "val_weight_r2", "--out", "ranked")
+    assert ranked.returncode == 0, ranked.stderr
+    assert pj.Results.load(tmp_path / "ranked").metric.mode == "max"
     done = command("sweep", *common, "--drop", "price,weight", "--target", "heavy,dear", "--out", "labels")
     assert done.returncode == 0, done.stderr
     assert "120 rows, multilabel, 2 labels" in done.stdout
@@ -441,3 +444,17 @@ def test_an_estimator_takes_several_outputs(tables):
     assert classifier.score(x, labels) == reference.accuracy_score(labels, classifier.predict(x))
     with pytest.raises(ValueError, match="several columns of more than two classes"):
         pj.PopulationClassifier(space, 2, 2).fit(x, np.stack([np.arange(120) % 3, np.arange(120) % 4], 1))
+
+
+def test_the_module_of_several_values_gives_them_raw():
+    predictor = pj.search(task("values"), SPACE, 1, 2, folds=2).predictor()
+    found = np.mean([module(first("values")) for module in predictor.module(raw=True)], 0)
+    np.testing.assert_allclose(found, predictor.predict(first("values")), rtol=1e-4)
+
+
+def test_an_autoencoder_is_scored_on_raw_rows():
+    """Which are transformed as its own are: the loss is that of the test rows, negative."""
+    results = pj.search(task("autoencoder"), SPACE, 2, 3)
+    test = task("autoencoder").split.test
+    score = results.predictor().score(TABLE[test], TABLE[test])
+    assert score == pytest.approx(-results.summary["test"]["test_loss"], rel=1e-5)

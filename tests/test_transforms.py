@@ -311,3 +311,14 @@ def test_an_unknown_transform_is_refused(refused_in_one_line):
         *("sweep", "--dataset", "wine", "--transform", "rows"),
         says=["unknown transform 'rows'; there are standardize, global, none, robust, quantile"],
     )
+
+
+def test_what_standardize_was_is_named(refused_in_one_line):
+    refused_in_one_line(
+        *("sweep", "--dataset", "wine", "--standardize", "feature"),
+        says=["--standardize is gone: write --transform standardize, global, robust, quantile or none"],
+    )
+    with pytest.raises(ValueError, match=r"standardize=\.\.\.\) is gone: write transform='standardize'"):
+        pj.supervised("wine", standardize="feature")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'standardise'"):
+        pj.supervised("wine", standardise="feature")

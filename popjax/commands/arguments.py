@@ -135,12 +135,12 @@ def with_choices(arguments: Arguments) -> Arguments:
 
 def with_metric(arguments: Arguments) -> Arguments:
     """The arguments with what ranks among what is measured, where no trial reports it by itself."""
-    from popjax.data.targets import REPORTED
+    from popjax.data.targets import reported
     from popjax.task import Metric
 
     others = listed("metrics", arguments.metrics)
     asked = [Metric(one) for one in (arguments.metric or "").split(",")]
-    new = [one.name for one in asked if one.rows == "validation" and one.name not in (*REPORTED, *others)]
+    new = [one.name for one in asked if one.rows == "validation" and one.name not in others and not reported(one.name)]
     if arguments.task is not None or not new:
         return arguments
     return dataclasses.replace(arguments, metrics=",".join((*others, *new)))

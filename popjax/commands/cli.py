@@ -31,10 +31,16 @@ def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     raise SystemExit(code)
 
 
+GONE = {"--standardize": "--transform standardize, global, robust, quantile or none"}
+
+
 def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] | None = None) -> Arguments:
     """The command line as a dataclass; its docstrings are the help, a mistake is one line."""
     if (sys.argv[1:] if argv is None else argv) == ["--version"]:
         raise SystemExit(version())
+    for word in sys.argv[1:] if argv is None else argv:
+        if word in GONE:
+            fail(f"{word} is gone: write {GONE[word]}; see {called(command)} --help")
     import tyro
 
     complaint = io.StringIO()

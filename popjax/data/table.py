@@ -74,7 +74,8 @@ def parted(table: Table, outputs: Sequence[str]) -> Table:
         raise ValueError(f"{table.name} has no column but the targets {some(outputs)}; add features")
     first = object_column(table.name, table.target, np.array([*table.y, None], object)[:-1])
     columns = [first, *(table.columns[name] for name in outputs[1:])]
-    return table._replace(columns=rest, y=together(columns, outputs, table.name), outputs=tuple(outputs))
+    y, target = together(columns, outputs, table.name), ", ".join(outputs)
+    return table._replace(columns=rest, y=y, target=target, outputs=tuple(outputs))
 
 
 def together(columns: Sequence[Column], names: Sequence[str], source: str) -> np.ndarray:

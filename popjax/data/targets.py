@@ -8,6 +8,7 @@ from popjax.data.columns import MAX_CLASSES, short
 
 KINDS = ("classification", "multilabel", "regression", "own")
 REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of every trial of some kind
+OF_OUTPUTS = ("_mse", "_mae", "_r2")  # how those of one of several values end
 DOUBTFUL = 300  # distinct whole numbers, up to which they may as well be classes
 LARGEST = 1e100  # beyond it the variance of a column overflows
 
@@ -27,6 +28,15 @@ class Targets(NamedTuple):
     kind: str
     classes: tuple[Any, ...] | None = None
     doubt: str = ""
+
+
+def reported(name: str) -> bool:
+    """A metric that trials of some kind report, whatever else is asked for.
+
+    >>> reported("r2"), reported("price_r2"), reported("f1")
+    (True, True, False)
+    """
+    return name in REPORTED or name.endswith(OF_OUTPUTS)
 
 
 def targets(y: np.ndarray, name: str, target: str, kind: str | None, own_loss: bool = False) -> Targets:

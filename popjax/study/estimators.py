@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 
 from popjax.core.text import plural
 from popjax.data.columns import cells_of
-from popjax.data.targets import REPORTED
+from popjax.data.targets import reported
 from popjax.rule import Rule
 from popjax.rules.named import rule_of
 from popjax.rules.together import together
@@ -142,7 +142,7 @@ class PopulationEstimator(BaseEstimator):
             shuffle=self.shuffle,
             class_weight=self.class_weight,
             sample_weight=weights,
-            metrics=[name for name in asked if name not in REPORTED],
+            metrics=[name for name in asked if not reported(name)],
         )
         return search(
             task,

@@ -303,10 +303,12 @@ class Predictor:
     def score(self, rows: Any, targets: Any) -> float:
         """The share of rows whose labels are right, or R² of values, as scikit-learn's estimators score.
 
-        With a loss of one's own it is that, negative, where this process has it.
+        With a loss of one's own it is that, negative, where this process has it; where the features are learned
+        themselves, `targets` are raw rows.
         """
-        kind, targets = self.recipe.kind, np.asarray(targets)
-        predicted = self.predict(rows)
+        kind, predicted = self.recipe.kind, self.predict(rows)
+        mirrored = self.recipe.mirrored
+        targets = self.recipe.features(self.recipe.encoded(targets)) if mirrored else np.asarray(targets)
         shape = predicted.shape[:1] if kind.name == "own" else predicted.shape
         if targets.shape[: len(shape)] != shape or (kind.name != "own" and targets.shape != shape):
             what = "one a row" if len(shape) == 1 else f"{shape[1]} a row"

@@ -6,6 +6,7 @@ from flax import nnx
 
 from popjax.data.transforms.affine import Affine
 from popjax.data.transforms.unchanged import Unchanged
+from popjax.supervision.prepared import row
 from popjax.supervision.preprocessing import Recipe
 
 
@@ -23,12 +24,11 @@ class Standardizing(nnx.Module):
             self.mean, self.scale, self.limit = (
                 nnx.Variable(jnp.asarray(each)) for each in (transform.mean, transform.scale, transform.limit)
             )
-        self.unit = (recipe.y_scale[fold], recipe.y_mean[fold])
+        self.y_mean, self.y_scale = (nnx.Variable(jnp.asarray(each[fold])) for each in (recipe.y_mean, recipe.y_scale))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.affine:
             x = (jnp.asarray(x) - self.mean[...][None]) / self.scale[...][None]
             x = jnp.clip(x, -self.limit[...][None], self.limit[...][None])
-        scale, mean = self.unit
-        outputs: jax.Array = self.inner(x) * float(scale) + float(mean)
+        outputs: jax.Array = self.inner(x) * row(self.y_scale[...]) + row(self.y_mean[...])
         return outputs

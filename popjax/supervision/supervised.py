@@ -41,6 +41,7 @@ def supervised(
     class_weight: Any = None,
     sample_weight: Any = None,
     metrics: Any = (),
+    **gone: Any,
 ) -> Supervised:
     """A Task that fits a model to rows by mini-batch gradient descent.
 
@@ -102,6 +103,10 @@ def supervised(
     >>> task.metric, task.mode
     ('val_accuracy', 'max')
     """
+    for name in gone:
+        if name != "standardize":
+            raise TypeError(f"supervised() got an unexpected keyword argument {name!r}")
+        raise ValueError("supervised(standardize=...) is gone: write transform='standardize', 'global' or 'none'")
     options = ProblemOptions(
         model=model,
         optimizer=optimizer,
