@@ -14,8 +14,10 @@ import pytest
 import sklearn.metrics as reference
 from flax import nnx
 from problems import PROBLEMS, SPACE, TABLE, first, task
+from sklearn.linear_model import LogisticRegression, RidgeCV
 
 import popjax as pj
+from popjax.supervision import baselines
 
 HERE = Path(__file__).parent
 TRIALS, EPOCHS, FOLDS, REPEATS, SEED = 3, 3, 2, 2, 5
@@ -458,3 +460,35 @@ def test_an_autoencoder_is_scored_on_raw_rows():
     test = task("autoencoder").split.test
     score = results.predictor().score(TABLE[test], TABLE[test])
     assert score == pytest.approx(-results.summary["test"]["test_loss"], rel=1e-5)
+
+
+def test_an_autoencoder_of_several_folds_has_no_ensemble():
+    for method in ("mean", "greedy"):
+        results = pj.search(task("autoencoder"), SPACE, 3, 2, folds=2, rank=pj.together(2, method=method))
+        assert results.best is not None
+        assert results.summary["ensemble"] is None
+    with pytest.raises(ValueError, match="greedy: each fold's models learned features of its own, which have no mean"):
+        pj.ensemble(results, size=2, method="greedy")
+
+
+def test_constants_and_linear_models_are_of_each_output():
+    for name in ("values", "labels"):
+        problem = task(name)
+        y, test = PROBLEMS[name]["data"][1], problem.split.test
+        others = np.delete(np.arange(90), test)
+        z = (TABLE - TABLE[others].mean(0)) / TABLE[others].std(0)
+        found = baselines.linear_scores(problem, test)
+        results = pj.search(problem, SPACE, 1, 1)
+        constant = np.tile(y[others].mean(0), (len(test), 1))
+        if name == "values":
+            ridge = [RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(z[others], one[others]) for one in y.T]
+            told = np.stack([model.predict(z[test]) for model in ridge], 1)
+            assert found["r2"] == pytest.approx(reference.r2_score(y[test], told))
+            assert found["y1_mse"] == pytest.approx(reference.mean_squared_error(y[test][:, 1], told[:, 1]))
+            expected = (((constant - y[test]) / y[problem.split.train[0]].std(0)) ** 2).mean()
+        else:
+            logistic = [LogisticRegression(max_iter=1000).fit(z[others], one[others]) for one in y.T]
+            told = np.stack([model.predict(z[test]) for model in logistic], 1)
+            assert found["accuracy"] == reference.accuracy_score(y[test], told)
+            expected = np.mean([reference.log_loss(*pair) for pair in zip(y[test].T, constant.T, strict=True)])
+        assert results.summary["constant"]["test_loss"] == pytest.approx(expected)

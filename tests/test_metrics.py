@@ -104,6 +104,25 @@ def test_metrics_of_values_are_those_of_scikit_learn(x64):
     assert of("median_error") == pytest.approx(reference.median_absolute_error(targets, outputs), rel=1e-9)
 
 
+def test_metrics_of_several_values_are_the_mean_as_scikit_learns(x64):
+    targets = RNG.normal(size=(80, 3)) * [5, 0.1, 1000] + 2
+    outputs = targets + RNG.normal(size=(80, 3)) * [1, 0.2, 30]
+    of = lambda name: float(METRICS[name]["regression"](jnp.asarray(outputs), jnp.asarray(targets)))
+    assert of("rmse") == pytest.approx(reference.root_mean_squared_error(targets, outputs), rel=1e-9)
+    assert of("mape") == pytest.approx(reference.mean_absolute_percentage_error(targets, outputs), rel=1e-9)
+    assert of("median_error") == pytest.approx(reference.median_absolute_error(targets, outputs), rel=1e-9)
+
+
+def test_metrics_of_labels_without_both_kinds_of_rows_are_what_guessing_gives():
+    """Where scikit-learn gives NaN: the area is the mean of the other labels, or a half."""
+    outputs = jnp.array([[1.0, -1.0], [2.0, 3.0], [-1.0, 0.5]])
+    labels = jnp.array([[True, False], [True, True], [True, True]])
+    assert float(METRICS["auc"]["multilabel"](outputs, labels)) == 1
+    assert float(METRICS["auc"]["multilabel"](outputs[:, :1], labels[:, :1])) == 0.5
+    expected = reference.f1_score(np.asarray(labels), np.asarray(outputs) > 0, average="macro", zero_division=0)
+    assert float(METRICS["f1"]["multilabel"](outputs, labels)) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("targets", [[0.0, 1e-9, 1.5], [3e-17, 2.0, -4e-12], [0.0, 0.0, 0.0]], ids=str)
 def test_shares_of_tiny_targets_are_scikit_learns(targets):
     """Also in single precision, of which the targets and the outputs are then the same."""

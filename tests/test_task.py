@@ -730,3 +730,53 @@ def test_a_metric_that_there_is_not_is_named_before_its_mode_is_asked_for():
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, rank="val_f1")
     with pytest.raises(ValueError, match="metric 'reward': is less or more of it better"):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, rank="reward")
+
+
+class Cut(pj.Task):
+    """A task of one's own that knows how to cut its rows into folds, what is searched and what tells it from others."""
+
+    def in_folds(self, folds, share=None):
+        rows = np.arange(12.0)
+        parts = [np.delete(rows, slice(at, None, folds)) for at in range(folds)] if folds > 1 else [rows]
+        return type(self)(begin, nearer, np.stack(parts))
+
+    @property
+    def space(self):
+        return pj.Space(rate=pj.uniform(0.1, 0.5))
+
+    @property
+    def settings(self):
+        return {"rows": 12}
+
+    @property
+    def watch(self):
+        return lambda state, hparams, data: {"far": jnp.abs(state - data[hparams["fold"]].mean())}
+
+
+def begin(key, hparams, data):
+    return jnp.zeros(())
+
+
+def nearer(state, hparams, data):
+    mean = data[hparams["fold"]].mean()
+    return state + hparams["rate"] * (mean - state), {"loss": (mean - state) ** 2}
+
+
+def test_a_class_of_ones_own_says_what_else_a_task_knows(tmp_path):
+    """It is cut into folds, searched without a space, watched, and not taken up again as another."""
+    task = Cut(begin, nearer, np.arange(12.0)[None])
+    results = pj.search(task, trials=4, epochs=3, folds=3, out=tmp_path / "run")
+    means = [np.delete(np.arange(12.0), slice(at, None, 3)).mean() for at in range(3)]
+    np.testing.assert_allclose(results.members["loss"][:, :, 0, 0], np.tile(np.square(means), (4, 1)), rtol=1e-6)
+    assert results.run["task"] == {"rows": 12}
+    session = pj.Session(task, {"rate": 0.25}, epochs=3)
+    session.train(1)
+    assert session.measure(task.watch)["far"] == pytest.approx(0.75 * 5.5)
+
+    class Other(Cut):
+        @property
+        def settings(self):
+            return {"rows": 13}
+
+    with pytest.raises(ValueError, match="task: rows was 12, now 13"):
+        pj.search(Other(*task), trials=4, epochs=3, folds=3, out=tmp_path / "run", resume=True)

@@ -113,7 +113,7 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of rows and targets."""
         digest = hashlib.sha256()
-        for name, x in self.x.items() if isinstance(self.x, Mapping) else [("", self.x)]:
+        for name, x in sorted(self.x.items()) if isinstance(self.x, Mapping) else [("", self.x)]:
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(x))
         digest.update(np.ascontiguousarray(self.y))

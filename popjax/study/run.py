@@ -235,8 +235,10 @@ def put_together(results: Results) -> tuple[int, ...]:
         return ()
     if method_of(rule) == "mean":
         return tuple(results.best_trials(rule.keep))
-    from popjax.supervision.ensemble import ensemble
+    from popjax.supervision.ensemble import combined, ensemble
 
+    if not combined(results):
+        return ()
     found = ensemble(results)
     return tuple(trial for trial, count in zip(found.trials, found.weights, strict=True) for _ in range(int(count)))
 

@@ -80,6 +80,8 @@ def greedy(results: Results, size: int, own: Own) -> Predictor:
     if not trials or not isinstance(task, Supervised):
         raise ValueError("greedy: it needs the validation rows; give the results of pj.search in this process")
     whole = predictor_of([results.kept(trial) for trial in trials], own)
+    if not task.combines(whole.recipe.folds):
+        raise ValueError("greedy: each fold's models learned features of its own, which have no mean; use folds=1")
     predicted, targets = held_out(whole, task.in_folds(whole.recipe.folds))
     row_losses = task.fit.kind.row_losses
     counts = np.bincount(selected(predicted, targets, size, row_losses), minlength=len(trials)).tolist()
@@ -115,16 +117,16 @@ def together(results: Results) -> Predictor | None:
     None for fewer than two kept trials.
     """
     trials = [trial for trial in results.best_trials() if trial in results.states]
-    task = results.task
-    if (
-        len(trials) < 2
-        or not isinstance(task, Supervised)
-        or not task.combines(results.members[results.metric].shape[1])
-    ):
+    if len(trials) < 2 or not isinstance(results.task, Supervised) or not combined(results):
         return None
     if method_of(results.rule) != "mean":
         return ensemble(results)
     return predictor_of([results.kept(trial) for trial in trials], own_of(results))
+
+
+def combined(results: Results) -> bool:
+    """The models of a supervised task's folds predict the same quantity, so that it has a mean."""
+    return bool(results.task.combines(results.members[results.metric].shape[1]))
 
 
 def on_test_rows(results: Results, predictor: Predictor | None) -> dict[str, Any] | None:

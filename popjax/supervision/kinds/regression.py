@@ -1,6 +1,7 @@
 """One value, or several."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -151,9 +152,19 @@ def explained(error: jax.Array, targets: jax.Array) -> jax.Array:
 def by_output(names: tuple[str, ...], squared: Any, absolute: Any, r2: Any) -> dict[str, Any]:
     """Metrics (outputs,) by name, those of each output after it, and the mean R²."""
     found = {"r2": sum(r2) / len(names)}
-    for at, name in enumerate(names if len(names) <= MOST else ()):
+    for at, name in enumerate(keys(names) if len(names) <= MOST else ()):
         found |= {f"{name}_mse": squared[at], f"{name}_mae": absolute[at], f"{name}_r2": r2[at]}
     return found
+
+
+def keys(names: tuple[str, ...]) -> list[str]:
+    """Names of outputs as those of metrics have them: of letters, digits and underscores, each another.
+
+    >>> keys(("price (USD)", "weight")), keys(("a b", "a-b"))
+    (['price_USD', 'weight'], ['y0', 'y1'])
+    """
+    found = [re.sub(r"\W+", "_", name).strip("_") for name in names]
+    return found if len(set(found)) == len(names) and all(found) else [f"y{at}" for at in range(len(names))]
 
 
 def pairs(predicted: np.ndarray, targets: np.ndarray) -> list[list[float]]:
