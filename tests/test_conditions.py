@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 from flax import nnx
 from test_compilations import compilations
-from test_report import opened  # noqa: F401  a fixture of that page's tests
 
 import popjax as pj
 from popjax.engine.roster import Config
@@ -317,7 +316,7 @@ def test_importance_finds_what_matters_in_one_branch():
     assert shares["x"] > 0.3 > shares["y"]
 
 
-def test_the_page_leaves_gaps(opened, rows):  # noqa: F811
+def test_the_page_leaves_gaps(opened, rows):
     results = layered(rows, trials=20, rank=pj.best(keep=1))
     page = opened(results)
     where = page.evaluate("PAGE.panels.findIndex(p => p.layout.xaxis.title.text === 'hidden_3')")
