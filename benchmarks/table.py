@@ -20,7 +20,7 @@ from popjax.core.machine import device
 from popjax.data.dataset import built_in
 from popjax.store.results import Results
 from popjax.supervision.predictor import predictor_of
-from popjax.supervision.preprocessing import Own
+from popjax.supervision.preprocessing import Code
 from popjax.tuning.schedulers.named import scheduler_of
 
 RESULTS = Path(__file__).parent / "results" / "table.json"
@@ -43,7 +43,7 @@ def table(dataset: str, trials: int, epochs: int, seed: int, minutes: float | No
     results = pj.search(task, space, trials, epochs, seed=seed, rank=pj.best(keep=trials), minutes=minutes)
     rows = results.task.in_folds(1).split.test
     order = results.order.tolist()
-    predicted = predictor_of([results.kept(trial) for trial in order], Own()).of_fold(data.x[rows], 0)
+    predicted = predictor_of([results.kept(trial) for trial in order], Code()).of_fold(data.x[rows], 0)
     scores = np.full(trials, np.nan)
     judged = [task.judged(one, rows) for one in predicted]
     scores[order] = [one.get("accuracy", one.get("r2")) for one in judged]

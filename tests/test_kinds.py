@@ -13,7 +13,7 @@ import optax
 import pytest
 import sklearn.metrics as reference
 from flax import nnx
-from problems import PROBLEMS, SPACE, TABLE, first, task
+from problems import PROBLEMS, SPACE, TABLE, first, mean_square, task
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
 import popjax as pj
@@ -492,3 +492,65 @@ def test_constants_and_linear_models_are_of_each_output():
             assert found["accuracy"] == reference.accuracy_score(y[test], told)
             expected = np.mean([reference.log_loss(*pair) for pair in zip(y[test].T, constant.T, strict=True)])
         assert results.summary["constant"]["test_loss"] == pytest.approx(expected)
+
+
+def test_labels_with_missing_truth_values_are_labels(tables):
+    """Their rows are left out; whole 0 and 1 are labels from a table as from an array, and said."""
+    frame = tables[["size", "heavy", "dear"]].astype({"heavy": object})
+    frame.loc[4, "heavy"] = None
+    left = pj.supervised(frame, target=["heavy", "dear"], missing="drop").dataset
+    assert left.kind == "multilabel"
+    assert left.dropped.tolist() == [4]
+    whole = tables[["size", "heavy", "dear"]].astype({"heavy": int, "dear": int})
+    assert pj.supervised(whole, target=["heavy", "dear"]).dataset.kind == "multilabel"
+    assert pj.supervised((whole[["size"]], whole[["heavy", "dear"]])).dataset.kind == "multilabel"
+
+
+def test_an_autoencoder_may_be_of_a_frame(tables):
+    frame = tables[["size", "colour", "weight"]]
+    found = pj.supervised((frame, frame), loss=mean_square)
+    assert found.dataset.mirrored
+    assert found.fit.outputs == 4
+    rows = np.arange(12)
+    validation = (TABLE[rows], TABLE[rows].copy())
+    with pytest.raises(ValueError, match=r"y is x in some parts of the data and not in others; give \(x, x\) for each"):
+        pj.supervised((TABLE, TABLE), validation=validation, loss=mean_square)
+
+
+def test_a_loss_of_ones_own_may_know_one_column(tables):
+    """As it is, or standardized as a regression's."""
+    own = pj.supervised(tables[["size", "price"]], target="price", loss=lambda o, t: (o[:, 0] - t) ** 2, kind="own")
+    assert (own.dataset.kind, own.fit.outputs) == ("own", 1)
+    assert own.dataset.y.tolist() == tables["price"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"data": (None, TABLE[:, 0])}, "x is a NoneType; give numbers of shape"),
+        ({"data": ({"a": 3.0}, TABLE[:, 0])}, "x is a float; give numbers of shape"),
+        (
+            {"data": ({"a": PROBLEMS["tokens"]["data"][0] + 2**32}, TABLE[:, 0])},
+            "x holds 42949.*; give whole numbers",
+        ),
+        ({"data": pj.Dataset(TABLE, TABLE, None)}, "targets of the kind own need a loss of your own; give loss="),
+        ({"data": "wine", "kind": "regression"}, "kind='regression': wine is a classification already; leave kind out"),
+        ({"data": (TABLE, TABLE[:, :1]), "loss": mean_square}, r"y has shape \(90, 1\); give y\[:, 0\]"),
+        ({"data": (TABLE, TABLE[:, :2]), "metrics": {"y0_r2": mean_square}}, "val_y0_r2 is reported"),
+        (
+            {"data": (TABLE, TABLE), "loss": mean_square, "metrics": ["f1"]},
+            "none with a name is for a loss",
+        ),
+    ],
+)
+def test_so_is_what_looks_like_one(given, says):
+    with pytest.raises(ValueError, match=says):
+        pj.supervised(**given)
+
+
+def test_a_column_with_a_comma_is_one(tables, command, tmp_path):
+    tables.rename(columns={"price": "price, USD"}).to_csv(tmp_path / "rows.csv", index=False)
+    common = ("--dataset", "rows.csv", "--trials", 2, "--epochs", 1, "--set", "hidden=4", "--drop", "heavy,dear")
+    for target, says in (("price, USD", "regression"), ("weight, size", "regression, 2 values")):
+        done = command("sweep", *common, "--target", target, "--out", target.replace(", ", "-"))
+        assert f"120 rows, {says}" in done.stdout, done.stderr

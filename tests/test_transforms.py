@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import QuantileTransformer, RobustScaler
 
 import popjax as pj
-from popjax.data.transforms.affine import Global, moments
+from popjax.data.transforms.affine import Global, Standardize, moments
 from popjax.data.transforms.named import TRANSFORMS, transform_of
 from popjax.data.transforms.quantile import Quantile
 from popjax.data.transforms.robust import Robust
@@ -296,8 +296,8 @@ class Wrong(pj.Transform):
         (Robust, "the transform is Robust itself; give a popjax.Transform, or one of standardize"),
         (RobustScaler(), "the transform is a RobustScaler; give a popjax.Transform"),
         ({"a": "none"}, "a dict is for rows that are a dict of arrays; give a name or one transform"),
-        (Wrong(lambda x: np.ones(3)), r"the transform Wrong gives float64\[3\] for 1 row; give an array"),
-        (Wrong(lambda x: "x"), "the transform Wrong gives a str for 1 row; give an array of numbers"),
+        (Wrong(lambda x: np.ones(3)), r"the transform Wrong gives float64\[3\] for 64 rows; give an array"),
+        (Wrong(lambda x: "x"), "the transform Wrong gives a str for 64 rows; give an array of numbers"),
         (Wrong(lambda x: np.log(x - x.max())), "the transform Wrong gives no finite number in row 1; give one"),
     ],
 )
@@ -322,3 +322,112 @@ def test_what_standardize_was_is_named(refused_in_one_line):
         pj.supervised("wine", standardize="feature")
     with pytest.raises(TypeError, match="unexpected keyword argument 'standardise'"):
         pj.supervised("wine", standardise="feature")
+
+
+def test_what_a_transform_does_tells_a_run_from_another(rows, tmp_path):
+    """Its settings, its noise, and its code, which a directory does not hold."""
+    shared = {"shuffle": False}
+    one, other = (pj.supervised(rows, transform="quantile", seed=seed, **shared) for seed in (0, 1))
+    assert one.recipe.identity["transform"] != other.recipe.identity["transform"]
+    assert pj.supervised(rows, transform=Quantile(noise=0.5)).settings["transform"]["noise"] == 0.5
+    assert pj.supervised(rows, transform=Quantile()).settings["transform"] == "quantile"
+
+    def squares(factor):
+        kind = type("Squares", (Squares,), {"__call__": lambda self, x: Squares.__call__(self, x) * factor})
+        return type("Squares", (kind,), {"fit": lambda self, x, columns: kind(self.power, np.abs(x).max(0))})()
+
+    given = {"trials": 2, "epochs": 1, "out": tmp_path / "run"}
+    pj.search(pj.supervised(rows, transform=squares(1.0)), {"learning_rate": 0.1}, **given)
+    with pytest.raises(ValueError, match="data: transform is another"):
+        pj.search(pj.supervised(rows, transform=squares(9.0)), {"learning_rate": 0.1}, **given, resume=True)
+
+
+def test_another_transform_than_was_trained_is_refused(rows, tmp_path):
+    pj.search(pj.supervised(rows, transform=Squares()), {"learning_rate": 0.1}, 1, 1, out=tmp_path / "run")
+    with pytest.raises(ValueError, match="transform is called Squares, and not Marks; give that one"):
+        pj.load_best(tmp_path / "run", transform=Marks())
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_the_unit_of_a_feature_and_no_rows_do_not_matter(name):
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    fitted = transform_of(name).fit(x * 2e-9, ())
+    if name != "none":
+        np.testing.assert_allclose(fitted(x * 2e-9), transform_of(name).fit(x, ())(x), rtol=1e-6, atol=1e-6)
+    assert fitted(x[:0]).shape == (0, 2)
+    rounding = transform_of(name).fit(np.where(x > 0, 0.3, 0.1 + 0.2), ())
+    assert name in ("none", "global") or np.abs(rounding(np.full((1, 2), 0.1 + 0.2))).max() < 1e-9
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bins(pj.Transform):
+    """Positive features as logarithms, with fields of all sorts."""
+
+    ends: tuple = (0.1, 0.9)
+    edges: list | None = None
+    widest: int | None = None
+
+    def fit(self, x, columns):
+        return Bins(self.ends, [[1.0], [2.0, 3.0]], x.var(0).argmax())
+
+    def __call__(self, x):
+        return np.log(x)
+
+
+def test_fields_of_all_sorts_come_back_and_others_are_named(tmp_path):
+    """Also of one that is not defined where all is zero, which no row is."""
+    x = np.exp(np.random.default_rng(0).normal(size=(60, 2)))
+    problem = ((x, x[:, 0] > 1), {"learning_rate": 0.1})
+    pj.search(pj.supervised(problem[0], transform=Bins()), problem[1], 2, 1, out=tmp_path / "run")
+    pj.search(pj.supervised(problem[0], transform=Bins()), problem[1], 2, 1, out=tmp_path / "run", resume=True)
+    again = pj.load_best(tmp_path / "run", transform=Bins()).recipe.transforms[0]
+    assert again.edges == [[1.0], [2.0, 3.0]]
+    assert again.widest == x.var(0).argmax()
+    with pytest.raises(ValueError, match=r"field 'ends' of the transform Bins is \[0.1, inf\]; keep finite numbers"):
+        pj.supervised(problem[0], transform=Bins((0.1, np.inf))).recipe.describe()
+
+
+class Cubes(Standardize):
+    """Derived from one that programs apply."""
+
+    def __call__(self, x):
+        return super().__call__(x) ** 3
+
+
+def test_a_transform_derived_from_a_built_in_one_acts_as_itself_in_folds(rows):
+    task = pj.supervised(rows, transform=Cubes()).in_folds(2)
+    z = (rows[0] - rows[0][task.split.train[1]].mean(0)) / rows[0][task.split.train[1]].std(0)
+    kept = np.delete(np.arange(170), task.split.test)
+    np.testing.assert_allclose(task.data.rows.x[len(kept) :], z[kept] ** 3, rtol=1e-9)
+    np.testing.assert_allclose(task.recipe.features(rows[0], 1), z**3, rtol=1e-9)
+
+
+def test_a_transform_of_another_width_in_each_fold_is_one_line(rows):
+    wide = Wrong(lambda x: x)
+    widths = iter([2, 3])
+
+    def fit(x, columns):
+        width = next(widths)
+        return Wrong(lambda x: x[:, :width])
+
+    object.__setattr__(wide, "fit", fit)
+    task = pj.supervised(rows)
+    options = dataclasses.replace(task.given.options, transform=wide)
+    with pytest.raises(ValueError, match=r"rows of \(2,\) and \(3,\) of different folds; give rows of one shape"):
+        type(task).of(dataclasses.replace(task.given, options=options), task.in_folds(2).split)
+
+
+def test_an_estimator_takes_missing_cells_where_its_transform_does():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    y = x[:, 0] > 0
+    x[::4, 1] = np.nan
+
+    class Filled(Marks):
+        def fit(self, x, columns):
+            return Filled(np.nanmedian(x, 0))
+
+    space = {"learning_rate": 0.1, "hidden": 4, "batch_size": 8}
+    fitted = pj.PopulationClassifier(space, 2, 4, folds=1, input_transform=Filled()).fit(x, y)
+    assert fitted.predict(x).shape == (60,)
+    with pytest.raises(ValueError, match="contains NaN"):
+        pj.PopulationClassifier(space, 2, 4, folds=1).fit(x, y)

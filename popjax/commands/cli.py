@@ -39,8 +39,9 @@ def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] |
     if (sys.argv[1:] if argv is None else argv) == ["--version"]:
         raise SystemExit(version())
     for word in sys.argv[1:] if argv is None else argv:
-        if word in GONE:
-            fail(f"{word} is gone: write {GONE[word]}; see {called(command)} --help")
+        flag = word.partition("=")[0]
+        if flag in GONE:
+            fail(f"{flag} is gone: write {GONE[flag]}; see {called(command)} --help")
     import tyro
 
     complaint = io.StringIO()

@@ -118,8 +118,17 @@ class Experiment(Rows):
             return Parts(load(self.dataset, self.target, self.missing, self.kind), SHARE, SHARE, None)
         check_missing(self.missing)
         how = Reading(listed("drop", self.drop, spaces=True), listed("na", self.na), self.groups)
-        target = listed("target", self.target, spaces=True) or None
-        rows, validation, test = (SHARE if file is None else as_table(file, target, how) for file in self.files())
+        targets = listed("target", self.target)
+
+        def table(file: str) -> Any:
+            try:
+                return as_table(file, self.target, how)
+            except ValueError:
+                if len(targets) < 2:
+                    raise
+            return as_table(file, targets, how)  # no column has that name, commas and all
+
+        rows, validation, test = (SHARE if file is None else table(file) for file in self.files())
         parts = parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
         for doubt in parts.dataset.doubts:
             tell(f"popjax: {printable(doubt)}")

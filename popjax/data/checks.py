@@ -7,7 +7,7 @@ import numpy as np
 
 from popjax.data.columns import DROP, MEDIAN, Levels, place
 from popjax.data.inputs import Inputs, entries, taken
-from popjax.data.targets import LARGEST, Targets
+from popjax.data.targets import LARGEST, Targets, check_whole
 
 KEEP = "keep"  # for `missing`: cells stay NaN, for a transform that takes them
 
@@ -45,7 +45,9 @@ def lasting(y: np.ndarray, missing: str, name: str, target: str) -> np.ndarray:
 
 
 def as_numbers(x: np.ndarray, whole: bool) -> np.ndarray:
-    """Features as float64, or whole numbers as they are."""
+    """Features as float64, or whole numbers as they are, if they have 32 bits; raises ValueError."""
+    if whole:
+        check_whole(x, "x")
     return x if whole and x.dtype.kind in "biu" else x.astype(float, copy=False)
 
 

@@ -81,7 +81,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.kind:
-            told = "multilabel" if self.y.dtype.kind == "b" else "regression"
+            told = "multilabel" if self.y.dtype.kind == "b" and self.y.ndim == 2 else "regression"
+            told = "own" if self.y is self.x else told
             object.__setattr__(self, "kind", told if self.classes is None else "classification")
         if not self.outputs and self.kind != "own" and self.y.ndim == 2:
             names = tuple(f"{self.target}{at}" for at in range(self.y.shape[1]))
@@ -191,16 +192,19 @@ def from_table(table: Table, missing: str = "error", kind: str | None = None, **
     """A Dataset of a table; `how`: `own_loss` and `whole` of `from_arrays`. Raises ValueError in one line."""
     known = {"name": table.name, "target": table.target, "kind": kind, "outputs": table.outputs, **how}
     if table.x is not None:
-        return from_arrays(table.x, table.y, (), missing, **known)
-    dataset = from_columns(table.columns, table.y, missing, **known)
+        return from_arrays(table.x, table.x if table.mirrored else table.y, (), missing, **known)
+    dataset = from_columns(table.columns, None if table.mirrored else table.y, missing, **known)
     return dataclasses.replace(dataset, doubts=(*table.notes, *dataset.doubts))
 
 
-def from_columns(columns: Mapping[str, Column], y: np.ndarray, missing: str, **known: Any) -> Dataset:
-    """A Dataset from coded columns and targets (rows,) or (rows, outputs), None or NaN where missing."""
+def from_columns(columns: Mapping[str, Column], y: np.ndarray | None, missing: str, **known: Any) -> Dataset:
+    """A Dataset from coded columns and targets (rows,) or (rows, outputs), None or NaN where missing.
+
+    Without targets they are the features themselves.
+    """
     coded = np.column_stack([column.values for column in columns.values()])
     levels = {key: column.levels for key, column in columns.items() if column.levels is not None}
-    return from_arrays(coded, y, tuple(columns), missing, levels=levels, **known)
+    return from_arrays(coded, coded if y is None else y, tuple(columns), missing, levels=levels, **known)
 
 
 def from_arrays(
@@ -231,7 +235,7 @@ def from_arrays(
     same, given = y is x, mapped(np.asarray, x)
     check_features(given, name, columns)
     y = entries(given)[0] if same else as_targets(y, name, target, len(entries(given)[0]))
-    left = lasting(y, missing, name, target)
+    left = np.ones(len(y), bool) if same else lasting(y, missing, name, target)
     kept_whole = whole or isinstance(given, Mapping)
     x = mapped(lambda one: as_numbers(one[left], kept_whole), given)
     x, kept, fill = without_missing(x, columns, missing, name, levels or {})

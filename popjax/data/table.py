@@ -22,6 +22,7 @@ class Table(NamedTuple):
         name: where they come from.
         target: the target's name.
         outputs: the names of several targets.
+        mirrored: the features themselves are the targets.
         notes: what was done to it that its user may not expect, a line each.
     """
 
@@ -32,6 +33,7 @@ class Table(NamedTuple):
     target: str
     notes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    mirrored: bool = False
 
 
 def table_of(data: Any, target: str | None) -> Table:
@@ -48,20 +50,27 @@ def table_of(data: Any, target: str | None) -> Table:
     x, y = data
     if isinstance(x, Mapping) and not x:
         raise ValueError("x is an empty dict; give an array, or a dict of arrays")
-    outputs = tuple(str(name) for name in getattr(y, "columns", ()))
+    for one in entries(x):
+        if np.ndim(one) == 0:
+            raise ValueError(f"arrays: x is a {type(one).__name__}; give numbers of shape (rows, features)")
+    rows, mirrored = len(entries(x)[0]), y is x
+    if hasattr(y, "columns") and len(y.columns) == 1:
+        y = y.iloc[:, 0]
+    outputs = tuple(str(name) for name in getattr(y, "columns", ())) if not mirrored else ()
     name = str(getattr(y, "name", None) or target or "y")
-    if not hasattr(x, "columns"):
-        rows = len(entries(x)[0])
-        targets = y if y is x else as_targets(y.to_numpy() if outputs else y, "arrays", name, rows)
-        return Table({}, x, targets, "arrays", name, outputs=outputs)
-    if outputs:
+    if mirrored:
+        targets = np.zeros(rows)
+    elif outputs and hasattr(x, "columns"):
         check_names("y", outputs)
         targets = together([frame_column(name, y.iloc[:, at]) for at, name in enumerate(outputs)], outputs, "y")
+    elif outputs:
+        targets = as_targets(y.to_numpy(), "arrays", name, rows)
     else:
-        targets = cells_of(y) if hasattr(y, "isna") else as_targets(y, "DataFrame", "y", len(x))
-    if len(targets) != len(x):
-        raise ValueError(f"DataFrame: y has shape {targets.shape} for {len(x)} rows; give one value a row")
-    return Table(frame_columns(x), None, targets, "DataFrame", name, outputs=outputs)
+        given = cells_of(y) if hasattr(y, "isna") and hasattr(x, "columns") else y
+        targets = as_targets(given, "DataFrame" if hasattr(x, "columns") else "arrays", name, rows)
+    if not hasattr(x, "columns"):
+        return Table({}, x, targets, "arrays", name, outputs=outputs, mirrored=mirrored)
+    return Table(frame_columns(x), None, targets, "DataFrame", name, outputs=outputs, mirrored=mirrored)
 
 
 def parted(table: Table, outputs: Sequence[str]) -> Table:
@@ -79,7 +88,7 @@ def parted(table: Table, outputs: Sequence[str]) -> Table:
 
 
 def together(columns: Sequence[Column], names: Sequence[str], source: str) -> np.ndarray:
-    """Several targets as one array (rows, outputs): truth values if all are, else numbers, NaN where missing.
+    """Several targets as one array (rows, outputs): truth values if all are, else numbers; None or NaN where missing.
 
     Raises ValueError for texts but those of truth values.
     """
@@ -96,7 +105,14 @@ def together(columns: Sequence[Column], names: Sequence[str], source: str) -> np
         for column in columns
     ]
     y = np.stack(values, 1)
-    return y.astype(bool) if all(truths) and not np.isnan(y).any() else y
+    lost = np.isnan(y)
+    whole = bool(np.isin(y[~lost], (0, 1)).all())
+    kind: Any = bool if all(truths) else int if whole else float
+    if kind is float or not lost.any():
+        return y.astype(kind)
+    found = np.where(lost, 0, y).astype(kind).astype(object)
+    found[lost] = None
+    return found
 
 
 def truth_of(column: Column) -> np.ndarray:
@@ -140,13 +156,13 @@ def joined(tables: Sequence[Table]) -> Table:
     first = tables[0]
     if len(tables) == 1:
         return first
+    if len({table.mirrored for table in tables}) > 1:
+        raise ValueError("y is x in some parts of the data and not in others; give (x, x) for each")
     for other in tables[1:]:
         check_alike(first, other)
     columns = {name: stacked(name, [table.columns[name] for table in tables]) for name in first.columns}
     x = None if first.x is None else mapped(lambda *each: np.concatenate(each), *(table.x for table in tables))
     notes = tuple(note for table in tables for note in table.notes)
-    if all(table.y is table.x for table in tables):
-        return first._replace(x=x, y=np.asarray(x), notes=notes)  # the same array
     objects = any(table.y.dtype.kind not in "biuf" for table in tables)
     y = np.concatenate([table.y.astype(object) if objects else table.y for table in tables])
     return first._replace(columns=columns, x=x, y=y, notes=notes)

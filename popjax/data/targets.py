@@ -6,7 +6,7 @@ import numpy as np
 
 from popjax.data.columns import MAX_CLASSES, short
 
-KINDS = ("classification", "multilabel", "regression", "own")
+KIND_NAMES = ("classification", "multilabel", "regression", "own")
 REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of every trial of some kind
 OF_OUTPUTS = ("_mse", "_mae", "_r2")  # how those of one of several values end
 DOUBTFUL = 300  # distinct whole numbers, up to which they may as well be classes
@@ -19,7 +19,7 @@ class Targets(NamedTuple):
     Attributes:
         y: numbers of classes (rows,), values (rows,) or (rows, outputs), truth values (rows, labels), or of the kind
             "own" any numbers (rows, ...).
-        kind: one of KINDS.
+        kind: one of KIND_NAMES.
         classes: the labels of a classification.
         doubt: what may be wrong about the kind, in one line; empty if nothing.
     """
@@ -45,11 +45,12 @@ def targets(y: np.ndarray, name: str, target: str, kind: str | None, own_loss: b
     Of one a row texts, truth values and integers with at most 20 distinct values are classes. Of several a row truth
     values, and 0 and 1, are labels, others a regression; with a loss of one's own they are its alone.
     """
-    if kind not in (None, *KINDS):
-        raise ValueError(f"kind={kind!r}; choose {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    if kind not in (None, *KIND_NAMES):
+        raise ValueError(f"kind={kind!r}; choose {', '.join(KIND_NAMES[:-1])} or {KIND_NAMES[-1]}")
     if kind == "own" and not own_loss:
         raise ValueError('kind="own" needs a loss of your own; give loss=')
-    if kind == "own" or (kind is None and own_loss and y.ndim > 1):
+    column = y.ndim == 2 and y.shape[1] == 1
+    if kind == "own" or (kind is None and own_loss and y.ndim > 1 and not column):
         return Targets(owned(y, name, target), "own")
     if y.ndim > 1:
         return several(y, name, target, kind)
@@ -97,12 +98,22 @@ def several(y: np.ndarray, name: str, target: str, kind: str | None) -> Targets:
 
 def owned(y: np.ndarray, name: str, target: str) -> np.ndarray:
     """Targets that a loss of one's own knows: finite numbers of any shape, whole ones as they are."""
+    y = typed(y.ravel(), name, target).reshape(y.shape)
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: {target} is {y.dtype}; a loss of your own gets numbers")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         row = int(np.argmin(np.isfinite(y.reshape(len(y), -1)).all(1))) + 1
         raise ValueError(f"{name}: {target} is not finite in row {row}; give a number")
+    check_whole(y, f"{name}: {target}")
     return y.astype(float) if y.dtype.kind == "f" else y
+
+
+def check_whole(values: np.ndarray, what: str) -> None:
+    """Raise ValueError for whole numbers that are none of 32 bits, which a device has."""
+    if values.dtype.kind in "iu" and values.size:
+        most = max(int(values.max()), int(values.min()), key=abs)
+        if abs(most) >= 2**31:
+            raise ValueError(f"{what} holds {most}; give whole numbers below 2**31")
 
 
 def typed(y: np.ndarray, name: str, target: str) -> np.ndarray:

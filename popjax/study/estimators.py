@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 from popjax.core.text import plural
 from popjax.data.columns import cells_of
 from popjax.data.targets import reported
+from popjax.data.transforms.applying import accepts_missing
 from popjax.rule import Rule
 from popjax.rules.named import rule_of
 from popjax.rules.together import together
@@ -185,8 +186,13 @@ class PopulationEstimator(BaseEstimator):
 
     def _arrays(self) -> dict[str, Any]:
         """How arrays are checked: numbers, of any shape, without missing cells unless they are filled in."""
-        finite: Any = True if self.missing == "error" else "allow-nan"
+        finite: Any = "allow-nan" if self._missing else True
         return {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": finite}
+
+    @property
+    def _missing(self) -> bool:
+        """Rows may have missing cells: they are filled in, or the transform takes them."""
+        return self.missing != "error" or accepts_missing(self.input_transform)
 
     def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
         """A weight for each row; rows of their own that validate count for nothing in training."""
@@ -215,7 +221,7 @@ class PopulationEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing != "error"
+        tags.input_tags.allow_nan = self._missing
         tags.target_tags.multi_output = True
         if tags.classifier_tags is not None:
             tags.classifier_tags.multi_label = True

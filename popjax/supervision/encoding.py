@@ -67,7 +67,7 @@ def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
         if name not in rows:
             raise ValueError(f"the rows lack the entry {name!r}; give all of the training data's")
         found[name] = as_type(rows[name], recipe.types[name], f"entry {name!r} of the rows")
-        if found[name].shape[1:] != tuple(shape):
+        if found[name].ndim == 0 or found[name].shape[1:] != tuple(shape):
             what = f"entry {name!r} of the rows has shape {found[name].shape}"
             raise ValueError(f"{what}; give (rows{''.join(f', {size}' for size in shape)})")
     counts = {name: len(x) for name, x in found.items()}

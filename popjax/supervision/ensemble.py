@@ -11,7 +11,7 @@ from popjax.core.text import lookup
 from popjax.data.inputs import taken
 from popjax.rules.together import TOGETHER, method_of
 from popjax.store.results import Results
-from popjax.supervision.predictor import Own, Predictor, own_of, predictor_of
+from popjax.supervision.predictor import Code, Predictor, own_of, predictor_of
 from popjax.supervision.problem import Supervised
 from popjax.task import Metric
 
@@ -55,13 +55,13 @@ def ensemble(
     return lookup(METHODS, "method", method or method_of(rule))(results, size, own)
 
 
-def weighted(results: Results, counts: Mapping[int, int], own: Own) -> Predictor:
+def weighted(results: Results, counts: Mapping[int, int], own: Code) -> Predictor:
     """Kept trials, each as often as it counts; the others are left out."""
     kept = [results.kept(trial) for trial in counts]
     return predictor_of(kept, own, tuple(map(float, counts.values())))
 
 
-def mean(results: Results, size: int, own: Own) -> Predictor:
+def mean(results: Results, size: int, own: Code) -> Predictor:
     """The best trials, each once."""
     trials = results.best_trials(size)
     if not trials:
@@ -73,7 +73,7 @@ def mean(results: Results, size: int, own: Own) -> Predictor:
     return predictor_of([results.kept(trial) for trial in trials], own)
 
 
-def greedy(results: Results, size: int, own: Own) -> Predictor:
+def greedy(results: Results, size: int, own: Code) -> Predictor:
     """Forward selection with replacement, by the loss of the mean on rows that were not trained on."""
     trials = [trial for trial in results.order.tolist() if trial in results.states]
     task = results.task

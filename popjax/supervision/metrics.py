@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from popjax.core.text import lookup
-from popjax.data.targets import REPORTED
+from popjax.data.targets import OF_OUTPUTS, REPORTED
 
 SMALLEST = float(np.finfo(np.float64).eps)  # target that scikit-learn divides by, and chance that it takes, of doubles
 
@@ -153,14 +153,15 @@ def chosen(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
     if isinstance(metrics, str) or not isinstance(metrics, Mapping | Iterable):
         raise ValueError(f"metrics={metrics!r}: give a list of names, or a dict of functions (outputs, targets)")
     given = metrics if isinstance(metrics, Mapping) else dict(zip(metrics, metrics, strict=True))
-    return {named(name): function(name, metric, kind) for name, metric in given.items()}
+    return {named(name, kind): function(name, metric, kind) for name, metric in given.items()}
 
 
-def named(name: Any) -> str:
+def named(name: Any, kind: str) -> str:
     """The name of a metric of one's own; raises ValueError."""
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"metrics: {name!r} is no name; give one such as 'f1'")
-    if name in REPORTED:
+    own = name == "loss" if kind == "own" else name in REPORTED
+    if own or (kind == "regression" and name.endswith(OF_OUTPUTS)):
         raise ValueError(f"metrics: val_{name} is reported, or is of the other kind of problem; leave {name!r} out")
     return name
 
@@ -168,6 +169,8 @@ def named(name: Any) -> str:
 def function(name: str, metric: Any, kind: str) -> Callable[..., Any]:
     """What measures it; raises ValueError for what cannot."""
     if isinstance(metric, str):
+        if not of_kind(kind):
+            raise ValueError(f"metrics: {metric!r}: none with a name is for a loss of your own; give name -> function")
         known: Callable[..., Any] = lookup(of_kind(kind), f"metric of a {kind}", metric)
         return known
     if not callable(metric):

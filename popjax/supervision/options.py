@@ -34,10 +34,12 @@ def transform_text(transform: Any) -> Any:
     """What run.json has of a transform that is not fitted: its name, or what one of one's own is called and set to."""
     if not isinstance(transform, Transform):
         return transform and {name: transform_text(one) for name, one in transform.items()}
-    name, fields = name_of(transform), transform.to_json()
-    return name or {"called": called(type(transform))} | {
-        key: value for key, value in fields.items() if value is not None
-    }
+    name = name_of(transform)
+    usual = type(transform)().to_json() if name else {}
+    set_to = {field: value for field, value in transform.to_json().items() if value not in (None, usual.get(field))}
+    if name and not set_to.keys() - {"seed"}:  # which is that of the split
+        return name
+    return {"called": called(type(transform))} | set_to
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -19,9 +19,9 @@ from popjax.core.trees import abstract, from_host, named, to_words, unnamed
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.models.networks import Network
 from popjax.space.space import Space
-from popjax.store.files import Kept, load_best_files, load_ensemble_files
+from popjax.store.files import Kept, check_format, load_best_files, load_ensemble_files, read_json
 from popjax.store.results import Results
-from popjax.supervision.preprocessing import Own, Recipe, called
+from popjax.supervision.preprocessing import Code, Recipe, called
 from popjax.supervision.problem import Supervised
 from popjax.supervision.standardizing import Standardizing
 from popjax.task import HParams
@@ -56,10 +56,12 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None, tr
     best = Path(directory) / "best"
     if not best.is_dir():
         raise ValueError(f"{str(directory)!r} holds no winner: there is no best/; give a finished run's directory")
+    if (Path(directory) / "run.json").exists():
+        check_format(Path(directory), read_json(Path(directory) / "run.json"))
     kept = load_ensemble_files(best) or [load_best_files(best)]
     counts = Counter(one.trial for one in kept)
     trials = list({one.trial: one for one in kept}.values())
-    return predictor_of(trials, Own(model, transform), tuple(map(float, counts.values())))
+    return predictor_of(trials, Code(model, transform), tuple(map(float, counts.values())))
 
 
 def predictor(
@@ -79,17 +81,17 @@ def predictor(
     return predictor_of([results.kept(trial)], own_of(results, model, transform))  # type: ignore[arg-type]
 
 
-def own_of(results: Results, model: Callable[..., Any] | None = None, transform: Any = None) -> Own:
+def own_of(results: Results, model: Callable[..., Any] | None = None, transform: Any = None) -> Code:
     """The model and the transform of one's own: those that are given, else those of the task in this process."""
     task = results.task
     if not isinstance(task, Supervised):
-        return Own(model, transform)
+        return Code(model, transform)
     options = task.given.options
     trained = options.model if callable(options.model) else None
-    return Own(model or trained, task.transform if transform is None else transform, options.loss)
+    return Code(model or trained, task.transform if transform is None else transform, options.loss)
 
 
-def predictor_of(kept: Sequence[Kept], own: Own, weights: tuple[float, ...] = ()) -> "Predictor":
+def predictor_of(kept: Sequence[Kept], own: Code, weights: tuple[float, ...] = ()) -> "Predictor":
     """The predictor of kept trials; raises ValueError for a task without a recipe, or a model that is not given."""
     model = own.model
     if any(one.recipe is None for one in kept):

@@ -10,14 +10,13 @@ from popjax.data.dataset import Dataset
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.affine import Affine, moments
-from popjax.data.transforms.applying import applied, fitted
-from popjax.data.transforms.unchanged import Unchanged
+from popjax.data.transforms.applying import applied, fitted, in_programs
 
 LARGEST_UNIT = 1e15  # of a target: errors of many times as much have squares in float32
 
 
 class Rows(NamedTuple):
-    """Features (rows, ...), or a dict of such, and targets (rows,)."""
+    """Features (rows, ...), or a dict of such, and targets (rows, ...)."""
 
     x: Any
     y: Any
@@ -119,11 +118,15 @@ def features(
     if len(transforms) == 1:
         found = applied(transforms[0], x)
         return taken(found, kept), taken(found, test), None, None
-    if all(isinstance(one, Affine | Unchanged) for fold in transforms for one in entries(fold)):
+    if all(in_programs(one) for fold in transforms for one in entries(fold)):
         whole = fitted(transforms[0], taken(x, kept))
         found = mapped(standardized, x, whole)
         return taken(found, kept), taken(found, test), mapped(moves_of, whole, *transforms), None
     each = [applied(transform, x) for transform in transforms]
+    for one in zip(*map(entries, each), strict=True):
+        if len({x.shape for x in one}) > 1:
+            shapes = " and ".join(sorted({str(x.shape[1:]) for x in one}))
+            raise ValueError(f"a transform makes rows of {shapes} of different folds; give rows of one shape")
     stacked = mapped(lambda *folds: np.stack(folds), *each)
     flat = [mapped(lambda x, rows=rows: x[:, rows].reshape(-1, *x.shape[2:]), stacked) for rows in (kept, test)]
     return flat[0], flat[1], None, np.arange(len(transforms), dtype=np.int32)

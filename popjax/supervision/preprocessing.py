@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -14,7 +15,7 @@ from popjax.data.dataset import Dataset
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.affine import moments
-from popjax.data.transforms.applying import applied, fitted, read, written
+from popjax.data.transforms.applying import applied, fitted, read, shaped, written
 from popjax.data.transforms.unchanged import Unchanged
 from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
@@ -26,7 +27,7 @@ from popjax.supervision.prepared import Data, prepared
 from popjax.task import HParams
 
 
-class Own(NamedTuple):
+class Code(NamedTuple):
     """What was given to `supervised` and is no part of a directory: a model, a transform and a loss of one's own."""
 
     model: Callable[..., Any] | None = None
@@ -34,7 +35,8 @@ class Own(NamedTuple):
     loss: Callable[..., Any] | None = None
 
 
-NOTHING = Own()
+NO_CODE = Code()
+FIRST = 64  # rows by which transforms are told from others
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +55,7 @@ class Recipe:
         called: the name of a model of one's own.
         mirrored: the targets are the features, transformed.
         apart: the model gets numbers and codes of texts apart (see `Model`).
+        transform_digest: of what the transforms make of the first rows.
     """
 
     model: str | None
@@ -70,6 +73,7 @@ class Recipe:
     called: str | None = None
     mirrored: bool = False
     apart: bool = False
+    transform_digest: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, options: Any) -> Self:
@@ -78,6 +82,7 @@ class Recipe:
         split_up = isinstance(model, str) and MODELS[model].apart
         x = apart(dataset.x, dataset.columns, dataset.levels) if split_up else dataset.x
         columns = [one for one in dataset.features if one[1] is None or not split_up]
+        transforms = tuple(fitted(options.transform, taken(x, rows), columns) for rows in split.train)
         y_mean, y_scale = np.zeros(folds), np.ones(folds)
         if dataset.kind == "regression":
             y_mean, y_scale = moments_of_folds(dataset.y, split)
@@ -89,7 +94,7 @@ class Recipe:
             types=mapped(lambda x: str(x.dtype), dataset.x),
             split_digest=split.digest,
             data_digest=dataset.digest,
-            transforms=tuple(fitted(options.transform, taken(x, rows), columns) for rows in split.train),
+            transforms=transforms,
             y_mean=y_mean,
             y_scale=y_scale,
             levels=dataset.levels,
@@ -97,6 +102,7 @@ class Recipe:
             called=None if isinstance(model, str) else called(model),
             mirrored=dataset.mirrored,
             apart=split_up,
+            transform_digest=digest_of(transforms, taken(x, slice(FIRST))),
         )
 
     @property
@@ -106,7 +112,8 @@ class Recipe:
         if self.levels:
             names["levels"] = {name: list(texts) for name, texts in self.levels.items()}
         targets = {name: value for name, value in self.kind.describe().items() if name != "units"}
-        return {"data": self.data_digest, "split": self.split_digest, **names, **targets, "mirrored": self.mirrored}
+        digests = {"data": self.data_digest, "split": self.split_digest, "transform": self.transform_digest}
+        return {**digests, **names, **targets, "mirrored": self.mirrored}
 
     @property
     def shapes(self) -> Any:
@@ -121,7 +128,7 @@ class Recipe:
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], own: Own = NOTHING) -> Self:
+    def from_json(cls, content: Mapping[str, Any], own: Code = NO_CODE) -> Self:
         """The recipe that `describe` described; `own` are what a directory does not keep.
 
         Raises ValueError for a transform of one's own that is needed.
@@ -168,7 +175,8 @@ class Recipe:
     @property
     def example(self) -> Any:
         """A row of zeros, transformed."""
-        return self.features(mapped(lambda shape, kind: np.zeros((1, *shape), kind), self.inputs, self.types))
+        zeros = mapped(lambda shape, kind: np.zeros((1, *shape), kind), self.inputs, self.types)
+        return shaped(self.transforms[0], self.seen(zeros))
 
     def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
@@ -197,6 +205,15 @@ class Recipe:
         """The rows, as the programs take them; `weight` (rows, ...) is how much each counts."""
         y = (self.y_mean, self.y_scale) if self.kind.scaled else None
         return prepared(dataset, self.seen(dataset.x), split, self.transforms, y, weight)
+
+
+def digest_of(transforms: Sequence[Any], x: Inputs) -> str:
+    """SHA-256 of what fitted transforms make of some rows, to four decimals: other machines round otherwise."""
+    found = hashlib.sha256()
+    for transform in transforms:
+        for one in entries(applied(transform, x)):
+            found.update(np.ascontiguousarray(np.round(one.astype(float), 4) + 0.0))  # -0.0 has other bytes
+    return found.hexdigest()
 
 
 def called(choice: str | Callable[..., Any] | None) -> str | None:

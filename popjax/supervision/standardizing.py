@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from popjax.data.transforms.affine import Affine
-from popjax.data.transforms.unchanged import Unchanged
+from popjax.data.transforms.applying import in_programs
+from popjax.data.transforms.base import Transform
 from popjax.supervision.prepared import row
 from popjax.supervision.preprocessing import Recipe
 
@@ -15,7 +16,7 @@ class Standardizing(nnx.Module):
 
     def __init__(self, module: nnx.Module, recipe: Recipe, fold: int) -> None:
         transform = recipe.transforms[fold]
-        if not isinstance(transform, Affine | Unchanged):
+        if not isinstance(transform, Transform) or not in_programs(transform):
             what = f"module: raw=True needs a transform that is affine, not {type(transform).__name__}"
             raise ValueError(f"{what}; apply the module to transformed rows, recipe.features(recipe.encoded(rows))")
         self.inner = module

@@ -147,6 +147,10 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         own_loss=options.loss is not None,
         whole=model is None and unchanged(transform),
     )
+    if dataset.kind == "own" and options.loss is None:
+        raise ValueError("targets of the kind own need a loss of your own; give loss=")
+    if options.kind not in (None, dataset.kind):
+        raise ValueError(f"kind={options.kind!r}: {dataset.name} is a {dataset.kind} already; leave kind out")
     for doubt in () if isinstance(data, Dataset) else dataset.doubts:
         LOG.warning(doubt)
     dataset = images(dataset) if model is not None and model.images else dataset

@@ -73,10 +73,11 @@ def by_name(names: Sequence[Any], class_weight: Any, what: str) -> np.ndarray:
     if not isinstance(class_weight, Mapping):
         raise ValueError(f'class_weight={class_weight!r}: give "balanced", or a weight of each label')
     known = dict(zip(names, range(len(names)), strict=True))
+    known |= {at: at for at in range(len(names)) if what == "label"}
     weights = np.ones(len(names))
     for label, weight in class_weight.items():
         if label not in known:
-            raise ValueError(f"class_weight: there is no {what} {label!r}; there are {', '.join(map(repr, known))}")
+            raise ValueError(f"class_weight: there is no {what} {label!r}; there are {', '.join(map(repr, names))}")
         if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not 0 <= weight < np.inf:
             raise ValueError(f"class_weight: {label!r} weighs {weight!r}; give a finite number of at least 0")
         weights[known[label]] = weight

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from popjax.data.transforms.base import Columns, Transform
-from popjax.data.transforms.bounds import FAR, limits
+from popjax.data.transforms.bounds import FAR, TINY, limits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Standardize(Affine):
 
     def fit(self, x: np.ndarray, columns: Columns) -> Affine:
         """The mean and the deviation of the training rows."""
-        return Standardize(*moments(x), limits(x))
+        return type(self)(*moments(x), limits(x))
 
 
 class Global(Affine):
@@ -44,11 +44,11 @@ class Global(Affine):
         """The mean and the deviation of all features of the training rows."""
         axes = tuple(range(x.ndim if x.ndim < 4 else x.ndim - 1))
         mean, scale = x.mean(axes), x.std(axes)
-        known = (mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0), np.array(FAR))
-        return Global(*(np.broadcast_to(one, x.shape[1:]).copy() for one in known))
+        known = (mean, np.where(scale > TINY * np.abs(mean), scale, 1.0), np.array(FAR))
+        return type(self)(*(np.broadcast_to(one, x.shape[1:]).copy() for one in known))
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every column of `x`; of a constant one the deviation is 1."""
     mean, scale = x.mean(0), x.std(0)
-    return mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
+    return mean, np.where(scale > TINY * np.abs(mean), scale, 1.0)

@@ -1,5 +1,6 @@
 """Transforms of all that a model sees: chosen, fitted, applied, written and read. No JAX here."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,9 +47,16 @@ def unchanged(given: Any) -> bool:
 
 def accepts_missing(given: Any) -> bool:
     """A transform that takes missing cells was asked for."""
+    if isinstance(given, Mapping):
+        return any(map(accepts_missing, given.values()))
     if isinstance(given, str):
         return given in TRANSFORMS and TRANSFORMS[given].missing
     return isinstance(given, Transform) and given.missing
+
+
+def in_programs(transform: Transform) -> bool:
+    """The programs apply it themselves, fold by fold: it is one of those by name that move and scale, or nothing."""
+    return name_of(transform) in ("standardize", "global", "none")
 
 
 def usual(x: np.ndarray) -> str:
@@ -59,6 +67,12 @@ def usual(x: np.ndarray) -> str:
 def fitted(transforms: Transforms, inputs: Inputs, columns: Columns = ()) -> Transforms:
     """The same, fitted to training rows."""
     return mapped(lambda x, transform: transform.fit(as_given(transform, x), columns), inputs, transforms)
+
+
+def shaped(transforms: Transforms, inputs: Inputs) -> Inputs:
+    """Rows of zeros as a model gets rows: of these only shapes and types mean something."""
+    with np.errstate(all="ignore"):
+        return mapped(lambda x, transform: transform(as_given(transform, x)), inputs, transforms)
 
 
 def applied(transforms: Transforms, inputs: Inputs) -> Inputs:
@@ -85,10 +99,16 @@ def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
 
 
 def written(transforms: Transforms) -> Any:
-    """Fitted transforms as JSON values, for `read`."""
+    """Fitted transforms as JSON values, for `read`; raises ValueError for a field that is none."""
     if isinstance(transforms, Mapping):
         return {"entries": {name: written(one) for name, one in transforms.items()}}
     fields = transforms.to_json()
+    for field, value in fields.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            what = f"the field {field!r} of the transform {type(transforms).__name__} is {value!r:.40}"
+            raise ValueError(f"{what}; keep finite numbers, texts, lists of them and arrays of numbers") from None
     return {"name": name_of(transforms), "called": type(transforms).__name__, "fields": fields}
 
 
@@ -114,4 +134,9 @@ def one_read(content: Mapping[str, Any], own: Any) -> Transform:
         raise ValueError(f"the winner has a transform of your own, {content['called']}; pass it: transform=...")
     if isinstance(own, Mapping):
         raise ValueError("the winner has one transform for all; give one: transform=...")
-    return type(transform_of(own)).from_json(content["fields"])
+    kind = type(transform_of(own))
+    if kind.__name__ != content["called"]:
+        raise ValueError(
+            f"the winner's transform is called {content['called']}, and not {kind.__name__}; give that one"
+        )
+    return kind.from_json(content["fields"])

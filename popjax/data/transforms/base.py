@@ -53,8 +53,7 @@ class Transform:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values, for `from_json`."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
+        return {field.name: as_json(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -65,7 +64,17 @@ class Transform:
         return cls(**{name: as_array(value) if isinstance(value, list) else value for name, value in content.items()})
 
 
+def as_json(value: Any) -> Any:
+    """A field as a JSON value: arrays and tuples are lists, NumPy's numbers are Python's."""
+    if isinstance(value, list | tuple):
+        return [as_json(one) for one in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
 def as_array(values: list[Any]) -> Any:
-    """Numbers as an array, others as they are."""
-    array = np.asarray(values)
+    """Numbers as an array, others as they are: texts, and lists of different lengths."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return values
     return array if array.dtype.kind in "biuf" else values

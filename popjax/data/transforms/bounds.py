@@ -7,6 +7,15 @@ OTHERS, FEW = 0.01, 5  # the share, and the number, of the training rows that ma
 MOST = 20  # for each of those few there are so many rows
 
 
+TINY = 1e-12  # of a value, below which a difference is rounding
+
+
+def varies(x: np.ndarray) -> np.ndarray:
+    """Whether each feature has several values, in the shape of a row."""
+    low, high = x.min(0), x.max(0)
+    return np.asarray(high - low > TINY * np.maximum(np.abs(low), np.abs(high)))
+
+
 def limits(x: np.ndarray) -> np.ndarray:
     """Where standardized features end, in the shape of a row.
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from popjax.data.transforms.base import Columns, Transform
-from popjax.data.transforms.bounds import limits
+from popjax.data.transforms.bounds import limits, varies
 
 NOISE = 1e-3  # of a feature's spread, so that no rank of equal values is far from its neighbours
 NORMAL = 1.349  # deviations between the quartiles of a normal distribution
@@ -46,13 +46,13 @@ class Quantile(Transform):
         drawn = np.random.default_rng(self.seed).normal(size=flat.shape)
         count = min(max(len(x) // ROWS, LEAST), MOST, len(x))
         quantiles = np.quantile(flat + self.noise * spread(flat) * drawn, np.linspace(0, 1, count), axis=0)
-        limit = np.where(flat.min(0) < flat.max(0), limits(flat), 0)
+        limit = np.where(varies(flat), limits(flat), 0)
         left = np.array([text is not None for _, text in columns] or [False] * flat.shape[1])
         return dataclasses.replace(self, quantiles=np.maximum.accumulate(quantiles), limit=limit, left=left)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, ...), within 5.2."""
-        columns = zip(x.reshape(len(x), -1).T, self.quantiles.T, self.limit, self.left, strict=True)
+        columns = zip(x.reshape(len(x), len(self.limit)).T, self.quantiles.T, self.limit, self.left, strict=True)
         found = [one if left else normal(one, known, limit) for one, known, limit, left in columns]
         return np.stack(found, 1).reshape(x.shape)
 
@@ -75,5 +75,5 @@ def normal(values: np.ndarray, quantiles: np.ndarray, limit: float) -> np.ndarra
     """
     ranks = np.linspace(0, 1, len(quantiles))
     share = (np.interp(values, quantiles, ranks) - np.interp(-values, -quantiles[::-1], -ranks[::-1])) / 2
-    share = np.where(values - END < quantiles[0], 0, np.where(values + END > quantiles[-1], 1, share))
+    share = np.where(values <= quantiles[0], 0, np.where(values >= quantiles[-1], 1, share))
     return np.clip(ndtri(np.clip(share, END, 1 - END)), -limit, limit)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from popjax.data.transforms.base import Columns, Transform
-from popjax.data.transforms.bounds import limits
+from popjax.data.transforms.bounds import TINY, limits, varies
 
 BEND = 3.0  # where coordinates end
 ENDLESS = 1e100  # whose square is a number yet
@@ -30,8 +30,8 @@ class Robust(Transform):
     def fit(self, x: np.ndarray, columns: Columns) -> "Robust":
         """The median and the quartiles of the training rows."""
         low, median, high = np.quantile(x, (0.25, 0.5, 0.75), axis=0)
-        scale = np.where(high > low, high - low, (x.max(0) - x.min(0)) / 2)
-        return Robust(median, scale, limits(x))
+        scale = np.where(high - low > TINY * np.abs(median), high - low, (x.max(0) - x.min(0)) / 2)
+        return type(self)(median, np.where(varies(x), scale, 0), limits(x))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, ...), within 3."""

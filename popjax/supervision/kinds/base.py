@@ -18,7 +18,7 @@ class Kind:
     """One kind of targets; rows are the leading axis of all arrays.
 
     Attributes:
-        name: in `popjax.data.targets.KINDS`.
+        name: in `popjax.data.targets.KIND_NAMES`.
         ranks: the metric of the validation rows that ranks.
         scaled: targets are standardized by their training rows, each output by its own.
         classes: the labels of a classification.
