@@ -628,7 +628,7 @@ MUTANTS = [
         "supervision/kinds/multilabel",
         "return predicted > THRESHOLD",
         "return predicted < THRESHOLD",
-        "test_kinds.py -k page",
+        "test_kinds.py -k estimator",
     ),
     Mutant(
         "an autoencoder learns raw features",
@@ -656,7 +656,7 @@ MUTANTS = [
         "data/table",
         "for name in outputs[1:])]",
         "for name in outputs[:0:-1])]",
-        "test_kinds.py -k several_columns",
+        "test_kinds.py -k frame_of_targets",
     ),
     Mutant(
         "one transform for all folds",

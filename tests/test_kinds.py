@@ -431,6 +431,9 @@ def test_a_frame_of_targets_gives_their_names(tables):
     names = ["price", "weight"]
     assert both.dataset.digest == pj.supervised(tables[["size", "colour", *names]], target=names).dataset.digest
     assert pj.supervised((x, tables[["heavy", "dear"]])).dataset.kind == "multilabel"
+    three = ["weight", "heavy", "price"]
+    found = pj.supervised(tables[["size", *three]], target=three).dataset
+    assert found.y.tolist() == tables[three].astype(float).to_numpy().tolist()
 
 
 def test_an_estimator_takes_several_outputs(tables):
@@ -443,6 +446,7 @@ def test_an_estimator_takes_several_outputs(tables):
     labels = tables[["heavy", "dear"]].to_numpy().astype(int)
     classifier = pj.PopulationClassifier(space, 2, 20, folds=2).fit(x, labels)
     assert classifier.predict(x).dtype == labels.dtype
+    assert classifier.predict(x).tolist() == (classifier.predict_proba(x) > 0.5).astype(int).tolist()
     assert classifier.score(x, labels) == reference.accuracy_score(labels, classifier.predict(x))
     with pytest.raises(ValueError, match="several columns of more than two classes"):
         pj.PopulationClassifier(space, 2, 2).fit(x, np.stack([np.arange(120) % 3, np.arange(120) % 4], 1))
