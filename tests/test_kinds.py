@@ -1,6 +1,7 @@
 """Every kind of problem, against a plain loop of flax and optax in float64, and as a whole."""
 
 import functools
+import json
 import signal
 import subprocess
 import sys
@@ -239,6 +240,20 @@ def test_each_kind_is_killed_resumed_put_together_and_loaded(name, folds, tmp_pa
     np.testing.assert_array_equal(found, together.predict(rows))
 
 
+@pytest.mark.parametrize("name", ["labels", "autoencoder", "tokens", "dict", "transform"])
+def test_each_kind_is_searched_and_tested_again_by_its_name(name, command, tmp_path):
+    """A module's task: each trial is tested again on folds of its rows, a tenth of which validate."""
+    lines = ["import sys", f"sys.path.insert(0, {str(HERE)!r})", "from problems import task", f"mine = task({name!r})"]
+    (tmp_path / "mine.py").write_text("\n".join(lines))
+    space = ("--set", "learning_rate=log_uniform(1e-3,3e-2)", "--set", "batch_size=16")
+    done = command("sweep", "--task", "mine:mine", *space, "--trials", 8, "--epochs", 2, "--quiet", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    again = command("retest", "run", "--task", "mine:mine", "--top", 2, "--background", 3, "--repeats", 3)
+    assert again.returncode == 0, again.stderr
+    found = json.loads((tmp_path / "run" / "retest.json").read_text())
+    assert len(found["trials"]) == 5
+
+
 # On the page
 
 
@@ -264,6 +279,8 @@ def test_the_page_shows_each_output(opened, tmp_path):
     text = page.locator("main").inner_text()
     assert "tokens 4, table 5" in text
     assert page.locator(".confusion").count() == 1
+    assert opened(search("tokens")).locator(".confusion").count() == 1
+    assert opened(search("transform")).locator("#predicted .scatterlayer").count() == 1
     page = opened(search("autoencoder"))
     assert "of a loss of its own" in page.locator("main").inner_text()
 
