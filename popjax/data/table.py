@@ -53,24 +53,25 @@ def table_of(data: Any, target: str | None) -> Table:
     for one in entries(x):
         if np.ndim(one) == 0:
             raise ValueError(f"arrays: x is a {type(one).__name__}; give numbers of shape (rows, features)")
-    rows, mirrored = len(entries(x)[0]), y is x
-    if hasattr(y, "columns") and len(y.columns) == 1:
-        y = y.iloc[:, 0]
+    mirrored, framed = y is x, hasattr(x, "columns")
+    y = y.iloc[:, 0] if len(getattr(y, "columns", ())) == 1 else y
     outputs = tuple(str(name) for name in getattr(y, "columns", ())) if not mirrored else ()
     name = str(getattr(y, "name", None) or target or "y")
-    if mirrored:
-        targets = np.zeros(rows)
-    elif outputs and hasattr(x, "columns"):
-        check_names("y", outputs)
-        targets = together([frame_column(name, y.iloc[:, at]) for at, name in enumerate(outputs)], outputs, "y")
-    elif outputs:
-        targets = as_targets(y.to_numpy(), "arrays", name, rows)
-    else:
-        given = cells_of(y) if hasattr(y, "isna") and hasattr(x, "columns") else y
-        targets = as_targets(given, "DataFrame" if hasattr(x, "columns") else "arrays", name, rows)
-    if not hasattr(x, "columns"):
+    targets = np.zeros(len(entries(x)[0])) if mirrored else targets_beside(x, y, name, outputs)
+    if not framed:
         return Table({}, x, targets, "arrays", name, outputs=outputs, mirrored=mirrored)
     return Table(frame_columns(x), None, targets, "DataFrame", name, outputs=outputs, mirrored=mirrored)
+
+
+def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndarray:
+    """The targets (rows,) or (rows, outputs) that stand beside features, of a DataFrame of several with their names."""
+    rows, framed = len(entries(x)[0]), hasattr(x, "columns")
+    if outputs:
+        check_names("y", outputs)
+        columns = [frame_column(output, y.iloc[:, at]) for at, output in enumerate(outputs)]
+        return as_targets(together(columns, outputs, "y"), "y", name, rows)
+    given = cells_of(y) if framed and hasattr(y, "isna") else y
+    return as_targets(given, "DataFrame" if framed else "arrays", name, rows)
 
 
 def parted(table: Table, outputs: Sequence[str]) -> Table:
