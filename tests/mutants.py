@@ -471,7 +471,7 @@ MUTANTS = [
     ),
     Mutant(
         "predicts without what it held",
-        "supervision/predictor",
+        "supervision/trained",
         "return given | {name: self.space[name].inactive for name in elsewhere}",
         "return given",
         "test_conditions.py -k predict",
@@ -520,7 +520,7 @@ MUTANTS = [
     ),
     Mutant(
         "the last part is lost",
-        "supervision/predictor",
+        "supervision/trained",
         "range(0, max(rows, 1), PART)",
         "range(0, max(1, rows - PART), PART)",
         "test_estimators.py -k in_parts",

@@ -8,11 +8,13 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+from frames import from_frame
 
 import popjax as pj
 from popjax.commands.retest import check_columns, with_texts
 from popjax.data.columns import check_size, encode, relevel, text_column
-from popjax.data.dataset import from_columns, from_frame, load
+from popjax.data.dataset import from_table, load
+from popjax.data.table import Table
 from popjax.supervision.preprocessing import Recipe
 
 
@@ -113,9 +115,9 @@ def test_a_frames_column_of_neither_kind_is_refused(cells, said):
 
 def test_the_most_frequent_text_fills_in_and_of_equals_the_first_in_order():
     codes = np.array([0, 1, 1, -1, 2, 2, 0, 1])
-    often = from_columns({"c": text_column(codes, ["r", "q", "p"])}, codes % 2, "median", name="x", target="y")
+    often = from_table(Table({"c": text_column(codes, ["r", "q", "p"])}, None, codes % 2, "x", "y"), "median")
     assert often.x[3].tolist() == [0, 1, 0], "q is there three times"
-    tied = from_columns({"c": text_column(codes[:-1], ["r", "q", "p"])}, codes[:-1] % 2, "median", name="x", target="y")
+    tied = from_table(Table({"c": text_column(codes[:-1], ["r", "q", "p"])}, None, codes[:-1] % 2, "x", "y"), "median")
     assert tied.x[3].tolist() == [1, 0, 0], "of p, q and r, twice each"
 
 

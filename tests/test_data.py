@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.datasets
+from frames import from_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
 import popjax as pj
 from popjax.data.built_in import BUILT_IN
-from popjax.data.dataset import Dataset, from_arrays, from_frame, load
+from popjax.data.dataset import Dataset, from_arrays, load
 from popjax.data.splits import Way, split
 
 X = np.arange(10.0).reshape(5, 2)

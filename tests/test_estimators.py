@@ -223,6 +223,6 @@ def test_rows_are_predicted_in_parts_of_few_sizes(monkeypatch):
     assert alone == pytest.approx(whole, rel=1e-6)
     (program,) = regressor.predictor_._programs.values()
     assert program._cache_size() == 2
-    monkeypatch.setattr("popjax.supervision.predictor.PART", 32)
+    monkeypatch.setattr("popjax.supervision.trained.PART", 32)
     assert regressor.predict(X) == pytest.approx(whole, rel=1e-6)
     assert program._cache_size() == 2

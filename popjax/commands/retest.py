@@ -130,7 +130,8 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     command = f"{cli.called('retest')} {shlex.quote(arguments.directory)}"
     experiment = Experiment.again(results.run, command, given)
     if experiment.task is not None:
-        return experiment.users_task().in_folds(arguments.repeats, VALIDATION), None
+        own = experiment.users_task()
+        return own if own.recipe is None else own.in_folds(arguments.repeats, VALIDATION), None
     parts = experiment.load()
     dataset = parts.dataset
     recorded = results.run.get("data") or {}

@@ -21,13 +21,13 @@ from popjax.data.checks import (
     mirrored,
     without_missing,
 )
-from popjax.data.columns import Column, Levels, check_size, encode, features, occurring
+from popjax.data.columns import Levels, check_size, encode, features, occurring
 from popjax.data.csv_table import read_csv
 from popjax.data.doubts import doubts, left_out
 from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
-from popjax.data.table import PLAINLY, Reading, Table, frame_table
+from popjax.data.table import PLAINLY, Reading, Table
 from popjax.data.targets import targets
 
 READERS: Mapping[str, Callable[..., Table]] = {
@@ -183,28 +183,26 @@ def built_in(name: str) -> Dataset:
     return Dataset(x.astype(float), y, classes, columns, name, "target")
 
 
-def from_frame(frame: Any, target: str | None, missing: str = "error") -> Dataset:
-    """A DataFrame's columns of numbers and of texts, and its column `target`; raises ValueError in one line."""
-    return from_table(frame_table(frame, target), missing)
-
-
-def from_table(table: Table, missing: str = "error", kind: str | None = None, **how: Any) -> Dataset:
-    """A Dataset of a table; `how`: `own_loss` and `whole` of `from_arrays`. Raises ValueError in one line."""
-    known = {"name": table.name, "target": table.target, "kind": kind, "outputs": table.outputs, **how}
-    if table.x is not None:
-        return from_arrays(table.x, table.x if table.mirrored else table.y, (), missing, **known)
-    dataset = from_columns(table.columns, None if table.mirrored else table.y, missing, **known)
+def from_table(
+    table: Table, missing: str = "error", kind: str | None = None, *, own_loss: bool = False, whole: bool = False
+) -> Dataset:
+    """A Dataset of a table; `own_loss` and `whole`: see `from_arrays`. Raises ValueError in one line."""
+    columns = table.columns
+    x = table.x if table.x is not None else np.column_stack([column.values for column in columns.values()])
+    dataset = from_arrays(
+        x,
+        x if table.mirrored else table.y,
+        tuple(columns),
+        missing,
+        name=table.name,
+        target=table.target,
+        levels={name: column.levels for name, column in columns.items() if column.levels is not None},
+        kind=kind,
+        outputs=table.outputs,
+        own_loss=own_loss,
+        whole=whole,
+    )
     return dataclasses.replace(dataset, doubts=(*table.notes, *dataset.doubts))
-
-
-def from_columns(columns: Mapping[str, Column], y: np.ndarray | None, missing: str, **known: Any) -> Dataset:
-    """A Dataset from coded columns and targets (rows,) or (rows, outputs), None or NaN where missing.
-
-    Without targets they are the features themselves.
-    """
-    coded = np.column_stack([column.values for column in columns.values()])
-    levels = {key: column.levels for key, column in columns.items() if column.levels is not None}
-    return from_arrays(coded, coded if y is None else y, tuple(columns), missing, levels=levels, **known)
 
 
 def from_arrays(

@@ -31,12 +31,21 @@ class Parts(NamedTuple):
 
 
 def parts_of(
-    data: Any, validation: Any, test: Any, groups: Any, target: Target, missing: str, kind: str | None, **how: Any
+    data: Any,
+    validation: Any,
+    test: Any,
+    groups: Any,
+    target: Target,
+    missing: str,
+    kind: str | None,
+    *,
+    own_loss: bool = False,
+    whole: bool = False,
 ) -> Parts:
     """What `supervised` takes as data, as one dataset: rows that come as a table of their own are put after the others.
 
-    Texts, medians and classes are those of all rows. `how`: `own_loss` and `whole` of `from_arrays`. Raises ValueError
-    in one line.
+    Texts, medians and classes are those of all rows. `own_loss` and `whole`: see `from_arrays`. Raises
+    ValueError in one line.
     """
     check_missing(missing)
     if isinstance(data, str) and data in BUILT_IN:
@@ -55,11 +64,11 @@ def parts_of(
             begin = sum(len(table.y) for table in tables)
             tables.append(as_table(given, target or first.target))
             places[name] = np.arange(begin, begin + len(tables[-1].y))
-    whole = joined(tables)
+    table = joined(tables)
     if isinstance(groups, str):
-        whole, groups = grouped(whole, groups)
-    dataset = from_table(whole, missing, kind, **how)
-    return Parts(dataset, places["validation"], places["test"], numbered(groups, len(whole.y), dataset.dropped))
+        table, groups = grouped(table, groups)
+    dataset = from_table(table, missing, kind, own_loss=own_loss, whole=whole)
+    return Parts(dataset, places["validation"], places["test"], numbered(groups, len(table.y), dataset.dropped))
 
 
 def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:

@@ -39,19 +39,16 @@ def worth(
     if task.given.way.groups is not None or not task.given.way.shuffle:
         known["dependent"] = True
     kind = task.fit.kind
-    constant = kind.constant(np.delete(data.y, rows, 0)) if kind.name != "own" else None
+    constant = kind.constant(np.delete(data.y, rows, 0))
     if constant is not None:
         known["constant"] = named(task.judged(np.broadcast_to(constant, (len(rows), *constant.shape)), rows))
     shared = together is not None and best.trial in together.trials
-    one_value = kind.name == "regression" and not kind.names
-    if not one_value and not (shared or page):
+    if kind.own or not (kind.resampled or shared or page):
         return known | interval_of(metric, test, data.y[rows])
-    if kind.name == "own":
-        return known
     winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
     x = taken(data.x, rows)
     known |= kind.drawn(winner.mean_of(x), data.y[rows])
-    return known | interval_of(metric, test, data.y[rows], winner.each_of(x) if one_value else None)
+    return known | interval_of(metric, test, data.y[rows], winner.each_of(x) if metric.name in kind.resampled else None)
 
 
 def interval_of(
@@ -63,7 +60,7 @@ def interval_of(
     """
     if metric.name == "accuracy":
         return {"test_interval": wilson(test[metric.on("test")], len(targets))}
-    if each is None or metric.name not in ("mse", "mae"):
+    if each is None:
         return {}
     errors = np.abs(each - targets)
     return {"test_interval": bootstrap((errors**2 if metric.name == "mse" else errors).mean(0))}
@@ -99,7 +96,7 @@ def has_linear(task: Supervised, rows: np.ndarray) -> bool:
     x = task.dataset.x
     if isinstance(x, Mapping) or len(rows) == 0:
         return False
-    return task.fit.kind.linearly(len(x) - len(rows)) and x.size * (task.fit.outputs or 1) <= LARGEST
+    return task.fit.kind.linearly(len(x) - len(rows)) and x.size * task.fit.outputs <= LARGEST
 
 
 def linear_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:

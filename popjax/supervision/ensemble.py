@@ -11,7 +11,8 @@ from popjax.core.text import lookup
 from popjax.data.inputs import taken
 from popjax.rules.together import TOGETHER, method_of
 from popjax.store.results import Results
-from popjax.supervision.predictor import Code, Predictor, own_of, predictor_of
+from popjax.supervision.predictor import Predictor, own_of, predictor_of
+from popjax.supervision.preprocessing import Code
 from popjax.supervision.problem import Supervised
 from popjax.task import Metric
 
@@ -117,7 +118,7 @@ def together(results: Results) -> Predictor | None:
     None for fewer than two kept trials.
     """
     trials = [trial for trial in results.best_trials() if trial in results.states]
-    if len(trials) < 2 or not isinstance(results.task, Supervised) or not combined(results):
+    if len(trials) < 2 or not combined(results):
         return None
     if method_of(results.rule) != "mean":
         return ensemble(results)
@@ -126,7 +127,8 @@ def together(results: Results) -> Predictor | None:
 
 def combined(results: Results) -> bool:
     """The models of a supervised task's folds predict the same quantity, so that it has a mean."""
-    return bool(results.task.combines(results.members[results.metric].shape[1]))
+    task = results.task
+    return isinstance(task, Supervised) and task.combines(results.members[results.metric].shape[1])
 
 
 def on_test_rows(results: Results, predictor: Predictor | None) -> dict[str, Any] | None:

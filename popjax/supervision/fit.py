@@ -46,7 +46,7 @@ class Fit:
     Attributes:
         network: `(hparams, key) -> Network`.
         inputs: the shape of a row.
-        outputs: the width of the model's output; None where a loss of one's own tells.
+        outputs: the width of the model's output; 0 where only a loss of one's own knows it.
         kind: of the targets.
         mirrored: the targets are the features, transformed.
         rows: how many of them train, in every fold.
@@ -59,7 +59,7 @@ class Fit:
     loss: Callable[..., Any] | None
     schedule: str
     inputs: tuple[int, ...]
-    outputs: int | None
+    outputs: int
     kind: Kind
     rows: int
     folds: int = 1
@@ -95,12 +95,12 @@ class Fit:
     def parameters(self, hparams: Mapping[str, Any]) -> Any:
         """The trained parameters of the built-in model; None for another, whose arrays are exact."""
         model = MODELS.get(self.model or "")
-        return None if model is None else model.parameters(self.inputs, int(self.outputs or 0), hparams)
+        return None if model is None else model.parameters(self.inputs, self.outputs, hparams)
 
     def flops(self, hparams: Mapping[str, Any]) -> Any:
         """Operations of one epoch of the built-in model: a row's way back costs two ways forward."""
         rows = self.updates(hparams) * hparams.get("batch_size", self.default_batch)
-        return 3 * rows * MODELS[str(self.model)].operations(self.inputs, int(self.outputs or 0), hparams)
+        return 3 * rows * MODELS[str(self.model)].operations(self.inputs, self.outputs, hparams)
 
     def fold(self, hparams: HParams, data: Data) -> Fold:
         """The member's own fold."""

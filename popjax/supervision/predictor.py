@@ -2,12 +2,11 @@
 
 import dataclasses
 import functools
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +15,17 @@ from flax import nnx
 
 from popjax.core.text import plural, settings
 from popjax.core.trees import abstract, from_host, named, to_words, unnamed
-from popjax.data.inputs import Inputs, entries, mapped, taken
+from popjax.data.inputs import Inputs
 from popjax.models.networks import Network
-from popjax.space.space import Space
 from popjax.store.files import Kept, check_format, load_best_files, load_ensemble_files, read_json
 from popjax.store.results import Results
 from popjax.supervision.preprocessing import Code, Recipe, called
 from popjax.supervision.problem import Supervised
 from popjax.supervision.standardizing import Standardizing
+from popjax.supervision.trained import Trained, by_parts
 from popjax.task import HParams
 
 LOG = logging.getLogger("popjax")
-LEAST, PART = 32, 2**14  # rows that are predicted at once
 
 
 def load_best(directory: str | Path, model: Callable[..., Any] | None = None, transform: Any = None) -> "Predictor":
@@ -129,85 +127,6 @@ def check_model(predictor: "Predictor", name: str | None) -> None:
         LOG.warning(f"the winner's model was called {then}, the one that is given {name}; it has the same arrays")
 
 
-class Trained(NamedTuple):
-    """A trained trial.
-
-    Attributes:
-        hparams: the hyperparameters it was trained with.
-        static: the names of those that are known to Python.
-        arrays: name -> array (members, ...); predictions are averaged over the members.
-        epochs: of the whole run.
-        history: name -> the values that it was trained with, epoch by epoch, where they changed.
-    """
-
-    trial: int
-    hparams: Mapping[str, Any]
-    space: Space
-    static: frozenset[str]
-    arrays: Mapping[str, np.ndarray]
-    epochs: int
-    history: Mapping[str, Sequence[Any]]
-
-    @classmethod
-    def of(cls, kept: Kept) -> "Trained":
-        """From what a run keeps."""
-        recipe = kept.recipe or {}
-        return cls(
-            kept.trial,
-            kept.hparams,
-            space=Space.from_dict(recipe["space"]),
-            static=frozenset(recipe["static"]),
-            arrays=kept.arrays,
-            epochs=recipe["epochs"],
-            history=dict(kept.history),
-        )
-
-    @property
-    def fixed(self) -> dict[str, Any]:
-        """The hyperparameters that are known to Python."""
-        return {name: self.hparams[name] for name in self.static}
-
-    @property
-    def inactive(self) -> dict[str, str]:
-        """The hyperparameters that do not exist beside those, each with what it depends on."""
-        return self.space.inactive(self.fixed)
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The other hyperparameters, as the arrays of its training held them."""
-        elsewhere = [name for name in self.space.conditions if name not in self.hparams and name not in self.inactive]
-        given = {name: value for name, value in self.hparams.items() if name not in self.static}
-        return given | {name: self.space[name].inactive for name in elsewhere}
-
-    @property
-    def members(self) -> int:
-        """How many models: folds times repeats."""
-        return len(next(iter(self.arrays.values())))
-
-    @property
-    def program(self) -> str:
-        """What its program depends on."""
-        fixed = {name: repr(self.hparams[name]) for name in sorted(self.static)}
-        shapes = {name: array.shape[1:] for name, array in self.arrays.items()}
-        return json.dumps([fixed, self.space.to_dict(), self.epochs, shapes])
-
-
-def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs) -> np.ndarray:
-    """The outputs for rows, at most `PART` at once; those that fill up a part are zeros, so that few sizes compile."""
-    found, rows = [], len(entries(x)[0])
-    for begin in range(0, max(rows, 1), PART):
-        part = taken(x, slice(begin, begin + PART))
-        count = min(PART, rows - begin)
-        size = max(LEAST, 1 << (count - 1).bit_length())
-        found.append(np.asarray(apply(mapped(functools.partial(padded, rows=size), part)))[:count])
-    return np.concatenate(found)
-
-
-def padded(x: np.ndarray, rows: int) -> np.ndarray:
-    """So many rows, of which the last are zeros."""
-    return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
-
-
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Predictor:
     """Trained trials with their preprocessing; what several predict is averaged.
@@ -297,7 +216,7 @@ class Predictor:
 
         Raises ValueError for what has none.
         """
-        if self.recipe.kind.name not in ("classification", "multilabel"):
+        if not self.recipe.kind.chances:
             what = "a regression" if self.recipe.kind.scaled else "of a loss of your own"
             raise ValueError(f"predict_proba: the winner is {what}; use predict")
         return self._mean(rows)
@@ -311,9 +230,8 @@ class Predictor:
         kind, predicted = self.recipe.kind, self.predict(rows)
         mirrored = self.recipe.mirrored
         targets = self.recipe.features(self.recipe.encoded(targets)) if mirrored else np.asarray(targets)
-        shape = predicted.shape[:1] if kind.name == "own" else predicted.shape
-        if targets.shape[: len(shape)] != shape or (kind.name != "own" and targets.shape != shape):
-            what = "one a row" if len(shape) == 1 else f"{shape[1]} a row"
+        if targets.shape[:1] != predicted.shape[:1] or (targets.shape != predicted.shape and not kind.own):
+            what = "one a row" if predicted.ndim == 1 or kind.own else f"{predicted.shape[1]} a row"
             raise ValueError(f"score: {len(predicted)} rows have targets of shape {targets.shape}; give {what}")
         return kind.score(predicted, targets)
 

@@ -160,10 +160,10 @@ class Recipe:
         return self.kind.classes
 
     @property
-    def outputs(self) -> int | None:
-        """The width of a model's output; None where a loss of one's own tells."""
+    def outputs(self) -> int:
+        """The width of a model's output; 0 where only a loss of one's own knows it."""
         wide = isinstance(self.sees, tuple) and len(self.sees) == 1
-        return self.sees[0] if self.mirrored and wide else self.kind.outputs
+        return int(self.sees[0]) if self.mirrored and wide else self.kind.outputs
 
     @functools.cached_property
     def sees(self) -> Any:
@@ -182,7 +182,7 @@ class Recipe:
         """`(hparams, key) -> Network` of a built-in model or the user's own."""
         example = jax.tree.map(jnp.asarray, self.example)
         if isinstance(model, str):
-            if self.outputs is None or isinstance(self.inputs, Mapping):
+            if not self.outputs or isinstance(self.inputs, Mapping):
                 what = "a dict of arrays" if isinstance(self.inputs, Mapping) else "targets of such a shape"
                 raise ValueError(f"the built-in model {model!r} knows nothing of {what}; give a model of your own")
             module = functools.partial(MODELS[model].module, self.sees, self.outputs)

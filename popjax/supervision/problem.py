@@ -1,7 +1,6 @@
 """A supervised problem: rows, how they are split, what is fitted to them; and its Task in so many folds."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -72,6 +71,7 @@ class Supervised(Task):
     given: Given
     split: Split
     fit: Fit
+    _recipe: Recipe
 
     @classmethod
     def of(cls, given: Given, split: Split) -> Self:
@@ -104,13 +104,13 @@ class Supervised(Task):
         )
         metric = Metric.of("validation", recipe.kind.ranks)
         task = cls(fit.init, fit.epoch, data, metric, None, fit.score if len(split.test) else None, hints)
-        task.given, task.split, task.recipe, task.fit = given, split, recipe, fit
+        task.given, task.split, task._recipe, task.fit = given, split, recipe, fit
         return task
 
-    @functools.cached_property
+    @property
     def recipe(self) -> Recipe:
         """What turns raw rows into a model's inputs, and its outputs into predictions."""
-        return Recipe.of(self.dataset, self.split, self.given.options)
+        return self._recipe
 
     @property
     def dataset(self) -> Dataset:
@@ -129,13 +129,13 @@ class Supervised(Task):
         return metrics
 
     def judged(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        """Metrics of what is predicted for some of the rows, by name; with a loss of one's own without that.
+        """Metrics of what is predicted for some of the rows, by name.
 
-        Only of the kind "own" it is a loss of predictions.
+        A loss of one's own is of a model's outputs, and not among them unless outputs are the predictions.
         """
         kind = self.fit.kind
         scores = kind.judged(predicted, self.targets(rows), self.more)
-        known = self.given.options.loss is None or kind.name == "own"
+        known = self.given.options.loss is None or kind.own
         return scores if known else {name: value for name, value in scores.items() if name != "loss"}
 
     def combines(self, folds: int) -> bool:

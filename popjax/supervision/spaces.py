@@ -21,7 +21,7 @@ NO_DECAY = ("cosine",)
 
 
 def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, Any]:
-    """The hyperparameters of the built-in model and its training, with the values they have when nobody tunes them."""
+    """The hyperparameters of the built-in model and its training, with their values where they are not tuned."""
     others: dict[str, Any] = {"batch_size": min(DEFAULT_BATCH_SIZE, rows)}
     others |= MODELS[model].untuned if model in MODELS else {}
     others |= {"b2": RMSPROP_B2} if optimizer == "rmsprop" else {}

@@ -8,8 +8,10 @@ import numpy as np
 
 from popjax.core.text import lookup, plural
 from popjax.data.inputs import Inputs, mapped
+from popjax.data.transforms.affine import Affine
 from popjax.data.transforms.base import Columns, Transform
 from popjax.data.transforms.named import TRANSFORMS, name_of, transform_of
+from popjax.data.transforms.unchanged import Unchanged
 
 type Transforms = Any  # Transform | dict[str, Transform], as the inputs are
 
@@ -42,7 +44,7 @@ def transforms_of(given: Any, inputs: Inputs, seed: int) -> Transforms:
 
 def unchanged(given: Any) -> bool:
     """A transform that leaves all as it is was asked for."""
-    return given == "none" or (isinstance(given, Transform) and name_of(given) == "none")
+    return given == "none" or type(given) is Unchanged
 
 
 def accepts_missing(given: Any) -> bool:
@@ -55,8 +57,8 @@ def accepts_missing(given: Any) -> bool:
 
 
 def in_programs(transform: Transform) -> bool:
-    """The programs apply it themselves, fold by fold: it is one of those by name that move and scale, or nothing."""
-    return name_of(transform) in ("standardize", "global", "none")
+    """The programs apply it themselves, fold by fold: one of those with a name that moves and scales, or nothing."""
+    return isinstance(transform, Affine | Unchanged) and name_of(transform) is not None
 
 
 def usual(x: np.ndarray) -> str:
@@ -95,7 +97,7 @@ def through(x: np.ndarray, transform: Transform) -> np.ndarray:
 
 def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
     """Rows in the type that a transform gets: whole numbers stay whole only where all is left as it is."""
-    return x if name_of(transform) == "none" else x.astype(float, copy=False)
+    return x if type(transform) is Unchanged else x.astype(float, copy=False)
 
 
 def written(transforms: Transforms) -> Any:

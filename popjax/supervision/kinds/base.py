@@ -21,6 +21,9 @@ class Kind:
         name: in `popjax.data.targets.KIND_NAMES`.
         ranks: the metric of the validation rows that ranks.
         scaled: targets are standardized by their training rows, each output by its own.
+        chances: predictions are probabilities.
+        own: what is learned is known to a loss of one's own alone, which judges predictions, too.
+        resampled: the metrics that are means over rows of an error, whose interval is by bootstrap.
         classes: the labels of a classification.
         names: of several labels or values.
     """
@@ -28,13 +31,16 @@ class Kind:
     name: ClassVar[str]
     ranks: ClassVar[str] = "loss"
     scaled: ClassVar[bool] = False
+    chances: ClassVar[bool] = False
+    own: ClassVar[bool] = False
+    resampled: ClassVar[tuple[str, ...]] = ()
 
     classes: tuple[Any, ...] | None = None
     names: tuple[str, ...] = ()
 
     @property
-    def outputs(self) -> int | None:
-        """The width of a model's output; None where a loss of one's own tells."""
+    def outputs(self) -> int:
+        """The width of a model's output; 0 where only a loss of one's own knows it."""
         return len(self.names)
 
     def check(self, outputs: jax.Array, rows: int) -> None:

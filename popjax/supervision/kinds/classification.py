@@ -23,6 +23,7 @@ class Classification(Kind):
 
     name: ClassVar[str] = "classification"
     ranks: ClassVar[str] = "accuracy"
+    chances: ClassVar[bool] = True
 
     @property
     def outputs(self) -> int:

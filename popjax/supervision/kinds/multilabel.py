@@ -21,6 +21,7 @@ class Multilabel(Kind):
     """Targets are truth values (rows, labels), outputs their log odds, predictions their probabilities."""
 
     name: ClassVar[str] = "multilabel"
+    chances: ClassVar[bool] = True
 
     def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The cross-entropy of each label."""

@@ -28,8 +28,8 @@ def kind_of(dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray
         scale: the deviations (folds, ...) of each fold's targets.
     """
     if dataset.kind == "own":
-        width = {1: 1, 2: dataset.y.shape[-1]}.get(dataset.y.ndim)
-        return Own(loss=loss, width=None if dataset.mirrored else width)
+        width = {1: 1, 2: dataset.y.shape[-1]}.get(dataset.y.ndim, 0)
+        return Own(loss=loss, width=0 if dataset.mirrored else width)
     if dataset.kind == "regression" and dataset.outputs:
         return Values(names=dataset.outputs, units=tuple(scale.mean(0).tolist()))
     return KINDS[dataset.kind](dataset.classes, dataset.outputs)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from popjax.supervision.kinds.base import Kind
-from popjax.task import HParams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,16 +16,17 @@ class Own(Kind):
 
     Attributes:
         loss: of (outputs, targets), one value a row (rows,); None where predictions are not judged.
-        width: of a built-in model's output; None where the targets do not tell it.
+        width: of a built-in model's output; 0 where the targets do not tell it.
     """
 
     name: ClassVar[str] = "own"
+    own: ClassVar[bool] = True
 
     loss: Any = None
-    width: int | None = None
+    width: int = 0
 
     @property
-    def outputs(self) -> int | None:
+    def outputs(self) -> int:
         """The width of a target, where it has one axis."""
         return self.width
 
@@ -35,10 +35,6 @@ class Own(Kind):
         if outputs.shape[:1] != (rows,):
             what = f"the model's outputs for {rows} rows have the shape {outputs.shape}"
             raise ValueError(f"{what}; give (rows, ...)")
-
-    def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The loss of one's own."""
-        return jnp.asarray(self.loss(outputs, targets))
 
     def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The loss of one's own."""

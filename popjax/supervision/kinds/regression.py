@@ -22,6 +22,7 @@ class Regression(Kind):
     name: ClassVar[str] = "regression"
     ranks: ClassVar[str] = "mse"
     scaled: ClassVar[bool] = True
+    resampled: ClassVar[tuple[str, ...]] = ("mse", "mae")
 
     @property
     def outputs(self) -> int:
@@ -95,6 +96,7 @@ class Values(Regression):
     """
 
     ranks: ClassVar[str] = "loss"
+    resampled: ClassVar[tuple[str, ...]] = ()
     units: tuple[float, ...] = ()
 
     @property

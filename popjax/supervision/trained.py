@@ -1,0 +1,94 @@
+"""A trained trial, as a predictor holds it, and the outputs of a program for many rows."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from popjax.data.inputs import Inputs, entries, mapped, taken
+from popjax.space.space import Space
+from popjax.store.files import Kept
+
+LEAST, PART = 32, 2**14  # rows that are predicted at once
+
+
+class Trained(NamedTuple):
+    """A trained trial.
+
+    Attributes:
+        hparams: the hyperparameters it was trained with.
+        static: the names of those that are known to Python.
+        arrays: name -> array (members, ...); predictions are averaged over the members.
+        epochs: of the whole run.
+        history: name -> the values that it was trained with, epoch by epoch, where they changed.
+    """
+
+    trial: int
+    hparams: Mapping[str, Any]
+    space: Space
+    static: frozenset[str]
+    arrays: Mapping[str, np.ndarray]
+    epochs: int
+    history: Mapping[str, Sequence[Any]]
+
+    @classmethod
+    def of(cls, kept: Kept) -> "Trained":
+        """From what a run keeps."""
+        recipe = kept.recipe or {}
+        return cls(
+            kept.trial,
+            kept.hparams,
+            space=Space.from_dict(recipe["space"]),
+            static=frozenset(recipe["static"]),
+            arrays=kept.arrays,
+            epochs=recipe["epochs"],
+            history=dict(kept.history),
+        )
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The hyperparameters that are known to Python."""
+        return {name: self.hparams[name] for name in self.static}
+
+    @property
+    def inactive(self) -> dict[str, str]:
+        """The hyperparameters that do not exist beside those, each with what it depends on."""
+        return self.space.inactive(self.fixed)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The other hyperparameters, as the arrays of its training held them."""
+        elsewhere = [name for name in self.space.conditions if name not in self.hparams and name not in self.inactive]
+        given = {name: value for name, value in self.hparams.items() if name not in self.static}
+        return given | {name: self.space[name].inactive for name in elsewhere}
+
+    @property
+    def members(self) -> int:
+        """How many models: folds times repeats."""
+        return len(next(iter(self.arrays.values())))
+
+    @property
+    def program(self) -> str:
+        """What its program depends on."""
+        fixed = {name: repr(self.hparams[name]) for name in sorted(self.static)}
+        shapes = {name: array.shape[1:] for name, array in self.arrays.items()}
+        return json.dumps([fixed, self.space.to_dict(), self.epochs, shapes])
+
+
+def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs) -> np.ndarray:
+    """The outputs for rows, at most `PART` at once; those that fill up a part are zeros, so that few sizes compile."""
+    found, rows = [], len(entries(x)[0])
+    for begin in range(0, max(rows, 1), PART):
+        part = taken(x, slice(begin, begin + PART))
+        count = min(PART, rows - begin)
+        size = max(LEAST, 1 << (count - 1).bit_length())
+        found.append(np.asarray(apply(mapped(functools.partial(padded, rows=size), part)))[:count])
+    return np.concatenate(found)
+
+
+def padded(x: np.ndarray, rows: int) -> np.ndarray:
+    """So many rows, of which the last are zeros."""
+    return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
