@@ -103,8 +103,8 @@ def test_saved_results_come_back(rows, tmp_path):
 @pytest.mark.parametrize("kind", ["classes", "regression"])
 def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
     import pandas as pd
+    from frames import from_frame
 
-    from popjax.data.dataset import from_frame
     from popjax.data.splits import Way, split
 
     x, y = rows
