@@ -36,7 +36,10 @@ def microseconds(lanes: int, epochs: int) -> float:
     """What one update of one model costs."""
     task = pj.supervised(images(load("digits")), model=Net)
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), batch_size=BATCH)
-    runs = [pj.search(task, space, MEMBERS, count, lanes=lanes).summary for count in (1, 1, 1 + epochs)]
+    runs = [
+        pj.search(task, space, trials=MEMBERS, epochs=count, backend=pj.Local(lanes=lanes)).summary
+        for count in (1, 1, 1 + epochs)
+    ]
     seconds = runs[2]["train_seconds"] - runs[1]["train_seconds"]
     return round(seconds / (runs[2]["model_steps"] - runs[1]["model_steps"]) * 1e6)
 

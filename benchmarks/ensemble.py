@@ -69,7 +69,7 @@ def scores(table: str, trials: int, epochs: int, seed: int) -> list[list[float]]
     space = pj.default_space(rows=task.data.folds.train.shape[1] // 2)
     for folds, methods in METHODS.items():
         rule = pj.best if folds == 1 else pj.one_se
-        results = pj.search(task, space, trials, epochs, seed=seed, folds=folds, rank=rule(keep=KEPT))
+        results = pj.search(task, space, trials=trials, epochs=epochs, seed=seed, folds=folds, rank=rule(keep=KEPT))
         data, rows = results.task.dataset, results.task.in_folds(folds).split.test
         for method in methods.values():
             values = task.judged(method(results).mean_of(data.x[rows]), rows)

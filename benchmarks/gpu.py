@@ -62,11 +62,13 @@ def measured() -> dict[str, float]:
 
 def population(task: pj.Task, space: pj.Space, members: int, plan: str = "one") -> dict[str, float]:
     """Updates a second, from the difference of two runs; and the seconds of compiling."""
-    first = pj.search(task, space, members, 1, plan=plan)
+    first = pj.search(task, space, trials=members, epochs=1, backend=pj.Local(plan=plan))
     each = first.summary["model_steps"]
     epochs = int(np.clip(1.0 / max(first.summary["train_seconds"], 1e-3), 1, 40)) + 1
-    short = pj.search(task, space, members, 1, plan=plan).summary["train_seconds"]
-    long = pj.search(task, space, members, 1 + epochs, plan=plan).summary["train_seconds"]
+    short = pj.search(task, space, trials=members, epochs=1, backend=pj.Local(plan=plan)).summary["train_seconds"]
+    long = pj.search(task, space, trials=members, epochs=1 + epochs, backend=pj.Local(plan=plan)).summary[
+        "train_seconds"
+    ]
     rate = each * epochs / max(long - short, 1e-9)
     return {"updates_per_second": rate, "compile_seconds": first.summary["compile_seconds"]}
 

@@ -24,7 +24,7 @@ COUNTED = ("epochs", "updates", "seconds")
 def search(trials: int, epochs: int, seed: int, scheduler: str | None) -> list[float]:
     """The epochs, the updates and the seconds of a search, and the accuracy of its winner on the test rows."""
     task = pj.supervised("digits", seed=seed)
-    results = pj.search(task, None, trials, epochs, seed=seed, scheduler=scheduler)
+    results = pj.search(task, None, trials=trials, epochs=epochs, seed=seed, scheduler=scheduler)
     summary = results.summary
     seconds, updates = summary["train_seconds"], summary["model_steps"]
     return [float(results.done.sum()), updates, seconds, summary["test"]["test_accuracy"]]

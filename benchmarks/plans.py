@@ -50,7 +50,7 @@ def once(space: dict, plan: str, trials: int, epochs: int) -> dict:
     """Wall seconds of one search in this process, and the plan that it took."""
     prepared = task()
     begin = time.perf_counter()
-    results = pj.search(prepared, pj.Space.from_dict(space), trials, epochs, plan=plan)
+    results = pj.search(prepared, pj.Space.from_dict(space), trials=trials, epochs=epochs, backend=pj.Local(plan=plan))
     wall = time.perf_counter() - begin
     return {"seconds": wall, "plan": results.run["plan"], "buckets": results.summary["buckets"]}
 
@@ -76,7 +76,7 @@ def compare(space: pj.Space, trials: int, epochs: int) -> dict:
 
 def training_seconds(prepared: pj.Task, space: pj.Space, trials: int, epochs: int) -> float:
     """Seconds of training of a search that is already compiled."""
-    return pj.search(prepared, space, trials, epochs).summary["train_seconds"]
+    return pj.search(prepared, space, trials=trials, epochs=epochs).summary["train_seconds"]
 
 
 def microseconds(prepared: pj.Task, width: int, depth: int, batch: int) -> float:

@@ -47,7 +47,7 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
     with stage("compile (what training waits for)", seconds):
         programs.init.result(), programs.epoch.result()
     with stage("train, validate, score the winner (traced and planned again)", seconds):
-        results = pj.search(task, default_space(), trials, epochs)
+        results = pj.search(task, default_space(), trials=trials, epochs=epochs)
     with tempfile.TemporaryDirectory() as out:
         with stage("write the tables", seconds):
             results.save(out)

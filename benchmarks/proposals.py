@@ -57,7 +57,7 @@ def least(name: str, seed: int) -> dict[str, float]:
     space = pj.Space(**{f"x{axis}": pj.uniform(-reach, reach) for axis in range(DIMENSIONS)})
     task = pj.objective(lambda key, hparams: {"loss": function(jnp.stack([hparams[n] for n in space]) - shift)})
     return {
-        label: pj.search(task, space, trials, sampler=sampler, seed=seed).best.value
+        label: pj.search(task, space, trials=trials, sampler=sampler, seed=seed).best.value
         for label, (sampler, trials) in SEARCHES.items()
     }
 

@@ -109,7 +109,7 @@ def searched(data: Any, optimizer: str, model: str, trials: int, epochs: int) ->
     """Learning rates and validation losses (trials,) of a wide search."""
     task = pj.supervised(data, optimizer=optimizer, model=model)
     space = pj.default_space(optimizer=optimizer, rows=task.data.folds.train.shape[1], model=model)
-    results = pj.search(task, space.replace(learning_rate=pj.log_uniform(*WIDE)), trials, epochs)
+    results = pj.search(task, space.replace(learning_rate=pj.log_uniform(*WIDE)), trials=trials, epochs=epochs)
     name = "val_loss" if "val_loss" in results.members else results.metric
     rates, losses = results.points["learning_rate"], np.where(results.diverged, np.inf, results.values[name])
     return rates, np.minimum(losses, np.median(losses[rates < SLOW]))

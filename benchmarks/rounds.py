@@ -25,7 +25,7 @@ def winner(dataset: str, rounds: int, trials: int, epochs: int, seed: int) -> li
     """Validation and test accuracy of the winner, and the median validation accuracy of the last third."""
     task = pj.supervised(built_in(dataset), seed=seed)
     space = pj.default_space(rows=task.data.folds.train.shape[1])
-    results = pj.search(task, space, trials=trials, epochs=epochs, seed=seed, rounds=rounds)
+    results = pj.search(task, space, trials=trials, epochs=epochs, seed=seed, scheduler=pj.rounds(rounds))
     last = np.where(results.diverged, 0, results.values["val_accuracy"])[-(trials // 3) :]
     assert results.best is not None
     return [results.best.value, results.summary["test_value"], float(np.median(last))]

@@ -64,7 +64,7 @@ def opened(engine: str, stack: ExitStack) -> object:
 def timed(trials: int, epochs: int, executor: object, task: pj.Task, space: pj.Space) -> float:
     """Seconds of one search."""
     begin = time.perf_counter()
-    pj.search(task, space, trials, epochs, executor=executor)
+    pj.search(task, space, trials=trials, epochs=epochs, backend=executor)
     return time.perf_counter() - begin
 
 
@@ -146,7 +146,7 @@ def state_of(task: pj.Task, space: pj.Space) -> tuple[list[str], dict[str, np.nd
             future.set_result(answer)
             return future
 
-    pj.search(task, space, 1, 1, executor=Here())
+    pj.search(task, space, trials=1, epochs=1, backend=Here())
     return list(seen[0].metrics), {name: leaf[0] for name, leaf in seen[0].state.items()}
 
 
@@ -164,7 +164,7 @@ def driver(which: str, trials: int, epochs: int, counts: bool) -> dict:
     fake = AtOnce(*state_of(task, space), counts)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.perf_counter()
-    pj.search(task, space, trials, epochs, executor=fake)
+    pj.search(task, space, trials=trials, epochs=epochs, backend=fake)
     seconds = time.perf_counter() - begin
     row = {"task": which, "trials": trials, "epochs": epochs, "units": fake.units, "seconds": round(seconds, 2)}
     row["results_a_second"] = round(trials * epochs / seconds)

@@ -52,7 +52,7 @@ def loss(given: dict[str, Any], limit: tuple[float, float] | None, trials: int, 
     """The test loss of the best 25 together."""
     bounds.FAR, bounds.NEAR = limit or (np.inf, np.inf)
     task = pj.supervised(**given, transform="standardize", seed=seed)
-    results = pj.search(task, None, trials, epochs, seed=seed, rank=pj.best(keep=25))
+    results = pj.search(task, None, trials=trials, epochs=epochs, seed=seed, rank=pj.best(keep=25))
     scores = results.summary["ensemble"]["test"]
     return float(scores.get("test_mse", scores.get("test_loss")))
 

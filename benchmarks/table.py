@@ -40,7 +40,9 @@ def table(dataset: str, trials: int, epochs: int, seed: int, minutes: float | No
     data = built_in(dataset)
     task = pj.supervised(data, seed=seed)
     space = pj.default_space(rows=task.data.folds.train.shape[1])
-    results = pj.search(task, space, trials, epochs, seed=seed, rank=pj.best(keep=trials), minutes=minutes)
+    results = pj.search(
+        task, space, trials=trials, epochs=epochs, seed=seed, rank=pj.best(keep=trials), minutes=minutes
+    )
     rows = results.task.in_folds(1).split.test
     order = results.order.tolist()
     predicted = predictor_of([results.kept(trial) for trial in order], Code()).of_fold(data.x[rows], 0)

@@ -4,6 +4,7 @@ What is trained   supervised (rows) -> Supervised, objective (a function), Task 
 Over what         Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
                   default_space
 Searching         search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
+What trains       Local (this process), Remote (an executor)
 What is best      best, one_se, together, pareto; your own: Rule, Metric
 Who trains on     halving, hyperband, pbt, rounds; your own: Scheduler, Problem, Trials, Decision
 By hand           Session; live (the page)
@@ -38,7 +39,9 @@ _HOMES = {
     "Task": "task",
     "Transform": "data.transforms.base",
     "Trials": "scheduler",
+    "Local": "executors.backend",
     "Metric": "task",
+    "Remote": "executors.backend",
     "Rule": "rule",
     "as_html": "pages.notebook",
     "best": "rules.best",

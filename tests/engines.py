@@ -42,9 +42,10 @@ def same_bytes(make) -> bool:
         with tempfile.TemporaryDirectory() as place:
             task, space, asked = case(name, rows())
             here, there = Path(place, "here"), Path(place, "there")
-            pj.search(task, space, out=here, **asked)
+            plan = asked.pop("plan", "auto")
+            pj.search(task, space, out=here, backend=pj.Local(plan=plan), **asked)
             begun = time.perf_counter()
-            pj.search(task, space, out=there, executor=make, **asked)
+            pj.search(task, space, out=there, backend=pj.Remote(make, plan=plan), **asked)
             same = all((here / file).read_bytes() == (there / file).read_bytes() for file in FILES)
         print(
             f"  {name}: {'the same bytes' if same else 'OTHER BYTES'}, {time.perf_counter() - begun:.1f} s", flush=True
@@ -81,7 +82,7 @@ def workers_that_die(make, pids) -> bool:
 
     thread = threading.Thread(target=kill)
     thread.start()
-    there = pj.search(SLOW, WALKS, executor=make, **asked)
+    there = pj.search(SLOW, WALKS, backend=make, **asked)
     over.set()
     thread.join()
     same = same_walks(here, there) and not there.stopped.any()

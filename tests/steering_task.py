@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import stopping
 
 import popjax as pj
 
@@ -77,4 +78,4 @@ def everything(problem):
 
 def search(out=None, **settings):
     given = {"trials": 11, "epochs": EPOCHS, "seed": 2, "folds": 2, "rank": pj.best(keep=11), "out": out, **settings}
-    return pj.search(TASK, SPACE, scheduler=everything, **given)
+    return stopping.search(TASK, SPACE, scheduler=everything, **given)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import stopping
 import warm
 from flax import nnx
 from test_compilations import compilations
@@ -129,7 +130,7 @@ def plain(hparams, trial, fold, repeat, sign, patience):
 def search(metric="val_accuracy", patience=4, **settings):
     rank = pj.best(metric, at="best", patience=patience, keep=TRIALS)
     given = {"trials": TRIALS, "epochs": EPOCHS, "seed": SEED, "folds": FOLDS, "repeats": REPEATS, "rank": rank}
-    return pj.search(task(), SPACE, **given | settings)
+    return stopping.search(task(), SPACE, **given | settings)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def search(metric="val_accuracy", patience=4, **settings):
 )
 def test_it_is_a_plain_loop(x64, lanes, metric, patience):
     """In float64: state, value, epoch, what rests when; BatchNorm, Dropout, Adam, two buckets, some that diverge."""
-    results = search(metric, patience, lanes=lanes)
+    results = search(metric, patience, backend=pj.Local(lanes))
     sign, rests = -1 if metric == "val_accuracy" else 1, 0
     assert results.summary["buckets"] == 2
     for trial in range(TRIALS):
@@ -184,7 +185,7 @@ def told(curves, at="best", patience=None, ties=None, metric="loss", mode="min",
     task, space = scripted(curves, ties)
     rank = pj.best(metric, mode, at, patience, keep=len(curves))
     given = {"trials": len(curves), "epochs": len(curves[0]), "sampler": "grid", "rank": rank} | settings
-    results = pj.search(task, space, **given)
+    results = stopping.search(task, space, **given)
     assert results.points["row"].tolist() == list(range(len(curves)))
     return results
 
@@ -210,7 +211,7 @@ CASES = {  # losses, patience -> status, epochs trained, best epoch, value
 @pytest.mark.parametrize("patience", [1, 2, 3, 9, None])
 def test_what_counts_of_given_curves(patience, lanes):
     chosen = {name: case for name, case in CASES.items() if case[1] == patience}
-    results = told([case[0] for case in chosen.values()], patience=patience, lanes=lanes)
+    results = told([case[0] for case in chosen.values()], patience=patience, backend=pj.Local(lanes))
     for row, (name, (losses, _, status, trained, best, value)) in enumerate(chosen.items()):
         assert results.trials["status"][row].as_py() == status, name
         assert results.epochs_run[row] == trained, name
@@ -245,7 +246,7 @@ def backwards(curves):
 def test_folds_rest_one_by_one_and_the_trial_goes_on():
     """Fold 1 rests, and what counts of it stays while fold 0 trains to the end."""
     task, space = backwards([[5.0, 4, 3, 2, 1, 0.5]])
-    results = pj.search(task, space, 1, 6, folds=2, rank=pj.best("loss", at="best", patience=2))
+    results = pj.search(task, space, trials=1, epochs=6, folds=2, rank=pj.best("loss", at="best", patience=2))
     assert results.trained.ravel().tolist() == [6, 3]
     assert results.best_epochs.ravel().tolist() == [6, 1]
     assert results.values["loss"].item() == results.best.value == 0.5
@@ -399,7 +400,7 @@ saved("run")
 
 
 def saved(out):
-    results = search(patience=3, lanes=1, trials=9, out=out)
+    results = search(patience=3, backend=pj.Local(lanes=1), trials=9, out=out)
     np.savez(f"{out}/kept.npz", **{f"{trial}.{n}": a for trial, s in results.states.items() for n, a in s.items()})
 
 
@@ -425,7 +426,9 @@ def test_a_population_that_gets_smaller_compiles_nothing(monkeypatch, nothing_co
     )
     task, space = backwards(LOSSES.tolist())
     rank = pj.best("loss", at="best", patience=2)
-    results = pj.search(task, space, 24, 16, sampler="grid", folds=2, rank=rank, lanes=8)
+    results = pj.search(
+        task, space, trials=24, epochs=16, sampler="grid", folds=2, rank=rank, backend=pj.Local(lanes=8)
+    )
     assert len(lowered) == 1
     rests = results.trained.ravel()
     assert counts == [int((rests > 2 * look).sum()) for look in range(len(counts))]
@@ -671,7 +674,9 @@ def test_the_way_to_go_gets_shorter_where_members_rest(every):
     """Of 24 trials of 16 epochs with two folds; at the end all of it is done."""
     task, space = backwards(LOSSES.tolist())
     bar, rank = Progress(), pj.best("loss", at="best", patience=2)
-    results = pj.search(task, space, 24, 16, sampler="grid", folds=2, rank=rank, progress=bar, every=every)
+    results = pj.search(
+        task, space, trials=24, epochs=16, sampler="grid", folds=2, rank=rank, progress=bar, every=every
+    )
     assert bar.done == bar.total == results.trained.sum()
     assert bar.leader() == (results.best.trial, results.best.value)
     assert bar.resting.sum() == results.counted.resting.sum() > 20
@@ -685,7 +690,7 @@ def test_trained_again_a_trial_counts_by_the_recorded_rule():
     best = np.array([LOSSES[row, : results.trained[row].item()].min() for row in (5, 3, 8)])
     np.testing.assert_allclose(again, np.stack([best, best], 1), rtol=1e-6)
     rank = pj.best("loss", at="best", patience=3)
-    pbt = pj.search(task, space, 24, 16, rank=rank, scheduler=pj.pbt(interval=2))
+    pbt = pj.search(task, space, trials=24, epochs=16, rank=rank, scheduler=pj.pbt(interval=2))
     rows = np.array([int(pbt.best.trial), 1, 2])
     assert np.isfinite(train_again(task, space, pbt, rows, repeats=2, seed=7)).all()
 
@@ -792,7 +797,9 @@ def test_what_is_heard_twice_counts_once():
 def test_the_axis_reaches_to_the_winners_value():
     """Which is the mean of its folds' best ones, and may lie beyond every point of its curve."""
     task, space = backwards([[0.5, 0.1, 0.6, 0.7, 0.8, 0.001], [0.5, 0.6, 0.5, 0.6, 0.5, 0.6]])
-    results = pj.search(task, space, 2, 6, sampler="grid", folds=2, rank=pj.best("loss", at="best", keep=2))
+    results = pj.search(
+        task, space, trials=2, epochs=6, sampler="grid", folds=2, rank=pj.best("loss", at="best", keep=2)
+    )
     figure = curves_figure(results)
     (metric,) = [one for one in figure["metrics"] if one["name"] == "loss"]
     low, high = sorted(metric["axis"]["range"])

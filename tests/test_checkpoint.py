@@ -245,7 +245,9 @@ def test_a_changed_trial_is_recorded_as_it_stood(tmp_path, monkeypatch, change):
             copies.append(shutil.copytree(tmp_path / "run", tmp_path / "copy"))
 
     def search(out, **settings):
-        return pj.search(steering_task.TASK, steering_task.SPACE, 2, epochs, scheduler=once, out=out, **settings)
+        return pj.search(
+            steering_task.TASK, steering_task.SPACE, trials=2, epochs=epochs, scheduler=once, out=out, **settings
+        )
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "EVERY", 1e9)

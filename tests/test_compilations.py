@@ -81,7 +81,7 @@ def test_the_host_is_asked_once_an_epoch_of_a_batch(task):
 
 def test_one_epoch_program_a_bucket(task, nothing_compiled):
     with compilations() as events:
-        results = pj.search(task, SPACE, trials=40, epochs=2, plan="buckets")
+        results = pj.search(task, SPACE, trials=40, epochs=2, backend=pj.Local(plan="buckets"))
     assert results.summary["buckets"] == 4
     assert epochs_compiled(events) == 4
 
@@ -95,7 +95,7 @@ def test_one_epoch_program_a_width_cap(task, cheap_programs, nothing_compiled):
     assert epochs_compiled(events) == results.summary["buckets"] > 1
     with compilations() as events:
         pj.search(task, wide, trials=7, epochs=3)
-        pj.search(task, wide, trials=40, epochs=2, rounds=2)
+        pj.search(task, wide, trials=40, epochs=2, scheduler=pj.rounds(2))
     assert events == []
 
 

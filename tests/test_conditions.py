@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pytest
+import stopping
 from flax import nnx
 from test_compilations import compilations
 
@@ -185,14 +186,16 @@ def layered(rows, **settings):
         hidden=pj.integers(4, 9),
         hidden_3=pj.integers(3, 12).when(depth=(3, 4)),
     )
-    return pj.search(pj.supervised(rows), space, **{"trials": 16, "epochs": 3, "rank": pj.best(keep=16), **settings})
+    return stopping.search(
+        pj.supervised(rows), space, **{"trials": 16, "epochs": 3, "rank": pj.best(keep=16), **settings}
+    )
 
 
 def test_what_stands_in_its_place_changes_no_bit(rows, monkeypatch):
     """Beside a dynamic parent the program holds some value: the low end of the scale, or any other."""
-    low = layered(rows, plan="one")
+    low = layered(rows, backend=pj.Local(plan="one"))
     monkeypatch.setattr(Scale, "inactive", property(lambda scale: scale.high))
-    high = layered(rows, plan="one")
+    high = layered(rows, backend=pj.Local(plan="one"))
     assert low.run["static"] == []
     for name, values in low.members.items():
         assert values.tobytes() == high.members[name].tobytes(), name
@@ -211,7 +214,9 @@ def test_the_kept_trials_predict_what_they_scored(rows, plan, tmp_path):
         optimizer=pj.choice("sgd", "adam"),
         momentum=pj.uniform(0.5, 0.9).when(optimizer="sgd"),
     )
-    results = pj.search(task(), space, trials=12, epochs=3, rank=pj.together(12), plan=plan, out=tmp_path / "run")
+    results = pj.search(
+        task(), space, trials=12, epochs=3, rank=pj.together(12), backend=pj.Local(plan=plan), out=tmp_path / "run"
+    )
     for trial in results.order.tolist():
         score = results.predictor(trial).score(x[held], y[held])
         assert score == pytest.approx(results.values["val_accuracy"][trial], abs=1e-6)
@@ -248,7 +253,9 @@ def same(one, other):
     return str(one.tolist()) == str(other.tolist())
 
 
-@pytest.mark.parametrize("settings", [{}, {"plan": "buckets"}, {"folds": 2}, {"rounds": 2}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"backend": pj.Local(plan="buckets")}, {"folds": 2}, {"scheduler": "rounds(2)"}], ids=str
+)
 def test_a_run_is_loaded_and_goes_on_as_it_was(rows, settings, tmp_path):
     whole = layered(rows, out=tmp_path / "whole", **settings)
 
@@ -352,7 +359,7 @@ def test_pbt_draws_what_becomes_active_anew():
 
 
 def test_a_session_of_such_a_trial_trains_as_it_did(rows):
-    results = layered(rows, plan="one")
+    results = layered(rows, backend=pj.Local(plan="one"))
     space = results.space
     for trial in (int(np.flatnonzero(results.points["depth"] == 2)[0]), 3):
         session = pj.Session(pj.supervised(rows), results.hparams(trial), epochs=3, space=space, trials=[trial])
@@ -363,7 +370,7 @@ def test_a_session_of_such_a_trial_trains_as_it_did(rows):
 def test_conditions_compile_nothing_more(rows):
     """One program for all depths, though one of them has a hyperparameter more."""
     with compilations() as events:
-        results = layered(rows, seed=5, trials=20, plan="one")
+        results = layered(rows, seed=5, trials=20, backend=pj.Local(plan="one"))
     assert results.summary["buckets"] == 1
     assert len([event for event in events if re.search("epoch", event)]) <= 1
 

@@ -186,7 +186,7 @@ def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes):
         batch_size=pj.choice(8, 16),
         activation="tanh",
     )
-    results = pj.search(task, space, trials=8, epochs=EPOCHS, lanes=lanes)
+    results = pj.search(task, space, trials=8, epochs=EPOCHS, backend=pj.Local(lanes=lanes))
     assert results.summary["buckets"] == 1
     assert {2, 3, 4, 5} & set(results.points["hidden"]) > {3}
     folds, rows = task.data.folds, task.data.rows

@@ -39,7 +39,8 @@ rng = np.random.default_rng(7)
 x = rng.normal(size=(170, 5))
 task = pj.supervised((x, (x[:, 0] > 0).astype(int)))
 space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9), batch_size=pj.choice(8, 16))
-results = pj.search(task, space, trials=int(sys.argv[2]), epochs=3, lanes=int(sys.argv[3]), rank=pj.best(keep=2))
+lanes = pj.Local(lanes=int(sys.argv[3]))
+results = pj.search(task, space, trials=int(sys.argv[2]), epochs=3, backend=lanes, rank=pj.best(keep=2))
 sys.stdout.write(json.dumps({
     "devices": jax.local_device_count(),
     "curves": {name: curve.tolist() for name, curve in results.curves.items()},
@@ -139,10 +140,10 @@ def test_buckets_of_fewer_lanes_give_the_same(rows, monkeypatch, x64):
         return compiled(member, data, room, lanes, *others)
 
     task = pj.supervised(rows)
-    expected = pj.search(task, SPACE, trials=40, epochs=3, plan="buckets", lanes=1)
+    expected = pj.search(task, SPACE, trials=40, epochs=3, backend=pj.Local(plan="buckets", lanes=1))
     monkeypatch.setattr("popjax.engine.roster.lanes_for", lambda member, lanes: Lanes(lanes, lanes, shrinks=True))
     monkeypatch.setattr(COMPILER, "programs", programs)
-    found = pj.search(task, SPACE, trials=40, epochs=3, plan="buckets", lanes=40)
+    found = pj.search(task, SPACE, trials=40, epochs=3, backend=pj.Local(plan="buckets", lanes=40))
     assert set(seen) == {(8, 8), (16, 16)}
     for name, values in expected.curves.items():
         np.testing.assert_allclose(found.curves[name], values, rtol=1e-9)
@@ -233,7 +234,7 @@ def test_a_session_that_runs_out_of_memory_goes_on_narrower(rows, refuse):
 def test_lanes_halve_too(rows, refuse):
     task = pj.supervised(rows)
     refuse(most=3)
-    results = pj.search(task, SPACE, trials=9, epochs=2, lanes=8)
+    results = pj.search(task, SPACE, trials=9, epochs=2, backend=pj.Local(lanes=8))
     assert (results.run["lanes"], results.run["part"], results.run["narrowed"]) == (2, 2, 3)
     assert np.isfinite(results.curves["val_loss"]).all()
 

@@ -84,7 +84,9 @@ def test_it_predicts_the_mean_by_hand(data, folds, repeats, tmp_path):
 def test_best_has_a_file_for_each_shape(rows, tmp_path):
     space = SPACE.replace(depth=pj.choice(1, 2))
     task = pj.supervised(rows)
-    results = pj.search(task, space, TRIALS, epochs=2, plan="buckets", rank=pj.together(), out=tmp_path / "run")
+    results = pj.search(
+        task, space, trials=TRIALS, epochs=2, backend=pj.Local(plan="buckets"), rank=pj.together(), out=tmp_path / "run"
+    )
     assert pj.load_best(tmp_path / "run").predict(rows[0]).tolist() == results.predictor().predict(rows[0]).tolist()
     files = sorted(path.name for path in (tmp_path / "run" / "best").iterdir())
     assert files == ["arrays.safetensors", "best.json", "ensemble-0.safetensors", "ensemble-1.safetensors"]
@@ -199,7 +201,7 @@ def test_a_rule_may_take_them_greedily_here_and_from_the_directory(rows, tmp_pat
         pj.together(method="gready")
     own = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
     with pytest.raises(ValueError, match="'greedy' needs the rows of a supervised task"):
-        pj.search(own, {"x": pj.uniform(0, 1)}, 4, rank=pj.together(method="greedy"))
+        pj.search(own, {"x": pj.uniform(0, 1)}, trials=4, rank=pj.together(method="greedy"))
 
 
 def test_trials_of_one_program_share_its_compilation(rows):
@@ -239,7 +241,10 @@ def test_what_cannot_be_put_together_is_said(rows, tmp_path):
     with pytest.raises(ValueError, match="greedy: it needs the validation rows"):
         pj.ensemble(pj.Results.load(tmp_path / "run"), size=1, method="greedy")
     own = pj.search(
-        pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": pj.uniform(0, 1)}, 9, rank=pj.best(keep=3)
+        pj.objective(lambda key, hparams: {"loss": hparams["x"]}),
+        {"x": pj.uniform(0, 1)},
+        trials=9,
+        rank=pj.best(keep=3),
     )
     with pytest.raises(ValueError, match="a task of your own"):
         pj.ensemble(own, size=3)

@@ -18,6 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import stopping
 import warm
 from sklearn.datasets import load_digits
 
@@ -39,7 +40,7 @@ SPACE = pj.Space(
 CNN = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=4, batch_size=32, depth=1)
 SEARCHES = {
     "plain": dict(epochs=3),
-    "rounds": dict(epochs=2, rounds=3),
+    "rounds": dict(epochs=2, scheduler="rounds(3)"),
     "halving": dict(epochs=4, scheduler="halving(min_epochs=1)"),
     "pbt": dict(epochs=4, scheduler="pbt(warmup=1)"),
     "folds": dict(epochs=2, folds=2, repeats=2, plan="buckets"),
@@ -88,8 +89,9 @@ def test_the_same_bytes_everywhere(where, rows, request, tmp_path):
     for name in SEARCHES:
         task, space, asked = case(name, rows)
         here, there = tmp_path / name / "here", tmp_path / name / "there"
-        pj.search(task, space, out=here, **asked)
-        pj.search(task, space, out=there, executor=request.getfixturevalue(where), **asked)
+        plan = asked.pop("plan", "auto")
+        pj.search(task, space, out=here, backend=pj.Local(plan=plan), **asked)
+        pj.search(task, space, out=there, backend=pj.Remote(request.getfixturevalue(where), plan=plan), **asked)
         for file in FILES:
             assert (here / file).read_bytes() == (there / file).read_bytes(), (name, file)
 
@@ -171,7 +173,7 @@ def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
             made.append(Unreliable(1000 * seed + len(made)))
             return made[-1]
 
-        there = pj.search(WALK, WALKS, executor=make, retries=100, **asked)
+        there = pj.search(WALK, WALKS, backend=pj.Remote(make, retries=100), **asked)
         assert here.curves["loss"].tobytes() == there.curves["loss"].tobytes(), seed
         assert {n: c.tobytes() for n, c in here.points.items()} == {n: c.tobytes() for n, c in there.points.items()}
         assert same_states(here, there)
@@ -221,14 +223,14 @@ class Fragile:
 @pytest.mark.parametrize("deadly", [0, 5, 19])
 def test_who_breaks_a_pool_each_time_is_given_up_alone(deadly, caplog):
     """Though each time all units fail at once, and nobody can tell whose worker died."""
-    here = pj.search(WALK, WALKS, 20, 3)
+    here = pj.search(WALK, WALKS, trials=20, epochs=3)
     made = []
 
     def make():
         made.append(Fragile(deadly))
         return made[-1]
 
-    there = pj.search(WALK, WALKS, 20, 3, executor=make, retries=2)
+    there = pj.search(WALK, WALKS, trials=20, epochs=3, backend=pj.Remote(make, retries=2))
     assert np.flatnonzero(there.stopped).tolist() == [deadly]
     assert f"trial {deadly}: given up after 2 tries" in caplog.text
     others = np.arange(20) != deadly
@@ -253,7 +255,10 @@ class Full:
 
 def test_whom_no_executor_takes_is_given_up_alone(caplog):
     """An executor may refuse a unit as it is submitted, each time."""
-    here, there = pj.search(WALK, WALKS, 5, 3), pj.search(WALK, WALKS, 5, 3, executor=Full(2), retries=2)
+    here, there = (
+        pj.search(WALK, WALKS, trials=5, epochs=3),
+        pj.search(WALK, WALKS, trials=5, epochs=3, backend=pj.Remote(Full(2), retries=2)),
+    )
     assert np.flatnonzero(there.stopped).tolist() == [2]
     assert "trial 2: given up after 2 tries, none of which came back: no room for it" in caplog.text
     others = np.arange(5) != 2
@@ -281,8 +286,8 @@ class Bounded:
 
 
 def test_an_executor_that_is_full_for_a_while_loses_nobody():
-    there = pj.search(WALK, WALKS, 6, 2, executor=Bounded(), retries=2)
-    assert same_walks(there, pj.search(WALK, WALKS, 6, 2))
+    there = pj.search(WALK, WALKS, trials=6, epochs=2, backend=pj.Remote(Bounded(), retries=2))
+    assert same_walks(there, pj.search(WALK, WALKS, trials=6, epochs=2))
 
 
 def nap(x):
@@ -357,7 +362,7 @@ def test_workers_that_die_change_nothing(slow, monkeypatch):
         return made[-1]
 
     with killed(lambda: pids_of(made[-1]) if made else [], 10, 0) as kills:
-        there = pj.search(SLOW, WALKS, executor=make, retries=20, **asked)
+        there = pj.search(SLOW, WALKS, backend=pj.Remote(make, retries=20), **asked)
     assert len(kills) == 10
     assert not there.stopped.any()
     monkeypatch.delenv("NAP")
@@ -375,7 +380,7 @@ def test_who_always_dies_is_given_up(slow, monkeypatch, caplog):
     third, second = np.sort(here.points["start"])[-3:-1]
     monkeypatch.setenv("POISON", str((third + second) / 2))
     bad = here.points["start"] > third
-    there = pj.search(SLOW, WALKS, executor="processes:2", retries=2, **asked)
+    there = pj.search(SLOW, WALKS, backend=pj.Remote("processes:2", retries=2), **asked)
     lost = there.stopped
     assert lost[bad].all()
     assert lost.sum() <= 2 * bad.sum(), "at most those of its unit"
@@ -383,7 +388,7 @@ def test_who_always_dies_is_given_up(slow, monkeypatch, caplog):
     assert "given up after 2 tries, none of which came back: A worker process managed by the executor" in caplog.text
     monkeypatch.setenv("POISON", "-2")
     caplog.clear()
-    all_lost = pj.search(SLOW, WALKS, trials=2, epochs=2, executor="processes:2", retries=1)
+    all_lost = pj.search(SLOW, WALKS, trials=2, epochs=2, backend=pj.Remote("processes:2", retries=1))
     assert all_lost.stopped.all()
     assert all_lost.best is None
 
@@ -404,7 +409,7 @@ if wait:
     callbacks = [Die()]
 else:
     callbacks = []
-pj.search(SLOW, WALKS, 24, 8, executor=executor, resume=resume, out="run", callbacks=callbacks)
+pj.search(SLOW, WALKS, trials=24, epochs=8, backend=executor, resume=resume, out="run", callbacks=callbacks)
 """
 
 
@@ -418,7 +423,7 @@ def test_a_killed_run_goes_on_with_another_executor(first, second, slow, python,
     done = python(DRIVER, second, "resume", 0)
     assert done.returncode == 0, done.stderr
     monkeypatch.setenv("NAP", "0")
-    pj.search(SLOW, WALKS, 24, 8, out=tmp_path / "alone")
+    pj.search(SLOW, WALKS, trials=24, epochs=8, out=tmp_path / "alone")
     for file in ("trials.parquet", "curves.parquet"):
         assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
     until = time.monotonic() + 10
@@ -476,7 +481,7 @@ def test_a_search_that_is_over_ends_its_workers(slow, monkeypatch, tmp_path):
         stop.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    partial = pj.search(SLOW, WALKS, 4, 1, executor="processes:1", stop=stop)
+    partial = stopping.search(SLOW, WALKS, trials=4, epochs=1, backend="processes:1", stop=stop)
     assert partial.stopped.all()
     deadline = time.monotonic() + 5
     while loky_processes(tmp_path):
@@ -503,11 +508,11 @@ def test_a_pool_that_nobody_can_make_again_ends_the_run(slow, caplog, tmp_path):
 
     pools = []
     asked = dict(trials=6, epochs=4, callbacks=[Kill()])
-    partial = pj.search(SLOW, WALKS, executor=make(), out=tmp_path / "run", **asked)
+    partial = pj.search(SLOW, WALKS, backend=make(), out=tmp_path / "run", **asked)
     assert 0 < partial.done.sum() < 24
     assert partial.stopped.any()
     assert "the executor broke: A process in the process pool was terminated abruptly" in caplog.text
-    there = pj.search(SLOW, WALKS, executor=make, out=tmp_path / "run", resume=True, **asked)
+    there = pj.search(SLOW, WALKS, backend=make, out=tmp_path / "run", resume=True, **asked)
     assert len(pools) == 3
     assert same_walks(there, pj.search(SLOW, WALKS, trials=6, epochs=4))
 
@@ -536,7 +541,7 @@ def median(problem):
         return 2, pj.Decision(until={t: problem.epochs for t in good} if state == 1 else {})
     return pj.Scheduler(lambda: 0, step)
 
-found = [pj.search(task, space, 6, 3, scheduler=median, executor=where) for where in (None, "processes:1")]
+found = [pj.search(task, space, trials=6, epochs=3, scheduler=median, backend=where) for where in (None, "processes:1")]
 print(found[0].pruned.sum(), all(found[0].curves[n].tobytes() == c.tobytes() for n, c in found[1].curves.items()))
 """
 
@@ -566,15 +571,15 @@ def test_errors_of_ones_own_read_as_here(two_processes):
 
     task = pj.Task(init, broken_step, ())
     with pytest.raises(jax.errors.JaxRuntimeError, match="no such file") as here:
-        pj.search(task, space, 2, 1)
+        pj.search(task, space, trials=2, epochs=1)
     with pytest.raises(jax.errors.JaxRuntimeError, match="no such file") as there:
-        pj.search(task, space, 2, 1, executor=two_processes)
+        pj.search(task, space, trials=2, epochs=1, backend=two_processes)
     assert str(here.value).splitlines()[0] == str(there.value).splitlines()[0]
     assert re.fullmatch(r"in training trial [01]", there.value.__notes__[0])
     lock = threading.Lock()
     stuck = pj.Task(init, lambda state, hparams, data: ((state, {"loss": state}), lock)[0], ())
     with pytest.raises(ValueError, match=r"the task cannot go to other processes: .*lock.*; make what it names inside"):
-        pj.search(stuck, space, 2, 1, executor=two_processes)
+        pj.search(stuck, space, trials=2, epochs=1, backend=two_processes)
 
 
 def test_workers_of_another_kind_are_refused(monkeypatch):
@@ -588,8 +593,11 @@ def test_workers_of_another_kind_are_refused(monkeypatch):
 
     monkeypatch.setattr(workers, "kin", lambda: "jax 0.1 on a toaster")
     with pytest.raises(ValueError, match=r"worker \S+:\d+:\d+ has jax 0.1 on a toaster, this process jax .* mixed"):
-        pj.search(WALK, WALKS, 2, 1, executor=Here())
-    assert same_walks(pj.search(WALK, WALKS, 2, 1, executor=Here(), mixed=True), pj.search(WALK, WALKS, 2, 1))
+        pj.search(WALK, WALKS, trials=2, epochs=1, backend=Here())
+    assert same_walks(
+        pj.search(WALK, WALKS, trials=2, epochs=1, backend=pj.Remote(Here(), mixed=True)),
+        pj.search(WALK, WALKS, trials=2, epochs=1),
+    )
 
 
 @pytest.mark.parametrize(
@@ -606,16 +614,18 @@ def test_workers_of_another_kind_are_refused(monkeypatch):
 def test_what_is_no_executor_is_refused(executor, says, monkeypatch):
     monkeypatch.setattr("popjax.executors.dask.TIMEOUT", 1)
     with pytest.raises(ValueError, match=says):
-        pj.search(WALK, WALKS, 2, 1, executor=executor)
+        pj.search(WALK, WALKS, trials=2, epochs=1, backend=executor)
 
 
 def test_who_does_not_answer_leaves_no_run_behind(monkeypatch, tmp_path, capsys):
     """It is known before anything is written or compiled, so the same directory can be used."""
     monkeypatch.setattr("popjax.executors.dask.TIMEOUT", 1)
     with pytest.raises(ValueError, match="start a scheduler there"):
-        pj.search(WALK, WALKS, 2, 1, executor="dask:tcp://127.0.0.1:1", out=tmp_path / "run", progress=Lines())
+        pj.search(
+            WALK, WALKS, trials=2, epochs=1, backend="dask:tcp://127.0.0.1:1", out=tmp_path / "run", progress=Lines()
+        )
     assert "compiling" not in capsys.readouterr().err
-    pj.search(WALK, WALKS, 2, 1, out=tmp_path / "run")
+    pj.search(WALK, WALKS, trials=2, epochs=1, out=tmp_path / "run")
 
 
 def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):

@@ -96,7 +96,7 @@ def test_a_new_sampler(example, rows):
     many, few = space.sample(100, 3, "halton"), space.sample(40, 3, "halton")
     assert all(np.array_equal(many[name][:40], few[name]) for name in space)
     assert module.halton(3, [], 0).shape == (3, 0)
-    results = pj.search(pj.supervised(rows), space, trials=9, epochs=1, sampler="halton", rounds=3)
+    results = pj.search(pj.supervised(rows), space, trials=9, epochs=1, sampler="halton", scheduler=pj.rounds(3))
     np.testing.assert_array_equal(results.points["learning_rate"][:3], space.sample(3, 0, "halton")["learning_rate"])
 
 
@@ -111,7 +111,7 @@ def test_a_new_scale(example, tmp_path):
     assert (abs(counts - 1000) < 120).all()
     np.testing.assert_allclose(space["share"].from_unit(space["share"].to_unit(values)), values)
     task = pj.objective(lambda key, hparams: {"loss": (hparams["share"] - 0.9) ** 2})
-    results = pj.search(task, space, trials=60, rounds=2, out=tmp_path / "run")
+    results = pj.search(task, space, trials=60, scheduler=pj.rounds(2), out=tmp_path / "run")
     assert results.best.hparams["share"] == pytest.approx(0.9, abs=0.05)
     assert "share" in (tmp_path / "run" / "report.html").read_text()
     with pytest.raises(ValueError, match="log odds"):
@@ -218,7 +218,9 @@ def test_a_new_tracker(example, rows, tmp_path):
     (module,) = example("A tracker")
     assert isinstance(tracker_of("json_lines").writer, module.JsonLines)
     path = tmp_path / "mine.jsonl"
-    results = pj.search(pj.supervised(rows), {"learning_rate": RATE}, 8, 3, callbacks=[module.json_lines(path)])
+    results = pj.search(
+        pj.supervised(rows), {"learning_rate": RATE}, trials=8, epochs=3, callbacks=[module.json_lines(path)]
+    )
     first, *_, last = map(json.loads, path.read_text().splitlines())
     assert (first["trials"], first["space/learning_rate"]) == (8, str(RATE))
     assert last["series"]["best"] == pytest.approx(results.curves["val_accuracy"].max(0).tolist())
@@ -230,10 +232,10 @@ def test_a_new_executor(example, rows):
     example("An executor")
     space = pj.Space(learning_rate=RATE, batch_size=pj.choice(16, 32))
     here = pj.search(pj.supervised(rows), space, trials=6, epochs=2)
-    there = pj.search(pj.supervised(rows), space, trials=6, epochs=2, executor="standard:1")
+    there = pj.search(pj.supervised(rows), space, trials=6, epochs=2, backend="standard:1")
     assert all(here.curves[name].tobytes() == there.curves[name].tobytes() for name in here.curves)
     with pytest.raises(ValueError, match="standard='many': give a whole number"):
-        pj.search(pj.supervised(rows), space, trials=6, executor="standard:many")
+        pj.search(pj.supervised(rows), space, trials=6, backend="standard:many")
 
 
 def test_a_new_command(example, tmp_path, monkeypatch, capsys):

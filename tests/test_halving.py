@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+import stopping
 import warm
 from test_compilations import compilations
 
@@ -37,7 +38,7 @@ TASK = pj.Task(start, epoch, np.array([0.1, -0.4, 0.3]), metric="val_accuracy", 
 
 
 def search(trials=40, epochs=11, **settings):
-    return pj.search(TASK, SPACE, trials=trials, epochs=epochs, **settings)
+    return stopping.search(TASK, SPACE, trials=trials, epochs=epochs, **settings)
 
 
 def survivors(curves, metric, mode, rungs, factor):
@@ -97,7 +98,7 @@ def test_the_trials_that_go_on_are_those_of_a_plain_loop(case):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"plan": "buckets", "lanes": 4}, {"folds": 3}, {"repeats": 2}, {"every": 1}, {"seed": 5, "trials": 13}],
+    [{}, {"backend": pj.Local(4, "buckets")}, {"folds": 3}, {"repeats": 2}, {"every": 1}, {"seed": 5, "trials": 13}],
     ids=str,
 )
 @pytest.mark.parametrize("scheduler", ["halving", "hyperband", "halving(3, min_epochs=1)"])
@@ -177,7 +178,7 @@ def test_a_person_who_stops_a_trial_is_heard():
 
 def test_rounds_of_halvings():
     """Each round halves its own trials; the second one searches around the best of the first."""
-    results = search(trials=40, rounds=2, scheduler="halving")
+    results = search(trials=40, scheduler="rounds(2, halving)")
     same = search(trials=40, scheduler=pj.rounds(2, inner=pj.halving()))
     assert results.done.tobytes() == same.done.tobytes()
     for number in (0, 1):
@@ -256,7 +257,7 @@ def test_where_all_diverge_nobody_is_said_to_have_been_stopped():
     assert results.no_winner == "all 6 trials diverged"
 
 
-@pytest.mark.parametrize("how", [{"sampler": "tpe"}, {"rounds": 2}])
+@pytest.mark.parametrize("how", [{"sampler": "tpe"}, {"scheduler": pj.rounds(2)}])
 def test_a_search_in_rounds_is_not_simulated(how):
     """Its later points followed from what the earlier ones came to: another scheduler would have had others."""
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})

@@ -174,7 +174,15 @@ def test_programs_are_shared_by_populations_of_all_sizes(task, space):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"folds": 2, "repeats": 2}, {"rounds": 2}, {"plan": "buckets"}, {"lanes": 4}], ids=str
+    "settings",
+    [
+        {},
+        {"folds": 2, "repeats": 2},
+        {"scheduler": "rounds(2)"},
+        {"backend": pj.Local(4)},
+        {"backend": pj.Local(plan="buckets")},
+    ],
+    ids=str,
 )
 def test_a_trial_is_replayed_to_the_last_bit(task, settings, tmp_path):
     """Alone, and from the files too, where the task must be given."""

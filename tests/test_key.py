@@ -380,5 +380,5 @@ def test_the_key_is_made_once_a_bucket(monkeypatch):
     space = SPACE | {"power": pj.choice(1, 2, 3, static=True)}
     task = cell()["task"]
     reads = task._replace(epoch=lambda x, hparams, data: (x, {"loss": x * hparams["power"] + hparams["learning_rate"]}))
-    assert pj.search(reads, space, trials=20, rounds=2).summary["buckets"] == 3
+    assert pj.search(reads, space, trials=20, scheduler=pj.rounds(2)).summary["buckets"] == 3
     assert len(made) == 3

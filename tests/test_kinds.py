@@ -128,7 +128,9 @@ def plain(name, split, hparams, trial, fold, repeat):
 def test_each_kind_is_a_plain_loop(x64, name):
     """Curves and parameters, of folds and repeats; each metric is scikit-learn's."""
     rule = pj.best(keep=TRIALS)
-    results = pj.search(task(name), SPACE, TRIALS, EPOCHS, SEED, folds=FOLDS, repeats=REPEATS, rank=rule)
+    results = pj.search(
+        task(name), SPACE, trials=TRIALS, epochs=EPOCHS, seed=SEED, folds=FOLDS, repeats=REPEATS, rank=rule
+    )
     split = task(name).in_folds(FOLDS).split
     for trial in range(TRIALS):
         params = results.params(trial)
@@ -206,7 +208,15 @@ def test_each_kind_is_killed_resumed_put_together_and_loaded(name, folds, tmp_pa
     assert python(SCRIPT, place, name, folds, "resume", 0).returncode == 0
     rule = pj.together(4)
     alone = pj.search(
-        task(name), SPACE, 6, 6, 5, folds=folds, scheduler=pj.halving(2), rank=rule, out=tmp_path / "alone"
+        task(name),
+        SPACE,
+        trials=6,
+        epochs=6,
+        seed=5,
+        folds=folds,
+        scheduler=pj.halving(2),
+        rank=rule,
+        out=tmp_path / "alone",
     )
     for table in ("trials.parquet", "curves.parquet"):
         assert (place / "run" / table).read_bytes() == (tmp_path / "alone" / table).read_bytes()
@@ -258,7 +268,7 @@ def test_each_kind_is_searched_and_tested_again_by_its_name(name, command, tmp_p
 
 
 def test_the_page_shows_each_output(opened, tmp_path):
-    search = lambda name: pj.search(task(name), SPACE, 3, 3, out=tmp_path / name)
+    search = lambda name: pj.search(task(name), SPACE, trials=3, epochs=3, out=tmp_path / name)
     page = opened(search("values"))
     assert page.locator("#predicted-0 .scatterlayer").count() == 1
     assert page.locator("#predicted-1 .scatterlayer").count() == 1
@@ -328,7 +338,7 @@ def test_what_is_no_problem_is_one_line(given, says):
 
 
 def test_rows_that_do_not_fit_are_one_line():
-    predictor = pj.search(task("dict"), SPACE, 2, 1).predictor()
+    predictor = pj.search(task("dict"), SPACE, trials=2, epochs=1).predictor()
     rows = first("dict")
     holes = rows["tokens"].astype(float)
     holes[1, 1] = np.nan
@@ -380,7 +390,7 @@ def test_the_weights_of_labels_count_in_the_loss_alone():
         weight = np.where(labels[kept, at], len(rows) / (2 * have), len(rows) / (2 * (len(rows) - have)))
         np.testing.assert_allclose(balanced[:, at] / balanced[0, at], weight / weight[0])
     space = {"learning_rate": 0.1, "hidden": 8, "batch_size": 8}
-    lost = pj.search(pj.supervised((TABLE, labels), class_weight={"y0": 0.0}), space, 1, 40)
+    lost = pj.search(pj.supervised((TABLE, labels), class_weight={"y0": 0.0}), space, trials=1, epochs=40)
     learned = (lost.predict(TABLE) == labels)[rows].mean(0)
     assert learned[1] > 0.9
     assert learned[2] > 0.9
@@ -470,14 +480,14 @@ def test_an_estimator_takes_several_outputs(tables):
 
 
 def test_the_module_of_several_values_gives_them_raw():
-    predictor = pj.search(task("values"), SPACE, 1, 2, folds=2).predictor()
+    predictor = pj.search(task("values"), SPACE, trials=1, epochs=2, folds=2).predictor()
     found = np.mean([module(first("values")) for module in predictor.module(raw=True)], 0)
     np.testing.assert_allclose(found, predictor.predict(first("values")), rtol=1e-4)
 
 
 def test_an_autoencoder_is_scored_on_raw_rows():
     """Which are transformed as its own are: the loss is that of the test rows, negative."""
-    results = pj.search(task("autoencoder"), SPACE, 2, 3)
+    results = pj.search(task("autoencoder"), SPACE, trials=2, epochs=3)
     test = task("autoencoder").split.test
     score = results.predictor().score(TABLE[test], TABLE[test])
     assert score == pytest.approx(-results.summary["test"]["test_loss"], rel=1e-5)
@@ -485,7 +495,7 @@ def test_an_autoencoder_is_scored_on_raw_rows():
 
 def test_an_autoencoder_of_several_folds_has_no_ensemble():
     for method in ("mean", "greedy"):
-        results = pj.search(task("autoencoder"), SPACE, 3, 2, folds=2, rank=pj.together(2, method=method))
+        results = pj.search(task("autoencoder"), SPACE, trials=3, epochs=2, folds=2, rank=pj.together(2, method=method))
         assert results.best is not None
         assert results.summary["ensemble"] is None
     with pytest.raises(ValueError, match="greedy: each fold's models learned features of its own, which have no mean"):
@@ -499,7 +509,7 @@ def test_constants_and_linear_models_are_of_each_output():
         others = np.delete(np.arange(90), test)
         z = (TABLE - TABLE[others].mean(0)) / TABLE[others].std(0)
         found = baselines.linear_scores(problem, test)
-        results = pj.search(problem, SPACE, 1, 1)
+        results = pj.search(problem, SPACE, trials=1, epochs=1)
         constant = np.tile(y[others].mean(0), (len(test), 1))
         if name == "values":
             ridge = [RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(z[others], one[others]) for one in y.T]

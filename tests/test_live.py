@@ -11,6 +11,7 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
+import stopping
 from asking import CUT, Cable, Page, Run
 from steering_task import EPOCHS, SPACE, TASK
 
@@ -575,7 +576,7 @@ def test_a_page_that_fails_says_so_and_holds_nobody_up(capsys):
     page, stop = Failing(), threading.Event()
     guard = threading.Timer(30, stop.set)  # else a search that waits would wait for ever
     guard.start()
-    results = pj.search(TASK, SPACE, trials=4, epochs=EPOCHS, folds=2, live=page, stop=stop)
+    results = stopping.search(TASK, SPACE, trials=4, epochs=EPOCHS, folds=2, live=page, stop=stop)
     guard.cancel()
     assert results.trials["status"].to_pylist() == ["ok"] * 4
     assert "popjax: the callback Failing failed (RuntimeError: no room); the run goes on" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import threading
 import nbformat
 import numpy as np
 import pytest
+import stopping
 from flax import nnx
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -34,7 +35,9 @@ def results():
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"plan": "one"}, {"plan": "widths"}, {"plan": "buckets"}, {"folds": 2}], ids=str
+    "settings",
+    [{}, *({"backend": pj.Local(plan=plan)} for plan in ("one", "widths", "buckets")), {"folds": 2}],
+    ids=str,
 )
 def test_a_trained_trial_goes_on_as_the_search_would_have(rows, settings, tmp_path):
     """Bit for bit, from memory and from the disk, also where the search had programs of its own for it."""
@@ -152,7 +155,7 @@ def test_a_search_that_was_stopped_shows_who_stands_best():
             stop.set()
 
     task = pj.supervised("wine")
-    results = pj.search(task, trials=12, epochs=50, stop=stop, callbacks=[Stops()])
+    results = stopping.search(task, trials=12, epochs=50, stop=stop, callbacks=[Stops()])
     assert results.best is None
     stopped, lost = int(results.stopped.sum()), int(results.diverged.sum())
     why = f"no trial was trained to the end: {stopped} were stopped before it, {lost} diverged"

@@ -10,12 +10,14 @@ import popjax as pj
 from popjax.commands.arguments import APART, Arguments
 from popjax.commands.experiment import Experiment
 from popjax.core.options import FREE
-from popjax.pages.rebuild import USUAL
+from popjax.executors.backend import Local, Remote
 from popjax.store.files import read_json
+from popjax.study.search import GONE
 from popjax.supervision.options import ProblemOptions
-from popjax.tuning.options import BackendOptions, SearchOptions
+from popjax.tuning.options import SearchOptions
 
-SEARCH = SearchOptions.usual() | BackendOptions.usual()
+SEARCH = SearchOptions.usual()
+BACKENDS = Local.usual() | {name: usual for name, usual in Remote.usual().items() if name != "executor"}
 TASK = pj.Task(
     lambda key, hparams, data: hparams["x"],
     lambda x, hparams, data: (x * 0.5, {"loss": x, "val_loss": 2 * x}),
@@ -37,7 +39,15 @@ def fields(kind):
 
 def test_the_search_takes_each_option_and_what_is_of_the_call_alone():
     others = {"space": None, "out": None, "resume": False, "progress": False, "live": False, "callbacks": ()}
-    assert defaults(pj.search) == SEARCH | others | {"stop": None, "about": None}
+    assert defaults(pj.search) == SEARCH | others | {"backend": None}
+    taken = inspect.signature(pj.search).parameters.values()
+    assert len([one for one in taken if one.kind is not one.VAR_KEYWORD]) == 18
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_an_argument_of_an_earlier_version_names_the_new_one(name):
+    with pytest.raises(ValueError, match=re.escape(f"search({name}=...) is gone: write {GONE[name]}")):
+        pj.search(TASK, SPACE, **{name: 1})
 
 
 def test_supervised_takes_each_option_of_a_problem():
@@ -52,14 +62,13 @@ def test_the_command_line_takes_each_option():
         "mode": None,
         "choose": "best",
     }
-    assert given["executor"] == "threads"
-    assert given | {"executor": None} == given | {
-        name: default for name, default in SEARCH.items() if name not in ("rank", "every")
-    }
-    free = [field.name for kind in (SearchOptions, BackendOptions) for field in dataclasses.fields(kind)]
-    free = {name for name in free if name not in SearchOptions().written() | BackendOptions().written()}
+    assert (given["executor"], given["rounds"]) == ("threads", None)
+    options = SEARCH | BACKENDS
+    assert given == given | {name: default for name, default in options.items() if name not in ("rank", "every")}
+    free = {field.name for kind in (SearchOptions, Remote) for field in dataclasses.fields(kind)}
+    free -= SearchOptions().written().keys() | Local().written().keys()
     assert free - {"every"} <= set(APART)
-    assert {name for name in APART if name in SEARCH} <= free
+    assert {name for name in APART if name in options} <= free
 
 
 def test_the_commands_say_of_rows_what_supervised_takes():
@@ -83,7 +92,18 @@ def test_the_estimators_take_options_under_their_names():
 
 
 @pytest.mark.parametrize(
-    "documented", [pj.search, pj.supervised, pj.Session, pj.PopulationClassifier, pj.best, pj.pareto, pj.ensemble]
+    "documented",
+    [
+        pj.search,
+        pj.supervised,
+        pj.Local,
+        pj.Remote,
+        pj.Session,
+        pj.PopulationClassifier,
+        pj.best,
+        pj.pareto,
+        pj.ensemble,
+    ],
 )
 def test_each_option_is_documented_and_none_that_there_is_not(documented):
     text = re.search(r"^ *Args:\n(.*?)^ *$", inspect.getdoc(documented) + "\n\n", re.DOTALL | re.MULTILINE)[1]
@@ -93,23 +113,14 @@ def test_each_option_is_documented_and_none_that_there_is_not(documented):
     assert sorted(name for names in named for name in names.split(", ")) == sorted(kinds)
 
 
-def test_the_report_leaves_out_what_is_usual():
-    assert {name: value for name, value in USUAL.items() if value != SEARCH[name]} == {"rounds": 1}
-
-
 def test_run_json_has_each_option_on_which_results_depend(tmp_path):
     asked = {"trials": 6, "epochs": 3, "seed": 2, "sampler": "sobol", "repeats": 2}
-    asked |= {
-        "rank": pj.one_se("val_loss", "min", keep=2),
-        "scheduler": "halving(min_epochs=1)",
-        "rounds": 2,
-        "lanes": 4,
-    }
-    pj.search(TASK, SPACE, **asked, plan="one", every=1, minutes=60, out=tmp_path / "run")
+    asked |= {"rank": pj.one_se("val_loss", "min", keep=2), "scheduler": "rounds(2, halving(min_epochs=1))"}
+    backend = pj.Local(lanes=4, plan="one")
+    pj.search(TASK, SPACE, **asked, backend=backend, every=1, minutes=60, out=tmp_path / "run")
     run = read_json(tmp_path / "run" / "run.json")
-    options = SearchOptions(**{name: value for name, value in asked.items() if name != "lanes"}).checked()
-    written = options.written() | {"lanes": 4, "plan": "one"}
-    assert run["rounds_in_all"] == written.pop("rounds")
+    written = SearchOptions(**asked).checked().written() | backend.written()
+    assert (run["rounds_in_all"], run["scheduler"]) == (2, "halving(reduction_factor=2, min_epochs=1)")
     assert {name: run[name] for name in written} == written
 
 
@@ -121,36 +132,69 @@ ANOTHER = {
     "repeats": 2,
     "folds": 2,
     "rank": pj.together(2, metric="val_loss", mode="max"),
-    "rounds": 2,
+    "rounds": ("scheduler", pj.rounds(2)),
     "scheduler": "halving(min_epochs=1)",
-    "lanes": 5,
-    "plan": "buckets",
+    "lanes": ("backend", pj.Local(lanes=5)),
+    "plan": ("backend", pj.Local(plan="buckets")),
 }
-OTHERS = {"every": 1, "minutes": 60, "executor": "threads", "retries": 5, "mixed": True}
+OTHERS = {"every": 1, "minutes": 60}
+REMOTE = [pj.Remote("processes:1", retries=5, mixed=True), "processes:1"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("options") / "run"
-    pj.search(TASK, SPACE, trials=6, epochs=3, plan="one", lanes=4, rank=pj.best(keep=1), out=out)
+    pj.search(TASK, SPACE, trials=6, epochs=3, backend=pj.Local(plan="one", lanes=4), rank=pj.best(keep=1), out=out)
     return out
 
 
-@pytest.mark.parametrize("name", {**SearchOptions().written(), **BackendOptions().written()})
+@pytest.mark.parametrize("name", [*SearchOptions().written(), "rounds", *Local().written()])
 def test_a_resumed_run_is_asked_the_same(run, name):
-    asked = {"trials": 6, "epochs": 3} | {name: ANOTHER[name]}
+    argument, value = ANOTHER[name] if isinstance(ANOTHER[name], tuple) else (name, ANOTHER[name])
+    asked = {"trials": 6, "epochs": 3} | {argument: value}
     with pytest.raises(ValueError, match=f"cannot be resumed so: (.*; )?{name}(:| was) .*, now "):
         pj.search(TASK, SPACE, **asked, out=run, resume=True)
 
 
-@pytest.mark.parametrize("name", [name for name in SEARCH if name not in ANOTHER])
-def test_a_resumed_run_may_be_asked_otherwise_where_no_result_depends_on_it(run, name):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*((name, OTHERS[name]) for name in SEARCH if name not in ANOTHER), *(("backend", value) for value in REMOTE)],
+)
+def test_a_resumed_run_may_be_asked_otherwise_where_no_result_depends_on_it(run, name, value):
     before = (run / "curves.parquet").read_bytes()
-    pj.search(TASK, SPACE, trials=6, epochs=3, **{name: OTHERS[name]}, out=run, resume=True)
+    pj.search(TASK, SPACE, trials=6, epochs=3, **{name: value}, out=run, resume=True)
     assert (run / "curves.parquet").read_bytes() == before
 
 
 def test_a_field_that_is_free_is_written_nowhere():
-    assert {field.name for field in dataclasses.fields(BackendOptions) if field.metadata == FREE} == {
-        *("executor", "retries", "mixed"),
-    }
+    free = {field.name for field in dataclasses.fields(Remote) if field.metadata == FREE}
+    assert free == {"executor", "retries", "mixed"}
+    assert Remote("processes:1").written() == Local().written()
+
+
+@pytest.mark.parametrize(
+    ("backend", "says"),
+    [
+        (3, "backend is a int; give popjax.Local(), an executor with submit(fn, *args), a function that makes one"),
+        (pj.Local, "backend is the class Local; call it: popjax.Local(...)"),
+        ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes:N"),
+    ],
+)
+def test_what_is_no_backend_is_refused_in_a_line(backend, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        pj.search(TASK, SPACE, trials=2, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: pj.Local(lanes=0), "lanes=0: give a whole number of at least 1"),
+        (lambda: pj.Remote("threads"), "executor 'threads' is this process; give popjax.Local()"),
+        (lambda: pj.Remote("processes:4", retries=0), "retries=0: give a whole number of at least 1"),
+        (lambda: pj.rounds(2, "halving"), "inner is a str; give a scheduler such as popjax.halving()"),
+        (lambda: pj.Remote("slurmm"), "unknown executor 'slurmm'"),
+    ],
+)
+def test_what_cannot_be_is_refused_where_it_is_made(make, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        make()

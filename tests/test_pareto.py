@@ -145,7 +145,7 @@ def test_halving_lets_the_front_go_on(rows):
 def test_a_copy_has_the_costs_of_its_source(rows):
     """A copied trial has its source's width, and so its number of parameters."""
     rule = pj.pareto("val_loss", "parameters")
-    results = pj.search(pj.supervised(rows), SPACE | {"depth": 2}, 20, 9, rank=rule, scheduler="pbt")
+    results = pj.search(pj.supervised(rows), SPACE | {"depth": 2}, trials=20, epochs=9, rank=rule, scheduler="pbt")
     width, columns = results.points["hidden"], rows[0].shape[1]
     assert (results.history.values["hidden"][:, 0] != width).any()
     assert results.parameters.tolist() == ((columns + 1) * width + (width + 1) * width + (width + 1) * 3).tolist()
@@ -171,7 +171,7 @@ def test_flops_count_and_a_task_that_does_not_tell_them_is_said(rows):
     assert (np.diff(results.costs["flops"][wide[same]]) >= 0).all()
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
     with pytest.raises(ValueError, match="rank by flops: the task does not tell them"):
-        pj.search(task, {"x": pj.uniform(0, 1)}, 4, rank=pj.pareto("loss", "flops"))
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank=pj.pareto("loss", "flops"))
 
 
 def test_a_rule_is_written_as_the_call_that_makes_it():
@@ -199,7 +199,7 @@ def test_a_rule_is_written_as_the_call_that_makes_it():
 )
 def test_what_is_no_front_is_said(rows, objectives, says):
     with pytest.raises(ValueError, match=says):
-        pj.search(pj.supervised(rows), SPACE, 2, 1, rank=pj.pareto(*objectives))
+        pj.search(pj.supervised(rows), SPACE, trials=2, epochs=1, rank=pj.pareto(*objectives))
 
 
 def test_the_command_ranks_by_several(command, tmp_path):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import stopping
 import warm
 from test_compilations import compilations
 from test_schedulers import FILES, KILLED
@@ -53,7 +54,7 @@ TASK = pj.Task(init, epoch, DATA)
 
 def search(out=None, scheduler=None, **settings):
     given = {"trials": 24, "epochs": EPOCHS, "seed": 3, "folds": 2, "rank": pj.best(keep=24), "out": out, **settings}
-    return pj.search(TASK, SPACE, scheduler=scheduler or pj.pbt(interval=2, quantile=0.3, warmup=3), **given)
+    return stopping.search(TASK, SPACE, scheduler=scheduler or pj.pbt(interval=2, quantile=0.3, warmup=3), **given)
 
 
 class Loop:
@@ -208,7 +209,7 @@ def test_a_copy_takes_the_best_epoch_and_its_counter(x64, patience):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"lanes": 4}, {"repeats": 2, "folds": 1}, {"rank": kept_best()}, {"rank": kept_best(2)}],
+    [{}, {"backend": pj.Local(lanes=4)}, {"repeats": 2, "folds": 1}, {"rank": kept_best()}, {"rank": kept_best(2)}],
     ids=str,
 )
 def test_a_trial_is_trained_again_along_its_ancestors_to_the_same_bits(settings, tmp_path):
@@ -273,7 +274,9 @@ def test_the_winners_files_know_a_schedule_with_gaps(rows, tmp_path):
     )
     winners = set()
     for seed in range(4):
-        results = pj.search(pj.supervised(rows), space, 12, 4, seed=seed, scheduler="pbt", out=tmp_path / str(seed))
+        results = pj.search(
+            pj.supervised(rows), space, trials=12, epochs=4, seed=seed, scheduler="pbt", out=tmp_path / str(seed)
+        )
         winner = pj.load_best(tmp_path / str(seed))
         winners.add(winner.hparams["optimizer"])
         for name, values in results.history.of(results.best.trial).items():
@@ -344,7 +347,7 @@ def test_looking_more_often_and_rounds_of_it():
     whole, cut = search(), search(every=1)
     for name, values in whole.members.items():
         assert values.tobytes() == cut.members[name].tobytes()
-    rounds = search(rounds=2)
+    rounds = search(scheduler=pj.rounds(2, pj.pbt()))
     for number in (0, 1):
         mine = rounds.rounds == number
         assert mine[rounds.history.parents[mine]].all()

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import stopping
 from steering_task import EPOCHS, SPACE, TASK
 from test_schedulers import FILES, Loop, kills
 
@@ -239,7 +240,7 @@ def test_who_has_no_state_to_change_is_refused():
     assert "copy one at the same epoch" in behind
     assert over == OVER
     assert str(page.person.ask(Change("stop", B)).exception(0)) == over
-    worst = int(np.argmax(pj.search(TASK, SPACE, 8, 2, 2, folds=2).values["loss"]))
+    worst = int(np.argmax(pj.search(TASK, SPACE, trials=8, epochs=2, seed=2, folds=2).values["loss"]))
     _, page = search({2: [Change("set", worst, values={"rate": 0.1})]}, scheduler=pj.halving(min_epochs=2))
     assert "where its scheduler left it" in outcomes(page)[0]
 
@@ -296,7 +297,7 @@ def test_the_log_says_who_decided(tmp_path):
 
 def test_the_other_rounds_come_though_some_were_stopped():
     """A trial that rests does not hold back the round after its own, nor a sampler that learns."""
-    results, page = search({2: [Change("stop", C)]}, trials=8, rounds=2)
+    results, page = search({2: [Change("stop", C)]}, trials=8, scheduler=pj.rounds(2))
     assert outcomes(page) == [None]
     assert (results.done.min((1, 2)) < EPOCHS).nonzero()[0].tolist() == [C]
     assert results.rounds.tolist() == [0] * 4 + [1] * 4
@@ -325,7 +326,7 @@ def test_a_run_begun_without_a_page_is_steered_on_resume(tmp_path):
     stop = threading.Event()
     stop.set()
     given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2, "rank": pj.best(keep=8)}
-    pj.search(TASK, SPACE, **given, out=tmp_path / "run", stop=stop)
+    stopping.search(TASK, SPACE, **given, out=tmp_path / "run", stop=stop)
     results, page = search({1: [Change("set", A, values={"rate": 0.25})]}, out=tmp_path / "run", resume=True)
     assert outcomes(page) == [None]
     assert results.points["rate"][A] == 0.25

@@ -170,7 +170,7 @@ def test_all_plans_give_the_same(rows, x64, cheap_programs):
     task = pj.supervised(rows)
     space = default_space().replace(batch_size=pj.choice(8, 16), depth=pj.integers(1, 2), hidden=pj.log_integers(3, 30))
     names = ("auto", "one", "widths", "buckets")
-    plans = {plan: pj.search(task, space, trials=24, epochs=3, plan=plan) for plan in names}
+    plans = {plan: pj.search(task, space, trials=24, epochs=3, backend=pj.Local(plan=plan)) for plan in names}
     assert [results.run["plan"] for results in plans.values()] == ["widths", "one", "widths", "buckets"]
     assert [results.summary["buckets"] > 1 for results in plans.values()] == [True, False, True, True]
     for name, values in plans["one"].members.items():
@@ -183,7 +183,9 @@ def test_in_many_lanes_plan_widths_has_a_program_a_batch_size(rows, x64):
     """Batch sizes are no branches there."""
     task = pj.supervised(rows)
     space = default_space().replace(batch_size=pj.choice(8, 16), hidden=pj.integers(3, 9))
-    one, widths = (pj.search(task, space, trials=24, epochs=3, plan=plan, lanes=8) for plan in ("one", "widths"))
+    one, widths = (
+        pj.search(task, space, trials=24, epochs=3, backend=pj.Local(plan=plan, lanes=8)) for plan in ("one", "widths")
+    )
     assert [results.summary["buckets"] for results in (one, widths)] == [1, 2]
     for name, values in one.members.items():
         np.testing.assert_allclose(values, widths.members[name], rtol=1e-9, atol=1e-12)

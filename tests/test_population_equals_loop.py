@@ -111,11 +111,11 @@ def test_mixed_population_equals_loop(x64, rows, optimizer, schedule):
 def test_accumulated_batches_equal_loop(x64, rows, optimizer, lanes, monkeypatch):
     """Batch sizes as sums of micro-batches, which lanes need, in one lane too; leftover micro-batches are ignored."""
     monkeypatch.setattr("popjax.engine.tracer.MOST_BRANCHES", 1)
-    assert_same_as_loop(rows, optimizer, "inverse", 3, space_for(optimizer, "inverse"), lanes=lanes)
+    assert_same_as_loop(rows, optimizer, "inverse", 3, space_for(optimizer, "inverse"), backend=pj.Local(lanes))
 
 
 def test_vmapped_lanes_equal_loop(x64, rows):
-    assert_same_as_loop(rows, "adam", "inverse", 3, space_for("adam", "inverse"), lanes=4)
+    assert_same_as_loop(rows, "adam", "inverse", 3, space_for("adam", "inverse"), backend=pj.Local(4))
 
 
 @pytest.mark.parametrize(("widths", "lanes"), [(("hidden",), 1), (("hidden_1", "hidden_2"), 4)], ids=str)
@@ -124,7 +124,7 @@ def test_capped_widths_equal_loop(x64, rows, cheap_programs, widths, lanes):
     others = {name: pj.log_integers(2, 28) for name in widths} | {"depth": pj.integers(1, len(widths) + 1)}
     others["batch_size"] = pj.choice(8, 16)
     space = space_for("adamw", "inverse", **{"hidden": 7, **others} if "hidden" not in widths else others)
-    results = assert_same_as_loop(rows, "adamw", "inverse", 3, space, plan="widths", lanes=lanes)
+    results = assert_same_as_loop(rows, "adamw", "inverse", 3, space, backend=pj.Local(lanes, plan="widths"))
     rooms = [results.params(trial)["out"]["kernel"].shape[0] for trial in range(TRIALS)]
     sizes = [0 if lanes == 1 else size for size in results.points["batch_size"].tolist()]  # no branches in many lanes
     assert len(set(rooms)) > 1
@@ -171,7 +171,7 @@ def test_static_shapes_equal_dynamic_ones(x64, rows):
     expected = pj.search(task, dynamic, trials=3, epochs=EPOCHS)
     assert expected.summary["buckets"] == 1
     for space, plan in ((marked, "one"), (dynamic, "buckets")):
-        results = pj.search(task, space, trials=3, epochs=EPOCHS, plan=plan)
+        results = pj.search(task, space, trials=3, epochs=EPOCHS, backend=pj.Local(plan=plan))
         assert results.summary["buckets"] > 1
         for name, curve in expected.curves.items():
             np.testing.assert_allclose(results.curves[name], curve, rtol=1e-9, err_msg=name)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optuna
 import pytest
+import stopping
 
 import popjax as pj
 from popjax.core.storage import Corrupt
@@ -55,14 +56,14 @@ def test_a_planted_optimum_is_found_in_fewer_trials(sampler):
     losses = {"random": [], sampler: []}
     for seed in range(7):
         for name, trials in (("random", 256), (sampler, 64)):
-            rounds = None if name == "random" else 8
-            found = pj.search(planted(seed), SPACE, trials, seed=seed, sampler=name, rounds=rounds)
+            scheduler = None if name == "random" else pj.rounds(8)
+            found = pj.search(planted(seed), SPACE, trials=trials, seed=seed, sampler=name, scheduler=scheduler)
             losses[name].append(found.best.value)
     assert np.median(losses[sampler]) < np.median(losses["random"])
 
 
 def run(sampler="tpe", seed=3, **settings):
-    return pj.search(planted(0), SPACE, trials=40, seed=seed, sampler=sampler, **settings)
+    return stopping.search(planted(0), SPACE, trials=40, seed=seed, sampler=sampler, **settings)
 
 
 @LEARN
@@ -84,7 +85,7 @@ def test_the_same_seed_asks_the_same_points(sampler, tmp_path):
     assert resumed.run["sampler"] == sampler
     assert (resumed.run["rounds_in_all"], default_ends(40)) == (4, (10, 20, 30, 40))
     with pytest.raises(ValueError, match=f"sampler was {sampler}, now random"):
-        pj.search(planted(0), SPACE, trials=40, seed=3, rounds=4, out=tmp_path / "run", resume=True)
+        pj.search(planted(0), SPACE, trials=40, seed=3, scheduler=pj.rounds(4), out=tmp_path / "run", resume=True)
 
 
 def test_a_run_goes_on_in_the_rounds_that_it_began_with(tmp_path, monkeypatch):
@@ -109,10 +110,10 @@ def test_more_trials_come_in_further_rounds(tmp_path, scheduler):
 
     task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
     space = pj.Space(rate=pj.uniform(0, 1), shift=pj.uniform(-1, 1))
-    search = lambda trials, **settings: pj.search(
-        task, space, trials, epochs=4, seed=1, sampler="tpe", scheduler=scheduler, **settings
+    search = lambda trials, **settings: stopping.search(
+        task, space, trials=trials, epochs=4, seed=1, sampler="tpe", **{"scheduler": scheduler, **settings}
     )
-    search(80, rounds=8, out=tmp_path / "whole")
+    search(80, scheduler=f"rounds(8, {scheduler})" if scheduler else pj.rounds(8), out=tmp_path / "whole")
     search(40, out=tmp_path / "run")
     search(60, out=tmp_path / "run", resume=True)
     stop = threading.Event()
@@ -130,14 +131,21 @@ def test_more_trials_come_in_further_rounds(tmp_path, scheduler):
 
 def test_fewer_trials_or_other_rounds_are_refused(tmp_path):
     run(out=tmp_path / "run")
-    search = lambda trials, rounds=None: pj.search(
-        planted(0), SPACE, trials, seed=3, sampler="tpe", rounds=rounds, out=tmp_path / "run", resume=True
+    search = lambda trials, scheduler=None: pj.search(
+        planted(0),
+        SPACE,
+        trials=trials,
+        seed=3,
+        sampler="tpe",
+        scheduler=scheduler,
+        out=tmp_path / "run",
+        resume=True,
     )
     with pytest.raises(ValueError, match="trials was 40, now 30"):
         search(30)
     with pytest.raises(ValueError, match="rounds was 4, now 5"):
-        search(40, rounds=5)
-    assert search(50, rounds=4).run["rounds_in_all"] == 5
+        search(40, pj.rounds(5))
+    assert search(50, pj.rounds(4)).run["rounds_in_all"] == 5
     run_json = read_json(tmp_path / "run" / "run.json")
     for ends in (7, [], [10, 10, 50], [10, 20.0, 50], [10, 50, 60], ["a" * 99]):
         write_json(tmp_path / "run" / "run.json", run_json | {"ends": ends})
@@ -221,7 +229,7 @@ def test_texts_are_asked_for_by_name():
     def loss(key, hparams):
         return {"loss": hparams["x"] ** 2 + {"a": 1.0, "b": 0.0, "c": 1.0}[hparams["kind"]]}
 
-    results = pj.search(pj.objective(loss), space, trials=60, sampler="tpe", rounds=6)
+    results = pj.search(pj.objective(loss), space, trials=60, sampler="tpe", scheduler=pj.rounds(6))
     assert (results.points["kind"][30:] == "b").mean() > 0.6
     assert set(results.points["kind"].tolist()) == {"a", "b", "c"}
 
@@ -243,7 +251,7 @@ def test_with_halving_each_round_is_halved():
 
 
 def test_a_class_of_optunas_and_one_of_ones_own():
-    results = pj.search(planted(1), SPACE, trials=24, sampler=optuna.samplers.RandomSampler, rounds=3)
+    results = pj.search(planted(1), SPACE, trials=24, sampler=optuna.samplers.RandomSampler, scheduler=pj.rounds(3))
     assert len({*results.points["rate"].tolist()}) == 24
     assert results.run["sampler"] == "RandomSampler"
 
@@ -264,7 +272,7 @@ def test_what_is_no_sampler_is_refused(sampler, says):
 
 def test_one_round_is_refused_since_nothing_could_be_learned():
     with pytest.raises(ValueError, match="rounds=1: a sampler that learns has nothing to learn from"):
-        pj.search(planted(0), SPACE, trials=4, sampler="tpe", rounds=1)
+        pj.search(planted(0), SPACE, trials=4, sampler="tpe", scheduler=pj.rounds(1))
 
 
 def test_what_is_not_installed_is_said_before_anything_is_trained(monkeypatch):
@@ -301,21 +309,21 @@ def test_rounds_of_a_schedulers_own_are_not_put_into_others():
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
     space = {"x": pj.uniform(0, 1)}
     own = pj.search(task, space, trials=64, sampler="tpe", scheduler=pj.rounds(4))
-    named = pj.search(task, space, trials=64, sampler="tpe", rounds=4)
+    named = pj.search(task, space, trials=64, sampler="tpe", scheduler=pj.rounds(4))
     assert np.bincount(own.rounds).tolist() == [16, 16, 16, 16]
     assert own.points["x"].tolist() == named.points["x"].tolist()
-    with pytest.raises(ValueError, match="rounds=2 and a scheduler in rounds of its own exclude each other"):
-        pj.search(task, space, trials=64, rounds=2, scheduler=pj.rounds(4))
+    with pytest.raises(ValueError, match="rounds=2 of a scheduler that has rounds itself"):
+        pj.search(task, space, trials=64, scheduler=pj.rounds(2, pj.rounds(4)))
 
 
 def test_a_search_in_named_rounds_goes_on_more_than_once(tmp_path):
     """With further rounds, by the same arguments each time."""
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
-    asked = dict(sampler="tpe", rounds=3, out=tmp_path / "run")
+    asked = dict(sampler="tpe", scheduler=pj.rounds(3), out=tmp_path / "run")
     pj.search(task, {"x": pj.uniform(0, 1)}, trials=24, **asked)
     more = pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, resume=True, **asked)
     again = pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, resume=True, **asked)
     assert again.points["x"].tolist() == more.points["x"].tolist()
     assert np.bincount(again.rounds)[:3].tolist() == [8, 8, 8]
     with pytest.raises(ValueError, match="rounds was 7, now 2"):
-        pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, resume=True, **asked | {"rounds": 2})
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, resume=True, **asked | {"scheduler": pj.rounds(2)})

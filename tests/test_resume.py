@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 import pytest
+import stopping
 
 import popjax as pj
 from popjax.core.storage import Corrupt
@@ -49,7 +50,9 @@ class StopAt(pj.Callback):
 def search(task, out, trials=40, resume=False, stop_at=None, space=SPACE, **settings):
     show = StopAt(stop_at or 10**9)
     settings = {"epochs": 4, **settings}
-    return pj.search(task, space, trials=trials, out=out, resume=resume, callbacks=[show], stop=show.stop, **settings)
+    return stopping.search(
+        task, space, trials=trials, out=out, resume=resume, callbacks=[show], stop=show.stop, **settings
+    )
 
 
 def assert_same_files(left, right):
@@ -62,10 +65,10 @@ def assert_same_files(left, right):
     [
         {},
         {"folds": 3, "repeats": 2, "trials": 8},
-        {"rounds": 3, "trials": 120},
-        {"plan": "buckets", "rank": pj.best(keep=3)},
+        {"scheduler": "rounds(3)", "trials": 120},
+        {"backend": pj.Local(plan="buckets"), "rank": pj.best(keep=3)},
         {"space": WIDE, "rank": pj.best(keep=5)},
-        {"lanes": 4},
+        {"backend": pj.Local(lanes=4)},
         {"rank": pj.one_se(), "repeats": 3, "trials": 24},
     ],
     ids=str,
@@ -168,7 +171,11 @@ def test_a_finished_run_takes_more_epochs(task, tmp_path, folds):
             {"epochs": 8},
             r"epochs was 4, now 8: halving\(.*\) decides by what the last epoch is",
         ),
-        ({"rounds": 2}, {"epochs": 8}, "epochs was 4, now 8: rounds=2 decides by what the last epoch is; begin anew"),
+        (
+            {"scheduler": "rounds(2)"},
+            {"epochs": 8},
+            "epochs was 4, now 8: rounds=2 decides by what the last epoch is; begin anew",
+        ),
         ({"schedule": "cosine"}, {"epochs": 8}, r"epochs was 4, now 8: the task reads hparams\['epochs'\]"),
     ],
 )
@@ -211,8 +218,8 @@ def test_points_are_read_not_sampled_again(task, tmp_path):
         ({"epochs": 3}, "epochs was 4, now 3"),
         ({"seed": 3}, "seed was 0, now 3"),
         ({"trials": 30}, "trials was 40, now 30"),
-        ({"lanes": 2}, "lanes was 1, now 2"),
-        ({"plan": "buckets"}, "plan was one, now buckets"),
+        ({"backend": pj.Local(lanes=2)}, "lanes was 1, now 2"),
+        ({"backend": pj.Local(plan="buckets")}, "plan was one, now buckets"),
         ({"space": SPACE.replace(hidden=pj.integers(3, 8))}, "space: hidden was"),
     ],
 )
@@ -488,17 +495,22 @@ class StopInRound(pj.Callback):
 @pytest.mark.parametrize("sampler", ["random", "grid"])
 def test_a_later_round_goes_on_with_its_own_points(task, tmp_path, sampler):
     """Stopped in the second round twice; a grid's rounds may hold fewer points than were asked for."""
-    settings = {"trials": 75, "epochs": 30, "rounds": 3, "sampler": sampler}  # long enough to be stopped on the way
+    settings = {
+        "trials": 75,
+        "epochs": 30,
+        "scheduler": "rounds(3)",
+        "sampler": sampler,
+    }  # long enough to be stopped on the way
     pj.search(task, SPACE, out=tmp_path / "whole", **settings)
     for resume in (False, True):
         show = StopInRound(2)
-        pj.search(task, SPACE, out=tmp_path / "run", resume=resume, callbacks=[show], stop=show.stop, **settings)
+        stopping.search(task, SPACE, out=tmp_path / "run", resume=resume, callbacks=[show], stop=show.stop, **settings)
         run = json.loads((tmp_path / "run" / "run.json").read_text())
         assert len(run["rounds"]) == 2
         lines = map(content_of, (tmp_path / "run" / "decisions.jsonl").read_bytes().splitlines(keepends=True))
         assert [len(line["add"]["learning_rate"]) for line in lines] == [one["trials"] for one in run["rounds"]]
     show = StopInRound(1, at_once=True)  # nothing of the second round is forgotten
-    pj.search(task, SPACE, out=tmp_path / "run", resume=True, callbacks=[show], stop=show.stop, **settings)
+    stopping.search(task, SPACE, out=tmp_path / "run", resume=True, callbacks=[show], stop=show.stop, **settings)
     assert len(json.loads((tmp_path / "run" / "run.json").read_text())["rounds"]) == 2
     last = pj.search(task, SPACE, out=tmp_path / "run", resume=True, **settings)
     assert_same_files(tmp_path / "whole", tmp_path / "run")
@@ -546,7 +558,7 @@ def test_a_winner_whose_folds_are_lost_in_part_is_trained_again(task, tmp_path):
 def test_stopped_before_it_begins_it_goes_on(task, tmp_path):
     stop = threading.Event()
     stop.set()
-    first = pj.search(task, SPACE, trials=8, epochs=2, out=tmp_path / "run", stop=stop)
+    first = stopping.search(task, SPACE, trials=8, epochs=2, out=tmp_path / "run", stop=stop)
     assert first.stopped.all()
     assert first.best is None
     pj.search(task, SPACE, trials=8, epochs=2, out=tmp_path / "run", resume=True)
@@ -556,7 +568,7 @@ def test_stopped_before_it_begins_it_goes_on(task, tmp_path):
 
 def test_what_a_damaged_commit_lost_of_an_earlier_round_is_trained_in_two_tries(task, tmp_path):
     """The first try stops half-way, with a commit that is whole: the second still trains what is missing."""
-    settings = {"trials": 60, "rounds": 3}
+    settings = {"trials": 60, "scheduler": "rounds(3)"}
     search(task, tmp_path / "whole", **settings)
     search(task, tmp_path / "run", **settings)
     for path in (tmp_path / "run" / "state").glob("settled-*"):

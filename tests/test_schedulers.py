@@ -485,7 +485,7 @@ def test_rounds_of_an_inner_scheduler(rows):
     """The rounds' trials are decided about by an inner scheduler each; the zoom sees who was trained to the end."""
     task = pj.supervised(rows)
     space = {"learning_rate": pj.log_uniform(1e-4, 1), "hidden": pj.integers(3, 9)}
-    plainly = pj.search(task, space, trials=40, epochs=4, rounds=2)
+    plainly = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2))
     same = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2, plain))
     for name, values in plainly.members.items():
         assert values.tobytes() == same.members[name].tobytes()

@@ -50,7 +50,7 @@ def test_the_winner_alone_is_scored_and_once(rows, monkeypatch):
     score = run.score
     monkeypatch.setattr(run, "score", lambda roster, trial, *rest: scored.append(trial) or score(roster, trial, *rest))
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
-    results = pj.search(pj.supervised(rows), space, trials=30, epochs=2, rounds=3)
+    results = pj.search(pj.supervised(rows), space, trials=30, epochs=2, scheduler=pj.rounds(3))
     assert scored == [results.best.trial]
 
 
@@ -189,7 +189,7 @@ def test_a_finished_run_is_ranked_by_another_rule(rows, tmp_path):
     ):
         plain.ranked(pj.one_se())
     with pytest.raises(ValueError, match="one member has no standard error"):
-        pj.search(pj.supervised(rows), {"learning_rate": 0.1}, 2, 1).ranked(pj.one_se())
+        pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=2, epochs=1).ranked(pj.one_se())
 
 
 def test_a_metric_whose_direction_nobody_knows_needs_a_mode():

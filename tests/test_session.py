@@ -42,7 +42,7 @@ def test_a_session_left_alone_is_the_search(task):
     """Every member has the curve and the arrays of the search's trial, bit for bit, however it is cut into calls."""
     points = SPACE.sample(7, seed=3)
     population = Session(task, points, seed=3, space=SPACE)
-    results = pj.search(task, SPACE, trials=7, epochs=6, seed=3, rank=pj.best(keep=7), lanes=1)
+    results = pj.search(task, SPACE, trials=7, epochs=6, seed=3, rank=pj.best(keep=7), backend=pj.Local(lanes=1))
     for epochs in (1, 3, 2):
         population.train(epochs)
     for name, values in results.curves.items():

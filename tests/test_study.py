@@ -29,7 +29,7 @@ def run(tmp_path_factory):
         decay=0.1,
     )
     task = pj.supervised((x, (x[:, 0] > 0).astype(int)))
-    pj.search(task, space, 30, 4, scheduler="halving(min_epochs=1)", rank="val_loss", out=out)
+    pj.search(task, space, trials=30, epochs=4, scheduler="halving(min_epochs=1)", rank="val_loss", out=out)
     return out
 
 

@@ -113,7 +113,7 @@ def test_a_linen_model_with_dropout_learns_through_the_same_door(rows, lanes, bu
 
     task = pj.supervised(rows, model=lambda hparams, rngs: LinenNet(hparams["hidden"]), optimizer="adam")
     space = pj.Space(learning_rate=0.02, hidden=pj.choice(8, 16, static=True), batch_size=pj.choice(8, 16))
-    results = pj.search(task, space, trials=16, epochs=15, lanes=lanes)
+    results = pj.search(task, space, trials=16, epochs=15, backend=pj.Local(lanes=lanes))
     assert results.best.value > 0.8
     assert results.summary["buckets"] == buckets
     statistics = [name for name in results.states[results.best.trial] if name.startswith("variables.batch_stats")]
@@ -134,7 +134,11 @@ def test_nnx_batch_statistics_are_trained_and_used(rows, lanes, buckets):
 
     task = pj.supervised(rows, model=lambda hparams, rngs: Normed(rngs), optimizer="adam")
     results = pj.search(
-        task, pj.Space(learning_rate=0.02, batch_size=pj.choice(8, 32)), trials=4, epochs=30, lanes=lanes
+        task,
+        pj.Space(learning_rate=0.02, batch_size=pj.choice(8, 32)),
+        trials=4,
+        epochs=30,
+        backend=pj.Local(lanes=lanes),
     )
     assert results.summary["buckets"] == buckets
     assert results.best.value > 0.7
@@ -220,15 +224,15 @@ def test_what_cannot_be_trained_is_one_line(rows, scales, arguments, message):
         (dict(epochs=0), "epochs=0"),
         (dict(seed=-1), "seed=-1"),
         (dict(seed=2**32), "seed=4294967296"),
-        (dict(lanes=0), "lanes=0"),
-        (dict(keep=0), "search(keep=...) is part of rank now: write rank=popjax.best(keep=25)"),
+        (dict(lanes=0), "search(lanes=...) is gone: write backend=popjax.Local(lanes=4)"),
+        (dict(keep=0), "search(keep=...) is gone: write rank=popjax.best(keep=25)"),
         (dict(sampler="sobolo"), "unknown sampler 'sobolo'"),
         (dict(rank="accuracy"), "unknown metric 'accuracy'; the task reports"),
         (dict(rank=pj.best), "rank is the function best; call it: popjax.best()"),
-        (dict(plan="two"), "unknown plan 'two'"),
+        (dict(backend=pj.Local(plan="two")), "unknown plan 'two'"),
         (dict(folds=2000), "folds=2000 and test=0.1 leave no row of 170"),
-        (dict(rounds=600), "rounds=600: there are 512 trials"),
-        (dict(choose="second"), "choose=...) is part of rank now: write rank=popjax.one_se()"),
+        (dict(scheduler=pj.rounds(600)), "rounds=600: there are 512 trials"),
+        (dict(choose="second"), "choose=...) is gone: write rank=popjax.one_se() or rank=popjax.together()"),
         (dict(rank=pj.one_se()), "one member has no standard error; use folds or repeats"),
     ],
 )
@@ -326,7 +330,7 @@ def test_a_name_cannot_be_hyperparameter_and_metric():
 def test_batch_sizes_that_are_no_multiples_are_branches_or_static(rows):
     space = pj.Space(learning_rate=0.1, batch_size=pj.choice(8, 12))
     for lanes, buckets, static in ((1, 1, []), (2, 2, ["batch_size"])):
-        results = pj.search(pj.supervised(rows), space, trials=10, epochs=1, lanes=lanes)
+        results = pj.search(pj.supervised(rows), space, trials=10, epochs=1, backend=pj.Local(lanes=lanes))
         assert results.summary["buckets"] == buckets
         assert results.run["static"] == static
 
@@ -366,7 +370,7 @@ import numpy as np
 import popjax as pj
 x = np.random.default_rng(0).normal(size=(80, 3))
 task = pj.supervised((x, x[:, 0] > 0))
-results = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1)}, trials=4, epochs=2, rounds=2)
+results = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1)}, trials=4, epochs=2, scheduler=pj.rounds(2))
 session = pj.Session(task, results.best.hparams)
 session.train(1)
 print(sorted(results.curves) == sorted(session.curves))
@@ -392,7 +396,7 @@ def conditional(key, hparams):
 def test_what_one_choice_alone_reads_may_be_searched(tmp_path):
     """Also where a round, the winner or a trial that is replayed reads it no more; what none reads is refused."""
     task = pj.objective(conditional)
-    results = pj.search(task, CONDITIONAL, trials=40, rounds=2, out=tmp_path / "run")
+    results = pj.search(task, CONDITIONAL, trials=40, scheduler=pj.rounds(2), out=tmp_path / "run")
     assert results.best.hparams["kind"] == "a"
     for kind, layers in (("a", 1), ("b", 1), ("a", 2)):
         trial = int(np.flatnonzero((results.points["kind"] == kind) & (results.points["layers"] == layers))[0])
@@ -563,11 +567,12 @@ def test_two_arrays_of_a_state_may_not_share_a_name():
 
 
 def test_counts_may_be_numpys(tmp_path):
-    counts = {name: np.int64(2) for name in ("trials", "epochs", "seed", "repeats", "lanes")}
+    counts = {name: np.int64(2) for name in ("trials", "epochs", "seed", "repeats")}
     results = pj.search(
         pj.objective(conditional),
         {"x": 0.5, "kind": "a", "layers": 1},
         rank=pj.best(keep=np.int64(2)),
+        backend=pj.Local(lanes=np.int64(2)),
         out=tmp_path / "run",
         **counts,
     )

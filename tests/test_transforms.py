@@ -343,7 +343,9 @@ def test_what_a_transform_does_tells_a_run_from_another(rows, tmp_path):
 
 
 def test_another_transform_than_was_trained_is_refused(rows, tmp_path):
-    pj.search(pj.supervised(rows, transform=Squares()), {"learning_rate": 0.1}, 1, 1, out=tmp_path / "run")
+    pj.search(
+        pj.supervised(rows, transform=Squares()), {"learning_rate": 0.1}, trials=1, epochs=1, out=tmp_path / "run"
+    )
     with pytest.raises(ValueError, match="transform is called Squares, and not Marks; give that one"):
         pj.load_best(tmp_path / "run", transform=Marks())
 
@@ -378,8 +380,10 @@ def test_fields_of_all_sorts_come_back_and_others_are_named(tmp_path):
     """Also of one that is not defined where all is zero, which no row is."""
     x = np.exp(np.random.default_rng(0).normal(size=(60, 2)))
     problem = ((x, x[:, 0] > 1), {"learning_rate": 0.1})
-    pj.search(pj.supervised(problem[0], transform=Bins()), problem[1], 2, 1, out=tmp_path / "run")
-    pj.search(pj.supervised(problem[0], transform=Bins()), problem[1], 2, 1, out=tmp_path / "run", resume=True)
+    pj.search(pj.supervised(problem[0], transform=Bins()), problem[1], trials=2, epochs=1, out=tmp_path / "run")
+    pj.search(
+        pj.supervised(problem[0], transform=Bins()), problem[1], trials=2, epochs=1, out=tmp_path / "run", resume=True
+    )
     again = pj.load_best(tmp_path / "run", transform=Bins()).recipe.transforms[0]
     assert again.edges == [[1.0], [2.0, 3.0]]
     assert again.widest == x.var(0).argmax()

@@ -8,7 +8,7 @@ import pytest
 
 import popjax as pj
 from popjax.engine.backends.base import Context, Segment
-from popjax.engine.backends.remote import Delivery, Remote
+from popjax.engine.backends.remote import Delivery, RemoteBackend
 from popjax.engine.backends.work import Failed, Missing, Refused, shipped, unpacked, work
 from popjax.engine.roster import Config, Roster
 from popjax.store.cohort import Cohort
@@ -35,7 +35,7 @@ def remote(rows):
     task = pj.supervised(rows)
     roster = Roster(task, SPACE, Config(5, 3, pj.Rule(task.metric)))
     roster.add(SPACE.sample(5, 3))
-    remote = Remote(lambda: None)
+    remote = RemoteBackend(lambda: None)
     remote.begin(roster, Context())
     return remote
 

@@ -35,7 +35,7 @@ def test_an_optimum_planted_anywhere_is_found(seed):
     """The last round's median lies within 0.3 decade of it; the first round's middle half does not."""
     optimum = np.random.default_rng(seed).uniform(-5.7, -0.3)
     space = pj.Space(learning_rate=RATES, noise=pj.uniform(0, 1))
-    results = pj.search(planted(optimum), space, trials=120, rounds=3, seed=seed)
+    results = pj.search(planted(optimum), space, trials=120, scheduler=pj.rounds(3), seed=seed)
     decades = np.log10(results.points["learning_rate"])
     first, last = (decades[results.rounds == number] for number in (0, 2))
     assert len(first) == len(last) == 40
@@ -56,7 +56,7 @@ def test_rounds_are_one_table_and_later_ones_compile_nothing(rows, nothing_compi
         activation=pj.choice("relu", "tanh"),
     )
     with compilations() as events:
-        results = pj.search(task, space, trials=61, epochs=3, rounds=3)
+        results = pj.search(task, space, trials=61, epochs=3, scheduler=pj.rounds(3))
     assert sum("epoch" in str(name) for name in events) == results.summary["buckets"] == 2
     table = results.trials
     assert table["trial"].to_pylist() == list(range(61))
@@ -86,9 +86,9 @@ def test_rounds_share_their_programs_where_there_are_lanes():
     x = np.random.default_rng(0).normal(size=(60, 4, 4, 1))
     task = pj.supervised((x, np.arange(60) % 3), model=Net)
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), batch_size=pj.choice(8, 16))
-    once = pj.search(task, space, trials=6, epochs=1, lanes=16)
+    once = pj.search(task, space, trials=6, epochs=1, backend=pj.Local(lanes=16))
     single = len(calls)
-    thrice = pj.search(task, space, trials=6, epochs=1, lanes=16, rounds=3)
+    thrice = pj.search(task, space, trials=6, epochs=1, backend=pj.Local(lanes=16), scheduler=pj.rounds(3))
     assert once.summary["lanes"] == 16
     assert (once.summary["buckets"], thrice.summary["buckets"]) == (1, 1)
     assert len(calls) - single == single
@@ -98,7 +98,7 @@ def test_a_round_does_not_change_the_one_before(rows):
     """The first third of three rounds is a search of its own, bit for bit; the design goes on where it ended."""
     task = pj.supervised(rows)
     space = pj.Space(learning_rate=pj.log_uniform(1e-4, 1), hidden=pj.integers(3, 9))
-    three = pj.search(task, space, trials=30, epochs=3, rounds=3)
+    three = pj.search(task, space, trials=30, epochs=3, scheduler=pj.rounds(3))
     one = pj.search(task, space, trials=10, epochs=3)
     assert three.members["val_loss"][:10].tobytes() == one.members["val_loss"].tobytes()
     units = space["learning_rate"].to_unit(space.sample(30)["learning_rate"])[10:20]
@@ -109,7 +109,9 @@ def test_a_round_does_not_change_the_one_before(rows):
 def test_the_winner_of_an_early_round_is_kept_and_scored(rows):
     """Its arrays survive later rounds that are worse."""
     task = pj.supervised(rows)
-    results = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1e-1)}, trials=12, epochs=4, rounds=4, seed=2)
+    results = pj.search(
+        task, {"learning_rate": pj.log_uniform(1e-3, 1e-1)}, trials=12, epochs=4, scheduler=pj.rounds(4), seed=2
+    )
     assert results.best.trial in results.states
     one = pj.search(task, {"learning_rate": results.best.hparams["learning_rate"]}, trials=1, epochs=4)
     assert results.summary["test_value"] == pytest.approx(one.summary["test_value"], abs=0.2)
@@ -226,6 +228,8 @@ def test_what_cannot_be_zoomed_is_one_line():
 
 def test_rounds_go_on_where_everything_diverged(rows):
     """With nothing to zoom in on, the next round samples the user's range further."""
-    results = pj.search(pj.supervised(rows), {"learning_rate": pj.uniform(1e20, 1e30)}, trials=6, epochs=3, rounds=2)
+    results = pj.search(
+        pj.supervised(rows), {"learning_rate": pj.uniform(1e20, 1e30)}, trials=6, epochs=3, scheduler=pj.rounds(2)
+    )
     assert results.best is None
     assert results.run["rounds"][1]["space"] == results.run["space"]

@@ -11,6 +11,7 @@ from popjax.commands import cli
 from popjax.commands.experiment import Experiment, check_seed, listed
 
 if TYPE_CHECKING:
+    from popjax.executors.backend import Local, Remote
     from popjax.rule import Rule
 
 # arguments that change no result
@@ -148,10 +149,8 @@ def with_metric(arguments: Arguments) -> Arguments:
 
 def check_names(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
-    from popjax.executors.named import executor_of
     from popjax.space.defaults import PRIORITIES
     from popjax.tuning.proposals import check_sampler
-    from popjax.tuning.schedulers.named import scheduler_of
 
     for name in ("trials", "epochs", "rounds", "folds", "repeats", "lanes", "retries"):
         value = getattr(arguments, name)
@@ -162,11 +161,10 @@ def check_names(arguments: Arguments) -> None:
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the directory of the run to go on with")
     check_sampler(arguments.sampler)
-    executor_of(arguments.executor)
+    asked_backend(arguments)
     trackers(arguments)
     cli.check_live(arguments.live, arguments.live_host)
-    if arguments.scheduler is not None:
-        scheduler_of(arguments.scheduler)
+    asked_scheduler(arguments)
     if arguments.priority not in PRIORITIES:
         raise ValueError(f"--priority {arguments.priority}: choose 1, 2 or 3")
     asked_rule(arguments)
@@ -179,6 +177,26 @@ def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
     names = ("mode", "at", "patience")
     given = {name: getattr(arguments, name) for name in names}
     return ranks(arguments.choose, arguments.metric, keep, **given)
+
+
+def asked_scheduler(arguments: Arguments) -> Any:
+    """The scheduler of --scheduler, in the rounds of --rounds; raises ValueError."""
+    from popjax.tuning.schedulers.named import scheduler_of
+    from popjax.tuning.schedulers.rounds import rounds
+
+    inner = None if arguments.scheduler is None else scheduler_of(arguments.scheduler)
+    return inner if arguments.rounds is None else rounds(arguments.rounds, inner)
+
+
+def asked_backend(arguments: Any) -> "Local | Remote":
+    """The backend of --executor, --retries, --mixed, and of --lanes and --plan where a command has them.
+
+    Raises ValueError.
+    """
+    from popjax.executors.backend import Local, Remote
+    from popjax.executors.named import THREADS
+
+    return (Local if arguments.executor == THREADS else Remote).given(arguments)
 
 
 def trackers(arguments: Arguments) -> list[Any]:

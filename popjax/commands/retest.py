@@ -10,11 +10,11 @@ import numpy as np
 import tyro
 
 from popjax.commands import cli
+from popjax.commands.arguments import asked_backend
 from popjax.commands.experiment import Experiment, check_seed
 from popjax.commands.outcome import TOP
 from popjax.core.text import printable
 from popjax.data.columns import relevel, some
-from popjax.executors.named import executor_of
 from popjax.space.scales import Choice
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         if getattr(arguments, name) < low:
             raise ValueError(f"--{name} {getattr(arguments, name)}: give at least {low}")
     check_seed(arguments.seed)
-    executor_of(arguments.executor)
-    from popjax.executors.named import backend_of
+    backend = asked_backend(arguments)
     from popjax.store.files import write_json
     from popjax.store.results import Results
 
@@ -86,8 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     space, fit = fitting(task, results)
     rows, top = chosen(results, fit, arguments.top, arguments.background, seed)
     print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
-    backend = backend_of(arguments.executor, arguments.retries, arguments.mixed)
-    new = train_again(task, space, results, rows, arguments.repeats, seed, backend)
+    new = train_again(task, space, results, rows, arguments.repeats, seed, backend.made())
     report = describe(results, rows, new, top) | {"seed": seed, "same_data": same}
     write_json(directory / "retest.json", report)
     print(printable(report["reason"]))

@@ -14,7 +14,9 @@ from popjax.commands.arguments import (
     CHOSEN,
     Arguments,
     about,
+    asked_backend,
     asked_rule,
+    asked_scheduler,
     check_names,
     named_scales,
     trackers,
@@ -88,23 +90,23 @@ class Sweep:
         """What the command line asks of a search."""
         from popjax.rules.together import TOGETHER
         from popjax.study.asked import Asked
-        from popjax.tuning.options import BackendOptions, SearchOptions
+        from popjax.tuning.options import SearchOptions
 
         arguments = self.arguments
         keep = None if arguments.task is not None else TOGETHER
-        options = SearchOptions.given(arguments, rank=asked_rule(arguments, keep))
-        return Asked.of(task, space, options, BackendOptions.given(arguments))
+        rank, scheduler = asked_rule(arguments, keep), asked_scheduler(arguments)
+        options = SearchOptions.given(arguments, rank=rank, scheduler=scheduler)
+        return Asked.of(task, space, options, asked_backend(arguments))
 
     def searched(self, asked: "Asked", stop: cli.Asked) -> "Results":
         """What the search found."""
         from popjax.engine.population import Timer
-        from popjax.executors.named import backend_of
         from popjax.study.run import Search
 
         arguments = self.arguments
         search = Search(
             asked,
-            backend_of(arguments.executor, arguments.retries, arguments.mixed),
+            asked_backend(arguments).made(),
             Timer(stop),
             [*self.progress(), *trackers(arguments)],
             self.page(),

@@ -1,6 +1,7 @@
 """Functions that a user gives. No JAX here."""
 
 import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -19,3 +20,14 @@ def check_called(what: str, function: Any, *arguments: str) -> None:
         raise ValueError(f"{what} cannot be called with {named}: {error}; give it these arguments") from None
     except ValueError:  # of a built-in that has no signature
         return
+
+
+def refuse_gone(function: str, given: Iterable[str], gone: Mapping[str, str]) -> None:
+    """Raise ValueError for an argument of an earlier version, with what says the same now, and TypeError for others.
+
+    >>> refuse_gone("search", [], {"lanes": "backend=popjax.Local(lanes=4)"})
+    """
+    for name in given:
+        if name in gone:
+            raise ValueError(f"{function}({name}=...) is gone: write {gone[name]}")
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")

@@ -12,7 +12,7 @@ import numpy as np
 from popjax.core.clock import Clock
 from popjax.core.stop import Flag, Stop
 from popjax.engine.backends.base import Backend, Context, Epoch, Message, Segment
-from popjax.engine.backends.local import Local
+from popjax.engine.backends.local import LocalBackend
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves, trials_of
 from popjax.engine.fresh import refreshed
@@ -119,7 +119,7 @@ class Population:
         self.commits = commits
         self.timer = timer or Timer()
         self.tell = tell
-        self.backend = backend or Local()
+        self.backend = backend or LocalBackend()
         self.applied = 0
         last = None if paced else config.epochs
         self.table = Table(

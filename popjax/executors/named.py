@@ -1,15 +1,12 @@
 """Executors by name, as on a command line: `processes:4`, `dask:tcp://host:8786`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from popjax.executors.dask import dask
 from popjax.executors.processes import processes
 from popjax.executors.ray import ray
 from popjax.executors.slurm import slurm
-
-if TYPE_CHECKING:
-    from popjax.engine.backends.base import Backend
 
 EXECUTORS: dict[str, Callable[[str], Callable[[], Any]]] = {
     "processes": processes,
@@ -35,15 +32,3 @@ def executor_of(text: str) -> Callable[[], Any] | None:
         known = f"{THREADS}, processes:N, dask:ADDRESS, ray:ADDRESS, slurm"
         raise ValueError(f"unknown executor {text!r}; there are {known}")
     return EXECUTORS[name](rest)
-
-
-def backend_of(executor: Any, retries: int, mixed: bool) -> "Backend":
-    """What trains a population, of an executor as `pj.search` takes it; raises ValueError for what is none."""
-    given = executor_of(executor) if isinstance(executor, str) else executor
-    if given is None:
-        from popjax.engine.backends.local import Local
-
-        return Local()
-    from popjax.engine.backends.remote import Remote
-
-    return Remote(given, retries, mixed)

@@ -1,12 +1,14 @@
 """The end of the report: how its run is made again, and gone on with. No JAX here."""
 
 import html
+from collections.abc import Mapping
+from typing import Any
 
 from popjax.pages.markup import section
 from popjax.store.results import Results
-from popjax.tuning.options import BackendOptions, SearchOptions
+from popjax.tuning.options import SearchOptions
 
-USUAL = SearchOptions(rounds=1).written() | {"plan": BackendOptions().plan}  # as run.json has them
+USUAL = SearchOptions().written()  # as run.json has them
 ALWAYS = ("trials", "epochs", "seed")  # which are said even where they are as usual
 
 
@@ -40,8 +42,18 @@ def as_code(results: Results) -> str:
         return ""
     entries = "".join(f"    {name!r}: {text!r},\n" for name, text in run["space"].items())
     trials, epochs = len(results.diverged), results.members[results.metric].shape[-1]
-    asked = {name: run.get(name, usual) for name, usual in USUAL.items()} | {"rounds": run.get("rounds_in_all", 1)}
-    asked |= {"trials": trials, "epochs": epochs, "rank": None}
+    asked = {name: run.get(name, usual) for name, usual in USUAL.items()}
+    asked |= {"trials": trials, "epochs": epochs, "rank": None, "scheduler": scheduled(run)}
     given = {name: said for name, said in asked.items() if name in ALWAYS or said != USUAL[name]}
     arguments = ", ".join(f"{name}={said!r}" for name, said in given.items()) + f", rank=pj.{results.rule!r}"
+    plan = run.get("plan", "auto")
+    arguments += "" if plan == "auto" else f", backend=pj.Local(plan={plan!r})"
     return f"space = pj.Space.from_dict({{\n{entries}}})\nresults = pj.search(task, space, {arguments})"
+
+
+def scheduled(run: Mapping[str, Any]) -> str | None:
+    """The name of a run's scheduler, in its rounds, unless these are what a sampler that learns has by itself."""
+    inner, rounds = run.get("scheduler"), run.get("rounds_in_all", 1)
+    if rounds == 1 or "ends" in run:
+        return inner
+    return f"rounds({rounds})" if inner is None else f"rounds({rounds}, {inner})"

@@ -1,7 +1,7 @@
 """Rules by the names that `--choose` and run.json have."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from popjax.core.text import lookup
@@ -11,12 +11,6 @@ from popjax.rules.pareto import Pareto
 from popjax.rules.together import Together
 from popjax.task import Metric
 
-GONE = {  # arguments that were, and what says the same
-    "metric": "rank='val_loss'",
-    "mode": "rank=popjax.best('speed', mode='max')",
-    "choose": "rank=popjax.one_se() or popjax.together()",
-    "keep": "rank=popjax.best(keep=25)",
-}
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Rule, OneSe, Together, Pareto)}
 
 
@@ -65,11 +59,3 @@ def ranks(choose: str, metric: str | None, keep: int | None = None, **given: Any
     Raises ValueError for what it does not take.
     """
     return lookup(RULES, "choose", choose).asked(metric, keep, **given)
-
-
-def refuse_gone(what: str, named: Iterable[str]) -> None:
-    """Raise ValueError for an argument that `rank` took the place of, and TypeError for one that never was."""
-    for name in named:
-        if name in GONE:
-            raise ValueError(f"{what}({name}=...) is part of rank now: write {GONE[name]}")
-        raise TypeError(f"{what}() got an unexpected keyword argument {name!r}")

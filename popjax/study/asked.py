@@ -9,14 +9,15 @@ import numpy as np
 from popjax.engine.caps import Caps
 from popjax.engine.memory import total
 from popjax.engine.roster import Config, Roster
+from popjax.executors.backend import Local, Remote
 from popjax.rule import Rule
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import Space
 from popjax.task import Task, unknown_metric
-from popjax.tuning.options import BackendOptions, SearchOptions
+from popjax.tuning.options import SearchOptions
 from popjax.tuning.proposals import check_sampler, default_ends, learns, proposals
 from popjax.tuning.schedulers.plain import plain as everyone
-from popjax.tuning.schedulers.rounds import Rounds, even, in_rounds
+from popjax.tuning.schedulers.rounds import Rounds, even
 
 CURVE_BYTES = 32  # of an epoch of a member: four metrics in float64
 
@@ -44,14 +45,14 @@ class Asked:
 
     @classmethod
     def of(
-        cls, task: Task, space: Space | Mapping[str, Any] | None, options: SearchOptions, backend: BackendOptions
+        cls, task: Task, space: Space | Mapping[str, Any] | None, options: SearchOptions, backend: Local | Remote
     ) -> Self:
         """What is asked; raises ValueError, in one line, for what cannot be trained. Nothing is compiled."""
         if not isinstance(task, Task):
             what = "give a popjax.Task, such as popjax.objective(function)"
             raise ValueError(f"the task is a {type(task).__name__}; {what}")
         check_sampler(options.sampler)
-        options, backend = options.checked(), backend.checked()
+        options = options.checked()
         space = searched(task, space, options.folds)
         space.check_conditions()
         options = dataclasses.replace(options, epochs=min(options.epochs, task.hints.epochs or options.epochs))
@@ -79,7 +80,7 @@ class Asked:
         options = self.options
         propose, learning = self._propose(), learns(options.sampler)
         problem = Problem(self.space, options.trials, options.epochs, options.seed, options.rank, propose, learning)
-        make = options.scheduler or everyone
+        make = options.inner or everyone
         made = make(problem) if len(self.ends) == 1 else Rounds(problem, self.ends, make).scheduler()
         if not isinstance(made, Scheduler):
             raise ValueError(f"the scheduler made a {type(made).__name__} of the problem; return a popjax.Scheduler")
@@ -135,6 +136,6 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
 
 def ends_of(options: SearchOptions) -> tuple[int, ...]:
     """Where each round ends, counted in trials."""
-    if learns(options.sampler) and options.rounds is None and not in_rounds(options.scheduler):
-        return default_ends(options.trials, options.scheduler is not None)
+    if learns(options.sampler) and options.rounds is None:
+        return default_ends(options.trials, options.inner is not None)
     return even(options.trials, options.rounds or 1)

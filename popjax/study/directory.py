@@ -13,15 +13,15 @@ from popjax.core.trees import abstract
 from popjax.engine.caps import fit
 from popjax.engine.identity import differences, identity, other_code
 from popjax.engine.population import Population
+from popjax.executors.backend import Local
 from popjax.space.space import Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_format, read_json, write_json
 from popjax.study.asked import Asked
-from popjax.tuning.options import BackendOptions
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named import text_of
-from popjax.tuning.schedulers.rounds import even, further, in_rounds
+from popjax.tuning.schedulers.rounds import even, further
 
 REQUIRED = ("epochs", "seed", "sampler", "repeats", "folds")
 
@@ -77,7 +77,7 @@ class Directory:
         asked = self._in_rounds(asked)
         now = asked.options.written() | {"rounds": len(asked.ends), "space": asked.space.to_dict()}
         then = {name: self.recorded.get(name) for name in now} | {"rounds": self.recorded["rounds_in_all"]}
-        for name, default in BackendOptions().written().items():
+        for name, default in Local().written().items():
             value = getattr(asked, name)
             if value not in (default, self.recorded[name]):
                 before = self.asked.get(name, default)
@@ -93,7 +93,7 @@ class Directory:
     def _in_rounds(self, asked: Asked) -> Asked:
         """What is asked, in the rounds of before and further ones, where a sampler learns and no others were named."""
         options, ends = asked.options, ends_of(self.recorded)
-        if not learns(options.sampler) or in_rounds(options.scheduler):
+        if not learns(options.sampler):
             return asked
         named = options.rounds
         if named is not None and (named > len(ends) or further(ends[:named], ends[-1]) != ends):
@@ -103,10 +103,10 @@ class Directory:
     def _may_change(self, asked: Asked) -> list[str]:
         """The options of which more may be asked than before; raises ValueError for more epochs where they may not."""
         options, ends = asked.options, ends_of(self.recorded)
-        plain = len(asked.ends) == 1 and options.scheduler is None
+        plain = len(asked.ends) == 1 and options.inner is None
         self.longer = options.epochs > self.recorded["epochs"]
         if self.longer and not plain:
-            horizon = text_of(options.scheduler) or f"rounds={len(asked.ends)}"
+            horizon = text_of(options.inner) or f"rounds={len(asked.ends)}"
             raise ValueError(self._no_longer(options.epochs, f"{horizon} decides by what the last epoch is"))
         further_rounds = 1 < len(ends) < len(asked.ends) and asked.ends[: len(ends)] == ends
         more = options.trials > self.recorded["trials"] and plain and options.sampler != "grid"

@@ -42,7 +42,6 @@ class PopulationEstimator(BaseEstimator):
         schedule: str = "inverse",
         scheduler: Any = None,
         sampler: Any = "random",
-        rounds: int | None = None,
         rank: Rule | str | None = None,
         folds: int = 5,
         validation: Any = 0.1,
@@ -62,7 +61,6 @@ class PopulationEstimator(BaseEstimator):
         self.schedule = schedule
         self.scheduler = scheduler
         self.sampler = sampler
-        self.rounds = rounds
         self.rank = rank
         self.folds = folds
         self.validation = validation
@@ -148,13 +146,12 @@ class PopulationEstimator(BaseEstimator):
         return search(
             task,
             self._space(task, folds),
-            self.trials,
-            self.epochs,
-            seed,
-            self.sampler,
+            trials=self.trials,
+            epochs=self.epochs,
+            seed=seed,
+            sampler=self.sampler,
             folds=folds,
             rank=rule,
-            rounds=self.rounds,
             scheduler=self.scheduler,
             minutes=self.minutes,
             progress=self.verbose,
@@ -234,7 +231,7 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
     Args:
         space: the hyperparameters that are searched. If not given, small MLPs with weight decay; of other models or
             optimizers `popjax.default_space`, for the rows.
-        trials, epochs, scheduler, sampler, rounds, minutes: of the search (`popjax.search`).
+        trials, epochs, scheduler, sampler, minutes: of the search (`popjax.search`).
         folds: each trial trains on so many, ranks by their mean and predicts by the mean of its models.
         model, optimizer, schedule, missing, shuffle, class_weight: of the task (`popjax.supervised`).
         input_transform: its `transform`; what has an attribute of that name is a transformer to scikit-learn.

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from popjax.core.calls import check_called
+from popjax.core.calls import check_called, refuse_gone
 from popjax.core.text import lookup
 from popjax.data.columns import apart
 from popjax.data.dataset import Dataset, images
@@ -103,10 +103,7 @@ def supervised(
     >>> task.metric, task.mode
     ('val_accuracy', 'max')
     """
-    for name in gone:
-        if name != "standardize":
-            raise TypeError(f"supervised() got an unexpected keyword argument {name!r}")
-        raise ValueError("supervised(standardize=...) is gone: write transform='standardize', 'global' or 'none'")
+    refuse_gone("supervised", gone, {"standardize": "transform='standardize', 'global' or 'none'"})
     options = ProblemOptions(
         model=model,
         optimizer=optimizer,

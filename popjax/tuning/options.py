@@ -9,7 +9,7 @@ from popjax.core.options import FREE, Options
 from popjax.rules.named import rule_of, written_rule
 from popjax.tuning.proposals import learns, sampler_text
 from popjax.tuning.schedulers.named import SCHEDULERS, scheduler_of, text_of
-from popjax.tuning.schedulers.rounds import in_rounds
+from popjax.tuning.schedulers.rounds import check_rounds, parts_of
 
 SEEDS = 2**32
 
@@ -28,59 +28,47 @@ class SearchOptions(Options):
     repeats: int = 1
     folds: int = 1
     rank: Any = field(default=None, metadata={"text": written_rule})
-    rounds: int | None = None
-    scheduler: Any = field(default=None, metadata={"text": text_of})
+    scheduler: Any = field(default=None, metadata={"text": lambda given: text_of(parts_of(given)[1])})
     every: int | None = field(default=None, metadata=FREE)
     minutes: float | None = field(default=None, metadata=FREE)
+
+    @property
+    def rounds(self) -> int | None:
+        """The number of rounds, where the scheduler names one."""
+        return parts_of(self.scheduler)[0]
+
+    @property
+    def inner(self) -> Any:
+        """The scheduler of each round; None where all train to the end."""
+        return parts_of(self.scheduler)[1]
 
     def checked(self) -> Self:
         """The same as whole numbers, as a rule and as a scheduler.
 
         Raises ValueError for options that cannot be, or that exclude each other.
         """
-        optional = [name for name in ("every", "rounds") if getattr(self, name) is not None]
-        counts = ("trials", "epochs", "repeats", "folds", *optional)
+        counts = ("trials", "epochs", "repeats", "folds", *(["every"] if self.every is not None else []))
         whole: dict[str, Any] = {name: check_count(name, getattr(self, name)) for name in counts}
         options = dataclasses.replace(self, **whole, seed=check_seed(self.seed), rank=rule_of(self.rank))
         options.rank.check(options.folds * options.repeats)
         check_minutes(options.minutes)
-        options._check_choices()
         if isinstance(options.scheduler, str):
             options = dataclasses.replace(options, scheduler=scheduler_of(options.scheduler))
-        if in_rounds(options.scheduler) and options.rounds is not None:
-            raise ValueError(
-                f"rounds={options.rounds} and a scheduler in rounds of its own exclude each other; give one"
-            )
+        options._check_scheduler()
         return options
 
-    def _check_choices(self) -> None:
-        """Raise ValueError for choices that there are not, or that exclude each other."""
+    def _check_scheduler(self) -> None:
+        """Raise ValueError for what is no scheduler, or one in rounds that cannot be."""
         rounds, scheduler = self.rounds, self.scheduler
         if learns(self.sampler) and rounds == 1 and self.trials > 1:
             what = "a sampler that learns has nothing to learn from"
             raise ValueError(f"rounds=1: {what}; give at least 2, or leave it out")
-        if rounds is not None and rounds > self.trials:
-            raise ValueError(f"rounds={rounds}: there are {self.trials} trials; give at least one to each round")
-        if scheduler is not None and not callable(scheduler) and not isinstance(scheduler, str):
+        if rounds is not None:
+            check_rounds(rounds, self.trials)
+        if scheduler is not None and not callable(scheduler):
             raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.halving()")
         if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
             raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
-
-
-@dataclasses.dataclass(frozen=True)
-class BackendOptions(Options):
-    """What trains. A resumed run has the lanes and the plan that it had, unless others are asked for."""
-
-    lanes: int | None = None
-    plan: str = "auto"
-    executor: Any = field(default=None, metadata=FREE)
-    retries: int = field(default=3, metadata=FREE)
-    mixed: bool = field(default=False, metadata=FREE)
-
-    def checked(self) -> Self:
-        """The same as whole numbers; raises ValueError for what are none."""
-        lanes = None if self.lanes is None else check_count("lanes", self.lanes)
-        return dataclasses.replace(self, lanes=lanes, retries=check_count("retries", self.retries))
 
 
 def check_seed(seed: Any) -> int:

@@ -78,7 +78,7 @@ class Job:
         )
 
 
-class Local:
+class LocalBackend:
     """The backend of this machine; between two segments states stay on its devices."""
 
     roster: Roster

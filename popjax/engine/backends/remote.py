@@ -82,7 +82,7 @@ class Delivery:
         self.failures = self.broken = self.tries = 0
 
 
-class Remote:
+class RemoteBackend:
     """The backend that is an executor.
 
     Args:
@@ -169,7 +169,7 @@ class Dispatch:
         failure: what ends the training.
     """
 
-    def __init__(self, remote: Remote, segments: Iterable[Segment]) -> None:
+    def __init__(self, remote: RemoteBackend, segments: Iterable[Segment]) -> None:
         self.remote = remote
         self.waiting = [Delivery(number, one, beginning(one.cohort)) for number, one in enumerate(segments)]
         self.under_way: dict[Future[Any], Delivery] = {}

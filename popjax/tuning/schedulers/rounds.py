@@ -22,9 +22,10 @@ def rounds(n: int, inner: Callable[[Problem], Scheduler] | None = None) -> Calla
 
     Args:
         n: how many rounds.
-        inner: the scheduler of each round, which sees the round's own trials; everyone to the end if not given.
+        inner: the scheduler of each round, which sees the round's own trials; if None, all train to the end.
 
-    Raises ValueError, when it is made for a problem, for more rounds than trials.
+    Raises ValueError for an `inner` that has rounds itself and, once it is given a problem, for more rounds than
+    trials.
 
     >>> import popjax as pj
     >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
@@ -32,14 +33,23 @@ def rounds(n: int, inner: Callable[[Problem], Scheduler] | None = None) -> Calla
     >>> pj.search(task, space, trials=40, scheduler=pj.rounds(2)).rounds.tolist() == [0] * 20 + [1] * 20
     True
     """
+    if inner is not None and not callable(inner):
+        raise ValueError(f"inner is a {type(inner).__name__}; give a scheduler such as popjax.halving()")
+    if in_rounds(inner):
+        raise ValueError(f"rounds={n} of a scheduler that has rounds itself; give one of them")
     return functools.partial(rounds_by, n=check_count("rounds", n), inner=inner or plain)
 
 
 def rounds_by(problem: Problem, n: int, inner: Callable[[Problem], Scheduler]) -> Scheduler:
     """The scheduler of a problem."""
-    if n > problem.trials:
-        raise ValueError(f"rounds={n}: there are {problem.trials} trials; give at least one to each round")
+    check_rounds(n, problem.trials)
     return Rounds(problem, even(problem.trials, n), inner).scheduler()
+
+
+def check_rounds(n: int, trials: int) -> None:
+    """Raise ValueError for more rounds than trials."""
+    if n > trials:
+        raise ValueError(f"rounds={n}: there are {trials} trials; give at least one to each round")
 
 
 def in_rounds(scheduler: Any) -> bool:
@@ -49,6 +59,16 @@ def in_rounds(scheduler: Any) -> bool:
     (True, False)
     """
     return isinstance(scheduler, functools.partial) and scheduler.func is rounds_by
+
+
+def parts_of(scheduler: Any) -> tuple[int | None, Any]:
+    """The number of rounds, None unless `rounds` gave the scheduler, and the scheduler of each; None for `plain`.
+
+    >>> parts_of(rounds(2)), parts_of(None)
+    ((2, None), (None, None))
+    """
+    n, inner = (scheduler.keywords["n"], scheduler.keywords["inner"]) if in_rounds(scheduler) else (None, scheduler)
+    return n, None if inner is plain else inner
 
 
 def even(trials: int, n: int) -> tuple[int, ...]:

@@ -1,0 +1,105 @@
+"""The backends of `popjax.search(backend=...)`: this process, or an executor. No JAX here."""
+
+import dataclasses
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from popjax.core.counts import check_count
+from popjax.core.options import FREE, Options
+from popjax.executors.named import THREADS, executor_of
+
+if TYPE_CHECKING:
+    from popjax.engine.backends.base import Backend
+
+
+@dataclasses.dataclass(frozen=True)
+class Local(Options):
+    """Train in this process, on all its devices.
+
+    Args:
+        lanes: members that advance together under vmap; if None, 1 on a CPU, else by the devices' memory.
+        plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
+
+    Raises ValueError for lanes below 1. A run that is resumed keeps its lanes and its plan.
+
+    >>> import popjax as pj
+    >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    >>> results = pj.search(task, {"x": pj.uniform(-1, 1)}, trials=8, backend=pj.Local(lanes=4))
+    >>> results.run["lanes"]
+    4
+    """
+
+    lanes: int | None = None
+    plan: str = "auto"
+
+    def __post_init__(self) -> None:
+        set_counts(self, "lanes")
+
+    def made(self) -> "Backend":
+        """The engine's backend."""
+        from popjax.engine.backends.local import LocalBackend
+
+        return LocalBackend()
+
+
+@dataclasses.dataclass(frozen=True)
+class Remote(Options):
+    """Train on the workers of an executor; results have the same bits as those of `Local`.
+
+    Args:
+        executor: an object with `submit(fn, *args) -> Future`, as those of `concurrent.futures`; a function without
+            arguments that makes one, which is called again where one breaks; or a name: "processes:4",
+            "dask:tcp://host:8786", "ray:auto", "slurm".
+        retries: tries of a unit of work that fails alone, before its trials are given up as stopped.
+        mixed: accept workers with another version of jax, or another kind of CPU; bits may then differ.
+        lanes, plan: as of `Local`.
+
+    Raises ValueError for what is no executor, and for retries or lanes below 1.
+
+    >>> import popjax as pj
+    >>> pj.Remote("processes:4", retries=5).retries
+    5
+    """
+
+    executor: Any = field(metadata=FREE)
+    retries: int = field(default=3, metadata=FREE)
+    mixed: bool = field(default=False, metadata=FREE)
+    lanes: int | None = None
+    plan: str = "auto"
+
+    def __post_init__(self) -> None:
+        set_counts(self, "lanes", "retries")
+        if isinstance(self.executor, str) and executor_of(self.executor) is None:
+            raise ValueError(f"executor {self.executor!r} is this process; give popjax.Local()")
+
+    def made(self) -> "Backend":
+        """The engine's backend."""
+        from popjax.engine.backends.remote import RemoteBackend
+
+        executor = executor_of(self.executor) if isinstance(self.executor, str) else self.executor
+        return RemoteBackend(executor, self.retries, self.mixed)
+
+
+def backend_of(given: Any) -> Local | Remote:
+    """What `search(backend=...)` was given as a Local or a Remote; raises ValueError for anything else.
+
+    >>> backend_of(None), backend_of("processes:2")
+    (Local(lanes=None, plan='auto'), Remote(executor='processes:2', retries=3, mixed=False, lanes=None, plan='auto'))
+    """
+    if isinstance(given, Local | Remote):
+        return given
+    if given is None or (isinstance(given, str) and given == THREADS):
+        return Local()
+    if given is Local or given is Remote:
+        raise ValueError(f"backend is the class {given.__name__}; call it: popjax.{given.__name__}(...)")
+    if not (isinstance(given, str) or callable(given) or hasattr(given, "submit")):
+        what = "give popjax.Local(), an executor with submit(fn, *args), a function that makes one, or a name"
+        raise ValueError(f"backend is a {type(given).__name__}; {what}")
+    return Remote(given)
+
+
+def set_counts(options: Local | Remote, *names: str) -> None:
+    """Make ints of counts, where they are not None; raises ValueError for what is no count."""
+    for name in names:
+        if (value := getattr(options, name)) is not None:
+            object.__setattr__(options, name, check_count(name, value))

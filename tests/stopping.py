@@ -1,0 +1,20 @@
+"""`pj.search` that a flag may stop, as it stops that of a command."""
+
+import popjax as pj
+from popjax.engine.population import Timer
+from popjax.executors.backend import backend_of
+from popjax.scheduler import NONE
+from popjax.study.asked import Asked
+from popjax.study.run import Search
+from popjax.tuning.options import SearchOptions
+
+
+def search(task, space=None, *, stop=None, **given):
+    """Once `stop` is set, it ends with the results so far."""
+    return pj.search(task, space, **given) if stop is None else stopped(task, space, stop, **given)
+
+
+def stopped(task, space, stop, out=None, resume=False, backend=None, callbacks=(), live=None, **options):
+    backend = backend_of(backend)
+    asked = Asked.of(task, space, SearchOptions(**options), backend)
+    return Search(asked, backend.made(), Timer(stop), callbacks, live).run(out, NONE, resume)
