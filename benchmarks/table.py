@@ -21,7 +21,7 @@ from popjax.data.dataset import built_in
 from popjax.store.results import Results
 from popjax.supervision.predictor import predictor_of
 from popjax.supervision.preprocessing import Code
-from popjax.tuning.schedulers.named import scheduler_of
+from popjax.tuning.schedulers.named_schedulers import scheduler_of
 
 RESULTS = Path(__file__).parent / "results" / "table.json"
 NAMED = ("halving(2, 2)", "halving(2, 1)", "halving(3, 1)", "halving(4, 1)", "hyperband(3, 1)", "hyperband(2, 2)")

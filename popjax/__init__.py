@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Callback": "tuning.callbacks.base",
+    "Callback": "tuning.callbacks.callback",
     "Choice": "space.scales",
     "Constant": "space.scales",
     "Dataset": "data.dataset",
@@ -37,7 +37,7 @@ _HOMES = {
     "Space": "space.space",
     "Supervised": "supervision.problem",
     "Task": "task",
-    "Transform": "data.transforms.base",
+    "Transform": "data.transforms.transform",
     "Trials": "scheduler",
     "Local": "executors.backend",
     "Metric": "task",

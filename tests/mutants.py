@@ -29,7 +29,7 @@ MUTANTS = [
     Mutant(
         "programs kept until XLA aborts",
         "engine/compiler",
-        "needed.cache_clear()",
+        "executable_bytes.cache_clear()",
         "pass",
         "test_compilations.py -k memory_maps",
     ),
@@ -143,10 +143,20 @@ MUTANTS = [
         "        write_atomic(self.directory / f'commit-{number}.json', b'{}')\n",
         "test_commits.py",
     ),
-    Mutant("no digest", "store/commits", ".hexdigest() == digest\n", ".hexdigest() != ''\n", "test_commits.py"),
-    Mutant("manifest unchecked", "store/commits", "if said != digest_of(content) or", "if", "test_commits.py"),
     Mutant(
-        "JSON unchecked", "store/files", "digest != digest_of(content):", "not content:", "test_security.py -k json"
+        "no digest",
+        "store/commits",
+        "sha256(file_bytes(path)) == digest\n",
+        "sha256(file_bytes(path)) != ''\n",
+        "test_commits.py",
+    ),
+    Mutant("manifest unchecked", "store/commits", "if said != digest_of_json(content) or", "if", "test_commits.py"),
+    Mutant(
+        "JSON unchecked",
+        "store/files",
+        "digest != digest_of_json(content):",
+        "not content:",
+        "test_security.py -k json",
     ),
     Mutant(
         "bomb unpacked",
@@ -156,13 +166,13 @@ MUTANTS = [
         "test_data.py -k unpack",
     ),
     Mutant("one commit kept", "store/commits", "KEPT = 2", "KEPT = 1", "test_commits.py"),
-    Mutant("links followed", "store/commits", "if path.is_symlink():", "if False:", "test_commits.py"),
+    Mutant("links followed", "store/files", "if path.is_symlink():", "if False:", "test_commits.py"),
     Mutant("any path", "store/commits", "if not FILE.fullmatch(name):", "if False:", "test_commits.py"),
     Mutant("a link for a lock", "core/storage", "if (directory / LOCK).is_symlink():", "if False:", "test_commits.py"),
     Mutant(
         "decisions forgotten",
         "store/decisions",
-        "            append(self.path, line_of(described(line)))\n        self.lines",
+        "            append(self.path, line_of(line_content(line)))\n        self.lines",
         "            pass\n        self.lines",
         "test_schedulers.py -k torn_line",
     ),
@@ -233,7 +243,7 @@ MUTANTS = [
     ),
     Mutant(
         "a callback ends the run",
-        "tuning/callbacks/base",
+        "tuning/callbacks/callback",
         "if listener.essential:",
         "if True:",
         "test_schedulers.py -k callback",
@@ -242,7 +252,7 @@ MUTANTS = [
     Mutant(
         "resume from scratch",
         "store/commits",
-        "        numbers = sorted(numbered(directory), reverse=True)\n",
+        "        numbers = sorted(commit_numbers(directory), reverse=True)\n",
         "        numbers = []\n",
         "test_resume.py -k twice",
     ),
@@ -264,7 +274,7 @@ MUTANTS = [
     Mutant(
         "any array",
         "engine/identity",
-        "digest(jax.tree.map(as_trained, task.data))",
+        "digest_of_tree(jax.tree.map(as_trained, task.data))",
         "{}",
         "test_resume.py -k ones_own",
     ),
@@ -367,7 +377,7 @@ MUTANTS = [
     Mutant(
         "bytes unsaid",
         "engine/backends/local",
-        "OutOfMemory(refused(error))",
+        "OutOfMemory(refused_bytes(error))",
         "OutOfMemory()",
         "test_devices.py -k named",
     ),
@@ -464,7 +474,7 @@ MUTANTS = [
     ),
     Mutant(
         "absent is zero",
-        "store/columns",
+        "store/trial_columns",
         "values = [None if absent(value) else value for value in column.tolist()]\n    if None",
         "values = [0 if absent(value) else value for value in column.tolist()]\n    if None",
         "test_conditions.py -k goes_on",
@@ -563,7 +573,7 @@ MUTANTS = [
     Mutant(
         "longer runs from anything",
         "study/directory",
-        'if any("epochs" in member.reads for member in roster.buckets):',
+        'if any("epochs" in functions.reads for functions in roster.buckets):',
         "if False:",
         "test_resume.py -k horizon",
     ),
@@ -794,7 +804,7 @@ MUTANTS = [
         "            if False:\n                why",
         "test_person.py -k no_more_epochs",
     ),
-    Mutant("any host", "live/guard", "name_of(host) not in self.names", "False", "test_live.py -k forged_request_is"),
+    Mutant("any host", "live/guard", "host_name(host) not in self.names", "False", "test_live.py -k forged_request_is"),
     Mutant(
         "any origin",
         "live/guard",
@@ -870,14 +880,14 @@ MUTANTS = [
     ),
     Mutant(
         "what rests stays in the population",
-        "engine/table",
+        "engine/trial_table",
         "np.where(self.curves.resting.ravel(), 0, goals.repeat(self.numbering.each))",
         "goals.repeat(self.numbering.each)",
         "test_best_epoch.py -k smaller",
     ),
     Mutant(
         "a state that rests is given up",
-        "engine/table",
+        "engine/trial_table",
         " or self.curves.rests(cohort.members).any()))",
         "))",
         "test_best_epoch.py -k killed",
@@ -940,7 +950,7 @@ MUTANTS = [
     ),
     Mutant(
         "a copy of a fold that rests loses records",
-        "engine/table",
+        "engine/trial_table",
         "            self.waiting.pass_by(np.where(behind, epochs, 0).ravel())\n",
         "            pass\n",
         "test_best_epoch.py -k copies_come",

@@ -43,7 +43,7 @@ class Hand(Steered):
 
 task = pj.supervised("wine")
 space = pj.default_space(2, rows=80)
-pj.search(task, space, 12, 8, folds=2, scheduler=pj.halving(), every=1, live=Hand(), out=sys.argv[1])
+pj.search(task, space, trials=12, epochs=8, folds=2, scheduler=pj.halving(), every=1, live=Hand(), out=sys.argv[1])
 """
 WEIGHTED = """
 import sys

@@ -6,7 +6,7 @@ from popjax.executors.backend import backend_of
 from popjax.scheduler import NONE
 from popjax.study.asked import Asked
 from popjax.study.run import Search
-from popjax.tuning.options import SearchOptions
+from popjax.tuning.search_options import SearchOptions
 
 
 def search(task, space=None, *, stop=None, **given):

@@ -180,7 +180,7 @@ def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
     results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[Waits()], out=tmp_path / "run")
     test = task.in_folds(1).split.test
     scores = baselines.linear_scores(task, test)
-    assert results.summary["linear"] == baselines.named(scores)
+    assert results.summary["linear"] == baselines.on_test(scores)
     assert f"a linear model {scores['accuracy']:.4f}" in (tmp_path / "run" / "report.html").read_text()
     again = pj.search(task, SPACE, trials=2, epochs=2, out=tmp_path / "run", resume=True)
     assert again.summary["linear"] == results.summary["linear"]

@@ -19,20 +19,20 @@ from test_schedulers import FILES, kills
 
 import popjax as pj
 from popjax.commands.retest import train_again
-from popjax.core.trees import abstract, named, to_host
+from popjax.core.trees import abstract, named_leaves, to_host
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
-from popjax.engine.backends.local import Progress as Local
+from popjax.engine.backends.local import Batch as Local
 from popjax.engine.checkpoint import Checkpoint, unfinished
 from popjax.engine.curves import Curves
-from popjax.engine.kept import Kept
+from popjax.engine.kept import KeptStates
 from popjax.engine.member import lower
 from popjax.engine.numbering import Numbering
 from popjax.engine.plan import member_bytes
 from popjax.engine.population import Population
 from popjax.engine.roster import Config, Roster
-from popjax.engine.table import Table
 from popjax.engine.tracer import Tracer
+from popjax.engine.trial_table import TrialTable
 from popjax.engine.waiting import Waiting
 from popjax.pages.figures.curves import curves_figure
 from popjax.store.cohort import Cohort, OnHost
@@ -156,7 +156,7 @@ def test_it_is_a_plain_loop(x64, lanes, metric, patience):
                 rests += bool(patience) and len(records) - best == patience and len(records) < EPOCHS
                 if trial in results.states:
                     ours = {name: array[fold * REPEATS + repeat] for name, array in results.states[trial].items()}
-                    for name, theirs in named(to_host(state)).items():
+                    for name, theirs in named_leaves(to_host(state)).items():
                         np.testing.assert_allclose(ours[name], theirs, rtol=1e-9, atol=1e-12, err_msg=name)
         assert (results.trials["status"][trial].as_py() == "ok") == all(whole)
         assert results.values[metric][trial] == pytest.approx(np.mean(found), rel=1e-9)
@@ -646,7 +646,7 @@ def test_a_fold_that_rests_and_has_no_state_is_trained_again(tmp_path):
     """As where a file is damaged that held the other one: the trial is complete no more."""
     numbering, rule = Numbering(folds=2), pj.best("loss", at="best", patience=1)
     curves = Curves(("loss",), numbering, 6, np.dtype(np.float32), rule)
-    table = Table(numbering, curves, Waiting(None), Kept(numbering, rule), 6)
+    table = TrialTable(numbering, curves, Waiting(None), KeptStates(numbering, rule), 6)
     table.add(np.zeros(2, int), 0)
     rested = np.array([[1.0, 2.0]])
     for member in (0, 2, 3):  # of trial 0 the other fold is lost; trial 1 is complete
@@ -778,7 +778,7 @@ def test_what_is_heard_twice_counts_once():
     """As where memory ran out within a segment, and its members go on from where it began."""
     numbering, rule = Numbering(), pj.best("loss", at="best", patience=3)
     curves = Curves(("loss",), numbering, 9, np.dtype(np.float32), rule)
-    table = Table(numbering, curves, Waiting(None), Kept(numbering, rule), 9)
+    table = TrialTable(numbering, curves, Waiting(None), KeptStates(numbering, rule), 9)
     table.add(np.zeros(2, int), 0)
     losses = np.array([[3.0, 2, 4, 4, 4, 1], [6.0, 5, 4, 3, 2, 1]])
     both = np.array([0, 1])

@@ -9,15 +9,15 @@ import steering_task
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine import checkpoint
-from popjax.engine.backends.base import CheckpointRequest, Context, Epoch, Segment, Standing
 from popjax.engine.backends.local import Job, train
+from popjax.engine.backends.protocol import CheckpointRequest, Context, Epoch, Position, Segment
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.curves import Curves
-from popjax.engine.kept import Kept
+from popjax.engine.kept import KeptStates
 from popjax.engine.numbering import Numbering
 from popjax.engine.on_devices import OnDevices
 from popjax.engine.roster import Config, Roster
-from popjax.engine.table import Table
+from popjax.engine.trial_table import TrialTable
 from popjax.engine.waiting import Waiting
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
@@ -38,7 +38,7 @@ def saver(clock, tmp_path):
     numbering = Numbering()
     rule = pj.best("loss")
     curves = Curves(("loss",), numbering, EPOCHS, np.dtype(np.float32), rule)
-    table = Table(numbering, curves, Waiting(None), Kept(numbering, rule), EPOCHS)
+    table = TrialTable(numbering, curves, Waiting(None), KeptStates(numbering, rule), EPOCHS)
     table.add(np.zeros(6, int), 0)
     return Checkpoint(Commits(tmp_path / "state"), table)
 
@@ -50,7 +50,7 @@ def report(members, epoch, stands=False, trained=False, long=False):
     """What a worker says of a segment after its epoch number `epoch`, counted from 1."""
     segment, index = SEGMENTS[tuple(members)], np.array(members)
     state = OnHost({"state": np.full(len(index), epoch, np.float32), "alive": np.ones(len(index), bool)})
-    standing = Standing(segment, Cohort(0, index, epoch, state), ended=trained)
+    standing = Position(segment, Cohort(0, index, epoch, state), ended=trained)
     return Epoch(segment, epoch - 1, {"loss": np.ones(len(index))}, long), *([standing] if stands or trained else [])
 
 
@@ -149,7 +149,7 @@ def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, 
     request, answers, ends, said = CheckpointRequest(every, due=float("inf")), {}, [], []
 
     def say(message):
-        if isinstance(message, Standing):
+        if isinstance(message, Position):
             (ends if message.ended else answers.setdefault(said[-1].epoch + 1, [])).append(message.cohort)
             return
         said.append(message)

@@ -362,7 +362,7 @@ def test_a_session_of_such_a_trial_trains_as_it_did(rows):
     results = layered(rows, backend=pj.Local(plan="one"))
     space = results.space
     for trial in (int(np.flatnonzero(results.points["depth"] == 2)[0]), 3):
-        session = pj.Session(pj.supervised(rows), results.hparams(trial), epochs=3, space=space, trials=[trial])
+        session = pj.Session(pj.supervised(rows), results.hparams(trial), epochs=3, space=space, numbers=[trial])
         session.train(3)
         np.testing.assert_allclose(session.curves["val_loss"], results.curves["val_loss"][trial], rtol=1e-5)
 

@@ -220,7 +220,7 @@ def test_a_padded_cnn_starts_as_the_exact_one(x64):
     space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 5), depth=pj.integers(1, 3))
     masked = pj.search(task, space, trials=2, epochs=3)
     for trial in range(2):
-        exact = pj.Session(task, masked.hparams(trial), trials=[trial])
+        exact = pj.Session(task, masked.hparams(trial), numbers=[trial])
         exact.train(3)
         np.testing.assert_allclose(exact.curves["val_loss"], masked.curves["val_loss"][trial], rtol=1e-9)
         sizes = sum(leaf.size for leaf in jax.tree.leaves(exact.state.params))

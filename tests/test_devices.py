@@ -11,11 +11,11 @@ import pytest
 
 import popjax as pj
 from popjax.engine import memory
-from popjax.engine.backends.local import Progress
+from popjax.engine.backends.local import Batch
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Programs
 from popjax.engine.on_devices import OnDevices
-from popjax.engine.plan import Lanes, placed
+from popjax.engine.plan import Lanes, places_of
 from popjax.engine.roster import Roster
 
 SPACE = pj.Space(
@@ -109,10 +109,10 @@ def test_one_thread_gives_what_all_give():
 
 
 def test_spread_fills_the_devices_evenly_in_whole_lanes():
-    places, counts = placed(10, Lanes(count=2, capacity=8, devices=3))
+    places, counts = places_of(10, Lanes(count=2, capacity=8, devices=3))
     assert counts.tolist() == [4, 4, 2]
     assert places.tolist() == [0, 1, 2, 3, 8, 9, 10, 11, 16, 17]
-    places, counts = placed(3, Lanes(count=1, capacity=4, devices=4))
+    places, counts = places_of(3, Lanes(count=1, capacity=4, devices=4))
     assert counts.tolist() == [1, 1, 1, 0]
     assert places.tolist() == [0, 4, 8]
 
@@ -250,9 +250,9 @@ def test_a_program_that_needs_more_than_four_fifths_of_what_is_free_is_not_run(r
     task = pj.supervised(rows)
     whole = pj.search(task, SPACE, trials=20, epochs=2)
     needs = []
-    analysed = memory.needed
+    analysed = memory.executable_bytes
     monkeypatch.setattr(
-        "popjax.engine.memory.needed", lambda executable: needs.append(analysed(executable)) or needs[-1]
+        "popjax.engine.memory.executable_bytes", lambda executable: needs.append(analysed(executable)) or needs[-1]
     )
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(jax.tree.map(jax.numpy.asarray, task.data)))
     monkeypatch.setattr("popjax.engine.memory.free", lambda: int((needs[0] - held) / 0.8) - 2)
@@ -277,7 +277,7 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
     whole = pj.search(task, SPACE, trials=40, epochs=4, scheduler=scheduler)
     refuse(most=4, after=7 if scheduler else 3)  # its first segment makes six calls
 
-    stopped, asked = Progress.stopped, []
+    stopped, asked = Batch.stopped, []
 
     def stopping(progress, until):
         if progress.training is not None and progress.epoch < until:
@@ -288,7 +288,7 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
     def refusing():
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
 
-    monkeypatch.setattr(Progress, "stopped", stopping)
+    monkeypatch.setattr(Batch, "stopped", stopping)
     narrow = pj.search(task, SPACE, trials=40, epochs=4, scheduler=scheduler)
     assert (OnDevices if scheduler else type(None)) in asked
     assert not narrow.stopped.any()

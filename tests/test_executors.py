@@ -608,7 +608,10 @@ def test_workers_of_another_kind_are_refused(monkeypatch):
         ("dask:tcp://host", "executor 'dask:tcp://host' needs the scheduler's address: dask:tcp://host:8786"),
         ("dask:tcp://127.0.0.1:1", "executor 'dask:tcp://127.0.0.1:1': .*; start a scheduler there"),
         ("dask", "executor 'dask:' needs the scheduler's address: dask:tcp://host:8786"),
-        (3, r"executor is a int; give one with submit\(fn, \*args\), or a function that makes one"),
+        (
+            3,
+            r"backend is a int; give popjax.Local\(\), an executor with submit\(fn, \*args\), a function",
+        ),
     ],
 )
 def test_what_is_no_executor_is_refused(executor, says, monkeypatch):

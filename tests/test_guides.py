@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.commands.named import main
+from popjax.commands.named_commands import main
 from popjax.data.dataset import from_table
-from popjax.tracking.named import tracker_of
+from popjax.rules import named_rules
+from popjax.tracking.named_trackers import tracker_of
 
 GUIDE = (Path(pj.__file__).parent / "README.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (.*?)\n(.*?)(?=^##)", GUIDE, re.DOTALL | re.MULTILINE))
@@ -81,9 +82,8 @@ def test_a_new_rule(example, rows, tmp_path):
     near = [t for t in results.order if values[t] <= 1.05 * values[results.order[0]]]
     assert results.best.trial == min(near, key=lambda trial: sizes[trial])
     assert pj.Results.load(tmp_path / "run").best == results.best
-    from popjax.rules import named
 
-    del named.RULES["cheapest"]
+    del named_rules.RULES["cheapest"]
     with pytest.raises(ValueError, match=r"a rule of your own, 'cheapest'; give it: popjax.Results.load"):
         pj.Results.load(tmp_path / "run")
     assert pj.Results.load(tmp_path / "run", rank=module.Cheapest()).best == results.best

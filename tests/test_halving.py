@@ -16,7 +16,7 @@ from popjax.scheduler import Problem, Trials
 from popjax.store.results import Results
 from popjax.tuning.schedulers.halving import rungs_of
 from popjax.tuning.schedulers.hyperband import shares
-from popjax.tuning.schedulers.named import scheduler_of, text_of
+from popjax.tuning.schedulers.named_schedulers import scheduler_of, text_of
 
 SPACE = pj.Space(rate=pj.log_uniform(0.01, 3), size=pj.choice(2, 3, static=True))
 FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
@@ -230,7 +230,7 @@ def test_what_cannot_be_simulated_is_refused():
         pj.simulate(pj.rounds(2), whole)
     with cannot(match="there is no trial 12"):
         pj.simulate(pj.halving(), whole, [0, 12])
-    with cannot(match="different row numbers"):
+    with cannot(match="different trial numbers"):
         pj.simulate(pj.halving(), whole, [1, 1])
 
     def deciding(*decisions):

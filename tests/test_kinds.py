@@ -178,7 +178,7 @@ def commit(self):
     if count == dies:
         os.kill(os.getpid(), signal.SIGKILL)
 Commits.commit = commit
-pj.search(task(name), SPACE, 6, 6, 5, folds=folds, scheduler=pj.halving(2), rank=pj.together(4),
+pj.search(task(name), SPACE, trials=6, epochs=6, seed=5, folds=folds, scheduler=pj.halving(2), rank=pj.together(4),
           out="run", resume=resume)
 """
 PREDICTS = """

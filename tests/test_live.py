@@ -18,7 +18,7 @@ from steering_task import EPOCHS, SPACE, TASK
 import popjax as pj
 from popjax.core.text import install
 from popjax.live.board import DRAWN, About, Board, Cursor
-from popjax.live.details import row
+from popjax.live.details import hparam_row
 from popjax.live.serving import Serving, has_display, tunnel
 from popjax.space.scales import uniform
 from popjax.study.models import covering
@@ -657,7 +657,7 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
         assert lived.curves[name].tobytes() == curves.tobytes()
     status, answer = page.ask(verb="back", epochs=40)
     assert (status, answer["refused"].startswith("back 40: only")) == (200, True)
-    assert page.ask(verb="clone", trial=9, source=0) == (200, {"refused": "there is no member 9; choose 0..3"})
+    assert page.ask(verb="clone", trial=9, source=0) == (200, {"refused": "there is no trial 9; choose 0..3"})
     assert page.trial(1, "loss")["curve"] == [float(f"{v:.5g}") for v in lived.curves["loss"][1].tolist()]
     lived.page.close()
 
@@ -674,7 +674,7 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
 )
 def test_a_slider_of_given_values_reaches_beyond_them_in_order(name, values, low, high):
     """Of several models whose values were given: what is searched by default, or some air; sizes as they are."""
-    shown = row(name, covering(np.array(values)), values[0], True)
+    shown = hparam_row(name, covering(np.array(values)), values[0], True)
     steps = [step for step, _ in shown["steps"]]
     assert steps == sorted(steps)
     assert (steps[0], steps[-1]) == pytest.approx((low, high))

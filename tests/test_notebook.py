@@ -225,7 +225,7 @@ CELLS = (
     x = rng.normal(size=(200, 5))
     task = pj.supervised((x, x[:, 0] > x[:, 1]))
     space = {"learning_rate": pj.log_uniform(1e-3, 0.3), "hidden": 8}
-    results = pj.search(task, space, 8, 3, progress=True, out="first")
+    results = pj.search(task, space, trials=8, epochs=3, progress=True, out="first")
     results
     """,
     "results.top(3)",
@@ -236,15 +236,16 @@ CELLS = (
             Path("begun").touch()
 
     long = pj.search(
-        task, {"learning_rate": 0.01, "hidden": 8}, 2, 1_000_000, callbacks=[Begun()], out="run", progress=True
+        task, {"learning_rate": 0.01, "hidden": 8}, trials=2, epochs=1_000_000, callbacks=[Begun()], out="run",
+        progress=True
     )
     """,
     "print(long.summary['stopped'], 0 < int(long.done.max()) < 1_000_000)",
     """
-    same = pj.search(task, space, 8, 3, out="first")
+    same = pj.search(task, space, trials=8, epochs=3, out="first")
     print(same.order.tolist() == results.order.tolist(), same.summary["steps_run"])
     """,
-    'pj.search(task, {"learning_rate": 0.5, "hidden": 8}, 8, 3, out="first")',
+    'pj.search(task, {"learning_rate": 0.5, "hidden": 8}, trials=8, epochs=3, out="first")',
 )
 
 

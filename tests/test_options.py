@@ -13,8 +13,8 @@ from popjax.core.options import FREE
 from popjax.executors.backend import Local, Remote
 from popjax.store.files import read_json
 from popjax.study.search import GONE
-from popjax.supervision.options import ProblemOptions
-from popjax.tuning.options import SearchOptions
+from popjax.supervision.problem_options import ProblemOptions
+from popjax.tuning.search_options import SearchOptions
 
 SEARCH = SearchOptions.usual()
 BACKENDS = Local.usual() | {name: usual for name, usual in Remote.usual().items() if name != "executor"}

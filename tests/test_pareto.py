@@ -7,7 +7,7 @@ import pytest
 
 import popjax as pj
 from popjax.rules.hypervolume import contributions, hypervolume
-from popjax.rules.named import read_rule
+from popjax.rules.named_rules import read_rule
 from popjax.rules.nondominated import fronts_of
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 import popjax as pj
 from popjax.scheduler import Trials
 from popjax.space.parzen import CANDIDATES, Density, parzen
-from popjax.tuning.tpe import GOOD, OTHERS, split, together, tpe
+from popjax.tuning.tpe import GOOD, OTHERS, good_and_others, known_together, tpe
 
 SIZES = [0, 0, 3, 0, 5]
 
@@ -96,7 +96,7 @@ def test_the_good_are_whom_optuna_takes(n):
             known = {"state": states.COMPLETE, "value": value}
         study.add_trial(optuna.trial.create_trial(**known, user_attrs={"number": number}))
     below, above = _split_trials(study, study.trials, default_gamma(int((epochs > 0).sum())))
-    good, others = split(trials_of(epochs, loss), seed=0)
+    good, others = good_and_others(trials_of(epochs, loss), seed=0)
     assert good.tolist() == [trial.user_attrs["number"] for trial in below]
     assert others.tolist() == [trial.user_attrs["number"] for trial in above]
 
@@ -106,13 +106,15 @@ def test_of_a_long_search_it_takes_a_hundred_and_a_sample_of_the_others():
     rng = np.random.default_rng(0)
     epochs, loss = rng.choice([0, 2, 20], 3000, p=[0.02, 0.8, 0.18]), rng.uniform(size=3000)
     trials = trials_of(epochs, loss)
-    good, others = split(trials, seed=1)
+    good, others = good_and_others(trials, seed=1)
     begun = np.flatnonzero(epochs > 0)
     assert set(good.tolist()) == set(sorted(begun.tolist(), key=lambda trial: (-epochs[trial], loss[trial]))[:GOOD])
     assert (epochs[others] > 0).sum() == OTHERS
     assert set(np.flatnonzero(epochs == 0)) <= set(others.tolist())
-    assert others.tolist() == sorted({*others.tolist()} - {*good.tolist()}) == split(trials, seed=1)[1].tolist()
-    assert others.tolist() != split(trials, seed=2)[1].tolist()
+    assert (
+        others.tolist() == sorted({*others.tolist()} - {*good.tolist()}) == good_and_others(trials, seed=1)[1].tolist()
+    )
+    assert others.tolist() != good_and_others(trials, seed=2)[1].tolist()
 
 
 def test_groups_of_hyperparameters_are_asked_for_with_chances_of_their_own():
@@ -126,4 +128,4 @@ def test_groups_of_hyperparameters_are_asked_for_with_chances_of_their_own():
 
 def test_hyperparameters_that_the_same_trials_have_are_asked_for_together():
     gap = np.array([0.1, np.nan, 0.3])
-    assert together({"a": np.ones(3), "b": gap, "c": gap + 1, "d": np.zeros(3)}) == [["a", "d"], ["b", "c"]]
+    assert known_together({"a": np.ones(3), "b": gap, "c": gap + 1, "d": np.zeros(3)}) == [["a", "d"], ["b", "c"]]

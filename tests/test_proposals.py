@@ -16,7 +16,7 @@ from popjax.core.storage import Corrupt
 from popjax.scheduler import Trials
 from popjax.store.files import read_json, write_json
 from popjax.tuning import proposals as module
-from popjax.tuning.by_optuna import distribution, told_of
+from popjax.tuning.by_optuna import told_of, unit_distribution
 from popjax.tuning.proposals import default_ends, proposals
 from popjax.tuning.schedulers.rounds import further
 from popjax.tuning.tpe import tpe
@@ -196,7 +196,7 @@ def test_what_optunas_are_told():
     """Complete, pruned with loss and epoch, diverged as pruned at once, and pending; in the order of trials."""
     states = optuna.trial.TrialState
     trials = trials_of(SPACE.sample(4), [8, 4, 8, 0], [0.3, 0.5, np.inf, np.nan])
-    told = told_of(trials, SPACE, {name: distribution(SPACE[name]) for name in SPACE.searched}, 8)
+    told = told_of(trials, SPACE, {name: unit_distribution(SPACE[name]) for name in SPACE.searched}, 8)
     assert [trial.state for trial in told] == [states.COMPLETE, states.PRUNED, states.PRUNED, states.RUNNING]
     assert told[0].value == 0.3
     assert [trial.intermediate_values for trial in told[1:]] == [{4: 0.5}, {}, {}]

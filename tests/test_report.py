@@ -641,7 +641,7 @@ def test_the_ten_best_with_all_hyperparameters(opened):
     assert "The same in all: width 7." in page.inner_text("main")
     error = results.errors["val_accuracy"][results.order[0]]
     assert rows[0][7:] == ["6", "999"]
-    assert rows[0][6] == f"{results.values['val_accuracy'][results.order[0]]:.4f} ± {headline.number(error)}"
+    assert rows[0][6] == f"{results.values['val_accuracy'][results.order[0]]:.4f} ± {headline.metric_text(error)}"
     assert results.best.trial == second
     head = page.inner_text(".cards")
     assert f"the smallest model within one standard error of trial {results.order[0]}" in head
@@ -844,7 +844,7 @@ def test_several_runs_are_compared_on_one_page(browser, command, tmp_path):
             assert y == pytest.approx(best.tolist(), rel=1e-4)
     rows = [row.split("\t") for row in page.locator("table").nth(0).locator("tbody tr").all_inner_texts()]
     assert [row[:2] for row in rows] == [
-        [name.replace("/", "-"), headline.number(results.best.value)] for name, results in runs.items()
+        [name.replace("/", "-"), headline.metric_text(results.best.value)] for name, results in runs.items()
     ]
     spaces = [row.split("\t") for row in page.locator("table").nth(1).locator("tbody tr").all_inner_texts()]
     assert spaces[:3] == [["(sampler)", "sobol", "sobol"], ["(rounds)", "1", "1"], ["(seed)", "1", "2"]]

@@ -15,7 +15,7 @@ import stopping
 
 import popjax as pj
 from popjax.core.storage import Corrupt
-from popjax.store.decisions import content_of, line_of
+from popjax.store.decisions import content_of_line, line_of
 from popjax.store.files import FORMAT, read_json, read_table, write_json
 
 SPACE = pj.Space(
@@ -205,7 +205,7 @@ def test_points_are_read_not_sampled_again(task, tmp_path):
     search(task, tmp_path / "run", trials=16, stop_at=20)
     path = tmp_path / "run" / "decisions.jsonl"
     (line,) = path.read_bytes().splitlines(keepends=True)
-    content = content_of(line)
+    content = content_of_line(line)
     content["add"]["learning_rate"][15] = 0.0123
     path.write_bytes(line_of(content))
     results = search(task, tmp_path / "run", trials=16, resume=True)
@@ -507,7 +507,7 @@ def test_a_later_round_goes_on_with_its_own_points(task, tmp_path, sampler):
         stopping.search(task, SPACE, out=tmp_path / "run", resume=resume, callbacks=[show], stop=show.stop, **settings)
         run = json.loads((tmp_path / "run" / "run.json").read_text())
         assert len(run["rounds"]) == 2
-        lines = map(content_of, (tmp_path / "run" / "decisions.jsonl").read_bytes().splitlines(keepends=True))
+        lines = map(content_of_line, (tmp_path / "run" / "decisions.jsonl").read_bytes().splitlines(keepends=True))
         assert [len(line["add"]["learning_rate"]) for line in lines] == [one["trials"] for one in run["rounds"]]
     show = StopInRound(1, at_once=True)  # nothing of the second round is forgotten
     stopping.search(task, SPACE, out=tmp_path / "run", resume=True, callbacks=[show], stop=show.stop, **settings)

@@ -109,7 +109,7 @@ def test_a_trial_keeps_its_number_and_does_not_depend_on_the_others(rows):
     results = pj.search(pj.supervised(rows), space, trials=12, epochs=3)
     again = train_again(task, space, results, np.array([7, 2]), 4, 9)
     alone = train_again(task, space, results, np.array([2]), 4, 9)
-    session = pj.Session(task, results.hparams(2), epochs=3, seed=9, space=space, trials=[2], folds=4)
+    session = pj.Session(task, results.hparams(2), epochs=3, seed=9, space=space, numbers=[2], folds=4)
     session.train(3)
     assert again.shape == (2, 4)
     assert alone[0].tobytes() == again[1].tobytes()

@@ -16,10 +16,10 @@ from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search
 from test_compilations import compilations
 
 import popjax as pj
-from popjax.engine.backends.local import Progress as Training
-from popjax.engine.table import Table
+from popjax.engine.backends.local import Batch as Training
+from popjax.engine.trial_table import TrialTable
 from popjax.scheduler import best_first
-from popjax.store.decisions import Log, Step, content_of
+from popjax.store.decisions import Log, Step, content_of_line
 from popjax.tuning.callbacks.progress import Progress
 from popjax.tuning.schedulers.plain import plain
 
@@ -117,7 +117,7 @@ def test_looking_more_often_changes_no_bit(every, tmp_path):
     for name, values in whole.members.items():
         assert values.tobytes() == cut.members[name].tobytes()
     lines = (tmp_path / "run" / "decisions.jsonl").read_bytes().splitlines(keepends=True)
-    states = [content_of(line)["state"] for line in lines]
+    states = [content_of_line(line)["state"] for line in lines]
     assert sorted(set(states)) == list(range(1, 8))
     assert len(states) == (15 if every == 1 else 8)
 
@@ -526,8 +526,8 @@ def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp
         patch.setattr("popjax.engine.population.WAITING", 0)
         recorder = Recorder()
         given_up = []
-        behind = Table.behind
-        patch.setattr(Table, "behind", lambda *its: given_up.extend(found := behind(*its)) or found)
+        behind = TrialTable.behind
+        patch.setattr(TrialTable, "behind", lambda *its: given_up.extend(found := behind(*its)) or found)
         results = search(callbacks=[recorder])
     assert max(cohort.epoch for cohort in given_up) > 0, "a source was trained again"
     whole = pj.Results.load(uninterrupted)
@@ -542,7 +542,7 @@ def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp
 def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterrupted, monkeypatch):
     """The decision that copies it is carried out when the run goes on."""
     monkeypatch.setattr("popjax.engine.population.WAITING", 0)
-    stop, again, begin, stateless = threading.Event(), threading.Event(), Training.begin, Table.behind
+    stop, again, begin, stateless = threading.Event(), threading.Event(), Training.begin, TrialTable.behind
 
     def noticing(table, trials):
         found = stateless(table, trials)
@@ -556,7 +556,7 @@ def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterr
             stop.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Table, "behind", noticing)
+        patch.setattr(TrialTable, "behind", noticing)
         patch.setattr(Training, "begin", stopping)
         stopped = search(out=tmp_path / "run", stop=stop)
     assert stop.is_set()

@@ -28,7 +28,7 @@ IMPORTS_BY_NAME = {
     "commands/completion.py": 1,
     "__init__.py": 1,
     "commands/door.py": 1,
-    "commands/named.py": 1,
+    "commands/named_commands.py": 1,
     "core/imports.py": 1,
 }
 

@@ -163,7 +163,7 @@ def test_a_stop_that_is_lifted_lets_the_member_train_on(task, population):
     others = np.delete(np.arange(7), 3)
     assert curves[others].tobytes() == whole[others].tobytes()
     assert (population.state.params["hidden"][1]["kernel"][3] != state).any()
-    with pytest.raises(ValueError, match="there is no member 7; choose 0"):
+    with pytest.raises(ValueError, match="there is no trial 7; choose 0"):
         population.lift(7)
 
 
@@ -219,11 +219,11 @@ def test_watch_is_what_numpy_says(x64, rows):
         ),
         (lambda s: s.set(learning_rate="fast"), "learning_rate='fast': give a number"),
         (lambda s: s.set(learning_rate=float("nan")), "learning_rate: nan is neither"),
-        (lambda s: s.set(5, learning_rate=0.1), "there is no member 5; choose 0..0"),
+        (lambda s: s.set(5, learning_rate=0.1), "there is no trial 5; choose 0..0"),
         (lambda s: s.back(3), "back 3: only 2 of 2 epochs can be taken back; give at most 2"),
         (lambda s: s.back(0), "back=0: give a whole number"),
         (lambda s: s.train(0), "epochs=0: give a whole number"),
-        (lambda s: s.stop(1), "there is no member 1; choose 0..0"),
+        (lambda s: s.stop(1), "there is no trial 1; choose 0..0"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_changes_nothing(task, act, message):
@@ -241,8 +241,8 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(task, act, message)
     ("hparams", "message"),
     [
         ({}, "no hyperparameters"),
-        ({"learning_rate": []}, "learning_rate has no values; give one a member"),
-        ({"learning_rate": [0.1, 0.2], "momentum": [0.1, 0.2, 0.3]}, "learning_rate has 2 values for 3 members"),
+        ({"learning_rate": []}, "learning_rate has no values; give one a trial"),
+        ({"learning_rate": [0.1, 0.2], "momentum": [0.1, 0.2, 0.3]}, "learning_rate has 2 values for 3 trials"),
         ({"learning_rate": 0.1, "nonsense": 1.0}, "nonsense is read by nothing here"),
         ({"learning_rate": 0.1, "batch_size": 900}, "batch_size=900: there are 136 training rows"),
     ],
@@ -254,13 +254,13 @@ def test_what_cannot_begin_is_one_line(task, hparams, message):
     assert "\n" not in str(error.value)
 
 
-def test_the_members_of_a_session_have_a_number_each(task):
-    for trials, says in (
-        ([1], "trials has 1 number for 2 members"),
-        ([1, -2], "trials holds a number=-2: give a whole number"),
+def test_the_trials_of_a_session_have_a_number_each(task):
+    for numbers, says in (
+        ([1], "numbers has 1 number for 2 trials"),
+        ([1, -2], "numbers holds a number=-2: give a whole number"),
     ):
         with pytest.raises(ValueError, match=says):
-            Session(task, {"learning_rate": [0.1, 0.2]}, trials=trials)
+            Session(task, {"learning_rate": [0.1, 0.2]}, numbers=numbers)
 
 
 def test_a_session_has_a_horizon_and_a_seed_of_whole_numbers(task):
@@ -333,7 +333,7 @@ def test_a_session_of_several_programs_and_folds_is_the_search(task):
     """Members that differ in what fixes code train beside each other, each on its folds, bit for bit."""
     space = SPACE.replace(activation=pj.choice("relu", "tanh"))
     results = pj.search(task, space, trials=6, epochs=3, seed=4, folds=2, repeats=2)
-    session = Session(task, space.sample(6, 4), 3, seed=4, space=space, folds=2, repeats=2)
+    session = Session(task, space.sample(6, 4), epochs=3, seed=4, space=space, folds=2, repeats=2)
     session.train(3)
     for name, values in results.curves.items():
         assert session.curves[name].tobytes() == values.tobytes()

@@ -19,7 +19,7 @@ from popjax.data.splits import Way, split
 from popjax.engine.roster import Config
 from popjax.engine.tracer import Tracer
 from popjax.models.layers import Dropout
-from popjax.store.columns import curves_table
+from popjax.store.trial_columns import curves_table
 from popjax.study.replay import train_points
 
 CONFIG = Config(3, 0, pj.Rule("val_accuracy"))

@@ -11,7 +11,7 @@ from sklearn.preprocessing import QuantileTransformer, RobustScaler
 
 import popjax as pj
 from popjax.data.transforms.affine import Global, Standardize, moments
-from popjax.data.transforms.named import TRANSFORMS, transform_of
+from popjax.data.transforms.named_transforms import TRANSFORMS, transform_of
 from popjax.data.transforms.quantile import Quantile
 from popjax.data.transforms.robust import Robust
 from popjax.supervision import baselines

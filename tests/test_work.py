@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.engine.backends.base import Context, Segment
+from popjax.engine.backends.protocol import Context, Segment
 from popjax.engine.backends.remote import Delivery, RemoteBackend
-from popjax.engine.backends.work import Failed, Missing, Refused, shipped, unpacked, work
+from popjax.engine.backends.work import Failed, Missing, Refused, error_of, shipped, work
 from popjax.engine.roster import Config, Roster
 from popjax.store.cohort import Cohort
 
@@ -102,7 +102,7 @@ def test_what_a_task_raises_is_a_value(remote):
 
     known, unknown = failing(ZeroDivisionError, "mine"), failing(Stubborn, "here")
     assert isinstance(known, Failed)
-    assert isinstance(unpacked(known), ZeroDivisionError)
-    assert str(unpacked(known)) == "mine"
-    assert isinstance(unpacked(unknown), RuntimeError)
-    assert str(unpacked(unknown)) == "Stubborn: here"
+    assert isinstance(error_of(known), ZeroDivisionError)
+    assert str(error_of(known)) == "mine"
+    assert isinstance(error_of(unknown), RuntimeError)
+    assert str(error_of(unknown)) == "Stubborn: here"

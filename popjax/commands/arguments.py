@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import Experiment, check_seed, listed
+from popjax.commands.experiment import Experiment, comma_list
+from popjax.core.counts import check_seed
 
 if TYPE_CHECKING:
     from popjax.executors.backend import Local, Remote
@@ -139,7 +140,7 @@ def with_metric(arguments: Arguments) -> Arguments:
     from popjax.data.targets import reported
     from popjax.task import Metric
 
-    others = listed("metrics", arguments.metrics)
+    others = comma_list("metrics", arguments.metrics)
     asked = [Metric(one) for one in (arguments.metric or "").split(",")]
     new = [one.name for one in asked if one.rows == "validation" and one.name not in others and not reported(one.name)]
     if arguments.task is not None or not new:
@@ -147,7 +148,7 @@ def with_metric(arguments: Arguments) -> Arguments:
     return dataclasses.replace(arguments, metrics=",".join((*others, *new)))
 
 
-def check_names(arguments: Arguments) -> None:
+def check_arguments(arguments: Arguments) -> None:
     """Refuse what is wrong before JAX is imported."""
     from popjax.space.defaults import PRIORITIES
     from popjax.tuning.proposals import check_sampler
@@ -156,7 +157,7 @@ def check_names(arguments: Arguments) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: give at least 1")
-    check_seed(arguments.seed)
+    check_seed(arguments.seed, "--seed ")
     arguments.check()
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the directory of the run to go on with")
@@ -172,7 +173,7 @@ def check_names(arguments: Arguments) -> None:
 
 def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
     """What counts as best, with so many trials kept, or the rule's own number; raises ValueError."""
-    from popjax.rules.named import ranks
+    from popjax.rules.named_rules import ranks
 
     names = ("mode", "at", "patience")
     given = {name: getattr(arguments, name) for name in names}
@@ -181,7 +182,7 @@ def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
 
 def asked_scheduler(arguments: Arguments) -> Any:
     """The scheduler of --scheduler, in the rounds of --rounds; raises ValueError."""
-    from popjax.tuning.schedulers.named import scheduler_of
+    from popjax.tuning.schedulers.named_schedulers import scheduler_of
     from popjax.tuning.schedulers.rounds import rounds
 
     inner = None if arguments.scheduler is None else scheduler_of(arguments.scheduler)
@@ -194,7 +195,7 @@ def asked_backend(arguments: Any) -> "Local | Remote":
     Raises ValueError.
     """
     from popjax.executors.backend import Local, Remote
-    from popjax.executors.named import THREADS
+    from popjax.executors.named_executors import THREADS
 
     return (Local if arguments.executor == THREADS else Remote).given(arguments)
 
@@ -206,9 +207,9 @@ def trackers(arguments: Arguments) -> list[Any]:
         raise ValueError(f"--track-top {arguments.track_top}: {what}")
     if arguments.track is None:
         return []
-    from popjax.tracking.named import tracker_of
+    from popjax.tracking.named_trackers import tracker_of
 
-    return [tracker_of(name, arguments.track_top) for name in listed("track", arguments.track)]
+    return [tracker_of(name, arguments.track_top) for name in comma_list("track", arguments.track)]
 
 
 def about(arguments: Arguments) -> dict[str, Any]:

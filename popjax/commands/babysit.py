@@ -11,16 +11,16 @@ from typing import Annotated, Any
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import Experiment, Rows, check_seed, open_directory
+from popjax.commands.experiment import Experiment, RowsOptions, open_directory
 from popjax.commands.steering import Beginning, Steering
 from popjax.commands.typed import commands_in, read_script, value_of
-from popjax.core.counts import check_count
+from popjax.core.counts import check_count, check_seed
 
 EPOCHS = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(Rows):
+class Arguments(RowsOptions):
     """Train one model, watch its curve, and steer it: the way when a model is too large for many.
 
     Commands, from the keyboard at any time or from --script: go 5, learning_rate=0.03,
@@ -76,14 +76,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = cli.parse(Arguments, "babysit", cli.with_port(argv))
     if arguments.epochs is not None:
         check_count("--epochs", arguments.epochs)
-    check_seed(arguments.seed)
-    check_live(arguments)
+    if arguments.seed is not None:
+        check_seed(arguments.seed, "--seed ")
+    check_page(arguments)
     start = beginning(arguments)
     script = read_script(arguments.script) if arguments.script else None
     out = start.resume or open_directory(arguments.out, f"babysit-{start.experiment.stem}")
     if script is None and arguments.replay is None and not sys.stdin.isatty() and arguments.live is None:
         script = commands_in(sys.stdin.read())
-    stop = cli.Asked()
+    stop = cli.SignalledStop()
     steering = Steering.begin(start, out, stop)
     with cli.stopping(stop, "epoch"), contextlib.suppress(KeyboardInterrupt):
         steer(steering, arguments, script)
@@ -104,7 +105,7 @@ def steer(steering: Steering, arguments: Arguments, script: list[tuple[int, str]
         steering.script([(1, f"go {steering.rest}")])
 
 
-def check_live(arguments: Arguments) -> None:
+def check_page(arguments: Arguments) -> None:
     """Refuse a live page that cannot be, before anything is loaded."""
     cli.check_live(arguments.live, arguments.live_host)
     if arguments.live is not None and arguments.replay is not None:

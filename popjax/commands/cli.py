@@ -83,9 +83,9 @@ def check_live(port: int | None, host: str | None) -> None:
     if host is not None and port is None:
         raise ValueError(f"--live-host {host} needs --live")
     if port is not None:
-        from popjax.live.serving import check
+        from popjax.live.serving import check_port
 
-        check(port)
+        check_port(port)
 
 
 def called(command: str = "") -> str:
@@ -126,7 +126,7 @@ class Told(logging.Handler):
         tell(f"popjax: {printable(record.getMessage())}")
 
 
-class Asked(Stop):
+class SignalledStop(Stop):
     """A stop that a signal asked for; `code` is what the command then exits with."""
 
     code = 0
@@ -145,7 +145,7 @@ def out_of_patience(*_: Any) -> NoReturn:
 
 
 @contextlib.contextmanager
-def stopping(stop: Asked, after: str = "segment") -> Iterator[None]:
+def stopping(stop: SignalledStop, after: str = "segment") -> Iterator[None]:
     """Meanwhile the first Ctrl-C asks for a stop, and the second one exits; SIGTERM asks, and waits 10 s at most."""
 
     def ask(number: int, frame: Any) -> None:

@@ -46,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"device: {describe_device()}")
     print(f"memory for models: {total() / 2**30:.1f} GiB, {free() / 2**30:.1f} GiB free now")
     here, cache = Path.cwd(), cache_directory()
-    complaints = [complaint for place in (here, cache) if (complaint := refusal(place))]
-    print(f"programs that were compiled are kept in {cache}: {size(cache) / 2**20:.0f} MiB")
+    complaints = [complaint for place in (here, cache) if (complaint := why_unwritable(place))]
+    print(f"programs that were compiled are kept in {cache}: {bytes_in(cache) / 2**20:.0f} MiB")
     print(f"free on the disk here: {shutil.disk_usage(here).free / 2**30:.1f} GiB")
     for package, what in EXTRAS.items():
         if importlib.util.find_spec(package) is None:
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     return cli.BAD_INPUT if complaints else 0
 
 
-def refusal(place: Path) -> str:
+def why_unwritable(place: Path) -> str:
     """Why nothing can be written to a directory; empty if it can."""
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -71,6 +71,6 @@ def refusal(place: Path) -> str:
     return ""
 
 
-def size(place: Path) -> int:
+def bytes_in(place: Path) -> int:
     """The bytes of the files in a directory."""
     return sum(file.stat().st_size for file in place.glob("*") if file.is_file())

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from popjax.core.counts import check_seed
 from popjax.core.storage import locked
 from popjax.core.text import install, printable, tell
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class RowsOptions:
     """What is said of the rows of a file."""
 
     kind: Literal["classification", "multilabel", "regression"] | None = None
@@ -42,7 +43,7 @@ class Rows:
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment(Rows):
+class Experiment(RowsOptions):
     """What is trained, as the command line names it."""
 
     dataset: str = "digits"
@@ -117,8 +118,8 @@ class Experiment(Rows):
                     raise ValueError(f"--{name}: the dataset {self.dataset} has rows of its own; leave it out")
             return Parts(load(self.dataset, self.target, self.missing, self.kind), SHARE, SHARE, None)
         check_missing(self.missing)
-        how = Reading(listed("drop", self.drop, spaces=True), listed("na", self.na), self.groups)
-        targets = listed("target", self.target)
+        how = Reading(comma_list("drop", self.drop, spaces=True), comma_list("na", self.na), self.groups)
+        targets = comma_list("target", self.target)
 
         def table(file: str) -> Any:
             try:
@@ -148,7 +149,7 @@ class Experiment(Rows):
             groups=parts.groups,
             shuffle=not self.ordered,
             class_weight=self.class_weight,
-            metrics=listed("metrics", self.metrics),
+            metrics=comma_list("metrics", self.metrics),
             seed=self.seed,
             schedule=self.schedule,
             transform=self.transform,
@@ -196,7 +197,7 @@ class Experiment(Rows):
         for name, value in fields.items():
             if not isinstance(value, {"seed": int, "ordered": bool}.get(name, str | None)):
                 raise ValueError(f"{command}: the run's {name} is {value!r}; it is damaged, so train it again")
-        check_seed(fields["seed"])
+        check_seed(fields["seed"], "--seed ")
         if named.keys() & {"dataset", "task"}:
             return cls(**fields)
         experiment = cls(**fields)
@@ -208,7 +209,7 @@ class Experiment(Rows):
         raise ValueError(f"the search was over {what}, which must be given again: {command} {again}")
 
 
-def listed(name: str, text: str | None, spaces: bool = False) -> tuple[str, ...]:
+def comma_list(name: str, text: str | None, spaces: bool = False) -> tuple[str, ...]:
     """The words of a list with commas, with the spaces around them if wanted; raises ValueError for an empty one."""
     words = tuple(word if spaces else word.strip() for word in (text or "").split(","))
     if text is not None and not all(map(str.strip, words)):
@@ -268,12 +269,6 @@ def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
         with locked(directory):
             pass
     return directory
-
-
-def check_seed(seed: int | None) -> None:
-    """Raise ValueError unless a key can be made of the seed, if there is one."""
-    if seed is not None and not 0 <= seed < 2**32:
-        raise ValueError(f"--seed {seed}: choose 0 <= seed < 2**32")
 
 
 def new_directory(stem: str) -> Path:

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: give at least 1")
     from popjax.store.results import Results
-    from popjax.tracking.named import TRACKERS
+    from popjax.tracking.named_trackers import TRACKERS
 
     directory = Path(arguments.directory)
     if arguments.to != "optuna":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment
-from popjax.core.text import cell, plural, printable, settings
+from popjax.core.text import cell, hparams_text, plural, printable
 
 if TYPE_CHECKING:
     from popjax.store.results import Results
@@ -18,7 +18,7 @@ TOP = 20  # trials that retest takes if nothing is said
 
 def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[tuple[str, bool]]":
     """Lines, and whether each is said even where the winner alone is wanted."""
-    from popjax.pages.headline import advice, compared, halved, number, optimism, seconds_text, value
+    from popjax.pages.headline import advice, compared, halved, metric_text, optimism, seconds_text, value_text
 
     best = results.best
     if best is None:
@@ -27,10 +27,10 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
         yield f"results: {out}", True
         return
     yield ten_best(results), False
-    yield f"winner: trial {best.trial}, {settings(best.hparams)}", True
+    yield f"winner: trial {best.trial}, {hparams_text(best.hparams)}", True
     test = results.summary["test_value"]
-    untouched = "" if test is None else f", {results.metric.on('test')} {number(test)}"
-    yield f"{results.metric} {value(results, best.trial)} ({optimism(results)}){untouched}", True
+    untouched = "" if test is None else f", {results.metric.on('test')} {metric_text(test)}"
+    yield f"{results.metric} {value_text(results, best.trial)} ({optimism(results)}){untouched}", True
     if beside := compared(results):
         yield beside, True
     if results.summary["ensemble"]:
@@ -53,10 +53,10 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
 
 def ensemble_line(results: "Results") -> str:
     """What the best trials score together."""
-    from popjax.pages.headline import number
+    from popjax.pages.headline import metric_text
 
     ensemble = results.summary["ensemble"]
-    scores = ", ".join(f"{name} {number(value)}" for name, value in ensemble["test"].items())
+    scores = ", ".join(f"{name} {metric_text(value)}" for name, value in ensemble["test"].items())
     how = "" if results.rule.together else "; to keep them: --choose ensemble"
     return f"the best {len(ensemble['trials'])} together: {scores}{how}"
 

@@ -11,15 +11,16 @@ import tyro
 
 from popjax.commands import cli
 from popjax.commands.arguments import asked_backend
-from popjax.commands.experiment import Experiment, check_seed
+from popjax.commands.experiment import Experiment
 from popjax.commands.outcome import TOP
+from popjax.core.counts import check_seed
 from popjax.core.text import printable
 from popjax.data.columns import relevel, some
 from popjax.space.scales import Choice
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
-    from popjax.engine.backends.base import Backend
+    from popjax.engine.backends.protocol import Backend
     from popjax.space.space import Space
     from popjax.store.results import Results
     from popjax.task import Task
@@ -71,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     for name, low in (("top", 1), ("background", 1), ("repeats", 2), ("retries", 1)):
         if getattr(arguments, name) < low:
             raise ValueError(f"--{name} {getattr(arguments, name)}: give at least {low}")
-    check_seed(arguments.seed)
+    if arguments.seed is not None:
+        check_seed(arguments.seed, "--seed ")
     backend = asked_backend(arguments)
     from popjax.store.files import write_json
     from popjax.store.results import Results
@@ -82,11 +84,11 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"{str(directory)!r}: {results.no_winner}; there is nothing to test again")
     seed = arguments.seed if arguments.seed is not None else (int(results.run["seed"]) + 1) % 2**32
     task, same = task_again(arguments, results, seed)
-    space, fit = fitting(task, results)
-    rows, top = chosen(results, fit, arguments.top, arguments.background, seed)
+    space, fit = space_for_rows(task, results)
+    rows, top = chosen_trials(results, fit, arguments.top, arguments.background, seed)
     print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
     new = train_again(task, space, results, rows, arguments.repeats, seed, backend.made())
-    report = describe(results, rows, new, top) | {"seed": seed, "same_data": same}
+    report = retest_report(results, rows, new, top) | {"seed": seed, "same_data": same}
     write_json(directory / "retest.json", report)
     print(printable(report["reason"]))
     print(f"{report['first_says']} ({results.metric}, ± for {report['confidence']:.0%})")
@@ -94,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def fitting(task: "Task", results: "Results") -> "tuple[Space, np.ndarray]":
+def space_for_rows(task: "Task", results: "Results") -> "tuple[Space, np.ndarray]":
     """The search's space without batches that are larger than the training rows now, and the trials (rows,) left."""
     from popjax.space.space import Space
 
@@ -111,7 +113,7 @@ def fitting(task: "Task", results: "Results") -> "tuple[Space, np.ndarray]":
     return space, fit
 
 
-def chosen(results: "Results", fit: np.ndarray, top: int, background: int, seed: int) -> tuple[np.ndarray, int]:
+def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int, seed: int) -> tuple[np.ndarray, int]:
     """The old best trials' rows, followed by a random sample of the others'; and how many the best are."""
     best = results.order[np.isin(results.order, fit)][:top]
     others = np.setdiff1d(fit, best)
@@ -223,7 +225,7 @@ def values_by_epoch(results: "Results", rows: np.ndarray) -> dict[str, np.ndarra
     return found
 
 
-def describe(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:
+def retest_report(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:
     """What retest.json holds."""
     from popjax.store.files import jsonable
     from popjax.tuning.verdict import CONFIDENCE, first_now, judge, mean_and_half

@@ -14,8 +14,8 @@ import numpy as np
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, describe_device
-from popjax.commands.typed import HELP, change_of
-from popjax.core.text import cell, plural, printable, settings
+from popjax.commands.typed import HELP, change_typed
+from popjax.core.text import cell, hparams_text, plural, printable
 from popjax.store.decisions import Remark, Step
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Steering:
     """One model, obeying commands."""
 
     def __init__(
-        self, start: Beginning, task: "Task", hparams: Mapping[str, Any], out: Path, stop: "cli.Asked"
+        self, start: Beginning, task: "Task", hparams: Mapping[str, Any], out: Path, stop: "cli.SignalledStop"
     ) -> None:
         from popjax.study.session import Session
 
@@ -69,9 +69,9 @@ class Steering:
         self.session = Session(
             task,
             hparams,
-            start.epochs,
-            start.experiment.seed,
-            trials=[start.trial],
+            epochs=start.epochs,
+            seed=start.experiment.seed,
+            numbers=[start.trial],
             out=out,
             resume=start.resume is not None,
             about={"arguments": dataclasses.asdict(start.experiment), "trial": start.trial},
@@ -82,7 +82,7 @@ class Steering:
             print(f"it goes on after epoch {self.session.epoch}", flush=True)
 
     @classmethod
-    def begin(cls, start: Beginning, out: Path, stop: "cli.Asked") -> "Steering":
+    def begin(cls, start: Beginning, out: Path, stop: "cli.SignalledStop") -> "Steering":
         """Load the data and build the model; hyperparameters that may be set later get their defaults."""
         from popjax.supervision.spaces import untuned
 
@@ -113,7 +113,7 @@ class Steering:
 
     def describe(self, indent: str) -> None:
         """Print the hyperparameters as they stand."""
-        said = printable(settings(self.session.hparams))
+        said = printable(hparams_text(self.session.hparams))
         print(textwrap.fill(said, width(), initial_indent=indent), flush=True)
 
     def script(self, commands: Iterable[tuple[int, str]]) -> bool:
@@ -122,7 +122,7 @@ class Steering:
             if self.stop.is_set():
                 break
             try:
-                if not self.obey(change_of(command, self.session.hparams)):
+                if not self.obey(change_typed(command, self.session.hparams)):
                     return False
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from None
@@ -179,7 +179,7 @@ class Steering:
         """What was typed, as a change: an empty line pauses, or goes on."""
         if not isinstance(entry, str):
             return entry
-        change = change_of(entry, self.session.hparams)
+        change = change_typed(entry, self.session.hparams)
         return change._replace(verb="resume") if entry == "" and not self.to_go else change
 
     def repeat(self) -> None:
@@ -271,11 +271,11 @@ class Steering:
 
     def save(self) -> None:
         """Write the model as it stands, for `popjax.load_best`."""
-        from popjax.store.files import Kept, jsonable, write_best
+        from popjax.store.files import KeptTrial, jsonable, write_best
 
         self.session.commit()
         value = self.metrics()[self.task.metric] if self.session.epoch else None
-        write_best(self.out, Kept(self.start.trial, self.session.hparams, *self.session.arrays()), jsonable(value))
+        write_best(self.out, KeptTrial(self.start.trial, self.session.hparams, *self.session.arrays()), jsonable(value))
         print(f"saved: {self.out / 'best'}", flush=True)
 
     def leave(self) -> int:

@@ -17,7 +17,7 @@ from popjax.commands.arguments import (
     asked_backend,
     asked_rule,
     asked_scheduler,
-    check_names,
+    check_arguments,
     named_scales,
     trackers,
     with_choices,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from popjax.store.results import Results
     from popjax.study.asked import Asked
     from popjax.task import Task
-    from popjax.tuning.callbacks.base import Callback
+    from popjax.tuning.callbacks.callback import Callback
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     arguments = with_metric(with_choices(cli.parse(Arguments, "sweep", cli.with_port(argv))))
     named = named_scales(arguments)
-    check_names(arguments)
+    check_arguments(arguments)
     out = open_directory(arguments.out, arguments.stem, arguments.resume)
     sweep = Sweep(arguments, named, out, sys.argv[1:] if argv is None else argv)
     return sweep.run()
@@ -66,7 +66,7 @@ class Sweep:
             return self.explain(asked)
         if arguments.sampler == "grid":
             self.say(distinct(space, arguments.trials, arguments.seed))
-        stop = cli.Asked()
+        stop = cli.SignalledStop()
         try:
             with cli.stopping(stop):
                 results = self.searched(asked, stop)
@@ -90,7 +90,7 @@ class Sweep:
         """What the command line asks of a search."""
         from popjax.rules.together import TOGETHER
         from popjax.study.asked import Asked
-        from popjax.tuning.options import SearchOptions
+        from popjax.tuning.search_options import SearchOptions
 
         arguments = self.arguments
         keep = None if arguments.task is not None else TOGETHER
@@ -98,7 +98,7 @@ class Sweep:
         options = SearchOptions.given(arguments, rank=rank, scheduler=scheduler)
         return Asked.of(task, space, options, asked_backend(arguments))
 
-    def searched(self, asked: "Asked", stop: cli.Asked) -> "Results":
+    def searched(self, asked: "Asked", stop: cli.SignalledStop) -> "Results":
         """What the search found."""
         from popjax.engine.population import Timer
         from popjax.study.run import Search

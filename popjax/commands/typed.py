@@ -18,16 +18,16 @@ OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": o
 WORDS = {"quit": "end", "exit": "end", "": "pause"} | {word: word for word in ("pause", "watch", "save", "help")}
 
 
-def change_of(text: str, hparams: Mapping[str, Any]) -> "Change":
+def change_typed(text: str, hparams: Mapping[str, Any]) -> "Change":
     """What a line asks for, of a model with these hyperparameters; raises ValueError for a line that says nothing.
 
-    >>> change_of("back 2", {}).epochs, change_of("rate *= 0.5", {"rate": 0.2}).values
+    >>> change_typed("back 2", {}).epochs, change_typed("rate *= 0.5", {"rate": 0.2}).values
     (2, {'rate': 0.1})
     """
     from popjax.tuning.person import Change
 
     if found := SETTING.fullmatch(text):
-        return Change("set", values=setting(found[1], found[2], found[3], hparams))
+        return Change("set", values=value_to_set(found[1], found[2], found[3], hparams))
     word, _, rest = text.partition(" ")
     if word in ("go", "back"):
         return Change(word, epochs=check_text(word, rest.strip() or "1"))
@@ -36,7 +36,7 @@ def change_of(text: str, hparams: Mapping[str, Any]) -> "Change":
     return Change(WORDS[text])
 
 
-def setting(name: str, how: str, text: str, hparams: Mapping[str, Any]) -> dict[str, Any]:
+def value_to_set(name: str, how: str, text: str, hparams: Mapping[str, Any]) -> dict[str, Any]:
     """The value that a hyperparameter is to have, also relative to what it is."""
     _, value = value_of(f"{name}={text}", "command")
     if how == "=":

@@ -22,6 +22,15 @@ def check_called(what: str, function: Any, *arguments: str) -> None:
         return
 
 
+def name_of(given: Any) -> Any:
+    """A text or None as it is; of a function or a class its qualified name, of another object its class's.
+
+    >>> name_of("adam"), name_of(name_of), name_of(3.5)
+    ('adam', 'name_of', 'float')
+    """
+    return given if isinstance(given, str | None) else getattr(given, "__qualname__", type(given).__name__)
+
+
 def refuse_gone(function: str, given: Iterable[str], gone: Mapping[str, str]) -> None:
     """Raise ValueError for an argument of an earlier version, with what says the same now, and TypeError for others.
 

@@ -39,3 +39,14 @@ def check_number(what: str, value: Any, count: int) -> int:
     if not whole_kind(type(value)) or not 0 <= value < count:
         raise ValueError(f"{what} {value!r}; choose 0..{count - 1}")
     return int(value)
+
+
+def check_seed(seed: Any, what: str = "seed=") -> int:
+    """A number of which a key can be made; raises ValueError for anything else.
+
+    >>> check_seed(7)
+    7
+    """
+    if check_count("seed", seed, 0) >= 2**32:
+        raise ValueError(f"{what}{seed}: choose 0 <= seed < 2**32")
+    return int(seed)

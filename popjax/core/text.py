@@ -20,7 +20,7 @@ def cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def settings(hparams: Mapping[str, Any]) -> str:
+def hparams_text(hparams: Mapping[str, Any]) -> str:
     """Hyperparameters on one line."""
     return printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
 
@@ -46,7 +46,7 @@ def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def needed(what: str, package: str, packages: str = "") -> None:
+def check_installed(what: str, package: str, packages: str = "") -> None:
     """Raise ValueError where a package is not installed that something needs, with all its `packages` if several."""
     if importlib.util.find_spec(package) is None:
         raise ValueError(f"{what} needs {package}, which is not installed: {install(packages or package)}")
@@ -68,6 +68,16 @@ def failure(error: BaseException) -> str:
     'OSError: no route'
     """
     return printable(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+
+
+def short(value: Any, most: int = 40) -> str:
+    """A value as a message names it, in `most` letters.
+
+    >>> short("a" * 100, most=8)
+    "'aaaa..."
+    """
+    text = repr(value.item() if hasattr(value, "item") else value)  # NumPy's scalars as Python's
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def plural(count: int, noun: str) -> str:

@@ -41,7 +41,7 @@ def implementation(dtype: Any) -> Any:
     return jax.random.key_impl(lax.empty((), dtype))
 
 
-def named(state: Any) -> dict[str, Any]:
+def named_leaves(state: Any) -> dict[str, Any]:
     """The leaves of a state by their paths, such as "params.out.kernel"; raises ValueError where two share one."""
     leaves: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
@@ -53,20 +53,20 @@ def named(state: Any) -> dict[str, Any]:
     return leaves
 
 
-def digest(tree: Any) -> str:
+def digest_of_tree(tree: Any) -> str:
     """SHA-256 of a pytree's arrays and their names."""
     found = hashlib.sha256()
-    for name, leaf in named(to_host(tree)).items():
+    for name, leaf in named_leaves(to_host(tree)).items():
         found.update(f"{name} {leaf.dtype} {leaf.shape} ".encode() + np.ascontiguousarray(leaf).tobytes())
     return found.hexdigest()
 
 
 def unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:
     """The host's state with the structure of `like`, from what `named` gave; raises ValueError for a missing leaf."""
-    for name in named(like):
+    for name in named_leaves(like):
         if name not in arrays:
             raise ValueError(f"the arrays lack {name!r}; give the model that was trained")
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in named(like)])
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in named_leaves(like)])
 
 
 def is_key(leaf: Any) -> bool:

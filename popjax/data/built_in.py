@@ -34,10 +34,10 @@ DIABETES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
 DIGITS = [f"pixel_{row}_{column}" for row in range(8) for column in range(8)]
 
 
-def table(name: str) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None, tuple[str, ...]]:
+def built_in_table(name: str) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None, tuple[str, ...]]:
     """Features (rows, columns), targets (rows,), the classes and the columns, as scikit-learn's loaders give them.
 
-    >>> x, y, classes, columns = table("wine")
+    >>> x, y, classes, columns = built_in_table("wine")
     >>> x.shape, classes
     ((178, 13), ('class_0', 'class_1', 'class_2'))
     """
@@ -46,7 +46,7 @@ def table(name: str) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None, tu
         return cells[:, :-1], cells[:, -1].astype(int), tuple(range(10)), tuple(DIGITS)
     if name == "diabetes":
         x = np.loadtxt(io.BytesIO(content("diabetes_data_raw.csv.gz")))
-        return scaled(x), np.loadtxt(io.BytesIO(content("diabetes_target.csv.gz"))), None, tuple(DIABETES)
+        return unit_length(x), np.loadtxt(io.BytesIO(content("diabetes_target.csv.gz"))), None, tuple(DIABETES)
     file, columns = ("wine_data.csv", WINE) if name == "wine" else ("breast_cancer.csv", BREAST_CANCER)
     first, _, rest = content(file).partition(b"\n")
     cells = np.loadtxt(io.BytesIO(rest), delimiter=",")
@@ -64,6 +64,6 @@ def content(file: str) -> bytes:
     raise ValueError(f"scikit-learn has no {file} here; give a CSV, or install scikit-learn 1.9")
 
 
-def scaled(x: np.ndarray) -> np.ndarray:
+def unit_length(x: np.ndarray) -> np.ndarray:
     """Columns of mean 0 and length 1, in the order of operations of `sklearn.datasets.load_diabetes`."""
     return (x - x.mean(0)) / x.std(0) / len(x) ** 0.5

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.text import short
+
 MAX_CLASSES = 20  # of integers; with more they are a regression
 MAX_LEVELS = 1000  # of one text column
 MAX_BYTES = 2**32  # of the features of all text columns, and of an array in an archive
@@ -52,13 +54,7 @@ def to_number(cell: str, kind: type = float) -> Any:
     return kind(cell)
 
 
-def short(cell: Any) -> str:
-    """A cell as an error names it."""
-    text = repr(cell.item() if isinstance(cell, np.generic) else cell)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def named(bad: Sequence[tuple[int, Any]], count: int) -> str:
+def bad_cells(bad: Sequence[tuple[int, Any]], count: int) -> str:
     """How many cells are bad, with the first five of their (row from 0, cell)."""
     cells = ", ".join(f"{short(cell)} in row {row + 1}" for row, cell in bad[:FEW])
     return f"{count} cell{'s' * (count > 1)}: {cells}" + (", ..." if count > FEW else "")
@@ -101,7 +97,7 @@ def object_column(source: str, name: str, cells: np.ndarray) -> Column:
     kind = str if is_text else (numbers.Real, decimal.Decimal, np.bool_)
     bad = [(row, cell) for row, cell in enumerate(cells) if not isinstance(cell, kind) and cell is not None]
     if bad:
-        what = f"column {name!r} is {'text' if is_text else 'numeric'} but for {named(bad, len(bad))}"
+        what = f"column {name!r} is {'text' if is_text else 'numeric'} but for {bad_cells(bad, len(bad))}"
         raise ValueError(f"{source}: {what}; make all its cells numbers or all texts, or drop it")
     if is_text:
         known: dict[str, int] = {}
@@ -186,19 +182,19 @@ def check_levels(source: str, name: str, count: int, rows: int) -> None:
     """Raise ValueError for a text column with too many distinct values."""
     if count > MAX_LEVELS:
         what = f"column {name!r} is text with {count} distinct values, at most {MAX_LEVELS} become one-hot"
-        raise ValueError(f"{source}: {what}; they would take {size(rows * count * 8)}, so drop or group them")
+        raise ValueError(f"{source}: {what}; they would take {size_text(rows * count * 8)}, so drop or group them")
 
 
 def check_size(source: str, rows: int, levels: Levels) -> None:
     """Raise ValueError where the features of all text columns together would fill the memory."""
     if levels and 8 * rows * sum(map(len, levels.values())) > MAX_BYTES:
-        total = size(8 * rows * sum(map(len, levels.values())))
+        total = size_text(8 * rows * sum(map(len, levels.values())))
         most = max(levels, key=lambda name: len(levels[name]))
         what = f"the one-hot text columns would take {total}, most of it {most!r} with {len(levels[most])} values"
-        raise ValueError(f"{source}: {what}; at most {size(MAX_BYTES)}, so drop or group them")
+        raise ValueError(f"{source}: {what}; at most {size_text(MAX_BYTES)}, so drop or group them")
 
 
-def size(count: int) -> str:
+def size_text(count: int) -> str:
     """Bytes in words."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
@@ -206,7 +202,7 @@ def size(count: int) -> str:
 # The one-hot form
 
 
-def features(columns: Sequence[str], levels: Levels) -> list[tuple[str, str | None]]:
+def encoded_features(columns: Sequence[str], levels: Levels) -> list[tuple[str, str | None]]:
     """The encoded features in order: (column, level), or (column, None) for a number."""
     return [(name, level) for name in columns for level in levels.get(name, (None,))]
 
@@ -247,7 +243,9 @@ def apart(x: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np
     [[2], [0]]
     """
     x = x.reshape(len(x), -1)
-    known = np.array([level is not None for _, level in features(columns, levels)] or [False] * x.shape[1], bool)
+    known = np.array(
+        [level is not None for _, level in encoded_features(columns, levels)] or [False] * x.shape[1], bool
+    )
     ends = np.cumsum([len(levels[name]) for name in columns if name in levels], dtype=int)
     parts = np.split(x[:, known], ends[:-1], axis=1) if len(ends) else []
     codes = [part @ np.arange(1, part.shape[1] + 1) for part in parts]
@@ -256,6 +254,6 @@ def apart(x: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np
 
 def relevel(x: np.ndarray, columns: Sequence[str], now: Levels, then: Levels) -> np.ndarray:
     """Encoded rows (rows, features) as other levels of the same text columns encode them."""
-    index = {feature: place for place, feature in enumerate(features(columns, now))}
+    index = {feature: place for place, feature in enumerate(encoded_features(columns, now))}
     lacking = np.zeros(len(x))
-    return np.column_stack([x[:, index[f]] if f in index else lacking for f in features(columns, then)])
+    return np.column_stack([x[:, index[f]] if f in index else lacking for f in encoded_features(columns, then)])

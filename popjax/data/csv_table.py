@@ -19,20 +19,20 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.text import short
 from popjax.data.columns import (
     DROP,
     FEW,
     MAX_CLASSES,
     MAX_LEVELS,
     Column,
+    bad_cells,
     check_levels,
     check_names,
     check_target,
     coded_texts,
     is_code,
     is_missing,
-    named,
-    short,
     text_column,
     to_number,
 )
@@ -236,7 +236,7 @@ class Tally:
         self.rows += len(cells)
 
     def _judged(self, cells: Sequence[str]) -> np.ndarray:
-        known = {cell: judge(cell) for cell in set(cells)}
+        known = {cell: cell_kind(cell) for cell in set(cells)}
         kinds = [known[cell][0] for cell in cells]
         self.kinds.update(kinds)
         bad = (row for row, kind in enumerate(kinds) if kind not in ("number", "missing"))
@@ -254,7 +254,7 @@ class Tally:
             f"write {self.with_a_point()}, with a decimal point; " if 2 * self.kinds["decimal comma"] >= bad else ""
         )
         remedy = f"{points}mend them, or empty them (or name them, as --na NA) and use {DROP}"
-        raise ValueError(f"{source}: column {name!r} is numeric but for {named(self.bad, bad)}; {remedy}")
+        raise ValueError(f"{source}: column {name!r} is numeric but for {bad_cells(self.bad, bad)}; {remedy}")
 
     def with_a_point(self) -> str:
         """The first of the bad cells that has a decimal comma, as it should be."""
@@ -265,7 +265,7 @@ class Tally:
         return Column(np.concatenate(self.values))
 
 
-def judge(cell: str) -> tuple[str, float]:
+def cell_kind(cell: str) -> tuple[str, float]:
     """What a cell is, and the number if it is one."""
     if is_missing(cell):
         return "missing", np.nan

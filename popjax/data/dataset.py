@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.data.built_in import BUILT_IN, table
+from popjax.data.built_in import BUILT_IN, built_in_table
 from popjax.data.checks import (
     KEEP,
     as_numbers,
@@ -21,14 +21,14 @@ from popjax.data.checks import (
     mirrored,
     without_missing,
 )
-from popjax.data.columns import Levels, check_size, encode, features, occurring
+from popjax.data.columns import Levels, check_size, encode, encoded_features, occurring
 from popjax.data.csv_table import read_csv
 from popjax.data.doubts import doubts, left_out
 from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
 from popjax.data.table import PLAINLY, Reading, Table
-from popjax.data.targets import targets
+from popjax.data.targets import targets_of
 
 READERS: Mapping[str, Callable[..., Table]] = {
     ".csv": read_csv,
@@ -53,7 +53,7 @@ class Dataset:
         columns: the names of the columns, before text became one-hot, if they have any.
         name: where the rows come from.
         target: the target's name.
-        kind: "classification", "multilabel", "regression" or "own" (see `targets`); told by y if not given.
+        kind: "classification", "multilabel", "regression" or "own" (see `targets_of`); told by y if not given.
         outputs: the names of several labels or values.
         levels: of each text column, its distinct texts, sorted.
         fill: what stands in for a missing cell, coded, (columns,) or in the shape of a row of
@@ -108,7 +108,7 @@ class Dataset:
     @property
     def features(self) -> list[tuple[str, str | None]]:
         """What each feature is: (column, None) of numbers, (column, text) of a text; none of rows without columns."""
-        return features(self.columns, self.levels) if self.columns and self.x.ndim == 2 else []
+        return encoded_features(self.columns, self.levels) if self.columns and self.x.ndim == 2 else []
 
     @property
     def digest(self) -> str:
@@ -134,7 +134,7 @@ def load(source: str, target: str | None = None, missing: str = "error", kind: s
         if target is not None:
             raise ValueError(f"target {target!r}: the dataset {source} has its own target; leave it out")
         return built_in(source)
-    return from_table(read(source, target), missing, kind)
+    return from_table(read_file(source, target), missing, kind)
 
 
 def check_missing(missing: str) -> None:
@@ -143,7 +143,7 @@ def check_missing(missing: str) -> None:
         raise ValueError(f"missing={missing!r}: choose one of {', '.join(MISSING)}")
 
 
-def read(source: str, target: str | None = None, how: Reading = PLAINLY) -> Table:
+def read_file(source: str, target: str | None = None, how: Reading = PLAINLY) -> Table:
     """A file, as it is; raises ValueError in one line."""
     suffix = Path(source).suffix.lower()
     if suffix in PACKED:
@@ -179,7 +179,7 @@ def images(dataset: Dataset) -> Dataset:
 
 def built_in(name: str) -> Dataset:
     """One of scikit-learn's datasets that need no network."""
-    x, y, classes, columns = table(name)
+    x, y, classes, columns = built_in_table(name)
     return Dataset(x.astype(float), y, classes, columns, name, "target")
 
 
@@ -223,7 +223,7 @@ def from_arrays(
     Args:
         x: an array (rows, ...), or a dict of such.
         levels: of text columns.
-        kind: of the targets (see `targets`).
+        kind: of the targets (see `targets_of`).
         outputs: the names of several.
         own_loss: they may be for a loss of one's own.
         whole: whole numbers of an array stay whole, as those of a dict do.
@@ -240,7 +240,7 @@ def from_arrays(
     unknown = int((~left).sum())
     left[left] = kept
     check_rows(int(left.sum()), name)
-    found = mirrored(x, name, kind, own_loss) if same else targets(y[left], name, target, kind, own_loss)
+    found = mirrored(x, name, kind, own_loss) if same else targets_of(y[left], name, target, kind, own_loss)
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
         check_size(name, len(x), levels)

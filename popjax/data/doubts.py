@@ -5,7 +5,8 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 
-from popjax.data.columns import Levels, short
+from popjax.core.text import short
+from popjax.data.columns import Levels
 
 SIGNED = re.compile(r"\s*[-+]?(?P<sign>[$€£¥])?\s*[\d.,]*\d[\d.,]*\s*(?P<last>[%$€£¥])?\s*")
 SHORT = "jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec"

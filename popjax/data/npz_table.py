@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from popjax.data.columns import MAX_BYTES, size
+from popjax.data.columns import MAX_BYTES, size_text
 from popjax.data.table import PLAINLY, Reading, Table
 
 
@@ -27,10 +27,10 @@ def read_npz(source: str, content: bytes, target: str | None, how: Reading = PLA
             known = ", ".join(map(repr, stored)) or "none"
             raise ValueError(f"{source} has no array {name!r}; it has {known}")
         if stored[name].file_size > MAX_BYTES:
-            what = f"{source}: the array {name!r} would take {size(stored[name].file_size)}"
-            raise ValueError(f"{what}; at most {size(MAX_BYTES)}, so take fewer rows")
+            what = f"{source}: the array {name!r} would take {size_text(stored[name].file_size)}"
+            raise ValueError(f"{what}; at most {size_text(MAX_BYTES)}, so take fewer rows")
     with as_npz(source):
-        x, y = (unpacked(archive, stored[name]) for name in names)
+        x, y = (array_in(archive, stored[name]) for name in names)
     return Table({}, x, y, source, names[1])
 
 
@@ -44,7 +44,7 @@ def as_npz(source: str) -> Iterator[None]:
         raise ValueError(f"cannot read {source} as NPZ: {what}; save it with numpy.savez") from None
 
 
-def unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+def array_in(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     """An array of an archive, read piece by piece."""
     with archive.open(entry) as file:
         array = np.lib.format.read_array(file, allow_pickle=False)

@@ -23,7 +23,7 @@ def read_parquet(source: str, content: bytes, target: str | None, how: Reading =
 
     Raises ValueError in one line.
     """
-    table = read_table(source, content)
+    table = decoded_table(source, content)
     check_names(source, table.column_names)
     target = check_target(source, table.column_names, target)
     if len(table) == 0:
@@ -35,7 +35,7 @@ def read_parquet(source: str, content: bytes, target: str | None, how: Reading =
             what = f"column {name!r} holds {short_type(values.type)}, neither numbers nor text"
             raise ValueError(f"{source}: {what}; convert it or drop it")
     labels = columns.pop(target)
-    coded = {name: typed(source, name, values, name != how.groups) for name, values in columns.items()}
+    coded = {name: typed_column(source, name, values, name != how.groups) for name, values in columns.items()}
     return Table(coded, None, target_values(labels), source, target)
 
 
@@ -51,7 +51,7 @@ def emptied(values: "pa.ChunkedArray", na: Collection[str]) -> "pa.ChunkedArray"
     return pc.if_else(nothing, pa.scalar(None, pa.large_string()), texts)
 
 
-def read_table(source: str, content: bytes) -> "pa.Table":
+def decoded_table(source: str, content: bytes) -> "pa.Table":
     """The whole table, decoded and validated; raises ValueError, whatever the bytes are."""
     try:
         table = parquet(content)
@@ -82,7 +82,7 @@ def short_type(type_: "pa.DataType") -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def typed(source: str, name: str, values: "pa.ChunkedArray", limited: bool = True) -> Column:
+def typed_column(source: str, name: str, values: "pa.ChunkedArray", limited: bool = True) -> Column:
     """A column of numbers or text, coded; raises ValueError for a text with too many values, if that is limited."""
     if kind(values.type) == "null":
         return Column(np.full(len(values), np.nan))

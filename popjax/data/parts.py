@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from popjax.data.built_in import BUILT_IN
-from popjax.data.dataset import Dataset, check_missing, from_table, load, read
-from popjax.data.table import PLAINLY, Reading, Table, grouped, joined, parted, table_of
+from popjax.data.dataset import Dataset, check_missing, from_table, load, read_file
+from popjax.data.table import PLAINLY, Reading, Table, grouped, joined_tables, parted, table_of
 from popjax.space.values import absent
 
 SHARE = 0.1  # of the rows validate, and as many test, where nobody says otherwise
@@ -53,7 +53,7 @@ def parts_of(
     if isinstance(data, Dataset):
         if is_table(validation) or is_table(test) or isinstance(groups, str):
             raise ValueError("a Dataset is coded already: give parts by the numbers of rows, and groups as an array")
-        return Parts(data, validation, test, numbered(groups, len(data)))
+        return Parts(data, validation, test, group_numbers(groups, len(data)))
     if target is not None and is_pair(data):
         named = any(is_table(part) and not is_pair(part) for part in (validation, test))
         check_beside(data[0], data[1], str(target), named)
@@ -64,11 +64,11 @@ def parts_of(
             begin = sum(len(table.y) for table in tables)
             tables.append(as_table(given, target or first.target))
             places[name] = np.arange(begin, begin + len(tables[-1].y))
-    table = joined(tables)
+    table = joined_tables(tables)
     if isinstance(groups, str):
         table, groups = grouped(table, groups)
     dataset = from_table(table, missing, kind, own_loss=own_loss, whole=whole)
-    return Parts(dataset, places["validation"], places["test"], numbered(groups, len(table.y), dataset.dropped))
+    return Parts(dataset, places["validation"], places["test"], group_numbers(groups, len(table.y), dataset.dropped))
 
 
 def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:
@@ -79,7 +79,7 @@ def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:
     if len(names) != 1 and not (names and all(isinstance(name, str) for name in names)):
         raise ValueError(f"target={target!r}: give the name of a column, or a list of names")
     first = None if names[0] is None else str(names[0])
-    table = read(os.fspath(given), first, how) if isinstance(given, str | os.PathLike) else table_of(given, first)
+    table = read_file(os.fspath(given), first, how) if isinstance(given, str | os.PathLike) else table_of(given, first)
     return parted(table, [str(name) for name in names]) if len(names) > 1 else table
 
 
@@ -105,7 +105,7 @@ def check_beside(x: Any, y: Any, target: str, named: bool) -> None:
         raise ValueError(f"target={target!r} beside (x, y), which has its targets in y; leave target out")
 
 
-def numbered(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | None:
+def group_numbers(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | None:
     """The groups of so many rows, without those that were left out, as numbers; raises ValueError."""
     if groups is None:
         return None

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.text import short
 from popjax.data.checks import as_targets
-from popjax.data.columns import Column, cells_of, check_names, check_target, numeric, object_column, short, some
+from popjax.data.columns import Column, cells_of, check_names, check_target, numeric, object_column, some
 from popjax.data.inputs import entries, mapped
 
 TRUTHS = {"true", "false"}
@@ -69,7 +70,7 @@ def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndar
     if outputs:
         check_names("y", outputs)
         columns = [frame_column(output, y.iloc[:, at]) for at, output in enumerate(outputs)]
-        return as_targets(together(columns, outputs, "y"), "y", name, rows)
+        return as_targets(joint_targets(columns, outputs, "y"), "y", name, rows)
     given = cells_of(y) if framed and hasattr(y, "isna") else y
     return as_targets(given, "DataFrame" if framed else "arrays", name, rows)
 
@@ -84,11 +85,11 @@ def parted(table: Table, outputs: Sequence[str]) -> Table:
         raise ValueError(f"{table.name} has no column but the targets {some(outputs)}; add features")
     first = object_column(table.name, table.target, np.array([*table.y, None], object)[:-1])
     columns = [first, *(table.columns[name] for name in outputs[1:])]
-    y, target = together(columns, outputs, table.name), ", ".join(outputs)
+    y, target = joint_targets(columns, outputs, table.name), ", ".join(outputs)
     return table._replace(columns=rest, y=y, target=target, outputs=tuple(outputs))
 
 
-def together(columns: Sequence[Column], names: Sequence[str], source: str) -> np.ndarray:
+def joint_targets(columns: Sequence[Column], names: Sequence[str], source: str) -> np.ndarray:
     """Several targets as one array (rows, outputs): truth values if all are, else numbers; None or NaN where missing.
 
     Raises ValueError for texts but those of truth values.
@@ -152,7 +153,7 @@ def frame_column(name: str, series: Any) -> Column:
     return object_column("DataFrame", name, cells_of(series))
 
 
-def joined(tables: Sequence[Table]) -> Table:
+def joined_tables(tables: Sequence[Table]) -> Table:
     """The rows of several tables, one after another; raises ValueError where they are not alike."""
     first = tables[0]
     if len(tables) == 1:
@@ -161,7 +162,7 @@ def joined(tables: Sequence[Table]) -> Table:
         raise ValueError("y is x in some parts of the data and not in others; give (x, x) for each")
     for other in tables[1:]:
         check_alike(first, other)
-    columns = {name: stacked(name, [table.columns[name] for table in tables]) for name in first.columns}
+    columns = {name: stacked_columns(name, [table.columns[name] for table in tables]) for name in first.columns}
     x = None if first.x is None else mapped(lambda *each: np.concatenate(each), *(table.x for table in tables))
     notes = tuple(note for table in tables for note in table.notes)
     objects = any(table.y.dtype.kind not in "biuf" for table in tables)
@@ -185,7 +186,7 @@ def check_alike(first: Table, other: Table) -> None:
             raise ValueError(f"{other.name} {what} the column {missing[0]!r} {verb}; give the same columns")
 
 
-def stacked(name: str, columns: Sequence[Column]) -> Column:
+def stacked_columns(name: str, columns: Sequence[Column]) -> Column:
     """One column of several tables; raises ValueError where it is text in one and numbers in another."""
     kinds = {column.levels is None for column in columns if not np.isnan(column.values).all()}
     if len(kinds) > 1:

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.data.columns import MAX_CLASSES, short
+from popjax.core.text import short
+from popjax.data.columns import MAX_CLASSES
 
 KIND_NAMES = ("classification", "multilabel", "regression", "own")
 REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of every trial of some kind
@@ -39,7 +40,7 @@ def reported(name: str) -> bool:
     return name in REPORTED or name.endswith(OF_OUTPUTS)
 
 
-def targets(y: np.ndarray, name: str, target: str, kind: str | None, own_loss: bool = False) -> Targets:
+def targets_of(y: np.ndarray, name: str, target: str, kind: str | None, own_loss: bool = False) -> Targets:
     """What targets (rows, ...) are: by `kind`, or else by their values; raises ValueError in one line.
 
     Of one a row texts, truth values and integers with at most 20 distinct values are classes. Of several a row truth
@@ -53,26 +54,28 @@ def targets(y: np.ndarray, name: str, target: str, kind: str | None, own_loss: b
     if kind == "own" or (kind is None and own_loss and y.ndim > 1 and not column):
         return Targets(owned(y, name, target), "own")
     if y.ndim > 1:
-        return several(y, name, target, kind)
+        return several_targets(y, name, target, kind)
     if kind == "multilabel":
         raise ValueError(f"{name}: several labels are truth values (rows, labels), and {target} is {list(y.shape)}")
-    y = typed(y, name, target)
+    y = typed_targets(y, name, target)
     if kind == "regression" and y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: the target {target!r} holds {short(y[0])}, so it is no regression; leave kind out")
     distinct = len(np.unique(y)) if y.dtype.kind in "iuf" else 0
     real = y.dtype.kind == "f" or distinct > MAX_CLASSES
     if kind == "regression" or (kind is None and real):
-        return Targets(reals(y, name, target), "regression", None, "" if kind else doubt(y, distinct, target))
+        return Targets(
+            reals(y, name, target), "regression", None, "" if kind else doubt_about_values(y, distinct, target)
+        )
     codes, labels = classes(y, name, target)
     return Targets(codes, "classification", labels)
 
 
-def several(y: np.ndarray, name: str, target: str, kind: str | None) -> Targets:
+def several_targets(y: np.ndarray, name: str, target: str, kind: str | None) -> Targets:
     """Several targets a row, as labels or as values."""
     if y.ndim > 2 or y.shape[1] < 2:
         remedy = "give y[:, 0]" if y.ndim == 2 else "give a loss= of your own, or one value or one row of values a row"
         raise ValueError(f"{name}: {target} has shape {y.shape}; {remedy}")
-    y = typed(y.ravel(), name, target).reshape(y.shape)
+    y = typed_targets(y.ravel(), name, target).reshape(y.shape)
     if kind == "classification" or y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: {target} has several columns; give numbers or truth values, or one of classes")
     binary = y.dtype.kind == "b" or bool(np.isin(y, (0, 1)).all())
@@ -98,7 +101,7 @@ def several(y: np.ndarray, name: str, target: str, kind: str | None) -> Targets:
 
 def owned(y: np.ndarray, name: str, target: str) -> np.ndarray:
     """Targets that a loss of one's own knows: finite numbers of any shape, whole ones as they are."""
-    y = typed(y.ravel(), name, target).reshape(y.shape)
+    y = typed_targets(y.ravel(), name, target).reshape(y.shape)
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: {target} is {y.dtype}; a loss of your own gets numbers")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
@@ -116,7 +119,7 @@ def check_whole(values: np.ndarray, what: str) -> None:
             raise ValueError(f"{what} holds {most}; give whole numbers below 2**31")
 
 
-def typed(y: np.ndarray, name: str, target: str) -> np.ndarray:
+def typed_targets(y: np.ndarray, name: str, target: str) -> np.ndarray:
     """Python values as the array they are; texts stay objects, since in an array each takes the room of the longest."""
     if y.dtype.kind == "O" and not all(isinstance(value, str) for value in y):
         if not all(isinstance(value, bool | int | float | str | np.generic) for value in y.tolist()):
@@ -153,7 +156,7 @@ def classes(y: np.ndarray, name: str, target: str) -> tuple[np.ndarray, tuple[An
     return codes.astype(np.int64), tuple(labels)
 
 
-def doubt(y: np.ndarray, distinct: int, target: str) -> str:
+def doubt_about_values(y: np.ndarray, distinct: int, target: str) -> str:
     """What may be wrong about a target that is taken for real values."""
     few = distinct == 2 if y.dtype.kind == "f" else distinct <= DOUBTFUL
     if not few:

@@ -41,7 +41,7 @@ def levels(points: Points, caps: list[Caps]) -> np.ndarray:
     return fits.argmax(0) if caps else np.zeros(trials, int)
 
 
-def fit(caps: Any, space: Space) -> bool:
+def caps_fit(caps: Any, space: Space) -> bool:
     """Whether these, read from a file, are ascending caps of widths of the space, of which the last hold all."""
     if not isinstance(caps, list) or not all(isinstance(cap, dict) for cap in caps):
         return False

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from popjax.core.storage import Corrupt
-from popjax.core.trees import named, to_words
-from popjax.engine.backends.base import CheckpointRequest, Epoch, Message, Segment, Standing
+from popjax.core.trees import named_leaves, to_words
+from popjax.engine.backends.protocol import CheckpointRequest, Epoch, Message, Position, Segment
 from popjax.engine.best_epoch import Training
-from popjax.engine.table import Table
+from popjax.engine.trial_table import TrialTable
 from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits, OnDisk, Record
 
@@ -37,7 +37,7 @@ class Checkpoint:
         request: asks the segments.
     """
 
-    def __init__(self, commits: Commits, table: Table) -> None:
+    def __init__(self, commits: Commits, table: TrialTable) -> None:
         self.commits = commits
         self.table = table
         self.request = CheckpointRequest(EVERY, due=time.monotonic() + EVERY)
@@ -65,7 +65,7 @@ class Checkpoint:
             self._slow.discard(segment)
         self._take_standing(message)
 
-    def _take_standing(self, message: Standing) -> None:
+    def _take_standing(self, message: Position) -> None:
         cohort, segment = message.cohort, message.segment
         if cohort.epoch == self.table.last:
             self.finish(cohort)
@@ -178,7 +178,7 @@ def unfinished(checkpoint: Checkpoint, cohorts: list[Cohort], fresh: np.ndarray)
 
 def check_arrays(like: Any, arrays: Mapping[str, np.ndarray]) -> None:
     """Raise Corrupt unless arrays, each with or without an axis of members before it, are those of a state."""
-    words = named(jax.eval_shape(to_words, like))
+    words = named_leaves(jax.eval_shape(to_words, like))
     for name in words:
         if name not in arrays:
             raise Corrupt(f"the run's state is of another task: the arrays lack {name!r}")

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 
 from popjax.core.clock import Clock
-from popjax.engine.member import Member, Programs, lower, signature
-from popjax.engine.memory import crowded, needed
+from popjax.engine.member import MemberFunctions, Programs, lower, signature
+from popjax.engine.memory import crowded, executable_bytes
 
 KEPT = 64
 ONCE = {"xla_backend_optimization_level": 1}  # for what runs once a member: on a CPU compiled in half the time
@@ -25,21 +25,21 @@ class Compiler:
         self._programs: OrderedDict[Any, Programs] = OrderedDict()
 
     def programs(
-        self, member: Member, data: Any, capacity: int, lanes: int, clock: Clock, devices: int = 1
+        self, functions: MemberFunctions, data: Any, capacity: int, lanes: int, clock: Clock, devices: int = 1
     ) -> Programs:
         """Futures of the programs of a member on the abstract `data`.
 
         Lowering happens here, since a caller's JAX settings do not reach other threads.
         """
-        member.trace(data)  # so that what its functions read is known
-        key = signature(member, data, capacity, lanes, devices)
+        functions.trace(data)  # so that what its functions read is known
+        key = signature(functions, data, capacity, lanes, devices)
         with self._lock:
             known = self._programs.get(key)
-            if known is None or any(failed(future) for future in known):
+            if known is None or any(has_failed(future) for future in known):
                 if crowded():
                     self._forget()
                 with clock:
-                    lowered = lower(member, data, capacity, lanes, devices)
+                    lowered = lower(functions, data, capacity, lanes, devices)
                 once = ONCE if jax.default_backend() == "cpu" else {}
                 self._programs[key] = Programs(
                     self._compile(lowered.init, clock, once),
@@ -54,7 +54,7 @@ class Compiler:
     def _forget(self) -> None:
         """Keep no program; those that train now are kept by who trains."""
         self._programs.clear()
-        needed.cache_clear()
+        executable_bytes.cache_clear()
         gc.collect()
 
     def _compile(self, lowered: Any, clock: Clock, options: dict[str, Any]) -> "Future[Any] | None":
@@ -65,7 +65,7 @@ class Compiler:
         return None if lowered is None else self._pool.submit(compile_it)
 
 
-def failed(future: "Future[Any] | None") -> bool:
+def has_failed(future: "Future[Any] | None") -> bool:
     """Whether a compilation has ended without an executable."""
     return future is not None and future.done() and future.exception() is not None
 

@@ -10,7 +10,7 @@ from popjax.rule import Rule
 from popjax.scheduler import NONE, Trials
 from popjax.space.space import Points
 from popjax.store.counted import BestSoFar, Counted
-from popjax.store.records import after, mean_member
+from popjax.store.records import mean_member, values_after
 
 
 class Curves:
@@ -43,7 +43,7 @@ class Curves:
     def grow(self, trials: int) -> None:
         """Make place for so many trials more."""
         if self.lineage is not None:
-            self.lineage = np.concatenate([self.lineage, own(len(self.lineage), trials, self.lineage.shape[1])])
+            self.lineage = np.concatenate([self.lineage, own_lineage(len(self.lineage), trials, self.lineage.shape[1])])
         if self.so_far is not None:
             self.so_far.grow(trials * self.numbering.each)
         for name, values in self.metrics.items():
@@ -57,7 +57,7 @@ class Curves:
                 more = np.full((*values.shape[:-1], 2 * epochs - values.shape[-1]), np.nan, values.dtype)
                 self.metrics[name] = np.concatenate([values, more], -1)
         if self.lineage is not None and epochs > self.lineage.shape[1]:
-            more = own(0, len(self.lineage), 2 * epochs - self.lineage.shape[1])
+            more = own_lineage(0, len(self.lineage), 2 * epochs - self.lineage.shape[1])
             self.lineage = np.concatenate([self.lineage, more], 1)
 
     def flat(self, name: str) -> np.ndarray:
@@ -112,7 +112,7 @@ class Curves:
         if self.so_far is None or not targets:
             return
         if self.lineage is None:
-            self.lineage = own(0, len(self.epochs), next(iter(self.metrics.values())).shape[-1])
+            self.lineage = own_lineage(0, len(self.epochs), next(iter(self.metrics.values())).shape[-1])
         before = np.arange(self.lineage.shape[1]) < epochs[:, None]
         self.lineage[targets] = np.where(before, self.lineage[sources], self.lineage[targets])
         self.so_far.copy(self.numbering.members(targets), self.numbering.members(sources))
@@ -155,7 +155,7 @@ class Curves:
         return self.epochs.min((1, 2))
 
 
-def own(first: int, trials: int, epochs: int) -> np.ndarray:
+def own_lineage(first: int, trials: int, epochs: int) -> np.ndarray:
     """The lineage (trials, epochs) of trials that were not copied."""
     return np.tile(np.arange(first, first + trials)[:, None], epochs)
 
@@ -169,7 +169,7 @@ def trials_of(
     values = means
     if rule.improvement is not None:
         values = {name: mean_member(values) for name, values in counted.values.items()}
-    now = after({name: values[name] for name in rule.metrics}, epochs)
+    now = values_after({name: values[name] for name in rule.metrics}, epochs)
     loss = np.where(epochs > 0, np.inf, np.nan).astype(means[rule.metric].dtype)
     alive = (epochs > 0) & np.isfinite(list(now.values())).all(0)
     loss[alive] = rule.loss({name: column[alive] for name, column in (now | dict(costs)).items()})

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from popjax.core.trees import implementation, is_key, named
+from popjax.core.trees import implementation, is_key, named_leaves
 from popjax.engine.best_epoch import Training
 from popjax.store.cohort import Cohort, OnHost
 
@@ -23,7 +23,7 @@ def refreshed(cohort: Cohort, numbers: np.ndarray, like: Training) -> Cohort:
         like: the abstract state of a member.
     """
     folded = dict(cohort.arrays())
-    for name, aval in named(like).items():
+    for name, aval in named_leaves(like).items():
         if is_key(aval) and not name.startswith("best."):
             words = folded[name]
             flat = words.reshape(-1, words.shape[-1])

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from popjax.core.trees import abstract, digest
-from popjax.engine.member import settings
+from popjax.core.trees import abstract, digest_of_tree
+from popjax.engine.member import jax_settings
 from popjax.engine.roster import Config, Roster
 from popjax.rule import Rule
 from popjax.space.space import Space
@@ -19,7 +19,7 @@ HASH = 64  # letters of a SHA-256
 def identity(task: Task) -> dict[str, Any]:
     """What tells the data from other data."""
     recipe = task.recipe
-    return {"arrays": digest(jax.tree.map(as_trained, task.data))} if recipe is None else recipe.identity
+    return {"arrays": digest_of_tree(jax.tree.map(as_trained, task.data))} if recipe is None else recipe.identity
 
 
 def as_trained(leaf: Any) -> Any:
@@ -33,7 +33,7 @@ def as_trained(leaf: Any) -> Any:
 def code(roster: Roster) -> dict[str, Any] | None:
     """What tells the code from other code, where the same JAX traces it; None where one process alone knows it."""
     key = roster.first.trace(abstract(roster.task.data)).key()
-    traced = {"jax": jax.__version__, "settings": list(map(str, settings())), "branching": roster.first.branching}
+    traced = {"jax": jax.__version__, "settings": list(map(str, jax_settings())), "branching": roster.first.branching}
     return None if key.objects else traced | {"digest": key.digest}
 
 

@@ -34,14 +34,14 @@ def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] |
 
     @functools.cache
     def of_bucket(bucket: int) -> dict[str, Any] | None:
-        member = roster.buckets[bucket]
-        known = {"space": member.scales.to_dict(), "static": list(member.static), "epochs": member.epochs}
+        functions = roster.buckets[bucket]
+        known = {"space": functions.scales.to_dict(), "static": list(functions.static), "epochs": functions.epochs}
         return None if described is None else described | known
 
     return {trial: of_bucket(int(roster.bucket[trial])) for trial in trials}
 
 
-def parameters(roster: Roster) -> np.ndarray:
+def parameter_counts(roster: Roster) -> np.ndarray:
     """How many trained parameters (trials,) each trial has."""
     counts = np.zeros(len(roster), np.int64)
     for number, (_, rows, values) in enumerate(roster.each_bucket()):
@@ -62,7 +62,7 @@ def costs(roster: Roster, names: Sequence[str]) -> dict[str, np.ndarray]:
     for name in names:
         if name == "flops" and roster.task.hints.flops is None:
             raise ValueError("rank by flops: the task does not tell them; give it hints=popjax.Hints(flops=...)")
-        found[name] = parameters(roster) if name == "parameters" else flops(roster)
+        found[name] = parameter_counts(roster) if name == "parameters" else flops(roster)
     return found
 
 

@@ -62,7 +62,7 @@ class Trace(NamedTuple):
     key: Callable[[], Key]
 
 
-class Member:
+class MemberFunctions:
     """One member's pure functions, for one choice of the static hyperparameters.
 
     Each is traced once, whichever program uses it.
@@ -127,7 +127,7 @@ class Member:
     def trace(self, data: Any) -> Trace:
         """The abstract results on abstract `data`; nothing is compiled."""
         leaves, structure = jax.tree.flatten(data)
-        key = tuple(leaves), structure, settings()
+        key = tuple(leaves), structure, jax_settings()
         if key not in self.traces:
             self.traces[key] = self._trace(data)
         return self.traces[key]
@@ -270,11 +270,11 @@ def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *i
 
 
 def advance(
-    member: Member, metrics: Any, lanes: int, training: Training, members: Members, data: Any, counts: Any
+    functions: MemberFunctions, metrics: Any, lanes: int, training: Training, members: Members, data: Any, counts: Any
 ) -> tuple[Training, dict[str, Any]]:
     """One epoch of the first `counts[0]` stacked members, with the metrics (capacity,); the others' are NaN."""
     capacity = len(members.trial)
-    epoch = keeping_best(member.epoch) if member.keeps_best else member.epoch
+    epoch = keeping_best(functions.epoch) if functions.keeps_best else functions.epoch
     outputs = training, {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
     return over_chunks(lambda old, own: epoch(old[0], own, data), lanes, counts[0], outputs, members)
 
@@ -295,28 +295,28 @@ class Programs(NamedTuple):
     score: Any
 
 
-def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1) -> Programs:
+def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devices: int = 1) -> Programs:
     """Lower the programs of a batch with `capacity` members a device; their `.compile()` may run in any thread."""
-    one, metrics, _ = member.trace(data)
+    one, metrics, _ = functions.trace(data)
 
     def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
         outputs = jax.tree.map(lambda aval: lax.empty((capacity, *aval.shape), aval.dtype), one)
         return over_chunks(lambda _, own: initial(seed, own, data), lanes, counts[0], outputs, members)
 
     def initial(seed: Any, own: Members, data: Any) -> Training:
-        new: Training = member.init(seed, own._replace(wanted=None), data)
-        return begun(new) if member.keeps_best else new
+        new: Training = functions.init(seed, own._replace(wanted=None), data)
+        return begun(new) if functions.keeps_best else new
 
     def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
-        return advance(member, metrics, lanes, training, members, data, counts)
+        return advance(functions, metrics, lanes, training, members, data, counts)
 
     def score(arrays: Any, own: Members, data: Any) -> dict[str, Any]:
-        return member.score(from_host(one.state, arrays), own._replace(wanted=None), data)
+        return functions.score(from_host(one.state, arrays), own._replace(wanted=None), data)
 
     def stack(aval: Any) -> Any:
         return jax.ShapeDtypeStruct((devices * capacity, *aval.shape), aval.dtype)
 
-    members, training = jax.tree.map(stack, (member.example, one))
+    members, training = jax.tree.map(stack, (functions.example, one))
     counts = jax.ShapeDtypeStruct((devices,), np.int32)
     donated = 0 if jax.default_backend() == "cpu" else ()
     lowered_init = jax.jit(sharded(init, EVERYWHERE, devices)).lower(SEED, members, data, counts)
@@ -324,11 +324,11 @@ def lower(member: Member, data: Any, capacity: int, lanes: int, devices: int = 1
         training, members, data, counts
     )
     lowered_score = None
-    if member.task.score is not None:
+    if functions.task.score is not None:
         arrays = jax.tree.map(
             lambda aval: jax.eval_shape(jax.random.key_data, aval) if is_key(aval) else aval, one.state
         )
-        lowered_score = jax.jit(score).lower(arrays, member.example, data)
+        lowered_score = jax.jit(score).lower(arrays, functions.example, data)
     return Programs(lowered_init, lowered_epoch, lowered_score)
 
 
@@ -356,11 +356,11 @@ def on_devices(data: Any, devices: int) -> Any:
     return arrays if devices == 1 else jax.device_put(arrays, NamedSharding(mesh(devices), EVERYWHERE))
 
 
-def signature(member: Member, data: Any, capacity: int, lanes: int, devices: int) -> Any:
+def signature(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devices: int) -> Any:
     """All that the programs of a traced member depend on."""
-    return member.trace(data).key(), member.keeps_best, capacity, lanes, devices, settings()
+    return functions.trace(data).key(), functions.keeps_best, capacity, lanes, devices, jax_settings()
 
 
-def settings() -> tuple[Any, ...]:
+def jax_settings() -> tuple[Any, ...]:
     """JAX's settings as they are now."""
     return tuple(getattr(jax.config, name) for name in SETTINGS)

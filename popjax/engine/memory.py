@@ -29,7 +29,7 @@ def ran_out(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-def refused(error: Exception) -> int | None:
+def refused_bytes(error: Exception) -> int | None:
     """The bytes that XLA could not allocate, where its error names them."""
     found = re.search(r"allocat\w+ (\d+) bytes", str(error))
     return int(found[1]) if found else None
@@ -40,7 +40,7 @@ def total() -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"])
-    limits = [figure(group / LIMITS[version]) for group, version in groups()]
+    limits = [number_in_file(group / LIMITS[version]) for group, version in control_groups()]
     return min(
         [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *(limit for limit in limits if limit is not None)]
     )
@@ -51,7 +51,7 @@ def free() -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
-    left = [left_in(group, version) for group, version in groups()]
+    left = [left_in(group, version) for group, version in control_groups()]
     return min([available(), *(max(0, one) for one in left if one is not None)])
 
 
@@ -64,7 +64,7 @@ def available() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 
 
-def groups() -> list[tuple[Path, int]]:
+def control_groups() -> list[tuple[Path, int]]:
     """The control groups that bound this process's memory, innermost first, each with its version: 2 or 1.
 
     A group is bounded by those it lies in, too. In a container the paths of /proc/self/cgroup may be the host's;
@@ -86,7 +86,7 @@ def groups() -> list[tuple[Path, int]]:
 
 def left_in(group: Path, version: int) -> int | None:
     """What a group may still take, its files in memory not counted, which the system gives up on demand; None: any."""
-    limit, used = figure(group / LIMITS[version]), figure(group / USED[version])
+    limit, used = number_in_file(group / LIMITS[version]), number_in_file(group / USED[version])
     if limit is None or used is None:
         return None
     return limit - used + page_cache(group)
@@ -105,14 +105,14 @@ def page_cache(group: Path) -> int:
 
 def crowded() -> bool:
     """Whether this process has used up the share MAPS of its memory maps; never, where there is no such limit."""
-    most = figure(Path("/proc/sys/vm/max_map_count"))
+    most = number_in_file(Path("/proc/sys/vm/max_map_count"))
     if most is None:
         return False
     with Path("/proc/self/maps").open("rb") as maps:
         return sum(1 for _ in maps) > MAPS * most
 
 
-def figure(path: Path) -> int | None:
+def number_in_file(path: Path) -> int | None:
     """A number in a file; None where there is none, or no limit."""
     try:
         number = int(path.read_text())
@@ -122,7 +122,7 @@ def figure(path: Path) -> int | None:
 
 
 @functools.lru_cache(64)
-def needed(executable: Any) -> int:
+def executable_bytes(executable: Any) -> int:
     """The bytes that an executable takes while it runs; asked once, since XLA takes 30 ms to answer."""
     analysis = executable.memory_analysis()
     if analysis is None:
@@ -136,6 +136,6 @@ def check_fits(executable: Any, held: Any) -> None:
 
     XLA's analysis leaves out the workspaces of libraries, hence the fifth.
     """
-    bytes_needed = needed(executable) - sum(leaf.nbytes for leaf in jax.tree.leaves(held))
+    bytes_needed = executable_bytes(executable) - sum(leaf.nbytes for leaf in jax.tree.leaves(held))
     if bytes_needed > (1 - KEPT_FREE) * free():
         raise OutOfMemory(bytes_needed)

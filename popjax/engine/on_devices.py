@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from popjax.core.trees import from_host, named, to_host, unnamed
+from popjax.core.trees import from_host, named_leaves, to_host, unnamed
 from popjax.engine.best_epoch import Training
 from popjax.engine.plan import Lanes
 from popjax.store.cohort import Arrays
@@ -33,10 +33,10 @@ class OnDevices:
 
     def arrays(self) -> Arrays:
         """Name -> array (members, ...), copied to the host."""
-        return {name: array[self.places] for name, array in named(to_host(self.training)).items()}
+        return {name: array[self.places] for name, array in named_leaves(to_host(self.training)).items()}
 
 
-def stacked(like: Any, arrays: Arrays, places: np.ndarray) -> Training:
+def to_devices(like: Any, arrays: Arrays, places: np.ndarray) -> Training:
     """Arrays (members, ...) on the devices, each member's rows at its place, as the program takes them; see `like`."""
     rows = np.zeros(jax.tree.leaves(like)[0].shape[0], int)
     rows[places] = np.arange(len(places))

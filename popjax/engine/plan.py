@@ -14,7 +14,7 @@ from popjax.core.machine import cores
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps, levels
 from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest
-from popjax.engine.member import Member
+from popjax.engine.member import MemberFunctions
 from popjax.engine.memory import KEPT_FREE, total
 from popjax.engine.tracer import Tracer
 from popjax.space.space import Points, Space, group
@@ -35,7 +35,7 @@ class Bucket:
         rows: row numbers of the trials' points, ascending.
     """
 
-    member: Member
+    member: MemberFunctions
     rows: np.ndarray
 
 
@@ -168,31 +168,31 @@ def default_lanes(platform: str, trials: int, devices: int = 1) -> int:
     return 1 if platform == "cpu" else min(-(-trials // devices), ACCELERATOR_LANES)
 
 
-def lanes_for(member: Member, count: int) -> Lanes:
+def lanes_for(functions: MemberFunctions, count: int) -> Lanes:
     """The most for so many lanes: a few members a batch for one lane, as far as their states are small.
 
     It depends on the task alone, so populations of all sizes share one executable.
     """
-    capacity = count * max(1, min(BATCH, BATCH_BYTES // max(member_bytes(member), 1)) // count)
+    capacity = count * max(1, min(BATCH, BATCH_BYTES // max(member_bytes(functions), 1)) // count)
     return Lanes(count, capacity, jax.local_device_count(), shrinks=jax.default_backend() != "cpu")
 
 
-def member_bytes(member: Member) -> int:
+def member_bytes(functions: MemberFunctions) -> int:
     """The memory that one member's state takes."""
-    leaves = jax.tree.leaves(member.trace(abstract(member.task.data)).training)
+    leaves = jax.tree.leaves(functions.trace(abstract(functions.task.data)).training)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def check_memory(member: Member) -> None:
+def check_memory(functions: MemberFunctions) -> None:
     """Raise MemoryError if not even one member can train here: its state, old and new."""
-    needed = 2 * member_bytes(member)
+    needed = 2 * member_bytes(functions)
     if needed > total():
         raise MemoryError(f"one model in training takes {needed} bytes, this machine has {total()}")
 
 
-def fitting(member: Member) -> int:
+def members_that_fit(functions: MemberFunctions) -> int:
     """How many members can train here at the same time, with a fifth of the memory left free."""
-    return int((1 - KEPT_FREE) * total() / (2 * max(member_bytes(member), 1)))
+    return int((1 - KEPT_FREE) * total() / (2 * max(member_bytes(functions), 1)))
 
 
 def members_a_batch(members: int, lanes: Lanes, threads: int) -> int:
@@ -202,7 +202,7 @@ def members_a_batch(members: int, lanes: Lanes, threads: int) -> int:
     return min(lanes.capacity * lanes.devices, -(-share // together) * together)
 
 
-def placed(members: int, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
+def places_of(members: int, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
     """The places (members,) of a batch's members in its stacked arrays, and how many each device has (devices,)."""
     share = -(-members // (lanes.devices * lanes.count)) * lanes.count
     number = np.arange(members)

@@ -11,16 +11,16 @@ import numpy as np
 
 from popjax.core.clock import Clock
 from popjax.core.stop import Flag, Stop
-from popjax.engine.backends.base import Backend, Context, Epoch, Message, Segment
 from popjax.engine.backends.local import LocalBackend
+from popjax.engine.backends.protocol import Backend, Context, Epoch, Message, Segment
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves, trials_of
 from popjax.engine.fresh import refreshed
-from popjax.engine.kept import Kept
+from popjax.engine.kept import KeptStates
 from popjax.engine.measure import costs
 from popjax.engine.memory import OutOfMemory, total
 from popjax.engine.roster import Config, Roster, check_decision
-from popjax.engine.table import Table
+from popjax.engine.trial_table import TrialTable
 from popjax.engine.waiting import Waiting
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Points, Space
@@ -122,11 +122,11 @@ class Population:
         self.backend = backend or LocalBackend()
         self.applied = 0
         last = None if paced else config.epochs
-        self.table = Table(
+        self.table = TrialTable(
             config.numbering,
             Curves((), config.numbering, 0, np.dtype(float), config.rule),
             Waiting(None if paced else int(WAITING * total())),
-            Kept(config.numbering, config.rule),
+            KeptStates(config.numbering, config.rule),
             last,
         )
 
@@ -356,7 +356,7 @@ def next_look(cohort: Cohort, until: int, patience: int | None) -> int:
     return until if patience is None else min(until, cohort.epoch + patience)
 
 
-def heard(message: Epoch, going: np.ndarray, table: Table) -> EpochResult:
+def heard(message: Epoch, going: np.ndarray, table: TrialTable) -> EpochResult:
     """What listeners hear of an epoch: of those members (members,) that did not rest before it."""
     members, metrics = message.segment.cohort.members, message.metrics
     if not going.all():

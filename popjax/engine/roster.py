@@ -14,7 +14,7 @@ from popjax.core.trees import abstract
 from popjax.engine.best_epoch import Training, Wanted
 from popjax.engine.caps import Caps
 from popjax.engine.compiler import COMPILER
-from popjax.engine.member import Member, Members, Programs, on_devices
+from popjax.engine.member import MemberFunctions, Members, Programs, on_devices
 from popjax.engine.numbering import Numbering
 from popjax.engine.plan import (
     Lanes,
@@ -29,7 +29,7 @@ from popjax.engine.plan import (
 from popjax.engine.tracer import Tracer, check_read
 from popjax.rule import Rule
 from popjax.scheduler import Decision, added, check_until
-from popjax.space.columns import check_points
+from popjax.space.points import check_points
 from popjax.space.scales import Constant
 from popjax.space.space import RESERVED, Points, Space, take
 from popjax.store.history import alter
@@ -86,7 +86,7 @@ class Roster:
         self.expected = expected
         self.points: dict[str, np.ndarray] = {}
         self.bucket = np.zeros(0, np.int64)
-        self.buckets: list[Member] = []
+        self.buckets: list[MemberFunctions] = []
         self.numbers = np.zeros(0, np.int64) if numbers is None else np.asarray(numbers)
         self._planned: tuple[Points, Plan] | None = None  # the points that were checked last
 
@@ -102,7 +102,7 @@ class Roster:
         return tracer_for(self.task, self.space, points, config.epochs, config.lanes, config.rule.at == "best")
 
     @functools.cached_property
-    def first(self) -> Member:
+    def first(self) -> MemberFunctions:
         """A member's functions for the first random point, whatever is trained: what the task is known by."""
         return self.tracer.member(0, self.tracer.static_names(set()))
 
@@ -169,12 +169,12 @@ class Roster:
 
     def check_set(self, trial: int, name: str, value: Any) -> None:
         """Raise ValueError unless a hyperparameter may become `value`; the task looks at it as before training."""
-        member = self.buckets[self.bucket[trial]]
+        functions = self.buckets[self.bucket[trial]]
         if name not in self.points:
             raise ValueError(f"{name} is no hyperparameter here; there are {', '.join(self.points)}")
-        if name in member.inactive:
-            raise ValueError(f"{name} exists only when {member.inactive[name]}; set it there alone")
-        if name not in member.dynamic:
+        if name in functions.inactive:
+            raise ValueError(f"{name} exists only when {functions.inactive[name]}; set it there alone")
+        if name not in functions.dynamic:
             raise ValueError(f"{name} fixes a shape or code of the program; begin anew with another {name}")
         try:
             scale = Constant(value)
@@ -183,17 +183,17 @@ class Roster:
             raise ValueError(f"{name}: {error}") from None
         if not scale.numeric:
             raise ValueError(f"{name}={value!r}: give a number")
-        if member.dynamic[name] is int and not scale.whole:
+        if functions.dynamic[name] is int and not scale.whole:
             raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
-        traced = member.scales[name]
-        if name in member.sizes:
+        traced = functions.scales[name]
+        if name in functions.sizes:
             if not traced.low <= value <= traced.high or traced.from_unit(traced.to_unit(value)) != value:
                 raise ValueError(f"{name}={value}: there is room for {traced}")
             return
         if traced.numeric and traced.low <= value <= traced.high:  # the task has seen these
             return
-        scales = member.scales.replace(**{name: scale})
-        probe = Member(member.task, member.static, member.dynamic, scales, member.epochs)
+        scales = functions.scales.replace(**{name: scale})
+        probe = MemberFunctions(functions.task, functions.static, functions.dynamic, scales, functions.epochs)
         jax.eval_shape(probe.init, np.uint32(0), probe.example, abstract(self.task.data))
 
     def lanes(self, bucket: int) -> Lanes:
@@ -209,8 +209,8 @@ class Roster:
     def members(self, bucket: int, index: np.ndarray) -> Members:
         """The arrays of the members with these numbers in the population, which are of one bucket."""
         row, fold, repeat = self.config.numbering.places(index)
-        member = self.buckets[bucket]
-        values = {name: self.points[name][row].astype(member.dtype(name)) for name in member.dynamic}
+        functions = self.buckets[bucket]
+        values = {name: self.points[name][row].astype(functions.dtype(name)) for name in functions.dynamic}
         who = [numbers.astype(np.int32) for numbers in (self.numbers[row], fold, repeat)]
         return Members(who[0], who[1], who[2], values, self._wanted(len(index)))
 
@@ -232,7 +232,7 @@ class Roster:
         training: Training = self.buckets[bucket].trace(abstract(self.task.data)).training
         return training
 
-    def each_bucket(self) -> Iterable[tuple[Member, np.ndarray, dict[str, Any]]]:
+    def each_bucket(self) -> Iterable[tuple[MemberFunctions, np.ndarray, dict[str, Any]]]:
         """The buckets: a member's functions, the trials, and their hyperparameters as columns, or as Python values."""
         for number, member in enumerate(self.buckets):
             rows = np.flatnonzero(self.bucket == number)

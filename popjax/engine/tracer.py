@@ -10,7 +10,7 @@ import numpy as np
 from popjax.core.text import meant
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps, levels
-from popjax.engine.member import Member
+from popjax.engine.member import MemberFunctions
 from popjax.space.scales import Constant
 from popjax.space.space import Points, Space, take
 from popjax.task import Inactive, NeedsStatic, Task
@@ -33,13 +33,13 @@ class Tracer:
     epochs: int
     branching: bool = False
     caps: list[Caps] = dataclasses.field(default_factory=list)
-    members: dict[Any, Member] = dataclasses.field(default_factory=dict)
+    members: dict[Any, MemberFunctions] = dataclasses.field(default_factory=dict)
     keeps_best: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", self.space.filled(self.points))
 
-    def member(self, row: int, static: set[str]) -> Member:
+    def member(self, row: int, static: set[str]) -> MemberFunctions:
         """The functions of the trial in `row`: the same object for the same static values, traced once."""
         values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
         inactive = self.space.inactive(values)
@@ -51,7 +51,7 @@ class Tracer:
         if key not in self.members:
             branches = self.branches(static) if self.branching else {}
             capped = self.space.replace(**{name: self.space[name].up_to(units) for name, units in caps.items()})
-            self.members[key] = Member(
+            self.members[key] = MemberFunctions(
                 self.task,
                 static=values,
                 dynamic=dynamic,
@@ -70,7 +70,7 @@ class Tracer:
         values = {name: getattr(self.space[name], "values", ()) for name in names if self.space[name].whole}
         return {name: tuple(sorted(given)) for name, given in values.items() if 1 < len(given) <= MOST_BRANCHES}
 
-    def trace(self, static: set[str]) -> Member:
+    def trace(self, static: set[str]) -> MemberFunctions:
         """The first trial's functions, traced."""
         member = self.member(0, static)
         try:
@@ -143,7 +143,7 @@ class Tracer:
         """The hyperparameters that the first trial reads."""
         return self.trace(self.static_names(set())).reads & set(self.space)
 
-    def read_by(self, members: list[Member]) -> set[str]:
+    def read_by(self, members: list[MemberFunctions]) -> set[str]:
         """What these members read."""
         reads: set[str] = set()
         for member in members:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from popjax.core.counts import check_count
 from popjax.core.options import FREE, Options
-from popjax.executors.named import THREADS, executor_of
+from popjax.executors.named_executors import THREADS, executor_of
 
 if TYPE_CHECKING:
-    from popjax.engine.backends.base import Backend
+    from popjax.engine.backends.protocol import Backend
 
 
 @dataclasses.dataclass(frozen=True)

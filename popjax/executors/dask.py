@@ -5,14 +5,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from popjax.core.text import needed
+from popjax.core.text import check_installed
 
 TIMEOUT = 30.0  # seconds in which a scheduler is to answer
 
 
 def dask(address: str) -> Callable[[], Any]:
     """A function that connects to a scheduler, such as tcp://host:8786; raises ValueError."""
-    needed("executor 'dask'", "distributed")
+    check_installed("executor 'dask'", "distributed")
     if not re.fullmatch(r"\w+://[^/\s]+:\d+", address):
         raise ValueError(f"executor 'dask:{address}' needs the scheduler's address: dask:tcp://host:8786")
     return lambda: Dask(address)

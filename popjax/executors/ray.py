@@ -6,12 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from popjax.core.text import needed
+from popjax.core.text import check_installed
 
 
 def ray(address: str) -> Callable[[], Any]:
     """A function that connects to a cluster, such as auto or ray://host:10001; raises ValueError."""
-    needed("executor 'ray'", "ray")
+    check_installed("executor 'ray'", "ray")
     return lambda: Ray(address or "auto")
 
 
@@ -30,7 +30,7 @@ class Ray:
                 what = str(error).splitlines()[0]
                 raise ValueError(f"executor 'ray:{address}': {what}; begin one: ray start --head") from None
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        self._call = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(call)
+        self._call = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run_by_ray)
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
         """As a task that Ray itself never tries again."""
@@ -44,6 +44,6 @@ class Ray:
         ray.shutdown()
 
 
-def call(fn: Callable[..., Any], *args: Any) -> Any:
+def run_by_ray(fn: Callable[..., Any], *args: Any) -> Any:
     """What Ray runs."""
     return fn(*args)

@@ -1,6 +1,5 @@
 """Jobs of Slurm, by submitit: a job a unit, so units are of minutes and each job is sent its task."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -8,7 +7,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from popjax.core.text import needed
+from popjax.core.storage import sha256
+from popjax.core.text import check_installed
 from popjax.engine.backends.door import Traits
 
 FOLDER = "slurm-jobs"  # on a disk that all nodes see
@@ -18,7 +18,7 @@ POLL = 1.0  # seconds between two looks at the jobs
 
 def slurm(folder: str) -> Callable[[], Any]:
     """A function that makes an executor with its jobs' files in a folder; raises ValueError."""
-    needed("executor 'slurm'", "submitit")
+    check_installed("executor 'slurm'", "submitit")
 
     def make() -> "Slurm":
         import submitit
@@ -44,7 +44,9 @@ class Slurm:
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
         """As a job; a task that many jobs need is a file that all of them read."""
         future: Future[Any] = Future()
-        job = self._jobs.submit(call, fn, *(self._filed(one) if isinstance(one, bytes) else one for one in args))
+        job = self._jobs.submit(
+            run_by_slurm, fn, *(self._filed(one) if isinstance(one, bytes) else one for one in args)
+        )
         self._open.append((job, future))
         return future
 
@@ -55,7 +57,7 @@ class Slurm:
             job.cancel()
 
     def _filed(self, content: bytes) -> Path:
-        path = Path(self._jobs.folder).absolute() / f"task-{hashlib.sha256(content).hexdigest()}"
+        path = Path(self._jobs.folder).absolute() / f"task-{sha256(content)}"
         if not path.exists():
             path.write_bytes(content)
         return path
@@ -78,6 +80,6 @@ def finish(job: Any, future: "Future[Any]") -> None:
         future.set_exception(error)
 
 
-def call(fn: Callable[..., Any], *args: Any) -> Any:
+def run_by_slurm(fn: Callable[..., Any], *args: Any) -> Any:
     """What a job runs."""
     return fn(*(one.read_bytes() if isinstance(one, Path) else one for one in args))

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from popjax.live.board import Board, Cursor
 from popjax.live.details import details
 from popjax.live.guard import LARGEST, PAGE, Asking, Guard
-from popjax.live.requests import change_of
+from popjax.live.requests import change_requested
 from popjax.live.tabs import Tabs
 
 TICK = 0.25  # seconds between two messages
@@ -109,7 +109,7 @@ class Routes:
                 return self.wrong(f"give at most {LARGEST} bytes", 413)
         about = self.board.about
         try:
-            change = change_of(body, () if about is None else about.verbs)
+            change = change_requested(body, () if about is None else about.verbs)
         except ValueError as error:
             return self.wrong(str(error), 400)
         try:

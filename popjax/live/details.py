@@ -19,11 +19,13 @@ def details(board: Board, number: int, metric: str | None = None) -> dict[str, A
     found = board.trial(number, metric)
     values, settable = found.pop("values"), set(found.pop("settable"))
     scales = {} if board.about is None else board.about.scales
-    rows = [row(name, scales[name], value, name in settable) for name, value in values.items() if not absent(value)]
+    rows = [
+        hparam_row(name, scales[name], value, name in settable) for name, value in values.items() if not absent(value)
+    ]
     return found | {"hparams": rows}
 
 
-def row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:
+def hparam_row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:
     """A hyperparameter: its value, and where it may be set the values along its axis."""
     shown = label(scale, value)
     known: dict[str, Any] = {"name": name, "value": value, "label": shown}

@@ -69,7 +69,7 @@ class Guard:
         if sum(len(name) + len(value) for name, values in asking.headers.items() for value in values) > HEADERS:
             return 431, f"give at most {HEADERS} bytes of headers"
         host = asking.header("host")
-        if host is None or name_of(host) not in self.names:
+        if host is None or host_name(host) not in self.names:
             return 403, "this name is not the server's"
         origins = asking.headers.get("origin", ())
         if asking.method not in ("GET", "POST"):
@@ -97,10 +97,10 @@ class Guard:
         return (413, f"give at most {LARGEST} bytes") if len(length) > 9 or int(length) > LARGEST else None
 
 
-def name_of(host: str) -> str:
+def host_name(host: str) -> str:
     """The name in a Host header; another port is a tunnel's.
 
-    >>> name_of("LocalHost:8000"), name_of("[::1]:8000"), name_of("evil.example")
+    >>> host_name("LocalHost:8000"), host_name("[::1]:8000"), host_name("evil.example")
     ('localhost', '[::1]', 'evil.example')
     """
     name, separator, port = host.rpartition(":")

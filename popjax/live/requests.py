@@ -1,8 +1,9 @@
 """What a page asks for, read from JSON: a change, or one line that says what is wrong with it."""
 
 import json
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from popjax.core.text import short
 from popjax.space.values import finite
 from popjax.tuning.person import Change
 
@@ -11,14 +12,14 @@ MOST = 50  # hyperparameters in one change
 LONGEST = 200  # letters of a name or a text
 
 
-def change_of(body: bytes, verbs: tuple[str, ...]) -> Change:
+def change_requested(body: bytes, verbs: tuple[str, ...]) -> Change:
     """The change that a request asks for; raises ValueError for anything else.
 
-    >>> change_of(b'{"verb": "set", "trial": 3, "values": {"rate": 0.1}}', ("set",))
+    >>> change_requested(b'{"verb": "set", "trial": 3, "values": {"rate": 0.1}}', ("set",))
     Change(verb='set', trial=3, source=None, values={'rate': 0.1}, epochs=None)
     """
     try:
-        asked = json.loads(body, parse_constant=refused)
+        asked = json.loads(body, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         raise ValueError("this is no JSON") from None
     if not isinstance(asked, dict) or not asked.keys() <= KEYS.keys():
@@ -45,12 +46,6 @@ def change_of(body: bytes, verbs: tuple[str, ...]) -> Change:
     return Change(verb, asked.get("trial", 0), asked.get("source"), values, asked.get("epochs"))
 
 
-def refused(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
     """NaN and Infinity are no JSON."""
     raise ValueError(constant)
-
-
-def short(value: Any) -> str:
-    """A value that may be anything, in a few letters."""
-    text = repr(value)
-    return text if len(text) <= 40 else text[:39] + "…"

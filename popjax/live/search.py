@@ -14,7 +14,7 @@ from popjax.scheduler import Decision, Trials, added
 from popjax.store.decisions import changes_of
 from popjax.store.history import alter
 from popjax.store.results import Results
-from popjax.tuning.callbacks.base import Run
+from popjax.tuning.callbacks.callback import Run
 from popjax.tuning.callbacks.progress import Progress
 from popjax.tuning.person import Change, Person, Steered
 
@@ -74,12 +74,12 @@ class Live(Progress, Steered):
             named = ", ".join(pairs[:COPIES]) + (", ..." if len(pairs) > COPIES else "")
             self.board.tell(f"{plural(len(copied), 'trial')} became copies of better ones: {named}")
         self.rungs |= isinstance(decision.notes, Mapping) and "rungs" in decision.notes
-        trials = after(decision, trials, self.run)
+        trials = trials_after(decision, trials, self.run)
         more = len(trials.epochs) - len(self.told)
         if more:
             grown = lambda old: np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)])
             self.members, self.told = {n: grown(old) for n, old in self.members.items()}, grown(self.told)
-        status = standing(decision, trials, self.run.epochs)
+        status = trial_letters(decision, trials, self.run.epochs)
         shown = np.append(self.board.epochs, np.zeros(len(trials.epochs), np.int64))[: len(trials.epochs)]
         epochs = np.where(trials.complete & (shown > 0), shown, trials.epochs)  # one that rests stays where it is
         self.board.show(trials.curves, epochs, status, trials.points, trials.settable)
@@ -138,7 +138,7 @@ class Live(Progress, Steered):
 NAMES = {WAITS: "wait", TRAINS: "train", RESTS: "rest", STOPPED: "stopped", DIVERGED: "diverged", DONE: "done"}
 
 
-def after(decision: Decision, trials: Trials, run: Run) -> Trials:
+def trials_after(decision: Decision, trials: Trials, run: Run) -> Trials:
     """All trials once a decision has acted: new ones among them, with the hyperparameters that they then have."""
     new, curves, points = added(decision), dict(trials.curves), dict(trials.points)
     for name, column in run.space.masked(decision.add).items() if new else ():
@@ -157,11 +157,11 @@ def after(decision: Decision, trials: Trials, run: Run) -> Trials:
     return trials._replace(points=points, curves=curves, values=curves)
 
 
-def standing(decision: Decision, trials: Trials, last: int) -> str:
+def trial_letters(decision: Decision, trials: Trials, last: int) -> str:
     """How each trial stands while a decision is carried out, a letter each.
 
     >>> trials = Trials({}, np.array([1, 1, 2, 0]), np.array([0.5, np.inf, 0.5, np.nan]), {})
-    >>> standing(Decision(until={0: 2}), trials, 2)
+    >>> trial_letters(Decision(until={0: 2}), trials, 2)
     'tdew'
     """
     going = np.zeros(len(trials.epochs), bool)

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from popjax.core.counts import check_number
-from popjax.core.text import needed, tell
+from popjax.core.text import check_installed, tell
 from popjax.live.board import Board
 from popjax.live.guard import Guard
 from popjax.live.tabs import Tabs
@@ -30,7 +30,7 @@ class Serving:
     """
 
     def __init__(self, board: Board, port: int = 0, host: str = "127.0.0.1") -> None:
-        check(port)
+        check_port(port)
         self.board = board
         self.host = host
         self.socket = bound(host, port)
@@ -89,11 +89,11 @@ class Serving:
         self.socket.close()
 
 
-def check(port: int) -> None:
+def check_port(port: int) -> None:
     """Raise ValueError for a port that there is not, or where a package is missing."""
     check_number("there is no port", port, 2**16)
     for package in ("starlette", "uvicorn"):
-        needed("the live page", package, "starlette uvicorn")
+        check_installed("the live page", package, "starlette uvicorn")
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -9,7 +9,7 @@ import numpy as np
 
 from popjax.live.board import DIVERGED, STOPPED, TRAINS, About, Board
 from popjax.live.serving import Serving
-from popjax.tuning.person import Change, Person, refusal
+from popjax.tuning.person import Change, Person, as_value_error
 
 ONE = ("set", "back", "pause", "resume", "end")  # what may be asked of one model
 SEVERAL = ("clone", "stop", *ONE)
@@ -19,10 +19,10 @@ class Shown(NamedTuple):
     """How the models of a session stand.
 
     Attributes:
-        curves: metric -> (members, epochs).
+        curves: metric -> (trials, epochs).
         epoch: the epochs that all have finished.
-        stopped, alive: whether (members,) each rests, and whether it trains on.
-        points: the hyperparameters (members,) as they are now.
+        stopped, alive: whether (trials,) each rests, and whether it trains on.
+        points: the hyperparameters (trials,) as they are now.
         settable: those that may be set.
     """
 
@@ -91,7 +91,7 @@ class SessionPage:
                 try:
                     self.obey(request.change)
                 except Exception as error:
-                    request.answer.set_exception(refusal(error))
+                    request.answer.set_exception(as_value_error(error))
                 else:
                     request.answer.set_result(None)
 
@@ -108,14 +108,14 @@ class SessionPage:
         self.catch_up()
         return not self.person.stop.is_set()
 
-    def show(self, shown: Shown, line: str = "", member: int | None = None) -> None:
+    def show(self, shown: Shown, line: str = "", trial: int | None = None) -> None:
         """How the models stand, and what was just done."""
         status = "".join(np.select([shown.stopped, ~shown.alive], [STOPPED, DIVERGED], TRAINS).tolist())
         epochs = np.full(len(shown.stopped), shown.epoch)
         anew = bool(shown.epoch < self.board.epochs.max(initial=0))
         self.board.show(shown.curves, epochs, status, shown.points, shown.settable, anew)
         if line:
-            self.board.tell(line, member, "user")
+            self.board.tell(line, trial, "user")
         self.refresh()
 
     def refresh(self) -> None:

@@ -9,9 +9,9 @@ from flax import nnx
 
 from popjax.core.text import lookup
 from popjax.models.convolution import patches
-from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through, unit_mask, width_of
+from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through_layers, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
-from popjax.space.defaults import SEARCHED, value
+from popjax.space.defaults import SEARCHED, value_or_default
 from popjax.space.scales import Scale, integers
 from popjax.task import HParams
 
@@ -32,10 +32,10 @@ class CNN(nnx.Module):
 
     def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
         depth, width = depth_of(hparams), width_of(hparams, "hidden", CHANNELS)
-        self.depth = value(hparams, "depth")
+        self.depth = value_or_default(hparams, "depth")
         self.certain = depth.low
         channels = hparams.get("hidden", CHANNELS)
-        name = value(hparams, "activation")
+        name = value_or_default(hparams, "activation")
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
         key = rngs.params()
@@ -53,12 +53,12 @@ class CNN(nnx.Module):
             for i in range(depth.high)
         )
         self.mask = unit_mask(width.high, channels)
-        self.dropout = Dropout(value(hparams, "dropout"), rngs=rngs)
+        self.dropout = Dropout(value_or_default(hparams, "dropout"), rngs=rngs)
         self.out = Dense((width.high, outputs), (channels, outputs), 1.0, jax.random.fold_in(key, 0))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = max_pool(self._layer(0, x))
-        x = through(self._layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
+        x = through_layers(self._layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
         return self.out(self.dropout(x.mean((1, 2))))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:
@@ -69,14 +69,14 @@ class CNN(nnx.Module):
 
 def parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
     """How many weights and biases the CNN has in use; `hparams` may hold arrays (trials,)."""
-    depth, channels = value(hparams, "depth"), hparams.get("hidden", CHANNELS)
+    depth, channels = value_or_default(hparams, "depth"), hparams.get("hidden", CHANNELS)
     first, later = (TAPS * shape[-1] + 1) * channels, (TAPS * channels + 1) * channels
     return first + (depth - 1) * later + (channels + 1) * outputs
 
 
 def operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
     """Operations of one image's way forward, patches included; `hparams` may hold arrays (trials,)."""
-    depth, channels = value(hparams, "depth"), hparams.get("hidden", CHANNELS)
+    depth, channels = value_or_default(hparams, "depth"), hparams.get("hidden", CHANNELS)
     height, width, inputs = shape
     pixels, pooled = height * width, (height // 2) * (width // 2)
     first = pixels * (2 * (TAPS * inputs + 1) * channels + PATCHED * TAPS * inputs)

@@ -86,7 +86,9 @@ def width_of(hparams: HParams, name: str, default: int) -> Scale:
     return width
 
 
-def through(layer: Callable[[int, Any], Any], layers: range, certain: int, depth: Any, x: jax.Array) -> jax.Array:
+def through_layers(
+    layer: Callable[[int, Any], Any], layers: range, certain: int, depth: Any, x: jax.Array
+) -> jax.Array:
     """`x` through `layer(i, x)` of each layer: from `certain` on only where i < depth, else as it is."""
     for i in layers:
         x = layer(i, x) if i < certain else jax.lax.cond(depth > i, lambda x, i=i: layer(i, x), lambda x: x, x)

@@ -10,9 +10,9 @@ import numpy as np
 from flax import nnx
 
 from popjax.core.text import lookup
-from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through, unit_mask, width_of
+from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through_layers, unit_mask, width_of
 from popjax.models.layers import Dropout
-from popjax.space.defaults import DEFAULTS, SEARCHED, value
+from popjax.space.defaults import DEFAULTS, SEARCHED, value_or_default
 from popjax.space.scales import Scale
 from popjax.task import HParams
 
@@ -28,9 +28,9 @@ class MLP(nnx.Module):
 
     def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
         depth = depth_of(hparams)
-        self.depth = value(hparams, "depth")
+        self.depth = value_or_default(hparams, "depth")
         self.certain = depth.low
-        name = value(hparams, "activation")
+        name = value_or_default(hparams, "activation")
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
         key = rngs.params()
@@ -50,7 +50,7 @@ class MLP(nnx.Module):
         for i in layers[depth.low :]:
             last = jnp.where(self.depth >= i, widths[i], last)
         self.out = Dense((capacities[-1], outputs), (last, outputs), 1.0, jax.random.fold_in(key, 0))
-        rate = value(hparams, "dropout")
+        rate = value_or_default(hparams, "dropout")
         self.dropout = nnx.List(Dropout(rate, rngs=rngs) for _ in layers)
 
     @staticmethod
@@ -64,7 +64,7 @@ class MLP(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = x.reshape(len(x), -1)
-        return self.out(through(self._layer, range(len(self.hidden)), self.certain, self.depth, x))
+        return self.out(through_layers(self._layer, range(len(self.hidden)), self.certain, self.depth, x))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:
         x = self.dropout[i](self.activation(self.hidden[i](x)))
@@ -74,11 +74,11 @@ class MLP(nnx.Module):
 
 def parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
     """How many weights and biases the MLP has in use; `hparams` may hold arrays (trials,)."""
-    depth = value(hparams, "depth")
+    depth = value_or_default(hparams, "depth")
     total: Any = 0
     width: Any = math.prod(shape)
     for i in range(1, int(np.max(depth)) + 1):
-        units = hparams.get(f"hidden_{i}", value(hparams, "hidden"))
+        units = hparams.get(f"hidden_{i}", value_or_default(hparams, "hidden"))
         total = total + np.where(depth >= i, (width + 1) * units, 0)
         width = np.where(depth >= i, units, width)
     return total + (width + 1) * outputs

@@ -106,7 +106,7 @@ def flags(module: Any, training: bool) -> dict[str, bool]:
         if argument.name in (*TRAINS, *RESTS):
             given[argument.name] = training == (argument.name in TRAINS)
         elif isinstance(argument.default, bool):
-            doubt(type(module).__qualname__, argument.name)
+            warn_of_flag(type(module).__qualname__, argument.name)
         elif argument.default is argument.empty and argument.kind not in VARIABLE:
             what = f"{type(module).__qualname__}.__call__ wants {argument.name!r}, which nothing here gives"
             raise ValueError(f"{what}; whether it trains is told as {WORDS}; give others a default")
@@ -114,7 +114,7 @@ def flags(module: Any, training: bool) -> dict[str, bool]:
 
 
 @functools.cache
-def doubt(cls: str, name: str) -> None:
+def warn_of_flag(cls: str, name: str) -> None:
     """Say once of a class that a flag of its `__call__` is left alone."""
     what = f"{cls}.__call__ has {name!r}, which nothing here sets"
     LOG.warning(f"{what}: whether it trains is told as {WORDS}")

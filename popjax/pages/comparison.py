@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import label, scope
-from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, layout, rounded, ruled, scaled, shown, templated
+from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, layout, metric_axis, rounded, ruled, shown, templated
 from popjax.pages.framing import loss
-from popjax.pages.headline import number, value
+from popjax.pages.headline import metric_text, value_text
 from popjax.pages.markup import section, table
 from popjax.space.space import Space
 from popjax.store.records import mean_member
@@ -41,7 +41,7 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
     parts = [f"<h1>{title}</h1>", outcomes(runs)]
     figures = {"updates": best_by_then(runs, "updates", "model_steps")}
     boxes = '<div class="figure" id="updates"></div>'
-    if all(figure(results.summary, "wall_seconds") for results in runs.values()):
+    if all(summary_figure(results.summary, "wall_seconds") for results in runs.values()):
         figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
         boxes += '<div class="figure" id="seconds"></div>'
     caption = (
@@ -50,8 +50,8 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
         "evenly over its epochs; rounds follow one another."
     )
     parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))
-    parts.append(side_by_side(runs, "Spaces", "How each run searched, and what.", searched))
-    parts.append(side_by_side(runs, "Winners", "What each run found.", winner))
+    parts.append(comparison_table(runs, "Spaces", "How each run searched, and what.", how_searched))
+    parts.append(comparison_table(runs, "Winners", "What each run found.", winner))
     return title, "".join(parts), {"plots": figures}
 
 
@@ -62,17 +62,17 @@ def outcomes(runs: Mapping[str, Results]) -> str:
         summary, best = results.summary, results.best
         assert best is not None
         name_of_test = results.metric.on("test")
-        scores = (figure(summary, "test_value"), figure(summary, "ensemble", "test", name_of_test))
-        figures = [value(results, best.trial), *("" if score is None else number(score) for score in scores)]
+        scores = (summary_figure(summary, "test_value"), summary_figure(summary, "ensemble", "test", name_of_test))
+        figures = [value_text(results, best.trial), *("" if score is None else metric_text(score) for score in scores)]
         figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
-        spent = (figure(summary, "model_steps"), figure(summary, "wall_seconds"))
+        spent = (summary_figure(summary, "model_steps"), summary_figure(summary, "wall_seconds"))
         figures += ["" if one is None else f"{one:,.0f}" for one in spent]
         rows.append([shown(name), *figures])
     metric = shown(next(iter(runs.values())).metric)
     return table(["run", metric, *HEAD], rows, "words")
 
 
-def figure(summary: Mapping[str, Any], *path: str) -> float | None:
+def summary_figure(summary: Mapping[str, Any], *path: str) -> float | None:
     """A number of a summary, by its path; None where there is none."""
     found: Any = summary
     for name in path:
@@ -101,7 +101,7 @@ def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
     return share[np.isfinite(values)], values[np.isfinite(values)]
 
 
-def thinned(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
+def thinned_columns(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
     """At most so many of the moments as a figure shows, the first and the last among them."""
     kept = np.unique(np.linspace(0, len(columns[0]) - 1, MOMENTS).astype(int))
     return tuple(column[kept] for column in columns)
@@ -111,20 +111,20 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
     """The best of each run over what it cost, of which `key` is the whole in its summary; else the epochs of all."""
     traces, heights = [], []
     for at, (run, results) in enumerate(runs.items()):
-        share, best = thinned(*reached(results))
-        whole = figure(results.summary, key) or results.trained.sum()
+        share, best = thinned_columns(*reached(results))
+        whole = summary_figure(results.summary, key) or results.trained.sum()
         what = f"{templated(run)}: %{{y:.4g}} after %{{x:.3g}} {name}<extra></extra>"
         line = {"mode": "lines+markers", "line": {"color": COLORS[at % len(COLORS)], "width": 2}, "marker": {"size": 4}}
         points = {"x": rounded(share * whole), "y": rounded(best), "name": shown(run), "hovertemplate": what}
         traces.append({"type": "scatter", **line, **points})
         heights.append(best)
     first, values = next(iter(runs.values())), np.concatenate(heights)
-    height = scaled(first.metric, *scope(first.metric, values, values, loss(first, first.metric)))
+    height = metric_axis(first.metric, *scope(first.metric, values, values, loss(first, first.metric)))
     axis = ruled(name, type="log", dtick="D2", tickformat="~s" if name == "updates" else "~g")
     return {"traces": traces, "layout": layout(height=380, showlegend=True, xaxis=axis, yaxis=height)}
 
 
-def searched(results: Results) -> dict[str, str]:
+def how_searched(results: Results) -> dict[str, str]:
     """How a run searched, in brackets, and what, by hyperparameter."""
     run, rounds = results.run, len(np.unique(results.rounds))
     how = {"sampler": run.get("sampler"), "scheduler": run.get("scheduler"), "rounds": rounds, "seed": run.get("seed")}
@@ -139,7 +139,7 @@ def winner(results: Results) -> dict[str, str]:
     return {name: label(space[name], given) for name, given in results.best.hparams.items()}
 
 
-def side_by_side(runs: Mapping[str, Results], title: str, caption: str, tell: Any) -> str:
+def comparison_table(runs: Mapping[str, Results], title: str, caption: str, tell: Any) -> str:
     """A line a hyperparameter, a column a run."""
     told = [tell(results) for results in runs.values()]
     names = dict.fromkeys(name for one in told for name in one)

@@ -23,7 +23,7 @@ def templated(text: Any) -> str:
     return shown(text).replace("%", "&#37;")
 
 
-def short(text: str, most: int = 18) -> str:
+def cut(text: str, most: int = 18) -> str:
     """A text that leaves room for others."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
@@ -61,7 +61,9 @@ def ruled(title: str, **more: Any) -> dict[str, Any]:
     return {**lines, "tickcolor": "#c4cad1", "automargin": True, "title": {"text": title, "standoff": 8}, **more}
 
 
-def scaled(name: str, low: float, high: float, log: bool, below: float = 0.0, above: float = 0.0) -> dict[str, Any]:
+def metric_axis(
+    name: str, low: float, high: float, log: bool, below: float = 0.0, above: float = 0.0
+) -> dict[str, Any]:
     """The axis of a metric from low to high with some air, in decades or plain; shares of it are free at its ends."""
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 0.1

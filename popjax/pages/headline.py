@@ -38,22 +38,35 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     if isinstance(seconds, int | float):
         cards.append((f"{seconds:.1f} s", seconds_text(results.summary), ""))
     if results.best is None:
-        return heading(results) + diverged_advice(results) + grid(cards) + steered(results) + machine(results)
+        return (
+            heading(results)
+            + diverged_advice(results)
+            + card_grid(cards)
+            + steered_paragraph(results)
+            + machine(results)
+        )
     best = results.best
-    found, *error = value(results, best.trial).split(" ", 1)
+    found, *error = value_text(results, best.trial).split(" ", 1)
     found += f" <small>{error[0]}</small>" if error else ""
     first = (found, f"{shown(results.metric)} of the winner, {optimism(results)}", "winner")
     test = results.summary.get("test_value")
     scored = []
     if isinstance(test, int | float):
         name = shown(results.metric.on("test"))
-        scored = [(number(test), f"{name}, on rows that no trial saw", "winner")]
-    winner = f"<p>Winner: <b>trial {best.trial}</b>, {setting(axes, best.trial)}{at_best(results)}.</p>"
+        scored = [(metric_text(test), f"{name}, on rows that no trial saw", "winner")]
+    winner = f"<p>Winner: <b>trial {best.trial}</b>, {hparams_line(axes, best.trial)}{at_best(results)}.</p>"
     less = halved(results)
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
     beside = compared(results)
     saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
-    return heading(results) + winner + grid([first, *scored, *cards]) + saved + steered(results) + machine(results)
+    return (
+        heading(results)
+        + winner
+        + card_grid([first, *scored, *cards])
+        + saved
+        + steered_paragraph(results)
+        + machine(results)
+    )
 
 
 def at_best(results: Results) -> str:
@@ -66,7 +79,7 @@ def at_best(results: Results) -> str:
     )
 
 
-def steered(results: Results) -> str:
+def steered_paragraph(results: Results) -> str:
     """Which trials a person changed or stopped while the search trained, if anybody did."""
     if results.steered is None:
         return ""
@@ -90,7 +103,7 @@ def halved(results: Results) -> str:
     if would.best is None:
         return ""
     times = results.trained.sum() / would.spent
-    found = f"trial {would.best}, {results.metric} {number(results.values[results.metric][would.best])}"
+    found = f"trial {would.best}, {results.metric} {metric_text(results.values[results.metric][would.best])}"
     return f"successive halving would have found {found}, in {times:.1f} times fewer epochs"
 
 
@@ -100,7 +113,7 @@ def compared(results: Results) -> str:
     said = []
     if isinstance(interval := summary.get("test_interval"), list):
         if_so = ", were the rows independent" if summary.get("dependent") else ""
-        said.append(f"between {number(interval[0])} and {number(interval[1])} with 95% confidence{if_so}")
+        said.append(f"between {metric_text(interval[0])} and {metric_text(interval[1])} with 95% confidence{if_so}")
     constant = summary.get("constant") or {}
     shares = "the largest class" if "test_balanced_accuracy" in constant else "the shares of the labels"
     for key, words in (
@@ -108,11 +121,11 @@ def compared(results: Results) -> str:
         ("linear", "a linear model"),
     ):
         score = (summary.get(key) or {}).get(name)
-        said += [f"{words} {number(score)}"] if isinstance(score, int | float) else []
+        said += [f"{words} {metric_text(score)}"] if isinstance(score, int | float) else []
     if "test_r2" in constant and name != "test_r2":
         own, linear = ((summary.get(key) or {}).get("test_r2") for key in ("test", "linear"))
-        said += [f"R² {number(own)}"] if isinstance(own, int | float) else []
-        said += [f"a linear model's {number(linear)}"] if isinstance(linear, int | float) else []
+        said += [f"R² {metric_text(own)}"] if isinstance(own, int | float) else []
+        said += [f"a linear model's {metric_text(linear)}"] if isinstance(linear, int | float) else []
     return "; ".join(said)
 
 
@@ -127,10 +140,10 @@ def optimism(results: Results) -> str:
     if count == 1:
         return "the only trial"
     another = results.best is not None and results.best.trial != first
-    return results.rule.why(count, f"trial {first}, {value(results, first)}" if another else None)
+    return results.rule.why(count, f"trial {first}, {value_text(results, first)}" if another else None)
 
 
-def grid(cards: list[tuple[str, str, str]]) -> str:
+def card_grid(cards: list[tuple[str, str, str]]) -> str:
     """Numbers with what they are."""
     boxes = [f'<div class="card {kind}"><b>{figure}</b><span>{text}</span></div>' for figure, text, kind in cards]
     return f'<div class="cards">{"".join(boxes)}</div>'
@@ -183,22 +196,22 @@ def diverged_advice(results: Results) -> str:
     return f"{said}</p>\n<pre>{html.escape(again)}</pre>" if again else f"{said}.</p>"
 
 
-def setting(axes: Sequence[Axis], trial: int) -> str:
+def hparams_line(axes: Sequence[Axis], trial: int) -> str:
     """A trial's hyperparameters on one line."""
     there = [axis for axis in axes if axis.values[trial] is not None]
     return ", ".join(f"{shown(axis.name)} {shown(axis.label(trial))}" for axis in there)
 
 
-def value(results: Results, trial: int) -> str:
+def value_text(results: Results, trial: int) -> str:
     """A trial's metric, and its standard error where there are folds or repeats."""
-    error = f" ± {number(results.errors[results.metric][trial])}" if results.errors else ""
-    return number(results.values[results.metric][trial]) + error
+    error = f" ± {metric_text(results.errors[results.metric][trial])}" if results.errors else ""
+    return metric_text(results.values[results.metric][trial]) + error
 
 
-def number(value: float) -> str:
+def metric_text(value: float) -> str:
     """A value of a metric.
 
-    >>> number(0.98333333), number(3611.7373)
+    >>> metric_text(0.98333333), metric_text(3611.7373)
     ('0.9833', '3611.74')
     """
     return (

@@ -45,7 +45,7 @@ def importance(results: Results) -> dict[str, float] | None:
     if importlib.util.find_spec("optuna") is None:
         return None
     varied = [axis for axis in axes(results) if axis.varied]
-    ranks = ranked(results)
+    ranks = value_ranks(results)
     if not varied or len(np.unique(ranks)) < 2:
         return {}
     from optuna.importance import PedAnovaImportanceEvaluator
@@ -64,7 +64,7 @@ def looked_at(ranks: np.ndarray) -> np.ndarray:
 
 def best_tenth(results: Results) -> tuple[int, int]:
     """How many trials PED-ANOVA takes for the best tenth, equals of the last of them too, and of how many."""
-    ranks = ranked(results)
+    ranks = value_ranks(results)
     ranks = ranks[looked_at(ranks)]
     last = np.sort(ranks)[math.ceil(len(ranks) / 10) - 1]
     return int((ranks <= last).sum()), len(ranks)
@@ -80,7 +80,7 @@ def import_later(seconds: float) -> threading.Timer:
     return timer
 
 
-def ranked(results: Results) -> np.ndarray:
+def value_ranks(results: Results) -> np.ndarray:
     """How many distinct values are better (trials,) than a trial's; a diverged trial is worse than all others."""
     values = results.values[results.metric] * (1 if results.metric.mode == "min" else -1)
     distinct, ranks = np.unique(values[~results.diverged], return_inverse=True)

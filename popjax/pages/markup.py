@@ -20,7 +20,7 @@ def table(head: list[str], rows: list[list[str]], kind: str = "", winner: int | 
     )
 
 
-def keys(entries: list[tuple[str, str, str]]) -> str:
+def legend(entries: list[tuple[str, str, str]]) -> str:
     """A legend of (form, colour, text)."""
     marks = [f'<li><i class="{form}" style="background:{color}"></i>{text}</li>' for form, color, text in entries]
     return f'<ul class="keys">{"".join(marks)}</ul>'

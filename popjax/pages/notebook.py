@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.text import cell, plural, settings
+from popjax.core.text import cell, hparams_text, plural
 from popjax.pages.headline import compared
 from popjax.space.conditions import clauses
 from popjax.space.scales import Constant
@@ -43,7 +43,7 @@ def of_results(results: Results) -> str:
     if best is not None:
         won = f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
         won += f" ({beside})" if scored and (beside := compared(results)) else ""
-    return line(f"Results: {head}; {won}") + table(["rank", "trial", *names], rows)
+    return line(f"Results: {head}; {won}") + small_table(["rank", "trial", *names], rows)
 
 
 def of_space(space: Space) -> str:
@@ -54,14 +54,14 @@ def of_space(space: Space) -> str:
         rows.append([name, str(scale), *([when] if space.conditions else [])])
     searched = sum(not isinstance(scale, Constant) for scale in space.values())
     head = ["hyperparameter", "scale", *(["exists when"] if space.conditions else [])]
-    return line(f"Space: {searched} searched of {len(space)}") + table(head, rows)
+    return line(f"Space: {searched} searched of {len(space)}") + small_table(head, rows)
 
 
 def of_predictor(predictor: Any) -> str:
     """What predicts."""
     some = [*map(str, predictor.trials[:FEW]), *(["..."] if len(predictor.trials) > FEW else [])]
     who = f"{plural(len(predictor.trials), 'trial')} ({', '.join(some)})"
-    one = f"trial {predictor.trials[0]}: {settings(predictor.hparams)}"
+    one = f"trial {predictor.trials[0]}: {hparams_text(predictor.hparams)}"
     classes, outputs = predictor.classes, predictor.outputs
     several = f"{len(outputs)} {'labels' if predictor.recipe.kind.name == 'multilabel' else 'values'}"
     what = f"{len(classes)} classes" if classes else several if outputs else "values"
@@ -71,18 +71,18 @@ def of_predictor(predictor: Any) -> str:
 def of_session(session: Any) -> str:
     """Where the models stand."""
     last = {name: np.atleast_1d(values[..., -1]) for name, values in session.curves.items()}
-    now = settings({name: values.item() for name, values in last.items() if session.single})
+    now = hparams_text({name: values.item() for name, values in last.items() if session.single})
     if last and not session.single and (values := last[session.task.metric])[~np.isnan(values)].size:
         best = int((np.nanargmax if session.task.mode == "max" else np.nanargmin)(values))
         now = f"the best is {best}, {session.task.metric} {cell(values[best].item())}"
     return line(
-        f"Session: {plural(session.members, 'model')} after {plural(session.epoch, 'epoch')}; {now}".rstrip("; ")
+        f"Session: {plural(session.trials, 'model')} after {plural(session.epoch, 'epoch')}; {now}".rstrip("; ")
     )
 
 
 def of_task(task: Any) -> str:
     """What is trained, and what ranks it."""
-    said = settings({name: value for name, value in task.settings.items() if value is not None})
+    said = hparams_text({name: value for name, value in task.settings.items() if value is not None})
     return line(f"Task: ranked by {task.metric}, {task.mode}; {said}".rstrip("; "))
 
 
@@ -91,7 +91,7 @@ def line(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
+def small_table(head: list[str], rows: list[list[str]]) -> str:
     """A small table."""
     cells = lambda kind, row: "".join(f"<{kind}>{html.escape(text)}</{kind}>" for text in row)
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from popjax.core.imports import wait_for_imports
 from popjax.pages.importance import import_later
-from popjax.tuning.callbacks.base import Callback, Run
+from popjax.tuning.callbacks.callback import Callback, Run
 
 if TYPE_CHECKING:
     from popjax.pages.axes import Axis
@@ -85,7 +85,7 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
 
     scripts = [asset("plotly/plotly-basic.min.js"), asset("parallel.js"), asset("report.js")]
     policy = (
-        f"default-src 'none'; script-src {' '.join(map(digest, scripts))}; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src {' '.join(map(script_policy, scripts))}; style-src 'unsafe-inline'; "
         "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
     )
     data = json.dumps(figures, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
@@ -106,7 +106,7 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
 def contents(results: "Results", columns: "Sequence[Axis]", alone: bool) -> tuple[str, dict[str, Any]]:
     """The sections in their order, and the data of their figures; what makes no sense here is left out."""
     from popjax.pages.drawing import DIVERGED, WINNER
-    from popjax.pages.figures.named import FIGURES
+    from popjax.pages.figures.named_figures import FIGURES
     from popjax.pages.headline import head
     from popjax.pages.rebuild import rebuild_section
 
@@ -140,6 +140,6 @@ def asset(name: str) -> str:
     return (files("popjax.pages") / name).read_text(encoding="utf-8")
 
 
-def digest(script: str) -> str:
+def script_policy(script: str) -> str:
     """What the page's policy lets run: this script and no other."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from popjax.pages.axes import axes
-from popjax.pages.figures.named import FIGURES
+from popjax.pages.figures.named_figures import FIGURES
 from popjax.store.results import Results
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from popjax.pages.markup import section
 from popjax.store.results import Results
-from popjax.tuning.options import SearchOptions
+from popjax.tuning.search_options import SearchOptions
 
 USUAL = SearchOptions().written()  # as run.json has them
 ALWAYS = ("trials", "epochs", "seed")  # which are said even where they are as usual

@@ -1,1 +1,1 @@
-"""Rules: what counts as best, a file each; `named.py` lists them. Imports core/, task.py and rule.py. No JAX here."""
+"""Rules: what counts as best, a file each, listed in `named_rules.py`. Imports core/, task.py and rule.py. No JAX."""

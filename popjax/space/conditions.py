@@ -12,7 +12,7 @@ WHEN = " when "
 Condition = Mapping[str, tuple[Any, ...]]  # parent -> the values of it that let a hyperparameter be
 
 
-def listed(parent: str, values: Any) -> tuple[Any, ...]:
+def condition_values(parent: str, values: Any) -> tuple[Any, ...]:
     """The values of a condition, one or several; raises ValueError for none."""
     several = values if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
     found = tuple(map(python_value, several))

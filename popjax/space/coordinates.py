@@ -8,7 +8,7 @@ from popjax.space.scales import Choice, Scale
 from popjax.space.values import present
 
 
-def words(scale: Scale) -> list[Any]:
+def category_values(scale: Scale) -> list[Any]:
     """The values of a choice that has no order; none of a scale of numbers."""
     return list(scale.values) if isinstance(scale, Choice) and not scale.numeric else []
 
@@ -30,11 +30,11 @@ def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
     >>> coordinates(choice("a", "b"), np.array(["b", "a"])).tolist()
     [1.0, 0.0]
     """
-    found, values = units_of(scale, column), words(scale)
+    found, values = units_of(scale, column), category_values(scale)
     return np.floor(found * len(values)) if values else found.clip(0, 1)
 
 
 def units(scale: Scale, found: np.ndarray) -> np.ndarray:
     """Coordinates (n,) as `Scale.from_unit` takes them."""
-    values = words(scale)
+    values = category_values(scale)
     return (found + 0.5) / len(values) if values else found

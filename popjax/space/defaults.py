@@ -36,6 +36,6 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def value(hparams: Mapping[str, Any], name: str) -> Any:
+def value_or_default(hparams: Mapping[str, Any], name: str) -> Any:
     """A hyperparameter, or what it is where nobody tunes it."""
     return hparams.get(name, DEFAULTS[name])

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from popjax.space.conditions import WHEN, Condition, clauses, listed
-from popjax.space.values import finite, number, python_value, word
+from popjax.space.conditions import WHEN, Condition, clauses, condition_values
+from popjax.space.values import finite, is_number, python_value, word
 
 
 class Scale:
@@ -115,7 +115,7 @@ class Conditional:
     condition: Condition
 
     def __post_init__(self) -> None:
-        condition = {parent: listed(parent, values) for parent, values in self.condition.items()}
+        condition = {parent: condition_values(parent, values) for parent, values in self.condition.items()}
         object.__setattr__(self, "condition", condition)
 
     def __str__(self) -> str:
@@ -387,7 +387,7 @@ class Choice(Scale):
 
     @property
     def numeric(self) -> bool:
-        return all(map(number, self.values))
+        return all(map(is_number, self.values))
 
     @property
     def whole(self) -> bool:
@@ -422,7 +422,7 @@ class Constant(Scale):
         return bool(value == self.value)
 
     def _from_unit(self, u: np.ndarray) -> np.ndarray:
-        kind = type(self.value) if number(self.value) else object
+        kind = type(self.value) if is_number(self.value) else object
         return np.full(u.shape, self.value, kind)
 
     def _to_unit(self, value: np.ndarray) -> np.ndarray:
@@ -434,7 +434,7 @@ class Constant(Scale):
 
     @property
     def numeric(self) -> bool:
-        return number(self.value)
+        return is_number(self.value)
 
     @property
     def whole(self) -> bool:

@@ -12,8 +12,8 @@ from popjax.core.storage import write_atomic
 from popjax.space import samplers
 from popjax.space.conditions import Condition, clauses, ordered
 from popjax.space.scales import Conditional, Constant, Scale
-from popjax.space.spelling import read_scale, written
-from popjax.space.values import number, present
+from popjax.space.spelling import read_scale, written_scale
+from popjax.space.values import is_number, present
 
 Points = Mapping[str, np.ndarray]  # one column (trials,) a hyperparameter
 RESERVED = (
@@ -207,7 +207,7 @@ class Space(Mapping[str, Scale]):
 
     def to_dict(self) -> dict[str, Any]:
         """The space as `{name: text or value}`, for `from_dict`."""
-        return {name: written(entry) for name, entry in self.entries().items()}
+        return {name: written_scale(entry) for name, entry in self.entries().items()}
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
@@ -260,7 +260,7 @@ def setting(text: str, where: str) -> tuple[str, Scale | Conditional]:
 def _toml(entry: Any) -> str:
     if isinstance(entry, bool):
         return str(entry).lower()
-    if number(entry):
+    if is_number(entry):
         return repr(entry)
     escaped = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in entry)
     return f'"{escaped}"'

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from popjax.core.text import short
 from popjax.space.conditions import WHEN
 from popjax.space.scales import SCALES, Choice, Conditional, Constant, Scale
 
@@ -52,7 +53,7 @@ def parse_scale(text: str) -> Scale | Conditional:
         }
         return scale.when(**found)
     if ends and text.count("'") + text.count('"') == 0:
-        raise ValueError(f"cannot read {short(text)}; write a condition such as: when optimizer=sgd, or depth=3|4")
+        raise ValueError(f"cannot read {short(text, 100)}; write a condition such as: when optimizer=sgd, or depth=3|4")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -65,7 +66,7 @@ def parse_scale(text: str) -> Scale | Conditional:
         return Constant(ast.literal_eval(text.strip()))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         forms = "a number, a word, or a scale such as uniform(0, 1)"
-        raise ValueError(f"cannot read {short(text)}; write {forms}") from None
+        raise ValueError(f"cannot read {short(text, 100)}; write {forms}") from None
 
 
 def read_value(text: str) -> Any:
@@ -76,27 +77,22 @@ def read_value(text: str) -> Any:
         return text
 
 
-def short(text: str) -> str:
-    """A text for a message."""
-    return repr(text if len(text) < 100 else text[:80] + "...")
-
-
 def _call(tree: ast.Call, text: str) -> Scale:
     name = tree.func.id if isinstance(tree.func, ast.Name) else ""
     if name not in SCALES:
-        raise ValueError(f"unknown scale in {short(text)}; the scales are {', '.join(SCALES)}")
+        raise ValueError(f"unknown scale in {short(text, 100)}; the scales are {', '.join(SCALES)}")
     try:
         values = [a.id if isinstance(a, ast.Name) else ast.literal_eval(a) for a in tree.args]
         named = {k.arg or "**": ast.literal_eval(k.value) for k in tree.keywords}
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise ValueError(f"cannot read {short(text)}; a scale takes plain numbers and texts") from None
+        raise ValueError(f"cannot read {short(text, 100)}; a scale takes plain numbers and texts") from None
     try:
         return SCALES[name](*values, **named)
     except TypeError as error:
         what = str(error).partition("__init__() ")[2] or str(error)
-        raise ValueError(f"cannot read {short(text)}: {name} {what}") from None
+        raise ValueError(f"cannot read {short(text, 100)}: {name} {what}") from None
 
 
-def written(scale: Scale | Conditional) -> Any:
+def written_scale(scale: Scale | Conditional) -> Any:
     """The text or value that `read_scale` reads back as this scale."""
     return scale.value if isinstance(scale, Constant) and not isinstance(scale.value, str) else str(scale)

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 
-def number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Whether `value` is a real number (a truth value is not one)."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def finite(value: Any) -> bool:
     """Whether `value` is a number that float64 or int64 can hold."""
-    return number(value) and (abs(value) < 2**63 if isinstance(value, int) else bool(np.isfinite(value)))
+    return is_number(value) and (abs(value) < 2**63 if isinstance(value, int) else bool(np.isfinite(value)))
 
 
 def python_value(value: Any) -> Any:

@@ -8,7 +8,6 @@ kept, so one that is damaged leaves the one before it. No JAX here.
 """
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -17,9 +16,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from popjax.core.storage import Corrupt, write_atomic
+from popjax.core.storage import Corrupt, sha256
 from popjax.store.cohort import Arrays, Cohort, OnHost, join, of_members
-from popjax.store.files import arrays_of, digest_of, write_json
+from popjax.store.files import digest_of_json, file_bytes, read_arrays, write_arrays, write_json
 
 FILE = re.compile(r"(settled|standing)-\d{1,12}\.safetensors")
 MANIFEST = re.compile(r"commit-(\d{1,12})\.json")
@@ -67,7 +66,7 @@ class Record:
         return cls(cohort, below("curves", arrays))
 
 
-def joined(records: Iterable[Record]) -> list[Record]:
+def joined_records(records: Iterable[Record]) -> list[Record]:
     """The same members in as few records as there are kinds of them."""
     kinds: dict[Any, list[Record]] = {}
     for record in records:
@@ -79,7 +78,7 @@ def joined(records: Iterable[Record]) -> list[Record]:
     return found
 
 
-def several(records: Iterable[Record]) -> Arrays:
+def flat_records(records: Iterable[Record]) -> Arrays:
     """Records in one flat dictionary, for a file."""
     return {f"{at}.{name}": array for at, one in enumerate(records) for name, array in one.arrays().items()}
 
@@ -132,7 +131,7 @@ class Commits:
         self._digests: dict[str, str] = {}
         self._new: list[Record] = []
         self._latest: dict[int, Cohort] = {}  # member -> the settled cohort that holds its latest
-        self.number = max(numbered(directory), default=0)
+        self.number = max(commit_numbers(directory), default=0)
         self._manifests: dict[int, list[str]] = {}
 
     @classmethod
@@ -144,7 +143,7 @@ class Commits:
         if directory.is_symlink():
             raise Corrupt(f"{str(directory)!r} is a link; choose another directory")
         commits = cls(directory)
-        numbers = sorted(numbered(directory), reverse=True)
+        numbers = sorted(commit_numbers(directory), reverse=True)
         for whole in (True, False):
             for number in numbers:
                 try:
@@ -162,7 +161,7 @@ class Commits:
         for name, cohorts in self._files:
             masks = [self._live(cohort, members) for cohort in cohorts]
             if any(mask.any() for mask in masks):
-                records = records_of(read(self.directory / name, self._digests[name]))
+                records = records_of(read_arrays(self.directory / name, self._digests[name]))
                 yield from (one.take(mask) for one, mask in zip(records, masks, strict=True) if mask.any())
         for record in self._new:
             if (mask := self._live(record.cohort, members)).any():
@@ -200,9 +199,9 @@ class Commits:
         cohorts = [self._on_disk(one.cohort) for one in records]
         if records:
             files.append((f"settled-{number}.safetensors", cohorts))
-            listed[files[-1][0]] = self._write(files[-1][0], several(records))
+            listed[files[-1][0]] = write_arrays(self.directory / files[-1][0], flat_records(records))
         standing = f"standing-{number}.safetensors"
-        listed[standing] = self._write(standing, self._unfinished())
+        listed[standing] = write_arrays(self.directory / standing, self._unfinished())
         content = {"number": number, "decision": self.decision, "carrying": self.carrying, "files": listed}
         write_json(self.directory / f"commit-{number}.json", content)
         verify(self.directory, number)
@@ -234,10 +233,12 @@ class Commits:
             one.take(self._live(cohort))
             for name, cohorts in self._files
             if name in merged
-            for one, cohort in zip(records_of(read(self.directory / name, self._digests[name])), cohorts, strict=True)
+            for one, cohort in zip(
+                records_of(read_arrays(self.directory / name, self._digests[name])), cohorts, strict=True
+            )
         ]
         new = [one.take(self._live(one.cohort)) for one in self._new]
-        return files, joined(one for one in [*old, *new] if len(one.cohort.members))
+        return files, joined_records(one for one in [*old, *new] if len(one.cohort.members))
 
     def _live(self, cohort: Cohort, members: np.ndarray | None = None) -> np.ndarray:
         """Of which members (n,) of a settled cohort nothing later is known; of some members alone, if given."""
@@ -247,20 +248,13 @@ class Commits:
     def _unfinished(self) -> Arrays:
         """What is in training, and the kept arrays, for one file."""
         kept = {f"{member}.{name}": a for member, arrays in self.kept.items() for name, a in arrays.items()}
-        return prefixed("stand", several(self.standing)) | prefixed("kept", kept)
+        return prefixed("stand", flat_records(self.standing)) | prefixed("kept", kept)
 
     def _forget(self, members: np.ndarray) -> None:
         for member in members.tolist():
             self._latest.pop(member, None)
         left = [record.take(~np.isin(record.cohort.members, members)) for record in self.standing]
         self.standing = [record for record in left if len(record.cohort.members)]
-
-    def _write(self, name: str, arrays: Arrays) -> str:
-        from safetensors.numpy import save
-
-        content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-        write_atomic(self.directory / name, content)
-        return hashlib.sha256(content).hexdigest()
 
     def _read(self, number: int, whole: bool) -> None:
         """Read a commit, all of it or else the files that are whole: what is lost is trained again."""
@@ -270,7 +264,7 @@ class Commits:
         if whole and intact != listed:
             bad = next(name for name in listed if name not in intact)
             raise Corrupt(f"{str(self.directory / bad)!r} is damaged")
-        found = {name: read(self.directory / name) for name in intact}
+        found = {name: read_arrays(self.directory / name) for name in intact}
         self._latest = {}
         settled = {name: records_of(arrays) for name, arrays in found.items() if not name.startswith("standing")}
         self._files = [(name, [self._on_disk(one.cohort) for one in records]) for name, records in settled.items()]
@@ -296,7 +290,7 @@ class Commits:
                 path.unlink()
 
 
-def numbered(directory: Path) -> list[int]:
+def commit_numbers(directory: Path) -> list[int]:
     """The numbers of the commits in a directory."""
     if not directory.is_dir():
         return []
@@ -311,12 +305,12 @@ def manifest(directory: Path, number: int) -> dict[str, Any]:
     """
     path = directory / f"commit-{number}.json"
     try:
-        content = json.loads(content_of(path))
+        content = json.loads(file_bytes(path))
         listed, said = content["files"], content.pop("check")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Corrupt(f"{str(path)!r} is damaged") from None
     numbers = [content.get(name) for name in ("number", "decision", "carrying")]
-    if said != digest_of(content) or numbers[0] != number or not all(type(one) is int for one in numbers):
+    if said != digest_of_json(content) or numbers[0] != number or not all(type(one) is int for one in numbers):
         raise Corrupt(f"{str(path)!r} is damaged")
     for name in listed:
         if not FILE.fullmatch(name):
@@ -327,7 +321,7 @@ def manifest(directory: Path, number: int) -> dict[str, Any]:
 def is_whole(path: Path, digest: str) -> bool:
     """Whether a file is there and has this digest."""
     try:
-        return hashlib.sha256(content_of(path)).hexdigest() == digest
+        return sha256(file_bytes(path)) == digest
     except Corrupt:
         return False
 
@@ -337,29 +331,6 @@ def verify(directory: Path, number: int) -> None:
     for name, digest in manifest(directory, number)["files"].items():
         if not is_whole(directory / name, digest):
             raise Corrupt(f"{str(directory / name)!r} is not what was written; is the disk failing?")
-
-
-def content_of(path: Path) -> bytes:
-    """The bytes of a file; raises Corrupt if it is not there, or leads elsewhere."""
-    if path.is_symlink():
-        raise Corrupt(f"{str(path)!r} is a link")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Corrupt(f"{str(path)!r}: {error.strerror}") from None
-
-
-def read(path: Path, digest: str | None = None) -> Arrays:
-    """The arrays of a file; raises Corrupt for one with another digest than it is to have, or a broken one."""
-    from safetensors import SafetensorError
-
-    try:
-        content = content_of(path)
-        if digest not in (None, hashlib.sha256(content).hexdigest()):
-            raise Corrupt(f"{str(path)!r} is damaged")
-        return arrays_of(content)
-    except SafetensorError as error:
-        raise Corrupt(f"{str(path)!r} is damaged: {error}") from None
 
 
 def prefixed(prefix: str, arrays: Arrays) -> Arrays:

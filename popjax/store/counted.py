@@ -93,7 +93,7 @@ class Counted:
     @functools.cached_property
     def records(self) -> Mapping[str, np.ndarray]:
         """Metric -> (n, folds, repeats, epochs): what led to a state; of a copy those of what it descends from."""
-        return self.own if self.lineage is None else descended(self._among, self.lineage)
+        return self.own if self.lineage is None else records_along(self._among, self.lineage)
 
     @functools.cached_property
     def trained(self) -> np.ndarray:
@@ -167,7 +167,7 @@ class Counted:
         return {name: np.take_along_axis(values, epochs, -1) for name, values in self.records.items()}
 
 
-def descended(records: Mapping[str, np.ndarray], lineage: np.ndarray) -> dict[str, np.ndarray]:
+def records_along(records: Mapping[str, np.ndarray], lineage: np.ndarray) -> dict[str, np.ndarray]:
     """Metric -> (n, folds, repeats, epochs): the records of what states descend from.
 
     Args:

@@ -13,7 +13,7 @@ from popjax.core.counts import check_count
 from popjax.core.storage import Corrupt, flush_directory, write_atomic
 from popjax.scheduler import Decision
 from popjax.space.space import Space
-from popjax.store.files import digest_of, jsonable
+from popjax.store.files import digest_of_json, jsonable
 
 NAME = "decisions.jsonl"
 
@@ -97,11 +97,11 @@ class Log:
         self.lines = list(lines)
         self.steps = [line for line in lines if isinstance(line, Step)]
         if self.path is not None and self.path.exists():
-            write_atomic(self.path, b"".join(line_of(described(line)) for line in lines))
+            write_atomic(self.path, b"".join(line_of(line_content(line)) for line in lines))
 
     def _add(self, line: Step | Remark) -> None:
         if self.path is not None:
-            append(self.path, line_of(described(line)))
+            append(self.path, line_of(line_content(line)))
         self.lines.append(line)
         if isinstance(line, Step):
             self.steps.append(line)
@@ -124,7 +124,7 @@ def read_lines(path: Path, space: Space) -> tuple[list[Step | Remark], int]:
     lines = path.read_bytes().splitlines(keepends=True)
     found: list[Step | Remark] = []
     for number, line in enumerate(lines, 1):
-        content = content_of(line)
+        content = content_of_line(line)
         if content is None and number == len(lines):
             return found, sum(map(len, lines[:-1]))
         if content is None:
@@ -159,17 +159,17 @@ def append(path: Path, line: bytes) -> None:
 def line_of(content: dict[str, Any]) -> bytes:
     """A line with the digest of its content."""
     content = json.loads(json.dumps(content, allow_nan=False))
-    return json.dumps(content | {"check": digest_of(content)}).encode() + b"\n"
+    return json.dumps(content | {"check": digest_of_json(content)}).encode() + b"\n"
 
 
-def content_of(line: bytes) -> dict[str, Any] | None:
+def content_of_line(line: bytes) -> dict[str, Any] | None:
     """The content of a line; None for one that is not whole."""
     try:
         content = json.loads(line)
         digest = content.pop("check")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    whole = line.endswith(b"\n") and isinstance(content, dict) and digest == digest_of(content)
+    whole = line.endswith(b"\n") and isinstance(content, dict) and digest == digest_of_json(content)
     return content if whole else None
 
 
@@ -181,7 +181,7 @@ def check_json(what: str, value: Any) -> None:
         raise ValueError(f"the scheduler's {what}: {error}; give numbers, texts, lists and dicts of Python's") from None
 
 
-def described(step: Step | Remark) -> dict[str, Any]:
+def line_content(step: Step | Remark) -> dict[str, Any]:
     """A line as JSON values; what is empty is left out."""
     if isinstance(step, Remark):
         return {step.verb: step.value}

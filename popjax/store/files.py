@@ -1,6 +1,5 @@
 """The files of a run directory: written whole, and read with suspicion. No JAX here."""
 
-import hashlib
 import json
 import math
 import tempfile
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from popjax.core.storage import Corrupt, write_atomic
+from popjax.core.storage import Corrupt, sha256, write_atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +59,7 @@ def check_directory(directory: Path, resumed: str | None = None) -> None:
         raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
 
 
-class Kept(NamedTuple):
+class KeptTrial(NamedTuple):
     """A trained trial that a run keeps.
 
     Attributes:
@@ -76,7 +75,7 @@ class Kept(NamedTuple):
     history: Mapping[str, list[Any]] = MappingProxyType({})
 
 
-def write_best(directory: Path, winner: Kept, value: float | None, together: Sequence[Kept] = ()) -> None:
+def write_best(directory: Path, winner: KeptTrial, value: float | None, together: Sequence[KeptTrial] = ()) -> None:
     """Write `best/`: the winner's arrays and what rebuilds it, and those of an ensemble, one file a program."""
     best = directory / "best"
     if best.is_symlink():
@@ -92,16 +91,16 @@ def write_best(directory: Path, winner: Kept, value: float | None, together: Seq
     write_json(best / "best.json", known)
 
 
-def programs_of(kept: Sequence[Kept]) -> list[list[Kept]]:
+def programs_of(kept: Sequence[KeptTrial]) -> list[list[KeptTrial]]:
     """The trials that share a program: their recipes, and the shapes of their arrays."""
-    programs: dict[Any, list[Kept]] = {}
+    programs: dict[Any, list[KeptTrial]] = {}
     for one in kept:
         shapes = tuple((name, array.shape, str(array.dtype)) for name, array in one.arrays.items())
         programs.setdefault((json.dumps(one.recipe, sort_keys=True), shapes), []).append(one)
     return list(programs.values())
 
 
-def write_program(best: Path, number: int, alike: Sequence[Kept]) -> dict[str, Any]:
+def write_program(best: Path, number: int, alike: Sequence[KeptTrial]) -> dict[str, Any]:
     """Write the arrays of trials that share a program, name -> (trials, members, ...); their description."""
     file = f"ensemble-{number}.safetensors"
     stacked = {name: np.stack([one.arrays[name] for one in alike]) for name in alike[0].arrays}
@@ -114,41 +113,51 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     """Write a safetensors file; returns its SHA-256."""
     from safetensors.numpy import save
 
-    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     write_atomic(path, content)
-    return hashlib.sha256(content).hexdigest()
+    return sha256(content)
 
 
-def read_arrays(path: Path, digest: str | None) -> dict[str, np.ndarray]:
-    """Read a safetensors file; raises Corrupt for one with another digest, or a broken one."""
+def read_arrays(path: Path, digest: str | None = None) -> dict[str, np.ndarray]:
+    """Read a safetensors file; raises Corrupt for a missing or a broken one, a link, or one with another digest."""
     from safetensors import SafetensorError
 
+    content = file_bytes(path)
+    if digest not in (None, sha256(content)):
+        raise Corrupt(f"{str(path)!r} is damaged: its bytes are not those that were written")
     try:
-        content = path.read_bytes()
-        if digest not in (None, hashlib.sha256(content).hexdigest()):
-            raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that best.json names")
         return arrays_of(content)
-    except (OSError, SafetensorError) as error:
-        raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
+    except SafetensorError as error:
+        raise Corrupt(f"{str(path)!r} is damaged: {error}") from None
 
 
-def load_best_files(best: Path) -> Kept:
+def file_bytes(path: Path) -> bytes:
+    """The bytes of a file; raises Corrupt if it is not there, or a link."""
+    if path.is_symlink():
+        raise Corrupt(f"{str(path)!r} is a link")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Corrupt(f"cannot read {str(path)!r}: {error.strerror}") from None
+
+
+def load_best_files(best: Path) -> KeptTrial:
     """The winner that `best/` holds."""
     told = read_json(best / "best.json")
     arrays = read_arrays(best / "arrays.safetensors", told.get("sha256"))
-    return Kept(told["trial"], told["hparams"], arrays, told["winner"], told.get("history", {}))
+    return KeptTrial(told["trial"], told["hparams"], arrays, told["winner"], told.get("history", {}))
 
 
-def load_ensemble_files(best: Path) -> list[Kept]:
+def load_ensemble_files(best: Path) -> list[KeptTrial]:
     """The trials of the ensemble that `best/` holds, in their order, each as often as it counts; none without one."""
     description = read_json(best / "best.json")
-    found: dict[int, Kept] = {}
+    found: dict[int, KeptTrial] = {}
     try:
         for number, program in enumerate(description.get("ensemble", [])):
             stacked = read_arrays(best / f"ensemble-{number}.safetensors", program["sha256"])
             for row, (trial, hparams) in enumerate(zip(program["trials"], program["hparams"], strict=True)):
                 arrays = {name: array[row] for name, array in stacked.items()}
-                found[trial] = Kept(trial, hparams, arrays, program["winner"])
+                found[trial] = KeptTrial(trial, hparams, arrays, program["winner"])
         return [found[trial] for trial in description.get("order", [])]
     except (KeyError, TypeError, IndexError, ValueError) as error:
         if isinstance(error, Corrupt):
@@ -179,7 +188,7 @@ def jsonable(value: Any) -> Any:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object with the digest of its content, for `read_json`; NaN is not JSON and refused."""
     written = json.loads(json.dumps(content, allow_nan=False))
-    write_atomic(path, json.dumps(written | {"check": digest_of(written)}, indent=1).encode() + b"\n")
+    write_atomic(path, json.dumps(written | {"check": digest_of_json(written)}, indent=1).encode() + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -193,14 +202,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Corrupt(f"cannot read {str(path)!r}: it is no JSON object")
     digest = content.pop("check", None)
-    if digest is not None and digest != digest_of(content):
+    if digest is not None and digest != digest_of_json(content):
         raise Corrupt(f"cannot read {str(path)!r}: its content is not what was written")
     return content
 
 
-def digest_of(content: Mapping[str, Any]) -> str:
+def digest_of_json(content: Mapping[str, Any]) -> str:
     """The digest of a JSON object's content, however it is laid out."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def write_table(path: Path, table: "pa.Table") -> str:
@@ -212,14 +221,14 @@ def write_table(path: Path, table: "pa.Table") -> str:
     pq.write_table(table, sink, write_page_checksum=True)
     content = sink.getvalue().to_pybytes()
     write_atomic(path, content)
-    return hashlib.sha256(content).hexdigest()
+    return sha256(content)
 
 
 def read_table(path: Path, digest: str | None = None) -> "pa.Table":
     """Read a Parquet file; raises ValueError for a missing one, one with another digest, or a broken one."""
     try:
         content = path.read_bytes()
-        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+        if digest is not None and sha256(content) != digest:
             raise Corrupt(f"cannot read {str(path)!r}: its bytes are not those that summary.json names")
         return parquet(content)
     except Corrupt:

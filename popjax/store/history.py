@@ -7,7 +7,7 @@ import numpy as np
 
 from popjax.scheduler import Decision, added
 from popjax.space.space import Space
-from popjax.store.columns import arrow, sampled
+from popjax.store.trial_columns import arrow, sampled
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,7 +11,7 @@ def mean_member(values: np.ndarray) -> np.ndarray:
     return values[:, 0, 0] if single else values.mean((1, 2), dtype=np.float64)
 
 
-def after(curves: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
+def values_after(curves: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
     """Metric -> (trials, ...): what curves (trials, ..., epochs) are after so many epochs (trials,); NaN after none."""
     rows, at = np.arange(len(epochs)), np.maximum(epochs - 1, 0)
     found = {name: curve[rows, ..., at] for name, curve in curves.items()}

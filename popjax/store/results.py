@@ -12,16 +12,16 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.core.text import plural
 from popjax.rule import Finished, Rule
-from popjax.rules.named import rule_of
+from popjax.rules.named_rules import rule_of
 from popjax.rules.together import TOGETHER
 from popjax.space.space import Space
 from popjax.space.values import absent
 from popjax.store import run_files
-from popjax.store.columns import arrow, curves_table
 from popjax.store.counted import Counted
-from popjax.store.files import Kept
+from popjax.store.files import KeptTrial
 from popjax.store.history import History
-from popjax.store.records import after, mean_member
+from popjax.store.records import mean_member, values_after
+from popjax.store.trial_columns import arrow, curves_table
 from popjax.task import Metric
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Results:
         It is the last with finite metrics, or under at="best" each member's best.
         """
         if self.rule.improvement is None:
-            return after(self.curves, self.epochs_run)
+            return values_after(self.curves, self.epochs_run)
         return {name: values.mean((1, 2), dtype=np.float64) for name, values in self._of_members.items()}
 
     @functools.cached_property
@@ -165,7 +165,7 @@ class Results:
     def _of_members(self) -> dict[str, np.ndarray]:
         """Metric -> (trials, folds, repeats), after the epoch that counts."""
         if self.rule.improvement is None:
-            return after(self.members, self.epochs_run)
+            return values_after(self.members, self.epochs_run)
         return self.counted.in_the_end
 
     @functools.cached_property
@@ -251,7 +251,8 @@ class Results:
 
         >>> import popjax as pj
         >>> cost = lambda key, hparams: {"loss": hparams["x"], "error": 1 - hparams["x"]}
-        >>> results = pj.search(pj.objective(cost), {"x": pj.uniform(0, 1)}, 8, rank=pj.pareto("loss", "error"))
+        >>> rank = pj.pareto("loss", "error")
+        >>> results = pj.search(pj.objective(cost), {"x": pj.uniform(0, 1)}, trials=8, rank=rank)
         >>> results.front() == np.argsort(results.points["x"]).tolist()
         True
         """
@@ -317,12 +318,12 @@ class Results:
         """What rebuilds the winner as a predictor, or None."""
         return None if self.best is None else self.recipes.get(self.best.trial)
 
-    def kept(self, trial: int) -> Kept:
+    def kept(self, trial: int) -> KeptTrial:
         """A kept trial; raises ValueError for one that was not kept."""
         self._check_kept(trial)
         changed = {} if self.history is None else self.history.of(trial)
         history = {n: [None if absent(value) else value for value in column.tolist()] for n, column in changed.items()}
-        return Kept(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), history)
+        return KeptTrial(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), history)
 
     def best_trials(self, size: int = TOGETHER) -> list[int]:
         """The best `size` trials that were trained to the end, or as many as there are, best first.
@@ -459,7 +460,7 @@ class Results:
         if best is not None and best.trial in self.states:
             together = [self.kept(trial) for trial in self.ensemble if trial in self.states]
             winner = run_files.Winner(self.kept(best.trial), best.value, together)
-        run_files.write(Path(directory), self.run | {"rank": self.rule.written()}, tables, winner, self.summary)
+        run_files.write_run(Path(directory), self.run | {"rank": self.rule.written()}, tables, winner, self.summary)
 
     @classmethod
     def load(cls, directory: str | Path, rank: Rule | None = None) -> Self:
@@ -476,7 +477,7 @@ class Results:
         ...     Results.load(place).best == results.best
         True
         """
-        return cls(**run_files.read(Path(directory), rank))
+        return cls(**run_files.read_run(Path(directory), rank))
 
 
 def trials_table(results: Results) -> "pa.Table":

@@ -9,12 +9,11 @@ import numpy as np
 
 from popjax.core.storage import Corrupt
 from popjax.rule import Rule
-from popjax.rules.named import read_rule
+from popjax.rules.named_rules import read_rule
 from popjax.space.space import Space
-from popjax.store.columns import sampled
 from popjax.store.files import (
     FORMAT,
-    Kept,
+    KeptTrial,
     check_format,
     load_best_files,
     load_ensemble_files,
@@ -26,6 +25,7 @@ from popjax.store.files import (
 )
 from popjax.store.history import History
 from popjax.store.records import finite_epochs
+from popjax.store.trial_columns import sampled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,12 +36,12 @@ TRIALS, CURVES, HISTORY = "trials.parquet", "curves.parquet", "history.parquet"
 class Winner(NamedTuple):
     """What best/ has: a winner, its value, and the trials that predict together with it."""
 
-    kept: Kept
+    kept: KeptTrial
     value: float
-    together: Sequence[Kept] = ()
+    together: Sequence[KeptTrial] = ()
 
 
-def write(
+def write_run(
     directory: Path,
     run: Mapping[str, Any],
     tables: Mapping[str, "pa.Table"],
@@ -59,7 +59,7 @@ def write(
     write_json(directory / "summary.json", {**summary, "files": files})
 
 
-def read(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
+def read_run(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
     """The fields of the Results that were written; raises ValueError for a directory that holds none."""
     run = read_json(directory / "run.json")
     check_format(directory, run)

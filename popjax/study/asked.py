@@ -14,10 +14,10 @@ from popjax.rule import Rule
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import Space
 from popjax.task import Task, unknown_metric
-from popjax.tuning.options import SearchOptions
 from popjax.tuning.proposals import check_sampler, default_ends, learns, proposals
 from popjax.tuning.schedulers.plain import plain as everyone
 from popjax.tuning.schedulers.rounds import Rounds, even
+from popjax.tuning.search_options import SearchOptions
 
 CURVE_BYTES = 32  # of an epoch of a member: four metrics in float64
 
@@ -53,12 +53,12 @@ class Asked:
             raise ValueError(f"the task is a {type(task).__name__}; {what}")
         check_sampler(options.sampler)
         options = options.checked()
-        space = searched(task, space, options.folds)
+        space = space_asked(task, space, options.folds)
         space.check_conditions()
         options = dataclasses.replace(options, epochs=min(options.epochs, task.hints.epochs or options.epochs))
         check_curves(options)
         options = dataclasses.replace(options, rank=what_ranks(task, space, options))
-        return cls(task.in_folds(options.folds), space, options, ends_of(options), backend.lanes, backend.plan)
+        return cls(task.in_folds(options.folds), space, options, ends_asked(options), backend.lanes, backend.plan)
 
     @property
     def config(self) -> Config:
@@ -103,7 +103,7 @@ class Asked:
         return propose
 
 
-def searched(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
+def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
     """The space as it was given, or the task's own in so many folds; raises ValueError for a task that has none."""
     if space is not None:
         return space if isinstance(space, Space) else Space(**space)
@@ -134,7 +134,7 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
         raise
 
 
-def ends_of(options: SearchOptions) -> tuple[int, ...]:
+def ends_asked(options: SearchOptions) -> tuple[int, ...]:
     """Where each round ends, counted in trials."""
     if learns(options.sampler) and options.rounds is None:
         return default_ends(options.trials, options.inner is not None)

@@ -10,7 +10,7 @@ from popjax.core.machine import device, versions
 from popjax.core.storage import Corrupt
 from popjax.core.text import printable, tell
 from popjax.core.trees import abstract
-from popjax.engine.caps import fit
+from popjax.engine.caps import caps_fit
 from popjax.engine.identity import differences, identity, other_code
 from popjax.engine.population import Population
 from popjax.executors.backend import Local
@@ -20,7 +20,7 @@ from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_format, read_json, write_json
 from popjax.study.asked import Asked
 from popjax.tuning.proposals import learns
-from popjax.tuning.schedulers.named import text_of
+from popjax.tuning.schedulers.named_schedulers import text_of
 from popjax.tuning.schedulers.rounds import even, further
 
 REQUIRED = ("epochs", "seed", "sampler", "repeats", "folds")
@@ -86,13 +86,13 @@ class Directory:
             del then[name], now[name]
         self._refuse(then, now)
         caps = self.recorded.get("caps")
-        if caps is not None and not fit(caps, asked.space):
+        if caps is not None and not caps_fit(caps, asked.space):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'caps'")
         return dataclasses.replace(asked, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
 
     def _in_rounds(self, asked: Asked) -> Asked:
         """What is asked, in the rounds of before and further ones, where a sampler learns and no others were named."""
-        options, ends = asked.options, ends_of(self.recorded)
+        options, ends = asked.options, ends_recorded(self.recorded)
         if not learns(options.sampler):
             return asked
         named = options.rounds
@@ -102,7 +102,7 @@ class Directory:
 
     def _may_change(self, asked: Asked) -> list[str]:
         """The options of which more may be asked than before; raises ValueError for more epochs where they may not."""
-        options, ends = asked.options, ends_of(self.recorded)
+        options, ends = asked.options, ends_recorded(self.recorded)
         plain = len(asked.ends) == 1 and options.inner is None
         self.longer = options.epochs > self.recorded["epochs"]
         if self.longer and not plain:
@@ -170,9 +170,9 @@ class Directory:
     def _check_horizon(self, population: Population) -> None:
         """Raise ValueError if a run of more epochs trains otherwise from the beginning."""
         roster = population.roster
-        for member in roster.buckets:  # each has what it reads of its own
-            member.trace(abstract(roster.task.data))
-        if any("epochs" in member.reads for member in roster.buckets):
+        for functions in roster.buckets:  # each has what it reads of its own
+            functions.trace(abstract(roster.task.data))
+        if any("epochs" in functions.reads for functions in roster.buckets):
             why = "the task reads hparams['epochs'], as schedule cosine does, so a longer run differs from its start"
             raise ValueError(self._no_longer(population.config.epochs, why))
 
@@ -204,7 +204,7 @@ def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
             raise Corrupt(f"cannot resume {str(directory)!r}: its run.json has no usable {name!r}")
 
 
-def ends_of(recorded: Mapping[str, Any]) -> tuple[int, ...]:
+def ends_recorded(recorded: Mapping[str, Any]) -> tuple[int, ...]:
     """Where each round of a run ends, counted in trials, by its run.json; raises Corrupt."""
     ends = recorded.get("ends", list(even(recorded["trials"], recorded["rounds_in_all"])))
     whole = isinstance(ends, list) and all(type(end) is int for end in ends)

@@ -16,7 +16,7 @@ from popjax.data.columns import cells_of
 from popjax.data.targets import reported
 from popjax.data.transforms.applying import accepts_missing
 from popjax.rule import Rule
-from popjax.rules.named import rule_of
+from popjax.rules.named_rules import rule_of
 from popjax.rules.together import together
 from popjax.space.space import Space
 from popjax.store.results import Results

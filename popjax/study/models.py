@@ -1,4 +1,4 @@
-"""What the members of a session are given, as columns and as the space that they need. No JAX here."""
+"""What the trials of a session are given, as columns and as the space that they need. No JAX here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,24 +12,24 @@ from popjax.space.space import Space
 
 
 def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Name -> column (members,) of values or of lists of values; raises ValueError where lengths differ."""
+    """Name -> column (trials,) of values or of lists of values; raises ValueError where lengths differ."""
     if not hparams:
         raise ValueError("no hyperparameters: name at least one")
     if empty := [name for name, value in hparams.items() if np.ndim(value) and len(value) == 0]:
-        raise ValueError(f"{empty[0]} has no values; give one a member")
-    members = max(len(value) if np.ndim(value) else 1 for value in hparams.values())
+        raise ValueError(f"{empty[0]} has no values; give one a trial")
+    trials = max(len(value) if np.ndim(value) else 1 for value in hparams.values())
     columns = {}
     for name, value in hparams.items():
-        values = list(value) if np.ndim(value) else [value] * members
-        if len(values) != members:
-            raise ValueError(f"{name} has {len(values)} values for {members} members; give one, or one each")
+        values = list(value) if np.ndim(value) else [value] * trials
+        if len(values) != trials:
+            raise ValueError(f"{name} has {len(values)} values for {trials} trials; give one, or one each")
         column = np.array(values)
         columns[name] = column if column.dtype.kind in "if" else np.array(values, object)
     return columns
 
 
 def columns_and_space(hparams: Mapping[str, Any], space: Space | None) -> tuple[dict[str, np.ndarray], Space]:
-    """A column (members,) of each hyperparameter, and the space that holds them, with the ranges of another one.
+    """A column (trials,) of each hyperparameter, and the space that holds them, with the ranges of another one.
 
     Raises ValueError for no hyperparameters, and where lengths differ.
     """
@@ -41,23 +41,23 @@ def columns_and_space(hparams: Mapping[str, Any], space: Space | None) -> tuple[
     return columns, own.replace(**space.only(own))
 
 
-def numbers_of(trials: Any, members: int) -> np.ndarray:
-    """The members' numbers (members,) as they are given; raises ValueError unless each has one, of at least 0."""
-    numbers = np.asarray(trials)
-    if numbers.shape != (members,):
-        raise ValueError(f"trials has {plural(numbers.size, 'number')} for {plural(members, 'member')}; give one each")
+def numbers_of(given: Any, trials: int) -> np.ndarray:
+    """The trials' numbers (trials,), each at least 0; raises ValueError."""
+    numbers = np.asarray(given)
+    if numbers.shape != (trials,):
+        raise ValueError(f"numbers has {plural(numbers.size, 'number')} for {plural(trials, 'trial')}; give one each")
     for number in numbers.tolist():
-        check_count("trials holds a number", number, 0)
+        check_count("numbers holds a number", number, 0)
     return numbers
 
 
 def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The columns with what is inactive in them, as the arrays of a search over this space hold it."""
-    members = len(next(iter(columns.values())))
+    trials = len(next(iter(columns.values())))
     rest: dict[str, np.ndarray] = {}
     for name, condition in space.conditions.items():
         if name not in columns and condition.keys() <= columns.keys() | rest.keys():
-            rest[name] = np.full(members, None, object)
+            rest[name] = np.full(trials, None, object)
     return dict(space.only(columns | rest).filled(columns | rest))
 
 

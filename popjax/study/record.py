@@ -19,7 +19,7 @@ from popjax.study.directory import Directory
 from popjax.tuning.schedulers.rounds import even
 
 
-def describe(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
+def run_record(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
     """What determines the results, for run.json; the points are in decisions.jsonl."""
     plan, rounds = roster.plan, len(asked.ends)
     return {

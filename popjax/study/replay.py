@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from popjax.core.counts import check_number
-from popjax.engine.backends.base import Backend
+from popjax.engine.backends.protocol import Backend
 from popjax.engine.cost import explanation
 from popjax.engine.identity import check_same
 from popjax.engine.plan import work_of
 from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
-from popjax.engine.table import Table
+from popjax.engine.trial_table import TrialTable
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.decisions import Log, Step
@@ -51,7 +51,7 @@ def train_points(
         return population.results()
 
 
-def without(decision: Decision, table: Table) -> Decision:
+def without(decision: Decision, table: TrialTable) -> Decision:
     """A decision without the trials that are complete already."""
     over = set(np.flatnonzero(table.ended.all(1)).tolist())
     part = lambda named: {trial: value for trial, value in named.items() if trial not in over}
@@ -99,13 +99,13 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     space = Space.from_dict(results.run["space"])
     check_same(results.run, task, f"replay of trial {trial}")
     if results.history is not None:
-        return descended(task, space, config, results.history, trial)
+        return trained_along(task, space, config, results.history, trial)
     points = {name: column[[trial]] for name, column in results.points.items()}
     again = train_points(task, space, points, config, np.array([trial]))
     return {name: curve[0] for name, curve in again.curves.items()}
 
 
-def descended(task: Task, space: Space, config: Config, history: History, trial: int) -> dict[str, np.ndarray]:
+def trained_along(task: Task, space: Space, config: Config, history: History, trial: int) -> dict[str, np.ndarray]:
     """Metric -> (epochs,): a trial's curve and its ancestors', of whom each trains only while it is the ancestor."""
     line = history.lineage(trial)
     trials = np.unique(line)

@@ -10,9 +10,9 @@ import numpy as np
 
 from popjax.core.storage import locked
 from popjax.core.text import tell
-from popjax.engine.backends.base import Backend
+from popjax.engine.backends.protocol import Backend
 from popjax.engine.measure import rebuilt, score
-from popjax.engine.plan import fitting
+from popjax.engine.plan import members_that_fit
 from popjax.engine.population import Population, Timer
 from popjax.pages.page import Page
 from popjax.rules.together import method_of
@@ -24,10 +24,10 @@ from popjax.store.history import history_of
 from popjax.store.results import Results
 from popjax.study.asked import Asked
 from popjax.study.directory import Directory
-from popjax.study.record import describe, summary, updates_of
+from popjax.study.record import run_record, summary, updates_of
 from popjax.study.replay import train_points
 from popjax.task import Task
-from popjax.tuning.callbacks.base import Callback, Callbacks, Run
+from popjax.tuning.callbacks.callback import Callback, Callbacks, Run
 from popjax.tuning.driver import Driver, budget
 from popjax.tuning.person import Steered
 
@@ -136,7 +136,7 @@ class Search:
         self.backend.open()
         roster, options = population.roster, self.asked.options
         if self.directory is not None:
-            self.directory.begin(describe(self.asked, roster, log))
+            self.directory.begin(run_record(self.asked, roster, log))
         run = Run(
             space=self.asked.space,
             rule=roster.config.rule,
@@ -146,7 +146,7 @@ class Search:
             folds=options.folds,
             repeats=options.repeats,
             programs=roster.programs_planned,
-            fitting=fitting(roster.first),
+            fitting=members_that_fit(roster.first),
             out=None if self.directory is None else self.directory.path,
             resting=population.table.curves.resting,
         )
@@ -166,7 +166,7 @@ class Search:
         if results.best_epochs is not None:
             results = dataclasses.replace(results, points=results.points_that_count)
         results, test = self.scored(population, results)
-        run = describe(asked, roster, log)
+        run = run_record(asked, roster, log)
         results = dataclasses.replace(
             results,
             run=run if self.directory is None else self.directory.extended(run),
@@ -175,7 +175,7 @@ class Search:
         )
         results = dataclasses.replace(results, ensemble=put_together(results))
         figures = summary(population, results, test, before, self.directory)
-        return dataclasses.replace(results, summary=figures | on_test_rows(results, test, self.directory is not None))
+        return dataclasses.replace(results, summary=figures | test_summary(results, test, self.directory is not None))
 
     def scored(self, population: Population, results: Results) -> tuple[Results, dict[str, float]]:
         """The results with the winner's state, trained again where it was not kept, and its score on the test rows."""
@@ -214,7 +214,7 @@ def beside(task: Task, path: Path) -> list[Callback]:
     return [Linear(task, before.get("linear"))]
 
 
-def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dict[str, Any]:
+def test_summary(results: Results, test: Mapping[str, float], page: bool) -> dict[str, Any]:
     """What else the test rows say of a supervised task: of the best trials together, and what the score is worth.
 
     `page`: whether one is written, which shows what the winner predicts.
@@ -223,8 +223,8 @@ def on_test_rows(results: Results, test: Mapping[str, float], page: bool) -> dic
         return {"ensemble": None}
     from popjax.supervision import baselines, ensemble  # a task of one's own needs none of it
 
-    together = ensemble.together(results)
-    scored = {"ensemble": ensemble.on_test_rows(results, together)}
+    together = ensemble.combined_predictor(results)
+    scored = {"ensemble": ensemble.ensemble_score(results, together)}
     return scored | baselines.worth(results, results.metric, test, together, page)
 
 

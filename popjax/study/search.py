@@ -15,12 +15,12 @@ from popjax.store.results import Results
 from popjax.study.asked import Asked
 from popjax.study.run import Search
 from popjax.task import Task
-from popjax.tuning.callbacks.base import Callback
+from popjax.tuning.callbacks.callback import Callback
 from popjax.tuning.callbacks.cell import Cell, in_notebook
 from popjax.tuning.callbacks.progress import Bar, Silent
 from popjax.tuning.interrupt import again_in_a_notebook, in_ipython, interruptible
-from popjax.tuning.options import SearchOptions
 from popjax.tuning.person import Steered
+from popjax.tuning.search_options import SearchOptions
 
 GONE = {  # arguments of earlier versions -> what says the same
     "metric": "rank='val_loss'",
@@ -136,14 +136,14 @@ def search(
     )
     trains = backend_of(backend)
     asked = Asked.of(task, space, options, trains)
-    listeners = [progress_of(progress), *checked(callbacks)]
+    listeners = [progress_of(progress), *checked_callbacks(callbacks)]
     timer = Timer()
     new = Search(asked, trains.made(), timer, listeners, page_of(live))
-    with interruptible(timer.stop, words(out), silent=in_ipython()):
+    with interruptible(timer.stop, interrupt_words(out), silent=in_ipython()):
         return new.run(None if out is None else Path(out), NONE, resume or unasked, unasked)
 
 
-def words(out: Any) -> str:
+def interrupt_words(out: Any) -> str:
     """What an interrupt is answered with."""
     if not in_ipython():
         return "stopping after this epoch; interrupt again to stop at once"
@@ -151,7 +151,7 @@ def words(out: Any) -> str:
     return f"stopping after this epoch, with the results so far{on}; interrupt again to stop at once"
 
 
-def checked(callbacks: Any) -> list[Callback]:
+def checked_callbacks(callbacks: Any) -> list[Callback]:
     """The callbacks; raises ValueError for anything else."""
     if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
         raise ValueError(f"callbacks is a {type(callbacks).__name__}; give a list of them, as [callback]")

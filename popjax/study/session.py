@@ -1,4 +1,4 @@
-"""Models steered by hand while they train: one ("panda"), or each member of a living population.
+"""Trials steered by hand while they train: one ("panda"), or each of a living population.
 
 What a sweep decides before training is decided here between epochs: a hyperparameter is an
 element of an array that the program takes, so a change needs no new program. Every change is
@@ -15,7 +15,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from popjax.core.counts import check_count, check_number
+from popjax.core.counts import check_count, check_number, check_seed
 from popjax.core.stop import Flag
 from popjax.core.text import cell, plural
 from popjax.engine.caps import levels
@@ -35,8 +35,7 @@ from popjax.study.session_directory import SessionDirectory
 from popjax.study.standing import Standing
 from popjax.task import Task
 from popjax.tuning.interrupt import interruptible
-from popjax.tuning.options import check_seed
-from popjax.tuning.person import Change, noted
+from popjax.tuning.person import Change, notes_with_change
 
 STOPPING = "stopping after this epoch; interrupt again to stop at once"
 
@@ -44,17 +43,17 @@ STOPPING = "stopping after this epoch; interrupt again to stop at once"
 class Session:
     """Models in training that one can watch, change, and take back.
 
-    Member m trains as trial m of `search` with the same task, values, ranges and seed does.
+    Trial t trains as trial t of `search` with the same task, values, ranges and seed.
 
     Args:
         task: how one model is trained.
-        hparams: name -> value, for one model; or name -> values (members,), for several
-            (a single value is that of all).
+        hparams: name -> value, for one trial; or name -> values (trials,), for several, of which a single value is
+            that of all.
         epochs: the horizon of schedules that have one; training may go on beyond it.
-        seed: of the members' keys.
+        seed: of the trials' keys.
         space: ranges to make room for where they are wider than the values.
-        trials: the members' numbers, from which their keys are made; 0, 1, ... if not given.
-        folds, repeats: models of each member, whose curves are their mean.
+        numbers: of the trials, from which their keys are made; if None, 0, 1, ...
+        folds, repeats: members of each trial, whose curves are their mean.
         out: a directory for the log of all that is decided, and for commits: every 2 seconds while it trains, where
             `train` ends, and at every copy.
         resume: go on where the session in `out` stands; `back` then carries its log out again where it has to.
@@ -83,10 +82,11 @@ class Session:
         self,
         task: Task,
         hparams: Mapping[str, Any],
+        *,
         epochs: int = 20,
         seed: int = 0,
         space: Space | None = None,
-        trials: Sequence[int] | None = None,
+        numbers: Sequence[int] | None = None,
         folds: int = 1,
         repeats: int = 1,
         out: Any = None,
@@ -99,13 +99,11 @@ class Session:
         check_seed(seed)
         self.single = all(np.ndim(value) == 0 for value in hparams.values())
         columns, self.space = columns_and_space(hparams, space)
-        self.members = len(next(iter(columns.values())))
+        self.trials = len(next(iter(columns.values())))
         self.task = task.in_folds(folds)
         config = Config(epochs, seed, Rule(task.metric), repeats, folds, plan="one")
-        numbers = None if trials is None else numbers_of(trials, self.members)
-        make = functools.partial(
-            Population, self.task, self.space, config, numbers=numbers, paced=True, timer=Timer(stop)
-        )
+        own = None if numbers is None else numbers_of(numbers, self.trials)
+        make = functools.partial(Population, self.task, self.space, config, numbers=own, paced=True, timer=Timer(stop))
         self.directory = None if out is None else SessionDirectory(Path(out), self.space, resume)
         log = Log(self.space) if self.directory is None else self.directory.log
         self.course = Course(make, log, None if self.directory is None else self.directory.commits)
@@ -154,12 +152,13 @@ class Session:
         if task is None:
             raise ValueError("the results were loaded, so give the task: Session.of(results, trial, task)")
         kept, run, space = results.kept(trial), results.run, space_of(results, trial, task)
-        session = cls(task, kept.hparams, run["epochs"], run["seed"], space, [trial], run["folds"], run["repeats"])
+        asked = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
+        session = cls(task, kept.hparams, space=space, numbers=[trial], **asked)
         session.course.stand(kept.arrays, results.records(trial))
         return session
 
     def __repr__(self) -> str:
-        return f"Session(members={self.members}, epoch={self.epoch}, metric={self.task.metric!r})"
+        return f"Session(trials={self.trials}, epoch={self.epoch}, metric={self.task.metric!r})"
 
     def _repr_html_(self) -> str:
         import popjax as pj
@@ -173,7 +172,7 @@ class Session:
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Metric -> (epochs,) for one model, (members, epochs) for several; NaN where a member rested."""
+        """Metric -> (epochs,) for one model, (trials, epochs) for several; NaN where a trial was stopped."""
         if self.epoch == 0:
             return {}
         means = {name: values[:, : self.epoch] for name, values in self.population.table.curves.means().items()}
@@ -186,15 +185,15 @@ class Session:
 
     @property
     def state(self) -> Any:
-        """The task's state on the host; several members are stacked, or in a list where their shapes differ."""
+        """The task's state on the host; several trials are stacked, or in a list where their shapes differ."""
         if len(self.population.roster.buckets) > 1:
-            return [self.standing.state(member) for member in range(self.members)]
+            return [self.standing.state(trial) for trial in range(self.trials)]
         stacked = self.standing.state()
         return jax.tree.map(lambda array: array[0], stacked) if self.single else stacked
 
     @property
     def alive(self) -> Any:
-        """Whether (members,) they train on: neither stopped nor diverged."""
+        """bool (trials,): neither stopped nor diverged; of one model a bool."""
         alive = self.standing.alive() & ~self.course.stopped
         return bool(alive[0]) if self.single else alive
 
@@ -210,7 +209,7 @@ class Session:
         return tuple(self.population.roster.buckets[0].dynamic)
 
     def train(self, epochs: int = 1, commit: bool = True) -> None:
-        """Train so many epochs more; a member that was stopped or diverged rests.
+        """Train so many epochs more, but for trials that were stopped or diverged.
 
         Interrupted, it stops at the end of an epoch, with all where that left them; an epoch that not all have ended
         is none.
@@ -270,7 +269,7 @@ class Session:
                 raise ValueError("the session is gone")
             method(change)
 
-        title = "a model in training" if self.single else f"{plural(self.members, 'model')} in training"
+        title = "a model in training" if self.single else f"{plural(self.trials, 'model')} in training"
         known = self.population.table.curves.metrics
         metrics = (self.task.metric, *(name for name in known if name != self.task.metric))
         about = About(title, metrics, self.task.mode, self.space, None, page.verbs, self.single)
@@ -291,17 +290,17 @@ class Session:
         else:
             raise ValueError(f"{change.verb!r} is nothing that a session does")
 
-    def set(self, member: int | None = None, /, **values: Any) -> None:
-        """Change hyperparameters from the next epoch on: of one member, or of all.
+    def set(self, trial: int | None = None, /, **values: Any) -> None:
+        """Change hyperparameters from the next epoch on: of one trial, or of all.
 
         Raises ValueError for one that does not exist, fixes a shape, or is out of range;
         nothing is changed then.
         """
-        members = range(self.members) if member is None else [self._number(member)]
+        trials = range(self.trials) if trial is None else [self._number(trial)]
         with self.alone:
-            decision = Decision(set=dict.fromkeys(members, values))
-            self._act(decision, change=Change("set", 0 if member is None else member, values=values))
-            self._show(", ".join(f"{name} = {cell(value)}" for name, value in values.items()), member)
+            decision = Decision(set=dict.fromkeys(trials, values))
+            self._act(decision, change=Change("set", 0 if trial is None else trial, values=values))
+            self._show(", ".join(f"{name} = {cell(value)}" for name, value in values.items()), trial)
 
     def back(self, epochs: int) -> None:
         """Return to the states of so many epochs ago; the hyperparameters stay as they are now.
@@ -316,7 +315,7 @@ class Session:
             self._show(f"back to epoch {self.epoch}")
 
     def clone(self, source: int, target: int) -> None:
-        """Overwrite a member by another one: state, random key and hyperparameters.
+        """Overwrite a trial by another one: state, random key and hyperparameters.
 
         Until one of them is set otherwise, both train alike. Raises ValueError where they differ in what
         fixes a shape.
@@ -330,20 +329,20 @@ class Session:
             self._act(Decision(copy={target: source}), stopped, Change("clone", target, source=source))
             self._show(f"became trial {source}", target)
 
-    def stop(self, member: int) -> None:
-        """Let a member rest: it keeps its state, and its curves are NaN from here on."""
-        self._rest(member, True, "stopped")
+    def stop(self, trial: int) -> None:
+        """Stop a trial: it keeps its state, and its curves are NaN from here on."""
+        self._set_stopped(trial, True, "stopped")
 
-    def lift(self, member: int) -> None:
-        """Let a member that was stopped train on, from the state that it has; its curves keep the gap."""
-        self._rest(member, False, "goes on")
+    def lift(self, trial: int) -> None:
+        """Train a stopped trial on, from the state that it has; its curves keep the gap."""
+        self._set_stopped(trial, False, "goes on")
 
-    def _rest(self, member: int, stopped: bool, words: str) -> None:
+    def _set_stopped(self, trial: int, stopped: bool, words: str) -> None:
         with self.alone:
             column = self.course.stopped.copy()
-            column[self._number(member)] = stopped
-            self._act(Decision(), column, Change("stop" if stopped else "lift", member))
-            self._show(words, member)
+            column[self._number(trial)] = stopped
+            self._act(Decision(), column, Change("stop" if stopped else "lift", trial))
+            self._show(words, trial)
 
     def remark(self, verb: str) -> None:
         """Write into the log that the models were watched ("watch") or saved ("save")."""
@@ -362,35 +361,35 @@ class Session:
             self._show()
 
     def measure(self, function: Any) -> dict[str, Any]:
-        """`function(state, hparams, data) -> dict` of the first member as it stands, compiled on first use."""
+        """`function(state, hparams, data) -> dict` of the first trial as it stands, compiled on first use."""
         return self.standing.measured(function, self._measures)
 
-    def arrays(self, member: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
-        """A member's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
-        return self.standing.arrays(member)
+    def arrays(self, trial: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+        """A trial's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
+        return self.standing.arrays(trial)
 
     def _act(self, decision: Decision, stopped: np.ndarray | None = None, change: Change | None = None) -> bool:
-        """Write a decision down, with the members that rest, and carry it out; False where it was interrupted."""
+        """Write a decision down, with the trials that are stopped, and carry it out; False where it was interrupted."""
         self._check()
-        resting = np.flatnonzero(self.course.stopped if stopped is None else stopped).tolist()
-        notes = None if change is None else noted(None, change)
-        return self.course.act(Step(decision._replace(notes=notes), stopped=tuple(resting)))
+        stopped_now = np.flatnonzero(self.course.stopped if stopped is None else stopped).tolist()
+        notes = None if change is None else notes_with_change(None, change)
+        return self.course.act(Step(decision._replace(notes=notes), stopped=tuple(stopped_now)))
 
-    def _number(self, member: Any) -> int:
-        """A member's number; raises ValueError for one that there is not."""
-        return check_number("there is no member", member, self.members)
+    def _number(self, trial: Any) -> int:
+        """A trial's number; raises ValueError for one that there is not."""
+        return check_number("there is no trial", trial, self.trials)
 
     def _check(self) -> None:
         """Raise ValueError where another session has the directory."""
         if self.directory is not None:
             self.directory.check()
 
-    def _show(self, line: str = "", member: int | None = None) -> None:
+    def _show(self, line: str = "", trial: int | None = None) -> None:
         """Show how all stand, and what was just done, where there is a page."""
         if self.page is not None:
             curves = {name: values.astype(float) for name, values in self.population.table.curves.means().items()}
             alive, points = np.atleast_1d(self.alive), self.population.points()
-            self.page.show(Shown(curves, self.epoch, self.course.stopped, alive, points, self.dynamic), line, member)
+            self.page.show(Shown(curves, self.epoch, self.course.stopped, alive, points, self.dynamic), line, trial)
 
 
 def space_of(results: Results, trial: int, task: Task) -> Space:

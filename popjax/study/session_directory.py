@@ -12,11 +12,11 @@ from popjax.core.storage import Corrupt, locked
 from popjax.engine.identity import differences, identity
 from popjax.engine.population import Population
 from popjax.space.space import Space
-from popjax.store.columns import curves_table
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_directory, check_format, read_json, write_json, write_table
 from popjax.store.session_files import CURVES, NAME
+from popjax.store.trial_columns import curves_table
 
 
 class SessionDirectory:
@@ -66,16 +66,16 @@ class SessionDirectory:
     def begin(self, population: Population, about: Mapping[str, Any]) -> None:
         """Say what the session is of, before it is trained."""
         self._take()
-        write_json(self.path / NAME, {**about, **described(population), "format": FORMAT})
+        write_json(self.path / NAME, {**about, **session_record(population), "format": FORMAT})
 
     def write_curves(self, curves: Mapping[str, np.ndarray], epochs: int) -> None:
-        """Write what all models reported up to an epoch: metric -> (members, folds, repeats, epochs)."""
+        """Write what all models reported up to an epoch: metric -> (trials, folds, repeats, epochs)."""
         known = {name: values[..., :epochs] for name, values in curves.items()}
         write_table(self.path / CURVES, curves_table(known))
 
     def resume(self, population: Population) -> None:
         """Have the directory of a session that is gone on with; raises ValueError for another session's."""
-        now = described(population)
+        now = session_record(population)
         if found := differences({name: self.recorded.get(name) for name in now}, now):
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(found)}")
         if not self.log.steps:
@@ -83,7 +83,7 @@ class SessionDirectory:
         self._take()
 
 
-def described(population: Population) -> dict[str, Any]:
+def session_record(population: Population) -> dict[str, Any]:
     """What tells a session from another."""
     roster, config = population.roster, population.config
     known = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}

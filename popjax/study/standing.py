@@ -47,8 +47,8 @@ class Standing(NamedTuple):
         first = jax.tree.map(lambda leaf: leaf[0], self.state(0))
         state = from_host(roster.abstract(bucket).state, first)
         if function not in programs:
-            member = roster.buckets[bucket]
-            programs[function] = jax.jit(lambda state, given, data: function(state, member.hparams(given), data))
+            functions = roster.buckets[bucket]
+            programs[function] = jax.jit(lambda state, given, data: function(state, functions.hparams(given), data))
         data = jax.tree.map(lambda array: array.addressable_data(0), roster.data)
         found: Mapping[str, Any] = programs[function](state, roster.member(bucket, 0), data)
         return jax.tree.map(np.asarray, dict(found))

@@ -41,7 +41,7 @@ def worth(
     kind = task.fit.kind
     constant = kind.constant(np.delete(data.y, rows, 0))
     if constant is not None:
-        known["constant"] = named(task.judged(np.broadcast_to(constant, (len(rows), *constant.shape)), rows))
+        known["constant"] = on_test(task.judged(np.broadcast_to(constant, (len(rows), *constant.shape)), rows))
     shared = together is not None and best.trial in together.trials
     if kind.own or not (kind.resampled or shared or page):
         return known | interval_of(metric, test, data.y[rows])
@@ -86,7 +86,7 @@ def bootstrap(values: np.ndarray) -> list[float]:
     return [float(low), float(high)]
 
 
-def named(scores: dict[str, float]) -> dict[str, float]:
+def on_test(scores: dict[str, float]) -> dict[str, float]:
     """Scores as those on the test rows."""
     return {Metric.of("test", name): value for name, value in scores.items()}
 

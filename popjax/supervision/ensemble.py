@@ -112,7 +112,7 @@ def selected(
     return chosen
 
 
-def together(results: Results) -> Predictor | None:
+def combined_predictor(results: Results) -> Predictor | None:
     """Those of a supervised task that the rule puts together, or else the best 25 that were kept, as one predictor.
 
     None for fewer than two kept trials.
@@ -131,7 +131,7 @@ def combined(results: Results) -> bool:
     return isinstance(task, Supervised) and task.combines(results.members[results.metric].shape[1])
 
 
-def on_test_rows(results: Results, predictor: Predictor | None) -> dict[str, Any] | None:
+def ensemble_score(results: Results, predictor: Predictor | None) -> dict[str, Any] | None:
     """What the trials of a predictor score together on the test rows, as `summary.json` has it; None where none do."""
     if predictor is None:
         return None

@@ -11,15 +11,15 @@ import optax
 from jax import lax
 
 from popjax.core.text import lookup
-from popjax.core.trees import named
+from popjax.core.trees import named_leaves
 from popjax.data.inputs import mapped
 from popjax.models.built_in import MODELS
 from popjax.models.networks import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
-from popjax.supervision.kinds.base import Kind
+from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
-from popjax.supervision.prepared import Data, Fold, Rows, moved, row
+from popjax.supervision.prepared import Data, Fold, Rows, along_rows, moved
 from popjax.task import Deferred, HParams, Metric, NeedsStatic
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
@@ -27,7 +27,7 @@ LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (
 )
 
 
-class State(NamedTuple):
+class ModelState(NamedTuple):
     """One model in training."""
 
     params: Any
@@ -67,14 +67,14 @@ class Fit:
     more: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     mirrored: bool = False
 
-    def init(self, key: jax.Array, hparams: HParams, data: Data) -> State:
+    def init(self, key: jax.Array, hparams: HParams, data: Data) -> ModelState:
         """A model before its first epoch."""
         for name, (low, high) in LIMITS.items():
             hparams.within(name, low, high)
         init_key, key = jax.random.split(key)
         network = self.network(hparams, init_key)
         opt_state = self.optimizer_at(hparams, 0).init(network.params)
-        return State(network.params, network.variables, opt_state, key, jnp.int32(0))
+        return ModelState(network.params, network.variables, opt_state, key, jnp.int32(0))
 
     def optimizer_at(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
         """The optimizer at the learning rate of `epoch`, which is read and made only if the optimizer asks for it."""
@@ -117,13 +117,15 @@ class Fit:
         if self.folds == 1:
             return self.mirror(rows)
         x = rows.x if fold.moves is None else mapped(moved, rows.x, fold.moves)
-        return self.mirror(Rows(x, (rows.y - row(fold.y_mean)) / row(fold.y_scale) if self.kind.scaled else rows.y))
+        return self.mirror(
+            Rows(x, (rows.y - along_rows(fold.y_mean)) / along_rows(fold.y_scale) if self.kind.scaled else rows.y)
+        )
 
     def mirror(self, rows: Rows) -> Rows:
         """Rows whose targets are the features, where that is learned."""
         return Rows(rows.x, rows.x) if self.mirrored else rows
 
-    def epoch(self, state: State, hparams: HParams, data: Data) -> tuple[State, dict[str, jax.Array]]:
+    def epoch(self, state: ModelState, hparams: HParams, data: Data) -> tuple[ModelState, dict[str, jax.Array]]:
         """One pass over the training rows in an order of the member's own, then validation.
 
         A dynamic batch size is a number of micro-batches of its smallest value: gradients
@@ -172,7 +174,7 @@ class Fit:
         (params, variables, opt_state, _), losses = lax.scan(train, carry, jnp.arange(self.rows // micro))
         metrics = {"train_loss": losses.sum() / (self.rows // batch)}
         rows = self.taken(data.rows, fold.validation, fold)
-        trained = State(params, variables, opt_state, state.key, state.epoch + 1)
+        trained = ModelState(params, variables, opt_state, state.key, state.epoch + 1)
         return trained, metrics | self.evaluated(network, trained, rows, fold, data, "validation")
 
     def batch(self, hparams: HParams) -> tuple[int, Any]:
@@ -211,15 +213,19 @@ class Fit:
         return losses if losses.ndim == 1 else losses.mean(-1)
 
     def evaluated(
-        self, network: Network, state: State, rows: Rows, fold: Fold, data: Data, split: str
+        self, network: Network, state: ModelState, rows: Rows, fold: Fold, data: Data, split: str
     ) -> dict[str, jax.Array]:
         """What is reported on the rows of a split that is not trained on."""
         x, y = rows
         outputs, _ = network.apply(state.params, state.variables, x, None)
-        units = row(fold.y_scale * data.y_unit)
+        units = along_rows(fold.y_scale * data.y_unit)
         values = {"loss": self.losses(HParams({}), outputs, y).mean(), **self.kind.metrics(outputs, y, units)}
         if self.more:
-            errors = (outputs.reshape(y.shape) - y) * row(fold.y_scale) * row(data.y_unit) if self.kind.scaled else None
+            errors = (
+                (outputs.reshape(y.shape) - y) * along_rows(fold.y_scale) * along_rows(data.y_unit)
+                if self.kind.scaled
+                else None
+            )
             given = [self.in_units(each, y.shape, fold, data) for each in (outputs, y)]
             values |= measured(self.more, given[0], given[1], errors)
         return {str(Metric.of(split, name)): value for name, value in values.items()}
@@ -228,10 +234,10 @@ class Fit:
         """Outputs or targets in the targets' own units and shape; those of classes as they are."""
         if not self.kind.scaled:
             return values
-        scale, mean, unit, zero = map(row, (fold.y_scale, fold.y_mean, data.y_unit, data.y_mean))
+        scale, mean, unit, zero = map(along_rows, (fold.y_scale, fold.y_mean, data.y_unit, data.y_mean))
         return (values.reshape(shape) * scale + mean) * unit + zero
 
-    def watch(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
+    def watch(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """How training stands: loss and gradient norm over all training rows, and every layer's next update.
 
         A layer's update_to_weight is the norm of the update that this gradient would give,
@@ -247,10 +253,10 @@ class Fit:
 
         value, gradient = jax.value_and_grad(loss)(state.params)
         moves, _ = self.optimizer_at(hparams, state.epoch).update(gradient, state.opt_state, state.params)
-        ratios = update_to_weight(named(moves), named(state.params))
+        ratios = update_to_weight(named_leaves(moves), named_leaves(state.params))
         return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **ratios}
 
-    def score(self, state: State, hparams: HParams, data: Data) -> dict[str, jax.Array]:
+    def score(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows."""
         fold = self.fold(hparams, data)
         every = jnp.arange(len(data.test.y))

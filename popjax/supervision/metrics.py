@@ -35,7 +35,7 @@ def of_errors(measure: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], 
     return of_outputs
 
 
-def sizes(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def class_shares(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Of each class the share of rows that are of it and told so, that are told so, and that are of it (classes,)."""
     told, true = (jax.nn.one_hot(labels, outputs.shape[-1]) for labels in (outputs.argmax(-1), targets))
     return (told * true).mean(0), told.mean(0), true.mean(0)
@@ -43,7 +43,7 @@ def sizes(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array,
 
 def f1(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """The harmonic mean of precision and recall, in the mean of the classes that rows are of or told to be of."""
-    right, told, true = sizes(outputs, targets)
+    right, told, true = class_shares(outputs, targets)
     there = told + true
     return jnp.sum(2 * right / jnp.where(there > 0, there, 1)) / (there > 0).sum()
 
@@ -148,15 +148,15 @@ def of_kind(kind: str) -> dict[str, Callable[..., Any]]:
     return {name: measures[kind] for name, measures in METRICS.items() if kind in measures}
 
 
-def chosen(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
+def metrics_of(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
     """Name -> function of what `supervised` was given: names, or name -> function or name; raises ValueError."""
     if isinstance(metrics, str) or not isinstance(metrics, Mapping | Iterable):
         raise ValueError(f"metrics={metrics!r}: give a list of names, or a dict of functions (outputs, targets)")
     given = metrics if isinstance(metrics, Mapping) else dict(zip(metrics, metrics, strict=True))
-    return {named(name, kind): function(name, metric, kind) for name, metric in given.items()}
+    return {metric_name(name, kind): function(name, metric, kind) for name, metric in given.items()}
 
 
-def named(name: Any, kind: str) -> str:
+def metric_name(name: Any, kind: str) -> str:
     """The name of a metric of one's own; raises ValueError."""
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"metrics: {name!r} is no name; give one such as 'f1'")

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from popjax.space.defaults import value
+from popjax.space.defaults import value_or_default
 
 RMSPROP_B2 = 0.99
 
@@ -26,8 +26,8 @@ def _decay(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
 
 def sgd(hparams: Mapping[str, Any], nesterov: bool = False) -> optax.GradientTransformation:
     """Gradient descent with momentum: v ← βv + g, w ← w - αv."""
-    momentum = value(hparams, "momentum")
-    return optax.chain(_decay(hparams), optax.sgd(value(hparams, "learning_rate"), momentum, nesterov))
+    momentum = value_or_default(hparams, "momentum")
+    return optax.chain(_decay(hparams), optax.sgd(value_or_default(hparams, "learning_rate"), momentum, nesterov))
 
 
 def nesterov(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
@@ -36,25 +36,29 @@ def nesterov(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
 
 
 def _adam(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    return {"b1": value(hparams, "b1"), "b2": value(hparams, "b2"), "eps": value(hparams, "eps")}
+    return {
+        "b1": value_or_default(hparams, "b1"),
+        "b2": value_or_default(hparams, "b2"),
+        "eps": value_or_default(hparams, "eps"),
+    }
 
 
 def adam(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """Adam (Kingma and Ba 2015)."""
-    return optax.chain(_decay(hparams), optax.adam(value(hparams, "learning_rate"), **_adam(hparams)))
+    return optax.chain(_decay(hparams), optax.adam(value_or_default(hparams, "learning_rate"), **_adam(hparams)))
 
 
 def adamw(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
-    rate, decay = value(hparams, "learning_rate"), value(hparams, "weight_decay")
+    rate, decay = value_or_default(hparams, "learning_rate"), value_or_default(hparams, "weight_decay")
     return optax.adamw(rate, **_adam(hparams), weight_decay=decay)
 
 
 def rmsprop(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """RMSprop (Hinton 2012) without momentum: s ← β₂s + (1-β₂)g², w ← w - αg/(√s + ε)."""
-    b2, eps = hparams.get("b2", RMSPROP_B2), value(hparams, "eps")
+    b2, eps = hparams.get("b2", RMSPROP_B2), value_or_default(hparams, "eps")
     scale = optax.scale_by_rms(b2, eps, eps_in_sqrt=False)
-    rate = optax.scale_by_learning_rate(value(hparams, "learning_rate"))
+    rate = optax.scale_by_learning_rate(value_or_default(hparams, "learning_rate"))
     return optax.chain(_decay(hparams), scale, rate)
 
 
@@ -91,7 +95,7 @@ def learning_rate(hparams: Mapping[str, Any], schedule: str, epoch: Any) -> Any:
     >>> round(learning_rate({"learning_rate": 0.1, "decay": 1.0}, "inverse", 1), 3)
     0.05
     """
-    rate = value(hparams, "learning_rate") * SCHEDULES[schedule](hparams, epoch)
+    rate = value_or_default(hparams, "learning_rate") * SCHEDULES[schedule](hparams, epoch)
     if "warmup" in hparams:
         rate = rate * jnp.minimum(1.0, (epoch + 1) / jnp.maximum(hparams["warmup"], 1e-6))
     return rate

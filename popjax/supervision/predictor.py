@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from popjax.core.text import plural, settings
-from popjax.core.trees import abstract, from_host, named, to_words, unnamed
+from popjax.core.calls import name_of
+from popjax.core.text import hparams_text, plural
+from popjax.core.trees import abstract, from_host, named_leaves, to_words, unnamed
 from popjax.data.inputs import Inputs
 from popjax.models.networks import Network
-from popjax.store.files import Kept, check_format, load_best_files, load_ensemble_files, read_json
+from popjax.store.files import KeptTrial, check_format, load_best_files, load_ensemble_files, read_json
 from popjax.store.results import Results
-from popjax.supervision.preprocessing import Code, Recipe, called
+from popjax.supervision.preprocessing import Code, Recipe
 from popjax.supervision.problem import Supervised
 from popjax.supervision.standardizing import Standardizing
 from popjax.supervision.trained import Trained, by_parts
@@ -89,7 +90,7 @@ def own_of(results: Results, model: Callable[..., Any] | None = None, transform:
     return Code(model or trained, task.transform if transform is None else transform, options.loss)
 
 
-def predictor_of(kept: Sequence[Kept], own: Code, weights: tuple[float, ...] = ()) -> "Predictor":
+def predictor_of(kept: Sequence[KeptTrial], own: Code, weights: tuple[float, ...] = ()) -> "Predictor":
     """The predictor of kept trials; raises ValueError for a task without a recipe, or a model that is not given."""
     model = own.model
     if any(one.recipe is None for one in kept):
@@ -102,11 +103,11 @@ def predictor_of(kept: Sequence[Kept], own: Code, weights: tuple[float, ...] = (
         raise ValueError("the winner is of a model of your own; pass it: load_best(dir, model=...)")
     found = Predictor(recipe, recipe.network(trained), tuple(map(Trained.of, kept)), weights or (1.0,) * len(kept))
     if recipe.model is None:
-        check_model(found, called(model))
+        check_same_model(found, name_of(model))
     return found
 
 
-def check_model(predictor: "Predictor", name: str | None) -> None:
+def check_same_model(predictor: "Predictor", name: str | None) -> None:
     """Raise ValueError unless a model has the arrays of the one that was trained; warn where it is called otherwise."""
     then = predictor.recipe.called
     for one in {one.program: one for one in predictor.trained}.values():
@@ -116,7 +117,7 @@ def check_model(predictor: "Predictor", name: str | None) -> None:
             return to_words({"params": network.params, "variables": network.variables})
 
         first = {array: values[0] for array, values in one.arrays.items()}
-        needed = {path: leaf.shape for path, leaf in named(jax.eval_shape(build, first)).items()}
+        needed = {path: leaf.shape for path, leaf in named_leaves(jax.eval_shape(build, first)).items()}
         stored = {path: array.shape for path, array in first.items() if path.startswith(("params.", "variables."))}
         for path in sorted(needed.keys() | stored.keys()):
             if needed.get(path) != stored.get(path):
@@ -156,7 +157,7 @@ class Predictor:
     weights: tuple[float, ...]
 
     def __repr__(self) -> str:
-        one = f"Predictor({settings(self.hparams)})"
+        one = f"Predictor({hparams_text(self.hparams)})"
         return one if len(self.trained) == 1 else f"Predictor({plural(len(self.trained), 'trial')}, {self.trials})"
 
     def _repr_html_(self) -> str:

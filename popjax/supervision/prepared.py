@@ -98,7 +98,7 @@ def prepared(
         raise ValueError(f"{what}; give another unit")
     given = np.zeros((len(dataset), 0)) if dataset.mirrored else dataset.y
     targets = given if y is None else (given - mean) / unit
-    trained, tested, moves, number = features(x, kept, split.test, transforms)
+    trained, tested, moves, number = prepared_features(x, kept, split.test, transforms)
     folds = Fold(
         np.searchsorted(kept, split.train).astype(np.int32),
         np.searchsorted(kept, split.validation).astype(np.int32),
@@ -111,7 +111,7 @@ def prepared(
     return Data(rows, test, folds, np.asarray(mean), np.asarray(unit), None if weight is None else weight[kept])
 
 
-def features(
+def prepared_features(
     x: Inputs, kept: np.ndarray, test: np.ndarray, transforms: Sequence[Any]
 ) -> tuple[Inputs, Inputs, Any, Any]:
     """The features of rows that train or validate and of those that test, and the folds' `moves` and `number`."""
@@ -145,7 +145,7 @@ def moves_of(whole: Any, *folds: Any) -> Moves | None:
     return Moves((mean - whole.mean) / whole.scale, scale / whole.scale, limit)
 
 
-def row(statistic: Any) -> Any:
+def along_rows(statistic: Any) -> Any:
     """A statistic () or (outputs,) of targets as it is broadcast along rows."""
     return statistic if statistic.ndim == 0 else statistic[None]
 

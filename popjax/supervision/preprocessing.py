@@ -10,19 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from popjax.core.calls import name_of
 from popjax.data.columns import Levels, apart
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.affine import moments
-from popjax.data.transforms.applying import applied, fitted, read, shaped, written
+from popjax.data.transforms.applying import applied, fitted, read_transforms, shaped, written_transforms
 from popjax.data.transforms.unchanged import Unchanged
 from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
 from popjax.models.networks import Network, bind
 from popjax.supervision.encoding import encoded
-from popjax.supervision.kinds.base import Kind
-from popjax.supervision.kinds.named import kind_of, kind_read
+from popjax.supervision.kinds.kind import Kind
+from popjax.supervision.kinds.named_kinds import kind_of, kind_read
 from popjax.supervision.prepared import Data, prepared
 from popjax.task import HParams
 
@@ -99,10 +100,10 @@ class Recipe:
             y_scale=y_scale,
             levels=dataset.levels,
             fill=dataset.fill,
-            called=None if isinstance(model, str) else called(model),
+            called=None if isinstance(model, str) else name_of(model),
             mirrored=dataset.mirrored,
             apart=split_up,
-            transform_digest=digest_of(transforms, taken(x, slice(FIRST))),
+            transform_digest=digest_of_transforms(transforms, taken(x, slice(FIRST))),
         )
 
     @property
@@ -124,12 +125,12 @@ class Recipe:
         """The recipe as JSON values, for `from_json`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {"inputs": self.shapes, "kind": self.kind.describe()}
-        fields["transforms"] = [written(one) for one in self.transforms]
+        fields["transforms"] = [written_transforms(one) for one in self.transforms]
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], own: Code = NO_CODE) -> Self:
-        """The recipe that `describe` described; `own` are what a directory does not keep.
+        """The recipe that `describe` described; `own_model` are what a directory does not keep.
 
         Raises ValueError for a transform of one's own that is needed.
         """
@@ -139,7 +140,7 @@ class Recipe:
         fields["columns"] = tuple(fields["columns"])
         fields["kind"] = kind_read(fields["kind"], own.loss)
         fields["inputs"] = mapped(tuple, fields["inputs"])
-        fields["transforms"] = tuple(read(one, own.transform) for one in fields["transforms"])
+        fields["transforms"] = tuple(read_transforms(one, own.transform) for one in fields["transforms"])
         fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
         return cls(**fields)
 
@@ -187,7 +188,7 @@ class Recipe:
                 raise ValueError(f"the built-in model {model!r} knows nothing of {what}; give a model of your own")
             module = functools.partial(MODELS[model].module, self.sees, self.outputs)
             return functools.partial(bind, module, x=example)
-        return functools.partial(own, model, x=example)
+        return functools.partial(own_model, model, x=example)
 
     def encoded(self, rows: Any) -> Any:
         """Raw rows as the model's features (rows, ...) before they are transformed (see `encoded`)."""
@@ -207,7 +208,7 @@ class Recipe:
         return prepared(dataset, self.seen(dataset.x), split, self.transforms, y, weight)
 
 
-def digest_of(transforms: Sequence[Any], x: Inputs) -> str:
+def digest_of_transforms(transforms: Sequence[Any], x: Inputs) -> str:
     """SHA-256 of what fitted transforms make of some rows, to four decimals: other machines round otherwise."""
     found = hashlib.sha256()
     for transform in transforms:
@@ -216,12 +217,7 @@ def digest_of(transforms: Sequence[Any], x: Inputs) -> str:
     return found.hexdigest()
 
 
-def called(choice: str | Callable[..., Any] | None) -> str | None:
-    """What a model, an optimizer or a loss is called."""
-    return choice if isinstance(choice, str | None) else getattr(choice, "__qualname__", type(choice).__name__)
-
-
-def own(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
+def own_model(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
     """A user's own model for rows such as `x`, with fast convolutions."""
     network = bind(model, hparams, key, x)
     return network._replace(apply=by_patches(network.apply))

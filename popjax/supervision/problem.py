@@ -14,8 +14,8 @@ from popjax.models.built_in import MODELS
 from popjax.space.space import Space
 from popjax.supervision.fit import Fit
 from popjax.supervision.metrics import of_kind
-from popjax.supervision.options import ProblemOptions
 from popjax.supervision.preprocessing import Recipe
+from popjax.supervision.problem_options import ProblemOptions
 from popjax.supervision.spaces import default_space
 from popjax.supervision.weights import weights_of
 from popjax.task import Hints, Measure, Metric, Task

@@ -72,7 +72,7 @@ def default_space(
     for name in dict.fromkeys((*SEARCHED, *lookup(MODELS, "model", model).space)):
         there = [pair for pair, known in pairs.items() if name in known]
         if there:
-            scales[name] = spanning([pairs[pair][name] for pair in there])
+            scales[name] = widest([pairs[pair][name] for pair in there])
             condition = {parent: {pair[at] for pair in there} for at, parent in enumerate(several)}
             fewer = {parent: sorted(some) for parent, some in condition.items() if len(some) < len(several[parent])}
             scales[name] = scales[name].when(**fewer) if fewer else scales[name]
@@ -98,7 +98,7 @@ def table_space(rows: int) -> Space:
     )
 
 
-def spanning(scales: Sequence[Any]) -> Any:
+def widest(scales: Sequence[Any]) -> Any:
     """One scale from the least low to the greatest high of all, where they are of a kind; else the last."""
     if not all(isinstance(scale, LogUniform) for scale in scales):
         return scales[-1]

@@ -6,8 +6,8 @@ from flax import nnx
 
 from popjax.data.transforms.affine import Affine
 from popjax.data.transforms.applying import in_programs
-from popjax.data.transforms.base import Transform
-from popjax.supervision.prepared import row
+from popjax.data.transforms.transform import Transform
+from popjax.supervision.prepared import along_rows
 from popjax.supervision.preprocessing import Recipe
 
 
@@ -31,5 +31,5 @@ class Standardizing(nnx.Module):
         if self.affine:
             x = (jnp.asarray(x) - self.mean[...][None]) / self.scale[...][None]
             x = jnp.clip(x, -self.limit[...][None], self.limit[...][None])
-        outputs: jax.Array = self.inner(x) * row(self.y_scale[...]) + row(self.y_mean[...])
+        outputs: jax.Array = self.inner(x) * along_rows(self.y_scale[...]) + along_rows(self.y_mean[...])
         return outputs

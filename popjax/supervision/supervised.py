@@ -15,10 +15,10 @@ from popjax.data.splits import Way, untimely
 from popjax.data.transforms.applying import accepts_missing, transforms_of, unchanged
 from popjax.models.built_in import MODELS
 from popjax.models.networks import check_model
-from popjax.supervision.metrics import chosen
+from popjax.supervision.metrics import metrics_of
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
-from popjax.supervision.options import ProblemOptions
 from popjax.supervision.problem import Given, Supervised
+from popjax.supervision.problem_options import ProblemOptions
 
 LOG = logging.getLogger("popjax")
 
@@ -159,7 +159,7 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     if not isinstance(shuffle, bool) or (options.groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(validation, test, options.seed, groups, shuffle)
-    more = chosen(options.metrics, dataset.kind)
+    more = metrics_of(options.metrics, dataset.kind)
     task = Given(dataset, way, dataclasses.replace(options, transform=transform, metrics=more)).in_folds(1)
     notes = (
         None if shuffle else untimely(task.split),

@@ -10,7 +10,7 @@ import numpy as np
 
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.space.space import Space
-from popjax.store.files import Kept
+from popjax.store.files import KeptTrial
 
 LEAST, PART = 32, 2**14  # rows that are predicted at once
 
@@ -35,7 +35,7 @@ class Trained(NamedTuple):
     history: Mapping[str, Sequence[Any]]
 
     @classmethod
-    def of(cls, kept: Kept) -> "Trained":
+    def of(cls, kept: KeptTrial) -> "Trained":
         """From what a run keeps."""
         recipe = kept.recipe or {}
         return cls(

@@ -61,15 +61,15 @@ class Apart:
 def make(kind: type[Writer], settings: Mapping[str, Any]) -> str:
     """Make the writer of this process; what failed, if anything."""
     sys.stdout = sys.stderr  # what a package prints is no output of the command's
-    return failed(lambda: WRITERS.append(kind(**settings)))
+    return failure_of(lambda: WRITERS.append(kind(**settings)))
 
 
 def tell_writer(method: str, *arguments: Any) -> str:
     """Tell the writer of this process; what failed, if anything."""
-    return failed(lambda: getattr(WRITERS[0], method)(*arguments))
+    return failure_of(lambda: getattr(WRITERS[0], method)(*arguments))
 
 
-def failed(act: Any) -> str:
+def failure_of(act: Any) -> str:
     """What an act raises, in a line; empty for nothing. An error itself may be one that no other process knows."""
     try:
         act()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from popjax.core.text import needed
+from popjax.core.text import check_installed
 from popjax.tracking.apart import Apart
 from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
@@ -24,7 +24,7 @@ def mlflow(experiment: str = "popjax", uri: str | None = None, top: int = 0) -> 
 
     Raises ValueError where MLflow is not installed.
     """
-    needed("tracker 'mlflow'", "mlflow")
+    check_installed("tracker 'mlflow'", "mlflow")
     if "mlflow" in sys.modules:  # where its user may have set what another process does not hear of
         return Tracker(MLflow(experiment, uri), top)
     return Tracker(Apart(MLflow, experiment=experiment, uri=uri), top, "MLflow")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.text import needed
+from popjax.core.text import check_installed
 from popjax.space.scales import Choice, LogIntegers, LogUniform, Scale
 from popjax.space.values import absent
 from popjax.store.results import Results
@@ -23,7 +23,7 @@ def write_study(results: Results, path: Path, name: str) -> None:
 
     Raises ValueError where optuna is not installed, or the file exists.
     """
-    needed("export --to optuna", "optuna")
+    check_installed("export --to optuna", "optuna")
     if path.exists():
         raise ValueError(f"--out {str(path)!r} exists; name another, or remove it")
     import optuna
@@ -36,7 +36,7 @@ def write_study(results: Results, path: Path, name: str) -> None:
     study.set_user_attr("metric", results.metric)
     study.set_user_attr("scales", {name: str(scale) for name, scale in results.space.items()})
     columns = {name: results.points[name].tolist() for name in results.space.searched}
-    ranges = {name: distribution(results.space[name], column) for name, column in columns.items()}
+    ranges = {name: optuna_distribution(results.space[name], column) for name, column in columns.items()}
     study.add_trials([trial(results, row, columns, ranges) for row in range(len(results.diverged))])
     storage.remove_session()
     if isinstance(storage, optuna.storages.RDBStorage):
@@ -53,7 +53,7 @@ def storage_in(path: Path) -> Any:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def distribution(scale: Scale, column: list[Any]) -> Any:
+def optuna_distribution(scale: Scale, column: list[Any]) -> Any:
     """A scale as Optuna has it, wide enough for values that were set beyond it."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

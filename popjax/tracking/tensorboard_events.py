@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.text import cell, needed
+from popjax.core.text import cell, check_installed
 from popjax.tracking.tracker import Tracker, Trial, Whole, by_epoch
 
 
@@ -20,7 +20,7 @@ def tensorboard(directory: Any = "runs/tensorboard", top: int = 0) -> Tracker:
 
     Raises ValueError where tensorboardX is not installed.
     """
-    needed("tracker 'tensorboard'", "tensorboardX")
+    check_installed("tracker 'tensorboard'", "tensorboardX")
     return Tracker(TensorBoard(directory), top)
 
 
@@ -48,7 +48,7 @@ class TensorBoard:
         add(self.writer, {f"epoch/{name}": values for name, values in whole.epochs.items()})
         lines = [f"    {name}: {value}" for name, value in whole.summary.items()]
         self.writer.add_text("summary", "\n".join([*lines, *(f"    {file.name}: {file}" for file in whole.files[1:])]))
-        self.writer.add_text("trials", table(whole.best))
+        self.writer.add_text("trials", markdown_table(whole.best))
         for trial in whole.best:
             last = {f"last/{name}": float(curve[np.isfinite(curve)][-1]) for name, curve in trial.curves.items()}
             hparams = {name: value for name, value in trial.hparams.items() if value is not None}
@@ -62,7 +62,7 @@ class TensorBoard:
             self.writer.close()
 
 
-def table(trials: list[Trial]) -> str:
+def markdown_table(trials: list[Trial]) -> str:
     """The best trials, a row each, as TensorBoard's Markdown."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.hparams))
     rows = [["trial", *names, *(name for trial in trials[:1] for name in trial.curves)]]

@@ -18,7 +18,7 @@ from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.task import Metric
-from popjax.tuning.callbacks.base import Run
+from popjax.tuning.callbacks.callback import Run
 from popjax.tuning.callbacks.progress import Progress
 
 EVERY = 1.0  # seconds between two points of what is told while it trains
@@ -99,7 +99,7 @@ class Tracker(Progress):
 
         super().begin(run)
         name = "search" if run.out is None else run.out.name
-        config = described(run.metric, run._asdict(), run.space)
+        config = asked_of_search(run.metric, run._asdict(), run.space)
         self._thread.start()
         self._told.put(lambda: self.writer.begin(name, config))
 
@@ -139,7 +139,7 @@ class Tracker(Progress):
 
     def export(self, results: Results, directory: Path) -> None:
         """Write a finished run; raises whatever the tracker raises."""
-        self.writer.begin(directory.resolve().name, described(results.metric, results.run, results.space))
+        self.writer.begin(directory.resolve().name, asked_of_search(results.metric, results.run, results.space))
         self._finish(results, directory)
 
     def _finish(self, results: Results | None, directory: Path | None) -> None:
@@ -163,7 +163,7 @@ class Tracker(Progress):
                 tell(f"popjax: {self.name} failed ({failure(error)}); the run goes on")
 
 
-def described(metric: Metric, known: Mapping[str, Any], space: Space) -> dict[str, Any]:
+def asked_of_search(metric: Metric, known: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """What a search was asked for."""
     ranks = {"metric": str(metric), "mode": metric.mode}
     asked = {name: known[name] for name in CONFIG if name in known}

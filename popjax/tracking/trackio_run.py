@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from popjax.core.text import needed
+from popjax.core.text import check_installed
 from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
 
@@ -17,7 +17,7 @@ def trackio(project: str = "popjax", top: int = 0, **settings: Any) -> Tracker:
 
     Raises ValueError where trackio is not installed.
     """
-    needed("tracker 'trackio'", "trackio")
+    check_installed("tracker 'trackio'", "trackio")
     return Tracker(Trackio({"project": project, "embed": False} | settings), top)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.scheduler import Trials
-from popjax.space.coordinates import coordinates, words
+from popjax.space.coordinates import category_values, coordinates
 from popjax.space.scales import Scale
 from popjax.space.space import Space
 
@@ -55,7 +55,7 @@ def asked(make: Make, seed: int, n: int, trials: Trials, space: Space, epochs: i
     """The next n coordinates (n,) of each searched hyperparameter, one after another, each pending for the next."""
     import optuna
 
-    distributions = {name: distribution(space[name]) for name in space.searched}
+    distributions = {name: unit_distribution(space[name]) for name in space.searched}
     with quiet():
         told = told_of(trials, space, distributions, epochs)
         study = optuna.create_study(sampler=make(seed, told))
@@ -87,11 +87,11 @@ def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epoc
     return told
 
 
-def distribution(scale: Scale) -> Any:
+def unit_distribution(scale: Scale) -> Any:
     """Where a sampler may go on the axis of a scale; of texts, which it may take."""
     import optuna
 
-    if values := words(scale):
+    if values := category_values(scale):
         return optuna.distributions.CategoricalDistribution(list(range(len(values))))
     return optuna.distributions.FloatDistribution(0, 1)
 

@@ -13,7 +13,7 @@ from popjax.core.stop import Flag
 from popjax.engine.population import Population
 from popjax.scheduler import Decision, Scheduler, Trials, check_kinds
 from popjax.store.decisions import Log, Step, changes_of, steered_trials
-from popjax.tuning.callbacks.base import Callbacks
+from popjax.tuning.callbacks.callback import Callbacks
 from popjax.tuning.person import Person
 
 NOTHING: Mapping[str, np.ndarray] = {}

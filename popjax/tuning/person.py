@@ -13,7 +13,7 @@ from popjax.core.stop import Flag, Stop
 from popjax.core.text import failure
 from popjax.scheduler import NONE, Decision, Trials
 from popjax.store.decisions import Step, changes_of
-from popjax.tuning.callbacks.base import Callback
+from popjax.tuning.callbacks.callback import Callback
 
 VERBS = ("set", "clone", "stop", "lift")  # of one trial
 OVER = "nothing can be changed any more: the search is over, or its page failed"
@@ -127,7 +127,7 @@ class Person:
                 changed = steered(step, request.change, trials, last)
                 possible(changed.decision)
             except Exception as error:  # the task itself looks at new values, and may fail in its own way
-                request.answer.set_exception(refusal(error))
+                request.answer.set_exception(as_value_error(error))
             else:
                 step = changed
                 self._accepted.append(request)
@@ -148,7 +148,7 @@ class Person:
             request.answer.set_exception(ValueError(OVER))
 
 
-def refusal(error: Exception) -> ValueError:
+def as_value_error(error: Exception) -> ValueError:
     """What whoever asked is told of an error."""
     return error if isinstance(error, ValueError) else ValueError(failure(error))
 
@@ -164,7 +164,7 @@ def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
     >>> dict(step.decision.until), step.stopped, step.decision.notes
     ({1: 5}, (0,), {'by': 'user', 'changes': [{'verb': 'stop', 'trial': 0}]})
     """
-    check(change, step, trials, last)
+    check_change(change, step, trials, last)
     decision, trial = step.decision, change.trial
     copy, chosen, until = dict(decision.copy), dict(decision.set), dict(decision.until)
     fresh, stopped, mine = decision.fresh, set(step.stopped), changed_by(decision)
@@ -188,12 +188,12 @@ def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
     else:
         stopped.discard(trial)
         until[trial] = goal
-    notes = noted(decision.notes, change)
+    notes = notes_with_change(decision.notes, change)
     decision = decision._replace(copy=copy, fresh=fresh, set=chosen, until=until, notes=notes)
     return dataclasses.replace(step, decision=decision, stopped=tuple(sorted(stopped)))
 
 
-def check(change: Change, step: Step, trials: Trials, last: int) -> None:
+def check_change(change: Change, step: Step, trials: Trials, last: int) -> None:
     """Raise ValueError for a change that names no trial, or one that has nothing to train on."""
     count, trial, going = len(trials.epochs), change.trial, step.decision.until
     for one in (trial, *([change.source] if change.verb == "clone" else [])):
@@ -227,7 +227,7 @@ def changed_by(decision: Decision) -> set[int]:
     return {change["trial"] for change in changes_of(decision) if change["verb"] in ("set", "clone")}
 
 
-def noted(notes: Any, change: Change) -> dict[str, Any]:
+def notes_with_change(notes: Any, change: Change) -> dict[str, Any]:
     """The notes of a decision, which say who changed what."""
     notes = notes if isinstance(notes, Mapping) else {} if notes is None else {"why": notes}
     return {**notes, "by": "user", "changes": [*notes.get("changes", []), change.described()]}

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.core.text import needed
+from popjax.core.text import check_installed
 from popjax.scheduler import Trials
 from popjax.space.coordinates import units
 from popjax.space.samplers import SAMPLERS
@@ -63,13 +63,8 @@ def check_sampler(sampler: Any) -> bool:
         what = f"unknown sampler {sampler!r}" if isinstance(sampler, str) else f"sampler is a {type(sampler).__name__}"
         raise ValueError(f"{what}; there are {', '.join([*SAMPLERS, *LEARNING])}, and the classes of optuna.samplers")
     for package in learning(sampler).needs if learns(sampler) else ():
-        needed(f"sampler {sampler!r}", package)
+        check_installed(f"sampler {sampler!r}", package)
     return learns(sampler)
-
-
-def sampler_text(sampler: Any) -> str:
-    """What a sampler is called."""
-    return sampler if isinstance(sampler, str) else getattr(sampler, "__qualname__", repr(sampler))
 
 
 def learning(sampler: Any) -> Learning:

@@ -42,7 +42,7 @@ class Simulated(NamedTuple):
 
 
 def simulate(
-    scheduler: Callable[[Problem], Scheduler], results: Results, trials: np.ndarray | None = None
+    scheduler: Callable[[Problem], Scheduler], results: Results, subset: np.ndarray | None = None
 ) -> Simulated:
     """What `search(scheduler=scheduler)` would have found and spent, exactly, without training.
 
@@ -52,7 +52,7 @@ def simulate(
     Args:
         scheduler: such as `popjax.halving()`.
         results: of a search all of whose trials were trained to the end.
-        trials: the rows that the scheduler is given, in this order; all of them if not given.
+        subset: numbers (n,) of the trials that the scheduler is given, in this order; if None, all.
 
     Raises ValueError for what the records cannot tell: a scheduler that sets or copies, or that adds points which
     are not the recorded ones; results with trials that were stopped or pruned, copied or changed, or in rounds; a rule
@@ -68,7 +68,7 @@ def simulate(
     >>> full.best.trial, full.done.sum().item()
     (5, 48)
     """
-    rows = np.arange(len(results.diverged)) if trials is None else checked(trials, results)
+    rows = np.arange(len(results.diverged)) if subset is None else rows_of_subset(subset, results)
     if (results.stopped | results.pruned)[rows].any():
         first = int(rows[(results.stopped | results.pruned)[rows]][0])
         raise ValueError(f"simulate: trial {first} was not trained to the end; give a search that was")
@@ -88,12 +88,12 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     return np.array_equal(one, other, equal_nan="f" in (one.dtype.kind, other.dtype.kind))
 
 
-def checked(trials: Any, results: Results) -> np.ndarray:
+def rows_of_subset(subset: Any, results: Results) -> np.ndarray:
     """The rows of a subset; raises ValueError for what is none."""
-    rows = np.asarray(trials)
+    rows = np.asarray(subset)
     count = len(results.diverged)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(rows) == 0 or len(set(rows.tolist())) < len(rows):
-        raise ValueError("simulate: trials is a list of different row numbers; give at least one")
+        raise ValueError("simulate: subset is a list of different trial numbers; give at least one")
     for row in rows[(rows < 0) | (rows >= count)][:1].tolist():
         raise ValueError(f"simulate: there is no trial {row}; choose 0..{count - 1}")
     return rows

@@ -94,7 +94,7 @@ def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, e
 def narrower(scale: Range, tried: np.ndarray, best: np.ndarray, extend: bool) -> tuple[Range, str]:
     """The part of a scale that the best values span, and a note if they sit against its edge."""
     may_move = extend and not isinstance(scale, Integers) and not scale.static
-    reach = spanning(scale, tried) if may_move else scale
+    reach = stretched(scale, tried) if may_move else scale
     units = reach.to_unit(best)
     below, above = (float(np.mean(distance < EDGE)) > 0.5 for distance in (units, 1 - units))
     longer = lengthened(reach, below, above) if scale.levels >= FINE else reach
@@ -110,7 +110,7 @@ def narrower(scale: Range, tried: np.ndarray, best: np.ndarray, extend: bool) ->
     return dataclasses.replace(reach, low=low, high=high), note
 
 
-def spanning(scale: Range, tried: np.ndarray) -> Range:
+def stretched(scale: Range, tried: np.ndarray) -> Range:
     """The scale, long enough for all that was tried."""
     return dataclasses.replace(scale, low=min(scale.low, tried.min()), high=max(scale.high, tried.max()))
 
@@ -129,10 +129,10 @@ def advised(longer: Range, best: np.ndarray, below: bool) -> Range:
     """The range to try, in few digits: the best values' and what lies beyond the edge."""
     inside = np.clip(best, longer.low, longer.high)
     low, high = (longer.low, inside.max().item()) if below else (inside.min().item(), longer.high)
-    return dataclasses.replace(longer, low=short(longer, low), high=short(longer, high))
+    return dataclasses.replace(longer, low=three_digits(longer, low), high=three_digits(longer, high))
 
 
-def short(scale: Range, value: float) -> float:
+def three_digits(scale: Range, value: float) -> float:
     """A value in three digits, of 1-value where that is what the scale is about."""
     if isinstance(scale, Integers):
         return int(value)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from popjax.data.transforms.base import Columns, Transform
 from popjax.data.transforms.bounds import FAR, TINY, limits
+from popjax.data.transforms.transform import Columns, Transform
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

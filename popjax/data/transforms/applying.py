@@ -9,8 +9,8 @@ import numpy as np
 from popjax.core.text import lookup, plural
 from popjax.data.inputs import Inputs, mapped
 from popjax.data.transforms.affine import Affine
-from popjax.data.transforms.base import Columns, Transform
-from popjax.data.transforms.named import TRANSFORMS, name_of, transform_of
+from popjax.data.transforms.named_transforms import TRANSFORMS, transform_name, transform_of
+from popjax.data.transforms.transform import Columns, Transform
 from popjax.data.transforms.unchanged import Unchanged
 
 type Transforms = Any  # Transform | dict[str, Transform], as the inputs are
@@ -58,7 +58,7 @@ def accepts_missing(given: Any) -> bool:
 
 def in_programs(transform: Transform) -> bool:
     """The programs apply it themselves, fold by fold: one of those with a name that moves and scales, or nothing."""
-    return isinstance(transform, Affine | Unchanged) and name_of(transform) is not None
+    return isinstance(transform, Affine | Unchanged) and transform_name(transform) is not None
 
 
 def usual(x: np.ndarray) -> str:
@@ -79,10 +79,10 @@ def shaped(transforms: Transforms, inputs: Inputs) -> Inputs:
 
 def applied(transforms: Transforms, inputs: Inputs) -> Inputs:
     """Rows as a model gets them; raises ValueError where a transform does not give finite numbers, rows as it got."""
-    return mapped(through, inputs, transforms)
+    return mapped(transformed, inputs, transforms)
 
 
-def through(x: np.ndarray, transform: Transform) -> np.ndarray:
+def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
     """Rows (rows, ...) through a fitted transform."""
     found = transform(as_given(transform, x))
     if not isinstance(found, np.ndarray) or found.shape[:1] != x.shape[:1] or found.dtype.kind not in "biuf":
@@ -100,10 +100,10 @@ def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
     return x if type(transform) is Unchanged else x.astype(float, copy=False)
 
 
-def written(transforms: Transforms) -> Any:
+def written_transforms(transforms: Transforms) -> Any:
     """Fitted transforms as JSON values, for `read`; raises ValueError for a field that is none."""
     if isinstance(transforms, Mapping):
-        return {"entries": {name: written(one) for name, one in transforms.items()}}
+        return {"entries": {name: written_transforms(one) for name, one in transforms.items()}}
     fields = transforms.to_json()
     for field, value in fields.items():
         try:
@@ -111,11 +111,11 @@ def written(transforms: Transforms) -> Any:
         except (TypeError, ValueError):
             what = f"the field {field!r} of the transform {type(transforms).__name__} is {value!r:.40}"
             raise ValueError(f"{what}; keep finite numbers, texts, lists of them and arrays of numbers") from None
-    return {"name": name_of(transforms), "called": type(transforms).__name__, "fields": fields}
+    return {"name": transform_name(transforms), "called": type(transforms).__name__, "fields": fields}
 
 
-def read(content: Mapping[str, Any], own: Any = None) -> Transforms:
-    """The transforms that `written` wrote.
+def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:
+    """The transforms that `written_transforms` wrote.
 
     Args:
         own: those of one's own, as they were given for the training.

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from popjax.data.transforms.base import Columns, Transform
 from popjax.data.transforms.bounds import limits, varies
+from popjax.data.transforms.transform import Columns, Transform
 
 NOISE = 1e-3  # of a feature's spread, so that no rank of equal values is far from its neighbours
 NORMAL = 1.349  # deviations between the quartiles of a normal distribution

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from popjax.data.transforms.base import Columns, Transform
 from popjax.data.transforms.bounds import TINY, limits, varies
+from popjax.data.transforms.transform import Columns, Transform
 
 BEND = 3.0  # where coordinates end
 ENDLESS = 1e100  # whose square is a number yet

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from popjax.data.transforms.base import Columns, Transform
+from popjax.data.transforms.transform import Columns, Transform
 
 
 class Unchanged(Transform):

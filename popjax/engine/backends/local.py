@@ -17,12 +17,12 @@ import jax
 import numpy as np
 
 from popjax.core.machine import cores
-from popjax.engine.backends.base import Context, Epoch, Message, Segment, Standing
+from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
 from popjax.engine.best_epoch import Training
 from popjax.engine.member import Members, Programs
-from popjax.engine.memory import OutOfMemory, check_fits, ran_out, refused
-from popjax.engine.on_devices import OnDevices, stacked
-from popjax.engine.plan import Lanes, members_a_batch, placed
+from popjax.engine.memory import OutOfMemory, check_fits, ran_out, refused_bytes
+from popjax.engine.on_devices import OnDevices, to_devices
+from popjax.engine.plan import Lanes, members_a_batch, places_of
 from popjax.engine.roster import Roster
 from popjax.store.cohort import Cohort
 
@@ -38,7 +38,7 @@ class Job:
 
     Attributes:
         lanes: how many members the program's arrays hold.
-        places, counts: see `placed`.
+        places, counts: see `places_of`.
         members: the identities and hyperparameters of the cohort's members, in their places (capacity,).
         programs: futures of the executables.
         seed: of the members' keys.
@@ -70,7 +70,7 @@ class Job:
     ) -> Self:
         """A job; `members` gives the arrays of numbers (capacity,), which beside the cohort's repeat the last."""
         numbers = segment.cohort.members
-        places, counts = placed(len(numbers), lanes)
+        places, counts = places_of(len(numbers), lanes)
         filled = np.full(lanes.devices * lanes.capacity, numbers[-1])
         filled[places] = numbers
         return cls(
@@ -146,7 +146,7 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
                     train(job, context, said.put, stopping)
                 except Exception as error:
                     closing.set()
-                    said.put(OutOfMemory(refused(error)) if ran_out(error) else error)
+                    said.put(OutOfMemory(refused_bytes(error)) if ran_out(error) else error)
         said.put(None)
 
     def stopping() -> bool:
@@ -188,7 +188,7 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
 def train(job: Job, context: Context, say: Callable[[list[Message]], None], stopping: Callable[[], bool]) -> None:
     """Train one job: says each epoch, with it where its members stand when a commit asks, and where they end."""
     segment, request = job.segment, context.request
-    progress, told = Progress(job), list[Message]()
+    progress, told = Batch(job), list[Message]()
     try:
         if stopping():
             return
@@ -213,14 +213,14 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
                 break
             if answered < request.number and (long or time.monotonic() >= request.due):
                 answered = request.number
-                told.append(Standing(segment, progress.cohort().on_host(), ended=False))
+                told.append(Position(segment, progress.cohort().on_host(), ended=False))
             say(told)
             told = []
     finally:
-        say([*told, Standing(segment, progress.stopped(segment.until))])
+        say([*told, Position(segment, progress.stopped(segment.until))])
 
 
-class Progress:
+class Batch:
     """A job's cohort in training, as arrays on the devices.
 
     Attributes:
@@ -240,7 +240,7 @@ class Progress:
         if isinstance(state, OnDevices):
             self.training = state.training
         elif state is not None:
-            self.training = stacked(job.programs.epoch.result().args_info[0][0], state.arrays(), job.places)
+            self.training = to_devices(job.programs.epoch.result().args_info[0][0], state.arrays(), job.places)
         else:
             self.training = job.programs.init.result()(np.uint32(job.seed), job.members, job.data, job.counts)
 

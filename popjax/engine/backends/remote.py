@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from popjax.core.machine import kin
-from popjax.engine.backends.base import Context, Epoch, Message, Segment, Standing
+from popjax.core.storage import sha256
 from popjax.engine.backends.door import Door, breaks
+from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
 from popjax.engine.backends.sizes import Sizes
 from popjax.engine.backends.work import (
     Answer,
@@ -28,13 +29,12 @@ from popjax.engine.backends.work import (
     Missing,
     Refused,
     Unit,
-    digest_of,
+    error_of,
     planned,
     shipped,
-    unpacked,
     work,
 )
-from popjax.engine.member import settings
+from popjax.engine.member import jax_settings
 from popjax.engine.roster import Roster
 from popjax.store.cohort import Cohort, OnHost
 
@@ -110,7 +110,7 @@ class RemoteBackend:
         self.roster, self.context = roster, context
         self.sizes = Sizes(roster, lambda: self.door.traits)
         self.blob = shipped(roster.task)
-        self.digest = digest_of(self.blob)
+        self.digest = sha256(self.blob)
         self.workers: set[str] = set()
         self.finished = 0
         self._plans: dict[int, bytes] = {}
@@ -155,7 +155,7 @@ class RemoteBackend:
             state=None if stands.state is None else stands.arrays(),
             members=roster.members(stands.bucket, stands.members),
             until=min(delivery.segment.until, stands.epoch + self.sizes.epochs(stands)),
-            settings=settings(),
+            settings=jax_settings(),
             kin=self.kin,
         )
 
@@ -171,7 +171,7 @@ class Dispatch:
 
     def __init__(self, remote: RemoteBackend, segments: Iterable[Segment]) -> None:
         self.remote = remote
-        self.waiting = [Delivery(number, one, beginning(one.cohort)) for number, one in enumerate(segments)]
+        self.waiting = [Delivery(number, one, start_of(one.cohort)) for number, one in enumerate(segments)]
         self.under_way: dict[Future[Any], Delivery] = {}
         self.failure: Exception | None = None
         self._said: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -241,7 +241,7 @@ class Dispatch:
             what = f"worker {answer.worker} has {answer.kin}, this process {kin()}"
             self.failure = ValueError(f"{what}; give it the same, or accept that bits may differ with mixed (--mixed)")
         elif isinstance(answer, Failed):
-            self.failure = unpacked(answer)
+            self.failure = error_of(answer)
             self.failure.add_note(f"in training {of_trials(self.remote.roster, delivery.segment.cohort)}")
         else:
             what = f"the executor gave a {type(answer).__name__}"
@@ -261,7 +261,7 @@ class Dispatch:
         for at in range(count):
             metrics = {name: values[:, at] for name, values in answer.metrics.items()}
             messages.append(Epoch(segment, stands.epoch - count + at, metrics))
-        return [*messages, *([Standing(segment, stands, ended)] if ended or request.every < float("inf") else [])]
+        return [*messages, *([Position(segment, stands, ended)] if ended or request.every < float("inf") else [])]
 
     def waiting_again(self, delivery: Delivery, error: BaseException, alone: bool = True) -> list[Message]:
         """A unit that an executor lost: it is sent again, unless it has no try left.
@@ -278,7 +278,9 @@ class Dispatch:
             delivery.broken += 1
             self._careful = True
             if not remote.door.renew(delivery.executor):
-                LOG.warning(f"the executor broke: {text(error)}; give a function that makes one, and it is made anew")
+                LOG.warning(
+                    f"the executor broke: {first_line(error)}; give a function that makes one, and it is made anew"
+                )
                 remote.context.stop.set()
         delivery.failures += 1
         delivery.tries += charged
@@ -287,8 +289,8 @@ class Dispatch:
             heapq.heappush(self.waiting, delivery)
             return []
         trials = of_trials(remote.roster, delivery.segment.cohort)
-        LOG.warning(f"{trials}: given up after {delivery.tries} tries, none of which came back: {text(error)}")
-        return [Standing(delivery.segment, standing(delivery), lost=True)]
+        LOG.warning(f"{trials}: given up after {delivery.tries} tries, none of which came back: {first_line(error)}")
+        return [Position(delivery.segment, stand_of(delivery), lost=True)]
 
     def call_back(self) -> None:
         """Cancel what no worker has begun."""
@@ -299,16 +301,16 @@ class Dispatch:
     def ends(self) -> list[Message]:
         """Where those stand that have begun and are not where they were to get."""
         left = [*self.waiting, *self.under_way.values()]
-        begun = [one for one in left if one.stands.epoch > beginning(one.segment.cohort).epoch]
-        return [Standing(one.segment, standing(one)) for one in begun]
+        begun = [one for one in left if one.stands.epoch > start_of(one.segment.cohort).epoch]
+        return [Position(one.segment, stand_of(one)) for one in begun]
 
 
-def beginning(cohort: Cohort) -> Cohort:
+def start_of(cohort: Cohort) -> Cohort:
     """Where members begin: as they stand, or before the first epoch where their state was given up."""
     return cohort if cohort.state is not None or cohort.epoch == 0 else dataclasses.replace(cohort, epoch=0)
 
 
-def standing(delivery: Delivery) -> Cohort:
+def stand_of(delivery: Delivery) -> Cohort:
     """Where members stand that are trained no further; as they stood, if they have not caught up with it."""
     cohort = delivery.segment.cohort
     return delivery.stands if delivery.stands.epoch >= cohort.epoch else cohort
@@ -329,6 +331,6 @@ def of_trials(roster: Roster, cohort: Cohort) -> str:
     return f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {', '.join(numbers)}"
 
 
-def text(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """An error in a line."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -6,7 +6,6 @@ that an exception of a future is the engine's own. What travels is what the stan
 user's objects are bytes of cloudpickle, which is imported here alone; nothing on a disk is a pickle.
 """
 
-import hashlib
 import os
 import socket
 import threading
@@ -20,11 +19,11 @@ import numpy as np
 
 from popjax.core.machine import kin
 from popjax.core.trees import abstract
-from popjax.engine.backends.base import Context, Epoch, Message, Segment, Standing
 from popjax.engine.backends.local import Job, train
+from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
 from popjax.engine.compiler import COMPILER
-from popjax.engine.member import SETTINGS, Member, Members, Programs, on_devices
-from popjax.engine.memory import OutOfMemory, crowded, ran_out, refused
+from popjax.engine.member import SETTINGS, MemberFunctions, Members, Programs, on_devices
+from popjax.engine.memory import OutOfMemory, crowded, ran_out, refused_bytes
 from popjax.engine.plan import Lanes
 from popjax.store.cohort import Arrays, Cohort, OnHost, join
 from popjax.task import Task
@@ -119,15 +118,10 @@ def shipped(task: Task) -> bytes:
         ) from None
 
 
-def digest_of(blob: bytes) -> str:
-    """The name of a task's bytes."""
-    return hashlib.sha256(blob).hexdigest()
-
-
-def planned(member: Member) -> bytes:
+def planned(functions: MemberFunctions) -> bytes:
     """What the driver decided about a bucket, as bytes."""
     names = ("static", "dynamic", "scales", "epochs", "branching", "branches", "inactive", "keeps_best")
-    return cloudpickle.dumps({name: getattr(member, name) for name in names})
+    return cloudpickle.dumps({name: getattr(functions, name) for name in names})
 
 
 def work(unit: Unit, blob: bytes | None = None) -> Answer:
@@ -147,7 +141,7 @@ def work(unit: Unit, blob: bytes | None = None) -> Answer:
             task = TASK_CACHE.get(unit.task, blob)
             return Missing(worker) if task is None else trained(worker, task, unit)
     except Exception as error:
-        return Failed(worker, packed(OutOfMemory(refused(error)) if ran_out(error) else error))
+        return Failed(worker, packed(OutOfMemory(refused_bytes(error)) if ran_out(error) else error))
 
 
 def trained(worker: str, task: Task, unit: Unit) -> Done:
@@ -171,7 +165,7 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
         train(job, prepared.context, said.extend, lambda: False)
         epochs = [message.metrics for message in said if isinstance(message, Epoch)]
         metrics.append({name: np.stack([one[name] for one in epochs], 1) for name in (epochs[0] if epochs else ())})
-        stands += [message.cohort.on_host() for message in said if isinstance(message, Standing)]
+        stands += [message.cohort.on_host() for message in said if isinstance(message, Position)]
     standing = join(stands)
     joined = {name: np.concatenate([one[name] for one in metrics]) for name in metrics[0]}
     return Done(worker, standing.epoch, joined, standing.arrays())
@@ -185,7 +179,7 @@ def prepare(task: Task, unit: Unit) -> Prepared:
 
 def prepared_anew(task: Task, unit: Unit) -> Prepared:
     """The same, for the first unit of its bucket."""
-    member, context, lanes = Member(task, **cloudpickle.loads(unit.plan)), Context(), unit.lanes
+    member, context, lanes = MemberFunctions(task, **cloudpickle.loads(unit.plan)), Context(), unit.lanes
     data = on_devices(task.data, lanes.devices)
     programs = COMPILER.programs(
         member, abstract(data), lanes.capacity, lanes.count, context.compiling, devices=lanes.devices
@@ -241,7 +235,7 @@ def packed(error: Exception) -> bytes:
         return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
-def unpacked(answer: Failed) -> Exception:
+def error_of(answer: Failed) -> Exception:
     """The exception of an answer."""
     try:
         error: Exception = cloudpickle.loads(answer.error)

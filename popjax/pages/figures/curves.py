@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import Axis, scope
-from popjax.pages.drawing import DIVERGED, GREY, MIDDLE, WINNER, layout, rounded, ruled, scaled
-from popjax.pages.figures.base import Drawing, Figure
+from popjax.pages.drawing import DIVERGED, GREY, MIDDLE, WINNER, layout, metric_axis, rounded, ruled
+from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import curved, error_axis, errors, learned, loss, metrics
 from popjax.pages.markup import at_the_end, section, thinning
-from popjax.store.records import after, mean_member
+from popjax.store.records import mean_member, values_after
 from popjax.store.results import Results
 
 
@@ -114,11 +114,11 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
     won = [] if results.best is None else [results.best.trial]
     keep = np.append(curve[won], results.values[name][won])
     shape = scope(name, running, keep, loss(results, name)) if np.isfinite(running).any() else (0.0, 1.0, False)
-    known: dict[str, Any] = {"name": name, "axis": scaled(name, *shape)}
+    known: dict[str, Any] = {"name": name, "axis": metric_axis(name, *shape)}
     floor = errors(results, name)
     if floor is not None:
         known |= {"floor": floor, "errors": error_axis(name, *shape[:2], floor)}
-    ends = after({name: curve}, results.epochs_run)[name]
+    ends = values_after({name: curve}, results.epochs_run)[name]
     broken = [gapped(curve[lost]), rounded(ends[lost])] if lost else []
     if results.best is None:
         return {**known, "heights": [*([gapped(curve[kept])] if kept else []), *broken]}

@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import GREY, POINT, layout, rounded, ruled, shown
-from popjax.pages.figures.base import Drawing, Figure
+from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.markup import section, table
 from popjax.store.results import Results
 
@@ -17,22 +17,22 @@ MOST = 10  # outputs that are shown
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
     """What was learned from: rows, columns and targets, and what the winner makes of the test rows."""
-    inputs = features(results)
+    inputs = row_shape(results)
     if not inputs:
         return ""
-    facts = [("rows", counted(results)), ("features", inputs), ("columns", listed(told(results, "columns")))]
-    facts.append(targets(results))
+    facts = [("rows", counted(results)), ("features", inputs), ("columns", html_list(told(results, "columns")))]
+    facts.append(what_is_predicted(results))
     body = table(["", ""], [[name, text] for name, text in facts if text], "words facts")
     classes = [str(label) for label in told(results, "classes")]
     counts = matrix(results.summary.get("confusion"), len(classes))
     if counts is not None:
         body += caption("a line is a true class, a column what the winner predicts") + confusion_table(classes, counts)
-    labels = by_output(results, "confusions", lambda counts: matrix(counts, 2))
+    labels = told_by_output(results, "confusions", lambda counts: matrix(counts, 2))
     if labels:
         body += caption("a line is what is true of a label, a column what the winner predicts")
     for name, both in labels.items():
         body += f"<h3>{shown(name)}</h3>" + confusion_table(["no", "yes"], both)
-    drawn = figures(results)
+    drawn = predicted_figures(results)
     if drawn:
         body += caption("what the winner predicts against what is true")
     body += "".join(f'<div class="figure" id="{name}"></div>' for name in drawn)
@@ -45,29 +45,29 @@ def caption(text: str) -> str:
     return f'<p class="caption">The test rows: {text}.</p>'
 
 
-def features(results: Results) -> str:
+def row_shape(results: Results) -> str:
     """The shape of a row as HTML, of a dict of arrays of each entry; empty where run.json does not tell."""
     known = results.run.get("data")
     inputs = known.get("inputs") if isinstance(known, dict) else None
     if isinstance(inputs, dict):
-        return ", ".join(f"{shown(name)} {shown(sizes(shape))}" for name, shape in inputs.items())
-    return shown(sizes(inputs)) if isinstance(inputs, list) and inputs else ""
+        return ", ".join(f"{shown(name)} {shown(shape_text(shape))}" for name, shape in inputs.items())
+    return shown(shape_text(inputs)) if isinstance(inputs, list) and inputs else ""
 
 
-def sizes(shape: Any) -> str:
+def shape_text(shape: Any) -> str:
     """A shape in words; of one number a row "1"."""
     return " × ".join(map(str, shape if isinstance(shape, list) else [])) or "1"
 
 
-def targets(results: Results) -> tuple[str, str]:
+def what_is_predicted(results: Results) -> tuple[str, str]:
     """What is predicted: a heading, and the names as HTML."""
     known = results.run.get("data")
     kind = known.get("kind") if isinstance(known, dict) else None
     classes, outputs = told(results, "classes"), told(results, "outputs")
     if classes:
-        return "classes", listed(classes)
+        return "classes", html_list(classes)
     if outputs:
-        return "labels" if kind == "multilabel" else "values", listed(outputs)
+        return "labels" if kind == "multilabel" else "values", html_list(outputs)
     return "target", "of a loss of its own" if kind == "own" else "real values"
 
 
@@ -93,7 +93,7 @@ def matrix(counts: Any, classes: int) -> list[list[int]] | None:
     return rows if rows and whole else None
 
 
-def pairs(values: Any) -> np.ndarray | None:
+def predicted_pairs(values: Any) -> np.ndarray | None:
     """The pairs (true, predicted) of a summary (rows, 2), if these are some."""
     try:
         found = np.array(values or [], float)
@@ -102,19 +102,19 @@ def pairs(values: Any) -> np.ndarray | None:
     return found if found.ndim == 2 and found.shape[1] == 2 and np.isfinite(found).all() else None
 
 
-def by_output[T](results: Results, name: str, read: Callable[[Any], T | None]) -> dict[str, T]:
+def told_by_output[T](results: Results, name: str, read: Callable[[Any], T | None]) -> dict[str, T]:
     """Output -> what a summary has of it under this name, as `read` reads it, of the first ten that it can read."""
     known = results.summary.get(name)
     found = {str(output): read(value) for output, value in known.items()} if isinstance(known, dict) else {}
     return dict([(output, value) for output, value in found.items() if value is not None][:MOST])
 
 
-def figures(results: Results) -> dict[str, dict[str, Any]]:
+def predicted_figures(results: Results) -> dict[str, dict[str, Any]]:
     """The figures of values by name: "predicted" of one, "predicted-0" and so on of several."""
-    one = pairs(results.summary.get("predicted"))
+    one = predicted_pairs(results.summary.get("predicted"))
     if one is not None:
         return {"predicted": predicted_figure(one)}
-    several = by_output(results, "predictions", pairs)
+    several = told_by_output(results, "predictions", predicted_pairs)
     return {f"predicted-{at}": predicted_figure(found, name) for at, (name, found) in enumerate(several.items())}
 
 
@@ -135,7 +135,7 @@ def predicted_figure(found: np.ndarray, name: str = "") -> dict[str, Any]:
     }
 
 
-def listed(names: Sequence[Any], most: int = 30) -> str:
+def html_list(names: Sequence[Any], most: int = 30) -> str:
     """Names as HTML, the first of many."""
     rest = len(names) - most
     return ", ".join(map(shown, names[:most])) + (f" and {rest:,} more" if rest > 0 else "")
@@ -155,12 +155,12 @@ def confusion_table(labels: list[str], confusion: list[list[int]]) -> str:
 
 def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
     """What the winner predicts of values."""
-    return figures(results)
+    return predicted_figures(results)
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
     """The same, each under its name."""
-    return {name: functools.partial(dict, figure) for name, figure in figures(results).items()}
+    return {name: functools.partial(dict, figure) for name, figure in predicted_figures(results).items()}
 
 
 FIGURE = Figure(section_of, data_of, plots_of)

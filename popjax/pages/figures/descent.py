@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import Axis
-from popjax.pages.drawing import GREY, WINNER, layout, ruled, short, shown, templated
-from popjax.pages.figures.base import Drawing, Figure, varied
+from popjax.pages.drawing import GREY, WINNER, cut, layout, ruled, shown, templated
+from popjax.pages.figures.figure import Drawing, Figure, varied
 from popjax.pages.framing import thinned
 from popjax.pages.markup import section
 from popjax.space.coordinates import units_of
@@ -57,14 +57,14 @@ def tree(results: Results, history: History) -> dict[str, Any]:
     order = np.lexsort(lines.T[::-1])
     lines, winner = lines[order], int(np.flatnonzero(trials[order] == results.best.trial)[0])
     edges: list[tuple[np.ndarray, int, int, float]] = []  # the trials above an edge, its ends, where it forks off
-    waiting = [(rows, 0, float(rows.mean())) for rows in groups(lines[:, 0], np.arange(len(lines)))]
+    waiting = [(rows, 0, float(rows.mean())) for rows in rows_by_value(lines[:, 0], np.arange(len(lines)))]
     count = lines.shape[1]
     while waiting:
         rows, begin, fork = waiting.pop()
         differ = (lines[rows] != lines[rows[:1]]).any(0)
         end = int(differ.argmax()) if differ.any() else count
         edges.append((rows, begin, end, fork))
-        heirs = groups(lines[rows, end], rows) if end < count else []
+        heirs = rows_by_value(lines[rows, end], rows) if end < count else []
         waiting += [(part, end, float(rows.mean())) for part in heirs]
     thick = [edge for edge in edges if winner in edge[0]]
     ticks = {"range": [0, count + 0.02 * count], **({"dtick": 1} if count <= 12 else {"tickformat": ",d"})}
@@ -75,7 +75,7 @@ def tree(results: Results, history: History) -> dict[str, Any]:
     }
 
 
-def groups(values: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+def rows_by_value(values: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
     """The rows that share a value, in their order."""
     cuts = np.flatnonzero(values[1:] != values[:-1]) + 1
     return np.split(rows, cuts)
@@ -103,10 +103,12 @@ def histories(results: Results, history: History, axes: list[Axis]) -> list[dict
     assert results.best is not None
     trials = [trial for trial in descendants(results, LINES) if trial != results.best.trial]
     followed = {trial: history.of(trial) for trial in [*trials, results.best.trial]}
-    return [by_epoch(axis, followed, trials, results.best.trial) for axis in axes]
+    return [lines_by_epoch(axis, followed, trials, results.best.trial) for axis in axes]
 
 
-def by_epoch(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int) -> dict[str, Any]:
+def lines_by_epoch(
+    axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int
+) -> dict[str, Any]:
     """One hyperparameter's lines."""
     epochs = max(len(one[axis.name]) for one in followed.values())
 
@@ -126,7 +128,7 @@ def by_epoch(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: lis
             "hovertemplate": f"epoch %{{x}}: {templated(axis.name)} %{{text}}<extra></extra>",
         }
 
-    ticks = {"tickvals": axis.places, "ticktext": [shown(short(tick.value, 10)) for tick in axis.ticks]}
+    ticks = {"tickvals": axis.places, "ticktext": [shown(cut(tick.value, 10)) for tick in axis.ticks]}
     return {
         "traces": [
             lines(trials, "trials", color=GREY, width=1) | {"opacity": 0.35},

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import Axis, scope
-from popjax.pages.drawing import MIDDLE, layout, rounded, ruled, scaled, shown, templated
+from popjax.pages.drawing import MIDDLE, layout, metric_axis, rounded, ruled, shown, templated
 from popjax.pages.expected import expected_best
-from popjax.pages.figures.base import Drawing, Figure
+from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import loss
 from popjax.pages.markup import section
 from popjax.store.results import Results
@@ -41,7 +41,7 @@ def expected_figure(results: Results) -> dict[str, Any]:
     best = expected_best(values, results.metric.mode, sizes)
     line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}
     what = f"best of %{{x}}: {templated(results.metric)} %{{y:.4g}}<extra></extra>"
-    axis = scaled(results.metric, *scope(results.metric, best, best, loss(results, results.metric)))
+    axis = metric_axis(results.metric, *scope(results.metric, best, best, loss(results, results.metric)))
     axis["title"] = {"text": f"expected best {shown(results.metric)}"}
     return {
         "traces": [{**line, "x": sizes.tolist(), "y": rounded(best), "name": "expected", "hovertemplate": what}],

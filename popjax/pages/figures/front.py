@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import Axis
-from popjax.pages.drawing import INK, POINT, WINNER, layout, rounded, scaled, shown, templated
-from popjax.pages.figures.base import Drawing, Figure
+from popjax.pages.drawing import INK, POINT, WINNER, layout, metric_axis, rounded, shown, templated
+from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import framed
-from popjax.pages.headline import number, setting
-from popjax.pages.markup import keys, section, thinning
+from popjax.pages.headline import hparams_line, metric_text
+from popjax.pages.markup import legend, section, thinning
 from popjax.store.results import Results
 from popjax.task import Metric
 
@@ -31,12 +31,12 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     )
     finished = len(results.order)
     caption += thinning(min(finished, DRAWN), finished, "trials")
-    marks = keys([("", POINT, "trial"), ("ring", "transparent", "front"), ("star", WINNER, "winner")])
+    marks = legend([("", POINT, "trial"), ("ring", "transparent", "front"), ("star", WINNER, "winner")])
     boxes = "".join(f'<div class="figure" id="front-{at}"></div>' for at in range(len(others)))
     return section("What a better trial costs", caption, marks + boxes)
 
 
-def figures(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+def front_figures(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
     """A figure for each further objective."""
     others = () if results.best is None else results.rule.objectives[1:]
     return {f"front-{at}": partial(front_figure, results, axes, other) for at, other in enumerate(others)}
@@ -49,7 +49,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
     drawn, front = results.order[:DRAWN], np.array(results.front())
     front = front[np.argsort(values[other][front], kind="stable")]
 
-    (x, across), (y, upwards) = (placed(results, one, values[one]) for one in (other, results.metric))
+    (x, across), (y, upwards) = (values_and_axis(results, one, values[one]) for one in (other, results.metric))
 
     def points(rows: np.ndarray, name: str, **how: Any) -> dict[str, Any]:
         told = f"trial %{{customdata[0]}}<br>{templated(other)} %{{customdata[2]}}"
@@ -61,7 +61,11 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
             "x": rounded(x[rows]),
             "y": rounded(y[rows]),
             "customdata": [
-                [trial, setting(axes, trial), *(number(values[one][trial]) for one in (other, results.metric))]
+                [
+                    trial,
+                    hparams_line(axes, trial),
+                    *(metric_text(values[one][trial]) for one in (other, results.metric)),
+                ]
                 for trial in rows.tolist()
             ],
             "hovertemplate": f"{told}<br>%{{customdata[1]}}<extra></extra>",
@@ -86,7 +90,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
     }
 
 
-def placed(results: Results, name: Metric, values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def values_and_axis(results: Results, name: Metric, values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     """Values (trials,) and their axis: a metric's within its frame, a cost's in decades where it spans one."""
     if name in results.members:
         low, high, log = framed(results, name)
@@ -94,17 +98,17 @@ def placed(results: Results, name: Metric, values: np.ndarray) -> tuple[np.ndarr
         low, high = float(values[results.order].min()), float(values[results.order].max())
         log = low > 0 and high >= DECADES * low
     title = f"{name}, {name.unit}" if name.unit else str(name)
-    return np.clip(values, low, high), scaled(title, low, high, log)
+    return np.clip(values, low, high), metric_axis(title, low, high, log)
 
 
 def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
     """The figures, which the page draws into the boxes of their names."""
-    return {"plots": {name: draw() for name, draw in figures(results, axes).items()}}
+    return {"plots": {name: draw() for name, draw in front_figures(results, axes).items()}}
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
     """The first figure as "front"."""
-    found = figures(results, axes)
+    found = front_figures(results, axes)
     return {"front": found["front-0"]} if found else {}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from popjax.core.text import install, plural
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import shown
-from popjax.pages.figures.base import Figure, varied
+from popjax.pages.figures.figure import Figure, varied
 from popjax.pages.importance import best_tenth, importance
 from popjax.pages.markup import section, table
 from popjax.space.defaults import TIERS

@@ -14,16 +14,16 @@ from popjax.pages.drawing import (
     INK,
     POINT,
     WINNER,
+    cut,
     layout,
+    metric_axis,
     round_color,
     rounded,
     ruled,
-    scaled,
-    short,
     shown,
     templated,
 )
-from popjax.pages.figures.base import Drawing, Figure, varied
+from popjax.pages.figures.figure import Drawing, Figure, varied
 from popjax.pages.framing import (
     CURVES,
     TEN,
@@ -36,7 +36,7 @@ from popjax.pages.framing import (
     metrics,
     thinned,
 )
-from popjax.pages.markup import at_the_end, keys, section, thinning
+from popjax.pages.markup import at_the_end, legend, section, thinning
 from popjax.store.results import Results
 
 POINTS = 1000
@@ -69,7 +69,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     marks += [("tick", DIVERGED, lost)] if results.diverged.any() else []
     boxes = "".join(f'<div class="figure" id="panel-{at}"></div>' for at in range(len(differ)))
     name = f'<span class="metric">{shown(results.metric)}</span>'
-    return section(f"{name} against each hyperparameter", caption, keys(marks) + f'<div class="panels">{boxes}</div>')
+    return section(f"{name} against each hyperparameter", caption, legend(marks) + f'<div class="panels">{boxes}</div>')
 
 
 def round_marks(count: int) -> list[tuple[str, str, str]]:
@@ -109,7 +109,7 @@ def height(results: Results, name: str, drawn: np.ndarray) -> dict[str, Any]:
     free = (0.0, share) if lower else (share, 0.0)
     last, floor = results.values[name][drawn], errors(results, name)
     known: dict[str, Any] = {"name": name, "hover": templated(name), "values": rounded(last), "frame": [low, high]}
-    known |= {"axis": scaled(name, low, high, log, *free), "worst": 1 - LOST / 2 if lower else LOST / 2}
+    known |= {"axis": metric_axis(name, low, high, log, *free), "worst": 1 - LOST / 2 if lower else LOST / 2}
     if floor is not None:
         known |= {"floor": floor, "errors": error_axis(name, low, high, floor, *free[::-1])}
     return known
@@ -134,7 +134,7 @@ def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
             "name": name,
             "marker": marker,
             "customdata": texts,
-            "x": rounded(side_by_side(axis, rows), 4),
+            "x": rounded(spread_in_cells(axis, rows), 4),
             "y": rounded(np.clip(last[rows], low, high)),
             "hovertemplate": f"{what}{value}<extra></extra>",
         }
@@ -166,26 +166,26 @@ def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
 def ticked(axis: Axis) -> dict[str, Any]:
     """An axis's ticks for plotly: a window stands below its β; of numbers as many as fit, while names are turned."""
     ticks = axis.ticks
-    while axis.scale.numeric and not fit(ticks):
+    while axis.scale.numeric and not ticks_fit(ticks):
         ticks = ticks[::2]
-    turned = not fit(ticks)
+    turned = not ticks_fit(ticks)
     return {
         "tickvals": rounded([tick.unit for tick in ticks]),
-        "ticktext": [shown(short(tick.value)) + (f"<br>{tick.window}" if tick.window else "") for tick in ticks],
+        "ticktext": [shown(cut(tick.value)) + (f"<br>{tick.window}" if tick.window else "") for tick in ticks],
         "tickangle": 30 if turned else 0,
         "ticklabeloverflow": "allow",
         "automargin": turned,
     }
 
 
-def fit(ticks: list[Tick]) -> bool:
+def ticks_fit(ticks: list[Tick]) -> bool:
     """Whether the texts of ticks stand side by side, with a letter between them."""
-    widths = [max(len(short(tick.value)), len(tick.window)) for tick in ticks]
+    widths = [max(len(cut(tick.value)), len(tick.window)) for tick in ticks]
     pairs = itertools.pairwise(zip(ticks, widths, strict=True))
     return all((right.unit - left.unit) * LETTERS >= (a + b) / 2 + 1 for (left, a), (right, b) in pairs)
 
 
-def side_by_side(axis: Axis, rows: np.ndarray) -> np.ndarray:
+def spread_in_cells(axis: Axis, rows: np.ndarray) -> np.ndarray:
     """The coordinates of trials; within the cell of a whole number or choice, beside each other."""
     golden = rows * 0.6180339887 % 1 - 0.5
     return axis.units[rows] + (0.5 * axis.cell * golden if axis.cell >= 1 / 20 else 0)

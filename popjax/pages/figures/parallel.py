@@ -8,10 +8,10 @@ import numpy as np
 from popjax.core.text import printable
 from popjax.pages.axes import Axis, decades, steps
 from popjax.pages.drawing import DIVERGED, WINNER, rounded, shown
-from popjax.pages.figures.base import Figure, varied
+from popjax.pages.figures.figure import Figure, varied
 from popjax.pages.framing import errors, framed
-from popjax.pages.headline import value
-from popjax.pages.markup import keys, section, table
+from popjax.pages.headline import value_text
+from popjax.pages.markup import legend, section, table
 from popjax.store.results import Results
 
 
@@ -34,7 +34,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     head += [shown(results.metric), "epochs", *(["parameters"] if results.parameters is not None else [])]
     layers = '<canvas></canvas><svg role="img" aria-label="parallel coordinates"></svg>'
     box = f'<div class="figure" id="parallel">{layers}</div>'
-    body = f'{keys(marks)}{box}\n<p class="selected" aria-live="polite"></p>\n{table(head, [])}'
+    body = f'{legend(marks)}{box}\n<p class="selected" aria-live="polite"></p>\n{table(head, [])}'
     return section("All hyperparameters at once", caption, body)
 
 
@@ -78,7 +78,7 @@ def metric(results: Results) -> dict[str, Any]:
         "name": printable(results.metric),
         "ticks": [[(float(warp(tick)) - begin) / width, f"{tick:.4g}"] for tick in ticks],
         "units": rounded(units, 4),
-        "labels": [value(results, trial) if ok else "diverged" for trial, ok in enumerate(kept.tolist())],
+        "labels": [value_text(results, trial) if ok else "diverged" for trial, ok in enumerate(kept.tolist())],
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from popjax.pages.axes import Axis, label
 from popjax.pages.drawing import round_color, shown
-from popjax.pages.figures.base import Figure, varied
+from popjax.pages.figures.figure import Figure, varied
 from popjax.pages.markup import section
 from popjax.space.scales import Choice, Integers, LogIntegers, Scale
 from popjax.space.space import Space

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from scipy.special import softmax
 
-from popjax.supervision.kinds.base import Kind
+from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
 
 MOST = 30  # classes of a confusion matrix

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 from scipy.special import expit
 
-from popjax.supervision.kinds.base import Kind
 from popjax.supervision.kinds.classification import MOST, TINY, confusion
+from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
 
 THRESHOLD = 0.5  # from which a label is told

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.supervision.kinds.base import Kind
+from popjax.supervision.kinds.kind import Kind
 
 
 @dataclasses.dataclass(frozen=True)

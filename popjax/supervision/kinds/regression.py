@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.supervision.kinds.base import Kind
+from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
 
 DRAWN, MOST = 500, 10  # test rows of a figure; outputs that have figures and metrics of their own
@@ -81,7 +81,7 @@ class Regression(Kind):
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
         """`predicted`: pairs (true, predicted), of at most 500 rows."""
-        return {"predicted": pairs(predicted, targets)}
+        return {"predicted": drawn_pairs(predicted, targets)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Values(Regression):
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
         """`predictions`: output -> pairs (true, predicted)."""
         columns = zip(self.names[:MOST], predicted.T, targets.T, strict=False)
-        return {"predictions": {name: pairs(*each) for name, *each in columns}}
+        return {"predictions": {name: drawn_pairs(*each) for name, *each in columns}}
 
     def describe(self) -> dict[str, Any]:
         """This kind as JSON values."""
@@ -154,22 +154,22 @@ def explained(error: jax.Array, targets: jax.Array) -> jax.Array:
 def by_output(names: tuple[str, ...], squared: Any, absolute: Any, r2: Any) -> dict[str, Any]:
     """Metrics (outputs,) by name, those of each output after it, and the mean R²."""
     found = {"r2": sum(r2) / len(names)}
-    for at, name in enumerate(keys(names) if len(names) <= MOST else ()):
+    for at, name in enumerate(output_keys(names) if len(names) <= MOST else ()):
         found |= {f"{name}_mse": squared[at], f"{name}_mae": absolute[at], f"{name}_r2": r2[at]}
     return found
 
 
-def keys(names: tuple[str, ...]) -> list[str]:
+def output_keys(names: tuple[str, ...]) -> list[str]:
     """Names of outputs as those of metrics have them: of letters, digits and underscores, each another.
 
-    >>> keys(("price (USD)", "weight")), keys(("a b", "a-b"))
+    >>> output_keys(("price (USD)", "weight")), output_keys(("a b", "a-b"))
     (['price_USD', 'weight'], ['y0', 'y1'])
     """
     found = [re.sub(r"\W+", "_", name).strip("_") for name in names]
     return found if len(set(found)) == len(names) and all(found) else [f"y{at}" for at in range(len(names))]
 
 
-def pairs(predicted: np.ndarray, targets: np.ndarray) -> list[list[float]]:
+def drawn_pairs(predicted: np.ndarray, targets: np.ndarray) -> list[list[float]]:
     """(true, predicted) of at most 500 rows."""
     some = np.linspace(0, len(targets) - 1, min(len(targets), DRAWN)).astype(int)
     found: list[list[float]] = np.stack([targets, predicted], 1)[some].round(6).tolist()

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from popjax.tuning.callbacks.progress import Progress, text
+from popjax.tuning.callbacks.progress import Progress, value_or_dash
 
 REFRESH = 0.25  # seconds between two updates
 
@@ -39,13 +39,13 @@ class Cell(Progress):
             return  # nobody sees more
         self._due = now + REFRESH
         left = self.left(self._begin)
-        words = f"{self.done / max(self.total, 1):.0%}, best now {text(self.best())}, {left:.0f} s left"
+        words = f"{self.done / max(self.total, 1):.0%}, best now {value_or_dash(self.best())}, {left:.0f} s left"
         self._show(f'<progress value="{self.done}" max="{self.total}"></progress> {html.escape(words)}')
 
     def close(self) -> None:
         """A bar that nobody moves any more is none."""
         if self._shown is not None and self.done < self.total:
-            self._show(f"stopped at {self.done / self.total:.0%}, best now {html.escape(text(self.best()))}")
+            self._show(f"stopped at {self.done / self.total:.0%}, best now {html.escape(value_or_dash(self.best()))}")
 
     def _show(self, line: str) -> None:
         from IPython.display import HTML, display

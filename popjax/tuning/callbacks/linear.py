@@ -9,7 +9,7 @@ from popjax.core.text import failure, tell
 from popjax.store.results import Results
 from popjax.supervision import baselines
 from popjax.supervision.problem import Supervised
-from popjax.tuning.callbacks.base import Callback, Run
+from popjax.tuning.callbacks.callback import Callback, Run
 
 PAUSE = 1.0  # seconds in which programs are lowered, which needs the interpreter; training hardly does
 
@@ -52,7 +52,7 @@ class Linear(Callback):
             if not self.closed:  # else nobody waits for it, and Python may be about to end
                 tell(f"popjax: the linear model failed ({failure(error)})")
             return
-        self.scores = baselines.named(scores)
+        self.scores = baselines.on_test(scores)
 
     def end(self, results: Results) -> None:
         self.over = True

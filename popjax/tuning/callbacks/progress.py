@@ -9,8 +9,8 @@ import numpy as np
 from popjax.core.text import plural, printable, tell
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
-from popjax.store.records import after
-from popjax.tuning.callbacks.base import Callback, Run
+from popjax.store.records import values_after
+from popjax.tuning.callbacks.callback import Callback, Run
 
 if TYPE_CHECKING:
     from popjax.engine.population import EpochResult
@@ -78,7 +78,7 @@ class Progress(Callback):
         rows = np.flatnonzero(trials.epochs > 0)
         if len(rows):
             self.make_room(int(rows[-1]) + 1)
-            self.latest[rows] = after(trials.values, trials.epochs)[self.run.metric][rows, None, None]
+            self.latest[rows] = values_after(trials.values, trials.epochs)[self.run.metric][rows, None, None]
             self.heard[rows] = True
 
     def make_room(self, trials: int) -> None:
@@ -148,7 +148,7 @@ class Lines(Progress):
         if parts > self._parts:
             self._parts = parts
             left = self.left(self._begin)
-            tell(f"trained {parts * 100 // self.lines}%, best now {text(self.best())}, {left:.0f} s left")
+            tell(f"trained {parts * 100 // self.lines}%, best now {value_or_dash(self.best())}, {left:.0f} s left")
 
 
 class Bar(Progress):
@@ -178,7 +178,7 @@ class Bar(Progress):
             return  # nobody sees more
         self._due = now + REFRESH
         self._bar.update(
-            self._task, description="training", completed=self.done, total=self.total, best=text(self.best())
+            self._task, description="training", completed=self.done, total=self.total, best=value_or_dash(self.best())
         )
 
     def close(self) -> None:
@@ -226,6 +226,6 @@ def brief(scale: "Scale") -> str:
     return "..".join(str(end) if scale.whole else f"{end:.3g}" for end in (scale.low, scale.high))
 
 
-def text(value: float | None) -> str:
+def value_or_dash(value: float | None) -> str:
     """A metric's value, or a dash before there is one."""
     return "-" if value is None else f"{value:.4g}"

@@ -36,7 +36,7 @@ def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem
     >>> sorted(results.epochs_run.tolist())
     [2, 2, 2, 2, 4, 4, 6, 6]
     """
-    check("halving", reduction_factor, min_epochs)
+    check_rungs("halving", reduction_factor, min_epochs)
     return functools.partial(rungs_by, reduction_factor=int(reduction_factor), min_epochs=int(min_epochs))
 
 
@@ -48,7 +48,7 @@ def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Schedu
         if asked == 0:
             points = problem.propose(problem.trials, trials)
             count = len(next(iter(points.values())))
-            notes = noted(rungs, 0, count, count) | {"notes": warnings(problem, rungs)}
+            notes = rung_notes(rungs, 0, count, count) | {"notes": warnings(problem, rungs)}
             return 1, Decision(add=points, until=dict.fromkeys(range(count), rungs[0]), notes=notes)
         if asked == len(rungs):
             return asked, Decision()
@@ -56,12 +56,12 @@ def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Schedu
         order = best_first(problem, trials, rungs[asked - 1])
         on = order[~trials.stopped[order]][: math.ceil(reached / reduction_factor)].tolist()
         until = dict.fromkeys(sorted(on), rungs[asked])
-        return asked + 1, Decision(until=until, notes=noted(rungs, asked, len(on), reached))
+        return asked + 1, Decision(until=until, notes=rung_notes(rungs, asked, len(on), reached))
 
     return Scheduler(lambda: 0, step)
 
 
-def noted(rungs: list[int], rung: int, trials: int, of: int) -> dict[str, Any]:
+def rung_notes(rungs: list[int], rung: int, trials: int, of: int) -> dict[str, Any]:
     """What the log says of a rung: so many trials of so many train to it."""
     return {"rung": rung + 1, "rungs": len(rungs), "trials": trials, "of": of, "epoch": rungs[rung]}
 
@@ -81,7 +81,7 @@ def rungs_of(epochs: int, reduction_factor: int, min_epochs: int) -> list[int]:
     return [*rungs, epochs]
 
 
-def check(name: str, reduction_factor: int, min_epochs: int) -> None:
+def check_rungs(name: str, reduction_factor: int, min_epochs: int) -> None:
     """Raise ValueError unless rungs can be made of these."""
     for argument, value, low in (("reduction_factor", reduction_factor, 2), ("min_epochs", min_epochs, 1)):
         check_count(f"{name}: {argument}", value, low)

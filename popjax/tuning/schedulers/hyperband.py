@@ -9,7 +9,7 @@ import numpy as np
 
 from popjax.scheduler import Decision, Problem, Scheduler, Trials
 from popjax.space.space import Points
-from popjax.tuning.schedulers.halving import check, halving, rungs_of
+from popjax.tuning.schedulers.halving import check_rungs, halving, rungs_of
 from popjax.tuning.schedulers.parts import part_of, renumbered
 
 
@@ -32,7 +32,7 @@ def hyperband(reduction_factor: int = 3, min_epochs: int = 1) -> Callable[[Probl
     >>> shares(143, brackets=5, reduction_factor=3).tolist()  # as in their table 1
     [81, 34, 15, 8, 5]
     """
-    check("hyperband", reduction_factor, min_epochs)
+    check_rungs("hyperband", reduction_factor, min_epochs)
     return functools.partial(brackets_by, reduction_factor=int(reduction_factor), min_epochs=int(min_epochs))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
 from popjax.space.space import take
-from popjax.space.values import absent, number
+from popjax.space.values import absent, is_number
 
 EVERYWHERE = np.ones(1, bool)
 
@@ -51,7 +51,7 @@ def pbt(
     >>> results.history.of(results.best.trial)["rate"].shape
     (6,)
     """
-    check(interval, quantile, resample, factors, warmup)
+    check_selection(interval, quantile, resample, factors, warmup)
     chosen = tuple(float(factor) for factor in factors)
     return functools.partial(
         selections,
@@ -76,33 +76,39 @@ def selections(
         if reached == 0:
             points = problem.propose(problem.trials, trials)
             count = len(next(iter(points.values())))
-            return first, Decision(add=points, until=dict.fromkeys(range(count), first), notes=noted(first, 0))
+            return first, Decision(
+                add=points, until=dict.fromkeys(range(count), first), notes=selection_notes(first, 0)
+            )
         if reached == problem.epochs:
             return reached, Decision()
         copy = dict[int, int]()
         here = (trials.epochs == reached) & ~trials.stopped & ~trials.complete
         for bucket in np.unique(trials.bucket).tolist():
-            order = ranked(problem, trials, here & (trials.bucket == bucket), reached)
-            copy |= pairs(problem.seed, reached, *order, quantile)
+            order = ranked_now(problem, trials, here & (trials.bucket == bucket), reached)
+            copy |= copies_of(problem.seed, reached, *order, quantile)
         explore = functools.partial(explored, problem, trials, resample, factors, reached)
         goal = min(reached + interval, problem.epochs)
         until = dict.fromkeys(np.flatnonzero(here).tolist(), goal)
         changed = {target: explore(target, source) for target, source in copy.items()}
         return goal, Decision(
-            copy=copy, fresh=tuple(copy), set=changed, until=until, notes=noted(goal, len(copy), sorted(copy.values()))
+            copy=copy,
+            fresh=tuple(copy),
+            set=changed,
+            until=until,
+            notes=selection_notes(goal, len(copy), sorted(copy.values())),
         )
 
     return Scheduler(lambda: 0, step)
 
 
-def ranked(problem: Problem, trials: Trials, among: np.ndarray, epoch: int) -> tuple[list[int], list[int]]:
+def ranked_now(problem: Problem, trials: Trials, among: np.ndarray, epoch: int) -> tuple[list[int], list[int]]:
     """The trials `among` (trials,) whose metrics are finite, best first, and the diverged ones."""
     order = best_first(problem, trials, epoch, present=True)
     order = order[among[order]]
     return order.tolist(), np.setdiff1d(np.flatnonzero(among), order).tolist()
 
 
-def pairs(seed: int, epoch: int, order: list[int], diverged: list[int], quantile: float) -> dict[int, int]:
+def copies_of(seed: int, epoch: int, order: list[int], diverged: list[int], quantile: float) -> dict[int, int]:
     """Who is overwritten by whom: target -> source."""
     count = len(order) + len(diverged)
     share = min(math.ceil(quantile * count), count // 2)
@@ -143,19 +149,19 @@ def stream(seed: int, epoch: int, trial: int, purpose: int) -> np.random.Generat
     return np.random.default_rng([seed, epoch, trial, purpose, len("pbt")])
 
 
-def noted(epoch: int, copied: int, sources: Sequence[int] = ()) -> dict[str, Any]:
+def selection_notes(epoch: int, copied: int, sources: Sequence[int] = ()) -> dict[str, Any]:
     """What the log says of a selection: to which epoch all train on, and how many were overwritten by how many."""
     return {"epoch": epoch, "copied": copied, "of": len(set(sources))}
 
 
-def check(interval: Any, quantile: Any, resample: Any, factors: Any, warmup: Any) -> None:
+def check_selection(interval: Any, quantile: Any, resample: Any, factors: Any, warmup: Any) -> None:
     """Raise ValueError unless a selection can be made of these."""
     for name, value, low in (("interval", interval, 1), ("warmup", warmup, 0)):
         check_count(f"pbt: {name}", value, low)
-    if not number(quantile) or not 0 < quantile <= 0.5:
+    if not is_number(quantile) or not 0 < quantile <= 0.5:
         raise ValueError(f"pbt: quantile={quantile!r}; give a share above 0 and at most 0.5")
-    if not number(resample) or not 0 <= resample <= 1:
+    if not is_number(resample) or not 0 <= resample <= 1:
         raise ValueError(f"pbt: resample={resample!r}; give a probability, 0 to 1")
     several = isinstance(factors, Sequence) and not isinstance(factors, str) and len(factors) > 0
-    if not several or not all(number(factor) and 0 < factor < np.inf for factor in factors):
+    if not several or not all(is_number(factor) and 0 < factor < np.inf for factor in factors):
         raise ValueError(f"pbt: factors={factors!r}; give numbers above 0, such as (0.8, 1.2)")

@@ -61,10 +61,10 @@ def in_rounds(scheduler: Any) -> bool:
     return isinstance(scheduler, functools.partial) and scheduler.func is rounds_by
 
 
-def parts_of(scheduler: Any) -> tuple[int | None, Any]:
+def rounds_and_inner(scheduler: Any) -> tuple[int | None, Any]:
     """The number of rounds, None unless `rounds` gave the scheduler, and the scheduler of each; None for `plain`.
 
-    >>> parts_of(rounds(2)), parts_of(None)
+    >>> rounds_and_inner(rounds(2)), rounds_and_inner(None)
     ((2, None), (None, None))
     """
     n, inner = (scheduler.keywords["n"], scheduler.keywords["inner"]) if in_rounds(scheduler) else (None, scheduler)

@@ -4,14 +4,13 @@ import dataclasses
 from dataclasses import field
 from typing import Any, Self
 
-from popjax.core.counts import check_count
+from popjax.core.calls import name_of
+from popjax.core.counts import check_count, check_seed
 from popjax.core.options import FREE, Options
-from popjax.rules.named import rule_of, written_rule
-from popjax.tuning.proposals import learns, sampler_text
-from popjax.tuning.schedulers.named import SCHEDULERS, scheduler_of, text_of
-from popjax.tuning.schedulers.rounds import check_rounds, parts_of
-
-SEEDS = 2**32
+from popjax.rules.named_rules import rule_of, written_rule
+from popjax.tuning.proposals import learns
+from popjax.tuning.schedulers.named_schedulers import SCHEDULERS, scheduler_of, text_of
+from popjax.tuning.schedulers.rounds import check_rounds, rounds_and_inner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,23 +23,23 @@ class SearchOptions(Options):
     trials: int = 512
     epochs: int = 20
     seed: int = 0
-    sampler: Any = field(default="random", metadata={"text": sampler_text})
+    sampler: Any = field(default="random", metadata={"text": name_of})
     repeats: int = 1
     folds: int = 1
     rank: Any = field(default=None, metadata={"text": written_rule})
-    scheduler: Any = field(default=None, metadata={"text": lambda given: text_of(parts_of(given)[1])})
+    scheduler: Any = field(default=None, metadata={"text": lambda given: text_of(rounds_and_inner(given)[1])})
     every: int | None = field(default=None, metadata=FREE)
     minutes: float | None = field(default=None, metadata=FREE)
 
     @property
     def rounds(self) -> int | None:
         """The number of rounds, where the scheduler names one."""
-        return parts_of(self.scheduler)[0]
+        return rounds_and_inner(self.scheduler)[0]
 
     @property
     def inner(self) -> Any:
         """The scheduler of each round; None where all train to the end."""
-        return parts_of(self.scheduler)[1]
+        return rounds_and_inner(self.scheduler)[1]
 
     def checked(self) -> Self:
         """The same as whole numbers, as a rule and as a scheduler.
@@ -69,13 +68,6 @@ class SearchOptions(Options):
             raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.halving()")
         if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
             raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
-
-
-def check_seed(seed: Any) -> int:
-    """A number of which a key can be made; raises ValueError for anything else."""
-    if check_count("seed", seed, 0) >= SEEDS:
-        raise ValueError(f"seed={seed}: choose 0 <= seed < 2**32")
-    return int(seed)
 
 
 def check_minutes(minutes: Any) -> None:

@@ -41,7 +41,7 @@ class Epoch(NamedTuple):
     long: bool = False
 
 
-class Standing(NamedTuple):
+class Position(NamedTuple):
     """Where a backend says that a segment's members stand: where a commit asked for it, and at the segment's end.
 
     Attributes:
@@ -56,7 +56,7 @@ class Standing(NamedTuple):
     lost: bool = False
 
 
-Message = Epoch | Standing
+Message = Epoch | Position
 
 
 @dataclasses.dataclass(eq=False)

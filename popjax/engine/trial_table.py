@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from popjax.engine.curves import Curves
-from popjax.engine.kept import Kept
+from popjax.engine.kept import KeptStates
 from popjax.engine.numbering import Numbering
 from popjax.engine.waiting import Waiting
 from popjax.store.cohort import Cohort
 
 
-class Table:
+class TrialTable:
     """The one place for what is known of trials and members; what trains, decides or writes looks here.
 
     Args:
@@ -29,7 +29,9 @@ class Table:
         costs: "parameters" or "flops" (trials,), where the rule looks at them.
     """
 
-    def __init__(self, numbering: Numbering, curves: Curves, waiting: Waiting, kept: Kept, last: int | None) -> None:
+    def __init__(
+        self, numbering: Numbering, curves: Curves, waiting: Waiting, kept: KeptStates, last: int | None
+    ) -> None:
         self.numbering = numbering
         self.curves = curves
         self.waiting = waiting

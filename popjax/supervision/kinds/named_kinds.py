@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from popjax.data.dataset import Dataset
-from popjax.supervision.kinds.base import Kind
 from popjax.supervision.kinds.classification import Classification
+from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.kinds.multilabel import Multilabel
 from popjax.supervision.kinds.own import Own
 from popjax.supervision.kinds.regression import Regression, Values

@@ -5,9 +5,9 @@ from typing import Any
 
 from popjax.core.text import lookup
 from popjax.data.transforms.affine import Global, Standardize
-from popjax.data.transforms.base import Transform
 from popjax.data.transforms.quantile import Quantile
 from popjax.data.transforms.robust import Robust
+from popjax.data.transforms.transform import Transform
 from popjax.data.transforms.unchanged import Unchanged
 
 TRANSFORMS: Mapping[str, type[Transform]] = {
@@ -29,6 +29,6 @@ def transform_of(given: Any, seed: int = 0) -> Transform:
     raise ValueError(f"the transform is {what}; give a popjax.Transform, or one of {', '.join(TRANSFORMS)}")
 
 
-def name_of(transform: Transform) -> str | None:
+def transform_name(transform: Transform) -> str | None:
     """The name of a transform; None of one of one's own."""
     return next((name for name, kind in TRANSFORMS.items() if type(transform) is kind), None)

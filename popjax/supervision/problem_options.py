@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.calls import name_of
 from popjax.core.options import FREE, Options
-from popjax.core.trees import digest
-from popjax.data.transforms.base import Transform
-from popjax.data.transforms.named import name_of
-from popjax.supervision.preprocessing import called
+from popjax.core.trees import digest_of_tree
+from popjax.data.transforms.named_transforms import transform_name
+from popjax.data.transforms.transform import Transform
 from popjax.supervision.weights import BALANCED
 
 
@@ -22,33 +22,33 @@ def class_weight_text(weights: Any) -> Any:
 
 def sample_weight_text(weights: Any) -> str | None:
     """What tells the weights of rows from others."""
-    return None if weights is None else digest(np.asarray(weights, float))
+    return None if weights is None else digest_of_tree(np.asarray(weights, float))
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> dict[str, str | None] | None:
     """What run.json has of further metrics, as `supervision.metrics.chosen` gave them."""
-    return {name: called(measure) for name, measure in metrics.items()} or None
+    return {name: name_of(measure) for name, measure in metrics.items()} or None
 
 
 def transform_text(transform: Any) -> Any:
     """What run.json has of a transform that is not fitted: its name, or what one of one's own is called and set to."""
     if not isinstance(transform, Transform):
         return transform and {name: transform_text(one) for name, one in transform.items()}
-    name = name_of(transform)
+    name = transform_name(transform)
     usual = type(transform)().to_json() if name else {}
     set_to = {field: value for field, value in transform.to_json().items() if value not in (None, usual.get(field))}
     if name and not set_to.keys() - {"seed"}:  # which is that of the split
         return name
-    return {"called": called(type(transform))} | set_to
+    return {"called": name_of(type(transform))} | set_to
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ProblemOptions(Options):
     """How rows are learned from. What is "free" here is told by the digest of the data, which run.json has, too."""
 
-    model: Any = field(default="mlp", metadata={"text": called})
-    optimizer: Any = field(default="sgd", metadata={"text": called})
-    loss: Any = field(default=None, metadata={"text": called})
+    model: Any = field(default="mlp", metadata={"text": name_of})
+    optimizer: Any = field(default="sgd", metadata={"text": name_of})
+    loss: Any = field(default=None, metadata={"text": name_of})
     target: Any = field(default=None, metadata=FREE)
     validation: Any = field(default=0.1, metadata=FREE)
     test: Any = field(default=0.1, metadata=FREE)

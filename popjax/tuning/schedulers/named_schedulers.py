@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from popjax.core.calls import name_of
 from popjax.core.text import lookup
 from popjax.scheduler import Problem, Scheduler
 from popjax.tuning.schedulers.halving import halving
@@ -41,11 +42,11 @@ def made(node: ast.expr) -> Callable[[Problem], Scheduler]:
     if not isinstance(call.func, ast.Name):
         raise SyntaxError("no name")
     make = lookup(SCHEDULERS, "scheduler", call.func.id)
-    keywords = {str(keyword.arg): value(keyword.value) for keyword in call.keywords}
-    return make(*map(value, call.args), **keywords)
+    keywords = {str(keyword.arg): argument_of(keyword.value) for keyword in call.keywords}
+    return make(*map(argument_of, call.args), **keywords)
 
 
-def value(node: ast.expr) -> Any:
+def argument_of(node: ast.expr) -> Any:
     """The value of an argument."""
     if isinstance(node, ast.Call | ast.Name):
         return made(node)
@@ -57,8 +58,8 @@ def value(node: ast.expr) -> Any:
 
 def text_of(scheduler: Callable[..., Any] | None) -> str | None:
     """What a scheduler is called, with its arguments; None for none."""
-    if scheduler is None or not isinstance(scheduler, functools.partial):
-        return None if scheduler is None else getattr(scheduler, "__qualname__", type(scheduler).__name__)
+    if not isinstance(scheduler, functools.partial):
+        return name_of(scheduler)
     home = scheduler.func.__module__
     name = next((name for name, make in SCHEDULERS.items() if make.__module__ == home), text_of(scheduler.func))
     given = {key: text_of(one) if callable(one) else repr(one) for key, one in scheduler.keywords.items()}
