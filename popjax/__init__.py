@@ -1,16 +1,16 @@
 """Random search over small models as one compiled computation.
 
-What is trained   supervised (rows) -> Supervised, objective (a function), Task with Hints, HParams; Dataset; Transform
-Over what         Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
-                  default_space
-Searching         search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
-What trains       Local (this process), Remote (an executor)
-What is best      best, one_se, together, pareto; your own: Rule, Metric
-Who trains on     halving, hyperband, pbt, rounds; your own: Scheduler, Problem, Trials, Decision
-By hand           Session; live (the page)
-Who listens       Callback; tracking (TensorBoard, MLflow, W&B, Trackio)
-Predicting        load_best, predictor, ensemble; PopulationClassifier, PopulationRegressor for scikit-learn
-Showing           plot (a figure of the report), write_report, as_html (what a notebook shows)
+Tasks         supervised (rows) -> Supervised, objective (a function), Task with Hints, HParams; Dataset; Transform
+Spaces        Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
+              default_space
+Search        search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
+Backends      Local (this process), Remote (an executor)
+Rules         best, one_se, together, pareto; custom: Rule, Metric
+Schedulers    halving, hyperband, pbt, rounds; custom: Scheduler, Problem, Trials, Decision
+By hand       Session; live (the page)
+Callbacks     Callback; tracking (TensorBoard, MLflow, W&B, Trackio)
+Prediction    load_best, predictor, ensemble; PopulationClassifier, PopulationRegressor for scikit-learn
+Display       plot (a figure of the report), write_report, as_html (what a notebook shows)
 
 >>> import popjax as pj
 >>> pj.log_uniform(1e-4, 1)
@@ -72,13 +72,13 @@ _HOMES = {
     "write_report": "pages.page",
 }
 
-_ROOMS = ("live", "tracking")  # that are public as a whole
+_ROOMS = ("live", "tracking")  # packages that are public as a whole
 
 __all__ = sorted((*_HOMES, *_ROOMS))
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use (PEP 562), so that no command pays for what it does not use."""
+    """Import a public name on first use (PEP 562), so that no command pays for unused imports."""
     if name == "__version__":
         return _version()
     if name not in _HOMES and name not in _ROOMS:
@@ -89,7 +89,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _version() -> str:
-    """popjax's own version; unknown in a tree that is not installed."""
+    """The version of popjax; "unknown" if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

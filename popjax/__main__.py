@@ -1,6 +1,6 @@
-"""`python -m popjax`, and the console script `popjax`: the door of all commands; it starts without JAX."""
+"""`python -m popjax`, and the console script `popjax`: the entry point of all commands; it starts without JAX."""
 
 from popjax.commands.door import enter
 
 if __name__ == "__main__":
-    enter("named")
+    enter("named_commands")

@@ -1,4 +1,4 @@
-"""`python -m popjax.babysit`: the door of the command; it starts without JAX."""
+"""`python -m popjax.babysit`: the entry point of the command; it starts without JAX."""
 
 from popjax.commands.door import enter
 

@@ -1,4 +1,4 @@
-"""`by_patches`, for the forward pass of a Task of your own with convolutions."""
+"""`by_patches`, for the forward pass of a custom Task with convolutions."""
 
 from popjax.models.convolution import by_patches
 

@@ -1,4 +1,4 @@
-"""`python -m popjax.doctor`: the door of the command."""
+"""`python -m popjax.doctor`: the entry point of the command."""
 
 from popjax.commands.door import enter
 

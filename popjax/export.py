@@ -1,4 +1,4 @@
-"""`python -m popjax.export`: the door of the command; it starts without JAX."""
+"""`python -m popjax.export`: the entry point of the command; it starts without JAX."""
 
 from popjax.commands.door import enter
 

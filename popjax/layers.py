@@ -1,4 +1,4 @@
-"""Layers for models of your own, whose hyperparameters may be traced."""
+"""Layers for custom models, with hyperparameters that may be traced."""
 
 from popjax.models.layers import Dropout, max_pool
 

@@ -1,4 +1,4 @@
-"""`python -m popjax.report`: the door of the command; it starts without JAX."""
+"""`python -m popjax.report`: the entry point of the command; it starts without JAX."""
 
 from popjax.commands.door import enter
 

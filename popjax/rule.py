@@ -9,18 +9,18 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.task import Metric, Task, check_mode, ranked_by
 
-COSTS = ("parameters", "flops")  # of a trial: how many are trained, operations of an epoch
+COSTS = ("parameters", "flops")  # of a trial: number of trained parameters, operations of an epoch
 AT = ("last", "best")
-TIES = Metric("val_loss")  # decides between trials of equal rank
+TIES = Metric("val_loss")  # breaks ties in the metric that ranks
 
 
 class Improvement(NamedTuple):
     """When an epoch of a member is better than all before it.
 
     Attributes:
-        keys: two metrics with a sign, -1 where more is better: the one that ranks, and the one for ties (see `less`). A
-            metric that the task does not report is as much always.
-        patience: after so many epochs without a better one the member rests; None: never.
+        keys: (metric, sign) of the metric that ranks and of the one for ties, compared by `less`; the sign is -1 if
+            more is better. A metric that the task does not report counts as constant.
+        patience: number of epochs without a better one after which the member rests; None: never.
     """
 
     keys: tuple[tuple[str, int], tuple[str, int]]
@@ -28,7 +28,7 @@ class Improvement(NamedTuple):
 
 
 def less(one: Any, other: Any) -> Any:
-    """Whether pairs of numbers (2, ...) come before others: in the first number in which they differ; NumPy's or JAX's.
+    """bool (...): pairs of numbers (2, ...) that come before others in lexicographic order; NumPy or JAX arrays.
 
     >>> less(np.array([[1, 2], [4, 9]]), np.array([[1, 1], [5, 9]])).tolist()
     [True, False]
@@ -40,8 +40,8 @@ class Finished(NamedTuple):
     """The complete trials that did not diverge, best first.
 
     Attributes:
-        values: metric -> (n,), after the epoch that counts, and the costs that the rule needs.
-        errors: metric -> (n,), the standard errors over folds and repeats; empty for one member a trial.
+        values: metric -> (n,), after the epoch that counts; also cost -> (n,), of the costs that the rule needs.
+        errors: metric -> (n,), the standard errors over folds and repeats; empty for one member per trial.
     """
 
     values: Mapping[str, np.ndarray]
@@ -52,7 +52,7 @@ class Finished(NamedTuple):
 class Rule:
     """How trials are ordered, and which one wins: here the best by a metric.
 
-    A rule of one's own is a subclass with another `winner` or `order`, given as `search(rank=Mine())`:
+    A custom rule is a subclass with another `winner` or `order`, passed as `search(rank=Mine())`:
 
     >>> class Second(Rule):
     ...     name = "second"
@@ -65,15 +65,18 @@ class Rule:
     True
 
     Attributes:
-        metric: the Metric that ranks; the task's own if None, until `of` is called.
+        metric: the Metric that ranks; None until `of` sets the task's.
         mode: "min" or "max"; the metric's if None.
-        keep: of how many of the best trials the trained states are kept.
-        at: which epoch of a member counts, by its value and its weights: "last", or "best" by the metric, then by the
-            validation loss; of equals the earlier.
-        patience: after so many epochs without a better one a member rests; only with at="best".
-        name: as `--choose` and run.json have it.
-        call: the function that makes it, and its argument for `keep`.
-        together: whether the kept trials predict together, and not the winner alone.
+        keep: number of best trials to keep the trained states of.
+        at: which epoch of a member counts, for its value and its weights: "last", or "best" by the metric, then by
+            the validation loss; of equal ones the earlier.
+        patience: number of epochs without a better one after which a member rests; None: never. Only with at="best".
+        name: the rule's name in `--choose` and run.json.
+        call: the name of the function that makes it, and of that function's argument for `keep`.
+        together: True if the kept trials predict together, rather than the winner alone.
+
+    Raises ValueError for another `mode` or `at`, a `keep` or `patience` that is not a whole number of at least 1, and
+    a `patience` with at="last".
     """
 
     metric: Metric = None  # type: ignore[assignment]
@@ -99,7 +102,7 @@ class Rule:
             metric = Metric(self.metric, self.mode)
             fields |= {"metric": metric, "mode": metric.given}
         for name, value in fields.items():
-            object.__setattr__(self, name, value)  # it is frozen
+            object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def __repr__(self) -> str:
         call, keep = vars(type(self)).get("call", (type(self).__name__, "keep"))
@@ -110,13 +113,13 @@ class Rule:
 
     @classmethod
     def asked(cls, metric: str | None, keep: int | None = None, **given: Any) -> Self:
-        """The rule of the options --metric, --mode, --at and --patience, keeping so many trials or its own number."""
+        """The rule of --metric, --mode, --at and --patience; `keep`: number of trials to keep, its default if None."""
         more = {} if keep is None else {"keep": keep}
         return cls(metric, **given, **more)  # type: ignore[arg-type]
 
     @property
     def improvement(self) -> Improvement | None:
-        """When an epoch is better than those before it; None where the last one counts."""
+        """When an epoch is better than those before it; None with at="last"."""
         if self.at == "last":
             return None
         ranks, ties = ((str(key), 1 if key.mode == "min" else -1) for key in (self.metric, TIES))
@@ -124,54 +127,54 @@ class Rule:
 
     @property
     def objectives(self) -> tuple[Metric, ...]:
-        """What it orders by, ties apart: metrics, or costs of a trial (`COSTS`)."""
+        """What the rule orders by, apart from ties: metrics, or costs of a trial (`COSTS`)."""
         return (self.metric,)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The objectives that the task reports."""
+        """The objectives that are metrics, which the task reports."""
         return tuple(one for one in self.objectives if one not in COSTS)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The costs that it looks at."""
+        """The costs of a trial that the rule uses."""
         return tuple(str(one) for one in self.objectives if one in COSTS)
 
     def of(self, task: Task) -> Self:
-        """The same with the metric of a task where it has none; raises ValueError where no mode is known."""
+        """The rule with the task's metric if it has none, and its mode; raises ValueError if the mode is unknown."""
         metric = ranked_by(task, self.metric, self.mode)
         return dataclasses.replace(self, metric=metric, mode=metric.mode)
 
     def check(self, members: int) -> None:
-        """Raise ValueError where trials of so many members cannot be ranked so."""
+        """Raise ValueError if trials of this number of members each cannot be ranked by the rule."""
 
     def loss(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """What a scheduler sees of metric or cost -> (rows,): a number (rows,), less is better."""
+        """`Trials.loss` (rows,) of metric or cost -> values (rows,); less is better."""
         return values[self.metric] if self.metric.mode == "min" else -values[self.metric]
 
     def order(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The rows of metric or cost -> (rows,), best first: ties by the validation loss, then by row."""
+        """Row numbers (rows,) of metric or cost -> values (rows,), best first; ties by val_loss, then by row."""
         key = Rule.loss(self, values)
         return np.lexsort((values.get(TIES, key), key))
 
     def front(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The rows that none beats in all objectives, best first by the first one."""
+        """The row numbers that no row dominates, best first by the first objective; here those of the best value."""
         key = Rule.loss(self, values)
         return np.flatnonzero(key == key.min())
 
     def winner(self, finished: Finished) -> int:
-        """The place of the winner among the finished trials."""
+        """The row number of the winner among the finished trials."""
         return 0
 
     def why(self, count: int, first: str | None) -> str:
-        """Why the winner of so many trials is it, in words; `first`: the trial of rank 1 where that is another one."""
+        """Why the winner of `count` trials wins, in words; `first`: the trial of rank 1, None if it is the winner."""
         if first is None:
             each = "" if self.at == "last" else ", each at its best epoch"
             return f"the best of {count:,}{each}, so optimistic"
-        return f"chosen by the rule {self.name}; of rank 1 is {first}"
+        return f"chosen by the rule {self.name}; rank 1 is {first}"
 
     def written(self) -> dict[str, Any]:
-        """As JSON values, for run.json."""
+        """The rule as JSON values, for run.json."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         known = [] if self.metric is None else self.objectives
         units = {str(one): one.unit for one in known if one.unit}

@@ -1,7 +1,7 @@
-"""The contract between a scheduler and a population: it sees all trials as columns, and decides what happens next.
+"""The contract between a scheduler and a population: it sees all trials as columns and decides what happens next.
 
 A scheduler is a pair of pure functions, as `optax.GradientTransformation` is. Between two
-segments of training its `step` is shown the Trials and returns a Decision. No JAX here.
+segments of training its `step` receives the Trials and returns a Decision. No JAX here.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -18,7 +18,7 @@ NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class _Columns(NamedTuple):
-    """The columns of Trials."""
+    """The fields of Trials."""
 
     points: Mapping[str, np.ndarray]
     epochs: np.ndarray
@@ -33,24 +33,25 @@ class _Columns(NamedTuple):
 
 
 class Trials(_Columns):
-    """All trials as they stand: NumPy, a row a trial.
+    """The current state of all trials: NumPy columns, one row per trial.
 
     Attributes:
-        points: one column (trials,) a hyperparameter, as it is now.
-        epochs: how many epochs (trials,) all members of each have finished; a member that rests, out of patience,
-            counts as having finished those that its trial was to reach.
-        loss: the value that ranks (trials,) after them, less is better: negated where more is; of several objectives
-            the place in the order. Infinite for a diverged trial, NaN for one that has not begun.
-        curves: metric -> (trials, epochs), the mean over a trial's members as they are after each epoch; NaN where
-            there is none.
-        stopped: whether (trials,) a person stopped it, which holds until the person lifts it; nobody if not given.
-        bucket: which program (trials,) trains it: trials of one bucket may be copied onto each other; one if not given.
-        settable: the hyperparameters that a decision may set; the others fix a shape, so they go with the weights.
-        costs: "parameters" or "flops" (trials,), where the rule looks at them.
-        values: metric -> (trials, epochs), the mean over the members of what counts after each epoch: that of the best
-            epoch so far under at="best"; the curves if not given.
-        complete: whether (trials,) each member of a trial is at the last epoch, or out of patience; none if not given.
-            Such a trial can neither be copied nor changed, and an `until` on it is fulfilled at once.
+        points: hyperparameter -> its current values (trials,).
+        epochs: int (trials,), the epochs that all members of a trial have finished; a member that rests, out of
+            patience, counts as having finished those that its trial was to reach.
+        loss: float (trials,), what ranks after `epochs`; less is better: the metric, negated if more is better, or the
+            place in the order of several objectives. Infinite for a diverged trial, NaN for one that has not begun.
+        curves: metric -> (trials, epochs), the mean over a trial's members after each epoch; NaN where there is none.
+        stopped: bool (trials,), stopped by a person, until the person lifts it, or out of retries; all False if None.
+        bucket: int (trials,), the bucket of each trial: those of one bucket share a program and may be copied onto each
+            other; all 0 if None.
+        settable: the hyperparameters that a decision may set; the others fix a shape or code, so they go with the
+            weights.
+        costs: "parameters" or "flops" -> (trials,), those that the rule uses.
+        values: metric -> (trials, epochs), the mean over a trial's members of the value that counts after each epoch:
+            that of the best epoch so far with at="best"; `curves` if None.
+        complete: bool (trials,), each member of a trial is at the last epoch, or out of patience; all False if None.
+            Such a trial can neither be copied nor changed; out of patience, its `until` is fulfilled at once.
     """
 
     __slots__ = ()
@@ -68,7 +69,7 @@ class Trials(_Columns):
         values: Mapping[str, np.ndarray] | None = None,
         complete: np.ndarray | None = None,
     ) -> Self:
-        """Trials, of which the columns after the curves may be left out."""
+        """Trials; the columns after `curves` are optional."""
         complete = np.zeros(len(epochs), bool) if complete is None else complete
         stopped = np.zeros(len(epochs), bool) if stopped is None else stopped
         bucket = np.zeros(len(epochs), np.int64) if bucket is None else bucket
@@ -88,7 +89,7 @@ class Trials(_Columns):
         )
 
     def reached(self, last: int) -> np.ndarray:
-        """The epochs (trials,), with the last one of those that are complete: none is trained further."""
+        """int (trials,): `epochs`, or `last` for a complete trial, of which no further epoch is trained."""
         return np.where(self.complete, last, self.epochs)
 
 
@@ -96,14 +97,14 @@ class Decision(NamedTuple):
     """What happens between two segments of training, applied in this order.
 
     Attributes:
-        add: one column a hyperparameter: the points of new trials, numbered after the others.
-        copy: target -> source, two trials of one bucket at the same epoch: the target becomes the source,
+        add: hyperparameter -> column (new trials,), the points of new trials, numbered after the others.
+        copy: target -> source, two incomplete trials of one bucket at the same epoch: the target becomes the source,
             state, random key, liveness and hyperparameters, exactly. All sources are read before a target is written.
-        fresh: targets whose random keys go other ways from here: each typed-key leaf of their state
+        fresh: trials, such as targets of `copy`, that get new random keys: each typed-key leaf of their state
             becomes `fold_in(fold_in(leaf, trial), epoch)`.
         set: trial -> name -> value of a dynamic hyperparameter, from the next epoch on.
-        until: trial -> the epoch to train to; a trial that is not named rests. None named: the search is over.
-        notes: JSON values that say why, for people and reports.
+        until: trial -> the epoch to train to; a trial that is not named waits. Empty: the search ends.
+        notes: JSON values that give the reasons, for people and reports.
     """
 
     add: Mapping[str, np.ndarray] = NONE
@@ -115,13 +116,14 @@ class Decision(NamedTuple):
 
 
 class Scheduler(NamedTuple):
-    """What decides.
+    """A pair of pure functions that decides between two segments of training.
 
     Attributes:
         init: `() -> state`, JSON values.
-        step: `(state, trials) -> (state, decision)`, pure; an empty `until` ends the search.
+        step: `(state, trials) -> (state, decision)`; a decision with an empty `until` ends the search, and nothing
+            else of it is applied.
 
-    Half of the trials rest for ever after the first epoch; the state counts the steps:
+    Half of the trials are pruned after the first epoch; the state counts the steps:
 
     >>> def half(problem):
     ...     def step(number, trials):
@@ -149,13 +151,13 @@ class Problem(NamedTuple):
 
     Attributes:
         space: the hyperparameters.
-        trials: how many points to train.
+        trials: number of points to train.
         epochs: the last epoch.
-        seed: of the search.
+        seed: the seed of the search.
         rule: how trials are ordered.
         propose: `(n, trials=None, space=None) -> columns`: at most n new points from the sampler, after those of
-            `trials`, from another space than the problem's if given.
-        learns: whether it looks at what `trials` came to, so that nobody need narrow its space.
+            `trials`, from `space`; the problem's if None.
+        learns: True if the sampler learns from `trials`, so that a scheduler need not narrow its space.
     """
 
     space: Space
@@ -168,16 +170,16 @@ class Problem(NamedTuple):
 
 
 def added(decision: Decision) -> int:
-    """How many trials a decision adds."""
+    """Number of trials that a decision adds."""
     return len(next(iter(decision.add.values()))) if decision.add else 0
 
 
 def best_first(problem: Problem, trials: Trials, epoch: int | None = None, present: bool = False) -> np.ndarray:
-    """The trials that reached an epoch and did not diverge, best first, by what counts after it.
+    """Numbers of the trials that reached an epoch and did not diverge, best first by the rule on what counts after it.
 
-    If no epoch is given: all that have begun and did not diverge, those that have trained longest first. Ties in the
-    ranking metric go to the better by the other metrics, then to the lower trial number. `present`: by the values of
-    the epoch itself, whichever counts: those of the states that a copy would take.
+    If `epoch` is None: all trials that have begun and did not diverge, those that have trained longest first. Ties in
+    the metric that ranks go to the lower validation loss, then to the lower trial number. `present`: rank by the values
+    of the epoch itself, even with at="best": those of the states that a copy would take.
     """
     rows = np.flatnonzero((trials.epochs >= (epoch or 1)) & np.isfinite(trials.loss))
     at = trials.epochs[rows] if epoch is None else np.full(len(rows), epoch)
@@ -189,7 +191,7 @@ def best_first(problem: Problem, trials: Trials, epoch: int | None = None, prese
 
 
 def check_kinds(decision: Decision) -> None:
-    """Raise ValueError for a part of a decision that is of another kind than it is to be."""
+    """Raise ValueError for a part of a decision that has the wrong type."""
     for name in ("add", "copy", "set", "until"):
         part = getattr(decision, name)
         if not isinstance(part, Mapping):
@@ -202,7 +204,7 @@ def check_kinds(decision: Decision) -> None:
 
 
 def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> None:
-    """Raise ValueError for an epoch to train to that is not ahead, or beyond the last."""
+    """Raise ValueError for an epoch in `until` that is not an int, not after `epochs` (trials,), or beyond the last."""
     if not decision.until:
         return
     trials, goals = list(decision.until), list(decision.until.values())

@@ -1,6 +1,6 @@
-"""The contract between research code and the trainer: one trial as pure functions.
+"""The contract between research code and the trainer: the training of one model as pure functions.
 
-A Task describes how *one* model is trained; the population axis is added by popjax.
+A Task describes how *one* model is trained; popjax adds the population axis.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,17 +17,17 @@ SPLITS = MappingProxyType({"train": "train_", "validation": "val_", "test": "tes
 
 
 class Metric(str):
-    """A number that a task reports of an epoch: its spelling, which is its key everywhere, and what that tells.
+    """A number that a task reports for an epoch: a str, its key everywhere, with the split, mode and unit.
 
     Args:
-        spelling: such as "val_f1".
-        mode: "min" or "max"; told by how the name ends if not given.
-        unit: what it is measured in, such as "s"; "" for none.
+        spelling: such as "val_f1", or another Metric.
+        mode: "min" or "max"; follows from how the name ends if None.
+        unit: the unit of its values, such as "s"; "" for none.
 
     Attributes:
-        rows: of which split it is: "train", "validation" or "test"; None where the spelling does not tell.
-        name: without the split.
-        given: the mode that was given, if one was.
+        rows: the split by the prefix of the spelling: "train", "validation" or "test"; None without a prefix.
+        name: the spelling without the prefix.
+        given: the mode that was given; None if none was.
         unit: as given.
 
     >>> metric = Metric("val_f1")
@@ -41,7 +41,7 @@ class Metric(str):
     given: str | None
 
     def __new__(cls, spelling: str, mode: str | None = None, unit: str = "") -> Self:
-        """A metric, with another one's mode and unit where none are given; raises ValueError for what is none."""
+        """A metric; mode and unit default to those of a given Metric. Raises ValueError for another type or mode."""
         if not isinstance(spelling, str):
             raise ValueError(f"metric {spelling!r:.40} is a {type(spelling).__name__}; give a name such as 'val_loss'")
         check_mode(mode)
@@ -57,7 +57,7 @@ class Metric(str):
 
     @classmethod
     def of(cls, rows: str, name: str) -> Self:
-        """The metric of this name on the rows of a split.
+        """The metric of this name on the rows of a split: "train", "validation" or "test".
 
         >>> Metric.of("validation", "loss")
         'val_loss'
@@ -66,7 +66,7 @@ class Metric(str):
 
     @property
     def mode(self) -> str:
-        """ "min" or "max": whether less or more is better; raises ValueError where neither name nor mode tells."""
+        """ "min" if less is better, else "max"; raises ValueError if no mode was given and the name tells none."""
         if self.given is not None:
             return self.given
         for words, mode in ((LESS, "min"), (MORE, "max")):
@@ -75,12 +75,12 @@ class Metric(str):
         raise ValueError(f"metric {str(self)!r}: is less or more of it better? give mode min or max")
 
     def on(self, rows: str) -> "Metric":
-        """The same on the rows of another split; itself where it is of none."""
+        """The same metric on the rows of another split; unchanged if it has no split."""
         return self if self.rows is None else Metric(SPLITS[rows] + self.name, self.given, self.unit)
 
 
 def check_mode(mode: Any) -> None:
-    """Raise ValueError unless this is a mode, or none."""
+    """Raise ValueError unless `mode` is "min", "max" or None."""
     if mode not in (None, "min", "max"):
         raise ValueError(f"unknown mode {mode!r}; choose min or max")
 
@@ -89,16 +89,16 @@ class HParams(Mapping[str, Any]):
     """One member's hyperparameters as its task sees them.
 
     A dynamic value is a 0-d array, a static one a Python value. `fold` (a 0-d array) and
-    `epochs` (an int) are there too. What is looked up is recorded, so that a
-    hyperparameter which nothing reads can be reported.
+    `epochs` (an int) are there too. Look-ups are recorded, so that a hyperparameter that
+    nothing reads can be reported.
 
     Args:
         values: name -> value.
         scales: name -> the Scale it was sampled from.
-        reads: the record, shared by copies: the names that were looked up.
-        sizes: the record of the names that were looked up as a size.
-        inactive: the names that do not exist beside these values, each with what it depends on; not `in` the mapping,
-            and reading one raises Inactive, a KeyError.
+        reads: the record of the names that were looked up, shared by copies.
+        sizes: the record of the names that were looked up as a size, shared by copies.
+        inactive: name -> condition as a str, of the hyperparameters that do not exist beside these values; they are not
+            `in` the mapping, and reading one raises Inactive, a KeyError.
 
     >>> hparams = HParams({"learning_rate": 0.1})
     >>> hparams.get("momentum", 0.9), hparams["learning_rate"], sorted(hparams.reads)
@@ -136,9 +136,9 @@ class HParams(Mapping[str, Any]):
         return len(self._values)
 
     def size(self, name: str, default: int) -> Scale:
-        """The scale of a hyperparameter that bounds a shape; a Constant if it is exact.
+        """The scale of a hyperparameter that bounds a shape; a Constant for a static value or the default.
 
-        Its `low` and `high` are Python integers: the room to make for a dynamic value.
+        Its `low` and `high` are ints: a shape must have room for `high`, the largest dynamic value.
         Raises ValueError for a scale that is not of whole numbers.
         """
         self.sizes.add(name)
@@ -149,7 +149,7 @@ class HParams(Mapping[str, Any]):
         return scale
 
     def within(self, name: str, low: float, high: float) -> None:
-        """Raise ValueError unless all values of `name`, if it is there, lie in low <= value < high."""
+        """Raise ValueError if the scale of `name`, where there is one, has values outside low <= value < high."""
         scale = self._scales.get(name)
         if scale is None or name not in self:
             return
@@ -158,18 +158,18 @@ class HParams(Mapping[str, Any]):
                 raise ValueError(f"{name}={scale} is out of range; choose {low:g} <= {name} < {high:g}")
 
     def replace(self, **values: Any) -> "HParams":
-        """A copy with some values replaced, recording into the same record."""
+        """A copy with some values replaced, which shares the records of look-ups."""
         return HParams({**self._values, **values}, self._scales, self.reads, self.sizes, self.inactive)
 
 
 class Deferred(NamedTuple):
-    """A value of HParams that is made when it is looked up."""
+    """A value of HParams that `make()` computes at each look-up."""
 
     make: Callable[[], Any]
 
 
 class Inactive(KeyError, ValueError):
-    """A task reads a hyperparameter that does not exist beside the values of others."""
+    """Raised when a task reads a hyperparameter that does not exist beside the values of others."""
 
     def __init__(self, name: str, condition: str) -> None:
         super().__init__(name)
@@ -185,7 +185,7 @@ class Inactive(KeyError, ValueError):
 
 
 class NeedsStatic(ValueError):
-    """Raised by a task that cannot train with `name` dynamic; a plan then makes it static."""
+    """Raised by a task that cannot train with `name` dynamic; popjax then makes it static."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name} must be static: {reason}")
@@ -193,34 +193,34 @@ class NeedsStatic(ValueError):
 
 
 class PerEpoch(Protocol):
-    """What one epoch takes of members: `updates` and `flops`."""
+    """The type of `Hints.updates` and `Hints.flops`: the cost of one epoch of members."""
 
     def __call__(self, hparams: Mapping[str, Any], /) -> Any:
-        """A number (members,) each, by plain arithmetic.
+        """Numbers (members,), or one for all, by plain arithmetic.
 
-        A hyperparameter is an array (members,), or its Python value where all share one.
+        A hyperparameter is an array (members,), or its Python value if all members share it.
         """
 
 
 class Parameters(Protocol):
-    """How many trained parameters members have."""
+    """The type of `Hints.parameters`: the number of trained parameters of members."""
 
     def __call__(self, hparams: Mapping[str, Any], /) -> Any:
-        """A number (members,) each, from what `PerEpoch` takes.
+        """Numbers (members,), or one for all, from the same mapping as `PerEpoch`.
 
-        None where the state's arrays have their exact shape.
+        None if the state's arrays have their exact shape, so that they can be counted.
         """
 
 
 class Measure(Protocol):
-    """How the training of one model stands."""
+    """The type of `Task.watch`: figures of one model in training."""
 
     def __call__(self, state: Any, hparams: HParams, data: Any, /) -> Mapping[str, Any]:
-        """Scalars () by name, from what `Task.epoch` takes."""
+        """Name -> scalar (), from the arguments of `Task.epoch`."""
 
 
 class Rebuilds(Protocol):
-    """What a predictor is made of again, beside the winner's arrays."""
+    """What a predictor is rebuilt from, beside the arrays of a trained trial."""
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -228,26 +228,26 @@ class Rebuilds(Protocol):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells the rows from other rows, as JSON values."""
+        """What distinguishes the rows from other rows, as JSON values."""
 
     def describe(self) -> dict[str, Any]:
-        """All of it, as JSON values."""
+        """All that rebuilds a predictor, as JSON values."""
 
 
 class Hints(NamedTuple):
-    """What a Task may say of what its training takes, for planning, figures and rules. All may be left out.
+    """Optional hints of a Task about the cost of its training, for planning, figures and rules.
 
     Attributes:
-        updates: `(hparams) -> optimizer updates in one epoch`, for throughput figures only.
-            It is called with arrays of members and must be plain arithmetic on them.
-        epochs: caps the search's epochs.
+        updates: `(hparams) -> optimizer updates in one epoch`, for throughput figures and plan "auto".
+            It is called with arrays (members,) and must be plain arithmetic on them.
+        epochs: the most epochs that a search may train.
         shapes: the hyperparameters that plan "buckets" makes static.
-        parameters: `(hparams) -> how many trained parameters`, called as `updates` is; None where
-            the state's arrays have their exact shape.
-        flops: `(hparams) -> floating-point operations of one epoch`, or what takes as long, called
-            as `updates` is; from it plan "auto" knows what padding costs.
-        branches: the hyperparameters of which each value may be a branch of its own in one
-            program, with its Python value: those that change no shape of the state.
+        parameters: `(hparams) -> number of trained parameters`, called like `updates`; None if the
+            state's arrays have their exact shape.
+        flops: `(hparams) -> floating-point operations of one epoch`, or an equivalent in time, called
+            like `updates`; plan "auto" estimates from it what padding costs.
+        branches: the hyperparameters with values that may each be a branch in one program, there as
+            a Python value: those that change no shape of the state.
 
     >>> Hints(updates=lambda hparams: 100 // hparams["batch_size"], epochs=5).epochs
     5
@@ -277,24 +277,24 @@ class _Fields(NamedTuple):
 
 
 class Task(_Fields):
-    """How one trial is trained: pure functions of one model, and the data they share.
+    """How one model is trained: pure functions, and the data that all members share.
 
     Attributes:
         init: `(key, hparams, data) -> state`; state is any pytree of arrays.
         epoch: `(state, hparams, data) -> (state, metrics)`: one unit of budget. The state
             keeps its shapes and dtypes; metrics is a dict of scalars.
         data: a pytree of arrays, an argument of the program: one copy per device.
-        metric: the Metric that ranks trials, by its value after the last epoch; its spelling may be given.
-        mode: the metric's: "min" or "max"; told by its name if not given: less of a loss or an error is better, more of
-            an accuracy, r2, f1, auc or mcc.
-        score: `(state, hparams, data) -> dict` of scalars on untouched data, asked once,
+        metric: the Metric that ranks trials, by default by its value after the last epoch; may be given as a str.
+        mode: the metric's: "min" or "max"; if None it follows from the end of its name: less of a loss, mse, mae, mape
+            or error is better, more of an accuracy, r2, f1, auc or mcc.
+        score: `(state, hparams, data) -> dict` of scalars on untouched data, evaluated once,
             for the winner.
-        hints: what helps to plan and to show; training one model needs none (see Hints).
+        hints: costs for planning and figures; training one model needs none (see Hints).
 
-    What else a task may say of itself are attributes that a class derived from this one has its own of: `in_folds`,
-    `settings`, `space`, `watch`, `recipe`, `remedies`.
+    A subclass may override the optional parts: `in_folds`, `settings`, `space`, `watch`, `recipe`, `remedies`.
 
-    Raises ValueError for a hint that is not in `hints`, and for a metric without a mode whose name does not tell it.
+    Raises ValueError for a hint that is not in `hints`, and for a metric without a mode if its name tells none;
+    TypeError for an unknown keyword argument.
 
     A quadratic, minimized by gradient descent from a random point:
 
@@ -321,7 +321,7 @@ class Task(_Fields):
         *more: Any,
         **others: Any,
     ) -> Self:
-        """A Task; the hints, which were arguments of its own, are refused there with their new place."""
+        """A Task; hints as arguments of their own, as in earlier versions, are refused with a pointer to `hints`."""
         refuse_hints(others)
         if others:
             raise TypeError(f"Task got an unexpected keyword argument {next(iter(others))!r}")
@@ -332,36 +332,36 @@ class Task(_Fields):
         return super().__new__(cls, init, epoch, data, ranks, ranks.mode, score, hints)
 
     def in_folds(self, folds: int, share: float | None = None) -> "Task":
-        """The task with its rows in so many folds, each validating on at most that share of them if given.
+        """The task with its rows in `folds` folds, each validating on at most `share` of them; None: no limit.
 
-        Its data has an axis (folds,), in which `hparams["fold"]` () is a member's own place. A task that does not know
-        how to, as this one, reads `hparams["fold"]` itself.
+        Its data has an axis (folds,), which `hparams["fold"]` () indexes. By default the task itself: its functions
+        read `hparams["fold"]` to tell the folds apart.
         """
         return self
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What else tells this task from another, as JSON values: a run is not taken up again with another task."""
+        """What distinguishes this task from others, beside data and code, as JSON values; compared on resume."""
         return {}
 
     @property
     def space(self) -> Space | None:
-        """What is searched where no space is given."""
+        """The default space of a search; None if there is none."""
         return None
 
     @property
     def watch(self) -> Measure | None:
-        """`(state, hparams, data) -> dict` of scalars that tell how training stands, where one model is watched."""
+        """`(state, hparams, data) -> dict` of scalars shown when a person watches one model; None if there are none."""
         return None
 
     @property
     def recipe(self) -> Rebuilds | None:
-        """What turns raw rows into inputs, and outputs into predictions."""
+        """What turns raw rows into inputs, and outputs into predictions; None if the task has no rows."""
         return None
 
     @property
     def remedies(self) -> Mapping[str, str]:
-        """For errors: a hyperparameter -> what to use where its Python value is needed; a metric -> how it is had."""
+        """For errors: hyperparameter -> what to use where its Python value is needed; metric -> how to report it."""
         return {}
 
     def __repr__(self) -> str:
@@ -373,7 +373,7 @@ class Task(_Fields):
         return str(pj.as_html(self))
 
     def _replace(self, **fields: Any) -> Self:
-        """A copy with some fields replaced."""
+        """A copy with some fields replaced; raises ValueError for a hint as a field."""
         refuse_hints(fields)
         return type(self)(**self._asdict() | fields)
 
@@ -381,17 +381,17 @@ class Task(_Fields):
 
 
 def refuse_hints(named: Iterable[str]) -> None:
-    """Raise ValueError for a hint among the names of a Task's arguments."""
+    """Raise ValueError if a name of a Task's arguments is that of a hint."""
     for name in named:
         if name in Hints._fields:
             raise ValueError(f"Task({name}=...) is a hint now: write hints=popjax.Hints({name}=...)")
 
 
 def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:
-    """The metric that ranks; the task's own where none is given.
+    """The metric that ranks, with a mode; the task's own if `metric` is None.
 
-    Of another metric than the task's own the direction follows from how its name ends.
-    Raises ValueError where it does not.
+    If `mode` is None, the mode is the task's for its own metric, and follows from how the name ends for another one.
+    Raises ValueError if the name tells none.
 
     >>> task = objective(lambda key, hparams: {"loss": hparams["x"], "accuracy": -hparams["x"]})
     >>> ranked_by(task, "accuracy", None).mode
@@ -403,7 +403,7 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:
 
 
 def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:
-    """The error of ranking by what the task does not report, with how it would."""
+    """The ValueError of ranking by a metric that the task does not report (`known`: those it does), with a remedy."""
     known = list(known)
     remedy = f"; write {task.remedies[metric]}" if metric and metric in task.remedies else ""
     meant = Metric.of("validation", str(metric))
@@ -412,13 +412,13 @@ def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> Valu
 
 
 def objective(fn: Callable[..., Any], metric: str = "loss", mode: str | None = None) -> Task:
-    """An opaque function `fn(key, hparams) -> metrics` as a Task of one epoch.
+    """A Task of one epoch from an opaque function `fn(key, hparams) -> metrics`.
 
-    `fn` is one trial from beginning to end, such as what PureJaxRL's `make_train` gives,
-    in terms of JAX; metrics is a dict of scalars, or one scalar, then called `metric`. The mode is "min" or "max"; told
-    by the metric's name if not given (see Task).
+    `fn` is one trial from beginning to end in JAX, such as what PureJaxRL's `make_train` returns; metrics is a dict of
+    scalars, or one scalar, then named `metric`. The mode is "min" or "max"; if None it follows from the metric's name
+    (see Task).
 
-    Raises ValueError for what is no such function, and for a metric whose name does not tell its mode.
+    Raises ValueError if `fn` is not such a function, and if `mode` is None and the metric's name tells none.
 
     >>> task = objective(lambda key, hparams: {"loss": (hparams["x"] - 2) ** 2})
     """

@@ -1,4 +1,7 @@
-"""What all tests share: rank promotion raises, warnings are errors (pyproject), float64 on request."""
+"""What all tests share: rank promotion raises, warnings are errors (pyproject), float64 on request.
+
+`pytest` leaves out the slow proofs, whose marks are below; `pytest --all` runs them too, and so does a test's own name.
+"""
 
 import functools
 import shutil
@@ -15,10 +18,39 @@ from popjax.engine.cost import Machine
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
+PROOFS = {
+    "kill": "processes are killed or interrupted, and go on",
+    "browser": "a page is opened in Chromium",
+    "notebook": "cells run in a kernel",
+    "engine": "workers of another process or of a cluster train",
+    "soak": "many searches, plans or files, or one long search",
+}
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", warm.CACHE["JAX_COMPILATION_CACHE_DIR"])  # shared by all processes
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help=f"also run the slow proofs: {', '.join(PROOFS)}")
+
+
+def pytest_configure(config):
+    for name, what in PROOFS.items():
+        config.addinivalue_line("markers", f"{name}: {what} (with --all)")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+    named = any("::" in argument for argument in config.invocation_params.args)
+    if config.getoption("--all") or config.option.markexpr or named:
+        return
+    slow = [item for item in items if any(item.get_closest_marker(name) for name in PROOFS)]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in set(slow)]
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ def test_a_session_is_taken_up_again(command, tmp_path):
         file.write('{"until": [[0, 0, 5')
     second = command("babysit", "--resume", "ended", "--script", "two")
     assert second.returncode == 0, second.stderr
-    assert "it goes on after epoch 4\nlearning_rate = 0.015 from epoch 4 on\nepoch   4  " in second.stdout
+    assert "resumed after epoch 4\nlearning_rate = 0.015 from epoch 4 on\nepoch   4  " in second.stdout
     assert curves(tmp_path / "ended") == curves(tmp_path / "at_once")
     assert log(tmp_path / "ended") == log(tmp_path / "at_once")
     rest = command("babysit", "--resume", "ended")
@@ -161,7 +161,7 @@ def test_killed_after_any_line_it_goes_on_to_the_same_curves(sat, command, lines
     before = curves(tmp_path / "run")
     process = command("babysit", "--resume", "run", "--script", "script")
     assert process.returncode == 0, process.stderr
-    assert f"it goes on after epoch {epoch}\n" in process.stdout, left
+    assert f"resumed after epoch {epoch}\n" in process.stdout, left
     assert curves(tmp_path / "run") == before
 
 
@@ -257,7 +257,7 @@ def test_a_signal_lets_the_epoch_end_and_tells_how_to_go_on(sent, code, command,
     assert log(tmp_path / "run")[-1] == until(trained) or log(tmp_path / "run")[-3:] == none_left
     (tmp_path / "script").write_text("go 1\n")
     again = command("babysit", "--resume", "run", "--script", "script")
-    assert f"it goes on after epoch {trained}\nepoch {trained + 1:3} " in again.stdout
+    assert f"resumed after epoch {trained}\nepoch {trained + 1:3} " in again.stdout
 
 
 def test_ctrl_c_ends_what_waits_for_a_line(tmp_path):
@@ -323,7 +323,7 @@ BAD = [
     (["--dataset", "irises"], "'irises'", "digits, wine"),
 ]
 DAMAGED = [
-    (["--resume", "torn"], "line 1 is damaged", "begin again in another directory"),
+    (["--resume", "torn"], "line 1 is damaged", "start again in another directory"),
     (["--resume", "changed"], "its content is not what was written", ""),
     (["--replay", "headless"], "the decision that adds the model is missing", ""),
     (["--replay", "trialless"], "trial=-1: give a whole number", ""),

@@ -96,7 +96,7 @@ def test_numbers_that_a_frame_holds_as_objects(cells):
         ([10**400, 2, 3, 4], "column 'a' holds an integer too large"),
         (pd.date_range("2020-01-01", periods=4), "column 'a' holds datetime64.*, neither numbers nor text"),
         (pd.period_range("2020-01-01", periods=4), "column 'a' is numeric but for 4 cells: Period"),
-        (pd.Categorical([1, 2, 1, 2]), "column 'a' has categories that are no texts"),
+        (pd.Categorical([1, 2, 1, 2]), "column 'a' has categories that are not texts"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -258,7 +258,7 @@ def test_a_retest_keeps_the_searchs_features(command, tmp_path):
     assert command("sweep", "--dataset", "then.csv", *search).returncode == 0
     process = command("retest", "run", "--dataset", "now.csv", "--top", 2, "--background", 2, "--repeats", 2)
     assert process.returncode == 0, process.stderr
-    assert "'city' has texts that the search had not, all zeros now: 'Paris'" in process.stdout.splitlines()
+    assert "'city' has texts that the search did not have, encoded as zeros: 'Paris'" in process.stdout.splitlines()
     recorded = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
     x = with_texts(from_frame(new, "kind"), recorded["levels"]).x
     assert np.array_equal(x, by_hand(new))

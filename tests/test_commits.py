@@ -212,7 +212,7 @@ def test_without_a_manifest_nothing_is_used_or_changed(run):
     for path in directory.glob("commit-*.json"):
         path.write_bytes(path.read_bytes()[:-5])
     before = snapshot(directory)
-    with pytest.raises(Corrupt, match="begin again in another directory"):
+    with pytest.raises(Corrupt, match="start again in another directory"):
         Commits.load(directory)
     assert snapshot(directory) == before
 
@@ -231,14 +231,14 @@ def test_nothing_outside_the_directory_is_read(run, tmp_path, harm):
     else:
         import json
 
-        from popjax.store.commits import digest_of
+        from popjax.store.files import digest_of_json
 
         (tmp_path / "standing-1.safetensors").write_bytes(name.read_bytes())
         manifest = max((p for p in directory.iterdir() if p.name.startswith("commit")), key=lambda p: p.name)
         listed = json.loads(manifest.read_text())
         listed.pop("check")
         listed["files"]["../standing-1.safetensors"] = listed["files"].pop(name.name)
-        manifest.write_text(json.dumps(listed | {"check": digest_of(listed)}))
+        manifest.write_text(json.dumps(listed | {"check": digest_of_json(listed)}))
     commits = Commits.load(directory)
     assert content(commits) == contents[-2]
     assert commits.lost is not None

@@ -141,7 +141,7 @@ KINDS = pj.Space(kind=pj.choice("a", "b"), rate=pj.uniform(0.1, 0.5).when(kind="
 
 def test_a_value_that_the_parent_never_has_is_refused():
     space = pj.Space(kind=pj.choice("a", "b"), rate=pj.uniform(0, 1).when(kind="c"))
-    with pytest.raises(ValueError, match=r"rate when kind='c': kind is never that, it is choice\('a', 'b'\)"):
+    with pytest.raises(ValueError, match=r"rate when kind='c': kind never has this value, it is choice\('a', 'b'\)"):
         pj.search(quadratic(lambda hparams: hparams.get("rate", 0.1)), space, trials=4)
 
 
@@ -409,7 +409,7 @@ def test_the_command_knows_optimizers_and_conditions(command, tmp_path):
     ("arguments", "says"),
     [
         (["--set", "hidden_3=integers(3,6) when height=3"], "there is no 'height'"),
-        (["--set", "hidden_3=integers(3,6) when depth=7"], "hidden_3 when depth=7: depth is never that"),
+        (["--set", "hidden_3=integers(3,6) when depth=7"], "hidden_3 when depth=7: depth never has this value"),
         (["--set", "decay=uniform(0,1) when decay=0"], "depends on itself"),
         (["--set", "decay=uniform(0,1) when"], "cannot read"),
         (["--optimizer", "choice(sgd, adamx)"], "unknown optimizer 'adamx'"),

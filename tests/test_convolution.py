@@ -244,10 +244,10 @@ def test_tables_are_no_images(command):
     process = command("sweep", "--model", "cnn", "--dataset", "wine", "--trials", 2)
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
-    assert "wine: rows of shape (13,) are no images; give (height, width)" in line
+    assert "wine: rows of shape (13,) are not images; give (height, width)" in line
 
 
 def test_a_line_of_pixels_is_no_image():
     """Pooling would leave nothing of it."""
-    with pytest.raises(ValueError, match=r"rows of shape \(1, 20\) are no images; .*2 pixels at least"):
+    with pytest.raises(ValueError, match=r"rows of shape \(1, 20\) are not images; .*2 pixels at least"):
         pj.supervised((np.zeros((30, 1, 20)), np.arange(30) % 2), model="cnn")

@@ -92,7 +92,7 @@ def test_best_has_a_file_for_each_shape(rows, tmp_path):
     assert files == ["arrays.safetensors", "best.json", "ensemble-0.safetensors", "ensemble-1.safetensors"]
     path = tmp_path / "run" / "best" / "ensemble-1.safetensors"
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
-    with pytest.raises(Corrupt, match=r"ensemble-1\.safetensors.*not those that best\.json names"):
+    with pytest.raises(Corrupt, match=r"ensemble-1\.safetensors.*not those that were written"):
         pj.load_best(tmp_path / "run")
 
 
@@ -246,7 +246,7 @@ def test_what_cannot_be_put_together_is_said(rows, tmp_path):
         trials=9,
         rank=pj.best(keep=3),
     )
-    with pytest.raises(ValueError, match="a task of your own"):
+    with pytest.raises(ValueError, match="a custom task"):
         pj.ensemble(own, size=3)
     with pytest.raises(ValueError, match="give one a row"):
         results.predictor().score(rows[0], rows[1][:3])

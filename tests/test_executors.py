@@ -260,7 +260,7 @@ def test_whom_no_executor_takes_is_given_up_alone(caplog):
         pj.search(WALK, WALKS, trials=5, epochs=3, backend=pj.Remote(Full(2), retries=2)),
     )
     assert np.flatnonzero(there.stopped).tolist() == [2]
-    assert "trial 2: given up after 2 tries, none of which came back: no room for it" in caplog.text
+    assert "trial 2: given up after 2 failed tries: no room for it" in caplog.text
     others = np.arange(5) != 2
     assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
 
@@ -385,7 +385,7 @@ def test_who_always_dies_is_given_up(slow, monkeypatch, caplog):
     assert lost[bad].all()
     assert lost.sum() <= 2 * bad.sum(), "at most those of its unit"
     assert there.curves["loss"][~lost].tobytes() == here.curves["loss"][~lost].tobytes()
-    assert "given up after 2 tries, none of which came back: A worker process managed by the executor" in caplog.text
+    assert "given up after 2 failed tries: A worker process managed by the executor" in caplog.text
     monkeypatch.setenv("POISON", "-2")
     caplog.clear()
     all_lost = pj.search(SLOW, WALKS, trials=2, epochs=2, backend=pj.Remote("processes:2", retries=1))
@@ -578,7 +578,7 @@ def test_errors_of_ones_own_read_as_here(two_processes):
     assert re.fullmatch(r"in training trial [01]", there.value.__notes__[0])
     lock = threading.Lock()
     stuck = pj.Task(init, lambda state, hparams, data: ((state, {"loss": state}), lock)[0], ())
-    with pytest.raises(ValueError, match=r"the task cannot go to other processes: .*lock.*; make what it names inside"):
+    with pytest.raises(ValueError, match=r"the task cannot be sent to other processes: .*lock.*; create such"):
         pj.search(stuck, space, trials=2, epochs=1, backend=two_processes)
 
 

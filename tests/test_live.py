@@ -580,7 +580,7 @@ def test_a_page_that_fails_says_so_and_holds_nobody_up(capsys):
     guard.cancel()
     assert results.trials["status"].to_pylist() == ["ok"] * 4
     assert "popjax: the callback Failing failed (RuntimeError: no room); the run goes on" in capsys.readouterr().err
-    assert page.board.over == "nothing more comes; the run's terminal says why"
+    assert page.board.over == "no more updates; the run's terminal says why"
     with pytest.raises(ValueError, match="its page failed"):
         page.waiting.result(timeout=0)
 

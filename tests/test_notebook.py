@@ -210,7 +210,7 @@ def test_an_interrupted_cell_gives_what_was_found(python):
     assert once.returncode == 0, once.stderr
     assert once.stdout.splitlines()[0] == "results True True"
     assert once.stdout.splitlines()[1].startswith("again False ")
-    assert "stopping after this epoch, with the results so far; to go on, run the cell again" in once.stderr
+    assert "stopping after this epoch, with the results so far; to resume, run the cell again" in once.stderr
     script = python(CELL, "script", 1)
     assert script.returncode != 0
     assert "KeyboardInterrupt" in script.stderr
@@ -279,7 +279,7 @@ def test_a_notebook_shows_is_interrupted_and_goes_on(tmp_path, environment):
     assert len(shown) < 5000
     assert "<table" in top[0]["data"]["text/html"]
     assert "application/vnd.plotly.v1+json" in figure[0]["data"]
-    assert "stopping after this epoch, with the results so far; to go on, run the cell again" in str(stopped)
+    assert "stopping after this epoch, with the results so far; to resume, run the cell again" in str(stopped)
     (left,) = [output["data"]["text/html"] for output in stopped if "data" in output and "text/html" in output["data"]]
     assert re.fullmatch(r"stopped at \d+%, best now [\d.]+", left)
     assert partial[0]["text"] == "2 True\n"
@@ -308,7 +308,7 @@ def test_a_cell_whose_code_was_changed_does_not_go_on_with_what_the_old_code_fou
     assert "'run' holds a run: going on with it" in again.stderr
     changed = python(REDEFINED, 1, 12)
     assert changed.returncode == 1
-    assert "ValueError: 'run' cannot be gone on with: the code of the task was changed since" in changed.stderr
+    assert "ValueError: 'run' cannot be resumed: the code of the task was changed since" in changed.stderr
     assert "going on" not in changed.stderr
     asked = python(REDEFINED, 1, 16, "resume")
     assert asked.stdout == "['the code of the task was changed since: trials of both rank together']\n"
@@ -334,9 +334,9 @@ def test_another_task_than_that_of_the_run_is_not_gone_on_with(tmp_path):
     best, again = loaded.best.trial, pj.supervised("wine", net(1.0))
     assert pj.replay(loaded, best, again)["val_loss"].tobytes() == loaded.curves["val_loss"][best].tobytes()
     others = {
-        "split is another": pj.supervised("wine", model, seed=1),
+        "split differs": pj.supervised("wine", model, seed=1),
         "optimizer was sgd, now adam": pj.supervised("wine", model, optimizer="adam"),
-        "its code is another": pj.supervised("wine", net(2.0)),
+        "its code differs": pj.supervised("wine", net(2.0)),
     }
     for says, other in others.items():
         for act in (pj.replay, lambda results, trial, task: pj.Session.of(results, trial, task)):

@@ -257,7 +257,7 @@ def test_rows_of_a_part_that_also_train_are_counted(part, caplog):
 
 
 def test_a_target_of_texts_is_no_regression():
-    with pytest.raises(ValueError, match="the target 'y' holds 'a', so it is no regression"):
+    with pytest.raises(ValueError, match="the target 'y' holds 'a', so no regression"):
         pj.supervised((X, np.where(Y == 1, "a", "a").astype(object)), kind="regression")
 
 

@@ -915,7 +915,7 @@ BROKEN = {
     "no trials": (lambda run: (run / "trials.parquet").unlink(), "there is no trials.parquet", 2),
     "another run's trials": (shorten, "trials.parquet': its bytes are not those", 3),
     "no JSON": (lambda run: (run / "run.json").write_text("{"), "run.json'", 3),
-    "another JSON": (lambda run: (run / "run.json").write_text("[1]"), "it is no JSON object", 3),
+    "another JSON": (lambda run: (run / "run.json").write_text("[1]"), "it is not a JSON object", 3),
     "no format": (lambda run: (run / "run.json").write_text("{}"), "names no format", 3),
     "no space": (lambda run: (run / "run.json").write_text(json.dumps({"format": FORMAT})), "'space' is missing", 3),
     "a file": (lambda run: (shutil.rmtree(run), run.write_text("")), "run.json'", 3),

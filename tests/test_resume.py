@@ -236,7 +236,7 @@ def test_another_configuration_is_refused_naming_both(task, tmp_path, settings, 
 def test_another_dataset_is_refused(rows, task, tmp_path):
     search(task, tmp_path / "run", stop_at=40)
     x, y = rows
-    with pytest.raises(ValueError, match="data: data is another"):
+    with pytest.raises(ValueError, match="data: data differs"):
         search(pj.supervised((x + 1, y)), tmp_path / "run", resume=True)
 
 
@@ -440,7 +440,7 @@ ENDS = """
 import atexit, os, signal, sys
 from popjax.commands import cli
 def main():
-    with cli.stopping(cli.Asked()):
+    with cli.stopping(cli.SignalledStop()):
         os.kill(os.getpid(), signal.SIGTERM)
     print(signal.getitimer(signal.ITIMER_REAL)[0] > 0)
     return 143
@@ -538,7 +538,7 @@ def test_another_array_of_a_task_of_ones_own_is_refused(tmp_path):
 
     space = {"x": pj.uniform(0, 1)}
     pj.search(task(3.0), space, trials=3, epochs=1, out=tmp_path / "run")
-    with pytest.raises(ValueError, match="data: arrays is another"):
+    with pytest.raises(ValueError, match="data: arrays differs"):
         pj.search(task(50.0), space, trials=6, epochs=1, out=tmp_path / "run", resume=True)
     assert pj.search(task(3.0), space, trials=6, epochs=1, out=tmp_path / "run", resume=True).values["loss"].max() < 4
 

@@ -144,7 +144,9 @@ def test_verdicts_of_made_up_scores(mode):
     diverged = np.where(np.arange(40)[:, None] < 20, np.nan, quality + noise)
     again = judge(quality[:, 0], diverged, 20, mode)
     assert again["verdict"] == "tune_again"
-    assert again["reason"] == "tune again: the old setting no longer stands; all of the old top 20 diverged this time"
+    assert (
+        again["reason"] == "tune again: the old setting is no longer the best; all of the old top 20 diverged this time"
+    )
     kept = judge(quality[:, 0], diverged[::-1], 20, mode)
     assert kept["verdict"] == "keep"
     assert kept["reason"] == "keep the old setting; all 20 others diverged this time"

@@ -294,7 +294,7 @@ POINT = {"rate": np.array([0.2]), "shift": np.array([0.2]), "size": np.array([2]
         ),
         (pj.Decision(set={1: {"rate": "fast"}}, until={0: 3}), "rate='fast': give a number"),
         (pj.Decision(copy={0: 7}, until={0: 3}), "there is no trial 7"),
-        (pj.Decision(add=POINT, fresh=(4,), until={4: 3}), "fresh 4: the trial is added now"),
+        (pj.Decision(add=POINT, fresh=(4,), until={4: 3}), "fresh 4: a trial added at once has its own key"),
         (pj.Decision(add=POINT | {"zz": np.zeros(1)}, until={4: 3}), "zz is no hyperparameter of the space; there are"),
         (pj.Decision(add={"rate": np.array([0.2])}, until={4: 3}), "there is no column shift"),
         (pj.Decision(add=POINT | {"rate": [0.2]}, until={4: 3}), "rate is a list; give a NumPy array (trials,)"),

@@ -122,7 +122,7 @@ def test_a_flipped_weight_is_found(run):
         flipped = bytearray(whole)
         flipped[at] ^= 1 << rng.randrange(8)
         path.write_bytes(flipped)
-        with pytest.raises(Corrupt, match=r"not those that best\.json names"):
+        with pytest.raises(Corrupt, match=r"not those that were written"):
             pj.load_best(run)
 
 

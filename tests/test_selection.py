@@ -149,7 +149,7 @@ def test_a_winner_of_ones_own_model_needs_the_model(rows, tmp_path):
     assert results.best.value > 0.5
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
     pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, out=tmp_path / "objective")
-    with pytest.raises(ValueError, match="a task of your own"):
+    with pytest.raises(ValueError, match="a custom task"):
         pj.load_best(tmp_path / "objective")
     with pytest.raises(ValueError, match="holds no winner"):
         pj.load_best(tmp_path / "nothing")

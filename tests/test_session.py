@@ -243,7 +243,7 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(task, act, message)
         ({}, "no hyperparameters"),
         ({"learning_rate": []}, "learning_rate has no values; give one a trial"),
         ({"learning_rate": [0.1, 0.2], "momentum": [0.1, 0.2, 0.3]}, "learning_rate has 2 values for 3 trials"),
-        ({"learning_rate": 0.1, "nonsense": 1.0}, "nonsense is read by nothing here"),
+        ({"learning_rate": 0.1, "nonsense": 1.0}, "nonsense is read by nothing"),
         ({"learning_rate": 0.1, "batch_size": 900}, "batch_size=900: there are 136 training rows"),
     ],
 )
@@ -303,7 +303,7 @@ def test_whole_numbers_end_where_int32_does():
     session = Session(task, {"n": 5})
     with pytest.raises(ValueError, match="whole numbers end at 2147483647"):
         session.set(n=2**31)
-    with pytest.raises(ValueError, match=r"n=0.5: it began as a whole number; give one, or begin anew with n=1\.0"):
+    with pytest.raises(ValueError, match=r"n=0.5: it started as a whole number; give one, or start with n=1\.0"):
         session.set(n=0.5)
     assert session.hparams == {"n": 5}
 
@@ -380,7 +380,7 @@ print(repr(session.curves["loss"].tolist()))
     assert again.stdout == whole.stdout
     assert len(whole.stdout) > 50
     refused = python(code, "new")
-    assert "holds a session; choose another directory, or go on with it" in refused.stderr
+    assert "holds a session; choose another directory, or resume it" in refused.stderr
 
 
 def test_a_stop_that_was_taken_back_is_none_later(task, tmp_path):

@@ -195,7 +195,7 @@ def test_bare_arrays_and_old_keys_are_state_too():
 
 
 BAD = [
-    (dict(momentum=0.9), dict(optimizer="adam"), "momentum is read by nothing here"),
+    (dict(momentum=0.9), dict(optimizer="adam"), "momentum is read by nothing"),
     (dict(batch_size=137), {}, "batch_size=137: there are 136 training rows"),
     (dict(batch_size=pj.choice(16, 500)), {}, "batch_size=500: there are 136 training rows"),
     (dict(dropout=1.5), {}, "dropout=1.5 is out of range"),
@@ -205,7 +205,7 @@ BAD = [
     (dict(depth=pj.integers(0, 2)), {}, "depth=0: give at least 1 hidden layer"),
     (dict(activation=pj.choice("relu", "reluu")), {}, "unknown activation 'reluu'"),
     (dict(optimizer="adamm"), {}, "unknown optimizer 'adamm'"),
-    (dict(val_loss=1.0), {}, "val_loss is read by nothing here"),
+    (dict(val_loss=1.0), {}, "val_loss is read by nothing"),
 ]
 
 
@@ -404,14 +404,14 @@ def test_what_one_choice_alone_reads_may_be_searched(tmp_path):
     space = CONDITIONAL.replace(layers=2)
     kinds = [pj.search(task, space, trials=1, seed=seed).points["kind"][0] for seed in range(4)]
     assert set(kinds) == {"a", "b"}
-    with pytest.raises(ValueError, match="nothing is read by nothing here"):
+    with pytest.raises(ValueError, match="nothing is read by nothing"):
         pj.search(task, CONDITIONAL.replace(nothing=pj.uniform(0, 1)), trials=40)
 
 
 def test_a_rate_that_the_optimizer_ignores_is_noise(rows):
     """Whatever schedules it is noise too; where the optimizer looks it up, all of them are read."""
     space = {"learning_rate": pj.log_uniform(1e-3, 1), "decay": pj.uniform(0, 1)}
-    with pytest.raises(ValueError, match="learning_rate is read by nothing here"):
+    with pytest.raises(ValueError, match="learning_rate is read by nothing"):
         pj.search(pj.supervised(rows, optimizer=lambda hparams: optax.adam(1e-3)), space, trials=4)
     task = pj.supervised(rows, optimizer=lambda hparams: optax.adam(hparams["learning_rate"]))
     assert not pj.search(task, space, trials=4, epochs=1).diverged.any()
@@ -506,12 +506,12 @@ def test_an_argument_that_nobody_gives_is_said(rows, caplog):
             return self.out(self.inner(x))
 
     searched = lambda kind: pj.search(pj.supervised(rows, lambda h, rngs: kind(0.1)), {"learning_rate": 0.1}, trials=1)
-    with pytest.raises(ValueError, match=r"Wants.__call__ wants 'phase', which nothing here gives; .* told as train, "):
+    with pytest.raises(ValueError, match=r"Wants.__call__ requires 'phase', which .* passed as train, "):
         searched(Wants)
     searched(Has)
     (said,) = caplog.messages
     assert said.rpartition("<locals>.")[2].startswith(
-        "Has.__call__ has 'learning', which nothing here sets: whether it trains is told as train, "
+        "Has.__call__ has 'learning', which popjax does not set: training mode is passed as train, "
     )
 
 

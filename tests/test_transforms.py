@@ -338,7 +338,7 @@ def test_what_a_transform_does_tells_a_run_from_another(rows, tmp_path):
 
     given = {"trials": 2, "epochs": 1, "out": tmp_path / "run"}
     pj.search(pj.supervised(rows, transform=squares(1.0)), {"learning_rate": 0.1}, **given)
-    with pytest.raises(ValueError, match="data: transform is another"):
+    with pytest.raises(ValueError, match="data: transform differs"):
         pj.search(pj.supervised(rows, transform=squares(9.0)), {"learning_rate": 0.1}, **given, resume=True)
 
 

@@ -1,1 +1,1 @@
-"""The command line: sweep, babysit, retest, report, and what they share. May import everything."""
+"""The commands: sweep, babysit, retest, report, export, doctor, and what they share. May import everything."""

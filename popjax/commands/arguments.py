@@ -1,4 +1,4 @@
-"""What the command line of a sweep may say, and what is wrong with it. No JAX here."""
+"""The command-line arguments of a sweep, and their checks. No JAX here."""
 
 import dataclasses
 import shlex
@@ -32,9 +32,9 @@ class Arguments(Experiment):
     """
 
     trials: int = 512
-    """points of the search"""
+    """number of trials"""
     metric: str | None = None
-    """what ranks the trials, such as val_accuracy or val_loss"""
+    """the metric that ranks the trials, such as val_accuracy or val_loss"""
     mode: str | None = None
     """min or max (default: as the metric's name says)"""
     epochs: int = 20
@@ -44,47 +44,47 @@ class Arguments(Experiment):
     priority: int = 3
     """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
     scheduler: str | None = None
-    """who trains on: halving, hyperband, pbt, also with arguments: 'halving(reduction_factor=3)' (default: everyone)"""
+    """which trials train on: halving, hyperband, pbt, also as 'halving(reduction_factor=3)' (default: all)"""
     rounds: int | None = None
     """coarse to fine: the trials are split over rounds, each around the best so far"""
     folds: int = 1
-    """cross-validation: each trial trains on so many folds and ranks by their mean"""
+    """cross-validation: the number of folds of each trial, which ranks by their mean"""
     repeats: int = 1
-    """each trial trains from so many initial weights and ranks by their mean"""
+    """the number of initial weights of each trial, which ranks by their mean"""
     choose: str = "best"
     """the winner: best, one-se (the smallest within a standard error of it), ensemble (the best 25 together), or
     pareto (of objectives with commas: --metric val_loss,parameters)"""
     at: Literal["last", "best"] = "last"
-    """which epoch of a model counts, by its value and its weights: the last, or its best one"""
+    """the epoch of a model that counts, for its value and its weights: the last, or its best one"""
     patience: int | None = None
-    """with --at best: a model that has had no better epoch for so many rests"""
+    """with --at best: the number of epochs without a better one after which a model rests"""
     minutes: float | None = None
-    """stop after so many, as Ctrl-C does: what is trained is ranked and written, and --resume goes on"""
+    """stop after this time, as Ctrl-C does: what is trained is ranked and written, and --resume goes on"""
     space: str | None = None
-    """a TOML file: learning_rate = "log_uniform(1e-4, 1)", a line a hyperparameter"""
+    """a TOML file: learning_rate = "log_uniform(1e-4, 1)", one line per hyperparameter"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9; where others have
-    some values alone: 'hidden_3=integers(8,64) when depth=3|4'"""
+    """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9;
+    where others have certain values only: 'hidden_3=integers(8,64) when depth=3|4'"""
     out: str | None = None
     """the directory for the results (default: runs/<dataset>-<time>)"""
     resume: bool = False
-    """go on where the directory stands"""
+    """resume the run in the directory"""
     lanes: int | None = None
-    """members that advance together under vmap (default: by rule); places of a lane that nobody takes cost as much"""
+    """members that advance together under vmap (default: by rule); unused places cost as much"""
     executor: str = "threads"
-    """what trains: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; the bits are the same"""
+    """where to train: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; with the same bits"""
     retries: int = 3
-    """how often the work of a worker that dies is tried before its trials are given up"""
+    """number of tries of the work of a worker that dies, before its trials are given up"""
     mixed: bool = False
     """accept workers with another version of jax, or another kind of CPU: bits may differ"""
     track: str | None = None
     """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
     track_top: int = 0
-    """of how many of the best trials the curves are tracked"""
+    """the number of best trials to track the curves of"""
     live: int | None = None
     """show the population in the browser while it trains, and steer it there; a port may follow (the extra live)"""
     live_host: str | None = None
-    """the address of this machine that the page is served at, for others to open it too (default: 127.0.0.1)"""
+    """the address of this machine to serve the page at, for other machines too (default: 127.0.0.1)"""
     plan: Literal["auto", "one", "widths", "buckets"] = "auto"
     """one program for all, a few with capped widths, or one for each depth and batch size"""
     explain: bool = False
@@ -96,7 +96,7 @@ class Arguments(Experiment):
 
 
 def command_line(arguments: Any) -> str:
-    """The command line whose arguments these are, without the defaults; empty if there are none.
+    """The command line with these arguments, without the defaults; empty if there are none.
 
     >>> command_line({"trials": 90, "dataset": "wine", "epochs": 20, "set": ["decay=uniform(0, 0.1)"]})
     "python -m popjax.sweep --dataset wine --trials 90 --set 'decay=uniform(0, 0.1)'"
@@ -114,7 +114,7 @@ def command_line(arguments: Any) -> str:
 
 
 def named_scales(arguments: Arguments) -> dict[str, Any]:
-    """The hyperparameters of --space and --set."""
+    """Name -> scale or value, of --space and --set."""
     from popjax.space.space import Space, setting
 
     scales: dict[str, Any] = Space.from_toml(arguments.space).entries() if arguments.space else {}
@@ -122,7 +122,7 @@ def named_scales(arguments: Arguments) -> dict[str, Any]:
 
 
 def with_choices(arguments: Arguments) -> Arguments:
-    """The arguments with an optimizer or a schedule that is a choice among what --set names."""
+    """The arguments with 'choice(...)' of an optimizer or a schedule moved to --set; its first value remains."""
     for name in CHOSEN:
         text = getattr(arguments, name)
         if text.startswith("choice("):
@@ -136,7 +136,7 @@ def with_choices(arguments: Arguments) -> Arguments:
 
 
 def with_metric(arguments: Arguments) -> Arguments:
-    """The arguments with what ranks among what is measured, where no trial reports it by itself."""
+    """The arguments with the metrics that rank added to --metrics, where no trial reports them by itself."""
     from popjax.data.targets import reported
     from popjax.task import Metric
 
@@ -149,7 +149,7 @@ def with_metric(arguments: Arguments) -> Arguments:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what is wrong before JAX is imported."""
+    """Raise ValueError for invalid arguments, before JAX is imported."""
     from popjax.space.defaults import PRIORITIES
     from popjax.tuning.proposals import check_sampler
 
@@ -172,7 +172,7 @@ def check_arguments(arguments: Arguments) -> None:
 
 
 def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
-    """What counts as best, with so many trials kept, or the rule's own number; raises ValueError."""
+    """The rule of --choose, --metric, --mode, --at and --patience; keeps its own number of trials if `keep` is None."""
     from popjax.rules.named_rules import ranks
 
     names = ("mode", "at", "patience")
@@ -181,7 +181,7 @@ def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
 
 
 def asked_scheduler(arguments: Arguments) -> Any:
-    """The scheduler of --scheduler, in the rounds of --rounds; raises ValueError."""
+    """The scheduler of --scheduler, in the rounds of --rounds; None without both. Raises ValueError."""
     from popjax.tuning.schedulers.named_schedulers import scheduler_of
     from popjax.tuning.schedulers.rounds import rounds
 
@@ -201,7 +201,7 @@ def asked_backend(arguments: Any) -> "Local | Remote":
 
 
 def trackers(arguments: Arguments) -> list[Any]:
-    """The trackers of --track; raises ValueError for one that there is not."""
+    """The trackers of --track. Raises ValueError for an unknown one."""
     if arguments.track_top < 0 or (arguments.track_top and arguments.track is None):
         what = "give at least 0" if arguments.track else "needs --track: the tracker"
         raise ValueError(f"--track-top {arguments.track_top}: {what}")
@@ -213,6 +213,6 @@ def trackers(arguments: Arguments) -> list[Any]:
 
 
 def about(arguments: Arguments) -> dict[str, Any]:
-    """What run.json says of the command."""
+    """The entries of run.json about the command."""
     given = dataclasses.asdict(arguments)
     return {"arguments": given, "command": command_line(given)}

@@ -21,12 +21,12 @@ EPOCHS = 20
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(RowsOptions):
-    """Train one model, watch its curve, and steer it: the way when a model is too large for many.
+    """Train one model, watch its curve, and steer it: for a model that is too large to train many.
 
     Commands, from the keyboard at any time or from --script: go 5, learning_rate=0.03,
-    learning_rate*=0.5 (any other hyperparameter that fixes no shape likewise), back 5 (to the
+    learning_rate*=0.5 (and any other hyperparameter that fixes no shape), back 5 (to the
     weights and the optimizer of five epochs ago), watch, save, help, quit. From the keyboard nothing is
-    trained before it is told to: an empty line trains, or pauses.
+    trained before a command: an empty line trains, or pauses.
     """
 
     dataset: str | None = None
@@ -40,15 +40,15 @@ class Arguments(RowsOptions):
     optimizer: str | None = None
     """sgd, nesterov, adam, adamw or rmsprop"""
     schedule: str | None = None
-    """of the learning rate: inverse, exponential or cosine"""
+    """the schedule of the learning rate: inverse, exponential or cosine"""
     transform: str | None = None
-    """of the features: standardize, global, robust, quantile or none"""
+    """the transform of the features: standardize, global, robust, quantile or none"""
     ordered: bool | None = None
-    """rows are in time: the first ones train"""
+    """rows are in order of time: the first ones train"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int | None = None
-    """of the split and the model"""
+    """the seed of the split and the model"""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """the directory of an earlier search: its dataset, model and the winner's hyperparameters"""
     trial: int | None = None
@@ -58,21 +58,21 @@ class Arguments(RowsOptions):
     epochs: int | None = None
     """the horizon of the schedule; an empty line trains as many (default: 20, or the search's)"""
     script: str | None = None
-    """a file of commands, a line each, instead of the keyboard"""
+    """a file of commands, one per line, instead of the keyboard"""
     replay: str | None = None
-    """the directory of an earlier model: train it again in another directory, as its log says"""
+    """the directory of an earlier model: train it again from its log, in another directory"""
     resume: str | None = None
-    """the directory of an earlier model: go on where it stands"""
+    """the directory of an earlier model: resume it"""
     live: int | None = None
     """show the model in the browser while it trains, and steer it there too; a port may follow (the extra live)"""
     live_host: str | None = None
-    """the address of this machine that the page is served at, for others to open it too (default: 127.0.0.1)"""
+    """the address of this machine to serve the page at, for other machines too (default: 127.0.0.1)"""
     out: str | None = None
     """the directory for the log, the states and the model (default: runs/babysit-<dataset>-<time>)"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "babysit", cli.with_port(argv))
     if arguments.epochs is not None:
         check_count("--epochs", arguments.epochs)
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def steer(steering: Steering, arguments: Arguments, script: list[tuple[int, str]] | None) -> None:
-    """Train the model as another's log says, or as the page, the script or the keyboard do."""
+    """Train the model by the log of another one, or by commands from the page, the script or the keyboard."""
     if arguments.replay is not None:
         steering.repeat()
     elif arguments.live is not None:
@@ -106,14 +106,14 @@ def steer(steering: Steering, arguments: Arguments, script: list[tuple[int, str]
 
 
 def check_page(arguments: Arguments) -> None:
-    """Refuse a live page that cannot be, before anything is loaded."""
+    """Raise ValueError for an impossible live page, before anything is loaded."""
     cli.check_live(arguments.live, arguments.live_host)
     if arguments.live is not None and arguments.replay is not None:
         raise ValueError("--replay and --live exclude each other; give one")
 
 
 def beginning(arguments: Arguments) -> Beginning:
-    """What --from, --replay, --resume and --set make of the defaults."""
+    """What the session begins with, by --from, --replay, --resume, --set and the defaults. Raises ValueError."""
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Experiment)}
     if arguments.trial is not None and arguments.from_ is None:
         raise ValueError(f"--trial {arguments.trial} needs --from: the directory of the search")
@@ -132,7 +132,7 @@ def beginning(arguments: Arguments) -> Beginning:
 
 
 def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
-    """The dataset, the model and one trial's hyperparameters of an earlier search."""
+    """The dataset, the model and one trial's hyperparameters of an earlier search. Raises ValueError."""
     from popjax.store.results import Results
 
     directory = str(arguments.from_)
@@ -150,7 +150,7 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
 
 
 def recorded(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beginning:
-    """What the session began with whose directory an option names."""
+    """What the session in the directory of --replay or --resume began with. Raises ValueError for other options."""
     from popjax.store.session_files import read_session
 
     others = {"replay": ("script", "resume"), "resume": ("out",)}[option]

@@ -1,4 +1,4 @@
-"""What the commands share: typed arguments, one-line errors, exit codes, Ctrl-C. No JAX here."""
+"""Shared by the commands: typed arguments, one-line errors, exit codes, Ctrl-C. No JAX here."""
 
 import contextlib
 import gc
@@ -20,7 +20,7 @@ from popjax.core.storage import Corrupt, InUse, leave_nothing_unfinished
 from popjax.core.text import printable, tell
 
 ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 141, 143
-HERE = "127.0.0.1"  # where a live page is served, if nothing else is said
+HERE = "127.0.0.1"  # default address of a live page
 PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
 
 
@@ -35,7 +35,7 @@ GONE = {"--standardize": "--transform standardize, global, robust, quantile or n
 
 
 def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] | None = None) -> Arguments:
-    """The command line as a dataclass; its docstrings are the help, a mistake is one line."""
+    """The command line as a dataclass, with its docstrings as help; exit with a one-line error for a mistake."""
     if (sys.argv[1:] if argv is None else argv) == ["--version"]:
         raise SystemExit(version())
     for word in sys.argv[1:] if argv is None else argv:
@@ -56,7 +56,7 @@ def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] |
 
 
 def version() -> int:
-    """Print popjax's version; the exit code."""
+    """Print popjax's version; return the exit code."""
     from popjax import __version__
 
     print(f"popjax {__version__}")
@@ -64,7 +64,7 @@ def version() -> int:
 
 
 def with_port(argv: list[str] | None) -> list[str]:
-    """The command line with a port after each --live: 0, any free one, where none follows.
+    """The command line with a port after each --live: 0, any free one, if none follows.
 
     >>> with_port(["--live", "--trials", "3", "--live", "8000"])
     ['--live', '0', '--trials', '3', '--live', '8000']
@@ -79,7 +79,7 @@ def with_port(argv: list[str] | None) -> list[str]:
 
 
 def check_live(port: int | None, host: str | None) -> None:
-    """Raise ValueError for a live page that cannot be."""
+    """Raise ValueError for --live-host without --live, an invalid port, or a missing package."""
     if host is not None and port is None:
         raise ValueError(f"--live-host {host} needs --live")
     if port is not None:
@@ -89,20 +89,20 @@ def check_live(port: int | None, host: str | None) -> None:
 
 
 def called(command: str = "") -> str:
-    """How a command is started here, as this one was: by the console script, by uv, or by Python."""
+    """The shell text that starts a command as this one was started: by the console script, by uv, or by Python."""
     if Path(sys.argv[0]).name == "popjax":
         return f"{started('popjax', sys.argv[0])} {command}".rstrip()
     return f"{python()} -m {'.'.join(filter(None, ('popjax', command)))}"
 
 
 def python() -> str:
-    """How this Python is started."""
+    """The shell text that starts this Python."""
     return started("python", sys.executable)
 
 
 def started(name: str, path: str) -> str:
-    """How a program is started: by uv, by its name, or by its path where the shell finds another, or none, by it."""
-    if uv := os.environ.get("UV"):  # which `uv run` sets
+    """The shell text that starts a program: by uv, by name, or by path if the shell does not find it by name."""
+    if uv := os.environ.get("UV"):  # set by `uv run`
         return f"{'uv' if shutil.which('uv') else shlex.quote(uv)} run {name}"
     found = shutil.which(name)
     here = found is not None and os.path.realpath(found) == os.path.realpath(path)
@@ -110,7 +110,7 @@ def started(name: str, path: str) -> str:
 
 
 def one_line(box: str) -> str:
-    """What the argument parser's box says, without the box."""
+    """The message in the argument parser's box, in one line."""
     content = re.sub(r"\x1b\[[0-9;]*m", "", box)
     rows = [row.strip("│ ").strip() for row in content.splitlines() if row.startswith("│")]
     said = " ".join(rows)
@@ -120,33 +120,33 @@ def one_line(box: str) -> str:
 
 
 class Told(logging.Handler):
-    """What the library warns of, as the commands say it."""
+    """A log handler that prints the library's warnings as the commands print theirs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell(f"popjax: {printable(record.getMessage())}")
 
 
 class SignalledStop(Stop):
-    """A stop that a signal asked for; `code` is what the command then exits with."""
+    """A stop requested by a signal; `code` is the exit code of the command."""
 
     code = 0
 
 
 def leave_now(*_: Any) -> NoReturn:
-    """End now, without the files that are being written."""
+    """Exit at once, and remove files that are being written."""
     leave_nothing_unfinished()
     leave()
 
 
 def out_of_patience(*_: Any) -> NoReturn:
-    """End now, as SIGTERM asked a while ago."""
+    """Exit at once, `PATIENCE` seconds after SIGTERM."""
     leave_nothing_unfinished()
     os._exit(TERMINATED)
 
 
 @contextlib.contextmanager
 def stopping(stop: SignalledStop, after: str = "segment") -> Iterator[None]:
-    """Meanwhile the first Ctrl-C asks for a stop, and the second one exits; SIGTERM asks, and waits 10 s at most."""
+    """Context: the first Ctrl-C sets `stop`, the second one exits; SIGTERM sets it, and exits after 10 s at most."""
 
     def ask(number: int, frame: Any) -> None:
         if number == signal.SIGINT and stop.is_set():
@@ -169,7 +169,7 @@ def stopping(stop: SignalledStop, after: str = "segment") -> Iterator[None]:
 
 
 def run(main: Callable[[], Any]) -> NoReturn:
-    """Run a command: ValueError is bad input, and a pipe that is closed ends it in silence."""
+    """Run a command and exit: an error becomes one line and a code, a closed pipe ends it silently."""
     if signal.getsignal(signal.SIGINT) is leave:
         signal.signal(signal.SIGINT, leave_now)
     logging.getLogger("popjax").addHandler(Told())
@@ -186,9 +186,9 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = CLOSED_PIPE
-    finally:  # all is said
+    finally:  # all is printed
         gc.freeze()  # Python's last collections would search JAX's objects for 0.6 s
-        signal.setitimer(signal.ITIMER_REAL, 0)  # its handler is gone before Python is
+        signal.setitimer(signal.ITIMER_REAL, 0)  # its handler is removed before Python exits
         if signal.getsignal(signal.SIGINT) is leave_now:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise SystemExit(code)

@@ -20,7 +20,7 @@ complete -o filenames -F _popjax popjax"""
 
 
 def completion(commands: Iterable[str]) -> str:
-    """The script that a shell reads, with these commands."""
+    """The shell script that completes these commands and their options."""
     names = list(commands)
     case = '        *\\ {name}) COMPREPLY=($(compgen -W "{options}" -- "$word")) ;;'
     cases = [case.format(name=name, options=" ".join(options(name))) for name in names]
@@ -28,7 +28,7 @@ def completion(commands: Iterable[str]) -> str:
 
 
 def options(command: str) -> list[str]:
-    """The options of a command; what it takes without a name is no option."""
+    """The options of a command, without its positional arguments."""
     arguments: Any = getattr(importlib.import_module(f"popjax.commands.{command}"), "Arguments", None)
     fields = dataclasses.fields(arguments) if arguments is not None else ()
     named = [field.name for field in fields if "Positional" not in str(field.type)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from popjax.commands import cli
 from popjax.core.text import install
 
-EXTRAS = {  # package: what for
+EXTRAS = {  # package -> its use
     "optuna": "the samplers cmaes and gp, and what mattered in the report",
     "cmaes": "the sampler cmaes",
     "torch": "the sampler gp",
@@ -30,11 +30,11 @@ EXTRAS = {  # package: what for
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Say what this machine has: devices, memory, versions, what can be written, and what may be installed."""
+    """Report what this machine has: devices, memory, versions, what can be written, and what may be installed."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns 0, or 2 where nothing can be written."""
+    """Run the command; return 0, or 2 if the working directory or the cache cannot be written to."""
     cli.parse(Arguments, "doctor", argv)
     from popjax.commands.experiment import cache_directory, describe_device
     from popjax.core.machine import versions
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def why_unwritable(place: Path) -> str:
-    """Why nothing can be written to a directory; empty if it can."""
+    """Why a directory cannot be written to, in words; empty if it can."""
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place) as file:
@@ -72,5 +72,5 @@ def why_unwritable(place: Path) -> str:
 
 
 def bytes_in(place: Path) -> int:
-    """The bytes of the files in a directory."""
+    """Size in bytes of all files in a directory."""
     return sum(file.stat().st_size for file in place.glob("*") if file.is_file())

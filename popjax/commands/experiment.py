@@ -1,4 +1,4 @@
-"""What the commands train on: a dataset with a model and an optimizer, or a task of one's own."""
+"""What the commands train: a model with an optimizer on a dataset, or the user's own task."""
 
 import dataclasses
 import importlib
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class RowsOptions:
-    """What is said of the rows of a file."""
+    """Options of the rows of a file."""
 
     kind: Literal["classification", "multilabel", "regression"] | None = None
     """what the target is (default: texts, truth values and few different integers are classes)"""
@@ -35,16 +35,16 @@ class RowsOptions:
     test: str | None = None
     """a file of rows that no trial sees, scored once for the winner (default: a tenth of the rows)"""
     groups: str | None = None
-    """the column that tells which rows belong together, and so are never in two parts"""
+    """the column of groups: rows of a group are never split over two parts"""
     class_weight: Literal["balanced"] | None = None
-    """rows of rare classes count for more in the loss that is trained: balanced"""
+    """balanced: rows of rare classes weigh more in the training loss"""
     metrics: str | None = None
-    """what else is measured: f1,auc,log_loss,mcc for classes; rmse,mape,median_error for a regression"""
+    """further metrics: f1,auc,log_loss,mcc for classes; rmse,mape,median_error for a regression"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment(RowsOptions):
-    """What is trained, as the command line names it."""
+    """What is trained, by the options of the command line."""
 
     dataset: str = "digits"
     """digits, wine, breast_cancer, diabetes, or a CSV, TSV, Parquet or NPZ file"""
@@ -57,23 +57,24 @@ class Experiment(RowsOptions):
     optimizer: str = "sgd"
     """sgd, nesterov, adam, adamw or rmsprop; a sweep also takes several: 'choice(sgd,adam)'"""
     schedule: str = "inverse"
-    """of the learning rate: inverse, exponential or cosine"""
+    """the schedule of the learning rate: inverse, exponential or cosine"""
     transform: str | None = None
-    """of the features: standardize, global, robust, quantile or none (default: images global, tables standardize)"""
+    """the transform of the features: standardize, global, robust, quantile or none (default: images global, tables
+    standardize)"""
     ordered: bool = False
-    """rows are in time: the last ones test, those before them validate, and the first ones train"""
+    """rows are in order of time: the last ones test, those before them validate, and the first ones train"""
     task: str | None = None
     """your own Task, as module:attribute"""
     seed: int = 0
-    """of the split, the points and the models"""
+    """the seed of the split, the points and the models"""
 
     @property
     def stem(self) -> str:
-        """What a directory for the results is called after."""
+        """Stem of the name of a results directory."""
         return (self.task or Path(self.dataset).stem).replace(":", "-")
 
     def check(self) -> None:
-        """Raise ValueError for what a task of one's own does not read."""
+        """Raise ValueError for options that the user's own task does not read."""
         if self.task is None:
             return
         for field in dataclasses.fields(Experiment):
@@ -82,7 +83,7 @@ class Experiment(RowsOptions):
                 raise ValueError(f"--{field.name} {given}: --task {self.task} does not read it; leave one out")
 
     def untold(self) -> list[str]:
-        """The arguments that name what a directory may not: a file, or code of one's own."""
+        """The arguments that a directory is not trusted to name: files, or the user's own code."""
         if self.task is not None:
             return ["--task", self.task]
         named = {"target": self.target} if is_file(self.dataset) else {}
@@ -91,7 +92,7 @@ class Experiment(RowsOptions):
         return [word for name, value in given.items() if value is not None for word in (f"--{name}", value)]
 
     def files(self) -> list[str | None]:
-        """The files of all rows, of those that validate and of those that test; raises ValueError for what is none."""
+        """The files of all rows, of validation and of test rows, or None. Raises ValueError for other kinds of file."""
         from popjax.data.dataset import READERS
 
         for name in ("validation", "test"):
@@ -102,12 +103,12 @@ class Experiment(RowsOptions):
         return [self.dataset, self.validation, self.test]
 
     def rows(self, dataset: "Dataset") -> str:
-        """Where the rows come from, how many there are, and what is predicted, in a line."""
+        """One line of text: source and number of the rows, and what is predicted."""
         names = " + ".join([dataset.name, *filter(None, (self.validation, self.test))])
         return f"dataset: {names}, {len(dataset.y)} rows, {dataset.words}"
 
     def load(self) -> "Parts":
-        """The dataset and its parts, checked; no JAX yet."""
+        """The dataset and its parts, checked, without JAX. Raises ValueError."""
         from popjax.data.dataset import check_missing, load
         from popjax.data.parts import SHARE, Parts, as_table, parts_of
         from popjax.data.table import Reading
@@ -127,7 +128,7 @@ class Experiment(RowsOptions):
             except ValueError:
                 if len(targets) < 2:
                     raise
-            return as_table(file, targets, how)  # no column has that name, commas and all
+            return as_table(file, targets, how)  # no column has the whole text as its name
 
         rows, validation, test = (SHARE if file is None else table(file) for file in self.files())
         parts = parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
@@ -136,7 +137,7 @@ class Experiment(RowsOptions):
         return parts
 
     def supervised(self, parts: "Parts", folds: int = 1) -> "Task":
-        """The Task on the dataset."""
+        """The Task on the dataset, in `folds` folds."""
         enable_cache()
         from popjax.supervision.supervised import supervised
 
@@ -157,7 +158,7 @@ class Experiment(RowsOptions):
         return task.in_folds(folds)
 
     def users_task(self) -> "Task":
-        """The Task that `task` names, with the working directory on the import path."""
+        """The Task that `task` names, imported with the working directory on the path. Raises ValueError."""
         module, _, attribute = str(self.task).partition(":")
         if not attribute:
             raise ValueError(f"--task {self.task!r}: write module:attribute")
@@ -174,24 +175,24 @@ class Experiment(RowsOptions):
         return task
 
     def fault(self, error: Exception) -> ValueError:
-        """What a user's own code raised, with its place, in one line."""
+        """ValueError with an error of the user's code and its place, in one line."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return ValueError(f"--task {self.task!r}: {what} ({place.filename}, line {place.lineno})")
 
     @classmethod
     def again(cls, run: Mapping[str, Any], command: str, given: Mapping[str, Any]) -> Self:
-        """What an earlier run was trained on, where `given` names nothing else.
+        """The experiment of an earlier run, with the options of `given` that are not None.
 
-        A directory may come from a stranger, so a file or a module that it names is never
-        opened: the user must name it again. `command` is how the user would.
+        A directory may come from a stranger, so a file or a module that it names is never opened: ValueError asks the
+        user to name it again, by `command`. Raises ValueError also for a run not made by a command, or damaged.
         """
         recorded = run.get("arguments")
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(recorded, dict) or not all(name in recorded for name in names):
             raise ValueError(f"{command}: no command of popjax made it; train it again from your own script")
         named = {name: value for name, value in given.items() if value is not None}
-        if "dataset" in named:  # other rows than then, of which no file of then is a part
+        if "dataset" in named:  # other rows, to which the recorded files do not belong
             recorded = recorded | {"task": None, "validation": None, "test": None}
         fields: dict[str, Any] = {name: named.get(name, recorded[name]) for name in names}
         for name, value in fields.items():
@@ -210,7 +211,7 @@ class Experiment(RowsOptions):
 
 
 def comma_list(name: str, text: str | None, spaces: bool = False) -> tuple[str, ...]:
-    """The words of a list with commas, with the spaces around them if wanted; raises ValueError for an empty one."""
+    """The words of a list with commas, stripped if not `spaces`; () for None. Raises ValueError for an empty word."""
     words = tuple(word if spaces else word.strip() for word in (text or "").split(","))
     if text is not None and not all(map(str.strip, words)):
         raise ValueError(f"--{name} {text!r}: write names with commas between them, such as a,b")
@@ -218,20 +219,20 @@ def comma_list(name: str, text: str | None, spaces: bool = False) -> tuple[str, 
 
 
 def is_file(dataset: str) -> bool:
-    """Whether a dataset is a file, not a built-in one."""
+    """True if a dataset is a file, not a built-in one."""
     from popjax.data.built_in import BUILT_IN
 
     return dataset not in BUILT_IN
 
 
 def cache_directory() -> Path:
-    """Where compiled programs are kept."""
+    """The directory of compiled programs."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home) / "popjax" / "programs")
 
 
 def enable_cache() -> None:
-    """Keep compiled programs for the next time, in a directory that only the user can read."""
+    """Keep compiled programs for the next time, in a directory that only the user can read, if it can be made."""
     cache = cache_directory()
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -245,7 +246,7 @@ def enable_cache() -> None:
 
 
 def describe_device() -> str:
-    """The device; loudly, if it is the CPU on a machine that has a GPU."""
+    """The device, with a warning if it is the CPU of a machine that has a GPU."""
     from popjax.core.machine import device
 
     name = device()
@@ -255,7 +256,7 @@ def describe_device() -> str:
 
 
 def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
-    """Where the results go: `--out`, or a new directory under runs/; it must not hold a run or a session."""
+    """The results directory: --out, or a new one under runs/. Raises ValueError if it holds a run, except on resume."""
     from popjax.store.files import check_directory
 
     if out == "":
@@ -272,7 +273,7 @@ def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
 
 
 def new_directory(stem: str) -> Path:
-    """A name under runs/ with the time, that is not taken."""
+    """An unused name under runs/, with the time."""
     import datetime
     import itertools
 

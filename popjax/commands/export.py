@@ -1,4 +1,4 @@
-"""`python -m popjax.export DIR --to optuna`: a finished run into another tool. No JAX here."""
+"""`python -m popjax.export DIR --to optuna`: write a finished run into another tool. No JAX here."""
 
 import dataclasses
 from pathlib import Path
@@ -12,20 +12,20 @@ from popjax.core.text import failure, printable
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Write a finished run into another tool: as one run of a tracker, or as a study of Optuna's."""
+    """Write a finished run into another tool: as one run of a tracker, or as a study of Optuna."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """the directory of a run, such as runs/mine"""
     to: Literal["optuna", "tensorboard", "mlflow", "wandb", "trackio"]
-    """which tool; each as it is set up where nothing else is said, by its own environment variables"""
+    """the tool; each is configured by its own environment variables"""
     top: int = 20
-    """trackers: of how many of the best trials the curves are written"""
+    """trackers: the number of best trials to write the curves of"""
     out: str | None = None
     """optuna: the file of the study, a journal, or SQLite if it ends with .db (default: DIR/optuna.journal)"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "export", argv)
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: give at least 1")
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         tracker, results = TRACKERS[arguments.to](top=arguments.top), Results.load(arguments.directory)
         try:
             tracker.export(results, directory)
-        except Exception as error:  # whatever the tracker's package raises, such as where nobody has logged in
+        except Exception as error:  # any error of the tracker's package, such as a missing login
             raise ValueError(f"--to {arguments.to}: {failure(error)}") from None
         print(f"written: {arguments.to}")
         return 0

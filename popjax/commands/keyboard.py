@@ -1,4 +1,4 @@
-"""What is typed while the program works, here or on a page."""
+"""Input while the program works, typed here or on a page."""
 
 import os
 import select
@@ -13,13 +13,13 @@ from popjax.core.stop import Stop
 
 
 class Keyboard:
-    """Lines of the standard input, and changes that other threads ask for, each as soon as it is complete.
+    """Lines of the standard input, and changes that other threads request, each as soon as it is complete.
 
     Args:
-        stop: once a signal's handler has set it, nothing is waited for.
+        stop: flag that ends waiting, once a signal's handler has set it.
 
     Attributes:
-        open: whether the standard input has not ended.
+        open: False once the standard input has ended.
     """
 
     def __init__(self, stop: Stop) -> None:
@@ -36,14 +36,14 @@ class Keyboard:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop reading: each entry that is left is answered with an error."""
+        """Stop reading; answer each remaining entry with an error."""
         signal.set_wakeup_fd(self._before)
         while self._typed:
             _, self._typist = self._typed.popleft()
-            self.answer(ValueError("the model is left: nothing is done any more"))
+            self.answer(ValueError("the session has ended: nothing more is done"))
 
     def press(self, change: Any) -> "Future[None]":
-        """Ask for a change, from any thread; what becomes of it."""
+        """Request a change, from any thread; returns the Future of its outcome."""
         answer: Future[None] = Future()
         self._typed.append((change, answer))
         os.write(self._waker, b".")
@@ -58,10 +58,11 @@ class Keyboard:
             typist.set_exception(error)
 
     def next(self, wait: bool, elsewhere: bool = False) -> Any:
-        """The next line, or change; None where there is none yet (unless `wait`), or no more can come.
+        """The next line, or change; None if there is none yet and `wait` is False, or no more can come.
 
         Args:
-            elsewhere: whether changes may come from another thread, too.
+            wait: True to wait for one.
+            elsewhere: True if changes may also come from another thread.
         """
         while not self._typed and (self.open or elsewhere) and not self._stop.is_set():
             sources = [self._woken, *([sys.stdin.fileno()] if self.open else [])]
@@ -78,7 +79,7 @@ class Keyboard:
         return entry
 
     def _read(self) -> None:
-        """What has been typed here."""
+        """Append the complete lines that were typed here."""
         chunk = os.read(sys.stdin.fileno(), 4096)
         self.open = bool(chunk)
         *complete, self._rest = (self._rest + (chunk or b"\n" * bool(self._rest))).split(b"\n")

@@ -9,7 +9,7 @@ from popjax.core.text import meant
 COMMANDS = {
     "sweep": "train hundreds of small models at once, each with hyperparameters of its own, and rank them",
     "babysit": "train one model, watch its curve, and steer it",
-    "retest": "train the best trials of an earlier search again: does the old setting still stand?",
+    "retest": "train the best trials of an earlier search again: is the old setting still the best?",
     "report": "draw the page of a run again from its files, or one that compares several runs",
     "export": "write a finished run into Optuna, TensorBoard, MLflow, W&B or Trackio",
     "doctor": "devices, memory, versions, what can be written, and what may be installed",
@@ -17,7 +17,7 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command that the first argument names; returns its exit code."""
+    """Run the command that the first argument names; return its exit code. Raises ValueError for an unknown one."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name == "--version":
         return cli.version()

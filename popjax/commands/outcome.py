@@ -1,4 +1,4 @@
-"""What a sweep says at its end: the best trials, what they are worth, and what to do next. No JAX here."""
+"""Output at the end of a sweep: the best trials, their scores, and what to do next. No JAX here."""
 
 import json
 import shlex
@@ -13,16 +13,16 @@ from popjax.core.text import cell, hparams_text, plural, printable
 if TYPE_CHECKING:
     from popjax.store.results import Results
 
-TOP = 20  # trials that retest takes if nothing is said
+TOP = 20  # default number of trials of retest
 
 
 def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[tuple[str, bool]]":
-    """Lines, and whether each is said even where the winner alone is wanted."""
+    """Yield (line, bool): True for lines that are printed even with --quiet."""
     from popjax.pages.headline import advice, compared, halved, metric_text, optimism, seconds_text, value_text
 
     best = results.best
     if best is None:
-        words, again = ("go on with --resume", "") if results.stopped.any() else advice(results)
+        words, again = ("resume with --resume", "") if results.stopped.any() else advice(results)
         yield f"{results.no_winner}; {words} {again}".rstrip(), True
         yield f"results: {out}", True
         return
@@ -52,7 +52,7 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
 
 
 def ensemble_line(results: "Results") -> str:
-    """What the best trials score together."""
+    """One line of text with the ensemble's scores on the test rows."""
     from popjax.pages.headline import metric_text
 
     ensemble = results.summary["ensemble"]

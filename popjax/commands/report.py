@@ -15,13 +15,13 @@ class Arguments:
     """Draw the page of a run again, from the files in its directory; or one that compares several runs."""
 
     directories: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DIR [DIR ...]")]
-    """the directory of a run, such as runs/mine; of several, those to compare"""
+    """the directory of a run, such as runs/mine; several are compared"""
     out: str = "comparison.html"
-    """the page of a comparison"""
+    """the file of a comparison"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "report", argv)
     if not arguments.directories:
         raise ValueError("report: name the directory of a run, such as runs/mine")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from popjax.store.results import Results
     from popjax.task import Task
 
-VALIDATION = 0.1  # of the rows, as in the search: so that as many train as then
+VALIDATION = 0.1  # share of the rows, as in the search, so that as many rows train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,41 +33,41 @@ class Arguments:
     """Train the best trials of an earlier search again, beside a random sample of the others.
 
     On new data (--dataset), or on the old data with new folds and new initial weights; and
-    tell whether the old setting still stands.
+    report whether the old setting is still good.
     """
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """the directory of the search"""
     dataset: str | None = None
-    """the data to train on now; the same as then if not given"""
+    """the data to train on (default: those of the search)"""
     target: str | None = None
     """the column to predict, if it has another name"""
     missing: str | None = None
     """what to do with missing cells: error, drop or median (of text, the most frequent)"""
     validation: str | None = None
-    """a file of rows, where the search had one; here they are rows as all others"""
+    """a file of validation rows, if the search had one; here they are rows as all others"""
     test: str | None = None
-    """a file of rows that the search set aside, where it had one"""
+    """a file of rows that the search set aside, if it had one"""
     task: str | None = None
     """your own Task, as module:attribute"""
     top: int = TOP
-    """how many of the best trials"""
+    """number of the best trials"""
     background: int = 20
-    """how many of the others, at random"""
+    """number of the others, at random"""
     repeats: int = 5
-    """how often each is trained: on so many folds, or from so many initial weights where a task has no folds"""
+    """times that each is trained: the number of folds, or of initial weights if a task has no folds"""
     seed: int | None = None
-    """of the folds, the sample and the models (default: one more than the search's)"""
+    """the seed of the folds, the sample and the models (default: one more than the search's)"""
     executor: str = "threads"
-    """what trains: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; the bits are the same"""
+    """where to train: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; with the same bits"""
     retries: int = 3
-    """how often the work of a worker that dies is tried before its trials are given up"""
+    """number of tries of the work of a worker that dies, before its trials are given up"""
     mixed: bool = False
     """accept workers with another version of jax, or another kind of CPU: bits may differ"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "retest", argv)
     for name, low in (("top", 1), ("background", 1), ("repeats", 2), ("retries", 1)):
         if getattr(arguments, name) < low:
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def space_for_rows(task: "Task", results: "Results") -> "tuple[Space, np.ndarray]":
-    """The search's space without batches that are larger than the training rows now, and the trials (rows,) left."""
+    """The search's space without batches larger than the training rows, and the remaining trials (rows,)."""
     from popjax.space.space import Space
 
     space, trials = Space.from_dict(results.run["space"]), np.arange(len(results.diverged))
@@ -114,7 +114,7 @@ def space_for_rows(task: "Task", results: "Results") -> "tuple[Space, np.ndarray
 
 
 def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int, seed: int) -> tuple[np.ndarray, int]:
-    """The old best trials' rows, followed by a random sample of the others'; and how many the best are."""
+    """Rows of the best trials, followed by a random sample of the others, and the number of the best."""
     best = results.order[np.isin(results.order, fit)][:top]
     others = np.setdiff1d(fit, best)
     if len(others) == 0:
@@ -124,7 +124,7 @@ def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int
 
 
 def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Task, bool | None]":
-    """The task on the data of now, and whether that is the data of then (None where nobody knows)."""
+    """The task on the present data, and True if these are the data of the search; None if unknown."""
     names = ("dataset", "target", "missing", "validation", "test", "task")
     given = {name: getattr(arguments, name) for name in names} | {"seed": seed}
     command = f"{cli.called('retest')} {shlex.quote(arguments.directory)}"
@@ -148,14 +148,14 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
 
 
 def check_columns(name: str, then: Mapping[str, Any], now: "Dataset") -> None:
-    """Raise ValueError where the data of now cannot be what the search was over."""
+    """Raise ValueError if the columns or targets of the data differ from those of the search."""
     texts = then.get("levels") or {}
     for column in then.get("columns") or ():
         if column not in now.columns:
             raise ValueError(f"{name!r} lacks the column {column!r} that the search had; give the same columns")
     for column in now.columns:
         if column not in (then.get("columns") or ()):
-            raise ValueError(f"{name!r} has the column {column!r} that the search had not; give the same columns")
+            raise ValueError(f"{name!r} has the column {column!r} that the search did not have; give the same columns")
         if (column in texts) != (column in now.levels):
             kinds = ["text" if column in levels else "numbers" for levels in (now.levels, texts)]
             raise ValueError(f"{name!r} has {kinds[0]} in {column!r}, the search had {kinds[1]}; give the same kind")
@@ -168,11 +168,11 @@ def check_columns(name: str, then: Mapping[str, Any], now: "Dataset") -> None:
 
 
 def with_texts(dataset: "Dataset", then: Mapping[str, Any]) -> "Dataset":
-    """The dataset in the features of the search, where a text that the search had not is all zeros, as in `predict`."""
+    """The dataset in the features of the search; a text that the search had not is all zeros, as in `predict`."""
     for column, texts in dataset.levels.items():
         new = [text for text in texts if text not in then[column]]
         if new:
-            print(printable(f"{column!r} has texts that the search had not, all zeros now: {some(new)}"), flush=True)
+            print(printable(f"{column!r} has texts new to the search, encoded as zeros: {some(new)}"), flush=True)
     levels = {column: tuple(texts) for column, texts in then.items()}
     if levels == dataset.levels:
         return dataset
@@ -189,7 +189,7 @@ def train_again(
     seed: int,
     backend: "Backend | None" = None,
 ) -> np.ndarray:
-    """The new values (trials, repeats) of the metric that ranked, NaN for diverged; all in one population."""
+    """New values (trials, repeats) of the ranking metric, NaN for diverged; all are trained in one population."""
     from popjax.engine.roster import Config
     from popjax.rule import Rule
     from popjax.study.replay import train_points
@@ -209,7 +209,7 @@ def train_again(
 
 
 def values_by_epoch(results: "Results", rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Name -> (rows, epochs): what the trials and their ancestors were trained with, where a scheduler changed that.
+    """Name -> (rows, epochs): hyperparameters along the lineages of trials; empty if no scheduler changed them.
 
     A trial that was not trained to the end keeps its last values.
     """
@@ -226,7 +226,7 @@ def values_by_epoch(results: "Results", rows: np.ndarray) -> dict[str, np.ndarra
 
 
 def retest_report(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:
-    """What retest.json holds."""
+    """The entries of retest.json."""
     from popjax.store.files import jsonable
     from popjax.tuning.verdict import CONFIDENCE, first_now, judge, mean_and_half
 

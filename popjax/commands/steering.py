@@ -1,4 +1,4 @@
-"""One model in a terminal: commands in, curves out. No JAX until it begins."""
+"""One model steered in a terminal: commands in, curves out. No JAX until it begins."""
 
 import contextlib
 import dataclasses
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from popjax.task import Task
     from popjax.tuning.person import Change
 
-CURVE, SHORT, VALUE = 40, 12, 9  # letters of a curve at most, what is kept for one, and of a value such as 1.234e-05
-VERBS = ("set", "back", "go", "pause", "resume", "save", "end")  # what a page may ask for
+CURVE, SHORT, VALUE = 40, 12, 9  # characters: of a curve at most, reserved for a curve, of a value such as 1.234e-05
+VERBS = ("set", "back", "go", "pause", "resume", "save", "end")  # verbs of a page
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -34,12 +34,12 @@ class Beginning:
     """What a session begins with.
 
     Attributes:
-        hparams: as they are given or recorded; the defaults are not among them.
-        found: those of a search's trial, not all of which need be read.
-        resume: the directory of the session that is gone on with, if it is one.
-        lines: the log of another session, to do again.
-        curves: metric -> (epochs,) of that one.
-        place: its directory.
+        hparams: given or recorded hyperparameters, without the defaults.
+        found: hyperparameters of a search's trial, of which the task may read only some.
+        resume: directory of the session to resume; None for a new one.
+        lines: log of another session, to replay.
+        curves: metric -> (epochs,) of that session.
+        place: directory of that session.
     """
 
     experiment: Experiment
@@ -54,7 +54,7 @@ class Beginning:
 
 
 class Steering:
-    """One model, obeying commands."""
+    """A session with one model, steered by commands."""
 
     def __init__(
         self, start: Beginning, task: "Task", hparams: Mapping[str, Any], out: Path, stop: "cli.SignalledStop"
@@ -79,7 +79,7 @@ class Steering:
         )
         self.describe("model: ")
         if start.resume is not None:
-            print(f"it goes on after epoch {self.session.epoch}", flush=True)
+            print(f"resumed after epoch {self.session.epoch}", flush=True)
 
     @classmethod
     def begin(cls, start: Beginning, out: Path, stop: "cli.SignalledStop") -> "Steering":
@@ -108,16 +108,16 @@ class Steering:
 
     @property
     def rest(self) -> int:
-        """How many epochs are left to the horizon; 1 beyond it."""
+        """Number of epochs left to the horizon; 1 beyond it."""
         return max(1, self.start.epochs - self.session.epoch)
 
     def describe(self, indent: str) -> None:
-        """Print the hyperparameters as they stand."""
+        """Print the current hyperparameters."""
         said = printable(hparams_text(self.session.hparams))
         print(textwrap.fill(said, width(), initial_indent=indent), flush=True)
 
     def script(self, commands: Iterable[tuple[int, str]]) -> bool:
-        """Obey one command of a numbered line after the other, each to its end; False after "quit"."""
+        """Carry out numbered commands one after the other, each to its end; False after "quit". Raises ValueError."""
         for number, command in commands:
             if self.stop.is_set():
                 break
@@ -131,7 +131,7 @@ class Steering:
         return True
 
     def interactive(self) -> None:
-        """Train, and obey what is typed, at the end of the epoch; a mistake is told."""
+        """Train, and carry out what is typed at the end of the epoch; print mistakes."""
         from popjax.commands.keyboard import Keyboard
 
         print(HELP)
@@ -141,7 +141,7 @@ class Steering:
             self.typed(keyboard)
 
     def live(self, commands: Iterable[tuple[int, str]], port: int, host: str) -> None:
-        """The same with a page that types, too, after some first commands; it ends when that says so."""
+        """As `interactive`, with a page that also gives commands, after the given ones, which may quit."""
         from popjax.commands.keyboard import Keyboard
         from popjax.live.session import SessionPage
 
@@ -154,7 +154,7 @@ class Steering:
                 self.typed(keyboard, shown)
 
     def typed(self, keyboard: "Keyboard", page: "SessionPage | None" = None) -> None:
-        """Train, and obey what is typed, until "quit", or until nobody can type any more."""
+        """Train, and carry out commands, until "quit", or until no more can come."""
         while not self.stop.is_set() and (self.to_go or keyboard.open or page is not None):
             if page is not None:
                 page.person.paused = not self.to_go
@@ -176,14 +176,14 @@ class Steering:
                 print(printable(str(error)), flush=True)
 
     def meant(self, entry: "str | Change") -> "Change":
-        """What was typed, as a change: an empty line pauses, or goes on."""
+        """An entry as a change: an empty line pauses, or trains on."""
         if not isinstance(entry, str):
             return entry
         change = change_typed(entry, self.session.hparams)
         return change._replace(verb="resume") if entry == "" and not self.to_go else change
 
     def repeat(self) -> None:
-        """Do again what the log of another session says, and compare its curves."""
+        """Carry out the log of another session, and print whether its curves are the same."""
         try:
             self.session.repeat(self.start.lines[1:], self.repeated)
         except KeyboardInterrupt:
@@ -201,7 +201,7 @@ class Steering:
             print(f"the curve differs from that in {place}, {where}: other versions change bits")
 
     def repeated(self, line: Step | Remark) -> None:
-        """Show what was done again."""
+        """Print a replayed line."""
         if isinstance(line, Remark):
             print(f"> back {line.value}", flush=True)
             return
@@ -211,7 +211,7 @@ class Steering:
             self.show()
 
     def obey(self, change: "Change") -> bool:
-        """Carry out a change; False for the end. Raises ValueError for one that cannot be."""
+        """Carry out a change; False for "end". Raises ValueError for an impossible one."""
         if change.verb == "set":
             self.session.set(**change.values)
             print(printable(f"{assigned(change.values)} from epoch {self.session.epoch + 1} on"), flush=True)
@@ -229,12 +229,12 @@ class Steering:
         return change.verb != "end"
 
     def pause(self) -> None:
-        """Train no further for now; what is trained is durable."""
+        """Stop training for now, and commit."""
         self.to_go = 0
         self.session.commit()
 
     def epoch(self) -> None:
-        """Train one epoch, and show it, unless the run is stopped before its end."""
+        """Train one epoch, and print it if it was not stopped before its end."""
         before = self.session.epoch
         self.session.train(1, commit=False)
         if self.session.epoch == before:
@@ -248,7 +248,7 @@ class Steering:
             self.pause()
 
     def show(self) -> None:
-        """Print the last epoch's metrics, and how one of them went."""
+        """Print the last epoch's metrics, and the curve of the task's metric."""
         metrics, first = self.metrics(), ("train_loss", self.task.metric, "val_loss")
         line = f"epoch {self.session.epoch:3}" + in_line(metrics, first)
         room = min(CURVE, width() - len(line) - 2)
@@ -256,11 +256,11 @@ class Steering:
         print(printable(f"{line}  {curve}"), flush=True)
 
     def metrics(self) -> dict[str, float]:
-        """The last epoch's metrics."""
+        """Metric -> value after the last epoch."""
         return {name: float(values[-1]) for name, values in self.session.curves.items()}
 
     def watch(self) -> None:
-        """Print how training stands."""
+        """Print hyperparameters, the last epoch's metrics, and what the task's `watch` measures."""
         self.describe("  ")
         values = self.metrics() if self.session.epoch else {}
         if self.task.watch is not None:
@@ -270,7 +270,7 @@ class Steering:
             print(printable(f"  {name:{longest}}  {value:.4g}"), flush=True)
 
     def save(self) -> None:
-        """Write the model as it stands, for `popjax.load_best`."""
+        """Write the current model to best/, for `popjax.load_best`."""
         from popjax.store.files import KeptTrial, jsonable, write_best
 
         self.session.commit()
@@ -279,7 +279,7 @@ class Steering:
         print(f"saved: {self.out / 'best'}", flush=True)
 
     def leave(self) -> int:
-        """Make all durable, and tell where it is; returns the exit code."""
+        """Commit, and print where the log is and how to go on; returns the exit code."""
         self.session.commit()
         again = shlex.join([str(self.out), *self.start.experiment.untold()])
         print(f"log: {self.out / 'decisions.jsonl'}")
@@ -289,7 +289,7 @@ class Steering:
 
 
 def assigned(values: Mapping[str, Any]) -> str:
-    """Hyperparameters with their values.
+    """Hyperparameters with their values, as text.
 
     >>> assigned({"rate": 0.1, "depth": 2})
     'rate = 0.1, depth = 2'
@@ -298,7 +298,7 @@ def assigned(values: Mapping[str, Any]) -> str:
 
 
 def in_line(metrics: Mapping[str, float], first: Iterable[str]) -> str:
-    """The metrics that fit a line with a curve whatever their values, these first."""
+    """Text with the metrics that fit a line beside a curve, for any values; those in `first` come first."""
     texts: list[str] = []
     length = len("epoch 100")
     for name in dict.fromkeys([*(name for name in first if name in metrics), *metrics]):
@@ -310,12 +310,12 @@ def in_line(metrics: Mapping[str, float], first: Iterable[str]) -> str:
 
 
 def width() -> int:
-    """The letters of a line of the terminal, but for the last, at which some go on in the next line."""
+    """Characters per line of the terminal, at least 20, minus the last, at which some terminals wrap."""
     return max(20, shutil.get_terminal_size((80, 24)).columns - 1)
 
 
 def read_by(task: "Task", start: Beginning, others: Mapping[str, Any]) -> dict[str, Any]:
-    """What the task reads of `others` that are not given."""
+    """The entries of `others` that the task reads and that are not given."""
     from popjax.engine.roster import check_sizes
     from popjax.engine.tracer import Tracer
     from popjax.space.space import Space

@@ -39,7 +39,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command; return its exit code."""
     arguments = with_metric(with_choices(cli.parse(Arguments, "sweep", cli.with_port(argv))))
     named = named_scales(arguments)
     check_arguments(arguments)
@@ -58,7 +58,7 @@ class Sweep:
     argv: list[str]
 
     def run(self) -> int:
-        """Load, plan, train, write and tell; returns the exit code."""
+        """Load, plan, train, write and print; return the exit code."""
         arguments = self.arguments
         task, space = self.users_task() if arguments.task else self.supervised_task()
         asked = self.asked(task, space)
@@ -87,7 +87,7 @@ class Sweep:
         return cli.ALL_DIVERGED if results.best is None else 0
 
     def asked(self, task: "Task", space: "Space") -> "Asked":
-        """What the command line asks of a search."""
+        """The checked request of the command line."""
         from popjax.rules.together import TOGETHER
         from popjax.study.asked import Asked
         from popjax.tuning.search_options import SearchOptions
@@ -99,7 +99,7 @@ class Sweep:
         return Asked.of(task, space, options, asked_backend(arguments))
 
     def searched(self, asked: "Asked", stop: cli.SignalledStop) -> "Results":
-        """What the search found."""
+        """Results of the search."""
         from popjax.engine.population import Timer
         from popjax.study.run import Search
 
@@ -114,7 +114,7 @@ class Sweep:
         return search.run(self.out, about(arguments), arguments.resume)
 
     def page(self) -> Any:
-        """The live page, if it is wanted."""
+        """The live page of --live; None without it."""
         if self.arguments.live is None:
             return None
         from popjax.live.search import Live
@@ -122,12 +122,12 @@ class Sweep:
         return Live(self.arguments.live, self.arguments.live_host or cli.HERE)
 
     def say(self, line: str) -> None:
-        """Print a line, unless the summary alone is wanted."""
+        """Print a line, except with --json or --quiet."""
         if not (self.arguments.json or self.arguments.quiet):
             print(printable(line), flush=True)
 
     def progress(self) -> "list[Callback]":
-        """What shows the progress here."""
+        """The callback that shows the progress: silent, a bar on a terminal, or lines."""
         from popjax.tuning.callbacks.progress import Bar, Lines, Silent
 
         if self.arguments.json or self.arguments.quiet:
@@ -135,7 +135,7 @@ class Sweep:
         return [Bar() if sys.stderr.isatty() else Lines()]
 
     def supervised_task(self) -> "tuple[Task, Space]":
-        """The Task on the dataset, and the space: the default one with what was named."""
+        """The Task on the dataset, and the space: the default one with the named scales."""
         from popjax.space.defaults import BATCH_SIZES
 
         arguments = self.arguments
@@ -150,7 +150,7 @@ class Sweep:
         return task, space
 
     def full_space(self, task: "Task", rows: int) -> "Space":
-        """What is named, beside what the model, the optimizer and the schedule read of the default space."""
+        """The named scales, and those of the default space that the model, the optimizer and the schedule read."""
         from popjax.engine.roster import check_sizes
         from popjax.engine.tracer import Tracer
         from popjax.space.space import Space
@@ -165,7 +165,7 @@ class Sweep:
         check_sizes(space)
         pairs = list(itertools.product(optimizers, schedules))
         if len(pairs) == 1 and self.named.keys() <= default.keys():
-            return space  # of which all is read, whatever the values are
+            return space  # all of it is read, whatever the values are
         reads = set(self.named)
         for pair in pairs:
             one = space.replace(**{name: value for name, value in zip(CHOSEN, pair, strict=True) if name in space})
@@ -173,13 +173,13 @@ class Sweep:
         return space.only(reads)
 
     def values(self, name: str) -> list[str]:
-        """All that the optimizer or the schedule may be."""
+        """All values that the optimizer or the schedule may have."""
         scale = self.named.get(name)
         given = getattr(scale, "values", (getattr(scale, "value", getattr(self.arguments, name)),))
         return [str(value) for value in given]
 
     def users_task(self) -> "tuple[Task, Space]":
-        """The Task that --task names, and its space."""
+        """The Task that --task names, and its space. Raises ValueError without a space."""
         from popjax.space.space import Space
 
         task = self.arguments.users_task()
@@ -189,7 +189,7 @@ class Sweep:
         return task, Space(**self.named)
 
     def explain(self, asked: "Asked") -> int:
-        """Print what the plans would cost."""
+        """Print what the plans would cost; return the exit code."""
         from popjax.study.replay import explain
         from popjax.tuning.proposals import learns
 
@@ -198,7 +198,7 @@ class Sweep:
         return 0
 
     def tell_how_to_go_on(self, results: "Results") -> None:
-        """What a run that was stopped has found so far, and the command that goes on with it."""
+        """Print what a stopped run has found so far, and the command that resumes it."""
         done, all_of_them = len(results.order) + int(results.diverged.sum()), results.summary["trials"]
         ranked = f"{done} of {all_of_them} trials are trained; ranked and" if results.best else f"{results.no_winner};"
         print(f"stopped: {ranked} written: {self.out}", file=sys.stderr)
@@ -209,7 +209,7 @@ class Sweep:
 
 
 def distinct(space: "Space", trials: int, seed: int) -> str:
-    """How many distinct values a grid gives each hyperparameter, beside random's."""
+    """Text: the number of distinct values that a grid gives each hyperparameter, beside random's."""
     grid, random = space.sample(trials, seed, "grid"), space.sample(trials, seed)
     counts = [f"{name} {len(set(grid[name]))} (random {len(set(random[name]))})" for name in space.searched]
     points = len(next(iter(grid.values())))

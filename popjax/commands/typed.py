@@ -1,4 +1,4 @@
-"""What is typed to steer a model, as a change. No JAX here."""
+"""Parsing of typed commands into changes. No JAX here."""
 
 import operator
 import re
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from popjax.tuning.person import Change
 
 HELP = """commands: go 5 | learning_rate=0.03 | learning_rate*=0.5 | back 5
-          watch | save | help | quit; an empty line pauses, or goes on"""
+          watch | save | help | quit; an empty line pauses, or resumes"""
 SETTING = re.compile(r"(\w+)\s*([-+*/]?=)\s*(.+)")
 OPERATORS = {"+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv}
 WORDS = {"quit": "end", "exit": "end", "": "pause"} | {word: word for word in ("pause", "watch", "save", "help")}
 
 
 def change_typed(text: str, hparams: Mapping[str, Any]) -> "Change":
-    """What a line asks for, of a model with these hyperparameters; raises ValueError for a line that says nothing.
+    """The change that a line requests, given the current hyperparameters. Raises ValueError for an unknown command.
 
     >>> change_typed("back 2", {}).epochs, change_typed("rate *= 0.5", {"rate": 0.2}).values
     (2, {'rate': 0.1})
@@ -37,7 +37,7 @@ def change_typed(text: str, hparams: Mapping[str, Any]) -> "Change":
 
 
 def value_to_set(name: str, how: str, text: str, hparams: Mapping[str, Any]) -> dict[str, Any]:
-    """The value that a hyperparameter is to have, also relative to what it is."""
+    """Name -> new value of a hyperparameter, also relative to its current one. Raises ValueError."""
     _, value = value_of(f"{name}={text}", "command")
     if how == "=":
         return {name: value}
@@ -50,7 +50,7 @@ def value_to_set(name: str, how: str, text: str, hparams: Mapping[str, Any]) -> 
 
 
 def value_of(text: str, where: str) -> tuple[str, Any]:
-    """Name and value of `name=value`; raises ValueError for a scale or for nonsense."""
+    """Name and value of `name=value`. Raises ValueError for a scale or malformed text."""
     from popjax.space.scales import Constant
     from popjax.space.space import setting as read_setting
 
@@ -61,7 +61,7 @@ def value_of(text: str, where: str) -> tuple[str, Any]:
 
 
 def read_script(path: str) -> list[tuple[int, str]]:
-    """The commands of a file; raises ValueError."""
+    """The numbered commands of a file. Raises ValueError if it cannot be read."""
     try:
         return commands_in(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -69,6 +69,6 @@ def read_script(path: str) -> list[tuple[int, str]]:
 
 
 def commands_in(text: str) -> list[tuple[int, str]]:
-    """A command a line with its number, without comments and empty lines."""
+    """Pairs (line number, command), without comments and empty lines."""
     commands = [line.partition("#")[0].strip() for line in text.splitlines()]
     return [(number, command) for number, command in enumerate(commands, 1) if command]

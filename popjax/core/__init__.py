@@ -1,1 +1,1 @@
-"""What everything stands on: trees of arrays, atomic files, words, clocks, the machine. Imports nothing of popjax."""
+"""Shared basics: pytrees, atomic files, text, clocks, the machine. Imports nothing else of popjax."""

@@ -1,4 +1,4 @@
-"""Functions that a user gives. No JAX here."""
+"""Checks and names of the functions and arguments that a user passes. No JAX here."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -6,24 +6,24 @@ from typing import Any
 
 
 def check_called(what: str, function: Any, *arguments: str) -> None:
-    """Raise ValueError unless a function can be called with so many arguments.
+    """Raise ValueError unless `function` can be called with positional arguments of these names.
 
     >>> check_called("the model", lambda hparams, rngs: None, "hparams", "rngs")
     """
     named = f"({', '.join(arguments)})"
     if not callable(function):
         raise ValueError(f"{what} is a {type(function).__name__}; give a function of {named}")
-    made = isinstance(function, type)  # a metaclass, such as that of nnx, hides what the class itself takes
+    made = isinstance(function, type)  # a metaclass, such as nnx's, hides the signature of __init__
     try:
         inspect.signature(function.__init__ if made else function).bind(*(["self"] if made else []), *arguments)
     except TypeError as error:
         raise ValueError(f"{what} cannot be called with {named}: {error}; give it these arguments") from None
-    except ValueError:  # of a built-in that has no signature
+    except ValueError:  # a built-in without a signature
         return
 
 
 def name_of(given: Any) -> Any:
-    """A text or None as it is; of a function or a class its qualified name, of another object its class's.
+    """A str or None unchanged; the qualified name of a function or class; the class name of any other object.
 
     >>> name_of("adam"), name_of(name_of), name_of(3.5)
     ('adam', 'name_of', 'float')
@@ -32,7 +32,7 @@ def name_of(given: Any) -> Any:
 
 
 def refuse_gone(function: str, given: Iterable[str], gone: Mapping[str, str]) -> None:
-    """Raise ValueError for an argument of an earlier version, with what says the same now, and TypeError for others.
+    """Raise ValueError for an argument of an earlier version, naming its replacement, and TypeError for any other.
 
     >>> refuse_gone("search", [], {"lanes": "backend=popjax.Local(lanes=4)"})
     """

@@ -1,11 +1,11 @@
-"""How long something went on, in any of several threads."""
+"""Elapsed seconds across threads."""
 
 import threading
 import time
 
 
 class Clock:
-    """Sums the time during which at least one thread was inside; durations never run backwards.
+    """The sum of the seconds during which at least one thread is inside the `with` block, by a monotonic clock.
 
     >>> clock = Clock()
     >>> with clock:

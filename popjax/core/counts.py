@@ -1,17 +1,16 @@
-"""Whole numbers that a user gives. No JAX here."""
+"""Checks of whole numbers that a user passes. No JAX here."""
 
+from numbers import Integral
 from typing import Any
-
-import numpy as np
 
 
 def whole_kind(kind: type) -> bool:
-    """Whether values of a type are whole numbers."""
-    return issubclass(kind, int | np.integer) and kind is not bool
+    """True if values of a type are whole numbers: int or NumPy integers, not bool."""
+    return issubclass(kind, Integral) and kind is not bool
 
 
 def check_count(name: str, value: Any, low: int = 1) -> int:
-    """A whole number of at least `low`; raises ValueError for anything else.
+    """`value` as an int of at least `low`; raises ValueError for anything else.
 
     >>> check_count("epochs", 3)
     3
@@ -22,7 +21,7 @@ def check_count(name: str, value: Any, low: int = 1) -> int:
 
 
 def check_text(name: str, text: str, low: int = 1) -> int:
-    """The same of a text.
+    """The int of at least `low` that a str spells in ASCII digits; raises ValueError for anything else.
 
     >>> check_text("processes", "4")
     4
@@ -31,9 +30,9 @@ def check_text(name: str, text: str, low: int = 1) -> int:
 
 
 def check_number(what: str, value: Any, count: int) -> int:
-    """One of the numbers from 0 to `count` - 1; raises ValueError for anything else.
+    """`value` as an int from 0 to `count` - 1; raises ValueError, its message starting with `what`, for anything else.
 
-    >>> check_number("there is no trial", np.int64(3), 8)
+    >>> check_number("there is no trial", 3, 8)
     3
     """
     if not whole_kind(type(value)) or not 0 <= value < count:
@@ -42,11 +41,11 @@ def check_number(what: str, value: Any, count: int) -> int:
 
 
 def check_seed(seed: Any, what: str = "seed=") -> int:
-    """A number of which a key can be made; raises ValueError for anything else.
+    """A seed of random keys as an int in 0 <= seed < 2**32; raises ValueError for anything else.
 
     >>> check_seed(7)
     7
     """
-    if check_count("seed", seed, 0) >= 2**32:
-        raise ValueError(f"{what}{seed}: choose 0 <= seed < 2**32")
+    if not whole_kind(type(seed)) or not 0 <= seed < 2**32:
+        raise ValueError(f"{what}{seed!r}: choose a whole number 0 <= seed < 2**32")
     return int(seed)

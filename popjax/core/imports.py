@@ -1,19 +1,19 @@
-"""Imports in the background, which take seconds while others compute."""
+"""Slow imports in background threads, one thread at a time."""
 
 import importlib
 import threading
 
-ONE_AT_A_TIME = threading.Lock()  # where two threads import parts of SciPy at once, one of them sees half a module
+ONE_AT_A_TIME = threading.Lock()  # two threads that import parts of SciPy at once may see a half-imported module
 
 
 def import_all(*names: str) -> None:
-    """Import modules, after what another thread imports."""
+    """Import modules, after the imports of any other thread."""
     with ONE_AT_A_TIME:
         for name in names:
             importlib.import_module(name)
 
 
 def wait_for_imports() -> None:
-    """Wait for what other threads import: before this one imports what may share parts with it."""
+    """Wait for `import_all` in other threads; call it before an import that may share modules with them."""
     with ONE_AT_A_TIME:
         pass

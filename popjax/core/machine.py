@@ -1,4 +1,4 @@
-"""What the run is executed on, and by."""
+"""The machine and the library versions that execute a run."""
 
 import functools
 import os
@@ -9,20 +9,20 @@ import jax
 
 
 def cores() -> int:
-    """The CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache
 def kin() -> str:
-    """What decides the bits that this process computes: JAX's version, and the kind of its CPU or accelerator."""
+    """JAX's version and the kind of CPU or accelerator, as a str: processes with the same one compute the same bits."""
     found = jax.devices()[0]
     kind = cpu_kind() if found.platform == "cpu" else found.device_kind
     return f"jax {jax.__version__} on {kind}"
 
 
 def cpu_kind() -> str:
-    """The CPU's maker, family and model."""
+    """The CPU's architecture, maker, family and model, as a str."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -34,7 +34,7 @@ def cpu_kind() -> str:
 
 
 def device() -> str:
-    """The device in words."""
+    """The kind and number of JAX's devices, as a str for people."""
     found = jax.devices()
     if found[0].platform == "cpu":
         return f"CPU, {cores()} cores" + (f", {len(found)} devices" if len(found) > 1 else "")
@@ -42,7 +42,7 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of popjax and of what computes for it; popjax's own is unknown in a tree that is not installed."""
+    """Package -> version, of popjax and the libraries it computes with; popjax is "unknown" if it is not installed."""
     from importlib.metadata import version
 
     import popjax

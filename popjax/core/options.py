@@ -1,4 +1,4 @@
-"""Options of one kind of thing as a dataclass: its arguments, what is written and what is compared follow from it.
+"""Options of one kind as a dataclass: its arguments, what run.json records and what is compared follow from it.
 
 No JAX here.
 """
@@ -7,14 +7,14 @@ import dataclasses
 from types import MappingProxyType
 from typing import Any, Self
 
-FREE = MappingProxyType({"free": True})  # the metadata of a field on which no result depends, or that others tell
+FREE = MappingProxyType({"free": True})  # field metadata: no result depends on it, or run.json records it elsewhere
 
 
 class Options:
-    """What the dataclasses of options have in common.
+    """Base of the dataclasses of options.
 
-    run.json has each option, or what the function "text" of its field's metadata makes of it, and a run that is
-    resumed is asked the same; but for those that are `FREE`.
+    run.json holds each option that is not `FREE`: its value, or what the function "text" in its field's metadata
+    returns for it. On resume these must be the same.
 
     >>> @dataclasses.dataclass(frozen=True)
     ... class Tea(Options):
@@ -26,22 +26,22 @@ class Options:
 
     @classmethod
     def usual(cls) -> dict[str, Any]:
-        """Option -> what it is where nothing is said."""
+        """Option -> its default."""
         return {field.name: field.default for field in fields(cls)}
 
     @classmethod
     def given(cls, named: Any, **others: Any) -> Self:
-        """The options that an object has as attributes of the same names, and others, which come first."""
+        """Options from the attributes of `named` that have their names; `others` take precedence."""
         found = {name: getattr(named, name) for name in cls.usual() if hasattr(named, name)}
         return cls(**(found | others))
 
     def written(self) -> dict[str, Any]:
-        """Option -> what run.json has of it, of those of which a resumed run is asked the same."""
+        """Option -> its value in run.json, without the `FREE` ones; compared on resume."""
         known = {field.name: field.metadata.get("text") for field in fields(type(self)) if "free" not in field.metadata}
         now = {name: getattr(self, name) for name in known}
         return {name: now[name] if text is None else text(now[name]) for name, text in known.items()}
 
 
 def fields(options: Any) -> tuple[dataclasses.Field[Any], ...]:
-    """The fields of a class of options."""
+    """The fields of a dataclass of options."""
     return dataclasses.fields(options)

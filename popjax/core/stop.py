@@ -1,24 +1,24 @@
-"""What asks a run to stop at the end of an epoch. No JAX here."""
+"""The flag that requests a run to stop at the end of an epoch. No JAX here."""
 
 import threading
 
 
 class Stop:
-    """A flag, as `threading.Event` is one, without a lock: a signal's handler may set it, whatever is interrupted."""
+    """A flag like `threading.Event`, but without a lock, so that a signal handler may set it at any point."""
 
     def __init__(self) -> None:
         self._asked = False
 
     def set(self) -> None:
-        """Ask for a stop."""
+        """Request a stop."""
         self._asked = True
 
     def clear(self) -> None:
-        """Ask for none any more."""
+        """Withdraw the request."""
         self._asked = False
 
     def is_set(self) -> bool:
-        """Whether a stop is asked for."""
+        """True if a stop is requested."""
         return self._asked
 
 

@@ -1,4 +1,4 @@
-"""The one door to the disk: a file is the old one or the new one, never a part of it."""
+"""Atomic writes to disk and directory locks: a file is the old one or the new one, never a part of it."""
 
 import contextlib
 import fcntl
@@ -10,27 +10,27 @@ from pathlib import Path
 from typing import IO
 
 LOCK = ".lock"
-UNFINISHED: set[str] = set()  # temporary files that are being written
+UNFINISHED: set[str] = set()  # temporary files being written
 
 
 class Corrupt(ValueError):
-    """A directory whose files are not what was written."""
+    """Raised for a directory that does not hold the files that were written."""
 
 
 class InUse(Exception):
-    """A directory that another process writes to."""
+    """Raised for a directory that another process writes to."""
 
 
 def sha256(content: bytes) -> str:
-    """SHA-256 in hexadecimal digits."""
+    """SHA-256 as hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a crash at any instant leaves the old file or the new.
+    """Write `content` to `path` so that a crash at any instant leaves the old file or the new one.
 
-    A temporary file beside it is written, flushed to the disk and renamed over it, and the
-    directory is flushed in turn. Raises OSError, and then leaves no temporary file behind.
+    A temporary file beside it is written, flushed to disk and renamed over `path`; then the directory is flushed.
+    Raises OSError and then leaves no temporary file behind.
     """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     UNFINISHED.add(temporary)
@@ -53,14 +53,14 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def leave_nothing_unfinished() -> None:
-    """Remove what is being written, where the process ends in the middle of it."""
+    """Remove the temporary files being written, when the process ends in the middle of a write."""
     for temporary in list(UNFINISHED):
         with contextlib.suppress(OSError):
             os.unlink(temporary)
 
 
 def flush_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the names in a directory durable (fsync)."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -69,7 +69,7 @@ def flush_directory(path: Path) -> None:
 
 
 def keeps_name(path: Path, file: IO[str]) -> bool:
-    """Whether an open file still has its name, by which the next process will look for it."""
+    """True if `path` still names the open file: the next process looks for it by this name."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
@@ -78,9 +78,12 @@ def keeps_name(path: Path, file: IO[str]) -> bool:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Be the only process that writes to a directory, which is made; raises InUse naming the other.
+    """Hold the lock of a directory as the only process that writes to it; create the directory if missing.
 
-    The system gives the lock back when a process ends, however it ends.
+    The system releases the lock when the process ends, however it ends. A directory created here is removed on exit
+    if nothing was written to it.
+
+    Raises InUse naming the other process, and Corrupt if the lock file is a link.
     """
     new = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(parents=True, exist_ok=True)
@@ -94,14 +97,14 @@ def locked(directory: Path) -> Iterator[None]:
             other = file.read(20).strip() or "another"
             raise InUse(f"{str(directory)!r} is in use by process {other}; wait, or choose another") from None
         if not keeps_name(directory / LOCK, file):
-            raise InUse(f"{str(directory)!r} was given up by another process just now; try again")
+            raise InUse(f"{str(directory)!r} was just released by another process; try again")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         try:
             yield
         finally:
-            if new and directory.exists() and os.listdir(directory) == [LOCK]:  # nothing came of it
+            if new and directory.exists() and os.listdir(directory) == [LOCK]:  # nothing was written
                 os.unlink(directory / LOCK)
                 for path in new:
                     os.rmdir(path)

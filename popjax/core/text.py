@@ -1,4 +1,4 @@
-"""Words for people, in a terminal and on a page."""
+"""Text for people, in a terminal and on a page."""
 
 import difflib
 import importlib.util
@@ -9,24 +9,24 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    """The text without control characters, which could steer a terminal."""
+    """The text with control characters, which could steer a terminal, as escapes; newlines and tabs stay."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def cell(value: Any) -> str:
-    """A value in few digits."""
+    """A value as a short str: a float in 4 significant digits, "-" for None."""
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def hparams_text(hparams: Mapping[str, Any]) -> str:
-    """Hyperparameters on one line."""
+    """Names and values of hyperparameters on one line."""
     return printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
 
 
 def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
-    """The entry `name` of a table; raises ValueError listing what there is.
+    """The entry `name` of a table; raises ValueError listing the known names.
 
     >>> lookup({"sgd": 1, "adam": 2}, "optimizer", "adam")
     2
@@ -37,7 +37,7 @@ def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
 
 
 def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:
-    """What a message ends with where one of the known names is much like this one; empty where none is.
+    """The end of a message that suggests the most similar of the known names; empty if none is similar.
 
     >>> meant("hiden", ["depth", "hidden"]), meant("x", ["depth"])
     ('; did you mean hidden?', '')
@@ -47,13 +47,13 @@ def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:
 
 
 def check_installed(what: str, package: str, packages: str = "") -> None:
-    """Raise ValueError where a package is not installed that something needs, with all its `packages` if several."""
+    """Raise ValueError if `package`, which `what` needs, is not installed; `packages`: all to install, if several."""
     if importlib.util.find_spec(package) is None:
         raise ValueError(f"{what} needs {package}, which is not installed: {install(packages or package)}")
 
 
 def install(packages: str) -> str:
-    """The command that adds packages to this Python: uv makes environments without pip.
+    """The command that adds packages to this Python: "uv pip" without pip, as in environments that uv creates.
 
     >>> install("optuna").removeprefix("uv ")
     'pip install optuna'
@@ -62,7 +62,7 @@ def install(packages: str) -> str:
 
 
 def failure(error: BaseException) -> str:
-    """An exception in a line.
+    """An exception on one line: its type and the first line of its message.
 
     >>> failure(OSError("no route\\nto the host"))
     'OSError: no route'
@@ -71,17 +71,17 @@ def failure(error: BaseException) -> str:
 
 
 def short(value: Any, most: int = 40) -> str:
-    """A value as a message names it, in `most` letters.
+    """The repr of a value for a message, in at most `most` characters.
 
     >>> short("a" * 100, most=8)
     "'aaaa..."
     """
-    text = repr(value.item() if hasattr(value, "item") else value)  # NumPy's scalars as Python's
+    text = repr(value.item() if hasattr(value, "item") else value)  # NumPy scalars as Python values
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def plural(count: int, noun: str) -> str:
-    """A count with its noun.
+    """A count with its noun, in the plural if it is not 1.
 
     >>> plural(1, "trial"), plural(5000, "trial")
     ('1 trial', '5,000 trials')
@@ -90,7 +90,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def tell(line: str) -> None:
-    """A line on standard error; the program goes on if nobody reads it any more."""
+    """Print a line on standard error; if the pipe is broken, go on and discard further output."""
     try:
         print(line, file=sys.stderr, flush=True)
     except BrokenPipeError:

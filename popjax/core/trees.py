@@ -1,4 +1,4 @@
-"""Pytrees of arrays: their abstract values, their leaves' names, and their way to the host and back."""
+"""Pytrees of arrays: abstract values, names of leaves, transfer to the host and back."""
 
 import functools
 import hashlib
@@ -12,17 +12,17 @@ from jax import lax
 
 
 def to_words(state: Any) -> Any:
-    """A state with its random keys as their words."""
+    """A state with typed random keys as their key data."""
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, state)
 
 
 def to_host(state: Any) -> Any:
-    """A stacked state as NumPy arrays, random keys as their words."""
+    """A stacked state as NumPy arrays, typed random keys as their key data."""
     return jax.tree.map(np.asarray, to_words(state))
 
 
 def from_host(like: Any, arrays: Any) -> Any:
-    """The state with the types of `like`, abstract or not, from the arrays that `to_host` gave."""
+    """The state from the arrays of `to_host`, as JAX arrays with the dtypes of `like`, which may be abstract."""
 
     def wrap(aval: Any, array: Any) -> Any:
         if not is_key(aval):
@@ -34,7 +34,7 @@ def from_host(like: Any, arrays: Any) -> Any:
 
 @functools.cache
 def implementation(dtype: Any) -> Any:
-    """The implementation of random keys of a dtype; for jax's own nothing is compiled to know it."""
+    """The implementation of typed random keys of a dtype; for JAX's own its name, found without compiling."""
     for name in ("threefry2x32", "rbg", "unsafe_rbg"):
         if jax.eval_shape(lambda name=name: jax.random.key(0, impl=name)).dtype == dtype:
             return name
@@ -42,19 +42,19 @@ def implementation(dtype: Any) -> Any:
 
 
 def named_leaves(state: Any) -> dict[str, Any]:
-    """The leaves of a state by their paths, such as "params.out.kernel"; raises ValueError where two share one."""
+    """Path -> leaf of a state, such as "params.out.kernel"; raises ValueError if two leaves share a path."""
     leaves: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if name in leaves:
-            own = name.removeprefix("state.")  # of a task's, within a training state
+            own = name.removeprefix("state.")  # the path in the task's state, within a training state
             raise ValueError(f"two arrays of the state are called {own!r}; rename one")
         leaves[name] = leaf
     return leaves
 
 
 def digest_of_tree(tree: Any) -> str:
-    """SHA-256 of a pytree's arrays and their names."""
+    """SHA-256 of a pytree's arrays with their names, dtypes and shapes."""
     found = hashlib.sha256()
     for name, leaf in named_leaves(to_host(tree)).items():
         found.update(f"{name} {leaf.dtype} {leaf.shape} ".encode() + np.ascontiguousarray(leaf).tobytes())
@@ -62,7 +62,7 @@ def digest_of_tree(tree: Any) -> str:
 
 
 def unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:
-    """The host's state with the structure of `like`, from what `named` gave; raises ValueError for a missing leaf."""
+    """Arrays by the paths of `named_leaves`, in the structure of `like`; raises ValueError for a missing leaf."""
     for name in named_leaves(like):
         if name not in arrays:
             raise ValueError(f"the arrays lack {name!r}; give the model that was trained")
@@ -70,12 +70,12 @@ def unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether an array holds typed random keys."""
+    """True if an array holds typed random keys."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def abstract(tree: Any) -> Any:
-    """Shapes and dtypes of a pytree of arrays, as JAX takes them."""
+    """A pytree of arrays as `jax.ShapeDtypeStruct`s, with the dtypes that they have in JAX."""
 
     def aval(leaf: Any) -> Any:
         leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)

@@ -1,1 +1,1 @@
-"""Tables: CSV, Parquet, NPZ and frames as a Dataset, and its splits. May import core; no JAX."""
+"""Tables: CSV, Parquet, NPZ and frames as a Dataset, and its splits. May import the packages below it; no JAX."""

@@ -1,4 +1,4 @@
-"""The tables that scikit-learn brings, from its files: to import it takes seconds. No JAX here."""
+"""scikit-learn's built-in tables, read from its files, since importing it takes seconds. No JAX here."""
 
 import gzip
 import importlib.util
@@ -35,7 +35,7 @@ DIGITS = [f"pixel_{row}_{column}" for row in range(8) for column in range(8)]
 
 
 def built_in_table(name: str) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None, tuple[str, ...]]:
-    """Features (rows, columns), targets (rows,), the classes and the columns, as scikit-learn's loaders give them.
+    """Features (rows, columns), targets (rows,), classes and column names, as scikit-learn's loaders return them.
 
     >>> x, y, classes, columns = built_in_table("wine")
     >>> x.shape, classes
@@ -54,7 +54,7 @@ def built_in_table(name: str) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] |
 
 
 def content(file: str) -> bytes:
-    """A file of scikit-learn's, unpacked; raises ValueError where it is not found."""
+    """Content of a file of scikit-learn, unpacked; raises ValueError if it is not found."""
     found = importlib.util.find_spec("sklearn")
     places = [] if found is None else list(found.submodule_search_locations or [])
     for place in places:
@@ -65,5 +65,5 @@ def content(file: str) -> bytes:
 
 
 def unit_length(x: np.ndarray) -> np.ndarray:
-    """Columns of mean 0 and length 1, in the order of operations of `sklearn.datasets.load_diabetes`."""
+    """Columns scaled to mean 0 and length 1, in the order of operations of `sklearn.datasets.load_diabetes`."""
     return (x - x.mean(0)) / x.std(0) / len(x) ** 0.5

@@ -1,4 +1,4 @@
-"""Features and targets as they are given: checked, as numbers, and without missing cells. No JAX here."""
+"""Features and targets: checked, as numbers, without missing cells. No JAX here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from popjax.data.columns import DROP, MEDIAN, Levels, place
 from popjax.data.inputs import Inputs, entries, taken
 from popjax.data.targets import LARGEST, Targets, check_whole
 
-KEEP = "keep"  # for `missing`: cells stay NaN, for a transform that takes them
+KEEP = "keep"  # for `missing`: cells stay NaN, for a transform that accepts them
 
 
 def as_targets(y: Any, name: str, target: str, rows: int) -> np.ndarray:
-    """Targets as an array; raises ValueError where they have different lengths, or are not of so many rows."""
+    """Targets as an array; raises ValueError if they have different lengths, or their number is not `rows`."""
     try:
         found = np.asarray(y)
     except ValueError:
@@ -26,16 +26,16 @@ def as_targets(y: Any, name: str, target: str, rows: int) -> np.ndarray:
 
 
 def mirrored(x: Inputs, name: str, kind: str | None, own_loss: bool) -> Targets:
-    """Targets that are the features themselves; raises ValueError unless a loss of one's own learns them."""
+    """Targets that are the features themselves; raises ValueError without a user-defined loss."""
     if isinstance(x, Mapping):
         raise ValueError(f"{name}: a dict cannot be its own target; give an array as y")
     if kind not in (None, "own") or not own_loss:
-        raise ValueError(f"{name}: y is x, which only a loss of your own learns; give loss=, or another y")
+        raise ValueError(f"{name}: y is x, which needs a custom loss; give loss=, or another y")
     return Targets(x, "own")
 
 
 def lasting(y: np.ndarray, missing: str, name: str, target: str) -> np.ndarray:
-    """bool (rows,): the target is known; raises ValueError where one is missing, unless its row may be left out."""
+    """bool (rows,): the target is known; raises ValueError for a missing one if `missing` is "error" or KEEP."""
     left = ~_lost(y)
     if not left.all() and missing in ("error", KEEP):
         what = f"row {int(np.argmin(left)) + 1} has no {target!r}, {int((~left).sum())} rows in all"
@@ -45,14 +45,14 @@ def lasting(y: np.ndarray, missing: str, name: str, target: str) -> np.ndarray:
 
 
 def as_numbers(x: np.ndarray, whole: bool) -> np.ndarray:
-    """Features as float64, or whole numbers as they are, if they have 32 bits; raises ValueError."""
+    """Features as float64, or if `whole` integers as they are; raises ValueError for integers beyond 32 bits."""
     if whole:
         check_whole(x, "x")
     return x if whole and x.dtype.kind in "biu" else x.astype(float, copy=False)
 
 
 def check_features(x: Inputs, name: str, columns: tuple[str, ...]) -> None:
-    """Raise ValueError unless these are numbers (rows, features), or a dict of arrays of as many rows."""
+    """Raise ValueError if x is not numbers (rows, features) up to LARGEST, or a dict of arrays of equally many rows."""
     if not isinstance(x, Mapping):
         if x.ndim > 1 and len(x) == 0:
             raise ValueError(f"{name}: x has no rows; give some")
@@ -81,7 +81,7 @@ def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
 
 
 def check_rows(count: int, name: str) -> None:
-    """Raise ValueError for fewer rows than parts."""
+    """Raise ValueError for fewer than three rows, one for each part."""
     if count < 3:
         raise ValueError(f"{name}: {count} rows; give at least 3, one each to train, validate and test")
 
@@ -99,7 +99,7 @@ def _lost(y: np.ndarray) -> np.ndarray:
 def without_missing(
     x: Inputs, columns: tuple[str, ...], missing: str, name: str, levels: Levels
 ) -> tuple[Inputs, np.ndarray, np.ndarray | None]:
-    """What `_fill` gives; of a dict only rows are left out."""
+    """Result of `_fill` for an array; for a dict, rows with missing cells are left out, and nothing is filled in."""
     if not isinstance(x, Mapping):
         return _fill(x, columns, missing, name, levels)
     if missing == "median":
@@ -119,7 +119,10 @@ def without_missing(
 def _fill(
     x: np.ndarray, columns: tuple[str, ...], missing: str, name: str, levels: Levels
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows without missing cells, which of the rows they are, and what filled them, if anything was to."""
+    """Rows without missing cells, bool (rows,) of those that were kept, and the fill values or None.
+
+    Raises ValueError for missing cells if `missing` is "error", and for a column without any value if "median".
+    """
     lost = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
     everything = np.ones(len(x), bool)
     if missing == "median":

@@ -1,9 +1,9 @@
-"""Columns of numbers or texts as one matrix of floats, and its one-hot form. No JAX here.
+"""Columns of numbers or text as one matrix of floats, and its one-hot form. No JAX here.
 
-A table is *coded* as float64 (rows, columns): a number stands for itself, a text is its
-index in the column's levels (its sorted distinct texts), a missing cell is NaN and a text
-that is no level is -1. *Encoded*, each level is a feature of its own: 1 in the rows that
-hold the text, else 0; a text that is no level is all zeros.
+A *coded* table is float64 (rows, columns): a number is itself, a text is its index in the
+column's levels (its sorted distinct texts), a missing cell is NaN and a text that is no level
+is -1. *Encoded*, each level is a feature of its own: 1 in the rows that hold the text, else 0;
+a text that is no level is all zeros.
 """
 
 import decimal
@@ -16,8 +16,8 @@ import numpy as np
 
 from popjax.core.text import short
 
-MAX_CLASSES = 20  # of integers; with more they are a regression
-MAX_LEVELS = 1000  # of one text column
+MAX_CLASSES = 20  # distinct integers; with more they are a regression
+MAX_LEVELS = 1000  # distinct texts of a column
 MAX_BYTES = 2**32  # of the features of all text columns, and of an array in an archive
 FEW = 5  # bad cells that an error names
 DROP, MEDIAN = 'missing="drop" (--missing drop)', 'missing="median" (--missing median)'  # as errors name them
@@ -26,7 +26,7 @@ type Levels = Mapping[str, tuple[str, ...]]
 
 
 class Column(NamedTuple):
-    """One coded column (rows,), its levels if it is text, and whether it came as truth values, which are 0 and 1."""
+    """A coded column (rows,), its levels if it is text, and `truth`: True if it held bools, which are 0 and 1."""
 
     values: np.ndarray
     levels: tuple[str, ...] | None = None
@@ -37,36 +37,36 @@ class Column(NamedTuple):
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell of text is missing: empty or "nan" in any case ("NA" and "None" are text)."""
+    """True for a missing cell of text: empty or "nan" in any case ("NA" and "None" are text)."""
     return cell.strip() == "" or cell.strip().lower() == "nan"
 
 
 def is_code(cell: str) -> bool:
-    """Whether a cell is digits with a leading zero, such as 00501: a name, not a number."""
+    """True for digits with a leading zero, such as 00501: a name, not a number."""
     digits = cell.strip().lstrip("+-")
     return len(digits) > 1 and digits[0] == "0" and digits.isdecimal()
 
 
 def to_number(cell: str, kind: type = float) -> Any:
-    """A cell as a number; raises ValueError for text, a code, and what only Python reads: 1_000 and -nan."""
+    """Cell as a number; raises ValueError for text, a code, and what only Python reads: 1_000 and -nan."""
     if "_" in cell or is_code(cell) or "nan" in cell.lower():
         raise ValueError(cell)
     return kind(cell)
 
 
 def bad_cells(bad: Sequence[tuple[int, Any]], count: int) -> str:
-    """How many cells are bad, with the first five of their (row from 0, cell)."""
+    """Number of bad cells, and the first five of them, in words; `bad` holds (row from 0, cell)."""
     cells = ", ".join(f"{short(cell)} in row {row + 1}" for row, cell in bad[:FEW])
     return f"{count} cell{'s' * (count > 1)}: {cells}" + (", ..." if count > FEW else "")
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names of a list."""
+    """The first names of a list, at most eight, in words."""
     return ", ".join(map(short, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def place(bad: np.ndarray, columns: Sequence[str]) -> str:
-    """The column and the row of the first True of (rows, ...)."""
+    """Column and row of the first True of (rows, ...), in words; rows count from 1."""
     row, *where = np.argwhere(bad)[0].tolist()
     column = repr(columns[where[0]]) if columns else str(where[0] if len(where) == 1 else tuple(where))
     return f"column {column}, row {row + 1}"
@@ -76,19 +76,19 @@ def place(bad: np.ndarray, columns: Sequence[str]) -> str:
 
 
 def coded_texts(cells: Iterable[str], known: dict[str, int]) -> np.ndarray:
-    """Each cell's index in `known`, which grows by the texts that are new."""
+    """int32 (rows,): index of each cell in `known`, to which new texts are added."""
     return np.fromiter((known.setdefault(cell, len(known)) for cell in cells), np.int32)
 
 
 def text_column(codes: np.ndarray, texts: Sequence[str]) -> Column:
-    """A Column of each row's index in distinct `texts`, in any order; -1 is missing, as some of the texts are."""
+    """Column from each row's index in distinct `texts`, in any order; NaN for -1 and for texts that are missing."""
     levels = sorted(text for text in texts if not is_missing(text))
     places = {text: float(index) for index, text in enumerate(levels)}
     return Column(np.array([*(places.get(text, np.nan) for text in texts), np.nan])[codes], tuple(levels))
 
 
 def object_column(source: str, name: str, cells: np.ndarray) -> Column:
-    """A Column from Python values (rows,), None where missing: all of them numbers, or all texts.
+    """Column from Python values (rows,), None where missing: all of them numbers, or all texts.
 
     Raises ValueError naming the column and its first bad cells.
     """
@@ -112,22 +112,22 @@ def object_column(source: str, name: str, cells: np.ndarray) -> Column:
 
 
 def cells_of(series: Any) -> np.ndarray:
-    """The Python values (rows,) of a DataFrame's column, or of what pandas makes one of, None where missing."""
+    """Python values (rows,) of a DataFrame's column, or of another pandas array, None where missing."""
     cells = series.to_numpy(object, copy=True)
     cells[np.asarray(series.isna())] = None
     return cells
 
 
 def numeric(series: Any) -> bool:
-    """Whether a DataFrame's column is of a numeric type."""
+    """True if a DataFrame's column is of a numeric type, or bool."""
     return series.dtype.kind in "biuf"
 
 
 def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None) -> np.ndarray:
     """Raw cells (rows,) of any type, None where missing, coded by the levels of a text column, or as numbers.
 
-    A truth value, which pandas makes of the texts True and False, is such a text again.
-    Raises ValueError where a number stands in a text column, or a text in a numeric one.
+    A bool, which pandas makes of the texts True and False, is that text again.
+    Raises ValueError for a number in a text column, or a text in a numeric one.
     """
     if levels is None and cells.dtype.kind == "f":
         return cells
@@ -168,7 +168,7 @@ def check_names(source: str, names: Sequence[str]) -> None:
 
 
 def check_target(source: str, names: Sequence[str], target: str | None) -> str:
-    """The target, if it is one of the columns but not the only one; raises ValueError."""
+    """The target; raises ValueError if it is None, not one of the columns, or the only one."""
     if target is None:
         raise ValueError(f"{source} needs a target: name the column to predict, one of {some(names)}")
     if target not in names:
@@ -186,7 +186,7 @@ def check_levels(source: str, name: str, count: int, rows: int) -> None:
 
 
 def check_size(source: str, rows: int, levels: Levels) -> None:
-    """Raise ValueError where the features of all text columns together would fill the memory."""
+    """Raise ValueError if the features of all text columns together would take more than MAX_BYTES."""
     if levels and 8 * rows * sum(map(len, levels.values())) > MAX_BYTES:
         total = size_text(8 * rows * sum(map(len, levels.values())))
         most = max(levels, key=lambda name: len(levels[name]))
@@ -195,7 +195,7 @@ def check_size(source: str, rows: int, levels: Levels) -> None:
 
 
 def size_text(count: int) -> str:
-    """Bytes in words."""
+    """Number of bytes in words, in GiB or MiB."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
@@ -203,12 +203,12 @@ def size_text(count: int) -> str:
 
 
 def encoded_features(columns: Sequence[str], levels: Levels) -> list[tuple[str, str | None]]:
-    """The encoded features in order: (column, level), or (column, None) for a number."""
+    """Encoded features in order: (column, level), or (column, None) for a number."""
     return [(name, level) for name in columns for level in levels.get(name, (None,))]
 
 
 def encode(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> np.ndarray:
-    """The one-hot form (rows, features) of coded rows without missing cells."""
+    """One-hot form (rows, features) of coded rows without missing cells."""
     if not levels:
         return coded
     parts = []
@@ -221,7 +221,7 @@ def encode(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> np.ndar
 def occurring(
     coded: np.ndarray, columns: Sequence[str], levels: Levels, fill: np.ndarray | None
 ) -> tuple[np.ndarray, Levels, np.ndarray | None]:
-    """Coded rows, the levels without those that no row has, and the filling cells."""
+    """Coded rows, levels and fill cells, without the levels that no row has."""
     coded, left = coded.copy(), {}
     fill = None if fill is None else fill.copy()
     for index, name in enumerate(columns):
@@ -237,7 +237,7 @@ def occurring(
 def apart(x: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np.ndarray]:
     """Encoded rows (rows, features) as numbers (rows, columns) and codes (rows, columns) of texts, int32.
 
-    A code is 1 for the first level of its column, and 0 for a missing cell and a text that is no level.
+    A code is 1 for the first level of its column, and 0 for a missing cell or a text that is no level.
 
     >>> apart(np.array([[2.5, 0, 1], [3.5, 0, 0]]), ("size", "colour"), {"colour": ("blue", "red")})["codes"].tolist()
     [[2], [0]]
@@ -253,7 +253,7 @@ def apart(x: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np
 
 
 def relevel(x: np.ndarray, columns: Sequence[str], now: Levels, then: Levels) -> np.ndarray:
-    """Encoded rows (rows, features) as other levels of the same text columns encode them."""
+    """Encoded rows (rows, features) from the levels `now` to the levels `then` of the same text columns."""
     index = {feature: place for place, feature in enumerate(encoded_features(columns, now))}
     lacking = np.zeros(len(x))
     return np.column_stack([x[:, index[f]] if f in index else lacking for f in encoded_features(columns, then)])

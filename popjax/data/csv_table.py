@@ -1,11 +1,11 @@
-"""CSV files as typed columns, a chunk of rows at a time: no text of a number outlives its chunk. No JAX here.
+"""Read CSV files as typed columns, a chunk of rows at a time; numbers are not kept as text. No JAX here.
 
 A column is numeric if all its cells are plain numbers, and text if one of them is a code
-such as 00501 or if at most half of them are numbers. Else it is a numeric column with
-mistakes, and refused: read as text, every number in it would become a feature of its own.
+such as 00501 or if at most half of them are numbers. Otherwise it is a numeric column with
+mistakes, and refused: read as text, each of its numbers would become a feature.
 
 pyarrow.csv reads six times faster, but takes all rows after an unclosed quote for one cell,
-and what follows a closed one for a part of it; those are errors here.
+and text after a closed quote for a part of the cell; both are errors here.
 """
 
 import codecs
@@ -39,9 +39,9 @@ from popjax.data.columns import (
 from popjax.data.nameless import nameless, why_left_out
 from popjax.data.table import PLAINLY, Reading, Table
 
-CHUNK = 100_000  # cells
+CHUNK = 100_000  # cells per chunk
 MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: both marks begin alike
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -56,7 +56,7 @@ WITH_COMMAS = re.compile(r"\s*[+-]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?)\s*")
 def read_csv(
     source: str, content: bytes, target: str | None, how: Reading = PLAINLY, delimiters: str = ",;\t"
 ) -> Table:
-    """The features of a CSV file with a header, by name, and the target's values (rows,), None where missing.
+    """Table of a CSV file with a header; the target's values (rows,) are None where missing.
 
     Raises ValueError in one line.
     """
@@ -84,13 +84,13 @@ def read_csv(
 
 
 def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
-    """The text columns, in a second pass; raises ValueError for one with too many values."""
+    """Text columns by name, in a second pass; raises ValueError for one with too many distinct values."""
     texts = {name: Texts() for name in names}
     wanted = list(names)
     for cells in file.chunks() if names else ():
         for name in wanted:
             texts[name].add(cells[name])
-        if len(wanted) > 1:  # one that has too many is counted to the end, for the error; the others can go
+        if len(wanted) > 1:  # one with too many is counted to the end, for the error; the others are dropped
             wanted = [name for name in wanted if texts[name].count > MAX_LEVELS][:1] or wanted
     for name in wanted:
         check_levels(file.source, name, texts[name].count, sum(map(len, texts[name].codes)))
@@ -98,10 +98,10 @@ def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
 
 
 class File:
-    """The rows of a CSV file, checked; delimited by comma, semicolon or tab."""
+    """Rows of a CSV file, checked; delimited by comma, semicolon or tab."""
 
     def __init__(self, source: str, content: bytes, na: Collection[str], delimiters: str) -> None:
-        """Find encoding, delimiter and header; raises ValueError. A cell that is one of `na` is empty."""
+        """Find encoding, delimiter and header; raises ValueError. Cells that equal one of `na` are read as empty."""
         self.source, self.content, self.na = source, content, frozenset(na)
         self.encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), "utf-8-sig")
         if self.encoding == "utf-8-sig" and b"\0" in content:
@@ -116,16 +116,16 @@ class File:
 
     @property
     def names(self) -> list[str]:
-        """The names of the columns that have one."""
+        """Names of the columns that have one."""
         return [name for name in self.header if name.strip()]
 
     def reader(self, delimiter: str, strict: bool) -> Any:
-        """A reader of the content from its start."""
+        """A csv.reader of the content from its start."""
         text = io.TextIOWrapper(io.BytesIO(self.content), self.encoding, newline="")
         return csv.reader(text, delimiter=delimiter, strict=strict)
 
     def fields(self, delimiter: str) -> int:
-        """How many fields the header has."""
+        """Number of fields of the header under a delimiter; 0 if it cannot be read."""
         try:
             return len(next(self.reader(delimiter, strict=False), ()))
         except csv.Error:
@@ -134,7 +134,7 @@ class File:
             raise self.undecodable() from None
 
     def rows(self) -> Iterator[list[str]]:
-        """The header and the rows; raises ValueError for a row of another length."""
+        """Iterate over the header and the rows; raises ValueError for a row of another length."""
         reader = self.reader(self.delimiter, strict=True)
         header = None
         try:
@@ -154,14 +154,14 @@ class File:
             raise self.undecodable() from None
 
     def chunks(self) -> Iterator[dict[str, tuple[str, ...]]]:
-        """The cells of some rows after the other, by column."""
+        """Iterate over chunks of rows, each as column -> cells, without unnamed columns."""
         rows = itertools.islice(self.rows(), 1, None)
         while chunk := list(itertools.islice(rows, max(1, CHUNK // len(self.header)))):
             columns = zip(self.header, zip(*chunk, strict=True), strict=True)
             yield {name: cells for name, cells in columns if name.strip()}
 
     def undecodable(self) -> ValueError:
-        """What is wrong with the content as a whole: a stream does not know its place."""
+        """Error for content that cannot be decoded, with the position, which a stream does not know."""
         encoding = self.encoding.removesuffix("-sig")
         try:
             self.content.decode(encoding)
@@ -173,25 +173,25 @@ class File:
 
 
 class Texts:
-    """The cells of a column as texts: an index a row, and the distinct texts."""
+    """Cells of a column as text: an index per row, and the distinct texts."""
 
     def __init__(self) -> None:
         self.codes: list[np.ndarray] = []
         self.known: dict[str, int] = {}
 
     def add(self, cells: Sequence[str]) -> None:
-        """The next rows."""
+        """Add the next rows."""
         self.codes.append(coded_texts(cells, self.known))
 
     @property
     def count(self) -> int:
-        """How many distinct texts there are."""
+        """Number of distinct texts, without missing ones."""
         return sum(not is_missing(text) for text in self.known)
 
     def target(self, source: str, name: str) -> np.ndarray:
-        """The cells (rows,) as integers if all are, else as reals, else as text; None where one is missing.
+        """Cells (rows,) as integers if all are, else as floats, else as text; None where missing.
 
-        Raises ValueError for numbers with mistakes, if they would make more than 20 classes.
+        Raises ValueError for numbers with mistakes that would make more than 20 classes.
         """
         present = [text for text in self.known if not is_missing(text)]
         values: list[Any] = present
@@ -214,7 +214,7 @@ class Texts:
 
 
 class Tally:
-    """The cells of a column as numbers, and what they are: a number, missing, code, decimal comma, commas or text."""
+    """Cells of a column as numbers, and counts of their kinds: number, missing, code, decimal comma, commas, text."""
 
     def __init__(self) -> None:
         self.values: list[np.ndarray] = []
@@ -223,7 +223,7 @@ class Tally:
         self.rows = 0
 
     def add(self, cells: Sequence[str]) -> None:
-        """The next rows."""
+        """Add the next rows."""
         try:
             if ODD.search("\n".join(cells)):
                 raise ValueError
@@ -245,7 +245,7 @@ class Tally:
         return np.array([known[cell][1] for cell in cells])
 
     def is_text(self, source: str, name: str) -> bool:
-        """Whether the column is text; raises ValueError for a numeric one with mistakes."""
+        """True if the column is text; raises ValueError for a numeric one with mistakes."""
         commas = self.kinds["decimal comma"] + self.kinds["commas"]
         bad = self.kinds["code"] + commas + self.kinds["text"]
         if bad == 0 or self.kinds["code"] or self.kinds["number"] + commas <= self.kinds["text"]:
@@ -257,16 +257,16 @@ class Tally:
         raise ValueError(f"{source}: column {name!r} is numeric but for {bad_cells(self.bad, bad)}; {remedy}")
 
     def with_a_point(self) -> str:
-        """The first of the bad cells that has a decimal comma, as it should be."""
+        """The first bad cell with a decimal comma, written with a point; "1.5" if there is none."""
         return next((cell.strip().replace(",", ".") for _, cell in self.bad if DECIMAL_COMMA.fullmatch(cell)), "1.5")
 
     def numbers(self) -> Column:
-        """The column as numbers."""
+        """Column of numbers, NaN where missing."""
         return Column(np.concatenate(self.values))
 
 
 def cell_kind(cell: str) -> tuple[str, float]:
-    """What a cell is, and the number if it is one."""
+    """Kind of a cell, and its number; NaN if it is not a number."""
     if is_missing(cell):
         return "missing", np.nan
     try:

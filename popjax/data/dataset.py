@@ -1,4 +1,4 @@
-"""Tables of rows: loaded and checked. No JAX here."""
+"""Dataset: rows and targets, loaded and checked. No JAX here."""
 
 import dataclasses
 import functools
@@ -42,24 +42,24 @@ MISSING = ("error", "drop", "median")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Numeric rows and what is to be predicted.
+    """Numeric rows and their targets.
 
     Attributes:
-        x: features, float64 (rows, ...), of a text column one for each of its levels; or a dict of arrays (rows, ...),
-            of which whole numbers stay whole.
-        y: indices into `classes` (rows,), truth values (rows, labels), or values (rows,) or (rows, outputs); of the
-            kind "own" any numbers (rows, ...), or the object `x`, transformed as it is.
-        classes: the labels of a classification, sorted; else None.
-        columns: the names of the columns, before text became one-hot, if they have any.
+        x: features (rows, ...), float64 (integers stay integers on request, see `from_arrays`), with text columns
+            one-hot; or a dict of arrays (rows, ...), in which integers stay integers.
+        y: int indices into `classes` (rows,), bool (rows, labels), or float (rows,) or (rows, outputs); for the kind
+            "own" any numbers (rows, ...), or the object `x`, transformed like it.
+        classes: labels of a classification, sorted; else None.
+        columns: names of the columns, before text became one-hot; empty if there are none.
         name: where the rows come from.
-        target: the target's name.
-        kind: "classification", "multilabel", "regression" or "own" (see `targets_of`); told by y if not given.
-        outputs: the names of several labels or values.
-        levels: of each text column, its distinct texts, sorted.
-        fill: what stands in for a missing cell, coded, (columns,) or in the shape of a row of
-            `x`: None unless missing="median" was asked for.
-        dropped: the numbers, among the rows that were given, of those that were left out.
-        doubts: what its user may not expect of the target and of the columns, a line each.
+        target: name of the target.
+        kind: "classification", "multilabel", "regression" or "own" (see `targets_of`); derived from y if empty.
+        outputs: names of several labels or values.
+        levels: text column -> its distinct texts, sorted.
+        fill: coded values that replace missing cells, (columns,) or in the shape of a row of `x`; None without
+            missing="median".
+        dropped: numbers of the rows that were left out, among those given.
+        doubts: warnings about the target and the columns, one line each.
 
     >>> dataset = load("wine")
     >>> dataset.x.shape, dataset.classes, dataset.columns[0]
@@ -89,17 +89,17 @@ class Dataset:
             object.__setattr__(self, "outputs", names)
 
     def __len__(self) -> int:
-        """The number of rows."""
+        """Number of rows."""
         return len(entries(self.x)[0])
 
     @property
     def mirrored(self) -> bool:
-        """What is learned is what is given, transformed: an autoencoder's."""
+        """True if the targets are the features, as for an autoencoder."""
         return self.y is self.x
 
     @property
     def words(self) -> str:
-        """What is predicted."""
+        """Kind and number of the targets, in words."""
         count = {"classification": len(self.classes or ()), "own": 0}.get(self.kind, len(self.outputs))
         named = {"classification": "classes", "multilabel": "labels", "regression": "values", "own": ""}[self.kind]
         kind = "a loss of your own" if self.kind == "own" else self.kind
@@ -107,12 +107,12 @@ class Dataset:
 
     @property
     def features(self) -> list[tuple[str, str | None]]:
-        """What each feature is: (column, None) of numbers, (column, text) of a text; none of rows without columns."""
+        """Origin of each feature: (column, None) for numbers, (column, text) for a level; empty without columns."""
         return encoded_features(self.columns, self.levels) if self.columns and self.x.ndim == 2 else []
 
     @property
     def digest(self) -> str:
-        """SHA-256 of rows and targets."""
+        """SHA-256 of features and targets."""
         digest = hashlib.sha256()
         for name, x in sorted(self.x.items()) if isinstance(self.x, Mapping) else [("", self.x)]:
             digest.update(name.encode())
@@ -122,11 +122,11 @@ class Dataset:
 
 
 def load(source: str, target: str | None = None, missing: str = "error", kind: str | None = None) -> Dataset:
-    """A built-in dataset by name, or a CSV, Parquet or NPZ file; raises ValueError in one line.
+    """Load a built-in dataset by name, or a CSV, TSV, Parquet or NPZ file; raises ValueError in one line.
 
-    Text columns become one-hot. A missing cell is null, empty or "nan" in any case; by `missing`
-    it is an "error", its row is left out ("drop"), or it becomes the median of its column, in a
-    text column the most frequent text ("median"); a target is never filled in, its row is left out.
+    Text columns become one-hot. A cell is missing if it is null, empty or "nan" in any case. `missing`
+    makes it an "error", leaves out its row ("drop"), or fills in the median of its column, in a text
+    column the most frequent text ("median"). A missing target is an "error", or else its row is left out.
     `kind`: see `from_arrays`.
     """
     check_missing(missing)
@@ -138,13 +138,13 @@ def load(source: str, target: str | None = None, missing: str = "error", kind: s
 
 
 def check_missing(missing: str) -> None:
-    """Raise ValueError unless it says what to do with missing cells, also where none is missing."""
+    """Raise ValueError for an unknown value of `missing`, even if no cell is missing."""
     if missing not in (*MISSING, KEEP):
         raise ValueError(f"missing={missing!r}: choose one of {', '.join(MISSING)}")
 
 
 def read_file(source: str, target: str | None = None, how: Reading = PLAINLY) -> Table:
-    """A file, as it is; raises ValueError in one line."""
+    """Read a file as a Table; raises ValueError in one line."""
     suffix = Path(source).suffix.lower()
     if suffix in PACKED:
         raise ValueError(f"cannot read {source!r}: it is packed ({suffix}); unpack it, and give what is in it")
@@ -164,21 +164,21 @@ IMAGES = {"digits": (8, 8, 1)}
 
 
 def images(dataset: Dataset) -> Dataset:
-    """The dataset with rows of shape (height, width, channels); raises ValueError where they are no images."""
+    """The dataset with rows of shape (height, width, channels); raises ValueError if they are not images."""
     if isinstance(dataset.x, Mapping):
-        raise ValueError(f"{dataset.name}: a dict of arrays is for a model of your own; give images as one array")
+        raise ValueError(f"{dataset.name}: a dict of arrays needs a custom model; give images as one array")
     shape = dataset.x.shape[1:]
     if dataset.name in IMAGES and math.prod(shape) == math.prod(IMAGES[dataset.name]):
         shape = IMAGES[dataset.name]
     if len(shape) not in (2, 3) or min(shape[:2]) < 2:
         what = "give (height, width) or (height, width, channels), 2 pixels at least"
-        raise ValueError(f"{dataset.name}: rows of shape {shape} are no images; {what}")
+        raise ValueError(f"{dataset.name}: rows of shape {shape} are not images; {what}")
     x = dataset.x.reshape(-1, *shape, *(1,) * (3 - len(shape)))
     return dataclasses.replace(dataset, x=x, y=x if dataset.mirrored else dataset.y)
 
 
 def built_in(name: str) -> Dataset:
-    """One of scikit-learn's datasets that need no network."""
+    """A dataset of scikit-learn that needs no download."""
     x, y, classes, columns = built_in_table(name)
     return Dataset(x.astype(float), y, classes, columns, name, "target")
 
@@ -186,7 +186,7 @@ def built_in(name: str) -> Dataset:
 def from_table(
     table: Table, missing: str = "error", kind: str | None = None, *, own_loss: bool = False, whole: bool = False
 ) -> Dataset:
-    """A Dataset of a table; `own_loss` and `whole`: see `from_arrays`. Raises ValueError in one line."""
+    """Dataset from a table; `own_loss` and `whole`: see `from_arrays`. Raises ValueError in one line."""
     columns = table.columns
     x = table.x if table.x is not None else np.column_stack([column.values for column in columns.values()])
     dataset = from_arrays(
@@ -218,15 +218,18 @@ def from_arrays(
     own_loss: bool = False,
     whole: bool = False,
 ) -> Dataset:
-    """A Dataset from features and targets (rows, ...), which may be the same object; text columns are coded.
+    """Dataset from features and targets (rows, ...), which may be the same object; coded text columns become one-hot.
 
     Args:
-        x: an array (rows, ...), or a dict of such.
-        levels: of text columns.
-        kind: of the targets (see `targets_of`).
-        outputs: the names of several.
-        own_loss: they may be for a loss of one's own.
-        whole: whole numbers of an array stay whole, as those of a dict do.
+        x: an array (rows, ...), or a dict of such arrays.
+        y: the targets, or the object `x`.
+        columns: names of the columns.
+        missing: treatment of missing cells (see `load`).
+        levels: levels of the coded text columns.
+        kind: kind of the targets (see `targets_of`).
+        outputs: names of several targets.
+        own_loss: True if the targets may be for a user-defined loss.
+        whole: True if integers of an array stay integers, as those of a dict do.
 
     Raises ValueError in one line.
     """

@@ -1,4 +1,4 @@
-"""What the user of a table may not expect of its rows and of its columns of text, in one line each. No JAX here."""
+"""Warnings about the rows and the text columns of a table, one line each. No JAX here."""
 
 import re
 import shlex
@@ -14,12 +14,12 @@ MONTH = rf"({SHORT}|january|february|march|april|august|(septem|octo|novem|decem
 DAY = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?|\d{4}[-/](0?[1-9]|1[0-2])"
 NAMED = rf"(\d{{1,2}}[. -]+)?{MONTH}[., -]+\d{{1,4}}([., -]+\d{{2,4}})?( \d.*)?"
 DATE = re.compile(rf"{DAY}|{NAMED}|\d{{1,2}}:\d\d(:\d\d(\.\d+)?)?( ?[ap]m)?", re.IGNORECASE)
-UNIQUE, FEW = 0.5, 20  # different texts a row, and different texts, from which a column may be a name of its rows
-MOST = 0.9  # of the texts, that look like dates or like numbers with a sign
+UNIQUE, FEW = 0.5, 20  # distinct texts per row, and in all, from which a column may only name its rows
+MOST = 0.9  # share of the texts that look like dates, or like numbers with a sign
 
 
 def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
-    """A line for each column whose texts nearly all differ, look like dates, or are numbers with a sign.
+    """A line for each column of texts that nearly all differ, look like dates, or are numbers with a sign.
 
     >>> for line in doubts({"day": ("2024-01-31", "2024-02-01"), "colour": ("blue", "red")}, 100):
     ...     print(line)
@@ -44,7 +44,7 @@ it out (--drop day)
 
 
 def sign_of(texts: Sequence[str]) -> str:
-    """The sign that most of the texts have beside a number, such as % or $; empty if they have none.
+    """Sign that most of the texts have beside a number, such as % or $; empty if there is none.
 
     >>> sign_of(["$1.50", "$20"]), sign_of(["12 %", "7 %"]), sign_of(["7", "red"])
     ('$', '%', '')
@@ -57,7 +57,7 @@ def sign_of(texts: Sequence[str]) -> str:
 
 
 def left_out(rows: int, dropped: int, unknown: int, target: str) -> str:
-    """A line for rows that were left out, of which some have an unknown target; empty where there are none.
+    """Line for the rows that were left out, `unknown` of them for a missing target; empty if there are none.
 
     >>> left_out(90, 5, 2, "y")
     "5 of 90 rows left out: 2 without 'y', 3 with missing cells"

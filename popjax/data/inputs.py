@@ -1,4 +1,4 @@
-"""What a model sees of rows: an array (rows, ...), or a dict of such arrays by name. No JAX here."""
+"""Inputs of a model: an array (rows, ...), or a dict of such arrays by name. No JAX here."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ type Inputs = Any  # np.ndarray | dict[str, np.ndarray]; mypy follows no union t
 
 
 def mapped(function: Callable[..., Any], inputs: Inputs, *others: Any) -> Any:
-    """What a function gives for the array, or for each entry of a dict; `others` have an entry where `inputs` has.
+    """Apply a function to the array, or to each entry of a dict with the same entry of each of `others`.
 
     >>> mapped(len, {"a": [1, 2], "b": [3]}), mapped(len, [1, 2])
     ({'a': 2, 'b': 1}, 2)
@@ -18,10 +18,10 @@ def mapped(function: Callable[..., Any], inputs: Inputs, *others: Any) -> Any:
 
 
 def entries(inputs: Inputs) -> list[Any]:
-    """The array alone, or those of a dict."""
+    """List of the array alone, or of the arrays of a dict."""
     return list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
 
 
 def taken(inputs: Inputs, rows: Any) -> Inputs:
-    """Some of the rows."""
+    """Inputs of some of the rows."""
     return mapped(lambda one: one[rows], inputs)

@@ -1,17 +1,17 @@
-"""Columns of a CSV file without a name: those that say nothing are left out. No JAX here."""
+"""CSV columns without a name: left out if they hold no data. No JAX here."""
 
 from collections.abc import Iterable, Sequence
 
 
 def nameless(header: Sequence[str]) -> list[int]:
-    """The places of the columns without a name."""
+    """Positions of the columns without a name."""
     return [place for place, name in enumerate(header) if not name.strip()]
 
 
 def why_left_out(source: str, places: Sequence[int], rows: Iterable[Sequence[str]]) -> str:
-    """A line that says why these columns can go: each is empty, or counts the rows from 0 or 1, as pandas writes it.
+    """Line that says why these columns are left out: empty, or counting the rows from 0 or 1, as pandas writes it.
 
-    Raises ValueError for another one.
+    Raises ValueError for any other column.
 
     >>> why_left_out("'x.csv'", [0, 2], [("0", "a", ""), ("1", "b", "")])
     "'x.csv': column 1 has no name and counts the rows, column 3 has no name and is empty; left out"

@@ -1,4 +1,4 @@
-"""NPZ files as an array of features and one of targets. No JAX here."""
+"""Read NPZ files: an array of features and one of targets. No JAX here."""
 
 import contextlib
 import io
@@ -12,9 +12,9 @@ from popjax.data.table import PLAINLY, Reading, Table
 
 
 def read_npz(source: str, content: bytes, target: str | None, how: Reading = PLAINLY) -> Table:
-    """The arrays x and y of an NPZ file; `target` names another array than y.
+    """Table of the arrays x and y of an NPZ file; `target` names another array than y.
 
-    Raises ValueError in one line, also for columns to leave out, since an array has no columns.
+    Raises ValueError in one line, also for `how.drop` and `how.groups`, since an array has no columns.
     """
     names = "x", target or "y"
     for name in [*how.drop, *([how.groups] if how.groups else [])]:
@@ -36,7 +36,7 @@ def read_npz(source: str, content: bytes, target: str | None, how: Reading = PLA
 
 @contextlib.contextmanager
 def as_npz(source: str) -> Iterator[None]:
-    """Raise ValueError in one line for whatever fails: a damaged archive fails in many ways, all of them the file's."""
+    """Turn any exception into a ValueError of one line: a damaged archive fails in many ways."""
     try:
         yield
     except Exception as error:
@@ -45,9 +45,9 @@ def as_npz(source: str) -> Iterator[None]:
 
 
 def array_in(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    """An array of an archive, read piece by piece."""
+    """Array of an entry of an archive; raises ValueError if bytes follow it."""
     with archive.open(entry) as file:
         array = np.lib.format.read_array(file, allow_pickle=False)
-        if file.read(1):  # at the end, the archive's checksum is compared
-            raise ValueError(f"{entry.filename!r} goes on after its array")
+        if file.read(1):  # reaching the end also verifies the checksum
+            raise ValueError(f"{entry.filename!r} has data after its array")
     return array

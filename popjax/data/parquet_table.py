@@ -1,8 +1,8 @@
-"""Parquet files as typed columns. No JAX here.
+"""Read Parquet files as typed columns. No JAX here.
 
-The file's own types decide, as they do for a DataFrame: a column of strings is text whatever
-it holds. Page checksums are verified where the file has them, and nothing that pandas or an
-extension type left in its metadata is looked at.
+The file's own types decide, as for a DataFrame: a column of strings is text whatever it holds.
+Page checksums are verified if the file has them; metadata of pandas or of extension types is
+ignored.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read_parquet(source: str, content: bytes, target: str | None, how: Reading = PLAINLY) -> Table:
-    """The features of a Parquet file, by name, and the target's values (rows,), None where missing.
+    """Table of a Parquet file; the target's values (rows,) are None, or NaN of floats, where missing.
 
     Raises ValueError in one line.
     """
@@ -40,7 +40,7 @@ def read_parquet(source: str, content: bytes, target: str | None, how: Reading =
 
 
 def emptied(values: "pa.ChunkedArray", na: Collection[str]) -> "pa.ChunkedArray":
-    """The column with null in the place of texts that mean nothing."""
+    """The column with null in place of the texts in `na`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -52,18 +52,18 @@ def emptied(values: "pa.ChunkedArray", na: Collection[str]) -> "pa.ChunkedArray"
 
 
 def decoded_table(source: str, content: bytes) -> "pa.Table":
-    """The whole table, decoded and validated; raises ValueError, whatever the bytes are."""
+    """The whole table, decoded and validated; raises ValueError whatever is wrong with the bytes."""
     try:
         table = parquet(content)
         table.validate(full=True)
-    except Exception as error:  # damage shows in many ways, all of them the file's
+    except Exception as error:  # a damaged file fails in many ways
         what = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"cannot read {source} as Parquet: {what}; write it again") from None
     return table
 
 
 def kind(type_: "pa.DataType") -> str:
-    """number, text, null, or other; of a dictionary, that of its values."""
+    """Kind of a type: "number", "text", "null" or "other"; of a dictionary, that of its values."""
     from pyarrow import types
 
     if types.is_dictionary(type_):
@@ -77,13 +77,13 @@ def kind(type_: "pa.DataType") -> str:
 
 
 def short_type(type_: "pa.DataType") -> str:
-    """A type as an error names it, in one line."""
+    """Name of a type for an error, in one line of at most 40 characters."""
     text = " ".join(repr(str(type_))[1:-1].split())
     return text if len(text) <= 40 else text[:37] + "..."
 
 
 def typed_column(source: str, name: str, values: "pa.ChunkedArray", limited: bool = True) -> Column:
-    """A column of numbers or text, coded; raises ValueError for a text with too many values, if that is limited."""
+    """Column of numbers or text, coded; if `limited`, raises ValueError for a text with too many distinct values."""
     if kind(values.type) == "null":
         return Column(np.full(len(values), np.nan))
     if kind(values.type) == "number":
@@ -104,10 +104,10 @@ def floats(values: "pa.ChunkedArray") -> np.ndarray:
 
 
 def dictionary(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
-    """Each row's index (rows,) among the distinct texts, -1 where null, and these."""
+    """Index of each row (rows,) among the distinct texts, -1 where null, and the texts."""
     import pyarrow as pa
 
-    if pa.types.is_dictionary(values.type):  # its dictionary may hold a text twice, or one that no row has
+    if pa.types.is_dictionary(values.type):  # its dictionary may repeat a text, or hold an unused one
         values = values.cast(values.type.value_type)
     encoded = values.cast(pa.large_string()).combine_chunks().dictionary_encode()
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
@@ -115,7 +115,7 @@ def dictionary(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
 
 
 def target_values(values: "pa.ChunkedArray") -> np.ndarray:
-    """The target as NumPy values (rows,), None where missing."""
+    """The target as NumPy values (rows,); None where missing, NaN among floats."""
     import pyarrow as pa
 
     if kind(values.type) == "text":

@@ -1,4 +1,4 @@
-"""Data with rows of their own to validate or to test with, and with groups: one dataset, and which rows are which."""
+"""Data in parts: one dataset from all tables, and which of its rows validate, test, or form groups."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from popjax.data.dataset import Dataset, check_missing, from_table, load, read_f
 from popjax.data.table import PLAINLY, Reading, Table, grouped, joined_tables, parted, table_of
 from popjax.space.values import absent
 
-SHARE = 0.1  # of the rows validate, and as many test, where nobody says otherwise
+SHARE = 0.1  # of the rows for validation, and for test, by default
 
 type Target = str | Sequence[str] | None
 
 
 class Parts(NamedTuple):
-    """A dataset and what is said of its rows.
+    """A dataset with its parts and groups.
 
     Attributes:
-        validation, test: a share, or the numbers of rows.
-        groups: the number of each row's group (rows,); None if rows are on their own.
+        validation, test: a share of the rows, or the numbers of the given rows.
+        groups: int (rows,), group of each row of the dataset; None if rows are independent.
     """
 
     dataset: Dataset
@@ -42,7 +42,7 @@ def parts_of(
     own_loss: bool = False,
     whole: bool = False,
 ) -> Parts:
-    """What `supervised` takes as data, as one dataset: rows that come as a table of their own are put after the others.
+    """Data, as `supervised` takes it, as one dataset; the rows of parts given as tables are appended.
 
     Texts, medians and classes are those of all rows. `own_loss` and `whole`: see `from_arrays`. Raises
     ValueError in one line.
@@ -72,7 +72,7 @@ def parts_of(
 
 
 def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:
-    """Rows as a table: one already, a file's, a DataFrame's or those of (x, y); raises ValueError in one line."""
+    """Table from a Table, a file, a DataFrame or (x, y); raises ValueError in one line."""
     if isinstance(given, Table):
         return given
     names = list(target) if isinstance(target, list | tuple) else [target]
@@ -84,7 +84,7 @@ def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:
 
 
 def is_table(given: Any) -> bool:
-    """Whether a part is given as rows: a table, a file, or a pair (x, y); not as a share or as numbers."""
+    """True if a part is given as rows: a table, a file, or a pair (x, y); False for a share or for row numbers."""
     if isinstance(given, Table | os.PathLike) or hasattr(given, "columns"):
         return True
     if isinstance(given, str):
@@ -93,12 +93,12 @@ def is_table(given: Any) -> bool:
 
 
 def is_pair(given: Any) -> bool:
-    """Whether something is a pair, such as (x, y)."""
+    """True for a tuple or list of two, such as (x, y)."""
     return isinstance(given, tuple | list) and len(given) == 2
 
 
 def check_beside(x: Any, y: Any, target: str, named: bool) -> None:
-    """Raise ValueError for a target beside (x, y) that is another than y's own name, unless a part is `named` so."""
+    """Raise ValueError if the target beside (x, y) is a column of x, or neither y's name nor of a `named` part."""
     if target in map(str, getattr(x, "columns", ())):
         raise ValueError(f"target={target!r} is a column of x in (x, y); give that DataFrame alone, or drop it from x")
     if not named and target != str(getattr(y, "name", None)):
@@ -106,7 +106,7 @@ def check_beside(x: Any, y: Any, target: str, named: bool) -> None:
 
 
 def group_numbers(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | None:
-    """The groups of so many rows, without those that were left out, as numbers; raises ValueError."""
+    """int (rows,): group of each row, without dropped rows; None without groups. Raises ValueError."""
     if groups is None:
         return None
     given = np.asarray(groups)

@@ -1,4 +1,4 @@
-"""What the rows that train lack, and what others have of them: a line each. No JAX here."""
+"""Warnings about the training rows: too few of a class, or repeated in other parts; a line each. No JAX here."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ from popjax.data.dataset import Dataset
 from popjax.data.inputs import entries
 from popjax.data.splits import Split, Way
 
-LEAST = 2  # rows of a class that train, for a model to learn it
+LEAST = 2  # training rows of a class, for a model to learn it
 
 
 def scarce(dataset: Dataset, split: Split) -> str:
-    """A line for classes or labels of which no row trains, or one alone; empty where there are none."""
+    """Line for the classes or labels with fewer than two training rows; empty if there are none."""
     trained = dataset.y[split.train[0]]
     if dataset.kind == "multilabel":
         few = [name for name, count in zip(dataset.outputs, trained.sum(0), strict=True) if count < LEAST]
@@ -27,7 +27,7 @@ def scarce(dataset: Dataset, split: Split) -> str:
 
 
 def repeated(dataset: Dataset, way: Way, split: Split) -> Iterator[str]:
-    """A line for each part that was given by its rows and has some that also train, cell by cell."""
+    """A line for each part given by its rows of which some are also training rows, cell by cell."""
     for name, rows in (("validation", split.validation[0]), ("test", split.test)):
         if np.ndim(getattr(way, name)):
             trained, own = set(cells(dataset, split.train[0])), cells(dataset, rows)
@@ -38,7 +38,7 @@ def repeated(dataset: Dataset, way: Way, split: Split) -> Iterator[str]:
 
 
 def cells(dataset: Dataset, rows: np.ndarray) -> list[bytes]:
-    """Each row with its target as bytes, which are equal where the cells are."""
+    """Each row with its target as bytes, equal if the cells are."""
     arrays = [*entries(dataset.x), dataset.y]
     table = np.column_stack([one[rows].reshape(len(rows), -1) for one in arrays]).astype(float)
     table = table + 0.0  # -0.0 has other bytes than 0.0

@@ -1,4 +1,4 @@
-"""Rows set aside: to test, to validate, fold by fold. No JAX here."""
+"""Split rows into training, validation and test rows, fold by fold. No JAX here."""
 
 import dataclasses
 import hashlib
@@ -16,8 +16,8 @@ class Split:
     """Row numbers of the parts, each sorted.
 
     Attributes:
-        train, validation: (folds, rows).
-        test: (rows,), the same for every fold.
+        train, validation: int (folds, rows).
+        test: int (rows,), the same for all folds.
     """
 
     train: np.ndarray
@@ -26,19 +26,19 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the lists of rows."""
+        """SHA-256 of the row numbers."""
         parts = (self.train, self.validation, self.test)
         return hashlib.sha256(b"|".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
 
 
 class Way(NamedTuple):
-    """How rows are set aside.
+    """How rows are split.
 
     Attributes:
-        validation, test: shares of the rows, or the numbers of the rows; no row is a test row where `test` is 0.
-        seed: of the order of the rows.
-        groups: the number of each row's group (rows,), none of which is in two parts; None: each row is its own.
-        shuffle: whether rows are put in random order; else their order is time, and what comes later is set aside.
+        validation, test: shares of the rows, or the numbers of the rows; without test rows if `test` is 0.
+        seed: seed of the order of the rows.
+        groups: int (rows,), group of each row, no group in two parts; None if rows are independent.
+        shuffle: True for a random order of the rows; False if their order is time: later rows validate and test.
     """
 
     validation: Any = 0.1
@@ -49,13 +49,13 @@ class Way(NamedTuple):
 
 
 def split(dataset: Dataset, way: Way, folds: int = 1, share: float | None = None) -> Split:
-    """Test and validation rows set aside, at least one each, stratified by class.
+    """Split rows into training, validation and test rows, at least one each, stratified by class.
 
     Rows are put in random order within their class, and every part takes rows at even
     distances along that order, so its share of each class is exact to within one row. The
-    test rows are set aside first. With several folds the rest is cut into as many
-    validation parts of equal size, and the few rows that remain always train; with a
-    `share` a part has at most that share of all rows.
+    test rows are taken first. With several folds the rest is cut into as many validation
+    parts of equal size, and the few rows that remain always train; with a `share` a part has
+    at most that share of all rows. Raises ValueError.
     """
     n = len(dataset)
     named = {name: numbers(name, getattr(way, name), dataset) for name in ("validation", "test")}
@@ -91,9 +91,9 @@ def split(dataset: Dataset, way: Way, folds: int = 1, share: float | None = None
 
 
 def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
-    """The rows of the dataset that a part of the rows is given by; None for a share. Raises ValueError for others.
+    """Row numbers in the dataset of a part that is given by rows; None for a share; raises ValueError for others.
 
-    The numbers, or truth values in their place, count the rows that were given; one that was left out is in no part.
+    The numbers, or a bool mask instead, count the rows that were given; dropped rows are in no part.
     """
     rows = len(dataset) + len(dataset.dropped)
     if isinstance(part, bool) or not np.ndim(part):
@@ -118,24 +118,24 @@ def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
 
 
 def share_of(rows: int, part: Any, named: np.ndarray | None) -> int:
-    """How many rows a part has: at least one, if any."""
+    """Number of rows of a part: at least one, or 0 for a share of 0."""
     if named is not None:
         return len(named)
     return 0 if part == 0 else max(1, round(rows * part))
 
 
 def by_groups(way: Way, named: Mapping[str, np.ndarray | None], size: int, each: int, folds: int) -> Split:
-    """The rows set aside group by group, in random order, until a part has its share.
+    """Split rows group by group, in random order, until a part has its share.
 
-    Folds get their groups largest first, each into the smallest fold; since all folds train and validate on as many
-    rows, those beyond the smallest fold's are in no part of theirs. Raises ValueError where there are too few groups.
+    Folds get their groups largest first, each into the smallest fold; since all folds train and validate on equally
+    many rows, those beyond the smallest fold's are left out. Raises ValueError for too few groups.
     """
     groups = way.groups
     assert groups is not None
     counts = np.bincount(groups)
     order = np.random.default_rng([way.seed, len(groups)]).permutation(len(counts))
     held = np.unique(groups[[] if named["validation"] is None else named["validation"]])
-    held = held if named["test"] is None else held[:0]  # of the rows that are named to validate, none tests
+    held = held if named["test"] is None else held[:0]  # no group of the given validation rows tests
     tested, order = _groups_of("test", named["test"], groups, order[~np.isin(order, held)], size)
     order = np.concatenate([order, held])
     if folds == 1:
@@ -153,7 +153,7 @@ def by_groups(way: Way, named: Mapping[str, np.ndarray | None], size: int, each:
 
 
 def dealt(order: np.ndarray, counts: np.ndarray, folds: int) -> list[np.ndarray]:
-    """Groups in this order dealt to folds, each to the one that has the fewest rows."""
+    """Groups dealt to folds in this order, each to the fold with the fewest rows."""
     parts: list[list[int]] = [[] for _ in range(folds)]
     sizes = np.zeros(folds, int)
     for group in order.tolist():
@@ -166,7 +166,7 @@ def dealt(order: np.ndarray, counts: np.ndarray, folds: int) -> list[np.ndarray]
 def _groups_of(
     name: str, rows: np.ndarray | None, groups: np.ndarray, order: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The groups of a part: those of the rows that are named, or as many as hold so many rows; and the others."""
+    """Groups of a part, those of its rows or, if None, enough to hold `size` rows; and the other groups."""
     if rows is None:
         counts = np.bincount(groups)[order].cumsum()
         taken = order[: int(np.searchsorted(counts, size)) + 1] if size else order[:0]
@@ -179,9 +179,9 @@ def _groups_of(
 
 
 def by_time(n: int, named: Mapping[str, np.ndarray | None], size: int, each: int, folds: int) -> Split:
-    """The last rows to test, those before them to validate, and what comes before to train.
+    """Split rows in time: the last ones test, those before them validate, and the first ones train.
 
-    With folds each validates on rows that come after those that it trains on, which are as many for all folds.
+    With folds each validates on rows later than its training rows; all folds train on equally many rows.
     """
     free = np.setdiff1d(np.arange(n), [] if named["validation"] is None else named["validation"])
     test = free[len(free) - size :] if named["test"] is None else np.sort(named["test"])
@@ -201,7 +201,7 @@ def by_time(n: int, named: Mapping[str, np.ndarray | None], size: int, each: int
 
 
 def untimely(split: Split) -> str | None:
-    """What is said of rows in time of which later ones are to tell of earlier ones; None where none are."""
+    """Warning if some rows that train come after some that validate, or either after some that test; else None."""
     parts = [("train", split.train[0]), ("validate", split.validation[0]), ("test", split.test)]
     for (name, rows), (other, others) in itertools.combinations(parts, 2):
         if len(others) and rows.max() > others.min():
@@ -210,7 +210,7 @@ def untimely(split: Split) -> str | None:
 
 
 def _even(parts: list[np.ndarray]) -> np.ndarray:
-    """Rows as an array (folds, rows): as many of each as the smallest has, at even distances."""
+    """Array (folds, rows): of each part as many rows as the smallest has, at even distances."""
     size = min(map(len, parts))
     return np.array([part[np.floor(np.arange(size) * len(part) / size).astype(int)] for part in parts])
 
@@ -218,7 +218,7 @@ def _even(parts: list[np.ndarray]) -> np.ndarray:
 def _set_aside(
     order: np.ndarray, size: int, rng: np.random.Generator, named: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`size` rows at even distances along `order`, or those that are named, and the rest of it."""
+    """`size` rows at even distances along `order`, or the named rows, and the rest of it; raises ValueError."""
     if named is not None:
         taken = np.setdiff1d(named, order)
         if len(taken):

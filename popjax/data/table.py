@@ -1,4 +1,4 @@
-"""A table before it is coded: columns or an array, with its targets; several of them joined. No JAX here."""
+"""Table before it is coded: columns or an array, with its targets; several of them joined. No JAX here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,14 +17,14 @@ class Table(NamedTuple):
     """Features and targets as they were given.
 
     Attributes:
-        columns: name -> Column, of a table; none of an array.
-        x: the features (rows, ...) of an array or of a dict of arrays; None of a table.
-        y: the targets (rows,) or (rows, outputs), None or NaN where missing.
+        columns: name -> Column, for a table; empty for an array.
+        x: features (rows, ...) of an array or of a dict of arrays; None for a table.
+        y: targets (rows,) or (rows, outputs), None or NaN where missing.
         name: where they come from.
-        target: the target's name.
-        outputs: the names of several targets.
-        mirrored: the features themselves are the targets.
-        notes: what was done to it that its user may not expect, a line each.
+        target: name of the target.
+        notes: warnings about what was done to it, one line each.
+        outputs: names of several targets.
+        mirrored: True if the targets are the features.
     """
 
     columns: Mapping[str, Column]
@@ -38,7 +38,7 @@ class Table(NamedTuple):
 
 
 def table_of(data: Any, target: str | None) -> Table:
-    """A DataFrame with the column `target`, or a pair (x, y), either of which may be a DataFrame.
+    """Table of a DataFrame with the column `target`, or of a pair (x, y), either of which may be a DataFrame.
 
     Raises ValueError in one line for anything else.
     """
@@ -65,7 +65,7 @@ def table_of(data: Any, target: str | None) -> Table:
 
 
 def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndarray:
-    """The targets (rows,) or (rows, outputs) that stand beside features, of a DataFrame of several with their names."""
+    """Targets (rows,) or (rows, outputs) given beside features; `outputs` are the columns of y if it has several."""
     rows, framed = len(entries(x)[0]), hasattr(x, "columns")
     if outputs:
         check_names("y", outputs)
@@ -76,7 +76,7 @@ def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndar
 
 
 def parted(table: Table, outputs: Sequence[str]) -> Table:
-    """A table whose target is the first of several: the others are taken from its columns. Raises ValueError."""
+    """The table, its target the first of several, with the others taken from its columns. Raises ValueError."""
     check_names(table.name, outputs)
     for name in outputs[1:]:
         check_target(table.name, [*table.columns, table.target], name)
@@ -90,9 +90,9 @@ def parted(table: Table, outputs: Sequence[str]) -> Table:
 
 
 def joint_targets(columns: Sequence[Column], names: Sequence[str], source: str) -> np.ndarray:
-    """Several targets as one array (rows, outputs): truth values if all are, else numbers; None or NaN where missing.
+    """Several targets as one array (rows, outputs): bool if all are booleans, int if all are 0 or 1, else float.
 
-    Raises ValueError for texts but those of truth values.
+    None where missing, NaN among floats. Raises ValueError for texts other than true and false.
     """
     truths = [
         column.truth or (column.levels is not None and {text.lower() for text in column.levels} <= TRUTHS)
@@ -118,13 +118,13 @@ def joint_targets(columns: Sequence[Column], names: Sequence[str], source: str) 
 
 
 def truth_of(column: Column) -> np.ndarray:
-    """1 where a column of truth values holds "true", else 0 (rows,)."""
+    """float (rows,): 1 where a text column holds "true" in any case, else 0."""
     codes = np.where(np.isnan(column.values), -1, column.values).astype(int)
     return np.array([*(text.lower() == "true" for text in column.levels or ()), 0], float)[codes]
 
 
 def frame_table(frame: Any, target: str | None) -> Table:
-    """A DataFrame's columns of numbers and of texts, and its column `target`."""
+    """Table of a DataFrame with the column `target`."""
     names = [str(name) for name in frame.columns]
     check_names("DataFrame", names)
     target = check_target("DataFrame", names, None if target is None else str(target))
@@ -134,27 +134,27 @@ def frame_table(frame: Any, target: str | None) -> Table:
 
 
 def frame_columns(frame: Any) -> dict[str, Column]:
-    """A DataFrame's columns, coded."""
+    """Columns of a DataFrame by name, coded."""
     names = [str(name) for name in frame.columns]
     check_names("DataFrame", names)
     return {name: frame_column(name, frame.iloc[:, index]) for index, name in enumerate(names)}
 
 
 def frame_column(name: str, series: Any) -> Column:
-    """A column of a DataFrame; raises ValueError for one of neither numbers nor texts."""
+    """Column of a DataFrame, coded; raises ValueError if it holds neither numbers nor texts."""
     if numeric(series):
         return Column(series.to_numpy(float, na_value=np.nan), None, series.dtype.kind == "b")
     if series.dtype.kind in "mMc":
         what = f"column {name!r} holds {series.dtype}, neither numbers nor text"
         raise ValueError(f"DataFrame: {what}; convert it or drop it")
     if str(series.dtype) == "category" and not all(isinstance(level, str) for level in series.cat.categories):
-        what = f"column {name!r} has categories that are no texts ({series.cat.categories.dtype})"
+        what = f"column {name!r} has categories that are not texts ({series.cat.categories.dtype})"
         raise ValueError(f"DataFrame: {what}; make them texts with astype(str), or numbers")
     return object_column("DataFrame", name, cells_of(series))
 
 
 def joined_tables(tables: Sequence[Table]) -> Table:
-    """The rows of several tables, one after another; raises ValueError where they are not alike."""
+    """Table of the rows of several tables, one after another; raises ValueError if they are not alike."""
     first = tables[0]
     if len(tables) == 1:
         return first
@@ -171,7 +171,7 @@ def joined_tables(tables: Sequence[Table]) -> Table:
 
 
 def check_alike(first: Table, other: Table) -> None:
-    """Raise ValueError unless two tables have the same columns, or rows of the same shape."""
+    """Raise ValueError if two tables differ in their columns, or in the shape of a row or target."""
     if (first.x is None) != (other.x is None):
         raise ValueError("the parts of the data are a table and an array; give both as tables, or as arrays")
     then, now = (mapped(lambda x: np.shape(x)[1:], table.x) for table in (first, other))
@@ -187,7 +187,7 @@ def check_alike(first: Table, other: Table) -> None:
 
 
 def stacked_columns(name: str, columns: Sequence[Column]) -> Column:
-    """One column of several tables; raises ValueError where it is text in one and numbers in another."""
+    """One column of several tables; raises ValueError if it is text in one and numbers in another."""
     kinds = {column.levels is None for column in columns if not np.isnan(column.values).all()}
     if len(kinds) > 1:
         raise ValueError(f"column {name!r} is text in one part of the data and numbers in another; give one kind")
@@ -204,7 +204,7 @@ def stacked_columns(name: str, columns: Sequence[Column]) -> Column:
 
 
 def grouped(table: Table, groups: str) -> tuple[Table, np.ndarray]:
-    """The table without the column `groups`, and the number of each row's group (rows,); raises ValueError."""
+    """The table without the column `groups`, and the group of each row, int (rows,); raises ValueError."""
     if groups in (table.target, *table.outputs):
         raise ValueError(f"groups={groups!r} is the target; name another column")
     if groups not in table.columns:
@@ -222,9 +222,9 @@ class Reading(NamedTuple):
     """How a file is read.
 
     Attributes:
-        drop: columns that are left out, whatever they hold; spaces around a name count where there is such a column.
-        na: texts that mean a missing cell, beside the empty one and "nan".
-        groups: the column that tells which rows belong together, with any number of values.
+        drop: columns that are left out, whatever they hold; a name that is no column is stripped of spaces.
+        na: texts that mean a missing cell, besides the empty one and "nan".
+        groups: column of the group of each row, with any number of values.
     """
 
     drop: tuple[str, ...] = ()
@@ -232,7 +232,7 @@ class Reading(NamedTuple):
     groups: str | None = None
 
     def kept(self, source: str, names: Sequence[str], target: str) -> list[str]:
-        """The columns of a file that are read; raises ValueError for one to leave out that there is not."""
+        """Names of the columns that are read; raises ValueError for one in `drop` that is missing or the target."""
         drop = [name if name in names else name.strip() for name in self.drop]
         for name in drop:
             if name == target:

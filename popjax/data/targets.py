@@ -1,4 +1,4 @@
-"""What is to be predicted: classes or real values, and what may be wrong about that. No JAX here."""
+"""Targets: classes or real values, and warnings about their kind. No JAX here."""
 
 from typing import Any, NamedTuple
 
@@ -8,20 +8,20 @@ from popjax.core.text import short
 from popjax.data.columns import MAX_CLASSES
 
 KIND_NAMES = ("classification", "multilabel", "regression", "own")
-REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of every trial of some kind
-OF_OUTPUTS = ("_mse", "_mae", "_r2")  # how those of one of several values end
-DOUBTFUL = 300  # distinct whole numbers, up to which they may as well be classes
+REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of all trials of some kind
+OF_OUTPUTS = ("_mse", "_mae", "_r2")  # suffixes of the metrics of one of several outputs
+DOUBTFUL = 300  # distinct integers up to which a regression may be classes
 LARGEST = 1e100  # beyond it the variance of a column overflows
 
 
 class Targets(NamedTuple):
-    """What is to be predicted.
+    """Targets and their kind.
 
     Attributes:
-        y: numbers of classes (rows,), values (rows,) or (rows, outputs), truth values (rows, labels), or of the kind
-            "own" any numbers (rows, ...).
+        y: int indices of classes (rows,), float (rows,) or (rows, outputs), bool (rows, labels), or of the kind "own"
+            any numbers (rows, ...).
         kind: one of KIND_NAMES.
-        classes: the labels of a classification.
+        classes: labels of a classification, sorted; else None.
         doubt: what may be wrong about the kind, in one line; empty if nothing.
     """
 
@@ -32,7 +32,7 @@ class Targets(NamedTuple):
 
 
 def reported(name: str) -> bool:
-    """A metric that trials of some kind report, whatever else is asked for.
+    """True for a metric that trials of some kind of target always report.
 
     >>> reported("r2"), reported("price_r2"), reported("f1")
     (True, True, False)
@@ -41,15 +41,15 @@ def reported(name: str) -> bool:
 
 
 def targets_of(y: np.ndarray, name: str, target: str, kind: str | None, own_loss: bool = False) -> Targets:
-    """What targets (rows, ...) are: by `kind`, or else by their values; raises ValueError in one line.
+    """Targets from values (rows, ...): by `kind`, or else by their dtype and values; raises ValueError in one line.
 
-    Of one a row texts, truth values and integers with at most 20 distinct values are classes. Of several a row truth
-    values, and 0 and 1, are labels, others a regression; with a loss of one's own they are its alone.
+    With one value per row, texts, bools and integers with at most 20 distinct values are classes. With several, bools
+    and integers 0 and 1 are labels, others a regression; with a user-defined loss they are of the kind "own".
     """
     if kind not in (None, *KIND_NAMES):
         raise ValueError(f"kind={kind!r}; choose {', '.join(KIND_NAMES[:-1])} or {KIND_NAMES[-1]}")
     if kind == "own" and not own_loss:
-        raise ValueError('kind="own" needs a loss of your own; give loss=')
+        raise ValueError('kind="own" needs a custom loss; give loss=')
     column = y.ndim == 2 and y.shape[1] == 1
     if kind == "own" or (kind is None and own_loss and y.ndim > 1 and not column):
         return Targets(owned(y, name, target), "own")
@@ -59,21 +59,20 @@ def targets_of(y: np.ndarray, name: str, target: str, kind: str | None, own_loss
         raise ValueError(f"{name}: several labels are truth values (rows, labels), and {target} is {list(y.shape)}")
     y = typed_targets(y, name, target)
     if kind == "regression" and y.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: the target {target!r} holds {short(y[0])}, so it is no regression; leave kind out")
+        raise ValueError(f"{name}: the target {target!r} holds {short(y[0])}, so no regression; leave kind out")
     distinct = len(np.unique(y)) if y.dtype.kind in "iuf" else 0
     real = y.dtype.kind == "f" or distinct > MAX_CLASSES
     if kind == "regression" or (kind is None and real):
-        return Targets(
-            reals(y, name, target), "regression", None, "" if kind else doubt_about_values(y, distinct, target)
-        )
+        doubt = "" if kind else regression_doubt(y, distinct, target)
+        return Targets(reals(y, name, target), "regression", None, doubt)
     codes, labels = classes(y, name, target)
     return Targets(codes, "classification", labels)
 
 
 def several_targets(y: np.ndarray, name: str, target: str, kind: str | None) -> Targets:
-    """Several targets a row, as labels or as values."""
+    """Targets with several columns, as labels or as values; raises ValueError."""
     if y.ndim > 2 or y.shape[1] < 2:
-        remedy = "give y[:, 0]" if y.ndim == 2 else "give a loss= of your own, or one value or one row of values a row"
+        remedy = "give y[:, 0]" if y.ndim == 2 else "give a custom loss=, or one value or one row of values a row"
         raise ValueError(f"{name}: {target} has shape {y.shape}; {remedy}")
     y = typed_targets(y.ravel(), name, target).reshape(y.shape)
     if kind == "classification" or y.dtype.kind not in "biuf":
@@ -100,7 +99,7 @@ def several_targets(y: np.ndarray, name: str, target: str, kind: str | None) -> 
 
 
 def owned(y: np.ndarray, name: str, target: str) -> np.ndarray:
-    """Targets that a loss of one's own knows: finite numbers of any shape, whole ones as they are."""
+    """Targets for a user-defined loss: finite numbers of any shape, integers as they are; raises ValueError."""
     y = typed_targets(y.ravel(), name, target).reshape(y.shape)
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: {target} is {y.dtype}; a loss of your own gets numbers")
@@ -112,7 +111,7 @@ def owned(y: np.ndarray, name: str, target: str) -> np.ndarray:
 
 
 def check_whole(values: np.ndarray, what: str) -> None:
-    """Raise ValueError for whole numbers that are none of 32 bits, which a device has."""
+    """Raise ValueError for integers of magnitude 2**31 or more, since devices have 32 bits."""
     if values.dtype.kind in "iu" and values.size:
         most = max(int(values.max()), int(values.min()), key=abs)
         if abs(most) >= 2**31:
@@ -120,10 +119,10 @@ def check_whole(values: np.ndarray, what: str) -> None:
 
 
 def typed_targets(y: np.ndarray, name: str, target: str) -> np.ndarray:
-    """Python values as the array they are; texts stay objects, since in an array each takes the room of the longest."""
+    """Array of the values' own dtype; texts stay objects, since an array of text pads each to the longest."""
     if y.dtype.kind == "O" and not all(isinstance(value, str) for value in y):
         if not all(isinstance(value, bool | int | float | str | np.generic) for value in y.tolist()):
-            raise ValueError(f"{name}: the target {target!r} has values that are no numbers, texts or truth values")
+            raise ValueError(f"{name}: the target {target!r} has values other than numbers, texts and booleans")
         y = np.array(y.tolist())
     if y.dtype.kind not in "biufOUST":
         raise ValueError(f"{name}: the target {target!r} is {y.dtype}; give numbers, texts or truth values")
@@ -131,7 +130,7 @@ def typed_targets(y: np.ndarray, name: str, target: str) -> np.ndarray:
 
 
 def reals(y: np.ndarray, name: str, target: str) -> np.ndarray:
-    """Real values; raises ValueError for infinite ones, and where all are the same."""
+    """Float64 values; raises ValueError for infinite or too large ones, and if all are equal."""
     y = y.astype(float)
     if np.abs(y).max() > LARGEST:
         what = f"the target {target!r} has infinite values, or some beyond {LARGEST:g}"
@@ -142,7 +141,7 @@ def reals(y: np.ndarray, name: str, target: str) -> np.ndarray:
 
 
 def classes(y: np.ndarray, name: str, target: str) -> tuple[np.ndarray, tuple[Any, ...]]:
-    """Indices into the sorted labels, and these; raises ValueError for a single one."""
+    """int64 indices into the sorted labels, and the labels; raises ValueError for a single one."""
     if y.dtype.kind == "O":
         labels: list[Any] = sorted(set(y))
         places = {label: code for code, label in enumerate(labels)}
@@ -156,8 +155,8 @@ def classes(y: np.ndarray, name: str, target: str) -> tuple[np.ndarray, tuple[An
     return codes.astype(np.int64), tuple(labels)
 
 
-def doubt_about_values(y: np.ndarray, distinct: int, target: str) -> str:
-    """What may be wrong about a target that is taken for real values."""
+def regression_doubt(y: np.ndarray, distinct: int, target: str) -> str:
+    """Warning for a regression with so few distinct values that they may be classes; else empty."""
     few = distinct == 2 if y.dtype.kind == "f" else distinct <= DOUBTFUL
     if not few:
         return ""

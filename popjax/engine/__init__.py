@@ -1,1 +1,1 @@
-"""A population in training: members, programs, plan, cost, memory, backends. Knows tasks, not what they learn."""
+"""A population in training: members, programs, plan, cost, memory, backends. Independent of what a task learns."""

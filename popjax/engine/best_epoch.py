@@ -1,4 +1,4 @@
-"""The best epoch of a member: its whole state, chosen inside the program where a rule asks for it."""
+"""The state of a member's best epoch, chosen inside the program where a rule asks for it."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -9,17 +9,17 @@ import numpy as np
 
 from popjax.rule import Improvement, less
 
-KEYS = 2  # metrics that are compared: the one that ranks, and the one for ties
+KEYS = 2  # metrics compared: the ranking one, then the one for ties
 FOREVER = np.iinfo(np.int32).max
 
 
 class Wanted(NamedTuple):
-    """When an epoch is a better one, as arrays, so that a program serves every metric and patience.
+    """When an epoch is better than the best so far, as arrays, so that one program serves every metric and patience.
 
     Attributes:
-        metrics: int32 (KEYS,), which of the metrics in order of their names are compared; after the last: none.
-        signs: float (KEYS,), -1 where more is better.
-        patience: int32, after so many epochs without a better one a member rests.
+        metrics: int32 (KEYS,), indices into the sorted metric names; their number for a metric that is not reported.
+        signs: float (KEYS,), -1 where more is better, else 1.
+        patience: int32 (), a member rests after so many epochs without a better one.
     """
 
     metrics: Any
@@ -28,7 +28,7 @@ class Wanted(NamedTuple):
 
     @classmethod
     def of(cls, improvement: Improvement, names: Iterable[str]) -> "Wanted":
-        """The same of an Improvement, where the task reports these metrics."""
+        """The arrays of an Improvement, for a task that reports the metrics `names`."""
         known = sorted(names)
         indices = [known.index(name) if name in known else len(known) for name, _ in improvement.keys]
         signs = [sign for _, sign in improvement.keys]
@@ -37,7 +37,7 @@ class Wanted(NamedTuple):
         return cls(np.array(indices, np.int32), np.array(signs, dtype), np.array(patience, np.int32))
 
     def keys(self, metrics: Any) -> jax.Array:
-        """Float (KEYS,), less is better, of an epoch's metrics."""
+        """An epoch's metrics -> float (KEYS,), less is better; 0 for a metric that is not reported."""
         values = jnp.stack([metrics[name] for name in sorted(metrics)] + [jnp.zeros((), self.signs.dtype)])
         return self.signs * values[self.metrics]
 
@@ -48,7 +48,7 @@ class BestEpoch(NamedTuple):
     Attributes:
         state: the task's state after it; the initial one before the first epoch.
         keys: float (KEYS,), less is better; infinite before the first epoch.
-        since: how many epochs the member has trained since then, int32.
+        since: int32 (), epochs trained since then.
     """
 
     state: Any
@@ -57,10 +57,10 @@ class BestEpoch(NamedTuple):
 
 
 class Overwrite(NamedTuple):
-    """A conditional write of a member's state into a stacked one, which costs nothing where it is not made.
+    """A conditional write of a member's state into a stacked one; with one lane, free where it is not made.
 
     Attributes:
-        where: a truth value, whether to write.
+        where: bool (), True to write.
         by: the state to write.
     """
 
@@ -72,9 +72,9 @@ class Training(NamedTuple):
     """A member in training.
 
     Attributes:
-        state: the task's.
-        alive: whether it trains on: all its metrics were finite, and it is not out of patience.
-        best: its best epoch, where a rule asks for it.
+        state: the task's state.
+        alive: bool (), it trains on: all its metrics were finite, and it is not out of patience.
+        best: its best epoch; None if the rule does not ask for it.
     """
 
     state: Any
@@ -86,15 +86,15 @@ Epoch = Callable[[Training, Any, Any], tuple[Training, dict[str, jax.Array]]]
 
 
 def begun(training: Training) -> Training:
-    """A new member before its first epoch."""
+    """A new member before its first epoch, with its initial state as the best one."""
     return training._replace(best=BestEpoch(training.state, jnp.full(KEYS, jnp.inf, float), jnp.zeros((), jnp.int32)))
 
 
 def keeping_best(epoch: Epoch) -> Epoch:
-    """`epoch` of a member that keeps its best epoch, and rests once it is out of patience.
+    """`epoch` for a member that keeps its best epoch, and rests once it is out of patience.
 
-    What is better stands with the member's hyperparameters (see Wanted). A resting member's state stays as it is, and
-    its metrics are NaN. The state of the best epoch comes as an Overwrite.
+    What counts as better is in `member.wanted` (see Wanted). A resting member's state does not change, and its metrics
+    are NaN. The state of the best epoch is returned as an Overwrite.
     """
 
     def keeping(training: Training, member: Any, data: Any) -> tuple[Training, dict[str, jax.Array]]:

@@ -1,8 +1,8 @@
 """Width caps: where widths differ much, a few programs, each with no more room than its members need.
 
 A program makes room for the widest layer that its scales allow, and every member pays for all
-of it. How many caps there are, and where, follows from the space alone, never from which trials
-train or how many, so that nobody's bits depend on who else trains.
+of it. The number of caps and their values follow from the space alone, never from which trials
+train or their number, so that no member's bits depend on the others.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,14 @@ import numpy as np
 
 from popjax.space.space import Points, Space, take
 
-Caps = dict[str, int]  # the most units of each width
-MEMBERS = 256  # of a run of the usual size
+Caps = dict[str, int]  # width -> the most units
+MEMBERS = 256  # in a run of the usual size
 WORTH = 0.9  # another plan must take at most this share of one program's time
 STEPS = 13  # candidates, each narrower than the last by the square root of 2: down to a 64th
 
 
 def candidates(space: Space, widths: tuple[str, ...]) -> list[Caps]:
-    """Caps to choose from, ascending; the last ones are the scales' own ends."""
+    """Caps to choose from, ascending; the last are the scales' upper ends."""
     found: list[Caps] = []
     for step in range(STEPS):
         limits = {name: int(space[name].high * 2 ** (-step / 2)) for name in widths}
@@ -32,7 +32,7 @@ def candidates(space: Space, widths: tuple[str, ...]) -> list[Caps]:
 
 
 def levels(points: Points, caps: list[Caps]) -> np.ndarray:
-    """For each point (trials,) the number of the first of the ascending caps that hold all its widths."""
+    """Int (trials,): index of the first of the ascending `caps` that hold all of a point's widths; 0 without caps."""
     trials = len(next(iter(points.values())))
     fits = np.ones((len(caps), trials), bool)
     for level, cap in enumerate(caps):
@@ -42,7 +42,7 @@ def levels(points: Points, caps: list[Caps]) -> np.ndarray:
 
 
 def caps_fit(caps: Any, space: Space) -> bool:
-    """Whether these, read from a file, are ascending caps of widths of the space, of which the last hold all."""
+    """True if `caps`, read from a file, are ascending caps of widths of the space, the last at their upper ends."""
     if not isinstance(caps, list) or not all(isinstance(cap, dict) for cap in caps):
         return False
     columns = {name: [cap.get(name) for cap in caps] for cap in caps for name in cap}
@@ -59,12 +59,12 @@ def caps_fit(caps: Any, space: Space) -> bool:
 def choose(
     space: Space, widths: tuple[str, ...], seconds: Callable[[Points, Caps], float], program: float
 ) -> list[Caps]:
-    """The caps that take the least time in a run of the usual size, ascending; one where more do not pay.
+    """The caps that take the least time in a run of the usual size, ascending; only the largest where more do not pay.
 
     Args:
-        widths: the hyperparameters that are widths of layers.
-        seconds: `(points, caps) -> seconds` of training these points in a program with that room.
-        program: the seconds that one program more takes to compile.
+        widths: the hyperparameters that are widths of layers; without any there are no caps.
+        seconds: `(points, caps) -> seconds` to train these points in one program with that room.
+        program: seconds to compile one program more.
     """
     found = candidates(space, widths) if widths else []
     if not found:
@@ -73,11 +73,11 @@ def choose(
     need = levels(points, found)
 
     def together(first: int, end: int) -> float:
-        """Seconds of a program for the points that need one of the candidates first..end-1."""
+        """Seconds of one program for the points with a level in first..end-1."""
         rows = np.flatnonzero((need >= first) & (need < end))
         return program + (seconds(take(points, rows), found[end - 1]) if len(rows) else 0.0)
 
-    best: list[tuple[float, list[Caps]]] = [(0.0, [])]  # for the first 0, 1, ... candidates
+    best: list[tuple[float, list[Caps]]] = [(0.0, [])]  # (seconds, caps) for the first 0, 1, ... candidates
     for end in range(1, len(found) + 1):
         ways = [(best[first][0] + together(first, end), first) for first in range(end)]
         least, first = min(ways)

@@ -1,4 +1,4 @@
-"""A population's progress on its way to the commits on the disk, and back."""
+"""Writing a population's progress to the commits on the disk, and restoring it."""
 
 import dataclasses
 import time
@@ -17,37 +17,37 @@ from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits, OnDisk, Record
 
 EVERY = 2.0  # seconds between commits: what a crash may cost, or an epoch if that is longer
-LONGEST = 300.0  # seconds between them, however slow the disk was once
-SHARE = 0.05  # of the time that commits may take, where states are so large that they would take more
+LONGEST = 300.0  # bound on these seconds, however slow the last commit was
+SHARE = 0.05  # of the time that commits may take, where states are large
 
 
 class Checkpoint:
-    """What is trained, towards the commits.
+    """Collects progress for the commits.
 
-    When a commit is due, the segments in training are asked where their members stand, and it is made once
-    all have answered. A segment whose epochs are long is not waited for: each of them is committed.
-    Waiting members are recorded where a commit is made, or where the hyperparameters change: the last record
-    of a member may be some epochs old, and what it was trained with since then has not changed.
+    When a commit is due, the segments in training are asked for their members' current state, and it is made
+    once all have answered. Segments with long epochs are not waited for: each long epoch is committed.
+    Waiting members are recorded when a commit is made or their hyperparameters change: a member's last record
+    may be some epochs old, but its hyperparameters have not changed since.
 
     Args:
         commits: of the run.
         table: of the population.
 
     Attributes:
-        request: asks the segments.
+        request: asks the segments in training.
     """
 
     def __init__(self, commits: Commits, table: TrialTable) -> None:
         self.commits = commits
         self.table = table
         self.request = CheckpointRequest(EVERY, due=time.monotonic() + EVERY)
-        self._answered: dict[Segment, bool] = {}  # of the segments in training whose epochs are short
-        self._slow: set[Segment] = set()  # the others
-        self._long = False  # whether a long epoch is to be committed
-        self._ahead: set[int] = set()  # the members that may stand further than their record says
+        self._answered: dict[Segment, bool] = {}  # segments in training with short epochs: True if answered
+        self._slow: set[Segment] = set()  # segments in training with long epochs
+        self._long = False  # a long epoch is to be committed
+        self._ahead: set[int] = set()  # members that may be ahead of their record
 
     def take(self, message: Message) -> None:
-        """What a backend said, for the next commit."""
+        """Take a backend's message for the next commit."""
         segment = message.segment
         if isinstance(message, Epoch):
             if message.long:
@@ -75,16 +75,16 @@ class Checkpoint:
             self.commits.stand(self._record(cohort.on_host()))
 
     def finish(self, cohort: Cohort) -> None:
-        """Members that train no further, for the next commit; their state is needed no more."""
+        """Record finished members for the next commit, without their state, which is needed no more."""
         self.settle(dataclasses.replace(cohort, state=None))
 
     def settle(self, cohort: Cohort) -> None:
-        """Waiting members, for the next commit."""
+        """Record waiting members, with their state, for the next commit."""
         self.commits.settle(self._record(cohort.on_host()))
         self._ahead.difference_update(cohort.members.tolist())
 
     def settle_waiting(self, trials: Collection[int] | None = None) -> None:
-        """The waiting members that stand further than their record says: all, or some trials'."""
+        """Record the waiting members that may be ahead of their record: of all trials if None, else of these."""
         ahead = self._ahead
         if trials is not None:
             ahead = self._ahead & set(self.table.numbering.members(trials).tolist())
@@ -94,13 +94,16 @@ class Checkpoint:
                 self.settle(cohort.on_host().take(rows))
 
     def save(self) -> None:
-        """Commit what was taken, if it is time."""
+        """Commit if a long epoch was taken, or if it is due and all segments with short epochs have answered.
+
+        A commit that is overdue by EVERY seconds waits for no segment.
+        """
         now, due = time.monotonic(), self.request.due
         if self._long or (now >= due and (all(self._answered.values()) or now >= due + EVERY)):
             self.commit()
 
     def commit(self) -> None:
-        """Make what was taken durable."""
+        """Write a commit of all that was taken, the waiting members and the kept states; set when the next is due."""
         begun = time.monotonic()
         self.settle_waiting()
         self.commits.kept = dict(self.table.kept.states)
@@ -114,10 +117,15 @@ class Checkpoint:
 
 
 def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int], Training]) -> list[Cohort]:
-    """Give the table what is committed; where the members stand that are not at the last epoch.
+    """Load the commits into the table; return the cohorts of the members that are not finished.
 
-    `buckets` (members,) is each member's, `abstract(bucket)` the abstract state of one member.
-    Raises Corrupt for the state of another task.
+    Members without a record, and resting ones to train again (see `unfinished`), are before their first epoch.
+
+    Args:
+        buckets: int (members,), the bucket of each member.
+        abstract: `abstract(bucket)` is the abstract state of one member.
+
+    Raises Corrupt for the state of another run or task.
     """
     commits, table = checkpoint.commits, checkpoint.table
     fresh = np.ones(len(buckets), bool)
@@ -125,7 +133,7 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
     for record in commits.records():
         cohort = record.cohort
         if len(cohort.members) and not 0 <= cohort.members.min() <= cohort.members.max() < len(buckets):
-            raise Corrupt(f"the run's state is of another run: it has a member {cohort.members.max()}")
+            raise Corrupt(f"the state belongs to another run: it has member {cohort.members.max()}")
         if table.last is None:
             table.curves.reach(cohort.epoch)
         table.curves.load(cohort.members, cohort.epoch, record.curves)
@@ -142,7 +150,7 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
         check_arrays(abstract(int(buckets[member])).state, arrays)
     table.kept.states = dict(commits.kept)
     cohorts = unfinished(checkpoint, cohorts, fresh)
-    trained = table.kept.trained.ravel()  # of a run that goes on to a later last epoch that is what rests alone
+    trained = table.kept.trained.ravel()  # on resume to a later last epoch: complete by patience alone
     table.kept.states = {member: arrays for member, arrays in table.kept.states.items() if trained[member]}
     for bucket in np.unique(buckets[fresh]).tolist():
         cohorts.append(Cohort(bucket, np.flatnonzero(fresh & (buckets == bucket))))
@@ -150,10 +158,10 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
 
 
 def unfinished(checkpoint: Checkpoint, cohorts: list[Cohort], fresh: np.ndarray) -> list[Cohort]:
-    """The members of these cohorts whose trials are not complete; the best of the others are kept.
+    """The members of these cohorts in trials that are not complete; of the others the states of the best are kept.
 
-    Members ran out of patience while they trained, and a commit has their states as of then. Where the state of one
-    that rests is lost, and its trial is not complete, it becomes `fresh` (members,) and is trained again.
+    Members run out of patience in training, so a commit may still have their states. A resting member without its
+    state, in a trial that is not complete, is marked in `fresh`, bool (members,), and is trained again.
     """
     table = checkpoint.table
     table.curves.recount()
@@ -177,13 +185,13 @@ def unfinished(checkpoint: Checkpoint, cohorts: list[Cohort], fresh: np.ndarray)
 
 
 def check_arrays(like: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise Corrupt unless arrays, each with or without an axis of members before it, are those of a state."""
+    """Raise Corrupt unless `arrays` have the names, dtypes and trailing shapes of the state `like`."""
     words = named_leaves(jax.eval_shape(to_words, like))
     for name in words:
         if name not in arrays:
-            raise Corrupt(f"the run's state is of another task: the arrays lack {name!r}")
+            raise Corrupt(f"the state belongs to another task: the arrays lack {name!r}")
     for name, one in words.items():
         array = arrays[name]
         if array.shape[array.ndim - len(one.shape) :] != one.shape or array.dtype != one.dtype:
             what = f"{array.dtype}{list(array.shape)} is not {one.dtype}{list(one.shape)}"
-            raise Corrupt(f"the run's state is of another task: {what}")
+            raise Corrupt(f"the state belongs to another task: {what}")

@@ -1,4 +1,4 @@
-"""Lowered programs to executables, in the background, each of them once in a process."""
+"""Compiles lowered programs in the background, each once in a process."""
 
 import gc
 import threading
@@ -13,11 +13,11 @@ from popjax.engine.member import MemberFunctions, Programs, lower, signature
 from popjax.engine.memory import crowded, executable_bytes
 
 KEPT = 64
-ONCE = {"xla_backend_optimization_level": 1}  # for what runs once a member: on a CPU compiled in half the time
+ONCE = {"xla_backend_optimization_level": 1}  # for programs that run once per member: on a CPU, half the compile time
 
 
 class Compiler:
-    """Keeps the most recently used programs, so that a second search compiles nothing, also of an equal task."""
+    """Keeps the most recently used programs, so that a second search of the same or an equal task compiles nothing."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="popjax-compile")
@@ -27,11 +27,11 @@ class Compiler:
     def programs(
         self, functions: MemberFunctions, data: Any, capacity: int, lanes: int, clock: Clock, devices: int = 1
     ) -> Programs:
-        """Futures of the programs of a member on the abstract `data`.
+        """Futures of a member's programs on the abstract `data`; that of `score` is None for a task without one.
 
-        Lowering happens here, since a caller's JAX settings do not reach other threads.
+        Lowers in the caller's thread, since its JAX settings do not reach other threads.
         """
-        functions.trace(data)  # so that what its functions read is known
+        functions.trace(data)  # records what its functions read, also if the programs are cached
         key = signature(functions, data, capacity, lanes, devices)
         with self._lock:
             known = self._programs.get(key)
@@ -52,7 +52,7 @@ class Compiler:
             return self._programs[key]
 
     def _forget(self) -> None:
-        """Keep no program; those that train now are kept by who trains."""
+        """Drop all programs; those in use are held by their users."""
         self._programs.clear()
         executable_bytes.cache_clear()
         gc.collect()
@@ -66,7 +66,7 @@ class Compiler:
 
 
 def has_failed(future: "Future[Any] | None") -> bool:
-    """Whether a compilation has ended without an executable."""
+    """True if a compilation has ended with an error."""
     return future is not None and future.done() and future.exception() is not None
 
 

@@ -1,9 +1,9 @@
-"""What each plan would cost, in closed form: no stopwatch, so the choice is the same on every machine of a kind.
+"""Estimated cost of each plan, in closed form and never timed, so the choice is the same on every machine of a kind.
 
-Seconds = arithmetic / rate + steps * launch + members * steps * parameters * passes + what the
-programs take to compile. With one lane the task's shapes are real branches, and only the padded
-width is wasted. Under vmap, unless the program's members share theirs, every member computes the
-largest of what fixes a shape, and takes as many steps as the smallest of what may branch asks for.
+Seconds = arithmetic / rate + steps * launch + members * steps * parameters * passes + compiling.
+With one lane the task's shapes are real branches, and only the padded width is wasted. Under vmap
+every member computes the largest shape, and takes as many steps as the lowest branch value needs,
+except for hyperparameters that have one value in the program.
 """
 
 import dataclasses
@@ -17,21 +17,21 @@ from popjax.engine.caps import MEMBERS, WORTH, Caps, choose, levels
 from popjax.space.space import Points, Space, group, take
 from popjax.task import Task
 
-EPOCHS = 20  # of a run of the usual length
+EPOCHS = 20  # in a run of the usual length
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What a kind of device is good for on small models, rounded, and then fixed.
+    """The speed of a kind of device on small models, rounded and fixed.
 
     Attributes:
-        flops: operations a second.
-        launch: seconds that a step of the optimizer takes beside its arithmetic.
-        passes: seconds in which an update moves one parameter of one member through memory, as
-            often as it has to; 0 where a member stays in the cache.
-        program, branch: seconds to trace and compile, while others train: what every program
-            takes, and each of its branches.
-        usual: how many members a run has there that is worth several programs.
+        flops: operations per second.
+        launch: seconds of an optimizer step beside its arithmetic.
+        passes: seconds of an update to move one parameter of one member through memory, all passes
+            together; 0 where a member stays in the cache.
+        program, branch: seconds to trace and compile a program, and each of its branches, while
+            others train.
+        usual: members of the run for which the width caps are chosen.
         lanes: members that advance together; 1 where branches are real.
     """
 
@@ -45,20 +45,20 @@ class Machine:
 
 
 CPU = Machine(flops=2.2e11, launch=6e-6)  # two cores, measured
-# From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels, and
-# moves every parameter 12 times; a program takes 3 s to compile on two cores, and the search for tile sizes.
+# From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels and moves
+# every parameter 12 times; a program takes 3 s to compile on two cores, plus the search for tile sizes.
 ACCELERATOR = Machine(flops=2e13, launch=1e-4, passes=2e-11, program=4.0, branch=0.0, usual=4096)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a plan would cost.
+    """The estimated cost of a plan.
 
     Attributes:
         plan: its name.
-        programs: how many programs it compiles.
-        flops: its arithmetic, padding included.
-        compile_seconds, train_seconds: estimates, if nothing is compiled yet.
+        programs: number of programs that it compiles.
+        flops: its operations, padding included.
+        compile_seconds, train_seconds: estimates, with nothing compiled yet.
     """
 
     plan: str
@@ -69,20 +69,20 @@ class Cost:
 
     @property
     def seconds(self) -> float:
-        """Compiling and training."""
+        """Seconds of compiling and training."""
         return self.compile_seconds + self.train_seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What members of a task cost in a space.
+    """The cost of training members of a task in a space.
 
     Attributes:
-        widths: the dynamic hyperparameters that change nothing but how wide the layers are.
+        widths: the dynamic hyperparameters that change only how wide the layers are.
         epochs: of every member.
-        machine: the kind of what trains.
+        machine: the kind of device that trains.
         branches: the hyperparameters that may branch, and their values.
-        speed: how many times as fast this one is; no rule may depend on it.
+        speed: this device's speed relative to `machine`; no rule may depend on it.
     """
 
     task: Task
@@ -95,16 +95,16 @@ class Work:
 
     @property
     def known(self) -> bool:
-        """Whether the task says how much it computes."""
+        """True if the task gives its operations and updates (Hints.flops, Hints.updates)."""
         return self.task.hints.flops is not None and self.task.hints.updates is not None
 
     @property
     def parted(self) -> frozenset[str]:
-        """What members of one program share under plan "widths": what cannot branch there."""
+        """The names that a program's members share under plan "widths": `branches`, or none if branches are real."""
         return frozenset() if self.machine.lanes == 1 else frozenset(self.branches)
 
     def caps(self) -> list[Caps]:
-        """The width caps that pay, ascending, in a run of the usual length; empty where nobody knows."""
+        """The width caps that pay in a run of the usual length, ascending; empty if the cost is not known."""
         if not self.known:
             return []
         usual, each = dataclasses.replace(self, epochs=EPOCHS), self.machine.usual // MEMBERS
@@ -113,12 +113,12 @@ class Work:
         return choose(self.space, self.widths, seconds, programs * self.compiling(self.parted))
 
     def compiling(self, shared: Set[str] = frozenset()) -> float:
-        """Seconds of compiling one program whose members share these hyperparameters, and branch in the others."""
+        """Seconds to compile one program with members that share the hyperparameters `shared` and branch in others."""
         branches = math.prod(len(values) for name, values in self.branches.items() if name not in shared)
         return self.machine.program + self.machine.branch * branches
 
     def padded(self, points: Points, caps: Caps, each: int = 1, shared: Set[str] = frozenset()) -> tuple[float, float]:
-        """Operations, and seconds, of training `each` members a point in one program of that capacity.
+        """(operations, seconds) of training `each` members per point in one program with the room of `caps`.
 
         The program's members share the values of the hyperparameters `shared`.
         """
@@ -144,7 +144,7 @@ class Work:
         return flops, flops / machine.flops + steps * machine.launch + moved * machine.passes
 
     def costs(self, points: Points, each: int = 1) -> list[Cost]:
-        """What every plan would cost for these points; empty for a task that does not say how much it computes."""
+        """The cost of every plan for these points, plan "one" first; empty if the cost is not known."""
         if not self.known:
             return []
         trials = len(next(iter(points.values())))
@@ -170,7 +170,7 @@ class Work:
 
 
 def cheapest(found: list[Cost]) -> str:
-    """The plan for "auto": one program, unless another plan saves a tenth."""
+    """The plan for "auto": "one", or the fastest plan if that saves at least a tenth of the time of "one"."""
     if not found:
         return "one"
     one, best = found[0], min(found, key=lambda cost: cost.seconds)
@@ -178,7 +178,7 @@ def cheapest(found: list[Cost]) -> str:
 
 
 def explanation(found: list[Cost], members: int, exact: float, chosen: str) -> str:
-    """What --explain prints."""
+    """The text that --explain prints; `exact`: the operations without padding."""
     lines = [f"members: {members}"]
     for cost in found:
         share = 1 - exact / cost.flops if cost.flops else 0.0
@@ -186,5 +186,5 @@ def explanation(found: list[Cost], members: int, exact: float, chosen: str) -> s
         seconds = f"compiling {cost.compile_seconds:.1f} s, training {cost.train_seconds:.1f} s"
         lines.append(f"plan {cost.plan}: {programs}, {share:.0%} of the arithmetic is padding, about {seconds}")
     if not found:
-        lines.append("the task does not say how much it computes (Hints.flops), so there is one program")
+        lines.append("without Hints.flops and Hints.updates costs are unknown, so there is one program")
     return "\n".join([*lines, f"chosen: {chosen}"])

@@ -1,4 +1,4 @@
-"""What members have reported so far: their metrics, epoch by epoch. No JAX here."""
+"""The metrics that members have reported so far, epoch by epoch. No JAX here."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,21 +14,22 @@ from popjax.store.records import mean_member, values_after
 
 
 class Curves:
-    """Metric -> (trials, folds, repeats, epochs); NaN where there is none, and from divergence on.
+    """The curves of all members: metric -> (trials, folds, repeats, epochs).
 
     Args:
         metrics: their names.
         numbering: of the members.
-        epochs: places for so many, at first.
+        epochs: number of epochs to make room for at first.
         dtype: of the values.
         rule: which epoch of a member counts.
 
     Attributes:
-        metrics: the curves.
-        epochs: how many epochs (trials, folds, repeats) each member has finished; one that rests is taken along to
+        metrics: metric -> (trials, folds, repeats, epochs); NaN where nothing is reported, and from divergence on.
+        epochs: int (trials, folds, repeats), the epochs that each member has finished; a resting member is advanced to
             the epoch that its trial is to reach.
-        lineage: int (trials, epochs), as which trial a trial's state was trained in each epoch; None before a copy.
-        so_far: the best epoch (members,) so far, where the rule asks for it.
+        lineage: int (trials, epochs), the trial as which a trial's state was trained in each epoch; None before the
+            first copy, and where the rule chooses no best epoch.
+        so_far: the best epoch so far (members,); None if the rule does not ask for it.
     """
 
     def __init__(self, metrics: Iterable[str], numbering: Numbering, epochs: int, dtype: np.dtype, rule: Rule) -> None:
@@ -41,7 +42,7 @@ class Curves:
         self.so_far = None if improvement is None else BestSoFar(improvement, (0,))
 
     def grow(self, trials: int) -> None:
-        """Make place for so many trials more."""
+        """Append trials, which have reported nothing."""
         if self.lineage is not None:
             self.lineage = np.concatenate([self.lineage, own_lineage(len(self.lineage), trials, self.lineage.shape[1])])
         if self.so_far is not None:
@@ -51,7 +52,7 @@ class Curves:
         self.epochs = np.concatenate([self.epochs, np.zeros((trials, *self.epochs.shape[1:]), np.int64)])
 
     def reach(self, epochs: int) -> None:
-        """Make place for so many epochs, and for as many again, so that it need not be made each time."""
+        """Make room for at least `epochs`; for twice as many where there is no room, so that it is rarely done."""
         for name, values in self.metrics.items():
             if epochs > values.shape[-1]:
                 more = np.full((*values.shape[:-1], 2 * epochs - values.shape[-1]), np.nan, values.dtype)
@@ -61,16 +62,16 @@ class Curves:
             self.lineage = np.concatenate([self.lineage, more], 1)
 
     def flat(self, name: str) -> np.ndarray:
-        """A metric as (members, epochs), the same memory."""
+        """A metric as (members, epochs), a view of the same memory."""
         values = self.metrics[name]
         return values.reshape(self.epochs.size, values.shape[-1])
 
     def of(self, members: np.ndarray, epoch: int) -> dict[str, np.ndarray]:
-        """Metric -> (members, epoch), what members reported up to an epoch."""
+        """Metric -> (members, epoch): what these members reported in their first `epoch` epochs."""
         return {name: self.flat(name)[members, :epoch] for name in self.metrics}
 
     def add(self, members: np.ndarray, epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
-        """Take one epoch, from 0, of some members."""
+        """Add the metrics (members,) of one epoch, from 0; all are NaN for a member with one that is not finite."""
         alive = functools.reduce(np.logical_and, map(np.isfinite, metrics.values()))
         finite = {name: np.where(alive, values, np.nan) for name, values in metrics.items()}
         for name, values in finite.items():
@@ -82,13 +83,13 @@ class Curves:
         self.stand(members, epoch + 1)
 
     def stand(self, members: np.ndarray, epoch: int) -> None:
-        """Let members have finished so many epochs."""
+        """Set the number of epochs that members have finished."""
         self.epochs.reshape(-1)[members] = epoch
 
     def return_to(self, members: np.ndarray, epoch: int) -> None:
-        """Let members stand at an epoch; what they reported after it is forgotten where the best epoch is kept.
+        """Set the epochs that members have finished; where the best epoch is kept, drop what they reported after it.
 
-        So where training failed, and they are to report it again.
+        They report those epochs again, since training failed.
         """
         if self.so_far is not None and (self.epochs.reshape(-1)[members] != epoch).any():
             self.cut(members, epoch)
@@ -96,19 +97,19 @@ class Curves:
         self.stand(members, epoch)
 
     def load(self, members: np.ndarray, epoch: int, curves: Mapping[str, np.ndarray]) -> None:
-        """Take what members had done before: curves (members, epoch), and nothing after them."""
+        """Load the curves, metric -> (members, epoch), of these members, and drop what they reported after them."""
         for name, values in curves.items():
             self.flat(name)[members, :epoch] = values
         self.cut(members, epoch)
 
     def cut(self, members: np.ndarray, epoch: int) -> None:
-        """Forget what members reported after an epoch."""
+        """Drop what members reported after their first `epoch` epochs, which are those that they have finished."""
         for name in self.metrics:
             self.flat(name)[members, epoch:] = np.nan
         self.stand(members, epoch)
 
     def descend(self, targets: Sequence[int], sources: Sequence[int], epochs: np.ndarray) -> None:
-        """Let trials (n,) descend from others (n,) up to these epochs (n,), where a best one is chosen."""
+        """Make the trials `targets` (n,) descend from `sources` (n,) up to `epochs` (n,), if a best epoch is chosen."""
         if self.so_far is None or not targets:
             return
         if self.lineage is None:
@@ -118,7 +119,7 @@ class Curves:
         self.so_far.copy(self.numbering.members(targets), self.numbering.members(sources))
 
     def recount(self) -> None:
-        """Find the best epochs anew, of curves that were loaded."""
+        """Compute the best epochs so far again from the curves, as after loading or dropping some."""
         if self.so_far is not None:
             self.so_far = BestSoFar(self.so_far.improvement, (self.epochs.size,))
             records = self.counted().records
@@ -127,7 +128,7 @@ class Curves:
 
     @property
     def patient(self) -> bool:
-        """Whether members may run out of patience."""
+        """True if members may run out of patience."""
         return self.so_far is not None and self.so_far.improvement.patience is not None
 
     @property
@@ -136,34 +137,34 @@ class Curves:
         return self.rests(np.arange(self.epochs.size)).reshape(self.epochs.shape)
 
     def rests(self, members: np.ndarray) -> np.ndarray:
-        """Bool (members,): which of these members are out of patience."""
+        """Bool (members,): out of patience."""
         return np.zeros(len(members), bool) if self.so_far is None else self.so_far.rests(members)
 
     def counted(self, trials: np.ndarray | None = None) -> Counted:
-        """What the records of all trials, or of some, are worth."""
+        """The records of the `trials`, int (n,), as they count under the rule; of all trials if None."""
         some = lambda rows: rows if trials is None or rows is None else rows[trials]
         records = {name: some(values) for name, values in self.metrics.items()}
         return Counted(self.rule, records, some(self.lineage), self.metrics)
 
     def means(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials, epochs), the mean over a trial's members; one that rests counts with its last record."""
+        """Metric -> (trials, epochs), the mean over a trial's members; a resting member counts with its last record."""
         return {name: mean_member(values) for name, values in self.counted().present.items()}
 
     @property
     def done(self) -> np.ndarray:
-        """How many epochs (trials,) all members of a trial have finished."""
+        """Int (trials,): the epochs that all members of a trial have finished."""
         return self.epochs.min((1, 2))
 
 
 def own_lineage(first: int, trials: int, epochs: int) -> np.ndarray:
-    """The lineage (trials, epochs) of trials that were not copied."""
+    """The lineage (trials, epochs) of trials first, first + 1, ..., that were not copied."""
     return np.tile(np.arange(first, first + trials)[:, None], epochs)
 
 
 def trials_of(
     points: Points, curves: Curves, last: int | None = None, costs: Mapping[str, np.ndarray] = NONE
 ) -> Trials:
-    """What a scheduler sees of trials with these points and curves; `last`: the last epoch, if there is one."""
+    """The Trials that a scheduler sees for these points and curves; `last`: the last epoch, None if there is none."""
     rule, counted, epochs = curves.rule, curves.counted(), curves.done
     means = {name: mean_member(values) for name, values in counted.present.items()}
     values = means

@@ -1,4 +1,4 @@
-"""Random keys that go other ways: what a copy of a member gets that is to be no twin of its source."""
+"""Fresh random keys, so that a copied member trains differently from its source."""
 
 import dataclasses
 import functools
@@ -12,15 +12,16 @@ from popjax.core.trees import implementation, is_key, named_leaves
 from popjax.engine.best_epoch import Training
 from popjax.store.cohort import Cohort, OnHost
 
-KEYS = 64  # that are folded at once
+KEYS = 64  # folded per call of the program
 
 
 def refreshed(cohort: Cohort, numbers: np.ndarray, like: Training) -> Cohort:
-    """The cohort with `fold_in(fold_in(key, number), epoch)` in the place of each random key of its present state.
+    """The cohort, on the host, with each random key of its state replaced by `fold_in(fold_in(key, number), epoch)`.
 
     Args:
-        numbers: of the members' trials (members,).
-        like: the abstract state of a member.
+        cohort: members with a state; the keys of their best epoch stay.
+        numbers: int (members,), the numbers of the members' trials.
+        like: the abstract state of one member.
     """
     folded = dict(cohort.arrays())
     for name, aval in named_leaves(like).items():
@@ -33,7 +34,7 @@ def refreshed(cohort: Cohort, numbers: np.ndarray, like: Training) -> Cohort:
 
 
 def fold(words: np.ndarray, numbers: np.ndarray, epoch: int, impl: Any) -> np.ndarray:
-    """Keys (keys, words), each with its number and the epoch folded in; by one program, however many there are."""
+    """Key words (keys, words) with `numbers` (keys,) and the epoch folded in, by one program for any number of keys."""
     found = []
     for at in range(0, len(words), KEYS):
         rows = np.minimum(np.arange(at, at + KEYS), len(words) - 1)
@@ -43,7 +44,7 @@ def fold(words: np.ndarray, numbers: np.ndarray, epoch: int, impl: Any) -> np.nd
 
 @functools.partial(jax.jit, static_argnames="impl")
 def fold_in(words: jax.Array, numbers: jax.Array, epoch: jax.Array, impl: Any) -> jax.Array:
-    """The same for KEYS keys."""
+    """Key words (KEYS, words) with numbers (KEYS,) and the epoch folded in."""
 
     def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
         key = jax.random.wrap_key_data(pair[0], impl=impl)

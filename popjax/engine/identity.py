@@ -1,4 +1,4 @@
-"""What tells the task of a run from another one: its data, its settings and its code."""
+"""The identity of a run's task: its data, its settings and its code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,17 +13,17 @@ from popjax.rule import Rule
 from popjax.space.space import Space
 from popjax.task import Task
 
-HASH = 64  # letters of a SHA-256
+HASH = 64  # characters of a SHA-256 digest
 
 
 def identity(task: Task) -> dict[str, Any]:
-    """What tells the data from other data."""
+    """The identity of a task's data, as JSON values: the recipe's, else the digest of the arrays."""
     recipe = task.recipe
     return {"arrays": digest_of_tree(jax.tree.map(as_trained, task.data))} if recipe is None else recipe.identity
 
 
 def as_trained(leaf: Any) -> Any:
-    """An array of a task's data in the type that it has on a device, where it may have no room twice."""
+    """An array with the dtype that it has on a device; not copied there, since the data may not fit twice."""
     if isinstance(leaf, jax.Array):
         return leaf
     array = np.asarray(leaf)
@@ -31,26 +31,26 @@ def as_trained(leaf: Any) -> Any:
 
 
 def code(roster: Roster) -> dict[str, Any] | None:
-    """What tells the code from other code, where the same JAX traces it; None where one process alone knows it."""
+    """The identity of the code, comparable under the same JAX and settings; None if it is of this process alone."""
     key = roster.first.trace(abstract(roster.task.data)).key()
     traced = {"jax": jax.__version__, "settings": list(map(str, jax_settings())), "branching": roster.first.branching}
     return None if key.objects else traced | {"digest": key.digest}
 
 
 def other_code(run: Mapping[str, Any], roster: Roster) -> bool:
-    """Whether a task certainly computes otherwise than the one whose run.json this is."""
+    """True if a task certainly computes something else than the task of run.json `run`."""
     then, now = dict(run.get("code") or {}), dict(code(roster) or {})
     one, other = then.pop("digest", None), now.pop("digest", None)
     return then == now and one != other
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In what two descriptions differ, a few words each; of what is known by its digest, that it is another.
+    """The differences of two descriptions, a few words each; a digest "differs".
 
     >>> differences({"seed": 0, "task": {"optimizer": "sgd"}}, {"seed": 1, "task": {"optimizer": "adam"}})
     ['seed was 0, now 1', 'task: optimizer was sgd, now adam']
     >>> differences({"data": {"split": 64 * "0"}}, {"data": {"split": 64 * "1"}})
-    ['data: split is another']
+    ['data: split differs']
     """
     found = []
     for name, before in then.items():
@@ -61,14 +61,14 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             names = {one: before.get(one) for one in dict.fromkeys([*before, *after])}
             found += [f"{name}: {words}" for words in differences(names, after)]
         elif isinstance(before, str) and isinstance(after, str) and len(before) == len(after) == HASH:
-            found.append(f"{name} is another")
+            found.append(f"{name} differs")
         else:
             found.append(f"{name} was {before}, now {after}")
     return found
 
 
 def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
-    """Raise ValueError where a task is not the one whose run.json this is; `what` was to be done with it."""
+    """Raise ValueError unless a task is that of run.json `run`; `what`: the action that the message begins with."""
     now = {"data": identity(task), "task": dict(task.settings)}
     then = {name: run[name] for name in now if run.get(name) is not None}
     found = differences(then, now)
@@ -76,6 +76,6 @@ def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
         names = ("epochs", "seed", "lanes", "folds", "repeats")
         ranks = Rule(run["rank"]["metric"], run["rank"]["mode"])
         config = Config(rule=ranks, **{name: run[name] for name in names})
-        found = ["its code is another"] if other_code(run, Roster(task, Space.from_dict(run["space"]), config)) else []
+        found = ["its code differs"] if other_code(run, Roster(task, Space.from_dict(run["space"]), config)) else []
     if found:
         raise ValueError(f"{what}: this is not the task of the run: {'; '.join(found)}; give the one that was trained")

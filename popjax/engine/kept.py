@@ -12,15 +12,15 @@ from popjax.store.records import mean_member
 
 
 class KeptStates:
-    """The trained states of the best trials so far, and of trials of which other members still train.
+    """The trained states of the best trials so far, and of trials with other members still in training.
 
     Args:
         numbering: of the members.
-        rule: how trials are ordered, and of how many of the best the states are kept.
+        rule: how trials are ordered, and the number of best trials to keep.
 
     Attributes:
-        trained: whether (trials, members of a trial) each member is trained to the end.
-        states: member -> name -> array, of the task's own state.
+        trained: bool (trials, members of a trial): trained to the last epoch, or resting.
+        states: member -> name -> array, the task's own state at the epoch that counts.
     """
 
     def __init__(self, numbering: Numbering, rule: Rule) -> None:
@@ -30,11 +30,11 @@ class KeptStates:
         self.states: dict[int, Arrays] = {}
 
     def grow(self, trials: int) -> None:
-        """Make place for so many trials more."""
+        """Append trials, none of them trained."""
         self.trained = np.concatenate([self.trained, np.zeros((trials, self.numbering.each), bool)])
 
     def complete(self) -> dict[int, Arrays]:
-        """Trial -> name -> array (members, ...), of the trials of which all members are there."""
+        """Trial -> name -> array (members of a trial, ...), for trials with the states of all members."""
         trials = sorted({member // self.numbering.each for member in self.states})
         found = {trial: self.numbering.members([trial]).tolist() for trial in trials}
         whole = {trial: own for trial, own in found.items() if all(member in self.states for member in own)}
@@ -44,10 +44,13 @@ class KeptStates:
         }
 
     def offer(self, cohort: Cohort, curves: Curves, costs: Mapping[str, np.ndarray]) -> None:
-        """Take what deserves it of members that are trained to the end, or rest.
+        """Keep states of members trained to the last epoch or resting: of the best trials, and of incomplete ones.
+
+        States of trials that are no longer among the best are dropped.
 
         Args:
-            curves: what all have reported.
+            cohort: the members, with a state.
+            curves: of all members.
             costs: cost -> (trials,), those that the rule needs.
         """
         self.trained.reshape(-1)[cohort.members] = True

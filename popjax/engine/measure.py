@@ -1,4 +1,4 @@
-"""What is asked of trained members: scores on untouched rows, sizes, updates, what rebuilds them."""
+"""Measures of trained members: scores on untouched rows, costs, updates, and what rebuilds them."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,10 @@ from popjax.engine.roster import Roster
 
 
 def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: Clock) -> dict[str, float]:
-    """A trained trial's metrics on the untouched rows, the mean over its members; arrays (members, ...)."""
+    """A trained trial's metrics on the untouched rows, the mean over its members; empty for a task without a score.
+
+    `arrays`: name -> (members of the trial, ...), the task's own state.
+    """
     if roster.task.score is None:
         return {}
     bucket = int(roster.bucket[trial])
@@ -28,7 +31,7 @@ def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: C
 
 
 def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] | None]:
-    """Trial -> what rebuilds it as a predictor, which those of a bucket share; None for a task without a recipe."""
+    """Trial -> what rebuilds it as a predictor, one object per bucket; None for a task without a recipe."""
     recipe = roster.task.recipe
     described = None if recipe is None else recipe.describe()
 
@@ -42,7 +45,7 @@ def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] |
 
 
 def parameter_counts(roster: Roster) -> np.ndarray:
-    """How many trained parameters (trials,) each trial has."""
+    """Int (trials,): the number of trained parameters of each trial."""
     counts = np.zeros(len(roster), np.int64)
     for number, (_, rows, values) in enumerate(roster.each_bucket()):
         count = roster.task.hints.parameters(values) if roster.task.hints.parameters else None
@@ -54,20 +57,20 @@ def parameter_counts(roster: Roster) -> np.ndarray:
 
 
 def costs(roster: Roster, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those of a trial's costs, "parameters" or "flops" of an epoch, (trials,) each.
+    """The costs `names`: "parameters", or "flops" of an epoch -> (trials,).
 
-    Raises ValueError where the task does not tell.
+    Raises ValueError for flops of a task that does not give them.
     """
     found = {}
     for name in names:
         if name == "flops" and roster.task.hints.flops is None:
-            raise ValueError("rank by flops: the task does not tell them; give it hints=popjax.Hints(flops=...)")
+            raise ValueError("rank by flops: the task does not define them; give it hints=popjax.Hints(flops=...)")
         found[name] = parameter_counts(roster) if name == "parameters" else flops(roster)
     return found
 
 
 def flops(roster: Roster) -> np.ndarray:
-    """The operations (trials,) of one epoch of each trial."""
+    """Float (trials,): the operations of one epoch of each trial."""
     count = roster.task.hints.flops
     assert count is not None
     counts = np.zeros(len(roster))
@@ -77,7 +80,12 @@ def flops(roster: Roster) -> np.ndarray:
 
 
 def updates(roster: Roster, curves: np.ndarray, done: np.ndarray) -> int | None:
-    """Optimizer updates over all members with these curves; one that diverged made them up to then."""
+    """Optimizer updates over all members, those that diverged counted up to then; None if the task gives none.
+
+    Args:
+        curves: float (trials, folds, repeats, epochs), of one metric.
+        done: int (trials, folds, repeats), the epochs that were trained.
+    """
     if roster.task.hints.updates is None:
         return None
     finite = np.isfinite(curves).sum(-1)

@@ -1,9 +1,9 @@
 """A population as stacked arrays: one member's functions, looped and vectorized.
 
 Members are kept in batches of equal capacity. A batch advances in chunks of `lanes` members under
-vmap, one chunk after the other; how many of its members count is a traced number, so one
-executable serves every size of population, and no member's bits depend on it. On several
-devices each has an equal share of a batch's capacity, and its own count.
+vmap, one chunk after the other; the number of its members is a traced count, so one executable
+serves every size of population, and no member's bits depend on it. Each of several devices has an
+equal share of a batch's capacity, and its own count.
 """
 
 import functools
@@ -25,7 +25,7 @@ from popjax.task import HParams, Task
 
 SEED = jax.ShapeDtypeStruct((), np.uint32)
 COUNT = jax.ShapeDtypeStruct((), np.int32)
-SETTINGS = (  # of JAX, which change what a program computes
+SETTINGS = (  # of JAX, that change what a program computes
     "jax_enable_x64",
     "jax_default_matmul_precision",
     "jax_default_prng_impl",
@@ -36,9 +36,12 @@ EVERYWHERE, SHARDED = PartitionSpec(), PartitionSpec("members")
 
 
 class Members(NamedTuple):
-    """The members of a batch: arrays (capacity,).
+    """The members of a batch: arrays (devices * capacity,), within a program (capacity,); 0-d for one.
 
-    `values` holds the dynamic hyperparameters, `wanted` when an epoch of each is a better one, where that is asked.
+    Attributes:
+        trial, fold, repeat: int32; the trial by its number, from which the random key is made.
+        values: the dynamic hyperparameters by name.
+        wanted: when an epoch of each is a better one; None if the rule does not keep the best epoch.
     """
 
     trial: Any
@@ -52,9 +55,9 @@ class Trace(NamedTuple):
     """The abstract results of a member's functions.
 
     Attributes:
-        training: its state, with that of its best epoch where a rule asks.
-        metrics: of an epoch.
-        key: of what the task's own functions compute, whatever the rule.
+        training: its state, with that of its best epoch if it is kept.
+        metrics: of an epoch, by name.
+        key: `() -> Key` of what the task's own functions compute, independent of the rule.
     """
 
     training: Training
@@ -65,21 +68,23 @@ class Trace(NamedTuple):
 class MemberFunctions:
     """One member's pure functions, for one choice of the static hyperparameters.
 
-    Each is traced once, whichever program uses it.
+    Each is traced once for all programs that use it.
 
     Args:
         task: how one trial is trained.
         static: the static hyperparameters' Python values.
-        dynamic: the names of the dynamic hyperparameters, and int or float.
+        dynamic: the names of the dynamic hyperparameters, each with int or float.
         scales: the scales of all hyperparameters.
         epochs: the epochs of the whole run.
-        branches: dynamic hyperparameters, of each of whose values an epoch is a branch with the
-            value known to Python. Only for one lane, where branches are real.
+        branching: True if a member that diverged or rests skips its epoch by a real branch, and not by
+            a select. Only for one lane, where branches are real.
+        branches: name -> ascending values of dynamic hyperparameters; an epoch is a branch for each
+            combination, in which they are Python values. Only for one lane.
         inactive: the hyperparameters that the static values rule out, each with what it depends on.
-        keeps_best: whether a member's best epoch is kept.
+        keeps_best: True if a member's best epoch is kept.
 
     Attributes:
-        reads, sizes: what the task has looked up so far (see HParams).
+        reads, sizes: the names that the task has looked up so far (see HParams).
     """
 
     def __init__(
@@ -111,7 +116,7 @@ class MemberFunctions:
         self.score = jax.jit(self._score)
 
     def dtype(self, name: str) -> Any:
-        """The dtype of a dynamic hyperparameter in the programs."""
+        """The dtype of a dynamic hyperparameter in the programs: int32, or JAX's default float."""
         return np.dtype(np.int32) if self.dynamic[name] is int else jax.dtypes.canonicalize_dtype(float)
 
     @property
@@ -147,12 +152,12 @@ class MemberFunctions:
         return Trace(training, metrics, functools.cache(lambda: key_of(traced, trees)))
 
     def hparams(self, member: Members, **known: Any) -> HParams:
-        """The mapping that the task sees; `known` values are Python's."""
+        """The mapping that the task sees; `known` holds Python values in place of a member's arrays."""
         values = {**self.static, **member.values, **known, "fold": member.fold, "epochs": self.epochs}
         return HParams(values, self.scales, self.reads, self.sizes, self.inactive)
 
     def branch(self, function: Callable[[HParams], Any], member: Members) -> Any:
-        """`function(hparams)`, in the branch of the member's own values."""
+        """`function(hparams)`, in the branch for the member's values of `branches`."""
         choices = list(itertools.product(*self.branches.values()))
         if choices == [()]:
             return function(self.hparams(member))
@@ -182,7 +187,7 @@ class MemberFunctions:
         _, metrics = jax.eval_shape(train, training.state)
         if self.branching:
             state, values = lax.cond(training.alive, train, rest, training.state)
-        else:  # a cond under vmap would copy the data, which all members share, for each of them
+        else:  # a cond under vmap would copy the shared data for each member
             select = functools.partial(lax.select, training.alive)
             state, values = jax.tree.map(select, train(training.state), rest(training.state))
         finite = jnp.stack([jnp.isfinite(value) for value in values.values()]).all()
@@ -194,19 +199,19 @@ class MemberFunctions:
 
 
 def shapes(traced: Any) -> Any:
-    """The abstract results of a traced function."""
+    """The shapes and dtypes of a traced function's results."""
     return jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), traced.out_info)
 
 
 def scalars(metrics: Any) -> dict[str, jax.Array]:
-    """A task's metrics as real scalars; raises ValueError for anything else."""
+    """A task's metrics as float scalars by name; raises ValueError for anything else."""
     if not isinstance(metrics, Mapping) or not metrics:
         raise ValueError(f"epoch returned {type(metrics).__name__} as metrics; return a dict of scalars")
     return {name: scalar(name, value) for name, value in metrics.items()}
 
 
 def scalar(name: str, value: Any) -> jax.Array:
-    """A metric as a real scalar; raises ValueError for anything else."""
+    """A metric as a float scalar (); raises ValueError for anything else."""
     if value is None or isinstance(value, str | bytes | Mapping | set):
         what = f"a {type(value).__name__}" if isinstance(value, Mapping | set) else repr(value)
         raise ValueError(f"the metric {name!r} is {what}; return a scalar")
@@ -220,7 +225,7 @@ def scalar(name: str, value: Any) -> jax.Array:
 
 
 def keep_types(state: Any, new: Any) -> Any:
-    """The new state; raises ValueError if its structure, a shape or a dtype is not the old one's."""
+    """The new state as arrays; raises ValueError if its structure, a shape or a dtype differs from the old state's."""
 
     def keep(path: Any, old: Any, new: Any) -> Any:
         new = jnp.asarray(new)
@@ -235,10 +240,10 @@ def keep_types(state: Any, new: Any) -> Any:
 
 
 def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *inputs: Any) -> Any:
-    """Overwrite the first `count` of the stacked `outputs` by `fn(old output, *inputs)`.
+    """Overwrite the first `count` of the stacked `outputs` by `fn(old output, *inputs)`, in whole chunks of `lanes`.
 
-    With one lane `fn` sees single members, so its branches are real; with more it is vmapped. What it gives as an
-    Overwrite is written where it says so.
+    With one lane `fn` sees single members, so its branches are real; with more it is vmapped. A result that is an
+    Overwrite is written only where its `where` is True.
     """
 
     def read(stacked: Any, chunk: Any) -> Any:
@@ -252,7 +257,7 @@ def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *i
         return lax.dynamic_update_slice_in_dim(stacked, new, chunk * lanes, 0)
 
     def overwrite(stacked: Any, new: Overwrite, chunk: Any) -> Any:
-        """A branch for one lane: a state that stays is neither read nor written."""
+        """With one lane a branch, which neither reads nor writes a state that stays; else a select."""
         put = lambda stacked, by: jax.tree.map(lambda old, one: write(old, one, chunk), stacked, by)
         if lanes == 1:
             return lax.cond(new.where, put, lambda stacked, by: stacked, stacked, new.by)
@@ -272,7 +277,7 @@ def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *i
 def advance(
     functions: MemberFunctions, metrics: Any, lanes: int, training: Training, members: Members, data: Any, counts: Any
 ) -> tuple[Training, dict[str, Any]]:
-    """One epoch of the first `counts[0]` stacked members, with the metrics (capacity,); the others' are NaN."""
+    """One epoch of the first `counts[0]` stacked members, with metrics (capacity,): NaN beyond their last chunk."""
     capacity = len(members.trial)
     epoch = keeping_best(functions.epoch) if functions.keeps_best else functions.epoch
     outputs = training, {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
@@ -283,11 +288,11 @@ class Programs(NamedTuple):
     """The programs of a bucket: lowered, being compiled, or ready.
 
     Attributes:
-        init: `(seed, members, data, counts) -> Training`, stacked; counts (devices,).
-        epoch: `(training, members, data, counts) -> (training, metrics)`; metrics (capacity,).
-            On a CPU the training that it is given is donated; elsewhere it stays, so that
-            a segment for which memory ran out can be trained again.
-        score: `(arrays, member, data) -> metrics` of one member, from host arrays.
+        init: `(seed, members, data, counts) -> training`, stacked (devices * capacity, ...); counts (devices,).
+        epoch: `(training, members, data, counts) -> (training, metrics)`; metrics (devices * capacity,).
+            On a CPU its argument `training` is donated; elsewhere it stays valid, so that a segment
+            for which memory ran out can be trained again.
+        score: `(arrays, member, data) -> metrics` of one member, from host arrays; None for a task without a score.
     """
 
     init: Any
@@ -296,7 +301,7 @@ class Programs(NamedTuple):
 
 
 def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devices: int = 1) -> Programs:
-    """Lower the programs of a batch with `capacity` members a device; their `.compile()` may run in any thread."""
+    """Lower the programs of a batch with `capacity` members per device; their `.compile()` may run in any thread."""
     one, metrics, _ = functions.trace(data)
 
     def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
@@ -333,7 +338,10 @@ def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devi
 
 
 def sharded(program: Callable[..., Any], first: PartitionSpec, devices: int) -> Callable[..., Any]:
-    """The program `(first, members, data, counts)` with its members spread over so many devices."""
+    """The program `(first, members, data, counts)` with its members spread over `devices`.
+
+    `first`: the sharding of its first argument.
+    """
     if devices == 1:
         return program
     return jax.shard_map(
@@ -346,21 +354,21 @@ def sharded(program: Callable[..., Any], first: PartitionSpec, devices: int) -> 
 
 
 def mesh(devices: int) -> jax.sharding.Mesh:
-    """The first local devices, in a row."""
+    """A mesh of the first `devices` local devices, with one axis, "members"."""
     return jax.sharding.Mesh(np.array(jax.local_devices()[:devices]), ("members",))
 
 
 def on_devices(data: Any, devices: int) -> Any:
-    """A copy of the data on every device."""
+    """The data as JAX arrays, replicated on each of the first `devices` devices."""
     arrays = jax.tree.map(jnp.asarray, data)
     return arrays if devices == 1 else jax.device_put(arrays, NamedSharding(mesh(devices), EVERYWHERE))
 
 
 def signature(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devices: int) -> Any:
-    """All that the programs of a traced member depend on."""
+    """All that the programs of a traced member depend on, as a hashable key."""
     return functions.trace(data).key(), functions.keeps_best, capacity, lanes, devices, jax_settings()
 
 
 def jax_settings() -> tuple[Any, ...]:
-    """JAX's settings as they are now."""
+    """JAX's current settings, in the order of SETTINGS."""
     return tuple(getattr(jax.config, name) for name in SETTINGS)

@@ -1,4 +1,4 @@
-"""How much memory there is, and what happens when it is not enough."""
+"""The memory of the device or machine, and errors of running out of it."""
 
 import functools
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-KEPT_FREE = 0.2
+KEPT_FREE = 0.2  # of the memory, left free
 MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hundreds, and XLA aborts where none is left
 CGROUP, SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIMITS = {2: "memory.max", 1: "memory.limit_in_bytes"}
@@ -17,7 +17,7 @@ UNLIMITED = 2**62  # version 1 writes the largest multiple of a page
 
 
 class OutOfMemory(Exception):
-    """A program does not fit; `needed` bytes, where that is known."""
+    """A program does not fit in memory; `needed`: its bytes, None if not known."""
 
     def __init__(self, needed: int | None = None) -> None:
         super().__init__(needed)
@@ -25,18 +25,18 @@ class OutOfMemory(Exception):
 
 
 def ran_out(error: Exception) -> bool:
-    """Whether XLA failed to allocate, as it compiled or as it ran."""
+    """True if XLA failed to allocate memory, while compiling or running."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
 def refused_bytes(error: Exception) -> int | None:
-    """The bytes that XLA could not allocate, where its error names them."""
+    """The bytes that XLA could not allocate; None if its error does not name them."""
     found = re.search(r"allocat\w+ (\d+) bytes", str(error))
     return int(found[1]) if found else None
 
 
 def total() -> int:
-    """The memory in bytes that models train in: the accelerator's, or the machine's."""
+    """Bytes of memory for training: the accelerator's, else the machine's, bounded by its control groups."""
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"])
@@ -47,7 +47,7 @@ def total() -> int:
 
 
 def free() -> int:
-    """What is left of it now."""
+    """Bytes of `total` that are free now."""
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
@@ -56,7 +56,7 @@ def free() -> int:
 
 
 def available() -> int:
-    """What Linux says it can give without swapping; all there is, on another system."""
+    """Bytes that Linux can give without swapping; on other systems all memory."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -65,10 +65,10 @@ def available() -> int:
 
 
 def control_groups() -> list[tuple[Path, int]]:
-    """The control groups that bound this process's memory, innermost first, each with its version: 2 or 1.
+    """The control groups that bound this process's memory, innermost first, each with its version, 2 or 1.
 
-    A group is bounded by those it lies in, too. In a container the paths of /proc/self/cgroup may be the host's;
-    what is not there is no bound.
+    A group is also bounded by its parents. In a container the paths of /proc/self/cgroup may be the host's: a group
+    without a directory here is no bound.
     """
     try:
         lines = SELF.read_text().splitlines()
@@ -85,7 +85,7 @@ def control_groups() -> list[tuple[Path, int]]:
 
 
 def left_in(group: Path, version: int) -> int | None:
-    """What a group may still take, its files in memory not counted, which the system gives up on demand; None: any."""
+    """Bytes that a group may still take, its inactive page cache included, which is reclaimable; None: no limit."""
     limit, used = number_in_file(group / LIMITS[version]), number_in_file(group / USED[version])
     if limit is None or used is None:
         return None
@@ -93,7 +93,7 @@ def left_in(group: Path, version: int) -> int | None:
 
 
 def page_cache(group: Path) -> int:
-    """What the files in memory of a group take."""
+    """Bytes of a group's inactive page cache."""
     try:
         lines = (group / "memory.stat").read_text().splitlines()
     except OSError:
@@ -104,7 +104,7 @@ def page_cache(group: Path) -> int:
 
 
 def crowded() -> bool:
-    """Whether this process has used up the share MAPS of its memory maps; never, where there is no such limit."""
+    """True if this process has used the share MAPS of its memory maps; False where they have no limit."""
     most = number_in_file(Path("/proc/sys/vm/max_map_count"))
     if most is None:
         return False
@@ -113,7 +113,7 @@ def crowded() -> bool:
 
 
 def number_in_file(path: Path) -> int | None:
-    """A number in a file; None where there is none, or no limit."""
+    """The number in a file; None if there is none, or if it is at least UNLIMITED."""
     try:
         number = int(path.read_text())
     except (OSError, ValueError):
@@ -123,7 +123,7 @@ def number_in_file(path: Path) -> int | None:
 
 @functools.lru_cache(64)
 def executable_bytes(executable: Any) -> int:
-    """The bytes that an executable takes while it runs; asked once, since XLA takes 30 ms to answer."""
+    """Bytes that an executable takes while it runs; 0 if not known. Cached, since XLA takes 30 ms to answer."""
     analysis = executable.memory_analysis()
     if analysis is None:
         return 0
@@ -132,9 +132,9 @@ def executable_bytes(executable: Any) -> int:
 
 
 def check_fits(executable: Any, held: Any) -> None:
-    """Raise OutOfMemory unless an executable fits beside what is `held` already, a fifth of what is free left alone.
+    """Raise OutOfMemory unless an executable, less its arguments `held` in memory, fits in four fifths of what is free.
 
-    XLA's analysis leaves out the workspaces of libraries, hence the fifth.
+    The fifth is for the workspaces of libraries, which XLA's analysis leaves out.
     """
     bytes_needed = executable_bytes(executable) - sum(leaf.nbytes for leaf in jax.tree.leaves(held))
     if bytes_needed > (1 - KEPT_FREE) * free():

@@ -1,4 +1,4 @@
-"""From trials to members and back, in one place. No JAX here."""
+"""From trials to members and back. No JAX here."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 class Numbering(NamedTuple):
     """How members are numbered: trial by trial, within a trial fold by fold, within a fold repeat by repeat.
 
-    So arrays (trials, folds, repeats, ...) are arrays (members, ...) of the same memory.
+    So an array (trials, folds, repeats, ...) is an array (members, ...) of the same memory.
 
     >>> numbering = Numbering(folds=2, repeats=3)
     >>> numbering.members([1]).tolist(), numbering.trials(np.array([5, 6])).tolist()
@@ -23,11 +23,11 @@ class Numbering(NamedTuple):
 
     @property
     def each(self) -> int:
-        """The members of a trial."""
+        """The number of members of a trial."""
         return self.folds * self.repeats
 
     def members(self, trials: Iterable[int]) -> np.ndarray:
-        """The members of these trials, in their order."""
+        """Int (n * each,): the members of these trials (n,), in their order."""
         return (np.asarray([*trials], np.int64)[:, None] * self.each + np.arange(self.each)).ravel()
 
     def trials(self, members: np.ndarray) -> np.ndarray:

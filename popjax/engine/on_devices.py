@@ -1,4 +1,4 @@
-"""A training state in the stacked arrays that a program takes."""
+"""Training states on the devices, in the stacked arrays that a program takes."""
 
 import dataclasses
 from typing import Any
@@ -14,12 +14,12 @@ from popjax.store.cohort import Arrays
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OnDevices:
-    """Where members stay between two segments.
+    """The training state of members that stay on the devices between two segments.
 
     Attributes:
-        training: their state, stacked (devices * capacity, ...).
-        lanes: how many members the arrays hold.
-        places: where (members,) each member's rows are.
+        training: stacked (devices * capacity, ...).
+        lanes: devices and capacity of the arrays.
+        places: int (members,), the row of each member.
     """
 
     training: Training
@@ -28,7 +28,7 @@ class OnDevices:
 
     @property
     def nbytes(self) -> int:
-        """The memory that the arrays take."""
+        """The bytes of the stacked arrays."""
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self.training))
 
     def arrays(self) -> Arrays:
@@ -37,7 +37,7 @@ class OnDevices:
 
 
 def to_devices(like: Any, arrays: Arrays, places: np.ndarray) -> Training:
-    """Arrays (members, ...) on the devices, each member's rows at its place, as the program takes them; see `like`."""
+    """Arrays (members, ...) as stacked JAX arrays like `like`: member i in row places[i], the first in free rows."""
     rows = np.zeros(jax.tree.leaves(like)[0].shape[0], int)
     rows[places] = np.arange(len(places))
     training: Training = from_host(like, unnamed(like, {name: array[rows] for name, array in arrays.items()}))

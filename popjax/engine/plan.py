@@ -1,8 +1,9 @@
-"""Members -> buckets -> lanes, by rule: never by a stopwatch, so that no result depends on noise.
+"""Members -> buckets -> lanes, by rule and never timed, so that no result depends on noise.
 
 Trials that share their static hyperparameters form a bucket, one set of programs. Plan "one"
 makes static only what must be, plan "buckets" also what the task lists as `shapes`, and plan
-"widths" parts them by the room that their layers need, and by what may branch where nothing does.
+"widths" splits trials by the room that their layers need, and under vmap, where branches are not
+real, by the values of what may branch.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from popjax.task import Task
 
 PLANS = ("auto", "one", "widths", "buckets")
 BATCH = 16  # members that a worker takes at once, where they advance one by one
-BATCH_BYTES = 2**25  # what of a batch in training a commit has to write
+BATCH_BYTES = 2**25  # bound on the state of such a batch, which a commit has to write
 ACCELERATOR_LANES = 4096
 
 
@@ -32,7 +33,7 @@ class Bucket:
 
     Attributes:
         member: one member's functions.
-        rows: row numbers of the trials' points, ascending.
+        rows: int (n,), row numbers of the trials' points, ascending.
     """
 
     member: MemberFunctions
@@ -41,15 +42,15 @@ class Bucket:
 
 @dataclasses.dataclass
 class Lanes:
-    """How many members train at once; a whole run shares it, since it narrows when memory runs out.
+    """The number of members that train at once; shared by a whole run, since it narrows when memory runs out.
 
     Attributes:
-        count: how many members advance together under vmap, on each device.
-        capacity: at most how many members a batch has for each device.
-        devices: over how many devices a batch is spread.
-        narrowed: how often memory ran out.
-        shrinks: whether a small bucket has fewer lanes: where nobody's bits are promised, and an
-            idle lane costs what a busy one does.
+        count: members per device that advance together under vmap.
+        capacity: the most members per device of a batch, a multiple of `count`.
+        devices: number of devices over which a batch is spread.
+        narrowed: number of times that memory ran out.
+        shrinks: True if a small bucket gets fewer lanes: where bits may depend on the lanes, and an
+            idle lane costs as much as a busy one.
     """
 
     count: int
@@ -59,20 +60,20 @@ class Lanes:
     shrinks: bool = False
 
     def of(self, members: int) -> "Lanes":
-        """What a bucket of so many members gets: in powers of two, so that later rounds find programs that fit."""
+        """The lanes of a bucket of so many members: in powers of two, so that later rounds reuse programs."""
         needed = 1 << (-(-members // self.devices) - 1).bit_length()
         if not self.shrinks or needed >= self.count:
             return self
         return dataclasses.replace(self, count=needed, capacity=needed)
 
     def narrow(self, needed: int | None) -> None:
-        """Halve it; raises MemoryError where one member alone does not fit."""
+        """Halve the capacity; raises MemoryError if one member alone, of `needed` bytes, does not fit."""
         if self.count == self.capacity == 1:
             what = "" if needed is None else f" of {needed} bytes"
             raise MemoryError(f"a single model in training{what} does not fit in the device's memory")
         if self.capacity == self.count:
             self.count = self.capacity = self.count // 2
-        else:  # fewer members, as wide as before: their bits stay
+        else:  # fewer members in the same lanes: their bits stay
             self.capacity = max(1, self.capacity // 2 // self.count) * self.count
         self.narrowed += 1
 
@@ -85,9 +86,9 @@ class Plan:
         name: "one", "widths" or "buckets".
         buckets: in the order in which they run.
         static: the names of the static hyperparameters.
-        lanes: how many members train at once.
+        lanes: the number of members that train at once.
         reads: the names that the task reads.
-        caps: of plan "widths", ascending; else none.
+        caps: of plan "widths", ascending; else empty.
     """
 
     name: str
@@ -106,19 +107,20 @@ def tracer_for(
     lanes: int | None,
     keeps_best: bool = False,
 ) -> Tracer:
-    """What checks a task on its points.
+    """The Tracer that checks a task on its points.
 
-    What may branch does where branches are real: for one lane alone, which only a CPU has.
+    It branches only where branches are real: with one lane, the default on a CPU.
     """
     branching = lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
     return Tracer(task, space, points, epochs, branching, keeps_best=keeps_best)
 
 
 def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list[Caps] | None = None) -> Plan:
-    """Check the task, choose what is static and group the points, of `each` members; nothing is compiled.
+    """Check the task, choose what is static and group the points, `each` members per point; nothing is compiled.
 
-    The caps of plan "widths" are chosen by rule if none are given.
-    Raises ValueError for a hyperparameter that must be static, or that is named but not read.
+    The caps of plan "widths" are chosen by rule if None.
+    Raises ValueError for an unknown plan, for a hyperparameter that is to be marked static, and for one that the
+    task reads and the space does not name.
     """
     if plan not in PLANS:
         raise ValueError(f"unknown plan {plan!r}; there are {', '.join(PLANS)}")
@@ -131,14 +133,14 @@ def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list
     caps = [] if name != "widths" else work.caps() if caps is None else caps
     capped = dataclasses.replace(tracer, caps=caps)
     columns = [levels(points, capped.caps).tolist(), *(points[key].tolist() for key in space if key in static)]
-    groups = sorted(group(columns, trials).items(), key=lambda item: -item[0][0])  # the widest, the longest, first
+    groups = sorted(group(columns, trials).items(), key=lambda item: -item[0][0])  # the widest, so the longest, first
     buckets = [Bucket(capped.member(rows[0], static), rows) for _, rows in groups]
     reads = tracer.read_by([bucket.member for bucket in buckets])
     return Plan(name, buckets, tuple(key for key in space if key in static), lanes, frozenset(reads), caps)
 
 
 def work_of(tracer: Tracer, lanes: Lanes) -> Work:
-    """What members of a checked task cost here."""
+    """The cost model of a checked task's members on this machine."""
     cpu = jax.default_backend() == "cpu"
     together = 1 if lanes.count == 1 else lanes.count * lanes.devices
     machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=together)
@@ -150,8 +152,9 @@ def work_of(tracer: Tracer, lanes: Lanes) -> Work:
 
 
 def choose_plan(work: Work, points: Points, each: int) -> str:
-    """The plan for "auto": on a CPU by the space alone, so that nobody's bits depend on who else trains;
-    on an accelerator what costs less.
+    """The plan for "auto".
+
+    On a CPU by the space alone, so that no member's bits depend on the others; on an accelerator the cheapest.
     """
     if jax.default_backend() == "cpu":
         return "widths" if len(work.caps()) > 1 else "one"
@@ -159,51 +162,51 @@ def choose_plan(work: Work, points: Points, each: int) -> str:
 
 
 def rows_of(points: Points) -> np.ndarray:
-    """The row numbers of a table of points."""
+    """Int (trials,), the row numbers of a table of points."""
     return np.arange(len(next(iter(points.values()))))
 
 
 def default_lanes(platform: str, trials: int, devices: int = 1) -> int:
-    """One member at a time on a CPU, where it stays in the cache; wide on an accelerator."""
+    """Lanes per device: 1 on a CPU, where a member stays in the cache; up to ACCELERATOR_LANES elsewhere."""
     return 1 if platform == "cpu" else min(-(-trials // devices), ACCELERATOR_LANES)
 
 
 def lanes_for(functions: MemberFunctions, count: int) -> Lanes:
-    """The most for so many lanes: a few members a batch for one lane, as far as their states are small.
+    """The Lanes with `count` lanes: a batch has one chunk, or up to BATCH members if their states are small.
 
-    It depends on the task alone, so populations of all sizes share one executable.
+    They depend on the task alone, so populations of all sizes share one executable.
     """
     capacity = count * max(1, min(BATCH, BATCH_BYTES // max(member_bytes(functions), 1)) // count)
     return Lanes(count, capacity, jax.local_device_count(), shrinks=jax.default_backend() != "cpu")
 
 
 def member_bytes(functions: MemberFunctions) -> int:
-    """The memory that one member's state takes."""
+    """The bytes of one member's training state."""
     leaves = jax.tree.leaves(functions.trace(abstract(functions.task.data)).training)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def check_memory(functions: MemberFunctions) -> None:
-    """Raise MemoryError if not even one member can train here: its state, old and new."""
+    """Raise MemoryError if the old and the new state of one member do not fit in this machine's memory."""
     needed = 2 * member_bytes(functions)
     if needed > total():
         raise MemoryError(f"one model in training takes {needed} bytes, this machine has {total()}")
 
 
 def members_that_fit(functions: MemberFunctions) -> int:
-    """How many members can train here at the same time, with a fifth of the memory left free."""
+    """The number of members that can train here at the same time, with a fifth of the memory left free."""
     return int((1 - KEPT_FREE) * total() / (2 * max(member_bytes(functions), 1)))
 
 
 def members_a_batch(members: int, lanes: Lanes, threads: int) -> int:
-    """The members of a batch, at most its capacity and a multiple of the lanes: few enough for every thread."""
+    """The size of a batch: a multiple of the lanes, at most the capacity, and few enough to occupy every thread."""
     share = -(-members // threads)
     together = lanes.count * lanes.devices
     return min(lanes.capacity * lanes.devices, -(-share // together) * together)
 
 
 def places_of(members: int, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
-    """The places (members,) of a batch's members in its stacked arrays, and how many each device has (devices,)."""
+    """Places (members,) of a batch's members in its stacked arrays, and int32 (devices,), members on each device."""
     share = -(-members // (lanes.devices * lanes.count)) * lanes.count
     number = np.arange(members)
     counts = np.minimum(np.maximum(members - share * np.arange(lanes.devices), 0), share)

@@ -1,4 +1,4 @@
-"""A population in training, whatever decides. Its one verb is `advance`, which the driver alone calls."""
+"""A population in training, independent of the scheduler. It trains in `advance`, which only the driver calls."""
 
 import dataclasses
 import time
@@ -29,7 +29,7 @@ from popjax.store.commits import Commits
 from popjax.store.results import Results
 from popjax.task import Task
 
-WAITING = 0.25  # of the memory, for waiting states; beyond it one is given up, and trained again if needed
+WAITING = 0.25  # of the memory, for waiting states; beyond it a state is given up, and trained again if needed
 
 
 class EpochResult(NamedTuple):
@@ -37,9 +37,9 @@ class EpochResult(NamedTuple):
 
     Attributes:
         trial, fold, repeat: of each member.
-        epoch: which epoch, from 0; a number.
+        epoch: the epoch, from 0; a number.
         metrics: name -> values.
-        resting: whether each is out of patience, and trains no further.
+        resting: bool, out of patience: the member trains no further.
     """
 
     trial: np.ndarray
@@ -51,7 +51,7 @@ class EpochResult(NamedTuple):
 
 
 class Timer:
-    """A run's seconds, and what stops it at the end of an epoch."""
+    """A run's seconds, and the flag that stops it at the end of an epoch."""
 
     def __init__(self, stop: Flag | None = None) -> None:
         self.begin = time.perf_counter()
@@ -60,7 +60,7 @@ class Timer:
         self.stop: Flag = stop or Stop()
 
     def seconds(self) -> dict[str, float]:
-        """The figures of the summary."""
+        """The summary's wall_seconds, compile_seconds and train_seconds."""
         wall = time.perf_counter() - self.begin
         clocks = {"compile_seconds": self.compiling.seconds, "train_seconds": self.training.seconds}
         return {"wall_seconds": wall} | clocks
@@ -70,20 +70,21 @@ class Population:
     """Members in training, or waiting between two decisions.
 
     Args:
-        task, space: what is trained, and over which hyperparameters.
-        config: how.
+        task, space: the task, and the space of its hyperparameters.
+        config: the settings of the training.
         numbers, expected: see Roster.
-        paced: whether all trials keep pace, as those of a session: one that a decision does not name passes an epoch
-            by, with its state as it is; and there is no last epoch, after which only the states of the best stay.
-        commits: where progress is written.
+        paced: True if trials keep pace, as in a session: a trial that waits passes epochs by with its state unchanged,
+            and there is no last epoch after which only the states of the best are kept.
+        commits: where progress is written; nowhere if None.
         timer: the run's.
-        tell: is called with every EpochResult.
-        backend: what trains; this process, if not given.
+        tell: called with the EpochResult of each epoch, except epochs that are trained again.
+        backend: trains the members; a LocalBackend if None.
 
     Attributes:
-        roster: the trials, and what trains them.
+        roster: the trials, and the programs that train them.
         table: what is known of their members.
-        applied: how many decisions have changed the population; the last of them may still be in training.
+        applied: number of decisions that have changed the population; the last of them may still be in training.
+        checkpoint: of the commits; None without commits, and before the first trials.
 
     >>> import jax.numpy as jnp
     >>> def epoch(x, hparams, data):
@@ -136,12 +137,12 @@ class Population:
         check_decision(decision, self.roster, table.curves.done, table.ended.all(1), table.last)
 
     def advance(self, number: int, decision: Decision) -> bool:
-        """Carry out a decision, unless it is applied already, and train until all stand where it says.
+        """Apply decision `number`, if it is not applied yet, and train its trials until they reach their epochs.
 
-        Stops at the end of an epoch once the timer's `stop` is set; advancing again goes on.
-        Where memory runs out all goes on narrower, from where it stood.
+        Stops at the end of an epoch once the timer's `stop` is set; another call goes on.
+        When memory runs out, training goes on with fewer members at once, from where it was.
 
-        Returns whether training goes on: the decision names trials, and nothing stopped it.
+        Returns True if training goes on: the decision names trials, and nothing stopped it.
         """
         if number >= self.applied:
             if not self._with_states([*decision.copy.values(), *decision.fresh, *decision.set]):
@@ -150,7 +151,7 @@ class Population:
             self.applied = number + 1
         if self.checkpoint is not None:
             self.checkpoint.commits.decision, self.checkpoint.commits.carrying = self.applied, number
-            if self.paced and (decision.copy or decision.fresh):  # a person's, which no scheduler decides again
+            if self.paced and (decision.copy or decision.fresh):  # by a person: no scheduler decides it again
                 self.checkpoint.commit()
         self.table.named[:] = False
         self.table.named[list(decision.until)] = True
@@ -160,15 +161,15 @@ class Population:
         return bool(decision.until) and not self.timer.stop.is_set()
 
     def prepare(self, decisions: Iterable[Decision]) -> None:
-        """Know the trials, and their hyperparameters, as these decisions left them: the first ones of a run."""
+        """Apply the first decisions of a recorded run to trials and hyperparameters, without training."""
         for decision in decisions:
             self._change(decision)
             self.applied += 1
 
     def take_up(self) -> None:
-        """Stand where the commits say that the population stood.
+        """Restore the members from the commits, after `prepare`.
 
-        Raises Corrupt for the commits of another task.
+        Raises Corrupt for the commits of another run or task.
         """
         assert self.checkpoint is not None
         buckets = self.roster.bucket.repeat(self.config.numbering.each)
@@ -178,17 +179,17 @@ class Population:
             self._with_states(range(len(self.roster)))
 
     def trials(self) -> Trials:
-        """All trials as they stand, the mean over the members of each."""
+        """All trials in their current state, with means over the members of each."""
         roster, table = self.roster, self.table
         trials = trials_of(self.points(), table.curves, table.last, table.costs)
         return trials._replace(stopped=table.stopped.copy(), bucket=roster.bucket.copy(), settable=roster.settable)
 
     def points(self) -> dict[str, np.ndarray]:
-        """The hyperparameters as they are now, one column (trials,) each; see `Space.masked` for what is inactive."""
+        """Name -> (trials,), the current hyperparameters, copied; see `Space.masked` for inactive ones."""
         return self.roster.space.masked({name: column.copy() for name, column in self.roster.points.items()})
 
     def results(self) -> Results:
-        """What was found, without what the run knows of itself."""
+        """The current Results, without the figures of the run."""
         config, table = self.config, self.table
         return Results(
             self.points(),
@@ -202,7 +203,10 @@ class Population:
         )
 
     def go_back(self, cohorts: Sequence[Cohort], stopped: np.ndarray) -> None:
-        """Let all members stand as in these cohorts, and these trials be stopped, as if nothing had come after."""
+        """Return all members to these cohorts, and the stopped trials to `stopped`, bool (trials,); commit.
+
+        The curves after the cohorts' epochs are dropped.
+        """
         self.table.waiting.put(cohorts)
         self.table.stopped[:] = stopped
         for cohort in cohorts:
@@ -215,12 +219,12 @@ class Population:
         self.backend.close()
 
     def commit(self) -> None:
-        """Make all that is known durable, where there are commits."""
+        """Write a commit of all that is known, if there are commits."""
         if self.checkpoint is not None:
             self.checkpoint.commit()
 
     def _change(self, decision: Decision) -> None:
-        """Change the trials: new ones, and other hyperparameters."""
+        """Add the trials of a decision and change hyperparameters, without any state."""
         table = self.table
         if decision.add:
             self._add(decision.add, decision.notes)
@@ -240,7 +244,7 @@ class Population:
         self.table.add(self.roster.bucket[first:], notes.get("round", 0) if isinstance(notes, dict) else 0)
 
     def _begin(self) -> None:
-        """With the first trials the metrics are known."""
+        """Make the curves and the checkpoint, and begin the backend, once the first trials tell the metrics."""
         timer, dtype = self.timer, jax.dtypes.canonicalize_dtype(float)
         self.table.curves = Curves(
             self.roster.metrics, self.config.numbering, self.table.last or 1, dtype, self.config.rule
@@ -252,7 +256,7 @@ class Population:
         self.backend.begin(self.roster, context)
 
     def _apply(self, decision: Decision) -> None:
-        """What happens between two segments."""
+        """Carry out a decision between two segments: record, copy, change and refresh members."""
         if self.checkpoint is not None:
             self.checkpoint.settle_waiting(set(decision.set) - set(decision.copy))
         before = len(self.roster)
@@ -268,26 +272,26 @@ class Population:
             self._with_states(range(before, len(self.roster)))
 
     def _replace(self, cohorts: list[Cohort]) -> None:
-        """Let members stand elsewhere than training left them."""
+        """Replace the waiting cohorts of these members by the given ones."""
         self.table.waiting.replace(cohorts)
         self._settle(cohorts)
 
     def _settle(self, cohorts: Iterable[Cohort]) -> None:
-        """Members stand here now, for the curves and the next commit."""
+        """Set the members' epochs in the curves, and record them for the next commit."""
         for cohort in cohorts:
             self.table.curves.stand(cohort.members, cohort.epoch)
             if self.checkpoint is not None:
                 self.checkpoint.settle(cohort)
 
     def _pass_by(self, epoch: int) -> None:
-        """Let all trials stand at an epoch that others have reached; their curves have a gap."""
+        """Raise all waiting members to an epoch that others have reached; their curves have a gap."""
         taken = self.table.waiting.take(np.arange(self.table.curves.epochs.size), lambda cohort: cohort.epoch < epoch)
         self._replace([dataclasses.replace(cohort, epoch=epoch) for cohort in taken])
 
     def _train_until(self, until: Mapping[int, int]) -> bool:
-        """Train the trials that are named to their epochs, but for those that are given up meanwhile.
+        """Train the trials of `until` to their epochs, except those given up meanwhile.
 
-        Whether they got there: False where the run was stopped before.
+        Returns True if they reached them, False if the run was stopped before.
         """
         table = self.table
         if self.paced and until:
@@ -299,7 +303,10 @@ class Population:
         return reached
 
     def _with_states(self, trials: Sequence[int]) -> bool:
-        """Train the trials that have no state now to where they stand; False if the run is stopped meanwhile."""
+        """Train the members of these trials that have no state up to their epoch; False if the run is stopped.
+
+        Their states are not given up afterwards. Raises RuntimeError for a trial that is out of retries.
+        """
         if not trials:
             return True
         self.table.needed[list(trials)] = True
@@ -309,11 +316,14 @@ class Population:
             if self.timer.stop.is_set():
                 return False
             if lost := np.flatnonzero(self.table.stopped & ~before).tolist():
-                raise RuntimeError(f"trial {lost[0]} is to be copied or changed, but the workers that train it die")
+                raise RuntimeError(f"trial {lost[0]} is to be copied or changed, but its workers died: no retries")
         return True
 
     def _train(self, due: list[tuple[Cohort, int]]) -> None:
-        """Train members to an epoch each; those that do not reach it wait, for another try."""
+        """Train cohorts to an epoch each, on the backend; those that do not reach it wait for another try.
+
+        When memory runs out the lanes are narrowed.
+        """
         patience = self.config.rule.patience
         looks = [(cohort, next_look(cohort, until, patience)) for cohort, until in due]
         segments = [Segment(piece, until) for cohort, until in looks for piece in self.backend.pieces(cohort)]
@@ -329,11 +339,11 @@ class Population:
             self.roster.plan.lanes.narrow(error.needed)
         finally:
             for segment in segments:
-                if segment in waiting:  # which no worker took
+                if segment in waiting:  # its end was not reported: no worker took it
                     self.table.stand(segment.cohort)
 
     def _hear(self, message: Message, waiting: set[Segment]) -> None:
-        """What a worker said: into the table, to the listeners, and towards the disk."""
+        """Pass a backend's message to the table, the listener and the checkpoint."""
         members, complete = message.segment.cohort.members, list[Cohort]()
         if isinstance(message, Epoch):
             going = ~self.table.curves.rests(members)
@@ -352,12 +362,12 @@ class Population:
 
 
 def next_look(cohort: Cohort, until: int, patience: int | None) -> int:
-    """The epoch to train to before members that rest by then are left out."""
+    """The epoch to train to, at most `until`, and at most `patience` ahead: then members that rest are left out."""
     return until if patience is None else min(until, cohort.epoch + patience)
 
 
 def heard(message: Epoch, going: np.ndarray, table: TrialTable) -> EpochResult:
-    """What listeners hear of an epoch: of those members (members,) that did not rest before it."""
+    """The EpochResult of a message, without members that rested before it; `going`: bool (members,), the others."""
     members, metrics = message.segment.cohort.members, message.metrics
     if not going.all():
         members, metrics = members[going], {name: values[going] for name, values in metrics.items()}

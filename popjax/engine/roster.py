@@ -1,4 +1,4 @@
-"""Who the members of a population are: their hyperparameters, keys, buckets and programs."""
+"""The members of a population: their hyperparameters, keys, buckets and programs."""
 
 import dataclasses
 import functools
@@ -38,10 +38,10 @@ from popjax.task import Task, unknown_metric
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What decides how a population trains, beside the task and the points.
+    """The settings of a population's training, beside the task and the points.
 
-    `epochs` is the last epoch, and the horizon of what has one. `caps` are those of plan "widths"
-    where they are known, as those of a run that goes on.
+    `epochs` is the last epoch, and the horizon of tasks that have one (`hparams["epochs"]`). `caps` are those of plan
+    "widths" if they are known, as on resume; chosen by rule if None.
     """
 
     epochs: int
@@ -55,23 +55,25 @@ class Config:
 
     @property
     def numbering(self) -> Numbering:
-        """How the members are numbered."""
+        """The numbering of the members."""
         return Numbering(self.folds, self.repeats)
 
 
 class Roster:
-    """The trials of a population, which may become more, with what trains them.
+    """The trials of a population, to which more may be added, with the programs that train them.
 
     Args:
-        task, space: what is trained, and over which hyperparameters.
-        numbers: the numbers (trials,) of the first trials, from which their keys are made; 0, 1, ... if not given.
-        expected: how many trials there will be, for what is said of a task before there are any.
+        task, space: the task, and the space of its hyperparameters.
+        config: the settings of the training.
+        numbers: the numbers (trials,) of the first trials, from which their keys are made; 0, 1, ... if None.
+        expected: the expected number of trials, for checks of the task before there are any.
 
     Attributes:
-        points: one column (trials,) a hyperparameter, as it is now; see `Space.filled` for what is inactive.
-        bucket: the bucket (trials,) of each trial.
+        points: name -> (trials,), the current hyperparameters; see `Space.filled` for inactive ones.
+        bucket: int (trials,), the bucket of each trial.
         buckets: the functions of a member of each bucket.
-        plan: how they are executed, once the first points are checked.
+        numbers: int (trials,), the number of each trial, from which its key is made.
+        plan: how they are executed; set when the first points are checked.
     """
 
     plan: Plan
@@ -88,14 +90,14 @@ class Roster:
         self.bucket = np.zeros(0, np.int64)
         self.buckets: list[MemberFunctions] = []
         self.numbers = np.zeros(0, np.int64) if numbers is None else np.asarray(numbers)
-        self._planned: tuple[Points, Plan] | None = None  # the points that were checked last
+        self._planned: tuple[Points, Plan] | None = None  # those checked last
 
     def __len__(self) -> int:
         return len(self.bucket)
 
     @functools.cached_property
     def tracer(self) -> Tracer:
-        """The task on random points; a tracer of other points shares what is traced."""
+        """The tracer of the task on `expected` random points; a tracer of other points shares what is traced."""
         check_sizes(self.space)
         points = self.space.sample(self.expected, self.config.seed)
         config = self.config
@@ -103,7 +105,7 @@ class Roster:
 
     @functools.cached_property
     def first(self) -> MemberFunctions:
-        """A member's functions for the first random point, whatever is trained: what the task is known by."""
+        """A member's functions for the first random point, which identify the task whatever points are trained."""
         return self.tracer.member(0, self.tracer.static_names(set()))
 
     @functools.cached_property
@@ -113,19 +115,19 @@ class Roster:
 
     @functools.cached_property
     def data(self) -> Any:
-        """The task's data on the devices."""
+        """The task's data, replicated on the devices."""
         return on_devices(self.task.data, self.plan.lanes.devices)
 
     @property
     def programs_planned(self) -> int:
-        """How many programs the trials take, those that were checked last among them."""
+        """The number of buckets of the trials, or of the points checked last if that is more."""
         return max(len(self.buckets), len(self._planned[1].buckets) if self._planned else 0)
 
     @property
     def settable(self) -> tuple[str, ...]:
-        """The hyperparameters that every trial may be given another value of: those that fix no shape of a state.
+        """The hyperparameters that may change in every trial: those that fix no shape of a state.
 
-        The trials that were checked last are among them; without any, it is none.
+        The points checked last count as trials; empty without any trials.
         """
         members = [*self.buckets, *(bucket.member for bucket in (self._planned[1].buckets if self._planned else ()))]
         free = set(self.task.hints.branches)
@@ -133,7 +135,10 @@ class Roster:
         return tuple(name for name in self.space if members and name not in fixed)
 
     def check(self, points: Points) -> None:
-        """Raise ValueError, or MemoryError, unless these points can be trained; nothing is compiled."""
+        """Raise ValueError or MemoryError unless these points can be trained; nothing is compiled.
+
+        The first points checked set `plan`.
+        """
         if self._planned is not None and self._planned[0] is points:
             return
         tracer = dataclasses.replace(self.tracer, points=points)
@@ -144,7 +149,7 @@ class Roster:
         self._planned = points, plan
 
     def add(self, points: Points) -> None:
-        """Trials more, numbered after the others."""
+        """Check points and append them as trials, numbered after the others."""
         self.check(points)
         assert self._planned is not None
         plan = self._planned[1]
@@ -161,21 +166,21 @@ class Roster:
         self.numbers = np.concatenate([self.numbers, rows])
 
     def alter(self, decision: Decision) -> None:
-        """Let trials have the hyperparameters that a decision copies and sets."""
+        """Copy and set the hyperparameters of trials, as a decision says."""
         alter(decision, self.points)
         changed = list(decision.set)
         for name, column in self.space.filled(take(self.points, np.array(changed, int))).items():
             self.points[name][changed] = column
 
     def check_set(self, trial: int, name: str, value: Any) -> None:
-        """Raise ValueError unless a hyperparameter may become `value`; the task looks at it as before training."""
+        """Raise ValueError unless a trial's hyperparameter may become `value`; new numbers are traced with the task."""
         functions = self.buckets[self.bucket[trial]]
         if name not in self.points:
             raise ValueError(f"{name} is no hyperparameter here; there are {', '.join(self.points)}")
         if name in functions.inactive:
-            raise ValueError(f"{name} exists only when {functions.inactive[name]}; set it there alone")
+            raise ValueError(f"{name} exists only when {functions.inactive[name]}; set it only there")
         if name not in functions.dynamic:
-            raise ValueError(f"{name} fixes a shape or code of the program; begin anew with another {name}")
+            raise ValueError(f"{name} fixes a shape or code of the program; start a new run with another {name}")
         try:
             scale = Constant(value)
             check_sizes(Space(**{name: scale}))
@@ -184,30 +189,30 @@ class Roster:
         if not scale.numeric:
             raise ValueError(f"{name}={value!r}: give a number")
         if functions.dynamic[name] is int and not scale.whole:
-            raise ValueError(f"{name}={value!r}: it began as a whole number; give one, or begin anew with {name}=1.0")
+            raise ValueError(f"{name}={value!r}: it started as a whole number; give one, or start with {name}=1.0")
         traced = functions.scales[name]
         if name in functions.sizes:
             if not traced.low <= value <= traced.high or traced.from_unit(traced.to_unit(value)) != value:
-                raise ValueError(f"{name}={value}: there is room for {traced}")
+                raise ValueError(f"{name}={value}: the program was made for {traced}")
             return
-        if traced.numeric and traced.low <= value <= traced.high:  # the task has seen these
+        if traced.numeric and traced.low <= value <= traced.high:  # the task was traced with these
             return
         scales = functions.scales.replace(**{name: scale})
         probe = MemberFunctions(functions.task, functions.static, functions.dynamic, scales, functions.epochs)
         jax.eval_shape(probe.init, np.uint32(0), probe.example, abstract(self.task.data))
 
     def lanes(self, bucket: int) -> Lanes:
-        """How many of a bucket's members train at once, as memory allows now."""
+        """A copy of the lanes of a bucket, as memory allows now."""
         lanes = self.plan.lanes.of(int((self.bucket == bucket).sum()) * self.config.numbering.each)
         return dataclasses.replace(lanes)
 
     def programs(self, bucket: int, lanes: Lanes, clock: Clock) -> Programs:
-        """Futures of a bucket's programs."""
+        """Futures of a bucket's programs with these lanes; `clock` counts lowering and compiling."""
         member, data = self.buckets[bucket], abstract(self.task.data)
         return COMPILER.programs(member, data, lanes.capacity, lanes.count, clock, lanes.devices)
 
     def members(self, bucket: int, index: np.ndarray) -> Members:
-        """The arrays of the members with these numbers in the population, which are of one bucket."""
+        """The arrays (n,) of members of one bucket; `index`, int (n,): their numbers in the population."""
         row, fold, repeat = self.config.numbering.places(index)
         functions = self.buckets[bucket]
         values = {name: self.points[name][row].astype(functions.dtype(name)) for name in functions.dynamic}
@@ -215,7 +220,7 @@ class Roster:
         return Members(who[0], who[1], who[2], values, self._wanted(len(index)))
 
     def _wanted(self, members: int) -> Wanted | None:
-        """When an epoch of each of so many members is a better one, where the rule asks for the best."""
+        """Wanted with arrays (members, ...); None if the rule does not choose the best epoch."""
         improvement = self.config.rule.improvement
         if improvement is None:
             return None
@@ -223,17 +228,17 @@ class Roster:
         return Wanted(*(np.broadcast_to(array, (members, *array.shape)) for array in one))
 
     def member(self, bucket: int, number: int) -> Members:
-        """The same of one member, without an axis."""
+        """The arrays of one member, 0-d."""
         one: Members = jax.tree.map(lambda column: column[0], self.members(bucket, np.array([number])))
         return one
 
     def abstract(self, bucket: int) -> Training:
-        """The abstract state of a member of a bucket."""
+        """The abstract training state of one member of a bucket."""
         training: Training = self.buckets[bucket].trace(abstract(self.task.data)).training
         return training
 
     def each_bucket(self) -> Iterable[tuple[MemberFunctions, np.ndarray, dict[str, Any]]]:
-        """The buckets: a member's functions, the trials, and their hyperparameters as columns, or as Python values."""
+        """For each bucket: a member's functions, its trials (n,), and name -> column (n,) or static Python value."""
         for number, member in enumerate(self.buckets):
             rows = np.flatnonzero(self.bucket == number)
             columns: dict[str, Any] = {n: self.points[n][rows].astype(kind) for n, kind in member.dynamic.items()}
@@ -241,10 +246,11 @@ class Roster:
 
 
 def first_plan(tracer: Tracer, config: Config) -> Plan:
-    """Check everything and plan; nothing is compiled yet.
+    """Check the task, its points and metrics, and plan; nothing is compiled yet.
 
-    A hyperparameter that nothing reads is refused where the points have every static value, of which
-    one may decide what is read: not in a few trials of a search.
+    Raises MemoryError if no member fits, and ValueError for what cannot be trained. A hyperparameter that nothing reads
+    is refused only if the points have every value of each static hyperparameter, since one of these may decide what is
+    read: a few trials of a search may not have them all.
     """
     task, space, points = tracer.task, tracer.space, tracer.points
     count = config.lanes
@@ -271,7 +277,7 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
 
 
 def check_data(data: Any) -> None:
-    """Raise ValueError for data that are no numbers."""
+    """Raise ValueError for arrays of objects, texts or times in the data, which JAX does not take."""
     for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
         dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
         if isinstance(dtype, np.dtype) and dtype.kind in "OSUMm":
@@ -280,7 +286,7 @@ def check_data(data: Any) -> None:
 
 
 def check_sizes(space: Space) -> None:
-    """Raise ValueError for a number that no program can hold."""
+    """Raise ValueError for a scale with numbers that the dtypes of the programs cannot hold."""
     dtype = jax.dtypes.canonicalize_dtype(float)
     least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     for name, scale in space.items():
@@ -293,12 +299,12 @@ def check_sizes(space: Space) -> None:
 
 
 def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, over: np.ndarray, last: int | None) -> None:
-    """Raise ValueError for a decision that cannot be carried out, before anything of it acts.
+    """Raise ValueError for a decision that cannot be carried out, before any part of it is.
 
     Args:
-        epochs: how many epochs (trials,) are finished.
-        over: bool (trials,): each member is at the last epoch, or out of patience.
-        last: the last epoch, if there is one.
+        epochs: int (trials,), the finished epochs.
+        over: bool (trials,), complete: each member is at the last epoch, or out of patience.
+        last: the last epoch; None if there is none.
     """
     if decision.add:
         check_points(roster.space, decision.add)
@@ -311,7 +317,7 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, over:
             raise ValueError(f"there is no trial {wrong!r}; choose 0..{count - 1}")
     for target, source in decision.copy.items():
         if max(target, source) >= len(roster):
-            raise ValueError(f"copy {source} to {target}: a trial that is added now has no state yet; add it before")
+            raise ValueError(f"copy {source} to {target}: a trial added at once has no state yet; add it before")
         if roster.bucket[target] != roster.bucket[source]:
             raise ValueError(f"copy {source} to {target}: they differ in what fixes a shape or code; copy one like it")
         if epochs[target] != epochs[source]:
@@ -322,14 +328,14 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, over:
                 raise ValueError(f"copy {source} to {target}: trial {trial} is trained to the end; copy earlier")
     for trial in decision.fresh:
         if trial >= len(roster):
-            raise ValueError(f"fresh {trial}: the trial is added now, and has a key of its own; leave it out")
+            raise ValueError(f"fresh {trial}: a trial added at once has its own key; leave it out")
         if over[trial]:
             raise ValueError(f"fresh {trial}: it is trained to the end; leave it out")
     for trial, values in decision.set.items():
         if trial >= len(roster):
             raise ValueError(f"set {trial}: the trial is added now; add it with these values")
         if over[trial]:
-            raise ValueError(f"set {trial}: it is trained to the end, and would be said to have been so; set earlier")
+            raise ValueError(f"set {trial}: it is complete; set its hyperparameters while it trains")
         for name, value in values.items():
             roster.check_set(trial, name, value)
     check_until(decision, epochs, last)

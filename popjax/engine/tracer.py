@@ -1,4 +1,4 @@
-"""A task's checks before anything is compiled: what must be static, and what is never read."""
+"""Checks of a task before anything is compiled: which hyperparameters must be static, and which are never read."""
 
 import dataclasses
 from collections.abc import Set
@@ -20,11 +20,14 @@ MOST_BRANCHES = 8
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tracer:
-    """A task with the points to train, traced under different choices of what is static.
+    """A task and the points to train, traced under different choices of the static hyperparameters.
 
-    `branching` makes a branch of each value of what may branch (see Member). With `caps`, ascending,
-    a trial's layers are as wide as the first that hold them. `members` are the functions so far; a
-    Tracer of other points may share them. With `keeps_best` members keep their best epoch.
+    Attributes:
+        epochs: of the whole run.
+        branching: True if each value of what may branch is a branch (see MemberFunctions).
+        caps: ascending; a trial's layers are as wide as the first caps that hold them.
+        members: the functions so far; a Tracer of other points may share them.
+        keeps_best: True if members keep their best epoch.
     """
 
     task: Task
@@ -40,7 +43,7 @@ class Tracer:
         object.__setattr__(self, "points", self.space.filled(self.points))
 
     def member(self, row: int, static: set[str]) -> MemberFunctions:
-        """The functions of the trial in `row`: the same object for the same static values, traced once."""
+        """The functions of the trial in `row`: one object for equal static values and caps, so traced once."""
         values = {name: self.points[name][[row]].tolist()[0] for name in self.space if name in static}
         inactive = self.space.inactive(values)
         values = {name: value for name, value in values.items() if name not in inactive}
@@ -65,13 +68,13 @@ class Tracer:
         return self.members[key]
 
     def branches(self, static: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:
-        """The values of what may branch, where they are whole numbers, and few."""
+        """Name -> ascending values of what may branch: hyperparameters with 2 to MOST_BRANCHES whole numbers."""
         names = [name for name in self.task.hints.branches if name in self.space and name not in static]
         values = {name: getattr(self.space[name], "values", ()) for name in names if self.space[name].whole}
         return {name: tuple(sorted(given)) for name, given in values.items() if 1 < len(given) <= MOST_BRANCHES}
 
     def trace(self, static: set[str]) -> MemberFunctions:
-        """The first trial's functions, traced."""
+        """The first trial's functions, traced; raises ValueError if the task reads a name that is not in the space."""
         member = self.member(0, static)
         try:
             member.trace(abstract(self.task.data))
@@ -84,10 +87,10 @@ class Tracer:
         return member
 
     def static_names(self, static: set[str]) -> set[str]:
-        """The names that must be static, `static` among them; raises ValueError naming another.
+        """The names that must be static, including `static`; raises ValueError naming one that is to be marked.
 
-        Choices that are not numbers and what the user marked are static. A constant whole
-        number is static where the task needs it so, and then exact; else it is dynamic.
+        Choices that are not numbers and scales marked static are static. Constant whole numbers are static, and so
+        exact, where the task uses them as sizes, and all of them where it needs a Python value; else they are dynamic.
         """
         static = static | {name for name, scale in self.space.items() if not scale.numeric or scale.static}
         constants = {n for n, s in self.space.items() if isinstance(s, Constant) and s.whole}
@@ -113,7 +116,7 @@ class Tracer:
         return static | exact
 
     def explain(self, error: Exception, static: set[str]) -> Exception:
-        """Name the hyperparameter whose Python value the task needs, if that is what is wrong."""
+        """A ValueError naming the hyperparameter needed as a Python value; `error` if it also fails with all static."""
         try:
             self.trace(set(self.space))
         except Exception:
@@ -127,7 +130,7 @@ class Tracer:
         return ValueError(f"the task needs a Python value: {str(error).splitlines()[0]}")
 
     def remedy(self, name: str, error: Exception) -> str:
-        """What to do about a hyperparameter whose Python value is needed."""
+        """The message for a hyperparameter needed as a Python value: what to use instead, or to mark it static."""
         marked = f"mark it static=True, {len(set(self.points[name].tolist()))} programs"
         if name in self.task.remedies:
             return f"{name} is used as a Python value here: use {self.task.remedies[name]}, or {marked}"
@@ -140,11 +143,11 @@ class Tracer:
         return f"{name} fixes a shape here: {marked}"
 
     def reads(self) -> set[str]:
-        """The hyperparameters that the first trial reads."""
+        """The names of the hyperparameters that the first trial reads."""
         return self.trace(self.static_names(set())).reads & set(self.space)
 
     def read_by(self, members: list[MemberFunctions]) -> set[str]:
-        """What these members read."""
+        """The names that these members read; stops once they are all of the space."""
         reads: set[str] = set()
         for member in members:
             member.trace(abstract(self.task.data))
@@ -155,18 +158,18 @@ class Tracer:
 
 
 def check_read(space: Space, reads: Set[str]) -> None:
-    """Raise ValueError for a hyperparameter that is not read, and on which no other depends."""
+    """Raise ValueError for a hyperparameter that is not read and on which no other depends."""
     parents = {parent for condition in space.conditions.values() for parent in condition}
     for name in space:
         if name not in reads and name not in parents:
             what = "leave it out, or choose a model and optimizer that use it"
             near = meant(name, (reads | set(space)) - {name}, 0.75)
-            raise ValueError(f"{name} is read by nothing here: {what}{near}")
+            raise ValueError(f"{name} is read by nothing: {what}{near}")
 
 
 def wants_python_value(error: Exception) -> bool:
-    """Whether JAX could not trace because it needed a Python value."""
+    """True if JAX could not trace because it needed a Python value."""
     concrete = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
-    fixed = isinstance(error, ValueError) and "static attribute" in str(error)  # of an nnx module, as a kernel's shape
+    fixed = isinstance(error, ValueError) and "static attribute" in str(error)  # of an nnx module: a kernel's shape
     about = fixed or isinstance(error, TypeError | IndexError)
     return isinstance(error, concrete) or (about and "Tracer" in str(error))

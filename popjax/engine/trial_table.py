@@ -1,4 +1,4 @@
-"""All that is known of the members: what they report, where each stands, the trained states of the best."""
+"""All that is known of the members: their metrics, their cohorts, and the trained states of the best."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,21 +12,21 @@ from popjax.store.cohort import Cohort
 
 
 class TrialTable:
-    """The one place for what is known of trials and members; what trains, decides or writes looks here.
+    """All that is known of trials and members, in one place for training, decisions and commits.
 
     Args:
         numbering: of the members.
-        curves, waiting, kept: their parts, still without trials.
+        curves, waiting, kept: its parts, still without trials.
         last: the last epoch of the run, after which only the states of the best are kept; None if there is none.
 
     Attributes:
-        needed: whether (trials,) a trial's state is never given up: it follows from copies and changes too, so that
-            training it again alone would not give it back; or it is about to be copied.
-        stopped: whether (trials,) a person stopped a trial, or its retries are exhausted.
-        named: whether (trials,) the last decision named a trial to train on.
-        rounds: the round (trials,) of each trial, from 0.
-        targets: the epoch (trials,) that each was last named to train to.
-        costs: "parameters" or "flops" (trials,), where the rule looks at them.
+        needed: bool (trials,): the state is never given up, since it depends on copies or changes, so that training
+            the trial again alone would not reproduce it, or since it is about to be copied or changed.
+        stopped: bool (trials,): stopped by a person, or out of retries.
+        named: bool (trials,): named by the last decision to train on.
+        rounds: int (trials,), the round of each trial, from 0.
+        targets: int (trials,), the epoch that each trial was last named to train to.
+        costs: "parameters" or "flops" -> (trials,), those that the rule needs.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class TrialTable:
         return len(self.stopped)
 
     def add(self, buckets: np.ndarray, number: int) -> None:
-        """Trials more, before their first epoch, of these buckets (trials,) and of a round."""
+        """Append trials before their first epoch, of these buckets (n,), in round `number`."""
         first, new = len(self), len(buckets)
         self.curves.grow(new)
         self.kept.grow(new)
@@ -66,9 +66,10 @@ class TrialTable:
         return over.reshape(len(self), self.numbering.each)
 
     def stand(self, cohort: Cohort) -> list[Cohort]:
-        """Members stand here now: at their end, of which the best are kept, or waiting.
+        """Take a cohort back from training: at the last epoch it is offered to `kept`, else it waits.
 
-        Gives those that wait no more, since members that rest have made their trials complete.
+        Returns the members that no longer wait: those of trials that are complete now, since members rest. They are
+        offered to `kept`, too.
         """
         self.curves.return_to(cohort.members, cohort.epoch)
         trials = self.numbering.trials(cohort.members)
@@ -85,14 +86,14 @@ class TrialTable:
         return found
 
     def goals(self, until: Mapping[int, int]) -> np.ndarray:
-        """The epoch (members,) to train each to: trial -> epoch; 0 for what is not named, is stopped or rests."""
+        """Int (members,): the epoch to train to, from `until`, trial -> epoch; 0 if not named, stopped or resting."""
         goals = np.zeros(len(self), np.int64)
         goals[list(until)] = list(until.values())
         goals[self.stopped] = 0
         return np.where(self.curves.resting.ravel(), 0, goals.repeat(self.numbering.each))
 
     def fulfil(self) -> None:
-        """Let members that rest have finished the epochs that their trials were to reach."""
+        """Advance the finished epochs of resting members to the targets of their trials, except stopped trials."""
         epochs, targets = self.curves.epochs, self.targets[:, None, None]
         behind = self.curves.resting & (epochs < targets) & ~self.stopped[:, None, None]
         np.copyto(epochs, targets, where=behind)
@@ -100,9 +101,9 @@ class TrialTable:
             self.waiting.pass_by(np.where(behind, epochs, 0).ravel())
 
     def behind(self, trials: Iterable[int]) -> list[Cohort]:
-        """Take out those members of trials that have no state now: not begun, or given up."""
+        """Take out the waiting members of these trials that have no state: not begun, or given up."""
         return self.waiting.take(self.numbering.members(trials), lambda cohort: cohort.state is None)
 
     def copies(self, targets: Iterable[int], sources: Iterable[int]) -> list[Cohort]:
-        """The states of source trials (n,), as those of their targets (n,); see `Decision.copy`."""
+        """The states of the source trials (n,), as cohorts of the target trials (n,); see `Decision.copy`."""
         return self.waiting.copies(self.numbering.members(sources), self.numbering.members(targets))

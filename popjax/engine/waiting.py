@@ -1,4 +1,4 @@
-"""Members that wait between two segments: which train on, which are copied, whose state is given up."""
+"""Members that wait between two segments: which train on, which are copied, which states are given up."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -11,13 +11,13 @@ from popjax.store.commits import Commits, OnDisk
 
 
 class Waiting:
-    """Where all members stand that are not trained to the end.
+    """The cohorts of all members that are not finished, between segments.
 
     Args:
-        bound: bytes of states to hold; without one, all are held.
+        bound: bytes of states to hold; if None, all are held.
 
     Attributes:
-        cohorts: these members, each in one cohort.
+        cohorts: each member is in one of them.
     """
 
     def __init__(self, bound: int | None) -> None:
@@ -25,12 +25,12 @@ class Waiting:
         self.put([])
 
     def put(self, cohorts: Iterable[Cohort]) -> None:
-        """Let these be all of them."""
+        """Replace all cohorts by these."""
         self.cohorts = list(cohorts)
         self._bytes = sum(cohort.nbytes for cohort in self.cohorts)
 
     def keep(self, cohort: Cohort, needed: bool = False) -> None:
-        """Take members in; where there is no room their state is given up, unless it is needed."""
+        """Add a cohort; beyond the bound its state is given up, except where it is `needed`."""
         full = self.bound is not None and self._bytes + cohort.nbytes > self.bound
         if full and not needed:
             cohort = dataclasses.replace(cohort, state=None)
@@ -38,9 +38,10 @@ class Waiting:
         self._bytes += cohort.nbytes
 
     def due(self, targets: np.ndarray) -> list[tuple[Cohort, int]]:
-        """Take out those that stand before their target (members,), with the epoch to reach.
+        """Take out the members before their `targets`, int (members,); return cohorts, each with the epoch to reach.
 
-        A cohort on the devices of which all go to the same epoch stays as it is; others are put together anew.
+        A cohort on the devices with one target for all members is returned as it is; others are brought to the host
+        and joined by bucket, epoch, target and having a state. Ordered by bucket.
         """
         due: list[tuple[Cohort, int]] = []
         loose: dict[tuple[int, int, int, bool], list[Cohort]] = {}
@@ -65,7 +66,7 @@ class Waiting:
         return sorted(due, key=lambda pair: pair[0].bucket)
 
     def take(self, members: np.ndarray, which: Callable[[Cohort], bool] = lambda cohort: True) -> list[Cohort]:
-        """Take members out, on the host, in as few cohorts as there can be; of the others of their cohorts nothing."""
+        """Take out these members, of the cohorts that satisfy `which`; on the host, in as few cohorts as possible."""
         taken, staying = [], []
         for cohort in self.cohorts:
             rows = np.isin(cohort.members, members)
@@ -80,21 +81,21 @@ class Waiting:
         return gathered(taken)
 
     def replace(self, cohorts: list[Cohort]) -> None:
-        """Let members stand as in these cohorts."""
+        """Replace the cohorts of these members by the given ones; their states are not given up."""
         if cohorts:
             self.take(np.concatenate([cohort.members for cohort in cohorts]))
             for cohort in cohorts:
                 self.keep(cohort, needed=True)
 
     def pass_by(self, epochs: np.ndarray) -> None:
-        """Let members stand at these epochs (members,), with their states as they are, where that is later."""
+        """Raise the epochs of members to `epochs`, int (members,), where these are later; states do not change."""
         for epoch in np.unique(epochs[epochs > 0]).tolist():
             members = np.flatnonzero(epochs == epoch)
             later = [dataclasses.replace(cohort, epoch=max(cohort.epoch, epoch)) for cohort in self.take(members)]
             self.put([*self.cohorts, *later])
 
     def copies(self, sources: np.ndarray, targets: np.ndarray) -> list[Cohort]:
-        """The states of some members (n,), as those of others (n,)."""
+        """The states of the members `sources` (n,), on the host, as cohorts of the members `targets` (n,)."""
         found = []
         for cohort in self.cohorts if len(sources) else ():
             pairs = [(row, at) for row, m in enumerate(cohort.members.tolist()) for at in np.flatnonzero(sources == m)]
@@ -104,11 +105,11 @@ class Waiting:
         return found
 
     def to_disk(self, commits: Commits) -> None:
-        """Where half of the room is taken, forget the states that files have; they are read where they are needed."""
+        """If more than half of the bound is used, drop the states that files hold; they are read when needed."""
         if self.bound is not None and self._bytes > self.bound / 2:
             on_disk = lambda cohort: dataclasses.replace(cohort, state=OnDisk(commits, cohort.members))
             self.put(on_disk(cohort) if commits.holds(cohort) else cohort for cohort in self.cohorts)
 
     def on_host(self) -> list[Cohort]:
-        """All of them, on the host."""
+        """All cohorts, with their states on the host."""
         return [cohort.on_host() for cohort in self.cohorts]

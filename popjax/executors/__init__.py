@@ -1,1 +1,1 @@
-"""Where else a search trains: an executor a file, each anything with `submit(fn, *args) -> Future`. No JAX here."""
+"""Executors, one per file: they train elsewhere; each has `submit(fn, *args) -> Future`. No JAX here."""

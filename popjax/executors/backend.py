@@ -18,9 +18,10 @@ class Local(Options):
 
     Args:
         lanes: members that advance together under vmap; if None, 1 on a CPU, else by the devices' memory.
-        plan: "one" program, a few of capped "widths", exact depths and batch sizes in "buckets", or "auto".
+        plan: "one": the fewest programs; "widths": trials split by capped widths; "buckets": a program for each exact
+            depth and batch size; "auto": chosen by rule.
 
-    Raises ValueError for lanes below 1. A run that is resumed keeps its lanes and its plan.
+    Raises ValueError for lanes below 1. A resumed run keeps its lanes and its plan.
 
     >>> import popjax as pj
     >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -44,17 +45,17 @@ class Local(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Remote(Options):
-    """Train on the workers of an executor; results have the same bits as those of `Local`.
+    """Train on the workers of an executor; results have the same bits as with `Local`.
 
     Args:
         executor: an object with `submit(fn, *args) -> Future`, as those of `concurrent.futures`; a function without
-            arguments that makes one, which is called again where one breaks; or a name: "processes:4",
-            "dask:tcp://host:8786", "ray:auto", "slurm".
-        retries: tries of a unit of work that fails alone, before its trials are given up as stopped.
+            arguments that makes one, called again when one breaks; or a name: "processes:4", "dask:tcp://host:8786",
+            "ray:auto", "slurm".
+        retries: tries of a unit of work that fails by itself, before its trials are given up as stopped.
         mixed: accept workers with another version of jax, or another kind of CPU; bits may then differ.
-        lanes, plan: as of `Local`.
+        lanes, plan: as in `Local`.
 
-    Raises ValueError for what is no executor, and for retries or lanes below 1.
+    Raises ValueError for an unknown name of an executor, and for retries or lanes below 1.
 
     >>> import popjax as pj
     >>> pj.Remote("processes:4", retries=5).retries
@@ -81,7 +82,7 @@ class Remote(Options):
 
 
 def backend_of(given: Any) -> Local | Remote:
-    """What `search(backend=...)` was given as a Local or a Remote; raises ValueError for anything else.
+    """The argument of `search(backend=...)` as a Local or a Remote; raises ValueError for anything else.
 
     >>> backend_of(None), backend_of("processes:2")
     (Local(lanes=None, plan='auto'), Remote(executor='processes:2', retries=3, mixed=False, lanes=None, plan='auto'))
@@ -99,7 +100,7 @@ def backend_of(given: Any) -> Local | Remote:
 
 
 def set_counts(options: Local | Remote, *names: str) -> None:
-    """Make ints of counts, where they are not None; raises ValueError for what is no count."""
+    """Set the named options to ints, except None; raises ValueError for what is no int of at least 1."""
     for name in names:
         if (value := getattr(options, name)) is not None:
             object.__setattr__(options, name, check_count(name, value))

@@ -1,4 +1,4 @@
-"""A Dask cluster that runs, by its scheduler's address."""
+"""A running Dask cluster, by its scheduler's address."""
 
 import re
 from collections.abc import Callable
@@ -7,11 +7,14 @@ from typing import Any
 
 from popjax.core.text import check_installed
 
-TIMEOUT = 30.0  # seconds in which a scheduler is to answer
+TIMEOUT = 30.0  # seconds to wait for a scheduler
 
 
 def dask(address: str) -> Callable[[], Any]:
-    """A function that connects to a scheduler, such as tcp://host:8786; raises ValueError."""
+    """A function that connects to a scheduler at an address such as tcp://host:8786.
+
+    Raises ValueError for what is no address, or if distributed is not installed.
+    """
     check_installed("executor 'dask'", "distributed")
     if not re.fullmatch(r"\w+://[^/\s]+:\d+", address):
         raise ValueError(f"executor 'dask:{address}' needs the scheduler's address: dask:tcp://host:8786")
@@ -19,10 +22,10 @@ def dask(address: str) -> Callable[[], Any]:
 
 
 class Dask:
-    """A client of its own, with its door of the standard library's kind. `address` may be a cluster object."""
+    """The `concurrent.futures` executor of a Dask client of its own. `address` may be a cluster object."""
 
     def __init__(self, address: Any) -> None:
-        """Raises ValueError where nobody answers."""
+        """Raises ValueError if no scheduler answers."""
         from distributed import Client
 
         try:
@@ -32,11 +35,11 @@ class Dask:
         self._executor = self._client.get_executor(retries=0, pure=False)
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """By the client."""
+        """Submit through the client; without retries."""
         future: Future[Any] = self._executor.submit(fn, *args)
         return future
 
     def shutdown(self, wait: bool = True) -> None:
-        """Cancel what is not done, and leave the cluster."""
+        """Wait for pending work if `wait`, else cancel it, and leave the cluster."""
         self._executor.shutdown(wait=wait)
         self._client.close()

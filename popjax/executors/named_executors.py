@@ -14,13 +14,13 @@ EXECUTORS: dict[str, Callable[[str], Callable[[], Any]]] = {
     "ray": ray,
     "slurm": slurm,
 }
-THREADS = "threads"  # of this process, on its own devices: no executor
+THREADS = "threads"  # this process, on its own devices: no executor
 
 
 def executor_of(text: str) -> Callable[[], Any] | None:
-    """A function that makes the executor of a name, with what stands behind a colon; None for threads.
+    """A function that makes the executor of a name, with its argument after a colon; None for "threads".
 
-    Raises ValueError for another text, and where what it needs is not installed.
+    Raises ValueError for any other text, and if a package that it needs is not installed.
 
     >>> executor_of("threads") is None
     True

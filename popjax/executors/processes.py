@@ -1,4 +1,4 @@
-"""Processes of this machine, by loky: they import no script of the user's, and die with the one that began them."""
+"""Processes of this machine, by loky: they do not import the user's script, and end with their parent."""
 
 import os
 import queue
@@ -13,19 +13,19 @@ from popjax.core.counts import check_text
 
 
 def processes(count: str) -> Callable[[], Any]:
-    """A function that makes an executor of so many processes; raises ValueError."""
+    """A function that makes an executor of so many processes; raises ValueError for no whole number from 1."""
     number = check_text("processes", count)
     return lambda: Processes(number)
 
 
 class Processes:
-    """So many processes, of which each trains one unit at a time.
+    """An executor of `count` processes, each of which trains one unit at a time.
 
-    Each is a pool of its own, behind a thread that waits for it: a standard pool loses all its work, and what its
+    Each is a pool of its own, with a thread that waits for it: a standard pool loses all its work, and what its
     processes have compiled, when one of them dies.
 
     Attributes:
-        pools: one a process.
+        pools: one per process.
 
     >>> executor = Processes(1)
     >>> executor.submit(max, 1, 2).result()
@@ -42,11 +42,11 @@ class Processes:
         self._over = False
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """To whichever process is free first; ChildProcessError if it dies."""
+        """Run on the first free process; the future has a ChildProcessError if it dies."""
         return self._threads.submit(self._call, fn, *args)
 
     def shutdown(self, wait: bool = True) -> None:
-        """End the processes, whatever they are at."""
+        """Kill the processes, even at work."""
         self._over = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for one in self.pools:
@@ -72,16 +72,16 @@ def pool() -> Any:
 
 
 def begin(parent: int) -> None:
-    """In a process: leave Ctrl-C to the parent, and end with it, however it ends."""
+    """Initialize a process: ignore Ctrl-C, which is the parent's, and end when the parent ends."""
     from loky import process_executor
 
-    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")  # what is compiled and kept is no leak
+    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")  # programs that are kept are no leak
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
 def end_with(parent: int) -> None:
-    """End this process once another is its parent."""
+    """End this process once its parent is another one."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""A Ray cluster that runs, by its address, or "auto"."""
+"""A running Ray cluster, by its address, or "auto"."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from popjax.core.text import check_installed
 
 
 def ray(address: str) -> Callable[[], Any]:
-    """A function that connects to a cluster, such as auto or ray://host:10001; raises ValueError."""
+    """A function that connects to a cluster, such as auto or ray://host:10001; raises ValueError if ray is missing."""
     check_installed("executor 'ray'", "ray")
     return lambda: Ray(address or "auto")
 
@@ -19,8 +19,8 @@ class Ray:
     """Ray's tasks as futures. A task takes a CPU, and a GPU where the cluster has some."""
 
     def __init__(self, address: str) -> None:
-        """Raises ValueError where nobody answers."""
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers have popjax; they build nothing
+        """Raises ValueError if no cluster answers."""
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers have popjax and need no environment built
         import ray
 
         if not ray.is_initialized():
@@ -33,17 +33,17 @@ class Ray:
         self._call = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run_by_ray)
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """As a task that Ray itself never tries again."""
+        """Submit as a task that Ray does not retry."""
         future: Future[Any] = self._call.remote(fn, *args).future()
         return future
 
     def shutdown(self, wait: bool = True) -> None:
-        """Leave the cluster, which ends this search's tasks."""
+        """Leave the cluster, which ends the tasks of this search."""
         import ray
 
         ray.shutdown()
 
 
 def run_by_ray(fn: Callable[..., Any], *args: Any) -> Any:
-    """What Ray runs."""
+    """The function that Ray runs: calls `fn`."""
     return fn(*args)

@@ -1,4 +1,4 @@
-"""Jobs of Slurm, by submitit: a job a unit, so units are of minutes and each job is sent its task."""
+"""Slurm jobs, by submitit: one job per unit, so units take minutes and each job is sent its task."""
 
 import threading
 import time
@@ -12,12 +12,12 @@ from popjax.core.text import check_installed
 from popjax.engine.backends.door import Traits
 
 FOLDER = "slurm-jobs"  # on a disk that all nodes see
-MINUTES = 60  # that a job may take
+MINUTES = 60  # time limit of a job
 POLL = 1.0  # seconds between two looks at the jobs
 
 
 def slurm(folder: str) -> Callable[[], Any]:
-    """A function that makes an executor with its jobs' files in a folder; raises ValueError."""
+    """A function that makes an executor with its jobs' files in a folder; raises ValueError if submitit is missing."""
     check_installed("executor 'slurm'", "submitit")
 
     def make() -> "Slurm":
@@ -42,7 +42,7 @@ class Slurm:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """As a job; a task that many jobs need is a file that all of them read."""
+        """Submit as a job; bytes, such as a task that many jobs need, are passed as a file that all of them read."""
         future: Future[Any] = Future()
         job = self._jobs.submit(
             run_by_slurm, fn, *(self._filed(one) if isinstance(one, bytes) else one for one in args)
@@ -51,7 +51,7 @@ class Slurm:
         return future
 
     def shutdown(self, wait: bool = True) -> None:
-        """Cancel the jobs."""
+        """Cancel the unfinished jobs."""
         self._over.set()
         for job, _ in self._open:
             job.cancel()
@@ -81,5 +81,5 @@ def finish(job: Any, future: "Future[Any]") -> None:
 
 
 def run_by_slurm(fn: Callable[..., Any], *args: Any) -> Any:
-    """What a job runs."""
+    """The function that a job runs: calls `fn`, with the contents of paths in their place."""
     return fn(*(one.read_bytes() if isinstance(one, Path) else one for one in args))

@@ -1,4 +1,4 @@
-"""A living population in the browser: what it shows, who may look, and how a person steers. No JAX here."""
+"""The live page: a population in training, shown in the browser and steered by a person. No JAX here."""
 
 from popjax.live.search import Live
 

@@ -1,4 +1,4 @@
-"""The routes of a live page: the page, what changes on it, one trial, changes, the report."""
+"""HTTP routes of a live page: the page, its events, one trial, changes, the report."""
 
 import asyncio
 import html
@@ -20,10 +20,10 @@ from popjax.live.requests import change_requested
 from popjax.live.tabs import Tabs
 
 TICK = 0.25  # seconds between two messages
-QUIET = 10.0  # seconds after which a tab without news is told that the server lives
-ANSWER, LOOK = 1.5, 0.02  # seconds in which a change is answered at once, and between two looks
+QUIET = 10.0  # seconds without news after which a tab receives a keep-alive
+ANSWER, LOOK = 1.5, 0.02  # seconds to wait for the outcome of a change, and between two polls
 TABS = 20
-TOLD = 4  # tabs of one machine: a browser has six connections to a server, of which what is asked needs some
+TOLD = 4  # event streams per machine: a browser has six connections to a server, and requests need some of them
 FETCHES = 4.0  # seconds in which a tab may fetch the report
 ASSETS = {
     "live.js": ("popjax.live", "live.js", "text/javascript"),
@@ -35,7 +35,7 @@ ASSETS = {
 
 
 def app(board: Board, guard: Guard, tabs: Tabs) -> Any:
-    """The ASGI application of a server; it answers the requests that its guard lets through."""
+    """The ASGI application of a server; it answers requests that the guard does not refuse."""
     routes = Routes(board, guard, tabs)
     inner = Starlette(
         routes=[
@@ -62,7 +62,7 @@ def app(board: Board, guard: Guard, tabs: Tabs) -> Any:
 
 
 class Routes:
-    """What is answered to requests that may ask."""
+    """Handlers of the requests that the guard allows."""
 
     def __init__(self, board: Board, guard: Guard, tabs: Tabs) -> None:
         self.board = board
@@ -70,7 +70,7 @@ class Routes:
         self.tabs = tabs
 
     async def page(self, request: Request) -> Response:
-        """The page itself, and the cookie with which it may ask for more."""
+        """The page itself, and the cookie that authorizes its further requests."""
         text = (files("popjax.live") / "live.html").read_text(encoding="utf-8")
         about = self.board.about
         title = html.escape("popjax" if about is None else about.title)
@@ -79,12 +79,12 @@ class Routes:
         return answer
 
     async def asset(self, request: Request) -> Response:
-        """A file of the page."""
+        """A static file of the page."""
         package, name, kind = ASSETS[request.scope["path"].removeprefix("/")]
         return Response((files(package) / name).read_bytes(), media_type=kind, headers=PAGE)
 
     async def trial(self, request: Request) -> Response:
-        """One trial, with what may be done to it."""
+        """One trial as JSON, with the hyperparameters that may be set; 404 for an unknown one."""
         try:
             number, metric = request.path_params["number"], request.query_params.get("curve")
             return JSONResponse(details(self.board, number, metric), headers=PAGE)
@@ -92,15 +92,15 @@ class Routes:
             return self.wrong(str(error), 404)
 
     async def report(self, request: Request) -> Response:
-        """The report, once the run is over; it holds its own policy."""
+        """The report, 404 before the run is over; it contains its own content security policy."""
         if self.board.report is None:
             return self.wrong("there is no report yet", 404)
         return HTMLResponse(self.board.report, headers={"cache-control": "no-store"})
 
     async def change(self, request: Request) -> Response:
-        """Ask for a change: 200 once it acts or is refused, 202 while it waits for an epoch's end, 400 if it is none.
+        """Request a change: 200 once it acts or is refused, 202 while it waits, 400 if invalid, 413 if too large.
 
-        A browser writes whatever is not 2xx into its console as an error, which an answer to a person's wish is not.
+        A refusal is 200 because a browser logs any other status than 2xx as an error.
         """
         body = b""
         async for piece in request.stream():
@@ -125,12 +125,12 @@ class Routes:
         return JSONResponse({"waits": True}, 202, headers=PAGE)
 
     def late(self, trial: int, outcome: Any) -> None:
-        """Say in the log why a change was refused after all."""
+        """Log why a waiting change was refused."""
         if (error := outcome.exception()) is not None:
             self.board.tell(f"refused: {error}", trial)
 
     async def events(self, request: Request) -> Response:
-        """What changes on the page, as server-sent events: a few a second, each below 100 kB."""
+        """Updates of the page as server-sent events: a few a second, each below 100 kB; 404 or 503 if refused."""
         about = self.board.about
         metric = request.query_params.get("metric") or (about.metrics[0] if about else "")
         if about is None or metric not in about.metrics:
@@ -143,13 +143,13 @@ class Routes:
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
     async def told(self, cursor: Cursor, beside: list[Cursor]) -> AsyncIterator[str]:
-        """The messages of one tab, until the run is over, the tab is closed, or too many are open beside it."""
+        """The messages to one tab, until the run is over, the tab is closed, or its machine has `TOLD` newer ones."""
         about = self.board.about
         assert about is not None
         beside.append(cursor)
         try:
             known = about._asdict() | {"metric": cursor.metric}
-            del known["scales"]  # of which each trial's sliders are made
+            del known["scales"]  # sent as the sliders of each trial
             yield event({"about": known})
             quiet = 0.0
             while True:
@@ -174,7 +174,7 @@ class Routes:
 
     @staticmethod
     def wrong(what: str, status: int) -> Response:
-        """One line that says what is wrong."""
+        """A JSON response with a one-line error."""
         return JSONResponse({"error": what}, status, headers=PAGE)
 
 

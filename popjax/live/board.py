@@ -1,4 +1,4 @@
-"""What the live page shows: figures, curves and a log, which the trainer writes and the server reads."""
+"""The contents of the live page: figures, curves and a log, written by the trainer and read by the server."""
 
 import math
 import threading
@@ -11,23 +11,23 @@ import numpy as np
 from popjax.space.scales import Scale
 from popjax.tuning.person import Change
 
-DRAWN = 1000  # curves that a page shows at most, spread evenly over the trials
-VALUES, PIECE = 6000, 2  # of curves in one message, which keeps it below 100 kB; what a piece of a curve takes more
-LINES, SOME, LINE = 200, 20, 300  # that are kept of the log, and letters of each
-WAITS, TRAINS, RESTS, STOPPED, DIVERGED, DONE = "wtrsde"  # how a trial stands
+DRAWN = 1000  # largest number of curves on a page, spread evenly over the trials
+VALUES, PIECE = 6000, 2  # curve values per message, so that it stays below 100 kB; overhead of a piece of a curve
+LINES, SOME, LINE = 200, 20, 300  # log lines that are kept, log lines per message, characters per line
+WAITS, TRAINS, RESTS, STOPPED, DIVERGED, DONE = "wtrsde"  # status letters of a trial
 
 
 class About(NamedTuple):
-    """What a page is of, which never changes.
+    """The constant description of a page.
 
     Attributes:
-        title: in words.
-        metrics: their names; the one that ranks comes first.
-        mode: "min" or "max".
-        scales: the hyperparameters.
-        epochs: the last epoch; None where there is none.
-        verbs: what a person may do: "set", "clone", "stop", "lift", "back", "go", "pause", "end", "save".
-        one: whether this is one model, steered by hand.
+        title: the heading.
+        metrics: metric names, the ranking one first.
+        mode: "min" or "max", of the ranking metric.
+        scales: name -> scale of each hyperparameter.
+        epochs: the last epoch; None if there is none.
+        verbs: what a person may do: "set", "clone", "stop", "lift", "back", "go", "pause", "resume", "end", "save".
+        one: True for a single model, steered by hand.
     """
 
     title: str
@@ -40,7 +40,7 @@ class About(NamedTuple):
 
 
 class Cursor:
-    """How much of the board one tab has been told."""
+    """What one tab has received of the board."""
 
     def __init__(self, metric: str) -> None:
         self.metric = metric
@@ -56,10 +56,10 @@ class Board:
     """Curves, figures and a log, written by one thread and read by others.
 
     Attributes:
-        about: what never changes; None before the run has begun.
-        ask: asks for a change; its outcome.
-        over: what became of the run, once it is over.
-        report: the page that stays, once there is one.
+        about: the constant description; None before the run begins.
+        ask: requests a change; returns the Future of its outcome.
+        over: a message in words, once the run is over; None before.
+        report: HTML of the report; None before there is one.
 
     >>> board = Board()
     >>> board.begin(About("a search", ("loss",), "min", {}, 2, ()), lambda change: Future())
@@ -82,13 +82,13 @@ class Board:
         self.points: Mapping[str, np.ndarray] = {}
         self.settable: tuple[str, ...] = ()
         self.figures: dict[str, Any] = {}
-        self.lines: list[tuple[int, dict[str, Any]]] = []  # with their numbers
-        self.told = 0  # lines so far, of which the last are kept, and of a person's the most
+        self.lines: list[tuple[int, dict[str, Any]]] = []  # (number, line)
+        self.told = 0  # number of lines so far; of old ones, those of a person are dropped last
         self.over: str | None = None
         self.report: str | None = None
 
     def begin(self, about: About, ask: Callable[[Change], "Future[Any]"]) -> None:
-        """The run is about to begin."""
+        """Set the description and the function that requests changes, before the run begins."""
         self.ask = ask
         self.about = about
 
@@ -101,12 +101,15 @@ class Board:
         settable: tuple[str, ...],
         anew: bool = False,
     ) -> None:
-        """How all trials stand: metric -> (trials, epochs), how many of these (trials,) are known, a letter each.
+        """Replace what is shown of all trials.
 
         Args:
-            points: the hyperparameters as they are now.
-            settable: those that may be set.
-            anew: whether epochs that were shown before may be others now.
+            curves: metric -> (trials, epochs).
+            epochs: number of known epochs (trials,).
+            status: a status letter per trial.
+            points: name -> current hyperparameters (trials,).
+            settable: names of those that may be set.
+            anew: True if epochs that were shown before may have changed.
         """
         with self._lock:
             self.curves, self.epochs, self.status = dict(curves), epochs.copy(), status
@@ -114,7 +117,7 @@ class Board:
             self.generation += anew
 
     def add(self, trial: np.ndarray, epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
-        """One epoch more, from 0, of these trials (members,)."""
+        """Add an epoch, from 0, of these trials (n,), with metric -> (n,)."""
         with self._lock:
             for name, values in metrics.items():
                 self.curves[name][trial, epoch] = values
@@ -130,22 +133,22 @@ class Board:
             self.told += 1
 
     def finish(self, report: str | None = None) -> None:
-        """The run is over."""
+        """End the page, with the report if there is one."""
         self.report = report
         self.over = "the run is over"
 
     def fail(self) -> None:
-        """Nothing more is shown: the run failed, or what shows it, if it has not ended already."""
-        self.over = self.over or "nothing more comes; the run's terminal says why"
+        """End the page because the run or its display failed; no effect if the run is over."""
+        self.over = self.over or "no more updates; the run's terminal says why"
 
     @property
     def drawn(self) -> np.ndarray:
-        """The trials whose curves a page shows."""
+        """Numbers of the trials that a page shows curves of."""
         count = len(self.epochs)
         return np.arange(count) if count <= DRAWN else np.unique(np.linspace(0, count - 1, DRAWN).astype(int))
 
     def message(self, cursor: Cursor) -> dict[str, Any] | None:
-        """What a tab lacks, or as much of it as one message holds; None if it lacks nothing."""
+        """The next message to a tab: what it has not received, as far as one message holds; None if up to date."""
         found: dict[str, Any] = {}
         with self._lock:
             if cursor.generation != self.generation:
@@ -176,9 +179,9 @@ class Board:
         return found or None
 
     def trial(self, number: int, metric: str | None = None) -> dict[str, Any]:
-        """One trial: how it stands, its hyperparameters, and its curve of a metric if one is named.
+        """One trial: status, epoch, hyperparameters and, if `metric` is known, its curve.
 
-        Raises ValueError for one that there is not.
+        Raises ValueError for an unknown trial.
         """
         with self._lock:
             if not 0 <= number < len(self.epochs):
@@ -192,7 +195,7 @@ class Board:
 
 
 def lacking(sent: np.ndarray, now: np.ndarray, drawn: np.ndarray) -> list[tuple[int, int, int]]:
-    """What of the curves a message takes: (trial, first, end); `sent` is then what a tab has been told."""
+    """Pieces of curves (trial, first, end) for one message; advances `sent` (drawn,) in place."""
     found, room = [], VALUES
     for place in np.flatnonzero(sent < now).tolist():
         first, end = int(sent[place]), int(min(now[place], sent[place] + room))
@@ -205,5 +208,5 @@ def lacking(sent: np.ndarray, now: np.ndarray, drawn: np.ndarray) -> list[tuple[
 
 
 def five_digits(curve: np.ndarray) -> list[float | None]:
-    """A curve in five digits; None where it is not finite."""
+    """A curve rounded to five significant digits; None where it is not finite."""
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in curve.tolist()]

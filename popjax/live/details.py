@@ -1,4 +1,4 @@
-"""One trial on the live page: its hyperparameters, and a slider along each one's own axis."""
+"""One trial on the live page: its hyperparameters, with a slider along the scale of each."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from popjax.space.scales import Choice, Constant, LogUniform, OneMinusLogUniform
 from popjax.space.values import absent
 
 STEPS = 100  # of a slider
-REACH = 10.0  # how far below and above a constant its slider reaches
+REACH = 10.0  # factor by which a slider reaches below and above a constant
 
 
 def details(board: Board, number: int, metric: str | None = None) -> dict[str, Any]:
-    """A trial as the page shows it, with its curve of a metric if one is named; raises ValueError for no trial."""
+    """A trial as JSON values, with its curve if `metric` is known. Raises ValueError for an unknown trial."""
     found = board.trial(number, metric)
     values, settable = found.pop("values"), set(found.pop("settable"))
     scales = {} if board.about is None else board.about.scales
@@ -26,7 +26,7 @@ def details(board: Board, number: int, metric: str | None = None) -> dict[str, A
 
 
 def hparam_row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:
-    """A hyperparameter: its value, and where it may be set the values along its axis."""
+    """A hyperparameter: its value and, if it is a number that may be set, the values of its slider."""
     shown = label(scale, value)
     known: dict[str, Any] = {"name": name, "value": value, "label": shown}
     if not settable or not isinstance(value, int | float) or isinstance(value, bool):
@@ -40,9 +40,9 @@ def hparam_row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str,
 
 
 def axis_of(name: str, scale: Scale, value: float) -> Scale:
-    """The scale of a slider: of a constant, or of real numbers to choose from, what is searched by default.
+    """The scale of a slider: for a Constant or a Choice of floats the default range, if it contains all values.
 
-    Where that does not hold them all: of a constant its own, of several what reaches beyond them.
+    Otherwise the Constant itself, or a range that reaches beyond the values of the Choice.
     """
     if not isinstance(scale, Constant | Choice):
         return scale
@@ -58,7 +58,7 @@ def axis_of(name: str, scale: Scale, value: float) -> Scale:
 
 
 def along(scale: Scale, value: float) -> list[float]:
-    """The values of a slider: equal steps along the scale; of a constant, equal factors around it.
+    """The values of a slider: equal steps along the scale; for a Constant equal factors around it.
 
     >>> from popjax.space.scales import log_uniform
     >>> along(log_uniform(1e-4, 1), 0.1)[::25]

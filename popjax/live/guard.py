@@ -1,4 +1,4 @@
-"""Who may look at a live page, and who may change what it shows."""
+"""Access control of a live page: which requests may read it, and which may change what it shows."""
 
 import contextlib
 import secrets
@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-LARGEST, HEADERS = 10_000, 16_000  # bytes of what is asked for, and of what stands before it
+LARGEST, HEADERS = 10_000, 16_000  # largest number of bytes of a request's body, and of its headers
 OURS = ("x-popjax", "1")  # a header that no form and no other site's script can send
 PAGE = {
     "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -21,9 +21,10 @@ PAGE = {
 
 
 class Asking(NamedTuple):
-    """What is known of a request before its body is read; names of headers in lower case, each once or more often.
+    """A request before its body is read.
 
     Attributes:
+        headers: lower-case name -> its values, one or more.
         token: from the address.
         cookies: name -> value.
     """
@@ -35,21 +36,21 @@ class Asking(NamedTuple):
     cookies: Mapping[str, str]
 
     def header(self, name: str) -> str | None:
-        """The one value of a header; None where there is none, or more than one."""
+        """The value of a header; None if it is absent or repeated."""
         values = self.headers.get(name, ())
         return values[0] if len(values) == 1 else None
 
 
 class Guard:
-    """The rules of one server.
+    """The access rules of one server.
 
-    A browser is asked by other sites, too, and by names that their owners let point here. So the Host must be a name
-    of this machine (DNS rebinding), the Origin must be the page's own (requests forged by another site), and whoever
-    asks must have the cookie that the address with the token gave once.
+    Other sites can make a browser send requests here, also under names that they let point here. So the Host must be a
+    name of this machine (DNS rebinding), the Origin must be the page's own (requests forged by another site), and a
+    request must have the cookie that the address with the token has set.
 
     Args:
         host: the address that the server listens at.
-        port: the server's.
+        port: the port of the server.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -59,7 +60,7 @@ class Guard:
         self.cookie = f"popjax-{port}"
 
     def refusal(self, asking: Asking) -> tuple[int, str] | None:
-        """The status and the reason for which a request is refused; None for one that may go on.
+        """Status and reason of a refusal; None for an allowed request.
 
         >>> guard = Guard("127.0.0.1", 8000)
         >>> asking = Asking("GET", "/", {"host": ["127.0.0.1:8000"]}, guard.token, {})
@@ -75,30 +76,30 @@ class Guard:
         if asking.method not in ("GET", "POST"):
             return 405, "GET or POST"
         if (origins or asking.method == "POST") and list(origins) != [f"http://{host}"]:
-            return 403, "another site asks"
+            return 403, "the request comes from another site"
         site = asking.headers.get("sec-fetch-site", ("none",))
         entering = asking.method == "GET" and asking.path == "/"
         if not entering and list(site) not in (["none"], ["same-origin"]):
-            return 403, "another site asks"
+            return 403, "the request comes from another site"
         known = equal(asking.cookies.get(self.cookie), self.secret)
         if not (known or (entering and equal(asking.token, self.token))):
             return 403, "open the address that the terminal shows"
         return self.misshapen(asking) if asking.method == "POST" else None
 
     def misshapen(self, asking: Asking) -> tuple[int, str] | None:
-        """Why a change is refused that comes from the right place."""
+        """Status and reason to refuse a malformed change from the page itself; None for a well-formed one."""
         if asking.header(OURS[0]) != OURS[1]:
-            return 403, "another site asks"
+            return 403, "the request comes from another site"
         if (asking.header("content-type") or "").partition(";")[0].strip() != "application/json":
             return 415, "give JSON"
         length = asking.header("content-length") or ""
         if not (length.isascii() and length.isdigit()):
-            return 411, "say how long it is"
+            return 411, "Content-Length is required"
         return (413, f"give at most {LARGEST} bytes") if len(length) > 9 or int(length) > LARGEST else None
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header; another port is a tunnel's.
+    """The lower-case name in a Host header; the port is ignored, since a tunnel has another.
 
     >>> host_name("LocalHost:8000"), host_name("[::1]:8000"), host_name("evil.example")
     ('localhost', '[::1]', 'evil.example')
@@ -108,16 +109,16 @@ def host_name(host: str) -> str:
 
 
 def names_of(host: str) -> frozenset[str]:
-    """By which names the server may be called: the local ones, and those of this machine where it listens to others."""
+    """Accepted names of the server: the local ones and, if it listens to other machines, those of this machine."""
     names = {"127.0.0.1", "localhost", host}
     if host not in ("127.0.0.1", "localhost", "::1"):
         here = socket.gethostname()
         names |= {here, socket.getfqdn()}
-        with contextlib.suppress(OSError):  # the machine's own name may lead nowhere
+        with contextlib.suppress(OSError):  # the machine's own name may not resolve
             names |= {str(known[4][0]) for known in socket.getaddrinfo(here, None)}
     return frozenset(f"[{name}]" if ":" in name else name.lower() for name in names)
 
 
 def equal(given: str | None, secret: str) -> bool:
-    """Whether a secret was given, in a time that does not depend on how much of it is right."""
+    """True if `given` is the secret, compared in constant time."""
     return given is not None and secrets.compare_digest(given.encode(), secret.encode())

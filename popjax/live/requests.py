@@ -1,4 +1,4 @@
-"""What a page asks for, read from JSON: a change, or one line that says what is wrong with it."""
+"""Parsing of a page's JSON requests into changes, with one-line errors."""
 
 import json
 from typing import NoReturn
@@ -9,11 +9,11 @@ from popjax.tuning.person import Change
 
 KEYS = {"verb": str, "trial": int, "source": int, "values": dict, "epochs": int}
 MOST = 50  # hyperparameters in one change
-LONGEST = 200  # letters of a name or a text
+LONGEST = 200  # characters of a name
 
 
 def change_requested(body: bytes, verbs: tuple[str, ...]) -> Change:
-    """The change that a request asks for; raises ValueError for anything else.
+    """The change in the body of a request, of one of `verbs`. Raises ValueError for anything else.
 
     >>> change_requested(b'{"verb": "set", "trial": 3, "values": {"rate": 0.1}}', ("set",))
     Change(verb='set', trial=3, source=None, values={'rate': 0.1}, epochs=None)
@@ -47,5 +47,5 @@ def change_requested(body: bytes, verbs: tuple[str, ...]) -> Change:
 
 
 def refuse_constant(constant: str) -> NoReturn:
-    """NaN and Infinity are no JSON."""
+    """Raise ValueError for NaN and Infinity, which are not JSON."""
     raise ValueError(constant)

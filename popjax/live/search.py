@@ -1,4 +1,4 @@
-"""A search on the live page: a callback that shows it, and takes what a person asks of it."""
+"""The live page of a search: a callback that shows it and receives a person's changes."""
 
 import time
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 VERBS = ("set", "clone", "stop", "lift", "pause", "resume", "end")
 REFRESH = 0.2  # seconds between two updates of the figures
-COPIES = 12  # that a line of the log names
+COPIES = 12  # largest number of copies that a line of the log names
 
 
 class Live(Progress, Steered):
     """The live page of a search, served while it runs at the address that is printed when training begins.
 
     Args:
-        port: where it is served; any free one if 0.
-        host: the address of this machine that it listens at; another than 127.0.0.1 lets others in who know the
-            address that is printed.
+        port: port to serve at; any free one if 0.
+        host: address of this machine to listen at; any but 127.0.0.1 also admits other machines that use the printed
+            address.
 
-    Raises ValueError where the port is taken, or starlette or uvicorn is not installed.
+    Raises ValueError if the port is taken, or starlette or uvicorn is not installed.
 
     >>> import popjax as pj
     >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -52,14 +52,14 @@ class Live(Progress, Steered):
         title = f"{'search' if run.out is None else run.out.name}: {plural(run.trials, 'trial')}"
         self.due = self.since = 0.0
         self.words = ""
-        self.rungs = False  # whether who rests was left for good
+        self.rungs = False  # True if a scheduler prunes, so that trials that wait are pruned
         self.members = {name: np.zeros((0, run.folds, run.repeats)) for name in metrics}
         self.told = np.zeros((0, run.folds, run.repeats), int)
         self.board.begin(About(title, metrics, run.metric.mode, run.space, run.epochs, VERBS), self.asked)
         self.serving.start()
 
     def asked(self, change: Change) -> "Future[None]":
-        """What a person asks: of the whole run, now; of a trial, in the next decision."""
+        """Request a change, of the whole run now, of a trial in the next decision; the Future of its outcome."""
         outcome = self.person.ask(change)
         self.refresh()
         return outcome
@@ -81,7 +81,7 @@ class Live(Progress, Steered):
             self.members, self.told = {n: grown(old) for n, old in self.members.items()}, grown(self.told)
         status = trial_letters(decision, trials, self.run.epochs)
         shown = np.append(self.board.epochs, np.zeros(len(trials.epochs), np.int64))[: len(trials.epochs)]
-        epochs = np.where(trials.complete & (shown > 0), shown, trials.epochs)  # one that rests stays where it is
+        epochs = np.where(trials.complete & (shown > 0), shown, trials.epochs)  # of one that rests, as trained
         self.board.show(trials.curves, epochs, status, trials.points, trials.settable)
         self.refresh()
 
@@ -92,7 +92,7 @@ class Live(Progress, Steered):
         for name, values in result.metrics.items():
             self.members[name][place] = np.where(alive, values, np.nan)
         rows = np.unique(result.trial)
-        rests = self.resting[rows]  # since an epoch before
+        rests = self.resting[rows]  # before this epoch
         rows = rows[((self.told[rows] == result.epoch + 1) | rests).all((1, 2))]
         self.board.add(rows, result.epoch, {name: values[rows].mean((1, 2)) for name, values in self.members.items()})
         super().epoch(result)
@@ -121,7 +121,7 @@ class Live(Progress, Steered):
             self.refresh()
 
     def refresh(self) -> None:
-        """Show how far the search has come, and the best trial."""
+        """Update the figures: the best trial, counts by status, progress and time left."""
         best = self.leader()
         self.board.figures = {
             "best": None if best is None else {"trial": best[0], "value": float(f"{best[1]:.5g}")},
@@ -139,7 +139,7 @@ NAMES = {WAITS: "wait", TRAINS: "train", RESTS: "rest", STOPPED: "stopped", DIVE
 
 
 def trials_after(decision: Decision, trials: Trials, run: Run) -> Trials:
-    """All trials once a decision has acted: new ones among them, with the hyperparameters that they then have."""
+    """All trials after a decision has acted, including new ones, with their changed hyperparameters."""
     new, curves, points = added(decision), dict(trials.curves), dict(trials.points)
     for name, column in run.space.masked(decision.add).items() if new else ():
         points[name] = np.concatenate([points.get(name, column[:0]), column])
@@ -158,7 +158,7 @@ def trials_after(decision: Decision, trials: Trials, run: Run) -> Trials:
 
 
 def trial_letters(decision: Decision, trials: Trials, last: int) -> str:
-    """How each trial stands while a decision is carried out, a letter each.
+    """The status letter of each trial while a decision is carried out.
 
     >>> trials = Trials({}, np.array([1, 1, 2, 0]), np.array([0.5, np.inf, 0.5, np.nan]), {})
     >>> trial_letters(Decision(until={0: 2}), trials, 2)
@@ -171,7 +171,7 @@ def trial_letters(decision: Decision, trials: Trials, last: int) -> str:
 
 
 def in_words(change: Mapping[str, Any]) -> str:
-    """What a person changed.
+    """A person's change, in words.
 
     >>> in_words({"verb": "set", "trial": 3, "values": {"rate": 0.1}}), in_words({"verb": "stop", "trial": 3})
     ('rate = 0.1', 'stopped')
@@ -182,7 +182,7 @@ def in_words(change: Mapping[str, Any]) -> str:
 
 
 def report_of(results: Results, run: Run) -> str:
-    """The report, as it is in the directory of the run, or drawn anew where there is none."""
+    """HTML of the report: from the directory of the run, or drawn anew if there is none."""
     from popjax.pages.page import NAME, page
 
     written = None if run.out is None else run.out / NAME

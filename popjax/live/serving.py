@@ -1,4 +1,4 @@
-"""The server of a live page: a thread of its own, from the first epoch to the report."""
+"""The server of a live page, in a thread of its own from the first epoch to the report."""
 
 import os
 import socket
@@ -19,14 +19,14 @@ FAREWELL = 5.0  # seconds in which open tabs may fetch the report
 
 
 class Serving:
-    """A board, served.
+    """The server of a board.
 
     Args:
-        board: what is shown.
-        port: any free one if 0.
-        host: the address of this machine.
+        board: the contents of the page.
+        port: port to serve at; any free one if 0.
+        host: address of this machine to listen at.
 
-    Raises ValueError where the port is taken, or a package is missing.
+    Raises ValueError if the port is taken, or a package is missing.
     """
 
     def __init__(self, board: Board, port: int = 0, host: str = "127.0.0.1") -> None:
@@ -42,12 +42,12 @@ class Serving:
 
     @property
     def address(self) -> str:
-        """What to open in a browser, with the token."""
+        """The URL to open in a browser, with the token."""
         name = LOCAL[0] if self.host in ANY else self.host
         return f"http://{f'[{name}]' if ':' in name else name}:{self.port}/?token={self.guard.token}"
 
     def start(self) -> None:
-        """Serve, and say where."""
+        """Start serving, and print the address."""
         import uvicorn
 
         from popjax.live.app import app
@@ -71,12 +71,12 @@ class Serving:
         tell(f"watch and steer: {self.address}")
         if self.host not in LOCAL:
             name = socket.gethostname() if self.host in ANY else self.host
-            tell(f"popjax: other machines may open it, unencrypted, at {name}; whoever has the address steers")
+            tell(f"popjax: other machines may open it, unencrypted, at {name}; anyone with the address can steer")
         elif not has_display():
             tell(f"from another machine: {tunnel(self.port)}, then open the address there")
 
     def close(self) -> None:
-        """The run is over: open tabs may fetch the report, then nothing is served any more."""
+        """Stop serving, once open tabs have had `FAREWELL` seconds to fetch the report."""
         if self.thread is None:
             self.socket.close()
             return
@@ -84,20 +84,20 @@ class Serving:
         while self.tabs.open and time.monotonic() < until:
             time.sleep(0.05)
         self.server.should_exit = True
-        if self.thread is not threading.current_thread():  # where the last reference to a session ends
+        if self.thread is not threading.current_thread():  # a session may be finalized in this thread
             self.thread.join(FAREWELL)
         self.socket.close()
 
 
 def check_port(port: int) -> None:
-    """Raise ValueError for a port that there is not, or where a package is missing."""
+    """Raise ValueError for an invalid port or a missing package."""
     check_number("there is no port", port, 2**16)
     for package in ("starlette", "uvicorn"):
         check_installed("the live page", package, "starlette uvicorn")
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket at this address; raises ValueError where there is none to have."""
+    """A listening socket at this address. Raises ValueError if it cannot be bound."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         place = socket.socket(family, socket.SOCK_STREAM)
@@ -111,14 +111,14 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def has_display() -> bool:
-    """Whether a browser can be opened where this runs."""
+    """True if a browser can be opened on this machine."""
     if os.environ.get("SSH_CONNECTION"):
         return False
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def tunnel(port: int) -> str:
-    """The command that makes the page reachable from where the user sits."""
+    """The ssh command that makes the page reachable from the user's machine."""
     server = os.environ.get("SSH_CONNECTION", "").split()[2:3]
     user = os.environ.get("USER") or os.environ.get("LOGNAME")
     where = server[0] if server else socket.gethostname()

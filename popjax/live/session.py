@@ -1,4 +1,4 @@
-"""A session on the live page: what its models did, and what a person asks of them, at once or between two epochs."""
+"""The live page of a session: shows its models, and carries out a person's changes at once or between two epochs."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -11,19 +11,19 @@ from popjax.live.board import DIVERGED, STOPPED, TRAINS, About, Board
 from popjax.live.serving import Serving
 from popjax.tuning.person import Change, Person, as_value_error
 
-ONE = ("set", "back", "pause", "resume", "end")  # what may be asked of one model
+ONE = ("set", "back", "pause", "resume", "end")  # verbs for one model
 SEVERAL = ("clone", "stop", *ONE)
 
 
 class Shown(NamedTuple):
-    """How the models of a session stand.
+    """Snapshot of a session's trials for its page.
 
     Attributes:
         curves: metric -> (trials, epochs).
-        epoch: the epochs that all have finished.
-        stopped, alive: whether (trials,) each rests, and whether it trains on.
-        points: the hyperparameters (trials,) as they are now.
-        settable: those that may be set.
+        epoch: number of epochs that all members have finished.
+        stopped, alive: bool (trials,): stopped by a person; neither stopped nor diverged.
+        points: name -> current hyperparameters (trials,).
+        settable: names of those that may be set.
     """
 
     curves: Mapping[str, np.ndarray]
@@ -38,10 +38,10 @@ class SessionPage:
     """The live page of a session.
 
     Args:
-        port, host: where it is served (see `popjax.live.Live`).
-        verbs: what may be asked.
-        press: what takes a change that is asked for, and gives its outcome; if not given the session carries it out,
-            at once or after the epoch in training.
+        port, host: where to serve (see `popjax.live.Live`).
+        verbs: what may be requested.
+        press: takes a requested change and returns the Future of its outcome; if None, the session carries it out, at
+            once or after the epoch in training.
     """
 
     def __init__(
@@ -60,33 +60,33 @@ class SessionPage:
 
     @property
     def address(self) -> str:
-        """What to open in a browser."""
+        """The URL to open in a browser."""
         return self.serving.address
 
     def begin(self, about: About, obey: Callable[[Change], None], alone: "threading.RLock") -> None:
         """Show a session.
 
         Args:
-            obey: carries out a change; raises ValueError for one that cannot be.
-            alone: is held meanwhile, as the session holds it while an epoch is trained.
+            obey: carries out a change; raises ValueError for an impossible one.
+            alone: lock held meanwhile; the session holds it while an epoch is trained.
         """
         self.obey, self.alone = obey, alone
         self.board.begin(about, self.press or self.ask)
 
     def serve(self) -> None:
-        """Serve the page, and say where."""
+        """Start serving the page, and print its address."""
         self.serving.start()
 
     def ask(self, change: Change) -> "Future[None]":
-        """Carry out what a person asks: at once, or after the epoch that is in training."""
+        """Request a change, made at once or after the epoch in training; returns the Future of its outcome."""
         answer = self.person.ask(change)
         self.hand.submit(self.catch_up)
         self.refresh()
         return answer
 
     def catch_up(self) -> None:
-        """Carry out all that is asked for now."""
-        with self.alone:  # before they are taken, else the next epoch may begin before one is carried out
+        """Carry out all pending requests."""
+        with self.alone:  # locked before requests are taken, else the next epoch may begin before one is carried out
             for request in self.person.taken():
                 try:
                     self.obey(request.change)
@@ -96,10 +96,10 @@ class SessionPage:
                     request.answer.set_result(None)
 
     def go_on(self, first: bool) -> bool:
-        """Before an epoch: carry out what is asked, and wait while it is paused; False if it is to end here.
+        """Carry out requests and wait while paused, before an epoch; False if training is to end.
 
         Args:
-            first: whether nobody can have asked for this training to end, since it is about to begin.
+            first: True if training is about to begin, so that an earlier request to end it does not count.
         """
         if first:
             self.person.stop.clear()
@@ -109,7 +109,7 @@ class SessionPage:
         return not self.person.stop.is_set()
 
     def show(self, shown: Shown, line: str = "", trial: int | None = None) -> None:
-        """How the models stand, and what was just done."""
+        """Show a snapshot, and log `line`, the last change."""
         status = "".join(np.select([shown.stopped, ~shown.alive], [STOPPED, DIVERGED], TRAINS).tolist())
         epochs = np.full(len(shown.stopped), shown.epoch)
         anew = bool(shown.epoch < self.board.epochs.max(initial=0))
@@ -119,7 +119,7 @@ class SessionPage:
         self.refresh()
 
     def refresh(self) -> None:
-        """The figures at the top."""
+        """Update the figures at the top of the page."""
         board, about = self.board, self.board.about
         assert about is not None
         known = board.curves[about.metrics[0]][:, : int(board.epochs.max(initial=0))]
@@ -138,7 +138,7 @@ class SessionPage:
         }
 
     def close(self) -> None:
-        """Nothing comes any more."""
+        """End the page, and stop serving."""
         self.person.end()
         self.board.finish()
         self.serving.close()

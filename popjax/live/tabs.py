@@ -1,19 +1,19 @@
-"""The browser tabs that a live page is open in."""
+"""The open browser tabs of a live page."""
 
 from popjax.live.board import Cursor
 
 
 class Tabs:
-    """How much each open tab has been told, by the machine that it is on; those opened last come last."""
+    """The cursors of open tabs, by machine and in the order in which they were opened."""
 
     def __init__(self) -> None:
         self._cursors: dict[str, list[Cursor]] = {}
 
     @property
     def open(self) -> int:
-        """How many there are."""
+        """Number of open tabs."""
         return sum(map(len, self._cursors.values()))
 
     def of(self, machine: str) -> list[Cursor]:
-        """Those of a machine, to which one is added while it is open."""
+        """The cursors of a machine: a mutable list that holds a tab's cursor while it is open."""
         return self._cursors.setdefault(machine, [])

@@ -1,1 +1,1 @@
-"""One model's code: layers, the built-in models, the door for nnx and linen modules. May import what is below."""
+"""Models: layers, the built-in models, nnx and linen modules as functions. May import the packages below it."""

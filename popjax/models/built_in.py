@@ -1,4 +1,4 @@
-"""The models that have a name. A new one is a file beside this one, and a line in MODELS."""
+"""The built-in models by name. To add one, add a file here and a line to MODELS."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,23 +13,22 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Model(NamedTuple):
-    """A built-in model. `shape` is that of one row as the transform leaves it, `outputs` the width of the output.
+    """A built-in model. `shape` is the shape of one transformed row, `outputs` the width of the output.
 
     Attributes:
         module: `(shape, outputs, hparams, rngs) -> nnx.Module`, which maps (rows, *shape) to (rows, outputs).
-        transform: of its features where none is asked for: a name or a Transform; None for "standardize", or "global"
-            of rows with several axes.
-        space: name -> Scale of what it reads, which its default space holds beside what the optimizer reads.
-        parameters: `(shape, outputs, hparams)` -> how many weights and biases are in use.
-        operations: `(shape, outputs, hparams)` -> floating-point operations of one row's way forward.
-        untuned: what it reads where it is not tuned, other than `popjax.space.defaults.DEFAULTS`.
-        images: it takes rows (rows, height, width, channels) alone.
-        apart: it takes {"numbers": (rows, columns), "codes": (rows, columns)}: the numeric columns of a table, which
-            are transformed, and the codes of those of texts, int32: 0 for one that is missing or that no training row
-            had. Then `shape` has the number of numeric columns under "numbers", and under "codes" how many codes each
-            of the others has.
+        transform: the default transform of its features: a name or a Transform; None for "standardize", or "global"
+            for rows with several axes.
+        space: name -> Scale of the hyperparameters it reads; part of its default space.
+        parameters: `(shape, outputs, hparams)` -> number of weights and biases in use.
+        operations: `(shape, outputs, hparams)` -> floating-point operations of one row's forward pass.
+        untuned: its default values where they differ from `popjax.space.defaults.DEFAULTS`.
+        images: True if it takes only rows (rows, height, width, channels).
+        apart: True if it takes {"numbers": (rows, columns), "codes": (rows, columns)}: the transformed numeric columns
+            of a table, and the int32 codes of its text columns, 0 for a missing cell or an unknown text. Then `shape`
+            has the shape of a row under "numbers", and under "codes" the number of codes of each text column.
 
-    Where `hparams` holds arrays (trials,), so do the counts.
+    `parameters` and `operations` return arrays (trials,) where `hparams` holds arrays (trials,).
     """
 
     module: Callable[..., nnx.Module]

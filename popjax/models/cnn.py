@@ -1,4 +1,4 @@
-"""The built-in convolutional network: any channels and depths in one program."""
+"""The built-in convolutional network, of dynamic channels and depth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,31 +11,31 @@ from popjax.core.text import lookup
 from popjax.models.convolution import patches
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through_layers, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
-from popjax.space.defaults import SEARCHED, value_or_default
+from popjax.space.defaults import SEARCHED, hparam
 from popjax.space.scales import Scale, integers
 from popjax.task import HParams
 
 CHANNELS = 16
 SPACE: Mapping[str, Scale] = {"hidden": integers(8, 32), "depth": SEARCHED["depth"]}  # hidden: the channels
 TAPS = 9  # of a 3 x 3 kernel
-PATCHED = 40  # operations in the time that one number takes on its way into a patch
+PATCHED = 40  # the time to copy one number into a patch, in operations
 
 
 class CNN(nnx.Module):
     """A small convolutional network (rows, height, width, channels) -> (rows, outputs).
 
-    A 3 x 3 convolution and a 2 x 2 max-pooling, further convolutions of one shape, the mean
-    over the pixels, and an affine layer. Reads `hidden` (the channels), `depth` (the number
-    of convolutions), `dropout` (before the last layer), all of them dynamic or static, and
-    `activation`.
+    A 3 x 3 convolution and a 2 x 2 max-pooling, further 3 x 3 convolutions with equal numbers of
+    channels, the mean over the pixels, and an affine layer. Reads `hidden` (the channels), `depth`
+    (the number of convolutions) and `dropout` (before the last layer), each dynamic or static, and
+    `activation`, which is static.
     """
 
     def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
         depth, width = depth_of(hparams), width_of(hparams, "hidden", CHANNELS)
-        self.depth = value_or_default(hparams, "depth")
+        self.depth = hparam(hparams, "depth")
         self.certain = depth.low
         channels = hparams.get("hidden", CHANNELS)
-        name = value_or_default(hparams, "activation")
+        name = hparam(hparams, "activation")
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
         key = rngs.params()
@@ -53,7 +53,7 @@ class CNN(nnx.Module):
             for i in range(depth.high)
         )
         self.mask = unit_mask(width.high, channels)
-        self.dropout = Dropout(value_or_default(hparams, "dropout"), rngs=rngs)
+        self.dropout = Dropout(hparam(hparams, "dropout"), rngs=rngs)
         self.out = Dense((width.high, outputs), (channels, outputs), 1.0, jax.random.fold_in(key, 0))
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -62,21 +62,21 @@ class CNN(nnx.Module):
         return self.out(self.dropout(x.mean((1, 2))))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # the image keeps its size
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # as padding "SAME"
         x = self.activation(self.convolutions[i](patches(x, (3, 3))))
         return x if self.mask is None else x * self.mask[None, None, None]
 
 
 def parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
-    """How many weights and biases the CNN has in use; `hparams` may hold arrays (trials,)."""
-    depth, channels = value_or_default(hparams, "depth"), hparams.get("hidden", CHANNELS)
+    """Number of weights and biases in use; `hparams` may hold arrays (trials,)."""
+    depth, channels = hparam(hparams, "depth"), hparams.get("hidden", CHANNELS)
     first, later = (TAPS * shape[-1] + 1) * channels, (TAPS * channels + 1) * channels
     return first + (depth - 1) * later + (channels + 1) * outputs
 
 
 def operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
-    """Operations of one image's way forward, patches included; `hparams` may hold arrays (trials,)."""
-    depth, channels = value_or_default(hparams, "depth"), hparams.get("hidden", CHANNELS)
+    """Operations of one image's forward pass, with the cost of its patches; `hparams` may hold arrays (trials,)."""
+    depth, channels = hparam(hparams, "depth"), hparams.get("hidden", CHANNELS)
     height, width, inputs = shape
     pixels, pooled = height * width, (height // 2) * (width // 2)
     first = pixels * (2 * (TAPS * inputs + 1) * channels + PATCHED * TAPS * inputs)

@@ -1,7 +1,7 @@
-"""Convolutions as products of patches and weights, in a function that does not know of it.
+"""Convolutions of any function computed as matrix products of patches and weights.
 
-XLA runs a convolution inside a loop on a CPU by plain nested loops, and one whose weights differ
-from member to member as a grouped convolution; a product of matrices is fast in both.
+XLA runs a convolution inside a loop on a CPU as plain nested loops, and one with different weights
+for each member as a grouped convolution; a matrix product is fast in both cases.
 """
 
 import itertools
@@ -17,11 +17,11 @@ from jax.extend.core.primitives import conv_general_dilated_p, jit_p
 
 
 def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
-    """The same function with its convolutions computed as products of patches and weights.
+    """The same function with its convolutions computed as matrix products of patches and weights.
 
-    For whoever writes a Task with convolutions of their own: wrap the model's forward pass, before
-    it is differentiated. `supervised` does so with every model. Arguments are pytrees of arrays.
-    Convolutions inside a `scan`, `cond`, `checkpoint` or custom derivative stay as they are.
+    For a custom Task with convolutions: wrap the model's forward pass before it is differentiated.
+    `supervised` wraps every custom model. Arguments are pytrees of arrays. Convolutions inside a
+    `scan`, `cond`, `checkpoint` or custom derivative are unchanged.
 
     >>> kernel, image = jnp.ones((3, 3, 1, 4)), jnp.ones((2, 8, 8, 1))
     >>> def forward(kernel, image):
@@ -39,7 +39,7 @@ def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
 
 
 def evaluate(jaxpr: Jaxpr, consts: list[Any], arguments: list[Any]) -> list[Any]:
-    """The outputs of a jaxpr, its convolutions as products."""
+    """The outputs of a jaxpr, with its convolutions computed as matrix products."""
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
 
     def read(variable: Any) -> Any:
@@ -75,7 +75,7 @@ def convolve(
     preferred_element_type: Any,
     **others: Any,
 ) -> jax.Array:
-    """What `lax.conv_general_dilated` computes, for any layout, stride, padding, dilation and feature groups."""
+    """`lax.conv_general_dilated` as a matrix product; raises ValueError for batch groups."""
     if batch_group_count != 1:
         raise ValueError("by_patches: wrap the function before it is differentiated, not after")
     given, weights, wanted = dimension_numbers
@@ -94,20 +94,20 @@ def convolve(
         neighbourhoods = neighbourhoods.reshape(*pixels, math.prod(taps), groups, channels)
         kernel = kernel.reshape(-1, channels, groups, units // groups)
         product = jnp.einsum("...tgc,tcgu->...gu", neighbourhoods, kernel, **how).reshape(*pixels, units)
-    order = [0, product.ndim - 1, *range(1, product.ndim - 1)]  # where rows, units and pixels are now
+    order = [0, product.ndim - 1, *range(1, product.ndim - 1)]  # to (rows, units, *pixels)
     return product.transpose(order).transpose([wanted.index(axis) for axis in range(product.ndim)])
 
 
 def patches(
     x: jax.Array, taps: tuple[int, ...], strides: tuple[int, ...] | None = None, dilation: tuple[int, ...] | None = None
 ) -> jax.Array:
-    """Every window of an image: (rows, *pixels, channels) -> (rows, *windows, product of taps * channels).
+    """All windows of images: (rows, *pixels, channels) -> (rows, *windows, product of taps * channels).
 
     Args:
-        x: padded already, so that each window lies within.
+        x: images, already padded.
         taps: the window's size along each axis of pixels.
-        strides: from one window to the next, 1 by default.
-        dilation: from one tap to the next, 1 by default.
+        strides: the distance between windows, 1 by default.
+        dilation: the distance between taps, 1 by default.
 
     >>> patches(jnp.arange(4.0).reshape(1, 4, 1), (2,)).tolist()
     [[[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]]

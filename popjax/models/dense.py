@@ -1,8 +1,8 @@
-"""What the built-in models are made of: layers of traced width, a stack of traced depth. What is inactive is zero.
+"""Parts of the built-in models: layers of dynamic width, and stacks of dynamic depth.
 
-A layer is as wide as its hyperparameter's scale allows. The units above the member's own
-width get zero weights and are masked after activation and dropout, so neither they nor
-their gradients ever leave zero. A layer above the member's own depth is the identity.
+A layer has as many units as its hyperparameter's scale allows. Units beyond the member's width
+have zero weights and are masked after activation and dropout, so they and their gradients stay
+zero. A layer beyond the member's depth is the identity.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,17 +30,17 @@ GAINS: Mapping[str, float] = {"tanh": 1.0, "sigmoid": 1.0}
 
 
 class Dense(nnx.Module):
-    """An affine layer (..., taps * inputs) -> (..., units) with capacity to spare.
+    """An affine layer (..., taps * inputs) -> (..., units), padded to a capacity.
 
-    Each unit's weights are drawn from a key of its own, with the variance gain/inputs of
-    the active inputs (He et al. 2015), so a padded layer starts as the exact one does.
+    Each unit draws its weights from its own random key, with variance gain / (taps * active inputs)
+    (He et al. 2015), so a padded layer starts with the same weights as an exact one. Biases start at 0.
 
     Args:
         capacity: (inputs, units), the allocated shape.
         active: (inputs, units) in use; may be traced.
         gain: the variance of a unit's output for inputs of variance 1.
         key: the layer's random key.
-        taps: how often the inputs come, such as once for each pixel of a patch.
+        taps: number of repetitions of the inputs, such as the pixels of a patch.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Dense(nnx.Module):
 
 
 def unit_mask(capacity: int, active: Any) -> jax.Array | None:
-    """1 for the units in use, 0 for the padded ones; None where no unit is padded."""
+    """Float mask (capacity,): 1 for units in use, 0 for padded ones; None if the width is static and none is padded."""
     if isinstance(active, int) and active == capacity:
         return None
     return (jnp.arange(capacity) < active).astype(float)
 
 
 def depth_of(hparams: HParams) -> Scale:
-    """The scale of the number of layers; raises ValueError below 1."""
+    """The scale of the number of layers; raises ValueError if it starts below 1."""
     depth = hparams.size("depth", DEFAULTS["depth"])
     if depth.low < 1:
         raise ValueError(f"depth={depth.low}: give at least 1 hidden layer")
@@ -79,7 +79,7 @@ def depth_of(hparams: HParams) -> Scale:
 
 
 def width_of(hparams: HParams, name: str, default: int) -> Scale:
-    """The scale of a layer's width; raises ValueError below 1."""
+    """The scale of a layer's width; raises ValueError if it starts below 1."""
     width = hparams.size(name, default)
     if width.low < 1:
         raise ValueError(f"{name}={width.low}: give at least 1 unit")
@@ -89,7 +89,7 @@ def width_of(hparams: HParams, name: str, default: int) -> Scale:
 def through_layers(
     layer: Callable[[int, Any], Any], layers: range, certain: int, depth: Any, x: jax.Array
 ) -> jax.Array:
-    """`x` through `layer(i, x)` of each layer: from `certain` on only where i < depth, else as it is."""
+    """Apply `layer(i, x)` for each i of `layers`, from i = `certain` on only where i < depth."""
     for i in layers:
         x = layer(i, x) if i < certain else jax.lax.cond(depth > i, lambda x, i=i: layer(i, x), lambda x: x, x)
     return x

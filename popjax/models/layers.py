@@ -1,4 +1,4 @@
-"""Layers for a member of a population, where hyperparameters are traced values."""
+"""Layers with dynamic hyperparameters, for a member of a population."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from flax import nnx
 
 
 class RowKeys(nnx.Variable):
-    """One random key for each row of a batch, or a single one (1,) to derive them from."""
+    """One random key per row of a batch (rows,), or a single one (1,) from which they are derived."""
 
 
 class Dropout(nnx.Module):
-    """Dropout (Srivastava et al. 2014) whose rate may be traced, with a key of its own per row.
+    """Dropout (Srivastava et al. 2014) with a dynamic or static rate and one random key per row.
 
-    A row's mask depends on the row's key and the units before it alone, so it is the same
-    in any batch and beside any number of padded units. The trainer sets the keys; called
-    by hand, the layer uses the mask of its first key on every call.
+    A unit's mask depends only on its row's key and the units before it, so it is the same in any
+    batch and with any number of padded units. The trainer sets the keys; without it, the layer
+    derives its masks from its first key, the same on every call.
 
     >>> layer = Dropout(jnp.float32(0.5), rngs=nnx.Rngs(0))
     >>> layer.eval()
@@ -36,13 +36,13 @@ class Dropout(nnx.Module):
         keys = self.keys[...]
         if len(keys) != len(x):
             keys = jax.vmap(jax.random.fold_in, (None, 0))(keys[0], jnp.arange(len(x)))
-        share = 1.0 - self.rate  # a real number, whatever the rate is
+        share = 1.0 - self.rate  # a float, also of an integer rate
         keep = jax.vmap(lambda key: jax.random.bernoulli(key, share, x.shape[1:]))(keys)
         return jnp.where(keep, x / share, 0)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """The largest of every 2 x 2 pixels of images (rows, height, width, channels); an odd border is cut off.
+    """2 x 2 max-pooling of images (rows, height, width, channels); an odd last row or column of pixels is dropped.
 
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).ravel().tolist()
     [5.0, 7.0, 13.0, 15.0]

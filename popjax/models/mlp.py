@@ -1,4 +1,4 @@
-"""The built-in multi-layer perceptron: any widths and depths in one program."""
+"""The built-in multi-layer perceptron, of dynamic widths and depth."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from flax import nnx
 from popjax.core.text import lookup
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through_layers, unit_mask, width_of
 from popjax.models.layers import Dropout
-from popjax.space.defaults import DEFAULTS, SEARCHED, value_or_default
+from popjax.space.defaults import DEFAULTS, SEARCHED, hparam
 from popjax.space.scales import Scale
 from popjax.task import HParams
 
@@ -22,15 +22,15 @@ SPACE: Mapping[str, Scale] = {name: SEARCHED[name] for name in ("hidden", "depth
 class MLP(nnx.Module):
     """A multi-layer perceptron (rows, *shape) -> (rows, outputs).
 
-    Reads `hidden` (or `hidden_1`, `hidden_2`, ... for single layers), `depth` (the number
-    of hidden layers), `dropout`, all of them dynamic or static, and `activation`.
+    Reads `hidden` (or `hidden_1`, `hidden_2`, ... for single layers), `depth` (the number of
+    hidden layers) and `dropout`, each dynamic or static, and `activation`, which is static.
     """
 
     def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
         depth = depth_of(hparams)
-        self.depth = value_or_default(hparams, "depth")
+        self.depth = hparam(hparams, "depth")
         self.certain = depth.low
-        name = value_or_default(hparams, "activation")
+        name = hparam(hparams, "activation")
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
         key = rngs.params()
@@ -50,15 +50,15 @@ class MLP(nnx.Module):
         for i in layers[depth.low :]:
             last = jnp.where(self.depth >= i, widths[i], last)
         self.out = Dense((capacities[-1], outputs), (last, outputs), 1.0, jax.random.fold_in(key, 0))
-        rate = value_or_default(hparams, "dropout")
+        rate = hparam(hparams, "dropout")
         self.dropout = nnx.List(Dropout(rate, rngs=rngs) for _ in layers)
 
     @staticmethod
     def _widths(hparams: HParams, layers: range, gated: bool) -> tuple[list[int], list[Any]]:
-        """The capacity for units and the units in use, layer by layer."""
+        """Capacity and number of units in use of each layer; one capacity for all if `gated` (the depth is dynamic)."""
         names = [f"hidden_{i}" if f"hidden_{i}" in hparams else "hidden" for i in layers]
         capacities = [width_of(hparams, name, DEFAULTS["hidden"]).high for name in names]
-        if gated:  # a skipped layer passes its input on, so all must be alike
+        if gated:  # a skipped layer returns its input, so all need one shape
             capacities = [max(capacities)] * len(capacities)
         return capacities, [hparams.get(name, DEFAULTS["hidden"]) for name in names]
 
@@ -73,17 +73,17 @@ class MLP(nnx.Module):
 
 
 def parameters(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
-    """How many weights and biases the MLP has in use; `hparams` may hold arrays (trials,)."""
-    depth = value_or_default(hparams, "depth")
+    """Number of weights and biases in use; `hparams` may hold arrays (trials,)."""
+    depth = hparam(hparams, "depth")
     total: Any = 0
     width: Any = math.prod(shape)
     for i in range(1, int(np.max(depth)) + 1):
-        units = hparams.get(f"hidden_{i}", value_or_default(hparams, "hidden"))
+        units = hparams.get(f"hidden_{i}", hparam(hparams, "hidden"))
         total = total + np.where(depth >= i, (width + 1) * units, 0)
         width = np.where(depth >= i, units, width)
     return total + (width + 1) * outputs
 
 
 def operations(shape: tuple[int, ...], outputs: int, hparams: Mapping[str, Any]) -> Any:
-    """Floating-point operations of one row's way forward; `hparams` may hold arrays (trials,)."""
+    """Floating-point operations of one row's forward pass; `hparams` may hold arrays (trials,)."""
     return 2 * parameters(shape, outputs, hparams)

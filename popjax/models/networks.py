@@ -1,8 +1,8 @@
-"""One door for models: an nnx or a linen module as pure functions of its arrays.
+"""nnx and linen modules as pure functions of their arrays.
 
-A module is built anew in every trace, from the member's current hyperparameters; only
-its parameters and variables (batch statistics, random streams) are state. So a changed
-hyperparameter acts at once, wherever the module keeps it.
+A module is rebuilt in every trace from the member's current hyperparameters; only its
+parameters and variables (batch statistics, random streams) are state. So a changed
+hyperparameter takes effect at once, wherever the module stores it.
 """
 
 import functools
@@ -26,15 +26,15 @@ OTHERS = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, RowKeys)))
 
 
 class Network(NamedTuple):
-    """A model of one member.
+    """The model of one member as pure functions.
 
     Attributes:
         params: the initial trained arrays.
         variables: the other arrays that the model updates.
-        batch_statistics: whether a row's output depends on its batch.
-        apply: `(params, variables, x, keys) -> (outputs, variables)`; keys (rows,) for
+        batch_statistics: True if the model has batch statistics, so that a row's output depends on its batch.
+        apply: `(params, variables, x, keys) -> (outputs, variables)`; random keys (rows,) for
             training, None for evaluation.
-        module: `(params, variables) ->` the nnx module with these arrays, set to evaluate; of a linen module, its
+        module: `(params, variables) ->` the nnx module with these arrays, in evaluation mode; of a linen module, its
             variables.
     """
 
@@ -46,7 +46,7 @@ class Network(NamedTuple):
 
 
 def check_model(model: Any) -> None:
-    """Raise ValueError unless this is what makes a module: a function of (hparams, rngs)."""
+    """Raise ValueError for a module itself, and for anything that cannot be called with (hparams, rngs)."""
     module = isinstance(model, nnx.Module) or (hasattr(model, "init") and hasattr(model, "apply"))
     if module and not isinstance(model, type):
         name = type(model).__name__
@@ -55,7 +55,7 @@ def check_model(model: Any) -> None:
 
 
 def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
-    """Build the module and split it; `x` (rows, ...) is an example of its input."""
+    """Build the module as a Network; `x` (rows, ...) is an example input. Raises ValueError if it is no module."""
     params_key, dropout_key = jax.random.split(key)
     rngs = nnx.Rngs(params=params_key, dropout=dropout_key)
     module = model(hparams, rngs)
@@ -90,16 +90,16 @@ def _bind_nnx(module: nnx.Module) -> Network:
 
 
 def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
-    """Every layer's own key for each row."""
+    """Random keys (rows,) for each layer, folded from the rows' keys (rows,)."""
     leaves, structure = jax.tree.flatten(row_keys)
     fold = jax.vmap(jax.random.fold_in, (0, None))
     return jax.tree.unflatten(structure, [fold(keys, layer) for layer in range(len(leaves))])
 
 
 def flags(module: Any, training: bool) -> dict[str, bool]:
-    """What tells a module whether it trains, in the words that its `__call__` has for it beside its input.
+    """The arguments of the module's `__call__` that set training or evaluation: name -> value.
 
-    Raises ValueError for an argument that must be given and is none of them.
+    Warns of other boolean arguments. Raises ValueError for another required argument beside the input.
     """
     given = {}
     for argument in list(inspect.signature(module.__call__).parameters.values())[1:]:
@@ -108,16 +108,16 @@ def flags(module: Any, training: bool) -> dict[str, bool]:
         elif isinstance(argument.default, bool):
             warn_of_flag(type(module).__qualname__, argument.name)
         elif argument.default is argument.empty and argument.kind not in VARIABLE:
-            what = f"{type(module).__qualname__}.__call__ wants {argument.name!r}, which nothing here gives"
-            raise ValueError(f"{what}; whether it trains is told as {WORDS}; give others a default")
+            what = f"{type(module).__qualname__}.__call__ requires {argument.name!r}, which popjax does not pass"
+            raise ValueError(f"{what}; training mode is passed as {WORDS}; give other arguments a default")
     return given
 
 
 @functools.cache
 def warn_of_flag(cls: str, name: str) -> None:
-    """Say once of a class that a flag of its `__call__` is left alone."""
-    what = f"{cls}.__call__ has {name!r}, which nothing here sets"
-    LOG.warning(f"{what}: whether it trains is told as {WORDS}")
+    """Warn, once per class and name, of a boolean argument of `__call__` that popjax does not set."""
+    what = f"{cls}.__call__ has {name!r}, which popjax does not set"
+    LOG.warning(f"{what}: training mode is passed as {WORDS}")
 
 
 def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: jax.Array) -> Network:

@@ -1,1 +1,1 @@
-"""The report: one page of figures and words. May import the store and the space; no JAX."""
+"""The report: one page of figures and text. May import the store and the space; no JAX."""

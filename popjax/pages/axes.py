@@ -1,4 +1,4 @@
-"""The axes of the figures: where a hyperparameter's or a metric's values lie, and the ticks. No JAX here."""
+"""The axes of the figures: coordinates and ticks of hyperparameters and metrics. No JAX here."""
 
 import dataclasses
 import math
@@ -14,15 +14,15 @@ from popjax.space.values import absent
 from popjax.store.results import Results
 from popjax.task import LESS
 
-NOWHERE = "–"  # of a hyperparameter that is inactive
-TICKS = 6  # about how many ticks an axis bears
-SHARES = ("accuracy", "f1", "auc")  # of 1, so that what is left of it is an error
+NOWHERE = "–"  # for an inactive hyperparameter
+TICKS = 6  # approximate number of ticks of an axis
+SHARES = ("accuracy", "f1", "auc")  # metrics that are shares of 1, so that 1 - metric is an error
 FEW = 0.1  # the share of the values at each end that may be outliers
-CLOSE = 1.5  # how far beyond the others, in widths of theirs, a value may lie without being cut off
+CLOSE = 1.5  # distance from the other values, in widths of their range, up to which a value is not cut off
 
 
 class Tick(NamedTuple):
-    """A place on the unit axis and the value there; `window` is what a β says in steps."""
+    """A place on the unit axis and the value there; `window` is the averaging window of a β in steps."""
 
     unit: float
     value: str
@@ -35,9 +35,9 @@ class Axis:
 
     Attributes:
         name: the hyperparameter.
-        scale: the user's scale of it.
-        values: one Python value a trial; None where the hyperparameter is inactive.
-        units: their coordinates (trials,) on the unit axis; NaN where it is.
+        scale: its scale in the user's space.
+        values: one Python value per trial; None where the hyperparameter is inactive.
+        units: their coordinates (trials,) on the unit axis; NaN where it is inactive.
     """
 
     name: str
@@ -47,27 +47,27 @@ class Axis:
 
     @property
     def varied(self) -> bool:
-        """Whether the trials differ in it."""
+        """True if the trials differ in it."""
         return len(set(self.values)) > 1
 
     @property
     def everywhere(self) -> bool:
-        """Whether no trial is without it."""
+        """True if it is active in all trials."""
         return None not in self.values
 
     @property
     def ticks(self) -> list[Tick]:
-        """What the axis shows."""
+        """The ticks of the scale."""
         return ticks(self.scale)
 
     @property
     def places(self) -> list[float]:
-        """Where the ticks lie on the unit axis."""
+        """Coordinates of the ticks on the unit axis."""
         return [tick.unit for tick in self.ticks]
 
     @property
     def cell(self) -> float:
-        """The width of one value on the unit axis; 0 where values are real numbers."""
+        """The width of one value on the unit axis; 0 for real numbers."""
         return 0.0 if math.isinf(self.scale.levels) else 1 / self.scale.levels
 
     def label(self, trial: int) -> str:
@@ -92,7 +92,7 @@ def axis(name: str, scale: Scale, column: np.ndarray) -> Axis:
 
 
 def label(scale: Scale, value: Any) -> str:
-    """A value in few digits; a β in as many as tell its window.
+    """A value in four digits; a β in enough digits to tell its window.
 
     >>> label(OneMinusLogUniform(0.9, 0.99999), 0.999956)
     '0.999956'
@@ -128,7 +128,7 @@ def ticks(scale: Scale) -> list[Tick]:
 
 
 def windows(scale: OneMinusLogUniform) -> list[Tick]:
-    """Ticks at round averaging windows 1/(1-β), which say both."""
+    """Ticks at round averaging windows 1/(1-β), with β and window."""
     found = []
     for window in decades(1 / (1 - scale.low), 1 / (1 - scale.high)):
         beta = round(1 - 1 / window, max(0, math.ceil(math.log10(window))) + 2)
@@ -139,7 +139,7 @@ def windows(scale: OneMinusLogUniform) -> list[Tick]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """Powers of ten from low to high, with 2 and 5 between where there are few; the ends, if there are none.
+    """Powers of ten from low to high, with 2 and 5 between them if there are few; the ends if there are none.
 
     >>> decades(20, 500)
     [20.0, 50.0, 100.0, 200.0, 500.0]
@@ -152,7 +152,7 @@ def decades(low: float, high: float) -> list[float]:
 
 
 def powers(low: float, high: float, digits: tuple[int, ...]) -> Iterator[float]:
-    """The numbers of one of the digits and zeros, from low to high."""
+    """Yield the products of a digit and a power of ten, from low to high."""
     for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for digit in digits:
             value = float(f"{digit}e{exponent}")
@@ -175,12 +175,12 @@ def steps(low: float, high: float, whole: bool = False) -> list[float]:
 
 
 def is_loss(name: str) -> bool:
-    """Whether a name says that less is better."""
+    """True if a metric's name says that less is better."""
     return any(word in name for word in LESS)
 
 
 def scope(name: str, values: np.ndarray, keep: np.ndarray, loss: bool = False) -> tuple[float, float, bool]:
-    """What a figure shows of a metric, from low to high, and whether in decades: losses over more than one are.
+    """The range (low, high, log) of a metric in a figure, with all of `keep`; log for losses over a decade or more.
 
     >>> scope("val_loss", np.array([0.001, 0.5, 3]), np.empty(0)), scope("val_mae", np.array([2, 3]), np.empty(0))
     ((0.001, 3.0, True), (2.0, 3.0, False))
@@ -194,7 +194,7 @@ def scope(name: str, values: np.ndarray, keep: np.ndarray, loss: bool = False) -
 
 
 def frame(values: np.ndarray, log: bool, keep: np.ndarray) -> tuple[float, float]:
-    """The least and the greatest value that a figure shows: those in `keep`, and no far outliers.
+    """The least and the greatest value that a figure shows: with all of `keep`, without far outliers.
 
     >>> frame(np.append(np.linspace(0, 1, 99), 1e9), log=False, keep=np.empty(0))
     (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""A page that compares runs: how good the best was after how much training, their spaces, their winners."""
+"""A page that compares runs: the best value over the training spent, spaces, winners."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +16,11 @@ from popjax.store.results import Results
 
 COLORS = (WINNER, MIDDLE, "#009E73", "#E69F00", "#CC79A7", POINT, GREY)
 HEAD = ("on the test rows", "the best together", "trials", "epochs", "updates", "seconds")
-MOMENTS = 500  # points of a line at most
+MOMENTS = 500  # largest number of points of a line
 
 
 def check_comparable(runs: Mapping[str, Results]) -> None:
-    """Raise ValueError unless the runs rank by one metric, and each has a winner."""
+    """Raise ValueError if the runs differ in metric or data, or one has no winner."""
     ranks = {(results.metric, results.metric.mode) for results in runs.values()}
     if len(ranks) > 1:
         said = ", ".join(f"{name} by {results.metric}" for name, results in runs.items())
@@ -34,7 +34,7 @@ def check_comparable(runs: Mapping[str, Results]) -> None:
 
 
 def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
-    """Title, sections as HTML and figures of the comparison; raises ValueError for runs that cannot be compared."""
+    """Title, sections as HTML and figures of the comparison. Raises ValueError for runs that cannot be compared."""
     check_comparable(runs)
     metric = shown(next(iter(runs.values())).metric)
     title = f"{len(runs)} runs compared"
@@ -45,8 +45,8 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
         figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
         boxes += '<div class="figure" id="seconds"></div>'
     caption = (
-        f"The best {metric} of all trials as they stood after so much training of all: who is ahead on the left finds "
-        "sooner. The last epoch ranks, so a line may turn back. Updates and seconds are those of the whole run, spread "
+        f"The best {metric} of all trials after the same amount of training; the curve ahead on the left is sooner. "
+        "The last epoch ranks, so a line may turn back. Updates and seconds are those of the whole run, spread "
         "evenly over its epochs; rounds follow one another."
     )
     parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))
@@ -56,7 +56,7 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
 
 
 def outcomes(runs: Mapping[str, Results]) -> str:
-    """A line a run."""
+    """HTML table of scores and costs, a row per run."""
     rows = []
     for name, results in runs.items():
         summary, best = results.summary, results.best
@@ -73,7 +73,7 @@ def outcomes(runs: Mapping[str, Results]) -> str:
 
 
 def summary_figure(summary: Mapping[str, Any], *path: str) -> float | None:
-    """A number of a summary, by its path; None where there is none."""
+    """The number at a path of a summary; None if there is none, or NaN."""
     found: Any = summary
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -81,11 +81,11 @@ def summary_figure(summary: Mapping[str, Any], *path: str) -> float | None:
 
 
 def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
-    """The share (moments,) of all training that was done by a moment, and the best trial's value then.
+    """The share of all training done by each moment (moments,), and the best trial's value then (moments,).
 
     A moment is an epoch of a round: the trials of a round train side by side, and rounds one after another. A trial
-    counts with the last value that it has; one that diverged counts as training alone. Moments without a value, as
-    where all have diverged, are left out.
+    counts by its latest value; a diverged one adds training only. Moments without a value, such as those where all
+    have diverged, are left out.
     """
     done, curve = results.trained.min((1, 2)), mean_member(results.counted.values[results.metric])
     top = np.fmax if results.metric.mode == "max" else np.fmin
@@ -102,13 +102,13 @@ def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
 
 
 def thinned_columns(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
-    """At most so many of the moments as a figure shows, the first and the last among them."""
+    """Columns (moments,) with at most `MOMENTS` of their rows, the first and the last included."""
     kept = np.unique(np.linspace(0, len(columns[0]) - 1, MOMENTS).astype(int))
     return tuple(column[kept] for column in columns)
 
 
 def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, Any]:
-    """The best of each run over what it cost, of which `key` is the whole in its summary; else the epochs of all."""
+    """Figure of each run's best value over its cost: `key` of the summary in total, or the number of epochs."""
     traces, heights = [], []
     for at, (run, results) in enumerate(runs.items()):
         share, best = thinned_columns(*reached(results))
@@ -125,7 +125,7 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
 
 
 def how_searched(results: Results) -> dict[str, str]:
-    """How a run searched, in brackets, and what, by hyperparameter."""
+    """Options of a run, with their names in brackets, and hyperparameter -> scale; as text."""
     run, rounds = results.run, len(np.unique(results.rounds))
     how = {"sampler": run.get("sampler"), "scheduler": run.get("scheduler"), "rounds": rounds, "seed": run.get("seed")}
     said = {f"({name})": str(value) for name, value in how.items() if value is not None}
@@ -133,14 +133,14 @@ def how_searched(results: Results) -> dict[str, str]:
 
 
 def winner(results: Results) -> dict[str, str]:
-    """A run's winner, by hyperparameter."""
+    """Hyperparameter -> value of a run's winner, as text."""
     assert results.best is not None
     space = Space.from_dict(results.run["space"])
     return {name: label(space[name], given) for name, given in results.best.hparams.items()}
 
 
 def comparison_table(runs: Mapping[str, Results], title: str, caption: str, tell: Any) -> str:
-    """A line a hyperparameter, a column a run."""
+    """HTML section with a table of `tell(results)`: a row per hyperparameter, a column per run."""
     told = [tell(results) for results in runs.values()]
     names = dict.fromkeys(name for one in told for name in one)
     rows = [[shown(name), *(shown(one.get(name, "")) for one in told)] for name in names]

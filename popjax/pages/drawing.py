@@ -1,4 +1,4 @@
-"""What the report's figures share: colours, axes and texts, as plain data for plotly. No JAX here."""
+"""Shared by the report's figures: colours, axes and texts, as plain data for plotly. No JAX here."""
 
 import html
 import math
@@ -14,33 +14,33 @@ ROUNDS = ("#56B4E9", "#009E73", "#E69F00", "#0072B2", "#000000")
 
 
 def shown(value: Any) -> str:
-    """A text that HTML and plotly show as it is."""
+    """A text in one line, escaped for HTML and plotly."""
     return html.escape(printable(str(value)).replace("\n", " "))
 
 
 def templated(text: Any) -> str:
-    """A text within a template of plotly's, which would fill in what a percent sign begins."""
+    """A text escaped for a plotly template, in which a percent sign begins a placeholder."""
     return shown(text).replace("%", "&#37;")
 
 
 def cut(text: str, most: int = 18) -> str:
-    """A text that leaves room for others."""
+    """A text of at most `most` characters, cut with an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def rounded(values: Any, digits: int = 5) -> list[Any]:
-    """Numbers in few digits for JSON; None for what is not finite."""
+    """Numbers, flattened, in `digits` significant digits for JSON; None for what is not finite."""
     floats = np.asarray(values, float).ravel().tolist()
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in floats]
 
 
 def round_color(number: int, count: int) -> str:
-    """The colour of a round, of so many: where there are more than colours, those that follow one another share one."""
+    """The colour of a round out of `count`; successive rounds share one if there are more than colours."""
     return ROUNDS[number * len(ROUNDS) // max(count, len(ROUNDS))]
 
 
 def layout(**more: Any) -> dict[str, Any]:
-    """What all plotly figures share."""
+    """The layout that all plotly figures share, with `more`."""
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12, "color": INK}
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
     return {
@@ -56,7 +56,7 @@ def layout(**more: Any) -> dict[str, Any]:
 
 
 def ruled(title: str, **more: Any) -> dict[str, Any]:
-    """An axis with thin lines."""
+    """An axis with thin lines, with `more`."""
     lines = {"gridcolor": "#eceff2", "linecolor": "#c4cad1", "zeroline": False, "ticks": "outside", "ticklen": 4}
     return {**lines, "tickcolor": "#c4cad1", "automargin": True, "title": {"text": title, "standoff": 8}, **more}
 
@@ -64,13 +64,13 @@ def ruled(title: str, **more: Any) -> dict[str, Any]:
 def metric_axis(
     name: str, low: float, high: float, log: bool, below: float = 0.0, above: float = 0.0
 ) -> dict[str, Any]:
-    """The axis of a metric from low to high with some air, in decades or plain; shares of it are free at its ends."""
+    """The axis of a metric from low to high with some air, log or linear; shares `below` and `above` stay free."""
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 0.1
     kind: dict[str, Any] = {"type": "linear", "dtick": None, "tickformat": None, "minexponent": 5}
     if log:
         step = math.ceil((high - low) / 8) if high - low > 2.5 else "D2"
-        kind = {"type": "log", "dtick": step, "tickformat": "~g" if step == "D2" else None}  # else 5 stands for 0.05
+        kind = {"type": "log", "dtick": step, "tickformat": "~g" if step == "D2" else None}  # else 0.05 is labelled 5
     return ruled(
         shown(name),
         range=[low - air - below * (high - low + 2 * air), high + air + above * (high - low + 2 * air)],

@@ -1,4 +1,4 @@
-"""The best that k trials of a random search can be expected to find. No JAX here."""
+"""The expected best of k trials of a random search. No JAX here."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def expected_best(values: np.ndarray, mode: str, sizes: np.ndarray) -> np.ndarra
     finite one.
 
     Args:
-        values: one a trial (trials,).
+        values: a value per trial (trials,).
         mode: "max" or "min".
         sizes: each k, from 1 to the number of values.
 
@@ -28,7 +28,7 @@ def expected_best(values: np.ndarray, mode: str, sizes: np.ndarray) -> np.ndarra
     best = []
     for k in np.asarray(sizes).tolist():
         rank = np.arange(k, n + 1)
-        chances = gammaln(rank) - gammaln(rank - k + 1)  # log C(i-1, k-1), but for what all ranks share
+        chances = gammaln(rank) - gammaln(rank - k + 1)  # log C(i-1, k-1), up to a term that all ranks share
         weights = np.exp(chances - chances[-1])
         best.append(weights @ ascending[k - 1 :] / weights.sum())
     return np.array(best) * (1 if mode == "max" else -1)

@@ -1,4 +1,4 @@
-"""What of results the report's figures show: which trials, which metrics, in which frame. No JAX here."""
+"""What the report's figures show of results: trials, metrics and frames. No JAX here."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ TEN = 10
 
 
 def thinned(results: Results, most: int) -> np.ndarray:
-    """At most about `most` trials, evenly spaced by rank with the diverged last; the ten best and the winner always."""
+    """About `most` ranked and diverged trials, evenly spaced by rank, with the ten best and the winner; ascending."""
     return spaced(results, np.concatenate([results.order, np.flatnonzero(results.diverged)]), most)
 
 
 def curved(results: Results) -> np.ndarray:
-    """The trials whose curves are drawn: also those that were left before the end."""
+    """The trials to draw the curves of, also pruned and stopped ones; ascending."""
     left = np.flatnonzero((results.pruned | results.stopped) & (results.epochs_run > 0) & ~results.diverged)
     return spaced(results, np.concatenate([results.order, left, np.flatnonzero(results.diverged)]), CURVES)
 
 
 def spaced(results: Results, rows: np.ndarray, most: int) -> np.ndarray:
-    """Of these trials in this order about `most`, evenly spaced, with the ten best and the winner."""
+    """About `most` of these trials, evenly spaced in this order, with the ten best and the winner; ascending."""
     if len(rows) <= most:
         return np.sort(rows)
     some = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
@@ -33,18 +33,18 @@ def spaced(results: Results, rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def color(results: Results, trial: int) -> str:
-    """The colour of a trial's point: that of its round, where there are several."""
+    """The colour of a trial's point: that of its round if there are several."""
     count = int(results.rounds.max()) + 1
     return round_color(int(results.rounds[trial]), count) if count > 1 else POINT
 
 
 def metrics(results: Results) -> list[str]:
-    """The metrics as the page lists them: what ranks comes first."""
+    """The metrics, the ranking one first."""
     return [results.metric, *(name for name in results.members if name != results.metric)]
 
 
 def errors(results: Results, name: str) -> float | None:
-    """Of a metric that is a share of 1 the least error that its figures show, as they are in decades; else None."""
+    """The least error on a log axis of 1 - metric, half of the smallest positive one; None if it is no share of 1."""
     if not any(word in name for word in SHARES):
         return None
     left = 1 - np.concatenate([results.curves[name].ravel(), results.values[name]])
@@ -55,12 +55,12 @@ def errors(results: Results, name: str) -> float | None:
 
 
 def error_axis(name: str, low: float, high: float, floor: float, *free: float) -> dict[str, Any]:
-    """The axis of 1 - metric in decades, for a metric from low to high; better is lower there."""
+    """The log axis of 1 - metric, for a metric from low to high; lower is better there."""
     return metric_axis(f"1 - {name}", max(1 - high, floor), max(1 - low, 2 * floor), True, *free)
 
 
 def learned(results: Results) -> np.ndarray:
-    """Whether (trials,) a trial did not diverge and, where a constant's score is known, came nearer to the best one."""
+    """Bool (trials,): not diverged and, if a constant's score is known, nearer to the best value than to that."""
     known = results.summary.get("constant") or {}
     constant = known.get(results.metric.on("test"))
     if results.best is None or not isinstance(constant, int | float):
@@ -72,17 +72,17 @@ def learned(results: Results) -> np.ndarray:
 
 
 def loss(results: Results, name: str) -> bool:
-    """Whether a metric is one to make small, whatever it is called."""
+    """True if the metric ranks and its mode is "min"."""
     return name == results.metric and results.metric.mode == "min"
 
 
 def lower_is_better(results: Results, name: str) -> bool:
-    """Whether a metric is better where it is lower: what ranks says so, of others the name."""
+    """True if less of a metric is better: by mode for the ranking one, by name for others."""
     return loss(results, name) or (name != results.metric and is_loss(name))
 
 
 def framed(results: Results, name: str | None = None) -> tuple[float, float, bool]:
-    """The range of the last values of a metric that figures show, the best always, and whether in decades."""
+    """The range (low, high, log) of a metric's last values in figures, with the ten best and the winner."""
     name = results.metric if name is None else name
     last = results.values[name]
     kept = np.append(results.order[:TEN], results.best.trial if results.best else []).astype(int)
@@ -90,7 +90,7 @@ def framed(results: Results, name: str | None = None) -> tuple[float, float, boo
 
 
 def beyond(results: Results) -> int:
-    """How many trials lie outside of what is framed, and are drawn on its edge."""
+    """Number of trials outside the frame of the ranking metric, which are drawn on its edge."""
     low, high, _ = framed(results)
     values = results.values[results.metric][~results.diverged]
     slack = 1e-5 * max(abs(low), abs(high))

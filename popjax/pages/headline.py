@@ -1,4 +1,4 @@
-"""The top of the report: what was searched, the winner with both its values, what it cost. No JAX here."""
+"""The top of the report: the search, the winner with both its values, the cost. No JAX here."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ DESIGNS = {"sobol": "Sobol", "grid": "grid", "tpe": "TPE", "cmaes": "CMA-ES", "g
 
 
 NAMED = 20  # trials that are named one by one
-FIRST_RUNG, FEW, MANY = 2, 16, 20_000  # epochs; trials for which it is worth saying what halving would have done
+FIRST_RUNG, FEW, MANY = 2, 16, 20_000  # epochs; range of trials for which halving is simulated
 
 
 def title(results: Results) -> str:
@@ -28,7 +28,7 @@ def title(results: Results) -> str:
 
 
 def head(results: Results, axes: Sequence[Axis]) -> str:
-    """The title, the winner with both its values, and what the search cost."""
+    """HTML of the title, the winner with both its values, and the cost of the search."""
     lost = int(results.diverged.sum())
     count = len(results.diverged)
     pruned = int((results.pruned & ~results.diverged).sum())
@@ -70,7 +70,7 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
 
 
 def at_best(results: Results) -> str:
-    """The winner's best epoch, in words, where that counts."""
+    """The winner's best epoch, in words; empty if the last one counts."""
     if results.best_epochs is None or results.best is None:
         return ""
     epochs = sorted(set(results.best_epochs[results.best.trial].ravel().tolist()))
@@ -80,7 +80,7 @@ def at_best(results: Results) -> str:
 
 
 def steered_paragraph(results: Results) -> str:
-    """Which trials a person changed or stopped while the search trained, if anybody did."""
+    """HTML paragraph with the trials that a person changed or stopped; empty if there are none."""
     if results.steered is None:
         return ""
     trials = np.flatnonzero(results.steered).tolist()
@@ -90,7 +90,7 @@ def steered_paragraph(results: Results) -> str:
 
 
 def halved(results: Results) -> str:
-    """What successive halving would have saved and lost on a search that was trained to the end; else nothing."""
+    """What successive halving would have found and saved, in words; empty if not all trials were trained to the end."""
     plain = results.run.get("scheduler") is None and results.run.get("rounds_in_all") == 1
     epochs = results.members[results.metric].shape[-1]
     whole = not (results.stopped | results.pruned).any() and results.steered is None
@@ -108,7 +108,7 @@ def halved(results: Results) -> str:
 
 
 def compared(results: Results) -> str:
-    """What the score on the test rows is worth: how sure it is, and what a constant and a linear model score."""
+    """The test score's interval, and the scores of a constant and a linear model, in words."""
     summary, name = results.summary, results.metric.on("test")
     said = []
     if isinstance(interval := summary.get("test_interval"), list):
@@ -135,7 +135,7 @@ def heading(results: Results) -> str:
 
 
 def optimism(results: Results) -> str:
-    """Why the winner won, and that its value is better than it will be."""
+    """Why the winner won, and that its value is optimistic, in words."""
     count, first = len(results.diverged), int(results.order[0])
     if count == 1:
         return "the only trial"
@@ -144,13 +144,13 @@ def optimism(results: Results) -> str:
 
 
 def card_grid(cards: list[tuple[str, str, str]]) -> str:
-    """Numbers with what they are."""
+    """HTML of (number, text, class) as cards."""
     boxes = [f'<div class="card {kind}"><b>{figure}</b><span>{text}</span></div>' for figure, text, kind in cards]
     return f'<div class="cards">{"".join(boxes)}</div>'
 
 
 def epochs_text(results: Results) -> str:
-    """Epochs, and of how many members each trial is the mean."""
+    """Epochs, folds and repeats, and the share trained with patience, in words."""
     _, folds, repeats, epochs = results.members[results.metric].shape
     many = [plural(count, noun) for count, noun in ((folds, "fold"), (repeats, "repeat")) if count > 1]
     word = "epoch" if epochs == 1 else "epochs"
@@ -161,7 +161,7 @@ def epochs_text(results: Results) -> str:
 
 
 def seconds_text(summary: Mapping[str, Any]) -> str:
-    """What the seconds went into; programs are compiled beside others in training."""
+    """Seconds of compiling and training, in words; the two may overlap."""
     known = [(name, summary.get(f"{key}_seconds")) for name, key in (("compiling", "compile"), ("training", "train"))]
     parts = [(name, took) for name, took in known if isinstance(took, int | float)]
     together = sum(took for _, took in parts) > float(summary.get("wall_seconds") or np.inf)
@@ -170,7 +170,7 @@ def seconds_text(summary: Mapping[str, Any]) -> str:
 
 
 def machine(results: Results) -> str:
-    """Device and versions."""
+    """HTML paragraph with device and versions."""
     versions = results.run.get("versions") or {}
     found = [results.run.get("device"), *(f"{name} {version}" for name, version in versions.items())]
     parts = " · ".join(f'<span class="whole">{shown(one)}</span>' for one in filter(None, found))
@@ -178,7 +178,7 @@ def machine(results: Results) -> str:
 
 
 def advice(results: Results) -> tuple[str, str]:
-    """What to do when nothing is left to rank: in words, and as arguments with learning rates below those tried."""
+    """Advice if all trials diverged: in words, and as arguments with learning rates below those tried, or ""."""
     rates = results.points.get("learning_rate")
     if rates is None:
         return "narrow the ranges that make training unstable", ""
@@ -187,7 +187,7 @@ def advice(results: Results) -> tuple[str, str]:
 
 
 def diverged_advice(results: Results) -> str:
-    """Why there is no winner, and what to do about it."""
+    """HTML on why there is no winner, and what to do about it."""
     why = results.no_winner[0].upper() + results.no_winner[1:]
     if (results.stopped | results.pruned).any():
         return f"<p><b>There is no winner.</b> {why}.</p>"
@@ -197,19 +197,19 @@ def diverged_advice(results: Results) -> str:
 
 
 def hparams_line(axes: Sequence[Axis], trial: int) -> str:
-    """A trial's hyperparameters on one line."""
+    """A trial's active hyperparameters on one line, as HTML."""
     there = [axis for axis in axes if axis.values[trial] is not None]
     return ", ".join(f"{shown(axis.name)} {shown(axis.label(trial))}" for axis in there)
 
 
 def value_text(results: Results, trial: int) -> str:
-    """A trial's metric, and its standard error where there are folds or repeats."""
+    """A trial's metric, and its standard error if there are folds or repeats, as text."""
     error = f" ± {metric_text(results.errors[results.metric][trial])}" if results.errors else ""
     return metric_text(results.values[results.metric][trial]) + error
 
 
 def metric_text(value: float) -> str:
-    """A value of a metric.
+    """A value of a metric, as text.
 
     >>> metric_text(0.98333333), metric_text(3611.7373)
     ('0.9833', '3611.74')

@@ -1,4 +1,4 @@
-"""Which hyperparameters mattered in these results, by Optuna's PED-ANOVA. No JAX here."""
+"""The importance of hyperparameters in results, by Optuna's PED-ANOVA. No JAX here."""
 
 import importlib.util
 import math
@@ -21,16 +21,15 @@ MOST = 10_000
 
 
 def importance(results: Results) -> dict[str, float] | None:
-    """The share of each varied hyperparameter in how good a trial is, in the order of the space; they sum to 1.
+    """Name -> importance of each varied hyperparameter, in the order of the space; they sum to 1.
 
-    PED-ANOVA (Watanabe et al. 2023) compares where the best tenth of the trials lie with
-    where all lie. It reads ranks, not sizes, so a loss of 1e30 weighs no more than any other
-    bad one, and it grows no random forest, so it is quick and the same each time. Coordinates
-    are those of the scales; a diverged trial counts as the worst. Of more than 10,000 trials
-    as many are looked at, at even distances.
+    PED-ANOVA (Watanabe et al. 2023) compares the distribution of the best tenth of the trials with that of all. It uses
+    ranks, so a loss of 1e30 weighs no more than any other bad one, and no random forest, so it is fast and
+    deterministic. Coordinates are those of the scales; a diverged trial counts as the worst. Of more than 10,000
+    trials, 10,000 at even distances are used.
 
     Returns:
-        None without optuna; an empty dict where there is nothing to compare.
+        None without optuna; an empty dict if there is nothing to compare.
 
     >>> import popjax as pj
     >>> from popjax.space.scales import log_uniform, uniform
@@ -58,12 +57,12 @@ def importance(results: Results) -> dict[str, float] | None:
 
 
 def looked_at(ranks: np.ndarray) -> np.ndarray:
-    """The trials that importance is told from: all, or 10,000 at even distances."""
+    """Numbers of the trials used for importance: all, or 10,000 at even distances."""
     return np.linspace(0, len(ranks) - 1, min(len(ranks), MOST)).astype(int)
 
 
 def best_tenth(results: Results) -> tuple[int, int]:
-    """How many trials PED-ANOVA takes for the best tenth, equals of the last of them too, and of how many."""
+    """Number of trials in PED-ANOVA's best tenth, including ties with its last one, and number of trials used."""
     ranks = value_ranks(results)
     ranks = ranks[looked_at(ranks)]
     last = np.sort(ranks)[math.ceil(len(ranks) / 10) - 1]
@@ -71,7 +70,7 @@ def best_tenth(results: Results) -> tuple[int, int]:
 
 
 def import_later(seconds: float) -> threading.Timer:
-    """Import what `importance` needs in the background after so many seconds: it takes two, while others compute."""
+    """A timer that imports what `importance` needs in the background, after `seconds`; the import takes two."""
     warnings.filterwarnings("ignore", "IProgress not found")  # what Optuna imports says so in a notebook
     timer = threading.Timer(seconds, import_all, ("optuna.importance",))
     timer.daemon = True
@@ -81,7 +80,7 @@ def import_later(seconds: float) -> threading.Timer:
 
 
 def value_ranks(results: Results) -> np.ndarray:
-    """How many distinct values are better (trials,) than a trial's; a diverged trial is worse than all others."""
+    """Number of distinct values better than a trial's (trials,); a diverged trial is worse than all others."""
     values = results.values[results.metric] * (1 if results.metric.mode == "min" else -1)
     distinct, ranks = np.unique(values[~results.diverged], return_inverse=True)
     places = np.full(len(values), len(distinct))
@@ -90,7 +89,7 @@ def value_ranks(results: Results) -> np.ndarray:
 
 
 def study(varied: list[Axis], ranks: np.ndarray, rows: np.ndarray) -> "optuna.Study":
-    """These rows' trials as Optuna keeps them."""
+    """The trials of these rows as an Optuna study, with their ranks as values."""
     import optuna
 
     distributions: dict[str, optuna.distributions.BaseDistribution] = {}

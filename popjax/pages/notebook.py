@@ -1,4 +1,4 @@
-"""What a notebook shows of a Results, a Space, a Predictor, a Session or a Task: a few lines of HTML. No JAX here."""
+"""What a notebook shows of Results, Space, Predictor, Session and Task: a few lines of HTML. No JAX here."""
 
 import html
 from typing import Any
@@ -16,7 +16,7 @@ FEW = 5  # trials that are listed
 
 
 def as_html(thing: Any) -> str:
-    """The HTML of one of popjax's things; no dump of its arrays."""
+    """Short HTML of a popjax object, without its arrays."""
     if isinstance(thing, Results):
         return of_results(thing)
     if isinstance(thing, Space):
@@ -26,7 +26,7 @@ def as_html(thing: Any) -> str:
 
 
 def of_results(results: Results) -> str:
-    """How many trials there are, and the best of them."""
+    """The number of trials, the winner, and a table of the best."""
     lost, pruned = int(results.diverged.sum()), int((results.pruned & ~results.diverged).sum())
     more = [f"{count} {word}" for count, word in ((lost, "diverged"), (pruned, "pruned")) if count]
     head = ", ".join([plural(len(results.diverged), "trial"), *more])
@@ -39,7 +39,7 @@ def of_results(results: Results) -> str:
     test = results.summary.get("test_value")
     scored = f", {cell(test)} on the test rows" if isinstance(test, float) else ""
     best = results.best
-    won = f"no winner: {results.no_winner}" + ("; who stands best now:" if rows else "")
+    won = f"no winner: {results.no_winner}" + ("; the best so far:" if rows else "")
     if best is not None:
         won = f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
         won += f" ({beside})" if scored and (beside := compared(results)) else ""
@@ -47,7 +47,7 @@ def of_results(results: Results) -> str:
 
 
 def of_space(space: Space) -> str:
-    """A row a hyperparameter."""
+    """A table with a row per hyperparameter."""
     rows = []
     for name, scale in space.items():
         when = clauses(space.conditions.get(name, {}))
@@ -58,7 +58,7 @@ def of_space(space: Space) -> str:
 
 
 def of_predictor(predictor: Any) -> str:
-    """What predicts."""
+    """A line on outputs and trials of a predictor."""
     some = [*map(str, predictor.trials[:FEW]), *(["..."] if len(predictor.trials) > FEW else [])]
     who = f"{plural(len(predictor.trials), 'trial')} ({', '.join(some)})"
     one = f"trial {predictor.trials[0]}: {hparams_text(predictor.hparams)}"
@@ -69,7 +69,7 @@ def of_predictor(predictor: Any) -> str:
 
 
 def of_session(session: Any) -> str:
-    """Where the models stand."""
+    """A line on models, epochs and last metrics of a session."""
     last = {name: np.atleast_1d(values[..., -1]) for name, values in session.curves.items()}
     now = hparams_text({name: values.item() for name, values in last.items() if session.single})
     if last and not session.single and (values := last[session.task.metric])[~np.isnan(values)].size:
@@ -81,18 +81,18 @@ def of_session(session: Any) -> str:
 
 
 def of_task(task: Any) -> str:
-    """What is trained, and what ranks it."""
+    """A line on metric, mode and settings of a task."""
     said = hparams_text({name: value for name, value in task.settings.items() if value is not None})
     return line(f"Task: ranked by {task.metric}, {task.mode}; {said}".rstrip("; "))
 
 
 def line(text: str) -> str:
-    """A line of text."""
+    """A paragraph of escaped text."""
     return f"<p>{html.escape(text)}</p>"
 
 
 def small_table(head: list[str], rows: list[list[str]]) -> str:
-    """A small table."""
+    """A table of escaped texts."""
     cells = lambda kind, row: "".join(f"<{kind}>{html.escape(text)}</{kind}>" for text in row)
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table>"

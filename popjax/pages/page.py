@@ -1,4 +1,4 @@
-"""A page of figures from a run's results, for any browser, offline. No JAX here."""
+"""The report of a run: a page of figures for any browser, offline. No JAX here."""
 
 import base64
 import hashlib
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from popjax.store.results import Results
 
 NAME = "report.html"
-LOWERED = 1.0  # seconds in which programs are lowered, which needs the interpreter; training hardly does
+LOWERED = 1.0  # seconds to wait while programs are lowered, which needs the interpreter; training hardly does
 
 
 class Page(Callback):
-    """Writes the page of a run into its directory when it ends."""
+    """Callback that writes the page of a run into its directory when it ends."""
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = directory
@@ -51,9 +51,9 @@ def write_report(results: "Results", path: str | Path) -> Path:
 
 
 def page(results: "Results", alone: bool = False) -> str:
-    """The whole page as HTML: plotly, the figures and the words, with nothing to fetch.
+    """The whole page as HTML: plotly, the figures and the text, with nothing to fetch.
 
-    Where it is to stand `alone` it does not speak of the files of a run beside it.
+    With `alone` it does not mention the files of a run beside it.
 
     >>> import popjax as pj
     >>> import numpy as np
@@ -71,7 +71,7 @@ def page(results: "Results", alone: bool = False) -> str:
 
 
 def write_comparison(runs: "Mapping[str, Results]", path: str | Path) -> Path:
-    """Write a page that compares runs, by the names they are shown with; returns its path. Raises ValueError."""
+    """Write a page that compares runs, name -> Results; returns its path. Raises ValueError if incomparable."""
     from popjax.core.storage import write_atomic
     from popjax.pages.comparison import comparison
 
@@ -80,7 +80,7 @@ def write_comparison(runs: "Mapping[str, Results]", path: str | Path) -> Path:
 
 
 def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
-    """A page as HTML with all that it needs."""
+    """A page as HTML with all scripts, styles and data that it needs."""
     from popjax.pages.drawing import shown
 
     scripts = [asset("plotly/plotly-basic.min.js"), asset("parallel.js"), asset("report.js")]
@@ -104,7 +104,7 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
 
 
 def contents(results: "Results", columns: "Sequence[Axis]", alone: bool) -> tuple[str, dict[str, Any]]:
-    """The sections in their order, and the data of their figures; what makes no sense here is left out."""
+    """The sections as HTML in their order, and the data of their figures; those with nothing to show are left out."""
     from popjax.pages.drawing import DIVERGED, WINNER
     from popjax.pages.figures.named_figures import FIGURES
     from popjax.pages.headline import head
@@ -115,14 +115,14 @@ def contents(results: "Results", columns: "Sequence[Axis]", alone: bool) -> tupl
     for figure, said in sections.items():
         drawn |= figure.data(results, columns) if said else {}
     of_metric = "".join(said for figure, said in sections.items() if figure.of_metric)
-    if results.epochs_run.any():  # the choice of the metric stands above these alone
+    if results.epochs_run.any():  # the choice of the metric applies to these alone
         of_metric = f"<div>{control(results)}{of_metric}</div>"
     others = "".join(said for figure, said in sections.items() if not figure.of_metric)
     return f"{head(results, columns)}{of_metric}{others}{rebuild_section(results, alone)}", drawn
 
 
 def control(results: "Results") -> str:
-    """The choice of the metric of curves and panels, and whether a share is shown as an error."""
+    """HTML controls for the metric of curves and panels, and for showing a share of 1 as an error."""
     from popjax.pages.drawing import shown
     from popjax.pages.framing import errors, metrics
 
@@ -136,10 +136,10 @@ def control(results: "Results") -> str:
 
 
 def asset(name: str) -> str:
-    """A file that the page holds."""
+    """The text of a file that the page contains."""
     return (files("popjax.pages") / name).read_text(encoding="utf-8")
 
 
 def script_policy(script: str) -> str:
-    """What the page's policy lets run: this script and no other."""
+    """The source expression of a content security policy that allows this script alone."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""The report's figures one by one, as plotly's. No JAX here."""
+"""Single figures of the report, as plotly figures. No JAX here."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from popjax.store.results import Results
 
 
 def plot(results: Results, name: str = "curves") -> Any:
-    """A figure by its name: "curves", another metric's curves by the metric, "expected", a hyperparameter, "predicted".
+    """A plotly figure by name: "curves", a metric for its curves, "expected", "front", a hyperparameter, "predicted".
 
-    Where hyperparameters changed while trials trained there are "tree" and, of each that did, "learning_rate by epoch".
+    If hyperparameters changed during training, also "tree" and, for each that did, "learning_rate by epoch".
 
-    Raises ValueError for another name, and where there is nothing to draw.
+    Raises ValueError for an unknown name, and if there is nothing to draw.
     """
     import plotly.graph_objects as go
 

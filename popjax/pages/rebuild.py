@@ -1,4 +1,4 @@
-"""The end of the report: how its run is made again, and gone on with. No JAX here."""
+"""The end of the report: how to reproduce its run, and how to use its files. No JAX here."""
 
 import html
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from popjax.pages.markup import section
 from popjax.store.results import Results
 from popjax.tuning.search_options import SearchOptions
 
-USUAL = SearchOptions().written()  # as run.json has them
-ALWAYS = ("trials", "epochs", "seed")  # which are said even where they are as usual
+USUAL = SearchOptions().written()  # the defaults, as in run.json
+ALWAYS = ("trials", "epochs", "seed")  # shown even at their defaults
 
 
 def rebuild_section(results: Results, alone: bool = False) -> str:
-    """The command that made the run, and how to go on from its files, unless the page stands alone."""
+    """HTML section with the command that made the run and, if not `alone`, how to use its files."""
     what = "command" if results.run.get("command") else "task and call"
     caption = f"The same {what} gives the same results"
     line = str(results.run.get("command") or "") or as_code(results)
@@ -36,7 +36,7 @@ def rebuild_section(results: Results, alone: bool = False) -> str:
 
 
 def as_code(results: Results) -> str:
-    """The call that made a run of the library, but for the task, of which a run does not know the code; or nothing."""
+    """The `popjax.search` call of a run, without the task, which has no recorded code; empty without seed or space."""
     run = results.run
     if "seed" not in run or "space" not in run:
         return ""
@@ -52,7 +52,7 @@ def as_code(results: Results) -> str:
 
 
 def scheduled(run: Mapping[str, Any]) -> str | None:
-    """The name of a run's scheduler, in its rounds, unless these are what a sampler that learns has by itself."""
+    """The name of a run's scheduler, in its rounds if these are not the default ones of a learning sampler."""
     inner, rounds = run.get("scheduler"), run.get("rounds_in_all", 1)
     if rounds == 1 or "ends" in run:
         return inner

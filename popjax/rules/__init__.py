@@ -1,1 +1,1 @@
-"""Rules: what counts as best, a file each, listed in `named_rules.py`. Imports core/, task.py and rule.py. No JAX."""
+"""Rules: what counts as best, one file each, listed in `named_rules.py`. Imports core, task, rule. No JAX."""

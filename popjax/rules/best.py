@@ -1,4 +1,4 @@
-"""The best by a metric."""
+"""The rule `best`: trials rank by a metric."""
 
 from popjax.rule import Rule
 from popjax.task import Metric
@@ -12,18 +12,19 @@ def best(
     *,
     keep: int = 1,
 ) -> Rule:
-    """Trials rank by a metric, and the first one wins.
+    """Rank trials by a metric; the first one wins.
 
     Args:
-        metric: the task's own if not given.
-        mode: "min" or "max"; as the metric's name tells if not given.
-        at: which epoch of each model counts: "last", or "best", that with the best value; of equal ones the earlier.
-            Its weights are kept, and a trial's value is the mean of its models' best ones, so it is optimistic.
-        patience: a model rests after so many epochs without a better one; only with at="best".
-        keep: of how many of the best trials the trained states are kept.
+        metric: the metric that ranks; the task's if None.
+        mode: "min" or "max"; follows from the metric's name if None.
+        at: which epoch of each member counts: "last", or "best", the one with the best value, of equal ones the
+            earlier. Its weights are kept, and a trial's value is the mean of its members' best ones, so it is
+            optimistic.
+        patience: number of epochs without a better one after which a member rests; None: never. Only with at="best".
+        keep: number of best trials to keep the trained states of.
 
-    Raises ValueError for another mode or epoch, for a `keep` or a `patience` that is no whole number of at least 1,
-    and for patience where the last epoch counts.
+    Raises ValueError for another `mode` or `at`, a `keep` or `patience` that is not a whole number of at least 1, and
+    a `patience` with at="last".
 
     >>> best("val_loss", keep=5).written()
     {'rule': 'best', 'metric': 'val_loss', 'mode': None, 'keep': 5, 'at': 'last', 'patience': None}

@@ -1,4 +1,4 @@
-"""Hypervolume: how much of the space between a point and a reference a set of points dominates."""
+"""Hypervolume: the volume that a set of points dominates, up to a reference point."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from popjax.rules.nondominated import fronts_of
 def hypervolume(losses: np.ndarray, worst: np.ndarray) -> float:
     """The volume that points (n, objectives) dominate, up to `worst` (objectives,); less is better.
 
-    Slice by slice along the last objective.
+    Computed slice by slice along the last objective.
 
     >>> hypervolume(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([3.0, 3.0]))
     5.0
@@ -28,10 +28,10 @@ def hypervolume(losses: np.ndarray, worst: np.ndarray) -> float:
 
 
 def contributions(losses: np.ndarray, worst: np.ndarray) -> np.ndarray:
-    """What each point (n,) of a front adds to the hypervolume of the others; none of them lies beyond `worst`.
+    """What each point (n,) of a front (n, objectives) adds to the hypervolume of the others; none is beyond `worst`.
 
-    Of two objectives it is a rectangle between two neighbours, of more the box of a point without what the others
-    have of it (While et al. 2012, "A fast way of calculating exact hypervolumes").
+    With two objectives this is a rectangle between two neighbours; with more, a point's box less the part that the
+    others dominate (While et al. 2012, "A fast way of calculating exact hypervolumes").
 
     >>> contributions(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([3.0, 3.0])).tolist()
     [1.0, 2.0]
@@ -46,7 +46,7 @@ def contributions(losses: np.ndarray, worst: np.ndarray) -> np.ndarray:
 
 
 def own_volume(point: np.ndarray, others: np.ndarray, worst: np.ndarray) -> float:
-    """The volume of a point's box that no other point (n, objectives) dominates."""
+    """The volume of the box from a point (objectives,) to `worst` that no other point (n, objectives) dominates."""
     box = float(np.prod(worst - point))
     if box == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""Rules by the names that `--choose` and run.json have."""
+"""Rules by their names in `--choose` and run.json."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Rule, OneSe, Togeth
 
 
 def rule_of(rank: Any) -> Rule:
-    """What `search(rank=)` was given as a Rule: a metric's name ranks as `best` of it; raises ValueError."""
+    """The Rule of `search(rank=)`: a Rule, or a metric's name or None for `best`; raises ValueError for others."""
     if rank is None or isinstance(rank, str):
         return Rule(rank)  # type: ignore[arg-type]
     if isinstance(rank, Rule):
@@ -26,10 +26,10 @@ def rule_of(rank: Any) -> Rule:
 
 
 def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
-    """The rule that `Rule.written` gave, or another one by its metric.
+    """The rule recorded by `Rule.written`; or `given`, with the recorded metric and mode if it has no metric.
 
-    Raises ValueError for a rule of a user's own, of which a file has the name alone, and for another one by which
-    other epochs count.
+    Raises ValueError for a recorded custom rule, which a file only names, if `given` is None, and for a `given` with
+    another `at` or `patience`.
     """
     if given is not None:
         for name in ("at", "patience"):
@@ -49,13 +49,13 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
 
 
 def written_rule(rank: Any) -> dict[str, Any] | None:
-    """What run.json has of a rule; None where nothing was asked."""
+    """The value of `search(rank=)` in run.json: `Rule.written`, or None for None."""
     return None if rank is None else rule_of(rank).written()
 
 
 def ranks(choose: str, metric: str | None, keep: int | None = None, **given: Any) -> Rule:
-    """The rule of --choose, --metric, --mode, --at and --patience, which keeps so many trials, or its own number.
+    """The rule of --choose, --metric, --mode, --at and --patience; `keep`: trials to keep, its default if None.
 
-    Raises ValueError for what it does not take.
+    Raises ValueError for an unknown rule or a value that it does not take.
     """
     return lookup(RULES, "choose", choose).asked(metric, keep, **given)

@@ -1,14 +1,14 @@
-"""Fronts: rows of which none is better in all objectives, then those of the rows that are left."""
+"""Nondominated fronts: the rows that no row dominates, then those of the remaining rows, and so on."""
 
 import numpy as np
 
 
 def fronts_of(losses: np.ndarray) -> np.ndarray:
-    """The number (rows,) of each row's front, from 0; rows (rows, objectives), less is better.
+    """The front (rows,) of each row of losses (rows, objectives), from 0; less is better.
 
-    Rows in lexicographic order are beaten by earlier ones alone, and one that a front beats is beaten by each front
-    before it, so that its own is found by bisection (Zhang et al. 2015, "An efficient approach to nondominated
-    sorting").
+    A row is dominated only by rows before it in lexicographic order, and a row that a front dominates is dominated by
+    every earlier front, so its own front is found by bisection (Zhang et al. 2015, "An efficient approach to
+    nondominated sorting").
 
     >>> fronts_of(np.array([[0.0, 2.0], [1.0, 1.0], [1.0, 2.0], [2.0, 2.0]])).tolist()
     [0, 0, 1, 2]
@@ -30,7 +30,7 @@ def fronts_of(losses: np.ndarray) -> np.ndarray:
 class Front:
     """The rows of a front so far, in lexicographic order.
 
-    Of two objectives the last row has the least of the second one, so that it alone is looked at.
+    With two objectives the last row has the least second one, so only that row is compared.
     """
 
     def __init__(self, objectives: int) -> None:
@@ -38,14 +38,14 @@ class Front:
         self.count = 0
 
     def add(self, row: np.ndarray) -> None:
-        """Take a row (objectives,) that none of the front beats."""
+        """Append a row (objectives,) that no row of the front dominates."""
         if self.count == len(self.rows):
             self.rows = np.concatenate([self.rows, np.empty_like(self.rows)])
         self.rows[self.count] = row
         self.count += 1
 
     def beats(self, row: np.ndarray) -> bool:
-        """Whether one of the front is at most this row (objectives,) in all, and less in one."""
+        """True if a row of the front dominates this row (objectives,): at most equal in all, less in one."""
         first = self.count - 1 if len(row) == 2 else 0
         rows = self.rows[first : self.count]
         return bool(((rows <= row).all(1) & (rows < row).any(1)).any())

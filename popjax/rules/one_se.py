@@ -1,4 +1,4 @@
-"""The smallest model within one standard error of the best (Breiman et al. 1984, section 3.4.3)."""
+"""The rule `one_se`: the smallest model within one standard error of the best (Breiman et al. 1984, section 3.4.3)."""
 
 from typing import ClassVar
 
@@ -16,18 +16,18 @@ class OneSe(Rule):
     needs = ("parameters",)
 
     def check(self, members: int) -> None:
-        """Raise ValueError for one member a trial."""
+        """Raise ValueError for one member per trial."""
         if members == 1:
             raise ValueError("rank one-se: one member has no standard error; use folds or repeats of at least 2")
 
     def why(self, count: int, first: str | None) -> str:
-        """Also whether a smaller model was near."""
+        """Also says if no smaller model lies within one standard error."""
         if first is None:
             return f"{super().why(count, first)}; no smaller model lies within one standard error"
         return f"the smallest model within one standard error of {first}"
 
     def winner(self, finished: Finished) -> int:
-        """The one with the fewest parameters of those within one standard error of the first; of equals the better."""
+        """The row with the fewest parameters within one standard error of the first; of equal ones the better."""
         values, parameters = finished.values[self.metric], finished.values["parameters"]
         near = np.flatnonzero(abs(values - values[0]) <= finished.errors[self.metric][0])
         return int(near[np.argmin(parameters[near])])
@@ -41,10 +41,10 @@ def one_se(
     *,
     keep: int = 1,
 ) -> Rule:
-    """Trials rank as by `best`; the one with the fewest parameters within one standard error of the first wins.
+    """Rank trials as `best` does; the one with the fewest parameters within one standard error of the first wins.
 
-    The error is that of the mean over folds and repeats, of which there must be 2 members at least. The arguments are
-    those of `best`.
+    The error is that of the mean over folds and repeats; a search with one member per trial raises ValueError. The
+    arguments are those of `best`.
 
     >>> values = {"val_accuracy": np.array([0.90, 0.89, 0.5]), "parameters": np.array([900, 100, 1])}
     >>> one_se("val_accuracy").winner(Finished(values, {"val_accuracy": np.array([0.02, 0.1, 0.1])}))

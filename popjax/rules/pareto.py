@@ -1,4 +1,4 @@
-"""Several objectives: fronts of trials of which none is better in all, then hypervolume."""
+"""The rule `pareto`: several objectives, by nondominated fronts and hypervolume."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Pareto(Rule):
     """See `pareto`.
 
     Attributes:
-        others: the further objectives: metrics, "parameters" or "flops".
+        others: the objectives after the first: metrics, "parameters" or "flops".
     """
 
     others: tuple[Metric, ...] = (Metric("parameters", "min"),)
@@ -42,9 +42,9 @@ class Pareto(Rule):
 
     @classmethod
     def asked(cls, metric: str | None, keep: int | None = None, **given: Any) -> Self:
-        """The objectives are the metrics and costs of --metric, with commas between them; the mode is the first one's.
+        """The rule of --metric, objectives separated by commas, and --mode, which is that of the first one.
 
-        Raises ValueError for one alone.
+        Raises ValueError for a single objective.
         """
         first, *others = [None] if metric is None else metric.split(",")
         more = {} if metric is None else {"others": tuple(others)}
@@ -52,24 +52,24 @@ class Pareto(Rule):
 
     @property
     def objectives(self) -> tuple[Metric, ...]:
-        """All of them."""
+        """All objectives, the first one first."""
         return (self.metric, *self.others)
 
     def of(self, task: Task) -> Self:
-        """The same with the task's metric first where none is; raises ValueError where an objective has no mode."""
+        """The rule, with the task's metric first if it has none; raises ValueError if an objective has no mode."""
         found = super().of(task)
         for one in found.objectives:
-            _ = one.mode  # which is told by its name, or known
+            _ = one.mode  # raises if unknown
         return found
 
     def loss(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The place (rows,) of each row in the order, from 0."""
+        """The place (rows,) of each row in `order`, from 0."""
         places = np.empty(len(values[self.metric]))
         places[self.order(values)] = np.arange(len(places))
         return places
 
     def order(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The rows, front by front; in a front those first that add most hypervolume, then as `best` orders them."""
+        """The rows, front by front; in a front by added hypervolume, largest first, then as `best` orders them."""
         losses = self.losses(values)
         finite = np.isfinite(losses).all(1)
         fronts = np.full(len(losses), len(losses))
@@ -84,22 +84,22 @@ class Pareto(Rule):
         return np.lexsort((place, -added, fronts))
 
     def losses(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The objectives (rows, objectives), less is better."""
+        """The objectives as losses (rows, objectives): less is better."""
         columns = [np.asarray(values[one], float) * (1 if one.mode == "min" else -1) for one in self.objectives]
         return np.stack(columns, 1)
 
     def front(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The rows of which none is better in all objectives, best first by the first one."""
+        """The rows that no row dominates, best first by the first objective."""
         losses = self.losses(values)
         rows = np.flatnonzero(fronts_of(losses) == 0)
         return rows[np.lexsort((rows, losses[rows, 0]))]
 
     def why(self, count: int, first: str | None) -> str:
-        """Also of which objective it is the best."""
+        """Names the objective in which the winner is the front's best."""
         return f"the front's best in {self.metric}, of {count:,}, so optimistic"
 
     def winner(self, finished: Finished) -> int:
-        """The front's best in the first objective."""
+        """The row of the front that is best in the first objective."""
         return int(self.front(finished.values)[0])
 
     def written(self) -> dict[str, Any]:
@@ -107,18 +107,18 @@ class Pareto(Rule):
 
 
 def pareto(*objectives: Metric | str, keep: int = 1) -> Rule:
-    """Trials rank by several objectives: the front of those that none beats in all, then the front of the others.
+    """Rank trials by several objectives: first the trials that no other dominates, then those of the rest, and so on.
 
-    In a front those come first that add most to the hypervolume between the front and the worst value of each
-    objective (Zitzler and Thiele 1998). The front's best in the first objective wins.
+    Within a front, trials rank by what they add to the hypervolume between the front and the worst value of each
+    objective (Zitzler and Thiele 1998), most first. The front's best in the first objective wins.
 
     Args:
-        objectives: metrics, of which the first one ranks where one value is shown; "parameters", how many are trained,
-            and "flops", operations of an epoch, of which less is better. The task's metric and "parameters" if none
-            are given.
-        keep: of how many trials the trained states are kept.
+        objectives: metrics, of which the first is shown where one value is; "parameters", the number of trained ones,
+            and "flops", the operations of an epoch; of these two less is better. If none are given: the task's
+            metric and "parameters".
+        keep: number of best trials to keep the trained states of.
 
-    Raises ValueError for one objective alone, and for a first one that is no metric.
+    Raises ValueError for a single objective, and for a first one that is not a metric.
 
     >>> rule = pareto("val_loss", "parameters")
     >>> values = {"val_loss": np.array([0.1, 0.3, 0.2, 0.4]), "parameters": np.array([90, 10, 20, 30])}

@@ -1,4 +1,4 @@
-"""The best trials together."""
+"""The rule `together`: the best trials predict together."""
 
 import dataclasses
 from typing import ClassVar, Self
@@ -17,7 +17,7 @@ class Together(Rule):
     """See `together`.
 
     Attributes:
-        method: how those that predict together are chosen of the kept ones.
+        method: how the trials of the ensemble are chosen among the kept ones: "mean" or "greedy".
     """
 
     keep: int = TOGETHER
@@ -32,7 +32,7 @@ class Together(Rule):
         lookup({name: name for name in METHODS}, "method", self.method)
 
     def of(self, task: Task) -> Self:
-        """Also raises ValueError for a method that needs the rows of a supervised task."""
+        """As `Rule.of`; also raises ValueError for "greedy" with a task that has no recipe."""
         if self.method != "mean" and task.recipe is None:
             raise ValueError(f"together: method {self.method!r} needs the rows of a supervised task; leave it out")
         return super().of(task)
@@ -46,12 +46,12 @@ def together(
     at: str = "last",
     patience: int | None = None,
 ) -> Rule:
-    """Trials rank as by `best`; the best `size` are kept and predict together, by the mean of what each predicts.
+    """Rank trials as `best` does; the best `size` are kept and predict together, by the mean of their predictions.
 
     Args:
-        size: of how many trials the states are kept.
-        method: "mean": each of them counts once. "greedy": of them those that a forward selection takes, as often as
-            it takes them (see `popjax.ensemble`); for supervised tasks.
+        size: number of best trials to keep the trained states of.
+        method: "mean": each of them counts once. "greedy": those that a forward selection picks, counted as often as
+            it picks them (see `popjax.ensemble`); for supervised tasks.
         metric, mode, at, patience: those of `best`.
 
     Raises ValueError as `best` does, and for another method.
@@ -63,5 +63,5 @@ def together(
 
 
 def method_of(rule: Rule) -> str:
-    """How the trials of a rule that predict together are chosen of the kept ones."""
+    """The `method` of a Together rule; "mean" for any other rule."""
     return rule.method if isinstance(rule, Together) else "mean"

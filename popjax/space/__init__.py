@@ -1,1 +1,1 @@
-"""Hyperparameters: scales, their spelling, the Space, samplers, the defaults. May import core; no JAX."""
+"""Hyperparameters: scales and their spelling, the Space, samplers, defaults. May import core; no JAX."""

@@ -1,4 +1,4 @@
-"""Conditions: a hyperparameter that exists only where another one has some values. No JAX here."""
+"""Conditions: a hyperparameter that exists only where others have certain values. No JAX here."""
 
 import graphlib
 from collections.abc import Iterable, Mapping
@@ -9,11 +9,11 @@ import numpy as np
 from popjax.space.values import finite, python_value, word
 
 WHEN = " when "
-Condition = Mapping[str, tuple[Any, ...]]  # parent -> the values of it that let a hyperparameter be
+Condition = Mapping[str, tuple[Any, ...]]  # parent -> its values for which a hyperparameter is active
 
 
 def condition_values(parent: str, values: Any) -> tuple[Any, ...]:
-    """The values of a condition, one or several; raises ValueError for none."""
+    """The values of a condition, given one or several, as a tuple; raises ValueError for none or an invalid one."""
     several = values if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
     found = tuple(map(python_value, several))
     for value in found:
@@ -25,12 +25,12 @@ def condition_values(parent: str, values: Any) -> tuple[Any, ...]:
 
 
 def clauses(condition: Condition) -> str:
-    """A condition as a text has it."""
+    """A condition as it is spelled: `parent=a|b and other=c`."""
     return " and ".join(f"{parent}={'|'.join(map(word, values))}" for parent, values in condition.items())
 
 
 def ordered(conditions: Mapping[str, Condition], names: Iterable[str]) -> list[str]:
-    """The conditional hyperparameters, each after its parents; raises ValueError for no such parent, or a cycle."""
+    """The conditional hyperparameters, each after its parents; raises ValueError for an unknown parent or a cycle."""
     names = list(names)
     for name, condition in conditions.items():
         for parent in condition:

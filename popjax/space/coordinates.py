@@ -1,4 +1,4 @@
-"""Points as a sampler that learns sees them: numbers on the axes of their scales, texts by their place. No JAX here."""
+"""Points as a learning sampler sees them: numbers on the axes of their scales, categories by index. No JAX here."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from popjax.space.values import present
 
 
 def category_values(scale: Scale) -> list[Any]:
-    """The values of a choice that has no order; none of a scale of numbers."""
+    """The values of a choice that are not all numbers; empty for any other scale."""
     return list(scale.values) if isinstance(scale, Choice) and not scale.numeric else []
 
 
 def units_of(scale: Scale, column: np.ndarray) -> np.ndarray:
-    """Where values (n,) lie on the unit axis of their scale; NaN for no value."""
+    """Unit coordinates (n,) of values (n,) on their scale; NaN where there is no value."""
     there = present(column)
     found = np.full(len(column), np.nan)
     found[there] = scale.to_unit(column[there])
@@ -22,7 +22,7 @@ def units_of(scale: Scale, column: np.ndarray) -> np.ndarray:
 
 
 def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
-    """Where values (n,) lie on the axis of their scale, from 0 to 1; of texts, which they are; NaN for no value.
+    """Coordinates (n,) of values (n,): on the scale, from 0 to 1, or the index of a category; NaN for no value.
 
     >>> from popjax.space.scales import choice, log_uniform
     >>> coordinates(log_uniform(0.01, 1), np.array([0.01, 0.1, None])).tolist()
@@ -35,6 +35,6 @@ def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
 
 
 def units(scale: Scale, found: np.ndarray) -> np.ndarray:
-    """Coordinates (n,) as `Scale.from_unit` takes them."""
+    """Unit coordinates (n,), for `Scale.from_unit`, of the `coordinates` (n,)."""
     values = category_values(scale)
     return (found + 0.5) / len(values) if values else found

@@ -1,4 +1,4 @@
-"""Hyperparameters by name: their usual ranges and values, and which matter most. No JAX here."""
+"""Hyperparameters by name: default ranges and values, and tuning priorities. No JAX here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +36,6 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def value_or_default(hparams: Mapping[str, Any], name: str) -> Any:
-    """A hyperparameter, or what it is where nobody tunes it."""
+def hparam(hparams: Mapping[str, Any], name: str) -> Any:
+    """The value of a hyperparameter, or its default where `hparams` lacks it."""
     return hparams.get(name, DEFAULTS[name])

@@ -1,7 +1,7 @@
-"""The tree-structured Parzen estimator (Bergstra et al. 2011), over all axes together. It knows no Space.
+"""The multivariate tree-structured Parzen estimator (Bergstra et al. 2011). It knows no Space.
 
-Two densities are laid around points that were tried, one around the good ones and one around the others; the next
-point is the one of several from the first at which their ratio is largest. The densities are those of Optuna's
+One density is estimated from the good points, one from the others; of several candidates drawn from the first, the
+next point is the one with the largest ratio of the two. The densities are those of Optuna's
 `TPESampler(multivariate=True)`.
 """
 
@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-CANDIDATES = 24  # of which the best is taken
-RECENT = 25  # points that weigh fully; those before them less, down to 1/n of the first
-NARROWEST = 100  # a component is no narrower than this part of an axis
+CANDIDATES = 24  # drawn per point; the best is taken
+RECENT = 25  # latest points, of weight 1; older ones have less, down to 1/n for the first of n
+NARROWEST = 100  # a component is at least 1/NARROWEST of an axis wide
 
 
 def parzen(n: int, good: np.ndarray, others: np.ndarray, sizes: Sequence[int], seed: Any) -> np.ndarray:
-    """The next n points (n, axes); each counts among the others for those after it, so that they do not crowd.
+    """The next n points (n, axes); each counts among `others` for those after it, so that they spread out.
 
     Args:
-        n: how many.
-        good: the good points (m, axes) in the order in which they were tried.
-        others: the others, likewise.
-        sizes: of each axis how many values it has, which are 0, 1, ...; 0 for numbers, which lie in [0, 1].
+        n: number of points.
+        good: the good points (m, axes), oldest first.
+        others: the other points (k, axes), likewise.
+        sizes: number of values of each axis, which are 0, 1, ...; 0 for numbers, which lie in [0, 1].
         seed: for `numpy.random.default_rng`.
 
     >>> good, others = np.array([[0.8], [0.82]] * 8), np.array([[0.1], [0.5]])
@@ -42,10 +42,10 @@ def parzen(n: int, good: np.ndarray, others: np.ndarray, sizes: Sequence[int], s
 
 
 class Density:
-    """A mixture of products over the axes: a component around each point, and one as wide as all.
+    """A mixture of product densities over the axes: one component per point (m, axes), and one over the whole cube.
 
-    A component is normal within [0, 1] along a number, as wide as its neighbours are away; of an axis with values it
-    takes the point's own, or, more rarely the more points there are, any.
+    Along an axis of numbers a component is a normal truncated to [0, 1], as wide as its neighbours are far; on an axis
+    of values it prefers the point's own value, the more strongly the more points there are.
     """
 
     def __init__(self, points: np.ndarray, sizes: Sequence[int]) -> None:
@@ -58,7 +58,7 @@ class Density:
         self.chances = {
             axis: chances(points[:, axis].astype(int), sizes[axis]) for axis in np.flatnonzero(~self.number).tolist()
         }
-        self.below = ndtr(-self.centres / self.widths)  # of a component, what would lie below 0, and up to 1
+        self.below = ndtr(-self.centres / self.widths)  # normal CDF at 0, and at 1: (m + 1, axes of numbers)
         self.up_to = ndtr((1 - self.centres) / self.widths)
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -73,9 +73,9 @@ class Density:
         return points
 
     def log(self, points: np.ndarray) -> np.ndarray:
-        """The logarithm of the density (n,) at points (n, axes).
+        """Logarithm of the density (n,) at points (n, axes).
 
-        The exponent of a normal distribution is a polynomial of the point: two products of matrices give all.
+        The exponent of a normal is a polynomial of the point, so two matrix products give all components.
         """
         numbers, square = points[:, self.number], self.widths**-2
         whole = np.log(self.widths * (self.up_to - self.below)) + np.log(2 * np.pi) / 2
@@ -89,12 +89,16 @@ class Density:
 
 
 def recent(n: int) -> np.ndarray:
-    """What points (n,) weigh, the latest last."""
+    """Weights (n,) of points, oldest first: rising linearly from 1/n, then 1 for the last `RECENT`."""
     return np.append(np.linspace(1 / max(n, 1), 1, max(n - RECENT, 0)), np.ones(min(n, RECENT)))
 
 
 def widths(numbers: np.ndarray) -> np.ndarray:
-    """How far (m, axes) along each axis the farther neighbour of each point is; of a single point, the farther end."""
+    """Widths (m, axes) of components: the distance along each axis from a point to its farther neighbour.
+
+    The outermost points have one neighbour; a single point has the ends 0 and 1. Clipped to
+    [1 / min(NARROWEST, m + 2), 1].
+    """
     m, axes = numbers.shape
     order = numbers.argsort(0, kind="stable")
     ascending = np.take_along_axis(numbers, order, 0)
@@ -108,7 +112,7 @@ def widths(numbers: np.ndarray) -> np.ndarray:
 
 
 def chances(values: np.ndarray, size: int) -> np.ndarray:
-    """The chance (m + 1, size) of each value in each component: equal, but that a point's own counts as one more."""
+    """Probabilities (m + 1, size) of values per component: in proportion to 1/(m + 1), plus 1 for a point's own."""
     chance = np.full((len(values) + 1, size), 1 / (len(values) + 1))
     chance[np.arange(len(values)), values] += 1
     return chance / chance.sum(1, keepdims=True)

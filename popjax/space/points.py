@@ -1,4 +1,4 @@
-"""Points as a scheduler gives them, checked before they are trained. No JAX here."""
+"""Checks of the points that a scheduler adds. No JAX here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from popjax.space.values import present
 
 
 def check_points(space: Space, points: Mapping[str, Any]) -> None:
-    """Raise ValueError unless these are columns (trials,) of a space, with a value wherever there is to be one.
+    """Raise ValueError unless `points` are columns (trials,) of a space, complete but for conditional hyperparameters.
 
-    Values may lie beyond a range, as those of a later round may; those of a choice are among it.
+    Values may lie outside a range, as those of a later round do; those of a choice must be among its values.
 
     >>> from popjax.space.scales import uniform
     >>> check_points(Space(rate=uniform(0, 1)), {"rate": [0.1]})
@@ -31,7 +31,7 @@ def check_points(space: Space, points: Mapping[str, Any]) -> None:
     lengths = {name: len(column) for name, column in points.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} has {count}" for name, count in lengths.items())
-        raise ValueError(f"add: {said} values; give each as many")
+        raise ValueError(f"add: {said} values; give the same number of each")
     for name, column in points.items():
         there = present(column)
         if name not in space.conditions and not there.all():
@@ -40,7 +40,7 @@ def check_points(space: Space, points: Mapping[str, Any]) -> None:
 
 
 def check_values(name: str, scale: Scale, values: np.ndarray) -> None:
-    """Raise ValueError for values that a hyperparameter of this scale cannot have."""
+    """Raise ValueError for values (n,) not among a choice, or not finite numbers on a range."""
     if isinstance(scale, Choice):
         others = [value for value in dict.fromkeys(values.tolist()) if value not in scale.values]
         if others:

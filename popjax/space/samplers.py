@@ -1,7 +1,7 @@
 """Designs on the unit cube: random, Sobol and grid. They know no Space.
 
-A sampler takes the number of points, the number of distinct levels each axis can
-take (infinite for a continuous one) and a seed, and returns points in [0, 1).
+A sampler takes the number of points, the number of distinct levels of each axis (infinite for a
+continuous one) and a seed, and returns points (n, axes) in [0, 1).
 """
 
 import math
@@ -11,18 +11,19 @@ import numpy as np
 
 
 def random(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
-    """Independent uniform points (n, axes); every axis draws from a stream of its own.
+    """Independent uniform points (n, axes), with a random stream per axis.
 
-    The first k rows for n are the rows for k, and a further axis changes no other.
+    The first k of n rows are the rows for k, and a further axis changes no other.
     """
     columns = [np.random.default_rng([seed, axis]).random(n) for axis in range(len(levels))]
     return np.array(columns).reshape(len(levels), n).T
 
 
 def sobol(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
-    """Scrambled Sobol points (n, axes): evenly spread in any number of dimensions.
+    """Scrambled Sobol points (n, axes), evenly spread over all axes together.
 
-    The next power of two is drawn and cut, so the first k rows for n are the rows for k.
+    The next power of two is drawn and cut, so the first k of n rows are the rows for k. Raises ValueError for more
+    axes than SciPy has Sobol numbers for.
     """
     from scipy.stats import qmc
 
@@ -35,7 +36,7 @@ def sobol(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
 
 
 def grid(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
-    """At most n points of a full grid (points, axes), at the middles of equal cells."""
+    """A full grid (points, axes) of at most n points, at the centres of equal cells; `seed` is unused."""
     if not levels:
         return np.zeros((1, 0))
     counts = grid_levels(n, levels)
@@ -44,7 +45,7 @@ def grid(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
 
 
 def grid_levels(n: int, levels: Sequence[float]) -> list[int]:
-    """How many values each axis gets: one more for the axis with the fewest, while n allows."""
+    """Number of grid values of each axis: one more for the axis with the fewest, while n points allow it."""
     counts = [1] * len(levels)
     while room := [axis for axis, count in enumerate(counts) if count < levels[axis]]:
         fewest = min(room, key=lambda axis: counts[axis])
@@ -58,7 +59,7 @@ SAMPLERS = {"random": random, "sobol": sobol, "grid": grid}
 
 
 def draw(name: str, n: int, levels: Sequence[float], seed: int) -> np.ndarray:
-    """The points of the named sampler; raises ValueError for an unknown one."""
+    """Points (n, axes) of the named sampler, at most n of "grid"; raises ValueError for an unknown name."""
     if name not in SAMPLERS:
         raise ValueError(f"unknown sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
     return SAMPLERS[name](n, levels, seed)

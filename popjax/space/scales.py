@@ -1,6 +1,6 @@
-"""Scales: how the values of one hyperparameter lie on the unit interval.
+"""Scales: the values of one hyperparameter as a function of the unit interval.
 
-Equal steps on the interval cost equal effort in the search: plain steps for a number of
+Equal steps on the interval get equal effort in the search: plain steps for a number of
 units, decades for a learning rate, decades of 1-β for a momentum (Bergstra and Bengio
 2012; Ng, Deep Learning Specialization, course 2, week 3).
 """
@@ -16,12 +16,12 @@ from popjax.space.values import finite, is_number, python_value, word
 
 
 class Scale:
-    """One hyperparameter's values, as an increasing function of the unit interval.
+    """The values of one hyperparameter as a function of the unit interval, increasing for a range.
 
     Attributes:
-        name: the scale's name in texts.
-        low, high: the smallest and the largest value; None where values are no numbers.
-        static: whether the user wants the value to be a Python value in the program.
+        name: the scale's name as it is spelled.
+        low, high: the smallest and the largest value; None if not all values are numbers.
+        static: True if the user asks for a static hyperparameter: a Python value in the program.
     """
 
     name: ClassVar[str]
@@ -30,7 +30,7 @@ class Scale:
     static: bool
 
     def from_unit(self, u: Any) -> Any:
-        """The values at `u` in [0, 1]; an array for an array, else one value."""
+        """The values at `u`: an array for an array, else one value; raises ValueError for `u` outside [0, 1]."""
         u = np.asarray(u, float)
         if not np.all((u >= 0) & (u <= 1)):
             raise ValueError(f"{self}: a unit coordinate lies outside 0..1")
@@ -38,23 +38,23 @@ class Scale:
         return values if u.ndim else values.item()
 
     def to_unit(self, value: Any) -> Any:
-        """The unit coordinates of `value`, in the middle of its cell if values are discrete."""
+        """The unit coordinates of `value`, an array or one value: the middle of its cell if values are discrete."""
         value = np.asarray(value)
         units = np.asarray(self._to_unit(value), float)
         return units if value.ndim else units.item()
 
     def scaled(self, value: Any, factor: float) -> Any:
-        """A value times a factor on the scale's own terms, and never beyond its ends.
+        """`value` changed by a factor in the scale's own terms, within its ends.
 
-        A real number is multiplied, 1-β on a scale of 1-β; a whole number is too, and moves by one at least;
-        a choice becomes the next one, or for a factor below 1 the one before.
+        A real number is multiplied, or 1-β on a scale of 1-β; a whole number is too, and moves by at least one;
+        a choice becomes the next one, or for a factor below 1 the previous one. A constant stays.
         """
         return value
 
     def when(self, **condition: Any) -> "Conditional":
-        """The scale of a hyperparameter that exists only where others have these values: one each, or several.
+        """The scale of a hyperparameter that exists only where others have these values, one or several each.
 
-        Elsewhere it is null in tables, and reading it is an error if what it depends on is static.
+        Elsewhere it is null in tables, and reading it raises `Inactive` if the others are static.
 
         >>> print(OneMinusLogUniform(0.9, 0.999).when(optimizer="sgd"))
         one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
@@ -63,11 +63,11 @@ class Scale:
 
     @property
     def inactive(self) -> Any:
-        """What stands in an array where a hyperparameter is not: the low end, or the first of texts."""
+        """The placeholder in arrays where the hyperparameter is inactive: the low end, or the first category."""
         return self.low if self.numeric else self.from_unit(0.0)
 
     def has(self, value: Any) -> bool:
-        """Whether a value is one of the scale's.
+        """True if `value` is one of the scale's values.
 
         >>> Integers(1, 4).has(3), Integers(1, 4).has(2.5), Choice("sgd", "adam").has("adamw")
         (True, False, False)
@@ -76,7 +76,7 @@ class Scale:
         return between and (not self.whole or value == int(value))
 
     def up_to(self, high: Any) -> "Scale":
-        """The scale without the values above `high`, of which there must be some left."""
+        """The scale without the values above `high`, at most its own high; raises ValueError if none is left."""
         raise NotImplementedError
 
     def _from_unit(self, u: np.ndarray) -> np.ndarray:
@@ -87,25 +87,25 @@ class Scale:
 
     @property
     def levels(self) -> float:
-        """How many distinct values there are; infinite for a continuous scale."""
+        """Number of distinct values; infinite for a continuous scale."""
         return np.inf
 
     @property
     def numeric(self) -> bool:
-        """Whether every value is a number."""
+        """True if every value is a number."""
         return True
 
     @property
     def whole(self) -> bool:
-        """Whether every value is a whole number."""
+        """True if every value is an int."""
         return False
 
 
 @dataclasses.dataclass(frozen=True)
 class Conditional:
-    """A scale with what its hyperparameter depends on; a Space takes it apart.
+    """A scale with the condition under which its hyperparameter exists; a Space keeps the two apart.
 
-    Raises ValueError for a condition without values, or with what is no number, text or truth value.
+    Raises ValueError for a parent without values, and for a value that is not a finite number, str or bool.
 
     >>> print(uniform(0, 1).when(optimizer=("sgd", "nesterov"), depth=3))
     uniform(0, 1) when optimizer=sgd|nesterov and depth=3
@@ -122,13 +122,17 @@ class Conditional:
         return f"{self.scale}{WHEN}{clauses(self.condition)}" if self.condition else str(self.scale)
 
     def when(self, **condition: Any) -> Self:
-        """The same, with further parents."""
+        """The scale with further parents, or other values of the same ones."""
         return dataclasses.replace(self, condition={**self.condition, **condition})
 
 
 @dataclasses.dataclass(frozen=True)
 class Range(Scale):
-    """A scale between two numbers, both included."""
+    """A scale between two numbers, both included.
+
+    Raises ValueError for an end that is not a finite number, a low above the high, a width that float64 cannot hold,
+    and for a `static` that is not a bool.
+    """
 
     low: Any
     high: Any
@@ -157,14 +161,14 @@ class Range(Scale):
         return dataclasses.replace(self, high=high)
 
     def _warp(self, value: Any) -> Any:
-        """The axis on which the scale is uniform."""
+        """`value` on the axis on which the scale is uniform."""
         return value
 
     def _unwarp(self, axis: Any) -> Any:
         return axis
 
     def along(self, u: float) -> Any:
-        """The value at `u` on the scale's own axis, which goes on beyond 0 and 1."""
+        """The value at coordinate `u`, which may lie outside [0, 1]; it is not clipped."""
         low, high = self._warp(self.low), self._warp(self.high)
         return float(self._unwarp(low + u * (high - low)))
 
@@ -182,7 +186,7 @@ class Range(Scale):
 class Uniform(Range):
     """Equal effort per unit, such as a dropout rate.
 
-    Raises ValueError for an end that is no finite number, or a low above the high; so do all ranges.
+    Raises ValueError for an end that is not a finite number, or a low above the high; so do all ranges.
 
     >>> Uniform(0, 0.5).from_unit(0.5)
     0.25
@@ -217,8 +221,8 @@ class LogUniform(Range):
 class OneMinusLogUniform(Range):
     """Equal effort per decade of 1-β, such as a momentum; high < 1.
 
-    What a momentum β changes is its averaging window 1/(1-β), and this scale is uniform
-    in the logarithm of that window: half of all samples of 0.9..0.999 lie above 0.99.
+    A momentum β acts through its averaging window 1/(1-β); this scale is uniform in the
+    logarithm of that window: half of all samples of 0.9..0.999 lie above 0.99.
 
     Raises ValueError for a high of 1 or above.
 
@@ -263,14 +267,14 @@ class Integers(Range):
         object.__setattr__(self, "high", int(self.high))
 
     def _edges(self, value: Any) -> Any:
-        """The axis position of the lower edge of a value's cell."""
+        """The axis position of the lower edge of the cell of `value`."""
         return value
 
     def _value(self, axis: Any) -> Any:
         return axis
 
     def scaled(self, value: Any, factor: float) -> Any:
-        """Rounded away from the value, which so moves by one at least."""
+        """Rounded away from `value`, so that it moves by at least one within the ends; 0 stays 0."""
         times = value * factor
         moved = math.ceil(times) if times > value else math.floor(times)
         return int(np.clip(moved, self.low, self.high))
@@ -325,7 +329,7 @@ class LogIntegers(Integers):
 class Choice(Scale):
     """One of the given values, each equally likely.
 
-    Raises ValueError for no value, for one that is given twice, and for what is no finite number, text or truth value.
+    Raises ValueError for no values, a repeated one, and one that is not a finite number, str or bool.
 
     >>> Choice(16, 32, 64, 128).from_unit(0.3)
     32
@@ -396,9 +400,9 @@ class Choice(Scale):
 
 @dataclasses.dataclass(frozen=True)
 class Constant(Scale):
-    """A hyperparameter that is given, not searched: a column like the others.
+    """A hyperparameter that has a fixed value and is not searched; a column like the others.
 
-    Raises ValueError for what is no finite number, text or truth value.
+    Raises ValueError for a value that is not a finite number, str or bool.
 
     >>> Constant("relu").from_unit(0.3)
     'relu'
@@ -442,7 +446,7 @@ class Constant(Scale):
 
 
 def check_flag(static: Any) -> None:
-    """Raise ValueError unless `static` is a truth value."""
+    """Raise ValueError unless `static` is a bool."""
     if not isinstance(static, bool):
         raise ValueError(f"static={static!r}: write True or False")
 

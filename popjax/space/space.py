@@ -15,7 +15,7 @@ from popjax.space.scales import Conditional, Constant, Scale
 from popjax.space.spelling import read_scale, written_scale
 from popjax.space.values import is_number, present
 
-Points = Mapping[str, np.ndarray]  # one column (trials,) a hyperparameter
+Points = Mapping[str, np.ndarray]  # one column (trials,) per hyperparameter
 RESERVED = (
     "trial",
     "fold",
@@ -33,11 +33,11 @@ RESERVED = (
 
 
 class Space(Mapping[str, Scale]):
-    """An ordered mapping of hyperparameter names to scales; a plain value is a constant.
+    """An ordered mapping of hyperparameter names to scales; a plain value becomes a Constant.
 
-    A scale with a condition (`scale.when(parent=value)`) is that of a hyperparameter which is inactive elsewhere: NaN
-    in its column, or None where the column holds objects. Raises ValueError for a name that is reserved or no
-    identifier, for a parent that the space does not name, and for a cycle.
+    A hyperparameter with a condition (`scale.when(parent=value)`) is inactive elsewhere: NaN in its column, or None in
+    a column of objects. Raises ValueError for a name that is reserved or not an identifier, a value that is neither a
+    scale nor a valid constant, a parent that is not in the space, and a cycle of conditions.
 
     Attributes:
         conditions: name -> parent -> values, of the conditional hyperparameters, each after its parents.
@@ -86,22 +86,25 @@ class Space(Mapping[str, Scale]):
         return str(pj.as_html(self))
 
     def entries(self) -> dict[str, Scale | Conditional]:
-        """Name -> scale, with the condition of one that has one."""
+        """Name -> scale, as a Conditional if it has a condition."""
         conditions = self.conditions
         return {name: s.when(**conditions[name]) if name in conditions else s for name, s in self.items()}
 
     def replace(self, /, **scales: Any) -> "Space":
-        """A copy with the named scales set or added; a condition stays unless another is given, or `scale.when()`."""
+        """A copy with the named scales set or added.
+
+        A scale without a condition keeps that of its name; `scale.when()` removes it.
+        """
         return Space(**{**self.entries(), **{name: self._kept(name, scale) for name, scale in scales.items()}})
 
     def _kept(self, name: str, scale: Any) -> Any:
-        """A scale with the condition that its name has so far."""
+        """The new scale of a name, with the name's condition so far if the scale has none of its own."""
         if name not in self.conditions or isinstance(scale, Conditional):
             return scale
         return (scale if isinstance(scale, Scale) else Constant(scale)).when(**self.conditions[name])
 
     def only(self, names: Any) -> "Space":
-        """A copy with the named hyperparameters alone, in this space's order; a condition on others is left out."""
+        """A copy with only the named hyperparameters, in this space's order; conditions on others are dropped."""
         found: dict[str, Any] = {}
         for name, entry in self.entries().items():
             if name in names and isinstance(entry, Conditional):
@@ -112,14 +115,16 @@ class Space(Mapping[str, Scale]):
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """The names that are not constants."""
+        """Names of the hyperparameters that are not constants."""
         return tuple(name for name, scale in self.items() if not isinstance(scale, Constant))
 
     def sample(self, n: int, seed: int = 0, sampler: str = "random") -> dict[str, np.ndarray]:
-        """`n` points as columns: float64, int64, or objects for choices.
+        """`n` points as columns (n,): float64, int64, or objects for choices; inactive values as in `masked`.
 
-        For "random" and "sobol" the first k of n points are the k points. A "grid" has at
-        most n points, spread as evenly over the axes as that allows. Raises ValueError.
+        For "random" and "sobol" the first k of n points are the points for k. A "grid" has at most n points, spread
+        as evenly over the axes as that allows.
+
+        Raises ValueError for an empty space, an n below 1, a seed below 0, and an unknown sampler.
         """
         if len(self) == 0:
             raise ValueError("the space is empty: name at least one hyperparameter")
@@ -131,18 +136,18 @@ class Space(Mapping[str, Scale]):
         units = dict(zip(names, columns.T, strict=True))
         count = len(columns)
         points = {name: scale.from_unit(units.get(name, np.zeros(count))) for name, scale in self.items()}
-        if sampler == "grid" and self.conditions:  # points that differ in what is inactive are one point
+        if sampler == "grid" and self.conditions:  # points that differ only in inactive values are one point
             apart = group(self._told_apart(points), count)
             points = take(points, np.sort(np.array([rows[0] for rows in apart.values()])))
         return self.masked(points)
 
     def _told_apart(self, points: Points) -> list[list[Any]]:
-        """The columns, alike where a hyperparameter is inactive."""
+        """The columns as lists, with None where a hyperparameter is inactive."""
         active, everywhere = self.active(points), np.ones(len(next(iter(points.values()))), bool)
         return [np.where(active.get(n, everywhere), c.astype(object), None).tolist() for n, c in points.items()]  # type: ignore[call-overload]
 
     def active(self, points: Points) -> dict[str, np.ndarray]:
-        """Name -> whether (trials,) it is active, of the conditional hyperparameters; `points` have a column each."""
+        """Name -> bool (trials,), active, of the conditional hyperparameters; `points` has a column of every name."""
         found: dict[str, np.ndarray] = {}
         for name, condition in self.conditions.items():
             one_of = [np.isin(points[p].astype(object), np.array([*v], object)) for p, v in condition.items()]
@@ -150,7 +155,7 @@ class Space(Mapping[str, Scale]):
         return found
 
     def inactive(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Name -> its condition as a text, of the hyperparameters that cannot exist beside `values`."""
+        """Name -> its condition as a str, of the hyperparameters that cannot exist beside `values`."""
         found: dict[str, str] = {}
         for name, condition in self.conditions.items():
             never = [p for p, allowed in condition.items() if p in found or (p in values and values[p] not in allowed)]
@@ -159,7 +164,7 @@ class Space(Mapping[str, Scale]):
         return found
 
     def masked(self, points: Points) -> dict[str, np.ndarray]:
-        """The points with NaN, or None in a column of objects, where a hyperparameter is inactive."""
+        """The points with NaN, or None in a column of objects, where inactive; NaN makes a column of ints float64."""
         columns = dict(points)
         for name, active in self.active(points).items() if self.conditions else ():
             column = columns[name]
@@ -170,9 +175,9 @@ class Space(Mapping[str, Scale]):
         return columns
 
     def filled(self, points: Points) -> Points:
-        """The points as arrays hold them: an inactive hyperparameter has its scale's low end, or the first of texts.
+        """The points as arrays hold them, with `Scale.inactive` where a hyperparameter is inactive.
 
-        Raises ValueError for an active one that has no value.
+        Raises ValueError for an active one without a value.
         """
         if not self.conditions:
             return points
@@ -191,12 +196,12 @@ class Space(Mapping[str, Scale]):
             for parent, values in condition.items():
                 for value in values:
                     if not self[parent].has(value):
-                        what = f"{name} when {parent}={value!r}: {parent} is never that, it is {self[parent]}"
-                        raise ValueError(f"{what}; name values that it has")
+                        what = f"{name} when {parent}={value!r}: {parent} never has this value, it is {self[parent]}"
+                        raise ValueError(f"{what}; name one of its values")
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The space of `{name: text or value}`, each read as `read_scale` reads it."""
+        """The space of `{name: str or value}`, each read by `read_scale`; raises ValueError naming the entry."""
         scales: dict[str, Any] = {}
         for name, entry in entries.items():
             try:
@@ -206,12 +211,12 @@ class Space(Mapping[str, Scale]):
         return cls(**scales)
 
     def to_dict(self) -> dict[str, Any]:
-        """The space as `{name: text or value}`, for `from_dict`."""
+        """The space as `{name: str or value}`, for `from_dict`."""
         return {name: written_scale(entry) for name, entry in self.entries().items()}
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
-        """The space in a TOML file, a line a hyperparameter: `learning_rate = "log_uniform(1e-4, 1)"`.
+        """The space in a TOML file, one line per hyperparameter: `learning_rate = "log_uniform(1e-4, 1)"`.
 
         A list is a choice; `{scale = "uniform(0, 1)", when = {depth = [3, 4]}}` has a condition. Raises ValueError
         naming the file.
@@ -224,7 +229,7 @@ class Space(Mapping[str, Scale]):
             raise ValueError(f"cannot read the space {str(path)!r}: {error}") from None
 
     def to_toml(self, path: str | Path) -> None:
-        """Write the space for `from_toml`."""
+        """Write the space to a TOML file, for `from_toml`; raises OSError."""
         lines = [
             f"{name if name.isascii() else _toml(name)} = {_toml(entry)}\n" for name, entry in self.to_dict().items()
         ]
@@ -232,12 +237,12 @@ class Space(Mapping[str, Scale]):
 
 
 def take(points: Points, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The points of these rows."""
+    """The points of these rows, as columns (rows,)."""
     return {name: column[rows] for name, column in points.items()}
 
 
 def group(columns: list[list[Any]], rows: int) -> dict[tuple[Any, ...], np.ndarray]:
-    """Row numbers by the values that they share, by first appearance."""
+    """Values -> numbers of the rows that share them, in order of first appearance."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for row, values in enumerate(zip(*columns, strict=True) if columns else [()] * rows):
         groups.setdefault(values, []).append(row)
@@ -245,7 +250,7 @@ def group(columns: list[list[Any]], rows: int) -> dict[tuple[Any, ...], np.ndarr
 
 
 def setting(text: str, where: str) -> tuple[str, Scale | Conditional]:
-    """Name and scale of `name=value` or `name=scale`; raises ValueError that says where it stands."""
+    """Name and scale of `name=value` or `name=scale`, given at `where`; raises ValueError for anything else."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name:
         raise ValueError(f"{where} {text!r}: write name=value or name=scale, such as momentum=0.9")
@@ -253,7 +258,7 @@ def setting(text: str, where: str) -> tuple[str, Scale | Conditional]:
         scale = read_scale(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    Space(**{name: scale.scale if isinstance(scale, Conditional) else scale})  # a name that may be one
+    Space(**{name: scale.scale if isinstance(scale, Conditional) else scale})  # checks the name
     return name, scale
 
 

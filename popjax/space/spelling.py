@@ -1,4 +1,4 @@
-"""How a scale is written and read: as a call in a text, which is parsed and never evaluated."""
+"""Reading and writing scales as text: calls such as `uniform(0, 1)`, which are parsed and never evaluated."""
 
 import ast
 import re
@@ -14,9 +14,9 @@ CLAUSE = rf"([^\W\d]\w*)\s*=\s*({VALUE}(?:\s*\|\s*{VALUE})*)"
 
 
 def read_scale(entry: Any) -> Scale | Conditional:
-    """The scale of an entry: a text as `parse_scale` reads it, a list of choices, a plain value, or {scale, when}.
+    """The scale of an entry: a str for `parse_scale`, a list of choices, a plain value, or a mapping {scale, when}.
 
-    Raises ValueError.
+    Raises ValueError for anything else.
 
     >>> print(read_scale({"scale": "uniform(0, 1)", "when": {"depth": [3, 4]}}))
     uniform(0, 1) when depth=3|4
@@ -34,10 +34,10 @@ def read_scale(entry: Any) -> Scale | Conditional:
 
 
 def parse_scale(text: str) -> Scale | Conditional:
-    """The scale that `text` writes: a call such as `log_uniform(1e-4, 1)`, a number, or a word.
+    """The scale that `text` spells: a call such as `log_uniform(1e-4, 1)`, a number, or a word.
 
-    What follows "when" is a condition: `uniform(0, 0.5) when depth=3|4 and optimizer=sgd`.
-    The text is parsed, never evaluated. Raises ValueError.
+    Text after "when" is a condition: `uniform(0, 0.5) when depth=3|4 and optimizer=sgd`.
+    The text is parsed, never evaluated. Raises ValueError for anything else.
 
     >>> print(parse_scale("choice('relu', 'tanh')"))
     choice('relu', 'tanh')
@@ -46,7 +46,7 @@ def parse_scale(text: str) -> Scale | Conditional:
     for end in ends:
         tail = text[end + len(WHEN) :].strip()
         if not re.fullmatch(rf"{CLAUSE}(?:\s+and\s+{CLAUSE})*", tail):
-            continue  # it stands within a quoted text
+            continue  # within a quoted str
         scale = parse_scale(text[:end])
         found = {
             parent: tuple(map(read_value, re.findall(VALUE, values))) for parent, values in re.findall(CLAUSE, tail)
@@ -70,7 +70,7 @@ def parse_scale(text: str) -> Scale | Conditional:
 
 
 def read_value(text: str) -> Any:
-    """A value of a condition: a number, a truth value, a quoted text, or a word."""
+    """The value of a condition that a text spells: a number, a bool, a quoted str, or a word."""
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -94,5 +94,5 @@ def _call(tree: ast.Call, text: str) -> Scale:
 
 
 def written_scale(scale: Scale | Conditional) -> Any:
-    """The text or value that `read_scale` reads back as this scale."""
+    """The str or value that `read_scale` reads back as this scale."""
     return scale.value if isinstance(scale, Constant) and not isinstance(scale.value, str) else str(scale)

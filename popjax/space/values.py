@@ -1,4 +1,4 @@
-"""What the value of a hyperparameter may be, and that there is none. No JAX here."""
+"""Values of hyperparameters: which are valid, how they are spelled, which mark that there is none. No JAX here."""
 
 import keyword
 from typing import Any
@@ -7,22 +7,22 @@ import numpy as np
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a real number (a truth value is not one)."""
+    """True if `value` is an int or a float, not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def finite(value: Any) -> bool:
-    """Whether `value` is a number that float64 or int64 can hold."""
+    """True if `value` is a number that float64 or int64 can hold."""
     return is_number(value) and (abs(value) < 2**63 if isinstance(value, int) else bool(np.isfinite(value)))
 
 
 def python_value(value: Any) -> Any:
-    """A NumPy scalar as the Python value it is; anything else as it is."""
+    """A NumPy scalar as a Python value; anything else unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def word(value: Any) -> str:
-    """A value as a text holds it: a word without quotes.
+    """A value as it is spelled: an identifier without quotes, anything else by its repr.
 
     >>> word("adam"), word("two words"), word(0.1)
     ('adam', "'two words'", '0.1')
@@ -32,12 +32,12 @@ def word(value: Any) -> str:
 
 
 def absent(value: Any) -> bool:
-    """Whether a value says that there is none."""
+    """True if a value marks that there is none: None or NaN."""
     return value is None or (isinstance(value, float) and np.isnan(value))
 
 
 def present(column: np.ndarray) -> np.ndarray:
-    """Which values (n,) of a column are there."""
+    """bool (n,): the values of a column (n,) that are there."""
     if column.dtype.kind in "biuf":
         return ~np.isnan(column)
     return np.array([not absent(value) for value in column.tolist()], bool)

@@ -1,1 +1,1 @@
-"""A run on the disk: its files, commits, decisions and Results. May import core and space; no JAX."""
+"""A run on disk: its files, commits, decisions and Results. May import the packages below it; no JAX."""

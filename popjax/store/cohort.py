@@ -1,4 +1,4 @@
-"""The cohort: members of one bucket at one epoch, wherever their state lives. No JAX here."""
+"""Cohort: members of one bucket at one epoch, with where their state lives. No JAX here."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -10,45 +10,45 @@ Arrays = dict[str, np.ndarray]
 
 
 class State(Protocol):
-    """Where the training state of members lives: `OnHost`, `OnDisk` (store/commits.py), `OnDevices` (engine/)."""
+    """Training state of members, wherever it lives: `OnHost`, `OnDisk` (store/commits.py), `OnDevices` (engine/)."""
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes."""
+        """Memory in bytes."""
 
     def arrays(self) -> Arrays:
-        """Name -> array (members, ...) on the host: the state's leaves by their paths below "state", and "alive".
+        """Name -> array (members, ...) on the host: the leaves of the state by path below "state", and "alive".
 
-        Where the best epoch is kept also its own, below "best".
+        Where the best epoch is kept, also the leaves of its state by path below "best".
         """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OnHost:
-    """A training state as NumPy arrays (members, ...) by name."""
+    """Training state as NumPy arrays (members, ...) by name."""
 
     held: Arrays
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes."""
+        """Memory in bytes."""
         return sum(array.nbytes for array in self.held.values())
 
     def arrays(self) -> Arrays:
-        """These arrays."""
+        """The arrays themselves, not copied."""
         return self.held
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cohort:
-    """Members of one bucket at one epoch: the one carrier between trainer, disk, session and executor.
+    """Members of one bucket at one epoch, as passed between trainer, disk, session and executor.
 
     Attributes:
-        bucket: the bucket's number.
-        members: their numbers (members,) in the population.
-        epoch: the epochs that they have finished.
-        state: their training state, on devices, host or disk; None for nowhere: before the first epoch, or where it
-            was given up, from where members are trained again to their epoch, to the same bits.
+        bucket: number of the bucket.
+        members: int (members,), their numbers in the population.
+        epoch: number of epochs they have finished.
+        state: their training state, on devices, host or disk; None before the first epoch, or where it was dropped:
+            such members are trained again to their epoch, bit for bit.
     """
 
     bucket: int
@@ -58,35 +58,35 @@ class Cohort:
 
     @property
     def nbytes(self) -> int:
-        """The memory that the state takes."""
+        """Memory of the state in bytes; 0 if there is none."""
         return 0 if self.state is None else self.state.nbytes
 
     def arrays(self) -> Arrays:
-        """The state's arrays (members, ...) by name, of members that have a state."""
+        """Arrays of the state (members, ...) by name; the cohort must have a state."""
         assert self.state is not None
         return self.state.arrays()
 
     def on_host(self) -> Self:
-        """The same with its state on the host; without a state itself."""
+        """The cohort with its state on the host; itself if there is none."""
         if self.state is None or isinstance(self.state, OnHost):
             return self
         return dataclasses.replace(self, state=OnHost(self.arrays()))
 
     def take(self, rows: np.ndarray | slice) -> Self:
-        """Some of the members, on the host; itself for a mask of all."""
+        """The cohort of some members, by mask, indices or slice, on the host; itself for a mask of all."""
         if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
             return self
         state = None if self.state is None else OnHost({n: array[rows] for n, array in self.arrays().items()})
         return dataclasses.replace(self, members=self.members[rows], state=state)
 
     def cut(self, size: int) -> list[Self]:
-        """The same in pieces of at most `size` members, on the host."""
+        """Cohorts of at most `size` members each, on the host."""
         whole = self.on_host()
         return [whole.take(slice(at, at + size)) for at in range(0, len(self.members), size)]
 
 
 def join(cohorts: Sequence[Cohort]) -> Cohort:
-    """Cohorts of one bucket at one epoch, all or none with a state, as one."""
+    """Concatenate cohorts of one bucket at one epoch, all or none of them with a state."""
     first = cohorts[0]
     if len(cohorts) == 1:
         return first
@@ -99,7 +99,7 @@ def join(cohorts: Sequence[Cohort]) -> Cohort:
 
 
 def gathered(cohorts: Iterable[Cohort]) -> list[Cohort]:
-    """The same members in as few cohorts as there are buckets and epochs, with and without a state."""
+    """The same members with cohorts joined where bucket, epoch, and presence of a state agree."""
     alike: dict[tuple[int, int, bool], list[Cohort]] = {}
     for cohort in cohorts:
         alike.setdefault((cohort.bucket, cohort.epoch, cohort.state is None), []).append(cohort)
@@ -107,19 +107,19 @@ def gathered(cohorts: Iterable[Cohort]) -> list[Cohort]:
 
 
 def of_members(cohorts: Iterable[Cohort], members: np.ndarray) -> Cohort:
-    """These members, of one bucket and at one epoch, in order of their numbers, on the host."""
+    """Cohort of these members, all of one bucket and at one epoch, sorted by their numbers, on the host."""
     masks = [(cohort, np.isin(cohort.members, members)) for cohort in cohorts]
     found = join([cohort.on_host().take(mask) for cohort, mask in masks if mask.any()])
     return found.take(np.argsort(found.members))
 
 
 def state_in(arrays: Arrays) -> Arrays:
-    """The arrays of a task's own state, by their paths in it, of those of a training state: as it is now."""
+    """Leaves of the task's current state by path, from the arrays of a training state."""
     own = {name: array for name, array in arrays.items() if name.partition(".")[0] == "state"}
     return {name.removeprefix("state").removeprefix("."): array for name, array in own.items()}
 
 
 def counting_state(arrays: Arrays) -> Arrays:
-    """The same of the epoch that counts: the best one where it is kept."""
+    """Leaves of the task's state at the epoch that counts: the best epoch where it is kept, else the current one."""
     best = {name.removeprefix("best."): array for name, array in arrays.items() if name.startswith("best.")}
     return state_in(best or arrays)

@@ -1,10 +1,10 @@
-"""What a run has trained so far, on the disk: killed at any instant, it goes on from its last commit.
+"""Commits of a run on disk: a run that is killed at any instant resumes from its last commit.
 
 A commit is a manifest, written last, that names its files and their SHA-256 digests. Members
-that train no further for now, at the end or waiting, stand in files that merge as they grow,
-so there are few of them; members in training, and the arrays of the best trials, stand in one
-file. Of a member that stands in several files the last one counts. The latest two commits are
-kept, so one that is damaged leaves the one before it. No JAX here.
+that are not in training, complete or waiting, are in settled files, which merge as they grow, so
+there are few; members in training, and the arrays of the best trials, are in one standing file.
+Of a member in several files the last one counts. The latest two commits are kept, so that a
+damaged one leaves the one before it. No JAX here.
 """
 
 import dataclasses
@@ -27,10 +27,10 @@ KEPT = 2
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
-    """A cohort with the curves of its members, as a file of a commit holds it.
+    """A cohort with the curves of its members, as stored in a file of a commit.
 
     Attributes:
-        cohort: on the host; at the end of training without a state, which is needed no more.
+        cohort: on the host; at the end of training without a state, which is no longer needed.
         curves: metric -> (members, epoch).
     """
 
@@ -38,20 +38,20 @@ class Record:
     curves: Arrays
 
     def take(self, rows: np.ndarray) -> Self:
-        """The same of some members."""
+        """The record of some of the members."""
         curves = {name: values[rows] for name, values in self.curves.items()}
         return dataclasses.replace(self, cohort=self.cohort.take(rows), curves=curves)
 
     @property
     def kind(self) -> Any:
-        """What members have in common that are alike: bucket, epoch, and the arrays of the state."""
+        """Key of the records that can be joined: bucket, epoch, and names, shapes and dtypes of the state's arrays."""
         cohort = self.cohort
         state = {} if cohort.state is None else cohort.arrays()
         shapes = tuple((name, array.shape[1:], array.dtype.str) for name, array in state.items())
         return cohort.bucket, cohort.epoch, shapes
 
     def arrays(self) -> Arrays:
-        """All in one flat dictionary, for a file."""
+        """All arrays as one flat dict, for a file."""
         cohort = self.cohort
         known = {"members": cohort.members, "bucket": np.array(cohort.bucket), "epoch": np.array(cohort.epoch)}
         state = {} if cohort.state is None else cohort.arrays()
@@ -59,7 +59,7 @@ class Record:
 
     @classmethod
     def of(cls, arrays: Arrays) -> Self:
-        """The record that `arrays` flattened."""
+        """Inverse of `arrays`."""
         held = below("state", arrays)
         state = OnHost(held) if held else None
         cohort = Cohort(int(arrays["bucket"]), arrays["members"], int(arrays["epoch"]), state)
@@ -67,7 +67,7 @@ class Record:
 
 
 def joined_records(records: Iterable[Record]) -> list[Record]:
-    """The same members in as few records as there are kinds of them."""
+    """The same members with records of one kind joined."""
     kinds: dict[Any, list[Record]] = {}
     for record in records:
         kinds.setdefault(record.kind, []).append(record)
@@ -79,29 +79,29 @@ def joined_records(records: Iterable[Record]) -> list[Record]:
 
 
 def flat_records(records: Iterable[Record]) -> Arrays:
-    """Records in one flat dictionary, for a file."""
+    """Records as one flat dict, for a file."""
     return {f"{at}.{name}": array for at, one in enumerate(records) for name, array in one.arrays().items()}
 
 
 def records_of(arrays: Arrays) -> list[Record]:
-    """The records that `several` flattened."""
+    """Inverse of `flat_records`."""
     return [Record.of(below(at, arrays)) for at in sorted({name.partition(".")[0] for name in arrays}, key=int)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OnDisk:
-    """The training state of members whose latest record is in the settled files of commits."""
+    """Training state of members that is held by the settled files of commits."""
 
     commits: "Commits"
     members: np.ndarray
 
     @property
     def nbytes(self) -> int:
-        """It takes no memory."""
+        """0: it takes no memory."""
         return 0
 
     def arrays(self) -> Arrays:
-        """Name -> array (members, ...), read from the files; raises Corrupt where one is damaged."""
+        """Name -> array (members, ...), read from the files; raises Corrupt if one is damaged."""
         mine = (record.cohort for record in self.commits.records(self.members))
         found = of_members(mine, self.members)
         rows = np.searchsorted(found.members, self.members)
@@ -109,15 +109,15 @@ class OnDisk:
 
 
 class Commits:
-    """The commits of the run in a directory.
+    """The commits of a run in a directory.
 
     Attributes:
-        standing: the records of what is in training.
-        kept: member -> name -> array: trained states of the best trials.
-        decision: how many of the scheduler's decisions had been applied.
-        carrying: the decision that was being carried out; what earlier ones asked for is trained.
-        number: of the latest commit; 0 before the first.
-        lost: what was damaged, and so was not used; None if nothing was.
+        standing: records of the members in training.
+        kept: member -> name -> array, trained states of the best trials.
+        decision: number of the scheduler's decisions that are applied.
+        carrying: index of the decision that is carried out; what earlier ones asked for is trained.
+        number: number of the latest commit; 0 before the first.
+        lost: description of damage, which was not used; None if there is none.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -127,18 +127,18 @@ class Commits:
         self.decision = 0
         self.carrying = 0
         self.lost: str | None = None
-        self._files: list[tuple[str, list[Cohort]]] = []  # of the settled, in their order; their states are on the disk
+        self._files: list[tuple[str, list[Cohort]]] = []  # settled files in order, states on disk
         self._digests: dict[str, str] = {}
         self._new: list[Record] = []
-        self._latest: dict[int, Cohort] = {}  # member -> the settled cohort that holds its latest
+        self._latest: dict[int, Cohort] = {}  # member -> settled cohort with its latest record
         self.number = max(commit_numbers(directory), default=0)
         self._manifests: dict[int, list[str]] = {}
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """The latest commit that is whole, or else what is whole of the latest.
+        """The latest commit that is whole, or else the whole files of the latest that can be read.
 
-        Raises Corrupt if there are commits and no manifest can be read, or for a link.
+        Raises Corrupt if there are commits but no manifest can be read, or for a link.
         """
         if directory.is_symlink():
             raise Corrupt(f"{str(directory)!r} is a link; choose another directory")
@@ -157,7 +157,7 @@ class Commits:
         return commits
 
     def records(self, members: np.ndarray | None = None) -> Iterator[Record]:
-        """The records of all members, or the settled ones of some, read file by file."""
+        """Iterate over the records of all members, or the settled ones of `members`, file by file."""
         for name, cohorts in self._files:
             masks = [self._live(cohort, members) for cohort in cohorts]
             if any(mask.any() for mask in masks):
@@ -170,28 +170,28 @@ class Commits:
             yield from self.standing
 
     def settle(self, record: Record) -> None:
-        """Members that train no further for now: at the end, without a state, or waiting with it."""
+        """Take the record of members that are not in training: complete, without a state, or waiting, with it."""
         self._forget(record.cohort.members)
         self._new = [one for one in self._new if self._live(one.cohort).any()] + [record]
         self._know([record.cohort])
 
     def stand(self, record: Record) -> None:
-        """Members in training, as they stand now."""
+        """Take the record of members in training, in their current state."""
         self._forget(record.cohort.members)
         self.standing.append(record)
 
     def holds(self, cohort: Cohort) -> bool:
-        """Whether files have the state of waiting members as they stand."""
+        """True if files hold the current state of all these waiting members."""
         found = [self._latest.get(member) for member in cohort.members.tolist()]
         return all(one is not None and one.epoch == cohort.epoch and isinstance(one.state, OnDisk) for one in found)
 
     def forget(self) -> None:
-        """Drop all that was read: the run begins again, and the next commit says so."""
+        """Drop all that was read: the run starts again, and the next commit records that."""
         self.standing, self.kept, self._new, self._files = [], {}, [], []
         self._latest = {}
 
     def commit(self) -> None:
-        """Write what is new; raises OSError where there is no room, and then the last commit stays."""
+        """Write a commit with all new records; raises OSError if the disk is full, and then the last commit stays."""
         self.directory.mkdir(exist_ok=True)
         number = self.number + 1
         files, records = self._merged()
@@ -211,16 +211,16 @@ class Commits:
         self._clean()
 
     def _on_disk(self, cohort: Cohort) -> Cohort:
-        """A cohort that is in a file, without its arrays."""
+        """The cohort with its state in a file."""
         return dataclasses.replace(cohort, state=None if cohort.state is None else OnDisk(self, cohort.members))
 
     def _know(self, cohorts: Iterable[Cohort]) -> None:
-        """These settled cohorts hold the latest of their members."""
+        """Register settled cohorts as the latest of their members."""
         for cohort in cohorts:
             self._latest.update(dict.fromkeys(cohort.members.tolist(), cohort))
 
     def _merged(self) -> tuple[list[tuple[str, list[Cohort]]], list[Record]]:
-        """The settled files that stay, each larger than the next, so that there are few; the records of a new one."""
+        """Settled files that stay, each larger than the next so that there are few, and the records of a new one."""
         files = [(name, cohorts) for name, cohorts in self._files if any(self._live(one).any() for one in cohorts)]
         if not self._new:
             return files, []
@@ -241,12 +241,12 @@ class Commits:
         return files, joined_records(one for one in [*old, *new] if len(one.cohort.members))
 
     def _live(self, cohort: Cohort, members: np.ndarray | None = None) -> np.ndarray:
-        """Of which members (n,) of a settled cohort nothing later is known; of some members alone, if given."""
+        """bool (n,): members of a settled cohort without a later record; with `members` only those among them."""
         live = np.fromiter((self._latest.get(member) is cohort for member in cohort.members.tolist()), bool)
         return live if members is None else live & np.isin(cohort.members, members)
 
     def _unfinished(self) -> Arrays:
-        """What is in training, and the kept arrays, for one file."""
+        """Records of members in training, and the kept arrays, as one flat dict for a file."""
         kept = {f"{member}.{name}": a for member, arrays in self.kept.items() for name, a in arrays.items()}
         return prefixed("stand", flat_records(self.standing)) | prefixed("kept", kept)
 
@@ -257,7 +257,10 @@ class Commits:
         self.standing = [record for record in left if len(record.cohort.members)]
 
     def _read(self, number: int, whole: bool) -> None:
-        """Read a commit, all of it or else the files that are whole: what is lost is trained again."""
+        """Read a commit, the whole or else its undamaged files; members that are lost are trained again.
+
+        Raises Corrupt if its manifest, or with `whole` any of its files, is damaged.
+        """
         content = manifest(self.directory, number)
         listed = content["files"]
         intact = {name: digest for name, digest in listed.items() if is_whole(self.directory / name, digest)}
@@ -279,7 +282,7 @@ class Commits:
         self.decision, self.carrying = content["decision"], content["carrying"]
 
     def _clean(self) -> None:
-        """Remove what none of the latest commits names."""
+        """Remove files of commits that none of the latest names."""
         self._manifests = dict(sorted(self._manifests.items())[-KEPT:])
         used = {name for names in self._manifests.values() for name in names}
         used |= {f"commit-{number}.json" for number in self._manifests}
@@ -291,7 +294,7 @@ class Commits:
 
 
 def commit_numbers(directory: Path) -> list[int]:
-    """The numbers of the commits in a directory."""
+    """Numbers of the commits in a directory; empty if it does not exist."""
     if not directory.is_dir():
         return []
     found = [MANIFEST.fullmatch(path.name) for path in directory.iterdir()]
@@ -299,9 +302,9 @@ def commit_numbers(directory: Path) -> list[int]:
 
 
 def manifest(directory: Path, number: int) -> dict[str, Any]:
-    """What a commit says: its files with their digests, and where the decisions stood.
+    """Content of a commit's manifest: its files with their digests, and the counts of decisions.
 
-    Raises Corrupt if a byte of it is not what was written.
+    Raises Corrupt if it is damaged, or names a file that is none of a commit.
     """
     path = directory / f"commit-{number}.json"
     try:
@@ -314,12 +317,12 @@ def manifest(directory: Path, number: int) -> dict[str, Any]:
         raise Corrupt(f"{str(path)!r} is damaged")
     for name in listed:
         if not FILE.fullmatch(name):
-            raise Corrupt(f"{str(path)!r} names {name!r}, which is no file of a commit")
+            raise Corrupt(f"{str(path)!r} names {name!r}, which is not a file of a commit")
     return dict(content)
 
 
 def is_whole(path: Path, digest: str) -> bool:
-    """Whether a file is there and has this digest."""
+    """True if the file is there and has this SHA-256."""
     try:
         return sha256(file_bytes(path)) == digest
     except Corrupt:
@@ -327,17 +330,17 @@ def is_whole(path: Path, digest: str) -> bool:
 
 
 def verify(directory: Path, number: int) -> None:
-    """Raise Corrupt unless a commit that was just written is on the disk."""
+    """Raise Corrupt if the files of a commit that was just written are not what was written."""
     for name, digest in manifest(directory, number)["files"].items():
         if not is_whole(directory / name, digest):
             raise Corrupt(f"{str(directory / name)!r} is not what was written; is the disk failing?")
 
 
 def prefixed(prefix: str, arrays: Arrays) -> Arrays:
-    """The arrays under longer names."""
+    """The arrays under names that begin with the prefix and a dot."""
     return {f"{prefix}.{name}": array for name, array in arrays.items()}
 
 
 def below(prefix: str, arrays: Arrays) -> Arrays:
-    """The arrays whose names begin with a prefix, without it."""
+    """Inverse of `prefixed`: the arrays with this prefix, without it."""
     return {name.removeprefix(f"{prefix}."): a for name, a in arrays.items() if name.startswith(f"{prefix}.")}

@@ -1,6 +1,6 @@
-"""Which epoch of a member counts under a rule, and what it is worth: the one place that tells. No JAX here.
+"""Which epoch of a member counts under a rule, and its value. No JAX here.
 
-The programs choose by the same comparison, `less` of rule.py, to the same bits.
+Compiled programs choose by the same comparison, `less` of rule.py, to the same bits.
 """
 
 import functools
@@ -16,14 +16,15 @@ FOREVER = np.iinfo(np.int64).max
 
 
 class BestSoFar:
-    """The best epoch of members so far, as epochs come in.
+    """Best epoch of each member so far, updated epoch by epoch.
 
     Args:
         improvement: when an epoch is better.
-        shape: of an array of members.
+        shape: shape of an array over members.
 
     Attributes:
-        since: int (members), the epochs that each has trained since its best one.
+        keys: float (2, *shape), keys of the best epoch; infinite before the first.
+        since: int `shape`, number of epochs trained since the best one.
     """
 
     def __init__(self, improvement: Improvement, shape: tuple[int, ...]) -> None:
@@ -32,23 +33,23 @@ class BestSoFar:
         self.since = np.zeros(shape, np.int64)
 
     def rests(self, at: Any = ...) -> np.ndarray:
-        """Bool: which of the members `at` an index are out of patience."""
+        """bool: True for the members `at` an index that are out of patience."""
         patience = self.improvement.patience
         return self.since[at] >= (FOREVER if patience is None else patience)
 
     def grow(self, more: int) -> None:
-        """Make place for so many more along the first axis."""
+        """Append `more` entries before their first epoch along the first axis."""
         new = BestSoFar(self.improvement, (more, *self.since.shape[1:]))
         self.keys = np.concatenate([self.keys, new.keys], 1)
         self.since = np.concatenate([self.since, new.since])
 
     def begin(self, at: Any) -> None:
-        """Let the members `at` an index stand before their first epoch."""
+        """Reset the members `at` an index to before their first epoch."""
         self.since[at] = 0
         self.keys[:, at] = np.inf
 
     def add(self, at: Any, metrics: Mapping[str, np.ndarray]) -> None:
-        """Take an epoch of the members `at` an index: metric -> values; one without a finite one has trained none."""
+        """Add an epoch, metric -> values, of the members `at` an index; skip those with a non-finite rank metric."""
         nothing = np.zeros(self.since[at].shape)
         keys = np.stack([sign * metrics[name] if name in metrics else nothing for name, sign in self.improvement.keys])
         trained = np.isfinite(keys[0])
@@ -57,19 +58,19 @@ class BestSoFar:
         self.keys[:, at] = np.where(better, keys, self.keys[:, at])
 
     def copy(self, targets: np.ndarray, sources: np.ndarray) -> None:
-        """Let members stand as others do, by numbers (n,) along the first axis."""
+        """Copy entries of `sources` to `targets`, numbers (n,) along the first axis."""
         self.keys[:, targets], self.since[targets] = self.keys[:, sources], self.since[sources]
 
 
 class Counted:
-    """What members' records are worth under a rule.
+    """Which of the members' records count under a rule, and their values.
 
     Args:
-        rule: with a metric.
-        own: metric -> (n, folds, repeats, epochs), the records of the trials that are looked at: NaN where there is
-            none, and from divergence on.
-        lineage: int (n, epochs), where states were copied: as which trial each of them was trained in each epoch.
-        among: the records of all trials, which the lineage names; these themselves if not given.
+        rule: a rule with a metric.
+        own: metric -> (n, folds, repeats, epochs), records of the selected trials; NaN where there is none, and from
+            divergence on.
+        lineage: int (n, epochs), the trial that each state was trained as in each epoch; None if none was copied.
+        among: records of all trials, which the lineage indexes; `own` if None.
 
     >>> loss = np.array([3.0, 1.0, 2.0, 2.0, np.nan])[None, None, None]
     >>> counted = Counted(Rule("loss", at="best", patience=2), {"loss": loss})
@@ -92,22 +93,22 @@ class Counted:
 
     @functools.cached_property
     def records(self) -> Mapping[str, np.ndarray]:
-        """Metric -> (n, folds, repeats, epochs): what led to a state; of a copy those of what it descends from."""
+        """Metric -> (n, folds, repeats, epochs): the records that led to a state; for a copy along its lineage."""
         return self.own if self.lineage is None else records_along(self._among, self.lineage)
 
     @functools.cached_property
     def trained(self) -> np.ndarray:
-        """Int (n, folds, repeats): the epochs up to the last finite record."""
+        """int (n, folds, repeats): number of epochs up to the last finite record."""
         return finite_epochs(self.records[self.metric])
 
     @property
     def reported(self) -> np.ndarray:
-        """Int (n, folds, repeats): the finite records of each member's own, without those of what it descends from."""
+        """int (n, folds, repeats): number of finite records of each member itself, without its ancestors'."""
         return np.isfinite(self.own[self.metric]).sum(-1)
 
     @functools.cached_property
     def epochs(self) -> np.ndarray:
-        """Int (n, folds, repeats, epochs): after each epoch the one that counts, from 0."""
+        """int (n, folds, repeats, epochs): the epoch that counts after each epoch, from 0."""
         shape = next(iter(self.records.values())).shape
         found = np.broadcast_to(np.arange(shape[-1]), shape)
         if self.improvement is None:
@@ -120,19 +121,19 @@ class Counted:
 
     @functools.cached_property
     def final(self) -> np.ndarray:
-        """Int (n, folds, repeats): the epoch that counts in the end, from 0."""
+        """int (n, folds, repeats): the epoch that counts in the end, from 0."""
         return np.take_along_axis(self.epochs, np.maximum(self.trained - 1, 0)[..., None], -1)[..., 0]
 
     @functools.cached_property
     def resting(self) -> np.ndarray:
-        """Bool (n, folds, repeats): out of patience."""
+        """bool (n, folds, repeats): out of patience."""
         if self.improvement is None or self.improvement.patience is None:
             return np.zeros(self.trained.shape, bool)
         return self.trained - 1 - self.final >= self.improvement.patience
 
     @functools.cached_property
     def present(self) -> Mapping[str, np.ndarray]:
-        """Metric -> (n, folds, repeats, epochs): the own records; of a resting member the last one goes on."""
+        """Metric -> (n, folds, repeats, epochs): the own records; a resting member repeats its last one."""
         if not self.resting.any():
             return self.own
         last = self._at(np.maximum(self.trained - 1, 0)[..., None])
@@ -149,12 +150,12 @@ class Counted:
 
     @property
     def in_the_end(self) -> dict[str, np.ndarray]:
-        """Metric -> (n, folds, repeats): the record that counts in the end; NaN where none is finite."""
+        """Metric -> (n, folds, repeats): the record that counts in the end; NaN if none is finite."""
         found = {name: values[..., 0] for name, values in self._at(self.final[..., None]).items()}
         return {name: np.where(self.trained > 0, values, np.nan) for name, values in found.items()}
 
     def different(self, rows: np.ndarray) -> np.ndarray:
-        """These rows without copies: each state that counts once, in the first of its rows."""
+        """The rows without copies: of rows with the same counting state only the first."""
         if self.lineage is None:
             return rows
         final = self.final.reshape(len(self.final), -1)
@@ -163,12 +164,12 @@ class Counted:
         return rows[np.sort(first)]
 
     def _at(self, epochs: np.ndarray) -> dict[str, np.ndarray]:
-        """Metric -> the records (n, folds, repeats, m) of these epochs (n, folds, repeats, m)."""
+        """Metric -> (n, folds, repeats, m): the records of these epochs (n, folds, repeats, m)."""
         return {name: np.take_along_axis(values, epochs, -1) for name, values in self.records.items()}
 
 
 def records_along(records: Mapping[str, np.ndarray], lineage: np.ndarray) -> dict[str, np.ndarray]:
-    """Metric -> (n, folds, repeats, epochs): the records of what states descend from.
+    """Metric -> (n, folds, repeats, epochs): the records along each lineage.
 
     Args:
         records: metric -> (trials, folds, repeats, epochs).

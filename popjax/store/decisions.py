@@ -1,4 +1,4 @@
-"""`decisions.jsonl`: what the scheduler decided, a line a step, written before it acts. No JAX here."""
+"""`decisions.jsonl`: decisions of the scheduler, one line per step, written before they are applied. No JAX here."""
 
 import dataclasses
 import json
@@ -24,9 +24,9 @@ class Step:
 
     Attributes:
         decision: what is carried out now.
-        state: the scheduler's, after the step.
-        goal: trial -> the epoch that the scheduler asked for, where it lies beyond the decision's `until`.
-        stopped: all trials that rest from here on because a person wants it.
+        state: state of the scheduler after the step.
+        goal: trial -> epoch that the scheduler asked for, if it lies beyond the decision's `until`.
+        stopped: all trials that are stopped by a person from this step on.
     """
 
     decision: Decision
@@ -36,11 +36,12 @@ class Step:
 
 
 class Remark(NamedTuple):
-    """What else happened, as a line of its own.
+    """An event that is no decision, as a line of the log.
 
     Attributes:
-        verb: "stopped": the run was, by what `value` says; of a session "back": so many epochs were taken back;
-            "watch" and "save": it was watched, and saved.
+        verb: "stopped": the run was stopped, `value` says by what; in a session "back": `value` epochs were taken
+            back; "watch" and "save": the models were watched, or saved.
+        value: see `verb`; True if the verb needs none.
     """
 
     verb: str
@@ -51,14 +52,14 @@ REMARKS = ("stopped", "back", "watch", "save")
 
 
 class Log:
-    """The steps of a search or a session, in memory and, with a directory, on the disk.
+    """Steps of a search or a session, in memory and, with a directory, on disk.
 
     Args:
-        space: whose points they add.
-        directory: where decisions.jsonl is; None for a run that leaves nothing.
+        space: the space of the points that the steps add.
+        directory: holds decisions.jsonl; None to keep the log in memory only.
 
     Attributes:
-        lines: all steps and remarks so far, in their order.
+        lines: all steps and remarks so far, in order.
         steps: the steps among them.
     """
 
@@ -71,29 +72,29 @@ class Log:
             self._load(self.path)
 
     def read(self, number: int) -> Step | None:
-        """A step; None where nothing is decided yet."""
+        """Step of this number; None if it is not decided yet."""
         return self.steps[number] if number < len(self.steps) else None
 
     def write(self, step: Step) -> None:
-        """Add a step; it is on the disk before this returns.
+        """Append a step; it is on disk before this returns.
 
-        Raises ValueError where its notes or its state are no JSON values.
+        Raises ValueError if its notes or its state are not JSON values.
         """
         check_json("notes", step.decision.notes)
         check_json("state", step.state)
         self._add(step)
 
     def remark(self, verb: str, value: Any = True) -> None:
-        """Add a line that is no decision; it is on the disk before this returns."""
+        """Append a line that is no decision; it is on disk before this returns."""
         self._add(Remark(verb, value))
 
     def replace(self, step: Step) -> None:
-        """The last step becomes another one, on the disk too."""
+        """Replace the last step, and drop remarks after it, on disk too."""
         at = max(at for at, line in enumerate(self.lines) if isinstance(line, Step))
         self.cut([*self.lines[:at], step])
 
     def cut(self, lines: Sequence[Step | Remark]) -> None:
-        """Let these be all lines, on the disk too."""
+        """Replace all lines, on disk too."""
         self.lines = list(lines)
         self.steps = [line for line in lines if isinstance(line, Step)]
         if self.path is not None and self.path.exists():
@@ -107,7 +108,7 @@ class Log:
             self.steps.append(line)
 
     def _load(self, path: Path) -> None:
-        """Read all lines; a last one that is torn is dropped, and decided again. Raises Corrupt."""
+        """Read all lines; a torn last line is dropped, and decided again. Raises Corrupt."""
         if path.is_symlink():
             raise Corrupt(f"{str(path)!r} is a link; remove it")
         self.lines, size = read_lines(path, self.space)
@@ -117,9 +118,9 @@ class Log:
 
 
 def read_lines(path: Path, space: Space) -> tuple[list[Step | Remark], int]:
-    """The lines of a log over this space, but for a last one that is torn, and how many bytes they take.
+    """Lines of a log over this space without a torn last one, and their size in bytes.
 
-    Raises Corrupt where another one is damaged, or is of another space.
+    Raises Corrupt if another line is damaged, or does not fit the space.
     """
     lines = path.read_bytes().splitlines(keepends=True)
     found: list[Step | Remark] = []
@@ -128,25 +129,25 @@ def read_lines(path: Path, space: Space) -> tuple[list[Step | Remark], int]:
         if content is None and number == len(lines):
             return found, sum(map(len, lines[:-1]))
         if content is None:
-            raise Corrupt(f"{str(path)!r}: line {number} is damaged; begin again in another directory")
+            raise Corrupt(f"{str(path)!r}: line {number} is damaged; start again in another directory")
         try:
             found.append(said(content, space))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            what = f"line {number} is no decision over this space ({error})"
+            what = f"line {number} is not a decision over this space ({error})"
             raise Corrupt(f"{str(path)!r}: {what}; begin again in another directory") from None
     return found, sum(map(len, lines))
 
 
 def said(content: Mapping[str, Any], space: Space) -> Step | Remark:
-    """The step or the remark that the content of a line says."""
+    """Step or remark from the content of a line."""
     verb = next((verb for verb in REMARKS if verb in content and len(content) == 1), None)
-    if verb is not None and not isinstance(content[verb], list):  # a decision may have a list of stopped trials
+    if verb is not None and not isinstance(content[verb], list):  # in a decision "stopped" is a list of trials
         return Remark(verb, check_count(verb, content[verb]) if verb == "back" else content[verb])
     return step_of(content, space)
 
 
 def append(path: Path, line: bytes) -> None:
-    """Add a line to a file, durably."""
+    """Append a line to a file, durably."""
     new = not path.exists()
     with path.open("ab") as file:
         file.write(line)
@@ -157,13 +158,13 @@ def append(path: Path, line: bytes) -> None:
 
 
 def line_of(content: dict[str, Any]) -> bytes:
-    """A line with the digest of its content."""
+    """JSON line of the content and its digest."""
     content = json.loads(json.dumps(content, allow_nan=False))
     return json.dumps(content | {"check": digest_of_json(content)}).encode() + b"\n"
 
 
 def content_of_line(line: bytes) -> dict[str, Any] | None:
-    """The content of a line; None for one that is not whole."""
+    """Content of a line; None if the line is torn or its digest is wrong."""
     try:
         content = json.loads(line)
         digest = content.pop("check")
@@ -174,7 +175,7 @@ def content_of_line(line: bytes) -> dict[str, Any] | None:
 
 
 def check_json(what: str, value: Any) -> None:
-    """Raise ValueError for what a line of the log cannot hold."""
+    """Raise ValueError for a value that a line of the log cannot hold."""
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -182,7 +183,7 @@ def check_json(what: str, value: Any) -> None:
 
 
 def line_content(step: Step | Remark) -> dict[str, Any]:
-    """A line as JSON values; what is empty is left out."""
+    """Content of a line as JSON values, without empty fields."""
     if isinstance(step, Remark):
         return {step.verb: step.value}
     decision = step.decision
@@ -201,7 +202,7 @@ def line_content(step: Step | Remark) -> dict[str, Any]:
 
 
 def step_of(content: Mapping[str, Any], space: Space) -> Step:
-    """The step that a line describes; raises KeyError, TypeError or ValueError where it is none of the space."""
+    """Inverse of `line_content` for a step; raises KeyError, TypeError or ValueError if it does not fit the space."""
     decision = Decision(
         add={name: column_of(space, name, values) for name, values in content.get("add", {}).items()},
         copy=dict(content.get("copy", [])),
@@ -215,18 +216,18 @@ def step_of(content: Mapping[str, Any], space: Space) -> Step:
 
 
 def changes_of(decision: Decision) -> list[dict[str, Any]]:
-    """What a person changed in a decision: the verb, the trial, and what else it takes."""
+    """Changes that a person made in a decision: dicts with the verb, the trial, and the verb's arguments."""
     notes = decision.notes
     return list(notes["changes"]) if isinstance(notes, Mapping) and notes.get("by") == "user" else []
 
 
 def steered_trials(steps: Iterable[Step]) -> set[int]:
-    """The trials that a person changed, stopped or let go on."""
+    """Trials that a person changed, stopped or let train on."""
     return {change["trial"] for step in steps for change in changes_of(step.decision)}
 
 
 def column_of(space: Space, name: str, values: list[Any]) -> np.ndarray:
-    """Values read from a file, as the column that the sampler gave; None is an inactive hyperparameter's."""
+    """Column of a hyperparameter in the sampler's dtype from values of a file; float if some are None (inactive)."""
     column = space[name].from_unit(np.zeros(len(values)))
     column = column.astype(float) if None in values and column.dtype != object else column
     for row, value in enumerate(values):
@@ -246,5 +247,5 @@ def runs(until: Mapping[int, int]) -> list[list[int]]:
 
 
 def epochs_of(found: list[list[int]]) -> dict[int, int]:
-    """Trial -> epoch of such runs."""
+    """Inverse of `runs`: trial -> epoch."""
     return {trial: epoch for first, last, epoch in found for trial in range(first, last + 1)}

@@ -1,4 +1,4 @@
-"""The files of a run directory: written whole, and read with suspicion. No JAX here."""
+"""Files of a run directory: written atomically, verified on reading. No JAX here."""
 
 import json
 import math
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 FORMAT = 6
 KINDS = {f"{letter}{8 * size}": f"{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
-KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors' names
+KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors -> NumPy
 KINDS |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 
 
 def check_format(directory: Path, run: Mapping[str, Any]) -> None:
-    """Raise ValueError for a directory that another popjax wrote, Corrupt for one without a format."""
+    """Raise ValueError for a run in another format, Corrupt for one without a format."""
     written = run.get("format")
     if not isinstance(written, int):
         raise Corrupt(f"cannot read the run in {str(directory)!r}: its run.json names no format")
@@ -31,14 +31,14 @@ def check_format(directory: Path, run: Mapping[str, Any]) -> None:
         raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; {remedy}")
 
 
-HOLDS = {"run": "run.json", "session": "session.json"}  # what a directory may hold, and the file that tells
+HOLDS = {"run": "run.json", "session": "session.json"}  # what a directory may hold -> the file that marks it
 
 
 def check_directory(directory: Path, resumed: str | None = None) -> None:
-    """Raise ValueError unless results can be written to `directory`, which may not exist yet.
+    """Raise ValueError if results cannot be written to `directory`, which need not exist yet.
 
     Args:
-        resumed: "run" or "session" where one that it holds is gone on with.
+        resumed: "run" or "session" if one that the directory holds is resumed.
     """
     name = repr(str(directory))
     try:
@@ -46,7 +46,7 @@ def check_directory(directory: Path, resumed: str | None = None) -> None:
     except OSError as error:
         raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
     if held:
-        raise ValueError(f"{name} holds a {held[0]}; choose another directory, or go on with it: resume")
+        raise ValueError(f"{name} holds a {held[0]}; choose another directory, or resume it")
     existing = directory
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -63,9 +63,11 @@ class KeptTrial(NamedTuple):
     """A trained trial that a run keeps.
 
     Attributes:
+        trial: its number.
+        hparams: name -> value, without inactive hyperparameters.
         arrays: name -> array (members, ...).
-        recipe: what rebuilds it as a predictor, as JSON values; None for a task without one.
-        history: name -> the values that it was trained with, epoch by epoch, where they changed.
+        recipe: JSON values that rebuild it as a predictor; None if the task has none.
+        history: name -> values that it was trained with, by epoch, if they changed.
     """
 
     trial: int
@@ -76,7 +78,7 @@ class KeptTrial(NamedTuple):
 
 
 def write_best(directory: Path, winner: KeptTrial, value: float | None, together: Sequence[KeptTrial] = ()) -> None:
-    """Write `best/`: the winner's arrays and what rebuilds it, and those of an ensemble, one file a program."""
+    """Write best/: the winner, and the trials of an ensemble, one file per program. Raises Corrupt if it is a link."""
     best = directory / "best"
     if best.is_symlink():
         raise Corrupt(f"{str(best)!r} is a link; remove it")
@@ -92,7 +94,7 @@ def write_best(directory: Path, winner: KeptTrial, value: float | None, together
 
 
 def programs_of(kept: Sequence[KeptTrial]) -> list[list[KeptTrial]]:
-    """The trials that share a program: their recipes, and the shapes of their arrays."""
+    """Group trials that share a program: the same recipe, and arrays of the same names, shapes and dtypes."""
     programs: dict[Any, list[KeptTrial]] = {}
     for one in kept:
         shapes = tuple((name, array.shape, str(array.dtype)) for name, array in one.arrays.items())
@@ -101,7 +103,7 @@ def programs_of(kept: Sequence[KeptTrial]) -> list[list[KeptTrial]]:
 
 
 def write_program(best: Path, number: int, alike: Sequence[KeptTrial]) -> dict[str, Any]:
-    """Write the arrays of trials that share a program, name -> (trials, members, ...); their description."""
+    """Write the arrays of trials that share a program, name -> (trials, members, ...); returns their description."""
     file = f"ensemble-{number}.safetensors"
     stacked = {name: np.stack([one.arrays[name] for one in alike]) for name in alike[0].arrays}
     digest = write_arrays(best / file, stacked)
@@ -119,7 +121,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def read_arrays(path: Path, digest: str | None = None) -> dict[str, np.ndarray]:
-    """Read a safetensors file; raises Corrupt for a missing or a broken one, a link, or one with another digest."""
+    """Read a safetensors file; raises Corrupt if it is missing, broken, a link, or has another SHA-256."""
     from safetensors import SafetensorError
 
     content = file_bytes(path)
@@ -132,7 +134,7 @@ def read_arrays(path: Path, digest: str | None = None) -> dict[str, np.ndarray]:
 
 
 def file_bytes(path: Path) -> bytes:
-    """The bytes of a file; raises Corrupt if it is not there, or a link."""
+    """Bytes of a file; raises Corrupt if it is a link or cannot be read."""
     if path.is_symlink():
         raise Corrupt(f"{str(path)!r} is a link")
     try:
@@ -142,14 +144,14 @@ def file_bytes(path: Path) -> bytes:
 
 
 def load_best_files(best: Path) -> KeptTrial:
-    """The winner that `best/` holds."""
+    """The winner in best/."""
     told = read_json(best / "best.json")
     arrays = read_arrays(best / "arrays.safetensors", told.get("sha256"))
     return KeptTrial(told["trial"], told["hparams"], arrays, told["winner"], told.get("history", {}))
 
 
 def load_ensemble_files(best: Path) -> list[KeptTrial]:
-    """The trials of the ensemble that `best/` holds, in their order, each as often as it counts; none without one."""
+    """Trials of the ensemble in best/, in order, each as often as it counts; empty without one. Raises Corrupt."""
     description = read_json(best / "best.json")
     found: dict[int, KeptTrial] = {}
     try:
@@ -166,8 +168,8 @@ def load_ensemble_files(best: Path) -> list[KeptTrial]:
 
 
 def arrays_of(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file's bytes, by name, bfloat16 too; raises SafetensorError."""
-    import ml_dtypes  # noqa: F401  tells NumPy what bfloat16 is
+    """Arrays by name from the bytes of a safetensors file, including bfloat16; raises SafetensorError."""
+    import ml_dtypes  # noqa: F401  registers bfloat16 with NumPy
     from safetensors import SafetensorError, deserialize
 
     arrays = {}
@@ -179,20 +181,20 @@ def arrays_of(content: bytes) -> dict[str, np.ndarray]:
 
 
 def jsonable(value: Any) -> Any:
-    """The value as JSON has it: nothing for a number that is not finite."""
+    """The value for JSON: a float that is not finite becomes None."""
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object with the digest of its content, for `read_json`; NaN is not JSON and refused."""
+    """Write a JSON object with the digest of its content, for `read_json`; raises ValueError for NaN and infinity."""
     written = json.loads(json.dumps(content, allow_nan=False))
     write_atomic(path, json.dumps(written | {"check": digest_of_json(written)}, indent=1).encode() + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises ValueError for a missing one, Corrupt for a broken one, or one that was changed."""
+    """Read a JSON object; raises ValueError if it is missing, Corrupt if it is broken or was changed."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -200,7 +202,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
     if not isinstance(content, dict):
-        raise Corrupt(f"cannot read {str(path)!r}: it is no JSON object")
+        raise Corrupt(f"cannot read {str(path)!r}: it is not a JSON object")
     digest = content.pop("check", None)
     if digest is not None and digest != digest_of_json(content):
         raise Corrupt(f"cannot read {str(path)!r}: its content is not what was written")
@@ -208,12 +210,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def digest_of_json(content: Mapping[str, Any]) -> str:
-    """The digest of a JSON object's content, however it is laid out."""
+    """SHA-256 of the content of a JSON object, whatever its layout and key order."""
     return sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def write_table(path: Path, table: "pa.Table") -> str:
-    """Write a Parquet file with page checksums; returns its SHA-256, since they leave out the footer."""
+    """Write a Parquet file with page checksums; returns its SHA-256, since the checksums omit the footer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -225,7 +227,7 @@ def write_table(path: Path, table: "pa.Table") -> str:
 
 
 def read_table(path: Path, digest: str | None = None) -> "pa.Table":
-    """Read a Parquet file; raises ValueError for a missing one, one with another digest, or a broken one."""
+    """Read a Parquet file; raises ValueError if it is missing, Corrupt if it is broken or has another SHA-256."""
     try:
         content = path.read_bytes()
         if digest is not None and sha256(content) != digest:
@@ -235,14 +237,14 @@ def read_table(path: Path, digest: str | None = None) -> "pa.Table":
         raise
     except FileNotFoundError:
         raise ValueError(f"{str(path.parent)!r} holds no finished run: there is no {path.name}") from None
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
+    except (OSError, ValueError) as error:  # as pyarrow raises them
         raise Corrupt(f"cannot read {str(path)!r}: {error}") from None
 
 
 def parquet(content: bytes) -> "pa.Table":
-    """The table of a Parquet file's bytes, page checksums verified; raises pyarrow's own errors.
+    """Table from the bytes of a Parquet file, page checksums verified; raises pyarrow's errors.
 
-    It starts no thread: one that is still starting when a short command ends aborts the process.
+    Reads without threads: one that is still starting when a short command ends aborts the process.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Which hyperparameters a trial had in which epoch, and whose state it went on from, where a scheduler changes them."""
+"""History of trials that a scheduler changes: hyperparameters by epoch, and which trials their states came from."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -16,13 +16,13 @@ UNTRAINED = -1
 
 
 class History(NamedTuple):
-    """What each trial trained with, epoch by epoch.
+    """Hyperparameters and ancestry of each trial, epoch by epoch.
 
     Attributes:
-        parents: (trials, epochs): from whose state a trial began the epoch, its own or that of the trial it was copied
-            from; -1 where it was not trained.
-        fresh: (trials, epochs): whether its random keys went other ways from there.
-        values: name -> (trials, epochs), the hyperparameters; see `Space.masked` for what is inactive.
+        parents: int (trials, epochs): the trial that the state came from at the beginning of the epoch, itself or the
+            source of a copy; -1 where the trial was not trained.
+        fresh: bool (trials, epochs): True where the random keys were changed at the beginning of the epoch.
+        values: name -> (trials, epochs), the hyperparameters; inactive ones are masked by `Space.masked`.
     """
 
     parents: np.ndarray
@@ -30,7 +30,7 @@ class History(NamedTuple):
     values: dict[str, np.ndarray]
 
     def lineage(self, trial: int) -> np.ndarray:
-        """The trials (epochs,) that a trial descends from: in epoch e its state was trained as trial lineage[e]."""
+        """int (epochs,): trials that a trial descends from: in epoch e its state was trained as trial lineage[e]."""
         epochs = int((self.parents[trial] != UNTRAINED).sum())
         line = np.full(epochs, trial)
         for epoch in range(epochs - 1, 0, -1):
@@ -39,7 +39,7 @@ class History(NamedTuple):
 
     @property
     def lineages(self) -> np.ndarray:
-        """The same (trials, epochs) of all trials; the trial itself where it was not trained."""
+        """int (trials, epochs): `lineage` of all trials; the trial itself where it was not trained."""
         trials, epochs = self.parents.shape
         line = np.empty((trials, epochs), np.int64)
         now = np.arange(trials)
@@ -50,7 +50,7 @@ class History(NamedTuple):
         return line
 
     def of(self, trial: int) -> dict[str, np.ndarray]:
-        """Name -> (epochs,): the hyperparameters that the trial's weights were trained with, its ancestors' included.
+        """Name -> (epochs,): the hyperparameters that the trial's weights were trained with, including its ancestors'.
 
         >>> history = History(np.array([[0, 1], [1, 1]]), np.zeros((2, 2), bool), {"x": np.array([[1, 2], [3, 4]])})
         >>> history.of(0)["x"].tolist()
@@ -60,12 +60,12 @@ class History(NamedTuple):
         return {name: values[line, np.arange(len(line))] for name, values in self.values.items()}
 
     def at(self, epochs: np.ndarray) -> dict[str, np.ndarray]:
-        """Name -> (trials,): the hyperparameters with which each trial's state was trained in an epoch (trials,)."""
+        """Name -> (trials,): hyperparameters that each trial's state was trained with in an epoch (trials,), from 0."""
         trained_as = self.lineages[np.arange(len(epochs)), epochs]
         return {name: values[trained_as, epochs] for name, values in self.values.items()}
 
     def table(self) -> "pa.Table":
-        """A row an epoch of a trial: trial, epoch, parent, fresh, the hyperparameters."""
+        """Arrow table, one row per trained epoch of a trial: trial, epoch, parent, fresh, the hyperparameters."""
         import pyarrow as pa
 
         trial, epoch = np.nonzero(self.parents != UNTRAINED)
@@ -75,7 +75,7 @@ class History(NamedTuple):
 
     @classmethod
     def of_table(cls, table: "pa.Table", space: Space, trials: int, epochs: int) -> Self:
-        """The history that `table` wrote; raises KeyError, IndexError or ValueError for another table."""
+        """Inverse of `table`; raises KeyError, IndexError or ValueError for another table."""
         trial, epoch = table["trial"].to_numpy(), table["epoch"].to_numpy()
         parents, fresh = np.full((trials, epochs), UNTRAINED), np.zeros((trials, epochs), bool)
         parents[trial, epoch] = table["parent"].to_numpy()
@@ -91,7 +91,7 @@ class History(NamedTuple):
 
 
 def history_of(space: Space, decisions: Iterable[Decision], done: np.ndarray, epochs: int) -> History | None:
-    """What these decisions made of their trials, of which each has trained `done` (trials,) epochs; None for no change.
+    """History that decisions led to, with `done` (trials,) epochs trained; None if no decision copies or sets.
 
     A decision that copies or sets acts before the epoch that its trials train next.
     """
@@ -127,7 +127,7 @@ def history_of(space: Space, decisions: Iterable[Decision], done: np.ndarray, ep
 
 
 def alter(decision: Decision, points: Mapping[str, np.ndarray]) -> None:
-    """What the copies and settings of a decision make of hyperparameters (trials,)."""
+    """Apply the copies and settings of a decision to columns of hyperparameters (trials,), in place."""
     targets, sources = list(decision.copy), list(decision.copy.values())
     for column in points.values():
         column[targets] = column[sources]

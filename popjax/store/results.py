@@ -1,4 +1,4 @@
-"""What a search found: the table, the curves, the winner. No JAX here."""
+"""Results of a search: the table of trials, the curves, the winner. No JAX here."""
 
 import dataclasses
 import functools
@@ -42,7 +42,7 @@ OF_WINNER = (
 
 
 class Best(NamedTuple):
-    """The winner."""
+    """The winner: trial, hyperparameters, value of the metric that ranks."""
 
     trial: int
     hparams: dict[str, Any]
@@ -54,22 +54,22 @@ class Results:
     """The outcome of a search.
 
     Attributes:
-        points: one column (trials,) a hyperparameter.
+        points: hyperparameter -> column (trials,).
         members: metric -> (trials, folds, repeats, epochs); NaN from divergence on.
         rule: how the trials are ordered, and which one wins.
         run: the configuration, for run.json.
         summary: the summary, for summary.json.
         states: trial -> name -> array (folds * repeats, ...), for the kept trials.
-        recipes: trial -> what rebuilds it as a predictor, for the kept trials of a task that knows it.
-        rounds: the round (trials,) of each trial, from 0.
-        done: the epochs (trials, folds, repeats) that are finished; fewer where the run was stopped, or a trial pruned.
-            A member that rests is taken along by its trial; `trained` has what it was trained itself.
-        pruned: whether (trials,) a scheduler left the trial below the last epoch.
-        task: what was trained, where this process trained it.
-        costs: "parameters" (trained ones) or "flops" (of an epoch), (trials,) each, where the rule looks at them.
-        history: which hyperparameters each trial had in which epoch, where they changed; `points` are the last ones.
-        steered: bool (trials,): a person changed or stopped the trial; None if none was steered.
-        ensemble: the trials that predict together, best first, each as often as it counts, where the rule chose them.
+        recipes: trial -> JSON values that rebuild it as a predictor (None if the task has none), for the kept trials.
+        rounds: int (trials,), the round of each trial, from 0.
+        done: int (trials, folds, repeats), number of finished epochs; fewer if the trial was stopped or pruned. For a
+            resting member the epochs of its trial; its own are in `trained`.
+        pruned: bool (trials,): left by a scheduler before the last epoch.
+        task: the trained task, in the process that trained it; else None.
+        costs: "parameters" (trained ones) or "flops" (per epoch) -> (trials,), where the rule needs them.
+        history: hyperparameters of each trial by epoch, if they changed; `points` are those of the epoch that counts.
+        steered: bool (trials,): changed or stopped by a person; None if no trial was.
+        ensemble: the trials that predict together, best first, each as often as it counts, if the rule chose them.
 
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
     >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, Rule("loss"))
@@ -114,12 +114,12 @@ class Results:
 
     @property
     def parameters(self) -> np.ndarray | None:
-        """How many trained parameters (trials,) each trial has, where the rule asked."""
+        """Number of trained parameters (trials,) of each trial; None if the rule does not need it."""
         return self.costs.get("parameters")
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials, epochs), the mean over folds and repeats; NaN from divergence on, and where all rest."""
+        """Metric -> (trials, epochs): mean over folds and repeats; NaN from divergence on, and after all rest."""
         if not self.counted.resting.any():
             return {name: mean_member(values) for name, values in self.members.items()}
         over = np.arange(self.members[self.metric].shape[-1]) >= self.epochs_run[:, None]
@@ -128,14 +128,14 @@ class Results:
 
     @functools.cached_property
     def counted(self) -> Counted:
-        """Which epoch of each member counts, and what it is worth."""
+        """Which epoch of each member counts, and its value."""
         return Counted(self.rule, self.members, None if self.history is None else self.history.lineages)
 
     @functools.cached_property
     def epochs_run(self) -> np.ndarray:
-        """The epochs (trials,) up to the last that all members of a trial finished with finite metrics.
+        """int (trials,): number of epochs that all members of a trial finished with finite metrics.
 
-        A member that rests, out of patience, holds none up; where all rest it is the last one that any trained.
+        Resting members are left out; if all rest, the last epoch that any of them trained.
         """
         trained, resting = self.counted.trained, self.counted.resting
         going = np.where(resting, self.members[self.metric].shape[-1], trained).min((1, 2))
@@ -143,9 +143,9 @@ class Results:
 
     @functools.cached_property
     def values(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials,): the mean of the members after the epoch that counts; NaN where there is none.
+        """Metric -> (trials,): mean over members at the epoch that counts; NaN if there is none.
 
-        It is the last with finite metrics, or under at="best" each member's best.
+        That is the last epoch with finite metrics, or under at="best" each member's best.
         """
         if self.rule.improvement is None:
             return values_after(self.curves, self.epochs_run)
@@ -153,7 +153,7 @@ class Results:
 
     @functools.cached_property
     def errors(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials,), the standard error of `values` over folds and repeats; empty for one member."""
+        """Metric -> (trials,): standard error of `values` over folds and repeats; empty with one member per trial."""
         shape = self.members[self.metric].shape
         count = shape[1] * shape[2]
         if count == 1:
@@ -163,25 +163,25 @@ class Results:
 
     @functools.cached_property
     def _of_members(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials, folds, repeats), after the epoch that counts."""
+        """Metric -> (trials, folds, repeats): the values at the epoch that counts."""
         if self.rule.improvement is None:
             return values_after(self.members, self.epochs_run)
         return self.counted.in_the_end
 
     @functools.cached_property
     def diverged(self) -> np.ndarray:
-        """Whether (trials,) any member of the trial had a metric that was not finite."""
+        """bool (trials,): a metric of some member was not finite."""
         return ((self.counted.trained < self.done) & ~self.counted.resting).any((1, 2))
 
     @functools.cached_property
     def stopped(self) -> np.ndarray:
-        """Whether (trials,) the run, or a person, stopped the trial before its end."""
+        """bool (trials,): stopped before the last epoch, by a person or with the run; neither diverged nor pruned."""
         below = ((self.done < self.members[self.metric].shape[-1]) & ~self.counted.resting).any((1, 2))
         return ~self.diverged & ~self.pruned & below
 
     @property
     def points_that_count(self) -> dict[str, np.ndarray]:
-        """The points; where they changed, those of the epoch that counts, of a trial's members the last one."""
+        """`points`; if they changed, those of the epoch that counts, the latest over a trial's members."""
         if self.history is None:
             return self.points
         begun = self.epochs_run > 0
@@ -189,7 +189,7 @@ class Results:
         return {name: np.where(begun, then[name], column) for name, column in self.points.items()}
 
     def records(self, trial: int) -> dict[str, np.ndarray]:
-        """Metric -> (folds, repeats, epochs): what led a trial's members to the epochs that count; NaN after each."""
+        """Metric -> (folds, repeats, epochs): a trial's records up to the epochs that count; NaN after each."""
         ends = self.counted.final[trial] + 1
         count = self.members[self.metric].shape[-1] if self.best_epochs is None else int(ends.max())
         over = np.arange(count) >= ends[..., None]
@@ -199,35 +199,35 @@ class Results:
 
     @property
     def trained(self) -> np.ndarray:
-        """Int (trials, folds, repeats): the epochs that each member was trained."""
+        """int (trials, folds, repeats): number of epochs that each member was trained."""
         return np.where(self.counted.resting, self.counted.reported, self.done)
 
     @functools.cached_property
     def best_epochs(self) -> np.ndarray | None:
-        """Int (trials, folds, repeats): the epoch of each member that counts, from 1; None where that is the last."""
+        """int (trials, folds, repeats): epoch of each member that counts, from 1; None if the rule counts the last."""
         return None if self.rule.improvement is None else self.counted.final + 1
 
     @functools.cached_property
     def order(self) -> np.ndarray:
-        """Row numbers of the trials that were trained to the end and did not diverge, best first."""
+        """int (n,): the complete trials that did not diverge, best first."""
         rows = np.flatnonzero(~self.diverged & ~self.stopped & ~self.pruned)
         return self._best_first(rows)
 
     @functools.cached_property
     def leaders(self) -> np.ndarray:
-        """Row numbers of the trials, best first: as `order`, or, where that is empty, as the stopped ones stand."""
+        """int (n,): `order`, or if it is empty the stopped trials by their values so far, best first."""
         return self.order if len(self.order) else self._best_first(np.flatnonzero(self.stopped & (self.epochs_run > 0)))
 
     def _best_first(self, rows: np.ndarray) -> np.ndarray:
         return rows[self.rule.order(self._values(rows))]
 
     def _values(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Metric or cost -> (rows,), what the rule orders by."""
+        """Metric or cost -> (rows,): the values that the rule orders by."""
         return {name: values[rows] for name, values in (self.values | dict(self.costs)).items()}
 
     @property
     def no_winner(self) -> str:
-        """Why there is no winner, in words; empty where there is one."""
+        """Reason why there is no winner, in words; empty if there is one."""
         if len(self.order):
             return ""
         lost, left = int(self.diverged.sum()), int(((self.stopped | self.pruned) & ~self.diverged).sum())
@@ -237,7 +237,7 @@ class Results:
 
     @property
     def best(self) -> Best | None:
-        """The winner by the rule, or None where no trial was trained to the end without diverging."""
+        """The winner by the rule; None if no trial is complete without having diverged."""
         order = self.order
         if len(order) == 0:
             return None
@@ -246,7 +246,7 @@ class Results:
         return Best(row, self.hparams(row), float(self.values[self.metric][row]))
 
     def front(self) -> list[int]:
-        """The trials that none beats in all objectives, best first by the first one; of one objective those with its
+        """Trials that no other beats in all objectives, best first by the first one; with one objective, those with its
         best value.
 
         >>> import popjax as pj
@@ -259,7 +259,7 @@ class Results:
         return self.order[self.rule.front(self._values(self.order))].tolist() if len(self.order) else []
 
     def hparams(self, trial: int) -> dict[str, Any]:
-        """The hyperparameters of a trial as Python values, without those that are inactive.
+        """Hyperparameters of a trial as Python values, without inactive ones.
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -274,22 +274,22 @@ class Results:
 
     @functools.cached_property
     def space(self) -> Space:
-        """The space that was searched; empty where the run does not say."""
+        """The searched space; empty if the run does not record it."""
         return Space.from_dict(self.run.get("space", {}))
 
     @functools.cached_property
     def trials(self) -> "pa.Table":
-        """A row a trial: hyperparameters, status, epochs, what its metrics are worth, rank.
+        """Arrow table, one row per trial: hyperparameters, status, epochs, values of the metrics, rank.
 
-        Where the best epoch counts also `best_epoch`, the mean over the trial's members.
+        If the best epoch counts also `best_epoch`, the mean over the trial's members.
         """
         return trials_table(self)
 
     def params(self, trial: int) -> dict[Any, Any]:
-        """The trained arrays of a kept trial, nested as the model is; with folds or repeats, a leading axis of members.
+        """Trained arrays of a kept trial, nested as the model is; with folds or repeats, a leading axis of members.
 
-        So `nnx.update(module, results.params(trial))` and linen's `apply({"params": ...}, x)` take them, where there is
-        one member. Batch statistics are not among them: `results.predictor(trial).module()` has them too.
+        With one member, `nnx.update(module, results.params(trial))` and linen's `apply({"params": ...}, x)` take them.
+        Batch statistics are not included: `results.predictor(trial).module()` has them too.
 
         Raises ValueError for a trial that was not kept.
 
@@ -308,25 +308,25 @@ class Results:
             kept = ", ".join(map(str, self.states)) or "none"
             remedy = "search with a rank that keeps more, such as popjax.best(keep=25)"
             if trial in np.flatnonzero(self.stopped).tolist():
-                remedy = "it was stopped, and only a search with out=DIR goes on"
+                remedy = "it was stopped, and only a search with out=DIR can be resumed"
             elif self.task is None:
                 remedy = "a directory keeps the winner, and with rank=popjax.together() the best 25"
             raise ValueError(f"trial {trial} was not kept ({kept} is); {remedy}")
 
     @property
     def winner(self) -> Mapping[str, Any] | None:
-        """What rebuilds the winner as a predictor, or None."""
+        """JSON values that rebuild the winner as a predictor; None if there are none."""
         return None if self.best is None else self.recipes.get(self.best.trial)
 
     def kept(self, trial: int) -> KeptTrial:
-        """A kept trial; raises ValueError for one that was not kept."""
+        """The kept trial of this number; raises ValueError if it was not kept."""
         self._check_kept(trial)
         changed = {} if self.history is None else self.history.of(trial)
         history = {n: [None if absent(value) else value for value in column.tolist()] for n, column in changed.items()}
         return KeptTrial(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), history)
 
     def best_trials(self, size: int = TOGETHER) -> list[int]:
-        """The best `size` trials that were trained to the end, or as many as there are, best first.
+        """The best `size` complete trials, or all if there are fewer, best first; copies of one state count once.
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -339,12 +339,12 @@ class Results:
     def ranked(self, rank: Rule | str) -> Self:
         """The same trials under another rule: another order, another winner, without the scores on test rows.
 
-        Test rows were scored for the winner that the search chose before, and choose none. What the new rule would
-        have kept is kept where the old one did, and where the same epochs count.
+        The test rows were scored for the earlier winner, and must not choose one. States that were kept stay kept if
+        the same epochs count.
 
-        Raises ValueError for a metric that was not reported, for one member a trial where the rule needs an error,
-        where the rule needs numbers of parameters that the run does not have, and where another patience, or patience
-        by another metric, would have trained other epochs.
+        Raises ValueError for a metric that was not reported, for one member per trial if the rule needs an error, for
+        costs that the run does not have, and if another patience, or patience by another metric, would have trained
+        other epochs.
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "accuracy": hparams["x"]})
@@ -356,9 +356,9 @@ class Results:
         return reranked(self, rule_of(rank))
 
     def predictor(self, trial: int | None = None) -> Any:
-        """A kept trial as a predictor: the winner, or the ensemble that was chosen, if none is named.
+        """Predictor of a kept trial; for None of the winner, or of the ensemble if the rule chose one.
 
-        Raises ValueError for a trial that was not kept, and where only a task's own code could predict.
+        Raises ValueError for a trial that was not kept, and if only the task's own code could predict.
 
         >>> import popjax as pj
         >>> results = pj.search(pj.supervised("wine"), {"learning_rate": 0.1, "hidden": 8}, trials=2, epochs=10)
@@ -372,7 +372,7 @@ class Results:
         return pj.predictor(self, trial)
 
     def predict(self, rows: Any) -> np.ndarray:
-        """What the winner, or the ensemble that was chosen, predicts for raw rows: `predictor().predict(rows)`.
+        """Predictions of the winner, or of the chosen ensemble, for raw rows: `predictor().predict(rows)`.
 
         Raises ValueError as `predictor` does, and for rows that do not fit.
 
@@ -385,9 +385,9 @@ class Results:
         return found
 
     def top(self, size: int = 10) -> Any:
-        """The best trials, best first, a row each: a DataFrame where pandas is installed, else a pyarrow table.
+        """The best trials, best first, one per row: a DataFrame if pandas is installed, else a pyarrow table.
 
-        Where none was trained to the end they are those that stand best, with the status "stopped".
+        If no trial is complete, the best of the stopped ones, with the status "stopped".
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -399,9 +399,9 @@ class Results:
         return table.to_pandas() if importlib.util.find_spec("pandas") else table
 
     def plot(self, name: str = "curves") -> Any:
-        """A figure of the report as plotly's: "curves", a metric, "expected", a hyperparameter, "predicted" of values.
+        """Plotly figure of the report: "curves", a metric, "expected", a hyperparameter, "predicted" of a regression.
 
-        Where hyperparameters changed while trials trained also "tree", and "learning_rate by epoch". Raises ValueError
+        If hyperparameters changed during training also "tree", and "learning_rate by epoch". Raises ValueError
         for another name.
 
         >>> import popjax as pj
@@ -415,7 +415,7 @@ class Results:
         return pj.plot(self, name)
 
     def report(self, path: str | Path) -> Path:
-        """Write the report to a file, as a search with `out` writes it into its directory; returns its path.
+        """Write the report to a file, as a search with `out` does in its directory; returns its path.
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -438,8 +438,8 @@ class Results:
     def replay(self, trial: int) -> dict[str, np.ndarray]:
         """Train one trial again, alone: `popjax.replay` with the task of the search that gave these results.
 
-        Raises ValueError for a trial that there is not, and for results that were loaded: a
-        directory names no code, so there the task must be given.
+        Raises ValueError for a trial that does not exist, and for loaded results: a directory holds no code, so
+        pass the task to `popjax.replay`.
         """
         import popjax as pj
 
@@ -452,8 +452,9 @@ class Results:
         return self.trials.to_pandas()
 
     def save(self, directory: str | Path) -> None:
-        """Write run.json, trials.parquet, curves.parquet, history.parquet where hyperparameters changed, best/ and
-        summary.json, in this order."""
+        """Write run.json, trials.parquet, curves.parquet, history.parquet if hyperparameters changed, best/ and
+        summary.json, in this order.
+        """
         tables = {run_files.TRIALS: self.trials, run_files.CURVES: curves_table(self.members)}
         tables |= {} if self.history is None else {run_files.HISTORY: self.history.table()}
         best, winner = self.best, None
@@ -466,7 +467,7 @@ class Results:
     def load(cls, directory: str | Path, rank: Rule | None = None) -> Self:
         """The results that `save` wrote, under their rule, or another one by the same metric.
 
-        Raises ValueError for a directory that holds none, and for a rule of one's own that is not given.
+        Raises ValueError for a directory without results, and for a user-defined rule that is not passed as `rank`.
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -522,14 +523,14 @@ def reranked[R: Results](results: R, rule: Rule) -> R:
 
 
 def check_patience(what: str, trained: Rule, asked: Rule) -> None:
-    """Raise ValueError where trials that were trained under a rule would have rested otherwise under another."""
+    """Raise ValueError if trials trained under one rule would have rested at other epochs under another."""
     then, now = (None if rule.patience is None else rule.improvement for rule in (trained, asked))
     if then != now:
         raise ValueError(f"{what}: the trials were trained under {trained}, and would rest otherwise; search again")
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:
-    """Arrays by dotted paths as nested dicts; a number in a path is a place in a list.
+    """Nested dicts of arrays by dotted paths; numeric parts of a path become integer keys.
 
     >>> nested({"hidden.0.bias": 1, "hidden.1.bias": 2, "out": 3})
     {'hidden': {0: {'bias': 1}, 1: {'bias': 2}}, 'out': 3}

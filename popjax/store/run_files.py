@@ -1,4 +1,4 @@
-"""A finished run in its directory: written in order, read with suspicion. No JAX here."""
+"""Write a finished run to its directory in a fixed order, and read it with its digests verified. No JAX here."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ TRIALS, CURVES, HISTORY = "trials.parquet", "curves.parquet", "history.parquet"
 
 
 class Winner(NamedTuple):
-    """What best/ has: a winner, its value, and the trials that predict together with it."""
+    """Content of best/: the winner, its value, and the trials of the ensemble."""
 
     kept: KeptTrial
     value: float
@@ -48,19 +48,19 @@ def write_run(
     best: Winner | None,
     summary: Mapping[str, Any],
 ) -> None:
-    """Write all files of a run; the summary, which holds the digests of the tables, comes last."""
+    """Write all files of a run; summary.json, with the digests of the tables, comes last."""
     directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / "run.json", {**run, "format": FORMAT})
     files = {name: write_table(directory / name, table) for name, table in tables.items()}
     if best is not None:
         write_best(directory, best.kept, best.value, best.together)
     elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
-        shutil.rmtree(directory / "best")  # an earlier winner's
+        shutil.rmtree(directory / "best")  # from an earlier winner
     write_json(directory / "summary.json", {**summary, "files": files})
 
 
 def read_run(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
-    """The fields of the Results that were written; raises ValueError for a directory that holds none."""
+    """Fields of the written Results; raises ValueError for a directory without a run, Corrupt for a damaged one."""
     run = read_json(directory / "run.json")
     check_format(directory, run)
     summary = read_json(directory / "summary.json")
@@ -81,12 +81,12 @@ def read_run(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
 
 
 def shape_of(curves: "pa.Table") -> list[int]:
-    """How many trials, folds, repeats and epochs there are records of."""
+    """Number of trials, folds, repeats and epochs in a table of curves."""
     return [int(curves[axis].to_numpy().max(initial=-1)) + 1 for axis in ("trial", "fold", "repeat", "epoch")]
 
 
 def contradiction(run: Mapping[str, Any], table: "pa.Table", curves: "pa.Table") -> str | None:
-    """In what the files of a run contradict each other."""
+    """The first contradiction between the files of a run, in words; None if they agree."""
     shape = shape_of(curves)
     if len(curves) != np.prod(shape) or len(table) != shape[0] or len(table) == 0:
         return f"{len(table)} trials with {len(curves)} records do not belong together"
@@ -103,7 +103,7 @@ def fields_of(
     curves: "pa.Table",
     changes: "pa.Table | None",
 ) -> dict[str, Any]:
-    """What the configuration and the tables say."""
+    """Fields of the Results that come from the configuration and the tables."""
     shape = shape_of(curves)
     members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
     status = np.asarray(table["status"].to_pylist())
@@ -122,7 +122,7 @@ def fields_of(
 
 
 def read_kept(best: Path) -> dict[str, Any]:
-    """The trials that best/ holds: their states, and what rebuilds them."""
+    """Fields of the Results that come from best/: states and recipes of the kept trials, and the ensemble."""
     together = load_ensemble_files(best) if best.is_dir() else []
     kept = [load_best_files(best), *together] if best.is_dir() else []
     return {

@@ -1,4 +1,4 @@
-"""What a session of one model left in its directory, for one that repeats it or goes on. No JAX here."""
+"""Read the recorded session of one model, to repeat or resume it. No JAX here."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,15 +17,15 @@ NAME, CURVES = HOLDS["session"], "curves.parquet"
 
 
 class Recorded(NamedTuple):
-    """A session of one model.
+    """A recorded session of one model.
 
     Attributes:
-        about: session.json.
-        hparams: what it began with.
-        epochs: the horizon.
-        trial: the number from which the model's key is made.
-        lines: its log, the first of which adds the model.
-        curves: metric -> (epochs,), as they were committed last.
+        about: content of session.json.
+        hparams: its initial hyperparameters.
+        epochs: the last epoch to train to.
+        trial: number from which the model's random key is made.
+        lines: its log; the first line adds the model.
+        curves: metric -> (epochs,), as of the last commit.
     """
 
     about: Mapping[str, Any]
@@ -37,7 +37,7 @@ class Recorded(NamedTuple):
 
 
 def read_session(directory: Path) -> Recorded:
-    """The session in a directory; raises ValueError where there is none, and Corrupt where its files are damaged."""
+    """The session in a directory; raises ValueError if there is none, Corrupt if its files are damaged."""
     if not (directory / NAME).exists():
         raise ValueError(f"{str(directory)!r} holds no session: there is no {NAME}; give the directory of one")
     about = read_json(directory / NAME)
@@ -57,7 +57,7 @@ def read_session(directory: Path) -> Recorded:
 
 
 def read_curves(path: Path) -> dict[str, np.ndarray]:
-    """Metric -> (epochs,) of the first model; none before the first commit."""
+    """Metric -> (epochs,) of the first model; empty before the first commit."""
     if not path.exists():
         return {}
     table = read_table(path)

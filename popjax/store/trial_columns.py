@@ -1,4 +1,4 @@
-"""Columns of hyperparameters in tables, and back. No JAX here."""
+"""Columns of hyperparameters to and from tables. No JAX here."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def arrow(column: np.ndarray, scale: Scale | None = None) -> Any:
-    """A column of hyperparameters for a table, null where inactive; values of several types become text."""
+    """Arrow array of a column of hyperparameters, null where inactive; values of several types become text."""
     import pyarrow as pa
 
     values = [None if absent(value) else value for value in column.tolist()]
@@ -24,7 +24,7 @@ def arrow(column: np.ndarray, scale: Scale | None = None) -> Any:
 
 
 def sampled(column: Any, scale: Scale) -> np.ndarray:
-    """A table's column as it was sampled: also where it keeps a choice of several types as texts."""
+    """NumPy column as it was sampled; a choice of several types, stored as text, gets its values back."""
     values = np.asarray(column.to_numpy())
     known = {str(value): value for value in getattr(scale, "values", ())}
     if values.dtype != object or set(map(type, known.values())) == {str}:
@@ -34,7 +34,7 @@ def sampled(column: Any, scale: Scale) -> np.ndarray:
 
 
 def curves_table(members: Mapping[str, np.ndarray]) -> "pa.Table":
-    """A row an epoch of a member: trial, fold, repeat, epoch, the metrics (trials, folds, repeats, epochs)."""
+    """Arrow table, a row per epoch of a member: its indices and the metrics (trials, folds, repeats, epochs)."""
     import pyarrow as pa
 
     shape = next(iter(members.values())).shape

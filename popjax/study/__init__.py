@@ -1,4 +1,4 @@
-"""A study as a user begins it: `search`, `Session`, `replay`, scikit-learn's estimators, and their directories.
+"""Entry points: `search`, `Session`, `replay`, the scikit-learn estimators, and the directories that they write.
 
-They open pages, so this room stands above pages and the live page; only the commands are above it.
+They open the report and the live page, so they may import everything except the commands.
 """

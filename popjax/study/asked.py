@@ -1,4 +1,4 @@
-"""What a search is asked, checked before anything is trained."""
+"""The request of a search, checked before anything is trained."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,20 +19,20 @@ from popjax.tuning.schedulers.plain import plain as everyone
 from popjax.tuning.schedulers.rounds import Rounds, even
 from popjax.tuning.search_options import SearchOptions
 
-CURVE_BYTES = 32  # of an epoch of a member: four metrics in float64
+CURVE_BYTES = 32  # per epoch of a member: four metrics in float64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Asked:
-    """What decides the results of a search.
+    """Everything that determines the results of a search.
 
     Attributes:
-        task: in as many folds as asked.
-        space: the hyperparameters.
-        options: checked; the metric, its mode and the last epoch are known.
-        ends: where each round ends, counted in trials.
-        lanes, plan: as asked, or as they were in the run that goes on.
-        caps: of a run that goes on with the plan "widths".
+        task: the task in `options.folds` folds.
+        space: the space of hyperparameters.
+        options: checked options, with the metric, its mode and the last epoch filled in.
+        ends: cumulative number of trials at the end of each round.
+        lanes, plan: as requested, or the recorded ones on resume.
+        caps: the recorded caps on resume under the plan "widths"; else None.
     """
 
     task: Task
@@ -47,7 +47,7 @@ class Asked:
     def of(
         cls, task: Task, space: Space | Mapping[str, Any] | None, options: SearchOptions, backend: Local | Remote
     ) -> Self:
-        """What is asked; raises ValueError, in one line, for what cannot be trained. Nothing is compiled."""
+        """Check a request. Raises ValueError, in one line, for what cannot be trained; nothing is compiled."""
         if not isinstance(task, Task):
             what = "give a popjax.Task, such as popjax.objective(function)"
             raise ValueError(f"the task is a {type(task).__name__}; {what}")
@@ -62,7 +62,7 @@ class Asked:
 
     @property
     def config(self) -> Config:
-        """How the population trains."""
+        """The training configuration of the population."""
         options = self.options
         return Config(
             options.epochs,
@@ -76,18 +76,18 @@ class Asked:
         )
 
     def scheduler(self, roster: Roster) -> Scheduler:
-        """What decides, made for this problem."""
+        """The scheduler for this problem, in rounds if there are several; raises ValueError if it is no Scheduler."""
         options = self.options
         propose, learning = self._propose(), learns(options.sampler)
         problem = Problem(self.space, options.trials, options.epochs, options.seed, options.rank, propose, learning)
         make = options.inner or everyone
         made = make(problem) if len(self.ends) == 1 else Rounds(problem, self.ends, make).scheduler()
         if not isinstance(made, Scheduler):
-            raise ValueError(f"the scheduler made a {type(made).__name__} of the problem; return a popjax.Scheduler")
+            raise ValueError(f"the scheduler returned a {type(made).__name__}; return a popjax.Scheduler")
         return made
 
     def _propose(self) -> Any:
-        """See `Problem.propose`: the design goes on where the trials so far end; a grid begins anew."""
+        """The function `Problem.propose`: a design continues after the trials so far; a grid begins anew."""
         options, whole = self.options, self.space
         if learns(options.sampler):
             return proposals(options.sampler, whole, options.seed, options.epochs)
@@ -104,7 +104,7 @@ class Asked:
 
 
 def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
-    """The space as it was given, or the task's own in so many folds; raises ValueError for a task that has none."""
+    """The given space, or the task's own in `folds` folds. Raises ValueError if there is neither."""
     if space is not None:
         return space if isinstance(space, Space) else Space(**space)
     own = task.in_folds(folds).space
@@ -114,7 +114,7 @@ def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int)
 
 
 def check_curves(options: SearchOptions) -> None:
-    """Raise ValueError where this machine could not hold the curves."""
+    """Raise ValueError if the learning curves exceed this machine's memory."""
     records = options.epochs * options.repeats * options.folds
     needed = options.trials * records * CURVE_BYTES
     if needed > total():
@@ -123,7 +123,7 @@ def check_curves(options: SearchOptions) -> None:
 
 
 def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
-    """The rule for the task; raises ValueError for a metric that the task has not, before it asks for its mode."""
+    """The rule with its metric and mode. Raises ValueError: for an unknown metric before a missing mode."""
     rule: Rule = options.rank
     try:
         return rule.of(task)
@@ -135,7 +135,7 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
 
 
 def ends_asked(options: SearchOptions) -> tuple[int, ...]:
-    """Where each round ends, counted in trials."""
+    """Cumulative number of trials at the end of each round."""
     if learns(options.sampler) and options.rounds is None:
         return default_ends(options.trials, options.inner is not None)
     return even(options.trials, options.rounds or 1)

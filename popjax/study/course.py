@@ -1,4 +1,4 @@
-"""The course of models that are steered by hand: epochs are trained one by one, taken back, and had again."""
+"""The course of a session: epochs are trained one by one, taken back, and reproduced."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ from popjax.store.commits import Commits
 from popjax.store.decisions import Log, Remark, Step
 from popjax.tuning.driver import Driver
 
-MEMORY = 2**31  # bytes of earlier states to hold
+MEMORY = 2**31  # bytes of earlier states held on the host
 
 
 class Moment(NamedTuple):
-    """Where all members stand after an epoch, on the host, and which trials are stopped (trials,)."""
+    """Snapshot of all members after an epoch; `stopped`: bool (trials,), stopped by a person."""
 
     epoch: int
     cohorts: list[Cohort]
@@ -27,23 +27,23 @@ class Moment(NamedTuple):
 
     @property
     def step(self) -> Step:
-        """The decision that trains nothing, by which a log says that all stand here again."""
+        """The step that trains nothing and logs the return to this moment."""
         return Step(Decision(), stopped=tuple(np.flatnonzero(self.stopped).tolist()))
 
 
 class Course:
     """A paced population, trained by a driver epoch by epoch, and its latest moments.
 
-    A moment that is held no more is had again: the log is carried out anew up to there, to the same bits.
+    A moment that is no longer held is reproduced bit for bit by carrying out the log up to it.
 
     Args:
-        make: `(commits=...) -> Population`, paced and still empty.
-        log: of its decisions, and of what was taken back.
-        commits: where progress is written.
+        make: `(commits=...) -> Population`, paced and without trials.
+        log: the log of decisions and of epochs taken back.
+        commits: where progress is written; None to write nothing.
 
     Attributes:
-        population: what trains.
-        moments: the latest, the present one last; none before the first decision.
+        population: the members in training.
+        moments: the latest moments, the current one last; empty before the first decision.
     """
 
     def __init__(self, make: Callable[..., Population], log: Log, commits: Commits | None = None) -> None:
@@ -52,32 +52,32 @@ class Course:
         self.population = make(commits=commits)
         self.driver = Driver(self.population, log)
         self.moments: deque[Moment] = deque()
-        self.base: Moment | None = None  # to which no decision of the log led
+        self.base: Moment | None = None  # set by `stand`; no logged decision led to it
 
     @property
     def epoch(self) -> int:
-        """The epochs that all have finished."""
+        """Number of epochs that all members have finished."""
         return self.moments[-1].epoch if self.moments else 0
 
     @property
     def stopped(self) -> np.ndarray:
-        """Whether (trials,) a trial is stopped."""
+        """Bool (trials,): stopped by a person."""
         return self.population.table.stopped
 
     def act(self, step: Step) -> bool:
-        """Write a step down and carry it out; False where its epoch was interrupted, which is then taken back.
+        """Log a step and carry it out; False if its epoch was interrupted, which is then taken back.
 
-        Raises ValueError for a step that cannot be carried out; nothing is written then.
+        Raises ValueError for an invalid step, which is not logged.
         """
         self.population.check(step.decision)
         self.log.write(step)
         return self._carry_out(len(self.log.steps) - 1)
 
     def take_back(self, epochs: int) -> None:
-        """Return to where all stood so many epochs ago; the hyperparameters stay as they are now.
+        """Return all members to their states `epochs` epochs ago; the hyperparameters keep their current values.
 
-        Raises ValueError for more epochs than there are, and KeyboardInterrupt where the run is stopped before the
-        moment of then is had again; nothing is changed then.
+        Raises ValueError if there are fewer epochs, and KeyboardInterrupt if the run is stopped while the earlier
+        moment is reproduced; nothing is changed then.
         """
         most = self.epoch - (0 if self.base is None else self.base.epoch)
         if epochs > most:
@@ -86,10 +86,10 @@ class Course:
         self._return(epochs, self._moment(self.epoch - epochs))
 
     def stand(self, arrays: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarray]) -> None:
-        """Let the one trial stand where these arrays (models, ...) and curves (folds, repeats, epochs) end.
+        """Place the only trial at the end of these curves (folds, repeats, epochs), with these arrays (members, ...).
 
-        A model of which the curves end earlier stands with the others, from where its own end. No decision led there,
-        so earlier epochs are not had again. Raises ValueError for arrays of another task.
+        A member with shorter curves is placed at the same epoch, with the state at the end of its own curves. No logged
+        decision led there, so earlier epochs cannot be taken back. Raises ValueError for arrays of another task.
         """
         check_arrays(self.population.roster.abstract(0).state, arrays)
         epoch = next(iter(curves.values())).shape[-1]
@@ -102,9 +102,9 @@ class Course:
         self._stand(self.base)
 
     def take_up(self) -> None:
-        """Stand where the log ends, from where the commits stand.
+        """Resume from the last commit to the end of the log.
 
-        What was decided after the last commit is carried out again, and what trains catches up.
+        Steps after the commit are carried out again, as is the last applied one, which may be trained in part.
         """
         commits = self.population.commits
         assert commits is not None
@@ -125,9 +125,9 @@ class Course:
                 self._return_by(number, moment)
 
     def repeat(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
-        """Do again what lines of another log say; raises KeyboardInterrupt where the run is stopped.
+        """Carry out the lines of another log. Raises KeyboardInterrupt if the run is stopped.
 
-        `tell` is called with each step and each "back" once it is done.
+        `tell` is called with each step and each "back" after it is carried out.
         """
         following = iter(lines)
         for line in following:
@@ -136,13 +136,13 @@ class Course:
                     raise KeyboardInterrupt
             elif line.verb == "back":
                 self.take_back(line.value)
-                next(following, None)  # the step by which all stood there again
+                next(following, None)  # the step that logs the return
             else:
                 continue
             tell(line)
 
     def _carry_out(self, number: int) -> bool:
-        """Carry out a step of the log: to the end of its epoch, or not at all."""
+        """Carry out a logged step; False if its epoch was interrupted, which is then taken back."""
         step = self.log.steps[number]
         goal = max(step.decision.until.values(), default=0)
         try:
@@ -163,7 +163,7 @@ class Course:
         return True
 
     def _hold(self, epoch: int) -> None:
-        """The present moment becomes one of the latest, as many as there is memory for."""
+        """Append the current moment, and drop the oldest beyond `MEMORY` bytes; at least two are kept."""
         table = self.population.table
         self.moments.append(Moment(epoch, table.waiting.on_host(), table.stopped.copy()))
         size = max(member_bytes(self.population.roster.buckets[0]) * table.curves.epochs.size, 1)
@@ -171,30 +171,30 @@ class Course:
             self.moments.popleft()
 
     def _interrupted(self) -> None:
-        """Of an epoch that did not end nothing is left."""
+        """Take back an unfinished epoch."""
         if self.moments:
             self._return(1, self.moments[-1])
 
     def _return(self, epochs: int, moment: Moment) -> None:
-        """Write down that so many epochs are taken back, and return to a moment."""
+        """Log that `epochs` epochs are taken back, and return to a moment."""
         self.log.remark("back", epochs)
         self.log.write(moment.step)
         self._return_by(len(self.log.steps) - 1, moment)
 
     def _return_by(self, number: int, moment: Moment) -> None:
-        """Return to a moment by its step, which is written down: the commit that follows knows both or neither."""
+        """Return to a moment by its logged step; the commit that follows contains both or neither."""
         self.driver.carry_out(number, self.driver.trials())
         self._stand(moment)
 
     def _stand(self, moment: Moment) -> None:
-        """Let all stand as in a moment, and commit that they do."""
+        """Restore a moment as the current one, and commit it."""
         while self.moments and self.moments[-1].epoch >= moment.epoch:
             self.moments.pop()
         self.moments.append(moment)
         self.population.go_back(moment.cohorts, moment.stopped)
 
     def _moment(self, epoch: int) -> Moment:
-        """The moment at an epoch of the course as it is now."""
+        """The moment at an epoch of the current course, reproduced if it is no longer held."""
         for moment in self.moments:
             if moment.epoch == epoch:
                 return moment
@@ -208,7 +208,7 @@ class Course:
 
 
 def end_of(lines: Sequence[Step | Remark], epoch: int, begin: int = 0) -> int:
-    """Up to which line a log, which begins at an epoch, leads to where all stood at one, as the course went in the end.
+    """Number of leading log lines after which the final course is at `epoch`; the log begins at epoch `begin`.
 
     >>> until = lambda epoch: Step(Decision(until={0: epoch}))
     >>> end_of([Step(Decision()), until(1), until(2), Remark("back", 1), Step(Decision()), until(2)], 1)

@@ -1,4 +1,4 @@
-"""The directory of a run: what was asked, what is decided and trained, and what was found."""
+"""The directory of a run: run.json, decisions and commits, and the checks on resume."""
 
 import dataclasses
 import re
@@ -27,20 +27,20 @@ REQUIRED = ("epochs", "seed", "sampler", "repeats", "folds")
 
 
 class Directory:
-    """What a run has written, and writes.
+    """The files of a run, new or resumed.
 
     Args:
-        path: of the directory.
-        space: whose points the run's decisions add.
-        about: what else run.json says.
-        unasked: whether it is gone on with because a cell of a notebook was run again.
+        path: the directory.
+        space: the space of the points that decisions add.
+        about: further entries of run.json.
+        unasked: True if resumed by running a notebook cell again, without resume=True.
 
     Attributes:
-        recorded: the run.json of the run that is resumed; empty for a new one.
-        commits: what is trained.
-        log: what is decided.
-        longer: whether it goes on to a later last epoch.
-        warnings: what was lost, and why bits may differ from an uninterrupted run's.
+        recorded: run.json of the resumed run; empty for a new one.
+        commits: the commits of members.
+        log: the log of decisions.
+        longer: True if resumed with a later last epoch.
+        warnings: what was lost, and why bits may differ from those of an uninterrupted run.
     """
 
     def __init__(self, path: Path, space: Space, about: Mapping[str, Any], unasked: bool = False) -> None:
@@ -64,12 +64,12 @@ class Directory:
             self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
         self.log = Log(space, path)
         if not self.recorded:
-            self.log.cut([])  # of a run that died before it was described
+            self.log.cut([])  # of a run that died before run.json was written
 
     def as_before(self, asked: Asked) -> Asked:
-        """What is asked, in the rounds, lanes, plan and caps of before.
+        """The request with the recorded rounds, lanes, plan and caps; unchanged for a new run.
 
-        Raises ValueError where another is asked for, and Corrupt for caps that do not fit the space.
+        Raises ValueError if it differs from the recorded run, and Corrupt for caps that do not fit the space.
         """
         if not self.recorded:
             self.asked = {"lanes": asked.lanes, "plan": asked.plan}
@@ -91,17 +91,17 @@ class Directory:
         return dataclasses.replace(asked, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
 
     def _in_rounds(self, asked: Asked) -> Asked:
-        """What is asked, in the rounds of before and further ones, where a sampler learns and no others were named."""
+        """The request with the recorded rounds; a learning sampler appends rounds, if `rounds` agrees or is None."""
         options, ends = asked.options, ends_recorded(self.recorded)
         if not learns(options.sampler):
             return asked
         named = options.rounds
         if named is not None and (named > len(ends) or further(ends[:named], ends[-1]) != ends):
-            return asked  # which were not so many, with further ones
+            return asked  # other rounds than recorded, refused later
         return dataclasses.replace(asked, ends=further(ends, options.trials))
 
     def _may_change(self, asked: Asked) -> list[str]:
-        """The options of which more may be asked than before; raises ValueError for more epochs where they may not."""
+        """Options that may exceed the recorded ones; sets `longer`. Raises ValueError if more epochs are impossible."""
         options, ends = asked.options, ends_recorded(self.recorded)
         plain = len(asked.ends) == 1 and options.inner is None
         self.longer = options.epochs > self.recorded["epochs"]
@@ -114,10 +114,10 @@ class Directory:
         return found + (["trials", "rounds"] if further_rounds else ["trials"] if more else [])
 
     def take_up(self, population: Population) -> int:
-        """Let the population stand as it is committed; the first decision that may not be carried out yet.
+        """Restore the population from the commits; return the first decision that may not be carried out yet.
 
-        As many members train at once as before. Raises ValueError if the data are others, Corrupt
-        for commits that do not belong to the decisions.
+        As many members train at once as recorded. Raises ValueError for other data, another task or epochs that
+        cannot be added, Corrupt for commits that do not belong to the decisions.
         """
         steps = self.log.steps
         if not steps:
@@ -126,7 +126,7 @@ class Directory:
         if applied > len(steps):
             raise Corrupt(f"{str(self.path)!r} has lost decisions; begin again in another directory")
         changed = any(one.decision.copy or one.decision.fresh or one.decision.set for one in steps[:applied])
-        if self.commits.lost is not None and changed:  # who was copied cannot be trained again alone
+        if self.commits.lost is not None and changed:  # copied trials cannot be trained again alone
             self.commits.forget()
             applied = 0
         applied = max(applied, 1)
@@ -139,7 +139,7 @@ class Directory:
             self._check_horizon(population)
         population.take_up()
         if self.unasked:
-            tell(f"{str(self.path)!r} holds a run: going on with it; another search needs a directory of its own")
+            tell(f"{str(self.path)!r} holds a run: resuming it; give another search its own directory")
         for warning in self.warnings[self.told :]:
             tell(f"popjax: {printable(warning)}")
         self.commits.decision = applied
@@ -147,7 +147,7 @@ class Directory:
         return self.commits.carrying
 
     def _check(self, population: Population) -> None:
-        """Raise ValueError if the data or the task are others; take over what memory allowed."""
+        """Raise ValueError for other data or another task; restore the capacity of the lanes, and collect warnings."""
         task = population.roster.task
         now = {"data": identity(task), "task": dict(task.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
@@ -156,7 +156,7 @@ class Directory:
             what = "the code of the task was changed since"
             if self.unasked:
                 remedy = "give another directory, or resume=True, which ranks trials of both together"
-                raise ValueError(f"{str(self.path)!r} cannot be gone on with: {what}; {remedy}")
+                raise ValueError(f"{str(self.path)!r} cannot be resumed: {what}; {remedy}")
             self.warnings.append(f"{what}: trials of both rank together")
         lanes = population.roster.plan.lanes
         lanes.capacity, lanes.narrowed = self.recorded["part"], self.recorded["narrowed"]
@@ -168,35 +168,35 @@ class Directory:
                 self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
 
     def _check_horizon(self, population: Population) -> None:
-        """Raise ValueError if a run of more epochs trains otherwise from the beginning."""
+        """Raise ValueError if the task reads the number of epochs, so that a longer run differs from the beginning."""
         roster = population.roster
-        for functions in roster.buckets:  # each has what it reads of its own
+        for functions in roster.buckets:  # each bucket records its own reads
             functions.trace(abstract(roster.task.data))
         if any("epochs" in functions.reads for functions in roster.buckets):
             why = "the task reads hparams['epochs'], as schedule cosine does, so a longer run differs from its start"
             raise ValueError(self._no_longer(population.config.epochs, why))
 
     def _no_longer(self, epochs: int, why: str) -> str:
-        """What is said where more epochs would be another run."""
+        """The message of an error where more epochs would be another run."""
         changed = f"epochs was {self.recorded['epochs']}, now {epochs}"
         return f"{str(self.path)!r} cannot be resumed so: {changed}: {why}; begin anew"
 
     def begin(self, run: Mapping[str, Any]) -> None:
-        """Write what determines the results, before anything is decided."""
+        """Write run.json, before the first decision."""
         write_json(self.path / "run.json", self.extended(run) | {"format": FORMAT})
 
     def extended(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """A run.json with what the user said and the warnings."""
+        """The entries of run.json with `about`, the requested lanes and plan, and the warnings."""
         return self.about | dict(run) | {"asked": self.asked, "warnings": self.warnings}
 
     def _refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        """Raise ValueError naming what differs."""
+        """Raise ValueError naming the entries that differ, if any."""
         if other := differences(then, now):
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
 
 
 def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
-    """Raise Corrupt unless a run.json has what resuming needs, of the right kinds."""
+    """Raise Corrupt if run.json lacks an entry that resuming needs, or holds another type."""
     kinds = {"space": dict, "part": int, "narrowed": int, "lanes": int, "trials": int, "plan": str}
     kinds |= {"rank": dict, "asked": dict, "rounds": list, "warnings": list, "device": str}
     for name in (*REQUIRED, *kinds, "rounds_in_all", "data", "task", "versions"):
@@ -205,7 +205,7 @@ def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
 
 
 def ends_recorded(recorded: Mapping[str, Any]) -> tuple[int, ...]:
-    """Where each round of a run ends, counted in trials, by its run.json; raises Corrupt."""
+    """Recorded cumulative number of trials at the end of each round. Raises Corrupt."""
     ends = recorded.get("ends", list(even(recorded["trials"], recorded["rounds_in_all"])))
     whole = isinstance(ends, list) and all(type(end) is int for end in ends)
     if not whole or [0, *ends] != sorted({0, *ends}) or ends[-1:] != [recorded["trials"]]:
@@ -214,7 +214,7 @@ def ends_recorded(recorded: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def without_cores(device: str) -> str:
-    """A device without the number of its cores, on which no bit depends.
+    """The description of a device without its number of cores, on which no bit depends.
 
     >>> without_cores("CPU, 2 cores, 4 devices")
     'CPU, 4 devices'

@@ -1,4 +1,4 @@
-"""scikit-learn's estimators: a search behind `fit`, and the best of its models together behind `predict`."""
+"""scikit-learn estimators: `fit` runs a search, and the best of its trials predict together."""
 
 import dataclasses
 import time
@@ -27,7 +27,7 @@ from popjax.task import Metric, Task
 
 
 class PopulationEstimator(BaseEstimator):
-    """What a classifier and a regressor have in common: see `PopulationClassifier`."""
+    """Base class of `PopulationClassifier`, which documents the arguments, and `PopulationRegressor`."""
 
     kind: str
 
@@ -81,16 +81,16 @@ class PopulationEstimator(BaseEstimator):
         sample_weight: Any = None,
         groups: Any = None,
     ) -> Self:
-        """Search, on rows `X` (rows, columns) with targets `y` (rows,), or (rows, outputs) of several labels or values.
+        """Search on rows `X` (rows, columns) with targets `y` (rows,), or (rows, outputs) for several labels or values.
 
         Args:
-            X: an array, or a DataFrame, whose columns of text become one-hot.
-            y: labels, or values.
-            X_val, y_val: rows that rank the trials, in the place of folds.
-            sample_weight: how much each row counts in the loss that is trained.
-            groups: one value a row: rows of one group are never in two parts.
+            X: array or DataFrame; text columns are one-hot encoded.
+            y: labels or values.
+            X_val, y_val: rows that rank the trials, instead of folds.
+            sample_weight: weights (rows,) in the training loss.
+            groups: one value per row; rows of a group are never split over two parts.
 
-        Raises ValueError for what cannot be trained on, and where no trial was trained to the end.
+        Raises ValueError for data that cannot be trained on, and if no trial was trained to the end.
         """
         X, y = self._checked(X, y, reset=True)
         weights = None if sample_weight is None else self._weights(sample_weight, X, y_val)
@@ -115,14 +115,14 @@ class PopulationEstimator(BaseEstimator):
         return self
 
     def _rule(self) -> Rule:
-        """What counts as best: the best together, if a metric alone is given; "auc" is that of validation rows."""
+        """The rule: an ensemble of the best if `rank` is None or a metric; "auc" means that of the validation rows."""
         rule = together(metric=self.rank) if self.rank is None or isinstance(self.rank, str) else rule_of(self.rank)
         if rule.metric is None or rule.metric.rows is not None:
             return rule
         return dataclasses.replace(rule, metric=Metric.of("validation", rule.metric.name))
 
     def _search(self, data: Any, validation: Any, folds: int, weights: Any, groups: Any) -> Results:
-        """The search behind `fit`."""
+        """Results of the search of `fit`."""
         rule = self._rule()
         asked = [] if rule.metric is None else [rule.metric.name]
         seed = self._seed()
@@ -158,13 +158,13 @@ class PopulationEstimator(BaseEstimator):
         )
 
     def _space(self, task: Task, folds: int) -> Any:
-        """The space that was given; else of small models for a table, or None for the task's own."""
+        """The given space; for the default model and optimizer that of small models for a table, else None."""
         if self.space is not None or (self.model, self.optimizer) != ("mlp", "adamw"):
             return self.space
         return table_space(task.in_folds(folds).data.folds.train.shape[1])
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
-        """Rows and targets as scikit-learn wants them checked; a DataFrame stays one, for its columns of text."""
+        """Rows and targets, checked as scikit-learn requires; a DataFrame stays one, for its text columns."""
         if self.kind == "classification":
             check_labels(y)
         if hasattr(X, "columns"):
@@ -182,17 +182,17 @@ class PopulationEstimator(BaseEstimator):
         return X, y
 
     def _arrays(self) -> dict[str, Any]:
-        """How arrays are checked: numbers, of any shape, without missing cells unless they are filled in."""
+        """Keywords of `validate_data` for arrays: numbers of any shape; NaN only if missing cells are accepted."""
         finite: Any = "allow-nan" if self._missing else True
         return {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": finite}
 
     @property
     def _missing(self) -> bool:
-        """Rows may have missing cells: they are filled in, or the transform takes them."""
+        """True if rows may have missing cells: they are filled in or dropped, or the transform accepts them."""
         return self.missing != "error" or accepts_missing(self.input_transform)
 
     def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
-        """A weight for each row; rows of their own that validate count for nothing in training."""
+        """Weights of the rows, followed by ones for the rows of `y_val`, which are not trained on."""
         weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         return np.concatenate([weights, np.ones(0 if y_val is None else len(y_val))])
 
@@ -205,12 +205,12 @@ class PopulationEstimator(BaseEstimator):
     def _rows(self, X: Any) -> Any:
         """Rows to predict, checked against those of `fit`."""
         check_is_fitted(self)
-        texts = hasattr(X, "columns") or self.predictor_.recipe.levels  # which scikit-learn takes for no numbers
+        texts = hasattr(X, "columns") or self.predictor_.recipe.levels  # which scikit-learn would refuse as numbers
         how: dict[str, Any] = {"skip_check_array": True} if texts else self._arrays()
         return validate_data(self, X, reset=False, **how)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the task that was trained, which holds the rows; what was found is in the results."""
+        """The state without the results' task, which holds the rows."""
         state = super().__getstate__()
         if "results_" in state:
             state = {**state, "results_": dataclasses.replace(state["results_"], task=None)}
@@ -226,28 +226,28 @@ class PopulationEstimator(BaseEstimator):
 
 
 class PopulationClassifier(ClassifierMixin, PopulationEstimator):
-    """A classifier that is a whole search: hundreds of small models train at once, and the best predict together.
+    """Classifier by hyperparameter search: hundreds of small models train at once, and the best predict together.
 
     Args:
-        space: the hyperparameters that are searched. If not given, small MLPs with weight decay; of other models or
-            optimizers `popjax.default_space`, for the rows.
-        trials, epochs, scheduler, sampler, minutes: of the search (`popjax.search`).
-        folds: each trial trains on so many, ranks by their mean and predicts by the mean of its models.
-        model, optimizer, schedule, missing, shuffle, class_weight: of the task (`popjax.supervised`).
-        input_transform: its `transform`; what has an attribute of that name is a transformer to scikit-learn.
-        rank: what counts as best: a metric ("accuracy" if not given, or "loss", "balanced_accuracy", "f1", "auc",
-            "mcc"...), by which the 25 best predict together; or a rule, such as `popjax.best("auc")` for one alone.
-        validation: with folds=1, the share of the rows that rank the trials, or their numbers.
-        random_state: of the split, the points and the models; with the same one the same rows give the same bits.
-        verbose: whether to show a bar.
+        space: space of the search. If None, that of small MLPs with weight decay; for another model or optimizer
+            `popjax.default_space` for the rows.
+        trials, epochs, scheduler, sampler, minutes: as in `popjax.search`.
+        folds: number of folds of each trial, which ranks by their mean and predicts by the mean of its models.
+        model, optimizer, schedule, missing, shuffle, class_weight: as in `popjax.supervised`.
+        input_transform: its `transform`; scikit-learn takes an object with an attribute `transform` for a transformer.
+        rank: a metric ("accuracy" if None, or "loss", "balanced_accuracy", "f1", "auc", "mcc"...) by which the 25 best
+            trials predict together; or a rule, such as `popjax.best("auc")` for the best one alone.
+        validation: with folds=1, the share or the numbers of the rows that rank the trials.
+        random_state: seed of the split, the points and the models; the same seed and rows give the same bits.
+        verbose: True to show a progress bar.
 
     Attributes:
-        classes_: the labels (classes,), in the order of `predict_proba`; of several labels their numbers.
+        classes_: labels (classes,) in the order of `predict_proba`; output numbers (outputs,) for several labels.
         predictor_: the `popjax` predictor.
         results_: the `popjax.Results` of the search.
-        best_params_, best_index_, best_score_: of the best trial.
-        cv_results_: the trials, as scikit-learn's searches give theirs; "test" means the rows that rank.
-        n_features_in_, feature_names_in_: of the rows.
+        best_params_, best_index_, best_score_: hyperparameters, number and score of the best trial.
+        cv_results_: all trials in the format of scikit-learn's searches; "test" means the rows that rank.
+        n_features_in_, feature_names_in_: number and names of the columns of the rows.
 
     >>> from sklearn.datasets import load_wine
     >>> x, y = load_wine(return_X_y=True)
@@ -259,22 +259,22 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
     kind = "classification"
 
     def predict(self, X: Any) -> np.ndarray:
-        """The label (rows,) of each row, or which of several labels (rows, labels) it has, in the type of y."""
+        """Labels (rows,), or indicators (rows, labels) for several labels, in the dtype of y."""
         chances = self.predict_proba(X)
         if self.predictor_.outputs:
             return self.predictor_.recipe.kind.decided(chances).astype(self._type)
         return np.asarray(self.classes_[chances.argmax(-1)])
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (rows, classes), in the order of `classes_`, or (rows, labels)."""
+        """Probabilities (rows, classes) in the order of `classes_`, or (rows, labels) for several labels."""
         rows = self._rows(X)
         return np.asarray(self.predictor_.predict_proba(rows))
 
 
 class PopulationRegressor(RegressorMixin, PopulationEstimator):
-    """A regressor that is a whole search, as `PopulationClassifier`, whose arguments it takes, but for class_weight.
+    """Regressor by hyperparameter search, with the arguments of `PopulationClassifier` except class_weight.
 
-    By default trials rank by their mean squared error; `rank` may be "loss", "mae", "r2", "rmse", "mape"...
+    By default trials rank by mean squared error; `rank` may be "loss", "mae", "r2", "rmse", "mape"...
 
     >>> from sklearn.datasets import load_diabetes
     >>> x, y = load_diabetes(return_X_y=True)
@@ -286,13 +286,13 @@ class PopulationRegressor(RegressorMixin, PopulationEstimator):
     kind = "regression"
 
     def predict(self, X: Any) -> np.ndarray:
-        """The value (rows,), or values (rows, outputs), of each row, in the targets' own units."""
+        """Values (rows,) or (rows, outputs), in the units of the targets."""
         rows = self._rows(X)
         return np.asarray(self.predictor_.predict(rows))
 
 
 def check_labels(y: Any) -> None:
-    """Raise ValueError where Python values (rows,) have one that is missing, which scikit-learn compares with texts."""
+    """Raise ValueError for missing values among Python objects (rows,), which scikit-learn compares with texts."""
     cells = cells_of(y) if hasattr(y, "isna") else y if isinstance(y, np.ndarray) else np.asarray(y, object)
     if cells.dtype != object or cells.ndim != 1:
         return
@@ -303,7 +303,7 @@ def check_labels(y: Any) -> None:
 
 
 def as_labels(classes: Sequence[Any], dtype: np.dtype[Any]) -> np.ndarray:
-    """Labels in the type of y, or in their own where y_val has some that are no such values, as longer texts are.
+    """Labels in the dtype of y; in their own dtype if that changes a label of y_val, such as a longer text.
 
     >>> as_labels((0, 1), np.dtype(bool)), as_labels(("a", "long"), np.dtype("U1")).tolist()
     (array([False,  True]), ['a', 'long'])
@@ -314,9 +314,9 @@ def as_labels(classes: Sequence[Any], dtype: np.dtype[Any]) -> np.ndarray:
 
 
 def cv_results(results: Results, seconds: float) -> dict[str, Any]:
-    """The trials under scikit-learn's keys: scores are larger where better, NaN of trials that did not end.
+    """The trials under scikit-learn's keys; larger scores are better, NaN for trials that did not end or diverged.
 
-    The seconds of a trial are those of the search over the number of trials, since all train at once.
+    The fit time of a trial is `seconds` over the number of trials, since all train at once.
     """
     sign = 1 if results.metric.mode == "max" else -1
     trials = len(results.members[results.metric])

@@ -1,4 +1,4 @@
-"""What the trials of a session are given, as columns and as the space that they need. No JAX here."""
+"""Hyperparameters of a session's trials, as columns and as their space. No JAX here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from popjax.space.space import Space
 
 
 def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Name -> column (trials,) of values or of lists of values; raises ValueError where lengths differ."""
+    """Name -> column (trials,), from values or lists. Raises ValueError if there are none or lengths differ."""
     if not hparams:
         raise ValueError("no hyperparameters: name at least one")
     if empty := [name for name, value in hparams.items() if np.ndim(value) and len(value) == 0]:
@@ -29,9 +29,9 @@ def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def columns_and_space(hparams: Mapping[str, Any], space: Space | None) -> tuple[dict[str, np.ndarray], Space]:
-    """A column (trials,) of each hyperparameter, and the space that holds them, with the ranges of another one.
+    """Name -> column (trials,), and the space that contains them, with the scales of `space` where it has them.
 
-    Raises ValueError for no hyperparameters, and where lengths differ.
+    Raises ValueError if there are no hyperparameters or lengths differ.
     """
     columns = columns_of(hparams)
     if space is None:
@@ -42,7 +42,7 @@ def columns_and_space(hparams: Mapping[str, Any], space: Space | None) -> tuple[
 
 
 def numbers_of(given: Any, trials: int) -> np.ndarray:
-    """The trials' numbers (trials,), each at least 0; raises ValueError."""
+    """Trial numbers (trials,), each at least 0. Raises ValueError for anything else."""
     numbers = np.asarray(given)
     if numbers.shape != (trials,):
         raise ValueError(f"numbers has {plural(numbers.size, 'number')} for {plural(trials, 'trial')}; give one each")
@@ -52,7 +52,7 @@ def numbers_of(given: Any, trials: int) -> np.ndarray:
 
 
 def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The columns with what is inactive in them, as the arrays of a search over this space hold it."""
+    """The columns with inactive hyperparameters filled in, as in a search over this space."""
     trials = len(next(iter(columns.values())))
     rest: dict[str, np.ndarray] = {}
     for name, condition in space.conditions.items():
@@ -62,6 +62,6 @@ def completed(space: Space, columns: dict[str, np.ndarray]) -> dict[str, np.ndar
 
 
 def covering(column: np.ndarray) -> Scale:
-    """A scale with room for these values."""
+    """A scale that contains these values: a Choice, or a Constant for one value."""
     values = dict.fromkeys(column.tolist())
     return Choice(*values) if len(values) > 1 else Constant(*values)

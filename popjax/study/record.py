@@ -1,4 +1,4 @@
-"""What a search says of itself: what was asked, what determines its results, and the figures of its summary."""
+"""The entries of run.json and summary.json."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from popjax.tuning.schedulers.rounds import even
 
 
 def run_record(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
-    """What determines the results, for run.json; the points are in decisions.jsonl."""
+    """The entries of run.json, which determine the results; the points are in decisions.jsonl."""
     plan, rounds = roster.plan, len(asked.ends)
     return {
         **asked.options.written(),
@@ -45,7 +45,7 @@ def run_record(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
 
 
 def updates_of(population: Population) -> int | None:
-    """Optimizer updates so far, over all members."""
+    """Number of optimizer updates so far, over all members; None if the task does not tell them."""
     curves = population.table.curves
     known = curves.metrics.get(population.config.rule.metric)
     if known is None:
@@ -57,14 +57,14 @@ def updates_of(population: Population) -> int | None:
 def summary(
     population: Population, results: Results, test: dict[str, float], before: int | None, directory: Directory | None
 ) -> dict[str, Any]:
-    """The figures of summary.json.
+    """The entries of summary.json.
 
     Args:
-        population: that was trained.
-        results: what was found.
-        test: what the winner scores on the test rows.
-        before: the updates that had been made when this process took the run up.
-        directory: of the run, if it has one.
+        population: the trained population.
+        results: its results.
+        test: metric -> the winner's score on the test rows.
+        before: number of updates made before this process began or resumed the run; None if unknown.
+        directory: the directory of the run; None if there is none.
     """
     best, config, roster = results.best, population.config, population.roster
     after = updates_of(population)
@@ -93,7 +93,7 @@ def summary(
 
 
 def rounds_of(log: Log, space: Space) -> list[dict[str, Any]]:
-    """The rounds of a search: how many trials each added, over which space, and what its zoom noticed."""
+    """The rounds of a search: the number of trials that each added, its space, and the notes of its zoom."""
     found: dict[int, dict[str, Any]] = {}
     for step in log.steps:
         if not step.decision.add:

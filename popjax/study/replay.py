@@ -1,4 +1,4 @@
-"""Given points, trained or planned without a search: replays, re-tests, what plans would cost."""
+"""Training and planning of given points without a search: replays, re-tests, costs of plans."""
 
 import contextlib
 import dataclasses
@@ -34,13 +34,13 @@ def train_points(
     by_epoch: Mapping[str, np.ndarray] | None = None,
     backend: Backend | None = None,
 ) -> Results:
-    """These points, each trained to the end.
+    """Results of these points, each trained to the end.
 
     Args:
-        numbers: the trials' (trials,), from which their keys are made; 0, 1, ... if not given.
-        by_epoch: name -> (trials, epochs), the hyperparameters of each epoch where they are not always those of
-            `points`, of which those that fix a shape never change.
-        backend: what trains; this process, if not given.
+        numbers: trial numbers (trials,), from which keys are derived; 0, 1, ... if None.
+        by_epoch: name -> (trials, epochs), values of each epoch where they differ from `points`; static
+            hyperparameters must not change.
+        backend: where members train; this process if None.
     """
     population = Population(task, space, config, numbers=numbers, timer=timer, backend=backend)
     with contextlib.closing(population):
@@ -52,14 +52,14 @@ def train_points(
 
 
 def without(decision: Decision, table: TrialTable) -> Decision:
-    """A decision without the trials that are complete already."""
+    """A decision that neither sets nor trains trials that are complete."""
     over = set(np.flatnonzero(table.ended.all(1)).tolist())
     part = lambda named: {trial: value for trial, value in named.items() if trial not in over}
     return decision._replace(set=part(decision.set), until=part(decision.until))
 
 
 def training(points: Mapping[str, np.ndarray], by_epoch: Mapping[str, np.ndarray], epochs: int) -> Iterator[Decision]:
-    """The decisions that train points to the end, with other hyperparameters where `by_epoch` has others."""
+    """The decisions that train points to the end, and set hyperparameters where `by_epoch` changes them."""
     trials = range(len(next(iter(points.values()))))
     for epoch, until in itertools.pairwise([*turns(by_epoch, epochs), epochs]):
         changed = {name: values[:, epoch] for name, values in by_epoch.items() if epoch and differ(values, epoch).any()}
@@ -68,21 +68,21 @@ def training(points: Mapping[str, np.ndarray], by_epoch: Mapping[str, np.ndarray
 
 
 def turns(by_epoch: Mapping[str, np.ndarray], epochs: int) -> list[int]:
-    """The epochs that begin with other hyperparameters than the one before, the first among them."""
+    """The epochs, from 0, with other hyperparameters than the epoch before; 0 is always one of them."""
     return [0, *(e for e in range(1, epochs) if any(differ(values, e).any() for values in by_epoch.values()))]
 
 
 def differ(values: np.ndarray, epoch: int) -> np.ndarray:
-    """Whether (trials,) a hyperparameter (trials, epochs) is another one than in the epoch before."""
+    """Bool (trials,): values (trials, epochs) that differ from those of the epoch before."""
     return np.asarray(values[:, epoch] != values[:, epoch - 1])
 
 
 def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
-    """Train one trial of a finished run again, alone; metric -> (epochs,) as in `results.curves`.
+    """Train one trial of a finished run again, alone; returns metric -> (epochs,) as in `results.curves`.
 
-    On a CPU with the same lanes and library versions the curve is the same to the last bit. Where a scheduler copied
-    states, the trial's ancestors are followed (see `Results.history`): epoch e of the curve is that of the trial
-    `lineage[e]`. Raises ValueError for a trial that there is not, and for another task than that of the run.
+    On a CPU with the same lanes and library versions the curve is equal bit for bit. If a scheduler copied states, the
+    trial's ancestors are replayed too (see `Results.history`): epoch e of the curve is that of trial `lineage[e]`.
+    Raises ValueError for an unknown trial, and for another task than that of the run.
 
     >>> from popjax.space.scales import uniform
     >>> from popjax.task import objective
@@ -106,7 +106,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
 
 
 def trained_along(task: Task, space: Space, config: Config, history: History, trial: int) -> dict[str, np.ndarray]:
-    """Metric -> (epochs,): a trial's curve and its ancestors', of whom each trains only while it is the ancestor."""
+    """Metric -> (epochs,): the curve along a trial's lineage; each ancestor trains only in its own epochs."""
     line = history.lineage(trial)
     trials = np.unique(line)
     place = np.searchsorted(trials, line)
@@ -118,11 +118,11 @@ def trained_along(task: Task, space: Space, config: Config, history: History, tr
 
 
 def descent(space: Space, history: History, trial: int, trials: np.ndarray, place: Sequence[int]) -> Iterator[Decision]:
-    """The decisions by which a trial came to be what it is, epoch by epoch.
+    """The decisions that reproduce a trial along its lineage, epoch by epoch.
 
     Args:
-        trials: it and its ancestors, which are 0, 1, ... in these decisions.
-        place: which of them trains in each epoch.
+        trials: the trial and its ancestors, numbered 0, 1, ... in these decisions.
+        place: index into `trials` of the one that trains in each epoch.
     """
     begin = {name: values[trials, 0] for name, values in history.values.items()}
     yield Decision(add=begin)
@@ -139,7 +139,7 @@ def descent(space: Space, history: History, trial: int, trials: np.ndarray, plac
 
 
 def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
-    """Members, padding, what each plan would cost, and the choice; nothing is compiled."""
+    """Text on members, padding, the cost of each plan, and the chosen one; nothing is compiled."""
     roster = Roster(task, space, config)
     points = space.filled(space.sample(trials, config.seed, sampler))
     roster.check(points)

@@ -1,4 +1,4 @@
-"""What one search does, from its first decision to the winner's score."""
+"""The run of a search, from its first decision to the winner's score."""
 
 import contextlib
 import dataclasses
@@ -37,12 +37,12 @@ class Search:
     """A search from the first decision to the winner's score.
 
     Attributes:
-        asked: what decides its results.
-        backend: what trains.
-        timer: with what stops it.
-        listeners: are told how it goes.
-        page: shows and steers it, if there is one; it comes last: it shows what the others have written.
-        directory: of what is written, if anything is.
+        asked: the checked request, which determines the results.
+        backend: where members train.
+        timer: the clocks, and the flag that stops the run.
+        listeners: callbacks that follow the run.
+        page: the live page, if there is one; called last, since it shows what the others have written.
+        directory: the directory of the run; None if nothing is written.
     """
 
     asked: Asked
@@ -55,11 +55,11 @@ class Search:
     def run(
         self, out: Path | None = None, about: Mapping[str, Any] = NONE, resume: bool = False, unasked: bool = False
     ) -> Results:
-        """Train, and write what is found into a directory, if one is given; see `popjax.search`.
+        """Train, and write the results to `out` if it is given; see `popjax.search`.
 
         Args:
-            about: what else run.json says.
-            unasked: whether it goes on because a cell of a notebook was run again.
+            about: further entries of run.json.
+            unasked: True if resumed by running a notebook cell again.
         """
         if self.page is not None:
             self.page.person.stop = self.timer.stop
@@ -76,13 +76,13 @@ class Search:
         return results
 
     def written(self, path: Path, about: Mapping[str, Any], resume: bool, unasked: bool) -> Results:
-        """The results of a run that writes to a directory, and goes on where it stands."""
+        """Results of a run that writes to a directory, or resumes the one recorded there."""
         resumed = "run" if resume else None
         check_directory(path, resumed)
         with locked(path):
             check_directory(path, resumed)
             directory = Directory(path, self.asked.space, about, unasked)
-            # the page comes last: it shows what the others have found
+            # the page comes last: it shows what the others have written
             listeners = [*self.listeners, *beside(self.asked.task, path), Page(path)]
             asked = directory.as_before(self.asked)
             results = dataclasses.replace(self, asked=asked, listeners=listeners, directory=directory).trained()
@@ -107,7 +107,7 @@ class Search:
         return results
 
     def population(self, callbacks: Callbacks) -> Population:
-        """What trains, still empty."""
+        """The population, without trials."""
         return Population(
             self.asked.task,
             self.asked.space,
@@ -120,7 +120,7 @@ class Search:
         )
 
     def driver(self, population: Population, log: Log, callbacks: Callbacks) -> Driver:
-        """What decides."""
+        """The driver, with the scheduler and the live page's person."""
         every = self.asked.options.every
         return Driver(
             population,
@@ -132,7 +132,7 @@ class Search:
         )
 
     def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
-        """All is checked, and the first decision is about to act."""
+        """Open the backend, write run.json and begin the callbacks, before the first decision acts."""
         self.backend.open()
         roster, options = population.roster, self.asked.options
         if self.directory is not None:
@@ -153,14 +153,14 @@ class Search:
         callbacks.begin(run)
 
     def finish(self, population: Population, log: Log, before: int | None) -> Results:
-        """Score the winner, and describe the run."""
+        """Score the winner; add history, states, recipes, ensemble and the run's record to the results."""
         asked, roster = self.asked, population.roster
         results = population.results()
         decisions, epochs = [step.decision for step in log.steps], asked.options.epochs
         past = lambda done: history_of(asked.space, decisions, done, epochs)
         results = dataclasses.replace(results, steered=steered_in(log, len(results.rounds)))
         results = dataclasses.replace(results, history=past(results.done.min((1, 2))))
-        if results.counted.resting.any():  # which is known along the lineage alone
+        if results.counted.resting.any():  # patience is known only along the lineage
             until = np.where(results.counted.resting, results.counted.trained, results.done).max((1, 2))
             results = dataclasses.replace(results, history=past(until))
         if results.best_epochs is not None:
@@ -178,7 +178,7 @@ class Search:
         return dataclasses.replace(results, summary=figures | test_summary(results, test, self.directory is not None))
 
     def scored(self, population: Population, results: Results) -> tuple[Results, dict[str, float]]:
-        """The results with the winner's state, trained again where it was not kept, and its score on the test rows."""
+        """The results with the winner's state, trained again if not kept, and metric -> its score on the test rows."""
         best, states = results.best, results.states
         if best is None:
             return results, {}
@@ -190,7 +190,7 @@ class Search:
         return dataclasses.replace(results, states=states), test
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
-        """The states of a trial that were not kept; none if it is stopped, or cannot be had alone."""
+        """Trial -> its arrays, trained again alone; empty if stopped, or if they depend on copies or changes."""
         if population.table.needed[trial]:
             return {}
         asked, number = self.asked, np.array([trial])
@@ -200,28 +200,28 @@ class Search:
 
 
 def beside(task: Task, path: Path) -> list[Callback]:
-    """What fits a linear model to the rows of a supervised task while it trains, for the page and the summary."""
+    """The callback that fits a linear model to a supervised task's rows during training; empty for other tasks."""
     if task.recipe is None:
         return []
-    from popjax.supervision.problem import Supervised  # a task of one's own needs none of it
+    from popjax.supervision.problem import Supervised  # not needed for the user's own task
     from popjax.tuning.callbacks.linear import Linear
 
     if not isinstance(task, Supervised):
         return []
     before: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):  # none that can be read
+    with contextlib.suppress(ValueError):  # missing or unreadable
         before = read_json(path / "summary.json")
     return [Linear(task, before.get("linear"))]
 
 
 def test_summary(results: Results, test: Mapping[str, float], page: bool) -> dict[str, Any]:
-    """What else the test rows say of a supervised task: of the best trials together, and what the score is worth.
+    """Further entries of summary.json from the test rows: scores of the ensemble, baselines, and the score's interval.
 
-    `page`: whether one is written, which shows what the winner predicts.
+    `page`: True if a page is written, which shows what the winner predicts.
     """
     if results.task.recipe is None:
         return {"ensemble": None}
-    from popjax.supervision import baselines, ensemble  # a task of one's own needs none of it
+    from popjax.supervision import baselines, ensemble  # not needed for the user's own task
 
     together = ensemble.combined_predictor(results)
     scored = {"ensemble": ensemble.ensemble_score(results, together)}
@@ -229,7 +229,7 @@ def test_summary(results: Results, test: Mapping[str, float], page: bool) -> dic
 
 
 def put_together(results: Results) -> tuple[int, ...]:
-    """The trials that the rule puts together, best first, each as often as it counts; none where it puts none."""
+    """The trials of the rule's ensemble, best first, each repeated by its weight; empty if the rule has none."""
     rule = results.rule
     if not rule.together or results.best is None:
         return ()
@@ -244,6 +244,6 @@ def put_together(results: Results) -> tuple[int, ...]:
 
 
 def steered_in(log: Log, trials: int) -> np.ndarray | None:
-    """bool (trials,): a person changed or stopped the trial; None if none was steered."""
+    """Bool (trials,): changed or stopped by a person; None if no trial was steered."""
     touched = sorted(steered_trials(log.steps))
     return np.isin(np.arange(trials), touched) if touched else None

@@ -1,4 +1,4 @@
-"""The search, as it is called."""
+"""`popjax.search`, and the checks of its arguments."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from popjax.tuning.interrupt import again_in_a_notebook, in_ipython, interruptib
 from popjax.tuning.person import Steered
 from popjax.tuning.search_options import SearchOptions
 
-GONE = {  # arguments of earlier versions -> what says the same
+GONE = {  # argument of earlier versions -> its replacement
     "metric": "rank='val_loss'",
     "mode": "rank=popjax.best('speed', mode='max')",
     "choose": "rank=popjax.one_se() or rank=popjax.together()",
@@ -34,7 +34,7 @@ GONE = {  # arguments of earlier versions -> what says the same
     "retries": "backend=popjax.Remote(executor, retries=5)",
     "mixed": "backend=popjax.Remote(executor, mixed=True)",
     "stop": "minutes=5, or interrupt it",
-    "about": "what is to be kept beside run.json into a file of your own",
+    "about": "such notes into a file of your own",
 }
 
 
@@ -66,47 +66,45 @@ def search(
 
     Args:
         task: how one trial is trained.
-        space: the hyperparameters; plain values are constants. If None, the task's own: of a supervised one with a
-            built-in model and optimizer `default_space` for its rows.
-        trials: points to sample, over all rounds.
-        epochs: units of budget of every member (an objective has 1).
-        seed: of the points and of every member's key.
-        folds, repeats: members of a trial; it ranks by their mean.
-        sampler: "random", "sobol" or "grid"; or one that learns: "tpe", "cmaes", "gp", or a class of Optuna's, which
-            is called with a seed. It proposes from all trials so far, in rounds: 64 trials first, then 16 (64 with a
-            scheduler) at a time, unless the scheduler is `popjax.rounds`.
-        scheduler: which trials train on: such as `popjax.halving()`, its name, as "halving(min_epochs=1)", or one of
-            your own: `scheduler(problem) -> Scheduler`. `popjax.rounds(n, inner)` searches coarse to fine. If None,
-            all train to the end.
-        rank: what counts as best: a metric's name, or a rule: `popjax.best(metric, keep=5)`, `popjax.one_se()`,
-            `popjax.together()`, `popjax.pareto(...)`, or one of your own. If None, the task's own metric. Whether less
-            or more is better is told by the metric's name: less of a loss or an error, more of an accuracy, r2, f1,
-            auc or mcc. The Results hold the states of the trials that the rule keeps; `best/` has the winner's, or
-            those of all that predict together.
-        backend: what trains: `popjax.Local(lanes, plan)`, which None stands for; an object with
-            `submit(fn, *args) -> Future`, as those of `concurrent.futures`; a function without arguments that makes
-            one; its name: "processes:4", "dask:tcp://host:8786", "ray:auto", "slurm"; or one of these with retries,
-            `popjax.Remote(executor, retries, mixed)`. Results have the same bits.
-        out: a directory for the results, without a run unless resumed. States are committed to it every 2 seconds, or
-            every epoch if that is longer, within a twentieth of the time.
-        resume: go on where the run in `out` stands, or begin in an empty directory; a cell that is run again in
-            IPython does so by itself. `trials` may be more than before with a random or sobol sampler, one round and
-            no scheduler, and with a sampler that learns, which appends rounds. `epochs` may be more with one round, no
-            scheduler and a task that does not read hparams["epochs"]: complete trials are then trained again, to the
-            same curves, and further.
-        minutes: stop after so many, at the end of an epoch; the results so far come back.
-        every: at most so many epochs between two looks of the scheduler at the population.
-        callbacks: objects that are told how it goes (see `popjax.Callback`).
+        space: the space of hyperparameters; plain values are constants. If None, the task's own: `default_space` for a
+            supervised task with a built-in model and optimizer.
+        trials: number of points to sample, over all rounds.
+        epochs: number of epochs of each member (an objective has 1).
+        seed: seed of the points and of each member's key.
+        folds, repeats: members of a trial, which ranks by their mean.
+        sampler: "random", "sobol" or "grid"; or one that learns: "tpe", "cmaes", "gp", or an Optuna sampler class,
+            which is called with a seed. It proposes from all trials so far, in rounds: 64 trials first, then 16 (64
+            with a scheduler) at a time, or the rounds of `popjax.rounds`.
+        scheduler: decides which trials train on: `popjax.halving()` or another one, its name, as in
+            "halving(min_epochs=1)", or a function `scheduler(problem) -> Scheduler`. `popjax.rounds(n, inner)` searches
+            coarse to fine. If None, all trials train to the end.
+        rank: the metric's name, or a rule: `popjax.best(metric, keep=5)`, `popjax.one_se()`, `popjax.together()`,
+            `popjax.pareto(...)`, or a subclass of `popjax.Rule`. If None, the task's own metric. The metric's name
+            tells its mode: less is better for a loss or an error, more for an accuracy, r2, f1, auc or mcc. The Results
+            hold the states of the trials that the rule keeps; `best/` has the winner's, or those of the ensemble.
+        backend: where members train: `popjax.Local(lanes, plan)`, the default; an object with
+            `submit(fn, *args) -> Future`, as in `concurrent.futures`; a function without arguments that returns one; a
+            name: "processes:4", "dask:tcp://host:8786", "ray:auto", "slurm"; or one of these with retries,
+            `popjax.Remote(executor, retries, mixed)`. Results have the same bits with each.
+        out: directory for the results, which must not hold a run except on resume. States are committed to it every 2
+            seconds, or every epoch if that is longer, within a twentieth of the time.
+        resume: resume the run in `out`, or begin one in an empty directory; running a cell again in IPython does so by
+            itself. `trials` may be raised with a random or sobol sampler, one round and no scheduler, or with a sampler
+            that learns, which appends rounds. `epochs` may be raised with one round, no scheduler and a task that does
+            not read hparams["epochs"]: complete trials are then trained again, to the same curves, and further.
+        minutes: time after which training stops at the end of an epoch; the results so far are returned.
+        every: largest number of epochs between two decisions of the scheduler.
+        callbacks: `popjax.Callback` objects that follow the search.
         progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
-        live: True for a page in the browser that shows the population and steers it, at the address that is printed;
-            or a `popjax.live.Live` with a port. Decisions are then an epoch apart, unless `every` says otherwise.
+        live: True for a page in the browser that shows and steers the population, at the address that is printed; or a
+            `popjax.live.Live` with a port. Decisions are then an epoch apart if `every` is None.
 
     Returns:
-        Results. `.best` is None if all trials diverged.
+        Results. `.best` is None if no trial was trained to the end without diverging.
 
     Raises:
         ValueError: for anything that cannot be trained, in one line, before compiling; for a run that is resumed with
-            another configuration; Corrupt, a kind of it, for a directory whose files are damaged.
+            another configuration; its subclass Corrupt for a directory with damaged files.
         InUse: another process writes to `out`.
         MemoryError: not even one model fits.
 
@@ -144,15 +142,15 @@ def search(
 
 
 def interrupt_words(out: Any) -> str:
-    """What an interrupt is answered with."""
+    """The message printed at an interrupt."""
     if not in_ipython():
         return "stopping after this epoch; interrupt again to stop at once"
-    on = "; to go on, run the cell again" if out is not None else "; with out=DIR the cell would go on"
+    on = "; to resume, run the cell again" if out is not None else "; with out=DIR running the cell again would resume"
     return f"stopping after this epoch, with the results so far{on}; interrupt again to stop at once"
 
 
 def checked_callbacks(callbacks: Any) -> list[Callback]:
-    """The callbacks; raises ValueError for anything else."""
+    """The callbacks as a list. Raises ValueError for anything else."""
     if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
         raise ValueError(f"callbacks is a {type(callbacks).__name__}; give a list of them, as [callback]")
     found = list(callbacks)
@@ -164,7 +162,7 @@ def checked_callbacks(callbacks: Any) -> list[Callback]:
 
 
 def page_of(live: Any) -> Steered | None:
-    """The live page, if one is asked for; raises ValueError where it cannot be."""
+    """The live page, or None. Raises ValueError for another object, or a page that was used before."""
     if live is False:
         return None
     if live is True:
@@ -177,7 +175,7 @@ def page_of(live: Any) -> Steered | None:
 
 
 def progress_of(progress: Any) -> Callback:
-    """What shows the progress, or that there is none."""
+    """The callback that shows the progress, a silent one for False. Raises ValueError for anything else."""
     if not progress:
         return Silent()
     if progress is True:

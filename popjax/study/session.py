@@ -1,8 +1,7 @@
-"""Trials steered by hand while they train: one ("panda"), or each of a living population.
+"""Trials steered by hand while they train: one ("panda"), or several.
 
-What a sweep decides before training is decided here between epochs: a hyperparameter is an
-element of an array that the program takes, so a change needs no new program. Every change is
-a Decision, as a scheduler's is.
+A dynamic hyperparameter is an array element in the program, so a change between epochs compiles nothing. Every change
+is a Decision, as a scheduler's is.
 """
 
 import functools
@@ -41,24 +40,23 @@ STOPPING = "stopping after this epoch; interrupt again to stop at once"
 
 
 class Session:
-    """Models in training that one can watch, change, and take back.
+    """Models in training that a person watches, changes and takes back.
 
     Trial t trains as trial t of `search` with the same task, values, ranges and seed.
 
     Args:
         task: how one model is trained.
-        hparams: name -> value, for one trial; or name -> values (trials,), for several, of which a single value is
-            that of all.
-        epochs: the horizon of schedules that have one; training may go on beyond it.
-        seed: of the trials' keys.
-        space: ranges to make room for where they are wider than the values.
-        numbers: of the trials, from which their keys are made; if None, 0, 1, ...
-        folds, repeats: members of each trial, whose curves are their mean.
-        out: a directory for the log of all that is decided, and for commits: every 2 seconds while it trains, where
-            `train` ends, and at every copy.
-        resume: go on where the session in `out` stands; `back` then carries its log out again where it has to.
-        about: what else session.json says.
-        stop: once set, training stops at the end of an epoch.
+        hparams: name -> value for one trial; name -> values (trials,) for several, where a single value applies to all.
+        epochs: the horizon of schedules that have one; training may go beyond it.
+        seed: seed of the trials' keys.
+        space: ranges to allocate shapes for, where they are wider than the values.
+        numbers: trial numbers (trials,), from which keys are derived; 0, 1, ... if None.
+        folds, repeats: members of each trial; its curves are their mean.
+        out: directory for the log of decisions, and for commits: every 2 seconds while training, at the end of `train`,
+            and at every copy.
+        resume: resume the session in `out`; `back` then carries out its log again where needed.
+        about: further entries of session.json.
+        stop: flag that, once set, stops training at the end of an epoch.
 
     Raises:
         ValueError: for anything that cannot be trained.
@@ -109,12 +107,12 @@ class Session:
         self.course = Course(make, log, None if self.directory is None else self.directory.commits)
         self.population: Population = self.course.population
         self.alone = threading.RLock()  # held while the models are trained or changed
-        self.page: SessionPage | None = None  # that shows them
+        self.page: SessionPage | None = None  # the live page
         self._measures: dict[Any, Any] = {}
         self._begin(Decision(add=columns), about or {})
 
     def _begin(self, begin: Decision, about: Mapping[str, Any]) -> None:
-        """Begin with a first decision, or go on where the directory stands."""
+        """Carry out the first decision, or resume the session in the directory."""
         if self.directory is not None and self.directory.recorded:
             self.directory.resume(self.population)
             self.course.take_up()
@@ -126,17 +124,17 @@ class Session:
 
     @classmethod
     def of(cls, results: Results, trial: int, task: Task | None = None) -> Self:
-        """A trained trial of a search as a living model, to go on with.
+        """A session that trains a trial of a search further.
 
-        It stands at the epoch that counts, with its curves up to there, and trains on as it did there, or would have,
-        to the last bit, unless something has a horizon; then it goes on beyond it. Where the best epochs of its folds
-        and repeats differ, each goes on from its own, and they are counted from the last of these.
+        It begins at the epoch that counts, with the curves up to it, and trains on as the search did, or would have,
+        bit for bit, except where something has a horizon, which training then exceeds. If the best epochs of folds and
+        repeats differ, each member continues from its own, and epochs are counted from the last of them.
 
         Args:
-            results: of the search, which kept the trial.
-            task: what was trained; needed for results that were loaded.
+            results: the results of the search, which kept the trial.
+            task: the task of the search; needed for results that were loaded.
 
-        Raises ValueError for a trial that was not kept, no task, or another one than that of the search.
+        Raises ValueError for a trial that was not kept, no task, or another task than that of the search.
 
         >>> import popjax as pj
         >>> def epoch(x, hparams, data):
@@ -167,7 +165,7 @@ class Session:
 
     @property
     def epoch(self) -> int:
-        """The epochs that all have finished."""
+        """Number of epochs that all members have finished."""
         return self.course.epoch
 
     @property
@@ -180,12 +178,12 @@ class Session:
 
     @property
     def standing(self) -> Standing:
-        """Where all stand."""
+        """Snapshot of all members."""
         return Standing(self.population, self.course.moments[-1].cohorts)
 
     @property
     def state(self) -> Any:
-        """The task's state on the host; several trials are stacked, or in a list where their shapes differ."""
+        """The task's state on the host; several trials are stacked, or in a list if their shapes differ."""
         if len(self.population.roster.buckets) > 1:
             return [self.standing.state(trial) for trial in range(self.trials)]
         stacked = self.standing.state()
@@ -193,31 +191,30 @@ class Session:
 
     @property
     def alive(self) -> Any:
-        """bool (trials,): neither stopped nor diverged; of one model a bool."""
+        """Bool (trials,): neither stopped nor diverged; a bool for one model."""
         alive = self.standing.alive() & ~self.course.stopped
         return bool(alive[0]) if self.single else alive
 
     @property
     def hparams(self) -> dict[str, Any]:
-        """The hyperparameters now: values for one model, columns for several."""
+        """Name -> current value for one model, column (trials,) for several."""
         points = self.population.roster.points
         return {name: column.tolist()[0] if self.single else column.copy() for name, column in points.items()}
 
     @property
     def dynamic(self) -> tuple[str, ...]:
-        """The hyperparameters that may be set."""
+        """Names of the hyperparameters that may be set."""
         return tuple(self.population.roster.buckets[0].dynamic)
 
     def train(self, epochs: int = 1, commit: bool = True) -> None:
-        """Train so many epochs more, but for trials that were stopped or diverged.
+        """Train `epochs` epochs more, except trials that were stopped or diverged.
 
-        Interrupted, it stops at the end of an epoch, with all where that left them; an epoch that not all have ended
-        is none.
+        An interrupt stops it at the end of an epoch; an epoch that not all members have finished is taken back.
 
         Args:
-            commit: make the last epoch durable; if not, it is at the next commit.
+            commit: True to make the last epoch durable now, False to leave that to the next commit.
 
-        Raises KeyboardInterrupt once it has stopped.
+        Raises KeyboardInterrupt after an interrupt.
         """
         check_count("epochs", epochs)
         stop = self.population.timer.stop
@@ -234,23 +231,23 @@ class Session:
                 self.commit()
 
     def commit(self) -> None:
-        """Make all that is known durable, with a directory: the states, and the curves in curves.parquet."""
+        """Make the states and, in curves.parquet, the curves durable, if there is a directory."""
         with self.alone:
             self.population.commit()
             if self.directory is not None:
                 self.directory.write_curves(self.population.table.curves.metrics, self.epoch)
 
     def live(self, port: int = 0, host: str = "127.0.0.1") -> str:
-        """Serve a page that shows the models and steers them, until the session is gone; the address to open.
+        """Serve a page that shows and steers the models while the session exists; returns its address.
 
-        What a person asks for there is done at once, or after the epoch in training; "Stop after this epoch" lets
-        `train` return early. Called again it gives the same address.
+        Changes that a person requests there are made at once, or after the epoch in training; "Stop after this epoch"
+        makes `train` return early. Further calls return the same address.
 
         Args:
-            port: where it is served; any free one if 0.
-            host: the address of this machine (see `popjax.live.Live`).
+            port: port to serve at; any free one if 0.
+            host: address of this machine (see `popjax.live.Live`).
 
-        Raises ValueError where the port is taken, or starlette or uvicorn is not installed.
+        Raises ValueError if the port is taken, or starlette or uvicorn is not installed.
         """
         if self.page is None:
             page = SessionPage(port, host, ONE if self.single else SEVERAL)
@@ -261,7 +258,7 @@ class Session:
         return self.page.address
 
     def watch(self, page: SessionPage) -> None:
-        """Let a page show the models, and what it is asked for be done; the page does not keep the session alive."""
+        """Show the models on a page and carry out its requests; the page does not keep the session alive."""
         mine = weakref.WeakMethod(self.obey)
 
         def obey(change: Change) -> None:
@@ -278,7 +275,7 @@ class Session:
         self._show()
 
     def obey(self, change: Change) -> None:
-        """Carry out a change that a person asks for; raises ValueError for one that cannot be."""
+        """Carry out a change that a person requests. Raises ValueError for an impossible one."""
         if change.verb == "back":
             self.back(1 if change.epochs is None else change.epochs)
         elif change.verb == "set":
@@ -288,13 +285,12 @@ class Session:
         elif change.verb == "stop":
             self.stop(change.trial)
         else:
-            raise ValueError(f"{change.verb!r} is nothing that a session does")
+            raise ValueError(f"{change.verb!r} is not supported by a session")
 
     def set(self, trial: int | None = None, /, **values: Any) -> None:
-        """Change hyperparameters from the next epoch on: of one trial, or of all.
+        """Change hyperparameters of one trial, or of all, from the next epoch on.
 
-        Raises ValueError for one that does not exist, fixes a shape, or is out of range;
-        nothing is changed then.
+        Raises ValueError for an unknown or static hyperparameter, or a value out of range; nothing is changed then.
         """
         trials = range(self.trials) if trial is None else [self._number(trial)]
         with self.alone:
@@ -303,9 +299,9 @@ class Session:
             self._show(", ".join(f"{name} = {cell(value)}" for name, value in values.items()), trial)
 
     def back(self, epochs: int) -> None:
-        """Return to the states of so many epochs ago; the hyperparameters stay as they are now.
+        """Return to the states of `epochs` epochs ago; the hyperparameters keep their current values.
 
-        States for which there is no memory any more are trained again, as the log says, to the same bits.
+        States that are no longer in memory are trained again from the log, bit for bit.
         """
         check_count("back", epochs)
         with self.alone:
@@ -315,10 +311,9 @@ class Session:
             self._show(f"back to epoch {self.epoch}")
 
     def clone(self, source: int, target: int) -> None:
-        """Overwrite a trial by another one: state, random key and hyperparameters.
+        """Overwrite `target` by `source`: state, random key and hyperparameters.
 
-        Until one of them is set otherwise, both train alike. Raises ValueError where they differ in what
-        fixes a shape.
+        Both train alike until one of them is changed. Raises ValueError if their static hyperparameters differ.
         """
         source, target = self._number(source), self._number(target)
         if source == target:
@@ -334,7 +329,7 @@ class Session:
         self._set_stopped(trial, True, "stopped")
 
     def lift(self, trial: int) -> None:
-        """Train a stopped trial on, from the state that it has; its curves keep the gap."""
+        """Let a stopped trial train on from its state; its curves keep the gap."""
         self._set_stopped(trial, False, "goes on")
 
     def _set_stopped(self, trial: int, stopped: bool, words: str) -> None:
@@ -345,14 +340,14 @@ class Session:
             self._show(words, trial)
 
     def remark(self, verb: str) -> None:
-        """Write into the log that the models were watched ("watch") or saved ("save")."""
+        """Log that the models were watched ("watch") or saved ("save")."""
         self._check()
         self.course.log.remark(verb)
 
     def repeat(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
-        """Do again what lines of another session's log say, but for the first, which began it.
+        """Carry out the lines of another session's log, given without the first, which began it.
 
-        `tell` is called with each once it is done. Raises KeyboardInterrupt where it is interrupted.
+        `tell` is called with each step and each "back" after it is done. Raises KeyboardInterrupt at an interrupt.
         """
         with self.alone:
             self._check()
@@ -361,31 +356,31 @@ class Session:
             self._show()
 
     def measure(self, function: Any) -> dict[str, Any]:
-        """`function(state, hparams, data) -> dict` of the first trial as it stands, compiled on first use."""
+        """`function(state, hparams, data) -> dict` of the first trial's current state, compiled on first use."""
         return self.standing.measured(function, self._measures)
 
     def arrays(self, trial: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
-        """A trial's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
+        """Name -> array (members, ...) of a trial, and what rebuilds its predictor, or None without a recipe."""
         return self.standing.arrays(trial)
 
     def _act(self, decision: Decision, stopped: np.ndarray | None = None, change: Change | None = None) -> bool:
-        """Write a decision down, with the trials that are stopped, and carry it out; False where it was interrupted."""
+        """Log a decision with the stopped trials, and carry it out; False if it was interrupted."""
         self._check()
         stopped_now = np.flatnonzero(self.course.stopped if stopped is None else stopped).tolist()
         notes = None if change is None else notes_with_change(None, change)
         return self.course.act(Step(decision._replace(notes=notes), stopped=tuple(stopped_now)))
 
     def _number(self, trial: Any) -> int:
-        """A trial's number; raises ValueError for one that there is not."""
+        """A checked trial number. Raises ValueError for an unknown one."""
         return check_number("there is no trial", trial, self.trials)
 
     def _check(self) -> None:
-        """Raise ValueError where another session has the directory."""
+        """Raise ValueError if another session owns the directory."""
         if self.directory is not None:
             self.directory.check()
 
     def _show(self, line: str = "", trial: int | None = None) -> None:
-        """Show how all stand, and what was just done, where there is a page."""
+        """Show the current state of all trials and the last change, if there is a page."""
         if self.page is not None:
             curves = {name: values.astype(float) for name, values in self.population.table.curves.means().items()}
             alive, points = np.atleast_1d(self.alive), self.population.points()
@@ -393,7 +388,7 @@ class Session:
 
 
 def space_of(results: Results, trial: int, task: Task) -> Space:
-    """The ranges with which a session trains a trial on as the search did; raises ValueError for another task."""
+    """The space with which a session trains a trial as the search did. Raises ValueError for another task."""
     run, space, level = results.run, results.space, {}
     if run.get("caps"):
         points = space.filled({name: column[[trial]] for name, column in results.points.items()})

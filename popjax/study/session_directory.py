@@ -1,4 +1,4 @@
-"""The directory of a session: what began it, its decisions, and its commits."""
+"""The directory of a session: session.json, decisions and commits."""
 
 import weakref
 from collections.abc import Mapping
@@ -20,17 +20,17 @@ from popjax.store.trial_columns import curves_table
 
 
 class SessionDirectory:
-    """What a session writes: what began it, its decisions, and its commits.
+    """The files of a session: session.json, decisions and commits.
 
-    It is this process's alone. The session that was opened last has it: a notebook's cell that is run again opens
-    one while the one before still lives.
+    The directory is locked for this process, and owned by the session that was opened last: a notebook cell that is run
+    again opens one while the previous one still exists.
 
     Attributes:
-        recorded: what began the session that is gone on with; empty for a new one.
+        recorded: session.json of the session to resume; empty for a new one.
     """
 
     def __init__(self, path: Path, space: Space, resume: bool) -> None:
-        """Raises InUse where another process has it."""
+        """Open the directory. Raises InUse if another process has locked it."""
         self.path = path.resolve()
         check_directory(path, "session" if resume else None)
         begun = (path / NAME).exists()
@@ -42,14 +42,14 @@ class SessionDirectory:
             self._take()
         self.commits = Commits.load(self.path / "state")
         if self.commits.lost is not None:
-            self.commits.forget()  # all is trained again, as the log says
+            self.commits.forget()  # all is trained again from the log
             self.commits.decision = 0
         self.log = Log(space, self.path)
         if not begun:
             self.log.cut([])
 
     def _take(self) -> None:
-        """Have the directory, in the place of the session that has it, if there is one in this process."""
+        """Own the directory, instead of the session of this process that does, if there is one."""
         before = OPEN.get(self.path)
         if before is self:
             return
@@ -59,22 +59,22 @@ class SessionDirectory:
         OPEN[self.path] = self
 
     def check(self) -> None:
-        """Raise ValueError where a session that was opened later has the directory."""
+        """Raise ValueError if a session that was opened later owns the directory."""
         if OPEN.get(self.path) is not self:
-            raise ValueError(f"another session went on in {str(self.path)!r}; use that one")
+            raise ValueError(f"another session resumed {str(self.path)!r}; use that one")
 
     def begin(self, population: Population, about: Mapping[str, Any]) -> None:
-        """Say what the session is of, before it is trained."""
+        """Write session.json, before training."""
         self._take()
         write_json(self.path / NAME, {**about, **session_record(population), "format": FORMAT})
 
     def write_curves(self, curves: Mapping[str, np.ndarray], epochs: int) -> None:
-        """Write what all models reported up to an epoch: metric -> (trials, folds, repeats, epochs)."""
+        """Write curves.parquet up to an epoch, from metric -> (trials, folds, repeats, epochs)."""
         known = {name: values[..., :epochs] for name, values in curves.items()}
         write_table(self.path / CURVES, curves_table(known))
 
     def resume(self, population: Population) -> None:
-        """Have the directory of a session that is gone on with; raises ValueError for another session's."""
+        """Own the directory of a resumed session. Raises ValueError if it is another one, Corrupt without decisions."""
         now = session_record(population)
         if found := differences({name: self.recorded.get(name) for name in now}, now):
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(found)}")
@@ -84,11 +84,11 @@ class SessionDirectory:
 
 
 def session_record(population: Population) -> dict[str, Any]:
-    """What tells a session from another."""
+    """The entries of session.json that identify a session."""
     roster, config = population.roster, population.config
     known = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
     about = {"data": identity(roster.task), "task": dict(roster.task.settings)}
     return known | about | {"space": roster.space.to_dict()}
 
 
-OPEN: weakref.WeakValueDictionary[Path, SessionDirectory] = weakref.WeakValueDictionary()  # by directory
+OPEN: weakref.WeakValueDictionary[Path, SessionDirectory] = weakref.WeakValueDictionary()  # directory -> its owner

@@ -1,4 +1,4 @@
-"""Where the models of a session stand, as their task has it: states, and what is measured of them."""
+"""Snapshot of a session's members: the task's states, and measurements of them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,32 +16,32 @@ class Standing(NamedTuple):
     """A population, with the state of each member on the host.
 
     Attributes:
-        cohorts: all members.
+        cohorts: the cohorts of all members.
     """
 
     population: Population
     cohorts: list[Cohort]
 
     def cohort(self, trial: int | None = None) -> Cohort:
-        """The models of a trial, or of all where they share a program, in order of their numbers."""
+        """The members of a trial, or of all trials if they share a bucket, in order of their numbers."""
         trials = range(len(self.population.roster)) if trial is None else [trial]
         return of_members(self.cohorts, self.population.config.numbering.members(trials))
 
     def state(self, trial: int | None = None) -> Any:
-        """The task's state of a trial's models, or of all, stacked, as the task has it."""
+        """The task's state (members, ...) of a trial, or of all trials, stacked."""
         cohort = self.cohort(trial)
         like = jax.eval_shape(to_words, self.population.roster.abstract(cohort.bucket).state)
         return unnamed(like, state_in(cohort.arrays()))
 
     def alive(self) -> np.ndarray:
-        """Whether (trials,) no model of a trial has diverged."""
+        """Bool (trials,): no member of the trial has diverged."""
         alive = np.ones(len(self.population.roster), bool)
         for cohort in self.cohorts:
             np.logical_and.at(alive, self.population.config.numbering.trials(cohort.members), cohort.arrays()["alive"])
         return alive
 
     def measured(self, function: Callable[..., Any], programs: dict[Any, Any]) -> dict[str, Any]:
-        """`function(state, hparams, data) -> dict` of the first model; `programs` keeps what is compiled of it."""
+        """`function(state, hparams, data) -> dict` of the first member; `programs` caches what is compiled."""
         roster = self.population.roster
         bucket = int(roster.bucket[0])
         first = jax.tree.map(lambda leaf: leaf[0], self.state(0))
@@ -54,5 +54,5 @@ class Standing(NamedTuple):
         return jax.tree.map(np.asarray, dict(found))
 
     def arrays(self, trial: int) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
-        """A trial's arrays by name (models, ...), and what makes a predictor of them, if the task knows it."""
+        """Name -> array (members, ...) of a trial, and what rebuilds its predictor, or None without a recipe."""
         return state_in(self.cohort(trial).arrays()), rebuilt(self.population.roster, [trial])[trial]

@@ -1,1 +1,1 @@
-"""Supervised learning as a Task: fitting, optimizers, preprocessing, the predictor. May import what is below."""
+"""Supervised learning as a Task: fitting, optimizers, preprocessing, predictor. May import the packages below it."""

@@ -1,4 +1,4 @@
-"""What a score on the test rows is worth: that of a constant, that of a linear model, and how sure it is."""
+"""Baselines of a score on the test rows, a constant and a linear model, and its confidence interval."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,20 +12,29 @@ from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
 from popjax.task import Metric
 
-LARGEST = 2e7  # rows x features x classes that a linear model is fitted to
+LARGEST = 2e7  # rows x features x outputs, up to which a linear model is fitted
 RESAMPLES = 1000
 
 
 def worth(
     results: Results, metric: Metric, test: Mapping[str, float], together: Predictor | None = None, page: bool = True
 ) -> dict[str, Any]:
-    """What summary.json says beside the winner's score on the test rows; empty where there is none, or no dataset.
+    """Entries of summary.json about the winner's score on the test rows; only `rows` if there are no test rows.
 
-    `test` holds the winner's scores, `together` the best trials, whose programs the winner shares. `constant`: what
-    the largest class, or the mean, of all other rows scores. `test_interval`: the 95% interval of the score, Wilson's
-    (1927) of an accuracy, by bootstrap of a mean squared or absolute error; `dependent`: that rows are in groups or in
-    time, of which neither knows. `rows`: how many there are of each part. And what the kind of targets draws on
-    the page; where there is none, of one value alone, or if `together` has what it takes compiled.
+    Empty for a task that is not supervised, and without a winner that was kept.
+
+    - `rows`: the number of rows of each part.
+    - `dependent`: True if rows are in groups or in order of time, which the interval does not take into account.
+    - `constant`: the test scores of the constant prediction (see `Kind.constant`) from all other rows.
+    - `test_interval`: the 95% interval of the score: Wilson's (1927) of an accuracy, by bootstrap of a mean squared or
+      absolute error of one value.
+    - what the page draws (see `Kind.drawn`): if there is a `page`, if bootstrap needs the predictions, or if
+      `together` has compiled the winner's program.
+
+    Args:
+        test: the winner's scores on the test rows.
+        together: the ensemble of the best trials, or None.
+        page: True if a page is written.
     """
     task, best = results.task, results.best
     if not isinstance(task, Supervised) or best is None or best.trial not in results.states:
@@ -54,9 +63,9 @@ def worth(
 def interval_of(
     metric: Metric, test: Mapping[str, float], targets: np.ndarray, each: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """The interval of the metric that ranks, on the test rows; empty of one that is no mean over rows.
+    """`test_interval` of the metric that ranks: an accuracy, or an error of the values `each`; else empty.
 
-    `each` are the values (models, rows) of a regression, whose score is the mean of the models'.
+    `each` are the values (models, rows) of a regression; its score is the mean of the models' scores.
     """
     if metric.name == "accuracy":
         return {"test_interval": wilson(test[metric.on("test")], len(targets))}
@@ -67,7 +76,7 @@ def interval_of(
 
 
 def wilson(share: float, count: int) -> list[float]:
-    """Wilson's 95% interval of a share of so many.
+    """Wilson's 95% interval [low, high] of a share of `count` rows.
 
     >>> [round(end, 3) for end in wilson(0.9, 50)]
     [0.786, 0.957]
@@ -75,24 +84,24 @@ def wilson(share: float, count: int) -> list[float]:
     z = 1.959964
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    ends = np.round([middle - half, middle + half], 15)  # beside 0 and 1 the last bits are of rounding
+    ends = np.round([middle - half, middle + half], 15)  # near 0 and 1 the last bits are rounding errors
     return [float(end) for end in np.clip(ends, 0, 1)]
 
 
 def bootstrap(values: np.ndarray) -> list[float]:
-    """The 95% interval of a mean, by a thousand means of as many values drawn with replacement, always the same."""
+    """The 95% bootstrap interval [low, high] of a mean, from 1000 resamples with a fixed seed."""
     drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
     low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
     return [float(low), float(high)]
 
 
 def on_test(scores: dict[str, float]) -> dict[str, float]:
-    """Scores as those on the test rows."""
+    """Scores under the names of test metrics, such as test_loss."""
     return {Metric.of("test", name): value for name, value in scores.items()}
 
 
 def has_linear(task: Supervised, rows: np.ndarray) -> bool:
-    """There is a linear model of all other rows, and it takes little time."""
+    """True if a linear model can be fitted to all rows but these test `rows`, in little time."""
     x = task.dataset.x
     if isinstance(x, Mapping) or len(rows) == 0:
         return False
@@ -100,7 +109,7 @@ def has_linear(task: Supervised, rows: np.ndarray) -> bool:
 
 
 def linear_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
-    """What a linear model of all other rows scores on these; a missing cell is the mean of its column."""
+    """The scores on `rows` of a linear model of all other rows; missing cells are set to the mean of their column."""
     dataset = task.dataset
     x = dataset.x.reshape(len(dataset.x), -1)
     others = np.delete(np.arange(len(x)), rows)

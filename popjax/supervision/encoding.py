@@ -1,4 +1,4 @@
-"""Raw rows as a model's features, before they are transformed."""
+"""Encode raw rows as features, before the transform."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from popjax.data.inputs import Inputs
 
 
 class Coded(Protocol):
-    """What is known of the rows that were trained on: see `Recipe`."""
+    """The attributes of a `Recipe` that encoding reads."""
 
     @property
     def columns(self) -> tuple[str, ...]: ...
@@ -29,16 +29,15 @@ class Coded(Protocol):
 
 
 def encoded(recipe: Coded, rows: Any) -> Inputs:
-    """Raw rows as the model's features (rows, ...) before they are transformed.
+    """Raw rows as features (rows, ...) before the transform.
 
     Args:
-        rows: a DataFrame with the training data's columns, in any order; an array of them
-            (rows, columns), in order; rows that are encoded already, as `Dataset.x` is; or a dict of arrays, if that
-            was trained on.
+        rows: a DataFrame with the training data's columns, in any order; an array of them (rows, columns), in order;
+            encoded rows, as in `Dataset.x`; or a dict of arrays, if the training data was one.
 
-    A text that no training row had is all zeros; a missing cell is filled in as it was
-    with missing="median". Raises ValueError for rows that do not fit, and for a missing
-    cell if the training data was not filled in.
+    A text that the training data does not have is encoded as zeros; a missing cell is replaced
+    if the training data had missing="median", and kept if the transforms take missing cells.
+    Raises ValueError for rows that do not fit, and for other missing or infinite cells.
     """
     if isinstance(recipe.inputs, Mapping):
         return entries_of(recipe, rows)
@@ -58,7 +57,7 @@ def encoded(recipe: Coded, rows: Any) -> Inputs:
 
 
 def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
-    """The entries of a dict of arrays; raises ValueError where one is missing or does not fit."""
+    """The checked entries of a dict: name -> array (rows, ...); raises ValueError for rows that do not fit."""
     if not isinstance(rows, Mapping):
         names = ", ".join(map(repr, recipe.inputs))
         raise ValueError(f"the rows are a {type(rows).__name__}; give a dict of the arrays {names}")
@@ -77,7 +76,7 @@ def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
 
 
 def as_type(rows: Any, kind: str, what: str) -> np.ndarray:
-    """Rows as numbers of the type that was trained on; raises ValueError for what are none."""
+    """Rows as numbers of dtype `kind`; raises ValueError for others, and for fractions where integers are needed."""
     try:
         x = np.asarray(rows) if np.dtype(kind).kind in "biu" else np.asarray(rows, float)
     except (ValueError, TypeError):
@@ -93,15 +92,18 @@ def as_type(rows: Any, kind: str, what: str) -> np.ndarray:
 
 
 def wanted(recipe: Coded) -> str:
-    """What rows are, as an error says it."""
-    if not recipe.columns or len(recipe.inputs) > 1:  # images
+    """The rows that are expected, for an error message."""
+    if not recipe.columns or len(recipe.inputs) > 1:  # rows that are no table
         return str(("rows", *recipe.inputs))
     texts = f", with text in {some(list(recipe.levels))}" if recipe.levels else ""
     return f"a DataFrame, or an array, of the {plural(len(recipe.columns), 'column')} {some(recipe.columns)}{texts}"
 
 
 def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
-    """The cells (rows,) of every column where the rows are a table, with names or in Python values."""
+    """The raw cells (rows,) of each column of a DataFrame or a table of Python values; None for other rows.
+
+    Raises ValueError for a missing column.
+    """
     if hasattr(rows, "columns") and recipe.columns:
         names = [str(name) for name in rows.columns]
         for name in recipe.columns:
@@ -116,7 +118,10 @@ def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
 
 
 def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None) -> np.ndarray:
-    """Rows (rows, ...) with what stands in for missing cells; raises ValueError where nothing does."""
+    """Rows (rows, ...) with missing cells replaced by `fill`, or kept if the recipe `keeps` them.
+
+    Raises ValueError for infinite cells, and for missing ones that are neither.
+    """
     if x.dtype.kind != "f":
         return x
     names = recipe.columns if x.shape[1:] == (len(recipe.columns),) else ()

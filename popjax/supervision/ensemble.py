@@ -1,4 +1,4 @@
-"""Several trained trials as one predictor: the mean of what they predict."""
+"""Ensembles: several trained trials as one predictor, the mean of their predictions."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,20 +24,22 @@ def ensemble(
     model: Callable[..., Any] | None = None,
     transform: Any = None,
 ) -> Predictor:
-    """The best trials of a search together: the mean of their probabilities, or of their values.
+    """An ensemble of the best trials of a search: the mean of their probabilities, or of their values.
+
+    With `size` and `method` None, the ensemble that `results` records, if there is one.
 
     Args:
-        results: of a search whose rule kept so many trials, such as `rank=popjax.best(keep=25)`.
-        size: of how many complete trials; as many as the rule puts together, or 25, if not given.
-        method: that of the rule if not given. "mean": the best `size` by the metric that ranks, each once. "greedy":
-            forward selection with replacement from all kept trials by the loss on the validation rows, or with folds
-            on the rows that each model did not train on (Caruana et al. 2004, "Ensemble selection from libraries of
-            models"); it needs results of this process. On few validation rows it overfits them
+        results: of a search with a rule that kept enough trials, such as `rank=popjax.best(keep=25)`.
+        size: number of complete trials, at most; if None, that of the rule `together`, else 25.
+        method: if None, that of the rule. "mean": the best `size` by the metric that ranks, each once. "greedy":
+            forward selection in `size` steps, with replacement, from all kept trials by the loss on the validation
+            rows, or with folds on the rows that each model did not train on (Caruana et al. 2004, "Ensemble selection
+            from libraries of models"); it needs results of this process. On few validation rows it overfits them
             (benchmarks/ensemble.py).
-        model: the callable that was given to `supervised`, for results that were loaded and a model of one's own.
-        transform: so too that of one's own.
+        model: the callable that was passed to `supervised`, for loaded results of a custom model.
+        transform: likewise for a custom transform.
 
-    Raises ValueError for trials that were not kept, and for a task that no recipe describes.
+    Raises ValueError for trials that were not kept, for a task without a recipe, and for an unknown method.
 
     >>> import popjax as pj
     >>> from sklearn.datasets import load_wine
@@ -57,16 +59,16 @@ def ensemble(
 
 
 def weighted(results: Results, counts: Mapping[int, int], own: Code) -> Predictor:
-    """Kept trials, each as often as it counts; the others are left out."""
+    """The predictor of kept trials, weighted by `counts`: trial -> number of times it counts."""
     kept = [results.kept(trial) for trial in counts]
     return predictor_of(kept, own, tuple(map(float, counts.values())))
 
 
 def mean(results: Results, size: int, own: Code) -> Predictor:
-    """The best trials, each once."""
+    """The best `size` trials, each once; raises ValueError if one was not kept, or none is complete."""
     trials = results.best_trials(size)
     if not trials:
-        raise ValueError("no trial was trained to the end: there is nothing to put together")
+        raise ValueError("no trial was trained to the end: there is nothing to combine")
     remedy = "search with rank=popjax.together()" + ("" if results.task is not None else " and out=")
     for rank, trial in enumerate(trials, 1):
         if trial not in results.states:
@@ -75,14 +77,17 @@ def mean(results: Results, size: int, own: Code) -> Predictor:
 
 
 def greedy(results: Results, size: int, own: Code) -> Predictor:
-    """Forward selection with replacement, by the loss of the mean on rows that were not trained on."""
+    """Forward selection with replacement, by the loss of the mean prediction on rows that were not trained on.
+
+    Raises ValueError without validation rows, and where each fold's models learned features of their own.
+    """
     trials = [trial for trial in results.order.tolist() if trial in results.states]
     task = results.task
     if not trials or not isinstance(task, Supervised):
         raise ValueError("greedy: it needs the validation rows; give the results of pj.search in this process")
     whole = predictor_of([results.kept(trial) for trial in trials], own)
     if not task.combines(whole.recipe.folds):
-        raise ValueError("greedy: each fold's models learned features of its own, which have no mean; use folds=1")
+        raise ValueError("greedy: the features of each fold differ, so outputs have no mean; use folds=1")
     predicted, targets = held_out(whole, task.in_folds(whole.recipe.folds))
     row_losses = task.fit.kind.row_losses
     counts = np.bincount(selected(predicted, targets, size, row_losses), minlength=len(trials)).tolist()
@@ -93,7 +98,7 @@ METHODS: dict[str, Callable[..., Predictor]] = {"mean": mean, "greedy": greedy}
 
 
 def held_out(predictor: Predictor, task: Supervised) -> tuple[np.ndarray, np.ndarray]:
-    """What each trial predicts for the validation rows, (trials, rows, ...), by the models of their fold; targets."""
+    """Predictions (trials, rows, ...) for the validation rows by models of their fold, and targets (rows, ...)."""
     dataset, parts = task.dataset, task.split
     found = [predictor.of_fold(taken(dataset.x, rows), fold) for fold, rows in enumerate(parts.validation)]
     return np.concatenate(found, 1), np.concatenate([task.targets(rows) for rows in parts.validation])
@@ -102,7 +107,7 @@ def held_out(predictor: Predictor, task: Supervised) -> tuple[np.ndarray, np.nda
 def selected(
     predicted: np.ndarray, targets: np.ndarray, size: int, row_losses: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> list[int]:
-    """Rows of `predicted` (trials, rows, ...): in each of `size` steps the one that most helps the mean so far."""
+    """Indices into `predicted` (trials, rows, ...): in each of `size` steps, the trial that makes the mean best."""
     chosen: list[int] = []
     total = np.zeros_like(predicted[0])
     for step in range(1, size + 1):
@@ -113,9 +118,9 @@ def selected(
 
 
 def combined_predictor(results: Results) -> Predictor | None:
-    """Those of a supervised task that the rule puts together, or else the best 25 that were kept, as one predictor.
+    """The ensemble of the rule's method, by default of all kept trials among the best 25.
 
-    None for fewer than two kept trials.
+    None for fewer than two such trials, and for a task with models that have no mean (see `combined`).
     """
     trials = [trial for trial in results.best_trials() if trial in results.states]
     if len(trials) < 2 or not combined(results):
@@ -126,13 +131,13 @@ def combined_predictor(results: Results) -> Predictor | None:
 
 
 def combined(results: Results) -> bool:
-    """The models of a supervised task's folds predict the same quantity, so that it has a mean."""
+    """True if the models of all folds of a supervised task predict the same quantity, so that a mean is defined."""
     task = results.task
     return isinstance(task, Supervised) and task.combines(results.members[results.metric].shape[1])
 
 
 def ensemble_score(results: Results, predictor: Predictor | None) -> dict[str, Any] | None:
-    """What the trials of a predictor score together on the test rows, as `summary.json` has it; None where none do."""
+    """The ensemble's trials and test scores for `summary.json`; None without a predictor or test rows."""
     if predictor is None:
         return None
     task = results.task

@@ -1,4 +1,4 @@
-"""One model fitted to rows by mini-batch gradient descent: pure functions of one trial."""
+"""Fit one model to rows by mini-batch gradient descent: pure functions of one member."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
-from popjax.supervision.prepared import Data, Fold, Rows, along_rows, moved
+from popjax.supervision.prepared import Data, Fold, Rows, moved, per_row
 from popjax.task import Deferred, HParams, Metric, NeedsStatic
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
@@ -28,7 +28,7 @@ LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (
 
 
 class ModelState(NamedTuple):
-    """One model in training."""
+    """The state of one model in training; `epoch` is the number of epochs done, int32."""
 
     params: Any
     variables: Any
@@ -39,19 +39,23 @@ class ModelState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """The pure functions of one model in training.
+    """The pure functions that train one model.
 
-    It holds what programs depend on and nothing else, so equal problems over other rows share them.
+    It holds only what programs depend on, so equal problems over other rows share programs.
 
     Attributes:
         network: `(hparams, key) -> Network`.
-        inputs: the shape of a row.
-        outputs: the width of the model's output; 0 where only a loss of one's own knows it.
-        kind: of the targets.
-        mirrored: the targets are the features, transformed.
-        rows: how many of them train, in every fold.
-        model: the name of a built-in model.
-        more: name -> function of (outputs, targets): metrics beside those that all trials report.
+        optimizer: the name of a built-in one, or `(hparams) -> optax transform`.
+        loss: `(outputs, targets)` -> one value a row (rows,); None for the default loss of the kind.
+        schedule: the name of the learning-rate schedule; the hyperparameter `schedule` overrides it.
+        inputs: the shape of a transformed row.
+        outputs: the width of the model's output; 0 where only a custom loss knows it.
+        kind: the kind of the targets.
+        rows: number of training rows, the same in every fold.
+        folds: number of folds.
+        model: the name of a built-in model; None for a custom one.
+        more: name -> function of (outputs, targets): metrics beside those of the kind.
+        mirrored: True if the transformed features are the targets.
     """
 
     network: Callable[..., Network]
@@ -68,7 +72,7 @@ class Fit:
     mirrored: bool = False
 
     def init(self, key: jax.Array, hparams: HParams, data: Data) -> ModelState:
-        """A model before its first epoch."""
+        """The state before the first epoch; raises ValueError for hyperparameters out of range."""
         for name, (low, high) in LIMITS.items():
             hparams.within(name, low, high)
         init_key, key = jax.random.split(key)
@@ -77,7 +81,7 @@ class Fit:
         return ModelState(network.params, network.variables, opt_state, key, jnp.int32(0))
 
     def optimizer_at(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
-        """The optimizer at the learning rate of `epoch`, which is read and made only if the optimizer asks for it."""
+        """The optimizer at the learning rate of `epoch`, which is computed only if the optimizer reads it."""
         rate = Deferred(lambda: learning_rate(hparams, hparams.get("schedule", self.schedule), epoch))
         optimizer = hparams.get("optimizer", self.optimizer)
         optimizer = lookup(OPTIMIZERS, "optimizer", optimizer) if isinstance(optimizer, str) else optimizer
@@ -85,52 +89,52 @@ class Fit:
 
     @property
     def default_batch(self) -> int:
-        """The batch size where none is given: 32, or all rows if they are fewer."""
+        """The batch size if it is no hyperparameter: 32, or all training rows if they are fewer."""
         return min(DEFAULT_BATCH_SIZE, self.rows)
 
     def updates(self, hparams: Mapping[str, Any]) -> Any:
-        """Optimizer updates in one epoch."""
+        """Number of optimizer updates in one epoch."""
         return self.rows // hparams.get("batch_size", self.default_batch)
 
     def parameters(self, hparams: Mapping[str, Any]) -> Any:
-        """The trained parameters of the built-in model; None for another, whose arrays are exact."""
+        """Number of trained parameters of a built-in model; None for a custom model, which has arrays of exact size."""
         model = MODELS.get(self.model or "")
         return None if model is None else model.parameters(self.inputs, self.outputs, hparams)
 
     def flops(self, hparams: Mapping[str, Any]) -> Any:
-        """Operations of one epoch of the built-in model: a row's way back costs two ways forward."""
+        """Operations of one epoch of a built-in model; a backward pass counts as two forward passes."""
         rows = self.updates(hparams) * hparams.get("batch_size", self.default_batch)
         return 3 * rows * MODELS[str(self.model)].operations(self.inputs, self.outputs, hparams)
 
     def fold(self, hparams: HParams, data: Data) -> Fold:
-        """The member's own fold."""
+        """The fold of the member."""
         fold = hparams["fold"] if self.folds > 1 else 0
         return jax.tree.map(lambda stacked: stacked[fold], data.folds)
 
     def taken(self, rows: Rows, numbers: jax.Array, fold: Fold) -> Rows:
-        """Some of the rows as the member's own training rows transform them."""
+        """The rows of these `numbers`, transformed as the member's fold defines."""
         places = numbers if fold.number is None else numbers + fold.number * len(rows.y)
         return self.transformed(Rows(jax.tree.map(lambda x: x[places], rows.x), rows.y[numbers]), fold)
 
     def transformed(self, rows: Rows, fold: Fold) -> Rows:
-        """Rows as the member's own training rows transform and standardize them."""
+        """Rows with features transformed and scaled targets standardized by the member's fold."""
         if self.folds == 1:
             return self.mirror(rows)
         x = rows.x if fold.moves is None else mapped(moved, rows.x, fold.moves)
-        return self.mirror(
-            Rows(x, (rows.y - along_rows(fold.y_mean)) / along_rows(fold.y_scale) if self.kind.scaled else rows.y)
-        )
+        y = (rows.y - per_row(fold.y_mean)) / per_row(fold.y_scale) if self.kind.scaled else rows.y
+        return self.mirror(Rows(x, y))
 
     def mirror(self, rows: Rows) -> Rows:
-        """Rows whose targets are the features, where that is learned."""
+        """Rows with the features as targets if `mirrored`; else unchanged."""
         return Rows(rows.x, rows.x) if self.mirrored else rows
 
     def epoch(self, state: ModelState, hparams: HParams, data: Data) -> tuple[ModelState, dict[str, jax.Array]]:
-        """One pass over the training rows in an order of the member's own, then validation.
+        """Train one pass over the training rows, in the member's random order; then validate.
 
-        A dynamic batch size is a number of micro-batches of its smallest value: gradients
-        are summed over them and the optimizer moves at the last. Micro-batches that fill
-        no batch are ignored.
+        Returns the state and scalar metrics by name. A dynamic batch size is a number of
+        micro-batches of its smallest value: gradients are summed over them and the optimizer
+        updates at the last. Micro-batches that fill no batch are ignored. Raises NeedsStatic
+        for a dynamic batch size with batch statistics, and as `batch` does.
         """
         micro, batch = self.batch(hparams)
         network = self.network(hparams, state.key)
@@ -178,7 +182,10 @@ class Fit:
         return trained, metrics | self.evaluated(network, trained, rows, fold, data, "validation")
 
     def batch(self, hparams: HParams) -> tuple[int, Any]:
-        """The rows of a micro-batch and of a batch."""
+        """The number of rows of a micro-batch and of a batch.
+
+        Raises ValueError for a size out of range, and NeedsStatic if a dynamic one is not a multiple of the smallest.
+        """
         scale = hparams.size("batch_size", self.default_batch)
         batch = hparams.get("batch_size", self.default_batch)
         if scale.low < 1 or scale.high > self.rows:
@@ -191,9 +198,9 @@ class Fit:
         return scale.low, batch
 
     def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The loss of every row (rows,), or of every output (rows, outputs).
+        """The loss of each row (rows,), or of each output (rows, outputs).
 
-        Raises ValueError for a model or a loss that does not give one a row.
+        Raises ValueError for outputs that do not fit the kind, and for a custom loss of another shape than (rows,).
         """
         self.kind.check(outputs, len(targets))
         if self.loss is None:
@@ -205,7 +212,7 @@ class Fit:
         return losses
 
     def weighted(self, hparams: HParams, outputs: jax.Array, targets: jax.Array, data: Data, rows: Any) -> jax.Array:
-        """The loss (rows,) of these rows, each as much as it counts."""
+        """The loss (rows,) of these rows times their weights, the mean over outputs."""
         losses = self.losses(hparams, outputs, targets)
         if data.weight is not None:
             losses, weight = aligned(losses, data.weight[rows])
@@ -215,33 +222,30 @@ class Fit:
     def evaluated(
         self, network: Network, state: ModelState, rows: Rows, fold: Fold, data: Data, split: str
     ) -> dict[str, jax.Array]:
-        """What is reported on the rows of a split that is not trained on."""
+        """The metrics by name on the rows of a split that is not trained on; its loss is without label smoothing."""
         x, y = rows
         outputs, _ = network.apply(state.params, state.variables, x, None)
-        units = along_rows(fold.y_scale * data.y_unit)
+        units = per_row(fold.y_scale * data.y_unit)
         values = {"loss": self.losses(HParams({}), outputs, y).mean(), **self.kind.metrics(outputs, y, units)}
         if self.more:
-            errors = (
-                (outputs.reshape(y.shape) - y) * along_rows(fold.y_scale) * along_rows(data.y_unit)
-                if self.kind.scaled
-                else None
-            )
+            scale, unit = per_row(fold.y_scale), per_row(data.y_unit)
+            errors = (outputs.reshape(y.shape) - y) * scale * unit if self.kind.scaled else None
             given = [self.in_units(each, y.shape, fold, data) for each in (outputs, y)]
             values |= measured(self.more, given[0], given[1], errors)
         return {str(Metric.of(split, name)): value for name, value in values.items()}
 
     def in_units(self, values: jax.Array, shape: tuple[int, ...], fold: Fold, data: Data) -> jax.Array:
-        """Outputs or targets in the targets' own units and shape; those of classes as they are."""
+        """Outputs or targets in the targets' own units and shape; unchanged if the kind does not scale them."""
         if not self.kind.scaled:
             return values
-        scale, mean, unit, zero = map(along_rows, (fold.y_scale, fold.y_mean, data.y_unit, data.y_mean))
+        scale, mean, unit, zero = map(per_row, (fold.y_scale, fold.y_mean, data.y_unit, data.y_mean))
         return (values.reshape(shape) * scale + mean) * unit + zero
 
     def watch(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:
-        """How training stands: loss and gradient norm over all training rows, and every layer's next update.
+        """Diagnostics by name: loss and gradient norm over all training rows, and each layer's update_to_weight.
 
-        A layer's update_to_weight is the norm of the update that this gradient would give,
-        relative to the norm of its weights; about 1e-3 is usual.
+        That is the norm of the update that this gradient would give, relative to the norm of
+        the layer's weights; about 1e-3 is usual.
         """
         network = self.network(hparams, state.key)
         fold = self.fold(hparams, data)
@@ -257,7 +261,7 @@ class Fit:
         return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **ratios}
 
     def score(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:
-        """The metrics on the test rows."""
+        """The metrics on the test rows by name."""
         fold = self.fold(hparams, data)
         every = jnp.arange(len(data.test.y))
         rows = self.transformed(data.test, fold) if fold.number is None else self.taken(data.test, every, fold)
@@ -265,18 +269,18 @@ class Fit:
 
 
 def aligned(losses: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Losses and weights, of rows (rows,) or of outputs (rows, outputs), with as many axes."""
+    """Losses and weights, each (rows,) or (rows, outputs), in shapes that broadcast to that of the losses."""
     if losses.ndim < weight.ndim:
         return losses, weight.mean(-1)
     return losses, weight if losses.ndim == weight.ndim else weight[:, None]
 
 
 def complete(gradient: Any) -> Any:
-    """The gradient, of which no matrix is used before all of them are there.
+    """The gradient behind an optimization barrier: no matrix is used before all of them are computed.
 
-    So an update follows the last product that reads its weights, and XLA, which cannot know that
-    from the operations alone, does not copy them in every step. It does so on a CPU; on a GPU
-    there are no such copies, and waiting would keep kernels apart.
+    So weights are updated after the last product that reads them, and XLA, which cannot infer
+    this from the operations, does not copy them in every step. This is for a CPU; on a GPU
+    there are no such copies, and the barrier would keep kernels from fusing.
     """
     leaves, structure = jax.tree.flatten(gradient)
     waited = iter(lax.optimization_barrier([leaf for leaf in leaves if leaf.ndim > 1]))
@@ -284,7 +288,7 @@ def complete(gradient: Any) -> Any:
 
 
 def update_to_weight(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Under "update_to_weight <layer>" the norm of a layer's update relative to the norm of its weights."""
+    """Ratios "update_to_weight <layer>" -> the norm of the layer's update relative to the norm of its weights."""
     layers: dict[str, list[str]] = {}
     for name in params:
         layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
@@ -295,5 +299,5 @@ def update_to_weight(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dic
 
 
 def norm(arrays: list[Any]) -> jax.Array:
-    """The Euclidean norm of all entries."""
+    """The Euclidean norm of all entries of some arrays."""
     return jnp.sqrt(sum(jnp.vdot(array, array) for array in arrays))

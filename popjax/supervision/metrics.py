@@ -1,9 +1,9 @@
-"""Metrics of outputs for rows that a model was not trained on, by name: functions of one model's (outputs, targets).
+"""Metrics on validation and test rows by name: functions of one model's (outputs, targets).
 
-Outputs are logits (rows, classes) for numbers of classes (rows,); log odds for truth values (rows, labels); or values
-(rows,) or (rows, outputs) in the targets' own units. Each equals scikit-learn's of its name, of logits that are far
-apart too, of several labels the macro mean, of several values the mean; where that one is not defined, it is what
-guessing gives.
+Outputs are logits (rows, classes) with class indices (rows,); log odds with truth values (rows, labels); or values
+(rows,) or (rows, outputs) in the targets' own units. Each metric equals scikit-learn's, for logits that are far apart
+too: the macro mean of several labels, the mean of several values. Where scikit-learn's is undefined, it is the value
+of guessing.
 """
 
 import functools
@@ -18,13 +18,13 @@ import optax
 from popjax.core.text import lookup
 from popjax.data.targets import OF_OUTPUTS, REPORTED
 
-SMALLEST = float(np.finfo(np.float64).eps)  # target that scikit-learn divides by, and chance that it takes, of doubles
+SMALLEST = float(np.finfo(np.float64).eps)  # scikit-learn's bound of targets it divides by, and of probabilities
 
 
 def of_errors(measure: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
-    """A metric of outputs from one of errors, which `measured` gives those as they are, under the same name.
+    """A metric (outputs, targets) from `measure` (errors, targets), which is kept as its attribute `of_errors`.
 
-    Where targets are far from 0 single precision keeps little of a difference.
+    `measured` calls that with exact errors: outputs - targets in float32 loses precision for targets far from 0.
     """
 
     @functools.wraps(measure)
@@ -36,51 +36,51 @@ def of_errors(measure: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], 
 
 
 def class_shares(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of each class the share of rows that are of it and told so, that are told so, and that are of it (classes,)."""
+    """Shares of rows (classes,): of a class and predicted so, predicted as the class, and of the class."""
     told, true = (jax.nn.one_hot(labels, outputs.shape[-1]) for labels in (outputs.argmax(-1), targets))
     return (told * true).mean(0), told.mean(0), true.mean(0)
 
 
 def f1(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The harmonic mean of precision and recall, in the mean of the classes that rows are of or told to be of."""
+    """The mean F1 of the classes that are in the targets or predicted."""
     right, told, true = class_shares(outputs, targets)
     there = told + true
     return jnp.sum(2 * right / jnp.where(there > 0, there, 1)) / (there > 0).sum()
 
 
 def f1_of_labels(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The harmonic mean of precision and recall, in the mean of the labels; 0 of one that is neither told nor true."""
+    """The mean F1 of the labels, which is 0 for a label that is never true nor predicted."""
     told, true = ((each > 0).astype(float) for each in (outputs, targets))
     right, there = (told * true).mean(0), told.mean(0) + true.mean(0)
     return (2 * right / jnp.where(there > 0, there, 1)).mean()
 
 
 def auc_of_labels(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The area under the ROC curve of each label, in the mean of those that some rows have and some have not."""
+    """The mean area under the ROC curve of the labels that some rows have and others do not; 0.5 without any."""
     return mean_area(outputs, targets)
 
 
 def mean_area(scores: jax.Array, positive: jax.Array) -> jax.Array:
-    """The mean area of the columns (rows, columns) that have both kinds of rows; 0.5 where none has."""
+    """The mean `area` of the columns (rows, columns) with both positive and negative rows; 0.5 without any."""
     areas = jax.vmap(area, 1)(scores, positive)
     defined = positive.any(0) & ~positive.all(0)
     return jnp.where(defined.any(), jnp.where(defined, areas, 0).sum() / jnp.maximum(defined.sum(), 1), 0.5)
 
 
 def mcc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Matthews' correlation of classes (Gorodkin 2004, eq. 8); 0 where only one is told, or only one is there."""
+    """Matthews' correlation of classes (Gorodkin 2004, eq. 8); 0 if only one is predicted, or only one is true."""
     labels = outputs.argmax(-1), targets
     several = jnp.stack([(each != each[0]).any() for each in labels]).all()
     hot = [jax.nn.one_hot(each, outputs.shape[-1]) for each in labels]
-    told, true = (each - each.mean(0, keepdims=True) for each in hot)  # first: a rare class is little of a sum
+    told, true = (each - each.mean(0, keepdims=True) for each in hot)  # centred first: rounding loses rare classes
     variances = (told**2).mean(0).sum() * (true**2).mean(0).sum()
     return jnp.where(several, (told * true).mean(0).sum() / jnp.sqrt(jnp.where(several, variances, 1)), 0)
 
 
 def auc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The area under the ROC curve of each class against the others, in the mean of those that are there.
+    """The area under the ROC curve of each class against the others, the mean over classes that have rows.
 
-    Of two classes that is the area of either; 0.5 where all rows are of one.
+    For two classes it is the area of either one; 0.5 if all rows are of one class.
     """
     if outputs.shape[-1] == 2:
         scores = (outputs[:, 1] - outputs[:, 0])[:, None]
@@ -92,7 +92,7 @@ def auc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def log_odds(outputs: jax.Array) -> jax.Array:
-    """The logarithms (rows, classes) of p / (1 - p), of a p of nearly 1 too, which a probability cannot tell from 1."""
+    """log(p / (1 - p)) (rows, classes) of the probabilities p, also for a p that rounds to 1."""
     most = jax.nn.one_hot(outputs.argmax(-1), outputs.shape[-1], dtype=bool)
     others = jax.nn.logsumexp(jnp.where(most, -jnp.inf, outputs), axis=-1, keepdims=True)
     logs = jax.nn.log_softmax(outputs)
@@ -100,7 +100,7 @@ def log_odds(outputs: jax.Array) -> jax.Array:
 
 
 def area(scores: jax.Array, positive: jax.Array) -> jax.Array:
-    """How often a positive row (rows,) scores above one that is not; as often as not where they are equal."""
+    """The area under the ROC curve: the chance that a positive row scores above a negative one; ties half."""
     negative = jnp.maximum((~positive).sum(), 1)
     others = jnp.sort(jnp.where(positive, jnp.inf, scores))
     below = jnp.searchsorted(others, scores, side="left") + jnp.searchsorted(others, scores, side="right")
@@ -109,30 +109,30 @@ def area(scores: jax.Array, positive: jax.Array) -> jax.Array:
 
 
 def log_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The cross-entropy of the probabilities, whatever the loss that is trained; each is `SMALLEST` at least."""
+    """The mean cross-entropy of the probabilities, each at least `SMALLEST`; independent of the training loss."""
     losses = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
     return jnp.minimum(losses, -np.log(SMALLEST)).mean()
 
 
 @of_errors
 def rmse(errors: jax.Array, targets: jax.Array) -> jax.Array:
-    """The root of the mean squared error."""
+    """The root of the mean squared error, the mean over outputs."""
     return jnp.sqrt((errors**2).mean(0)).mean()
 
 
 @of_errors
 def mape(errors: jax.Array, targets: jax.Array) -> jax.Array:
-    """The mean absolute error as a share of the target, of one near 0 as a share of `SMALLEST`."""
+    """The mean of the absolute errors relative to |target|, or to `SMALLEST` if that is larger."""
     return (jnp.abs(errors) / jnp.maximum(jnp.abs(targets), SMALLEST)).mean()
 
 
 @of_errors
 def median_error(errors: jax.Array, targets: jax.Array) -> jax.Array:
-    """The median of the absolute errors."""
+    """The median of the absolute errors, the mean over outputs."""
     return jnp.median(jnp.abs(errors), axis=0).mean()
 
 
-METRICS: dict[str, Mapping[str, Callable[..., Any]]] = {  # name -> kind of targets -> what measures
+METRICS: dict[str, Mapping[str, Callable[..., Any]]] = {  # name -> kind of targets -> function (outputs, targets)
     "f1": {"classification": f1, "multilabel": f1_of_labels},
     "auc": {"classification": auc, "multilabel": auc_of_labels},
     "log_loss": {"classification": log_loss},
@@ -144,12 +144,12 @@ METRICS: dict[str, Mapping[str, Callable[..., Any]]] = {  # name -> kind of targ
 
 
 def of_kind(kind: str) -> dict[str, Callable[..., Any]]:
-    """Name -> function of the metrics for a kind of targets."""
+    """The metrics for a kind of targets: name -> function."""
     return {name: measures[kind] for name, measures in METRICS.items() if kind in measures}
 
 
 def metrics_of(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
-    """Name -> function of what `supervised` was given: names, or name -> function or name; raises ValueError."""
+    """Name -> function, from names, or name -> function or name; raises ValueError for anything else."""
     if isinstance(metrics, str) or not isinstance(metrics, Mapping | Iterable):
         raise ValueError(f"metrics={metrics!r}: give a list of names, or a dict of functions (outputs, targets)")
     given = metrics if isinstance(metrics, Mapping) else dict(zip(metrics, metrics, strict=True))
@@ -157,9 +157,9 @@ def metrics_of(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
 
 
 def metric_name(name: Any, kind: str) -> str:
-    """The name of a metric of one's own; raises ValueError."""
+    """The name; raises ValueError if it is no identifier, or the name of a metric that is reported anyway."""
     if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(f"metrics: {name!r} is no name; give one such as 'f1'")
+        raise ValueError(f"metrics: {name!r} is not a name; give one such as 'f1'")
     own = name == "loss" if kind == "own" else name in REPORTED
     if own or (kind == "regression" and name.endswith(OF_OUTPUTS)):
         raise ValueError(f"metrics: val_{name} is reported, or is of the other kind of problem; leave {name!r} out")
@@ -167,10 +167,10 @@ def metric_name(name: Any, kind: str) -> str:
 
 
 def function(name: str, metric: Any, kind: str) -> Callable[..., Any]:
-    """What measures it; raises ValueError for what cannot."""
+    """The function of a metric given by name or as a function; raises ValueError for others."""
     if isinstance(metric, str):
         if not of_kind(kind):
-            raise ValueError(f"metrics: {metric!r}: none with a name is for a loss of your own; give name -> function")
+            raise ValueError(f"metrics: {metric!r}: no named metric works with a custom loss; give name -> function")
         known: Callable[..., Any] = lookup(of_kind(kind), f"metric of a {kind}", metric)
         return known
     if not callable(metric):
@@ -182,7 +182,7 @@ def function(name: str, metric: Any, kind: str) -> Callable[..., Any]:
 def measured(
     metrics: Mapping[str, Callable[..., Any]], outputs: jax.Array, targets: jax.Array, errors: Any = None
 ) -> dict[str, jax.Array]:
-    """What these metrics give for one model, of values with their errors; raises ValueError for no scalar."""
+    """The values of metrics for one model, by name; `errors` for those `of_errors`. Raises ValueError for no scalar."""
     values = {
         name: jnp.asarray(each.of_errors(errors, targets) if hasattr(each, "of_errors") else each(outputs, targets))
         for name, each in metrics.items()

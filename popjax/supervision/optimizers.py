@@ -1,9 +1,9 @@
 """Optimizers and learning-rate schedules, as functions of a member's hyperparameters.
 
-The optimizers are PyTorch's (torch.optim), so a setting means the same there and here:
+The optimizers are those of PyTorch (torch.optim), with the same meaning of each setting:
 weight decay is added to the gradient, except in adamw (Loshchilov and Hutter 2019), and
-acts on all parameters; rmsprop's eps stands outside the root. The schedules are closed
-forms, since optax's own cannot take a traced rate.
+applies to all parameters; rmsprop's eps is outside the root. The schedules are closed
+forms, since those of optax cannot take a traced rate.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +12,13 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from popjax.space.defaults import value_or_default
+from popjax.space.defaults import hparam
 
 RMSPROP_B2 = 0.99
 
 
 def _decay(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
-    """Weight decay coupled with the gradient."""
+    """Weight decay added to the gradient; the identity if it is no hyperparameter."""
     if "weight_decay" not in hparams:
         return optax.identity()
     return optax.add_decayed_weights(hparams["weight_decay"])
@@ -26,8 +26,8 @@ def _decay(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
 
 def sgd(hparams: Mapping[str, Any], nesterov: bool = False) -> optax.GradientTransformation:
     """Gradient descent with momentum: v ← βv + g, w ← w - αv."""
-    momentum = value_or_default(hparams, "momentum")
-    return optax.chain(_decay(hparams), optax.sgd(value_or_default(hparams, "learning_rate"), momentum, nesterov))
+    momentum = hparam(hparams, "momentum")
+    return optax.chain(_decay(hparams), optax.sgd(hparam(hparams, "learning_rate"), momentum, nesterov))
 
 
 def nesterov(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
@@ -36,39 +36,35 @@ def nesterov(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
 
 
 def _adam(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "b1": value_or_default(hparams, "b1"),
-        "b2": value_or_default(hparams, "b2"),
-        "eps": value_or_default(hparams, "eps"),
-    }
+    return {name: hparam(hparams, name) for name in ("b1", "b2", "eps")}
 
 
 def adam(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """Adam (Kingma and Ba 2015)."""
-    return optax.chain(_decay(hparams), optax.adam(value_or_default(hparams, "learning_rate"), **_adam(hparams)))
+    return optax.chain(_decay(hparams), optax.adam(hparam(hparams, "learning_rate"), **_adam(hparams)))
 
 
 def adamw(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
-    rate, decay = value_or_default(hparams, "learning_rate"), value_or_default(hparams, "weight_decay")
+    rate, decay = hparam(hparams, "learning_rate"), hparam(hparams, "weight_decay")
     return optax.adamw(rate, **_adam(hparams), weight_decay=decay)
 
 
 def rmsprop(hparams: Mapping[str, Any]) -> optax.GradientTransformation:
     """RMSprop (Hinton 2012) without momentum: s ← β₂s + (1-β₂)g², w ← w - αg/(√s + ε)."""
-    b2, eps = hparams.get("b2", RMSPROP_B2), value_or_default(hparams, "eps")
+    b2, eps = hparams.get("b2", RMSPROP_B2), hparam(hparams, "eps")
     scale = optax.scale_by_rms(b2, eps, eps_in_sqrt=False)
-    rate = optax.scale_by_learning_rate(value_or_default(hparams, "learning_rate"))
+    rate = optax.scale_by_learning_rate(hparam(hparams, "learning_rate"))
     return optax.chain(_decay(hparams), scale, rate)
 
 
 def inverse(hparams: Mapping[str, Any], epoch: Any) -> Any:
-    """1/(1 + decay·epoch)."""
+    """1/(1 + decay·epoch); 1 if `decay` is no hyperparameter."""
     return 1 / (1 + hparams["decay"] * epoch) if "decay" in hparams else 1.0
 
 
 def exponential(hparams: Mapping[str, Any], epoch: Any) -> Any:
-    """decay^epoch; a decay that is not tuned is 1, a constant rate."""
+    """decay^epoch; 1 if `decay` is no hyperparameter."""
     return hparams["decay"] ** epoch if "decay" in hparams else 1.0
 
 
@@ -95,7 +91,7 @@ def learning_rate(hparams: Mapping[str, Any], schedule: str, epoch: Any) -> Any:
     >>> round(learning_rate({"learning_rate": 0.1, "decay": 1.0}, "inverse", 1), 3)
     0.05
     """
-    rate = value_or_default(hparams, "learning_rate") * SCHEDULES[schedule](hparams, epoch)
+    rate = hparam(hparams, "learning_rate") * SCHEDULES[schedule](hparams, epoch)
     if "warmup" in hparams:
         rate = rate * jnp.minimum(1.0, (epoch + 1) / jnp.maximum(hparams["warmup"], 1e-6))
     return rate

@@ -1,4 +1,4 @@
-"""Trained trials as a predictor: raw rows in, labels or values out."""
+"""Trained trials as a predictor: raw rows -> labels or values."""
 
 import dataclasses
 import functools
@@ -30,17 +30,17 @@ LOG = logging.getLogger("popjax")
 
 
 def load_best(directory: str | Path, model: Callable[..., Any] | None = None, transform: Any = None) -> "Predictor":
-    """The winner of the run in `directory`, ready to predict; of one ranked `together` the best of it.
+    """The winner of the run in `directory` as a predictor; the ensemble, if the run was ranked by `together`.
 
     Args:
         directory: what `--out` or `Results.save` wrote.
-        model: the callable that was given to `supervised`, if it was one of your own: a
-            directory never names code to run.
-        transform: so too that of one's own, or entry -> Transform; fitted or not.
+        model: the callable that was passed to `supervised`, if it was a custom one: a directory
+            never names code to run.
+        transform: likewise a custom transform, or entry -> Transform; fitted or not.
 
-    Raises ValueError for a directory that holds no winner, or one without a recipe, and for another model than was
-    trained, naming an array in which they differ; Corrupt, a kind of it, for one whose files are damaged. A model of
-    another name is warned of.
+    Raises ValueError for a directory without a winner, for a winner without a recipe, and for another model than the
+    one that was trained, naming an array in which they differ; its subclass Corrupt for damaged files. Warns of a model
+    with another name.
 
     >>> import tempfile
     >>> import popjax as pj
@@ -66,13 +66,13 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None, tr
 def predictor(
     results: Results, trial: int | None = None, model: Callable[..., Any] | None = None, transform: Any = None
 ) -> "Predictor":
-    """A trained trial of `results` as a predictor: the winner if none is named.
+    """A trained trial of `results` as a predictor; the winner if `trial` is None.
 
     Args:
-        model: the callable that was given to `supervised`, for results that were loaded and a model of one's own.
-        transform: so too that of one's own.
+        model: the callable that was passed to `supervised`, for loaded results of a custom model.
+        transform: likewise for a custom transform.
 
-    Raises ValueError for a trial whose state was not kept, and for a task without a recipe.
+    Raises ValueError where there is no winner, for a trial that was not kept, and for a task without a recipe.
     """
     if trial is None and results.best is None:
         raise ValueError(f"{results.no_winner}; there is no winner to predict with")
@@ -81,7 +81,7 @@ def predictor(
 
 
 def own_of(results: Results, model: Callable[..., Any] | None = None, transform: Any = None) -> Code:
-    """The model and the transform of one's own: those that are given, else those of the task in this process."""
+    """The custom model, transform and loss: as given, else those of the task in this process."""
     task = results.task
     if not isinstance(task, Supervised):
         return Code(model, transform)
@@ -91,16 +91,16 @@ def own_of(results: Results, model: Callable[..., Any] | None = None, transform:
 
 
 def predictor_of(kept: Sequence[KeptTrial], own: Code, weights: tuple[float, ...] = ()) -> "Predictor":
-    """The predictor of kept trials; raises ValueError for a task without a recipe, or a model that is not given."""
+    """The predictor of kept trials; raises ValueError for a task without a recipe, and a missing or wrong model."""
     model = own.model
     if any(one.recipe is None for one in kept):
-        raise ValueError("the winner is of a task of your own; read its arrays with Results.load(dir).params(trial)")
+        raise ValueError("the winner is of a custom task; read its arrays with Results.load(dir).params(trial)")
     recipe = Recipe.from_json(kept[0].recipe, own)  # type: ignore[arg-type]
     if recipe.model is not None and model not in (None, recipe.model):
         raise ValueError(f"the winner was trained with the built-in model {recipe.model!r}; leave model out")
     trained = model or recipe.model
     if trained is None:
-        raise ValueError("the winner is of a model of your own; pass it: load_best(dir, model=...)")
+        raise ValueError("the winner is of a custom model; pass it: load_best(dir, model=...)")
     found = Predictor(recipe, recipe.network(trained), tuple(map(Trained.of, kept)), weights or (1.0,) * len(kept))
     if recipe.model is None:
         check_same_model(found, name_of(model))
@@ -108,7 +108,7 @@ def predictor_of(kept: Sequence[KeptTrial], own: Code, weights: tuple[float, ...
 
 
 def check_same_model(predictor: "Predictor", name: str | None) -> None:
-    """Raise ValueError unless a model has the arrays of the one that was trained; warn where it is called otherwise."""
+    """Raise ValueError for a model with other arrays than the trained ones; warn if it has another name."""
     then = predictor.recipe.called
     for one in {one.program: one for one in predictor.trained}.values():
 
@@ -130,13 +130,13 @@ def check_same_model(predictor: "Predictor", name: str | None) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Predictor:
-    """Trained trials with their preprocessing; what several predict is averaged.
+    """Trained trials with their preprocessing; it predicts the weighted mean of their predictions.
 
     Attributes:
-        recipe: what standardizes rows and names the classes.
+        recipe: the preprocessing of rows and the kind of targets.
         network: `(hparams, key) -> Network`.
         trained: the trials, best first.
-        weights: how much each counts.
+        weights: the weight of each trial in the mean.
 
     >>> import popjax as pj
     >>> from sklearn.datasets import load_wine
@@ -171,24 +171,24 @@ class Predictor:
         return [one.trial for one in self.trained]
 
     def only(self, trial: int) -> "Predictor":
-        """One of the trials, which shares what was compiled for all; raises ValueError for one that is not in here."""
+        """A predictor of one of the trials, sharing compiled programs; raises ValueError for an unknown trial."""
         one = dataclasses.replace(self, trained=(self.trained[self.trials.index(trial)],), weights=(1.0,))
         one.__dict__["_programs"] = self._programs
         return one
 
     @property
     def hparams(self) -> Mapping[str, Any]:
-        """The hyperparameters of the first, as they were last."""
+        """The hyperparameters of the first trial; if they changed, those of the epoch that counts."""
         return self.trained[0].hparams
 
     @property
     def history(self) -> Mapping[str, Sequence[Any]]:
-        """Name -> the values that the first was trained with, epoch by epoch; empty where they never changed."""
+        """Name -> the values of the first trial, epoch by epoch; empty if they never changed."""
         return self.trained[0].history
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """The arrays of the first: name -> array (members, ...)."""
+        """The arrays of the first trial: name -> array (members, ...)."""
         return self.trained[0].arrays
 
     @property
@@ -198,35 +198,36 @@ class Predictor:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of several labels or values, in the order of the columns of what is predicted."""
+        """The names of several labels or values, in the order of the columns of predictions."""
         return self.recipe.kind.names
 
     def predict(self, rows: Any) -> np.ndarray:
-        """Labels (rows,), truth values (rows, labels), or values in the targets' own units, of raw `rows`.
+        """Labels (rows,), truth values (rows, labels), or values in the targets' own units, for raw `rows`.
 
         Rows are a DataFrame with the training data's columns, in any order, an array (rows,
-        columns) of numbers or Python values in their order, or what `Dataset.x` holds. A text
-        that no training row had is all zeros; a missing cell becomes the training data's
-        median or most frequent text where it was trained with missing="median", and else is
-        refused. With a loss of one's own they are what the model gives. Raises ValueError for rows that do not fit.
+        columns) of numbers or Python values in their order, or rows as in `Dataset.x`. A text that
+        the training data does not have is encoded as zeros. A missing cell becomes the training
+        data's median or most frequent text if it was trained with missing="median", and is passed to
+        a transform that takes missing cells. With a custom loss, the outputs of the model are returned.
+        Raises ValueError for rows that do not fit, and for other missing cells.
         """
         return self.recipe.kind.decided(self._mean(rows))
 
     def predict_proba(self, rows: Any) -> np.ndarray:
         """Probabilities (rows, classes), in the order of `classes`, or (rows, labels), in that of `outputs`.
 
-        Raises ValueError for what has none.
+        Raises ValueError for a regression and for a custom loss.
         """
         if not self.recipe.kind.chances:
-            what = "a regression" if self.recipe.kind.scaled else "of a loss of your own"
+            what = "a regression" if self.recipe.kind.scaled else "of a custom loss"
             raise ValueError(f"predict_proba: the winner is {what}; use predict")
         return self._mean(rows)
 
     def score(self, rows: Any, targets: Any) -> float:
-        """The share of rows whose labels are right, or R² of values, as scikit-learn's estimators score.
+        """The share of rows with all labels right, or R² of values, as in scikit-learn's estimators.
 
-        With a loss of one's own it is that, negative, where this process has it; where the features are learned
-        themselves, `targets` are raw rows.
+        For a custom loss its negative mean; if the features are the targets, `targets` are raw rows. Raises ValueError
+        for targets that do not fit the rows, and for a custom loss that this process does not have.
         """
         kind, predicted = self.recipe.kind, self.predict(rows)
         mirrored = self.recipe.mirrored
@@ -237,13 +238,13 @@ class Predictor:
         return kind.score(predicted, targets)
 
     def _mean(self, rows: Any) -> np.ndarray:
-        """The mean of what all predict for raw rows."""
+        """The mean prediction for raw rows (see `mean_of`)."""
         return self.mean_of(self.recipe.encoded(rows))
 
     def mean_of(self, encoded: Inputs) -> np.ndarray:
-        """The mean of what all predict for encoded rows: probabilities (rows, classes), or values (rows, ...).
+        """The mean prediction for encoded rows: probabilities (rows, classes), or values (rows, ...).
 
-        Raises ValueError where models of several folds learned features that each transformed for itself.
+        Raises ValueError if the features are the targets and there are several folds, which transform them differently.
         """
         folds = range(self.recipe.folds)
         if self.recipe.mirrored and len(folds) > 1:
@@ -256,12 +257,12 @@ class Predictor:
         return np.asarray(total) / sum(self.weights)
 
     def of_fold(self, encoded: Inputs, fold: int) -> np.ndarray:
-        """What each trial's models of a fold predict for encoded rows: (trials, rows, classes), or (trials, rows)."""
+        """Each trial's mean prediction by its models of a fold, for encoded rows: (trials, rows, ...)."""
         x = self.recipe.features(encoded, fold)
         return np.stack([self._predicted(one, fold, x) for one in self.trained])
 
     def each_of(self, encoded: Inputs) -> np.ndarray:
-        """What each model of the first trial, a regression, predicts for encoded rows: (folds x repeats, rows)."""
+        """The values that each model of the first trial, a regression, predicts: (folds x repeats, rows, ...)."""
         one, found = self.trained[0], []
         for fold in range(self.recipe.folds):
             outputs = self._outputs(one, fold, self.recipe.features(encoded, fold))
@@ -269,16 +270,16 @@ class Predictor:
         return np.stack(found)
 
     def _predicted(self, one: Trained, fold: int, x: Inputs) -> np.ndarray:
-        """The mean of what a trial's models of a fold predict."""
+        """The mean prediction (rows, ...) of a trial's models of a fold."""
         mean = np.mean(self._outputs(one, fold, x), 0)
         return self._in_units(mean, fold) if self.recipe.kind.scaled else mean
 
     def _in_units(self, values: np.ndarray, fold: int) -> np.ndarray:
-        """Values (rows, ...) in the targets' own units, of those that a fold standardizes."""
+        """Values (rows, ...) in the targets' own units, from those standardized by a fold."""
         return np.asarray(values * self.recipe.y_scale[fold] + self.recipe.y_mean[fold])
 
     def _outputs(self, one: Trained, fold: int, x: Inputs) -> list[np.ndarray]:
-        """Probabilities or standardized values by each of a trial's models of a fold; models are in order of folds."""
+        """Probabilities or standardized values (rows, ...) by each of a trial's models of a fold."""
         apply, values = self._program(one), one.values
         repeats = one.members // self.recipe.folds
         found = []
@@ -289,7 +290,7 @@ class Predictor:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what was compiled."""
+        """Without compiled programs."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @functools.cached_property
@@ -297,7 +298,7 @@ class Predictor:
         return {}
 
     def _program(self, one: Trained) -> Callable[..., jax.Array]:
-        """The compiled outputs of a trial; those that share shapes and static values share it."""
+        """The compiled outputs of a trial, one program for trials with equal shapes and static values."""
         if one.program not in self._programs:
 
             def outputs(arrays: Any, values: Any, fold: Any, x: Any) -> Any:
@@ -308,24 +309,24 @@ class Predictor:
         return self._programs[one.program]
 
     def built(self, one: Trained, arrays: Any, values: Any = None, fold: Any = 0) -> Network:
-        """The network of a trial, before it was trained."""
+        """The network of a trial with its initial arrays; `values` replaces its dynamic hyperparameters."""
         known = {**one.fixed, **(one.values if values is None else values), "fold": fold, "epochs": one.epochs}
         hparams = HParams(known, one.space, inactive=one.inactive)
-        return self.network(hparams, jax.random.wrap_key_data(arrays["key"]))  # the key of its training
+        return self.network(hparams, jax.random.wrap_key_data(arrays["key"]))  # as in training
 
     def _trained(self, one: Trained, arrays: Any, values: Any, fold: Any) -> tuple[Network, Any]:
-        """The network of a trial, and its trained params and variables."""
+        """The network of a trial, and its trained arrays {"params", "variables"}."""
         built = self.built(one, arrays, values, fold)
         template = {"params": built.params, "variables": built.variables}
         return built, from_host(abstract(template), unnamed(template, arrays))
 
     def module(self, trial: int | None = None, raw: bool = False) -> Any:
-        """The trained nnx module of a trial, the first if none is named, set to evaluate; of linen, its variables.
+        """The trained nnx module of a trial, by default the first, in evaluation mode; of linen, its variables.
 
-        It takes standardized rows (`Recipe.features`) and gives logits, or standardized values of a regression. With
-        `raw` it standardizes rows that are encoded (as `Recipe.encoded` gives them) by itself, and gives values in the
-        target's own units. With folds or repeats there are several, in their order. Raises ValueError for a trial that
-        is not in here, and for `raw` of a linen module.
+        It maps standardized rows (`Recipe.features`) to logits, or to standardized values of a regression. With `raw`
+        it maps encoded rows (`Recipe.encoded`) to logits, or to values in the target's own units. With folds or repeats
+        a list of modules, fold by fold. Raises ValueError for a trial that is not in the predictor, and with `raw` for
+        a linen module and for a transform that is not affine.
         """
         if trial is not None and trial not in self.trials:
             raise ValueError(

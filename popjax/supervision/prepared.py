@@ -1,4 +1,4 @@
-"""The rows of a problem as the programs take them."""
+"""The rows of a problem as arguments of the programs."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,18 +12,18 @@ from popjax.data.splits import Split
 from popjax.data.transforms.affine import Affine, moments
 from popjax.data.transforms.applying import applied, fitted, in_programs
 
-LARGEST_UNIT = 1e15  # of a target: errors of many times as much have squares in float32
+LARGEST_UNIT = 1e15  # deviation of a target; the squares of errors many times as large still fit float32
 
 
 class Rows(NamedTuple):
-    """Features (rows, ...), or a dict of such, and targets (rows, ...)."""
+    """Features (rows, ...), or a dict of such arrays, and targets (rows, ...)."""
 
     x: Any
     y: Any
 
 
 class Moves(NamedTuple):
-    """What an affine transform does to features, from those of `Data.rows`: arrays in the shape of a row."""
+    """An affine transform of the features of `Data.rows`: arrays in the shape of a row (see `moved`)."""
 
     mean: Any
     scale: Any
@@ -31,13 +31,14 @@ class Moves(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """One fold, or with a leading axis all of them: row numbers, and what transforms its rows.
+    """One fold, or with a leading axis all folds: row numbers, and how its rows are transformed.
 
     Attributes:
-        moves: a Moves, or None for what stays as it is; of a dict, an entry each.
-        number: of the fold, where `Data.rows` and `Data.test` have the features of each fold, one after another; else
-            None.
-        y_mean, y_scale: of its training rows' targets, in the units of `Data.rows`.
+        train, validation: numbers of rows in `Data.rows` (rows,), int32.
+        y_mean, y_scale: moments of the targets of its training rows, in the units of `Data.rows`.
+        moves: a Moves, or None for features that are not changed; for a dict of features, a dict of these.
+        number: the number of the fold if `Data.rows` and `Data.test` hold the features of all folds, one after
+            another; else None.
     """
 
     train: Any
@@ -49,18 +50,19 @@ class Fold(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What the programs take: every row once, its targets standardized over all that some fold trains on.
+    """The rows and folds of a problem, as the programs receive them.
 
-    With one fold the features are transformed, and its `moves` are None. With several, affine transforms act in the
-    programs, on features that are standardized over all that some fold trains on; other ones have acted already.
+    With one fold, features are transformed, scaled targets are standardized over the training rows, and `moves` is
+    None. With several, scaled targets and features are standardized over all rows but the test rows, and the programs
+    apply each fold's affine transforms; with any other transform, transformed features are stored for each fold.
 
     Attributes:
-        rows: the rows that train or validate; where the targets are the features, these are all.
+        rows: the rows that train or validate; targets (rows, 0) where the features are the targets.
         test: the rows that no trial sees.
-        folds: a leading axis of folds; with one fold the targets' statistics are 0 and 1.
-        y_mean, y_unit: the targets' own units: their mean, and the unit.
-        weight: how much each of `rows` counts in the loss that is trained (rows,), or each of its labels
-            (rows, labels); None where all count alike.
+        folds: the Fold with a leading axis of folds; with one fold the targets' moments are 0 and 1.
+        y_mean, y_unit: mean and deviation by which targets are standardized, () or (outputs,); else 0 and 1.
+        weight: the weight of each of `rows` in the training loss (rows,), or of its labels (rows, labels); None for
+            equal weights.
     """
 
     rows: Rows
@@ -79,15 +81,15 @@ def prepared(
     y: tuple[np.ndarray, np.ndarray] | None,
     weight: np.ndarray | None = None,
 ) -> Data:
-    """The rows, as the programs take them.
+    """The data of the programs.
 
     Args:
-        x: their features (rows, ...), as the transforms take them.
-        transforms: of each fold, fitted: one, or one for each entry of a dict.
-        y: mean and scale (folds, ...) of each fold's targets; None where they are left as they are.
-        weight: how much each row counts (rows,), or each of its labels (rows, labels).
+        x: features (rows, ...) before the transforms.
+        transforms: the fitted transforms of each fold: one, or for a dict of features one for each entry.
+        y: mean and scale (folds, ...) of each fold's targets; None for targets that are not standardized.
+        weight: the weight of each row (rows,), or of each of its labels (rows, labels); None for equal weights.
 
-    Raises ValueError for a target that varies by too much or too little for float32.
+    Raises ValueError for a target with a deviation too large or too small for float32, and as `prepared_features` does.
     """
     kept = np.delete(np.arange(len(dataset)), split.test)
     seen = split.train[0] if len(split.train) == 1 else kept
@@ -114,7 +116,10 @@ def prepared(
 def prepared_features(
     x: Inputs, kept: np.ndarray, test: np.ndarray, transforms: Sequence[Any]
 ) -> tuple[Inputs, Inputs, Any, Any]:
-    """The features of rows that train or validate and of those that test, and the folds' `moves` and `number`."""
+    """Features of the `kept` rows and of the test rows, and the folds' `moves` and `number` (see Fold).
+
+    Raises ValueError where transforms give rows of different shapes in different folds.
+    """
     if len(transforms) == 1:
         found = applied(transforms[0], x)
         return taken(found, kept), taken(found, test), None, None
@@ -133,25 +138,25 @@ def prepared_features(
 
 
 def standardized(x: np.ndarray, whole: Any) -> np.ndarray:
-    """Features in the units of an affine transform, without its limits, which each fold has of its own."""
+    """Features standardized by an affine transform without its limits, since each fold has its own."""
     return (x - whole.mean) / whole.scale if isinstance(whole, Affine) else x
 
 
 def moves_of(whole: Any, *folds: Any) -> Moves | None:
-    """What the folds' affine transforms (folds, ...) do to what one over all rows standardized."""
+    """The folds' affine transforms (folds, ...), of features that `whole` standardized; None if not affine."""
     if not isinstance(whole, Affine):
         return None
     mean, scale, limit = (np.array([getattr(fold, name) for fold in folds]) for name in Moves._fields)
     return Moves((mean - whole.mean) / whole.scale, scale / whole.scale, limit)
 
 
-def along_rows(statistic: Any) -> Any:
-    """A statistic () or (outputs,) of targets as it is broadcast along rows."""
+def per_row(statistic: Any) -> Any:
+    """A statistic () or (outputs,) of targets in a shape that broadcasts over rows: () or (1, outputs)."""
     return statistic if statistic.ndim == 0 else statistic[None]
 
 
 def moved(x: Any, moves: Moves | None) -> Any:
-    """Features as one fold's transform has them."""
+    """Features (rows, ...), transformed by one fold's `moves`; unchanged if None."""
     if moves is None:
         return x
     return jnp.clip((x - moves.mean[None]) / moves.scale[None], -moves.limit[None], moves.limit[None])

@@ -1,4 +1,4 @@
-"""What turns raw rows into a model's input, fold by fold, and its outputs into predictions."""
+"""Preprocessing: raw rows -> a model's inputs, fold by fold, and its outputs -> predictions."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ from popjax.task import HParams
 
 
 class Code(NamedTuple):
-    """What was given to `supervised` and is no part of a directory: a model, a transform and a loss of one's own."""
+    """The custom code that was passed to `supervised` and is not stored: a model, a transform and a loss."""
 
     model: Callable[..., Any] | None = None
     transform: Any = None
@@ -37,26 +37,28 @@ class Code(NamedTuple):
 
 
 NO_CODE = Code()
-FIRST = 64  # rows by which transforms are told from others
+FIRST = 64  # rows that, transformed, identify the transforms
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recipe:
-    """What turns raw rows into a model's input, and its outputs into predictions.
+    """The preprocessing of raw rows into a model's inputs, and of its outputs into predictions.
 
     Attributes:
-        model: the name of a built-in one.
-        kind: of the targets.
-        inputs: the shape of a row, as it is encoded; of a dict of arrays, of each entry.
-        types: the type of its numbers, as NumPy names it; of a dict, of each entry.
-        transforms: of each fold: a Transform fitted to its training rows, or of a dict one for each entry.
-        y_mean, y_scale: of values (folds, ...); else 0 and 1.
-        levels: of each text column, the texts that have a feature of their own.
-        fill: what stands in for a missing cell, coded; None if none may be missing.
-        called: the name of a model of one's own.
-        mirrored: the targets are the features, transformed.
-        apart: the model gets numbers and codes of texts apart (see `Model`).
-        transform_digest: of what the transforms make of the first rows.
+        model: the name of a built-in model; None for a custom one.
+        kind: the kind of the targets.
+        columns: the names of the columns of a table; else empty.
+        inputs: the shape of an encoded row; for a dict of arrays, of each entry.
+        types: the dtype of its numbers by name; for a dict, of each entry.
+        split_digest, data_digest: SHA-256 of the split, and of rows and targets.
+        transforms: of each fold: a Transform fitted to its training rows, or for a dict one for each entry.
+        y_mean, y_scale: moments (folds, ...) of the training targets of a regression; else 0 and 1.
+        levels: text column -> its texts, each of which is a feature.
+        fill: the coded cells that replace missing ones; None if they are not replaced.
+        called: the name of a custom model; else None.
+        mirrored: True if the transformed features are the targets.
+        apart: True if the model takes numbers and codes of texts apart (see `Model`).
+        transform_digest: SHA-256 of the first rows after the transforms.
     """
 
     model: str | None
@@ -78,7 +80,7 @@ class Recipe:
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, options: Any) -> Self:
-        """The recipe for the model of `ProblemOptions` on the training rows of each fold, which fit its transform."""
+        """The recipe for the model of `ProblemOptions`, with transforms fitted to the training rows of each fold."""
         folds, model = len(split.train), options.model
         split_up = isinstance(model, str) and MODELS[model].apart
         x = apart(dataset.x, dataset.columns, dataset.levels) if split_up else dataset.x
@@ -108,7 +110,7 @@ class Recipe:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells the data from other data: SHA-256 of rows and split, columns, shapes, classes, texts."""
+        """The identity of the data: digests of rows, split and transforms, columns, shapes, texts, kind of targets."""
         names: dict[str, Any] = {"columns": list(self.columns), "inputs": self.shapes}
         if self.levels:
             names["levels"] = {name: list(texts) for name, texts in self.levels.items()}
@@ -130,9 +132,9 @@ class Recipe:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], own: Code = NO_CODE) -> Self:
-        """The recipe that `describe` described; `own_model` are what a directory does not keep.
+        """The recipe from what `describe` returned; `own` is the custom code, which a directory does not store.
 
-        Raises ValueError for a transform of one's own that is needed.
+        Raises ValueError for a custom transform that is missing in `own`.
         """
         fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
         arrays = ("y_mean", "y_scale", "fill")
@@ -146,13 +148,13 @@ class Recipe:
 
     @property
     def keeps(self) -> bool:
-        """The transforms take missing cells as they are."""
+        """True if there are transforms other than "none" and all of them take missing cells."""
         changing = [one for one in entries(self.transforms[0]) if not isinstance(one, Unchanged)]
         return bool(changing) and all(one.missing for one in changing)
 
     @property
     def folds(self) -> int:
-        """How many there are."""
+        """The number of folds."""
         return len(self.transforms)
 
     @property
@@ -162,68 +164,71 @@ class Recipe:
 
     @property
     def outputs(self) -> int:
-        """The width of a model's output; 0 where only a loss of one's own knows it."""
+        """The width of a model's output; 0 where only a custom loss knows it."""
         wide = isinstance(self.sees, tuple) and len(self.sees) == 1
         return int(self.sees[0]) if self.mirrored and wide else self.kind.outputs
 
     @functools.cached_property
     def sees(self) -> Any:
-        """The shape of a row as the model gets it, transformed; of a dict of arrays, of each entry (see `Model`)."""
+        """The shape of a transformed row; for a dict of arrays, of each entry (see `Model` for `apart`)."""
         shapes = mapped(lambda x: x.shape[1:], self.example)
         counts = tuple(len(self.levels[name]) + 1 for name in self.columns if name in self.levels)
         return {"numbers": shapes["numbers"], "codes": counts} if self.apart else shapes
 
     @property
     def example(self) -> Any:
-        """A row of zeros, transformed."""
+        """A transformed row of zeros (1, ...), as the model receives it; for a dict of arrays, a dict."""
         zeros = mapped(lambda shape, kind: np.zeros((1, *shape), kind), self.inputs, self.types)
         return shaped(self.transforms[0], self.seen(zeros))
 
     def network(self, model: str | Callable[..., Any]) -> Callable[..., Network]:
-        """`(hparams, key) -> Network` of a built-in model or the user's own."""
+        """`(hparams, key) -> Network` of a built-in model by name, or of a custom model.
+
+        Raises ValueError for a built-in model with a dict of arrays, or with targets of unknown width.
+        """
         example = jax.tree.map(jnp.asarray, self.example)
         if isinstance(model, str):
             if not self.outputs or isinstance(self.inputs, Mapping):
                 what = "a dict of arrays" if isinstance(self.inputs, Mapping) else "targets of such a shape"
-                raise ValueError(f"the built-in model {model!r} knows nothing of {what}; give a model of your own")
+                raise ValueError(f"the built-in model {model!r} does not take {what}; give a custom model")
             module = functools.partial(MODELS[model].module, self.sees, self.outputs)
             return functools.partial(bind, module, x=example)
         return functools.partial(own_model, model, x=example)
 
     def encoded(self, rows: Any) -> Any:
-        """Raw rows as the model's features (rows, ...) before they are transformed (see `encoded`)."""
+        """Raw rows as features (rows, ...) before the transform (see `encoding.encoded`)."""
         return encoded(self, rows)
 
     def seen(self, x: Inputs) -> Inputs:
-        """Encoded rows as they are transformed: an array, or a dict of arrays."""
+        """Encoded rows as the transforms take them: numbers and codes if `apart`, else unchanged."""
         return apart(x, self.columns, self.levels) if self.apart else x
 
     def features(self, x: Inputs, fold: int = 0) -> Any:
-        """Encoded rows as a fold's model gets them, transformed as its training rows are."""
+        """Encoded rows as a fold's model receives them, by the fold's fitted transform."""
         return applied(self.transforms[fold], self.seen(x))
 
     def prepare(self, dataset: Dataset, split: Split, weight: np.ndarray | None = None) -> Data:
-        """The rows, as the programs take them; `weight` (rows, ...) is how much each counts."""
+        """The data of the programs; `weight` is that in the training loss (rows,) or (rows, labels)."""
         y = (self.y_mean, self.y_scale) if self.kind.scaled else None
         return prepared(dataset, self.seen(dataset.x), split, self.transforms, y, weight)
 
 
 def digest_of_transforms(transforms: Sequence[Any], x: Inputs) -> str:
-    """SHA-256 of what fitted transforms make of some rows, to four decimals: other machines round otherwise."""
+    """SHA-256 of rows after fitted transforms, to four decimals, since machines round differently."""
     found = hashlib.sha256()
     for transform in transforms:
         for one in entries(applied(transform, x)):
-            found.update(np.ascontiguousarray(np.round(one.astype(float), 4) + 0.0))  # -0.0 has other bytes
+            found.update(np.ascontiguousarray(np.round(one.astype(float), 4) + 0.0))  # 0.0 for -0.0
     return found.hexdigest()
 
 
 def own_model(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
-    """A user's own model for rows such as `x`, with fast convolutions."""
+    """The Network of a custom model for rows such as `x`, its convolutions computed by patches."""
     network = bind(model, hparams, key, x)
     return network._replace(apply=by_patches(network.apply))
 
 
 def moments_of_folds(values: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scale (folds, ...) of every fold's training rows."""
+    """Means and standard deviations (folds, ...) of each fold's training rows."""
     means, scales = zip(*(moments(values[rows]) for rows in split.train), strict=True)
     return np.array(means), np.array(scales)

@@ -1,4 +1,4 @@
-"""A supervised problem: rows, how they are split, what is fitted to them; and its Task in so many folds."""
+"""A supervised problem: rows, their split, the options; and its Task in a number of folds."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -23,12 +23,13 @@ from popjax.task import Hints, Measure, Metric, Task
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Given:
-    """What is learned from which rows, and the tasks of it that were made.
+    """A supervised problem, and a cache of its tasks.
 
     Attributes:
         dataset: the rows.
         way: how they are split.
-        options: checked, with the transform, and the further metrics by name.
+        options: checked, with the unfitted transform, and the further metrics as name -> function.
+        made: (folds, share) -> task.
     """
 
     dataset: Dataset
@@ -37,28 +38,28 @@ class Given:
     made: dict[Any, "Supervised"] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def in_folds(self, folds: int, share: float | None = None) -> "Supervised":
-        """The Task of `folds`, which validate on at most that share of the rows if given; made once."""
+        """The Task in `folds` folds, each validating on at most `share` of the rows if not None; made once."""
         if (folds, share) not in self.made:
             self.made[folds, share] = Supervised.of(self, self.split(folds, share))
         return self.made[folds, share]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the tasks that were made, of which a pickle holds the one that it is of."""
+        """Without the cached tasks, so that a pickled task does not hold the others."""
         return {**vars(self), "made": {}}
 
     def split(self, folds: int, share: float | None = None) -> Split:
-        """Which rows train, validate and test."""
+        """Which rows train, validate and test; with a `share` and folds, rows named to validate are ignored."""
         way = self.way if share is None or folds == 1 else self.way._replace(validation=SHARE)
         return split_rows(self.dataset, way, folds, share)
 
 
 class Supervised(Task):
-    """A Task that fits a model to rows by mini-batch gradient descent, as `popjax.supervised` makes it.
+    """A Task that fits a model to rows by mini-batch gradient descent (see `popjax.supervised`).
 
     Attributes:
-        given: what is learned, which its tasks in other folds share.
+        given: the problem, shared with its tasks in other folds.
         split: which rows train and validate in each fold, and which test.
-        fit: the pure functions of one model.
+        fit: the pure functions that train one model.
 
     >>> import popjax as pj
     >>> task = pj.supervised("wine", transform="robust")
@@ -75,7 +76,7 @@ class Supervised(Task):
 
     @classmethod
     def of(cls, given: Given, split: Split) -> Self:
-        """The Task whose rows are split so."""
+        """The Task of a problem with this split."""
         dataset, options = given.dataset, given.options
         recipe = Recipe.of(dataset, split, options)
         fit = Fit(
@@ -92,7 +93,7 @@ class Supervised(Task):
             more=options.metrics,
             mirrored=recipe.mirrored,
         )
-        trained = np.unique(split.train)  # with several folds, each row trains in some
+        trained = np.unique(split.train)  # the rows that train in any fold
         weights = weights_of(dataset, trained, options.class_weight, options.sample_weight)
         data = recipe.prepare(dataset, split, weights)
         hints = Hints(
@@ -109,7 +110,7 @@ class Supervised(Task):
 
     @property
     def recipe(self) -> Recipe:
-        """What turns raw rows into a model's inputs, and its outputs into predictions."""
+        """The preprocessing: raw rows -> a model's inputs, and its outputs -> predictions."""
         return self._recipe
 
     @property
@@ -119,19 +120,19 @@ class Supervised(Task):
 
     @property
     def transform(self) -> Any:
-        """What is fitted to each fold's training rows: a Transform, or of a dict of inputs one for each entry."""
+        """The unfitted Transform, or for a dict of inputs one for each entry."""
         return self.given.options.transform
 
     @property
     def more(self) -> Mapping[str, Any]:
-        """Name -> function of the metrics that were asked for."""
+        """The further metrics, as given by `metrics`: name -> function (outputs, targets)."""
         metrics: Mapping[str, Any] = self.given.options.metrics
         return metrics
 
     def judged(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        """Metrics of what is predicted for some of the rows, by name.
+        """Metrics by name of predictions for some of the rows.
 
-        A loss of one's own is of a model's outputs, and not among them unless outputs are the predictions.
+        A custom loss is a function of outputs, so it is left out unless outputs are the predictions (kind "own").
         """
         kind = self.fit.kind
         scores = kind.judged(predicted, self.targets(rows), self.more)
@@ -139,29 +140,29 @@ class Supervised(Task):
         return scores if known else {name: value for name, value in scores.items() if name != "loss"}
 
     def combines(self, folds: int) -> bool:
-        """The models of so many folds predict the same quantity: not where each learns features of its own."""
+        """True if models of all folds predict the same quantity; False if each learns its own transformed features."""
         return folds == 1 or not self.dataset.mirrored
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
-        """The targets of some of the rows; features that are targets as the first fold transforms them."""
+        """The targets of some of the rows; if these are the features, as the first fold transforms them."""
         if self.dataset.mirrored:
             found: np.ndarray = self.recipe.features(self.dataset.x[rows])
             return found
         return self.dataset.y[rows]
 
     def in_folds(self, folds: int, share: float | None = None) -> "Supervised":
-        """The task with its rows in so many folds, each validating on at most that share of them if given."""
+        """The task in `folds` folds, each validating on at most `share` of the rows if not None."""
         same = share is None and folds == len(self.split.train)
         return self if same else self.given.in_folds(folds, share)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What tells this task from another over the same rows."""
+        """The options that distinguish tasks over the same rows, as JSON values; without those that are None."""
         return {name: value for name, value in self.given.options.written().items() if value is not None}
 
     @property
     def space(self) -> Space | None:
-        """The default space of a built-in model with a built-in optimizer, for so many training rows."""
+        """The default space for the number of training rows; None for a custom model or optimizer."""
         options = self.given.options
         if not isinstance(options.model, str) or not isinstance(options.optimizer, str):
             return None
@@ -169,12 +170,12 @@ class Supervised(Task):
 
     @property
     def watch(self) -> Measure:
-        """How training stands."""
+        """Diagnostics of a model in training (see `Fit.watch`)."""
         return self.fit.watch
 
     @property
     def remedies(self) -> Mapping[str, str]:
-        """For errors: what to use in the place of flax's dropout, and how another metric is had."""
+        """For error messages: what to use instead of flax's dropout, and how to get a metric that is not reported."""
         names = of_kind(self.fit.kind.name).keys() - self.more.keys()
         others = {Metric.of("validation", name): f"popjax.supervised(..., metrics=[{name!r}])" for name in names}
         return {"dropout": "popjax.layers.Dropout"} | others

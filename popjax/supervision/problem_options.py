@@ -1,4 +1,4 @@
-"""What may be said of a supervised problem, each option once: see `popjax.supervised`."""
+"""The options of a supervised problem (see `popjax.supervised`)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,35 +16,35 @@ from popjax.supervision.weights import BALANCED
 
 
 def class_weight_text(weights: Any) -> Any:
-    """What run.json has of the weights of classes."""
+    """The weights of classes in run.json: "balanced", label -> weight, or None."""
     return {str(k): float(v) for k, v in weights.items()} if isinstance(weights, Mapping) else weights and BALANCED
 
 
 def sample_weight_text(weights: Any) -> str | None:
-    """What tells the weights of rows from others."""
+    """The SHA-256 of the weights of rows; None without weights."""
     return None if weights is None else digest_of_tree(np.asarray(weights, float))
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> dict[str, str | None] | None:
-    """What run.json has of further metrics, as `supervision.metrics.chosen` gave them."""
+    """Further metrics (see `metrics_of`) in run.json: name -> name of the function; None if there are none."""
     return {name: name_of(measure) for name, measure in metrics.items()} or None
 
 
 def transform_text(transform: Any) -> Any:
-    """What run.json has of a transform that is not fitted: its name, or what one of one's own is called and set to."""
+    """An unfitted transform in run.json: its name; for a custom one or changed settings, its class and settings."""
     if not isinstance(transform, Transform):
         return transform and {name: transform_text(one) for name, one in transform.items()}
     name = transform_name(transform)
     usual = type(transform)().to_json() if name else {}
     set_to = {field: value for field, value in transform.to_json().items() if value not in (None, usual.get(field))}
-    if name and not set_to.keys() - {"seed"}:  # which is that of the split
+    if name and not set_to.keys() - {"seed"}:  # the seed is that of the split
         return name
     return {"called": name_of(type(transform))} | set_to
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ProblemOptions(Options):
-    """How rows are learned from. What is "free" here is told by the digest of the data, which run.json has, too."""
+    """The options of `popjax.supervised`. FREE ones are covered by the digests of data and split in run.json."""
 
     model: Any = field(default="mlp", metadata={"text": name_of})
     optimizer: Any = field(default="sgd", metadata={"text": name_of})

@@ -1,4 +1,4 @@
-"""What is searched where nothing is said: what the model reads, what the optimizer and the schedule read."""
+"""Default spaces: the hyperparameters that a built-in model, optimizer and schedule read."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from popjax.space.scales import LogUniform, choice, integers, log_integers, log_
 from popjax.space.space import Space
 from popjax.supervision.optimizers import RMSPROP_B2
 
-RATES = {  # of optimizers whose steps have a length of their own, as benchmarks/ranges.py measured
+RATES = {  # ranges of adaptive optimizers, measured by benchmarks/ranges.py
     "adam": log_uniform(1e-3, 1e-1),
     "adamw": log_uniform(1e-3, 1e-1),
     "rmsprop": log_uniform(1e-3, 1),
@@ -21,7 +21,7 @@ NO_DECAY = ("cosine",)
 
 
 def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, Any]:
-    """The hyperparameters of the built-in model and its training, with their values where they are not tuned."""
+    """The default values of the hyperparameters of a built-in model and its training: name -> value."""
     others: dict[str, Any] = {"batch_size": min(DEFAULT_BATCH_SIZE, rows)}
     others |= MODELS[model].untuned if model in MODELS else {}
     others |= {"b2": RMSPROP_B2} if optimizer == "rmsprop" else {}
@@ -36,19 +36,20 @@ def default_space(
     rows: int | None = None,
     model: str = "mlp",
 ) -> Space:
-    """What the sweep searches when nothing else is said.
+    """The default space of a sweep.
 
-    What is left out stays at its default; so do Adam's b1, b2 and eps, which rarely matter
-    (Ng, Deep Learning Specialization, course 2, week 3).
+    Hyperparameters that are not in it keep their defaults; so do Adam's b1, b2 and eps, which
+    rarely matter (Ng, Deep Learning Specialization, course 2, week 3).
 
     Args:
-        priority: 1 the learning rate alone; 2 also momentum, hidden units and batch size;
+        priority: 1 for the learning rate alone; 2 also momentum, hidden units and batch size;
             3 also depth and learning-rate decay.
-        optimizer: one without a momentum leaves it out; the learning rate's range is its own. Several are a choice,
-            over the ranges of all, and a momentum exists where one has it.
-        schedule: of the learning rate; an exponential decay is searched near 1, and cosine has none. Or several.
-        rows: training rows; batch sizes above are left out.
-        model: a built-in one, which brings what it reads: "mlp", or "cnn", whose hidden units are channels.
+        optimizer: the name of a built-in optimizer, which determines the range of the learning rate, and if there is
+            a momentum. Several are a choice, over the joint range, and the momentum exists for those that have it.
+        schedule: of the learning rate, or several; an exponential decay is searched near 1, and cosine has none.
+        rows: number of training rows; larger batch sizes are left out.
+        model: the name of a built-in model, which adds its hyperparameters: "mlp", or "cnn" with channels as hidden
+            units.
 
     Raises:
         ValueError: for a priority that is not 1, 2 or 3, and an unknown model.
@@ -80,9 +81,9 @@ def default_space(
 
 
 def table_space(rows: int) -> Space:
-    """What `PopulationClassifier` and `PopulationRegressor` search with AdamW: also small models and strong decay.
+    """The space of `PopulationClassifier` and `PopulationRegressor` with AdamW: also small models and strong decay.
 
-    On tables of a few hundred rows a default space of larger models fits noise (benchmarks/tables.py).
+    On tables of a few hundred rows the larger models of the default space fit noise (benchmarks/tables.py).
 
     >>> print(table_space(1000)["weight_decay"])
     log_uniform(0.001, 3)
@@ -99,14 +100,14 @@ def table_space(rows: int) -> Space:
 
 
 def widest(scales: Sequence[Any]) -> Any:
-    """One scale from the least low to the greatest high of all, where they are of a kind; else the last."""
+    """The log-uniform scale from the least low to the greatest high, if all are log-uniform; else the last scale."""
     if not all(isinstance(scale, LogUniform) for scale in scales):
         return scales[-1]
     return log_uniform(min(scale.low for scale in scales), max(scale.high for scale in scales))
 
 
 def scales_of(priority: int, optimizer: str, schedule: str, rows: int | None, model: str) -> dict[str, Any]:
-    """What is searched with one optimizer and one schedule."""
+    """The default space with one optimizer and one schedule: name -> Scale, or a constant batch size."""
     known = {name: SEARCHED[name] for name in ("learning_rate", "momentum", "batch_size", "decay")}
     known |= {"learning_rate": RATES.get(optimizer, SEARCHED["learning_rate"])}
     known |= lookup(MODELS, "model", model).space

@@ -1,4 +1,4 @@
-"""A trained module that standardizes its rows by itself, for use outside of popjax."""
+"""A trained module with its preprocessing, for use outside popjax."""
 
 import jax
 import jax.numpy as jnp
@@ -7,12 +7,15 @@ from flax import nnx
 from popjax.data.transforms.affine import Affine
 from popjax.data.transforms.applying import in_programs
 from popjax.data.transforms.transform import Transform
-from popjax.supervision.prepared import along_rows
+from popjax.supervision.prepared import per_row
 from popjax.supervision.preprocessing import Recipe
 
 
 class Standardizing(nnx.Module):
-    """A trained module that takes encoded rows, and gives logits or values in the target's own units."""
+    """A trained module that maps encoded rows (rows, ...) to logits, or to values in the target's own units.
+
+    Raises ValueError for a transform that is not a built-in affine one or "none".
+    """
 
     def __init__(self, module: nnx.Module, recipe: Recipe, fold: int) -> None:
         transform = recipe.transforms[fold]
@@ -31,5 +34,5 @@ class Standardizing(nnx.Module):
         if self.affine:
             x = (jnp.asarray(x) - self.mean[...][None]) / self.scale[...][None]
             x = jnp.clip(x, -self.limit[...][None], self.limit[...][None])
-        outputs: jax.Array = self.inner(x) * along_rows(self.y_scale[...]) + along_rows(self.y_mean[...])
+        outputs: jax.Array = self.inner(x) * per_row(self.y_scale[...]) + per_row(self.y_mean[...])
         return outputs

@@ -47,55 +47,58 @@ def supervised(
 
     Args:
         data: `(x, y)`, arrays or a DataFrame and a Series; a DataFrame with the column `target`; the name of a CSV,
-            Parquet or NPZ file, or of one of scikit-learn's datasets, as "digits"; or a Dataset. `x` may be a dict of
-            arrays (rows, ...) for a model of one's own, which gets a dict of batches: whole numbers in it stay whole,
-            as those of an array do with transform="none". Where `y` is the object `x` itself, a `loss` gets rows as
-            the model does, transformed: an autoencoder's.
-        model: "mlp", "cnn" (for images), or `model(hparams, rngs)` giving an nnx or a linen module
-            that makes outputs (rows, classes), or (rows, 1) or (rows,) for a regression, of rows; of several labels
-            or values (rows, outputs), and what a `loss` takes of its own.
-        optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)`
-            giving an optax transform; its `learning_rate` is the scheduled one.
-        loss: `loss(outputs, targets)`, one value a row (rows,); by default cross-entropy for classes and labels, and
-            the squared error of standardized values.
-        target: the column to predict, of a DataFrame or a file; a list of them for several labels or values.
-        validation: the rows that rank the trials: their share, their numbers, truth values, or rows of their own as
-            `data` has them.
-        test: the rows that no trial sees, scored once for the winner, given in the same ways; 0 for none.
-        seed: of the split, which is stratified by class.
-        schedule: "inverse", "exponential" or "cosine", if the space does not choose.
-        missing: what to do with missing cells: "error", "drop" the rows, or "median".
+            Parquet or NPZ file, or of one of scikit-learn's datasets, such as "digits"; or a Dataset. `x` may be a dict
+            of arrays (rows, ...) for a custom model, which receives a dict of batches; integers in it stay integers, as
+            do those of an array with a custom model and transform="none". If `y` is the same object as `x`, as for an
+            autoencoder, the targets of `loss` are the transformed features.
+        model: "mlp", "cnn" (for images), or `model(hparams, rngs)` that returns an nnx or a linen module; it maps rows
+            to outputs (rows, classes), (rows, 1) or (rows,) for a regression, (rows, outputs) for several labels or
+            values, and (rows, ...) for a `loss` of the kind "own".
+        optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)` that returns an optax
+            transform; `hparams["learning_rate"]` is the scheduled rate.
+        loss: `loss(outputs, targets)`, one value a row (rows,); if None, cross-entropy for classes and labels, and the
+            squared error of standardized values.
+        target: the column to predict, in a DataFrame or a file; a list of columns for several labels or values.
+        validation: the rows that rank the trials: a share, row numbers, truth values, or other rows in any form of
+            `data`.
+        test: the rows that no trial sees, scored once for the winner, in the same forms; 0 for none.
+        seed: of the split, which is stratified by class, and of the transform.
+        schedule: "inverse", "exponential" or "cosine"; a hyperparameter `schedule` overrides it.
+        missing: what to do with missing cells: "error", unless `transform` takes them, "drop" the rows, or "median".
         transform: of the features, fitted to the training rows of each fold: "standardize", each by its own mean and
-            deviation; "global", by those of all together, for images of each channel; "robust", by median and
-            quartiles; "quantile", to a normal distribution; "none"; or a Transform. "global" for images if not given,
-            else "standardize". Of a dict of arrays entry -> transform; one alone is for all that are no whole numbers.
-            Coordinates end: standardized ones at 20 deviations, and sooner where nearly all
-            training rows are alike.
-        kind: "classification", "multilabel" (truth values (rows, labels)), "regression" of a value (rows,) or of
-            several (rows, outputs), each standardized by its training rows; or "own": targets (rows, ...) that only a
-            `loss` knows, as they are. If not given, texts, truth values, and integers with at most 20 distinct values
-            are classes; truth values, and whole 0 and 1, (rows, labels) are labels; several columns with a `loss` are
-            its own. Where that is doubtful a warning says so.
-        groups: one value a row, in the order of sample_weight, or the name of a column: rows of one group are never
+            deviation; "global", by those of all features, for images of each channel; "robust", by median and
+            quartiles; "quantile", to a normal distribution; "none"; or a Transform. If None, "global" for images, else
+            "standardize". For a dict of arrays entry -> transform; a single one applies to all entries but integers.
+            Standardized features are clipped at 20 deviations, and at 1 if they are nearly constant on training rows.
+        kind: "classification", "multilabel" (truth values (rows, labels)), "regression" of one value (rows,) or of
+            several (rows, outputs), each standardized by its training rows; or "own": targets (rows, ...) for a custom
+            `loss`, unchanged. If None, texts, truth values, and integers with at most 20 distinct values are classes;
+            truth values, and integers 0 and 1, (rows, labels) are labels; several columns with a `loss` are "own". A
+            warning says where this is doubtful.
+        groups: one value a row, in the order of `sample_weight`, or the name of a column: rows of one group are never
             in two parts.
-        shuffle: False for rows in time: the last ones test, those before them validate.
-        class_weight: "balanced", or label -> weight: how much rows of a class, or a label of several, count in the
-            loss that is trained.
-        sample_weight: a weight for each row, beside that; of rows of one's own those of `data` come first, then those
-            of `validation` and of `test`. Weights are scaled to a mean of 1, and no metric but
-            train_loss knows them.
-        metrics: what else is measured of the rows that validate and test, any of which may rank: names, of "f1"
-            (macro), "auc", "log_loss" and "mcc" for classes, "f1" and "auc" for labels, "rmse", "mape" and
-            "median_error" for a regression; or name -> a function of (outputs, targets) in jax.numpy that gives a
-            scalar: of logits (rows, classes) and numbers of classes (rows,), of log odds and truth values (rows,
-            labels), or of values (rows, ...) in the targets' own units.
+        shuffle: False for rows in order of time: the last ones test, those before them validate.
+        class_weight: "balanced", or label -> weight of the rows of a class, or of one of several labels, in the
+            training loss.
+        sample_weight: a weight for each row, times that of `class_weight`; rows of `data` come first, then other rows
+            of `validation` and of `test`. Weights are scaled to a mean of 1, and affect no metric but train_loss.
+        metrics: further metrics on the validation and test rows, any of which may rank: names, of "f1" (macro), "auc",
+            "log_loss" and "mcc" for classes, "f1" and "auc" for labels, "rmse", "mape" and "median_error" for a
+            regression; or name -> a jax.numpy function of (outputs, targets) that returns a scalar: of logits (rows,
+            classes) and class indices (rows,), of log odds and truth values (rows, labels), or of values (rows, ...) in
+            the targets' own units.
 
-    The metrics are train_loss and val_loss; of classes val_accuracy (ranked by, max) and val_balanced_accuracy; of a
-    value val_mse (ranked by, min) and val_mae in raw units and val_r2, which is 0 where the validation rows have all
-    the same target; of several values, ranked by val_loss, the mean of their standardized squared errors, val_r2 and of
-    each output, if they are at most 10, such as val_price_r2; of labels, ranked by val_loss, val_accuracy of whole
-    rows; and val_<name> of each of `metrics`.
-    Raises ValueError for data or names that cannot be used.
+    The metrics are train_loss and val_loss, and for
+
+    - classes: val_accuracy, which ranks (max), and val_balanced_accuracy;
+    - one value: val_mse, which ranks (min), and val_mae in the target's units, and val_r2, which is 0 where the
+      validation rows all have the same target;
+    - several values: val_loss ranks (min), the mean of their standardized squared errors; val_r2, and with at most 10
+      outputs an mse, mae and r2 of each, such as val_price_r2;
+    - labels: val_loss ranks (min); val_accuracy is the share of rows with all labels right;
+    - a loss of the kind "own": val_loss ranks (min);
+
+    and val_<name> of each of `metrics`. Raises ValueError for data or names that cannot be used.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(100, 3))
@@ -126,7 +129,7 @@ def supervised(
 
 
 def of_data(data: Any, options: ProblemOptions) -> Supervised:
-    """The Task of `supervised`."""
+    """The Task of `supervised` from its options; warns of doubtful data."""
     if not isinstance(options.model, str):
         check_model(options.model)
     if not isinstance(options.optimizer, str):
@@ -145,7 +148,7 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         whole=model is None and unchanged(transform),
     )
     if dataset.kind == "own" and options.loss is None:
-        raise ValueError("targets of the kind own need a loss of your own; give loss=")
+        raise ValueError("targets of the kind own need a custom loss; give loss=")
     if options.kind not in (None, dataset.kind):
         raise ValueError(f"kind={options.kind!r}: {dataset.name} is a {dataset.kind} already; leave kind out")
     for doubt in () if isinstance(data, Dataset) else dataset.doubts:

@@ -1,4 +1,4 @@
-"""A trained trial, as a predictor holds it, and the outputs of a program for many rows."""
+"""A trained trial of a predictor, and the outputs of a program for many rows."""
 
 import functools
 import json
@@ -12,18 +12,20 @@ from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.space.space import Space
 from popjax.store.files import KeptTrial
 
-LEAST, PART = 32, 2**14  # rows that are predicted at once
+LEAST, PART = 32, 2**14  # the fewest and the most rows of one call of a program
 
 
 class Trained(NamedTuple):
     """A trained trial.
 
     Attributes:
-        hparams: the hyperparameters it was trained with.
-        static: the names of those that are known to Python.
+        trial: its number.
+        hparams: its hyperparameters; if they changed, those of the epoch that counts.
+        space: the space of the run.
+        static: the names of the static hyperparameters.
         arrays: name -> array (members, ...); predictions are averaged over the members.
-        epochs: of the whole run.
-        history: name -> the values that it was trained with, epoch by epoch, where they changed.
+        epochs: number of epochs of the run.
+        history: name -> its values, epoch by epoch, of hyperparameters that changed.
     """
 
     trial: int
@@ -36,7 +38,7 @@ class Trained(NamedTuple):
 
     @classmethod
     def of(cls, kept: KeptTrial) -> "Trained":
-        """From what a run keeps."""
+        """The trial from what a run keeps."""
         recipe = kept.recipe or {}
         return cls(
             kept.trial,
@@ -50,36 +52,36 @@ class Trained(NamedTuple):
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """The hyperparameters that are known to Python."""
+        """The static hyperparameters."""
         return {name: self.hparams[name] for name in self.static}
 
     @property
     def inactive(self) -> dict[str, str]:
-        """The hyperparameters that do not exist beside those, each with what it depends on."""
+        """The hyperparameters that do not exist with those static values: name -> what it depends on."""
         return self.space.inactive(self.fixed)
 
     @property
     def values(self) -> dict[str, Any]:
-        """The other hyperparameters, as the arrays of its training held them."""
+        """The dynamic hyperparameters as in training: name -> value, a placeholder where one does not exist."""
         elsewhere = [name for name in self.space.conditions if name not in self.hparams and name not in self.inactive]
         given = {name: value for name, value in self.hparams.items() if name not in self.static}
         return given | {name: self.space[name].inactive for name in elsewhere}
 
     @property
     def members(self) -> int:
-        """How many models: folds times repeats."""
+        """The number of models: folds times repeats."""
         return len(next(iter(self.arrays.values())))
 
     @property
     def program(self) -> str:
-        """What its program depends on."""
+        """A key of its program, as JSON: static values, space, epochs, and shapes of arrays."""
         fixed = {name: repr(self.hparams[name]) for name in sorted(self.static)}
         shapes = {name: array.shape[1:] for name, array in self.arrays.items()}
         return json.dumps([fixed, self.space.to_dict(), self.epochs, shapes])
 
 
 def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs) -> np.ndarray:
-    """The outputs for rows, at most `PART` at once; those that fill up a part are zeros, so that few sizes compile."""
+    """The outputs for rows, at most `PART` at once, each part padded with zeros so that few sizes are compiled."""
     found, rows = [], len(entries(x)[0])
     for begin in range(0, max(rows, 1), PART):
         part = taken(x, slice(begin, begin + PART))
@@ -90,5 +92,5 @@ def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs) -> np.ndarray:
 
 
 def padded(x: np.ndarray, rows: int) -> np.ndarray:
-    """So many rows, of which the last are zeros."""
+    """The rows, padded with zeros to `rows`."""
     return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])

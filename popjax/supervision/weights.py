@@ -1,4 +1,4 @@
-"""How much each row counts in the loss that is trained: by its class, by what the user says. No JAX here."""
+"""Weights of rows in the training loss, by class and as the user gives them. No JAX here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,18 +11,18 @@ BALANCED = "balanced"
 
 
 def weights_of(dataset: Dataset, trained: np.ndarray, class_weight: Any, sample_weight: Any) -> np.ndarray | None:
-    """The weight of each row (rows,), or of each of its labels (rows, labels); None where all count alike.
+    """The weight of each row (rows,), or of each of its labels (rows, labels); None if no weights are given.
 
-    It is 1 in the mean of the rows that train.
+    Weights have mean 1 over the training rows.
 
     Args:
         dataset: the rows.
-        trained: the numbers of those that train, by which "balanced" counts.
-        class_weight: None, "balanced" (rows over classes times rows of the class, as scikit-learn has it; of several
-            labels for each of them), or label -> weight, 1 where a label is not named.
-        sample_weight: None, or a weight a row of those that were given.
+        trained: numbers of the training rows, which "balanced" counts.
+        class_weight: None, "balanced" (rows / (classes * rows of the class), as in scikit-learn; for several labels,
+            for each label), or label -> weight, 1 for a label that is not named.
+        sample_weight: None, or a weight for each row that was given, dropped rows included.
 
-    Raises ValueError for what is no weight.
+    Raises ValueError for invalid weights, and where all training rows have weight 0.
     """
     weights = np.ones(len(dataset)) if sample_weight is None else by_row(dataset, sample_weight)
     if class_weight is not None and dataset.kind == "multilabel":
@@ -32,12 +32,12 @@ def weights_of(dataset: Dataset, trained: np.ndarray, class_weight: Any, sample_
     if class_weight is None and sample_weight is None:
         return None
     if not weights[trained].sum() > 0:
-        raise ValueError("all rows that train weigh nothing; give some of them a weight above 0")
+        raise ValueError("all training rows have weight 0; give some of them a weight above 0")
     return np.asarray(weights / weights[trained].mean())
 
 
 def by_row(dataset: Dataset, sample_weight: Any) -> np.ndarray:
-    """The weights that were given, of the rows that are left; raises ValueError."""
+    """`sample_weight` without the dropped rows (rows,); raises ValueError unless finite, at least 0, one a row."""
     given, count = np.asarray(sample_weight), len(dataset) + len(dataset.dropped)
     if given.shape != (count,) or given.dtype.kind not in "biuf":
         raise ValueError(f"sample_weight is {given.dtype}{list(given.shape)} for {count} rows; give one number a row")
@@ -49,9 +49,9 @@ def by_row(dataset: Dataset, sample_weight: Any) -> np.ndarray:
 
 
 def by_class(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.ndarray:
-    """The weight (classes,) of each class; raises ValueError."""
+    """The weight of each class (classes,), "balanced" or by name; raises ValueError for targets without classes."""
     if dataset.classes is None:
-        what = "a regression has no classes" if dataset.kind == "regression" else "a loss of your own knows no classes"
+        what = "a regression has no classes" if dataset.kind == "regression" else "a custom loss has no classes"
         raise ValueError(f"class_weight={class_weight!r}: {what}; use sample_weight")
     if isinstance(class_weight, str) and class_weight == BALANCED:
         counts = np.bincount(dataset.y[trained], minlength=len(dataset.classes))
@@ -60,7 +60,7 @@ def by_class(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.nda
 
 
 def by_label(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.ndarray:
-    """The weights (rows, labels) of the labels: by how many rows have one, or as they are named; raises ValueError."""
+    """The weights of labels (rows, labels): "balanced" between rows with and without each label, or by name."""
     if not (isinstance(class_weight, str) and class_weight == BALANCED):
         return np.broadcast_to(by_name(dataset.outputs, class_weight, "label"), dataset.y.shape)
     have = dataset.y[trained].sum(0)
@@ -69,7 +69,7 @@ def by_label(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.nda
 
 
 def by_name(names: Sequence[Any], class_weight: Any, what: str) -> np.ndarray:
-    """The weight of each label, 1 where it is not named; raises ValueError."""
+    """The weights of `names` (names,), 1 by default; raises ValueError for unknown names and invalid weights."""
     if not isinstance(class_weight, Mapping):
         raise ValueError(f'class_weight={class_weight!r}: give "balanced", or a weight of each label')
     known = dict(zip(names, range(len(names)), strict=True))

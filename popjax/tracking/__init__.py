@@ -1,4 +1,4 @@
-"""A search in another tool's eyes: one search is one run there. A tracker a file, each a callback."""
+"""Trackers, one per file: callbacks that record a search as one run of another tool."""
 
 from popjax.tracking.mlflow_run import mlflow
 from popjax.tracking.tensorboard_events import tensorboard

@@ -1,4 +1,4 @@
-"""A writer in a process of its own, for a package whose import would hold the search up. No JAX here."""
+"""A writer in a process of its own, for a package that is slow to import. No JAX here."""
 
 import sys
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from popjax.core.text import failure
 from popjax.executors.processes import pool
 from popjax.tracking.tracker import Whole, Writer
 
-WRITERS: list[Writer] = []  # of this process: one, where it is the writer's own
+WRITERS: list[Writer] = []  # in a writer's own process, that writer; else empty
 
 
 class Apart:
-    """Passes what it is told to a writer in another process; raises RuntimeError with what that raises.
+    """Forward all calls to a writer in another process; raises RuntimeError with the message of its error.
 
     Args:
-        kind: the writer's class, at the top of its file.
-        settings: what it is made with.
+        kind: the writer's class, at the top level of a module.
+        settings: its arguments.
     """
 
     pool: Any = None
@@ -43,7 +43,7 @@ class Apart:
             self._end()
 
     def _call(self, function: Any, *arguments: Any) -> None:
-        """Ask for one thing; the process ends with what fails in it."""
+        """Call a function in the process; if it fails, end the process and raise RuntimeError."""
         try:
             error = self.pool.submit(function, *arguments).result()
         except BrokenExecutor:
@@ -53,24 +53,24 @@ class Apart:
             raise RuntimeError(error)
 
     def _end(self) -> None:
-        """Wait for nothing: all is written, and MLflow takes most of a second to leave."""
+        """Kill the process: all is written, and MLflow takes most of a second to exit."""
         ended, self.pool = self.pool, None
         ended.shutdown(wait=True, kill_workers=True)
 
 
 def make(kind: type[Writer], settings: Mapping[str, Any]) -> str:
-    """Make the writer of this process; what failed, if anything."""
-    sys.stdout = sys.stderr  # what a package prints is no output of the command's
+    """Make the writer of this process; returns the failure, "" if there is none."""
+    sys.stdout = sys.stderr  # what a package prints is not the command's output
     return failure_of(lambda: WRITERS.append(kind(**settings)))
 
 
 def tell_writer(method: str, *arguments: Any) -> str:
-    """Tell the writer of this process; what failed, if anything."""
+    """Call a method of the writer of this process; returns the failure, "" if there is none."""
     return failure_of(lambda: getattr(WRITERS[0], method)(*arguments))
 
 
 def failure_of(act: Any) -> str:
-    """What an act raises, in a line; empty for nothing. An error itself may be one that no other process knows."""
+    """What an act raises, in a line, "" for nothing: another process may be unable to load the error itself."""
     try:
         act()
     except Exception as raised:

@@ -1,4 +1,4 @@
-"""MLflow: a run with its series, its winner, its table and its report."""
+"""MLflow: a run with the search's series, winner, table and report."""
 
 import itertools
 import sys
@@ -10,28 +10,28 @@ from popjax.core.text import check_installed
 from popjax.tracking.apart import Apart
 from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
-BATCH = 1000  # metrics that MLflow takes at once
-FEW = 100  # parameters, or tags
+BATCH = 1000  # maximum number of metrics per call
+FEW = 100  # of parameters or tags
 
 
 def mlflow(experiment: str = "popjax", uri: str | None = None, top: int = 0) -> Tracker:
     """Write a run of MLflow, in a process of its own; in this one, if it has imported MLflow already.
 
     Args:
-        experiment: by its name; made if there is none.
-        uri: of the tracking server or the store; MLflow's own if not given.
-        top: of how many of the best trials the curves are written.
+        experiment: its name; created if it does not exist.
+        uri: of the tracking server or the store; if None, MLflow's default.
+        top: number of the best trials to write curves of.
 
-    Raises ValueError where MLflow is not installed.
+    Raises ValueError if MLflow is not installed.
     """
     check_installed("tracker 'mlflow'", "mlflow")
-    if "mlflow" in sys.modules:  # where its user may have set what another process does not hear of
+    if "mlflow" in sys.modules:  # the user may have configured it, which another process would not know
         return Tracker(MLflow(experiment, uri), top)
     return Tracker(Apart(MLflow, experiment=experiment, uri=uri), top, "MLflow")
 
 
 class MLflow:
-    """Writes a run through a client, beside whatever run is active."""
+    """Writes a run through a client, independently of the active run."""
 
     def __init__(self, experiment: str, uri: str | None) -> None:
         self.experiment = experiment
@@ -74,6 +74,6 @@ class MLflow:
         self._batches("metrics", BATCH, [Metric(name, value, now, step) for name, value, step in points])
 
     def _batches(self, kind: str, size: int, all_of_them: list[Any]) -> None:
-        """Log metrics, params or tags: each call is a transaction, or a request."""
+        """Log metrics, params or tags in batches: each call is a transaction, or a request."""
         for batch in itertools.batched(all_of_them, size):
             self.client.log_batch(self.run, **{kind: batch})

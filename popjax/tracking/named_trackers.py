@@ -18,8 +18,8 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {
 
 
 def tracker_of(name: str, top: int = 0) -> Tracker:
-    """A tracker as it is set up where the user has said nothing else, with the curves of so many of the best trials.
+    """The tracker of a name with its default settings, which writes the curves of the `top` best trials.
 
-    Raises ValueError.
+    Raises ValueError for an unknown name, or if its package is not installed.
     """
     return lookup(TRACKERS, "tracker", name)(top=top)

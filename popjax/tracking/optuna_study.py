@@ -1,4 +1,4 @@
-"""A finished search as a study of Optuna's, for its dashboard, its plots and its importance. No JAX here."""
+"""A finished search as an Optuna study, for its dashboard, plots and importances. No JAX here."""
 
 import datetime
 from pathlib import Path
@@ -15,13 +15,13 @@ DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
 def write_study(results: Results, path: Path, name: str) -> None:
-    """Write all trials into a journal file, or into SQLite where the path ends as one of DATABASES does.
+    """Write all trials into a journal file, or into SQLite if the path ends with one of DATABASES.
 
     Values are the real ones. A 1-β scale is a linear range, since Optuna has no such scale: the study's user attribute
-    "scales" has all of them as popjax spells them. A trial that diverged or was stopped is FAIL, one that was left
-    behind PRUNED; the curve of the metric that ranks are the intermediate values.
+    "scales" has all scales as popjax writes them. A trial that diverged or was stopped is FAIL, a pruned one PRUNED;
+    the intermediate values are the curve of the metric that ranks.
 
-    Raises ValueError where optuna is not installed, or the file exists.
+    Raises ValueError if optuna is not installed, or the file exists.
     """
     check_installed("export --to optuna", "optuna")
     if path.exists():
@@ -44,7 +44,7 @@ def write_study(results: Results, path: Path, name: str) -> None:
 
 
 def storage_in(path: Path) -> Any:
-    """Optuna's storage in a file."""
+    """Optuna's storage in a file: SQLite or a journal, by its suffix."""
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -54,7 +54,7 @@ def storage_in(path: Path) -> Any:
 
 
 def optuna_distribution(scale: Scale, column: list[Any]) -> Any:
-    """A scale as Optuna has it, wide enough for values that were set beyond it."""
+    """The Optuna distribution of a scale, wide enough for values in the column that were set beyond it."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     values = [value for value in column if not absent(value)]
@@ -66,7 +66,7 @@ def optuna_distribution(scale: Scale, column: list[Any]) -> Any:
 
 
 def trial(results: Results, row: int, columns: dict[str, list[Any]], ranges: dict[str, Any]) -> Any:
-    """A trial as Optuna has it."""
+    """A trial as Optuna's frozen trial."""
     from optuna.trial import TrialState, create_trial
 
     params = {name: column[row] for name, column in columns.items() if not absent(column[row])}

@@ -1,4 +1,4 @@
-"""TensorBoard: a run of series, and one for each of the best trials, for its HParams page."""
+"""TensorBoard: a run with the search's series, and one for each of the best trials, for its HParams page."""
 
 import itertools
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from popjax.tracking.tracker import Tracker, Trial, Whole, by_epoch
 
 
 def tensorboard(directory: Any = "runs/tensorboard", top: int = 0) -> Tracker:
-    """Write event files by tensorboardX; look at them with `tensorboard --logdir DIRECTORY`.
+    """Write event files with tensorboardX; look at them with `tensorboard --logdir DIRECTORY`.
 
     Args:
-        directory: where the search gets a directory of its own.
-        top: of how many of the best trials the curves are written.
+        directory: the search gets a directory of its own in it.
+        top: number of the best trials to write curves of.
 
-    Raises ValueError where tensorboardX is not installed.
+    Raises ValueError if tensorboardX is not installed.
     """
     check_installed("tracker 'tensorboard'", "tensorboardX")
     return Tracker(TensorBoard(directory), top)
@@ -63,7 +63,7 @@ class TensorBoard:
 
 
 def markdown_table(trials: list[Trial]) -> str:
-    """The best trials, a row each, as TensorBoard's Markdown."""
+    """The best trials as a Markdown table, a row each."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.hparams))
     rows = [["trial", *names, *(name for trial in trials[:1] for name in trial.curves)]]
     rows.append(["---"] * len(rows[0]))
@@ -74,13 +74,13 @@ def markdown_table(trials: list[Trial]) -> str:
 
 
 def add(writer: Any, series: Mapping[str, np.ndarray]) -> None:
-    """Write series (epochs,)."""
+    """Write series, name -> (epochs,)."""
     for epoch, values in by_epoch(series):
         for name, value in values.items():
             writer.add_scalar(name, value, epoch)
 
 
 def fresh(directory: Path) -> Path:
-    """The directory; with a number behind it where there is one already, since events of two searches would mix."""
+    """The directory, with a number appended if it exists, since events of two searches would mix."""
     others = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([directory], others) if not path.exists())

@@ -1,6 +1,6 @@
-"""A search as a tracker sees it: a few series while it trains, and at its end the whole. No JAX here.
+"""A search as a tracker records it: a few series while it trains, and all at its end. No JAX here.
 
-The tracker's own package is called in a thread of its own, so that neither its pace nor its errors reach the search.
+The tracker's own package is called in a thread of its own, so that neither its speed nor its errors affect the search.
 """
 
 import queue
@@ -21,13 +21,13 @@ from popjax.task import Metric
 from popjax.tuning.callbacks.callback import Run
 from popjax.tuning.callbacks.progress import Progress
 
-EVERY = 1.0  # seconds between two points of what is told while it trains
+EVERY = 1.0  # seconds between two points written while it trains
 CONFIG = ("trials", "epochs", "folds", "repeats")
-PATIENCE = 60.0  # seconds in which a tracker may finish, once the search is over
+PATIENCE = 60.0  # seconds that a tracker may take to finish, once the search is over
 
 
 class Trial(NamedTuple):
-    """One of the best trials: its number, what it was trained with and its curves, metric -> (epochs,)."""
+    """One of the best trials: its number, hyperparameters and curves, metric -> (epochs,)."""
 
     number: int
     hparams: dict[str, Any]
@@ -35,14 +35,14 @@ class Trial(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """A search that is over.
+    """A finished search.
 
     Attributes:
         summary: figures and the winner's hyperparameters, by name.
-        epochs: series -> a value an epoch, over all trials that trained it.
+        epochs: series -> (epochs,), each value over all trials that trained the epoch.
         best: the best trials, best first.
-        curves: whether the curves of these are wanted.
-        files: the table of trials, and the report where there is one.
+        curves: bool: the curves of the best trials are written.
+        files: the table of trials, and the report if there is one.
     """
 
     summary: dict[str, Any]
@@ -52,7 +52,7 @@ class Whole(NamedTuple):
     files: list[Path]
 
     def series(self) -> dict[str, np.ndarray]:
-        """All that there is of epochs, under one name each."""
+        """All series, name -> (epochs,)."""
         told = {f"epoch/{name}": values for name, values in self.epochs.items()}
         if self.curves:
             told |= {f"trial-{t.number}/{name}": curve for t in self.best for name, curve in t.curves.items()}
@@ -60,28 +60,28 @@ class Whole(NamedTuple):
 
 
 class Writer(Protocol):
-    """What a tracker's file provides; everything is called in one thread, in this order."""
+    """The interface that each tracker implements; all methods are called in one thread, in this order."""
 
     def begin(self, name: str, config: Mapping[str, Any]) -> None:
         """Open a run."""
 
     def now(self, values: Mapping[str, float], step: int) -> None:
-        """How the search stands, after so many epochs of all its members together."""
+        """Write the current figures; `step` is the number of epochs trained so far, summed over all members."""
 
     def end(self, whole: Whole) -> None:
-        """The search is over."""
+        """Write the finished search."""
 
     def close(self) -> None:
-        """Nothing comes any more."""
+        """Close the run; called last."""
 
 
 class Tracker(Progress):
     """The callback that feeds a writer.
 
     Args:
-        writer: of the tracker.
-        top: of how many of the best trials the curves are wanted.
-        name: of what fails, if something does; the writer's class if not given.
+        writer: that of the tracker.
+        top: number of the best trials to write curves of.
+        name: the name in error messages; the name of the writer's class if empty.
     """
 
     def __init__(self, writer: Writer, top: int = 0, name: str = "") -> None:
@@ -95,7 +95,7 @@ class Tracker(Progress):
         self._trained = self._left = 0
 
     def begin(self, run: Run) -> None:
-        import pyarrow  # noqa: F401  before the thread does: scikit-learn in others would see half of it
+        import pyarrow  # noqa: F401  before the thread does: scikit-learn elsewhere would see half of it
 
         super().begin(run)
         name = "search" if run.out is None else run.out.name
@@ -119,7 +119,7 @@ class Tracker(Progress):
             self._told.put(lambda: self.writer.now(values, step))
 
     def standing(self) -> dict[str, float]:
-        """The best and the quartiles of all trials as they stand, how many there are, and how many are left."""
+        """The best value and the quartiles of all trials now, and the numbers of those begun, left and diverged."""
         means, lost = self.latest.mean((1, 2)), self.heard & ~np.isfinite(self.latest)
         counts = {"begun": float(self.heard.any((1, 2)).sum()), "left": float(self._left)}
         counts["diverged"] = float(lost.any((1, 2)).sum())
@@ -143,7 +143,7 @@ class Tracker(Progress):
         self._finish(results, directory)
 
     def _finish(self, results: Results | None, directory: Path | None) -> None:
-        """Tell the writer of the results, if there are any, and close it."""
+        """Write the results, if there are any, and close the writer."""
         try:
             if results is not None:
                 report = None if directory is None else directory / "report.html"
@@ -164,20 +164,20 @@ class Tracker(Progress):
 
 
 def asked_of_search(metric: Metric, known: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """What a search was asked for."""
+    """The settings of a search, name -> value: the metric, the numbers of CONFIG and the scales."""
     ranks = {"metric": str(metric), "mode": metric.mode}
     asked = {name: known[name] for name in CONFIG if name in known}
     return ranks | asked | {f"space/{name}": str(scale) for name, scale in space.items()}
 
 
 def by_epoch(series: Mapping[str, np.ndarray]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Epoch by epoch, from 1, the finite values of series (epochs,)."""
+    """Yield each epoch, from 1, with the finite values of series (epochs,) by name."""
     for epoch in range(max(map(len, series.values()), default=0)):
         yield epoch + 1, {name: float(values[epoch]) for name, values in series.items() if np.isfinite(values[epoch])}
 
 
 def quartiles(values: np.ndarray, mode: str) -> dict[str, float]:
-    """The best value and the quartiles; nothing of no value."""
+    """The best of values (n,) and the quartiles, by name; empty for no values."""
     if len(values) == 0:
         return {}
     quartiles = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
@@ -186,7 +186,7 @@ def quartiles(values: np.ndarray, mode: str) -> dict[str, float]:
 
 
 def whole(results: Results, top: int, place: Path, report: Path | None) -> Whole:
-    """A search that is over, with its table as a file in a directory."""
+    """The finished search, with its table of trials written as a file into the directory `place`."""
     from pyarrow import csv
 
     values = results.curves[results.metric]

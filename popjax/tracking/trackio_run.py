@@ -1,4 +1,4 @@
-"""Trackio: a run with its series and its winner, on this machine or in a Space of Hugging Face's."""
+"""Trackio: a run with the search's series and winner, on this machine or in a Hugging Face Space."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,11 @@ def trackio(project: str = "popjax", top: int = 0, **settings: Any) -> Tracker:
     """Write a run of Trackio; look at it with `trackio show`.
 
     Args:
-        project: by its name.
-        top: of how many of the best trials the curves are written.
-        settings: of `trackio.init`, such as space_id.
+        project: its name.
+        top: number of the best trials to write curves of.
+        settings: arguments of `trackio.init`, such as space_id.
 
-    Raises ValueError where trackio is not installed.
+    Raises ValueError if trackio is not installed.
     """
     check_installed("tracker 'trackio'", "trackio")
     return Tracker(Trackio({"project": project, "embed": False} | settings), top)
@@ -40,7 +40,7 @@ class Trackio:
         for epoch, values in by_epoch(whole.series()):
             self.run.log(values, step=epoch)
         self.run.log({f"summary/{name}": value for name, value in whole.summary.items()})
-        if hasattr(self.run, "log_artifact"):  # which old versions have not
+        if hasattr(self.run, "log_artifact"):  # missing in old versions
             for file in whole.files:
                 self.run.log_artifact(file, name=f"{self.run.name}-{file.name}", type="search")
 

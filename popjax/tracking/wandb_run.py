@@ -1,4 +1,4 @@
-"""Weights & Biases: a run with its series, its winner, its table and its report."""
+"""Weights & Biases: a run with the search's series, winner, table and report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,21 +8,21 @@ from popjax.tracking.tracker import Tracker, Whole, by_epoch
 
 
 def wandb(project: str = "popjax", top: int = 0, **settings: Any) -> Tracker:
-    """Write a run of W&B; as many requests as one model's, however many trials.
+    """Write a run of W&B, with as many requests as for one model, for any number of trials.
 
     Args:
-        project: by its name.
-        top: of how many of the best trials the curves are written.
-        settings: of `wandb.init`, such as mode="offline" or dir.
+        project: its name.
+        top: number of the best trials to write curves of.
+        settings: arguments of `wandb.init`, such as mode="offline" or dir.
 
-    Raises ValueError where wandb is not installed.
+    Raises ValueError if wandb is not installed.
     """
     check_installed("tracker 'wandb'", "wandb")
     return Tracker(Wandb({"project": project} | settings), top)
 
 
 class Wandb:
-    """Writes a run; each kind of series has an axis of its own."""
+    """Writes a run; each kind of series has its own axis."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings

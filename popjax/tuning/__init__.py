@@ -1,1 +1,1 @@
-"""The loop train, look, decide: search, schedulers, rounds, callbacks, resuming, sessions. May import the engine."""
+"""The tuning loop: driver, samplers, schedulers, callbacks, steering by a person. May import the engine."""

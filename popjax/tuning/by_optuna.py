@@ -1,4 +1,4 @@
-"""Samplers of Optuna's, told of all trials so far and asked for many at once. No JAX here."""
+"""Optuna's samplers, given all trials so far and asked for several points at once. No JAX here."""
 
 import contextlib
 import functools
@@ -16,27 +16,27 @@ from popjax.space.space import Space
 if TYPE_CHECKING:
     import optuna
 
-Make = Callable[[int, list[Any]], "optuna.samplers.BaseSampler"]  # (seed, told trials) -> sampler
+Make = Callable[[int, list[Any]], "optuna.samplers.BaseSampler"]  # (seed, Optuna's trials) -> sampler
 
 
 def by_optuna(make: Make) -> Callable[..., dict[str, np.ndarray]]:
-    """What proposes as a sampler of Optuna's does."""
+    """`asked` with the Optuna sampler that `make` returns."""
     return functools.partial(asked, make)
 
 
 def cmaes(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
-    """CMA-ES (Hansen 2016), begun in each round where the best tenth so far lie (Nomura et al. 2021)."""
+    """CMA-ES (Hansen 2016), started in each round from the best tenth of the trials so far (Nomura et al. 2021)."""
     import optuna
 
     number = optuna.distributions.FloatDistribution
     shared = set.intersection(*({n for n, d in t.distributions.items() if isinstance(d, number)} for t in told))
     complete = [only(trial, shared) for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
-    complete *= -(-10 // max(len(complete), 1))  # the best tenth must be one at least
+    complete *= -(-10 // max(len(complete), 1))  # repeated, so that the best tenth is at least one
     return optuna.samplers.CmaEsSampler(seed=seed, source_trials=complete or None, warn_independent_sampling=False)
 
 
 def only(trial: Any, names: set[str]) -> Any:
-    """A trial with what CMA-ES is about alone: the numbers that all trials have."""
+    """A trial with these hyperparameters alone: CMA-ES needs numbers that all trials have."""
     import optuna
 
     params = {name: value for name, value in trial.params.items() if name in names}
@@ -45,14 +45,14 @@ def only(trial: Any, names: set[str]) -> Any:
 
 
 def gp(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
-    """A Gaussian process with expected improvement; slow beyond a few hundred trials."""
+    """Gaussian process with expected improvement; slow beyond a few hundred trials."""
     import optuna
 
     return optuna.samplers.GPSampler(seed=seed, n_startup_trials=0)
 
 
 def asked(make: Make, seed: int, n: int, trials: Trials, space: Space, epochs: int) -> dict[str, np.ndarray]:
-    """The next n coordinates (n,) of each searched hyperparameter, one after another, each pending for the next."""
+    """The next n coordinates (n,) of each searched hyperparameter; each point is pending while the next is asked."""
     import optuna
 
     distributions = {name: unit_distribution(space[name]) for name in space.searched}
@@ -65,10 +65,10 @@ def asked(make: Make, seed: int, n: int, trials: Trials, space: Space, epochs: i
 
 
 def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epochs: int) -> list[Any]:
-    """The trials as Optuna's.
+    """The trials as Optuna's frozen trials.
 
-    One that diverged is told as given up at once, one that was pruned with its loss and how far it came, and one that
-    has not begun as pending.
+    COMPLETE at the last epoch with a finite loss; PRUNED with the loss at the epoch reached, or without any value if
+    diverged; RUNNING if not begun.
     """
     import optuna
 
@@ -88,7 +88,7 @@ def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epoc
 
 
 def unit_distribution(scale: Scale) -> Any:
-    """Where a sampler may go on the axis of a scale; of texts, which it may take."""
+    """Optuna's distribution of a scale's coordinates: indices of an unordered choice, else floats in [0, 1]."""
     import optuna
 
     if values := category_values(scale):
@@ -98,7 +98,7 @@ def unit_distribution(scale: Scale) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing of Optuna's: it tells of each study, of few trials, and, in some versions, of being experimental."""
+    """Silence Optuna's log (each study) and all warnings (few trials, in some versions experimental features)."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()

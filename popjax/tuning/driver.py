@@ -1,4 +1,4 @@
-"""The one loop: look at all trials, decide, write it down, train. Nothing else calls `Population.advance`."""
+"""The tuning loop: look at all trials, decide, log the decision, train. Nothing else calls `Population.advance`."""
 
 import contextlib
 import dataclasses
@@ -21,16 +21,16 @@ NO_TRIALS = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING)
 
 
 class Driver:
-    """What decides, what trains, what is written down.
+    """The tuning loop of one population.
 
     Args:
-        population: what trains.
-        log: every decision, before it acts.
-        scheduler: what decides; None where decisions are carried out one by one (`act`): of a session, a replay, a
-            re-test, a winner that is trained again.
-        callbacks: what listens.
-        every: at most so many epochs between two looks; None: as the scheduler says.
-        person: whose changes are merged into the next decision, if there is one.
+        population: the members that are trained.
+        log: gets every decision before it is carried out.
+        scheduler: decides; None where decisions are carried out one by one (`act`): in a session, a replay, a re-test,
+            and when a winner is trained again.
+        callbacks: receive every decision.
+        every: maximum number of epochs between two decisions; None: as the scheduler says.
+        person: steers: requested changes are merged into the next decision; None: there is no steering.
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class Driver:
     def run(self, first: int = 0, begin: Callable[[], None] = lambda: None) -> None:
         """Decide and train until the scheduler names no trial, or the run is stopped.
 
-        `first` is the first decision that may not be carried out yet; `begin` is called once it is known to be
-        possible, before it is written down. A run that is stopped never asks about half-trained trials.
+        `first` is the number of the first decision that may not be carried out yet; `begin` is called once, after
+        that decision is checked and before it is logged. A stopped run never shows the scheduler half-trained trials.
+
+        Raises ValueError for a decision that cannot be carried out, and for a first one that trains nothing.
         """
         for number in itertools.count(first):
             trials = self.trials()
@@ -73,20 +75,20 @@ class Driver:
             if number == len(self.log.steps):
                 self.log.write(step)
             goes_on = self.carry_out(number, trials)
-            if not goes_on and step.decision.until:  # else a person stopped the last ones, and may let them go on
+            if not goes_on and step.decision.until:  # else a person stopped the last trials, and may lift them
                 return
 
     def act(self, step: Step) -> bool:
-        """Write a step down and carry it out; whether its training ended where it says, with nothing that stopped it.
+        """Log a step and carry it out; True if it names trials to train and nothing stopped the training.
 
-        Raises ValueError for one that cannot be carried out; nothing is written then.
+        Raises ValueError for one that cannot be carried out; nothing is logged then.
         """
         self.population.check(step.decision)
         self.log.write(step)
         return self.carry_out(len(self.log.steps) - 1, self.trials())
 
     def carry_out(self, number: int, trials: Trials) -> bool:
-        """Carry out a step that is written down; whether training goes on from it."""
+        """Carry out a logged step; True if it names trials to train and nothing stopped the training."""
         step = self.log.steps[number]
         if self.person is not None:
             self.person.accept()
@@ -97,31 +99,31 @@ class Driver:
         return self.population.advance(number, step.decision)
 
     def trials(self) -> Trials:
-        """All trials as they stand."""
+        """All trials in their current state; none before the first decision."""
         return self.population.trials() if len(self.population.roster) else NO_TRIALS
 
     def rest(self, number: int) -> None:
-        """Let those trials rest from a step on that a person has stopped, and none that is to train."""
+        """Set the stopped flags of a step: True for trials stopped by a person, False for those lifted or trained."""
         step, before = self.log.steps[number], self.log.steps[number - 1].stopped if number else ()
         stopped = self.population.table.stopped
         stopped[[trial for trial in (*before, *step.decision.until) if trial < len(stopped)]] = False
         stopped[list(step.stopped)] = True
 
     def acting(self, number: int, decision: Decision) -> Decision:
-        """What of a decision is about to act: a run that goes on may have applied it, and only trains on."""
+        """The part of a decision that is still to act: on resume an applied decision only trains on."""
         if number >= self.population.applied:
             return decision
         return Decision(until=decision.until, notes=decision.notes)
 
     def shorter(self, step: Step, trials: Trials) -> Step:
-        """The last step of a run that goes on, as far as the next look, in the log too: it may have had none."""
+        """The last recorded step on resume, cut to `every`, in the log too: it may have been logged without."""
         cut = self.cut(step, trials)
         if cut is not step:
             self.log.replace(cut)
         return cut
 
     def decide(self, trials: Trials) -> Step:
-        """The next step, checked: what the scheduler wants, and what a person changes in it."""
+        """The next step, checked: the rest of the last goal or the scheduler's decision, with a person's changes."""
         assert self.scheduler is not None
         last = self.log.steps[-1] if self.log.steps else Step(Decision(), self.scheduler.init())
         goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
@@ -133,7 +135,7 @@ class Driver:
         return step
 
     def asked(self, last: Step, trials: Trials) -> Step:
-        """What the scheduler wants, of the trials that can: none that is stopped, or that a person has led further."""
+        """The scheduler's step, without stopped trials and those that a person trained to its epoch or further."""
         assert self.scheduler is not None
         stopped = set(np.flatnonzero(trials.stopped).tolist())
         steered = steered_trials(self.log.steps)
@@ -142,12 +144,12 @@ class Driver:
         while True:
             before, (state, asked) = state, answer_of(self.scheduler.step(state, trials))
             until = {t: epoch for t, epoch in asked.until.items() if t not in stopped and ahead(t, epoch)}
-            none_left = not until and not asked.add and asked.until  # of those it names, so it is asked once more
+            none_left = not until and not asked.add and asked.until  # of the trials it names, so it is asked again
             if not none_left or state == before:
                 return Step(asked._replace(until=until), state, stopped=last.stopped)
 
     def cut(self, step: Step, trials: Trials) -> Step:
-        """The step as far as the next look; what the scheduler asked for beyond it becomes the goal."""
+        """The step cut to at most `every` epochs; what the scheduler asked for beyond them becomes the goal."""
         until = step.decision.until
         if self.every is None or not until:
             return step
@@ -159,7 +161,7 @@ class Driver:
 
 
 def answer_of(answer: Any) -> tuple[Any, Decision]:
-    """What a scheduler's step returned; raises ValueError unless it is a state and a Decision."""
+    """A scheduler's (state, decision), checked; raises ValueError for anything else."""
     if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
         raise ValueError(f"the scheduler's step returned {answer!r:.80}; return (state, popjax.Decision(...))")
     check_kinds(answer[1])
@@ -168,7 +170,7 @@ def answer_of(answer: Any) -> tuple[Any, Decision]:
 
 @contextlib.contextmanager
 def budget(stop: Flag, minutes: float | None, log: Log) -> Iterator[None]:
-    """Set `stop` after so many minutes, and note it in the log."""
+    """Set `stop` after so many minutes, and note it in the log; None: never."""
     over = threading.Event()
 
     def end() -> None:

@@ -13,23 +13,22 @@ from popjax.core.text import tell
 
 
 def in_ipython() -> bool:
-    """Whether this is IPython."""
+    """True in IPython."""
     return hasattr(builtins, "__IPYTHON__")
 
 
 def again_in_a_notebook(out: Any) -> bool:
-    """Whether this is IPython and `out` holds a run: then the cell was run before, and goes on with it."""
+    """True in IPython if `out` holds a run: the cell was run before, and resumes it."""
     return in_ipython() and out is not None and (Path(out) / "run.json").exists()
 
 
 @contextlib.contextmanager
 def interruptible(stop: Flag, words: str, silent: bool = False) -> Iterator[None]:
-    """Meanwhile the first interrupt sets `stop`, and says `words`; the second one raises KeyboardInterrupt.
+    """Let the first interrupt set `stop` and print `words`; the second one raises KeyboardInterrupt.
 
-    So nothing is raised within the callbacks or under the locks of JAX and of others, which may lose it, or never
-    let go of what they hold. At the end `stop` is as it was, and KeyboardInterrupt is raised for the first one, unless
-    it is to be `silent`. Where another handler than Python's own is in place, or in another thread than the main one,
-    nothing is changed.
+    So nothing is raised within callbacks or under locks of JAX and other libraries, which may lose the exception or
+    never release the lock. On exit after an interrupt, `stop` is cleared and KeyboardInterrupt is raised, except if
+    `silent`. Does nothing outside the main thread, or if the handler of SIGINT is not Python's own.
     """
     mine = threading.current_thread() is threading.main_thread()
     if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -42,7 +41,7 @@ def interruptible(stop: Flag, words: str, silent: bool = False) -> Iterator[None
             raise KeyboardInterrupt
         asked.set()
         stop.set()
-        with contextlib.suppress(RuntimeError):  # of a stream that this interrupts as it writes
+        with contextlib.suppress(RuntimeError):  # if this interrupts a write to the same stream
             tell(words)
 
     signal.signal(signal.SIGINT, ask)

@@ -1,4 +1,4 @@
-"""A person who steers a living search: what is asked for from another thread acts in the next decision."""
+"""A person steers a running search: changes asked for from another thread act in the next decision."""
 
 import dataclasses
 import threading
@@ -20,16 +20,16 @@ OVER = "nothing can be changed any more: the search is over, or its page failed"
 
 
 class Change(NamedTuple):
-    """What a person asks of one trial.
+    """What a person asks of one trial, or of the run.
 
     Attributes:
-        verb: "set": other hyperparameters; "clone": it becomes another trial, state, random key and hyperparameters;
-            "stop": it rests until "lift". Of the whole run "pause", "resume" and "end"; of a session also "back" and,
-            where a page trains it, "go" and "save".
-        trial: which one.
-        source: which trial it becomes, of "clone".
-        values: name -> value, of "set".
-        epochs: how many, of "back" and "go".
+        verb: of a trial "set": other hyperparameters; "clone": it becomes a copy of `source`: state, random key and
+            hyperparameters; "stop": it is not trained until "lift". Of the whole run "pause", "resume" and "end"; of a
+            session also "back" and, where a page trains it, "go" and "save".
+        trial: its number.
+        source: for "clone", the number of the trial that is copied.
+        values: for "set", name -> value.
+        epochs: for "back" and "go", the number of epochs.
     """
 
     verb: str
@@ -39,7 +39,7 @@ class Change(NamedTuple):
     epochs: int | None = None
 
     def described(self) -> dict[str, Any]:
-        """As JSON values; what is empty is left out."""
+        """The fields as JSON values, without empty ones."""
         found = self._asdict() | {"values": dict(self.values)}
         return {name: value for name, value in found.items() if value not in (None, {})}
 
@@ -50,23 +50,23 @@ class Steered(Callback):
     person: "Person"
 
     def leave(self) -> None:
-        """The run is over and written."""
+        """Called last, after the run is written or has failed."""
 
 
 class Request(NamedTuple):
-    """A change, and what becomes of it: None once it is decided, ValueError where it cannot be."""
+    """A change and its outcome: None once it is in the log, ValueError if it is refused."""
 
     change: Change
     answer: "Future[None]"
 
 
 class Person:
-    """What a person asks of a search, from any thread.
+    """The changes that a person asks of a search, from any thread.
 
     Attributes:
         stop: once set, training stops at the end of an epoch.
-        paused: whether the search waits before its next decision.
-        over: whether it has ended.
+        paused: bool: the search waits before its next decision.
+        over: bool: the search has ended, or can no longer be steered.
 
     >>> person = Person()
     >>> answer = person.ask(Change("stop", 3))
@@ -83,7 +83,7 @@ class Person:
         self.paused = False
 
     def ask(self, change: Change) -> "Future[None]":
-        """Ask for a change, which is decided between two segments; of the whole run, which is done now; its outcome."""
+        """Ask for a change of a trial (in the next decision) or of the whole run (at once); return its outcome."""
         request = Request(change, Future())
         with self._changed:
             if self.over:
@@ -99,23 +99,23 @@ class Person:
         return request.answer
 
     def wait(self) -> None:
-        """Wait while the search is paused, unless it is stopped."""
+        """Block while the search is paused and not stopped."""
         with self._changed:
             while self.paused and not self.stop.is_set():
                 self._changed.wait(0.1)
 
     def taken(self) -> list[Request]:
-        """What was asked for since the last time."""
+        """Take the requests made since the last call."""
         with self._changed:
             requests, self._requests = self._requests, []
         return requests
 
     def steer(self, step: Step, trials: Trials, last: int, possible: Callable[[Decision], None]) -> Step:
-        """The step with all that was asked for and can be carried out; whoever asked for more is told why not.
+        """The step with all requested changes that can be carried out; the others' outcome is a ValueError.
 
         Args:
-            step: what the scheduler wants.
-            trials: as they stand.
+            step: the scheduler's step.
+            trials: their current state.
             last: the last epoch.
             possible: raises ValueError for a decision that cannot be carried out.
         """
@@ -126,7 +126,7 @@ class Person:
                     raise ValueError(OVER)
                 changed = steered(step, request.change, trials, last)
                 possible(changed.decision)
-            except Exception as error:  # the task itself looks at new values, and may fail in its own way
+            except Exception as error:  # the task checks new values, and may raise anything
                 request.answer.set_exception(as_value_error(error))
             else:
                 step = changed
@@ -134,13 +134,13 @@ class Person:
         return step
 
     def accept(self) -> None:
-        """What was taken into the last step is written down: tell whoever asked."""
+        """Report success to the requests merged into the last step, which is logged now."""
         for request in self._accepted:
             request.answer.set_result(None)
         self._accepted.clear()
 
     def end(self) -> None:
-        """The search is over, or cannot be steered any more: refuse what is left, and wait for nobody."""
+        """The search is over, or can no longer be steered: refuse all open requests and end a pause."""
         with self._changed:
             self.over, self.paused = True, False
         accepted, self._accepted = self._accepted, []
@@ -149,14 +149,14 @@ class Person:
 
 
 def as_value_error(error: Exception) -> ValueError:
-    """What whoever asked is told of an error."""
+    """The error as the outcome of a request."""
     return error if isinstance(error, ValueError) else ValueError(failure(error))
 
 
 def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
-    """The step with a person's change, which wins over what the scheduler wants of the trial.
+    """The step with a person's change, which overrides the scheduler's decision on the trial.
 
-    Raises ValueError for a trial that there is not, and for one that does not train.
+    Raises ValueError for an unknown trial, one that does not train, and what else `check_change` refuses.
 
     >>> import numpy as np
     >>> trials = Trials({"rate": np.array([0.1, 0.2])}, np.array([1, 1]), np.array([3.0, 2.0]), {})
@@ -194,7 +194,7 @@ def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
 
 
 def check_change(change: Change, step: Step, trials: Trials, last: int) -> None:
-    """Raise ValueError for a change that names no trial, or one that has nothing to train on."""
+    """Raise ValueError for an unknown trial or verb, a trial in the wrong state, or values that cannot be set."""
     count, trial, going = len(trials.epochs), change.trial, step.decision.until
     for one in (trial, *([change.source] if change.verb == "clone" else [])):
         check_number("there is no trial", one, count)
@@ -212,7 +212,7 @@ def check_change(change: Change, step: Step, trials: Trials, last: int) -> None:
         if change.source == trial:
             raise ValueError(f"clone {trial} onto {trial}: choose another trial")
     elif trial not in going and trial not in step.stopped:
-        raise ValueError(f"trial {trial} rests at epoch {epoch}, where its scheduler left it; change one that trains")
+        raise ValueError(f"trial {trial} waits at epoch {epoch}, where its scheduler left it; change one that trains")
     if change.verb == "set" and not change.values:
         raise ValueError(f"set {trial}: name a hyperparameter and its value")
     if fixed := [name for name in change.values if name in trials.points and name not in trials.settable]:
@@ -223,11 +223,11 @@ def check_change(change: Change, step: Step, trials: Trials, last: int) -> None:
 
 
 def changed_by(decision: Decision) -> set[int]:
-    """The trials whose state or hyperparameters a person changes in a decision."""
+    """The trials that a person sets or clones in a decision."""
     return {change["trial"] for change in changes_of(decision) if change["verb"] in ("set", "clone")}
 
 
 def notes_with_change(notes: Any, change: Change) -> dict[str, Any]:
-    """The notes of a decision, which say who changed what."""
+    """The notes of a decision with a person's change added; notes that are no dict become its "why"."""
     notes = notes if isinstance(notes, Mapping) else {} if notes is None else {"why": notes}
     return {**notes, "by": "user", "changes": [*notes.get("changes", []), change.described()]}

@@ -1,4 +1,4 @@
-"""Points from samplers that learn: they are told of all trials so far and asked for many at once. No JAX here."""
+"""Points from samplers that learn: they see all trials so far and propose several points at once. No JAX here."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -14,10 +14,10 @@ from popjax.tuning.by_optuna import by_optuna, cmaes, gp
 from popjax.tuning.schedulers.rounds import even
 from popjax.tuning.tpe import tpe
 
-# (seed, n, trials, space, epochs) -> of each searched hyperparameter n coordinates, as `space/coordinates.py` has them
+# (seed, n, trials, space, epochs) -> n coordinates of each searched hyperparameter, see `space/coordinates.py`
 Ask = Callable[[int, int, Trials, Space, int], dict[str, np.ndarray]]
-FIRST = 64  # trials of the first round, if nobody says how many rounds there are
-BATCH, PRUNED = 16, 64  # of the others; where most of them are pruned
+FIRST = 64  # trials of the first round, if no number of rounds is given
+BATCH, PRUNED = 16, 64  # trials of the other rounds; with a scheduler, which prunes most of them
 FEWEST_ROUNDS = 4
 
 
@@ -25,7 +25,7 @@ class Learning(NamedTuple):
     """A sampler that learns.
 
     Attributes:
-        ask: what it proposes.
+        ask: proposes points.
         needs: the packages that it needs.
     """
 
@@ -41,12 +41,12 @@ LEARNING: Mapping[str, Learning] = {
 
 
 def learns(sampler: Any) -> bool:
-    """Whether a sampler looks at the trials so far."""
+    """True if a sampler uses the trials so far."""
     return callable(sampler) or sampler in LEARNING
 
 
 def default_ends(trials: int, scheduled: bool = False) -> tuple[int, ...]:
-    """Where the rounds of a learning sampler end, counted in trials, if nobody says how many there are.
+    """Where the rounds of a learning sampler end, counted in trials, if no number of rounds is given.
 
     >>> default_ends(256)[:3], default_ends(40)
     ((64, 80, 96), (10, 20, 30, 40))
@@ -58,7 +58,7 @@ def default_ends(trials: int, scheduled: bool = False) -> tuple[int, ...]:
 
 
 def check_sampler(sampler: Any) -> bool:
-    """Whether a sampler learns; raises ValueError for none, and where what it needs is not installed."""
+    """True if a sampler learns; raises ValueError for an unknown one, or if a package that it needs is missing."""
     if not callable(sampler) and sampler not in [*SAMPLERS, *LEARNING]:
         what = f"unknown sampler {sampler!r}" if isinstance(sampler, str) else f"sampler is a {type(sampler).__name__}"
         raise ValueError(f"{what}; there are {', '.join([*SAMPLERS, *LEARNING])}, and the classes of optuna.samplers")
@@ -68,14 +68,14 @@ def check_sampler(sampler: Any) -> bool:
 
 
 def learning(sampler: Any) -> Learning:
-    """A learning sampler by its name, or of a class of Optuna's."""
+    """The learning sampler of a name, or of a class of `optuna.samplers`."""
     return LEARNING[sampler] if isinstance(sampler, str) else Learning(by_optuna(lambda seed, told: sampler(seed=seed)))
 
 
 def proposals(sampler: Any, searched: Space, seed: int, epochs: int) -> Callable[..., dict[str, np.ndarray]]:
-    """`Problem.propose` of a learning sampler: the first points are Sobol's, the others follow from all trials so far.
+    """`Problem.propose` of a learning sampler: Sobol points first, the others follow from all trials so far.
 
-    It depends on the seed and the trials alone, so that a run that goes on is asked the same.
+    It depends on the seed and the trials alone, so on resume it proposes the same points.
     """
     ask = learning(sampler).ask
 

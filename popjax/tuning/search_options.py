@@ -1,4 +1,4 @@
-"""What may be asked of a search, each option once: see `popjax.search`. No JAX here."""
+"""The options of a search, each defined once: see `popjax.search`. No JAX here."""
 
 import dataclasses
 from dataclasses import field
@@ -17,7 +17,7 @@ from popjax.tuning.schedulers.rounds import check_rounds, rounds_and_inner
 class SearchOptions(Options):
     """What is searched, and how.
 
-    A resumed run may be asked for more trials or epochs where that changes nothing of what was trained.
+    On resume more trials or epochs are accepted where they change nothing that was trained.
     """
 
     trials: int = 512
@@ -33,18 +33,18 @@ class SearchOptions(Options):
 
     @property
     def rounds(self) -> int | None:
-        """The number of rounds, where the scheduler names one."""
+        """Number of rounds; None if the scheduler has none."""
         return rounds_and_inner(self.scheduler)[0]
 
     @property
     def inner(self) -> Any:
-        """The scheduler of each round; None where all train to the end."""
+        """The scheduler, of each round if there are rounds; None if all train to the end."""
         return rounds_and_inner(self.scheduler)[1]
 
     def checked(self) -> Self:
-        """The same as whole numbers, as a rule and as a scheduler.
+        """The options with counts as ints, and texts replaced by a rule and a scheduler.
 
-        Raises ValueError for options that cannot be, or that exclude each other.
+        Raises ValueError for invalid options, and for those that exclude each other.
         """
         counts = ("trials", "epochs", "repeats", "folds", *(["every"] if self.every is not None else []))
         whole: dict[str, Any] = {name: check_count(name, getattr(self, name)) for name in counts}
@@ -57,7 +57,7 @@ class SearchOptions(Options):
         return options
 
     def _check_scheduler(self) -> None:
-        """Raise ValueError for what is no scheduler, or one in rounds that cannot be."""
+        """Raise ValueError for what is no scheduler, and for an impossible number of rounds."""
         rounds, scheduler = self.rounds, self.scheduler
         if learns(self.sampler) and rounds == 1 and self.trials > 1:
             what = "a sampler that learns has nothing to learn from"
@@ -71,7 +71,7 @@ class SearchOptions(Options):
 
 
 def check_minutes(minutes: Any) -> None:
-    """Raise ValueError unless this is a time, or none."""
+    """Raise ValueError for minutes that are neither None nor a number above 0 and below 1e6."""
     whole = isinstance(minutes, int | float) and not isinstance(minutes, bool)
     if minutes is not None and not (whole and 0 < minutes < 1e6):
         raise ValueError(f"minutes={minutes!r}: give a number above 0")

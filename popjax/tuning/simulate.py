@@ -1,4 +1,4 @@
-"""What a scheduler would have found and spent on a search that was trained to the end. No JAX here."""
+"""Simulate a scheduler on a search that was trained to the end: what it would find and spend. No JAX here."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,12 +14,12 @@ from popjax.store.results import Results, check_patience
 
 
 class Simulated(NamedTuple):
-    """A search that a scheduler would have made.
+    """A simulated search.
 
     Attributes:
-        rows: the recorded trials (n,), in the order in which the scheduler added them.
-        epochs: how many epochs (n,) each would have trained.
-        results: what the search would have given: its trial i is the recorded trial rows[i].
+        rows: int (n,), the recorded trials in the order in which the scheduler added them.
+        epochs: int (n,), the number of epochs that each would have trained.
+        results: of the simulated search: its trial i is the recorded trial rows[i].
     """
 
     rows: np.ndarray
@@ -31,13 +31,13 @@ class Simulated(NamedTuple):
 
     @property
     def best(self) -> int | None:
-        """The recorded trial that would have won; None if none."""
+        """The recorded trial that would have won; None if there is no winner."""
         best = self.results.best
         return None if best is None else int(self.rows[best.trial])
 
     @property
     def spent(self) -> int:
-        """The epochs of all members together."""
+        """The epochs trained, summed over all members."""
         return int(self.results.trained.sum())
 
 
@@ -46,17 +46,17 @@ def simulate(
 ) -> Simulated:
     """What `search(scheduler=scheduler)` would have found and spent, exactly, without training.
 
-    A trial's curve does not depend on who trains beside it, so a pruned trial's curve is the beginning of its
-    recorded one, and what a scheduler sees and decides is known.
+    A trial's curve does not depend on the trials trained beside it, so a pruned trial's curve is the beginning of
+    its recorded one, and what a scheduler sees and decides is known.
 
     Args:
         scheduler: such as `popjax.halving()`.
-        results: of a search all of whose trials were trained to the end.
-        subset: numbers (n,) of the trials that the scheduler is given, in this order; if None, all.
+        results: of a search that trained all its trials to the end.
+        subset: int (n,), distinct numbers of the trials that the scheduler receives, in this order; if None, all.
 
-    Raises ValueError for what the records cannot tell: a scheduler that sets or copies, or that adds points which
-    are not the recorded ones; results with trials that were stopped or pruned, copied or changed, or in rounds; a rule
-    with another patience than the one that they were trained under.
+    Raises ValueError for what the records do not determine: a scheduler that sets or copies, or that adds points
+    other than the recorded ones; results with stopped, pruned, copied or changed trials, or with rounds; a rule with
+    another patience than the one in training.
 
     >>> import popjax as pj
     >>> def epoch(x, hparams, data):
@@ -73,7 +73,7 @@ def simulate(
         first = int(rows[(results.stopped | results.pruned)[rows]][0])
         raise ValueError(f"simulate: trial {first} was not trained to the end; give a search that was")
     if results.rounds.any():
-        what = "the points of later rounds followed from what earlier trials came to"
+        what = "the points of later rounds depend on the results of earlier trials"
         raise ValueError(f"simulate: {what}; give a search of one round, such as a plain random one")
     if results.history is not None:
         raise ValueError("simulate: hyperparameters changed while these trials trained; give a search where none did")
@@ -84,12 +84,12 @@ def simulate(
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two columns hold the same values, inactive ones too."""
+    """True if two columns hold the same values, NaN for NaN where a hyperparameter is inactive."""
     return np.array_equal(one, other, equal_nan="f" in (one.dtype.kind, other.dtype.kind))
 
 
 def rows_of_subset(subset: Any, results: Results) -> np.ndarray:
-    """The rows of a subset; raises ValueError for what is none."""
+    """The rows (n,) of a subset; raises ValueError for anything but a list of distinct trial numbers."""
     rows = np.asarray(subset)
     count = len(results.diverged)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(rows) == 0 or len(set(rows.tolist())) < len(rows):
@@ -100,7 +100,7 @@ def rows_of_subset(subset: Any, results: Results) -> np.ndarray:
 
 
 class Replay:
-    """Recorded trials in the place of a population."""
+    """Recorded trials in place of a population."""
 
     def __init__(self, results: Results, rows: np.ndarray) -> None:
         self.results = results
@@ -113,7 +113,7 @@ class Replay:
         self.curves = Curves(results.members, self.numbering, shape[2], dtype, results.rule)
 
     def run(self, make: Callable[[Problem], Scheduler]) -> Simulated:
-        """Ask the scheduler until it names no trial."""
+        """Ask the scheduler for decisions until it names no trial; return the outcome."""
         results = self.results
         space = Space.from_dict(results.run["space"])
         last = results.members[results.metric].shape[-1]
@@ -126,27 +126,27 @@ class Replay:
         return self.simulated()
 
     def propose(self, n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
-        """The next recorded points."""
+        """The next n recorded points; raises ValueError for another space."""
         if space is not None:
-            raise ValueError("simulate: the scheduler asks for points of another space, whose curves nobody recorded")
+            raise ValueError("simulate: the scheduler asks for points of another space, whose curves were not recorded")
         first = 0 if trials is None else len(trials.epochs)
         return {name: column[first : first + n] for name, column in self.points.items()}
 
     def trials(self) -> Trials:
-        """All as they stand."""
+        """The trials added so far, in their current state."""
         begun = len(self.curves.epochs)
         points = {name: column[:begun].copy() for name, column in self.points.items()}
         last = self.results.members[self.results.metric].shape[-1]
         return trials_of(points, self.curves, last, self.costs(begun))
 
     def costs(self, count: int) -> dict[str, np.ndarray]:
-        """Those of the first trials."""
+        """Cost -> (count,), those of the first trials."""
         return {name: values[self.rows[:count]] for name, values in self.results.costs.items()}
 
     def take(self, decision: Decision, last: int) -> None:
-        """Carry a decision out."""
+        """Carry out a decision with recorded curves; raises ValueError where there are none."""
         if decision.copy or decision.set or decision.fresh:
-            raise ValueError("simulate: the scheduler copies or changes trials, whose curves nobody recorded")
+            raise ValueError("simulate: the scheduler copies or changes trials, whose curves were not recorded")
         begun = len(self.curves.epochs)
         if decision.add:
             new = added(decision)
@@ -165,7 +165,7 @@ class Replay:
             self.curves.load(members, epoch, part)
 
     def simulated(self) -> Simulated:
-        """The outcome."""
+        """The search simulated so far."""
         curves, results = self.curves, self.results
         count = len(curves.epochs)
         last = curves.metrics[results.metric].shape[-1]

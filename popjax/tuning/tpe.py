@@ -1,4 +1,4 @@
-"""The sampler tpe: hyperparameters that the same trials have are asked for together. No JAX here."""
+"""The sampler "tpe": hyperparameters that are active in the same trials are sampled jointly. No JAX here."""
 
 import math
 
@@ -8,11 +8,11 @@ from popjax.scheduler import Trials
 from popjax.space.coordinates import category_values, coordinates
 from popjax.space.space import Space
 
-GOOD, OTHERS = 100, 900  # trials at most, so that a point costs a millisecond however long the search is
+GOOD, OTHERS = 100, 900  # maximum number of trials, so that a point costs a millisecond in a search of any length
 
 
 def tpe(seed: int, n: int, trials: Trials, space: Space, epochs: int) -> dict[str, np.ndarray]:
-    """The next n coordinates of each searched hyperparameter: like those of the best tenth, unlike the others'."""
+    """The next n coordinates (n,) of each searched hyperparameter: like the best tenth's, unlike the others'."""
     from popjax.space.parzen import parzen  # SciPy takes half a second
 
     columns = {name: coordinates(space[name], trials.points[name]) for name in space.searched}
@@ -28,10 +28,10 @@ def tpe(seed: int, n: int, trials: Trials, space: Space, epochs: int) -> dict[st
 
 
 def good_and_others(trials: Trials, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the good trials and of the others, ascending: the best tenth of who has begun, and the rest.
+    """The numbers of the good trials and of the others, ascending: the best tenth of those that began, and the rest.
 
-    The best are those that came furthest, of these those with the least loss; who diverged comes last. Who has not
-    begun counts among the others, and of more than there may be it is a sample.
+    More epochs are better, then a smaller loss; diverged trials are last. More than OTHERS others are sampled down;
+    trials that have not begun are added to them.
     """
     begun, pending = np.flatnonzero(trials.epochs > 0), np.flatnonzero(trials.epochs == 0)
     loss = trials.loss[begun]
@@ -43,7 +43,7 @@ def good_and_others(trials: Trials, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def known_together(columns: dict[str, np.ndarray]) -> list[list[str]]:
-    """The names, with those together that are there for the same trials."""
+    """The names of columns, grouped by the trials in which they are active (not NaN)."""
     groups: dict[bytes, list[str]] = {}
     for name, column in columns.items():
         groups.setdefault(np.isnan(column).tobytes(), []).append(name)

@@ -1,4 +1,4 @@
-"""Does an old ranking still stand? Judged from scores of the old best and of others, trained again. No JAX here."""
+"""Does an old ranking still hold? Judged from scores of the old best and of others, trained again. No JAX here."""
 
 from typing import Any
 
@@ -8,23 +8,24 @@ CONFIDENCE = 0.95
 KEEP, TUNE_AGAIN, UNCLEAR = "keep", "tune_again", "unclear"
 MEANING = {
     KEEP: "keep the old setting",
-    TUNE_AGAIN: "tune again: the old setting no longer stands",
+    TUNE_AGAIN: "tune again: the old setting is no longer the best",
     UNCLEAR: "unclear, more repeats may tell",
 }
 
 
 def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, Any]:
-    """The verdict on `top` old best trials, the first rows, and others behind them.
+    """The verdict on the old best trials, the first `top` rows, against the other rows, with its figures.
 
-    The best of the old best competes with the best of the others. Each is chosen on all
-    repeats but one and compared on that one, in turn, so that luck in choosing is no
-    advantage. The others ahead with confidence: tune again. Else keep, if the old best are
-    ahead with confidence or the old order still shows (Kendall's tau); else unclear.
+    The best of the old best is compared with the best of the others. Both are chosen on all
+    repeats but one and compared on that one, in turn, so that a lucky choice is no advantage.
+    "tune_again" if the others are ahead with confidence; else "keep" if the old best are ahead
+    with confidence or the old order persists (Kendall's tau); else "unclear". A side that
+    diverged altogether loses; "unclear" if both did.
 
     Args:
         old: the old values (trials,), NaN for diverged.
         new: the new values (trials, repeats), NaN for diverged.
-        top: how many rows are old best.
+        top: number of rows that are the old best.
         mode: "min" or "max".
 
     >>> old, new = np.array([0.9, 0.8, 0.5, 0.4]), np.array([[0.9, 0.8, 0.5, 0.4]] * 3).T
@@ -59,11 +60,11 @@ def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, An
 
 
 def first_now(trials: np.ndarray, old: np.ndarray, new: np.ndarray, mode: str) -> dict[str, Any]:
-    """Where the first of the old best, which is the first row, stands now among all that were trained again.
+    """The place of the old winner, the first row, among all trials trained again, and the best one now.
 
     Args:
-        trials: the numbers (trials,) of those that were trained again.
-        old, new, mode: as of `judge`.
+        trials: the numbers (trials,) of the trials trained again.
+        old, new, mode: as in `judge`.
 
     >>> old, new = np.array([0.9, 0.8, 0.7]), np.array([[0.7, 0.7], [0.9, 0.9], [0.8, 0.8]])
     >>> first_now(np.array([4, 1, 6]), old, new, "max")["first_says"]
@@ -79,13 +80,13 @@ def first_now(trials: np.ndarray, old: np.ndarray, new: np.ndarray, mode: str) -
 
 
 def now(values: np.ndarray) -> str:
-    """What a trial has now, in words."""
+    """The mean of a trial's new values (repeats,) and its half-width, in words."""
     mean, half = mean_and_half(values.astype(float))
     return f"has {mean:.4g} ± {half:.2g}" if np.isfinite(mean) else "diverged this time"
 
 
 def gains(value: np.ndarray, top: int) -> np.ndarray:
-    """For each repeat (repeats,) by how much the others' best is ahead, both chosen on the other repeats."""
+    """The lead (repeats,) of the others' best over the old best, both chosen on the other repeats."""
     total = value.sum(1, keepdims=True) - value
     repeats = np.arange(value.shape[1])
     best, other = total[:top].argmax(0), top + total[top:].argmax(0)
@@ -93,7 +94,7 @@ def gains(value: np.ndarray, top: int) -> np.ndarray:
 
 
 def mean_and_half(values: np.ndarray) -> tuple[float, float]:
-    """The mean over the last axis and half the width of its interval by Student's t."""
+    """The mean of values (n,) and half the width of its 95% interval by Student's t."""
     from scipy.stats import t
 
     n = values.shape[-1]
@@ -102,7 +103,7 @@ def mean_and_half(values: np.ndarray) -> tuple[float, float]:
 
 
 def kendall(old: np.ndarray, new: np.ndarray) -> tuple[float | None, float]:
-    """Kendall's tau (1938) of two rankings and its p-value; None where one of them is constant."""
+    """Kendall's tau (1938) of two rankings and its p-value; (None, 1.0) if one of them is constant."""
     from scipy.stats import kendalltau
 
     if len(set(old.tolist())) < 2 or len(set(new.tolist())) < 2:
@@ -112,7 +113,7 @@ def kendall(old: np.ndarray, new: np.ndarray) -> tuple[float | None, float]:
 
 
 def sentence(verdict: str, top: int, others: int, gain: float, half: float, tau: float | None) -> str:
-    """The verdict in one plain sentence."""
+    """The verdict in one sentence."""
     lead = f"{abs(gain):.3g} ± {half:.2g} {'ahead of' if gain > 0 else 'behind'}"
     order = "nothing to rank" if tau is None else f"Kendall's tau {tau:.2f}"
     return f"{MEANING[verdict]}; the best of {others} others is {lead} the best of the old top {top} ({order})"

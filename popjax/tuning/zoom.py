@@ -14,17 +14,17 @@ from popjax.store.results import Results
 
 LOG = logging.getLogger("popjax")
 FEWEST = 5
-EDGE = 0.1  # the best sit against an edge when more than half of them lie in this share of the axis
-LONGER = 0.25  # by which share of its axis a range is then extended
-FINE = 10  # the fewest levels on which an edge can be told from chance
+EDGE = 0.1  # share of the axis; the best are at an edge if more than half of them lie within it
+LONGER = 0.25  # share of its axis by which a range is then extended
+FINE = 10  # minimum number of levels on which an edge can be told from chance
 
 
 class Zoom(NamedTuple):
-    """What a look at the best trials gives.
+    """A narrower space around the best trials.
 
     Attributes:
         space: the narrower space.
-        notes: one line for every edge against which the best sit.
+        notes: one line for each edge at which the best lie.
     """
 
     space: Space
@@ -34,20 +34,22 @@ class Zoom(NamedTuple):
 def refine(space: Space, results: Results, top: float = 0.1, extend: bool = False) -> Space:
     """A narrower Space of the same names, around the best trials.
 
-    Each range shrinks, on its scale's own axis, to what the best max(top, 5) trials span,
-    with a margin of their mean distance; whole numbers stay whole, and a choice keeps the
-    values that the best used. It never leaves `space`. Where the best sit against an edge,
-    a warning is logged that names the range to try.
+    Each range shrinks, on its scale's own axis, to the span of the best share `top` of the
+    trials, at least 5, with a margin of their mean distance; whole numbers stay whole, and a
+    choice keeps the values that the best used. The result lies within `space`, except with
+    `extend`. Where the best lie at an edge, a warning is logged that names the range to try.
 
     Args:
         space: the user's ranges.
         results: all trials so far.
-        top: the share of the trials that are the best.
-        extend: move beyond an edge against which the best sit, by a quarter of the axis,
-            for real numbers that fix no shape. A range within 0..1 on a uniform scale stays there.
+        top: the share of the trials that count as best, above 0 and at most 1.
+        extend: move beyond an edge at which the best lie, by a quarter of the axis, for real
+            numbers that fix no shape. Never below 0 from a range above it; a uniform range
+            within 0..1 stays there.
 
     Raises:
-        ValueError: if no trial is left to zoom in on, or `top` is no share.
+        ValueError: if no trial is left to zoom in on, `top` is no such share, or the results
+            lack a hyperparameter of `space`.
 
     >>> import popjax as pj
     >>> from popjax.space.scales import log_uniform
@@ -65,7 +67,7 @@ def refine(space: Space, results: Results, top: float = 0.1, extend: bool = Fals
 
 
 def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, extend: bool = False) -> Zoom:
-    """What `refine` does, with its notes: `points` are all trials', `order` numbers those to rank, best first."""
+    """The Zoom of `refine`, from the points of all trials and the numbers of the ranked ones, best first."""
     if not 0 < top <= 1:
         raise ValueError(f"top={top}: give a share of the trials, such as 0.1")
     if len(order) == 0:
@@ -79,7 +81,7 @@ def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, e
             raise ValueError(f"the results have no hyperparameter {name!r}; they have {', '.join(points)}")
         there = present(points[name])
         tried, good = points[name][there], points[name][best][there[best]]
-        if len(good) == 0:  # of the best it exists in none
+        if len(good) == 0:  # inactive in all of the best
             continue
         if isinstance(scale, Range) and scale.low < scale.high:
             scales[name], note = narrower(scale, tried, good, extend)
@@ -92,7 +94,7 @@ def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, e
 
 
 def narrower(scale: Range, tried: np.ndarray, best: np.ndarray, extend: bool) -> tuple[Range, str]:
-    """The part of a scale that the best values span, and a note if they sit against its edge."""
+    """The part of a scale that the best values span, and a note if they lie at its edge, else ""."""
     may_move = extend and not isinstance(scale, Integers) and not scale.static
     reach = stretched(scale, tried) if may_move else scale
     units = reach.to_unit(best)
@@ -111,12 +113,12 @@ def narrower(scale: Range, tried: np.ndarray, best: np.ndarray, extend: bool) ->
 
 
 def stretched(scale: Range, tried: np.ndarray) -> Range:
-    """The scale, long enough for all that was tried."""
+    """The scale, extended to hold all tried values."""
     return dataclasses.replace(scale, low=min(scale.low, tried.min()), high=max(scale.high, tried.max()))
 
 
 def lengthened(scale: Range, below: bool, above: bool) -> Range:
-    """The scale, longer at an end by a quarter of its axis; within its bounds as `refine` says."""
+    """The scale, extended at an end by a quarter of its axis, within the bounds that `refine` names."""
     low, high = scale.along(-LONGER) if below else scale.low, scale.along(1 + LONGER) if above else scale.high
     if scale.low >= 0:
         low = max(low, min(scale.low, 1) if isinstance(scale, Integers) else 0)
@@ -126,14 +128,14 @@ def lengthened(scale: Range, below: bool, above: bool) -> Range:
 
 
 def advised(longer: Range, best: np.ndarray, below: bool) -> Range:
-    """The range to try, in few digits: the best values' and what lies beyond the edge."""
+    """The range to try, in three digits: that of the best values, and beyond the edge."""
     inside = np.clip(best, longer.low, longer.high)
     low, high = (longer.low, inside.max().item()) if below else (inside.min().item(), longer.high)
     return dataclasses.replace(longer, low=three_digits(longer, low), high=three_digits(longer, high))
 
 
 def three_digits(scale: Range, value: float) -> float:
-    """A value in three digits, of 1-value where that is what the scale is about."""
+    """A value in three significant digits, those of 1-value on a log scale of 1-value; of Integers truncated."""
     if isinstance(scale, Integers):
         return int(value)
     if isinstance(scale, OneMinusLogUniform):

@@ -1,1 +1,1 @@
-"""What is fitted on training rows and applied to all rows: a file each. May import what data/ may. No JAX here."""
+"""Transforms, fitted on training rows and applied to all: a file each. May import what data/ may. No JAX here."""

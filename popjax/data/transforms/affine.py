@@ -1,4 +1,4 @@
-"""Transforms that move, scale and bound each feature: the programs apply them. No JAX here."""
+"""Transforms that shift, scale and clip each feature; compiled programs can apply them. No JAX here."""
 
 import dataclasses
 from typing import Any
@@ -11,7 +11,7 @@ from popjax.data.transforms.transform import Columns, Transform
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Affine(Transform):
-    """(x - mean) / scale within +-limit.
+    """(x - mean) / scale, clipped to +-limit.
 
     Attributes:
         mean, scale, limit: arrays of the shape of a row.
@@ -22,26 +22,26 @@ class Affine(Transform):
     limit: Any = None
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Rows (rows, ...), standardized."""
+        """Standardized rows (rows, ...)."""
         return np.clip((x - self.mean) / self.scale, -self.limit, self.limit)
 
 
 class Standardize(Affine):
-    """Each feature by its own mean and standard deviation (see `limits`)."""
+    """Standardize each feature by its own mean and standard deviation, with bounds of `limits`."""
 
     def fit(self, x: np.ndarray, columns: Columns) -> Affine:
-        """The mean and the deviation of the training rows."""
+        """Fit the mean and the deviation of each feature of the training rows."""
         return type(self)(*moments(x), limits(x))
 
 
 class Global(Affine):
-    """Features by the mean and deviation of all together, or of each channel of images (rows, height, width, channels).
+    """Standardize all features together, or each channel of images (rows, height, width, channels).
 
-    So neighbours keep their contrasts.
+    Contrasts between neighbouring features are kept.
     """
 
     def fit(self, x: np.ndarray, columns: Columns) -> Affine:
-        """The mean and the deviation of all features of the training rows."""
+        """Fit the mean and the deviation over all features of the training rows."""
         axes = tuple(range(x.ndim if x.ndim < 4 else x.ndim - 1))
         mean, scale = x.mean(axes), x.std(axes)
         known = (mean, np.where(scale > TINY * np.abs(mean), scale, 1.0), np.array(FAR))
@@ -49,6 +49,6 @@ class Global(Affine):
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of every column of `x`; of a constant one the deviation is 1."""
+    """Mean and standard deviation of each column of `x`; the deviation of a constant one is 1."""
     mean, scale = x.mean(0), x.std(0)
     return mean, np.where(scale > TINY * np.abs(mean), scale, 1.0)

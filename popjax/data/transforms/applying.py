@@ -1,4 +1,4 @@
-"""Transforms of all that a model sees: chosen, fitted, applied, written and read. No JAX here."""
+"""Transforms of a model's inputs: chosen, fitted, applied, written and read. No JAX here."""
 
 import json
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ from popjax.data.transforms.named_transforms import TRANSFORMS, transform_name, 
 from popjax.data.transforms.transform import Columns, Transform
 from popjax.data.transforms.unchanged import Unchanged
 
-type Transforms = Any  # Transform | dict[str, Transform], as the inputs are
+type Transforms = Any  # Transform | dict[str, Transform], like the inputs
 
 
 def transforms_of(given: Any, inputs: Inputs, seed: int) -> Transforms:
-    """The transform of an array, or of each entry of a dict, not fitted; raises ValueError for what is none.
+    """Unfitted transform of an array, or of each entry of a dict; raises ValueError for an invalid one.
 
     Args:
-        given: a name or a Transform, of a dict for all entries that are no whole numbers; entry -> one of these; or
-            None: "global" for images and sequences, else "standardize".
+        given: a name or a Transform, in a dict of inputs for all entries that are not integers; entry -> one of these;
+            or None: "global" for images and sequences, else "standardize".
         inputs: arrays (rows, ...).
-        seed: of what the transforms with a name draw.
+        seed: seed of the named transforms that draw random numbers.
     """
     if not isinstance(inputs, Mapping):
         if isinstance(given, Mapping):
@@ -43,12 +43,12 @@ def transforms_of(given: Any, inputs: Inputs, seed: int) -> Transforms:
 
 
 def unchanged(given: Any) -> bool:
-    """A transform that leaves all as it is was asked for."""
+    """True if the identity transform was asked for."""
     return given == "none" or type(given) is Unchanged
 
 
 def accepts_missing(given: Any) -> bool:
-    """A transform that takes missing cells was asked for."""
+    """True if a transform that accepts missing cells was asked for."""
     if isinstance(given, Mapping):
         return any(map(accepts_missing, given.values()))
     if isinstance(given, str):
@@ -57,33 +57,33 @@ def accepts_missing(given: Any) -> bool:
 
 
 def in_programs(transform: Transform) -> bool:
-    """The programs apply it themselves, fold by fold: one of those with a name that moves and scales, or nothing."""
+    """True if compiled programs apply it themselves, fold by fold: a named affine transform, or the identity."""
     return isinstance(transform, Affine | Unchanged) and transform_name(transform) is not None
 
 
 def usual(x: np.ndarray) -> str:
-    """The transform of features (rows, ...) where none is asked for."""
+    """Name of the default transform of features (rows, ...)."""
     return "global" if x.ndim > 2 else "standardize"
 
 
 def fitted(transforms: Transforms, inputs: Inputs, columns: Columns = ()) -> Transforms:
-    """The same, fitted to training rows."""
+    """The transforms fitted to training rows."""
     return mapped(lambda x, transform: transform.fit(as_given(transform, x), columns), inputs, transforms)
 
 
 def shaped(transforms: Transforms, inputs: Inputs) -> Inputs:
-    """Rows of zeros as a model gets rows: of these only shapes and types mean something."""
+    """Rows of zeros as a model receives them; only their shapes and dtypes have a meaning."""
     with np.errstate(all="ignore"):
         return mapped(lambda x, transform: transform(as_given(transform, x)), inputs, transforms)
 
 
 def applied(transforms: Transforms, inputs: Inputs) -> Inputs:
-    """Rows as a model gets them; raises ValueError where a transform does not give finite numbers, rows as it got."""
+    """Rows as a model receives them; raises ValueError for another number of rows, or for non-finite numbers."""
     return mapped(transformed, inputs, transforms)
 
 
 def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
-    """Rows (rows, ...) through a fitted transform."""
+    """Rows (rows, ...) through a fitted transform, checked; raises ValueError."""
     found = transform(as_given(transform, x))
     if not isinstance(found, np.ndarray) or found.shape[:1] != x.shape[:1] or found.dtype.kind not in "biuf":
         shape = f"{found.dtype}{list(found.shape)}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
@@ -96,12 +96,12 @@ def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
 
 
 def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
-    """Rows in the type that a transform gets: whole numbers stay whole only where all is left as it is."""
+    """Rows in the dtype that a transform receives: float64, but for the identity their own."""
     return x if type(transform) is Unchanged else x.astype(float, copy=False)
 
 
 def written_transforms(transforms: Transforms) -> Any:
-    """Fitted transforms as JSON values, for `read`; raises ValueError for a field that is none."""
+    """Fitted transforms as JSON values, for `read_transforms`; raises ValueError for a field that JSON cannot hold."""
     if isinstance(transforms, Mapping):
         return {"entries": {name: written_transforms(one) for name, one in transforms.items()}}
     fields = transforms.to_json()
@@ -118,9 +118,9 @@ def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:
     """The transforms that `written_transforms` wrote.
 
     Args:
-        own: those of one's own, as they were given for the training.
+        own: the user-defined transforms, as they were passed for training.
 
-    Raises ValueError for one of one's own that is not given.
+    Raises ValueError for a user-defined transform that is not passed.
     """
     if "entries" not in content:
         return one_read(content, own)
@@ -129,7 +129,7 @@ def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:
 
 
 def one_read(content: Mapping[str, Any], own: Any) -> Transform:
-    """A transform from its name and its fields."""
+    """Transform from its name and its fields; raises ValueError."""
     if content["name"] is not None:
         return lookup(TRANSFORMS, "transform", content["name"]).from_json(content["fields"])
     if own is None:

@@ -1,4 +1,4 @@
-"""The transforms that have a name. A new one is a file beside this one, and a line in TRANSFORMS."""
+"""Transforms by name. To add one, write a file beside this one and a line in TRANSFORMS."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ TRANSFORMS: Mapping[str, type[Transform]] = {
 
 
 def transform_of(given: Any, seed: int = 0) -> Transform:
-    """A transform that is not fitted, by its name, which draws from this seed, or as it is; raises ValueError."""
+    """Unfitted transform by its name, with this seed, or the given Transform; raises ValueError for anything else."""
     if isinstance(given, str):
         return lookup(TRANSFORMS, "transform", given)().seeded(seed)
     if isinstance(given, Transform):
@@ -30,5 +30,5 @@ def transform_of(given: Any, seed: int = 0) -> Transform:
 
 
 def transform_name(transform: Transform) -> str | None:
-    """The name of a transform; None of one of one's own."""
+    """Name of a transform; None for a user-defined one."""
     return next((name for name, kind in TRANSFORMS.items() if type(transform) is kind), None)

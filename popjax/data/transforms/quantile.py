@@ -1,4 +1,4 @@
-"""The transform of ranks to a normal distribution. No JAX here."""
+"""Transform of ranks to a normal distribution. No JAX here."""
 
 import dataclasses
 from typing import Any
@@ -9,25 +9,25 @@ from scipy.special import ndtri
 from popjax.data.transforms.bounds import limits, varies
 from popjax.data.transforms.transform import Columns, Transform
 
-NOISE = 1e-3  # of a feature's spread, so that no rank of equal values is far from its neighbours
-NORMAL = 1.349  # deviations between the quartiles of a normal distribution
-MOST, LEAST, ROWS = 1000, 10, 30  # quantiles; rows for each
-END = 1e-7  # the shares at which a normal coordinate ends
+NOISE = 1e-3  # share of a feature's spread; spreads ties, so that ranks have no large jumps
+NORMAL = 1.349  # interquartile range of a normal distribution, in deviations
+MOST, LEAST, ROWS = 1000, 10, 30  # bounds on the number of quantiles; training rows per quantile
+END = 1e-7  # shares are clipped to END and 1 - END, so that coordinates are finite
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Quantile(Transform):
-    """The normal coordinate of a value's rank among the training rows, which noise spreads where they are alike.
+    """Normal coordinate of a value's rank among the training rows, with noise to break ties.
 
-    So neither tails nor outliers count for more than their order (Gorishniy et al. 2021, arXiv 2106.11959, section 4).
-    What tells a text is left as it is, and a constant feature is 0.
+    Tails and outliers count only by their order (Gorishniy et al. 2021, arXiv 2106.11959, section 4).
+    One-hot features of texts are left as they are, and a constant feature is 0.
 
     Attributes:
-        seed: of the noise.
-        noise: as a share of a feature's `spread`; 0 for none.
+        seed: seed of the noise.
+        noise: deviation of the noise as a share of a feature's `spread`; 0 for none.
         quantiles: of the training rows (quantiles, features).
-        limit: where coordinates end (features,).
-        left: what is left as it is (features,).
+        limit: bounds of the coordinates (features,).
+        left: bool (features,): left as it is.
     """
 
     seed: int = 0
@@ -37,11 +37,11 @@ class Quantile(Transform):
     left: Any = None
 
     def seeded(self, seed: int) -> "Quantile":
-        """With the noise of this seed."""
+        """Copy with noise of this seed."""
         return dataclasses.replace(self, seed=seed)
 
     def fit(self, x: np.ndarray, columns: Columns) -> "Quantile":
-        """The quantiles of the training rows and their noise."""
+        """Fit the quantiles of the training rows with noise."""
         flat = x.reshape(len(x), -1)
         drawn = np.random.default_rng(self.seed).normal(size=flat.shape)
         count = min(max(len(x) // ROWS, LEAST), MOST, len(x))
@@ -51,16 +51,16 @@ class Quantile(Transform):
         return dataclasses.replace(self, quantiles=np.maximum.accumulate(quantiles), limit=limit, left=left)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Rows (rows, ...), within 5.2."""
+        """Rows (rows, ...), within 5.2 except for one-hot features."""
         columns = zip(x.reshape(len(x), len(self.limit)).T, self.quantiles.T, self.limit, self.left, strict=True)
         found = [one if left else normal(one, known, limit) for one, known, limit, left in columns]
         return np.stack(found, 1).reshape(x.shape)
 
 
 def spread(x: np.ndarray) -> np.ndarray:
-    """What a deviation is of each feature without its outliers: by its quartiles, or where they are one its least step.
+    """Deviation of each feature without its outliers: by its quartiles, or if they are equal its least step.
 
-    Of a constant feature 0.
+    0 for a constant feature.
     """
     low, high = np.quantile(x, (0.25, 0.75), axis=0)
     steps = np.diff(np.sort(x, 0), axis=0)
@@ -69,9 +69,9 @@ def spread(x: np.ndarray) -> np.ndarray:
 
 
 def normal(values: np.ndarray, quantiles: np.ndarray, limit: float) -> np.ndarray:
-    """The normal coordinates (rows,) of values between the quantiles of a feature, those outside at the ends.
+    """Normal coordinates (rows,) of values by the quantiles of a feature; values outside are at the ends.
 
-    Of a value that several quantiles have the middle of their ranks.
+    A value that equals several quantiles gets the middle of their ranks.
     """
     ranks = np.linspace(0, 1, len(quantiles))
     share = (np.interp(values, quantiles, ranks) - np.interp(-values, -quantiles[::-1], -ranks[::-1])) / 2

@@ -1,4 +1,4 @@
-"""The contract of a transform. No JAX here."""
+"""Interface of a transform. No JAX here."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ type Columns = Sequence[tuple[str, str | None]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Transform:
-    """What is fitted on training rows and applied to all rows, of features or of an entry of them.
+    """A map fitted on training rows and applied to all rows, of features or of one entry of a dict of them.
 
-    One of one's own is a frozen dataclass derived from this one. Its fields are its settings and what `fit` found:
-    numbers, texts, lists of them, and arrays of numbers, which is all that a run's directory keeps of it.
+    A user-defined one is a frozen dataclass derived from this one. Its fields are its settings and what `fit` found:
+    numbers, texts, lists of them, and arrays of numbers; a run's directory keeps nothing else of it.
 
     Attributes:
-        missing: rows may have missing cells, NaN in `x`, where a table is asked for with missing="error".
+        missing: True if rows may have missing cells, NaN in `x`, although the table is read with missing="error".
 
     >>> @dataclasses.dataclass(frozen=True, eq=False)
     ... class Logs(Transform):
@@ -34,30 +34,30 @@ class Transform:
     missing: ClassVar[bool] = False
 
     def fit(self, x: np.ndarray, columns: Columns) -> "Transform":
-        """One that is fitted to training rows.
+        """Transform that is fitted to training rows.
 
         Args:
             x: features (rows, ...), float64.
-            columns: of a table what each feature is: (column, None) of numbers, (column, text) of a text that is one
-                or zero; else empty.
+            columns: for a table the origin of each feature: (column, None) for numbers, (column, text) for a one-hot
+                feature; else empty.
         """
         raise NotImplementedError
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Rows (rows, ...) as the model gets them: of any shape, each row on its own."""
+        """Rows (rows, ...) as the model receives them, of any shape; each row is transformed independently."""
         raise NotImplementedError
 
     def seeded(self, seed: int) -> "Transform":
-        """The same one, drawing from the seed of the split what it draws; itself where it draws nothing."""
+        """Copy that draws random numbers from this seed, that of the split; itself if it draws none."""
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values, for `from_json`."""
+        """Fields as JSON values, for `from_json`."""
         return {field.name: as_json(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The one whose fields these are; a list of numbers is an array again. Raises ValueError for other fields."""
+        """Inverse of `to_json`; lists of numbers become arrays. Raises ValueError for other fields."""
         names = {field.name for field in dataclasses.fields(cls)}
         if names != set(content):
             raise ValueError(f"the transform {cls.__name__} has the fields {sorted(names)}, not {sorted(content)}")
@@ -65,14 +65,14 @@ class Transform:
 
 
 def as_json(value: Any) -> Any:
-    """A field as a JSON value: arrays and tuples are lists, NumPy's numbers are Python's."""
+    """Field as a JSON value: arrays and tuples become lists, NumPy scalars Python numbers."""
     if isinstance(value, list | tuple):
         return [as_json(one) for one in value]
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def as_array(values: list[Any]) -> Any:
-    """Numbers as an array, others as they are: texts, and lists of different lengths."""
+    """Array of numbers; anything else, such as texts and lists of different lengths, unchanged."""
     try:
         array = np.asarray(values)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The transform that leaves rows as they are. No JAX here."""
+"""The identity transform. No JAX here."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from popjax.data.transforms.transform import Columns, Transform
 
 
 class Unchanged(Transform):
-    """Rows as they are: whole numbers stay whole for a model of one's own."""
+    """Rows as they are; integers stay integers for a user-defined model."""
 
     def fit(self, x: np.ndarray, columns: Columns) -> "Unchanged":
         """Itself."""

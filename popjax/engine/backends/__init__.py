@@ -1,1 +1,1 @@
-"""Where batches are trained: on this process's cores or devices."""
+"""Backends that train batches: on this process's cores or devices, or on an executor."""

@@ -1,4 +1,4 @@
-"""An executor as the engine uses it: made anew where it breaks, if it is known how."""
+"""An executor as the engine uses it: made again after it breaks, if there is a function that makes it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Traits:
-    """What an executor may say of itself, as its attribute `traits`.
+    """Properties that an executor may have, as its attribute `traits`.
 
     Attributes:
-        seconds: how much work a unit is to be, by the cost model.
-        keeps: whether a worker that has trained a unit may train others, and still has its task.
-        patience: after how many seconds without an answer a unit is given to another worker; if None, ten minutes,
-            or a day where the cost model does not know the task.
+        seconds: the work in a unit, by the cost model.
+        keeps: True if a worker may train several units, and keeps their task.
+        patience: seconds without an answer after which a unit is given to another worker; if None, ten minutes,
+            or a day if the cost of the task is not known.
     """
 
     seconds: float = 2.0
@@ -26,11 +26,11 @@ class Door:
     """An executor, or a function without arguments that makes one.
 
     Attributes:
-        executor: the one that is used now; None before the first unit.
+        executor: the current one; None until it is made, and after it is closed.
     """
 
     def __init__(self, given: Any) -> None:
-        """Raises ValueError for what is neither."""
+        """Raises ValueError if `given` is neither."""
         known = hasattr(given, "submit")
         if not known and not callable(given):
             raise ValueError(
@@ -40,7 +40,7 @@ class Door:
         self.executor: Any = given if known else None
 
     def open(self) -> Any:
-        """The executor."""
+        """The executor, made if there is none."""
         if self.executor is None:
             assert self.make is not None
             self.executor = self.make()
@@ -48,28 +48,28 @@ class Door:
 
     @property
     def traits(self) -> Traits:
-        """What the executor says of itself."""
+        """The executor's traits; the defaults if it has none."""
         found: Traits = getattr(self.open(), "traits", Traits())
         return found
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """Raises whatever the engine raises."""
+        """A future of `fn(*args)`; raises what the executor raises."""
         future: Future[Any] = self.open().submit(fn, *args)
         return future
 
     def renew(self, broken: Any) -> bool:
-        """Use another executor than this one, which broke; whether it is known how."""
+        """Close the executor `broken`, so that another is made on the next use; True if there is a function for it."""
         if self.make is not None and self.executor is broken:
             self.close()
         return self.make is not None
 
     def close(self) -> None:
-        """End an executor that was made here; one that was given is its owner's."""
+        """Shut down an executor that was made here, without waiting; one that was given belongs to its owner."""
         if self.make is not None and self.executor is not None:
             self.executor.shutdown(wait=False)
             self.executor = None
 
 
 def breaks(error: BaseException) -> bool:
-    """Whether an executor that raised this takes no more work."""
+    """True if an executor that raised this takes no more work."""
     return isinstance(error, BrokenExecutor) or (isinstance(error, RuntimeError) and "shutdown" in str(error))

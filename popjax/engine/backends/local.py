@@ -1,8 +1,8 @@
-"""Segments onto the cores of a CPU, or onto accelerators.
+"""The local backend: trains segments on the cores of a CPU, or on accelerators.
 
-Every worker thread takes the next job, trains it to its epoch and takes another; the same
-executable serves them all, and XLA releases the interpreter's lock while it runs. What a
-worker has to say goes into a queue, so that only the caller's thread touches results.
+Each worker thread takes the next job, trains it to its epoch and takes another; one executable
+serves them all, and XLA releases the interpreter's lock while it runs. Workers put their messages
+into a queue, so that only the caller's thread touches results.
 """
 
 import contextlib
@@ -28,22 +28,22 @@ from popjax.store.cohort import Cohort
 
 
 def threads() -> int:
-    """One thread a core where a CPU is the one device; else one for all devices."""
+    """The number of worker threads: one per core if a CPU is the only device, else one for all devices."""
     return cores() if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
-    """A segment with what trains it here.
+    """A segment with the programs and arrays that train it here.
 
     Attributes:
-        lanes: how many members the program's arrays hold.
+        lanes: devices and capacity of the programs' arrays.
         places, counts: see `places_of`.
-        members: the identities and hyperparameters of the cohort's members, in their places (capacity,).
+        members: the identities and hyperparameters of the cohort's members, in their places (devices * capacity,).
         programs: futures of the executables.
         seed: of the members' keys.
         data: the task's data on the devices.
-        fitting: the executables that are known to fit into memory, shared by all jobs: Linux takes files to answer.
+        fitting: executables that fit in memory, shared by all jobs, since each check reads files of Linux.
     """
 
     segment: Segment
@@ -68,7 +68,7 @@ class Job:
         data: Any,
         fitting: set[Any],
     ) -> Self:
-        """A job; `members` gives the arrays of numbers (capacity,), which beside the cohort's repeat the last."""
+        """A job; `members`: numbers (devices * capacity,) -> arrays; free places repeat the cohort's last number."""
         numbers = segment.cohort.members
         places, counts = places_of(len(numbers), lanes)
         filled = np.full(lanes.devices * lanes.capacity, numbers[-1])
@@ -79,13 +79,13 @@ class Job:
 
 
 class LocalBackend:
-    """The backend of this machine; between two segments states stay on its devices."""
+    """The backend of this machine; between segments states stay on its devices."""
 
     roster: Roster
     context: Context
 
     def open(self) -> None:
-        """It is here."""
+        """Nothing to open."""
 
     def begin(self, roster: Roster, context: Context) -> None:
         """See Backend."""
@@ -93,7 +93,7 @@ class LocalBackend:
         self.fitting: set[Any] = set()
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
-        """As memory allows now; a cohort that is on the devices in such a piece stays there."""
+        """Cohorts of at most a batch, as memory allows now; one on the devices with the current lanes stays whole."""
         lanes = self.roster.lanes(cohort.bucket)
         if isinstance(cohort.state, OnDevices) and cohort.state.lanes == lanes:
             return [cohort]
@@ -105,10 +105,10 @@ class LocalBackend:
         return train_all((self._job(segment, lanes, programs) for segment in segments), self.context)
 
     def close(self) -> None:
-        """Its workers end with each call of `train`."""
+        """Nothing to cancel: the workers end with each call of `train`."""
 
     def _job(self, segment: Segment, lanes: dict[int, Lanes], programs: dict[Any, Programs]) -> Job:
-        """A job, with its bucket's lanes and programs, which are looked up once."""
+        """The job of a segment; `lanes` and `programs` cache what is looked up per bucket."""
         roster, bucket, state = self.roster, segment.cohort.bucket, segment.cohort.state
         if bucket not in lanes:
             lanes[bucket] = roster.lanes(bucket)
@@ -128,10 +128,11 @@ class LocalBackend:
 
 
 def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]:
-    """Train all jobs by threads; yields what they say, in lists of what was said meanwhile.
+    """Train all jobs by threads; yields their messages, in lists of those that arrived since the last.
 
     Jobs may be made while earlier ones train. Once `context.stop` is set, or a job failed, all stop at
-    the end of their epoch. Then what a job failed with is raised. Closing the generator stops too.
+    the end of their epoch. Then the first error is raised, OutOfMemory if XLA could not allocate. Closing
+    the generator stops them too.
     """
     waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     said: queue.SimpleQueue[list[Message] | Exception | None] = queue.SimpleQueue()
@@ -153,7 +154,7 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
         return closing.is_set() or context.stop.is_set()
 
     def heard(wait: bool) -> tuple[list[Message], int]:
-        """All that was said meanwhile, and how many workers have ended."""
+        """The messages that arrived since the last call, and the number of workers that ended; records failures."""
         found = [said.get()] if wait else []
         found += [said.get() for _ in range(said.qsize())]
         failures.extend(one for one in found if isinstance(one, Exception))
@@ -186,7 +187,7 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
 
 
 def train(job: Job, context: Context, say: Callable[[list[Message]], None], stopping: Callable[[], bool]) -> None:
-    """Train one job: says each epoch, with it where its members stand when a commit asks, and where they end."""
+    """Train one job; `say` receives each Epoch, a Position on the host when a commit asks, and the final Position."""
     segment, request = job.segment, context.request
     progress, told = Batch(job), list[Message]()
     try:
@@ -206,7 +207,7 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
             with context.training:
                 trained, metrics = advance(progress.training, job.members, job.data, job.counts)
                 values = {name: metric[job.places] for name, metric in jax.device_get(metrics).items()}
-            progress.reach(trained)  # an error of the epoch shows with its metrics: only now it is over
+            progress.reach(trained)  # only now: an error of the epoch is raised with its metrics
             long = time.monotonic() - begun >= request.every
             told = [Epoch(segment, progress.epoch - 1, values, long)]
             if progress.epoch == segment.until:
@@ -224,7 +225,7 @@ class Batch:
     """A job's cohort in training, as arrays on the devices.
 
     Attributes:
-        epoch: the epochs that its members have finished.
+        epoch: the epochs that its members have finished, from 0 if they have no state.
         training: their state, stacked (devices * capacity, ...); None before they begin.
     """
 
@@ -235,7 +236,7 @@ class Batch:
         self.training: Training | None = None
 
     def begin(self) -> None:
-        """Put the members on the devices: new, or as they were left."""
+        """Put the members' state on the devices, or initialize it."""
         job, state = self.job, self.origin.state
         if isinstance(state, OnDevices):
             self.training = state.training
@@ -245,21 +246,21 @@ class Batch:
             self.training = job.programs.init.result()(np.uint32(job.seed), job.members, job.data, job.counts)
 
     def reach(self, trained: Training) -> None:
-        """An epoch is over."""
+        """Take the state after one more epoch."""
         self.training = trained
         self.epoch += 1
 
     def cohort(self) -> Cohort:
-        """Where the members stand, on the devices."""
+        """The members at their current epoch, with their state on the devices."""
         assert self.training is not None
         state = OnDevices(self.training, self.job.lanes, self.job.places)
         return Cohort(self.origin.bucket, self.origin.members, self.epoch, state)
 
     def stopped(self, until: int) -> Cohort:
-        """Where the members stand that are trained no further: on the devices if they have reached the epoch `until`.
+        """The cohort when training ends.
 
-        Else on the host; and where their arrays are lost, or have not caught up with where they stood, as they stood,
-        without a state if that was on the devices.
+        At the epoch `until` with its state on the devices; stopped before, on the host. The original cohort if training
+        did not begin, or if the arrays are lost or have not reached its epoch again: then without a state on devices.
         """
         origin = self.origin
         if self.training is None:
@@ -267,6 +268,6 @@ class Batch:
         if self.epoch >= until:
             return self.cohort()
         if self.epoch >= origin.epoch:
-            with contextlib.suppress(Exception):  # a program that failed has taken the arrays, or no memory is left
+            with contextlib.suppress(Exception):  # a failed program has consumed the arrays, or no memory is left
                 return self.cohort().on_host()
         return dataclasses.replace(origin, state=None) if isinstance(origin.state, OnDevices) else origin

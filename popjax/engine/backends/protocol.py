@@ -1,4 +1,4 @@
-"""The door to whatever trains members: on the local devices, or elsewhere; and what is said through it."""
+"""The interface of backends, which train members on the local devices or elsewhere, and their messages."""
 
 import dataclasses
 import time
@@ -15,10 +15,10 @@ from popjax.store.cohort import Cohort
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segment:
-    """What a backend is asked for: members to be trained to an epoch.
+    """A request to a backend: members to train to an epoch.
 
     Attributes:
-        cohort: where they stand; without a state they begin anew, and reach their epoch again on the way.
+        cohort: the members at their current epoch; without a state they start from epoch 0, and reach it on the way.
         until: the epoch to reach.
     """
 
@@ -27,12 +27,12 @@ class Segment:
 
 
 class Epoch(NamedTuple):
-    """What a backend says after each epoch of a segment.
+    """A backend's message after each epoch of a segment.
 
     Attributes:
-        epoch: which one, from 0.
+        epoch: the epoch, from 0.
         metrics: name -> values (members,).
-        long: whether it took so long that a commit is due after each.
+        long: True if it took so long that a commit is due after each.
     """
 
     segment: Segment
@@ -42,12 +42,12 @@ class Epoch(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a backend says that a segment's members stand: where a commit asked for it, and at the segment's end.
+    """A backend's message with the current cohort of a segment: when a commit asks for it, and at the segment's end.
 
     Attributes:
-        cohort: on the host, or, where the end was reached, also on the devices.
-        ended: whether they are trained no further; short of `until` they were stopped.
-        lost: whether the retries of those that train them are exhausted.
+        cohort: on the host when a commit asks; at the end also on the devices, or the segment's own cohort.
+        ended: True if the segment is over; before its epoch `until` it was stopped.
+        lost: True if it is out of retries.
     """
 
     segment: Segment
@@ -61,15 +61,15 @@ Message = Epoch | Position
 
 @dataclasses.dataclass(eq=False)
 class CheckpointRequest:
-    """Asks where all members in training stand, for the next commit.
+    """Asks the segments in training for their members' state, for the next commit.
 
-    Each segment answers once a commit: at the end of the first epoch after it is due, or of any long one.
-    So what is said and not yet written stays bounded, however slow the disk.
+    Each segment answers once per commit: at the end of the first epoch after it is due, or of any long one.
+    So the messages that are not yet written stay bounded, however slow the disk.
 
     Attributes:
-        every: seconds between commits; infinite where there are none.
+        every: seconds between commits; infinite if there are none.
         number: of the next commit.
-        due: when it is, by the monotonic clock.
+        due: its time, by the monotonic clock.
     """
 
     every: float = float("inf")
@@ -77,18 +77,18 @@ class CheckpointRequest:
     due: float = float("inf")
 
     def put_off(self, seconds: float = 0.0) -> None:
-        """A commit was made: the next one is due `every` seconds from now, or so many if that is longer."""
+        """After a commit: the next one is due in `every` seconds, or in `seconds` if that is longer."""
         self.number, self.due = self.number + 1, time.monotonic() + max(self.every, seconds)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Context:
-    """What training shares with the run around it.
+    """The clocks and flags that training shares with its run.
 
     Attributes:
-        compiling, training: count the time in which programs are compiled, and in which training runs.
+        compiling, training: count the seconds of compiling, and of training.
         stop: when set, training stops at the end of an epoch.
-        request: when to say where members stand.
+        request: when to report members' states for a commit.
     """
 
     compiling: Clock = dataclasses.field(default_factory=Clock)
@@ -98,22 +98,22 @@ class Context:
 
 
 class Backend(Protocol):
-    """What trains members; it serves one population after another."""
+    """Trains members; serves one population after another."""
 
     def open(self) -> None:
-        """Reach what trains, where that is not this process; raises ValueError where nothing answers."""
+        """Connect to the executor, if there is one; raises ValueError if it does not answer."""
 
     def begin(self, roster: Roster, context: Context) -> None:
-        """Serve a population, whose first trials are known; raises ValueError for a task that it cannot train."""
+        """Serve a population with its first trials; raises ValueError for a task that it cannot train."""
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
-        """Members as they are trained together."""
+        """A cohort in the pieces that are trained as one segment each."""
 
     def train(self, segments: Iterable[Segment]) -> Generator[list[Message]]:
-        """Train segments of pieces: an Epoch for each epoch, and where each ends that was begun.
+        """Train segments of pieces; yields an Epoch for each epoch, and a final Position of each segment begun.
 
-        They come in lists of what was said meanwhile. Raises what the training failed with, OutOfMemory
-        where it may be tried with fewer members at once.
+        They come in lists of those that arrived since the last. Raises the error that training failed with,
+        OutOfMemory if it may be tried with fewer members at once.
         """
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Segments onto any executor: in units, which are submitted again where a worker dies.
+"""The remote backend: trains segments on any executor, in units that are submitted again if a worker dies.
 
-The bits do not depend on it. A unit that failed goes behind the others, and is charged a try if no other unit was
-finished since it was sent; after `retries` of them it is given up. A pool that breaks fails all its units, whichever
-worker died: then one unit alone is sent until one comes back, a unit that broke twice is sent alone, and only a unit
-that breaks alone is charged.
+Bits do not depend on it. A unit that failed goes behind the others, and is charged a try if no other unit finished
+since it was sent; after `retries` charged tries it is given up. A pool that breaks fails all its units, whichever
+worker died: then one unit at a time is sent until one comes back, a unit that broke twice is sent alone, and only a
+unit that breaks alone is charged.
 """
 
 import dataclasses
@@ -41,9 +41,9 @@ from popjax.store.cohort import Cohort, OnHost
 LOG = logging.getLogger("popjax")
 WINDOW = 8  # units under way, beside two for each worker that has answered
 ALONE = 2  # broken pools, after which a unit is sent alone
-STRIKES = 16  # times the retries: charged tries after which all is given up, where no unit comes back in between
-POLL = 0.1  # seconds between two looks at the clock
-GRACE = 10.0  # seconds in which units under way may still come back, once training is stopped
+STRIKES = 16  # times the retries: charged tries without a unit back in between, after which all units are given up
+POLL = 0.1  # seconds to wait for an answer before looking at the clock
+GRACE = 10.0  # seconds in which units under way may still come back, once training stops
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,15 +51,15 @@ class Delivery:
     """A segment on its way through an executor, as one unit after another.
 
     Attributes:
-        number: of the segment; those in front come first.
-        stands: where its members stand now.
-        failures: how often its worker or its executor failed.
-        broken: how often its whole executor did.
-        tries: how many of these are charged.
-        carries: whether the task goes with it.
-        executor: the one it was last submitted to.
-        before: how many units were finished then.
-        due: until when it may take.
+        number: of the segment; lower ones are sent first.
+        stands: its members at their current epoch.
+        failures: number of failures of its worker or executor since it last came back.
+        broken: number of these in which the whole executor broke.
+        tries: number of these that are charged.
+        carries: True if the task is sent with it.
+        executor: it was last submitted to this one.
+        before: number of units that were finished then.
+        due: when it is late, by the monotonic clock.
     """
 
     number: int
@@ -77,20 +77,20 @@ class Delivery:
         return (self.failures, self.number) < (other.failures, other.number)
 
     def came_back(self, stands: Cohort) -> None:
-        """Its members stand here now; what failed before is forgotten."""
+        """Take the members' new position, and reset the counts of failures."""
         self.stands = stands
         self.failures = self.broken = self.tries = 0
 
 
 class RemoteBackend:
-    """The backend that is an executor.
+    """The backend that trains on an executor.
 
     Args:
         executor: an object with `submit(fn, *args) -> Future`, or a function without arguments that makes one.
-        retries: how many charged tries a unit has.
-        mixed: whether workers may run on something else than the driver.
+        retries: number of charged tries of a unit, at least 1.
+        mixed: True if workers may run on another kind of machine, or other versions, than the driver.
 
-    Raises ValueError for what is no executor.
+    Raises ValueError if `executor` is neither.
     """
 
     roster: Roster
@@ -102,11 +102,11 @@ class RemoteBackend:
         self.kin = None if mixed else kin()
 
     def open(self) -> None:
-        """Make the executor; raises ValueError where it does not answer."""
+        """Make the executor; raises ValueError if it does not answer."""
         self.door.open()
 
     def begin(self, roster: Roster, context: Context) -> None:
-        """See Backend; raises ValueError for a task that cannot travel."""
+        """See Backend; raises ValueError for a task that cannot be pickled."""
         self.roster, self.context = roster, context
         self.sizes = Sizes(roster, lambda: self.door.traits)
         self.blob = shipped(roster.task)
@@ -116,7 +116,7 @@ class RemoteBackend:
         self._plans: dict[int, bytes] = {}
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
-        """Members as units: about as much work as the executor asks for, by the cost model."""
+        """A cohort in pieces of one unit's members: about the work that the executor asks for, by the cost model."""
         return cohort.cut(self.sizes.members(cohort))
 
     def train(self, segments: Iterable[Segment]) -> Generator[list[Message]]:
@@ -138,11 +138,11 @@ class RemoteBackend:
             raise dispatch.failure
 
     def close(self) -> None:
-        """End the executor, if it was made here."""
+        """Shut down the executor, if it was made here."""
         self.door.close()
 
     def unit(self, delivery: Delivery) -> Unit:
-        """What travels of a delivery."""
+        """The unit to send for a delivery."""
         roster, stands = self.roster, delivery.stands
         if stands.bucket not in self._plans:
             self._plans[stands.bucket] = planned(roster.buckets[stands.bucket])
@@ -161,12 +161,12 @@ class RemoteBackend:
 
 
 class Dispatch:
-    """Units on their way to an epoch each.
+    """Sends the units of segments, and receives their answers.
 
     Attributes:
-        waiting: a heap of those to be sent.
-        under_way: those that an executor has.
-        failure: what ends the training.
+        waiting: a heap of deliveries to be sent.
+        under_way: future -> delivery, of those sent.
+        failure: the error that ends training; None so far.
     """
 
     def __init__(self, remote: RemoteBackend, segments: Iterable[Segment]) -> None:
@@ -175,17 +175,17 @@ class Dispatch:
         self.under_way: dict[Future[Any], Delivery] = {}
         self.failure: Exception | None = None
         self._said: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        self._over = False  # whether nothing is sent any more
-        self._careful = False  # whether one unit alone is sent, since a pool broke and none has come back since
+        self._over = False  # nothing is sent any more
+        self._careful = False  # one unit at a time is sent, since a pool broke and none has come back since
         self._strikes = 0  # charged tries since a unit came back
 
     @property
     def busy(self) -> bool:
-        """Whether there is something to wait for."""
+        """True if deliveries are waiting or under way, and nothing failed."""
         return self.failure is None and bool(self.waiting or self.under_way)
 
     def send(self) -> list[Message]:
-        """Submit what the window allows; gives those that are given up, since nothing takes them."""
+        """Submit what the window allows; returns the Position of a segment given up, since it cannot be submitted."""
         remote = self.remote
         while self.waiting and self.may_send():
             delivery = heapq.heappop(self.waiting)
@@ -201,7 +201,7 @@ class Dispatch:
         return []
 
     def may_send(self) -> bool:
-        """Whether one more may be sent."""
+        """True if one more unit may be sent."""
         if not self.under_way:
             return True
         if self._careful or any(one.broken >= ALONE for one in [self.waiting[0], *self.under_way.values()]):
@@ -209,11 +209,11 @@ class Dispatch:
         return len(self.under_way) < 2 * len(self.remote.workers) + WINDOW
 
     def hear(self) -> list[Message]:
-        """What has come back meanwhile."""
+        """The messages of units that have come back, are late or failed; waits at most POLL seconds."""
         messages: list[Message] = []
         for future in arrived(self._said):
             delivery = self.under_way.pop(future, None)
-            if delivery is not None:  # a late answer of a unit that was given to another worker is dropped
+            if delivery is not None:  # a late answer of a unit that was sent again is dropped
                 messages += self.heard(delivery, future)
         now = time.monotonic()
         for future, delivery in [pair for pair in self.under_way.items() if pair[1].due < now]:
@@ -224,7 +224,7 @@ class Dispatch:
         return messages
 
     def heard(self, delivery: Delivery, future: "Future[Any]") -> list[Message]:
-        """What became of a unit."""
+        """The messages of a unit that came back or failed; sets `failure` for an answer that ends training."""
         try:
             answer: Answer = future.result()
         except (Exception, CancelledError) as error:
@@ -249,7 +249,7 @@ class Dispatch:
         return []
 
     def progress(self, delivery: Delivery, answer: Done) -> list[Message]:
-        """A unit that came back: its epochs, and where its members stand, at their end or for the next commit."""
+        """The messages of a trained unit: its epochs, and its Position at the segment's end or for the next commit."""
         segment, request = delivery.segment, self.remote.context.request
         stands = dataclasses.replace(segment.cohort, epoch=answer.epoch, state=OnHost(answer.state))
         ended = stands.epoch >= segment.until
@@ -264,9 +264,9 @@ class Dispatch:
         return [*messages, *([Position(segment, stands, ended)] if ended or request.every < float("inf") else [])]
 
     def waiting_again(self, delivery: Delivery, error: BaseException, alone: bool = True) -> list[Message]:
-        """A unit that an executor lost: it is sent again, unless it has no try left.
+        """Send a unit again that an executor lost; returns the Position of its segment if it has no try left.
 
-        Not `alone`, it is charged none: an executor that is full has room once another unit came back.
+        It is charged only if `alone`: an executor that is full has room once another unit came back.
         """
         remote = self.remote
         if self._over:
@@ -279,7 +279,7 @@ class Dispatch:
             self._careful = True
             if not remote.door.renew(delivery.executor):
                 LOG.warning(
-                    f"the executor broke: {first_line(error)}; give a function that makes one, and it is made anew"
+                    f"the executor broke: {first_line(error)}; give a function that makes one, to replace broken ones"
                 )
                 remote.context.stop.set()
         delivery.failures += 1
@@ -289,35 +289,35 @@ class Dispatch:
             heapq.heappush(self.waiting, delivery)
             return []
         trials = of_trials(remote.roster, delivery.segment.cohort)
-        LOG.warning(f"{trials}: given up after {delivery.tries} tries, none of which came back: {first_line(error)}")
+        LOG.warning(f"{trials}: given up after {delivery.tries} failed tries: {first_line(error)}")
         return [Position(delivery.segment, stand_of(delivery), lost=True)]
 
     def call_back(self) -> None:
-        """Cancel what no worker has begun."""
+        """Cancel the units that no worker has begun; nothing is sent any more."""
         self._over = True
         for future in list(self.under_way):
             future.cancel()
 
     def ends(self) -> list[Message]:
-        """Where those stand that have begun and are not where they were to get."""
+        """The Positions of segments that have begun and have not reached their epoch."""
         left = [*self.waiting, *self.under_way.values()]
         begun = [one for one in left if one.stands.epoch > start_of(one.segment.cohort).epoch]
         return [Position(one.segment, stand_of(one)) for one in begun]
 
 
 def start_of(cohort: Cohort) -> Cohort:
-    """Where members begin: as they stand, or before the first epoch where their state was given up."""
+    """The cohort that training starts from: at epoch 0 if its state was given up, else unchanged."""
     return cohort if cohort.state is not None or cohort.epoch == 0 else dataclasses.replace(cohort, epoch=0)
 
 
 def stand_of(delivery: Delivery) -> Cohort:
-    """Where members stand that are trained no further; as they stood, if they have not caught up with it."""
+    """The cohort when training ends: the segment's own if the members are behind its epoch."""
     cohort = delivery.segment.cohort
     return delivery.stands if delivery.stands.epoch >= cohort.epoch else cohort
 
 
 def arrived(said: "queue.SimpleQueue[Future[Any]]") -> "list[Future[Any]]":
-    """The futures that are done; waits a moment for the first."""
+    """The futures that are done; waits at most POLL seconds for the first."""
     try:
         first = said.get(timeout=POLL)
     except queue.Empty:
@@ -326,11 +326,11 @@ def arrived(said: "queue.SimpleQueue[Future[Any]]") -> "list[Future[Any]]":
 
 
 def of_trials(roster: Roster, cohort: Cohort) -> str:
-    """The trials of members, in words."""
+    """The trials of a cohort, in words."""
     numbers = [str(number) for number in sorted(set(roster.config.numbering.trials(cohort.members).tolist()))]
     return f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {', '.join(numbers)}"
 
 
 def first_line(error: BaseException) -> str:
-    """An error in a line."""
+    """The first line of an error's text; the name of its type if that is empty."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__

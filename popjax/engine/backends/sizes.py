@@ -1,4 +1,4 @@
-"""How much work a unit is: by the cost model, never by a stopwatch. It changes no bit."""
+"""The sizes of units: by the cost model and never timed. Bits do not depend on them."""
 
 from collections.abc import Callable
 
@@ -10,19 +10,19 @@ from popjax.engine.roster import Roster
 from popjax.space.space import take
 from popjax.store.cohort import Cohort
 
-SHARES = 32  # units at least, where there are members for them
-UNKNOWN = 64  # members of a unit whose cost nobody knows
-PARTS = 20  # into which their epochs are cut
-STATE_BYTES = 2**25  # that travel with a unit
-MINUTES, DAY = 600.0, 86400.0  # that a unit may take, and one whose cost nobody knows
+SHARES = 32  # units of a cohort at least, if it has members for them
+UNKNOWN = 64  # members of a unit of unknown cost
+PARTS = 20  # units into which the epochs of such members are cut
+STATE_BYTES = 2**25  # most bytes of state sent with a unit
+MINUTES, DAY = 600.0, 86400.0  # seconds that a unit may take, and one of unknown cost
 
 
 class Sizes:
     """The sizes of a population's units.
 
     Args:
-        roster: who the members are.
-        traits: gives what the executor says of itself.
+        roster: of the population.
+        traits: `() -> Traits` of the executor.
     """
 
     def __init__(self, roster: Roster, traits: Callable[[], Traits]) -> None:
@@ -31,7 +31,7 @@ class Sizes:
         self._seconds: dict[int, float | None] = {}
 
     def members(self, cohort: Cohort) -> int:
-        """How many members of a cohort a unit has: full lanes, if there are that many."""
+        """The number of a cohort's members in a unit, a multiple of the lanes."""
         lanes, seconds, traits = self.roster.lanes(cohort.bucket), self.seconds(cohort.bucket), self.traits()
         epochs = max(1, self.roster.config.epochs - cohort.epoch)
         wanted = UNKNOWN if seconds is None else traits.seconds / (seconds * epochs)
@@ -41,21 +41,21 @@ class Sizes:
         return max(1, most // lanes.count) * lanes.count
 
     def epochs(self, cohort: Cohort) -> int:
-        """How many epochs a unit trains these members at the most."""
+        """The most epochs that a unit trains these members."""
         seconds, traits = self.seconds(cohort.bucket), self.traits()
         if seconds is None:
             return max(1, self.roster.config.epochs // (PARTS if traits.keeps else 1))
         return max(1, int(traits.seconds / (seconds * len(cohort.members))))
 
     def patience(self, cohort: Cohort) -> float:
-        """How many seconds a unit may take."""
+        """The seconds that a unit may take before it is sent again."""
         known = self.traits().patience
         if known is not None:
             return known
         return DAY if self.seconds(cohort.bucket) is None else MINUTES
 
     def seconds(self, bucket: int) -> float | None:
-        """What an epoch of a member of a bucket takes on one core, or on one accelerator; None where nobody knows."""
+        """Seconds of one member's epoch on one core or accelerator, the mean over a bucket; None if not known."""
         if bucket not in self._seconds:
             roster = self.roster
             cost, member = work_of(roster.tracer, roster.plan.lanes), roster.buckets[bucket]
@@ -64,7 +64,7 @@ class Sizes:
                 points = take(roster.points, np.flatnonzero(roster.bucket == bucket))
                 widths = {name: member.scales[name].high for name in cost.widths}
                 members = len(next(iter(points.values()))) * cost.epochs
-                cores = 2 if cost.machine.lanes == 1 else 1  # of which the cost model speaks
+                cores = 2 if cost.machine.lanes == 1 else 1  # for which the cost model has its rate
                 seconds = cost.padded(points, widths, shared=frozenset(member.static))[1]
                 self._seconds[bucket] = cores * seconds / members
         return self._seconds[bucket]

@@ -1,9 +1,9 @@
 """The unit of work that an executor sees: one function of picklable arguments, which plans and decides nothing.
 
-A worker keeps the tasks that it was sent, by their digest, with what it compiled for them: a unit that comes
-without its task is answered by Missing, and comes again with it. Errors of the user's code come back as values, so
-that an exception of a future is the engine's own. What travels is what the standard library can pickle: the
-user's objects are bytes of cloudpickle, which is imported here alone; nothing on a disk is a pickle.
+A worker keeps the tasks that it was sent, by their digest, with the programs compiled for them: a unit that comes
+without a task that the worker lacks is answered by Missing, and sent again with it. Errors of the user's code come
+back as values, so that an exception of a future is the executor's own. All that is sent can be pickled by the standard
+library: the user's objects are bytes of cloudpickle, which is imported only here; nothing on a disk is a pickle.
 """
 
 import os
@@ -28,7 +28,7 @@ from popjax.engine.plan import Lanes
 from popjax.store.cohort import Arrays, Cohort, OnHost, join
 from popjax.task import Task
 
-TASKS, PLANS = 4, 64  # that a worker keeps
+TASKS, PLANS = 4, 64  # kept by a worker
 
 
 class Unit(NamedTuple):
@@ -36,15 +36,15 @@ class Unit(NamedTuple):
 
     Attributes:
         task: the digest of the task's bytes.
-        plan: what `planned` gave for their bucket.
-        lanes: how many train at once.
+        plan: the bytes that `planned` returned for their bucket.
+        lanes: the number of members that train at once.
         seed: of the members' keys.
         epoch: the epochs that they have finished.
         state: their state, name -> array (members, ...); None before the first epoch.
-        members: their identities and their hyperparameters now: arrays (members,).
+        members: their identities and current hyperparameters: arrays (members,).
         until: the epoch to reach.
         settings: JAX's, in the order of SETTINGS.
-        kin: what the driver runs on; None if a worker may run on something else.
+        kin: the kind of machine and versions of the driver; None if a worker's may differ.
     """
 
     task: str
@@ -60,11 +60,11 @@ class Unit(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A unit is trained.
+    """The answer for a trained unit.
 
     Attributes:
-        worker: that trained it.
-        epoch: the epochs that the members have finished now.
+        worker: the name of the worker.
+        epoch: the epochs that the members have finished.
         metrics: metric -> (members, epochs), of the epochs that were trained.
         state: their state, name -> array (members, ...).
     """
@@ -76,20 +76,20 @@ class Done(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """A worker has not the task."""
+    """The answer of a worker that does not have the task."""
 
     worker: str
 
 
 class Refused(NamedTuple):
-    """A worker runs on something else than the driver."""
+    """The answer of a worker on another kind of machine or versions, `kin`, than the driver."""
 
     worker: str
     kin: str
 
 
 class Failed(NamedTuple):
-    """What the user's code raised, as bytes."""
+    """The answer with what the user's code raised, as bytes."""
 
     worker: str
     error: bytes
@@ -99,7 +99,7 @@ Answer = Done | Missing | Refused | Failed
 
 
 class Prepared(NamedTuple):
-    """What a worker needs to train members of a bucket, compiled or being compiled."""
+    """The programs of a bucket, compiled or being compiled, with the data and context to train its members."""
 
     programs: Programs
     data: Any
@@ -108,30 +108,31 @@ class Prepared(NamedTuple):
 
 
 def shipped(task: Task) -> bytes:
-    """A task as bytes; raises ValueError for one that cannot travel."""
+    """A task as bytes; raises ValueError for one that cannot be pickled."""
     try:
         return cloudpickle.dumps(task)
     except Exception as error:  # whatever the objects' own methods raise
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"the task cannot go to other processes: {what}; make what it names inside of its functions"
+            f"the task cannot be sent to other processes: {what}; create such objects inside its functions"
         ) from None
 
 
 def planned(functions: MemberFunctions) -> bytes:
-    """What the driver decided about a bucket, as bytes."""
+    """The arguments of a bucket's MemberFunctions beside the task, as bytes."""
     names = ("static", "dynamic", "scales", "epochs", "branching", "branches", "inactive", "keeps_best")
     return cloudpickle.dumps({name: getattr(functions, name) for name in names})
 
 
 def work(unit: Unit, blob: bytes | None = None) -> Answer:
-    """Train the members of a unit to an epoch, in whichever process this is called.
+    """Train the members of a unit to an epoch, in the calling process.
 
     Args:
         unit: see Unit.
-        blob: the task, where the worker may not have it yet.
+        blob: the task as bytes, if the worker may not have it yet.
 
-    The same unit gives the same bits on every machine of a kind and version. Raises nothing that the task raises.
+    The same unit gives the same bits on every machine of a kind and version. An error of the task is returned as
+    Failed, not raised.
     """
     worker = name()
     if unit.kin is not None and unit.kin != kin():
@@ -145,7 +146,7 @@ def work(unit: Unit, blob: bytes | None = None) -> Answer:
 
 
 def trained(worker: str, task: Task, unit: Unit) -> Done:
-    """The unit trained by this worker, as many members at once as its lanes allow, one piece after another."""
+    """Train a unit on this worker, in pieces of at most a batch, one after another."""
     prepared = prepare(task, unit)
     state = None if unit.state is None else OnHost(unit.state)
     whole = Cohort(0, np.arange(len(unit.members.trial)), unit.epoch, state)
@@ -172,13 +173,13 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
 
 
 def prepare(task: Task, unit: Unit) -> Prepared:
-    """The programs of a unit's bucket."""
+    """The programs of a unit's bucket, from the cache if they are there."""
     key = unit.task, unit.plan, unit.lanes.count, unit.lanes.capacity, unit.settings
     return PLAN_CACHE.get(key, lambda: prepared_anew(task, unit))
 
 
 def prepared_anew(task: Task, unit: Unit) -> Prepared:
-    """The same, for the first unit of its bucket."""
+    """The programs for the first unit of a bucket."""
     member, context, lanes = MemberFunctions(task, **cloudpickle.loads(unit.plan)), Context(), unit.lanes
     data = on_devices(task.data, lanes.devices)
     programs = COMPILER.programs(
@@ -188,7 +189,7 @@ def prepared_anew(task: Task, unit: Unit) -> Prepared:
 
 
 class Cache:
-    """The most recently used of what takes long to make."""
+    """A cache of the `kept` most recently used values; safe for threads."""
 
     def __init__(self, kept: int) -> None:
         self.kept = kept
@@ -196,10 +197,10 @@ class Cache:
         self._known: OrderedDict[Any, Any] = OrderedDict()
 
     def get(self, key: Any, make: Any) -> Any:
-        """What is known by a key; else what `make` gives, a function, or bytes to load; None for None."""
+        """The value of a key; if there is none, of `make`: a function, or bytes to unpickle; None if `make` is None."""
         with self._lock:
             if key not in self._known and make is not None:
-                if crowded():  # plans hold programs
+                if crowded():  # plans hold programs, and so memory maps
                     self._known.clear()
                 self._known[key] = cloudpickle.loads(make) if isinstance(make, bytes) else make()
             if key in self._known:
@@ -213,7 +214,7 @@ TASK_CACHE, PLAN_CACHE = Cache(TASKS), Cache(PLANS)
 
 
 def under(values: tuple[Any, ...]) -> ExitStack:
-    """A context with these settings of JAX's."""
+    """A context with these values of JAX's SETTINGS."""
     stack = ExitStack()
     for setting, value in zip(SETTINGS, values, strict=True):
         stack.enter_context(getattr(jax, setting.removeprefix("jax_"))(value))
@@ -221,12 +222,12 @@ def under(values: tuple[Any, ...]) -> ExitStack:
 
 
 def name() -> str:
-    """This worker's: the machine, the process and its thread."""
+    """The name of this worker: machine, process and thread."""
     return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
 
 
 def packed(error: Exception) -> bytes:
-    """An exception as bytes; its text alone where it cannot travel."""
+    """An exception as bytes; a RuntimeError with its text if it cannot be pickled."""
     try:
         found = cloudpickle.dumps(error)
         cloudpickle.loads(found)
@@ -236,7 +237,7 @@ def packed(error: Exception) -> bytes:
 
 
 def error_of(answer: Failed) -> Exception:
-    """The exception of an answer."""
+    """The exception of an answer; a RuntimeError if it cannot be unpickled here."""
     try:
         error: Exception = cloudpickle.loads(answer.error)
     except Exception as other:  # of a class that only the worker knows

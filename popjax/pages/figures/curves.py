@@ -17,7 +17,7 @@ from popjax.store.results import Results
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """The learning curves, and how to read them."""
+    """HTML section of the learning curves; empty for runs of one epoch or without training."""
     if results.members[results.metric].shape[-1] == 1 or not results.epochs_run.any():
         return ""
     lines = "the mean of its folds and repeats" if results.errors else "one trial"
@@ -31,7 +31,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         parts.append("a diverged trial ends with a cross at its last whole epoch, if it had one")
     if results.best_epochs is not None:
         several = " (the mean over folds and repeats)" if results.errors else ""
-        parts.append(f"a trial's dot is its best epoch{several}, whose value ranks it")
+        parts.append(f"a trial's dot is its best epoch{several}, by whose value it ranks")
     if results.counted.resting.any():
         parts.append("a trial that rests, out of patience, ends there, and counts with its last value in the band")
     if results.pruned.any():
@@ -64,7 +64,7 @@ def curves_figure(results: Results) -> dict[str, Any]:
 
 
 def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dict[str, Any]]:
-    """How each group is drawn; the heights are `metric_curves`."""
+    """The traces of each group, without heights, which `metric_curves` gives."""
     thin = {"mode": "lines", "type": "scatter"}
     quiet = {"hoverinfo": "skip", "type": "scatter", "mode": "lines"}
     quartile = {"color": MIDDLE, "width": 1}
@@ -143,13 +143,13 @@ def gapped(curves: np.ndarray) -> list[Any]:
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """The curves of each metric by its name; of what ranks also as "curves"."""
+    """Name -> drawing: the curves of each metric; "curves" are those of the ranking metric."""
     names = {"curves": results.metric} | {name: name for name in results.members}
     return {name: partial(plot_of, results, metric) for name, metric in names.items()}
 
 
 def plot_of(results: Results, metric: str) -> dict[str, Any]:
-    """The learning curves of one metric, with the places that the page's script gives them."""
+    """The learning curves of one metric, with the x values that the page's script would give them."""
     figure = curves_figure(results)
     (chosen,) = [one for one in figure["metrics"] if one["name"] == metric]
     epochs = figure["epochs"]

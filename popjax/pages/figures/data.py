@@ -1,4 +1,4 @@
-"""The data that a run learned from, and what its winner makes of the test rows. No JAX here."""
+"""The data of a run, and its winner's predictions for the test rows. No JAX here."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.markup import section, table
 from popjax.store.results import Results
 
-MOST = 10  # outputs that are shown
+MOST = 10  # largest number of outputs that are shown
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """What was learned from: rows, columns and targets, and what the winner makes of the test rows."""
+    """HTML section of rows, columns, targets and predictions for the test rows; empty without recorded data."""
     inputs = row_shape(results)
     if not inputs:
         return ""
@@ -41,12 +41,12 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 
 def caption(text: str) -> str:
-    """What a figure of the test rows shows."""
+    """HTML caption of a figure of the test rows."""
     return f'<p class="caption">The test rows: {text}.</p>'
 
 
 def row_shape(results: Results) -> str:
-    """The shape of a row as HTML, of a dict of arrays of each entry; empty where run.json does not tell."""
+    """The shape of a row as HTML, for a dict of arrays that of each entry; empty if run.json has none."""
     known = results.run.get("data")
     inputs = known.get("inputs") if isinstance(known, dict) else None
     if isinstance(inputs, dict):
@@ -55,7 +55,7 @@ def row_shape(results: Results) -> str:
 
 
 def shape_text(shape: Any) -> str:
-    """A shape in words; of one number a row "1"."""
+    """A shape as text; "1" for one number per row."""
     return " × ".join(map(str, shape if isinstance(shape, list) else [])) or "1"
 
 
@@ -72,21 +72,21 @@ def what_is_predicted(results: Results) -> tuple[str, str]:
 
 
 def told(results: Results, name: str) -> list[Any]:
-    """A list that run.json has of the data; empty where it has none."""
+    """A list in the data entry of run.json; empty if there is none."""
     known = results.run.get("data")
     found = known.get(name) if isinstance(known, dict) else None
     return found if isinstance(found, list) else []
 
 
 def counted(results: Results) -> str:
-    """How many rows each part has; nothing where a summary does not say."""
+    """The number of rows of each part, as HTML; empty if the summary has none."""
     counts = results.summary.get("rows")
     known = counts.items() if isinstance(counts, dict) else ()
     return ", ".join(f"{count:,} rows {shown(verb)}" for verb, count in known if isinstance(count, int))
 
 
 def matrix(counts: Any, classes: int) -> list[list[int]] | None:
-    """A confusion matrix of a summary, if it is one of so many classes."""
+    """A confusion matrix of a summary; None if it is not one of `classes` classes."""
     rows = counts if classes and isinstance(counts, list) and len(counts) == classes else []
     fits = all(isinstance(row, list) and len(row) == classes for row in rows)
     whole = fits and all(isinstance(count, int) and count >= 0 for row in rows for count in row)
@@ -94,7 +94,7 @@ def matrix(counts: Any, classes: int) -> list[list[int]] | None:
 
 
 def predicted_pairs(values: Any) -> np.ndarray | None:
-    """The pairs (true, predicted) of a summary (rows, 2), if these are some."""
+    """The pairs (true, predicted) of a summary, (rows, 2); None for anything else."""
     try:
         found = np.array(values or [], float)
     except (TypeError, ValueError):
@@ -103,14 +103,14 @@ def predicted_pairs(values: Any) -> np.ndarray | None:
 
 
 def told_by_output[T](results: Results, name: str, read: Callable[[Any], T | None]) -> dict[str, T]:
-    """Output -> what a summary has of it under this name, as `read` reads it, of the first ten that it can read."""
+    """Output -> its entry of a summary under `name`, as read by `read`; the first ten that are not None."""
     known = results.summary.get(name)
     found = {str(output): read(value) for output, value in known.items()} if isinstance(known, dict) else {}
     return dict([(output, value) for output, value in found.items() if value is not None][:MOST])
 
 
 def predicted_figures(results: Results) -> dict[str, dict[str, Any]]:
-    """The figures of values by name: "predicted" of one, "predicted-0" and so on of several."""
+    """Name -> figure of predicted values: "predicted" for one output, "predicted-0", ... for several."""
     one = predicted_pairs(results.summary.get("predicted"))
     if one is not None:
         return {"predicted": predicted_figure(one)}
@@ -119,7 +119,7 @@ def predicted_figures(results: Results) -> dict[str, dict[str, Any]]:
 
 
 def predicted_figure(found: np.ndarray, name: str = "") -> dict[str, Any]:
-    """What the winner predicts of the test rows against what is true, and the line where both are the same."""
+    """Figure of the winner's predictions for the test rows against true values, and the line of equality."""
     true, predicted = (rounded(column) for column in found.T)
     ends = [min(true + predicted), max(true + predicted)]
     point = {"mode": "markers", "marker": {"color": POINT, "size": 5, "opacity": 0.7}, "name": "test rows"}
@@ -136,13 +136,13 @@ def predicted_figure(found: np.ndarray, name: str = "") -> dict[str, Any]:
 
 
 def html_list(names: Sequence[Any], most: int = 30) -> str:
-    """Names as HTML, the first of many."""
+    """The first `most` names as HTML, and the number of the others."""
     rest = len(names) - most
     return ", ".join(map(shown, names[:most])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def confusion_table(labels: list[str], confusion: list[list[int]]) -> str:
-    """How many test rows of each class (a row) are predicted to be of each (a column), darker for a larger share."""
+    """HTML table of test rows by true class (row) and predicted class (column), darker for a larger share."""
     rows = []
     for label, counts in zip(labels, confusion, strict=True):
         total = sum(counts) or 1
@@ -154,12 +154,12 @@ def confusion_table(labels: list[str], confusion: list[list[int]]) -> str:
 
 
 def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
-    """What the winner predicts of values."""
+    """Name -> figure of predicted values."""
     return predicted_figures(results)
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """The same, each under its name."""
+    """Name -> drawing of the same figures."""
     return {name: functools.partial(dict, figure) for name, figure in predicted_figures(results).items()}
 
 

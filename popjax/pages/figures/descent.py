@@ -1,4 +1,4 @@
-"""Lineage: which trial continues which, and what training changed, of a population that was copied. No JAX here."""
+"""Lineage of copied trials: which one continues which, and what was changed in training. No JAX here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ LEAVES, LINES = 150, 60  # trials of the tree, and of the panels
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """The family tree, and the hyperparameters that training changed."""
+    """HTML section of the family tree and the hyperparameters that changed; empty without copies or changes."""
     if results.history is None or results.best is None:
         return ""
     lived = changed(results, varied(axes))
@@ -35,7 +35,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 
 def changed(results: Results, differ: list[Axis]) -> list[Axis]:
-    """The hyperparameters that weights of the end were trained with other values of than in the epoch before."""
+    """The hyperparameters that changed between epochs along the lineage of a trial trained to the end."""
     if results.history is None:
         return []
     followed = [results.history.of(trial) for trial in descendants(results, LEAVES)]
@@ -44,7 +44,7 @@ def changed(results: Results, differ: list[Axis]) -> list[Axis]:
 
 
 def descendants(results: Results, most: int) -> list[int]:
-    """At most about so many of the trials that were trained to the end, the winner among them."""
+    """About `most` of the trials that were trained to the end, or fewer, the winner among them."""
     drawn = thinned(results, most)
     return drawn[np.isin(drawn, results.order)].tolist()
 
@@ -56,7 +56,7 @@ def tree(results: Results, history: History) -> dict[str, Any]:
     lines = history.lineages[trials]
     order = np.lexsort(lines.T[::-1])
     lines, winner = lines[order], int(np.flatnonzero(trials[order] == results.best.trial)[0])
-    edges: list[tuple[np.ndarray, int, int, float]] = []  # the trials above an edge, its ends, where it forks off
+    edges: list[tuple[np.ndarray, int, int, float]] = []  # rows of an edge, its ends, height of its fork
     waiting = [(rows, 0, float(rows.mean())) for rows in rows_by_value(lines[:, 0], np.arange(len(lines)))]
     count = lines.shape[1]
     while waiting:
@@ -76,7 +76,7 @@ def tree(results: Results, history: History) -> dict[str, Any]:
 
 
 def rows_by_value(values: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    """The rows that share a value, in their order."""
+    """The rows in groups of successive equal values."""
     cuts = np.flatnonzero(values[1:] != values[:-1]) + 1
     return np.split(rows, cuts)
 
@@ -84,7 +84,7 @@ def rows_by_value(values: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
 def branches(
     lines: np.ndarray, edges: list[tuple[np.ndarray, int, int, float]], name: str, color: str, width: int
 ) -> dict[str, Any]:
-    """Edges as one trace with gaps: from the fork to the place of the edge, and along it."""
+    """Edges as one trace with gaps: from the fork to the height of the edge, and along it."""
     xs, ys, texts = list[Any](), list[Any](), list[str]()
     for rows, begin, end, fork in edges:
         place = float(rows.mean())
@@ -99,7 +99,7 @@ def branches(
 
 
 def histories(results: Results, history: History, axes: list[Axis]) -> list[dict[str, Any]]:
-    """Each changed hyperparameter by epoch: what the trials of the end, and their ancestors, were trained with."""
+    """Figures of hyperparameters by epoch, along the lineages of the trials trained to the end."""
     assert results.best is not None
     trials = [trial for trial in descendants(results, LINES) if trial != results.best.trial]
     followed = {trial: history.of(trial) for trial in [*trials, results.best.trial]}
@@ -109,7 +109,7 @@ def histories(results: Results, history: History, axes: list[Axis]) -> list[dict
 def lines_by_epoch(
     axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int
 ) -> dict[str, Any]:
-    """One hyperparameter's lines."""
+    """Figure of one hyperparameter by epoch; `followed`: trial -> name -> (epochs,)."""
     epochs = max(len(one[axis.name]) for one in followed.values())
 
     def lines(rows: list[int], name: str, **line: Any) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """The "tree", and "learning_rate by epoch" of each hyperparameter that changed."""
+    """Name -> drawing: "tree", and "learning_rate by epoch" of each hyperparameter that changed."""
     history = results.history
     if history is None or results.best is None:
         return {}

@@ -1,4 +1,4 @@
-"""How many trials were needed: the expected best of k. No JAX here."""
+"""The expected best of k trials. No JAX here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from popjax.pages.framing import loss
 from popjax.pages.markup import section
 from popjax.store.results import Results
 
-SIZES = 60  # of k, at which it is computed
+SIZES = 60  # number of values of k
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """The expected best of k, and what it means."""
+    """HTML section of the expected best of k; empty for one trial, or a first round without a ranked one."""
     if not (results.rounds[results.order] == 0).any() or len(results.diverged) == 1:
         return ""
     first = int((results.rounds == 0).sum())
@@ -27,7 +27,9 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         "where the line is flat, more trials would not have helped."
     )
     if results.rounds.max():
-        caption += " The first round only: later rounds look where it was good, so they are no random draws."
+        caption += (
+            " The first round only: later rounds search where earlier ones were good, so they are not random draws."
+        )
     if results.diverged[results.rounds == 0].any():
         caption += " A diverged trial counts as the worst."
     return section("How many trials were needed", caption, '<div class="figure" id="expected"></div>')
@@ -61,7 +63,7 @@ def counts(most: int) -> dict[str, Any]:
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """The figure as "expected"."""
+    """Name -> drawing: "expected"; empty without a winner."""
     return {} if results.best is None else {"expected": lambda: expected_figure(results)}
 
 

@@ -1,4 +1,4 @@
-"""What a figure of the report is."""
+"""The contract of a figure of the report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ Drawing = Mapping[str, Any]  # what plotly takes: {"traces": [...], "layout": {.
 
 
 def nothing(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
-    """Of a part of the report that draws nothing."""
+    """The empty data of a part of the report that draws nothing."""
     return {}
 
 
@@ -20,10 +20,10 @@ class Figure(NamedTuple):
     Each function takes the results and the axes of all hyperparameters.
 
     Attributes:
-        section: a heading, a caption and boxes, as HTML; empty where there is nothing to show.
-        data: name -> what report.js draws; called where there is a section.
-        plots: name -> what makes a drawing, for `Results.plot`.
-        of_metric: whether it follows the page's choice of the metric.
+        section: heading, caption and boxes, as HTML; empty if there is nothing to show.
+        data: name -> data that report.js draws; called only if there is a section.
+        plots: name -> function that returns a drawing, for `Results.plot`.
+        of_metric: True if it follows the page's choice of the metric.
     """
 
     section: Callable[[Results, Sequence[Axis]], str]

@@ -1,4 +1,4 @@
-"""Several objectives: the front, against what it costs. No JAX here."""
+"""The front of several objectives. No JAX here."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,19 +15,19 @@ from popjax.pages.markup import legend, section, thinning
 from popjax.store.results import Results
 from popjax.task import Metric
 
-DRAWN = 2000  # trials at most
-DECADES = 10.0  # the largest over the smallest value of an axis in decades
+DRAWN = 2000  # largest number of trials
+DECADES = 10.0  # ratio of largest to smallest value from which an axis is log
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """The front against each further objective; empty where one metric alone ranks."""
+    """HTML section of the front against each further objective; empty for one objective."""
     others = results.rule.objectives[1:]
     if results.best is None or not others:
         return ""
     objectives = ", ".join(map(shown, results.rule.objectives))
     caption = (
-        f"On the line are the {len(results.front()):,} trials that none beats in all of {objectives}; point at one for "
-        "its hyperparameters. The winner is the front's best in the first."
+        f"On the line are the {len(results.front()):,} trials that no other beats in all of {objectives}; point at one "
+        "for its hyperparameters. The winner is the front's best in the first."
     )
     finished = len(results.order)
     caption += thinning(min(finished, DRAWN), finished, "trials")
@@ -37,7 +37,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 
 def front_figures(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """A figure for each further objective."""
+    """Name -> drawing for each further objective."""
     others = () if results.best is None else results.rule.objectives[1:]
     return {f"front-{at}": partial(front_figure, results, axes, other) for at, other in enumerate(others)}
 
@@ -91,7 +91,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
 
 
 def values_and_axis(results: Results, name: Metric, values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """Values (trials,) and their axis: a metric's within its frame, a cost's in decades where it spans one."""
+    """Values (trials,), clipped, and their axis: a metric's frame, or a cost's range, log over a decade or more."""
     if name in results.members:
         low, high, log = framed(results, name)
     else:
@@ -107,7 +107,7 @@ def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """The first figure as "front"."""
+    """Name -> drawing: "front", the first figure."""
     found = front_figures(results, axes)
     return {"front": found["front-0"]} if found else {}
 

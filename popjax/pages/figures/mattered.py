@@ -1,4 +1,4 @@
-"""What mattered: the importance of each hyperparameter, beside what was expected. No JAX here."""
+"""The importance of each hyperparameter, beside its expected tier. No JAX here."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from popjax.pages.markup import section, table
 from popjax.space.defaults import TIERS
 from popjax.store.results import Results
 
-STEADY = 256  # trials from which the importance differs little between draws
+STEADY = 256  # number of trials from which the importance differs little between draws
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """Importance here, the greatest first, beside the tier that was expected."""
+    """HTML section of importance, the greatest first, beside the expected tier; empty without a winner."""
     differ = varied(axes)
     if results.best is None or not differ:
         return ""
@@ -28,7 +28,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     )
     if shares and of < STEADY:
         caption += f" Of fewer than {STEADY} trials the shares move by tens of percent between draws."
-    caption += " All rounds together, of which the later ones look where it was good." if results.rounds.max() else ""
+    caption += " All rounds are pooled; later ones search where earlier ones were good." if results.rounds.max() else ""
     caption += " A pruned trial counts by its last epoch." if results.pruned.any() else ""
     head = ["hyperparameter", "tier", "importance here"]
     if not shares:

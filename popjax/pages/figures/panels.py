@@ -40,13 +40,13 @@ from popjax.pages.markup import at_the_end, legend, section, thinning
 from popjax.store.results import Results
 
 POINTS = 1000
-LETTERS = 38  # that a panel is wide
-LOST = 0.09  # the share of a panel that the diverged have, at its worst end
+LETTERS = 38  # width of a panel in characters
+LOST = 0.09  # share of a panel for the diverged, at its worst end
 NO_PLACE = "A trial in which a hyperparameter is inactive has no point there."
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """The metric against each hyperparameter, and how to read it."""
+    """HTML section of the metric against each hyperparameter; empty without a winner."""
     differ = varied(axes)
     if results.best is None or not differ:
         return ""
@@ -57,7 +57,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         caption += " Points of the same whole number or choice lie beside each other."
     caption += " " + NO_PLACE if not all(axis.everywhere for axis in differ) else ""
     caption += " A trial's values are those of its last epoch." if results.history is not None else ""
-    caption += f" {plural(far, 'trial')} beyond the frame stand on its edge." if (far := beyond(results)) else ""
+    caption += f" {plural(far, 'trial')} outside the frame, drawn at its edge." if (far := beyond(results)) else ""
     ranked = len(results.order) + int(results.diverged.sum())
     if left := len(results.diverged) - ranked:
         caption += f" {plural(left, 'trial')} left before the last epoch {'has' if left == 1 else 'have'} no point."
@@ -65,7 +65,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     count = int(results.rounds.max()) + 1
     marks = round_marks(count) if count > 1 else [("", POINT, "trial")]
     marks += [("ring", "transparent", "ten best"), ("star", WINNER, "winner")]
-    lost = '<span>diverged, at the <span id="worst"></span></span>'  # which end that is, the script says
+    lost = '<span>diverged, at the <span id="worst"></span></span>'  # the page's script names the end
     marks += [("tick", DIVERGED, lost)] if results.diverged.any() else []
     boxes = "".join(f'<div class="figure" id="panel-{at}"></div>' for at in range(len(differ)))
     name = f'<span class="metric">{shown(results.metric)}</span>'
@@ -73,7 +73,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 
 def round_marks(count: int) -> list[tuple[str, str, str]]:
-    """What the legend says of so many rounds."""
+    """Legend entries of `count` rounds."""
     shared: dict[str, list[int]] = {}
     for number in range(count):
         shared.setdefault(round_color(number, count), []).append(number + 1)
@@ -82,13 +82,13 @@ def round_marks(count: int) -> list[tuple[str, str, str]]:
 
 
 def panels(results: Results, differ: Sequence[Axis]) -> list[dict[str, Any]]:
-    """The metric against each hyperparameter, on its own axis; the page's script gives the points their heights."""
+    """A panel of each hyperparameter, without the y values of its points, which the page's script adds."""
     drawn = thinned(results, POINTS)
     return [unplaced(panel(results, axis, drawn)) for axis in differ]
 
 
 def unplaced(figure: dict[str, Any]) -> dict[str, Any]:
-    """A panel without the values of its points, of which there is one list for all panels (`heights`)."""
+    """A panel without the y values of its points, which all panels share (`heights`)."""
     traces = []
     for trace in figure["traces"]:
         kept = {name: part for name, part in trace.items() if name != "y" or "yaxis" in trace}
@@ -97,13 +97,13 @@ def unplaced(figure: dict[str, Any]) -> dict[str, Any]:
 
 
 def heights(results: Results) -> dict[str, Any]:
-    """What the points of the panels are of each metric: the trials that are drawn, and their last values."""
+    """The trials that are drawn in the panels, and their last values of each metric."""
     drawn = thinned(results, POINTS)
     return {"trials": drawn.tolist(), "metrics": [height(results, name, drawn) for name in metrics(results)]}
 
 
 def height(results: Results, name: str, drawn: np.ndarray) -> dict[str, Any]:
-    """The last values of a metric in its frame, and its axis, also as errors where it is a share."""
+    """The last values of a metric, its frame and axis; for a share of 1 also the axis of its error."""
     low, high, log = framed(results, name)
     lower, share = lower_is_better(results, name), LOST if results.diverged.any() else 0.0
     free = (0.0, share) if lower else (share, 0.0)
@@ -164,7 +164,7 @@ def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
 
 
 def ticked(axis: Axis) -> dict[str, Any]:
-    """An axis's ticks for plotly: a window stands below its β; of numbers as many as fit, while names are turned."""
+    """Ticks for plotly: a window below its β; numbers are thinned until they fit, names are turned."""
     ticks = axis.ticks
     while axis.scale.numeric and not ticks_fit(ticks):
         ticks = ticks[::2]
@@ -179,14 +179,14 @@ def ticked(axis: Axis) -> dict[str, Any]:
 
 
 def ticks_fit(ticks: list[Tick]) -> bool:
-    """Whether the texts of ticks stand side by side, with a letter between them."""
+    """True if the texts of ticks fit side by side, with a character between them."""
     widths = [max(len(cut(tick.value)), len(tick.window)) for tick in ticks]
     pairs = itertools.pairwise(zip(ticks, widths, strict=True))
     return all((right.unit - left.unit) * LETTERS >= (a + b) / 2 + 1 for (left, a), (right, b) in pairs)
 
 
 def spread_in_cells(axis: Axis, rows: np.ndarray) -> np.ndarray:
-    """The coordinates of trials; within the cell of a whole number or choice, beside each other."""
+    """Coordinates of trials (rows,), spread within the cell of a whole number or a choice."""
     golden = rows * 0.6180339887 % 1 - 0.5
     return axis.units[rows] + (0.5 * axis.cell * golden if axis.cell >= 1 / 20 else 0)
 
@@ -197,7 +197,7 @@ def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """The panel of each hyperparameter, by its name."""
+    """Hyperparameter -> drawing of its panel; empty without a winner."""
     if results.best is None:
         return {}
     drawn = thinned(results, CURVES)

@@ -1,4 +1,4 @@
-"""All hyperparameters at once: the trials as lines over one axis each, which parallel.js draws. No JAX here."""
+"""Parallel coordinates: the trials as lines over an axis per hyperparameter, drawn by parallel.js. No JAX here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from popjax.store.results import Results
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """Parallel coordinates, the sentence of the selection and the table of its ten best trials."""
+    """HTML section of the parallel coordinates and the ten best selected trials; empty without a winner."""
     differ = varied(axes)
     if results.best is None or not differ:
         return ""
@@ -39,7 +39,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 
 def parallel(results: Results, differ: Sequence[Axis]) -> dict[str, Any]:
-    """The axes, the last of them the metric's, the order of the trials, best first, and the table's other columns."""
+    """The axes, the metric's last, the trials best first, and the table's other columns."""
     parameters = results.parameters
     return {
         "axes": [*map(hyperparameter, differ), metric(results)],
@@ -51,7 +51,7 @@ def parallel(results: Results, differ: Sequence[Axis]) -> dict[str, Any]:
 
 
 def hyperparameter(axis: Axis) -> dict[str, Any]:
-    """One hyperparameter: where each trial lies, and what it is there."""
+    """The axis of one hyperparameter: ticks, and the coordinate and label of each trial."""
     texts = [tick.value + (f" · {tick.window}" if tick.window else "") for tick in axis.ticks]
     return {
         "name": axis.name,
@@ -62,12 +62,12 @@ def hyperparameter(axis: Axis) -> dict[str, Any]:
 
 
 def metric(results: Results) -> dict[str, Any]:
-    """The metric in its frame, whose ends outliers share; a diverged trial has no place on it."""
+    """The axis of the metric: outliers lie at the ends of its frame; a diverged trial has no coordinate."""
     last, kept = results.values[results.metric], ~results.diverged
     low, high, log = framed(results)
     floor = errors(results, results.metric)
     warp: Callable[[Any], Any] = np.log10 if log else np.asarray
-    if floor is not None:  # good trials are told apart by what is left of 1
+    if floor is not None:  # log scale of 1 - metric, which tells good trials apart
         warp = lambda values: -np.log10(np.maximum(1 - np.asarray(values), floor))
     begin, width = float(warp(low)), float(warp(high) - warp(low)) or 1.0
     units = np.where(kept, (warp(np.clip(np.where(kept, last, low), low, high)) - begin) / width, np.nan)

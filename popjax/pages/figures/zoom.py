@@ -1,4 +1,4 @@
-"""What the zoom did: the range of each round. No JAX here."""
+"""The zoom: the range of each round. No JAX here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from popjax.store.results import Results
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """The range of each hyperparameter in every round, on the user's own axis."""
+    """HTML section of the range of each hyperparameter by round, on the user's axis; empty without a zoom."""
     differ, rounds = varied(axes), results.run.get("rounds") or []
     if not differ or not zoomed(rounds):
         return ""
@@ -39,12 +39,12 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 
 def zoomed(rounds: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a round searched another space than the first, or there is something to say of one."""
+    """True if a round searched another space than the first, or has notes."""
     return any(entry["space"] != rounds[0]["space"] or entry["notes"] for entry in rounds)
 
 
 def spans(scale: Scale, narrower: Scale) -> list[tuple[float, float]]:
-    """Which parts of the unit axis of `scale` a round's scale covers.
+    """The intervals (low, high) of the unit axis of `scale` that a round's scale covers.
 
     >>> spans(Choice("a", "b", "c", "d"), Choice("b", "d"))
     [(0.25, 0.5), (0.75, 1.0)]
@@ -58,7 +58,7 @@ def spans(scale: Scale, narrower: Scale) -> list[tuple[float, float]]:
 
 
 def extent(scale: Scale) -> str:
-    """A scale's values in few words."""
+    """A scale's values as a short text."""
     if isinstance(scale, Choice):
         return ", ".join(map(str, scale.values))
     low, high = label(scale, scale.low), label(scale, scale.high)

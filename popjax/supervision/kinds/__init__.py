@@ -1,1 +1,1 @@
-"""What is predicted, and what follows from it: a file each. May import what supervision/ may, but none of its tasks."""
+"""Kinds of targets, one file each. May import what supervision/ may, except its tasks."""

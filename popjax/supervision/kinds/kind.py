@@ -1,4 +1,4 @@
-"""The contract of a kind of targets: its loss and metrics in programs, what predictions and scores are on the host."""
+"""The interface of a kind of targets: loss and metrics in programs, predictions and scores on the host."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -18,14 +18,14 @@ class Kind:
     """One kind of targets; rows are the leading axis of all arrays.
 
     Attributes:
-        name: in `popjax.data.targets.KIND_NAMES`.
-        ranks: the metric of the validation rows that ranks.
-        scaled: targets are standardized by their training rows, each output by its own.
-        chances: predictions are probabilities.
-        own: what is learned is known to a loss of one's own alone, which judges predictions, too.
-        resampled: the metrics that are means over rows of an error, whose interval is by bootstrap.
-        classes: the labels of a classification.
-        names: of several labels or values.
+        name: one of `popjax.data.targets.KIND_NAMES`.
+        ranks: the metric on the validation rows that ranks trials by default.
+        scaled: True if targets are standardized by the training rows, each output by its own moments.
+        chances: True if predictions are probabilities.
+        own: True if only a custom loss defines what is learned; it also scores predictions.
+        resampled: the metrics that are a mean error over rows, for which a bootstrap gives the interval.
+        classes: the labels of a classification; else None.
+        names: the names of several labels or values.
     """
 
     name: ClassVar[str]
@@ -40,45 +40,45 @@ class Kind:
 
     @property
     def outputs(self) -> int:
-        """The width of a model's output; 0 where only a loss of one's own knows it."""
+        """The width of a model's output; 0 where only a custom loss knows it."""
         return len(self.names)
 
     def check(self, outputs: jax.Array, rows: int) -> None:
-        """Raise ValueError for a model that does not give one output a row."""
+        """Raise ValueError for a model's outputs of another shape than (rows, outputs)."""
         if outputs.shape != (rows, self.outputs):
             what = f"the model's outputs for {rows} rows have the shape {outputs.shape}"
             raise ValueError(f"{what}; give {(rows, self.outputs)}")
 
     def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The loss where no other is given: of every row (rows,), or of every output (rows, outputs)."""
+        """The default loss: of each row (rows,), or of each output (rows, outputs)."""
         raise NotImplementedError
 
     def metrics(self, outputs: jax.Array, targets: jax.Array, units: jax.Array) -> dict[str, jax.Array]:
-        """What all trials report beside the loss; of scaled targets `units` are what one is."""
+        """Metrics beside the loss, name -> scalar; `units` is one unit of scaled targets in their own units."""
         return {}
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
-        """Probabilities or values (rows, ...) of a model's outputs, those of scaled targets standardized."""
+        """Probabilities or values (rows, ...) from a model's outputs; those of scaled targets stay standardized."""
         return outputs
 
     def decided(self, predicted: np.ndarray) -> np.ndarray:
-        """Labels or values of what was predicted."""
+        """Labels or values (rows, ...) from predictions."""
         return predicted
 
     def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The loss (rows,) of predictions; raises ValueError where there is none."""
+        """The loss (rows,) of predictions; raises ValueError where it is not known."""
         raise NotImplementedError
 
     def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """The metrics of predictions, as a trial reports them of its outputs."""
+        """The metrics of predictions by name, as a trial reports them for its outputs."""
         raise NotImplementedError
 
     def as_outputs(self, predicted: np.ndarray) -> np.ndarray:
-        """Outputs of which these are the predictions, for metrics of outputs."""
+        """Outputs that give these predictions, for metrics of outputs."""
         return predicted
 
     def judged(self, predicted: np.ndarray, targets: np.ndarray, more: More) -> dict[str, float]:
-        """`scores`, and further metrics by name."""
+        """`scores` and the further metrics `more`, by name."""
         if not more:
             return self.scores(predicted, targets)
         errors = predicted - targets if self.scaled else None
@@ -86,23 +86,23 @@ class Kind:
         return self.scores(predicted, targets) | {name: float(value) for name, value in values.items()}
 
     def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
-        """What scikit-learn's estimators score: larger is better; `predicted` are labels or values."""
+        """The score of scikit-learn's estimators, larger is better; `predicted` are labels or values."""
         raise NotImplementedError
 
     def constant(self, targets: np.ndarray) -> np.ndarray | None:
-        """What a constant predicts of a row, from all other targets; None where nothing does."""
+        """The constant prediction for one row, from the `targets` of other rows; None if the kind has none."""
         return None
 
     def linearly(self, rows: int) -> bool:
-        """There is a linear model that so many rows may be fitted by."""
+        """True if a linear model can be fitted to this number of rows."""
         return False
 
     def linear(self, z: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """What predicts by scikit-learn's linear model of standardized rows (rows, features)."""
+        """Fit scikit-learn's linear model to standardized rows (rows, features); a function rows -> predictions."""
         raise NotImplementedError
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-        """What the page shows of the winner on the test rows, as JSON values."""
+        """What the page shows of the winner's predictions for the test rows, as JSON values."""
         return {}
 
     def describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Several labels, each of which is true or not."""
+"""Targets that are several labels, each true or false."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,59 +13,59 @@ from popjax.supervision.kinds.classification import MOST, TINY, confusion
 from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
 
-THRESHOLD = 0.5  # from which a label is told
+THRESHOLD = 0.5  # the probability above which a label is predicted
 
 
 @dataclasses.dataclass(frozen=True)
 class Multilabel(Kind):
-    """Targets are truth values (rows, labels), outputs their log odds, predictions their probabilities."""
+    """Targets are truth values (rows, labels), outputs log odds, predictions probabilities of the same shape."""
 
     name: ClassVar[str] = "multilabel"
     chances: ClassVar[bool] = True
 
     def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The cross-entropy of each label."""
+        """The cross-entropy of each label (rows, labels)."""
         return optax.sigmoid_binary_cross_entropy(outputs, targets.astype(outputs.dtype))
 
     def metrics(self, outputs: jax.Array, targets: jax.Array, units: jax.Array) -> dict[str, jax.Array]:
-        """The accuracy of whole rows."""
+        """The accuracy: the share of rows with all labels right."""
         return {"accuracy": ((outputs > 0) == targets).all(-1).mean(dtype=float)}
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
-        """Probabilities."""
+        """Probabilities (rows, labels)."""
         return np.asarray(expit(outputs))
 
     def decided(self, predicted: np.ndarray) -> np.ndarray:
-        """bool (rows, labels): more likely true than not."""
+        """bool (rows, labels): the probability is above 0.5."""
         return predicted > THRESHOLD
 
     def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The mean log loss of the labels."""
+        """The mean log loss of the labels (rows,)."""
         return np.asarray(-np.log(np.maximum(np.where(targets, predicted, 1 - predicted), TINY)).mean(-1))
 
     def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """The log loss, and the accuracy of whole rows."""
+        """The log loss, and the share of rows with all labels right."""
         loss = float(self.row_losses(predicted, targets).mean())
         return {"loss": loss, "accuracy": self.score(self.decided(predicted), targets)}
 
     def as_outputs(self, predicted: np.ndarray) -> np.ndarray:
-        """Their log odds."""
+        """Log odds of the probabilities."""
         return np.asarray(np.log(np.maximum(predicted, TINY)) - np.log(np.maximum(1 - predicted, TINY)))
 
     def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
-        """The share of rows all of whose labels are right."""
+        """The share of rows with all labels right."""
         return float((predicted == targets).all(-1).mean())
 
     def constant(self, targets: np.ndarray) -> np.ndarray:
-        """The share of rows of which each label is true."""
+        """The share of rows with each label (labels,)."""
         return np.asarray(targets.mean(0))
 
     def linearly(self, rows: int) -> bool:
-        """Always."""
+        """True for any number of rows."""
         return True
 
     def linear(self, z: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Logistic regression, a label each; of a label that is the same in all rows, its value."""
+        """One logistic regression for each label, a constant for one with equal values: rows -> probabilities."""
         from sklearn.linear_model import LogisticRegression
 
         models = [
@@ -81,7 +81,7 @@ class Multilabel(Kind):
         return chances
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-        """`confusions`: label -> how many rows without it, and with it, are told not to have it, and to have it."""
+        """`confusions`: label -> its 2 x 2 confusion matrix, for at most 30 labels."""
         told = self.decided(predicted)
         counts = {name: confusion(y, label, 2) for name, y, label in zip(self.names, targets.T, told.T, strict=True)}
         return {"confusions": dict(list(counts.items())[:MOST])}

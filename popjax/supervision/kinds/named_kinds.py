@@ -1,4 +1,4 @@
-"""The kinds of targets by name. A new one is a file beside this one, and a line in KINDS."""
+"""The kinds of targets by name. To add one, add a file here and a line to KINDS."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,11 +21,11 @@ KINDS: Mapping[str, type[Kind]] = {
 
 
 def kind_of(dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray) -> Kind:
-    """What a dataset's targets are.
+    """The kind of a dataset's targets.
 
     Args:
-        loss: that of one's own.
-        scale: the deviations (folds, ...) of each fold's targets.
+        loss: the custom loss, or None.
+        scale: the standard deviations (folds, ...) of each fold's targets.
     """
     if dataset.kind == "own":
         width = {1: 1, 2: dataset.y.shape[-1]}.get(dataset.y.ndim, 0)
@@ -36,7 +36,7 @@ def kind_of(dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray
 
 
 def kind_read(content: Mapping[str, Any], loss: Callable[..., Any] | None) -> Kind:
-    """The kind that `Kind.describe` described; `loss` is that of one's own, if it is known."""
+    """The kind from what `Kind.describe` returned; `loss` is the custom loss, or None if it is not known."""
     if content["kind"] == "own":
         return Own(loss=loss, width=content["width"])
     classes, names = content["classes"], tuple(content["outputs"])

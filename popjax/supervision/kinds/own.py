@@ -1,4 +1,4 @@
-"""What a loss of one's own learns."""
+"""Targets of a custom loss."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -12,11 +12,11 @@ from popjax.supervision.kinds.kind import Kind
 
 @dataclasses.dataclass(frozen=True)
 class Own(Kind):
-    """Targets are any numbers (rows, ...), and so are outputs and predictions.
+    """Targets, outputs and predictions are any numbers (rows, ...).
 
     Attributes:
-        loss: of (outputs, targets), one value a row (rows,); None where predictions are not judged.
-        width: of a built-in model's output; 0 where the targets do not tell it.
+        loss: `(outputs, targets)` -> one value a row (rows,); None if this process does not have it.
+        width: the width of a built-in model's output; 0 where the targets do not define it.
     """
 
     name: ClassVar[str] = "own"
@@ -27,27 +27,27 @@ class Own(Kind):
 
     @property
     def outputs(self) -> int:
-        """The width of a target, where it has one axis."""
+        """The width of a model's output; 0 where the targets do not define it."""
         return self.width
 
     def check(self, outputs: jax.Array, rows: int) -> None:
-        """Raise ValueError for a model that does not give one output a row."""
+        """Raise ValueError for a model's outputs of another shape than (rows, ...)."""
         if outputs.shape[:1] != (rows,):
             what = f"the model's outputs for {rows} rows have the shape {outputs.shape}"
             raise ValueError(f"{what}; give (rows, ...)")
 
     def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The loss of one's own."""
+        """The custom loss (rows,); raises ValueError where it is None."""
         if self.loss is None:
-            raise ValueError("the loss is of your own, and no part of a directory; judge predictions by it yourself")
+            raise ValueError("a custom loss is not saved with a run; score the predictions with it yourself")
         return np.asarray(self.loss(jnp.asarray(predicted), jnp.asarray(targets)), float)
 
     def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """The loss."""
+        """The mean of the custom loss."""
         return {"loss": float(self.row_losses(predicted, targets).mean())}
 
     def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
-        """The loss, negative."""
+        """The negative mean of the custom loss."""
         return -self.scores(predicted, targets)["loss"]
 
     def describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One value, or several."""
+"""Targets that are one real value, or several."""
 
 import dataclasses
 import re
@@ -12,12 +12,12 @@ import numpy as np
 from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
 
-DRAWN, MOST = 500, 10  # test rows of a figure; outputs that have figures and metrics of their own
+DRAWN, MOST = 500, 10  # the most test rows in a figure; the most outputs with figures and metrics of their own
 
 
 @dataclasses.dataclass(frozen=True)
 class Regression(Kind):
-    """Targets are values (rows,), standardized; so are outputs, (rows,) or (rows, 1)."""
+    """Targets are standardized values (rows,); so are outputs, (rows,) or (rows, 1)."""
 
     name: ClassVar[str] = "regression"
     ranks: ClassVar[str] = "mse"
@@ -26,21 +26,21 @@ class Regression(Kind):
 
     @property
     def outputs(self) -> int:
-        """One."""
+        """The width of a model's output: 1."""
         return 1
 
     def check(self, outputs: jax.Array, rows: int) -> None:
-        """Raise ValueError for a model that does not give one value a row."""
+        """Raise ValueError for a model's outputs of another shape than (rows,) or (rows, 1)."""
         if outputs.shape not in ((rows,), (rows, 1)):
             what = f"the model's outputs for {rows} rows have the shape {outputs.shape}"
             raise ValueError(f"{what}; give {(rows, 1)}")
 
     def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The squared error."""
+        """The squared error, in the shape of the targets."""
         return (outputs.reshape(targets.shape) - targets) ** 2
 
     def metrics(self, outputs: jax.Array, targets: jax.Array, units: jax.Array) -> dict[str, jax.Array]:
-        """Mean squared and absolute error in the target's own units, and R²: 0 where there is nothing to explain."""
+        """Mean squared and absolute error in the target's own units, and R², which is 0 for constant targets."""
         error = outputs.reshape(targets.shape) - targets
         values = {"mse": ((error * units) ** 2).mean(), "mae": jnp.abs(error * units).mean()}
         return values | {"r2": explained(error, targets)}
@@ -50,29 +50,29 @@ class Regression(Kind):
         return outputs.reshape(len(outputs))
 
     def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The squared error."""
+        """The squared error (rows,)."""
         return (predicted - targets) ** 2
 
     def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """Mean squared and absolute error, and R²."""
+        """Mean squared and absolute error, and R², which is 0 for constant targets."""
         error, variance = predicted - targets, targets.var()
         loss = float((error**2).mean())
         return {"mse": loss, "mae": float(abs(error).mean()), "r2": float(1 - loss / variance) if variance else 0.0}
 
     def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
-        """R²."""
+        """R² of values (rows,)."""
         return float(1 - ((predicted - targets) ** 2).mean() / targets.var())
 
     def constant(self, targets: np.ndarray) -> np.ndarray:
-        """The mean."""
+        """The mean of the targets."""
         return np.asarray(targets.mean(0))
 
     def linearly(self, rows: int) -> bool:
-        """Always."""
+        """True for any number of rows."""
         return True
 
     def linear(self, z: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Ridge regression, an output each, its penalty by cross-validation."""
+        """One ridge regression for each output, its penalty by cross-validation: rows -> values (rows, ...)."""
         from sklearn.linear_model import RidgeCV
 
         models = [RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(z, one) for one in y.reshape(len(y), -1).T]
@@ -80,19 +80,20 @@ class Regression(Kind):
         return lambda rows: np.stack([model.predict(rows) for model in models], 1).reshape(len(rows), *shape)
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-        """`predicted`: pairs (true, predicted), of at most 500 rows."""
+        """`predicted`: pairs (true, predicted) of at most 500 rows."""
         return {"predicted": drawn_pairs(predicted, targets)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Values(Regression):
-    """Several values (rows, outputs), each standardized by its own training rows.
+    """Several values (rows, outputs), each standardized by its own moments.
 
-    The mean of their standardized squared errors ranks, as the loss, and each output has an mse, an mae and an R², such
-    as `val_price_r2`, where they are at most 10; `r2` is the mean over all.
+    The loss, the mean of their standardized squared errors, ranks. With at most 10 outputs each has an mse, an mae and
+    an R², such as `val_price_r2`; `r2` is the mean over all outputs.
 
     Attributes:
-        units: the deviations (outputs,) of the training rows, by which errors are standardized on the host.
+        units: standard deviations (outputs,) of the training rows, the mean over folds, to standardize errors on the
+            host.
     """
 
     ranks: ClassVar[str] = "loss"
@@ -101,30 +102,30 @@ class Values(Regression):
 
     @property
     def outputs(self) -> int:
-        """How many there are."""
+        """The number of values."""
         return len(self.names)
 
     def check(self, outputs: jax.Array, rows: int) -> None:
-        """Raise ValueError for a model that does not give a value for each."""
+        """Raise ValueError for a model's outputs of another shape than (rows, outputs)."""
         Kind.check(self, outputs, rows)
 
     def metrics(self, outputs: jax.Array, targets: jax.Array, units: jax.Array) -> dict[str, jax.Array]:
-        """Mean squared and absolute error of each output in its own units, its R², and the mean of these."""
+        """Mean squared and absolute error of each output in its own units, its R², and the mean R²."""
         error = outputs - targets
         squared, absolute = ((error * units) ** 2).mean(0), jnp.abs(error * units).mean(0)
         r2 = jax.vmap(explained, 1)(error, targets)
         return by_output(self.names, squared, absolute, r2)
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
-        """Values (rows, outputs)."""
+        """Values (rows, outputs), unchanged."""
         return outputs
 
     def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """The mean squared error of the outputs, each in its unit."""
+        """The mean (rows,) over the outputs of their squared errors, each in its `units`."""
         return np.asarray((((predicted - targets) / np.array(self.units)) ** 2).mean(-1))
 
     def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """The errors of each output, and R²."""
+        """The loss, the mean R², and with at most 10 outputs the metrics of each."""
         each = [Regression().scores(*pair) for pair in zip(predicted.T, targets.T, strict=True)]
         found = by_output(self.names, *([one[name] for one in each] for name in ("mse", "mae", "r2")))
         loss = float(self.row_losses(predicted, targets).mean())
@@ -135,7 +136,7 @@ class Values(Regression):
         return float((1 - ((predicted - targets) ** 2).mean(0) / targets.var(0)).mean())
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-        """`predictions`: output -> pairs (true, predicted)."""
+        """`predictions`: output -> pairs (true, predicted), of at most 10 outputs and 500 rows."""
         columns = zip(self.names[:MOST], predicted.T, targets.T, strict=False)
         return {"predictions": {name: drawn_pairs(*each) for name, *each in columns}}
 
@@ -145,14 +146,14 @@ class Values(Regression):
 
 
 def explained(error: jax.Array, targets: jax.Array) -> jax.Array:
-    """R² of errors (rows,) in targets (rows,); 0 where these are all the same, so that there is nothing to explain."""
+    """R² of errors (rows,) in targets (rows,); 0 where the targets are all equal up to rounding."""
     left, variance = (error**2).mean(), ((targets - targets.mean()) ** 2).mean()
     varied = variance > jnp.finfo(variance.dtype).eps * (targets**2).mean()
     return jnp.where(varied, 1 - left / jnp.where(varied, variance, 1), 0)
 
 
 def by_output(names: tuple[str, ...], squared: Any, absolute: Any, r2: Any) -> dict[str, Any]:
-    """Metrics (outputs,) by name, those of each output after it, and the mean R²."""
+    """The mean R² as "r2", and with at most 10 outputs each one's metrics as <output>_mse, _mae and _r2."""
     found = {"r2": sum(r2) / len(names)}
     for at, name in enumerate(output_keys(names) if len(names) <= MOST else ()):
         found |= {f"{name}_mse": squared[at], f"{name}_mae": absolute[at], f"{name}_r2": r2[at]}
@@ -160,7 +161,7 @@ def by_output(names: tuple[str, ...], squared: Any, absolute: Any, r2: Any) -> d
 
 
 def output_keys(names: tuple[str, ...]) -> list[str]:
-    """Names of outputs as those of metrics have them: of letters, digits and underscores, each another.
+    """Names of outputs for names of metrics: letters, digits and underscores; y0, y1, ... if not distinct or empty.
 
     >>> output_keys(("price (USD)", "weight")), output_keys(("a b", "a-b"))
     (['price_USD', 'weight'], ['y0', 'y1'])
@@ -170,7 +171,7 @@ def output_keys(names: tuple[str, ...]) -> list[str]:
 
 
 def drawn_pairs(predicted: np.ndarray, targets: np.ndarray) -> list[list[float]]:
-    """(true, predicted) of at most 500 rows."""
+    """Pairs (true, predicted) of at most 500 rows at even distances."""
     some = np.linspace(0, len(targets) - 1, min(len(targets), DRAWN)).astype(int)
     found: list[list[float]] = np.stack([targets, predicted], 1)[some].round(6).tolist()
     return found

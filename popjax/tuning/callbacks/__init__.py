@@ -1,1 +1,1 @@
-"""Who listens to a run: the bar, plain lines, the run's directory. A callback a file."""
+"""Callbacks of a run: the progress bar, plain lines, a notebook's cell, a linear model beside the search."""

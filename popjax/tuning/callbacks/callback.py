@@ -1,4 +1,4 @@
-"""The contract of a callback, and how a run calls them. No JAX here."""
+"""The base class of callbacks, and how a run calls them. No JAX here."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class Run(NamedTuple):
-    """What a callback is told of a run before anything is trained.
+    """What a callback receives before anything is trained.
 
     Attributes:
         space: the hyperparameters.
-        rule: what counts as best.
+        rule: which epoch counts, and how trials are ordered.
         metrics: the names of all metrics.
-        trials, epochs, folds, repeats: how many.
-        programs: how many programs the first trials take.
-        fitting: how many members can train at the same time.
-        out: the directory of the run, if there is one.
-        resting: bool (n, folds, repeats): of a run that goes on, the members that are out of patience already.
+        trials, epochs, folds, repeats: their numbers.
+        programs: number of programs of the first trials.
+        fitting: number of members that can train at the same time.
+        out: the directory of the run; None if it writes none.
+        resting: bool (n, folds, repeats): on resume, the members that are out of patience already.
     """
 
     space: Space
@@ -51,9 +51,9 @@ class Run(NamedTuple):
 
 
 class Callback:
-    """Who listens to a run: empty methods, called in the caller's thread.
+    """Base class of callbacks: empty methods, called in the caller's thread.
 
-    One that raises is reported once, and called no more; the run goes on.
+    A callback that raises is reported once, and not called again; the run goes on.
 
     >>> class Worst(Callback):
     ...     def begin(self, run):
@@ -68,33 +68,33 @@ class Callback:
     True
     """
 
-    essential = False  # whether the run ends where it fails
+    essential = False  # True: the run ends if this callback raises
 
     def begin(self, run: Run) -> None:
-        """Training is about to begin."""
+        """Called before training begins."""
 
     def epoch(self, result: "EpochResult") -> None:
-        """Some members have trained an epoch."""
+        """Called when some members have trained an epoch."""
 
     def decision(self, decision: Decision, trials: Trials) -> None:
-        """A decision is about to act on the trials as they stand."""
+        """Called before a decision acts, with the current state of the trials."""
 
     def end(self, results: Results) -> None:
-        """The run is over, or was stopped."""
+        """Called with the results when the run is over, or was stopped."""
 
     def close(self) -> None:
-        """Nothing comes any more, also where the run or this failed: give back what is held, such as a terminal."""
+        """Called last, also if the run or this callback failed: release resources, such as a terminal."""
 
 
 class Callbacks:
-    """All who listen."""
+    """The callbacks of a run."""
 
     def __init__(self, listeners: Iterable[Callback]) -> None:
         self.listeners = list(listeners)
 
     @property
     def hear_epochs(self) -> bool:
-        """Whether anybody wants to know of epochs."""
+        """True if a callback has a method `epoch` of its own."""
         return any(type(listener).epoch is not Callback.epoch for listener in self.listeners)
 
     def begin(self, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""How far a run has come, below the cell of a notebook; without ipywidgets."""
+"""The progress of a run below the cell of a notebook, without ipywidgets."""
 
 import builtins
 import html
@@ -12,12 +12,12 @@ REFRESH = 0.25  # seconds between two updates
 
 
 def in_notebook() -> bool:
-    """Whether this is the kernel of a notebook."""
+    """True in the kernel of a notebook."""
     return hasattr(builtins, "__IPYTHON__") and "ipykernel" in sys.modules
 
 
 class Cell(Progress):
-    """One line of HTML that changes in its place: how far, the best value now, the time left."""
+    """One line of HTML, updated in place: progress, the best value now, the time left."""
 
     def __init__(self) -> None:
         self._shown: Any = None
@@ -36,14 +36,14 @@ class Cell(Progress):
         now = time.monotonic()
         self._begin = self._begin or now
         if now < self._due and self.done < self.total:
-            return  # nobody sees more
+            return  # faster updates would not be seen
         self._due = now + REFRESH
         left = self.left(self._begin)
         words = f"{self.done / max(self.total, 1):.0%}, best now {value_or_dash(self.best())}, {left:.0f} s left"
         self._show(f'<progress value="{self.done}" max="{self.total}"></progress> {html.escape(words)}')
 
     def close(self) -> None:
-        """A bar that nobody moves any more is none."""
+        """Replace the bar of an unfinished run by a line that says where it stopped."""
         if self._shown is not None and self.done < self.total:
             self._show(f"stopped at {self.done / self.total:.0%}, best now {html.escape(value_or_dash(self.best()))}")
 

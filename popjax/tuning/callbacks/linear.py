@@ -1,4 +1,4 @@
-"""A linear model, fitted in the background while a supervised search trains: what its score is worth."""
+"""A linear model as a baseline, fitted in the background while a supervised search trains."""
 
 import threading
 
@@ -11,18 +11,18 @@ from popjax.supervision import baselines
 from popjax.supervision.problem import Supervised
 from popjax.tuning.callbacks.callback import Callback, Run
 
-PAUSE = 1.0  # seconds in which programs are lowered, which needs the interpreter; training hardly does
+PAUSE = 1.0  # seconds before the fit: lowering programs needs the interpreter, training hardly does
 
 
 class Linear(Callback):
     """Fits scikit-learn's linear model in the background while a search trains, for its summary.
 
-    Ridge regression, or logistic regression, to all rows that do not test, by cross-validation of its penalty where
-    that is ridge's. What is not ready when training ends is left out: nobody waits for it.
+    Ridge regression with its penalty by cross-validation, or logistic regression, on all rows outside the test set.
+    The search does not wait for it: scores that are not ready when training ends are left out.
 
     Args:
-        task: what is trained.
-        scores: what it scored where the run that goes on had it already; it is not fitted again then.
+        task: the task that is trained.
+        scores: its scores in the recorded run, on resume: it is not fitted again; None: it is fitted.
     """
 
     def __init__(self, task: Supervised, scores: dict[str, float] | None = None) -> None:
@@ -42,14 +42,14 @@ class Linear(Callback):
         self.thread.start()
 
     def fit(self, rows: np.ndarray) -> None:
-        """Fit it, and score it on the test rows; that it failed is said, and the search goes on."""
+        """Fit it and score it on the test rows (n,); a failure is reported, and the search goes on."""
         if self.over:
             return
-        import_all("pyarrow", "sklearn.linear_model")  # scikit-learn looks at pyarrow, also where it is half imported
+        import_all("pyarrow", "sklearn.linear_model")  # scikit-learn uses pyarrow, even when half imported
         try:
             scores = baselines.linear_scores(self.task, rows)
         except Exception as error:
-            if not self.closed:  # else nobody waits for it, and Python may be about to end
+            if not self.closed:  # else its result is not used, and Python may be about to end
                 tell(f"popjax: the linear model failed ({failure(error)})")
             return
         self.scores = baselines.on_test(scores)

@@ -1,4 +1,4 @@
-"""How far a run has come: a bar on a terminal, or plain lines elsewhere."""
+"""The progress of a run: a bar on a terminal, or plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from popjax.engine.population import EpochResult
     from popjax.space.scales import Scale
 
-LINES, FEW_LINES = 10, 2  # between two decisions, and between two of many
+LINES, FEW_LINES = 10, 2  # lines for all epochs, and from rung to rung
 REFRESH = 0.1  # seconds between two updates of the bar
-FEW = 8  # models at once, below which one is better steered by hand than many left alone
+FEW = 8  # if fewer models train at once, it is better to steer one by hand
 
 
 class Progress(Callback):
-    """Counts what is done of what was decided, and knows the best trial as all stand now.
+    """Count the epochs done of those decided, and track the best trial now.
 
     Attributes:
-        done, total: epochs over all members, to the last one; between rungs, to the next rung.
-        latest: what the metric that ranks is worth (trials, folds, repeats) after each member's latest epoch: that of
-            its best one so far where that counts; NaN before one, and once it has diverged.
-        heard: whether (trials, folds, repeats) each has trained an epoch.
-        resting: whether (trials, folds, repeats) each is out of patience.
-        goals: the epoch (trials,) that each is to reach.
+        done, total: epochs summed over all members, up to the last one; between rungs, up to the next rung.
+        latest: float (trials, folds, repeats): the metric that ranks after each member's latest epoch, or of its best
+            one so far where that counts; NaN before the first epoch, and once diverged.
+        heard: bool (trials, folds, repeats): has trained an epoch.
+        resting: bool (trials, folds, repeats): out of patience.
+        goals: int (trials,): the epoch that each trial is to reach.
     """
 
     run: Run
@@ -39,7 +39,7 @@ class Progress(Callback):
         self.run = run
         self.begun = False
         self.done = self.total = 0
-        self.horizon: int | None = run.epochs  # of those who train: the next rung, or the last epoch
+        self.horizon: int | None = run.epochs  # the next rung or the last epoch; None if brackets have different rungs
         self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
         self.heard, self.resting = np.zeros(self.latest.shape, bool), np.zeros(self.latest.shape, bool)
         self.resting[: len(run.resting)] = run.resting
@@ -74,7 +74,7 @@ class Progress(Callback):
             self.begun = True
 
     def take_up(self, trials: Trials) -> None:
-        """Know what the trials had reached of a run that goes on."""
+        """On resume, take over the recorded values of the trials."""
         rows = np.flatnonzero(trials.epochs > 0)
         if len(rows):
             self.make_room(int(rows[-1]) + 1)
@@ -82,7 +82,7 @@ class Progress(Callback):
             self.heard[rows] = True
 
     def make_room(self, trials: int) -> None:
-        """Hold at least so many trials."""
+        """Grow the arrays to at least so many trials."""
         if (more := trials - len(self.latest)) > 0:
             new = np.zeros((more, *self.latest.shape[1:]), bool)
             self.latest = np.concatenate([self.latest, np.where(new, 0, np.nan)])
@@ -104,7 +104,7 @@ class Progress(Callback):
         self.update()
 
     def leader(self) -> tuple[int, float] | None:
-        """The best trial by what counts now, with its mean over folds and repeats; None before there is one."""
+        """The best trial now and its mean over folds and repeats; None before there is one."""
         means = self.latest.mean((1, 2))
         means[~np.isfinite(means)] = np.nan
         if np.isnan(means).all():
@@ -113,26 +113,26 @@ class Progress(Callback):
         return best, float(means[best])
 
     def best(self) -> float | None:
-        """The value of the leader."""
+        """The value of the leader; None before there is one."""
         leader = self.leader()
         return None if leader is None else leader[1]
 
     def left(self, since: float) -> float:
-        """The seconds that are left, if it goes on as since `since`, by the monotonic clock."""
+        """Estimated seconds left, at the pace since `since` on the monotonic clock."""
         return max(0.0, (time.monotonic() - since) * (self.total - self.done) / max(self.done, 1))
 
     def say(self, line: str) -> None:
         """Show a line."""
 
     def start(self, words: str) -> None:
-        """Training begins, after what the words say."""
+        """Show that training begins, after the work that the words name."""
 
     def update(self) -> None:
-        """Show how far it has come."""
+        """Show the progress."""
 
 
 class Lines(Progress):
-    """A plain line when compiling begins, and at every tenth of the way; at every half from rung to rung."""
+    """A plain line when compiling begins, and at each tenth of the epochs; at each half from rung to rung."""
 
     def say(self, line: str) -> None:
         tell(line)
@@ -152,7 +152,7 @@ class Lines(Progress):
 
 
 class Bar(Progress):
-    """One bar with the best value now and the time left, on standard error."""
+    """One bar on standard error, with the best value now and the time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -175,7 +175,7 @@ class Bar(Progress):
     def update(self) -> None:
         now = time.monotonic()
         if now < self._due and self.done < self.total:
-            return  # nobody sees more
+            return  # faster updates would not be seen
         self._due = now + REFRESH
         self._bar.update(
             self._task, description="training", completed=self.done, total=self.total, best=value_or_dash(self.best())
@@ -192,7 +192,7 @@ class Bar(Progress):
 
 
 class Silent(Callback):
-    """Shows no progress, and says what a person should know of the rungs before they train."""
+    """Show no progress, only the notes on the rungs of the first decision."""
 
     asked = False
 
@@ -205,7 +205,7 @@ class Silent(Callback):
 
 
 def round_text(notes: Mapping[str, Any]) -> str:
-    """What a round searches, and what the zoom noticed."""
+    """The ranges that a round searches, and the notes of the zoom."""
     space = Space.from_dict(notes["space"])
     scales = ", ".join(f"{name} {brief(space[name])}" for name in space.searched)
     head = f"round {notes['round'] + 1} of {notes['rounds']}: {scales}"
@@ -213,7 +213,7 @@ def round_text(notes: Mapping[str, Any]) -> str:
 
 
 def rung_text(notes: Mapping[str, Any]) -> str:
-    """How many trials go on to which rung."""
+    """The number of trials that train to a rung, its epoch, and the notes."""
     epoch = f" to epoch {notes['epoch']}" if "epoch" in notes else ""
     head = f"rung {notes['rung']} of {notes['rungs']}: {notes['trials']} of {plural(notes['of'], 'trial')}{epoch}"
     return printable("\n".join([head, *([] if "rounds" in notes else notes.get("notes", []))]))

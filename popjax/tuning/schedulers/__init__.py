@@ -1,1 +1,1 @@
-"""What decides between two segments: a scheduler a file. Each is `scheduler(problem) -> Scheduler`."""
+"""Schedulers, one per file: each is called as `scheduler(problem) -> Scheduler`."""

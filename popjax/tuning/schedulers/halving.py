@@ -1,4 +1,4 @@
-"""Successive halving: everyone trains a little, the best of them on, and so on (Jamieson and Talwalkar 2016)."""
+"""Successive halving: train all trials a little, the best of them on, and so on (Jamieson and Talwalkar 2016)."""
 
 import functools
 import math
@@ -14,19 +14,19 @@ def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem
     """Train all trials to a first rung, the best of each rung to the next, and the last of them to the end.
 
     The rungs are `min_epochs * reduction_factor**i` below the last epoch, and the last epoch. Of n trials at a
-    rung the best ceil(n / reduction_factor) go on, or all that did not diverge if these are fewer; the others rest
-    for ever, with status "pruned". Algorithm 1 of Jamieson and Talwalkar (2016), "Non-stochastic best arm
-    identification and hyperparameter optimization", with rungs in epochs.
+    rung the best ceil(n / reduction_factor) go on, or all that did not diverge if these are fewer; the others are
+    pruned. Algorithm 1 of Jamieson and Talwalkar (2016), "Non-stochastic best arm identification and hyperparameter
+    optimization", with rungs in epochs.
 
-    A learning rate that falls towards the last epoch (schedule "cosine") needs no care: its horizon is the last
-    epoch of the search for all trials. Where a warm-up lasts until the first rung or longer, that rung compares
+    A learning rate that falls towards the last epoch (schedule "cosine") needs no adjustment: its horizon is the last
+    epoch of the search for all trials. If a warm-up may last until the first rung or longer, that rung compares
     models that have hardly begun: a note says so.
 
     Args:
         reduction_factor: a whole number of at least 2.
-        min_epochs: of the first rung, at least 1.
+        min_epochs: epoch of the first rung, at least 1.
 
-    Raises ValueError for other numbers, and, when it is made for a problem, for a first rung beyond the last epoch.
+    Raises ValueError for other numbers and, when called with a problem, for a first rung beyond the last epoch.
 
     >>> import popjax as pj
     >>> def epoch(x, hparams, data):
@@ -41,7 +41,7 @@ def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem
 
 
 def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Scheduler:
-    """The scheduler of a problem. Its state: how many rungs were asked for."""
+    """The scheduler of a problem. State: int, the number of rungs asked for."""
     rungs = rungs_of(problem.epochs, reduction_factor, min_epochs)
 
     def step(asked: int, trials: Trials) -> tuple[int, Decision]:
@@ -62,12 +62,12 @@ def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Schedu
 
 
 def rung_notes(rungs: list[int], rung: int, trials: int, of: int) -> dict[str, Any]:
-    """What the log says of a rung: so many trials of so many train to it."""
+    """The log's notes on a rung: `trials` of `of` trials train to it."""
     return {"rung": rung + 1, "rungs": len(rungs), "trials": trials, "of": of, "epoch": rungs[rung]}
 
 
 def rungs_of(epochs: int, reduction_factor: int, min_epochs: int) -> list[int]:
-    """The epochs after which trials are compared, the last epoch among them; raises ValueError for no rung.
+    """The epochs of the rungs, ascending, the last epoch included; raises ValueError for a first one beyond it.
 
     >>> rungs_of(20, 2, 2)
     [2, 4, 8, 16, 20]
@@ -82,13 +82,13 @@ def rungs_of(epochs: int, reduction_factor: int, min_epochs: int) -> list[int]:
 
 
 def check_rungs(name: str, reduction_factor: int, min_epochs: int) -> None:
-    """Raise ValueError unless rungs can be made of these."""
+    """Raise ValueError for a reduction_factor that is no int of at least 2, or min_epochs of at least 1."""
     for argument, value, low in (("reduction_factor", reduction_factor, 2), ("min_epochs", min_epochs, 1)):
         check_count(f"{name}: {argument}", value, low)
 
 
 def warnings(problem: Problem, rungs: list[int]) -> list[str]:
-    """What a person should know of these rungs."""
+    """Warnings about these rungs for the user: of a warm-up that may outlast the first one."""
     scale = problem.space.get("warmup")
     if scale is None or not scale.numeric or scale.high < rungs[0] or rungs[0] == problem.epochs:
         return []

@@ -1,4 +1,4 @@
-"""Hyperband: halvings with different beginnings, side by side (Li et al. 2018)."""
+"""Hyperband: halvings with different first rungs, side by side (Li et al. 2018)."""
 
 import functools
 import math
@@ -14,20 +14,19 @@ from popjax.tuning.schedulers.parts import part_of, renumbered
 
 
 def hyperband(reduction_factor: int = 3, min_epochs: int = 1) -> Callable[[Problem], Scheduler]:
-    """Share the trials out among halvings that begin at `min_epochs`, at reduction_factor times that, and so on.
+    """Divide the trials among halvings that begin at `min_epochs`, at reduction_factor times that, and so on.
 
-    Where one does not know how early a trial shows what it is worth, some trials are compared early and some late;
-    the last bracket trains all its trials to the end. Of B brackets, bracket s (B - 1, ..., 0), whose trials meet s
-    rungs below the last epoch, gets trials in proportion to `ceil(B / (s + 1) * reduction_factor**s)`: so each
-    bracket costs about the same. Algorithm 1 of Li et al. (2018), "Hyperband: a novel bandit-based approach to
-    hyperparameter optimization", scaled to the trials of the search. Which trial is in which bracket is drawn from
-    the seed.
+    Some trials are compared early and some late, for when it is unknown how early good trials can be told; the last
+    bracket trains all its trials to the end. Of B brackets, bracket s (B - 1, ..., 0), with s rungs below the last
+    epoch, gets trials in proportion to `ceil(B / (s + 1) * reduction_factor**s)`, so that each bracket costs about
+    the same. Algorithm 1 of Li et al. (2018), "Hyperband: a novel bandit-based approach to hyperparameter
+    optimization", scaled to the trials of the search. Trials are assigned to brackets at random, by the seed.
 
     Args:
         reduction_factor: a whole number of at least 2.
-        min_epochs: of the first rung of the first bracket, at least 1.
+        min_epochs: epoch of the first rung of the first bracket, at least 1.
 
-    Raises ValueError for other numbers, and, when it is made for a problem, for a first rung beyond the last epoch.
+    Raises ValueError for other numbers and, when called with a problem, for a first rung beyond the last epoch.
 
     >>> shares(143, brackets=5, reduction_factor=3).tolist()  # as in their table 1
     [81, 34, 15, 8, 5]
@@ -37,7 +36,7 @@ def hyperband(reduction_factor: int = 3, min_epochs: int = 1) -> Callable[[Probl
 
 
 def shares(trials: int, brackets: int, reduction_factor: int) -> np.ndarray:
-    """How many trials (brackets,) each bracket gets, the one with the most rungs first."""
+    """Number of trials (brackets,) of each bracket, the one with the most rungs first."""
     rungs = np.arange(brackets - 1, -1, -1)
     weights = np.array([math.ceil(brackets / (s + 1) * reduction_factor**s) for s in rungs.tolist()])
     exact = trials * weights / weights.sum()
@@ -47,7 +46,7 @@ def shares(trials: int, brackets: int, reduction_factor: int) -> np.ndarray:
 
 
 def brackets_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Scheduler:
-    """The scheduler of a problem. Its state: the bracket of each trial, and the state of each bracket's halving."""
+    """The scheduler of a problem. State: the bracket of each trial, and the state of each bracket's halving."""
     rungs = rungs_of(problem.epochs, reduction_factor, min_epochs)
 
     def inner(bracket: int, rows: np.ndarray, points: Points) -> Scheduler:

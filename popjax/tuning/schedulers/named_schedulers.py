@@ -23,7 +23,7 @@ SCHEDULERS: dict[str, Callable[..., Callable[[Problem], Scheduler]]] = {
 
 
 def scheduler_of(text: str) -> Callable[[Problem], Scheduler]:
-    """The scheduler of a name, or of a name with arguments; raises ValueError for another text.
+    """The scheduler of a name, or of a name with arguments; raises ValueError for any other text.
 
     >>> text_of(scheduler_of("rounds(2, inner=halving(min_epochs=1))"))
     'rounds(n=2, inner=halving(reduction_factor=2, min_epochs=1))'
@@ -37,7 +37,7 @@ def scheduler_of(text: str) -> Callable[[Problem], Scheduler]:
 
 
 def made(node: ast.expr) -> Callable[[Problem], Scheduler]:
-    """The scheduler that a name or a call names; its arguments are literals, or schedulers."""
+    """The scheduler of a name or a call with literals or schedulers as arguments; SyntaxError for other expressions."""
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
     if not isinstance(call.func, ast.Name):
         raise SyntaxError("no name")
@@ -47,7 +47,7 @@ def made(node: ast.expr) -> Callable[[Problem], Scheduler]:
 
 
 def argument_of(node: ast.expr) -> Any:
-    """The value of an argument."""
+    """The value of an argument: a literal or a scheduler; raises SyntaxError for anything else."""
     if isinstance(node, ast.Call | ast.Name):
         return made(node)
     try:
@@ -57,7 +57,7 @@ def argument_of(node: ast.expr) -> Any:
 
 
 def text_of(scheduler: Callable[..., Any] | None) -> str | None:
-    """What a scheduler is called, with its arguments; None for none."""
+    """A scheduler's name with its arguments, as `scheduler_of` reads it; None for None."""
     if not isinstance(scheduler, functools.partial):
         return name_of(scheduler)
     home = scheduler.func.__module__

@@ -1,4 +1,4 @@
-"""Schedulers of schedulers: some of the trials as if there were no others."""
+"""Parts of the trials, for schedulers that use other schedulers."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from popjax.scheduler import Decision, Trials
 
 
 def part_of(trials: Trials, rows: np.ndarray) -> Trials:
-    """These trials, numbered 0, 1, ... in this order."""
+    """The trials of these rows, renumbered 0, 1, ... in this order."""
     part = lambda columns: {name: column[rows] for name, column in columns.items()}
     names, tables = ("epochs", "loss", "stopped", "bucket", "complete"), ("points", "curves", "values", "costs")
     columns: dict[str, Any] = {name: getattr(trials, name)[rows] for name in names}
@@ -16,7 +16,7 @@ def part_of(trials: Trials, rows: np.ndarray) -> Trials:
 
 
 def renumbered(decision: Decision, rows: np.ndarray) -> Decision:
-    """A decision on the trials of a part, for all trials; `rows` holds the numbers of those that it adds, too."""
+    """A decision on a part in the numbers of all trials; `rows` also holds the numbers of the trials it adds."""
     number = rows.tolist()
     return decision._replace(
         copy={number[target]: number[source] for target, source in decision.copy.items()},

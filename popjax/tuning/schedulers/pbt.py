@@ -1,4 +1,4 @@
-"""Population-based training: the worst become the best, with other hyperparameters (Jaderberg et al. 2017)."""
+"""Population-based training: changed copies of the best replace the worst (Jaderberg et al. 2017)."""
 
 import functools
 import math
@@ -22,26 +22,26 @@ def pbt(
     factors: Sequence[float] = (0.8, 1.2),
     warmup: int = 2,
 ) -> Callable[[Problem], Scheduler]:
-    """Train all trials side by side; again and again the worst go on as copies of the best, changed a little.
+    """Train all trials side by side; at intervals the worst go on as copies of the best, changed a little.
 
     Every `interval` epochs, within each bucket, the worst `quantile` of the trials, and all that diverged, are
     overwritten by one of the best `quantile` each, drawn at random: weights, optimizer and hyperparameters (truncation
-    selection, Jaderberg et al. 2017, "Population based training of neural networks"). The copy's random keys are its
-    own. Each of its hyperparameters is then drawn anew with probability `resample`, or multiplied by one of the
-    `factors` (see `Scale.scaled`), never beyond its range. What fixes a shape goes with the weights, as it is.
+    selection, Jaderberg et al. 2017, "Population based training of neural networks"). A copy has its own random keys.
+    Each of its hyperparameters is then drawn anew with probability `resample`, or else multiplied by one of the
+    `factors` (see `Scale.scaled`), never beyond its range. Static hyperparameters are copied unchanged.
 
-    So a trial's hyperparameters change while it trains: `Results.history` tells which it had when, `history.parquet`
-    keeps it, and a trial's bits depend on the whole population. It pays where the best setting changes during
+    So a trial's hyperparameters change while it trains: `Results.history` has those of each epoch, `history.parquet`
+    stores them, and a trial's bits depend on the whole population. It pays where the best setting changes during
     training, as in reinforcement learning; for a short supervised search `halving` finds as good a model for less.
 
     Args:
         interval: epochs between two selections, at least 1.
-        quantile: which share is overwritten, above 0 and at most 0.5; one trial at least.
-        resample: with which probability a hyperparameter is drawn anew, 0 to 1.
+        quantile: share of the trials that is overwritten, above 0 and at most 0.5; at least one trial.
+        resample: probability that a hyperparameter is drawn anew, 0 to 1.
         factors: numbers above 0.
-        warmup: epochs before the first selection.
+        warmup: minimum number of epochs before the first selection.
 
-    Raises ValueError for other numbers, and, when it is made for a problem, where no selection comes before the end.
+    Raises ValueError for other numbers and, when called with a problem, if no selection comes before the last epoch.
 
     >>> import popjax as pj
     >>> def epoch(x, hparams, data):
@@ -66,7 +66,7 @@ def pbt(
 def selections(
     problem: Problem, interval: int, quantile: float, resample: float, factors: tuple[float, ...], warmup: int
 ) -> Scheduler:
-    """The scheduler of a problem. Its state: the epoch that all are to reach."""
+    """The scheduler of a problem. State: int, the epoch that all trials train to."""
     first = max(warmup, interval)
     if first >= problem.epochs:
         what = f"the first selection comes after {first} epochs, and the last epoch is {problem.epochs}"
@@ -76,9 +76,7 @@ def selections(
         if reached == 0:
             points = problem.propose(problem.trials, trials)
             count = len(next(iter(points.values())))
-            return first, Decision(
-                add=points, until=dict.fromkeys(range(count), first), notes=selection_notes(first, 0)
-            )
+            return first, Decision(add=points, until=dict.fromkeys(range(count), first), notes=pbt_notes(first, 0))
         if reached == problem.epochs:
             return reached, Decision()
         copy = dict[int, int]()
@@ -90,26 +88,21 @@ def selections(
         goal = min(reached + interval, problem.epochs)
         until = dict.fromkeys(np.flatnonzero(here).tolist(), goal)
         changed = {target: explore(target, source) for target, source in copy.items()}
-        return goal, Decision(
-            copy=copy,
-            fresh=tuple(copy),
-            set=changed,
-            until=until,
-            notes=selection_notes(goal, len(copy), sorted(copy.values())),
-        )
+        notes = pbt_notes(goal, len(copy), sorted(copy.values()))
+        return goal, Decision(copy=copy, fresh=tuple(copy), set=changed, until=until, notes=notes)
 
     return Scheduler(lambda: 0, step)
 
 
 def ranked_now(problem: Problem, trials: Trials, among: np.ndarray, epoch: int) -> tuple[list[int], list[int]]:
-    """The trials `among` (trials,) whose metrics are finite, best first, and the diverged ones."""
+    """The trials `among` bool (trials,) with finite metrics, best first after the epoch, and the diverged ones."""
     order = best_first(problem, trials, epoch, present=True)
     order = order[among[order]]
     return order.tolist(), np.setdiff1d(np.flatnonzero(among), order).tolist()
 
 
 def copies_of(seed: int, epoch: int, order: list[int], diverged: list[int], quantile: float) -> dict[int, int]:
-    """Who is overwritten by whom: target -> source."""
+    """Target -> source: the worst and the diverged trials, each with one of the best drawn at random."""
     count = len(order) + len(diverged)
     share = min(math.ceil(quantile * count), count // 2)
     sources = order[:share]
@@ -128,7 +121,7 @@ def explored(
     target: int,
     source: int,
 ) -> dict[str, Any]:
-    """The hyperparameters of a copy that are not its source's; one that becomes active with them is drawn anew."""
+    """Name -> new value of a copy's hyperparameters; one that becomes active with them is drawn anew."""
     found = dict[str, Any]()
     space = problem.space
     now = take(trials.points, np.array([source]))
@@ -145,17 +138,17 @@ def explored(
 
 
 def stream(seed: int, epoch: int, trial: int, purpose: int) -> np.random.Generator:
-    """Random numbers of one trial, epoch and purpose alone."""
+    """The random generator of one trial, epoch and purpose."""
     return np.random.default_rng([seed, epoch, trial, purpose, len("pbt")])
 
 
-def selection_notes(epoch: int, copied: int, sources: Sequence[int] = ()) -> dict[str, Any]:
-    """What the log says of a selection: to which epoch all train on, and how many were overwritten by how many."""
+def pbt_notes(epoch: int, copied: int, sources: Sequence[int] = ()) -> dict[str, Any]:
+    """The log's notes on a selection: the epoch to train to, and the numbers of copies and of different sources."""
     return {"epoch": epoch, "copied": copied, "of": len(set(sources))}
 
 
 def check_selection(interval: Any, quantile: Any, resample: Any, factors: Any, warmup: Any) -> None:
-    """Raise ValueError unless a selection can be made of these."""
+    """Raise ValueError for arguments that `pbt` does not allow."""
     for name, value, low in (("interval", interval, 1), ("warmup", warmup, 0)):
         check_count(f"pbt: {name}", value, low)
     if not is_number(quantile) or not 0 < quantile <= 0.5:

@@ -1,4 +1,4 @@
-"""Everyone to the end: what a search does when no scheduler is named."""
+"""All trials to the last epoch: the scheduler of a search that names none."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from popjax.scheduler import Decision, Problem, Scheduler, Trials
 def plain(problem: Problem) -> Scheduler:
     """Train all points to the last epoch.
 
-    The state counts the points that were asked for; where a run goes on with more trials, the missing are added.
+    State: int, the number of points asked for; on resume with more trials the missing ones are added.
     """
 
     def step(asked: int, trials: Trials) -> tuple[int, Decision]:

@@ -1,4 +1,4 @@
-"""Coarse to fine: each round after the first searches a narrower space around the best so far."""
+"""Coarse to fine: each round after the first searches a narrower space around the best trials so far."""
 
 import functools
 import math
@@ -16,16 +16,16 @@ from popjax.tuning.zoom import zoom_in
 
 
 def rounds(n: int, inner: Callable[[Problem], Scheduler] | None = None) -> Callable[[Problem], Scheduler]:
-    """Split the trials over `n` rounds; each after the first samples what the best tenth so far span.
+    """Split the trials over `n` rounds; each after the first samples the ranges that the best tenth so far span.
 
-    A sampler that learns proposes from the whole space in each.
+    A sampler that learns proposes from the whole space in each round.
 
     Args:
-        n: how many rounds.
-        inner: the scheduler of each round, which sees the round's own trials; if None, all train to the end.
+        n: number of rounds.
+        inner: the scheduler of each round, which sees the trials of that round alone; if None, all train to the end.
 
-    Raises ValueError for an `inner` that has rounds itself and, once it is given a problem, for more rounds than
-    trials.
+    Raises ValueError for an `inner` that is no scheduler or has rounds itself and, when called with a problem, for
+    more rounds than trials.
 
     >>> import popjax as pj
     >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
@@ -41,7 +41,7 @@ def rounds(n: int, inner: Callable[[Problem], Scheduler] | None = None) -> Calla
 
 
 def rounds_by(problem: Problem, n: int, inner: Callable[[Problem], Scheduler]) -> Scheduler:
-    """The scheduler of a problem."""
+    """The scheduler of a problem, in n rounds of equal size but for rounding."""
     check_rounds(n, problem.trials)
     return Rounds(problem, even(problem.trials, n), inner).scheduler()
 
@@ -53,7 +53,7 @@ def check_rounds(n: int, trials: int) -> None:
 
 
 def in_rounds(scheduler: Any) -> bool:
-    """Whether a scheduler is what `rounds` gave.
+    """True if a scheduler was made by `rounds`.
 
     >>> in_rounds(rounds(2)), in_rounds(plain)
     (True, False)
@@ -62,7 +62,7 @@ def in_rounds(scheduler: Any) -> bool:
 
 
 def rounds_and_inner(scheduler: Any) -> tuple[int | None, Any]:
-    """The number of rounds, None unless `rounds` gave the scheduler, and the scheduler of each; None for `plain`.
+    """The number of rounds, None if `rounds` did not make the scheduler, and that of each round; None for `plain`.
 
     >>> rounds_and_inner(rounds(2)), rounds_and_inner(None)
     ((2, None), (None, None))
@@ -81,7 +81,7 @@ def even(trials: int, n: int) -> tuple[int, ...]:
 
 
 def further(ends: tuple[int, ...], trials: int) -> tuple[int, ...]:
-    """The same rounds, and as many more as there must be for so many trials, none larger than those after the first.
+    """The same rounds and further ones up to so many trials, none larger than the largest after the first.
 
     >>> further((2, 5, 8, 10), 15)
     (2, 5, 8, 10, 12, 15)
@@ -91,9 +91,9 @@ def further(ends: tuple[int, ...], trials: int) -> tuple[int, ...]:
 
 
 class Rounds:
-    """The rounds of one problem, which end at these trials.
+    """The rounds of one problem; `ends` is where each ends, counted in trials.
 
-    The state: the round, its first trial, its space, and the inner scheduler's state.
+    State: the round, its first trial, its space with the zoom's notes, and the inner scheduler's state.
     """
 
     def __init__(self, problem: Problem, ends: tuple[int, ...], inner: Callable[[Problem], Scheduler]) -> None:
@@ -103,11 +103,11 @@ class Rounds:
         self.ends = [0, *ends]
 
     def scheduler(self) -> Scheduler:
-        """The pair of functions."""
+        """The rounds as a Scheduler."""
         return Scheduler(dict, self.step)
 
     def step(self, state: dict[str, Any], trials: Trials) -> tuple[dict[str, Any], Decision]:
-        """Ask the round's scheduler; where it is at its end, begin the next round."""
+        """Ask the round's scheduler; when it has ended, begin the next round."""
         notes = None
         if not state:
             state = self.begin(0, trials)
@@ -124,7 +124,7 @@ class Rounds:
             notes = self.notes(state)
 
     def begin(self, number: int, trials: Trials) -> dict[str, Any]:
-        """The state before a round: the user's own space while nothing has worked."""
+        """The state before a round; its space is the user's while no loss is finite, or if the sampler learns."""
         space, noticed = self.problem.space, list[str]()
         narrow = number > 0 and not self.problem.learns
         order = best_first(self.problem, trials) if narrow else np.zeros(0, int)
@@ -134,18 +134,18 @@ class Rounds:
         return state | {"inner": self.of_round(state, trials).init()}
 
     def of_round(self, state: dict[str, Any], trials: Trials) -> Scheduler:
-        """The scheduler of a round, whose points come after those of all trials so far."""
+        """The scheduler of a round; its points come after those of all trials so far."""
         begin, end = self.ends[state["round"]], self.ends[state["round"] + 1]
         space = Space.from_dict(state["space"])
         propose = lambda n, own=None, space=space: self.problem.propose(n, trials, space)
         return self.inner(self.problem._replace(space=space, trials=end - begin, propose=propose))
 
     def notes(self, state: dict[str, Any]) -> dict[str, Any]:
-        """What the log says of a round."""
+        """The log's notes on a round."""
         return {"round": state["round"], "rounds": self.n, "space": state["space"], "notes": state["noticed"]}
 
 
 def both(inner: Any, own: dict[str, Any]) -> dict[str, Any]:
-    """The notes of a round and those of its scheduler."""
+    """The notes of a round merged with those of its scheduler."""
     inner = inner if isinstance(inner, dict) else {}
     return inner | own | {"notes": [*own["notes"], *inner.get("notes", [])]}
