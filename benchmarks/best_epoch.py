@@ -47,12 +47,12 @@ def fitted(name: str, seed: int, rule: pj.Rule, epochs: int, metric: str | None)
     estimator.fit(x.iloc[train], y[train])
     found = {"seconds": time.process_time() - begun}
     results = estimator.results_
-    for who, predictor in (("winner", results.predictor(estimator.best_index_)), ("together", estimator.predictor_)):
+    for name, predictor in (("winner", results.predictor(estimator.best_index_)), ("together", estimator.predictor_)):
         if classes:
-            found[f"{who} loss"] = log_loss(y[test], predictor.predict_proba(x.iloc[test]), labels=predictor.classes)
+            found[f"{name} loss"] = log_loss(y[test], predictor.predict_proba(x.iloc[test]), labels=predictor.classes)
         else:
-            found[f"{who} loss"] = mean_squared_error(y[test], predictor.predict(x.iloc[test])) / y[test].var()
-        found[f"{who} score"] = predictor.score(x.iloc[test], y[test])
+            found[f"{name} loss"] = mean_squared_error(y[test], predictor.predict(x.iloc[test])) / y[test].var()
+        found[f"{name} score"] = predictor.score(x.iloc[test], y[test])
     return found | {"epochs trained": results.trained.mean()}
 
 

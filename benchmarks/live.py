@@ -1,7 +1,7 @@
 """What the live page costs the search, and how smooth it is.
 
 `uv run python benchmarks/live.py`: the default search (512 trials of 20 epochs on digits) in processes of their own, in
-turn: left alone; with an epoch between two decisions; the same with the page and somebody who reads all that it sends;
+turn: left alone; with an epoch between two decisions; the same with the page and a reader of all that it sends;
 the same with a Chromium tab, which shares the cores. Wall and CPU seconds of the search, and of these what the server's
 thread takes. Then a board of 512 curves that grow by an epoch ten times a second, to 100 epochs, in a
 tab: frames a second, and what the server sends.

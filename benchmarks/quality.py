@@ -46,7 +46,7 @@ class Seeker(NamedTuple):
 
 
 SEEKERS = {
-    "full": Seeker("popjax, everyone to the end", "popjax_search", ("full",)),
+    "full": Seeker("popjax, all to the end", "popjax_search", ("full",)),
     "halving": Seeker("popjax, halving", "popjax_search", ("halving",)),
     "hyperband": Seeker("popjax, hyperband", "popjax_search", ("hyperband",)),
     "tpe": Seeker("popjax, tpe", "popjax_search", ("tpe",)),
@@ -129,7 +129,7 @@ def reached(steps: list[list[float]], loss: float) -> float:
 def ratio(runs: list[dict[str, Any]], one: str, other: str, goal: str, start: bool, seconds: float) -> dict[str, Any]:
     """How long `one` takes in terms of `other`, to the loss that `goal` ends at; geometric mean over the runs.
 
-    Who does not get there counts with all the time that there was, also where it ended before, and is counted.
+    One that does not get there counts with all the time that there was, also where it ended before.
     """
     ratios, missed = [], {one: 0, other: 0}
     for row in runs:

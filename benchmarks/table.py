@@ -57,7 +57,7 @@ def measure(results: Results, scores: np.ndarray, size: int, subsets: int) -> di
     sign = 1 if results.metric.mode == "max" else -1
     value = np.where(results.diverged, -np.inf, sign * results.values[results.metric])
     epochs = results.members[results.metric].shape[-1]
-    trained = np.minimum(results.epochs_run + results.diverged, epochs)  # who diverges is trained no further
+    trained = np.minimum(results.epochs_run + results.diverged, epochs)  # diverged trials are trained no further
     each = results.task.hints.updates(results.points)
     rng = np.random.default_rng(0)
     rows_to_the_end = np.flatnonzero(~results.stopped)
@@ -73,7 +73,7 @@ def measure(results: Results, scores: np.ndarray, size: int, subsets: int) -> di
             updates = (np.minimum(would.epochs, trained[would.rows]) * each[would.rows]).sum()
             fewer_updates = (trained[subset] * each[subset]).sum() / updates
             rows.append([len(subset) * epochs / would.spent, fewer_updates, *np.ravel(behind)])
-        lost = [f"{who}lost{on}" for who in ("", "random ") for on in ("", " on test rows")]
+        lost = [f"{which}lost{on}" for which in ("", "random ") for on in ("", " on test rows")]
         names = ["times fewer epochs", "times fewer updates", *lost]
         found[text] = {name: float(f"{mean:.4g}") for name, mean in zip(names, np.mean(rows, 0), strict=True)}
     return found

@@ -1,7 +1,7 @@
 """What a tracker costs the default command: its wall time with each, over that without, in turn.
 
 `uv run --with mlflow --with wandb --with trackio --with tensorboardX python benchmarks/trackers.py`: all write to the
-disk, offline, into what a search of before has begun: a new database of MLflow's takes seconds, once. A tracker that is
+disk, offline, into what an earlier search has begun: a new database of MLflow's takes seconds, once. A tracker that is
 not installed is named.
 """
 

@@ -176,9 +176,7 @@ class Inactive(KeyError, ValueError):
         self.name, self.condition = name, condition
 
     def __str__(self) -> str:
-        return (
-            f"{self.name} exists only when {self.condition}: read it there, or by hparams.get({self.name!r}, default)"
-        )
+        return f"{self.name} exists only when {self.condition}; read hparams.get({self.name!r}, default)"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Inactive, (self.name, self.condition)

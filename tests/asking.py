@@ -1,4 +1,4 @@
-"""A live run and its page, asked over plain HTTP as a browser would ask, or as somebody else would."""
+"""A live run and its page, asked over plain HTTP as a browser would ask, or as another program would."""
 
 import contextlib
 import http.client
@@ -17,7 +17,7 @@ CUT = 0  # for a status: the server closed the connection before it had read all
 
 
 class Page:
-    """One visitor of a live page, who has opened the printed address."""
+    """One visitor of a live page, at the printed address."""
 
     def __init__(self, address):
         parts = urlsplit(address)

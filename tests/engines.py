@@ -86,7 +86,7 @@ def workers_that_die(make, pids) -> bool:
     over.set()
     thread.join()
     same = same_walks(here, there) and not there.stopped.any()
-    print(f"  {len(killed)} kills: {'the same bytes, nobody given up' if same else 'OTHER BYTES'}", flush=True)
+    print(f"  {len(killed)} kills: {'the same bytes, none given up' if same else 'OTHER BYTES'}", flush=True)
     return same
 
 

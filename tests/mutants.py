@@ -333,7 +333,7 @@ MUTANTS = [
         "answers without end", "engine/backends/local", "answered < request.number and (", "(", "test_checkpoint.py"
     ),
     Mutant(
-        "nobody is waited for",
+        "nothing is waited for",
         "engine/checkpoint",
         "(all(self._answered.values()) or",
         "(True or",
@@ -784,7 +784,7 @@ MUTANTS = [
         "test_person.py -k holds_until",
     ),
     Mutant(
-        "who decided is not said",
+        "a decision without its person",
         "tuning/person",
         '"by": "user", "changes"',
         '"by": "program", "changes"',
@@ -813,7 +813,7 @@ MUTANTS = [
         "test_live.py -k forged_request_is",
     ),
     Mutant(
-        "anybody",
+        "any host name",
         "live/guard",
         "if not (known or (entering and equal(asking.token, self.token))):",
         "if False:",

@@ -39,7 +39,7 @@ def everything(problem):
     """Rests, goes on, copies (exact and fresh), sets and adds late, in steps that the state counts."""
 
     def step(number, trials):
-        return number + 1, [begin, leave, exact, fresh, late, level, end, nobody][number](trials)
+        return number + 1, [begin, leave, exact, fresh, late, level, end, nothing][number](trials)
 
     def begin(trials):
         return pj.Decision(add=problem.propose(8), until=dict.fromkeys(range(8), 2))
@@ -70,7 +70,7 @@ def everything(problem):
     def end(trials):
         return pj.Decision(until=dict.fromkeys(np.flatnonzero(trials.epochs == 7).tolist(), EPOCHS))
 
-    def nobody(trials):
+    def nothing(trials):
         return pj.Decision()
 
     return pj.Scheduler(lambda: 0, step)

@@ -141,6 +141,7 @@ def test_a_session_is_taken_up_again(command, tmp_path):
     assert "epoch  21 " not in rest.stdout
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("lines", [2, 4, 6, 9, 10, 12])
 def test_killed_after_any_line_it_goes_on_to_the_same_curves(sat, command, lines, tmp_path):
     """The commits may be those of any earlier line: of none here, of those before the last "back" or after it."""
@@ -179,7 +180,7 @@ def test_it_goes_on_from_a_search(command, tmp_path):
 
 @contextlib.contextmanager
 def at_most(seconds, command, keyboard, place):
-    """A process that is killed after so long, so that who reads its output comes to an end."""
+    """A process that is killed after so long, so that reading its output ends."""
     with subprocess.Popen(command, stdin=keyboard, stdout=subprocess.PIPE, cwd=place, text=True) as process:
         timer = threading.Timer(seconds, process.kill)
         timer.start()
@@ -240,6 +241,7 @@ def test_the_same_metrics_stand_in_every_line_and_fit(tmp_path, columns):
     assert ("val_balanced_accuracy" in shown[0]) == (columns == 140)
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_the_epoch_end_and_tells_how_to_go_on(sent, code, command, tmp_path):
     arguments = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--out", "run", "--script", "script"]
@@ -260,6 +262,7 @@ def test_a_signal_lets_the_epoch_end_and_tells_how_to_go_on(sent, code, command,
     assert f"resumed after epoch {trained}\nepoch {trained + 1:3} " in again.stdout
 
 
+@pytest.mark.kill
 def test_ctrl_c_ends_what_waits_for_a_line(tmp_path):
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--out", "run"]

@@ -140,7 +140,7 @@ def test_modules_are_imported_one_after_the_other_in_the_background(tmp_path, mo
     assert first[1] <= last[0]
 
 
-def test_nobody_waits_for_the_linear_model(monkeypatch):
+def test_no_search_waits_for_the_linear_model(monkeypatch):
     """One that is ready in time is told; of one that is not, nothing."""
     task = pj.supervised((X, RARE))
     monkeypatch.setattr("popjax.tuning.callbacks.linear.PAUSE", 0.0)
@@ -190,8 +190,8 @@ def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
     assert not ready.is_set()
 
 
-def test_a_fit_that_fails_is_said_while_somebody_waits_for_it(capsys, monkeypatch):
-    """Once the search is over it may fail as Python ends, which is nobody's concern."""
+def test_a_fit_that_fails_is_said_while_it_is_waited_for(capsys, monkeypatch):
+    """Once the search is over it may fail as Python ends, which is not reported."""
 
     def fails(task, rows):
         raise RuntimeError("can't register atexit after shutdown")

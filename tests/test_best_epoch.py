@@ -25,7 +25,7 @@ from popjax.data.splits import Way, split
 from popjax.engine.backends.local import Batch as Local
 from popjax.engine.checkpoint import Checkpoint, unfinished
 from popjax.engine.curves import Curves
-from popjax.engine.kept import KeptStates
+from popjax.engine.kept import Keeper
 from popjax.engine.member import lower
 from popjax.engine.numbering import Numbering
 from popjax.engine.plan import member_bytes
@@ -404,6 +404,7 @@ def saved(out):
     np.savez(f"{out}/kept.npz", **{f"{trial}.{n}": a for trial, s in results.states.items() for n, a in s.items()})
 
 
+@pytest.mark.soak
 def test_four_devices_keep_the_same(tmp_path, environment):
     four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     done = warm.python(FOUR.format(tests=__file__.rpartition("/")[0]), cwd=tmp_path, environment=four)
@@ -563,6 +564,7 @@ def test_the_command_trains_under_them(command, tmp_path):
     assert "--at best --patience 2" in (tmp_path / "run" / "report.html").read_text()
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize(
     ("moments", "every", "waiting"),
     [
@@ -646,7 +648,7 @@ def test_a_fold_that_rests_and_has_no_state_is_trained_again(tmp_path):
     """As where a file is damaged that held the other one: the trial is complete no more."""
     numbering, rule = Numbering(folds=2), pj.best("loss", at="best", patience=1)
     curves = Curves(("loss",), numbering, 6, np.dtype(np.float32), rule)
-    table = TrialTable(numbering, curves, Waiting(None), KeptStates(numbering, rule), 6)
+    table = TrialTable(numbering, curves, Waiting(None), Keeper(numbering, rule), 6)
     table.add(np.zeros(2, int), 0)
     rested = np.array([[1.0, 2.0]])
     for member in (0, 2, 3):  # of trial 0 the other fold is lost; trial 1 is complete
@@ -778,7 +780,7 @@ def test_what_is_heard_twice_counts_once():
     """As where memory ran out within a segment, and its members go on from where it began."""
     numbering, rule = Numbering(), pj.best("loss", at="best", patience=3)
     curves = Curves(("loss",), numbering, 9, np.dtype(np.float32), rule)
-    table = TrialTable(numbering, curves, Waiting(None), KeptStates(numbering, rule), 9)
+    table = TrialTable(numbering, curves, Waiting(None), Keeper(numbering, rule), 9)
     table.add(np.zeros(2, int), 0)
     losses = np.array([[3.0, 2, 4, 4, 4, 1], [6.0, 5, 4, 3, 2, 1]])
     both = np.array([0, 1])

@@ -1,4 +1,4 @@
-"""When progress is committed: every two seconds, with where everybody stands then."""
+"""When progress is committed: every two seconds, with the state of all members."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from popjax.engine.backends.local import Job, train
 from popjax.engine.backends.protocol import CheckpointRequest, Context, Epoch, Position, Segment
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.curves import Curves
-from popjax.engine.kept import KeptStates
+from popjax.engine.kept import Keeper
 from popjax.engine.numbering import Numbering
 from popjax.engine.on_devices import OnDevices
 from popjax.engine.roster import Config, Roster
@@ -38,7 +38,7 @@ def saver(clock, tmp_path):
     numbering = Numbering()
     rule = pj.best("loss")
     curves = Curves(("loss",), numbering, EPOCHS, np.dtype(np.float32), rule)
-    table = TrialTable(numbering, curves, Waiting(None), KeptStates(numbering, rule), EPOCHS)
+    table = TrialTable(numbering, curves, Waiting(None), Keeper(numbering, rule), EPOCHS)
     table.add(np.zeros(6, int), 0)
     return Checkpoint(Commits(tmp_path / "state"), table)
 
@@ -95,7 +95,7 @@ def test_a_commit_waits_until_every_part_in_training_has_answered(saver, say, cl
     assert (saver.commits.number, committed(saver)) == (2, {0: 9, 1: 9, 2: 5, 3: 5, 4: 2, 5: 2})
 
 
-def test_who_stopped_answering_is_not_waited_for_longer_than_a_commit_may_be_away(saver, say, clock):
+def test_a_silent_backend_is_waited_for_no_longer_than_a_commit_may_be_away(saver, say, clock):
     say(report([0, 1], 1), report([2, 3], 1))
     clock[0] += 3.9
     say(report([0, 1], 3, stands=True))
@@ -106,7 +106,7 @@ def test_who_stopped_answering_is_not_waited_for_longer_than_a_commit_may_be_awa
 
 
 def test_every_long_epoch_is_committed(saver, say, clock):
-    """Whoever else trains, and however short the last commit is ago."""
+    """In any company, and however recent the last commit."""
     say(report([0, 1], 1), report([2, 3], 1))
     clock[0] += 0.1
     say(report([2, 3], 2, stands=True, long=True))
@@ -171,7 +171,7 @@ def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, 
 
 
 def at_random(problem):
-    """Changes, copies exactly and afresh, and lets rest whom the number of the step draws, until all are at the end."""
+    """Changes, copies exactly and afresh, and leaves waiting what the step's number draws, until all are at the end."""
 
     def step(number, trials):
         rng, rates = np.random.default_rng(number), trials.points.get("rate")
@@ -195,7 +195,7 @@ def drawn(out, **settings):
     return pj.search(task, space, trials=12, epochs=EPOCHS, folds=2, scheduler=at_random, out=out, **settings)
 
 
-@pytest.mark.parametrize("every", [0.0, 1e9], ids=["all answer", "nobody answers"])
+@pytest.mark.parametrize("every", [0.0, 1e9], ids=["all answer", "none answers"])
 def test_from_any_commit_a_run_ends_as_the_one_left_alone(tmp_path, monkeypatch, every):
     """Commits come at random, so that many stand epochs behind what is decided; each is gone on with."""
     whole = drawn(tmp_path / "whole")
@@ -260,7 +260,7 @@ def test_a_changed_trial_is_recorded_as_it_stood(tmp_path, monkeypatch, change):
 
 
 def test_between_two_epochs_no_state_is_copied(rows, tmp_path, monkeypatch):
-    """However often somebody looks: those of the end alone are, which are kept."""
+    """However often they are looked at: only those of the end are, which are kept."""
     epochs, arrays = [], Cohort.arrays
     monkeypatch.setattr(Cohort, "arrays", lambda cohort: epochs.append(cohort.epoch) or arrays(cohort))
     monkeypatch.setattr(checkpoint, "EVERY", 1e9)

@@ -17,7 +17,7 @@ EPOCHS = 3
 
 
 def record(members, epoch, size=5):
-    """Members with curves and, before the end, a state that tell who they are."""
+    """Members with curves and, before the end, a state that identify them."""
     index = np.array(members)
     curves = {"loss": index[:, None] + np.arange(epoch) / 10}
     state = OnHost({"w": np.repeat(index[:, None], size, 1) + epoch, "scalar": index * 2.0})

@@ -109,6 +109,7 @@ def test_a_second_search_compiles_nothing(task):
     assert events == []
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such limit")
 def test_many_searches_do_not_use_up_the_memory_maps(task, monkeypatch, nothing_compiled):
     """XLA ends the process where none is left."""

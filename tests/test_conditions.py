@@ -12,6 +12,7 @@ import pytest
 import stopping
 from flax import nnx
 from test_compilations import compilations
+from test_space import through_toml
 
 import popjax as pj
 from popjax.engine.roster import Config
@@ -82,8 +83,7 @@ def test_texts_and_files_say_it_again(tmp_path):
     odd = odd.replace(d=0.5).replace(d=pj.Constant(0.5).when(c=0.5), e=pj.choice("x when y", "b").when(b=3))
     for space in (NESTED, odd, PLAIN):
         assert pj.Space.from_dict(space.to_dict()) == space
-        space.to_toml(tmp_path / "space.toml")
-        assert pj.Space.from_toml(tmp_path / "space.toml") == space
+        assert through_toml(space, tmp_path) == space
     (tmp_path / "tables.toml").write_text(
         'optimizer = ["sgd", "adam"]\n'
         'momentum = {scale = "one_minus_log_uniform(0.9, 0.999)", when = {optimizer = "sgd"}}\n'
@@ -147,7 +147,7 @@ def test_a_value_that_the_parent_never_has_is_refused():
 
 def test_reading_it_beside_a_static_parent_is_an_error_that_names_it():
     """By []; by get it is the default, and it is not in the mapping."""
-    with pytest.raises(ValueError, match=r"rate exists only when kind=a: read it there, or by hparams\.get") as caught:
+    with pytest.raises(ValueError, match=r"rate exists only when kind=a; read hparams\.get") as caught:
         pj.search(quadratic(lambda hparams: hparams["rate"]), KINDS, trials=20)
     assert "\n" not in str(caught.value)
     asked = quadratic(lambda hparams: hparams["rate"] if hparams["kind"] == "a" else hparams.get("rate", 0.25))

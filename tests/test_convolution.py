@@ -196,10 +196,10 @@ def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes):
     for trial in range(8):
         hparams = results.hparams(trial)
         member = checker.member(trial, static)
-        who = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
+        example = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
         values = {name: jnp.asarray(hparams[name], member.dtype(name)) for name in member.dynamic}
-        who = who._replace(trial=jnp.int32(trial), values=values)
-        state = member.init(jnp.asarray(0, SEED.dtype), who, jax.tree.map(jnp.asarray, task.data)).state
+        example = example._replace(trial=jnp.int32(trial), values=values)
+        state = member.init(jnp.asarray(0, SEED.dtype), example, jax.tree.map(jnp.asarray, task.data)).state
         width, depth, params = hparams["hidden"], hparams["depth"], []
         for i in range(depth):
             layer = state.params["convolutions"][i]

@@ -405,6 +405,7 @@ MANY = settings(
 SUFFIX = pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
 
 
+@pytest.mark.soak
 @SUFFIX
 @MANY
 @given(content=st.binary(max_size=300))

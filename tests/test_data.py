@@ -395,7 +395,7 @@ def test_what_unpacks_to_more_than_the_memory_is_not_unpacked(table, monkeypatch
     tracemalloc.stop()
 
 
-def test_an_array_that_nobody_asks_for_is_not_unpacked(table):
+def test_an_unused_array_is_not_unpacked(table):
     """Reading takes the memory of x and y, not of the whole archive."""
     content = npz_of(np.savez_compressed, x=X, y=Y, other=np.zeros(2**23))
     tracemalloc.start()

@@ -93,17 +93,20 @@ def found(code, devices, *arguments):
     return answer
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("trials", "lanes"), [(67, 1), (5, 4), (2, 1)])
 def test_four_devices_give_what_one_gives(trials, lanes):
     """To the last bit: every member runs through the same loop on whichever device."""
     assert searched(4, trials, lanes) == searched(1, trials, lanes)
 
 
+@pytest.mark.soak
 def test_a_session_on_four_devices_is_a_session_on_one():
     """To the last bit: also what is set, stopped, cloned, taken back and let go on."""
     assert found(STEERED, 4) == found(STEERED, 1)
 
 
+@pytest.mark.soak
 def test_one_thread_gives_what_all_give():
     assert searched(0, 40, 1) == searched(1, 40, 1)
 

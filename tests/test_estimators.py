@@ -27,6 +27,7 @@ VALUES = 10 + 3 * X[:, 0] - X[:, 1]
 FRAME = pd.DataFrame(X[:, :2], columns=["a", "b"]).assign(colour=np.where(X[:, 2] > 0, "red", "blue"))
 
 
+@pytest.mark.soak
 @parametrize_with_checks(
     [pj.PopulationClassifier(SPACE, **SMALL), pj.PopulationRegressor(SPACE, **SMALL)],
     expected_failed_checks=lambda estimator: UNEQUAL,

@@ -1,4 +1,4 @@
-"""The same search on any executor: the same bytes, whatever workers do, and nobody left at work."""
+"""The same search on any executor: the same bytes, whatever workers do, and no work left behind."""
 
 import contextlib
 import logging
@@ -83,6 +83,7 @@ def case(name, rows):
     return pj.supervised(rows), SPACE, {"trials": 12, "seed": 2, "rank": pj.best(keep=3), **SEARCHES[name]}
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("where", ["two_processes", "dask"])
 def test_the_same_bytes_everywhere(where, rows, request, tmp_path):
     """Every kind of search, by two worker processes."""
@@ -131,7 +132,7 @@ class Unreliable:
     def treat(self, future, fn, args):
         fate = self.chance.random()
         if fate < 0.03 or not future.set_running_or_notify_cancel():
-            return  # lost, or wanted by nobody
+            return  # lost, or not wanted
         if fate < 0.12:
             self.broken = fate < 0.05
             future.set_exception(BrokenExecutor("a worker died") if self.broken else OSError("connection lost"))
@@ -159,6 +160,7 @@ WALK = pj.Task(walk, step, ())
 WALKS = pj.Space(start=pj.uniform(-1, 1), rate=pj.log_uniform(0.01, 1))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("part", range(4))
 def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
     """200 plans of delays, duplicates, other orders, lost answers, errors and broken pools."""
@@ -221,8 +223,8 @@ class Fragile:
 
 
 @pytest.mark.parametrize("deadly", [0, 5, 19])
-def test_who_breaks_a_pool_each_time_is_given_up_alone(deadly, caplog):
-    """Though each time all units fail at once, and nobody can tell whose worker died."""
+def test_a_unit_that_breaks_its_pool_each_time_is_given_up_alone(deadly, caplog):
+    """Though each time all units fail at once, and which worker died is unknown."""
     here = pj.search(WALK, WALKS, trials=20, epochs=3)
     made = []
 
@@ -253,7 +255,7 @@ class Full:
         return future
 
 
-def test_whom_no_executor_takes_is_given_up_alone(caplog):
+def test_a_unit_that_no_executor_takes_is_given_up_alone(caplog):
     """An executor may refuse a unit as it is submitted, each time."""
     here, there = (
         pj.search(WALK, WALKS, trials=5, epochs=3),
@@ -285,7 +287,7 @@ class Bounded:
             self.room.release()
 
 
-def test_an_executor_that_is_full_for_a_while_loses_nobody():
+def test_an_executor_that_is_full_for_a_while_loses_nothing():
     there = pj.search(WALK, WALKS, trials=6, epochs=2, backend=pj.Remote(Bounded(), retries=2))
     assert same_walks(there, pj.search(WALK, WALKS, trials=6, epochs=2))
 
@@ -352,6 +354,7 @@ def same_states(one, other):
     return bits(one) == bits(other)
 
 
+@pytest.mark.engine
 def test_workers_that_die_change_nothing(slow, monkeypatch):
     """Ten kills at random instants, in one of which all go at once; the best epochs are kept."""
     asked = dict(trials=64, epochs=8, rank=pj.best("loss", at="best", keep=64))
@@ -372,7 +375,8 @@ def test_workers_that_die_change_nothing(slow, monkeypatch):
     assert (here.best_epochs < 8).any()
 
 
-def test_who_always_dies_is_given_up(slow, monkeypatch, caplog):
+@pytest.mark.engine
+def test_a_unit_that_always_dies_is_given_up(slow, monkeypatch, caplog):
     """Its trials are stopped, with a warning; no other is."""
     asked = dict(trials=20, epochs=2)
     monkeypatch.setenv("NAP", "0")
@@ -413,6 +417,7 @@ pj.search(SLOW, WALKS, trials=24, epochs=8, backend=executor, resume=resume, out
 """
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(("first", "second"), [("processes:2", "threads"), ("threads", "processes:1")])
 def test_a_killed_run_goes_on_with_another_executor(first, second, slow, python, tmp_path, environment, monkeypatch):
     """To the bytes of a run that was left alone; and the workers of the killed one end by themselves."""
@@ -442,6 +447,7 @@ def loky_processes(directory):
     return found
 
 
+@pytest.mark.engine
 def test_ctrl_c_leaves_no_worker(environment, tmp_path):
     """The command exits with 130 and the line that goes on; what was trained is ranked; no process is left."""
     words = ["--trials", "400", "--epochs", "400", "--executor", "processes:2", "--out", "run"]
@@ -467,6 +473,7 @@ def test_ctrl_c_leaves_no_worker(environment, tmp_path):
     assert results.stopped.any()
 
 
+@pytest.mark.engine
 def test_a_search_that_is_over_ends_its_workers(slow, monkeypatch, tmp_path):
     """Also one that is at a unit which takes a minute."""
     monkeypatch.setenv("NAP", "60")
@@ -489,7 +496,8 @@ def test_a_search_that_is_over_ends_its_workers(slow, monkeypatch, tmp_path):
         time.sleep(0.05)
 
 
-def test_a_pool_that_nobody_can_make_again_ends_the_run(slow, caplog, tmp_path):
+@pytest.mark.engine
+def test_a_pool_that_cannot_be_made_again_ends_the_run(slow, caplog, tmp_path):
     """As Ctrl-C does: what was trained is there, and it can be gone on with; one that can be made again is."""
     context = multiprocessing.get_context("spawn")
 
@@ -546,6 +554,7 @@ print(found[0].pruned.sum(), all(found[0].curves[n].tobytes() == c.tobytes() for
 """
 
 
+@pytest.mark.engine
 def test_what_a_script_defines_travels(python):
     """A model of `__main__`, a lambda as loss, a scheduler; the script is not run again by the workers."""
     process = python(OWN)
@@ -557,6 +566,7 @@ def fails(x):
     raise KeyError("no such file")
 
 
+@pytest.mark.engine
 def test_errors_of_ones_own_read_as_here(two_processes):
     """The type and the text, with the trials; and what cannot travel is named."""
 
@@ -620,7 +630,8 @@ def test_what_is_no_executor_is_refused(executor, says, monkeypatch):
         pj.search(WALK, WALKS, trials=2, epochs=1, backend=executor)
 
 
-def test_who_does_not_answer_leaves_no_run_behind(monkeypatch, tmp_path, capsys):
+@pytest.mark.engine
+def test_a_cluster_that_does_not_answer_leaves_no_run_behind(monkeypatch, tmp_path, capsys):
     """It is known before anything is written or compiled, so the same directory can be used."""
     monkeypatch.setattr("popjax.executors.dask.TIMEOUT", 1)
     with pytest.raises(ValueError, match="start a scheduler there"):
@@ -631,6 +642,7 @@ def test_who_does_not_answer_leaves_no_run_behind(monkeypatch, tmp_path, capsys)
     pj.search(WALK, WALKS, trials=2, epochs=1, out=tmp_path / "run")
 
 
+@pytest.mark.engine
 def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):
     """Sweep and retest, to the same files; and what is wrong in one line, before JAX."""
     small = ["--trials", 12, "--epochs", 2, "--dataset", "wine", "--quiet"]

@@ -116,6 +116,7 @@ def test_a_finished_run_is_drawn_and_trains_nothing_more(kind, run, command, tmp
         assert_same_bits(GOLDEN / kind / table, tmp_path / "run" / table)
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_goes_on(kind, run, command, tmp_path):
     """It ends with the tables that it would have had, and trains only what its last commit has not."""
@@ -138,6 +139,7 @@ def test_a_killed_run_goes_on(kind, run, command, tmp_path):
             assert_close(golden / "expected" / table, tmp_path / "run" / table, trials_written(golden))
 
 
+@pytest.mark.kill
 def test_a_killed_run_that_goes_on_is_killed_again(run, python, command, tmp_path):
     """Its first commit says from where to go on, also where those that it found did not."""
     golden = GOLDEN / f"{FORMAT}-rounds-interrupted"
@@ -167,6 +169,7 @@ def test_a_finished_run_is_tested_again(kind, run, command, tmp_path):
     assert found == (tmp_path / "now" / "retest.json").read_bytes()
 
 
+@pytest.mark.kill
 def test_a_session_is_replayed_and_a_killed_one_goes_on(run, command, tmp_path):
     name = f"{FORMAT}-session"
     run(name)

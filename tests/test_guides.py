@@ -227,6 +227,7 @@ def test_a_new_tracker(example, rows, tmp_path):
     assert last["winner"] == results.best.trial
 
 
+@pytest.mark.engine
 def test_a_new_executor(example, rows):
     """By its name it trains to the same bits, and a bad count is one line."""
     example("An executor")

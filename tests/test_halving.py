@@ -1,4 +1,4 @@
-"""Halving and Hyperband train less: who goes on, what that costs, and that no curve is another one for it."""
+"""Halving and Hyperband train less: which trials go on, what that costs, and that no curve is another one for it."""
 
 import functools
 import itertools
@@ -119,7 +119,7 @@ def test_a_real_run_is_what_was_simulated_and_its_curves_are_prefixes(scheduler,
 
 
 def test_rungs_compile_nothing():
-    """Whoever is left takes the programs of everyone."""
+    """The trials that are left take the programs of all."""
     search(scheduler=pj.halving())
     with compilations() as events:
         search(seed=1, scheduler=pj.halving())
@@ -249,7 +249,7 @@ def test_what_cannot_be_simulated_is_refused():
             pj.simulate(deciding(begin, more), whole)
 
 
-def test_where_all_diverge_nobody_is_said_to_have_been_stopped():
+def test_where_all_diverge_none_is_said_to_have_been_stopped():
     """A diverged trial is left at its first rung, and is none that was left behind."""
     epoch = lambda state, hparams, data: (state, {"loss": hparams["x"] / 0})
     task = pj.Task(lambda key, hparams, data: 0.0, epoch, ())
@@ -344,7 +344,7 @@ def test_the_command_halves_and_says_so(command, tmp_path):
         (pj.halving(min_epochs=4), None),
         (None, None),
     ],
-    ids=["halving", "hyperband", "rounds", "later", "everyone"],
+    ids=["halving", "hyperband", "rounds", "later", "plain"],
 )
 def test_a_first_rung_within_the_warm_up_is_said_once_where_no_progress_is_shown(scheduler, said, capsys):
     space = SPACE.replace(warmup=3)

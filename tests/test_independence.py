@@ -50,7 +50,7 @@ def assert_same_bits(left, right):
 
 @pytest.fixture(scope="module")
 def alone(task, space):
-    """Trial 7's curves when nobody trains beside it."""
+    """Trial 7's curves when it trains alone."""
     return curves_of(task, space, take(space.sample(512, 5), [7]), [7], 7)
 
 
@@ -60,7 +60,7 @@ def test_company_changes_no_bit(task, space, alone, trials):
 
 
 def test_company_changes_no_bit_where_widths_are_capped(task, space, cheap_programs):
-    """The caps follow from the space: not from who trains, or how many."""
+    """The caps follow from the space: not from which trials train, or how many."""
     wide = space.replace(hidden=pj.log_integers(4, 24))
     points = wide.sample(63, 5)
     widest, narrowest = int(points["hidden"].argmax()), int(points["hidden"].argmin())

@@ -198,6 +198,7 @@ def python(script, place, *arguments):
     return subprocess.run([sys.executable, "-c", script.format(here=str(HERE)), *map(str, arguments)], cwd=place)
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("folds", [1, 2])
 def test_each_kind_is_killed_resumed_put_together_and_loaded(name, folds, tmp_path):

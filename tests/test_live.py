@@ -1,4 +1,4 @@
-"""The live page of real runs: what it shows, what it changes, who may not, and what becomes of a run that is killed."""
+"""The live page of real runs: what it shows, changes and refuses, and what becomes of a run that is killed."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from steering_task import EPOCHS, SPACE, TASK
 import popjax as pj
 from popjax.core.text import install
 from popjax.live.board import DRAWN, About, Board, Cursor
-from popjax.live.details import hparam_row
+from popjax.live.details import value_row
 from popjax.live.serving import Serving, has_display, tunnel
 from popjax.space.scales import uniform
 from popjax.study.models import covering
@@ -251,6 +251,7 @@ def test_a_tab_that_was_cut_off_catches_up(start, tab):
     assert run.end() == 0
 
 
+@pytest.mark.kill
 def test_killed_amid_steering_it_ends_with_the_same_bytes(start, command, tmp_path):
     """kill -9 after some changes; resumed without a page, as a run that has nothing but the log."""
     run, page = start("sweep", "--dataset", "wine", "--trials", TRIALS, "--epochs", 300, "--out", "run", "--quiet")
@@ -563,7 +564,7 @@ def test_a_stream_ticks_four_times_a_second_whatever_the_trials_do(start):
     assert run.end() == 0
 
 
-def test_a_page_that_fails_says_so_and_holds_nobody_up(capsys):
+def test_a_page_that_fails_says_so_and_holds_nothing_up(capsys):
     """The search goes on, also if it was to pause, and what is asked for there is refused."""
 
     class Failing(pj.live.Live):
@@ -674,7 +675,7 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
 )
 def test_a_slider_of_given_values_reaches_beyond_them_in_order(name, values, low, high):
     """Of several models whose values were given: what is searched by default, or some air; sizes as they are."""
-    shown = hparam_row(name, covering(np.array(values)), values[0], True)
+    shown = value_row(name, covering(np.array(values)), values[0], True)
     steps = [step for step, _ in shown["steps"]]
     assert steps == sorted(steps)
     assert (steps[0], steps[-1]) == pytest.approx((low, high))

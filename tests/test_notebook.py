@@ -146,8 +146,8 @@ def test_minutes_that_end_without_a_winner_say_so(capsys):
     )
 
 
-def test_a_search_that_was_stopped_shows_who_stands_best():
-    """Not that all diverged: nobody did. What needs a winner says in a line why there is none."""
+def test_a_search_that_was_stopped_shows_the_best_so_far():
+    """Not that all diverged: none did. What needs a winner says in a line why there is none."""
     stop = threading.Event()
 
     class Stops(pj.Callback):
@@ -204,6 +204,7 @@ print("again", again.stopped.any(), len(again.order))
 """
 
 
+@pytest.mark.kill
 def test_an_interrupted_cell_gives_what_was_found(python):
     """And says how to go on, which works; a second interrupt is one; a script ends as it always did."""
     once = python(CELL, "notebook", 1)
@@ -249,6 +250,7 @@ CELLS = (
 )
 
 
+@pytest.mark.notebook
 def test_a_notebook_shows_is_interrupted_and_goes_on(tmp_path, environment):
     """In a real kernel: pages of HTML, a bar that moves in its place, an interrupt that gives what was found."""
 
@@ -301,7 +303,7 @@ print(results.summary["warnings"])
 
 
 def test_a_cell_whose_code_was_changed_does_not_go_on_with_what_the_old_code_found(python):
-    """A function by the same name is another one; who asks for it in so many words is told of it."""
+    """A function by the same name is another one; an explicit resume=True says so."""
     assert python(REDEFINED, 0, 8).stdout == "[]\n"
     again = python(REDEFINED, 0, 12)
     assert (again.stdout, again.returncode) == ("[]\n", 0)

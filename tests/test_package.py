@@ -80,6 +80,7 @@ def test_printed_commands_are_as_this_one_was_started(monkeypatch, tmp_path, arg
     assert cli.called("sweep") == expected
 
 
+@pytest.mark.soak
 def test_what_is_printed_next_works_as_printed(command, tmp_path):
     """Line by line, each in a shell of its own."""
     import subprocess

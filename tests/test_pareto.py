@@ -51,6 +51,7 @@ def test_fronts_and_hypervolume_equal_brute_force(objectives, levels):
         assert contributions(front, worst) == pytest.approx([whole - left for left in without], abs=1e-12)
 
 
+@pytest.mark.soak
 def test_a_hundred_thousand_trials_are_ordered():
     """Also where all are one front: neither memory nor time grows as their square."""
     first = np.random.default_rng(0).permutation(100_000) / 100_000

@@ -81,7 +81,7 @@ def trials_of(epochs, loss):
 
 
 @pytest.mark.parametrize("n", [1, 9, 10, 11, 250])
-def test_the_good_are_whom_optuna_takes(n):
+def test_the_good_trials_are_those_of_optuna(n):
     """Complete before pruned, later before earlier, less loss before more; diverged last, pending never."""
     states = optuna.trial.TrialState
     rng = np.random.default_rng(n)
@@ -102,7 +102,7 @@ def test_the_good_are_whom_optuna_takes(n):
 
 
 def test_of_a_long_search_it_takes_a_hundred_and_a_sample_of_the_others():
-    """A tenth as Optuna, but of at most 100 where Optuna has 25; and all who have not begun."""
+    """A tenth as Optuna, but of at most 100 where Optuna has 25; and all that have not begun."""
     rng = np.random.default_rng(0)
     epochs, loss = rng.choice([0, 2, 20], 3000, p=[0.02, 0.8, 0.18]), rng.uniform(size=3000)
     trials = trials_of(epochs, loss)

@@ -1,4 +1,4 @@
-"""Population-based training is a plain loop: who is copied, what is changed, and what the records say of it."""
+"""Population-based training is a plain loop: what is copied, what is changed, and what the records say of it."""
 
 import copy
 import functools
@@ -284,6 +284,7 @@ def test_the_winners_files_know_a_schedule_with_gaps(rows, tmp_path):
     assert "adam" in winners
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("rank", ["pj.best(keep=24)", "kept_best(2)"])
 def test_killed_at_every_kind_of_moment_it_ends_as_the_run_left_alone(python, tmp_path, rank):
     """Before and after a decision's line, with the line torn, and after single commits; one after the other."""
@@ -354,7 +355,7 @@ def test_looking_more_often_and_rounds_of_it():
 
 
 def test_a_person_who_stops_a_trial_is_heard():
-    """Nobody is copied onto it or from it, and it does not train on."""
+    """No trial is copied onto it or from it, and it does not train on."""
     space = pj.Space(x=pj.uniform(0, 1))
     problem = pj.Problem(space, 10, 8, 0, pj.best("loss"), lambda n, trials=None: space.sample(n))
     loss = np.arange(10) / 10

@@ -34,7 +34,7 @@ class Scripted(Steered):
 
 
 def search(script=None, out=None, **settings):
-    """The results, and who steered."""
+    """The results, and the page that steered."""
     page = Scripted(script or {})
     given = {
         "trials": 8,
@@ -86,15 +86,15 @@ def test_a_steered_search_is_a_plain_loop(x64):
     assert page.trials[6].epochs[[A, C]].tolist() == [6, 4]
 
 
-def test_nobody_else_changes_a_bit_and_the_records_say_who_did():
-    """Those who are not named, and those who are until then; the table, the page and a loaded run name the others."""
+def test_no_other_trial_changes_a_bit_and_the_records_name_the_steered():
+    """Trials that are not named, and the others until then; the table, the page and a loaded run name the others."""
     (plain, _), (results, page) = search(), search(SCRIPT)
     named = [A, B, C]
     others = np.setdiff1d(np.arange(8), named)
     for name, values in plain.members.items():
         assert results.members[name][others].tobytes() == values[others].tobytes()
         assert results.members[name][A, ..., :2].tobytes() == values[A, ..., :2].tobytes()
-        assert results.members[name][C].tobytes() == values[C].tobytes()  # who rested, and went on
+        assert results.members[name][C].tobytes() == values[C].tobytes()  # which was stopped, and went on
         assert results.members[name][A, ..., 2:].tobytes() != values[A, ..., 2:].tobytes()
     assert np.flatnonzero(results.steered).tolist() == sorted(named)
     assert plain.steered is None
@@ -115,6 +115,7 @@ def test_a_steered_trial_is_replayed_to_the_last_bit():
             assert curve.tobytes() == results.curves[name][line, np.arange(EPOCHS)].tobytes()
 
 
+@pytest.mark.kill
 def test_the_log_alone_gives_the_same_bytes_whenever_it_is_killed(python, tmp_path):
     """A run of which nothing is left but what was decided, killed at its commits, ends as the one that was steered."""
     search(SCRIPT, out=tmp_path / "steered")
@@ -144,7 +145,7 @@ def test_a_stop_holds_until_it_is_lifted(tmp_path):
     assert lifted.trials["status"].to_pylist() == ["ok"] * 8
 
 
-def test_who_stops_the_last_ones_ends_the_search_and_may_go_on_later(tmp_path):
+def test_stopping_the_last_trials_ends_the_search_which_may_be_resumed(tmp_path):
     results, page = search({2: [Change("stop", trial) for trial in range(8)]}, out=tmp_path / "run")
     assert outcomes(page) == [None] * 8
     assert results.trials["status"].to_pylist() == ["stopped"] * 8
@@ -156,7 +157,7 @@ def test_who_stops_the_last_ones_ends_the_search_and_may_go_on_later(tmp_path):
 
 
 def test_it_works_beside_halving():
-    """Who is stopped is left out of later rungs; who is set trains on with it; a clone takes part in the next rung."""
+    """A stopped trial is left out of later rungs, a changed one trains on, a clone takes part in the next rung."""
     scheduler = pj.halving(min_epochs=2)
     plain, whole = search(scheduler=scheduler)
     best = plain.best.trial
@@ -230,7 +231,7 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_changes_nothing(change, 
     assert results.steered is None
 
 
-def test_who_has_no_state_to_change_is_refused():
+def test_a_trial_without_a_state_to_change_is_refused():
     """A trial that rests, one that was stopped twice, one at another epoch, and all of them when the search is over."""
     script = {1: [Change("stop", A)], 2: [Change("stop", A), Change("clone", A, source=B)], 7: [Change("stop", B)]}
     _, page = search(script)
@@ -279,13 +280,13 @@ def test_a_paused_search_can_be_stopped():
 
 
 def test_a_steered_run_takes_no_more_epochs(tmp_path):
-    """Who was changed on the way cannot be trained again from its first epoch on."""
+    """A trial changed on the way cannot be trained again from its first epoch on."""
     search(SCRIPT, out=tmp_path / "run")
     with pytest.raises(ValueError, match="it was steered by hand"):
         search(out=tmp_path / "run", resume=True, epochs=EPOCHS + 2)
 
 
-def test_the_log_says_who_decided(tmp_path):
+def test_the_log_tells_a_persons_decisions(tmp_path):
     search(SCRIPT, out=tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "decisions.jsonl").read_text().splitlines()]
     mine = [line for line in lines if (line.get("notes") or {}).get("by") == "user"]
@@ -322,7 +323,7 @@ def test_it_works_beside_hyperband():
 
 
 def test_a_run_begun_without_a_page_is_steered_on_resume(tmp_path):
-    """Its one long decision is cut where it stands; nobody is shown twice, and the log alone gives the same bytes."""
+    """Its one long decision is cut where it stands; no trial is shown twice, and the log alone gives the same bytes."""
     stop = threading.Event()
     stop.set()
     given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2, "rank": pj.best(keep=8)}
@@ -353,8 +354,8 @@ def test_an_error_of_the_task_is_a_refusal():
     assert str(answer.exception(0)) == "TypeError: rate is odd"
 
 
-def test_nobody_is_left_without_an_answer():
-    """Neither who was heard last, nor who was taken into a step that was never written."""
+def test_every_request_is_answered():
+    """Neither the last request, nor one taken into a step that was never written."""
     person, trials = Person(), pj.Trials({}, np.ones(2, int), np.ones(2), {})
     taken = person.ask(Change("stop", 0))
     person.steer(Step(pj.Decision(until={0: 2, 1: 2})), trials, 8, lambda decision: None)

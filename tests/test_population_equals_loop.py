@@ -46,10 +46,10 @@ def exact_start(checker, static, trial, seed=0):
     """A trial's initial weights at its exact shape, checked to be padded by zeros, and its key (whatever the fold)."""
     task, points = checker.task, checker.points
     member = checker.member(trial, static)
-    who = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
+    example = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
     values = {name: jnp.asarray(points[name][trial], member.dtype(name)) for name in member.dynamic}
-    who = who._replace(trial=jnp.int32(trial), values=values)
-    state = member.init(jnp.asarray(seed, SEED.dtype), who, jax.tree.map(jnp.asarray, task.data)).state
+    example = example._replace(trial=jnp.int32(trial), values=values)
+    state = member.init(jnp.asarray(seed, SEED.dtype), example, jax.tree.map(jnp.asarray, task.data)).state
     return state, exact(state.params, {name: column[trial] for name, column in points.items()})
 
 

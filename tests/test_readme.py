@@ -70,7 +70,7 @@ def test_the_example_with_an_opaque_objective():
 
 
 def test_the_example_with_a_scheduler_of_ones_own(tmp_path, monkeypatch):
-    """The better half after two epochs is trained to the end, and nobody else."""
+    """The better half after two epochs is trained to the end, and no other trial."""
     monkeypatch.chdir(tmp_path)
     results = run("def half")["results"]
     done, accuracy = results.done[:, 0, 0], results.curves["val_accuracy"][:, 1]

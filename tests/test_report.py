@@ -498,11 +498,11 @@ def test_the_family_tree_and_the_winners_history(opened):
     values["learning_rate"] = values["learning_rate"] * np.array([0.125, 0.25, 0.5, 1])
     history = History(parents, parents != np.arange(4)[:, None], values)
     page = opened(dataclasses.replace(plain, history=history))
-    everyone, winner = traces(page, "tree")
+    lines, winner = traces(page, "tree")
     steps = [(x, y) for x, y in zip(*winner[1:], strict=True) if x is not None]
     assert [x for x, _ in steps] == [0, 0, 2, 2, 2, 3, 3, 3, 4]
-    assert everyone[1].count(4) == 4, "each line of the end comes to the end"
-    assert everyone[1].count(0) == 2 * 2, "of two founders"
+    assert lines[1].count(4) == 4, "each line of the end comes to the end"
+    assert lines[1].count(0) == 2 * 2, "of two founders"
     _, (_, epochs, units) = traces(page, "history-0")
     expected = [values["learning_rate"][other, :2], values["learning_rate"][best, 2:]]
     assert epochs[:4] == [1, 2, 3, 4]
@@ -944,8 +944,8 @@ def test_the_data_of_the_figures_is_strict_json(opened):
     assert max(len(repr(v).replace("0.", "").replace("-", "")) for v in heights) <= 6
 
 
-def test_a_run_in_which_nobody_reached_the_end_says_so_and_shows_how_far(opened):
-    """Not that all diverged: those who were stopped, and their curves as far as they go."""
+def test_a_run_in_which_no_trial_reached_the_end_says_so_and_shows_how_far(opened):
+    """Not that all diverged: the stopped ones, and their curves as far as they go."""
     whole = made()
     done = np.full_like(whole.done, 3)
     members = {name: values.copy() for name, values in whole.members.items()}

@@ -275,6 +275,7 @@ def test_without_a_commit_it_begins_again_with_the_points_of_then(task, tmp_path
     assert_same_files(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.kill
 def test_resume_begins_where_there_is_nothing(task, tmp_path):
     assert search(task, tmp_path / "run", trials=4, resume=True).best is not None
 
@@ -310,6 +311,7 @@ pj.search(pj.Task(init, epoch, ()), pj.Space(learning_rate=pj.log_uniform(1e-3, 
 """
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("kills", [(1,), (2,), (5, 3), (9, 4, 8), (14,), (23, 2, 2), (31,), (36, 1), (38,)], ids=str)
 def test_killed_at_any_write_it_goes_on(python, tmp_path, kills):
     """SIGKILL before the n-th rename, up to three times in one run; then the tables are the same bytes."""
@@ -322,6 +324,7 @@ def test_killed_at_any_write_it_goes_on(python, tmp_path, kills):
     assert_same_files(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.kill
 def test_signals_stop_the_command_after_its_epoch(command, python, tmp_path):
     """SIGINT once, then SIGTERM: results so far, the command to go on with, 130 and 143; the end is the same."""
     arguments = ["--trials", "64", "--epochs", "20", "--dataset", "wine", "--set", "hidden=integers(50,60)"]
@@ -359,6 +362,7 @@ runpy.run_module("popjax.sweep", run_name="__main__")
 """
 
 
+@pytest.mark.kill
 def test_signals_while_a_file_is_written_lose_nothing(command, python, tmp_path):
     """SIGINT in a commit, SIGINT twice in a later one, SIGTERM in the final tables; the end is the same."""
     arguments = ["--trials", "48", "--epochs", "8", "--dataset", "wine", "--set", "hidden=50"]
@@ -405,6 +409,7 @@ runpy.run_module("popjax.sweep", run_name="__main__")
 """
 
 
+@pytest.mark.kill
 def test_a_second_ctrl_c_is_out_at_once(python, tmp_path):
     arguments = ["--trials", "64", "--epochs", "200", "--dataset", "wine", "--set", "hidden=50", "--out", "run"]
     out = python(SLOW, 2, int(signal.SIGINT), 2, *arguments, timeout=120)
@@ -449,6 +454,7 @@ cli.run(main)
 """
 
 
+@pytest.mark.kill
 def test_the_timer_of_sigterm_ends_with_the_command(environment, tmp_path):
     """Else it ends Python's own end by SIGALRM, whose handler is gone by then: exit -14 in the place of 143."""
     kwargs = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}

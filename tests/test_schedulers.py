@@ -180,6 +180,7 @@ def kills(python, moments, every=2.0, waiting=0.25, run=RUN):
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("where", ["before", "after", "torn"])
 def test_killed_at_every_decision_it_ends_as_the_run_left_alone(python, tmp_path, uninterrupted, where):
     """Before a decision is written, between its line and its effect, and with its line torn; each after the other."""
@@ -188,6 +189,7 @@ def test_killed_at_every_decision_it_ends_as_the_run_left_alone(python, tmp_path
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 
+@pytest.mark.kill
 def test_killed_after_copies_of_which_only_some_batches_are_committed(python, tmp_path, uninterrupted):
     """After every single commit, of a run that commits whatever a worker says."""
     kills(python, [("commit", number) for number in (1, 2, 3, 2, 4, 2, 1)], every=0.0)
@@ -202,6 +204,7 @@ assert jax.local_device_count() == 4
 """
 
 
+@pytest.mark.kill
 def test_on_four_devices_killed_at_every_decision_it_is_a_plain_loop(x64, tmp_path, environment):
     """Over two programs and two folds; and to the last bit what four devices do that are left alone."""
     four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
@@ -229,7 +232,7 @@ def test_rungs_copies_and_changes_compile_nothing():
 
 
 def median_stopping(problem):
-    """The median stopping rule (Golovin et al. 2017): who is behind the median of the others' curves rests."""
+    """The median stopping rule (Golovin et al. 2017): a trial behind the median of the others' curves is pruned."""
 
     def step(epoch, trials):
         if epoch == 0:
@@ -328,7 +331,7 @@ def test_a_decision_that_cannot_be_carried_out_is_one_line_and_changes_nothing(d
     ],
     ids=str,
 )
-def test_who_is_trained_to_the_end_is_changed_no_more(decision, says):
+def test_a_complete_trial_is_changed_no_more(decision, says):
     """Its record would say that it was trained with what it was given afterwards."""
     with pytest.raises(ValueError, match=says):
         pj.search(TASK, SPACE, trials=4, epochs=8, scheduler=deciding(pj.Decision(until={0: 8}), decision))
@@ -470,7 +473,7 @@ def test_a_callback_that_fails_is_reported_once_and_the_run_goes_on(capsys):
 
 
 def test_best_first_is_the_order_of_the_results(rows):
-    """Ties by the second metric, then by number; who diverged or is behind is left out."""
+    """Ties by the second metric, then by number; diverged trials and those behind are left out."""
     results = pj.search(pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-3, 1e12)}, trials=60, epochs=2)
     assert results.diverged.any()
     epochs = np.full(60, 2)
@@ -482,7 +485,7 @@ def test_best_first_is_the_order_of_the_results(rows):
 
 
 def test_rounds_of_an_inner_scheduler(rows):
-    """The rounds' trials are decided about by an inner scheduler each; the zoom sees who was trained to the end."""
+    """The rounds' trials are decided about by an inner scheduler each; the zoom sees which trials are complete."""
     task = pj.supervised(rows)
     space = {"learning_rate": pj.log_uniform(1e-4, 1), "hidden": pj.integers(3, 9)}
     plainly = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2))
@@ -499,7 +502,7 @@ def test_rounds_of_an_inner_scheduler(rows):
 
 
 @pytest.mark.parametrize("first", [pj.Decision(), pj.Decision(add=SPACE.sample(3)), pj.Decision(until={0: 1})], ids=str)
-def test_a_first_decision_that_trains_nobody_is_one_line(first, tmp_path):
+def test_a_first_decision_that_trains_nothing_is_one_line(first, tmp_path):
     scheduler = lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (state, first))
     with pytest.raises(ValueError, match=r"first decision trains nothing|there is no trial 0"):
         pj.search(TASK, SPACE, trials=3, scheduler=scheduler, out=tmp_path / "run")
@@ -520,8 +523,9 @@ def test_a_callback_is_closed_also_where_the_run_fails():
     assert closing.closed == 2
 
 
+@pytest.mark.kill
 def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp_path, uninterrupted, monkeypatch):
-    """No memory for who rests: also for sources of copies, heard of once, and killed after every commit."""
+    """No memory for waiting trials: also for sources of copies, heard of once, and killed after every commit."""
     with monkeypatch.context() as patch:
         patch.setattr("popjax.engine.population.WAITING", 0)
         recorder = Recorder()
@@ -625,7 +629,7 @@ def test_callbacks_may_come_from_a_generator():
 
 
 def test_a_run_that_goes_on_knows_its_leader_from_the_first_epoch_on(tmp_path):
-    """The best of before is still the best where those that train now are worse."""
+    """The best so far is still the best where those that train now are worse."""
 
     class Leads(Progress):
         def __init__(self):

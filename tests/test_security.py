@@ -114,6 +114,7 @@ def test_arrays_that_lie_are_refused_in_one_line(run, attack):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.soak
 def test_a_flipped_weight_is_found(run):
     path = run / "best" / "arrays.safetensors"
     whole = path.read_bytes()
@@ -148,6 +149,7 @@ def test_a_flipped_byte_of_a_json_file_changes_nothing_unseen(run, name):
     assert found > 120
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["trials.parquet", "curves.parquet"])
 def test_a_flipped_byte_of_a_table_is_found(run, name):
     """Also in Parquet's footer, which no page checksum covers."""

@@ -192,7 +192,7 @@ def test_a_finished_run_is_ranked_by_another_rule(rows, tmp_path):
         pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=2, epochs=1).ranked(pj.one_se())
 
 
-def test_a_metric_whose_direction_nobody_knows_needs_a_mode():
+def test_a_metric_of_unknown_direction_needs_a_mode():
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "speed": hparams["x"]})
     with pytest.raises(ValueError, match="metric 'speed': is less or more of it better"):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank="speed")

@@ -1,4 +1,4 @@
-"""Steering a living population: changes act at once, on whom they are meant for, and on no bit of anyone else."""
+"""Steering a living population: changes act at once, on the trials that are named, and on no bit of another."""
 
 import gc
 import shutil
@@ -348,6 +348,7 @@ def test_a_session_of_several_programs_and_folds_is_the_search(task):
         session.clone(0, other)
 
 
+@pytest.mark.kill
 def test_a_session_that_dies_goes_on_from_its_last_commit(python, tmp_path):
     """Killed after changes and a copy: what was committed stands, with the hyperparameters and the stops of then."""
     code = """
@@ -384,7 +385,7 @@ print(repr(session.curves["loss"].tolist()))
 
 
 def test_a_stop_that_was_taken_back_is_none_later(task, tmp_path):
-    """Who goes on from the directory finds those at rest who were at rest in the end, not before."""
+    """On resume the trials that were stopped at the end are stopped, not those before."""
     rates = {"learning_rate": [0.01, 0.02, 0.03]}
     session = Session(task, rates, out=tmp_path / "run")
     session.stop(2)
@@ -429,7 +430,7 @@ def test_the_session_that_was_opened_last_has_the_directory(task, tmp_path):
                 **other,
             )
     third.train(1)
-    assert third.epoch == 4, "who was refused took nothing"
+    assert third.epoch == 4, "a refused session took nothing"
 
 
 def test_a_directory_that_another_process_writes_to_is_refused(task, tmp_path):

@@ -276,8 +276,16 @@ def same_space(left, right):
     return list(left.items()) == list(right.items()) and repr(left) == repr(right)
 
 
+def toml(entry):
+    """A text, a number or a truth value as TOML spells it."""
+    if not isinstance(entry, str):
+        return repr(entry).lower()
+    return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in entry) + '"'
+
+
 def through_toml(space, folder):
-    space.to_toml(folder / "space.toml")
+    lines = [f"{toml(name)} = {toml(entry)}\n" for name, entry in space.to_dict().items()]
+    (folder / "space.toml").write_text("".join(lines), encoding="utf-8")
     return Space.from_toml(folder / "space.toml")
 
 

@@ -240,6 +240,7 @@ IN_FRONT = (  # a background shell starts its children deaf to SIGINT
 )
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("moment", ["compiling", "trained"])
 def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
     with subprocess.Popen(
@@ -263,8 +264,9 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
     assert "Traceback" not in rest
 
 
+@pytest.mark.kill
 def test_ctrl_c_after_the_results_shows_no_traceback(tmp_path):
-    """Who presses it once more than it takes: the command ends as it would."""
+    """Pressed once more than it takes: the command ends as it would."""
     arguments = ["--dataset", "wine", "--trials", "4", "--epochs", "1"]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with subprocess.Popen([sys.executable, "-c", IN_FRONT, *arguments], cwd=tmp_path, **pipes) as process:
@@ -326,7 +328,8 @@ def test_the_default_space_is_what_any_of_the_optimizers_reads(command, tmp_path
     assert list(pj.Results.load(tmp_path / "run").points) == names
 
 
-def test_training_goes_on_when_nobody_reads_the_progress(tmp_path):
+@pytest.mark.kill
+def test_training_goes_on_when_the_progress_is_not_read(tmp_path):
     """Standard error into a pipe that is closed: the results are written all the same."""
     command = [sys.executable, "-m", "popjax.sweep", "--dataset", "wine", *map(str, SMALL), "--out", "run"]
     read, write = os.pipe()

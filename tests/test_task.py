@@ -494,7 +494,7 @@ def test_a_module_is_told_whether_it_trains(rows, kind):
     assert losses[0]["val_loss"][0] == pytest.approx(losses[1]["val_loss"][0], rel=1e-6)
 
 
-def test_an_argument_that_nobody_gives_is_said(rows, caplog):
+def test_a_missing_argument_is_said(rows, caplog):
     """One without a default is an error; a flag with one may be what should tell whether the module trains."""
 
     class Wants(Called):

@@ -127,7 +127,7 @@ def test_a_tracker_that_fails_changes_nothing(at, rows, capsys):
     assert order == {"begin": ["begin"], "now": ["begin", "now"]}.get(at, ["begin", "now", "end", "close"])
 
 
-def test_nobody_waits_for_a_slow_tracker(rows, capsys, monkeypatch):
+def test_no_search_waits_for_a_slow_tracker(rows, capsys, monkeypatch):
     """It is left behind, and that is said."""
     monkeypatch.setattr(tracker, "PATIENCE", 0.1)
     over = threading.Event()
@@ -170,6 +170,7 @@ def test_what_fails_in_a_process_of_its_own_is_said_as_anywhere(rows, tmp_path, 
     assert "popjax: TensorBoard failed (RuntimeError: NotADirectoryError: " in capsys.readouterr().err
 
 
+@pytest.mark.kill
 def test_a_search_outlives_its_trackers_process(rows, tmp_path, capsys):
     class Killed(Apart):
         def begin(self, name, config):

@@ -1,6 +1,7 @@
-"""One name has one meaning, and equal code stands once."""
+"""One name has one meaning, equal code stands once, and texts are in the field's words."""
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,6 +16,23 @@ CONTRACTS = {  # names that a file has because its folder's contract says so
     "pages/figures": {"section_of", "plots_of", "data_of"},
     "models": {"parameters", "operations"},
 }
+
+
+PEOPLE = r"who|whom|whoever|nobody|somebody|anybody|everybody|everyone|anyone|of before"  # arrays and processes are not
+TEXTS = [
+    *(path for kind in ("py", "js", "html") for path in ROOT.rglob(f"*.{kind}") if ".min." not in path.name),
+    *(ROOT.parent / name for name in ("README.md", "popjax/README.md", "benchmarks/README.md", "tests/README.md")),
+]
+
+
+def test_arrays_and_processes_are_no_people():
+    found = [
+        f"{path.relative_to(ROOT.parent)}:{at}: {line.strip()}"
+        for path in TEXTS
+        for at, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(rf"\b({PEOPLE})\b", line, re.IGNORECASE)
+    ]
+    assert found == []
 
 
 def folder(path):
@@ -42,6 +60,34 @@ def test_no_three_modules_share_a_name():
         if path.stem not in ("__init__", "__main__"):
             found[path.stem].append(folder(path))
     assert {name: places for name, places in found.items() if len(places) > 2} == {}
+
+
+MEANINGS = {  # a word of the glossary as an argument or a field -> what it may be annotated with
+    "scheduler": r"Scheduler|str|Any|Callable",
+    "schedule": "str",  # of the learning rate
+    "segment": "Segment",
+    "epochs": r"int|np\.ndarray|dict\[str, np\.ndarray\]",  # a count, or counts by trial
+    "history": r"History|Mapping\[str, ",
+    "member": r"int|Members|Any",  # a number, or one row of the arrays
+    "lanes": r"int|Lanes|dict\[int, Lanes\]",
+    "bucket": r"int|np\.ndarray",
+    "rule": "Rule",
+    "cohort": "Cohort",
+}
+
+
+def annotated():
+    """(name, annotation, place) of each argument and field of the package."""
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            name = node.arg if isinstance(node, ast.arg) else getattr(getattr(node, "target", None), "id", None)
+            if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+                yield name, ast.unparse(node.annotation).strip("'"), f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def test_the_words_of_the_glossary_have_one_meaning():
+    wrong = [one for one in annotated() if one[0] in MEANINGS and not re.match(MEANINGS[one[0]], one[1])]
+    assert wrong == []
 
 
 def shape(function):

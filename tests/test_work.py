@@ -31,7 +31,7 @@ pathlib.Path("answers").write_bytes(pickle.dumps(answers))
 
 @pytest.fixture
 def remote(rows):
-    """A backend of five trials of five epochs, whose executor nobody asks."""
+    """A backend of five trials of five epochs, whose executor is not used."""
     task = pj.supervised(rows)
     roster = Roster(task, SPACE, Config(5, 3, pj.Rule(task.metric)))
     roster.add(SPACE.sample(5, 3))

@@ -172,12 +172,15 @@ def check_arguments(arguments: Arguments) -> None:
 
 
 def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
-    """The rule of --choose, --metric, --mode, --at and --patience; keeps its own number of trials if `keep` is None."""
-    from popjax.rules.named_rules import ranks
+    """The rule of --choose, --metric, --mode, --at and --patience; keeps its own number of trials if `keep` is None.
 
-    names = ("mode", "at", "patience")
-    given = {name: getattr(arguments, name) for name in names}
-    return ranks(arguments.choose, arguments.metric, keep, **given)
+    Raises ValueError for what the rule does not take.
+    """
+    from popjax.core.text import lookup
+    from popjax.rules.named_rules import RULES
+
+    given = {name: getattr(arguments, name) for name in ("mode", "at", "patience")}
+    return lookup(RULES, "choose", arguments.choose).asked(arguments.metric, keep, **given)
 
 
 def asked_scheduler(arguments: Arguments) -> Any:

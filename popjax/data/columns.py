@@ -243,9 +243,8 @@ def apart(x: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np
     [[2], [0]]
     """
     x = x.reshape(len(x), -1)
-    known = np.array(
-        [level is not None for _, level in encoded_features(columns, levels)] or [False] * x.shape[1], bool
-    )
+    known = np.array([level is not None for _, level in encoded_features(columns, levels)], bool)
+    known = known if len(known) else np.zeros(x.shape[1], bool)
     ends = np.cumsum([len(levels[name]) for name in columns if name in levels], dtype=int)
     parts = np.split(x[:, known], ends[:-1], axis=1) if len(ends) else []
     codes = [part @ np.arange(1, part.shape[1] + 1) for part in parts]

@@ -250,9 +250,8 @@ class Tally:
         bad = self.kinds["code"] + commas + self.kinds["text"]
         if bad == 0 or self.kinds["code"] or self.kinds["number"] + commas <= self.kinds["text"]:
             return bad > 0
-        points = (
-            f"write {self.with_a_point()}, with a decimal point; " if 2 * self.kinds["decimal comma"] >= bad else ""
-        )
+        mostly = 2 * self.kinds["decimal comma"] >= bad
+        points = f"write {self.with_a_point()}, with a decimal point; " if mostly else ""
         remedy = f"{points}mend them, or empty them (or name them, as --na NA) and use {DROP}"
         raise ValueError(f"{source}: column {name!r} is numeric but for {bad_cells(self.bad, bad)}; {remedy}")
 

@@ -98,9 +98,7 @@ def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
     rows = len(dataset) + len(dataset.dropped)
     if isinstance(part, bool) or not np.ndim(part):
         if isinstance(part, bool) or not isinstance(part, int | float | np.number):
-            raise ValueError(
-                f"{name}={part!r}: give a share of the rows, such as 0.1, row numbers, or a file such as rows.csv"
-            )
+            raise ValueError(f"{name}={part!r}: give a share such as 0.1, row numbers, or a file such as rows.csv")
         return None
     given = np.asarray(part)
     if given.dtype == bool and given.shape == (rows,):

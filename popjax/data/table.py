@@ -45,9 +45,7 @@ def table_of(data: Any, target: str | None) -> Table:
     if hasattr(data, "columns"):
         return frame_table(data, target)
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise ValueError(
-            f"data is a {type(data).__name__}; give (x, y) arrays, a DataFrame, a file's name or a Dataset"
-        )
+        raise ValueError(f"data is a {type(data).__name__}; give (x, y), a DataFrame, a file's name or a Dataset")
     x, y = data
     if isinstance(x, Mapping) and not x:
         raise ValueError("x is an empty dict; give an array, or a dict of arrays")

@@ -86,15 +86,9 @@ def several_targets(y: np.ndarray, name: str, target: str, kind: str | None) -> 
         what = f"column {one} of {target} is {short(y[0, one])} in every row; nothing to learn: leave it out"
         raise ValueError(f"{name}: {what}")
     if kind == "multilabel" or (kind is None and binary and y.dtype.kind != "f"):
-        taken = (
-            ""
-            if kind or y.dtype.kind == "b"
-            else (
-                f"the columns of {target} are 0 and 1, so they are taken as labels; if they are values, say "
-                'kind="regression" (--kind regression)'
-            )
-        )
-        return Targets(y.astype(bool), "multilabel", None, taken)
+        doubt = f"the columns of {target} are 0 and 1, so they are taken as labels; if they are values, say "
+        doubt = "" if kind or y.dtype.kind == "b" else doubt + 'kind="regression" (--kind regression)'
+        return Targets(y.astype(bool), "multilabel", None, doubt)
     return Targets(np.stack([reals(column, name, target) for column in y.T], 1), "regression")
 
 

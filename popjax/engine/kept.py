@@ -11,7 +11,7 @@ from popjax.store.cohort import Arrays, Cohort, counting_state
 from popjax.store.records import mean_member
 
 
-class KeptStates:
+class Keeper:
     """The trained states of the best trials so far, and of trials with other members still in training.
 
     Args:

@@ -32,11 +32,11 @@ class Bucket:
     """The trials that share their static hyperparameters.
 
     Attributes:
-        member: one member's functions.
+        functions: those of one member.
         rows: int (n,), row numbers of the trials' points, ascending.
     """
 
-    member: MemberFunctions
+    functions: MemberFunctions
     rows: np.ndarray
 
 
@@ -135,7 +135,7 @@ def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list
     columns = [levels(points, capped.caps).tolist(), *(points[key].tolist() for key in space if key in static)]
     groups = sorted(group(columns, trials).items(), key=lambda item: -item[0][0])  # the widest, so the longest, first
     buckets = [Bucket(capped.member(rows[0], static), rows) for _, rows in groups]
-    reads = tracer.read_by([bucket.member for bucket in buckets])
+    reads = tracer.read_by([bucket.functions for bucket in buckets])
     return Plan(name, buckets, tuple(key for key in space if key in static), lanes, frozenset(reads), caps)
 
 

@@ -16,7 +16,7 @@ from popjax.engine.backends.protocol import Backend, Context, Epoch, Message, Se
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.curves import Curves, trials_of
 from popjax.engine.fresh import refreshed
-from popjax.engine.kept import KeptStates
+from popjax.engine.kept import Keeper
 from popjax.engine.measure import costs
 from popjax.engine.memory import OutOfMemory, total
 from popjax.engine.roster import Config, Roster, check_decision
@@ -127,7 +127,7 @@ class Population:
             config.numbering,
             Curves((), config.numbering, 0, np.dtype(float), config.rule),
             Waiting(None if paced else int(WAITING * total())),
-            KeptStates(config.numbering, config.rule),
+            Keeper(config.numbering, config.rule),
             last,
         )
 

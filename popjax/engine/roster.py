@@ -129,7 +129,7 @@ class Roster:
 
         The points checked last count as trials; empty without any trials.
         """
-        members = [*self.buckets, *(bucket.member for bucket in (self._planned[1].buckets if self._planned else ()))]
+        members = [*self.buckets, *(bucket.functions for bucket in (self._planned[1].buckets if self._planned else ()))]
         free = set(self.task.hints.branches)
         fixed = {name for member in members for name in [*member.static, *(member.sizes - free)]}
         return tuple(name for name in self.space if members and name not in fixed)
@@ -155,9 +155,9 @@ class Roster:
         plan = self._planned[1]
         number = np.zeros(len(next(iter(points.values()))), np.int64)
         for bucket in plan.buckets:
-            if bucket.member not in self.buckets:
-                self.buckets.append(bucket.member)
-            number[bucket.rows] = self.buckets.index(bucket.member)
+            if bucket.functions not in self.buckets:
+                self.buckets.append(bucket.functions)
+            number[bucket.rows] = self.buckets.index(bucket.functions)
         points = self.space.filled(points)
         known = self.points or {name: column[:0] for name, column in points.items()}
         self.points = {name: np.concatenate([column, points[name]]) for name, column in known.items()}
@@ -216,8 +216,8 @@ class Roster:
         row, fold, repeat = self.config.numbering.places(index)
         functions = self.buckets[bucket]
         values = {name: self.points[name][row].astype(functions.dtype(name)) for name in functions.dynamic}
-        who = [numbers.astype(np.int32) for numbers in (self.numbers[row], fold, repeat)]
-        return Members(who[0], who[1], who[2], values, self._wanted(len(index)))
+        indices = [numbers.astype(np.int32) for numbers in (self.numbers[row], fold, repeat)]
+        return Members(indices[0], indices[1], indices[2], values, self._wanted(len(index)))
 
     def _wanted(self, members: int) -> Wanted | None:
         """Wanted with arrays (members, ...); None if the rule does not choose the best epoch."""
@@ -261,7 +261,7 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     plan = make_plan(tracer, config.plan, lanes_for(first, count), config.numbering.each, config.caps)
     if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):
         check_read(space, plan.reads)
-    metrics = plan.buckets[0].member.trace(abstract(task.data)).metrics
+    metrics = plan.buckets[0].functions.trace(abstract(task.data)).metrics
     for metric in config.rule.metrics:
         if metric not in metrics:
             raise unknown_metric(task, metric, metrics)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from popjax.engine.curves import Curves
-from popjax.engine.kept import KeptStates
+from popjax.engine.kept import Keeper
 from popjax.engine.numbering import Numbering
 from popjax.engine.waiting import Waiting
 from popjax.store.cohort import Cohort
@@ -29,9 +29,7 @@ class TrialTable:
         costs: "parameters" or "flops" -> (trials,), those that the rule needs.
     """
 
-    def __init__(
-        self, numbering: Numbering, curves: Curves, waiting: Waiting, kept: KeptStates, last: int | None
-    ) -> None:
+    def __init__(self, numbering: Numbering, curves: Curves, waiting: Waiting, kept: Keeper, last: int | None) -> None:
         self.numbering = numbering
         self.curves = curves
         self.waiting = waiting

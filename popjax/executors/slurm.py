@@ -44,9 +44,7 @@ class Slurm:
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
         """Submit as a job; bytes, such as a task that many jobs need, are passed as a file that all of them read."""
         future: Future[Any] = Future()
-        job = self._jobs.submit(
-            run_by_slurm, fn, *(self._filed(one) if isinstance(one, bytes) else one for one in args)
-        )
+        job = self._jobs.submit(run_job, fn, *(self._filed(one) if isinstance(one, bytes) else one for one in args))
         self._open.append((job, future))
         return future
 
@@ -80,6 +78,6 @@ def finish(job: Any, future: "Future[Any]") -> None:
         future.set_exception(error)
 
 
-def run_by_slurm(fn: Callable[..., Any], *args: Any) -> Any:
+def run_job(fn: Callable[..., Any], *args: Any) -> Any:
     """The function that a job runs: calls `fn`, with the contents of paths in their place."""
     return fn(*(one.read_bytes() if isinstance(one, Path) else one for one in args))

@@ -20,12 +20,12 @@ def details(board: Board, number: int, metric: str | None = None) -> dict[str, A
     values, settable = found.pop("values"), set(found.pop("settable"))
     scales = {} if board.about is None else board.about.scales
     rows = [
-        hparam_row(name, scales[name], value, name in settable) for name, value in values.items() if not absent(value)
+        value_row(name, scales[name], value, name in settable) for name, value in values.items() if not absent(value)
     ]
     return found | {"hparams": rows}
 
 
-def hparam_row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:
+def value_row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:
     """A hyperparameter: its value and, if it is a number that may be set, the values of its slider."""
     shown = label(scale, value)
     known: dict[str, Any] = {"name": name, "value": value, "label": shown}

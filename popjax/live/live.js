@@ -119,10 +119,10 @@ function rest(others) {
 const wake = () => resting && listen(box("metric").value);
 
 function log(line) {
-  const item = document.createElement("li"), who = document.createElement("b");
-  who.textContent = line.trial === undefined ? "" : about.one ? `${line.by} ` : `trial ${line.trial} `;
+  const item = document.createElement("li"), subject = document.createElement("b");
+  subject.textContent = line.trial === undefined ? "" : about.one ? `${line.by} ` : `trial ${line.trial} `;
   item.className = line.by;
-  item.append(who, line.text);
+  item.append(subject, line.text);
   box("log").prepend(item);
   if (box("log").childElementCount <= 200) return;
   const others = box("log").querySelectorAll("li:not(.user)"); // the newest may be one
@@ -423,7 +423,7 @@ async function ask(change) {
     if (!answer.ok || told.refused) return say(told.refused ?? told.error);
     if (told.waits) say(figures.paused ? "It will be done when the search goes on." : "It will be done at the end of this epoch.");
   } catch {
-    say("Nobody answers: the connection is cut.");
+    say("No answer: the connection is cut.");
   }
   look();
 }

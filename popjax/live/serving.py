@@ -71,7 +71,7 @@ class Serving:
         tell(f"watch and steer: {self.address}")
         if self.host not in LOCAL:
             name = socket.gethostname() if self.host in ANY else self.host
-            tell(f"popjax: other machines may open it, unencrypted, at {name}; anyone with the address can steer")
+            tell(f"popjax: other machines may open it, unencrypted, at {name}; the address alone lets them steer")
         elif not has_display():
             tell(f"from another machine: {tunnel(self.port)}, then open the address there")
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from popjax.core.text import lookup
 from popjax.models.convolution import patches
-from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through_layers, unit_mask, width_of
+from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
 from popjax.space.defaults import SEARCHED, hparam
 from popjax.space.scales import Scale, integers
@@ -58,7 +58,7 @@ class CNN(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = max_pool(self._layer(0, x))
-        x = through_layers(self._layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
+        x = in_layers(self._layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
         return self.out(self.dropout(x.mean((1, 2))))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:

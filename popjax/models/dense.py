@@ -86,9 +86,7 @@ def width_of(hparams: HParams, name: str, default: int) -> Scale:
     return width
 
 
-def through_layers(
-    layer: Callable[[int, Any], Any], layers: range, certain: int, depth: Any, x: jax.Array
-) -> jax.Array:
+def in_layers(layer: Callable[[int, Any], Any], layers: range, certain: int, depth: Any, x: jax.Array) -> jax.Array:
     """Apply `layer(i, x)` for each i of `layers`, from i = `certain` on only where i < depth."""
     for i in layers:
         x = layer(i, x) if i < certain else jax.lax.cond(depth > i, lambda x, i=i: layer(i, x), lambda x: x, x)

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from popjax.core.text import lookup
-from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, through_layers, unit_mask, width_of
+from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout
 from popjax.space.defaults import DEFAULTS, SEARCHED, hparam
 from popjax.space.scales import Scale
@@ -64,7 +64,7 @@ class MLP(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = x.reshape(len(x), -1)
-        return self.out(through_layers(self._layer, range(len(self.hidden)), self.certain, self.depth, x))
+        return self.out(in_layers(self._layer, range(len(self.hidden)), self.certain, self.depth, x))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:
         x = self.dropout[i](self.activation(self.hidden[i](x)))

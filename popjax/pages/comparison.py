@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import label, scope
-from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, layout, metric_axis, rounded, ruled, shown, templated
+from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, axis_for, layout, rounded, ruled, shown, templated
 from popjax.pages.framing import loss
 from popjax.pages.headline import metric_text, value_text
 from popjax.pages.markup import section, table
@@ -119,7 +119,7 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
         traces.append({"type": "scatter", **line, **points})
         heights.append(best)
     first, values = next(iter(runs.values())), np.concatenate(heights)
-    height = metric_axis(first.metric, *scope(first.metric, values, values, loss(first, first.metric)))
+    height = axis_for(first.metric, *scope(first.metric, values, values, loss(first, first.metric)))
     axis = ruled(name, type="log", dtick="D2", tickformat="~s" if name == "updates" else "~g")
     return {"traces": traces, "layout": layout(height=380, showlegend=True, xaxis=axis, yaxis=height)}
 

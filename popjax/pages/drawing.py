@@ -61,9 +61,7 @@ def ruled(title: str, **more: Any) -> dict[str, Any]:
     return {**lines, "tickcolor": "#c4cad1", "automargin": True, "title": {"text": title, "standoff": 8}, **more}
 
 
-def metric_axis(
-    name: str, low: float, high: float, log: bool, below: float = 0.0, above: float = 0.0
-) -> dict[str, Any]:
+def axis_for(name: str, low: float, high: float, log: bool, below: float = 0.0, above: float = 0.0) -> dict[str, Any]:
     """The axis of a metric from low to high with some air, log or linear; shares `below` and `above` stay free."""
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 0.1

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import SHARES, is_loss, scope
-from popjax.pages.drawing import POINT, metric_axis, round_color
+from popjax.pages.drawing import POINT, axis_for, round_color
 from popjax.store.results import Results
 
 CURVES = 600
@@ -56,7 +56,7 @@ def errors(results: Results, name: str) -> float | None:
 
 def error_axis(name: str, low: float, high: float, floor: float, *free: float) -> dict[str, Any]:
     """The log axis of 1 - metric, for a metric from low to high; lower is better there."""
-    return metric_axis(f"1 - {name}", max(1 - high, floor), max(1 - low, 2 * floor), True, *free)
+    return axis_for(f"1 - {name}", max(1 - high, floor), max(1 - low, 2 * floor), True, *free)
 
 
 def learned(results: Results) -> np.ndarray:

@@ -38,13 +38,8 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     if isinstance(seconds, int | float):
         cards.append((f"{seconds:.1f} s", seconds_text(results.summary), ""))
     if results.best is None:
-        return (
-            heading(results)
-            + diverged_advice(results)
-            + card_grid(cards)
-            + steered_paragraph(results)
-            + machine(results)
-        )
+        found = diverged_advice(results) + card_grid(cards)
+        return heading(results) + found + steered_text(results) + machine(results)
     best = results.best
     found, *error = value_text(results, best.trial).split(" ", 1)
     found += f" <small>{error[0]}</small>" if error else ""
@@ -59,14 +54,8 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
     beside = compared(results)
     saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
-    return (
-        heading(results)
-        + winner
-        + card_grid([first, *scored, *cards])
-        + saved
-        + steered_paragraph(results)
-        + machine(results)
-    )
+    found = winner + card_grid([first, *scored, *cards]) + saved
+    return heading(results) + found + steered_text(results) + machine(results)
 
 
 def at_best(results: Results) -> str:
@@ -74,12 +63,11 @@ def at_best(results: Results) -> str:
     if results.best_epochs is None or results.best is None:
         return ""
     epochs = sorted(set(results.best_epochs[results.best.trial].ravel().tolist()))
-    return (
-        f"; its best epoch is {epochs[0]}" if len(epochs) == 1 else f"; its best epochs are {epochs[0]} to {epochs[-1]}"
-    )
+    first, last = epochs[0], epochs[-1]
+    return f"; its best epoch is {first}" if first == last else f"; its best epochs are {first} to {last}"
 
 
-def steered_paragraph(results: Results) -> str:
+def steered_text(results: Results) -> str:
     """HTML paragraph with the trials that a person changed or stopped; empty if there are none."""
     if results.steered is None:
         return ""
@@ -116,10 +104,8 @@ def compared(results: Results) -> str:
         said.append(f"between {metric_text(interval[0])} and {metric_text(interval[1])} with 95% confidence{if_so}")
     constant = summary.get("constant") or {}
     shares = "the largest class" if "test_balanced_accuracy" in constant else "the shares of the labels"
-    for key, words in (
-        ("constant", shares if "test_accuracy" in constant else "the mean"),
-        ("linear", "a linear model"),
-    ):
+    shares = shares if "test_accuracy" in constant else "the mean"
+    for key, words in (("constant", shares), ("linear", "a linear model")):
         score = (summary.get(key) or {}).get(name)
         said += [f"{words} {metric_text(score)}"] if isinstance(score, int | float) else []
     if "test_r2" in constant and name != "test_r2":
@@ -214,10 +200,6 @@ def metric_text(value: float) -> str:
     >>> metric_text(0.98333333), metric_text(3611.7373)
     ('0.9833', '3611.74')
     """
-    return (
-        f"{value:.4f}"
-        if 0.01 <= abs(value) < 100 or value == 0
-        else f"{value:.6g}"
-        if abs(value) > 1
-        else f"{value:.3g}"
-    )
+    if 0.01 <= abs(value) < 100 or value == 0:
+        return f"{value:.4f}"
+    return f"{value:.6g}" if abs(value) > 1 else f"{value:.3g}"

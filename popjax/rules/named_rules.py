@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from popjax.core.text import lookup
 from popjax.rule import Rule
 from popjax.rules.one_se import OneSe
 from popjax.rules.pareto import Pareto
@@ -51,11 +50,3 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
 def written_rule(rank: Any) -> dict[str, Any] | None:
     """The value of `search(rank=)` in run.json: `Rule.written`, or None for None."""
     return None if rank is None else rule_of(rank).written()
-
-
-def ranks(choose: str, metric: str | None, keep: int | None = None, **given: Any) -> Rule:
-    """The rule of --choose, --metric, --mode, --at and --patience; `keep`: trials to keep, its default if None.
-
-    Raises ValueError for an unknown rule or a value that it does not take.
-    """
-    return lookup(RULES, "choose", choose).asked(metric, keep, **given)

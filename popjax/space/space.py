@@ -8,12 +8,11 @@ from typing import Any, Self
 import numpy as np
 
 from popjax.core.counts import check_count
-from popjax.core.storage import write_atomic
 from popjax.space import samplers
 from popjax.space.conditions import Condition, clauses, ordered
 from popjax.space.scales import Conditional, Constant, Scale
 from popjax.space.spelling import read_scale, written_scale
-from popjax.space.values import is_number, present
+from popjax.space.values import present
 
 Points = Mapping[str, np.ndarray]  # one column (trials,) per hyperparameter
 RESERVED = (
@@ -228,13 +227,6 @@ class Space(Mapping[str, Scale]):
         except (ValueError, RecursionError) as error:
             raise ValueError(f"cannot read the space {str(path)!r}: {error}") from None
 
-    def to_toml(self, path: str | Path) -> None:
-        """Write the space to a TOML file, for `from_toml`; raises OSError."""
-        lines = [
-            f"{name if name.isascii() else _toml(name)} = {_toml(entry)}\n" for name, entry in self.to_dict().items()
-        ]
-        write_atomic(Path(path), "".join(lines).encode())
-
 
 def take(points: Points, rows: np.ndarray) -> dict[str, np.ndarray]:
     """The points of these rows, as columns (rows,)."""
@@ -260,12 +252,3 @@ def setting(text: str, where: str) -> tuple[str, Scale | Conditional]:
         raise ValueError(f"{name}: {error}") from None
     Space(**{name: scale.scale if isinstance(scale, Conditional) else scale})  # checks the name
     return name, scale
-
-
-def _toml(entry: Any) -> str:
-    if isinstance(entry, bool):
-        return str(entry).lower()
-    if is_number(entry):
-        return repr(entry)
-    escaped = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in entry)
-    return f'"{escaped}"'

@@ -161,7 +161,7 @@ class Commits:
         for name, cohorts in self._files:
             masks = [self._live(cohort, members) for cohort in cohorts]
             if any(mask.any() for mask in masks):
-                records = records_of(read_arrays(self.directory / name, self._digests[name]))
+                records = self._records(name)
                 yield from (one.take(mask) for one, mask in zip(records, masks, strict=True) if mask.any())
         for record in self._new:
             if (mask := self._live(record.cohort, members)).any():
@@ -233,12 +233,14 @@ class Commits:
             one.take(self._live(cohort))
             for name, cohorts in self._files
             if name in merged
-            for one, cohort in zip(
-                records_of(read_arrays(self.directory / name, self._digests[name])), cohorts, strict=True
-            )
+            for one, cohort in zip(self._records(name), cohorts, strict=True)
         ]
         new = [one.take(self._live(one.cohort)) for one in self._new]
         return files, joined_records(one for one in [*old, *new] if len(one.cohort.members))
+
+    def _records(self, name: str) -> list[Record]:
+        """The records of a settled file."""
+        return records_of(read_arrays(self.directory / name, self._digests[name]))
 
     def _live(self, cohort: Cohort, members: np.ndarray | None = None) -> np.ndarray:
         """bool (n,): members of a settled cohort without a later record; with `members` only those among them."""

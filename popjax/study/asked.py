@@ -15,7 +15,7 @@ from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import Space
 from popjax.task import Task, unknown_metric
 from popjax.tuning.proposals import check_sampler, default_ends, learns, proposals
-from popjax.tuning.schedulers.plain import plain as everyone
+from popjax.tuning.schedulers.plain import plain
 from popjax.tuning.schedulers.rounds import Rounds, even
 from popjax.tuning.search_options import SearchOptions
 
@@ -75,12 +75,12 @@ class Asked:
             caps=self.caps,
         )
 
-    def scheduler(self, roster: Roster) -> Scheduler:
+    def scheduler(self) -> Scheduler:
         """The scheduler for this problem, in rounds if there are several; raises ValueError if it is no Scheduler."""
         options = self.options
         propose, learning = self._propose(), learns(options.sampler)
         problem = Problem(self.space, options.trials, options.epochs, options.seed, options.rank, propose, learning)
-        make = options.inner or everyone
+        make = options.inner or plain
         made = make(problem) if len(self.ends) == 1 else Rounds(problem, self.ends, make).scheduler()
         if not isinstance(made, Scheduler):
             raise ValueError(f"the scheduler returned a {type(made).__name__}; return a popjax.Scheduler")

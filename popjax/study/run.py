@@ -125,7 +125,7 @@ class Search:
         return Driver(
             population,
             log,
-            self.asked.scheduler(population.roster),
+            self.asked.scheduler(),
             callbacks=callbacks,
             every=1 if every is None and self.page is not None else every,
             person=None if self.page is None else self.page.person,

@@ -329,9 +329,7 @@ class Predictor:
         a linen module and for a transform that is not affine.
         """
         if trial is not None and trial not in self.trials:
-            raise ValueError(
-                f"module: there is no trial {trial!r} in here; there are {', '.join(map(str, self.trials))}"
-            )
+            raise ValueError(f"module: there is no trial {trial!r}; there are {', '.join(map(str, self.trials))}")
         one = self.trained[0 if trial is None else self.trials.index(trial)]
         repeats = one.members // self.recipe.folds
         values = {name: jnp.asarray(value) for name, value in one.values.items()}

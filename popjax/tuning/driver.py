@@ -64,9 +64,7 @@ class Driver:
             if number == first == len(self.log.steps) - 1:
                 step = self.shorter(step, trials)
             if number == 0 and not (step.decision.add and step.decision.until):
-                raise ValueError(
-                    "the scheduler's first decision trains nothing: give it `add`, and `until` of what it adds"
-                )
+                raise ValueError("the scheduler's first decision trains nothing: give it `add`, and their `until`")
             if number == first:
                 begin()
             if not step.decision.until and not changes_of(step.decision):

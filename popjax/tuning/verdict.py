@@ -37,9 +37,9 @@ def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, An
     if not np.isfinite(value).any():
         return {"verdict": UNCLEAR, "reason": "unclear: every trial diverged this time; try smaller learning rates"}
     rows = {KEEP: (value[top:], f"all {len(old) - top} others"), TUNE_AGAIN: (value[:top], f"all of the old top {top}")}
-    for verdict, (values, who) in rows.items():
+    for verdict, (values, side) in rows.items():
         if not np.isfinite(values).any():
-            return {"verdict": verdict, "reason": f"{MEANING[verdict]}; {who} diverged this time"}
+            return {"verdict": verdict, "reason": f"{MEANING[verdict]}; {side} diverged this time"}
     value = np.where(np.isfinite(value), value, value[np.isfinite(value)].min())
     gain, half = mean_and_half(gains(value, top))
     tau, p = kendall(np.nan_to_num(sign * old, nan=-np.inf), value.mean(1))

@@ -138,7 +138,5 @@ def one_read(content: Mapping[str, Any], own: Any) -> Transform:
         raise ValueError("the winner has one transform for all; give one: transform=...")
     kind = type(transform_of(own))
     if kind.__name__ != content["called"]:
-        raise ValueError(
-            f"the winner's transform is called {content['called']}, and not {kind.__name__}; give that one"
-        )
+        raise ValueError(f"the winner's transform is {content['called']}, not {kind.__name__}; give that one")
     return kind.from_json(content["fields"])

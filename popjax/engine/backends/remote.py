@@ -278,9 +278,7 @@ class Dispatch:
             delivery.broken += 1
             self._careful = True
             if not remote.door.renew(delivery.executor):
-                LOG.warning(
-                    f"the executor broke: {first_line(error)}; give a function that makes one, to replace broken ones"
-                )
+                LOG.warning(f"the executor broke: {first_line(error)}; give a function, which is called again")
                 remote.context.stop.set()
         delivery.failures += 1
         delivery.tries += charged

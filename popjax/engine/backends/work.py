@@ -114,7 +114,7 @@ def shipped(task: Task) -> bytes:
     except Exception as error:  # whatever the objects' own methods raise
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"the task cannot be sent to other processes: {what}; create such objects inside its functions"
+            f"the task cannot be sent to processes: {what}; create such objects in its functions"
         ) from None
 
 

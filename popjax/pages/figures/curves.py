@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import Axis, scope
-from popjax.pages.drawing import DIVERGED, GREY, MIDDLE, WINNER, layout, metric_axis, rounded, ruled
+from popjax.pages.drawing import DIVERGED, GREY, MIDDLE, WINNER, axis_for, layout, rounded, ruled
 from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import curved, error_axis, errors, learned, loss, metrics
 from popjax.pages.markup import at_the_end, section, thinning
@@ -114,7 +114,7 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
     won = [] if results.best is None else [results.best.trial]
     keep = np.append(curve[won], results.values[name][won])
     shape = scope(name, running, keep, loss(results, name)) if np.isfinite(running).any() else (0.0, 1.0, False)
-    known: dict[str, Any] = {"name": name, "axis": metric_axis(name, *shape)}
+    known: dict[str, Any] = {"name": name, "axis": axis_for(name, *shape)}
     floor = errors(results, name)
     if floor is not None:
         known |= {"floor": floor, "errors": error_axis(name, *shape[:2], floor)}

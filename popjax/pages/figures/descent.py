@@ -103,12 +103,10 @@ def histories(results: Results, history: History, axes: list[Axis]) -> list[dict
     assert results.best is not None
     trials = [trial for trial in descendants(results, LINES) if trial != results.best.trial]
     followed = {trial: history.of(trial) for trial in [*trials, results.best.trial]}
-    return [lines_by_epoch(axis, followed, trials, results.best.trial) for axis in axes]
+    return [epoch_lines(axis, followed, trials, results.best.trial) for axis in axes]
 
 
-def lines_by_epoch(
-    axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int
-) -> dict[str, Any]:
+def epoch_lines(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: list[int], best: int) -> dict[str, Any]:
     """Figure of one hyperparameter by epoch; `followed`: trial -> name -> (epochs,)."""
     epochs = max(len(one[axis.name]) for one in followed.values())
 

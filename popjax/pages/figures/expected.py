@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import Axis, scope
-from popjax.pages.drawing import MIDDLE, layout, metric_axis, rounded, ruled, shown, templated
+from popjax.pages.drawing import MIDDLE, axis_for, layout, rounded, ruled, shown, templated
 from popjax.pages.expected import expected_best
 from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import loss
@@ -27,9 +27,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         "where the line is flat, more trials would not have helped."
     )
     if results.rounds.max():
-        caption += (
-            " The first round only: later rounds search where earlier ones were good, so they are not random draws."
-        )
+        caption += " The first round only: later rounds search around good points, so they are not random."
     if results.diverged[results.rounds == 0].any():
         caption += " A diverged trial counts as the worst."
     return section("How many trials were needed", caption, '<div class="figure" id="expected"></div>')
@@ -43,7 +41,7 @@ def expected_figure(results: Results) -> dict[str, Any]:
     best = expected_best(values, results.metric.mode, sizes)
     line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}
     what = f"best of %{{x}}: {templated(results.metric)} %{{y:.4g}}<extra></extra>"
-    axis = metric_axis(results.metric, *scope(results.metric, best, best, loss(results, results.metric)))
+    axis = axis_for(results.metric, *scope(results.metric, best, best, loss(results, results.metric)))
     axis["title"] = {"text": f"expected best {shown(results.metric)}"}
     return {
         "traces": [{**line, "x": sizes.tolist(), "y": rounded(best), "name": "expected", "hovertemplate": what}],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import Axis
-from popjax.pages.drawing import INK, POINT, WINNER, layout, metric_axis, rounded, shown, templated
+from popjax.pages.drawing import INK, POINT, WINNER, axis_for, layout, rounded, shown, templated
 from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import framed
 from popjax.pages.headline import hparams_line, metric_text
@@ -61,11 +61,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
             "x": rounded(x[rows]),
             "y": rounded(y[rows]),
             "customdata": [
-                [
-                    trial,
-                    hparams_line(axes, trial),
-                    *(metric_text(values[one][trial]) for one in (other, results.metric)),
-                ]
+                [trial, hparams_line(axes, trial), *(metric_text(values[m][trial]) for m in (other, results.metric))]
                 for trial in rows.tolist()
             ],
             "hovertemplate": f"{told}<br>%{{customdata[1]}}<extra></extra>",
@@ -98,7 +94,7 @@ def values_and_axis(results: Results, name: Metric, values: np.ndarray) -> tuple
         low, high = float(values[results.order].min()), float(values[results.order].max())
         log = low > 0 and high >= DECADES * low
     title = f"{name}, {name.unit}" if name.unit else str(name)
-    return np.clip(values, low, high), metric_axis(title, low, high, log)
+    return np.clip(values, low, high), axis_for(title, low, high, log)
 
 
 def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:

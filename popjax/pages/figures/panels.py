@@ -14,9 +14,9 @@ from popjax.pages.drawing import (
     INK,
     POINT,
     WINNER,
+    axis_for,
     cut,
     layout,
-    metric_axis,
     round_color,
     rounded,
     ruled,
@@ -109,7 +109,7 @@ def height(results: Results, name: str, drawn: np.ndarray) -> dict[str, Any]:
     free = (0.0, share) if lower else (share, 0.0)
     last, floor = results.values[name][drawn], errors(results, name)
     known: dict[str, Any] = {"name": name, "hover": templated(name), "values": rounded(last), "frame": [low, high]}
-    known |= {"axis": metric_axis(name, low, high, log, *free), "worst": 1 - LOST / 2 if lower else LOST / 2}
+    known |= {"axis": axis_for(name, low, high, log, *free), "worst": 1 - LOST / 2 if lower else LOST / 2}
     if floor is not None:
         known |= {"floor": floor, "errors": error_axis(name, low, high, floor, *free[::-1])}
     return known

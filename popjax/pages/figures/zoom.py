@@ -31,9 +31,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
             tracks.append(f'<b>{order + 1}</b><div class="track">{bars}</div><span>{said}</span>')
         parts.append(f'<h3>{shown(axis.name)}</h3><div class="rounds">{"".join(tracks)}</div>')
     notes = [f"<li>Before round {n}: {shown(note)}</li>" for n, e in enumerate(rounds, 1) for note in e["notes"]]
-    caption = (
-        "A line a round: the grey bar is the range that was asked for, the coloured one what the round searched of it."
-    )
+    caption = "A line a round: grey is the range that was asked for, coloured what the round searched of it."
     listed = f"<ul>{''.join(notes)}</ul>" if notes else ""
     return section("What the zoom did", caption, f'<div class="zoom">{"".join(parts)}</div>{listed}')
 
