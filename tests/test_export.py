@@ -81,7 +81,7 @@ def test_the_module_predicts_as_the_predictor(rows, tmp_path, model, out):
     assert isinstance(module, nnx.Module)
     np.testing.assert_allclose(jax.nn.softmax(module(predictor.recipe.features(x))), expected, atol=1e-6)
     np.testing.assert_allclose(jax.nn.softmax(predictor.module(raw=True)(x)), expected, atol=1e-6)
-    with pytest.raises(ValueError, match=rf"module: there is no trial 9 in here; there are {results.best.trial}"):
+    with pytest.raises(ValueError, match=rf"module: there is no trial 9; there are {results.best.trial}"):
         predictor.module(9)
 
 

@@ -58,7 +58,7 @@ def test_every_section_is_tested():
     sections = {name for name in SECTIONS if "```python\n# popjax" in SECTIONS[name]}
     tested = re.findall(r"example\(\"(.*?)\"\)", Path(__file__).read_text(encoding="utf-8"))
     assert sections == set(tested)
-    assert len(sections) == 13
+    assert len(sections) == 14
 
 
 def test_a_new_scheduler(example, rows):
@@ -225,6 +225,18 @@ def test_a_new_tracker(example, rows, tmp_path):
     assert (first["trials"], first["space/learning_rate"]) == (8, str(RATE))
     assert last["series"]["best"] == pytest.approx(results.curves["val_accuracy"].max(0).tolist())
     assert last["winner"] == results.best.trial
+
+
+def test_a_new_figure(example, rows, opened):
+    """In the report, beside those that are drawn alike, and by its name."""
+    example("A figure")
+    space = {"learning_rate": RATE, "hidden": pj.integers(3, 40)}
+    results = pj.search(pj.supervised(rows), space, trials=12, epochs=2, rank=pj.pareto("val_loss", "parameters"))
+    page = opened(results)
+    for name in ("histogram", "front", "expected"):
+        assert page.evaluate("name => document.getElementById(name).data.length > 0", name), name
+    assert sum(page.evaluate("document.getElementById('histogram').data[0].y")) == 12
+    assert sum(results.plot("histogram").data[0].y) == 12
 
 
 @pytest.mark.engine

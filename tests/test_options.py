@@ -177,7 +177,7 @@ def test_a_field_that_is_free_is_written_nowhere():
     [
         (3, "backend is a int; give popjax.Local(), an executor with submit(fn, *args), a function that makes one"),
         (pj.Local, "backend is the class Local; call it: popjax.Local(...)"),
-        ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes:N"),
+        ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes, dask, ray, slurm, as processes:4"),
     ],
 )
 def test_what_is_no_backend_is_refused_in_a_line(backend, says):

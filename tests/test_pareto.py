@@ -106,8 +106,8 @@ def test_the_page_draws_the_front(rows, browser, tmp_path):
     page = browser.new_page()
     page.goto((tmp_path / "run" / "report.html").as_uri())
     page.wait_for_selector("body[data-drawn]", state="attached")
-    for at, other in enumerate((results.parameters, results.values["val_accuracy"])):
-        trials, front, winner = page.evaluate(f"document.querySelector('#front-{at}').data.map(one => [one.x, one.y])")
+    for name, other in (("front", results.parameters), ("front-1", results.values["val_accuracy"])):
+        trials, front, winner = page.evaluate(f"document.querySelector('#{name}').data.map(one => [one.x, one.y])")
         assert len(trials[0]) == len(results.order)
         assert front[0] == sorted(front[0])
         assert sorted(front[0]) == pytest.approx(sorted(other[results.front()]), rel=1e-4)
@@ -115,7 +115,7 @@ def test_the_page_draws_the_front(rows, browser, tmp_path):
             [pytest.approx(other[results.best.trial], rel=1e-4)],
             [pytest.approx(results.best.value, rel=1e-4)],
         ]
-    told = page.evaluate("document.querySelector('#front-0').data[1].customdata.map(one => one[1])")
+    told = page.evaluate("document.querySelector('#front').data[1].customdata.map(one => one[1])")
     assert all("learning_rate" in text and "hidden" in text for text in told)
     assert results.plot("front").data[1].x == pytest.approx(sorted(results.parameters[results.front()]), rel=1e-4)
     page.close()
@@ -171,7 +171,7 @@ def test_flops_count_and_a_task_that_does_not_tell_them_is_said(rows):
     same = results.points["batch_size"][wide] == 16
     assert (np.diff(results.costs["flops"][wide[same]]) >= 0).all()
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
-    with pytest.raises(ValueError, match="rank by flops: the task does not tell them"):
+    with pytest.raises(ValueError, match="rank by flops: the task does not define them"):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank=pj.pareto("loss", "flops"))
 
 

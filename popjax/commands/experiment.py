@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from popjax.core.counts import check_seed
 from popjax.core.storage import locked
-from popjax.core.text import install, printable, tell
+from popjax.core.text import failure, install, printable, tell
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
@@ -177,8 +177,7 @@ class Experiment(RowsOptions):
     def fault(self, error: Exception) -> ValueError:
         """ValueError with an error of the user's code and its place, in one line."""
         place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return ValueError(f"--task {self.task!r}: {what} ({place.filename}, line {place.lineno})")
+        return ValueError(f"--task {self.task!r}: {failure(error)} ({place.filename}, line {place.lineno})")
 
     @classmethod
     def again(cls, run: Mapping[str, Any], command: str, given: Mapping[str, Any]) -> Self:

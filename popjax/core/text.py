@@ -80,6 +80,11 @@ def short(value: Any, most: int = 40) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text; the name of its type if that is empty."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun, in the plural if it is not 1.
 

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from popjax.core.calls import check_called
 from popjax.core.counts import check_count
 from popjax.core.options import FREE, Options
 from popjax.executors.named_executors import THREADS, executor_of
@@ -96,6 +97,8 @@ def backend_of(given: Any) -> Local | Remote:
     if not (isinstance(given, str) or callable(given) or hasattr(given, "submit")):
         what = "give popjax.Local(), an executor with submit(fn, *args), a function that makes one, or a name"
         raise ValueError(f"backend is a {type(given).__name__}; {what}")
+    if not isinstance(given, str) and not hasattr(given, "submit"):
+        check_called("the backend", given)
     return Remote(given)
 
 

@@ -29,6 +29,5 @@ def executor_of(text: str) -> Callable[[], Any] | None:
     if text == THREADS:
         return None
     if name not in EXECUTORS:
-        known = f"{THREADS}, processes:N, dask:ADDRESS, ray:ADDRESS, slurm"
-        raise ValueError(f"unknown executor {text!r}; there are {known}")
+        raise ValueError(f"unknown executor {text!r}; there are {', '.join([THREADS, *EXECUTORS])}, as processes:4")
     return EXECUTORS[name](rest)

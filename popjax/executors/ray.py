@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from popjax.core.text import check_installed
+from popjax.core.text import check_installed, first_line
 
 
 def ray(address: str) -> Callable[[], Any]:
@@ -27,8 +27,7 @@ class Ray:
             try:
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             except ConnectionError as error:
-                what = str(error).splitlines()[0]
-                raise ValueError(f"executor 'ray:{address}': {what}; begin one: ray start --head") from None
+                raise ValueError(f"executor 'ray:{address}': {first_line(error)}; start it: ray start --head") from None
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         self._call = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run_by_ray)
 

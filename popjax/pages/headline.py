@@ -11,7 +11,7 @@ from popjax.pages.axes import Axis
 from popjax.pages.drawing import shown
 from popjax.store.results import Results
 
-DESIGNS = {"sobol": "Sobol", "grid": "grid", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian process"}
+DESIGNS = {"sobol": "Sobol", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian process"}  # others by their names
 
 
 NAMED = 20  # trials that are named one by one
@@ -22,7 +22,8 @@ def title(results: Results) -> str:
     """What was searched, as text."""
     arguments = results.run.get("arguments") or {}
     source = arguments.get("task") or arguments.get("dataset") or ", ".join(results.points)
-    design = DESIGNS.get(str(results.run.get("sampler")), "random")
+    sampler = str(results.run.get("sampler", "random"))
+    design = DESIGNS.get(sampler, sampler)
     by = f", {str(scheduler).partition('(')[0]}" if (scheduler := results.run.get("scheduler")) else ""
     return f"{source}: {design} search over {plural(len(results.diverged), 'trial')}{by}"
 

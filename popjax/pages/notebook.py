@@ -60,12 +60,12 @@ def of_space(space: Space) -> str:
 def of_predictor(predictor: Any) -> str:
     """A line on outputs and trials of a predictor."""
     some = [*map(str, predictor.trials[:FEW]), *(["..."] if len(predictor.trials) > FEW else [])]
-    several = f"{plural(len(predictor.trials), 'trial')} ({', '.join(some)})"
+    many = f"{plural(len(predictor.trials), 'trial')} ({', '.join(some)})"
     one = f"trial {predictor.trials[0]}: {hparams_text(predictor.hparams)}"
     classes, outputs = predictor.classes, predictor.outputs
     several = f"{len(outputs)} {'labels' if predictor.recipe.kind.name == 'multilabel' else 'values'}"
     what = f"{len(classes)} classes" if classes else several if outputs else "values"
-    return line(f"Predictor of {what} by {one if len(predictor.trials) == 1 else several}")
+    return line(f"Predictor of {what} by {one if len(predictor.trials) == 1 else many}")
 
 
 def of_session(session: Any) -> str:

@@ -110,10 +110,11 @@ def contents(results: "Results", columns: "Sequence[Axis]", alone: bool) -> tupl
     from popjax.pages.headline import head
     from popjax.pages.rebuild import rebuild_section
 
-    sections = {figure: figure.section(results, columns) for figure in FIGURES}
+    sections = {figure: figure.section(results, columns) for figure in FIGURES.values()}
     drawn: dict[str, Any] = {"colors": {"winner": WINNER, "diverged": DIVERGED, "faded": "#dde1e5"}}
     for figure, said in sections.items():
-        drawn |= figure.data(results, columns) if said else {}
+        found = figure.drawn(results, columns) if said else {}
+        drawn |= found | {"plots": drawn.get("plots", {}) | found.get("plots", {})}
     of_metric = "".join(said for figure, said in sections.items() if figure.of_metric)
     if results.epochs_run.any():  # the choice of the metric applies to these alone
         of_metric = f"<div>{control(results)}{of_metric}</div>"

@@ -17,7 +17,7 @@ def plot(results: Results, name: str = "curves") -> Any:
     import plotly.graph_objects as go
 
     columns, known = axes(results), list[str]()
-    for figure in FIGURES:
+    for figure in FIGURES.values():
         plots = figure.plots(results, columns)
         if name in plots:
             drawn = plots[name]()

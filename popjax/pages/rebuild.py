@@ -54,6 +54,5 @@ def as_code(results: Results) -> str:
 def scheduled(run: Mapping[str, Any]) -> str | None:
     """The name of a run's scheduler, in its rounds if these are not the default ones of a learning sampler."""
     inner, rounds = run.get("scheduler"), run.get("rounds_in_all", 1)
-    if rounds == 1 or "ends" in run:
-        return inner
-    return f"rounds({rounds})" if inner is None else f"rounds({rounds}, {inner})"
+    named = f"rounds({', '.join(filter(None, (str(rounds), inner)))})"
+    return inner if rounds == 1 or "ends" in run else named

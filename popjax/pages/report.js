@@ -89,9 +89,7 @@ if (PAGE.curves || PAGE.panels) MEASURED.unshift(chosen);
 const OTHERS = (PAGE.histories ?? []).map((history, at) => plot(`history-${at}`, history));
 if (PAGE.tree) OTHERS.unshift(plot("tree", PAGE.tree));
 if (PAGE.parallel) OTHERS.unshift(parallel);
-if (PAGE.expected) OTHERS.push(plot("expected", PAGE.expected));
 Object.entries(PAGE.plots ?? {}).forEach(([name, figure]) => OTHERS.push(plot(name, figure)));
-for (const name of Object.keys(PAGE).filter((name) => name.startsWith("predicted"))) OTHERS.push(plot(name, PAGE[name]));
 
 box("metric")?.addEventListener("change", () => drawAll(MEASURED));
 box("errors")?.addEventListener("change", () => drawAll(MEASURED));

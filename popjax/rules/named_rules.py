@@ -20,7 +20,7 @@ def rule_of(rank: Any) -> Rule:
     if isinstance(rank, Rule):
         return rank
     name = getattr(rank, "__name__", None)
-    what = f"the function {name}; call it: popjax.{name}()" if callable(rank) and name else f"a {type(rank).__name__}"
+    what = f"{name} itself; call it: {name}()" if callable(rank) and name else f"a {type(rank).__name__}"
     raise ValueError(f"rank is {what}; give a metric's name, or a rule such as popjax.best('val_loss')")
 
 
@@ -31,7 +31,8 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
     another `at` or `patience`.
     """
     if given is not None:
-        for name in ("at", "patience"):
+        others = set(written) - {"rule", "metric", "mode", "keep", "units"} if given.name == written["rule"] else set()
+        for name in ("at", "patience", *sorted(others & given.written().keys() - {"at", "patience"})):
             if getattr(given, name) != written[name]:
                 what = f"rank has {name}={getattr(given, name)!r}, the run {name}={written[name]!r}"
                 raise ValueError(f"{what}; give the run's, and then use Results.ranked")

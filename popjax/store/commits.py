@@ -153,7 +153,7 @@ class Commits:
                     continue
                 return commits
         if numbers:
-            raise Corrupt(f"{commits.lost}; no commit can be read, so begin again in another directory")
+            raise Corrupt(f"{commits.lost}; no commit can be read, so start again in another directory")
         return commits
 
     def records(self, members: np.ndarray | None = None) -> Iterator[Record]:

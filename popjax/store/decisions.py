@@ -134,7 +134,7 @@ def read_lines(path: Path, space: Space) -> tuple[list[Step | Remark], int]:
             found.append(said(content, space))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"line {number} is not a decision over this space ({error})"
-            raise Corrupt(f"{str(path)!r}: {what}; begin again in another directory") from None
+            raise Corrupt(f"{str(path)!r}: {what}; start again in another directory") from None
     return found, sum(map(len, lines))
 
 

@@ -63,17 +63,8 @@ class Asked:
     @property
     def config(self) -> Config:
         """The training configuration of the population."""
-        options = self.options
-        return Config(
-            options.epochs,
-            options.seed,
-            options.rank,
-            options.repeats,
-            options.folds,
-            lanes=self.lanes,
-            plan=self.plan,
-            caps=self.caps,
-        )
+        asked = {name: getattr(self.options, name) for name in ("epochs", "seed", "repeats", "folds")}
+        return Config(rule=self.options.rank, lanes=self.lanes, plan=self.plan, caps=self.caps, **asked)
 
     def scheduler(self) -> Scheduler:
         """The scheduler for this problem, in rounds if there are several; raises ValueError if it is no Scheduler."""

@@ -124,7 +124,7 @@ class Directory:
             return 0
         applied = self.commits.decision
         if applied > len(steps):
-            raise Corrupt(f"{str(self.path)!r} has lost decisions; begin again in another directory")
+            raise Corrupt(f"{str(self.path)!r} has lost decisions; start again in another directory")
         changed = any(one.decision.copy or one.decision.fresh or one.decision.set for one in steps[:applied])
         if self.commits.lost is not None and changed:  # copied trials cannot be trained again alone
             self.commits.forget()
@@ -179,7 +179,7 @@ class Directory:
     def _no_longer(self, epochs: int, why: str) -> str:
         """The message of an error where more epochs would be another run."""
         changed = f"epochs was {self.recorded['epochs']}, now {epochs}"
-        return f"{str(self.path)!r} cannot be resumed so: {changed}: {why}; begin anew"
+        return f"{str(self.path)!r} cannot be resumed so: {changed}: {why}; start a new run"
 
     def begin(self, run: Mapping[str, Any]) -> None:
         """Write run.json, before the first decision."""
@@ -209,7 +209,7 @@ def ends_recorded(recorded: Mapping[str, Any]) -> tuple[int, ...]:
     ends = recorded.get("ends", list(even(recorded["trials"], recorded["rounds_in_all"])))
     whole = isinstance(ends, list) and all(type(end) is int for end in ends)
     if not whole or [0, *ends] != sorted({0, *ends}) or ends[-1:] != [recorded["trials"]]:
-        raise Corrupt(f"run.json: ends={ends!s:.60} are no ends of rounds; begin again in another directory")
+        raise Corrupt(f"run.json: ends={ends!s:.60} are no ends of rounds; start again in another directory")
     return tuple(ends)
 
 

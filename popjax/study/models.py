@@ -44,6 +44,8 @@ def columns_and_space(hparams: Mapping[str, Any], space: Space | None) -> tuple[
 def numbers_of(given: Any, trials: int) -> np.ndarray:
     """Trial numbers (trials,), each at least 0. Raises ValueError for anything else."""
     numbers = np.asarray(given)
+    if numbers.ndim != 1:
+        raise ValueError(f"numbers={given!r}: give a list, one number a trial")
     if numbers.shape != (trials,):
         raise ValueError(f"numbers has {plural(numbers.size, 'number')} for {plural(trials, 'trial')}; give one each")
     for number in numbers.tolist():

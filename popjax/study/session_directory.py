@@ -38,6 +38,7 @@ class SessionDirectory:
         if begun:
             check_format(path, self.recorded)
         self.lock: ExitStack = ExitStack()
+        weakref.finalize(self, self.lock.close)  # also as Python ends, while there are still modules
         if self.path not in OPEN:
             self._take()
         self.commits = Commits.load(self.path / "state")
@@ -79,7 +80,7 @@ class SessionDirectory:
         if found := differences({name: self.recorded.get(name) for name in now}, now):
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(found)}")
         if not self.log.steps:
-            raise Corrupt(f"{str(self.path)!r} has lost its decisions; begin again in another directory")
+            raise Corrupt(f"{str(self.path)!r} has lost its decisions; start again in another directory")
         self._take()
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from popjax.core.machine import kin
 from popjax.core.storage import sha256
+from popjax.core.text import first_line
 from popjax.engine.backends.door import Door, breaks
 from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
 from popjax.engine.backends.sizes import Sizes
@@ -327,8 +328,3 @@ def of_trials(roster: Roster, cohort: Cohort) -> str:
     """The trials of a cohort, in words."""
     numbers = [str(number) for number in sorted(set(roster.config.numbering.trials(cohort.members).tolist()))]
     return f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {', '.join(numbers)}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text; the name of its type if that is empty."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from popjax.core.machine import kin
+from popjax.core.text import first_line
 from popjax.core.trees import abstract
 from popjax.engine.backends.local import Job, train
 from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
@@ -112,7 +113,7 @@ def shipped(task: Task) -> bytes:
     try:
         return cloudpickle.dumps(task)
     except Exception as error:  # whatever the objects' own methods raise
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        what = first_line(error)
         raise ValueError(
             f"the task cannot be sent to processes: {what}; create such objects in its functions"
         ) from None

@@ -161,4 +161,4 @@ def plot_of(results: Results, metric: str) -> dict[str, Any]:
     return {"traces": traces, "layout": {**figure["layout"], "yaxis": chosen["axis"]}}
 
 
-FIGURE = Figure(section_of, lambda results, axes: {"curves": curves_figure(results)}, plots_of, of_metric=True)
+FIGURE = Figure(section_of, plots_of, lambda results, axes: {"curves": curves_figure(results)}, of_metric=True)

@@ -153,14 +153,9 @@ def confusion_table(labels: list[str], confusion: list[list[int]]) -> str:
     return table(["", *map(shown, labels)], rows, "words confusion")
 
 
-def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
-    """Name -> figure of predicted values."""
-    return predicted_figures(results)
-
-
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """Name -> drawing of the same figures."""
+    """Name -> drawing of predicted values."""
     return {name: functools.partial(dict, figure) for name, figure in predicted_figures(results).items()}
 
 
-FIGURE = Figure(section_of, data_of, plots_of)
+FIGURE = Figure(section_of, plots_of)

@@ -159,4 +159,4 @@ def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], D
     return found | {f"{axis.name} by epoch": lambda axis=axis: histories(results, history, [axis])[0] for axis in lived}
 
 
-FIGURE = Figure(section_of, data_of, plots_of)
+FIGURE = Figure(section_of, plots_of, data_of)

@@ -65,4 +65,4 @@ def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], D
     return {} if results.best is None else {"expected": lambda: expected_figure(results)}
 
 
-FIGURE = Figure(section_of, lambda results, axes: {"expected": expected_figure(results)}, plots_of)
+FIGURE = Figure(section_of, plots_of)

@@ -20,16 +20,24 @@ class Figure(NamedTuple):
     Each function takes the results and the axes of all hyperparameters.
 
     Attributes:
-        section: heading, caption and boxes, as HTML; empty if there is nothing to show.
-        data: name -> data that report.js draws; called only if there is a section.
-        plots: name -> function that returns a drawing, for `Results.plot`.
+        section: heading, caption and boxes `<div class="figure" id="NAME"></div>`, as HTML; empty if there is nothing
+            to show.
+        plots: name -> function that returns a drawing, for `Results.plot`, and for the page unless there are data.
+        data: what the page gets instead of `plots`: {"plots": name -> drawing}, or what report.js knows by name. Called
+            only if there is a section.
         of_metric: True if it follows the page's choice of the metric.
     """
 
     section: Callable[[Results, Sequence[Axis]], str]
-    data: Callable[[Results, Sequence[Axis]], Mapping[str, Any]] = nothing
     plots: Callable[[Results, Sequence[Axis]], Mapping[str, Callable[[], Drawing]]] = nothing
+    data: Callable[[Results, Sequence[Axis]], Mapping[str, Any]] | None = None
     of_metric: bool = False
+
+    def drawn(self, results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
+        """The data of the page."""
+        if self.data is not None:
+            return dict(self.data(results, axes))
+        return {"plots": {name: draw() for name, draw in self.plots(results, axes).items()}}
 
 
 def varied(axes: Sequence[Axis]) -> list[Axis]:

@@ -21,8 +21,7 @@ DECADES = 10.0  # ratio of largest to smallest value from which an axis is log
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
     """HTML section of the front against each further objective; empty for one objective."""
-    others = results.rule.objectives[1:]
-    if results.best is None or not others:
+    if results.best is None or len(results.rule.objectives) == 1:
         return ""
     objectives = ", ".join(map(shown, results.rule.objectives))
     caption = (
@@ -32,14 +31,15 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     finished = len(results.order)
     caption += thinning(min(finished, DRAWN), finished, "trials")
     marks = legend([("", POINT, "trial"), ("ring", "transparent", "front"), ("star", WINNER, "winner")])
-    boxes = "".join(f'<div class="figure" id="front-{at}"></div>' for at in range(len(others)))
+    boxes = "".join(f'<div class="figure" id="{name}"></div>' for name in plots_of(results, axes))
     return section("What a better trial costs", caption, marks + boxes)
 
 
-def front_figures(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """Name -> drawing for each further objective."""
+def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
+    """Name -> drawing for each further objective: "front", "front-1", ..."""
     others = () if results.best is None else results.rule.objectives[1:]
-    return {f"front-{at}": partial(front_figure, results, axes, other) for at, other in enumerate(others)}
+    name = lambda at: f"front-{at}" if at else "front"
+    return {name(at): partial(front_figure, results, axes, other) for at, other in enumerate(others)}
 
 
 def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[str, Any]:
@@ -97,15 +97,4 @@ def values_and_axis(results: Results, name: Metric, values: np.ndarray) -> tuple
     return np.clip(values, low, high), axis_for(title, low, high, log)
 
 
-def data_of(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
-    """The figures, which the page draws into the boxes of their names."""
-    return {"plots": {name: draw() for name, draw in front_figures(results, axes).items()}}
-
-
-def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """Name -> drawing: "front", the first figure."""
-    found = front_figures(results, axes)
-    return {"front": found["front-0"]} if found else {}
-
-
-FIGURE = Figure(section_of, data_of, plots_of)
+FIGURE = Figure(section_of, plots_of)

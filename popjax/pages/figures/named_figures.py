@@ -3,14 +3,14 @@
 from popjax.pages.figures import curves, data, descent, expected, front, mattered, panels, parallel, zoom
 from popjax.pages.figures.figure import Figure
 
-FIGURES: tuple[Figure, ...] = (
-    curves.FIGURE,
-    panels.FIGURE,
-    parallel.FIGURE,
-    front.FIGURE,
-    descent.FIGURE,
-    expected.FIGURE,
-    mattered.FIGURE,
-    zoom.FIGURE,
-    data.FIGURE,
-)
+FIGURES: dict[str, Figure] = {
+    "curves": curves.FIGURE,
+    "panels": panels.FIGURE,
+    "parallel": parallel.FIGURE,
+    "front": front.FIGURE,
+    "descent": descent.FIGURE,
+    "expected": expected.FIGURE,
+    "mattered": mattered.FIGURE,
+    "zoom": zoom.FIGURE,
+    "data": data.FIGURE,
+}

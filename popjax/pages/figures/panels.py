@@ -204,4 +204,4 @@ def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], D
     return {axis.name: partial(panel, results, axis, drawn) for axis in varied(axes)}
 
 
-FIGURE = Figure(section_of, data_of, plots_of, of_metric=True)
+FIGURE = Figure(section_of, plots_of, data_of, of_metric=True)

@@ -82,4 +82,4 @@ def metric(results: Results) -> dict[str, Any]:
     }
 
 
-FIGURE = Figure(section_of, lambda results, axes: {"parallel": parallel(results, varied(axes))})
+FIGURE = Figure(section_of, data=lambda results, axes: {"parallel": parallel(results, varied(axes))})
