@@ -25,11 +25,19 @@ PROOFS = {
     "engine": "workers of another process or of a cluster train",
     "soak": "many searches, plans or files, or one long search",
 }
+COLLECTED = pytest.StashKey[dict[tuple[str, str], set[bool]]]()  # (file, test) -> some or all are slow proofs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", warm.CACHE["JAX_COMPILATION_CACHE_DIR"])  # shared by all processes
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def soaked(values, quick=1):
+    """The parameters of a test, of which all but the first `quick` are slow proofs."""
+    values = [value if isinstance(value, tuple) else (value,) for value in values]
+    slow = [pytest.param(*value, marks=pytest.mark.soak) for value in values[quick:]]
+    return [*(pytest.param(*value) for value in values[:quick]), *slow]
 
 
 def pytest_addoption(parser):
@@ -45,12 +53,14 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+    slow = {item for item in items if any(item.get_closest_marker(name) for name in PROOFS)}
+    config.stash[COLLECTED] = collected = {}
+    for item in items:
+        collected.setdefault((item.path.name, item.name.partition("[")[0]), set()).add(item in slow)
     named = any("::" in argument for argument in config.invocation_params.args)
-    if config.getoption("--all") or config.option.markexpr or named:
-        return
-    slow = [item for item in items if any(item.get_closest_marker(name) for name in PROOFS)]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if item not in set(slow)]
+    if not (config.getoption("--all") or config.option.markexpr or named):
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import threading
 
 import numpy as np
 import pytest
+from conftest import soaked
 
 import popjax as pj
 from popjax.commands.experiment import Experiment
@@ -166,6 +167,7 @@ def test_killed_after_any_line_it_goes_on_to_the_same_curves(sat, command, lines
     assert curves(tmp_path / "run") == before
 
 
+@pytest.mark.soak
 def test_it_goes_on_from_a_search(command, tmp_path):
     """The winner's hyperparameters, and its curve: the same key, exact widths instead of masked ones."""
     command("sweep", "--dataset", "wine", "--trials", 8, "--epochs", 3, "--out", "search", "--optimizer", "adam")
@@ -227,7 +229,7 @@ def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
     assert [line for line in lines[1:] if line != lines[at]] == [until(n) for n in range(1, len(lines) - 1)]
 
 
-@pytest.mark.parametrize("columns", [60, 79, 140])
+@pytest.mark.parametrize("columns", soaked([79, 60, 140]))
 def test_the_same_metrics_stand_in_every_line_and_fit(tmp_path, columns):
     """However many digits their values have: a learning rate of 0.3 takes the loss from 5.3 to 6.519e-09."""
     arguments = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--set", "learning_rate=0.3"]
@@ -306,7 +308,7 @@ BAD = [
     (["--missing", "guess"], "'guess'", "median"),
     (["--script", "nothing.txt"], "'nothing.txt'", "No such file"),
     (["--script", "bad.txt", "--dataset", "wine"], "line 3: unknown command 'jump 5'", "help lists them, such as go 5"),
-    (["--script", "shape.txt", "--dataset", "wine"], "hidden fixes a shape", "begin anew"),
+    (["--script", "shape.txt", "--dataset", "wine"], "hidden fixes a shape", "start a new run"),
     (["--script", "far.txt", "--dataset", "wine"], "back 9", "give at most 1"),
     (["--script", "none.txt", "--dataset", "wine"], "line 1: go='x'", "a whole number of at least 1"),
     (["--replay", "nothing"], "'nothing' holds no session", "give the directory of one"),
@@ -379,6 +381,7 @@ def test_bad_input_is_one_line_and_exit_2(refused_in_one_line, traps, arguments,
     refused_in_one_line("babysit", *arguments, says=(names, remedy), cwd=traps)
 
 
+@pytest.mark.soak
 def test_a_trial_of_a_mixed_search_needs_not_read_what_others_read(command, tmp_path):
     """An adam trial of a search over sgd too: its momentum is left out; the schedule has the search's epochs."""
     sgd_or_adam = ["--set", "optimizer=choice(sgd,adam)", "--set", "momentum=uniform(0.5,0.9)", "--schedule", "cosine"]

@@ -112,6 +112,7 @@ print(seen)
 """
 
 
+@pytest.mark.soak
 def test_the_linear_model_never_meets_half_of_pyarrow():
     """Which another thread may be importing: scikit-learn looks for its Table wherever the module is known."""
     process = subprocess.run([sys.executable, "-c", HALF], capture_output=True, text=True)

@@ -12,6 +12,7 @@ import optax
 import pytest
 import stopping
 import warm
+from conftest import soaked
 from flax import nnx
 from test_compilations import compilations
 from test_resume import StopAt
@@ -134,7 +135,7 @@ def search(metric="val_accuracy", patience=4, **settings):
 
 
 @pytest.mark.parametrize(
-    ("lanes", "metric", "patience"), [(1, "val_accuracy", 4), (3, "val_loss", 2), (1, "val_loss", None)]
+    ("lanes", "metric", "patience"), soaked([(1, "val_accuracy", 4), (3, "val_loss", 2), (1, "val_loss", None)])
 )
 def test_it_is_a_plain_loop(x64, lanes, metric, patience):
     """In float64: state, value, epoch, what rests when; BatchNorm, Dropout, Adam, two buckets, some that diverge."""
@@ -337,7 +338,7 @@ def test_what_a_scheduler_and_listeners_see():
         (pj.Decision(copy={0: 1}, until={1: 4}), "trial 0 is trained to the end"),
         (pj.Decision(copy={1: 0}, until={1: 4}), "trial 0 is trained to the end"),
         (pj.Decision(fresh=(0,), until={1: 4}), "trained to the end"),
-        (pj.Decision(set={0: {"row": 1}}, until={1: 4}), "trained to the end"),
+        (pj.Decision(set={0: {"row": 1}}, until={1: 4}), "it is complete"),
     ],
     ids=str,
 )
@@ -371,6 +372,7 @@ def one_by_one(problem):
     return pj.Scheduler(lambda: 0, step)
 
 
+@pytest.mark.soak
 def test_bits_do_not_depend_on_company():
     """Each trial alone, half as many beside it, and in rungs: the same bits of curves and of the kept state."""
     results = search(patience=3)
@@ -486,6 +488,7 @@ def test_the_weights_predict_what_the_value_says(rows, tmp_path):
     assert set(loaded.trials["status"].to_pylist()) == {"ok"}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_a_session_stands_at_the_kept_epoch_and_trains_on_as_the_search_did(repeats):
     results = search("val_loss", None, repeats=repeats, folds=1)
@@ -554,6 +557,7 @@ def test_the_command_refuses_them(refused_in_one_line, flags, says):
     refused_in_one_line("sweep", *flags, says=[says])
 
 
+@pytest.mark.soak
 def test_the_command_trains_under_them(command, tmp_path):
     flags = ["--dataset", "wine", "--trials", 12, "--epochs", 12, "--at", "best", "--patience", 2, "--out", "run"]
     process = command("sweep", *flags, "--metric", "val_loss", "--choose", "ensemble")
@@ -589,6 +593,7 @@ def rung_by_rung(out):
     return search(patience=2, trials=16, scheduler="halving(min_epochs=3)", out=out, resume=True)
 
 
+@pytest.mark.kill
 def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
     """What rests is complete, what a stop left is not; counters go on."""
 
@@ -604,6 +609,7 @@ def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+@pytest.mark.kill
 def test_what_a_damaged_commit_lost_of_a_fold_that_rests_is_trained_again(tmp_path):
     """Each file of the latest commits in turn loses its bytes."""
 
@@ -697,6 +703,7 @@ def test_trained_again_a_trial_counts_by_the_recorded_rule():
     assert np.isfinite(train_again(task, space, pbt, rows, repeats=2, seed=7)).all()
 
 
+@pytest.mark.soak
 def test_an_estimator_scores_by_its_best_epochs(rows):
     x, y = rows
     rank = pj.together(3, metric="loss", at="best", patience=2)
@@ -762,6 +769,7 @@ def test_from_each_commit_all_kept_states_are_the_same(snapshots, tmp_path, monk
         assert bits(again) == bits(whole), place.name
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("seed", [6, 7])
 def test_from_each_commit_copies_come_to_the_same(snapshots, tmp_path, seed):
     """Of two folds, of which one rests before its trial is copied."""

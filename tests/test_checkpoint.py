@@ -195,6 +195,7 @@ def drawn(out, **settings):
     return pj.search(task, space, trials=12, epochs=EPOCHS, folds=2, scheduler=at_random, out=out, **settings)
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("every", [0.0, 1e9], ids=["all answer", "none answers"])
 def test_from_any_commit_a_run_ends_as_the_one_left_alone(tmp_path, monkeypatch, every):
     """Commits come at random, so that many stand epochs behind what is decided; each is gone on with."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import soaked
 from frames import from_frame
 
 import popjax as pj
@@ -228,7 +229,7 @@ def test_a_class_with_a_single_row_trains(seed):
     assert np.isfinite(results.summary["test_value"])
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", soaked(["csv", "parquet"]))
 def test_the_command_trains_on_text_and_its_winner_takes_raw_rows(command, tmp_path, suffix):
     """The predictions are those of the winner's arrays on rows that are encoded and standardized by hand."""
     frame = table()
@@ -248,6 +249,7 @@ def test_the_command_trains_on_text_and_its_winner_takes_raw_rows(command, tmp_p
     assert (winner.predict(raw) == raw.kind).mean() > 0.8
 
 
+@pytest.mark.soak
 def test_a_retest_keeps_the_searchs_features(command, tmp_path):
     """Rows with other texts: new ones are zeros and said, and the old ones keep their place."""
     table().to_csv(tmp_path / "then.csv", index=False)
@@ -258,7 +260,7 @@ def test_a_retest_keeps_the_searchs_features(command, tmp_path):
     assert command("sweep", "--dataset", "then.csv", *search).returncode == 0
     process = command("retest", "run", "--dataset", "now.csv", "--top", 2, "--background", 2, "--repeats", 2)
     assert process.returncode == 0, process.stderr
-    assert "'city' has texts that the search did not have, encoded as zeros: 'Paris'" in process.stdout.splitlines()
+    assert "'city' has texts new to the search, encoded as zeros: 'Paris'" in process.stdout.splitlines()
     recorded = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
     x = with_texts(from_frame(new, "kind"), recorded["levels"]).x
     assert np.array_equal(x, by_hand(new))
@@ -305,6 +307,7 @@ def loaded(path):
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
+@pytest.mark.soak
 @LINUX
 def test_ten_million_cells_take_bounded_memory(tmp_path):
     """Their texts alone would take 500 MiB, and a list of them 80 more; the float64 array takes 69."""
@@ -316,6 +319,7 @@ def test_ten_million_cells_take_bounded_memory(tmp_path):
     assert peak < 500
 
 
+@pytest.mark.soak
 @LINUX
 def test_many_columns_of_distinct_texts_are_refused_in_bounded_memory(tmp_path):
     """Only the first that has too many is counted to its end."""

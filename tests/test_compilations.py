@@ -218,6 +218,7 @@ def test_a_step_has_the_instructions_of_one_by_hand():
         assert step_of(roster.programs(0, roster.lanes(0), Clock()).epoch.result()) == expected
 
 
+@pytest.mark.soak
 def test_many_lanes_share_one_copy_of_the_data():
     """Under vmap, as on accelerators, memory beside the states does not grow by the data for every lane."""
     rng = np.random.default_rng(0)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import stopping
+from conftest import soaked
 from flax import nnx
 from test_compilations import compilations
 from test_space import through_toml
@@ -159,6 +160,7 @@ def test_reading_it_beside_a_static_parent_is_an_error_that_names_it():
     assert pj.search(inside, KINDS.replace(kind=pj.choice("a", "b", static=True)), trials=20).best is not None
 
 
+@pytest.mark.soak
 def test_each_branch_trains_as_a_search_of_its_own(rows):
     """Bit for bit, with the hyperparameters that it has; the tables say null elsewhere."""
     space = pj.default_space(priority=2, optimizer=["sgd", "adam"]).replace(hidden=pj.integers(3, 9))
@@ -201,7 +203,7 @@ def test_what_stands_in_its_place_changes_no_bit(rows, monkeypatch):
         assert values.tobytes() == high.members[name].tobytes(), name
 
 
-@pytest.mark.parametrize("plan", ["one", "buckets"])
+@pytest.mark.parametrize("plan", soaked(["buckets", "one"]))
 def test_the_kept_trials_predict_what_they_scored(rows, plan, tmp_path):
     """In both branches, also from the disk: the mean of those that were kept."""
     x, y = rows
@@ -254,7 +256,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"backend": pj.Local(plan="buckets")}, {"folds": 2}, {"scheduler": "rounds(2)"}], ids=str
+    "settings", soaked([{"folds": 2}, {}, {"backend": pj.Local(plan="buckets")}, {"scheduler": "rounds(2)"}]), ids=str
 )
 def test_a_run_is_loaded_and_goes_on_as_it_was(rows, settings, tmp_path):
     whole = layered(rows, out=tmp_path / "whole", **settings)
@@ -375,6 +377,7 @@ def test_conditions_compile_nothing_more(rows):
     assert len([event for event in events if re.search("epoch", event)]) <= 1
 
 
+@pytest.mark.soak
 def test_the_command_knows_optimizers_and_conditions(command, tmp_path):
     """A choice of optimizers makes the default space conditional by itself; the run is tested again and steered."""
     done = command(

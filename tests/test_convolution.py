@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import soaked
 from flax import linen, nnx
 from jax import lax
 
@@ -19,7 +20,7 @@ from popjax.models.layers import Dropout, max_pool
 EPOCHS = 4
 
 
-@pytest.mark.parametrize(("inputs", "features", "size"), [(1, 4, 3), (3, 2, 5), (4, 4, 1), (2, 3, 4)])
+@pytest.mark.parametrize(("inputs", "features", "size"), soaked([(3, 2, 5), (1, 4, 3), (4, 4, 1), (2, 3, 4)]))
 def test_by_patches_is_flax_conv(x64, inputs, features, size):
     """Forward and backward, to 1e-9, from the same weights."""
     layer = nnx.Conv(inputs, features, (size, size), param_dtype=float, rngs=nnx.Rngs(0))
@@ -52,7 +53,7 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize(("layout", "shape", "kernel", "groups"), LAYOUTS)
+@pytest.mark.parametrize(("layout", "shape", "kernel", "groups"), soaked(LAYOUTS, 2))
 def test_by_patches_is_the_convolution(x64, layout, shape, kernel, groups):
     """Strides, padding and both dilations, forward and backward, inside jit and beside other operations."""
     rng = np.random.default_rng(0)
@@ -122,6 +123,7 @@ class OwnLinen(linen.Module):
         return linen.Dense(3)(linen.relu(linen.Conv(4, (3, 3))(x)).mean((1, 2)))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("model", [OwnNnx, lambda hparams, rngs: OwnLinen()], ids=["nnx", "linen"])
 def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch, request):
     """It trains as it would have trained, to 1e-9, and no convolution is left."""
@@ -170,7 +172,8 @@ def oracle(params, key, data, hparams, classes):
     return curve
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.soak
+@pytest.mark.parametrize("lanes", soaked([1, 4]))
 def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes):
     """Channels, depth and batch size differ within one program; each member is the CNN of its exact shape."""
     rng = np.random.default_rng(3)
@@ -213,6 +216,7 @@ def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes):
         np.testing.assert_allclose(results.curves["val_loss"][trial], curve, rtol=1e-9)
 
 
+@pytest.mark.soak
 def test_a_padded_cnn_starts_as_the_exact_one(x64):
     """From one seed the exact shape has the curve of the masked one."""
     x = np.random.default_rng(0).normal(size=(60, 6, 6))
@@ -227,6 +231,7 @@ def test_a_padded_cnn_starts_as_the_exact_one(x64):
         assert task.hints.parameters(masked.hparams(trial)) == sizes
 
 
+@pytest.mark.soak
 def test_the_command_trains_a_cnn_on_digits(command, tmp_path):
     process = command("sweep", "--model", "cnn", "--trials", 6, "--epochs", 6, "--optimizer", "adam", "--out", "run",
                       "--set", "learning_rate=log_uniform(1e-3,1e-2)", "--set", "batch_size=32")  # fmt: skip

@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from conftest import soaked
 
 import popjax as pj
 from popjax.engine import memory
@@ -133,6 +134,7 @@ def test_a_small_bucket_has_no_more_lanes_than_it_needs():
     assert Lanes(count=8, capacity=16).of(1) == Lanes(count=8, capacity=16)
 
 
+@pytest.mark.soak
 def test_buckets_of_fewer_lanes_give_the_same(rows, monkeypatch, x64):
     """As on an accelerator, where the lanes of a whole population would be idle in a small bucket."""
     seen = []
@@ -202,7 +204,7 @@ def refuse(monkeypatch):
     return start
 
 
-@pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.parametrize("after", soaked([3, 0]))
 def test_what_runs_out_of_memory_goes_on_narrower_and_loses_nothing(rows, refuse, after):
     """The parts halve until they fit, go on from the epoch where they stood, and give the same bits."""
     task = pj.supervised(rows)
@@ -234,6 +236,7 @@ def test_a_session_that_runs_out_of_memory_goes_on_narrower(rows, refuse):
         assert values.tobytes() == sessions[1].curves[name].tobytes()
 
 
+@pytest.mark.soak
 def test_lanes_halve_too(rows, refuse):
     task = pj.supervised(rows)
     refuse(most=3)
@@ -242,6 +245,7 @@ def test_lanes_halve_too(rows, refuse):
     assert np.isfinite(results.curves["val_loss"]).all()
 
 
+@pytest.mark.soak
 def test_one_member_that_does_not_fit_is_named(rows, refuse):
     refuse(most=0)
     with pytest.raises(MemoryError, match="a single model in training of 987654321 bytes does not fit"):

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from conftest import soaked
 from sklearn.datasets import load_wine
 from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_error, r2_score
 
@@ -30,7 +31,7 @@ def regression(rows):
     return x, 100 + 20 * np.sin(x[:, 0]) + x[:, 3]
 
 
-@pytest.fixture(params=["classes", "regression"])
+@pytest.fixture(params=soaked(["classes", "regression"]))
 def data(request, rows):
     return rows if request.param == "classes" else regression(rows)
 
@@ -53,7 +54,7 @@ def by_hand(results, trial, x, fold, member):
     return np.exp(out) / np.exp(out).sum(1, keepdims=True)
 
 
-@pytest.mark.parametrize(("folds", "repeats"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize(("folds", "repeats"), soaked([(3, 2), (1, 1)]))
 def test_it_predicts_the_mean_by_hand(data, folds, repeats, tmp_path):
     """Of trials in two programs, over folds and repeats; the same from the disk."""
     results = search(data, folds=folds, repeats=repeats, rank=pj.together(), out=tmp_path / "run")
@@ -81,6 +82,7 @@ def test_it_predicts_the_mean_by_hand(data, folds, repeats, tmp_path):
     assert not np.array_equal(one.mean_of(x[:9]), loaded.mean_of(x[:9]))
 
 
+@pytest.mark.soak
 def test_best_has_a_file_for_each_shape(rows, tmp_path):
     space = SPACE.replace(depth=pj.choice(1, 2))
     task = pj.supervised(rows)
@@ -183,6 +185,7 @@ def test_a_rule_of_ones_own_may_put_trials_together(rows, tmp_path):
     assert pj.load_best(tmp_path / "run").trials == results.order[:3].tolist()
 
 
+@pytest.mark.soak
 def test_a_rule_may_take_them_greedily_here_and_from_the_directory(rows, tmp_path):
     x, y = rows
     noisy = x, np.where(np.random.default_rng(1).random(len(y)) < 0.4, (y + 1) % 3, y)  # where no trial is best alone

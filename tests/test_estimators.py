@@ -195,6 +195,7 @@ def test_without_a_space_small_models_decay():
     assert others.results_.space.entries() == pj.default_space(optimizer="adam", rows=16).entries()
 
 
+@pytest.mark.soak
 def test_the_default_space_fits_into_each_fold():
     """Of 146 rows 131 train without folds, 116 in each of five: there a batch of 128 is too large."""
     x = RNG.normal(size=(146, 3))

@@ -234,7 +234,7 @@ def test_a_unit_that_breaks_its_pool_each_time_is_given_up_alone(deadly, caplog)
 
     there = pj.search(WALK, WALKS, trials=20, epochs=3, backend=pj.Remote(make, retries=2))
     assert np.flatnonzero(there.stopped).tolist() == [deadly]
-    assert f"trial {deadly}: given up after 2 tries" in caplog.text
+    assert f"trial {deadly}: given up after 2 failed tries" in caplog.text
     others = np.arange(20) != deadly
     assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
 
@@ -588,7 +588,7 @@ def test_errors_of_ones_own_read_as_here(two_processes):
     assert re.fullmatch(r"in training trial [01]", there.value.__notes__[0])
     lock = threading.Lock()
     stuck = pj.Task(init, lambda state, hparams, data: ((state, {"loss": state}), lock)[0], ())
-    with pytest.raises(ValueError, match=r"the task cannot be sent to other processes: .*lock.*; create such"):
+    with pytest.raises(ValueError, match=r"the task cannot be sent to processes: .*lock.*; create such"):
         pj.search(stuck, space, trials=2, epochs=1, backend=two_processes)
 
 
@@ -614,7 +614,7 @@ def test_workers_of_another_kind_are_refused(monkeypatch):
     ("executor", "says"),
     [
         ("processes", "processes='': give a whole number of at least 1"),
-        ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes:N, dask:ADDRESS"),
+        ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes, dask"),
         ("dask:tcp://host", "executor 'dask:tcp://host' needs the scheduler's address: dask:tcp://host:8786"),
         ("dask:tcp://127.0.0.1:1", "executor 'dask:tcp://127.0.0.1:1': .*; start a scheduler there"),
         ("dask", "executor 'dask:' needs the scheduler's address: dask:tcp://host:8786"),

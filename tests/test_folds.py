@@ -80,6 +80,7 @@ def test_the_smallest_model_within_one_standard_error_wins():
     assert results.trials["val_accuracy_se"].to_pylist() == pytest.approx(results.errors["val_accuracy"].tolist())
 
 
+@pytest.mark.soak
 def test_parameters_are_counted_as_the_exact_model_has_them(rows):
     """The count of a masked member is that of the arrays trained at its exact shape."""
     task = pj.supervised(rows)

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import soaked
 from sklearn.datasets import load_wine
 
 import popjax as pj
@@ -98,7 +99,7 @@ def test_a_finished_run_is_read(kind, tmp_path):
         assert (winner.predict(wine.data) == wine.target_names[wine.target]).mean() > 0.75
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", soaked(KINDS))
 def test_a_finished_run_is_drawn_and_trains_nothing_more(kind, run, command, tmp_path):
     """The page has the bytes of that of the same run in today's format."""
     arguments = run(kind)
@@ -156,7 +157,7 @@ def test_a_killed_run_that_goes_on_is_killed_again(run, python, command, tmp_pat
         assert_same_bits(tmp_path / "once" / table, tmp_path / "run" / table)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.endswith(("plain", "folds"))])
+@pytest.mark.parametrize("kind", soaked([kind for kind in KINDS if kind.endswith(("plain", "folds"))]))
 def test_a_finished_run_is_tested_again(kind, run, command, tmp_path):
     """To the bytes that the same run has in today's format."""
     run(kind)

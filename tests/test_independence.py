@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from conftest import soaked
 
 import popjax as pj
 from popjax.core.clock import Clock
@@ -54,11 +55,12 @@ def alone(task, space):
     return curves_of(task, space, take(space.sample(512, 5), [7]), [7], 7)
 
 
-@pytest.mark.parametrize("trials", [8, 63, 64, 512])
+@pytest.mark.parametrize("trials", soaked([63, 8, 64, 512]))
 def test_company_changes_no_bit(task, space, alone, trials):
     assert_same_bits(alone, curves_of(task, space, space.sample(trials, 5), range(trials), 7))
 
 
+@pytest.mark.soak
 def test_company_changes_no_bit_where_widths_are_capped(task, space, cheap_programs):
     """The caps follow from the space: not from which trials train, or how many."""
     wide = space.replace(hidden=pj.log_integers(4, 24))
@@ -175,13 +177,15 @@ def test_programs_are_shared_by_populations_of_all_sizes(task, space):
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {},
-        {"folds": 2, "repeats": 2},
-        {"scheduler": "rounds(2)"},
-        {"backend": pj.Local(4)},
-        {"backend": pj.Local(plan="buckets")},
-    ],
+    soaked(
+        [
+            {"folds": 2, "repeats": 2},
+            {},
+            {"scheduler": "rounds(2)"},
+            {"backend": pj.Local(4)},
+            {"backend": pj.Local(plan="buckets")},
+        ]
+    ),
     ids=str,
 )
 def test_a_trial_is_replayed_to_the_last_bit(task, settings, tmp_path):

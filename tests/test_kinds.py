@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 import sklearn.metrics as reference
+from conftest import soaked
 from flax import nnx
 from problems import PROBLEMS, SPACE, TABLE, first, mean_square, task
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -124,7 +125,7 @@ def plain(name, split, hparams, trial, fold, repeat):
     return curves, params
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", soaked(PROBLEMS))
 def test_each_kind_is_a_plain_loop(x64, name):
     """Curves and parameters, of folds and repeats; each metric is scikit-learn's."""
     rule = pj.best(keep=TRIALS)
@@ -251,6 +252,7 @@ def test_each_kind_is_killed_resumed_put_together_and_loaded(name, folds, tmp_pa
     np.testing.assert_array_equal(found, together.predict(rows))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["labels", "autoencoder", "tokens", "dict", "transform"])
 def test_each_kind_is_searched_and_tested_again_by_its_name(name, command, tmp_path):
     """A module's task: each trial is tested again on folds of its rows, a tenth of which validate."""
@@ -318,7 +320,7 @@ def ragged():
         ({"data": ({"a": TABLE, "b": TABLE[:50]}, TABLE[:, 0])}, "entries of x differ in rows: 'a' 90, 'b' 50"),
         ({"data": ({"a": TABLE.astype(str)}, TABLE[:, 0])}, "entry 'a' of x is <U.*; give numbers"),
         ({"data": ({}, TABLE[:, 0])}, "x is an empty dict; give an array, or a dict of arrays"),
-        ({"data": ({"a": TABLE}, TABLE[:, 0])}, "built-in model 'mlp' knows nothing of a dict of arrays; give a model"),
+        ({"data": ({"a": TABLE}, TABLE[:, 0])}, "built-in model 'mlp' does not take a dict of arrays; give"),
         (
             {"data": ({"a": np.where(TABLE > 2, np.nan, TABLE)}, TABLE[:, 0])},
             "entry 'a' of x has a missing cell, in row",
@@ -415,6 +417,7 @@ def tables(tmp_path):
     return frame
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_command_learns_several_columns(tables, command, refused_in_one_line, tmp_path, suffix):
     """Of a file, as of a frame; they are re-tested, and the winner predicts raw rows."""
@@ -499,7 +502,7 @@ def test_an_autoencoder_of_several_folds_has_no_ensemble():
         results = pj.search(task("autoencoder"), SPACE, trials=3, epochs=2, folds=2, rank=pj.together(2, method=method))
         assert results.best is not None
         assert results.summary["ensemble"] is None
-    with pytest.raises(ValueError, match="greedy: each fold's models learned features of its own, which have no mean"):
+    with pytest.raises(ValueError, match="greedy: the features of each fold differ, so outputs have no mean"):
         pj.ensemble(results, size=2, method="greedy")
 
 
@@ -571,7 +574,7 @@ def test_a_loss_of_ones_own_may_know_one_column(tables):
         ({"data": (TABLE, TABLE[:, :2]), "metrics": {"y0_r2": mean_square}}, "val_y0_r2 is reported"),
         (
             {"data": (TABLE, TABLE), "loss": mean_square, "metrics": ["f1"]},
-            "none with a name is for a loss",
+            "no named metric works with a custom loss",
         ),
     ],
 )
@@ -580,6 +583,7 @@ def test_so_is_what_looks_like_one(given, says):
         pj.supervised(**given)
 
 
+@pytest.mark.soak
 def test_a_column_with_a_comma_is_one(tables, command, tmp_path):
     tables.rename(columns={"price": "price, USD"}).to_csv(tmp_path / "rows.csv", index=False)
     common = ("--dataset", "rows.csv", "--trials", 2, "--epochs", 1, "--set", "hidden=4", "--drop", "heavy,dear")

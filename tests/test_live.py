@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import stopping
 from asking import CUT, Cable, Page, Run
+from conftest import soaked
 from steering_task import EPOCHS, SPACE, TASK
 
 import popjax as pj
@@ -431,7 +432,7 @@ FORGED = {  # name: what is made of the honest headers, method, path, body, the 
 UNREAD = (400, 411, 413, 431)  # refused before the body was read, so that the answer may be lost
 
 
-@pytest.mark.parametrize("name", FORGED)
+@pytest.mark.parametrize("name", soaked(FORGED, 12))
 def test_a_forged_request_is_refused_and_changes_nothing(served, name):
     """And the next honest one is heard."""
     page, asked, _ = served
@@ -549,6 +550,7 @@ def test_what_a_person_did_stays_in_the_log():
     assert hear(late) == ["3", "500", *map(str, range(802, 1000))]
 
 
+@pytest.mark.soak
 def test_a_stream_ticks_four_times_a_second_whatever_the_trials_do(start):
     """So many messages at most as ticks, of trials that report hundreds of epochs; each metric has its own."""
     run, page = start(*SWEEP)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.metrics as reference
+from conftest import soaked
 
 import popjax as pj
 from popjax.supervision.kinds.classification import Classification
@@ -35,7 +36,7 @@ def arguments(chances):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("classes", soaked([3, 2, 7]))
 def test_metrics_of_classes_are_those_of_scikit_learn(x64, name, classes):
     rng = np.random.default_rng(classes)
     for rows in (9, 50, 400):
@@ -49,7 +50,7 @@ def test_metrics_of_classes_are_those_of_scikit_learn(x64, name, classes):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-@pytest.mark.parametrize(("classes", "scale"), [(2, 10), (3, 10), (3, 20), (7, 10)])
+@pytest.mark.parametrize(("classes", "scale"), soaked([(3, 20), (2, 10), (3, 10), (7, 10)]))
 def test_so_are_those_of_sure_models_in_single_precision(name, classes, scale):
     """Whose probabilities no single precision can tell from 1."""
     rng = np.random.default_rng(5)
@@ -134,7 +135,7 @@ def test_shares_of_tiny_targets_are_scikit_learns(targets):
     )
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", soaked([3, 2]))
 def test_a_search_reports_them_and_the_winner_earns_them(classes):
     """By folds, of which each standardizes by itself, val_ is of its own rows and test_ of the untouched ones."""
     task = pj.supervised((X, LABELS[classes]), metrics=CLASSES)
@@ -221,7 +222,7 @@ def test_the_task_says_what_it_measures(tmp_path):
         ("f1", "metrics='f1': give a list of names, or a dict of functions"),
         (["rmse"], "unknown metric of a classification 'rmse'; there are f1, auc, log_loss, mcc"),
         (["accuracy"], "metrics: val_accuracy is reported"),
-        ({"f-1": "f1"}, "metrics: 'f-1' is no name"),
+        ({"f-1": "f1"}, "metrics: 'f-1' is not a name"),
         ({"mine": 3}, "metrics: 'mine' is a int; give a function"),
         ({"rows": lambda outputs, targets: targets}, r"the metric rows of outputs \(12, 2\) has the shape \(12,\)"),
     ],
@@ -242,6 +243,7 @@ def test_the_name_without_its_part_is_understood(name):
         pj.search(pj.supervised((X, LABELS[2])), SPACE, trials=1, epochs=1, rank=name)
 
 
+@pytest.mark.soak
 def test_a_command_measures_what_it_ranks_by(command, tmp_path, refused_in_one_line):
     options = ["--trials", "4", "--epochs", "2", "--out", "run"]
     done = command("sweep", "--dataset", "wine", *options, "--metric", "val_f1", "--metrics", "auc")

@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 import stopping
+from conftest import soaked
 from flax import nnx
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -36,7 +37,7 @@ def results():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, *({"backend": pj.Local(plan=plan)} for plan in ("one", "widths", "buckets")), {"folds": 2}],
+    soaked([{"folds": 2}, {}, *({"backend": pj.Local(plan=plan)} for plan in ("one", "widths", "buckets"))]),
     ids=str,
 )
 def test_a_trained_trial_goes_on_as_the_search_would_have(rows, settings, tmp_path):
@@ -285,7 +286,7 @@ def test_a_notebook_shows_is_interrupted_and_goes_on(tmp_path, environment):
     (left,) = [output["data"]["text/html"] for output in stopped if "data" in output and "text/html" in output["data"]]
     assert re.fullmatch(r"stopped at \d+%, best now [\d.]+", left)
     assert partial[0]["text"] == "2 True\n"
-    assert "'first' holds a run: going on with it" in again[0]["text"]
+    assert "'first' holds a run: resuming it" in again[0]["text"]
     assert again[1]["text"] == "True 0\n"
 
 
@@ -307,7 +308,7 @@ def test_a_cell_whose_code_was_changed_does_not_go_on_with_what_the_old_code_fou
     assert python(REDEFINED, 0, 8).stdout == "[]\n"
     again = python(REDEFINED, 0, 12)
     assert (again.stdout, again.returncode) == ("[]\n", 0)
-    assert "'run' holds a run: going on with it" in again.stderr
+    assert "'run' holds a run: resuming it" in again.stderr
     changed = python(REDEFINED, 1, 12)
     assert changed.returncode == 1
     assert "ValueError: 'run' cannot be resumed: the code of the task was changed since" in changed.stderr

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import soaked
 from sklearn.datasets import load_wine
 
 import popjax as pj
@@ -278,7 +279,7 @@ def files(tmp_path):
 COMMON = ("--drop", "name,city", "--na", "NA,n/a", "--missing", "median", "--kind", "classification")
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", soaked(["csv", "parquet"]))
 def test_the_command_takes_parts_as_files(command, files, suffix):
     """Columns left out, cells that mean nothing, a kind that is said; tested again with the same files, on demand."""
     named = ("--validation", f"valid.{suffix}", "--test", f"test.{suffix}")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import stopping
 import warm
+from conftest import soaked
 from test_compilations import compilations
 from test_schedulers import FILES, KILLED
 
@@ -209,7 +210,9 @@ def test_a_copy_takes_the_best_epoch_and_its_counter(x64, patience):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"backend": pj.Local(lanes=4)}, {"repeats": 2, "folds": 1}, {"rank": kept_best()}, {"rank": kept_best(2)}],
+    soaked(
+        [{}, {"backend": pj.Local(lanes=4)}, {"repeats": 2, "folds": 1}, {"rank": kept_best()}, {"rank": kept_best(2)}]
+    ),
     ids=str,
 )
 def test_a_trial_is_trained_again_along_its_ancestors_to_the_same_bits(settings, tmp_path):
@@ -249,6 +252,7 @@ def test_the_table_says_what_each_epoch_was_trained_with(tmp_path):
     assert followed["rate"][-1] == results.points["rate"][best]
 
 
+@pytest.mark.soak
 def test_the_winners_files_know_its_schedule(rows, tmp_path):
     task = pj.supervised(rows)
     space = {"learning_rate": pj.log_uniform(1e-3, 1), "batch_size": pj.choice(8, 16, 32), "hidden": pj.integers(3, 9)}
@@ -264,6 +268,7 @@ def test_the_winners_files_know_its_schedule(rows, tmp_path):
     assert {len(set(values.tolist())) for values in [followed["hidden"]]} == {1}
 
 
+@pytest.mark.soak
 def test_the_winners_files_know_a_schedule_with_gaps(rows, tmp_path):
     """An inactive hyperparameter has no value there, in `best/` as elsewhere."""
     space = pj.Space(
@@ -420,6 +425,7 @@ def test_the_command_refuses_a_run_that_ends_before_a_selection(refused_in_one_l
     )
 
 
+@pytest.mark.soak
 def test_the_command_trains_tests_again_and_draws(command, tmp_path):
     """The lines, the page and the second test of a run whose hyperparameters changed."""
     small = ("--set", "hidden=8", "--set", "depth=1")

@@ -37,6 +37,7 @@ def task_of_a_script(rows):
     return scope["task"](rows)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("make", [pj.supervised, task_of_a_script], ids=["built in", "own"])
 @pytest.mark.parametrize("folds", [1, 3])
 def test_a_task_from_a_pickle_trains_to_the_same_bits(rows, make, folds):
@@ -51,6 +52,7 @@ def test_a_task_from_a_pickle_trains_to_the_same_bits(rows, make, folds):
     assert one.run["data"] == other.run["data"]
 
 
+@pytest.mark.soak
 def test_a_task_from_a_file_trains_to_the_same_bits_in_a_fresh_process(rows, tmp_path):
     """Which knows nothing of the script that defined it, and cuts it into folds itself."""
     task = task_of_a_script(rows)

@@ -134,6 +134,7 @@ def test_a_level_is_the_first_that_holds_all_widths():
     assert levels(points, caps).tolist() == [0, 1, 1, 2, 2]
 
 
+@pytest.mark.soak
 def test_on_a_cpu_the_plan_does_not_depend_on_the_trials(task):
     wide = default_space().replace(hidden=pj.log_integers(8, 512))
     config = Config(1, 0, pj.Rule("val_loss"))
@@ -145,6 +146,7 @@ def test_on_a_cpu_the_plan_does_not_depend_on_the_trials(task):
     assert plans == {"widths"}
 
 
+@pytest.mark.soak
 def test_a_capped_winner_predicts_as_it_was_validated(tmp_path, cheap_programs):
     """best/ says which room its arrays have: the wide ones hardly learn here, so a narrow one wins."""
     rng = np.random.default_rng(3)
@@ -166,6 +168,7 @@ def good(space, seed):
     return learn if learn.any() and (points["hidden"] == 256).any() else np.ones(4, bool)
 
 
+@pytest.mark.soak
 def test_all_plans_give_the_same(rows, x64, cheap_programs):
     task = pj.supervised(rows)
     space = default_space().replace(batch_size=pj.choice(8, 16), depth=pj.integers(1, 2), hidden=pj.log_integers(3, 30))
@@ -179,6 +182,7 @@ def test_all_plans_give_the_same(rows, x64, cheap_programs):
             np.testing.assert_allclose(values, plans[plan].members[name], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.soak
 def test_in_many_lanes_plan_widths_has_a_program_a_batch_size(rows, x64):
     """Batch sizes are no branches there."""
     task = pj.supervised(rows)

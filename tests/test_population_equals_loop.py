@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import loop
 import numpy as np
 import pytest
+from conftest import soaked
 
 import popjax as pj
 from popjax.data.dataset import from_arrays
@@ -100,14 +101,15 @@ def assert_same_as_loop(rows, optimizer, schedule, classes, space, trials=TRIALS
 
 @pytest.mark.parametrize(
     ("optimizer", "schedule"),
-    [*((optimizer, "inverse") for optimizer in OPTIMIZERS), *(("sgd", s) for s in SCHEDULES if s != "inverse")],
+    soaked([*((optimizer, "inverse") for optimizer in OPTIMIZERS), *(("sgd", s) for s in SCHEDULES if s != "inverse")]),
 )
 def test_mixed_population_equals_loop(x64, rows, optimizer, schedule):
     assert_same_as_loop(rows, optimizer, schedule, 3, space_for(optimizer, schedule))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize(
+    ("optimizer", "lanes"), soaked([("adamw", 3), ("adamw", 1), *itertools.product(["sgd", "adam"], [1, 3])])
+)
 def test_accumulated_batches_equal_loop(x64, rows, optimizer, lanes, monkeypatch):
     """Batch sizes as sums of micro-batches, which lanes need, in one lane too; leftover micro-batches are ignored."""
     monkeypatch.setattr("popjax.engine.tracer.MOST_BRANCHES", 1)
@@ -118,7 +120,7 @@ def test_vmapped_lanes_equal_loop(x64, rows):
     assert_same_as_loop(rows, "adam", "inverse", 3, space_for("adam", "inverse"), backend=pj.Local(4))
 
 
-@pytest.mark.parametrize(("widths", "lanes"), [(("hidden",), 1), (("hidden_1", "hidden_2"), 4)], ids=str)
+@pytest.mark.parametrize(("widths", "lanes"), soaked([(("hidden",), 1), (("hidden_1", "hidden_2"), 4)]), ids=str)
 def test_capped_widths_equal_loop(x64, rows, cheap_programs, widths, lanes):
     """Each trial in the program of the narrowest room that holds it."""
     others = {name: pj.log_integers(2, 28) for name in widths} | {"depth": pj.integers(1, len(widths) + 1)}
@@ -131,7 +133,7 @@ def test_capped_widths_equal_loop(x64, rows, cheap_programs, widths, lanes):
     assert len(set(zip(rooms, sizes, strict=True))) == results.summary["buckets"]
 
 
-@pytest.mark.parametrize("kind", ["classes", "regression"])
+@pytest.mark.parametrize("kind", soaked(["classes", "regression"]))
 def test_folds_equal_loops_over_their_rows(x64, rows, kind):
     """Each fold is a separate run on its own rows, standardized by its own training rows, from the trial's key."""
     x, y = rows
@@ -145,7 +147,7 @@ def test_folds_equal_loops_over_their_rows(x64, rows, kind):
     assert results.errors[results.metric] == pytest.approx(values.std(1, ddof=1) / 2)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", soaked(["tanh", "relu", "sigmoid"]))
 def test_warmup_smoothing_and_widths_by_layer(x64, rows, activation):
     others = {"warmup": pj.integers(1, 6), "label_smoothing": pj.uniform(0.0, 0.2), "activation": activation}
     space = space_for("sgd", "inverse", hidden_1=pj.integers(2, 8), hidden_2=pj.integers(4, 6), **others)
@@ -159,6 +161,7 @@ def test_regression_equals_loop(x64, rows):
     assert (results.metric, results.metric.mode) == ("val_mse", "min")
 
 
+@pytest.mark.soak
 def test_static_shapes_equal_dynamic_ones(x64, rows):
     """Exact shapes from the same seed give the curves of the padded program, in either way to ask for them."""
     task = pj.supervised(rows)
@@ -177,6 +180,7 @@ def test_static_shapes_equal_dynamic_ones(x64, rows):
             np.testing.assert_allclose(results.curves[name], curve, rtol=1e-9, err_msg=name)
 
 
+@pytest.mark.soak
 def test_a_constant_that_fixes_a_shape_is_exact(x64, rows):
     """hidden=7 as a constant trains what hidden in 7..9 trains where it is 7, from the same key."""
     task = pj.supervised(rows)

@@ -149,7 +149,7 @@ def test_fewer_trials_or_other_rounds_are_refused(tmp_path):
     run_json = read_json(tmp_path / "run" / "run.json")
     for ends in (7, [], [10, 10, 50], [10, 20.0, 50], [10, 50, 60], ["a" * 99]):
         write_json(tmp_path / "run" / "run.json", run_json | {"ends": ends})
-        with pytest.raises(Corrupt, match=r"^run.json: ends=.{1,60} are no ends of rounds; begin again"):
+        with pytest.raises(Corrupt, match=r"^run.json: ends=.{1,60} are no ends of rounds; start again"):
             search(60)
 
 

@@ -12,6 +12,7 @@ import threading
 import numpy as np
 import pytest
 import stopping
+from conftest import soaked
 
 import popjax as pj
 from popjax.core.storage import Corrupt
@@ -62,15 +63,17 @@ def assert_same_files(left, right):
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {},
-        {"folds": 3, "repeats": 2, "trials": 8},
-        {"scheduler": "rounds(3)", "trials": 120},
-        {"backend": pj.Local(plan="buckets"), "rank": pj.best(keep=3)},
-        {"space": WIDE, "rank": pj.best(keep=5)},
-        {"backend": pj.Local(lanes=4)},
-        {"rank": pj.one_se(), "repeats": 3, "trials": 24},
-    ],
+    soaked(
+        [
+            {"folds": 3, "repeats": 2, "trials": 8},
+            {},
+            {"scheduler": "rounds(3)", "trials": 120},
+            {"backend": pj.Local(plan="buckets"), "rank": pj.best(keep=3)},
+            {"space": WIDE, "rank": pj.best(keep=5)},
+            {"backend": pj.Local(lanes=4)},
+            {"rank": pj.one_se(), "repeats": 3, "trials": 24},
+        ]
+    ),
     ids=str,
 )
 def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings, cheap_programs):
@@ -87,7 +90,8 @@ def test_stopped_twice_it_ends_as_if_it_had_not_been(task, tmp_path, settings, c
     assert whole.summary["test"] == last.summary["test"]
 
 
-def test_width_caps_are_those_of_before_whatever_the_rule_is_now(task, tmp_path, cheap_programs, monkeypatch):
+@pytest.mark.soak
+def test_width_caps_are_the_recorded_ones_whatever_the_rule_is_now(task, tmp_path, cheap_programs, monkeypatch):
     """Another version, or another kind of device, may choose others; the states on the disk have these."""
     whole = search(task, tmp_path / "whole", space=WIDE)
     search(task, tmp_path / "run", space=WIDE, stop_at=60)
@@ -103,17 +107,20 @@ def test_width_caps_are_those_of_before_whatever_the_rule_is_now(task, tmp_path,
 
 @pytest.mark.parametrize(
     "caps",
-    [
-        7,
-        [7],
-        [{"hidden": 8}],
-        [{"hidden": 32}, {"hidden": 8}],
-        [{"hidden": 8.0}, {"hidden": 32}],
-        [{"hidden": 1}, {"hidden": 32}],
-        [{"learning_rate": 8}],
-        [{"units": 32}],
-        [{}, {"hidden": 32}],
-    ],
+    soaked(
+        [
+            [{"hidden": 32}, {"hidden": 8}],
+            7,
+            [7],
+            [{"hidden": 8}],
+            [{"hidden": 8.0}, {"hidden": 32}],
+            [{"hidden": 1}, {"hidden": 32}],
+            [{"learning_rate": 8}],
+            [{"units": 32}],
+            [{}, {"hidden": 32}],
+        ],
+        2,
+    ),
     ids=str,
 )
 def test_caps_that_do_not_fit_the_space_are_refused(task, tmp_path, cheap_programs, caps):
@@ -147,7 +154,7 @@ def test_a_finished_run_takes_more_trials(task, tmp_path):
     assert_same_files(tmp_path / "whole", tmp_path / "run")
 
 
-@pytest.mark.parametrize("folds", [1, 2])
+@pytest.mark.parametrize("folds", soaked([2, 1]))
 def test_a_finished_run_takes_more_epochs(task, tmp_path, folds):
     """As if they had been asked for at once, also with more trials beside, and stopped on the way."""
     search(task, tmp_path / "run", trials=24, epochs=3, folds=folds, rank=pj.best(keep=4))
@@ -174,7 +181,7 @@ def test_a_finished_run_takes_more_epochs(task, tmp_path, folds):
         (
             {"scheduler": "rounds(2)"},
             {"epochs": 8},
-            "epochs was 4, now 8: rounds=2 decides by what the last epoch is; begin anew",
+            "epochs was 4, now 8: rounds=2 decides by what the last epoch is; start a new run",
         ),
         ({"schedule": "cosine"}, {"epochs": 8}, r"epochs was 4, now 8: the task reads hparams\['epochs'\]"),
     ],
@@ -549,6 +556,7 @@ def test_another_array_of_a_task_of_ones_own_is_refused(tmp_path):
     assert pj.search(task(3.0), space, trials=6, epochs=1, out=tmp_path / "run", resume=True).values["loss"].max() < 4
 
 
+@pytest.mark.soak
 def test_a_winner_whose_folds_are_lost_in_part_is_trained_again(task, tmp_path):
     """Trial 3, which wins, has two of its ten folds in a part that is finished, whose states are lost."""
     settings = {"trials": 5, "folds": 10, "seed": 3}

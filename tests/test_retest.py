@@ -52,6 +52,7 @@ def test_the_same_data_says_keep_and_other_data_tune_again(command, tmp_path, se
         assert process.stdout.splitlines()[-2].startswith(f"the old best, trial {winner['trial']}, had ")
 
 
+@pytest.mark.soak
 def test_the_same_prices_in_another_unit_say_keep(command, tmp_path):
     """New rows of a CSV whose target is three times as large: standardized, the old setting is as good as it was."""
     rng = np.random.default_rng(0)
@@ -99,6 +100,7 @@ def test_what_is_written(command, tmp_path):
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.parquet")}
 
 
+@pytest.mark.soak
 def test_a_trial_keeps_its_number_and_does_not_depend_on_the_others(rows):
     """Its bits are the same in any company, and those of a session from the same key."""
     import popjax as pj

@@ -326,7 +326,7 @@ def test_a_decision_that_cannot_be_carried_out_is_one_line_and_changes_nothing(d
 @pytest.mark.parametrize(
     ("decision", "says"),
     [
-        (pj.Decision(set={0: {"rate": 0.123}}, until={1: 3}), "set 0: it is trained to the end"),
+        (pj.Decision(set={0: {"rate": 0.123}}, until={1: 3}), "set 0: it is complete"),
         (pj.Decision(fresh=(0,), until={1: 3}), "fresh 0: it is trained to the end"),
     ],
     ids=str,
@@ -593,7 +593,7 @@ class Quiet(pj.Callback):
 
 
 UNUSABLE = {  # what is given as scheduler or as callbacks: what is said
-    "the scheduler made a NoneType of the problem; return a popjax.Scheduler": {"scheduler": lambda problem: None},
+    "the scheduler returned a NoneType; return a popjax.Scheduler": {"scheduler": lambda problem: None},
     "scheduler is the function halving; call it: popjax.halving()": {"scheduler": pj.halving},
     "the scheduler's step returned (1, None); return (state, popjax.Decision(...))": {
         "scheduler": lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (1, None))

@@ -164,6 +164,7 @@ def test_a_flipped_byte_of_a_table_is_found(run, name):
             pj.Results.load(run)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["run.json", "summary.json", "trials.parquet", "curves.parquet"])
 @pytest.mark.parametrize(
     "content", [b"", b"\0" * 64, b"[" * 100_000, b'{"format": 1e999999}', b"PAR1" + b"\xff" * 64 + b"PAR1"]
@@ -177,6 +178,7 @@ def test_files_that_are_no_files_are_refused_in_one_line(run, name, content):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.soak
 def test_the_cache_is_the_users_own_and_a_torn_entry_only_recompiles(command, environment, tmp_path):
     environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "cache" / "programs")
     arguments = ["sweep", "--dataset", "wine", "--trials", "2", "--epochs", "1", "--json"]

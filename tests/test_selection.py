@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import soaked
 
 import popjax as pj
 from popjax.store.results import Results
@@ -100,7 +101,7 @@ def test_saved_results_come_back(rows, tmp_path):
         pj.search(pj.supervised(rows), space, trials=2, out=tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["classes", "regression"])
+@pytest.mark.parametrize("kind", soaked(["classes", "regression"]))
 def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
     import pandas as pd
     from frames import from_frame
@@ -200,7 +201,7 @@ def test_a_metric_of_unknown_direction_needs_a_mode():
     assert results.best.value == results.values["speed"].max()
 
 
-@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("unit", soaked([1e-12, 1.0, 1e12]))
 def test_r2_has_no_unit_and_a_constant_part_nothing_to_explain(unit):
     """Prices in any unit have the same r2, also where the squares of its errors are near the ends of float32."""
     rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 import numpy as np
 import optuna
 import pytest
+from conftest import soaked
 from test_golden import GOLDEN, KINDS
 from test_tracking import events, series
 
@@ -33,7 +34,7 @@ def run(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("name", ["study.journal", "study.db"])
+@pytest.mark.parametrize("name", soaked(["study.journal", "study.db"]))
 def test_a_study_says_what_the_results_say(run, name, tmp_path, request):
     """Through Optuna's own door: states, real values, curves; its importance works on it."""
     results = pj.Results.load(run)

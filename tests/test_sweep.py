@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from conftest import soaked
 
 import popjax as pj
 from popjax.data import dataset as data
@@ -26,17 +27,24 @@ SUMMARY = {
 
 @pytest.mark.parametrize(
     ("dataset", "arguments", "metric", "columns"),
-    [
-        ("digits", (), "val_accuracy", ["learning_rate", "momentum", "hidden", "depth", "batch_size", "decay"]),
-        ("wine", ("--optimizer", "adam"), "val_accuracy", ["learning_rate", "hidden", "depth", "batch_size", "decay"]),
-        (
-            "breast_cancer",
-            ("--schedule", "cosine", "--set", "momentum=0.8"),
-            "val_accuracy",
-            ["learning_rate", "momentum", "hidden", "depth", "batch_size"],
-        ),
-        ("diabetes", ("--metric", "val_mae", "--mode", "min", "--sampler", "sobol"), "val_mae", None),
-    ],
+    soaked(
+        [
+            ("digits", (), "val_accuracy", ["learning_rate", "momentum", "hidden", "depth", "batch_size", "decay"]),
+            (
+                "wine",
+                ("--optimizer", "adam"),
+                "val_accuracy",
+                ["learning_rate", "hidden", "depth", "batch_size", "decay"],
+            ),
+            (
+                "breast_cancer",
+                ("--schedule", "cosine", "--set", "momentum=0.8"),
+                "val_accuracy",
+                ["learning_rate", "momentum", "hidden", "depth", "batch_size"],
+            ),
+            ("diabetes", ("--metric", "val_mae", "--mode", "min", "--sampler", "sobol"), "val_mae", None),
+        ]
+    ),
 )
 def test_every_dataset(command, tmp_path, dataset, arguments, metric, columns):
     """The files are read back with pyarrow alone and agree with each other; the winner scores as was said."""
@@ -144,7 +152,7 @@ def test_all_diverged_exits_1_with_advice(command):
     assert "all 12 trials diverged; try smaller learning rates" in process.stdout
 
 
-@pytest.mark.parametrize(("highest", "diverges"), [("1e30", True), ("0.1", False)])
+@pytest.mark.parametrize(("highest", "diverges"), soaked([("1e30", True), ("0.1", False)]))
 def test_it_says_how_many_diverged(command, tmp_path, highest, diverges):
     rates = f"learning_rate=log_uniform(1e-2,{highest})"
     process = command("sweep", "--dataset", "wine", *SMALL, "--set", rates, "--out", "run")
@@ -311,6 +319,7 @@ def test_a_shell_starts_the_commands(tmp_path, name):
     assert process.stdout.startswith(f"usage: {'python' if here else sys.executable} -m popjax.{name} ")
 
 
+@pytest.mark.soak
 def test_an_error_ranks_from_the_bottom_and_r2_from_the_top(command, tmp_path):
     for metric, mode in (("val_r2", "max"), ("val_mae", "min")):
         process = command("sweep", "--dataset", "diabetes", *SMALL, "--metric", metric, "--out", metric, "--json")
@@ -319,6 +328,7 @@ def test_an_error_ranks_from_the_bottom_and_r2_from_the_top(command, tmp_path):
         assert json.loads(process.stdout)["best"]["value"] == getattr(results.values[metric][results.order], mode)()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("optimizer", ["choice(adam,sgd)", "choice(sgd,adam)"])
 def test_the_default_space_is_what_any_of_the_optimizers_reads(command, tmp_path, optimizer):
     arguments = ["--set", f"optimizer={optimizer}", "--set", "schedule=choice(cosine,inverse)"]

@@ -196,6 +196,7 @@ def test_a_tracker_that_is_none_is_refused(refused_in_one_line, monkeypatch):
         pj.tracking.mlflow()
 
 
+@pytest.mark.soak
 def test_the_command_tracks(command, tmp_path):
     """And what it trains is the same without."""
     small = ["--trials", 6, "--epochs", 1, "--dataset", "wine", "--quiet"]

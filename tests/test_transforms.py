@@ -166,6 +166,7 @@ def test_what_an_outlier_may_move_is_bounded(name, far):
     assert moved[np.abs(then) < 2].max() < 0.6
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["standardize", "robust", "quantile"])
 def test_a_nearly_constant_column_costs_little_where_it_is_another(name):
     """Six normal columns, and one that is 0 but for three rows of 0.001: of rows where it is 1 as many are right."""
@@ -346,7 +347,7 @@ def test_another_transform_than_was_trained_is_refused(rows, tmp_path):
     pj.search(
         pj.supervised(rows, transform=Squares()), {"learning_rate": 0.1}, trials=1, epochs=1, out=tmp_path / "run"
     )
-    with pytest.raises(ValueError, match="transform is called Squares, and not Marks; give that one"):
+    with pytest.raises(ValueError, match="transform is Squares, not Marks; give that one"):
         pj.load_best(tmp_path / "run", transform=Marks())
 
 

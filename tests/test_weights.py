@@ -72,7 +72,7 @@ def test_another_weight_is_another_run(tmp_path):
         ({"class_weight": "even"}, "class_weight='even': give \"balanced\", or a weight of each label"),
         ({"class_weight": {7: 1}}, "class_weight: there is no class 7; there are 0, 1"),
         ({"class_weight": {0: -1}}, "class_weight: 0 weighs -1; give a finite number of at least 0"),
-        ({"class_weight": {0: 0, 1: 0}}, "all rows that train weigh nothing"),
+        ({"class_weight": {0: 0, 1: 0}}, "all training rows have weight 0"),
         ({"sample_weight": [1, 2]}, r"sample_weight is int64\[2\] for 60 rows; give one number a row"),
         ({"sample_weight": ["a"] * 60}, "give one number a row"),
         ({"sample_weight": np.r_[np.nan, np.ones(59)]}, "sample_weight: row 0 weighs nan; give finite numbers"),
@@ -89,6 +89,7 @@ def test_a_regression_has_no_class_weights():
         pj.supervised((X, X[:, 0]), class_weight="balanced")
 
 
+@pytest.mark.soak
 def test_the_command_balances(command, tmp_path):
     done = command(
         *("sweep", "--dataset", "breast_cancer", "--class-weight", "balanced", "--trials", 4, "--epochs", 1),
