@@ -14,7 +14,7 @@ from popjax.tuning.person import Change
 DRAWN = 1000  # largest number of curves on a page, spread evenly over the trials
 VALUES, PIECE = 6000, 2  # curve values per message, so that it stays below 100 kB; overhead of a piece of a curve
 LINES, SOME, LINE = 200, 20, 300  # log lines that are kept, log lines per message, characters per line
-WAITS, TRAINS, RESTS, STOPPED, DIVERGED, DONE = "wtrsde"  # status letters of a trial
+NEW, TRAINS, WAITS, STOPPED, DIVERGED, DONE = "wtrsde"  # status letters of a trial
 
 
 class About(NamedTuple):

@@ -3,7 +3,7 @@
 
 history.replaceState(null, "", "/"); // the token has done its work
 const box = (id) => document.getElementById(id);
-const NAMES = { w: "waits", t: "trains", r: "rests", s: "is stopped", d: "has diverged", e: "is trained to the end" };
+const NAMES = { w: "has not begun", t: "trains", r: "waits", s: "is stopped", d: "has diverged", e: "is trained to the end" };
 const LOSSES = /loss|mae|mse|mape|error/;
 const STEPS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((power) => [power, 2 * power, 5 * power]); // of epochs
 const SAMPLED = 4000; // values that decide what a figure spans

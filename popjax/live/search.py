@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.core.text import cell, plural
-from popjax.live.board import DIVERGED, DONE, RESTS, STOPPED, TRAINS, WAITS, About, Board
+from popjax.live.board import DIVERGED, DONE, NEW, STOPPED, TRAINS, WAITS, About, Board
 from popjax.live.serving import Serving
 from popjax.scheduler import Decision, Trials, added
 from popjax.store.decisions import changes_of
@@ -135,7 +135,7 @@ class Live(Progress, Steered):
         }
 
 
-NAMES = {WAITS: "wait", TRAINS: "train", RESTS: "rest", STOPPED: "stopped", DIVERGED: "diverged", DONE: "done"}
+NAMES = {NEW: "not begun", TRAINS: "train", WAITS: "wait", STOPPED: "stopped", DIVERGED: "diverged", DONE: "done"}
 
 
 def trials_after(decision: Decision, trials: Trials, run: Run) -> Trials:
@@ -167,7 +167,7 @@ def trial_letters(decision: Decision, trials: Trials, last: int) -> str:
     going = np.zeros(len(trials.epochs), bool)
     going[list(decision.until)] = True
     cases = [np.isinf(trials.loss), trials.reached(last) >= last, trials.stopped, going, trials.epochs == 0]
-    return "".join(np.select(cases, [DIVERGED, DONE, STOPPED, TRAINS, WAITS], RESTS).tolist())
+    return "".join(np.select(cases, [DIVERGED, DONE, STOPPED, TRAINS, NEW], WAITS).tolist())
 
 
 def in_words(change: Mapping[str, Any]) -> str:

@@ -90,7 +90,7 @@ class Driver:
         step = self.log.steps[number]
         if self.person is not None:
             self.person.accept()
-        self.rest(number)
+        self.set_stopped(number)
         stopped, settable = self.population.table.stopped, self.population.roster.settable
         known = trials._replace(stopped=stopped.copy(), settable=settable)
         self.callbacks.decision(self.acting(number, step.decision), known)
@@ -100,7 +100,7 @@ class Driver:
         """All trials in their current state; none before the first decision."""
         return self.population.trials() if len(self.population.roster) else NO_TRIALS
 
-    def rest(self, number: int) -> None:
+    def set_stopped(self, number: int) -> None:
         """Set the stopped flags of a step: True for trials stopped by a person, False for those lifted or trained."""
         step, before = self.log.steps[number], self.log.steps[number - 1].stopped if number else ()
         stopped = self.population.table.stopped
