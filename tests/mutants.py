@@ -610,7 +610,7 @@ MUTANTS = [
         "tuning/tpe",
         "np.lexsort((loss, -far))",
         "np.lexsort((-far, loss))",
-        "test_parzen.py -k good_are",
+        "test_parzen.py -k good_trials_are",
     ),
     Mutant(
         "weights forgotten",
@@ -736,7 +736,7 @@ MUTANTS = [
         "engine/backends/remote",
         "            charged &= not self.under_way and delivery.executor is remote.door.executor\n",
         "            charged = True\n",
-        "test_executors.py -k breaks_a_pool",
+        "test_executors.py -k breaks_its_pool",
     ),
     Mutant(
         "a worker of any kind",
@@ -788,14 +788,14 @@ MUTANTS = [
         "tuning/person",
         '"by": "user", "changes"',
         '"by": "program", "changes"',
-        "test_person.py -k who_decided",
+        "test_person.py -k persons_decisions",
     ),
     Mutant(
         "the last ones are not written down",
         "tuning/driver",
         "if not step.decision.until and not changes_of(step.decision):",
         "if not step.decision.until:",
-        "test_person.py -k last_ones",
+        "test_person.py -k stopping_the_last",
     ),
     Mutant(
         "a changed run grows longer",
@@ -977,7 +977,7 @@ def survives(mutant: Mutant) -> bool:
             raise SystemExit(f"{mutant.name}: {mutant.old!r} stands {text.count(mutant.old)} times in {path.name}")
         path.write_text(text.replace(mutant.old, mutant.new))
         file, *selection = mutant.tests.split(maxsplit=2)
-        options = ["-x", "-q", "-n", "2", "-p", "no:cacheprovider", f"tests/{file}", *selection]
+        options = ["--all", "-x", "-q", "-n", "2", "-p", "no:cacheprovider", f"tests/{file}", *selection]
         command = [sys.executable, "-m", "pytest", *options]
         environment = {**os.environ, "PYTHONPATH": place}
         done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)

@@ -192,6 +192,12 @@ def test_what_is_no_backend_is_refused_in_a_line(backend, says):
         (lambda: pj.Remote("threads"), "executor 'threads' is this process; give popjax.Local()"),
         (lambda: pj.Remote("processes:4", retries=0), "retries=0: give a whole number of at least 1"),
         (lambda: pj.rounds(2, "halving"), "inner is a str; give a scheduler such as popjax.halving()"),
+        (lambda: pj.Remote(lambda count: None), "the executor cannot be called with ()"),
+        (lambda: pj.Remote(5), "the executor is a int; give a function"),
+        (
+            lambda: SearchOptions(scheduler=pj.rounds(2, pj.halving)).checked(),
+            "function halving; call it: popjax.halving()",
+        ),
         (lambda: pj.Remote("slurmm"), "unknown executor 'slurmm'"),
     ],
 )

@@ -121,6 +121,16 @@ def test_the_page_draws_the_front(rows, browser, tmp_path):
     page.close()
 
 
+def test_a_rule_given_to_a_loaded_run_has_its_settings(tmp_path):
+    cost = lambda key, hparams: {"loss": hparams["x"], "error": 1 - hparams["x"], "other": hparams["x"] ** 2}
+    space = {"x": pj.uniform(0, 1)}
+    pj.search(pj.objective(cost), space, trials=8, rank=pj.pareto("loss", "error"), out=tmp_path / "run")
+    again = pj.Results.load(tmp_path / "run", rank=pj.pareto("loss", "error"))
+    assert again.best == pj.Results.load(tmp_path / "run").best
+    with pytest.raises(ValueError, match=r"rank has others=\['other'\], the run others=\['error'\]; give the run's"):
+        pj.Results.load(tmp_path / "run", rank=pj.pareto("loss", "other"))
+
+
 def test_halving_lets_the_front_go_on(rows):
     """What a scheduler sees is the place in the order, by the values at its rung and the costs."""
     rule = pj.pareto("val_loss", "parameters")

@@ -76,7 +76,7 @@ def short(value: Any, most: int = 40) -> str:
     >>> short("a" * 100, most=8)
     "'aaaa..."
     """
-    text = repr(value.item() if hasattr(value, "item") else value)  # NumPy scalars as Python values
+    text = repr(value.item() if getattr(value, "ndim", None) == 0 else value)  # NumPy scalars as Python values
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -18,7 +18,7 @@ class Local(Options):
     """Train in this process, on all its devices.
 
     Args:
-        lanes: members that advance together under vmap; if None, 1 on a CPU, else by the devices' memory.
+        lanes: members that advance together under vmap; if None, 1 on a CPU, else all of a device, at most 4,096.
         plan: "one": the fewest programs; "widths": trials split by capped widths; "buckets": a program for each exact
             depth and batch size; "auto": chosen by rule.
 
@@ -73,6 +73,8 @@ class Remote(Options):
         set_counts(self, "lanes", "retries")
         if isinstance(self.executor, str) and executor_of(self.executor) is None:
             raise ValueError(f"executor {self.executor!r} is this process; give popjax.Local()")
+        if not isinstance(self.executor, str) and not hasattr(self.executor, "submit"):
+            check_called("the executor", self.executor)
 
     def made(self) -> "Backend":
         """The engine's backend."""
@@ -97,8 +99,6 @@ def backend_of(given: Any) -> Local | Remote:
     if not (isinstance(given, str) or callable(given) or hasattr(given, "submit")):
         what = "give popjax.Local(), an executor with submit(fn, *args), a function that makes one, or a name"
         raise ValueError(f"backend is a {type(given).__name__}; {what}")
-    if not isinstance(given, str) and not hasattr(given, "submit"):
-        check_called("the backend", given)
     return Remote(given)
 
 

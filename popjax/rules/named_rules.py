@@ -1,6 +1,7 @@
 """Rules by their names in `--choose` and run.json."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,13 +29,14 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
     """The rule recorded by `Rule.written`; or `given`, with the recorded metric and mode if it has no metric.
 
     Raises ValueError for a recorded custom rule, which a file only names, if `given` is None, and for a `given` with
-    another `at` or `patience`.
+    another `at` or `patience`, or of the same rule with other settings.
     """
     if given is not None:
-        others = set(written) - {"rule", "metric", "mode", "keep", "units"} if given.name == written["rule"] else set()
-        for name in ("at", "patience", *sorted(others & given.written().keys() - {"at", "patience"})):
-            if getattr(given, name) != written[name]:
-                what = f"rank has {name}={getattr(given, name)!r}, the run {name}={written[name]!r}"
+        now = json.loads(json.dumps(given.written()))
+        settings = written.keys() & now.keys() - {"rule", "metric", "mode", "keep", "units"}
+        for name in ("at", "patience", *(sorted(settings) if now["rule"] == written["rule"] else ())):
+            if now[name] != written[name]:
+                what = f"rank has {name}={now[name]!r}, the run {name}={written[name]!r}"
                 raise ValueError(f"{what}; give the run's, and then use Results.ranked")
         return given if given.metric else dataclasses.replace(given, metric=written["metric"], mode=written["mode"])
     if written["rule"] not in RULES:

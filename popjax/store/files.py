@@ -121,15 +121,15 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def read_arrays(path: Path, digest: str | None = None) -> dict[str, np.ndarray]:
-    """Read a safetensors file; raises Corrupt if it is missing, broken, a link, or has another SHA-256."""
+    """Read a safetensors file; raises Corrupt if it is missing, broken, or has another SHA-256."""
     from safetensors import SafetensorError
 
-    content = file_bytes(path)
-    if digest not in (None, sha256(content)):
-        raise Corrupt(f"{str(path)!r} is damaged: its bytes are not those that were written")
     try:
+        content = path.read_bytes()
+        if digest not in (None, sha256(content)):
+            raise Corrupt(f"{str(path)!r} is damaged: its bytes are not those that were written")
         return arrays_of(content)
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise Corrupt(f"{str(path)!r} is damaged: {error}") from None
 
 

@@ -70,7 +70,7 @@ class Search:
                 self.page.leave()
         options = self.asked.options
         if options.minutes is not None and results.best is None:
-            plain = results.stopped.any() and options.scheduler is None
+            plain = results.stopped.any() and options.inner is None
             sooner = "; a scheduler, such as halving, has some at the end sooner" if plain else ""
             tell(f"popjax: {results.no_winner}{sooner}")
         return results

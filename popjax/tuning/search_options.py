@@ -66,7 +66,9 @@ class SearchOptions(Options):
             check_rounds(rounds, self.trials)
         if scheduler is not None and not callable(scheduler):
             raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.halving()")
-        if (name := next((name for name, make in SCHEDULERS.items() if make is scheduler), None)) is not None:
+        if (
+            name := next((name for name, make in SCHEDULERS.items() if make in (scheduler, self.inner)), None)
+        ) is not None:
             raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
 
 
