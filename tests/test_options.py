@@ -193,7 +193,7 @@ def test_what_is_no_backend_is_refused_in_a_line(backend, says):
         (lambda: pj.Remote("processes:4", retries=0), "retries=0: give a whole number of at least 1"),
         (lambda: pj.rounds(2, "halving"), "inner is a str; give a scheduler such as popjax.halving()"),
         (lambda: pj.Remote(lambda count: None), "the executor cannot be called with ()"),
-        (lambda: pj.Remote(5), "the executor is a int; give a function"),
+        (lambda: pj.Remote(5), "backend is a int; give popjax.Local()"),
         (
             lambda: SearchOptions(scheduler=pj.rounds(2, pj.halving)).checked(),
             "function halving; call it: popjax.halving()",

@@ -73,6 +73,9 @@ class Remote(Options):
         set_counts(self, "lanes", "retries")
         if isinstance(self.executor, str) and executor_of(self.executor) is None:
             raise ValueError(f"executor {self.executor!r} is this process; give popjax.Local()")
+        if not (isinstance(self.executor, str) or callable(self.executor) or hasattr(self.executor, "submit")):
+            what = "give popjax.Local(), an executor with submit(fn, *args), a function that makes one, or a name"
+            raise ValueError(f"backend is a {type(self.executor).__name__}; {what}")
         if not isinstance(self.executor, str) and not hasattr(self.executor, "submit"):
             check_called("the executor", self.executor)
 
@@ -96,9 +99,6 @@ def backend_of(given: Any) -> Local | Remote:
         return Local()
     if given is Local or given is Remote:
         raise ValueError(f"backend is the class {given.__name__}; call it: popjax.{given.__name__}(...)")
-    if not (isinstance(given, str) or callable(given) or hasattr(given, "submit")):
-        what = "give popjax.Local(), an executor with submit(fn, *args), a function that makes one, or a name"
-        raise ValueError(f"backend is a {type(given).__name__}; {what}")
     return Remote(given)
 
 

@@ -30,10 +30,7 @@ class Door:
     """
 
     def __init__(self, given: Any) -> None:
-        """Raises ValueError if `given` is neither."""
         known = hasattr(given, "submit")
-        if not known and not callable(given):
-            raise ValueError(f"executor is a {type(given).__name__}; give one with submit(fn, *args), or a function")
         self.make: Callable[[], Any] | None = None if known else given
         self.executor: Any = given if known else None
 
