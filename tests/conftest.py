@@ -117,6 +117,14 @@ def x64():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture
+def cheaply_compiled():
+    """LLVM optimizes less, which compiles in half the time, where only what is computed matters."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def rows():
     """A small classification: (x, y), 170 rows, 5 features, 3 classes."""

@@ -23,6 +23,8 @@ def rate_of(hparams, schedule, epoch, epochs):
     decay = hparams.get("decay")
     if schedule == "cosine":
         rate *= (1 + np.cos(np.pi * epoch / epochs)) / 2
+    elif schedule == "flat":
+        rate *= (1 + np.cos(np.pi * max(0, 2 * (epoch + 0.5) / epochs - 1))) / 2
     elif decay is not None:
         rate *= 1 / (1 + decay * epoch) if schedule == "inverse" else decay**epoch
     return rate * min(1, (epoch + 1) / hparams["warmup"]) if "warmup" in hparams else rate

@@ -530,9 +530,9 @@ MUTANTS = [
     ),
     Mutant(
         "the last part is lost",
-        "supervision/trained",
-        "range(0, max(rows, 1), PART)",
-        "range(0, max(1, rows - PART), PART)",
+        "supervision/stack",
+        "range(0, max(rows, 1), most)",
+        "range(0, max(1, rows - most), most)",
         "test_estimators.py -k in_parts",
     ),
     Mutant(
@@ -615,8 +615,8 @@ MUTANTS = [
     Mutant(
         "weights forgotten",
         "supervision/predictor",
-        "total += weight * np.mean",
-        "total += np.mean",
+        "total += weight * self._in_units",
+        "total += self._in_units",
         "test_ensemble.py -k greedy_takes",
     ),
     Mutant(
@@ -676,10 +676,45 @@ MUTANTS = [
         "test_kinds.py -k plain_loop",
     ),
     Mutant(
+        "numbers out of use are inputs",
+        "models/periodic",
+        "weights * mask[:, None, None]",
+        "weights",
+        "test_tabular.py -k plain_flax",
+    ),
+    Mutant(
+        "a slower scale",
+        "models/tabular",
+        "FASTER = 6.0",
+        "FASTER = 5.0",
+        "test_tabular.py -k plain_flax",
+    ),
+    Mutant(
+        "no indicator",
+        "data/transforms/filled",
+        "np.isnan(x[:, self.lacking])",
+        "np.isnan(x[:, self.lacking]) & False",
+        "test_tabular.py -k each_folds_median",
+    ),
+    Mutant(
+        "a missing text is the first level",
+        "data/columns",
+        "coded[:, at] = np.nan_to_num(coded[:, at] + 1)",
+        "coded[:, at] = np.nan_to_num(coded[:, at])",
+        "test_tabular.py -k each_folds_median",
+    ),
+    Mutant(
+        "the same folds of any table",
+        "study/effort",
+        "if epoch * math.prod(one) <= OPERATIONS",
+        "if math.prod(one) <= OPERATIONS",
+        "test_tabular.py -k effort_follows",
+    ),
+    Mutant(
         "a code of the level before",
         "data/columns",
-        "part @ np.arange(1, part.shape[1] + 1)",
-        "part @ np.arange(part.shape[1])",
+        "np.nan_to_num(coded[:, texts] + 1)",
+        "np.nan_to_num(coded[:, texts])",
         "test_guides.py -k new_model",
     ),
     Mutant(

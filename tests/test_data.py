@@ -486,14 +486,13 @@ def test_the_columns_of_a_frame_may_be_numbered():
         (FRAME[:0], "y", "DataFrame: x has no rows; give some"),
         (FRAME, None, "needs a target"),
         (FRAME, "z", "'z'"),
-        (FRAME.assign(b=pd.Categorical([1, 2, 1, 2])), "y", "'b'"),
         (FRAME.assign(b=pd.date_range("2020-01-01", periods=4)), "y", "'b'"),
         (FRAME.assign(y=pd.date_range("2020-01-01", periods=4)), "y", "'y'"),
         (FRAME.assign(y="u"), "y", "'y'"),
         (FRAME.set_axis(["a", "a", "c", "y"], axis=1), "y", "'a'"),
         (FRAME[["a", "b", "y", "y"]], "y", "'y'"),
     ],
-    ids=["no rows", "no target", "unknown", "category", "dates", "date target", "one class", "twice", "target twice"],
+    ids=["no rows", "no target", "unknown", "dates", "date target", "one class", "twice", "target twice"],
 )
 def test_a_bad_frame_is_refused_by_name(frame, target, named):
     with refused(named):

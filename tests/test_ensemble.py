@@ -269,13 +269,13 @@ def test_one_of_several_predicts_as_alone_and_compiles_nothing():
     results = pj.search(pj.supervised((x, y)), space, trials=4, epochs=2, rank=pj.best(keep=4))
     several = pj.ensemble(results, size=4)
     several.predict(x)
-    (program,) = several._programs.values()
+    (stack,) = {id(stack): stack for stack in several._stacks.values()}.values()
     for trial in results.order.tolist():
         one = several.only(trial)
         assert np.array_equal(one.predict_proba(x), results.predictor(trial).predict_proba(x))
         assert one.trials == [trial]
-        assert one._programs is several._programs
-    assert program._cache_size() == 1
+        assert one._stacks is several._stacks
+    assert stack.apply._cache_size() == 1
     confusion = np.array(results.summary["confusion"])
     rows = results.task.in_folds(1).split.test
     told = results.predictor(results.best.trial).predict(x[rows])

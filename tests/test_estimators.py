@@ -17,6 +17,7 @@ from popjax.supervision.spaces import table_space
 
 SPACE = {"learning_rate": pj.log_uniform(3e-3, 3e-2), "hidden": 16, "batch_size": 8}
 SMALL = {"trials": 3, "epochs": 10, "folds": 1}
+MLP = SMALL | {"model": "mlp"}
 UNEQUAL = {
     "check_sample_weight_equivalence_on_dense_data": "rows that count twice are split off once, copies of rows each"
 }
@@ -32,21 +33,27 @@ FRAME = pd.DataFrame(X[:, :2], columns=["a", "b"]).assign(colour=np.where(X[:, 2
     [pj.PopulationClassifier(SPACE, **SMALL), pj.PopulationRegressor(SPACE, **SMALL)],
     expected_failed_checks=lambda estimator: UNEQUAL,
 )
-def test_scikit_learns_own_checks(estimator, check):
+def test_scikit_learns_own_checks(cheaply_compiled, estimator, check):
     check(estimator)
 
 
+TABULAR = {"rank": pj.together(25, "greedy", "val_loss", at="best", patience=16), "scheduler": "halving(2, 1)"}
+
+
 @pytest.mark.parametrize("folds", [1, 3])
-def test_it_predicts_as_the_search_behind_it(folds):
-    classifier = pj.PopulationClassifier(SPACE, **SMALL | {"folds": folds}, random_state=4).fit(X, LABELS)
-    task = pj.supervised((X, LABELS), optimizer="adamw", test=0, seed=4)
-    results = pj.search(task, SPACE, **SMALL | {"folds": folds}, seed=4, rank=pj.together())
+@pytest.mark.parametrize(("model", "more"), [("tabular", TABULAR), ("mlp", {"rank": pj.together()})], ids=["t", "m"])
+def test_it_predicts_as_the_search_behind_it(folds, model, more):
+    small = SMALL | {"folds": folds}
+    classifier = pj.PopulationClassifier(SPACE, **small, model=model, random_state=4).fit(X, LABELS)
+    task = pj.supervised((X, LABELS), model, "adamw", test=0, seed=4)
+    results = pj.search(task, SPACE, **small, seed=4, **more)
     assert np.array_equal(classifier.predict_proba(X), results.predictor().predict_proba(X))
     assert np.array_equal(classifier.predict(X), results.predict(X))
     assert classifier.classes_.tolist() == ["high", "low", "middle"]
     assert classifier.best_index_ == results.best.trial
     assert classifier.best_params_ == results.best.hparams
-    assert classifier.best_score_ == pytest.approx(results.best.value)
+    sign = 1 if results.metric.mode == "max" else -1
+    assert classifier.best_score_ == pytest.approx(sign * results.best.value)
 
 
 def test_one_trial_may_be_chosen():
@@ -64,7 +71,7 @@ def test_the_trials_have_the_keys_of_scikit_learns_searches():
         "hidden_2": pj.integers(4, 8).when(depth=2),
         "hidden_1": 8,
     }
-    classifier = pj.PopulationClassifier(space, trials=8, epochs=2, folds=3).fit(X, LABELS)
+    classifier = pj.PopulationClassifier(space, trials=8, epochs=2, folds=3, model="mlp").fit(X, LABELS)
     table = classifier.cv_results_
     assert {name for name in table if not name.startswith("param_")} == theirs
     results = classifier.results_
@@ -119,8 +126,8 @@ def test_missing_cells_are_refused_or_filled_in():
     holes = X.copy()
     holes[3, 1] = np.nan
     with pytest.raises(ValueError, match="contains NaN"):
-        pj.PopulationRegressor(SPACE, **SMALL).fit(holes, VALUES)
-    regressor = pj.PopulationRegressor(SPACE, **SMALL, missing="median").fit(holes, VALUES)
+        pj.PopulationRegressor(SPACE, **MLP).fit(holes, VALUES)
+    regressor = pj.PopulationRegressor(SPACE, **MLP, missing="median").fit(holes, VALUES)
     filled = X[:5].copy()
     filled[3, 1] = np.median(np.delete(X[:, 1], 3))
     assert np.array_equal(regressor.predict(holes[:5]), regressor.predict(filled))
@@ -188,10 +195,11 @@ def test_nothing_that_learned_is_an_error():
 
 
 def test_without_a_space_small_models_decay():
-    regressor = pj.PopulationRegressor(trials=4, epochs=1, folds=3).fit(X[:24], VALUES[:24])
+    regressor = pj.PopulationRegressor(trials=4, epochs=1, folds=3, model="mlp").fit(X[:24], VALUES[:24])
     assert regressor.results_.space.entries() == table_space(16).entries()
     assert {"hidden", "weight_decay"} <= regressor.best_params_.keys()
-    others = pj.PopulationRegressor(trials=2, epochs=1, folds=3, optimizer="adam").fit(X[:24], VALUES[:24])
+    small = {"trials": 2, "epochs": 1, "folds": 3, "model": "mlp"}
+    others = pj.PopulationRegressor(**small, optimizer="adam").fit(X[:24], VALUES[:24])
     assert others.results_.space.entries() == pj.default_space(optimizer="adam", rows=16).entries()
 
 
@@ -203,7 +211,7 @@ def test_the_default_space_fits_into_each_fold():
     assert task.space["batch_size"].values == (16, 32, 64, 128)
     results = pj.search(task, trials=2, epochs=1, folds=5)
     assert results.space["batch_size"].values == (16, 32, 64)
-    pj.PopulationClassifier(trials=2, epochs=1).fit(x, x[:, 0] > 0)
+    pj.PopulationClassifier(trials=2, epochs=1, model="mlp").fit(x, x[:, 0] > 0)
 
 
 def test_the_default_space_is_the_rows_own():
@@ -223,8 +231,8 @@ def test_rows_are_predicted_in_parts_of_few_sizes(monkeypatch):
     whole = regressor.predict(X)
     alone = np.concatenate([regressor.predict(X[[row]]) for row in range(90)])
     assert alone == pytest.approx(whole, rel=1e-6)
-    (program,) = regressor.predictor_._programs.values()
-    assert program._cache_size() == 2
-    monkeypatch.setattr("popjax.supervision.trained.PART", 32)
+    (stack,) = regressor.predictor_._stacks.values()
+    assert stack.apply._cache_size() == 2
+    monkeypatch.setattr("popjax.supervision.stack.PART", 32)
     assert regressor.predict(X) == pytest.approx(whole, rel=1e-6)
-    assert program._cache_size() == 2
+    assert stack.apply._cache_size() == 2

@@ -189,7 +189,7 @@ def test_a_new_dataset_format(example, tmp_path):
     dataset = from_table(module.read_jsonl("'rows.jsonl'", content, "price"), "median")
     assert dataset.columns == ("size", "colour")
     assert dataset.levels == {"colour": ("blue", "red")}
-    assert dataset.x[:4].tolist() == [[1, 1, 0], [2, 0, 1], [3, 1, 0], [5, 0, 1]]
+    assert dataset.one_hot[:4].tolist() == [[1, 1, 0], [2, 0, 1], [3, 1, 0], [5, 0, 1]]
     assert dataset.y.tolist() == [i / 2 for i in range(8)]
     for bad in (b"{", b"[1]\n", b"3\n"):
         with pytest.raises(ValueError, match="JSON lines"):

@@ -83,9 +83,10 @@ def test_the_commands_say_of_rows_what_supervised_takes():
 
 
 def test_the_estimators_take_options_under_their_names():
-    """With defaults for a table of a few thousand rows, and scikit-learn's names for seed and progress."""
+    """With defaults by the table's rows, and scikit-learn's names for seed and progress."""
     given = defaults(pj.PopulationClassifier.__init__)
-    own = {"trials": 64, "epochs": 30, "folds": 5, "optimizer": "adamw", "random_state": 0}
+    own = {"trials": None, "epochs": None, "folds": None, "scheduler": "auto"}  # by the rows
+    own |= {"model": "tabular", "optimizer": "adamw", "random_state": 0}
     own |= {"space": None, "verbose": False, "input_transform": None}
     options = SEARCH | ProblemOptions.usual()
     assert given == {name: options[name] for name in given.keys() - own.keys()} | own

@@ -139,7 +139,8 @@ def test_texts_and_columns_of_parts_are_one_table():
     test = pd.DataFrame({"y": [0, 1], "n": [1.0, 2.0], "c": ["b", "g"]})
     task = pj.supervised(train, target="y", test=test)
     assert task.recipe.levels == {"c": ("b", "g", "r")}
-    assert task.recipe.inputs == (4,)
+    assert task.recipe.inputs == (2,)
+    assert task.fit.inputs == (4,)
     with pytest.raises(ValueError, match="DataFrame lacks the column 'n' that the training rows have"):
         pj.supervised(train, target="y", test=test.drop(columns="n"))
     with pytest.raises(ValueError, match="DataFrame has the column 'z' that the training rows lack"):

@@ -38,7 +38,7 @@ SCALES = {
 
 def space_for(optimizer, schedule, **others):
     scales = MIXED | {name: SCALES[name] for name in sorted(READS[optimizer])} | others
-    if schedule != "cosine":
+    if schedule not in ("cosine", "flat"):
         scales["decay"] = pj.uniform(0, 0.2) if schedule == "inverse" else pj.one_minus_log_uniform(0.9, 0.99)
     return pj.Space(**scales)
 

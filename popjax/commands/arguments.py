@@ -124,7 +124,7 @@ def named_scales(arguments: Arguments) -> dict[str, Any]:
 def with_choices(arguments: Arguments) -> Arguments:
     """The arguments with 'choice(...)' of an optimizer or a schedule moved to --set; its first value remains."""
     for name in CHOSEN:
-        text = getattr(arguments, name)
+        text = getattr(arguments, name) or ""
         if text.startswith("choice("):
             from popjax.space.space import setting
 

@@ -34,13 +34,13 @@ class Arguments(RowsOptions):
     target: str | None = None
     """the column to predict, or several: a,b (an array's name for NPZ)"""
     missing: str | None = None
-    """what to do with missing cells: error, drop or median (of text, the most frequent)"""
+    """what to do with missing cells: error, drop, median (of text, the most frequent) or auto"""
     model: str | None = None
     """the model: mlp, or cnn for images"""
     optimizer: str | None = None
     """sgd, nesterov, adam, adamw or rmsprop"""
     schedule: str | None = None
-    """the schedule of the learning rate: inverse, exponential or cosine"""
+    """the schedule of the learning rate: inverse, exponential, cosine or flat"""
     transform: str | None = None
     """the transform of the features: standardize, global, robust, quantile or none"""
     ordered: bool | None = None

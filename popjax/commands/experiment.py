@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from popjax.core.counts import check_seed
 from popjax.core.storage import locked
-from popjax.core.text import failure, install, printable, tell
+from popjax.core.text import failure, install, lookup, printable, tell
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
@@ -50,17 +50,21 @@ class Experiment(RowsOptions):
     """digits, wine, breast_cancer, diabetes, or a CSV, TSV, Parquet or NPZ file"""
     target: str | None = None
     """the column to predict, or several: a,b (an array's name for NPZ)"""
-    missing: Literal["error", "drop", "median"] = "error"
-    """what to do with missing cells (median: of a text column, the most frequent text)"""
+    missing: Literal["error", "drop", "median", "auto"] | None = None
+    """what to do with missing cells: error, drop the row, median (of a text column, the most frequent text), or auto (a
+    missing text is a level, a missing number the training rows' median, with an indicator beside it) (default: error,
+    of tabular auto)"""
     model: str = "mlp"
-    """the model: mlp, or cnn for images"""
-    optimizer: str = "sgd"
-    """sgd, nesterov, adam, adamw or rmsprop; a sweep also takes several: 'choice(sgd,adam)'"""
-    schedule: str = "inverse"
-    """the schedule of the learning rate: inverse, exponential or cosine"""
+    """the model: mlp, tabular for tables, or cnn for images"""
+    optimizer: str | None = None
+    """sgd, nesterov, adam, adamw or rmsprop; a sweep also takes several: 'choice(sgd,adam)' (default: sgd, of tabular
+    adamw)"""
+    schedule: str | None = None
+    """the schedule of the learning rate: inverse, exponential, cosine or flat (default: inverse, of tabular
+    flat)"""
     transform: str | None = None
-    """the transform of the features: standardize, global, robust, quantile or none (default: images global, tables
-    standardize)"""
+    """the transform of the features: standardize, global, robust, quantile or none (default: of images global, of
+    tabular robust, else standardize)"""
     ordered: bool = False
     """rows are in order of time: the last ones test, those before them validate, and the first ones train"""
     task: str | None = None
@@ -108,17 +112,22 @@ class Experiment(RowsOptions):
         return f"dataset: {names}, {len(dataset.y)} rows, {dataset.words}"
 
     def load(self) -> "Parts":
-        """The dataset and its parts, checked, without JAX. Raises ValueError."""
+        """The dataset and its parts, checked, without JAX but for a model that may take missing cells.
+
+        Raises ValueError.
+        """
         from popjax.data.dataset import check_missing, load
         from popjax.data.parts import SHARE, Parts, as_table, parts_of
         from popjax.data.table import Reading
 
+        plain = self.model == Experiment.model
+        missing = self.missing or ("error" if plain else self.usual("missing"))
         if not is_file(self.dataset):
             for name in ("drop", "na", "validation", "test", "groups"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"--{name}: the dataset {self.dataset} has rows of its own; leave it out")
-            return Parts(load(self.dataset, self.target, self.missing, self.kind), SHARE, SHARE, None)
-        check_missing(self.missing)
+            return Parts(load(self.dataset, self.target, missing, self.kind), SHARE, SHARE, None)
+        check_missing(missing)
         how = Reading(comma_list("drop", self.drop, spaces=True), comma_list("na", self.na), self.groups)
         targets = comma_list("target", self.target)
 
@@ -131,7 +140,7 @@ class Experiment(RowsOptions):
             return as_table(file, targets, how)  # no column has the whole text as its name
 
         rows, validation, test = (SHARE if file is None else table(file) for file in self.files())
-        parts = parts_of(rows, validation, test, self.groups, None, self.missing, self.kind)
+        parts = parts_of(rows, validation, test, self.groups, None, missing, self.kind)
         for doubt in parts.dataset.doubts:
             tell(f"popjax: {printable(doubt)}")
         return parts
@@ -153,9 +162,16 @@ class Experiment(RowsOptions):
             metrics=comma_list("metrics", self.metrics),
             seed=self.seed,
             schedule=self.schedule,
+            missing=self.missing,
             transform=self.transform,
         )
         return task.in_folds(folds)
+
+    def usual(self, name: str) -> str:
+        """What the model has by default: its "missing", "optimizer" or "schedule". Raises ValueError without one."""
+        from popjax.models.built_in import MODELS
+
+        return str(getattr(lookup(MODELS, "model", self.model), name))
 
     def users_task(self) -> "Task":
         """The Task that `task` names, imported with the working directory on the path. Raises ValueError."""

@@ -43,7 +43,7 @@ class Arguments:
     target: str | None = None
     """the column to predict, if it has another name"""
     missing: str | None = None
-    """what to do with missing cells: error, drop or median (of text, the most frequent)"""
+    """what to do with missing cells: error, drop, median (of text, the most frequent) or auto"""
     validation: str | None = None
     """a file of validation rows, if the search had one; here they are rows as all others"""
     test: str | None = None

@@ -174,8 +174,8 @@ class Sweep:
 
     def values(self, name: str) -> list[str]:
         """All values that the optimizer or the schedule may have."""
-        scale = self.named.get(name)
-        given = getattr(scale, "values", (getattr(scale, "value", getattr(self.arguments, name)),))
+        scale, usual = self.named.get(name), getattr(self.arguments, name) or self.arguments.usual(name)
+        given = getattr(scale, "values", (getattr(scale, "value", usual),))
         return [str(value) for value in given]
 
     def users_task(self) -> "tuple[Task, Space]":

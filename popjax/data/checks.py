@@ -10,6 +10,7 @@ from popjax.data.inputs import Inputs, entries, taken
 from popjax.data.targets import LARGEST, Targets, check_whole
 
 KEEP = "keep"  # for `missing`: cells stay NaN, for a transform that accepts them
+AUTO = "auto"  # cells stay NaN, and are filled in fold by fold (see `Filled`); missing texts are a level
 
 
 def as_targets(y: Any, name: str, target: str, rows: int) -> np.ndarray:
@@ -35,9 +36,9 @@ def mirrored(x: Inputs, name: str, kind: str | None, own_loss: bool) -> Targets:
 
 
 def lasting(y: np.ndarray, missing: str, name: str, target: str) -> np.ndarray:
-    """bool (rows,): the target is known; raises ValueError for a missing one if `missing` is "error" or KEEP."""
+    """bool (rows,): the target is known; raises ValueError for a missing one if `missing` is not "drop" or "median"."""
     left = ~_lost(y)
-    if not left.all() and missing in ("error", KEEP):
+    if not left.all() and missing in ("error", KEEP, AUTO):
         what = f"row {int(np.argmin(left)) + 1} has no {target!r}, {int((~left).sum())} rows in all"
         raise ValueError(f"{name}: the target is missing: {what}; use {DROP} to leave such rows out")
     check_rows(int(left.sum()), name)
@@ -109,7 +110,7 @@ def without_missing(
         return x, ~lost, None
     for entry, one in x.items():
         empty = np.isnan(one).reshape(len(one), -1).any(1) if one.dtype.kind == "f" else lost
-        if empty.any() and missing == "error":
+        if empty.any() and missing != "drop":
             what = f"entry {entry!r} of x has a missing cell, in row {int(empty.argmax()) + 1}"
             raise ValueError(f"{name}: {what}; fill it in, or use {DROP}")
         lost = lost | empty
@@ -134,7 +135,7 @@ def _fill(
             codes = x[~lost[:, index], index].astype(int)
             fill[index] = np.bincount(codes).argmax()  # of equally frequent texts, the first in sorted order
         return np.where(lost, fill, x), everything, fill
-    if not lost.any() or missing == KEEP:
+    if not lost.any() or missing == KEEP or (missing == AUTO and x.ndim == 2):
         return x, everything, None
     if missing == "drop":
         kept = ~lost.reshape(len(x), -1).any(1)

@@ -2,8 +2,9 @@
 
 A *coded* table is float64 (rows, columns): a number is itself, a text is its index in the
 column's levels (its sorted distinct texts), a missing cell is NaN and a text that is no level
-is -1. *Encoded*, each level is a feature of its own: 1 in the rows that hold the text, else 0;
-a text that is no level is all zeros.
+is -1. A model receives it *one-hot*: each level is a feature of its own, 1 in the rows that hold
+the text, else 0; or *apart*: numbers, and codes of texts. If missing cells are a level of their
+own, it is the empty text.
 """
 
 import decimal
@@ -17,7 +18,7 @@ import numpy as np
 from popjax.core.text import short
 
 MAX_CLASSES = 20  # distinct integers; with more they are a regression
-MAX_LEVELS = 1000  # distinct texts of a column
+MAX_LEVELS, MAX_TEXTS = 1000, 100_000  # distinct texts of a one-hot column, and of any
 MAX_BYTES = 2**32  # of the features of all text columns, and of an array in an archive
 FEW = 5  # bad cells that an error names
 DROP, MEDIAN = 'missing="drop" (--missing drop)', 'missing="median" (--missing median)'  # as errors name them
@@ -102,7 +103,7 @@ def object_column(source: str, name: str, cells: np.ndarray) -> Column:
     if is_text:
         known: dict[str, int] = {}
         codes = coded_texts(("" if cell is None else cell for cell in cells), known)
-        check_levels(source, name, len(known), len(cells))
+        check_texts(source, name, len(known))
         return text_column(codes, list(known))
     try:
         truth = all(isinstance(cell, bool | np.bool_) for cell in cells)
@@ -116,6 +117,14 @@ def cells_of(series: Any) -> np.ndarray:
     cells = series.to_numpy(object, copy=True)
     cells[np.asarray(series.isna())] = None
     return cells
+
+
+def feature_cells(series: Any) -> np.ndarray:
+    """As `cells_of`; categories, such as whole numbers, are texts."""
+    cells = cells_of(series)
+    if str(series.dtype) != "category":
+        return cells
+    return np.array([*(cell if cell is None else str(cell) for cell in cells), None], object)[:-1]
 
 
 def numeric(series: Any) -> bool:
@@ -137,14 +146,14 @@ def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None) -> np.nd
 
     def code(cell: Any) -> float:
         if cell is None or (isinstance(cell, str) and is_missing(cell)):
-            return np.nan
+            return places.get("", np.nan)
         if levels is None:
             return to_number(cell) if isinstance(cell, str) else float(cell)
         if isinstance(cell, bool | np.bool_):
             return truths[bool(cell)]
         if not isinstance(cell, str) and cell == cell:
             raise TypeError
-        return places.get(cell, -1.0) if isinstance(cell, str) else np.nan
+        return places.get(cell, -1.0) if isinstance(cell, str) else places.get("", np.nan)
 
     values = np.empty(len(cells))
     for row, cell in enumerate(cells):
@@ -178,8 +187,22 @@ def check_target(source: str, names: Sequence[str], target: str | None) -> str:
     return target
 
 
+def check_texts(source: str, name: str, count: int) -> None:
+    """Raise ValueError for a text column with too many distinct values for any model."""
+    if count > MAX_TEXTS:
+        what = f"column {name!r} is text with {count} distinct values, at most {MAX_TEXTS} are read"
+        raise ValueError(f"{source}: {what}; drop or group them")
+
+
+def check_one_hot(source: str, rows: int, levels: Levels) -> None:
+    """Raise ValueError for text columns that are too large one-hot: one with MAX_LEVELS, or all with MAX_BYTES."""
+    for name, texts in levels.items():
+        check_levels(source, name, len(texts), rows)
+    check_size(source, rows, levels)
+
+
 def check_levels(source: str, name: str, count: int, rows: int) -> None:
-    """Raise ValueError for a text column with too many distinct values."""
+    """Raise ValueError for a text column with too many distinct values to be one-hot."""
     if count > MAX_LEVELS:
         what = f"column {name!r} is text with {count} distinct values, at most {MAX_LEVELS} become one-hot"
         raise ValueError(f"{source}: {what}; they would take {size_text(rows * count * 8)}, so drop or group them")
@@ -199,16 +222,16 @@ def size_text(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-# The one-hot form
+# The forms for a model
 
 
-def encoded_features(columns: Sequence[str], levels: Levels) -> list[tuple[str, str | None]]:
-    """Encoded features in order: (column, level), or (column, None) for a number."""
+def one_hot_features(columns: Sequence[str], levels: Levels) -> list[tuple[str, str | None]]:
+    """One-hot features in order: (column, level), or (column, None) for a number."""
     return [(name, level) for name in columns for level in levels.get(name, (None,))]
 
 
-def encode(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> np.ndarray:
-    """One-hot form (rows, features) of coded rows without missing cells."""
+def one_hot(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> np.ndarray:
+    """One-hot form (rows, features) of coded rows; a missing cell and a text that is no level are zeros."""
     if not levels:
         return coded
     parts = []
@@ -234,25 +257,36 @@ def occurring(
     return coded, left, fill
 
 
-def apart(x: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np.ndarray]:
-    """Encoded rows (rows, features) as numbers (rows, columns) and codes (rows, columns) of texts, int32.
+def with_missing_level(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> tuple[np.ndarray, Levels]:
+    """Coded rows and levels, with the empty text as the first level of text columns that lack cells."""
+    coded, found = coded.copy(), dict(levels)
+    for at, name in enumerate(columns):
+        if name in levels and np.isnan(coded[:, at]).any():
+            found[name] = ("", *levels[name])
+            coded[:, at] = np.nan_to_num(coded[:, at] + 1)
+    return coded, found
+
+
+def apart(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np.ndarray]:
+    """Coded rows (rows, columns) as numbers (rows, columns) and codes (rows, columns) of texts, int32.
 
     A code is 1 for the first level of its column, and 0 for a missing cell or a text that is no level.
 
-    >>> apart(np.array([[2.5, 0, 1], [3.5, 0, 0]]), ("size", "colour"), {"colour": ("blue", "red")})["codes"].tolist()
+    >>> apart(np.array([[2.5, 1], [3.5, -1]]), ("size", "colour"), {"colour": ("blue", "red")})["codes"].tolist()
     [[2], [0]]
     """
-    x = x.reshape(len(x), -1)
-    known = np.array([level is not None for _, level in encoded_features(columns, levels)], bool)
-    known = known if len(known) else np.zeros(x.shape[1], bool)
-    ends = np.cumsum([len(levels[name]) for name in columns if name in levels], dtype=int)
-    parts = np.split(x[:, known], ends[:-1], axis=1) if len(ends) else []
-    codes = [part @ np.arange(1, part.shape[1] + 1) for part in parts]
-    return {"numbers": x[:, ~known], "codes": np.array(codes, np.int32).reshape(len(codes), len(x)).T}
+    coded = coded.reshape(len(coded), -1)
+    texts = np.array([name in levels for name in columns] or [False] * coded.shape[1], bool)
+    return {"numbers": coded[:, ~texts], "codes": np.nan_to_num(coded[:, texts] + 1).astype(np.int32)}
 
 
-def relevel(x: np.ndarray, columns: Sequence[str], now: Levels, then: Levels) -> np.ndarray:
-    """Encoded rows (rows, features) from the levels `now` to the levels `then` of the same text columns."""
-    index = {feature: place for place, feature in enumerate(encoded_features(columns, now))}
-    lacking = np.zeros(len(x))
-    return np.column_stack([x[:, index[f]] if f in index else lacking for f in encoded_features(columns, then)])
+def relevel(coded: np.ndarray, columns: Sequence[str], now: Levels, then: Levels) -> np.ndarray:
+    """Coded rows (rows, columns) from the levels `now` to the levels `then` of the same text columns."""
+    found = coded.copy()
+    for at, name in enumerate(columns):
+        if name in now:
+            places = {text: float(index) for index, text in enumerate(then[name])}
+            codes = np.array([*(places.get(text, -1.0) for text in now[name]), -1.0])  # the last one for -1
+            there = ~np.isnan(coded[:, at])
+            found[there, at] = codes[coded[there, at].astype(int)]
+    return found

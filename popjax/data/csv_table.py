@@ -24,12 +24,12 @@ from popjax.data.columns import (
     DROP,
     FEW,
     MAX_CLASSES,
-    MAX_LEVELS,
+    MAX_TEXTS,
     Column,
     bad_cells,
-    check_levels,
     check_names,
     check_target,
+    check_texts,
     coded_texts,
     is_code,
     is_missing,
@@ -91,9 +91,9 @@ def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
         for name in wanted:
             texts[name].add(cells[name])
         if len(wanted) > 1:  # one with too many is counted to the end, for the error; the others are dropped
-            wanted = [name for name in wanted if texts[name].count > MAX_LEVELS][:1] or wanted
+            wanted = [name for name in wanted if texts[name].count > MAX_TEXTS][:1] or wanted
     for name in wanted:
-        check_levels(file.source, name, texts[name].count, sum(map(len, texts[name].codes)))
+        check_texts(file.source, name, texts[name].count)
     return {name: text_column(np.concatenate(each.codes), list(each.known)) for name, each in texts.items()}
 
 

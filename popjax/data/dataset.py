@@ -12,6 +12,7 @@ import numpy as np
 
 from popjax.data.built_in import BUILT_IN, built_in_table
 from popjax.data.checks import (
+    AUTO,
     KEEP,
     as_numbers,
     as_targets,
@@ -21,7 +22,7 @@ from popjax.data.checks import (
     mirrored,
     without_missing,
 )
-from popjax.data.columns import Levels, check_size, encode, encoded_features, occurring
+from popjax.data.columns import Levels, occurring, one_hot, one_hot_features, with_missing_level
 from popjax.data.csv_table import read_csv
 from popjax.data.doubts import doubts, left_out
 from popjax.data.inputs import entries, mapped
@@ -37,7 +38,7 @@ READERS: Mapping[str, Callable[..., Table]] = {
     ".npz": read_npz,
 }
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-MISSING = ("error", "drop", "median")
+MISSING = ("error", "drop", "median", AUTO)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,17 +46,18 @@ class Dataset:
     """Numeric rows and their targets.
 
     Attributes:
-        x: features (rows, ...), float64 (integers stay integers on request, see `from_arrays`), with text columns
-            one-hot; or a dict of arrays (rows, ...), in which integers stay integers.
+        x: features (rows, ...), float64 (integers stay integers on request, see `from_arrays`); or a dict of arrays
+            (rows, ...), in which integers stay integers. A text column holds the index of each text in its `levels`,
+            -1 for other texts.
         y: int indices into `classes` (rows,), bool (rows, labels), or float (rows,) or (rows, outputs); for the kind
             "own" any numbers (rows, ...), or the object `x`, transformed like it.
         classes: labels of a classification, sorted; else None.
-        columns: names of the columns, before text became one-hot; empty if there are none.
+        columns: names of the columns; empty if there are none.
         name: where the rows come from.
         target: name of the target.
         kind: "classification", "multilabel", "regression" or "own" (see `targets_of`); derived from y if empty.
         outputs: names of several labels or values.
-        levels: text column -> its distinct texts, sorted.
+        levels: text column -> its distinct texts, sorted; the empty text if missing cells are a level of their own.
         fill: coded values that replace missing cells, (columns,) or in the shape of a row of `x`; None without
             missing="median".
         dropped: numbers of the rows that were left out, among those given.
@@ -106,9 +108,14 @@ class Dataset:
         return f"{kind}, {count} {named}" if count else kind
 
     @property
+    def one_hot(self) -> np.ndarray:
+        """Features of an array or a table (rows, ...), texts one-hot, before a transform."""
+        return one_hot(self.x, self.columns, self.levels)
+
+    @property
     def features(self) -> list[tuple[str, str | None]]:
-        """Origin of each feature: (column, None) for numbers, (column, text) for a level; empty without columns."""
-        return encoded_features(self.columns, self.levels) if self.columns and self.x.ndim == 2 else []
+        """Origin of each one-hot feature: (column, None) for numbers, (column, text); empty without columns."""
+        return one_hot_features(self.columns, self.levels) if self.columns and self.x.ndim == 2 else []
 
     @property
     def digest(self) -> str:
@@ -124,9 +131,10 @@ class Dataset:
 def load(source: str, target: str | None = None, missing: str = "error", kind: str | None = None) -> Dataset:
     """Load a built-in dataset by name, or a CSV, TSV, Parquet or NPZ file; raises ValueError in one line.
 
-    Text columns become one-hot. A cell is missing if it is null, empty or "nan" in any case. `missing`
-    makes it an "error", leaves out its row ("drop"), or fills in the median of its column, in a text
-    column the most frequent text ("median"). A missing target is an "error", or else its row is left out.
+    A cell is missing if it is null, empty or "nan" in any case. `missing` makes it an "error", leaves out
+    its row ("drop"), fills in the median of its column, in a text column the most frequent text
+    ("median"), or keeps it, in a text column as a level of its own ("auto"). Rows with a missing target
+    are left out with "drop" and "median", else they are an error.
     `kind`: see `from_arrays`.
     """
     check_missing(missing)
@@ -218,7 +226,7 @@ def from_arrays(
     own_loss: bool = False,
     whole: bool = False,
 ) -> Dataset:
-    """Dataset from features and targets (rows, ...), which may be the same object; coded text columns become one-hot.
+    """Dataset from features and targets (rows, ...), which may be the same object; or coded columns.
 
     Args:
         x: an array (rows, ...), or a dict of such arrays.
@@ -246,8 +254,7 @@ def from_arrays(
     found = mirrored(x, name, kind, own_loss) if same else targets_of(y[left], name, target, kind, own_loss)
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
-        check_size(name, len(x), levels)
-        x = encode(x, columns, levels)
+        x, levels = with_missing_level(x, columns, levels) if missing == AUTO else (x, levels)
     dropped = np.flatnonzero(~left)
     lines = (left_out(len(left), len(dropped), unknown, target), found.doubt, *doubts(levels or {}, int(left.sum())))
     return Dataset(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from popjax.data.columns import Column, check_levels, check_names, check_target, is_missing, text_column
+from popjax.data.columns import Column, check_names, check_target, check_texts, is_missing, text_column
 from popjax.data.table import PLAINLY, Reading, Table
 from popjax.store.files import parquet
 
@@ -90,7 +90,7 @@ def typed_column(source: str, name: str, values: "pa.ChunkedArray", limited: boo
         return Column(floats(values), None, str(values.type) == "bool")
     indices, texts = dictionary(values)
     if limited:
-        check_levels(source, name, sum(not is_missing(text) for text in texts), len(values))
+        check_texts(source, name, sum(not is_missing(text) for text in texts))
     return text_column(indices, texts)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from popjax.core.text import short
 from popjax.data.checks import as_targets
-from popjax.data.columns import Column, cells_of, check_names, check_target, numeric, object_column, some
+from popjax.data.columns import Column, cells_of, check_names, check_target, feature_cells, numeric, object_column, some
 from popjax.data.inputs import entries, mapped
 
 TRUTHS = {"true", "false"}
@@ -145,10 +145,7 @@ def frame_column(name: str, series: Any) -> Column:
     if series.dtype.kind in "mMc":
         what = f"column {name!r} holds {series.dtype}, neither numbers nor text"
         raise ValueError(f"DataFrame: {what}; convert it or drop it")
-    if str(series.dtype) == "category" and not all(isinstance(level, str) for level in series.cat.categories):
-        what = f"column {name!r} has categories that are not texts ({series.cat.categories.dtype})"
-        raise ValueError(f"DataFrame: {what}; make them texts with astype(str), or numbers")
-    return object_column("DataFrame", name, cells_of(series))
+    return object_column("DataFrame", name, feature_cells(series))
 
 
 def joined_tables(tables: Sequence[Table]) -> Table:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
-from popjax.models import cnn, mlp
+from popjax.models import cnn, mlp, tabular
 from popjax.space.scales import Scale
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -23,10 +23,13 @@ class Model(NamedTuple):
         parameters: `(shape, outputs, hparams)` -> number of weights and biases in use.
         operations: `(shape, outputs, hparams)` -> floating-point operations of one row's forward pass.
         untuned: its default values where they differ from `popjax.space.defaults.DEFAULTS`.
+        optimizer, schedule: those that train it by default.
+        training: name -> Scale of hyperparameters of the training, in its default space with this optimizer.
         images: True if it takes only rows (rows, height, width, channels).
         apart: True if it takes {"numbers": (rows, columns), "codes": (rows, columns)}: the transformed numeric columns
             of a table, and the int32 codes of its text columns, 0 for a missing cell or an unknown text. Then `shape`
             has the shape of a row under "numbers", and under "codes" the number of codes of each text column.
+        missing: what is done with missing cells by default (see `popjax.supervised`).
 
     `parameters` and `operations` return arrays (trials,) where `hparams` holds arrays (trials,).
     """
@@ -37,11 +40,28 @@ class Model(NamedTuple):
     parameters: Callable[[Any, int, Mapping[str, Any]], Any]
     operations: Callable[[Any, int, Mapping[str, Any]], Any]
     untuned: Mapping[str, Any] = NOTHING
+    optimizer: str = "sgd"
+    schedule: str = "inverse"
+    training: Mapping[str, Scale] = NOTHING
     images: bool = False
     apart: bool = False
+    missing: str = "error"
 
 
 MODELS: Mapping[str, Model] = {
     "mlp": Model(mlp.MLP, None, mlp.SPACE, mlp.parameters, mlp.operations),
     "cnn": Model(cnn.CNN, "global", cnn.SPACE, cnn.parameters, cnn.operations, {"hidden": cnn.CHANNELS}, images=True),
+    "tabular": Model(
+        tabular.Tabular,
+        "robust",
+        tabular.SPACE,
+        tabular.parameters,
+        tabular.operations,
+        tabular.UNTUNED,
+        optimizer="adamw",
+        schedule="flat",
+        training=tabular.TRAINING,
+        apart=True,
+        missing="auto",
+    ),
 }

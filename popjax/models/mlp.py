@@ -22,11 +22,15 @@ SPACE: Mapping[str, Scale] = {name: SEARCHED[name] for name in ("hidden", "depth
 class MLP(nnx.Module):
     """A multi-layer perceptron (rows, *shape) -> (rows, outputs).
 
+    `used` inputs, which may be traced, are in use, all if None; the others must be 0.
+
     Reads `hidden` (or `hidden_1`, `hidden_2`, ... for single layers), `depth` (the number of
     hidden layers) and `dropout`, each dynamic or static, and `activation`, which is static.
     """
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs, used: Any = None
+    ) -> None:
         depth = depth_of(hparams)
         self.depth = hparam(hparams, "depth")
         self.certain = depth.low
@@ -37,11 +41,11 @@ class MLP(nnx.Module):
         layers = range(1, depth.high + 1)
         capacities, widths = self._widths(hparams, layers, gated=depth.low < depth.high)
         inputs = math.prod(shape)
-        capacities, widths = [inputs, *capacities], [inputs, *widths]
-        used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
+        capacities, widths = [inputs, *capacities], [inputs if used is None else used, *widths]
+        gains = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
         self.hidden = nnx.List(
             Dense(
-                (capacities[i - 1], capacities[i]), (widths[i - 1], widths[i]), used[i - 1], jax.random.fold_in(key, i)
+                (capacities[i - 1], capacities[i]), (widths[i - 1], widths[i]), gains[i - 1], jax.random.fold_in(key, i)
             )
             for i in layers
         )

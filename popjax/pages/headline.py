@@ -97,7 +97,7 @@ def halved(results: Results) -> str:
 
 
 def compared(results: Results) -> str:
-    """The test score's interval, and the scores of a constant and a linear model, in words."""
+    """The test score's interval, and the scores of a constant, a linear model and boosted trees, in words."""
     summary, name = results.summary, results.metric.on("test")
     said = []
     if isinstance(interval := summary.get("test_interval"), list):
@@ -106,14 +106,29 @@ def compared(results: Results) -> str:
     constant = summary.get("constant") or {}
     shares = "the largest class" if "test_balanced_accuracy" in constant else "the shares of the labels"
     shares = shares if "test_accuracy" in constant else "the mean"
-    for key, words in (("constant", shares), ("linear", "a linear model")):
+    for key, words in (("constant", shares), ("linear", "a linear model"), ("trees", "boosted trees")):
         score = (summary.get(key) or {}).get(name)
         said += [f"{words} {metric_text(score)}"] if isinstance(score, int | float) else []
     if "test_r2" in constant and name != "test_r2":
         own, linear = ((summary.get(key) or {}).get("test_r2") for key in ("test", "linear"))
         said += [f"R² {metric_text(own)}"] if isinstance(own, int | float) else []
         said += [f"a linear model's {metric_text(linear)}"] if isinstance(linear, int | float) else []
-    return "; ".join(said)
+    return "; ".join([*said, *better_baseline(results)])
+
+
+def better_baseline(results: Results) -> list[str]:
+    """What to use instead of the network: a baseline that is beyond the test score's interval and the ensemble."""
+    summary, name = results.summary, results.metric.on("test")
+    sign = 1 if results.metric.mode == "max" else -1
+    together = ((summary.get("ensemble") or {}).get("test") or {}).get(name)
+    known = [*(summary.get("test_interval") or [np.inf * sign]), together]
+    own = max(sign * score for score in known if isinstance(score, int | float))
+    found = []
+    for key, words in (("linear", "a linear model does"), ("trees", "boosted trees do")):
+        score = (summary.get(key) or {}).get(name)
+        if isinstance(score, int | float) and sign * score > own:
+            found.append(f"{words} better here than the network: use that")
+    return found
 
 
 def heading(results: Results) -> str:

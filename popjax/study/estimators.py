@@ -15,15 +15,16 @@ from popjax.core.text import plural
 from popjax.data.columns import cells_of
 from popjax.data.targets import reported
 from popjax.data.transforms.applying import accepts_missing
+from popjax.models.built_in import MODELS
 from popjax.rule import Rule
 from popjax.rules.named_rules import rule_of
 from popjax.rules.together import together
 from popjax.space.space import Space
 from popjax.store.results import Results
+from popjax.study.effort import effort_of
 from popjax.study.search import search
-from popjax.supervision.spaces import table_space
 from popjax.supervision.supervised import supervised
-from popjax.task import Metric, Task
+from popjax.task import Metric
 
 
 class PopulationEstimator(BaseEstimator):
@@ -34,20 +35,20 @@ class PopulationEstimator(BaseEstimator):
     def __init__(
         self,
         space: Space | Mapping[str, Any] | None = None,
-        trials: int = 64,
-        epochs: int = 30,
+        trials: int | None = None,
+        epochs: int | None = None,
         *,
-        model: str | Callable[..., Any] = "mlp",
+        model: str | Callable[..., Any] = "tabular",
         optimizer: str | Callable[..., Any] = "adamw",
-        schedule: str = "inverse",
-        scheduler: Any = None,
+        schedule: str | None = None,
+        scheduler: Any = "auto",
         sampler: Any = "random",
         rank: Rule | str | None = None,
-        folds: int = 5,
+        folds: int | None = None,
         validation: Any = 0.1,
         shuffle: bool = True,
         class_weight: Any = None,
-        missing: str = "error",
+        missing: str | None = None,
         input_transform: Any = None,
         minutes: float | None = None,
         random_state: Any = 0,
@@ -99,7 +100,7 @@ class PopulationEstimator(BaseEstimator):
             raise ValueError("X_val and y_val belong together; give both, or neither")
         rows = self._checked(X_val, y_val, reset=False) if own else self.validation
         begun = time.perf_counter()
-        results = self._search((X, y), rows, 1 if own else self.folds, weights, groups)
+        results = self._search((X, y), rows, own, weights, groups)
         if results.best is None:
             lower = "give a space with lower learning rates"
             raise ValueError(f"{results.no_winner}; {'fit again, longer' if results.stopped.any() else lower}")
@@ -114,17 +115,20 @@ class PopulationEstimator(BaseEstimator):
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
         return self
 
-    def _rule(self) -> Rule:
-        """The rule: an ensemble of the best if `rank` is None or a metric; "auc" means that of the validation rows."""
-        rule = together(metric=self.rank) if self.rank is None or isinstance(self.rank, str) else rule_of(self.rank)
+    def _rule(self, usual: Rule) -> Rule:
+        """The rule, by default the `usual` one with `rank` as its metric; "auc" means that of the validation rows."""
+        if self.rank is None:
+            return usual
+        asked = Metric(self.rank) if isinstance(self.rank, str) else None
+        rule = rule_of(self.rank) if asked is None else dataclasses.replace(usual, metric=asked, mode=None)
         if rule.metric is None or rule.metric.rows is not None:
             return rule
         return dataclasses.replace(rule, metric=Metric.of("validation", rule.metric.name))
 
-    def _search(self, data: Any, validation: Any, folds: int, weights: Any, groups: Any) -> Results:
-        """Results of the search of `fit`."""
-        rule = self._rule()
-        asked = [] if rule.metric is None else [rule.metric.name]
+    def _search(self, data: Any, validation: Any, own: bool, weights: Any, groups: Any) -> Results:
+        """Results of the search of `fit`; `own`: rows that rank the trials are given, so that there are no folds."""
+        metric = self._rule(together()).metric
+        asked = [] if metric is None else [metric.name]
         seed = self._seed()
         task = supervised(
             data,
@@ -143,25 +147,20 @@ class PopulationEstimator(BaseEstimator):
             sample_weight=weights,
             metrics=[name for name in asked if not reported(name)],
         )
+        effort = effort_of(task, self.epochs, 1 if own else self.folds)
         return search(
             task,
-            self._space(task, folds),
-            trials=self.trials,
-            epochs=self.epochs,
+            effort.space if self.space is None else self.space,
+            trials=effort.trials if self.trials is None else self.trials,
+            epochs=effort.epochs,
             seed=seed,
             sampler=self.sampler,
-            folds=folds,
-            rank=rule,
-            scheduler=self.scheduler,
+            folds=effort.folds,
+            rank=self._rule(effort.rule),
+            scheduler=effort.scheduler if self.scheduler == "auto" else self.scheduler,
             minutes=self.minutes,
             progress=self.verbose,
         )
-
-    def _space(self, task: Task, folds: int) -> Any:
-        """The given space; for the default model and optimizer that of small models for a table, else None."""
-        if self.space is not None or (self.model, self.optimizer) != ("mlp", "adamw"):
-            return self.space
-        return table_space(task.in_folds(folds).data.folds.train.shape[1])
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
         """Rows and targets, checked as scikit-learn requires; a DataFrame stays one, for its text columns."""
@@ -189,7 +188,8 @@ class PopulationEstimator(BaseEstimator):
     @property
     def _missing(self) -> bool:
         """True if rows may have missing cells: they are filled in or dropped, or the transform accepts them."""
-        return self.missing != "error" or accepts_missing(self.input_transform)
+        usual = MODELS[self.model].missing if self.model in MODELS else "error"  # type: ignore[index]
+        return (self.missing or usual) != "error" or accepts_missing(self.input_transform)
 
     def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
         """Weights of the rows, followed by ones for the rows of `y_val`, which are not trained on."""

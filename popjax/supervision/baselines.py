@@ -1,10 +1,11 @@
-"""Baselines of a score on the test rows, a constant and a linear model, and its confidence interval."""
+"""Baselines of a score on the test rows: a constant, a linear model, boosted trees; and its confidence interval."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from popjax.data.built_in import BUILT_IN
 from popjax.data.inputs import taken
 from popjax.data.transforms.affine import moments
 from popjax.store.results import Results
@@ -13,6 +14,7 @@ from popjax.supervision.problem import Supervised
 from popjax.task import Metric
 
 LARGEST = 2e7  # rows x features x outputs, up to which a linear model is fitted
+MOST_CELLS, MOST_CODES = 1e6, 255  # rows x columns x outputs up to which trees are fitted; texts of a column
 RESAMPLES = 1000
 
 
@@ -26,6 +28,7 @@ def worth(
     - `rows`: the number of rows of each part.
     - `dependent`: True if rows are in groups or in order of time, which the interval does not take into account.
     - `constant`: the test scores of the constant prediction (see `Kind.constant`) from all other rows.
+    - `trees`: those of boosted trees, fitted with a `page` for a table that is not built in, with at most MOST_CELLS.
     - `test_interval`: the 95% interval of the score: Wilson's (1927) of an accuracy, by bootstrap of a mean squared or
       absolute error of one value.
     - what the page draws (see `Kind.drawn`): if there is a `page`, if bootstrap needs the predictions, or if
@@ -51,6 +54,8 @@ def worth(
     constant = kind.constant(np.delete(data.y, rows, 0))
     if constant is not None:
         known["constant"] = on_test(task.judged(np.broadcast_to(constant, (len(rows), *constant.shape)), rows))
+    if page and (trees := trees_scores(task, rows)):
+        known["trees"] = on_test(trees)
     shared = together is not None and best.trial in together.trials
     if kind.own or not (kind.resampled or shared or page):
         return known | interval_of(metric, test, data.y[rows])
@@ -102,16 +107,34 @@ def on_test(scores: dict[str, float]) -> dict[str, float]:
 
 def has_linear(task: Supervised, rows: np.ndarray) -> bool:
     """True if a linear model can be fitted to all rows but these test `rows`, in little time."""
-    x = task.dataset.x
-    if isinstance(x, Mapping) or len(rows) == 0:
+    dataset = task.dataset
+    if isinstance(dataset.x, Mapping) or len(rows) == 0:
         return False
-    return task.fit.kind.linearly(len(x) - len(rows)) and x.size * task.fit.outputs <= LARGEST
+    features = len(dataset.features) or dataset.x[0].size
+    size = len(dataset) * features * task.fit.outputs
+    return task.fit.kind.linearly(len(dataset) - len(rows)) and size <= LARGEST
+
+
+def trees_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
+    """The scores on `rows` of boosted trees of all other rows; empty for tables that have none.
+
+    These are built-in ones, images, large ones, and those with too many texts in a column.
+    """
+    dataset = task.dataset
+    plain = isinstance(dataset.x, np.ndarray) and dataset.x.ndim == 2 and dataset.name not in BUILT_IN
+    coded = all(len(texts) <= MOST_CODES for texts in dataset.levels.values())
+    if not (plain and coded and dataset.x.size * max(task.fit.outputs, 1) <= MOST_CELLS):
+        return {}
+    others = np.delete(np.arange(len(dataset)), rows)
+    texts = [name in dataset.levels for name in dataset.columns] or [False] * dataset.x.shape[1]
+    model = task.fit.kind.trees(dataset.x[others], dataset.y[others], texts)
+    return {} if model is None else task.judged(model(dataset.x[rows]), rows)
 
 
 def linear_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
     """The scores on `rows` of a linear model of all other rows; missing cells are set to the mean of their column."""
     dataset = task.dataset
-    x = dataset.x.reshape(len(dataset.x), -1)
+    x = dataset.one_hot.reshape(len(dataset), -1)
     others = np.delete(np.arange(len(x)), rows)
     lost = np.isnan(x)
     x = np.where(lost, np.ma.masked_array(x, lost)[others].mean(0).filled(0), x) if lost.any() else x

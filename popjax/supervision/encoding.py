@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from popjax.core.text import plural
-from popjax.data.columns import MEDIAN, Levels, cells_of, encode, numeric, place, recoded, some
+from popjax.data.columns import MEDIAN, Levels, feature_cells, numeric, place, recoded, some
 from popjax.data.inputs import Inputs
 
 
@@ -29,14 +29,14 @@ class Coded(Protocol):
 
 
 def encoded(recipe: Coded, rows: Any) -> Inputs:
-    """Raw rows as features (rows, ...) before the transform.
+    """Raw rows as in `Dataset.x`: (rows, ...), texts as codes.
 
     Args:
         rows: a DataFrame with the training data's columns, in any order; an array of them (rows, columns), in order;
-            encoded rows, as in `Dataset.x`; or a dict of arrays, if the training data was one.
+            rows as in `Dataset.x`, if there are no text columns; or a dict of arrays, if the training data was one.
 
-    A text that the training data does not have is encoded as zeros; a missing cell is replaced
-    if the training data had missing="median", and kept if the transforms take missing cells.
+    A text that the training data does not have is -1; a missing cell is replaced if the training data
+    had missing="median", a level if it was one there, and kept if the transforms take missing cells.
     Raises ValueError for rows that do not fit, and for other missing or infinite cells.
     """
     if isinstance(recipe.inputs, Mapping):
@@ -45,15 +45,14 @@ def encoded(recipe: Coded, rows: Any) -> Inputs:
     if cells is not None:
         named = zip(recipe.columns, cells, strict=True)
         coded = np.column_stack([recoded(name, each, recipe.levels.get(name)) for name, each in named])
-        x = encode(filled(recipe, coded, recipe.fill), recipe.columns, recipe.levels)
-        return x.reshape(len(x), *recipe.inputs)
+        return filled(recipe, coded, recipe.fill).reshape(len(coded), *recipe.inputs)
     x = as_type(rows, recipe.types, "the rows")
     flat, gray = (math.prod(recipe.inputs),), tuple(recipe.inputs[:-1])
     if x.shape[1:] == flat or (x.shape[1:] == gray and recipe.inputs[-1:] == (1,)):
         x = x.reshape(len(x), *recipe.inputs)
-    if x.shape[1:] != tuple(recipe.inputs):
+    if recipe.levels or x.shape[1:] != tuple(recipe.inputs):
         raise ValueError(f"rows of shape {x.shape} do not fit; give {wanted(recipe)}")
-    return filled(recipe, x, None if recipe.levels else recipe.fill)
+    return filled(recipe, x, recipe.fill)
 
 
 def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
@@ -111,7 +110,7 @@ def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
                 raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
         series = {name: rows.iloc[:, names.index(name)] for name in recipe.columns}
         numbers = [name for name in recipe.columns if name not in recipe.levels and numeric(series[name])]
-        return [s.to_numpy(float, na_value=np.nan) if n in numbers else cells_of(s) for n, s in series.items()]
+        return [s.to_numpy(float, na_value=np.nan) if n in numbers else feature_cells(s) for n, s in series.items()]
     table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
     is_table = table.dtype.kind in "OUS" and recipe.columns and table.shape[1:] == (len(recipe.columns),)
     return list(table.astype(object).T) if is_table else None

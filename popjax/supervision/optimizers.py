@@ -73,6 +73,12 @@ def cosine(hparams: Mapping[str, Any], epoch: Any) -> Any:
     return (1 + jnp.cos(jnp.pi * jnp.minimum(epoch, hparams["epochs"]) / hparams["epochs"])) / 2
 
 
+def flat(hparams: Mapping[str, Any], epoch: Any) -> Any:
+    """1 for the first half of the run's epochs, then half a cosine down to 0; at the middle of the epoch."""
+    done = (epoch + 0.5) / hparams["epochs"]
+    return (1 + jnp.cos(jnp.pi * jnp.clip(2 * done - 1, 0, 1))) / 2
+
+
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": sgd,
     "nesterov": nesterov,
@@ -80,7 +86,12 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adamw": adamw,
     "rmsprop": rmsprop,
 }
-SCHEDULES: dict[str, Callable[..., Any]] = {"inverse": inverse, "exponential": exponential, "cosine": cosine}
+SCHEDULES: dict[str, Callable[..., Any]] = {
+    "inverse": inverse,
+    "exponential": exponential,
+    "cosine": cosine,
+    "flat": flat,
+}
 
 
 def learning_rate(hparams: Mapping[str, Any], schedule: str, epoch: Any) -> Any:

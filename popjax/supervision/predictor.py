@@ -22,8 +22,9 @@ from popjax.store.files import KeptTrial, check_format, load_best_files, load_en
 from popjax.store.results import Results
 from popjax.supervision.preprocessing import Code, Recipe
 from popjax.supervision.problem import Supervised
+from popjax.supervision.stack import Stack, side_by_side
 from popjax.supervision.standardizing import Standardizing
-from popjax.supervision.trained import Trained, by_parts
+from popjax.supervision.trained import Trained
 from popjax.task import HParams
 
 LOG = logging.getLogger("popjax")
@@ -173,7 +174,7 @@ class Predictor:
     def only(self, trial: int) -> "Predictor":
         """A predictor of one of the trials, sharing compiled programs; raises ValueError for an unknown trial."""
         one = dataclasses.replace(self, trained=(self.trained[self.trials.index(trial)],), weights=(1.0,))
-        one.__dict__["_programs"] = self._programs
+        one.__dict__["_stacks"] = self._stacks
         return one
 
     @property
@@ -250,63 +251,64 @@ class Predictor:
         if self.recipe.mirrored and len(folds) > 1:
             what = "each fold's models learned features that it transformed for itself, which have no mean"
             raise ValueError(f"{what}; search with folds=1, or take what of_fold predicts")
-        standardized = [self.recipe.features(encoded, fold) for fold in folds]
         total: Any = 0.0
-        for one, weight in zip(self.trained, self.weights, strict=True):
-            total += weight * np.mean([self._predicted(one, fold, standardized[fold]) for fold in folds], 0)
+        for weight, each in zip(self.weights, self._each(encoded, folds), strict=True):
+            total += weight * self._in_units(each.mean(1), folds).mean(0)
         return np.asarray(total) / sum(self.weights)
 
     def of_fold(self, encoded: Inputs, fold: int) -> np.ndarray:
         """Each trial's mean prediction by its models of a fold, for encoded rows: (trials, rows, ...)."""
-        x = self.recipe.features(encoded, fold)
-        return np.stack([self._predicted(one, fold, x) for one in self.trained])
+        return np.stack([self._in_units(each.mean(1), [fold])[0] for each in self._each(encoded, [fold])])
 
     def each_of(self, encoded: Inputs) -> np.ndarray:
         """The values that each model of the first trial, a regression, predicts: (folds x repeats, rows, ...)."""
-        one, found = self.trained[0], []
-        for fold in range(self.recipe.folds):
-            outputs = self._outputs(one, fold, self.recipe.features(encoded, fold))
-            found += [self._in_units(values, fold) for values in outputs]
-        return np.stack(found)
+        folds = range(self.recipe.folds)
+        (each,) = self.only(self.trials[0])._each(encoded, folds)
+        return self._in_units(each, folds).reshape(-1, *each.shape[2:])
 
-    def _predicted(self, one: Trained, fold: int, x: Inputs) -> np.ndarray:
-        """The mean prediction (rows, ...) of a trial's models of a fold."""
-        mean = np.mean(self._outputs(one, fold, x), 0)
-        return self._in_units(mean, fold) if self.recipe.kind.scaled else mean
+    def _each(self, encoded: Inputs, folds: Sequence[int]) -> list[np.ndarray]:
+        """Of each trial what its models predict (folds, repeats, rows, ...): probabilities or standardized values."""
+        x = side_by_side([self.recipe.features(encoded, fold) for fold in folds])
+        trials: dict[str, list[int]] = {}
+        for trial in self.trials:
+            trials.setdefault(self._stacks[trial].program, []).append(trial)
+        found: dict[int, np.ndarray] = {}
+        for alike in trials.values():
+            outputs = self._stacks[alike[0]].outputs(alike, folds, x)
+            predicted = self.recipe.kind.predicted(outputs.reshape(-1, *outputs.shape[4:]))
+            shaped = predicted.reshape(*outputs.shape[:4], *predicted.shape[1:])
+            found |= dict(zip(alike, shaped, strict=True))
+        return [found[trial] for trial in self.trials]
 
-    def _in_units(self, values: np.ndarray, fold: int) -> np.ndarray:
-        """Values (rows, ...) in the targets' own units, from those standardized by a fold."""
-        return np.asarray(values * self.recipe.y_scale[fold] + self.recipe.y_mean[fold])
-
-    def _outputs(self, one: Trained, fold: int, x: Inputs) -> list[np.ndarray]:
-        """Probabilities or standardized values (rows, ...) by each of a trial's models of a fold."""
-        apply, values = self._program(one), one.values
-        repeats = one.members // self.recipe.folds
-        found = []
-        for member in range(fold * repeats, (fold + 1) * repeats):
-            arrays = {name: array[member] for name, array in one.arrays.items()}
-            outputs = by_parts(functools.partial(apply, arrays, values, jnp.int32(fold)), x).astype(float)
-            found.append(self.recipe.kind.predicted(outputs))
-        return found
+    def _in_units(self, values: np.ndarray, folds: Sequence[int]) -> np.ndarray:
+        """Predictions (folds, ...) in the targets' own units; unchanged if these are not standardized."""
+        recipe = self.recipe
+        if not recipe.kind.scaled:
+            return values
+        scale, mean = (one[list(folds)] for one in (recipe.y_scale, recipe.y_mean))
+        room = (len(folds), *(1,) * (values.ndim - scale.ndim), *scale.shape[1:])
+        return np.asarray(values * scale.reshape(room) + mean.reshape(room))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without compiled programs."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @functools.cached_property
-    def _programs(self) -> dict[str, Any]:
-        return {}
+    def _stacks(self) -> dict[int, Stack]:
+        """Trial -> the stacked models of all trials with its program."""
+        alike: dict[str, list[Trained]] = {}
+        for one in self.trained:
+            alike.setdefault(one.program, []).append(one)
+        found: dict[int, Stack] = {}
+        for program, trained in alike.items():
+            stack = Stack.of(program, trained, self.recipe.folds, functools.partial(self._applied, trained[0]))
+            found |= {one.trial: stack for one in trained}
+        return found
 
-    def _program(self, one: Trained) -> Callable[..., jax.Array]:
-        """The compiled outputs of a trial, one program for trials with equal shapes and static values."""
-        if one.program not in self._programs:
-
-            def outputs(arrays: Any, values: Any, fold: Any, x: Any) -> Any:
-                built, state = self._trained(one, arrays, values, fold)
-                return built.apply(state["params"], state["variables"], x, None)[0]
-
-            self._programs[one.program] = jax.jit(outputs)
-        return self._programs[one.program]
+    def _applied(self, one: Trained, arrays: Any, values: Any, fold: Any, x: Any) -> Any:
+        """The outputs (rows, ...) of a model with the program of this trial."""
+        built, state = self._trained(one, arrays, values, fold)
+        return built.apply(state["params"], state["variables"], x, None)[0]
 
     def built(self, one: Trained, arrays: Any, values: Any = None, fold: Any = 0) -> Network:
         """The network of a trial with its initial arrays; `values` replaces its dynamic hyperparameters."""

@@ -132,9 +132,8 @@ def prepared_features(
         if len({x.shape for x in one}) > 1:
             shapes = " and ".join(sorted({str(x.shape[1:]) for x in one}))
             raise ValueError(f"a transform makes rows of {shapes} of different folds; give rows of one shape")
-    stacked = mapped(lambda *folds: np.stack(folds), *each)
-    flat = [mapped(lambda x, rows=rows: x[:, rows].reshape(-1, *x.shape[2:]), stacked) for rows in (kept, test)]
-    return flat[0], flat[1], None, np.arange(len(transforms), dtype=np.int32)
+    after_another = lambda rows: mapped(lambda *folds: np.concatenate([x[rows] for x in folds]), *each)
+    return after_another(kept), after_another(test), None, np.arange(len(transforms), dtype=np.int32)
 
 
 def standardized(x: np.ndarray, whole: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popjax.core.calls import name_of
-from popjax.data.columns import Levels, apart
+from popjax.data.columns import Levels, apart, one_hot
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
@@ -48,12 +48,12 @@ class Recipe:
         model: the name of a built-in model; None for a custom one.
         kind: the kind of the targets.
         columns: the names of the columns of a table; else empty.
-        inputs: the shape of an encoded row; for a dict of arrays, of each entry.
+        inputs: the shape of a row of `Dataset.x`; for a dict of arrays, of each entry.
         types: the dtype of its numbers by name; for a dict, of each entry.
         split_digest, data_digest: SHA-256 of the split, and of rows and targets.
         transforms: of each fold: a Transform fitted to its training rows, or for a dict one for each entry.
         y_mean, y_scale: moments (folds, ...) of the training targets of a regression; else 0 and 1.
-        levels: text column -> its texts, each of which is a feature.
+        levels: text column -> its texts.
         fill: the coded cells that replace missing ones; None if they are not replaced.
         called: the name of a custom model; else None.
         mirrored: True if the transformed features are the targets.
@@ -83,7 +83,7 @@ class Recipe:
         """The recipe for the model of `ProblemOptions`, with transforms fitted to the training rows of each fold."""
         folds, model = len(split.train), options.model
         split_up = isinstance(model, str) and MODELS[model].apart
-        x = apart(dataset.x, dataset.columns, dataset.levels) if split_up else dataset.x
+        x = seen(dataset.x, dataset.columns, dataset.levels, split_up)
         columns = [one for one in dataset.features if one[1] is None or not split_up]
         transforms = tuple(fitted(options.transform, taken(x, rows), columns) for rows in split.train)
         y_mean, y_scale = np.zeros(folds), np.ones(folds)
@@ -196,12 +196,12 @@ class Recipe:
         return functools.partial(own_model, model, x=example)
 
     def encoded(self, rows: Any) -> Any:
-        """Raw rows as features (rows, ...) before the transform (see `encoding.encoded`)."""
+        """Raw rows as in `Dataset.x` (see `encoding.encoded`)."""
         return encoded(self, rows)
 
     def seen(self, x: Inputs) -> Inputs:
-        """Encoded rows as the transforms take them: numbers and codes if `apart`, else unchanged."""
-        return apart(x, self.columns, self.levels) if self.apart else x
+        """Encoded rows as the transforms take them: numbers and codes if `apart`, else texts one-hot."""
+        return seen(x, self.columns, self.levels, self.apart)
 
     def features(self, x: Inputs, fold: int = 0) -> Any:
         """Encoded rows as a fold's model receives them, by the fold's fitted transform."""
@@ -211,6 +211,11 @@ class Recipe:
         """The data of the programs; `weight` is that in the training loss (rows,) or (rows, labels)."""
         y = (self.y_mean, self.y_scale) if self.kind.scaled else None
         return prepared(dataset, self.seen(dataset.x), split, self.transforms, y, weight)
+
+
+def seen(x: Inputs, columns: Sequence[str], levels: Levels, split_up: bool) -> Inputs:
+    """Rows as in `Dataset.x`, with texts one-hot; if `split_up`, as numbers and codes of texts."""
+    return apart(x, columns, levels) if split_up else one_hot(x, columns, levels)
 
 
 def digest_of_transforms(transforms: Sequence[Any], x: Inputs) -> str:

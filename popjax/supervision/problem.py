@@ -83,7 +83,7 @@ class Supervised(Task):
             recipe.network(options.model),
             options.optimizer,
             options.loss,
-            options.schedule,
+            str(options.schedule),
             inputs=recipe.sees,
             outputs=recipe.outputs,
             kind=recipe.kind,

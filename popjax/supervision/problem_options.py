@@ -10,6 +10,7 @@ import numpy as np
 from popjax.core.calls import name_of
 from popjax.core.options import FREE, Options
 from popjax.core.trees import digest_of_tree
+from popjax.data.transforms.filled import Filled
 from popjax.data.transforms.named_transforms import transform_name
 from popjax.data.transforms.transform import Transform
 from popjax.supervision.weights import BALANCED
@@ -32,6 +33,8 @@ def metrics_text(metrics: Mapping[str, Any]) -> dict[str, str | None] | None:
 
 def transform_text(transform: Any) -> Any:
     """An unfitted transform in run.json: its name; for a custom one or changed settings, its class and settings."""
+    if isinstance(transform, Filled):
+        return transform_text(transform.inner)
     if not isinstance(transform, Transform):
         return transform and {name: transform_text(one) for name, one in transform.items()}
     name = transform_name(transform)
@@ -47,14 +50,14 @@ class ProblemOptions(Options):
     """The options of `popjax.supervised`. FREE ones are covered by the digests of data and split in run.json."""
 
     model: Any = field(default="mlp", metadata={"text": name_of})
-    optimizer: Any = field(default="sgd", metadata={"text": name_of})
+    optimizer: Any = field(default=None, metadata={"text": name_of})
     loss: Any = field(default=None, metadata={"text": name_of})
     target: Any = field(default=None, metadata=FREE)
     validation: Any = field(default=0.1, metadata=FREE)
     test: Any = field(default=0.1, metadata=FREE)
     seed: int = field(default=0, metadata=FREE)
-    schedule: str = "inverse"
-    missing: str = field(default="error", metadata=FREE)
+    schedule: str | None = None
+    missing: str | None = field(default=None, metadata=FREE)
     transform: Any = field(default=None, metadata={"text": transform_text})
     kind: str | None = field(default=None, metadata=FREE)
     groups: Any = field(default=None, metadata=FREE)

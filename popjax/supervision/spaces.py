@@ -17,13 +17,15 @@ RATES = {  # ranges of adaptive optimizers, measured by benchmarks/ranges.py
     "rmsprop": log_uniform(1e-3, 1),
 }
 MOMENTUM = ("sgd", "nesterov")
-NO_DECAY = ("cosine",)
+NO_DECAY = ("cosine", "flat")
 
 
-def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, Any]:
+def untuned(optimizer: str | None, schedule: str | None, rows: int, model: str) -> dict[str, Any]:
     """The default values of the hyperparameters of a built-in model and its training: name -> value."""
     others: dict[str, Any] = {"batch_size": min(DEFAULT_BATCH_SIZE, rows)}
-    others |= MODELS[model].untuned if model in MODELS else {}
+    known = MODELS.get(model, MODELS["mlp"])
+    optimizer, schedule = optimizer or known.optimizer, schedule or known.schedule
+    others |= known.untuned
     others |= {"b2": RMSPROP_B2} if optimizer == "rmsprop" else {}
     others |= {"decay": 1.0} if schedule == "exponential" else {}
     return DEFAULTS | others
@@ -31,8 +33,8 @@ def untuned(optimizer: str, schedule: str, rows: int, model: str) -> dict[str, A
 
 def default_space(
     priority: int = 3,
-    optimizer: str | Sequence[str] = "sgd",
-    schedule: str | Sequence[str] = "inverse",
+    optimizer: str | Sequence[str] | None = None,
+    schedule: str | Sequence[str] | None = None,
     rows: int | None = None,
     model: str = "mlp",
 ) -> Space:
@@ -45,11 +47,13 @@ def default_space(
         priority: 1 for the learning rate alone; 2 also momentum, hidden units and batch size;
             3 also depth and learning-rate decay.
         optimizer: the name of a built-in optimizer, which determines the range of the learning rate, and if there is
-            a momentum. Several are a choice, over the joint range, and the momentum exists for those that have it.
-        schedule: of the learning rate, or several; an exponential decay is searched near 1, and cosine has none.
+            a momentum. Several are a choice, over the joint range, and the momentum exists for those that have it. If
+            None, the model's.
+        schedule: of the learning rate, or several; an exponential decay is searched near 1, and those that end in a
+            cosine have none. If None, the model's.
         rows: number of training rows; larger batch sizes are left out.
-        model: the name of a built-in model, which adds its hyperparameters: "mlp", or "cnn" with channels as hidden
-            units.
+        model: the name of a built-in model, which adds its hyperparameters: "mlp"; "cnn", with channels as hidden
+            units; or "tabular", with ranges of its own for the rate, the decay and b2 of its optimizer.
 
     Raises:
         ValueError: for a priority that is not 1, 2 or 3, and an unknown model.
@@ -61,6 +65,8 @@ def default_space(
     """
     if priority not in PRIORITIES:
         raise ValueError(f"priority={priority!r}: choose 1, 2 or 3")
+    known = lookup(MODELS, "model", model)
+    optimizer, schedule = optimizer or known.optimizer, schedule or known.schedule
     several = {
         name: [given] if isinstance(given, str) else list(given)
         for name, given in (("optimizer", optimizer), ("schedule", schedule))
@@ -70,7 +76,7 @@ def default_space(
         for one, other in sorted(itertools.product(*several.values()))
     }
     scales: dict[str, Any] = {}
-    for name in dict.fromkeys((*SEARCHED, *lookup(MODELS, "model", model).space)):
+    for name in dict.fromkeys((*SEARCHED, *known.space, *known.training)):
         there = [pair for pair, known in pairs.items() if name in known]
         if there:
             scales[name] = widest([pairs[pair][name] for pair in there])
@@ -110,7 +116,8 @@ def scales_of(priority: int, optimizer: str, schedule: str, rows: int | None, mo
     """The default space with one optimizer and one schedule: name -> Scale, or a constant batch size."""
     known = {name: SEARCHED[name] for name in ("learning_rate", "momentum", "batch_size", "decay")}
     known |= {"learning_rate": RATES.get(optimizer, SEARCHED["learning_rate"])}
-    known |= lookup(MODELS, "model", model).space
+    found = lookup(MODELS, "model", model)
+    known |= {**found.space, **(found.training if optimizer == found.optimizer else {})}
     scales = {name: scale for name, scale in known.items() if TIERS.get(name, PRIORITIES[-1]) <= priority}
     if optimizer not in MOMENTUM:
         scales.pop("momentum", None)

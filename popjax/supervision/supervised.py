@@ -2,21 +2,23 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from popjax.core.calls import check_called, refuse_gone
 from popjax.core.text import lookup
-from popjax.data.columns import apart
+from popjax.data.checks import AUTO, KEEP
+from popjax.data.columns import check_one_hot
 from popjax.data.dataset import Dataset, images
 from popjax.data.parts import parts_of
 from popjax.data.scarce import repeated, scarce
 from popjax.data.splits import Way, untimely
 from popjax.data.transforms.applying import accepts_missing, transforms_of, unchanged
-from popjax.models.built_in import MODELS
+from popjax.models.built_in import MODELS, Model
 from popjax.models.networks import check_model
 from popjax.supervision.metrics import metrics_of
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
+from popjax.supervision.preprocessing import seen
 from popjax.supervision.problem import Given, Supervised
 from popjax.supervision.problem_options import ProblemOptions
 
@@ -26,14 +28,14 @@ LOG = logging.getLogger("popjax")
 def supervised(
     data: Any,
     model: str | Callable[..., Any] = "mlp",
-    optimizer: str | Callable[..., Any] = "sgd",
+    optimizer: str | Callable[..., Any] | None = None,
     loss: Callable[..., Any] | None = None,
     target: Any = None,
     validation: Any = 0.1,
     test: Any = 0.1,
     seed: int = 0,
-    schedule: str = "inverse",
-    missing: str = "error",
+    schedule: str | None = None,
+    missing: str | None = None,
     transform: Any = None,
     kind: str | None = None,
     groups: Any = None,
@@ -51,11 +53,11 @@ def supervised(
             of arrays (rows, ...) for a custom model, which receives a dict of batches; integers in it stay integers, as
             do those of an array with a custom model and transform="none". If `y` is the same object as `x`, as for an
             autoencoder, the targets of `loss` are the transformed features.
-        model: "mlp", "cnn" (for images), or `model(hparams, rngs)` that returns an nnx or a linen module; it maps rows
-            to outputs (rows, classes), (rows, 1) or (rows,) for a regression, (rows, outputs) for several labels or
-            values, and (rows, ...) for a `loss` of the kind "own".
+        model: "mlp", "tabular" (for tables), "cnn" (for images), or `model(hparams, rngs)` that returns an nnx or a
+            linen module; it maps rows to outputs (rows, classes), (rows, 1) or (rows,) for a regression, (rows,
+            outputs) for several labels or values, and (rows, ...) for a `loss` of the kind "own".
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)` that returns an optax
-            transform; `hparams["learning_rate"]` is the scheduled rate.
+            transform; `hparams["learning_rate"]` is the scheduled rate. If None, "adamw" for "tabular", else "sgd".
         loss: `loss(outputs, targets)`, one value a row (rows,); if None, cross-entropy for classes and labels, and the
             squared error of standardized values.
         target: the column to predict, in a DataFrame or a file; a list of columns for several labels or values.
@@ -63,8 +65,12 @@ def supervised(
             `data`.
         test: the rows that no trial sees, scored once for the winner, in the same forms; 0 for none.
         seed: of the split, which is stratified by class, and of the transform.
-        schedule: "inverse", "exponential" or "cosine"; a hyperparameter `schedule` overrides it.
-        missing: what to do with missing cells: "error", unless `transform` takes them, "drop" the rows, or "median".
+        schedule: "inverse", "exponential", "cosine", or "flat", which falls as a cosine in the second half; a
+            hyperparameter `schedule` overrides it. If None, "flat" for "tabular", else "inverse".
+        missing: what to do with missing cells: "error", "drop" the rows, or "median" of all rows, of texts the most
+            frequent one; "auto": a missing text is a level of its own, a missing number the median of each fold's
+            training rows, with an indicator as a further feature. If None, "auto" for "tabular", else "error", unless
+            `transform` takes missing cells.
         transform: of the features, fitted to the training rows of each fold: "standardize", each by its own mean and
             deviation; "global", by those of all features, for images of each channel; "robust", by median and
             quartiles; "quantile", to a normal distribution; "none"; or a Transform. If None, "global" for images, else
@@ -132,17 +138,19 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     """The Task of `supervised` from its options; warns of doubtful data."""
     if not isinstance(options.model, str):
         check_model(options.model)
-    if not isinstance(options.optimizer, str):
+    if not isinstance(options.optimizer, str | None):
         check_called("the optimizer", options.optimizer, "hparams")
     model = lookup(MODELS, "model", options.model) if isinstance(options.model, str) else None
+    options = settled(options, model)
     transform = options.transform if options.transform is not None or model is None else model.transform
+    missing = missing_of(options.missing, model, transform)
     dataset, validation, test, groups = parts_of(
         data,
         options.validation,
         options.test,
         options.groups,
         options.target,
-        "keep" if options.missing == "error" and accepts_missing(transform) else options.missing,
+        missing,
         options.kind,
         own_loss=options.loss is not None,
         whole=model is None and unchanged(transform),
@@ -157,8 +165,8 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     if isinstance(options.optimizer, str):
         lookup(OPTIMIZERS, "optimizer", options.optimizer)
     lookup(SCHEDULES, "schedule", options.schedule)
-    inputs = apart(dataset.x, dataset.columns, dataset.levels) if model is not None and model.apart else dataset.x
-    transform, shuffle = transforms_of(transform, inputs, options.seed), options.shuffle
+    inputs = model_inputs(dataset, model)
+    transform, shuffle = transforms_of(transform, inputs, options.seed, missing == AUTO), options.shuffle
     if not isinstance(shuffle, bool) or (options.groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(validation, test, options.seed, groups, shuffle)
@@ -172,3 +180,27 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     for note in filter(None, notes):
         LOG.warning(note)
     return task
+
+
+def settled(options: ProblemOptions, model: Model | None) -> ProblemOptions:
+    """The options with the optimizer and the schedule of the model where none are given."""
+    usual = MODELS["mlp"] if model is None else model
+    optimizer = usual.optimizer if options.optimizer is None else options.optimizer
+    return dataclasses.replace(options, optimizer=optimizer, schedule=options.schedule or usual.schedule)
+
+
+def missing_of(given: str | None, model: Model | None, transform: Any) -> str:
+    """What to do with missing cells: as asked, else as the model or the transform takes them."""
+    if given in (None, "error") and accepts_missing(transform):
+        return KEEP
+    return given or ("error" if model is None else model.missing)
+
+
+def model_inputs(dataset: Dataset, model: Model | None) -> Any:
+    """The rows as the transforms of a model take them; raises ValueError if they do not fit the model."""
+    split_up = model is not None and model.apart
+    if split_up and isinstance(dataset.x, Mapping):
+        raise ValueError(f"{dataset.name}: the model takes a table, not a dict of arrays; give a custom model")
+    if not split_up:
+        check_one_hot(dataset.name, len(dataset), dataset.levels)
+    return seen(dataset.x, dataset.columns, dataset.levels, split_up)

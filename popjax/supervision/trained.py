@@ -1,18 +1,13 @@
-"""A trained trial of a predictor, and the outputs of a program for many rows."""
+"""A trained trial of a predictor."""
 
-import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.space.space import Space
 from popjax.store.files import KeptTrial
-
-LEAST, PART = 32, 2**14  # the fewest and the most rows of one call of a program
 
 
 class Trained(NamedTuple):
@@ -78,19 +73,3 @@ class Trained(NamedTuple):
         fixed = {name: repr(self.hparams[name]) for name in sorted(self.static)}
         shapes = {name: array.shape[1:] for name, array in self.arrays.items()}
         return json.dumps([fixed, self.space.to_dict(), self.epochs, shapes])
-
-
-def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs) -> np.ndarray:
-    """The outputs for rows, at most `PART` at once, each part padded with zeros so that few sizes are compiled."""
-    found, rows = [], len(entries(x)[0])
-    for begin in range(0, max(rows, 1), PART):
-        part = taken(x, slice(begin, begin + PART))
-        count = min(PART, rows - begin)
-        size = max(LEAST, 1 << (count - 1).bit_length())
-        found.append(np.asarray(apply(mapped(functools.partial(padded, rows=size), part)))[:count])
-    return np.concatenate(found)
-
-
-def padded(x: np.ndarray, rows: int) -> np.ndarray:
-    """The rows, padded with zeros to `rows`."""
-    return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])

@@ -9,6 +9,7 @@ import numpy as np
 from popjax.core.text import lookup, plural
 from popjax.data.inputs import Inputs, mapped
 from popjax.data.transforms.affine import Affine
+from popjax.data.transforms.filled import Filled, filling
 from popjax.data.transforms.named_transforms import TRANSFORMS, transform_name, transform_of
 from popjax.data.transforms.transform import Columns, Transform
 from popjax.data.transforms.unchanged import Unchanged
@@ -16,7 +17,7 @@ from popjax.data.transforms.unchanged import Unchanged
 type Transforms = Any  # Transform | dict[str, Transform], like the inputs
 
 
-def transforms_of(given: Any, inputs: Inputs, seed: int) -> Transforms:
+def transforms_of(given: Any, inputs: Inputs, seed: int, fill: bool = False) -> Transforms:
     """Unfitted transform of an array, or of each entry of a dict; raises ValueError for an invalid one.
 
     Args:
@@ -24,7 +25,10 @@ def transforms_of(given: Any, inputs: Inputs, seed: int) -> Transforms:
             or None: "global" for images and sequences, else "standardize".
         inputs: arrays (rows, ...).
         seed: seed of the named transforms that draw random numbers.
+        fill: True to fill in missing cells first (see `Filled`).
     """
+    if fill:
+        return mapped(lambda x, one: filling(one, x), inputs, transforms_of(given, inputs, seed))
     if not isinstance(inputs, Mapping):
         if isinstance(given, Mapping):
             raise ValueError("transform: a dict is for rows that are a dict of arrays; give a name or one transform")
@@ -104,6 +108,8 @@ def written_transforms(transforms: Transforms) -> Any:
     """Fitted transforms as JSON values, for `read_transforms`; raises ValueError for a field that JSON cannot hold."""
     if isinstance(transforms, Mapping):
         return {"entries": {name: written_transforms(one) for name, one in transforms.items()}}
+    if isinstance(transforms, Filled):
+        return written_transforms(transforms.inner) | {"filled": transforms.to_json()}
     fields = transforms.to_json()
     for field, value in fields.items():
         try:
@@ -130,6 +136,10 @@ def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:
 
 def one_read(content: Mapping[str, Any], own: Any) -> Transform:
     """Transform from its name and its fields; raises ValueError."""
+    if "filled" in content:
+        inner = one_read({name: value for name, value in content.items() if name != "filled"}, own)
+        known = content["filled"]
+        return Filled(inner, np.asarray(known["lacking"], bool), np.asarray(known["median"], float))
     if content["name"] is not None:
         return lookup(TRANSFORMS, "transform", content["name"]).from_json(content["fields"])
     if own is None:

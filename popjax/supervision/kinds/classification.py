@@ -1,7 +1,7 @@
 """Targets that are one of several classes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -85,7 +85,16 @@ class Classification(Kind):
         """Logistic regression: a function rows -> probabilities (rows, classes), 0 for a class not in `y`."""
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(max_iter=1000).fit(z, y)
+        return self.chances_of(LogisticRegression(max_iter=1000).fit(z, y))
+
+    def trees(self, x: np.ndarray, y: np.ndarray, texts: Sequence[bool]) -> Callable[[np.ndarray], np.ndarray] | None:
+        """HistGradientBoostingClassifier at its defaults: rows -> probabilities (rows, classes)."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return self.chances_of(HistGradientBoostingClassifier(categorical_features=texts, random_state=0).fit(x, y))
+
+    def chances_of(self, model: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """The probabilities (rows, classes) by a fitted scikit-learn model, 0 for a class that it has not seen."""
 
         def chances(rows: np.ndarray) -> np.ndarray:
             found = np.zeros((len(rows), self.outputs))

@@ -1,7 +1,7 @@
 """The interface of a kind of targets: loss and metrics in programs, predictions and scores on the host."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -100,6 +100,13 @@ class Kind:
     def linear(self, z: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Fit scikit-learn's linear model to standardized rows (rows, features); a function rows -> predictions."""
         raise NotImplementedError
+
+    def trees(self, x: np.ndarray, y: np.ndarray, texts: Sequence[bool]) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Fit scikit-learn's boosted trees to coded rows (rows, columns): rows -> predictions; None if there are none.
+
+        `texts`: (columns,), True for columns of codes.
+        """
+        return None
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
         """What the page shows of the winner's predictions for the test rows, as JSON values."""

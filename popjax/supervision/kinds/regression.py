@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -76,6 +76,15 @@ class Regression(Kind):
         from sklearn.linear_model import RidgeCV
 
         models = [RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(z, one) for one in y.reshape(len(y), -1).T]
+        shape = y.shape[1:]
+        return lambda rows: np.stack([model.predict(rows) for model in models], 1).reshape(len(rows), *shape)
+
+    def trees(self, x: np.ndarray, y: np.ndarray, texts: Sequence[bool]) -> Callable[[np.ndarray], np.ndarray] | None:
+        """HistGradientBoostingRegressor at its defaults, one for each output: rows -> values (rows, ...)."""
+        from sklearn.ensemble import HistGradientBoostingRegressor as Trees
+
+        columns = y.reshape(len(y), -1).T
+        models = [Trees(categorical_features=texts, random_state=0).fit(x, one) for one in columns]
         shape = y.shape[1:]
         return lambda rows: np.stack([model.predict(rows) for model in models], 1).reshape(len(rows), *shape)
 

@@ -1,0 +1,55 @@
+"""Missing cells filled in before another transform, with indicators beside them. No JAX here."""
+
+import dataclasses
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+
+from popjax.data.transforms.transform import Columns, Transform
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Filled(Transform):
+    """Another transform, of features in which the median of the training rows replaces missing cells.
+
+    Indicators, 1 where a cell was missing, else 0, follow as further features.
+
+    Attributes:
+        inner: the other transform.
+        lacking: bool (features,): features with an indicator.
+        median: of the training rows (features,); 0 of a feature without any value.
+    """
+
+    inner: Any = None
+    lacking: Any = None
+    median: Any = None
+
+    missing: ClassVar[bool] = True
+
+    def fit(self, x: np.ndarray, columns: Columns) -> "Filled":
+        """Fit the medians, and the other transform to the rows that are filled in."""
+        with warnings.catch_warnings(action="ignore"):  # of features without any value
+            median = np.nan_to_num(np.nanmedian(x, axis=0))
+        found = dataclasses.replace(self, median=median)
+        return dataclasses.replace(found, inner=self.inner.fit(found.whole(x), columns))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Rows (rows, features + indicators)."""
+        return np.hstack([self.inner(self.whole(x)), np.isnan(x[:, self.lacking])])
+
+    def whole(self, x: np.ndarray) -> np.ndarray:
+        """Rows without missing cells."""
+        return np.where(np.isnan(x), self.median, x)
+
+    def to_json(self) -> dict[str, Any]:
+        """The medians and the features with an indicator, without the other transform."""
+        return {"lacking": np.asarray(self.lacking).tolist(), "median": np.asarray(self.median).tolist()}
+
+
+def filling(transform: Transform, x: np.ndarray) -> Transform:
+    """A transform that fills in missing cells of a table before another one; `x`: all its rows (rows, features).
+
+    Every fold has the same indicators: those of the features that lack a cell in any row.
+    """
+    return Filled(transform, np.isnan(x).any(0)) if x.ndim == 2 and x.dtype.kind == "f" else transform

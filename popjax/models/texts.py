@@ -1,0 +1,54 @@
+"""Texts as inputs of a model: one-hot while a column has few levels, else embedded."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+FEW, NUMBERS = 8, 8  # the most levels of a one-hot column; numbers that embed a level of any other
+
+
+class EmbeddedTexts(nnx.Module):
+    """Codes (rows, columns) -> arrays (rows, inputs): one-hot columns, and embedded ones with trained levels.
+
+    Code 0, a missing cell or an unknown text, is all zeros (Holzmüller et al. 2024, arXiv 2407.04491).
+
+    Args:
+        levels: number of codes of each column, with 0.
+        key: the random key of the embeddings ~ N(0, 1).
+    """
+
+    def __init__(self, levels: Sequence[int], key: jax.Array) -> None:
+        self.few = tuple((at, count) for at, count in enumerate(levels) if is_few(count))
+        self.many = tuple((at, count) for at, count in enumerate(levels) if not is_few(count))
+        keys = [jax.random.fold_in(key, at) for at, _ in self.many]
+        sizes = [count - 1 for _, count in self.many]
+        self.levels = nnx.List(
+            nnx.Param(jax.random.normal(key, (size, NUMBERS))) for key, size in zip(keys, sizes, strict=True)
+        )
+
+    def __call__(self, codes: jax.Array) -> list[jax.Array]:
+        """The inputs of `codes` (rows, columns), column by column."""
+        few = [jax.nn.one_hot(codes[:, at] - 1, count - 1) for at, count in self.few]
+        return few + [embedded(codes[:, at], one[...]) for (at, _), one in zip(self.many, self.levels, strict=True)]
+
+
+def embedded(codes: jax.Array, levels: jax.Array) -> jax.Array:
+    """The numbers (rows, numbers) of codes (rows,); zeros for code 0."""
+    return jnp.where(codes[:, None] > 0, levels[jnp.maximum(codes - 1, 0)], 0)
+
+
+def is_few(count: int) -> bool:
+    """True for a column with so few codes, 0 included, that it is one-hot."""
+    return count - 1 <= FEW
+
+
+def inputs_of_texts(levels: Sequence[int]) -> int:
+    """The number of inputs of `EmbeddedTexts`."""
+    return sum(count - 1 if is_few(count) else NUMBERS for count in levels)
+
+
+def parameters_of_texts(levels: Sequence[int]) -> int:
+    """The number of trained numbers of `EmbeddedTexts`."""
+    return sum(0 if is_few(count) else (count - 1) * NUMBERS for count in levels)

@@ -1,0 +1,76 @@
+"""What the estimators train by default: trials, epochs, folds and batches, by a rule of rows and columns."""
+
+import dataclasses
+import itertools
+import math
+
+from popjax.rule import Rule
+from popjax.rules.together import together
+from popjax.space.space import Space
+from popjax.supervision.problem import Supervised
+from popjax.supervision.problem_options import ProblemOptions
+from popjax.supervision.spaces import default_space, table_space
+
+OPERATIONS = 2e12  # of a search of the tabular model, about 45 s on two cores
+FULL = 6  # trials to the last epoch that cost as much as TRIALS with the scheduler
+TRIALS, EPOCHS, FOLDS = (32, 16, 8), (32, 16), (5, 3, 2)
+KEPT, PATIENCE = 25, 16
+RUNGS = 8  # the first rung is the last epoch over RUNGS
+NARROW, WIDE, FEW = 64, 128, 1500  # width of the layers: NARROW below FEW rows
+BATCHES = ((2000, 32), (6000, 64), (20_000, 128))  # rows below which a batch has so many; then LARGEST
+LARGEST = 256
+
+
+TOGETHER = together()
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """What a search trains; `space` is None for that of `popjax.search`."""
+
+    trials: int
+    epochs: int
+    folds: int
+    scheduler: str | None = None
+    rule: Rule = TOGETHER
+    space: Space | None = None
+
+
+PLAIN = Effort(trials=64, epochs=30, folds=5)
+
+
+def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = None) -> Effort:
+    """The default effort for a task's model and rows; `epochs` and `folds` are kept where they are not None.
+
+    Of the tabular model as many trials, epochs and folds as OPERATIONS allow, by its cost model, so that equal data
+    train equal members on every machine; the best epochs of the trials that are left are combined by a greedy
+    selection (benchmarks/real_tables.py).
+    """
+    options = task.given.options
+    if options.model != "tabular":
+        folds = PLAIN.folds if folds is None else folds
+        own = (options.model, options.optimizer) == ("mlp", "adamw")
+        space = table_space(task.in_folds(folds).fit.rows) if own else None
+        return dataclasses.replace(PLAIN, epochs=epochs or PLAIN.epochs, folds=folds, space=space)
+    rows = len(task.dataset)
+    width = NARROW if rows < FEW else WIDE
+    epoch = float(task.fit.flops({"hidden": width, "batch_size": 1})) * FULL / TRIALS[0]
+    levels = list(itertools.product(TRIALS, EPOCHS, FOLDS))
+    trials, *usual = next((one for one in levels if epoch * math.prod(one) <= OPERATIONS), levels[-1])
+    epochs, folds = (one if asked is None else asked for one, asked in zip(usual, (epochs, folds), strict=True))
+    scheduler = f"halving(2, {max(1, epochs // RUNGS)})"
+    rule = together(KEPT, "greedy", "val_loss", at="best", patience=PATIENCE)
+    space = space_for_effort(options, rows, task.in_folds(folds).fit.rows, width)
+    return Effort(trials, epochs, folds, scheduler, rule, space)
+
+
+def space_for_effort(options: ProblemOptions, rows: int, trained: int, width: int) -> Space | None:
+    """The default space of the tabular model, with layers and batches for so many rows; None for a custom optimizer.
+
+    `trained`: rows that train in each fold.
+    """
+    if not isinstance(options.optimizer, str):
+        return None
+    batch = next((size for below, size in BATCHES if rows < below), LARGEST)
+    usual = default_space(3, options.optimizer, options.schedule, trained, "tabular").entries()
+    return Space(**usual | {"hidden": width, "batch_size": max(1, min(batch, trained // 4))})

@@ -1,0 +1,96 @@
+"""The models of trials with one program, stacked: one call computes the outputs of all of them."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from popjax.data.inputs import Inputs, entries, mapped, taken
+from popjax.supervision.trained import Trained
+
+LEAST, PART = 32, 2**14  # the fewest and the most rows of one call
+OUTPUTS = 2**20  # of all models together, in one call
+
+
+class Stack(NamedTuple):
+    """Stacked models.
+
+    Attributes:
+        program: the key of their program.
+        apply: `(arrays, values, folds, models, places, count, x) -> (rows, models, ...)`, compiled: the outputs of the
+            first `count` of `models`, for the features of the fold in `places`; else 0.
+        arrays, values: arrays and dynamic hyperparameters, name -> (models, ...), on the device.
+        folds: int (models,), the fold of each model.
+        first: trial -> number of its first model; its models follow, fold by fold.
+        repeats: number of models of a trial in a fold.
+    """
+
+    program: str
+    apply: Callable[..., jax.Array]
+    arrays: Mapping[str, jax.Array]
+    values: Mapping[str, jax.Array]
+    folds: jax.Array
+    first: Mapping[int, int]
+    repeats: int
+
+    @classmethod
+    def of(cls, program: str, trained: Sequence[Trained], folds: int, model: Callable[..., Any]) -> "Stack":
+        """The stack of trials with one program; `model`: (arrays, values, fold, x) -> outputs (rows, ...)."""
+        members = trained[0].members
+        arrays = {name: np.concatenate([one.arrays[name] for one in trained]) for name in trained[0].arrays}
+        values = {name: np.repeat([one.values[name] for one in trained], members) for name in trained[0].values}
+        fold_of = np.tile(np.repeat(np.arange(folds), members // folds), len(trained)).astype(np.int32)
+
+        def outputs(arrays: Any, values: Any, folds: Any, models: Any, places: Any, count: Any, x: Any) -> jax.Array:
+            def one(at: Any) -> Any:
+                own = jax.tree.map(lambda stacked: stacked[models[at]], (arrays, values, folds))
+                return model(*own, jax.tree.map(lambda each: each[:, places[at]], x))
+
+            empty = jnp.zeros((len(models), *jax.eval_shape(one, 0).shape), jax.eval_shape(one, 0).dtype)
+            found = jax.lax.fori_loop(0, count, lambda at, found: found.at[at].set(one(at)), empty)
+            return jnp.moveaxis(found, 0, 1)
+
+        first = {one.trial: at * members for at, one in enumerate(trained)}
+        stacked, settings, places = jax.tree.map(jnp.asarray, (arrays, values, fold_of))
+        return cls(program, jax.jit(outputs), stacked, settings, places, first, members // folds)
+
+    def outputs(self, trials: Sequence[int], folds: Sequence[int], x: Inputs) -> np.ndarray:
+        """The outputs (trials, folds, repeats, rows, ...) of the models of these trials and folds, in float64.
+
+        Args:
+            folds: fold numbers.
+            x: features of each of them (rows, folds, ...).
+        """
+        repeats = self.repeats
+        places = np.tile(np.repeat(np.arange(len(folds)), repeats), len(trials))
+        numbers = [self.first[t] + fold * repeats + k for t in trials for fold in folds for k in range(repeats)]
+        count, models = len(numbers), len(self.folds)
+        padded_to = lambda values: np.concatenate([values, np.zeros(models - count)]).astype(np.int32)
+        given = (self.arrays, self.values, self.folds, padded_to(numbers), padded_to(places), np.int32(count))
+        found = by_parts(functools.partial(self.apply, *given), x, models)[:, :count].astype(float)
+        return np.moveaxis(found, 0, 1).reshape(len(trials), len(folds), repeats, len(found), *found.shape[2:])
+
+
+def side_by_side(features: Sequence[Inputs]) -> Inputs:
+    """Features (rows, ...) of several folds as (rows, folds, ...)."""
+    return mapped(lambda *each: np.stack(each, 1), *features)
+
+
+def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs, models: int) -> np.ndarray:
+    """The outputs (rows, models, ...) for rows, in parts, each padded with zeros so that few sizes are compiled."""
+    found, rows = [], len(entries(x)[0])
+    most = min(PART, max(LEAST, 1 << (OUTPUTS // models).bit_length() - 1))
+    for begin in range(0, max(rows, 1), most):
+        part = taken(x, slice(begin, begin + most))
+        count = min(most, rows - begin)
+        size = max(LEAST, 1 << (count - 1).bit_length())
+        found.append(np.asarray(apply(mapped(functools.partial(padded, rows=size), part)))[:count])
+    return np.concatenate(found)
+
+
+def padded(x: np.ndarray, rows: int) -> np.ndarray:
+    """The rows, padded with zeros to `rows`."""
+    return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])

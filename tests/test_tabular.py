@@ -1,0 +1,276 @@
+"""The model for tables: what it computes, written out in plain flax; masks against exact shapes; data with holes."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+from conftest import soaked
+from flax import nnx
+
+import popjax as pj
+from popjax.engine.member import SEED
+from popjax.engine.tracer import Tracer
+from popjax.models.dense import mish
+from popjax.models.periodic import cos_of_turns
+from popjax.study.effort import effort_of
+
+ROWS = 140
+MANY = tuple(f"t{at:02}" for at in range(20))
+
+
+def frame(seed=0, rows=ROWS):
+    """Two numbers, a text of three levels, one of twenty, and a target that all of them move."""
+    draws = np.random.default_rng(seed)
+    found = pd.DataFrame({"a": draws.normal(size=rows), "side": draws.choice(["n", "s", "w"], rows)})
+    found["shop"], found["b"] = draws.choice(MANY, rows), draws.exponential(size=rows)
+    found["y"] = np.sin(3 * found.a) + (found.side == "n") + found.shop.str[1:].astype(int) / 10 - found.b
+    return found
+
+
+class Plain(nnx.Module):
+    """The model in plain flax and jax.numpy, of exact shape, from the arrays that popjax begins with."""
+
+    def __init__(self, arrays, hparams):
+        self.depth = hparams["depth"]
+        given = jax.tree.map(jnp.asarray, arrays)
+        self.shops = nnx.Param(given["texts"]["levels"][0])
+        wave = given["periodic"].get(0)
+        self.wave = None if wave is None else nnx.Dict({name: nnx.Param(value) for name, value in wave.items()})
+        self.scale = nnx.Param(given["scale"])
+        layers = [*(given["layers"]["hidden"][at] for at in range(self.depth)), given["layers"]["out"]]
+        rngs = nnx.Rngs(0)
+        self.layers = nnx.List(nnx.Linear(*layer["kernel"].shape, param_dtype=float, rngs=rngs) for layer in layers)
+        for linear, layer in zip(self.layers, layers, strict=True):
+            linear.kernel[...], linear.bias[...] = layer["kernel"], layer["bias"]
+
+    def __call__(self, numbers, codes):
+        side = jnp.eye(4)[codes[:, 0]][:, 1:]
+        shop = jnp.concatenate([jnp.zeros((1, 8)), self.shops[...]])[codes[:, 1]]
+        parts = [side, shop, numbers]
+        if self.wave is not None:
+            turns = numbers[:, :, None] * self.wave["frequencies"][...][None] + self.wave["phases"][...][None]
+            waves = jnp.einsum("rcf,ncf->rnc", jnp.cos(2 * jnp.pi * turns), self.wave["weights"][...])
+            parts.append((waves + self.wave["bias"][...][None]).reshape(len(numbers), -1))
+        x = jnp.concatenate(parts, 1) * (1 + 6 * self.scale[...])[None]
+        for layer in self.layers[:-1]:
+            x = jax.nn.mish(layer(x))
+        return self.layers[-1](x)[:, 0]
+
+
+def exact(params, hparams):
+    """The arrays in use of padded ones, checked to be 0 elsewhere."""
+    width, depth, numbers = (int(hparams[name]) for name in ("hidden", "depth", "embedding"))
+    params = jax.tree.map(np.asarray, params)
+    inputs = 3 + 8 + 2 * numbers
+    layers, hidden = params["layers"], []
+    for at in range(depth):
+        shape = (inputs if at == 0 else width, width)
+        layer = layers["hidden"][at]
+        hidden.append({"kernel": cut(layer["kernel"], shape), "bias": cut(layer["bias"], (width,))})
+    out = {"kernel": cut(layers["out"]["kernel"], (width, 1)), "bias": layers["out"]["bias"]}
+    wave = params["periodic"].get(0)
+    waves = {}
+    if numbers > 1:
+        room = {"weights": cut(wave["weights"], (numbers - 1, 2, 16)), "bias": cut(wave["bias"], (numbers - 1, 2))}
+        waves = {0: wave | room}
+    scale = params["scale"][:inputs]
+    return {"texts": params["texts"], "periodic": waves, "scale": scale, "layers": {"hidden": hidden, "out": out}}
+
+
+def cut(array, shape):
+    inside = tuple(slice(size) for size in shape)
+    rest = array.copy()
+    rest[inside] = 0
+    assert not rest.any(), "arrays out of use are 0"
+    return array[inside]
+
+
+def trained(model, task, key, hparams, epochs):
+    """Train the plain model on popjax's rows in popjax's order; the validation loss of each epoch."""
+    data, fold = task.data, jax.tree.map(lambda stacked: np.asarray(stacked)[0], task.data.folds)
+    numbers, codes, y = (np.asarray(one) for one in (data.rows.x["numbers"], data.rows.x["codes"], data.rows.y))
+    rate, batch = hparams["learning_rate"], int(hparams["batch_size"])
+    optimizer = optax.inject_hyperparams(optax.adamw)(rate, b2=hparams["b2"], weight_decay=hparams["weight_decay"])
+    graph, params = nnx.split(model)
+    state, curve = optimizer.init(params), []
+
+    def loss(params, rows):
+        return ((nnx.merge(graph, params)(numbers[rows], codes[rows]) - y[rows]) ** 2).mean()
+
+    for epoch in range(epochs):
+        shuffle, _ = jax.random.split(jax.random.fold_in(key, epoch))
+        order = fold.train[np.asarray(jax.random.permutation(shuffle, len(fold.train)))]
+        middle = (epoch + 0.5) / epochs
+        state.hyperparams["learning_rate"] = rate * (1 + np.cos(np.pi * max(0, 2 * middle - 1))) / 2
+        for begin in range(0, len(order) // batch * batch, batch):
+            moves, state = optimizer.update(jax.grad(loss)(params, order[begin : begin + batch]), state, params)
+            params = optax.apply_updates(params, moves)
+        curve.append(float(loss(params, fold.validation)))
+    return curve
+
+
+def begun(task, trial, trials, epochs):
+    """The state of a trial before its first epoch."""
+    tracer = Tracer(task, SPACE, SPACE.sample(trials), epochs)
+    member = tracer.member(trial, tracer.static_names(set()))
+    example = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
+    values = {name: jnp.asarray(tracer.points[name][trial], member.dtype(name)) for name in member.dynamic}
+    example = example._replace(trial=jnp.int32(trial), values=values)
+    return member.init(jnp.asarray(0, SEED.dtype), example, jax.tree.map(jnp.asarray, task.data)).state
+
+
+SPACE = pj.Space(
+    learning_rate=pj.log_uniform(1e-3, 1e-2),
+    hidden=pj.integers(3, 6),
+    depth=pj.integers(1, 3),
+    embedding=pj.integers(1, 4),
+    frequency_scale=pj.log_uniform(0.1, 1),
+    batch_size=pj.choice(16, 32),
+    weight_decay=pj.log_uniform(1e-3, 1e-1),
+    b2=pj.one_minus_log_uniform(0.9, 0.999),
+)
+
+
+def test_members_of_one_population_are_plain_flax_models(x64):
+    """Of embeddings, widths and depths of their own, in one program, from the same weights: the same curves."""
+    task, epochs, trials = pj.supervised(frame(), "tabular", target="y"), 4, 6
+    results = pj.search(task, SPACE, trials=trials, epochs=epochs, rank=pj.best("val_loss", keep=trials))
+    assert results.summary["buckets"] == 1
+    assert len({results.hparams(trial)["embedding"] for trial in range(trials)}) > 2
+    for trial in range(trials):
+        hparams, state = results.hparams(trial), begun(task, trial, trials, epochs)
+        curve = trained(Plain(exact(state.params, hparams), hparams), task, state.key, hparams, epochs)
+        np.testing.assert_allclose(results.curves["val_loss"][trial], curve, rtol=1e-9, err_msg=str(hparams))
+        exact(results.params(trial), hparams)
+
+
+def test_folds_stops_and_company_change_no_bit(tmp_path):
+    """In folds, alone or among others, stopped and gone on with."""
+    task = pj.supervised(frame(), "tabular", target="y", missing="auto")
+    how = {"epochs": 4, "folds": 3, "rank": pj.together(2, "greedy", "val_loss", at="best", patience=2)}
+    whole = pj.search(task, SPACE, trials=6, **how)
+    fewer = pj.search(task, SPACE, trials=3, out=tmp_path / "run", **how)
+    further = pj.search(task, SPACE, trials=6, out=tmp_path / "run", resume=True, **how)
+    assert np.array_equal(fewer.members["val_loss"], whole.members["val_loss"][:3])
+    assert np.array_equal(further.members["val_loss"], whole.members["val_loss"])
+    rows = frame(1)
+    assert np.array_equal(pj.load_best(tmp_path / "run").predict(rows), whole.predictor().predict(rows))
+
+
+@pytest.mark.parametrize("function", ["mish", "cos_of_turns"])
+def test_a_faster_function_is_jaxs_own(function, x64):
+    """To rounding in float32, exactly in float64; so are its slopes, also far out."""
+    ours, theirs = {
+        "mish": (mish, jax.nn.mish),
+        "cos_of_turns": (cos_of_turns, lambda turns: jnp.cos(2 * jnp.pi * turns)),
+    }[function]
+    for dtype, tolerance in (("float32", 3e-6), ("float64", 1e-12)):
+        x = jnp.linspace(-30, 30, 6001, dtype=dtype)
+        for one, other in ((ours, theirs), (jax.vmap(jax.grad(ours)), jax.vmap(jax.grad(theirs)))):
+            exact = np.asarray(other(x.astype("float64")))
+            scale = 2 * np.pi if function == "cos_of_turns" else np.maximum(1, abs(exact))
+            assert one(x).dtype == dtype
+            assert np.max(np.abs(np.asarray(one(x)) - exact) / scale) < tolerance
+    far = jnp.asarray([-1e30, -500.0, 500.0, 1e30], "float32")
+    if function == "mish":
+        assert mish(far).tolist() == [0, 0, 500, far[-1]]
+        assert jax.vmap(jax.grad(mish))(far).tolist() == [0, 0, 1, 1]
+
+
+def holed():
+    rows = frame()
+    rows.loc[::7, "a"] = np.nan
+    rows.loc[::5, "side"] = None
+    return rows
+
+
+def test_missing_cells_become_each_folds_median_an_indicator_and_a_level():
+    task = pj.supervised(holed(), "tabular", target="y", test=0).in_folds(3)
+    assert task.dataset.levels["side"] == ("", "n", "s", "w")
+    recipe, lost = task.recipe, holed().a.isna().to_numpy()
+    for fold, rows in enumerate(task.split.train):
+        seen = recipe.features(recipe.encoded(holed()), fold)
+        assert seen["numbers"].shape == (ROWS, 3), "two numbers, one of which has holes"
+        assert seen["numbers"][:, 2].tolist() == lost.astype(float).tolist()
+        filled = holed()[["a", "b"]].fillna({"a": np.nanmedian(holed().a[rows])})
+        low, median, high = np.quantile(filled.to_numpy()[rows], (0.25, 0.5, 0.75), axis=0)
+        z = (filled.to_numpy() - median) / (high - low)
+        np.testing.assert_allclose(seen["numbers"][:, :2], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-12)
+        sides = [1 + ["", "n", "s", "w"].index(side) for side in holed().side.fillna("")]
+        assert seen["codes"][:, 0].tolist() == sides
+        assert recipe.features(task.dataset.x, fold)["codes"][:, 0].tolist() == sides
+    medians = {float(one["numbers"].median[0]) for one in recipe.transforms}
+    assert len(medians) == 3, "the folds have medians of their own"
+
+
+@pytest.mark.parametrize("model", soaked(["tabular", "mlp"]))
+def test_a_predictor_takes_holes_where_training_had_none_and_texts_it_has_not_seen(model, tmp_path):
+    """From the directory too; what training rows lacked in no column is the median, or no level."""
+    task = pj.supervised(frame(), model, "adamw", target="y", missing="auto")
+    results = pj.search(task, {"learning_rate": 0.01}, trials=1, epochs=2, folds=2, out=tmp_path / "run")
+    rows = frame(1).drop(columns="y")[:4]
+    rows.loc[0, "a"], rows.loc[1, "side"], rows.loc[2, "shop"] = np.nan, None, "new"
+    told = results.predictor().predict(rows)
+    assert np.isfinite(told).all()
+    assert np.array_equal(pj.load_best(tmp_path / "run").predict(rows), told)
+    filled = [
+        rows.fillna({"a": one["numbers"].median[0] if model == "tabular" else one.median[0]})
+        for one in results.predictor().recipe.transforms
+    ]
+    if len({float(one.a[0]) for one in filled}) == 1:
+        assert results.predictor().predict(filled[0])[0] == told[0]
+
+
+def test_a_missing_cell_is_refused_where_nothing_takes_it(refused_in_one_line, command, tmp_path):
+    holed()[:60].to_csv(tmp_path / "table.csv", index=False)
+    given = ["--dataset", "table.csv", "--target", "y", "--trials", 2, "--epochs", 1, "--out", "run"]
+    refused_in_one_line("sweep", *given, says="21 missing cells, the first in column 'a', row 1")
+    done = command("sweep", *given, "--model", "tabular", "--quiet")
+    assert done.returncode == 0, done.stderr
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["task"] == run["task"] | {"model": "tabular", "optimizer": "adamw", "schedule": "flat"}
+
+
+STRANGE = {
+    "5,000 levels": lambda rows: rows.assign(shop=[f"t{at}" for at in range(len(rows))]),
+    "nothing but holes": lambda rows: rows.assign(b=np.nan),
+    "a constant": lambda rows: rows.assign(b=3.0),
+    "truth values": lambda rows: rows.assign(b=rows.b > 1),
+    "categories": lambda rows: rows.assign(side=rows.side.astype("category")),
+    "whole categories": lambda rows: rows.assign(side=pd.Categorical(rows.side.map({"n": 1, "s": 2, "w": 3}))),
+    "texts alone": lambda rows: rows[["side", "shop", "y"]],
+    "numbers alone": lambda rows: rows[["a", "b", "y"]],
+}
+
+
+@pytest.mark.parametrize("change", STRANGE)
+def test_tables_as_people_have_them(change):
+    """They train and predict, new rows too."""
+    rows = STRANGE[change](frame(rows=5000 if change == "5,000 levels" else 60))
+    x, y = rows.drop(columns="y"), rows.y
+    regressor = pj.PopulationRegressor(trials=1, epochs=2, folds=2).fit(x, y)
+    assert np.isfinite(regressor.predict(x)).all()
+    rare = pj.PopulationClassifier(trials=1, epochs=1, folds=2).fit(x[:60], np.arange(60) < 2)
+    assert rare.predict_proba(x[:5]).shape == (5, 2)
+
+
+def test_the_effort_follows_from_rows_and_columns_alone():
+    """A search of many cells has fewer folds, epochs and trials; what is asked for is kept."""
+    draws = np.random.default_rng(0)
+
+    def effort(rows, columns, *asked):
+        x = draws.normal(size=(rows, columns))
+        return effort_of(pj.supervised((x, x[:, 0]), "tabular", "adamw", test=0), *asked)
+
+    small, wide, large = effort(300, 10), effort(3000, 300), effort(60_000, 30)
+    assert (small.trials, small.epochs, small.folds) == (32, 32, 5)
+    assert (small.space["hidden"].high, small.space["batch_size"].high) == (64, 32)
+    assert wide.folds < small.folds
+    assert large.trials < small.trials
+    assert large.space["batch_size"].high == 256
+    assert (effort(300, 10, 7, 2).epochs, effort(300, 10, 7, 2).folds) == (7, 2)
+    assert effort(4, 2, None, 2).space["batch_size"].high == 1
