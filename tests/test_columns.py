@@ -283,7 +283,7 @@ def test_a_retest_keeps_the_searchs_features(command, tmp_path):
     assert process.returncode == 0, process.stderr
     assert "'city' has texts new to the search, encoded as zeros: 'Paris'" in process.stdout.splitlines()
     recorded = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
-    x = with_texts(from_frame(new, "kind"), recorded["levels"]).x
+    x = with_texts(from_frame(new, "kind"), recorded["levels"]).one_hot
     assert np.array_equal(x, by_hand(new))
     then = from_frame(table(), "kind")
     assert with_texts(then, recorded["levels"]).digest == then.digest == recorded["data"]
