@@ -347,8 +347,7 @@ def test_many_columns_of_distinct_texts_are_refused_in_bounded_memory(tmp_path):
     lines = (",".join(f"{name}{row}-{'x' * 40}" for name in "abcdefghij") + f",{row % 2}\n" for row in range(100_000))
     (tmp_path / "t.csv").write_text(",".join("abcdefghij") + ",y\n" + "".join(lines))
     said, peak = loaded(tmp_path / "t.csv")
-    assert "column 'a' is text with 100000 distinct values" in said
-    assert "74.5 GiB" in said
+    assert "column 'a' is text with 100000 distinct values, at most 20000 are read; drop or group them" in said
     assert peak < 190
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from popjax.core.text import short
 
 MAX_CLASSES = 20  # distinct integers; with more they are a regression
-MAX_LEVELS, MAX_TEXTS = 1000, 100_000  # distinct texts of a one-hot column, and of any
+MAX_LEVELS, MAX_TEXTS = 1000, 20_000  # distinct texts of a one-hot column, and of any
 MAX_BYTES = 2**32  # of the features of all text columns, and of an array in an archive
 FEW = 5  # bad cells that an error names
 DROP, MEDIAN = 'missing="drop" (--missing drop)', 'missing="median" (--missing median)'  # as errors name them
