@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 import popjax as pj
+from popjax.engine.member import SEED
 
 ROWS, TOKENS, LENGTH = 90, 7, 4
 DRAWS = np.random.default_rng(11)
@@ -15,6 +17,15 @@ VALUES = np.stack([TABLE[:, 0] * 3 + TABLE[:, 1], 1000 * TABLE[:, 2] + 5], 1) + 
 LABELS = np.stack([TABLE[:, 0] > 0, TABLE[:, 1] > 5, TABLE[:, 3] > 0.5], 1)
 WORDS = DRAWS.integers(0, TOKENS, (ROWS, LENGTH))
 NAMED = (WORDS == 2).any(1).astype(int) + (WORDS == 5).any(1)
+
+
+def initial_state(tracer, static, trial, seed=0):
+    """The state of a trial before its first epoch, as the engine makes it."""
+    member = tracer.member(trial, static)
+    example = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
+    values = {name: jnp.asarray(tracer.points[name][trial], member.dtype(name)) for name in member.dynamic}
+    example = example._replace(trial=jnp.int32(trial), values=values)
+    return member.init(jnp.asarray(seed, SEED.dtype), example, jax.tree.map(jnp.asarray, tracer.task.data)).state
 
 
 def mean_square(outputs, targets):

@@ -3,16 +3,15 @@
 import itertools
 
 import jax
-import jax.numpy as jnp
 import loop
 import numpy as np
 import pytest
 from conftest import soaked
+from problems import initial_state
 
 import popjax as pj
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
-from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 
@@ -45,13 +44,8 @@ def space_for(optimizer, schedule, **others):
 
 def exact_start(checker, static, trial, seed=0):
     """A trial's initial weights at its exact shape, checked to be padded by zeros, and its key (whatever the fold)."""
-    task, points = checker.task, checker.points
-    member = checker.member(trial, static)
-    example = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
-    values = {name: jnp.asarray(points[name][trial], member.dtype(name)) for name in member.dynamic}
-    example = example._replace(trial=jnp.int32(trial), values=values)
-    state = member.init(jnp.asarray(seed, SEED.dtype), example, jax.tree.map(jnp.asarray, task.data)).state
-    return state, exact(state.params, {name: column[trial] for name, column in points.items()})
+    state = initial_state(checker, static, trial, seed)
+    return state, exact(state.params, {name: column[trial] for name, column in checker.points.items()})
 
 
 def exact(params, hparams):

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from conftest import soaked
 from flax import nnx
+from problems import initial_state
 
 import popjax as pj
-from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
 from popjax.models.dense import mish
 from popjax.models.periodic import cos_of_turns
@@ -113,16 +113,6 @@ def trained(model, task, key, hparams, epochs):
     return curve
 
 
-def begun(task, trial, trials, epochs):
-    """The state of a trial before its first epoch."""
-    tracer = Tracer(task, SPACE, SPACE.sample(trials), epochs)
-    member = tracer.member(trial, tracer.static_names(set()))
-    example = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
-    values = {name: jnp.asarray(tracer.points[name][trial], member.dtype(name)) for name in member.dynamic}
-    example = example._replace(trial=jnp.int32(trial), values=values)
-    return member.init(jnp.asarray(0, SEED.dtype), example, jax.tree.map(jnp.asarray, task.data)).state
-
-
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-2),
     hidden=pj.integers(3, 6),
@@ -141,8 +131,9 @@ def test_members_of_one_population_are_plain_flax_models(x64):
     results = pj.search(task, SPACE, trials=trials, epochs=epochs, rank=pj.best("val_loss", keep=trials))
     assert results.summary["buckets"] == 1
     assert len({results.hparams(trial)["embedding"] for trial in range(trials)}) > 2
+    tracer = Tracer(task, SPACE, SPACE.sample(trials), epochs)
     for trial in range(trials):
-        hparams, state = results.hparams(trial), begun(task, trial, trials, epochs)
+        hparams, state = results.hparams(trial), initial_state(tracer, tracer.static_names(set()), trial)
         curve = trained(Plain(exact(state.params, hparams), hparams), task, state.key, hparams, epochs)
         np.testing.assert_allclose(results.curves["val_loss"][trial], curve, rtol=1e-9, err_msg=str(hparams))
         exact(results.params(trial), hparams)

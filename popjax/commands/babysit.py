@@ -36,7 +36,7 @@ class Arguments(RowsOptions):
     missing: str | None = None
     """what to do with missing cells: error, drop, median (of text, the most frequent) or auto"""
     model: str | None = None
-    """the model: mlp, or cnn for images"""
+    """the model: mlp, tabular for tables, or cnn for images"""
     optimizer: str | None = None
     """sgd, nesterov, adam, adamw or rmsprop"""
     schedule: str | None = None

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 
+from popjax.core.counts import check_count
 from popjax.rule import Rule
 from popjax.rules.together import together
 from popjax.space.space import Space
@@ -19,8 +20,6 @@ RUNGS = 8  # the first rung is the last epoch over RUNGS
 NARROW, WIDE, FEW = 64, 128, 1500  # width of the layers: NARROW below FEW rows
 BATCHES = ((2000, 32), (6000, 64), (20_000, 128))  # rows below which a batch has so many; then LARGEST
 LARGEST = 256
-
-
 TOGETHER = together()
 
 
@@ -44,14 +43,17 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
 
     Of the tabular model as many trials, epochs and folds as OPERATIONS allow, by its cost model, so that equal data
     train equal members on every machine; the best epochs of the trials that are left are combined by a greedy
-    selection (benchmarks/real_tables.py).
+    selection (benchmarks/real_tables.py). Raises ValueError for counts below 1.
     """
     options = task.given.options
+    for name, asked in (("epochs", epochs), ("folds", folds)):
+        if asked is not None:
+            check_count(name, asked)
     if options.model != "tabular":
         folds = PLAIN.folds if folds is None else folds
         own = (options.model, options.optimizer) == ("mlp", "adamw")
         space = table_space(task.in_folds(folds).fit.rows) if own else None
-        return dataclasses.replace(PLAIN, epochs=epochs or PLAIN.epochs, folds=folds, space=space)
+        return dataclasses.replace(PLAIN, epochs=PLAIN.epochs if epochs is None else epochs, folds=folds, space=space)
     rows = len(task.dataset)
     width = NARROW if rows < FEW else WIDE
     epoch = float(task.fit.flops({"hidden": width, "batch_size": 1})) * FULL / TRIALS[0]

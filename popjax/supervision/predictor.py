@@ -16,13 +16,13 @@ from flax import nnx
 from popjax.core.calls import name_of
 from popjax.core.text import hparams_text, plural
 from popjax.core.trees import abstract, from_host, named_leaves, to_words, unnamed
-from popjax.data.inputs import Inputs
+from popjax.data.inputs import Inputs, entries, taken
 from popjax.models.networks import Network
 from popjax.store.files import KeptTrial, check_format, load_best_files, load_ensemble_files, read_json
 from popjax.store.results import Results
 from popjax.supervision.preprocessing import Code, Recipe
 from popjax.supervision.problem import Supervised
-from popjax.supervision.stack import Stack, side_by_side
+from popjax.supervision.stack import Stack, rows_at_once, side_by_side
 from popjax.supervision.standardizing import Standardizing
 from popjax.supervision.trained import Trained
 from popjax.task import HParams
@@ -251,6 +251,12 @@ class Predictor:
         if self.recipe.mirrored and len(folds) > 1:
             what = "each fold's models learned features that it transformed for itself, which have no mean"
             raise ValueError(f"{what}; search with folds=1, or take what of_fold predicts")
+        rows, size = len(entries(encoded)[0]), rows_at_once(sum(one.members for one in self.trained))
+        parts = [taken(encoded, slice(begin, begin + size)) for begin in range(0, max(rows, 1), size)]
+        return np.concatenate([self._mean_of_part(part, folds) for part in parts])
+
+    def _mean_of_part(self, encoded: Inputs, folds: Sequence[int]) -> np.ndarray:
+        """The mean prediction for so few rows that those of all models fit into memory."""
         total: Any = 0.0
         for weight, each in zip(self.weights, self._each(encoded, folds), strict=True):
             total += weight * self._in_units(each.mean(1), folds).mean(0)

@@ -23,9 +23,9 @@ NO_DECAY = ("cosine", "flat")
 def untuned(optimizer: str | None, schedule: str | None, rows: int, model: str) -> dict[str, Any]:
     """The default values of the hyperparameters of a built-in model and its training: name -> value."""
     others: dict[str, Any] = {"batch_size": min(DEFAULT_BATCH_SIZE, rows)}
-    known = MODELS.get(model, MODELS["mlp"])
-    optimizer, schedule = optimizer or known.optimizer, schedule or known.schedule
-    others |= known.untuned
+    built_in = MODELS.get(model, MODELS["mlp"])
+    optimizer, schedule = optimizer or built_in.optimizer, schedule or built_in.schedule
+    others |= built_in.untuned
     others |= {"b2": RMSPROP_B2} if optimizer == "rmsprop" else {}
     others |= {"decay": 1.0} if schedule == "exponential" else {}
     return DEFAULTS | others
@@ -65,8 +65,8 @@ def default_space(
     """
     if priority not in PRIORITIES:
         raise ValueError(f"priority={priority!r}: choose 1, 2 or 3")
-    known = lookup(MODELS, "model", model)
-    optimizer, schedule = optimizer or known.optimizer, schedule or known.schedule
+    built_in = lookup(MODELS, "model", model)
+    optimizer, schedule = optimizer or built_in.optimizer, schedule or built_in.schedule
     several = {
         name: [given] if isinstance(given, str) else list(given)
         for name, given in (("optimizer", optimizer), ("schedule", schedule))
@@ -76,7 +76,7 @@ def default_space(
         for one, other in sorted(itertools.product(*several.values()))
     }
     scales: dict[str, Any] = {}
-    for name in dict.fromkeys((*SEARCHED, *known.space, *known.training)):
+    for name in dict.fromkeys((*SEARCHED, *built_in.space, *built_in.training)):
         there = [pair for pair, known in pairs.items() if name in known]
         if there:
             scales[name] = widest([pairs[pair][name] for pair in there])

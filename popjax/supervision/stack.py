@@ -49,7 +49,8 @@ class Stack(NamedTuple):
                 own = jax.tree.map(lambda stacked: stacked[models[at]], (arrays, values, folds))
                 return model(*own, jax.tree.map(lambda each: each[:, places[at]], x))
 
-            empty = jnp.zeros((len(models), *jax.eval_shape(one, 0).shape), jax.eval_shape(one, 0).dtype)
+            shape = jax.eval_shape(one, 0)
+            empty = jnp.zeros((len(models), *shape.shape), shape.dtype)
             found = jax.lax.fori_loop(0, count, lambda at, found: found.at[at].set(one(at)), empty)
             return jnp.moveaxis(found, 0, 1)
 
@@ -74,6 +75,11 @@ class Stack(NamedTuple):
         return np.moveaxis(found, 0, 1).reshape(len(trials), len(folds), repeats, len(found), *found.shape[2:])
 
 
+def rows_at_once(models: int) -> int:
+    """The most rows, a power of two, for which so many models are computed in one call."""
+    return min(PART, max(LEAST, 1 << (OUTPUTS // models).bit_length() - 1))
+
+
 def side_by_side(features: Sequence[Inputs]) -> Inputs:
     """Features (rows, ...) of several folds as (rows, folds, ...)."""
     return mapped(lambda *each: np.stack(each, 1), *features)
@@ -82,7 +88,7 @@ def side_by_side(features: Sequence[Inputs]) -> Inputs:
 def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs, models: int) -> np.ndarray:
     """The outputs (rows, models, ...) for rows, in parts, each padded with zeros so that few sizes are compiled."""
     found, rows = [], len(entries(x)[0])
-    most = min(PART, max(LEAST, 1 << (OUTPUTS // models).bit_length() - 1))
+    most = rows_at_once(models)
     for begin in range(0, max(rows, 1), most):
         part = taken(x, slice(begin, begin + most))
         count = min(most, rows - begin)
