@@ -7,9 +7,9 @@
 # ///
 """Twenty-six real tables: popjax's estimators, linear models, trees and the best published MLPs: `uv run --script`.
 
-Each fit is a process of its own with two threads; its seconds are those of `fit`, children included. The score is the
-accuracy, or R² of a regression; the loss the log loss, or the root mean squared error. A quarter of the rows tests: one
-split from 3,000 rows on, three below, ten below 1,500 for methods that take under a minute.
+Each fit is a process of its own with two threads (`--threads`); its seconds are those of `fit`, children included. The
+score is the accuracy, or R² of a regression; the loss the log loss, or the root mean squared error. A quarter of the
+rows tests: one split from 3,000 rows on, three below, ten below 1,500 for methods that take under a minute.
 
 What is measured is kept in `results/real_tables.jsonl`, a line a fit, and is not measured again: by table, split and
 method, and of popjax by the commit too. The tables named final are for one look (`real/tables.py`): popjax's
@@ -18,6 +18,7 @@ estimators fit them only with `--final`, which refuses uncommitted changes and p
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -29,7 +30,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "real"))
 
-from fit import METHODS  # noqa: E402
+from fit import METHODS, VARIANTS  # noqa: E402
 from tables import DEVELOPMENT, FINAL, TABLES, splits_of  # noqa: E402
 
 KEPT = HERE / "results" / "real_tables.jsonl"
@@ -38,9 +39,9 @@ OURS = "popjax"
 
 
 def commit() -> str:
-    """The commit of this checkout, with a plus sign if files differ from it."""
+    """The last commit that changed `popjax/`, with a plus sign if files differ from it."""
     git = lambda *words: subprocess.run(["git", *words], cwd=HERE, check=True, capture_output=True, text=True).stdout
-    return git("rev-parse", "--short=10", "HEAD").strip() + (
+    return git("log", "-1", "--abbrev=10", "--format=%h", "--", "../popjax").strip() + (
         "+" if git("status", "--porcelain", "--", "../popjax") else ""
     )
 
@@ -57,31 +58,32 @@ def kept(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def fitted(table: str, split: int, method: str, options: str) -> dict[str, float]:
+def fitted(table: str, split: int, method: str, options: str, threads: int) -> dict[str, float]:
     """The scores and seconds of one fit, in a process of its own."""
     command = [sys.executable, str(HERE / "real" / "fit.py"), table, str(split), method, "--options", options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"REAL_TABLES_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{method} on {table}, split {split}: {done.stderr[-2000:]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def measure(tables: Iterable[str], methods: Iterable[str], options: str, path: Path) -> None:
-    """Fit what is not measured yet, and keep it."""
+def measure(tables: Iterable[str], methods: Iterable[str], options: str, threads: int, most: int, path: Path) -> None:
+    """Fit what is not measured yet, at `most` so many splits of a table, and keep it."""
     here, now = machine(), commit()
     known = {(one["table"], one["split"], one["method"], one.get("commit"), one.get("options")) for one in kept(path)}
     for table in tables:
         for method in methods:
             version = now if method.startswith(OURS) else None
             own = options if method.startswith(OURS) and options != "{}" else None
-            for split in splits_of(table, slow=method in SLOW):
+            for split in splits_of(table, slow=method in SLOW)[:most]:
                 if (table, split, method, version, own) in known:
                     continue
-                line = {"table": table, "split": split, "method": method, "machine": here}
+                line = {"table": table, "split": split, "method": method, "machine": here, "threads": threads}
                 line |= {"commit": version} if version else {}
                 line |= {"options": own} if own else {}
-                line |= fitted(table, split, method, options)
+                line |= fitted(table, split, method, options, threads)
                 with path.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), file=sys.stderr, flush=True)
@@ -136,18 +138,44 @@ def show(found: dict[str, dict[str, Any]]) -> None:
     print("mean rank by score:", json.dumps(ranks(found, "score", -1)))
 
 
+def show_ablation(lines: list[dict[str, Any]], now: str) -> None:
+    """Of each variant the mean over tables, and its standard error, of the logarithm of its loss over the default's."""
+    for variant in VARIANTS:
+        ratios, seconds = [], []
+        for table in DEVELOPMENT:
+            of = lambda method, table=table: {
+                one["split"]: one
+                for one in lines
+                if (one["table"], one["method"], one.get("commit")) == (table, method, now)
+            }
+            whole, less = of(OURS), of(variant)
+            shared = sorted(whole.keys() & less.keys())
+            if shared:
+                total = lambda ones, name, shared=shared: sum(ones[split][name] for split in shared)
+                ratios.append(np.log(total(less, "loss") / total(whole, "loss")))
+                seconds.append(np.log(total(less, "cpu") / total(whole, "cpu")))
+        if ratios:
+            error = np.std(ratios, ddof=1) / len(ratios) ** 0.5 if len(ratios) > 1 else np.nan
+            name, cost = variant.removeprefix("popjax, "), np.exp(np.mean(seconds))
+            print(f"| {name} | {np.mean(ratios):+.3f} ± {error:.3f} | {cost:.2f} | {len(ratios)} |")
+
+
 def main() -> None:
     """Measure and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), help="default: those of development")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=[*METHODS, *VARIANTS])
+    parser.add_argument("--ablation", action="store_true", help="popjax's recipe with one part less or other")
+    parser.add_argument("--most-splits", type=int, default=10, help="of a table")
     parser.add_argument("--final", action="store_true", help="the final tables, by a commit")
     parser.add_argument("--options", default="{}", help="of popjax's estimators, as JSON")
+    parser.add_argument("--threads", type=int, default=2, help="of a fit")
     parser.add_argument("--kept", type=Path, default=KEPT)
     parser.add_argument("--show", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
     tables = arguments.tables or list(FINAL if arguments.final else DEVELOPMENT)
-    ours = any(method.startswith(OURS) for method in arguments.methods)
+    methods = list(VARIANTS) if arguments.ablation else arguments.methods
+    ours = any(method.startswith(OURS) for method in methods)
     if ours and not arguments.show and set(tables) & set(FINAL):
         if not arguments.final:
             parser.error("popjax fits the final tables only with --final, once; leave them out")
@@ -155,8 +183,11 @@ def main() -> None:
             parser.error("there are uncommitted changes in popjax/; commit them first")
         print(f"judging commit {commit()}")
     if not arguments.show:
-        measure(tables, arguments.methods, arguments.options, arguments.kept)
-    show(means(kept(arguments.kept), tables, commit(), arguments.options))
+        measure(tables, methods, arguments.options, arguments.threads, arguments.most_splits, arguments.kept)
+    if arguments.ablation:
+        show_ablation(kept(arguments.kept), commit())
+    else:
+        show(means(kept(arguments.kept), tables, commit(), arguments.options))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-THREADS = 2
+THREADS = int(os.environ.get("REAL_TABLES_THREADS", "2"))
 os.environ |= {"OMP_NUM_THREADS": str(THREADS), "LOKY_MAX_CPU_COUNT": str(THREADS)}
 
 import numpy as np  # noqa: E402  after the number of threads is set
@@ -155,6 +155,55 @@ def population(**given: Any) -> Fit:
     return fit
 
 
+def varied(**scales: Any) -> Fit:
+    """popjax's classifier or regressor in its default space, but for `scales`."""
+
+    def fit(classes: bool, seed: int, x: pd.DataFrame, y: np.ndarray, options: dict[str, Any]) -> tuple[Any, Predict]:
+        import popjax as pj
+        from popjax.study.effort import effort_of
+
+        kind = "classification" if classes else "regression"
+        usual = effort_of(pj.supervised((x, y), "tabular", "adamw", test=0, kind=kind)).space
+        return population(space=pj.Space(**usual.entries() | scales))(classes, seed, x, y, options)
+
+    return fit
+
+
+def averaged(size: int) -> Fit:
+    """popjax's classifier or regressor, which predicts by the plain mean of the best `size` trials."""
+
+    def fit(classes: bool, seed: int, x: pd.DataFrame, y: np.ndarray, options: dict[str, Any]) -> tuple[Any, Predict]:
+        import popjax as pj
+
+        rule = pj.together(size, "mean", "val_loss", at="best", patience=16)
+        return population(rank=rule)(classes, seed, x, y, options)
+
+    return fit
+
+
+def unscaled(classes: bool, seed: int, x: pd.DataFrame, y: np.ndarray, options: dict[str, Any]) -> tuple[Any, Predict]:
+    """popjax's classifier or regressor with the scales of the inputs held at 1."""
+    from popjax.models import tabular
+
+    tabular.FASTER = 0.0
+    return population()(classes, seed, x, y, options)
+
+
+VARIANTS: dict[str, Fit] = {
+    "popjax, no embeddings": varied(embedding=1),
+    "popjax, no scales of inputs": unscaled,
+    "popjax, constant rate": population(schedule="constant"),
+    "popjax, no dropout": varied(dropout=0.0),
+    "popjax, no decay": varied(weight_decay=0.0),
+    "popjax, relu": varied(activation="relu"),
+    "popjax, b2 = 0.999": varied(b2=0.999),
+    "popjax, standardized": population(input_transform="standardize"),
+    "popjax, 64 epochs": population(epochs=64),
+    "popjax, 8 folds": population(folds=8),
+    "popjax, not halved": population(scheduler=None),
+    "popjax, mean of the best 4": averaged(4),
+    "popjax, the best one": averaged(1),
+}
 METHODS: dict[str, Fit] = {
     "popjax": population(),
     "popjax mlp": population(model="mlp"),
@@ -167,6 +216,7 @@ METHODS: dict[str, Fit] = {
     "RealMLP-TD, log loss": pytabkit("RealMLP_TD", use_ls=False, val_metric_name="cross_entropy"),
     "TabM-D": pytabkit("TabM_D"),
 }
+ALL = METHODS | VARIANTS
 
 
 def processor_seconds() -> float:
@@ -195,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", choices=list(TABLES))
     parser.add_argument("split", type=int)
-    parser.add_argument("method", choices=list(METHODS))
+    parser.add_argument("method", choices=list(ALL))
     parser.add_argument("--options", type=json.loads, default={}, help="of popjax's estimators, as JSON")
     parser.add_argument("--out", type=Path, help="keeps the predictions for the test rows, in a .npy file")
     arguments = parser.parse_args()
@@ -203,7 +253,7 @@ def main() -> None:
     x, y, x_test, y_test = parted(arguments.table, arguments.split)
     classes = TABLES[arguments.table].classes
     wall, used = time.perf_counter(), processor_seconds()
-    model, made = METHODS[arguments.method](classes, arguments.split, x, y, arguments.options)
+    model, made = ALL[arguments.method](classes, arguments.split, x, y, arguments.options)
     seconds = {"wall": time.perf_counter() - wall, "cpu": processor_seconds() - used}
     rows = made(x_test)
     found = judged(classes, model, rows, y_test)

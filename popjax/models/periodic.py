@@ -29,20 +29,20 @@ class Periodic(nnx.Module):
     """
 
     def __init__(self, columns: int, capacity: int, active: Any, scale: Any, key: jax.Array) -> None:
-        keys, each = jax.random.split(key, 4), (columns, FREQUENCIES)
-        bound = FREQUENCIES**-0.5
-        self.frequencies = nnx.Param(jax.random.normal(keys[0], each) * scale)
-        self.phases = nnx.Param(jax.random.uniform(keys[1], each, minval=-0.5, maxval=0.5))
-        weights = jax.random.uniform(keys[2], (capacity, *each), minval=-bound, maxval=bound)
-        bias = jax.random.uniform(keys[3], (capacity, columns), minval=-bound, maxval=bound)
+        keys = jax.random.split(key)
+        self.frequencies = nnx.Param(jax.random.normal(keys[0], (columns, FREQUENCIES)) * scale)
+        shape = (1 + capacity, columns, FREQUENCIES + 1)  # one draw, as each takes XLA a good part of a second
+        drawn = jax.random.uniform(keys[1], shape, minval=-0.5, maxval=0.5)
+        self.phases = nnx.Param(drawn[0, :, :FREQUENCIES])
         mask = unit_mask(capacity, active)
-        self.weights = nnx.Param(weights if mask is None else weights * mask[:, None, None])
-        self.bias = nnx.Param(bias if mask is None else bias * mask[:, None])
+        below = drawn[1:] * (2 * FREQUENCIES**-0.5) * (1 if mask is None else mask[:, None, None])
+        self.weights = nnx.Param(below[:, :, :FREQUENCIES])
+        self.bias = nnx.Param(below[:, :, FREQUENCIES])
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Embedded columns of `x` (rows, columns)."""
-        waves = cos_of_turns(x[:, :, None] * self.frequencies[...][None] + self.phases[...][None])
-        found = jnp.einsum("rcf,ncf->rnc", waves, self.weights[...]) + self.bias[...][None]
+        waves = cos_of_turns(x.T[:, :, None] * self.frequencies[...][:, None] + self.phases[...][:, None])
+        found = jnp.einsum("crf,ncf->rnc", waves, self.weights[...]) + self.bias[...][None]
         return found.reshape(len(x), -1)
 
 
