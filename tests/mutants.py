@@ -676,10 +676,24 @@ MUTANTS = [
         "test_kinds.py -k plain_loop",
     ),
     Mutant(
+        "a column is judged by the models that trained on the rows",
+        "supervision/permuted",
+        "of_fold(np.concatenate(variants), fold)",
+        "of_fold(np.concatenate(variants), 0)",
+        "test_baselines.py -k worth",
+    ),
+    Mutant(
+        "a column is permuted for good",
+        "supervision/permuted",
+        "changed = x.copy()",
+        "changed = x",
+        "test_baselines.py -k worth",
+    ),
+    Mutant(
         "numbers out of use are inputs",
         "models/periodic",
-        "weights * mask[:, None, None]",
-        "weights",
+        " * (1 if mask is None else mask[:, None, None])",
+        "",
         "test_tabular.py -k plain_flax",
     ),
     Mutant(

@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -234,3 +235,43 @@ def test_the_command_and_the_page_say_it(command, tmp_path):
     assert "the largest class 0." in line
     assert line in done.stdout.splitlines()
     assert line in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_what_a_column_is_worth_is_the_rise_of_the_loss_where_its_cells_are_permuted(tmp_path, folds):
+    """By hand: the models of a fold, on the rows that it validates, column by column, in the order of the permutations.
+
+    One column is a text, one says nothing; the greatest comes first.
+    """
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(X, columns=["strong", "weak", "nothing", "gone"]).drop(columns="gone")
+    frame["text"] = rng.choice(["low", "high"], len(X))
+    values = 3 * frame["strong"] + 0.5 * frame["weak"] + (frame["text"] == "high")
+    task = pj.supervised((frame, values.to_numpy()), "mlp", "adamw", kind="regression")
+    results = pj.search(task, {"learning_rate": 0.02, "hidden": 16}, trials=2, epochs=20, folds=folds, out=tmp_path)
+    winner, task = results.predictor(), task.in_folds(folds)
+    draws, rises = np.random.default_rng(0), np.zeros((folds, 4))
+    for fold, rows in enumerate(task.split.validation):
+        x, y = task.dataset.x[rows], task.dataset.y[rows]
+        loss = lambda x, fold=fold, y=y: ((winner.of_fold(x, fold)[0] - y) ** 2).mean()
+        for column in range(4):
+            changed = [np.array(x) for _ in range(3)]
+            for one in changed:
+                one[:, column] = draws.permutation(x[:, column])
+            rises[fold, column] = np.mean([loss(one) for one in changed]) - loss(x)
+    found = results.summary["columns"]
+    expected = dict(zip(["strong", "weak", "nothing", "text"], rises.mean(0), strict=True))
+    assert found == {name: pytest.approx(expected[name], rel=1e-4, abs=1e-6) for name in expected}
+    assert list(found) == sorted(found, key=found.get, reverse=True)
+    assert next(iter(found)) == "strong"
+    assert abs(found["nothing"]) < 0.1 * found["text"]
+    page = (tmp_path / "report.html").read_text()
+    assert "What the columns are worth" in page
+    assert page.index("<td>strong</td>") < page.index("<td>text</td>")
+
+
+def test_what_is_no_table_of_ones_own_or_too_wide_says_nothing_of_columns(tmp_path):
+    wide = RNG.normal(size=(60, 400))
+    for at, task in enumerate([pj.supervised("wine"), pj.supervised((wide, wide[:, 0]))]):
+        results = pj.search(task, SPACE, trials=1, epochs=1, out=tmp_path / str(at))
+        assert "columns" not in results.summary

@@ -18,7 +18,16 @@ TOP = 20  # default number of trials of retest
 
 def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[tuple[str, bool]]":
     """Yield (line, bool): True for lines that are printed even with --quiet."""
-    from popjax.pages.headline import advice, compared, halved, metric_text, optimism, seconds_text, value_text
+    from popjax.pages.headline import (
+        advice,
+        columns_that_matter,
+        compared,
+        halved,
+        metric_text,
+        optimism,
+        seconds_text,
+        value_text,
+    )
 
     best = results.best
     if best is None:
@@ -33,6 +42,8 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
     yield f"{results.metric} {value_text(results, best.trial)} ({optimism(results)}){untouched}", True
     if beside := compared(results):
         yield beside, True
+    if matter := columns_that_matter(results):
+        yield matter, False
     if results.summary["ensemble"]:
         yield ensemble_line(results), True
     took = f"{results.summary['wall_seconds']:.1f} s, {seconds_text(results.summary)}"

@@ -15,6 +15,7 @@ DESIGNS = {"sobol": "Sobol", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian pr
 
 
 NAMED = 20  # trials that are named one by one
+MATTER = 5  # columns that are named
 FIRST_RUNG, FEW, MANY = 2, 16, 20_000  # epochs; range of trials for which halving is simulated
 
 
@@ -114,6 +115,20 @@ def compared(results: Results) -> str:
         said += [f"R² {metric_text(own)}"] if isinstance(own, int | float) else []
         said += [f"a linear model's {metric_text(linear)}"] if isinstance(linear, int | float) else []
     return "; ".join([*said, *better_baseline(results)])
+
+
+def columns_that_matter(results: Results) -> str:
+    """The columns whose permuted cells raise the winner's loss most, in words; empty if not known."""
+    found = risen(results)
+    said = ", ".join(f"{name} {rise:+.3g}" for name, rise in found[:MATTER])
+    return f"columns by how much the loss rises without them: {said}" if said else ""
+
+
+def risen(results: Results) -> list[tuple[str, float]]:
+    """(column, rise of the winner's loss where its cells are permuted), the greatest first; empty if not known."""
+    known = results.summary.get("columns")
+    pairs = known.items() if isinstance(known, dict) else ()
+    return [(str(name), rise) for name, rise in pairs if isinstance(rise, int | float)]
 
 
 def better_baseline(results: Results) -> list[str]:

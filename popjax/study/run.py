@@ -225,7 +225,20 @@ def test_summary(results: Results, test: Mapping[str, float], page: bool) -> dic
 
     together = ensemble.combined_predictor(results)
     scored = {"ensemble": ensemble.ensemble_score(results, together)}
-    return scored | baselines.worth(results, results.metric, test, together, page)
+    scored |= baselines.worth(results, results.metric, test, together, page)
+    return scored | (columns_summary(results) if page else {})
+
+
+def columns_summary(results: Results) -> dict[str, Any]:
+    """`columns` for summary.json: what the columns are worth to the winner (`permuted.rises`); empty if not known."""
+    from popjax.supervision.permuted import rises
+
+    best = results.best
+    if best is None or best.trial not in results.states:
+        return {}
+    task = results.task.in_folds(results.members[results.metric].shape[1])
+    found = rises(task, results.predictor(best.trial))
+    return {"columns": found} if found else {}
 
 
 def put_together(results: Results) -> tuple[int, ...]:

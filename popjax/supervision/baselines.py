@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from popjax.data.built_in import BUILT_IN
+from popjax.data.dataset import Dataset
 from popjax.data.inputs import taken
 from popjax.data.transforms.affine import moments
 from popjax.store.results import Results
@@ -115,15 +116,19 @@ def has_linear(task: Supervised, rows: np.ndarray) -> bool:
     return task.fit.kind.linearly(len(dataset) - len(rows)) and size <= LARGEST
 
 
+def own_table(dataset: Dataset) -> bool:
+    """True for a table that is not built in."""
+    return isinstance(dataset.x, np.ndarray) and dataset.x.ndim == 2 and dataset.name not in BUILT_IN
+
+
 def trees_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
     """The scores on `rows` of boosted trees of all other rows; empty for tables that have none.
 
     These are built-in ones, images, large ones, and those with too many texts in a column.
     """
     dataset = task.dataset
-    plain = isinstance(dataset.x, np.ndarray) and dataset.x.ndim == 2 and dataset.name not in BUILT_IN
     coded = all(len(texts) <= MOST_CODES for texts in dataset.levels.values())
-    if not (plain and coded and dataset.x.size * max(task.fit.outputs, 1) <= MOST_CELLS):
+    if not (own_table(dataset) and coded and dataset.x.size * max(task.fit.outputs, 1) <= MOST_CELLS):
         return {}
     others = np.delete(np.arange(len(dataset)), rows)
     texts = [name in dataset.levels for name in dataset.columns] or [False] * dataset.x.shape[1]

@@ -9,10 +9,12 @@ import numpy as np
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import GREY, POINT, layout, rounded, ruled, shown
 from popjax.pages.figures.figure import Drawing, Figure
+from popjax.pages.headline import risen
 from popjax.pages.markup import section, table
 from popjax.store.results import Results
 
 MOST = 10  # largest number of outputs that are shown
+COLUMNS = 20  # that are shown
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
@@ -32,12 +34,29 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         body += caption("a line is what is true of a label, a column what the winner predicts")
     for name, both in labels.items():
         body += f"<h3>{shown(name)}</h3>" + confusion_table(["no", "yes"], both)
+    body += columns_table(results)
     drawn = predicted_figures(results)
     if drawn:
         body += caption("what the winner predicts against what is true")
     body += "".join(f'<div class="figure" id="{name}"></div>' for name in drawn)
     scored = "" if results.best is None else ", and scored once, for the winner"
     return section("The data", f"Rows that test were seen by no trial{scored}.", body)
+
+
+def columns_table(results: Results) -> str:
+    """HTML table of the columns whose permuted cells raise the winner's loss most; empty if not known."""
+    found = risen(results)
+    if not found:
+        return ""
+    most = max(found[0][1], 0.0) or 1.0
+    bar = lambda rise: f'<span class="bar" style="width:{max(70 * rise / most, 0):.1f}%"></span> {rise:+.3g}'
+    rows = [[shown(name), bar(rise)] for name, rise in found[:COLUMNS]]
+    rest = f", {COLUMNS} of {len(found):,}" if len(found) > COLUMNS else ""
+    said = (
+        f"What the columns are worth{rest}: by how much the winner's loss on validation rows rises if a column's cells "
+        "change rows at random. Of two columns that say the same, both may seem worthless."
+    )
+    return f'<p class="caption">{said}</p>' + table(["column", "rise of the loss"], rows, "words shares")
 
 
 def caption(text: str) -> str:
