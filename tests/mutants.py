@@ -683,6 +683,13 @@ MUTANTS = [
         "test_baselines.py -k worth",
     ),
     Mutant(
+        "rows that test give a column its indicator",
+        "supervision/preprocessing",
+        "np.delete(np.arange(len(dataset)), split.test))",
+        "np.arange(len(dataset)))",
+        "test_tabular.py -k nowhere",
+    ),
+    Mutant(
         "a column is permuted for good",
         "supervision/permuted",
         "changed = x.copy()",

@@ -152,6 +152,54 @@ def test_folds_stops_and_company_change_no_bit(tmp_path):
     assert np.array_equal(pj.load_best(tmp_path / "run").predict(rows), whole.predictor().predict(rows))
 
 
+def learned(results):
+    """What a search chose, and all that its models are made of, by trial: arrays (members, ...)."""
+    chosen = results.order.tolist(), results.ensemble, results.best.trial
+    return chosen, {trial: results.states[trial] for trial in results.order.tolist()}
+
+
+def greedily(task, trials=6):
+    """Results of a search in three folds that keeps all its trials."""
+    rule = pj.together(trials, "greedy", "val_loss")
+    return pj.search(task, SPACE, trials=trials, epochs=3, folds=3, rank=rule)
+
+
+def test_a_target_reaches_no_model_that_did_not_train_on_its_row():
+    """Two rows of a fold change targets: the models that validate on them stay, bit for bit; the others do not.
+
+    Targets are eighths, of which sums are exact, so that the scale of all targets stays, too.
+    """
+    rows = frame()
+    rows["y"] = (8 * rows.y).round() / 8
+    task = pj.supervised(rows, "tabular", target="y")
+    validation = task.in_folds(3).split.validation[1]
+    first, last = validation[np.argsort(rows.y.to_numpy()[validation])[[0, -1]]]
+    swapped = rows.copy()
+    swapped.loc[[first, last], "y"] = rows.y[[last, first]].to_numpy()
+    other = pj.supervised(swapped, "tabular", target="y")
+    assert np.array_equal(task.in_folds(3).split.train, other.in_folds(3).split.train)
+    (_, before), (_, after) = learned(greedily(task)), learned(greedily(other))
+    for trial in before:
+        weights = [name for name, values in before[trial].items() if values.dtype == np.float32]
+        for name in weights:
+            assert np.array_equal(before[trial][name][1], after[trial][name][1]), name
+        assert any((before[trial][name][0] != after[trial][name][0]).any() for name in weights)
+
+
+def test_rows_that_test_are_nowhere_in_what_is_chosen_and_trained():
+    """Neither their targets nor their features, holes and texts included."""
+    rows = frame()
+    test = pj.supervised(rows, "tabular", target="y").in_folds(3).split.test
+    other = rows.copy()
+    other.loc[test, ["a", "b", "side", "shop", "y"]] = [9.0, np.nan, "w", MANY[3], -70.0]
+    first, second = (greedily(pj.supervised(x, "tabular", target="y", missing="auto")) for x in (rows, other))
+    (chosen, before), (same, after) = learned(first), learned(second)
+    assert chosen == same
+    for trial in before:
+        for name, values in before[trial].items():
+            assert np.array_equal(values, after[trial][name]), name
+
+
 @pytest.mark.parametrize("function", ["mish", "cos_of_turns"])
 def test_a_faster_function_is_jaxs_own(function, x64):
     """To rounding in float32, exactly in float64; so are its slopes, also far out."""

@@ -16,7 +16,7 @@ from popjax.data.dataset import Dataset
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.affine import moments
-from popjax.data.transforms.applying import applied, fitted, read_transforms, shaped, written_transforms
+from popjax.data.transforms.applying import applied, fitted, looking, read_transforms, shaped, written_transforms
 from popjax.data.transforms.unchanged import Unchanged
 from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
@@ -85,7 +85,8 @@ class Recipe:
         split_up = isinstance(model, str) and MODELS[model].apart
         x = seen(dataset.x, dataset.columns, dataset.levels, split_up)
         columns = [one for one in dataset.features if one[1] is None or not split_up]
-        transforms = tuple(fitted(options.transform, taken(x, rows), columns) for rows in split.train)
+        own = looking(options.transform, x, np.delete(np.arange(len(dataset)), split.test))
+        transforms = tuple(fitted(own, taken(x, rows), columns) for rows in split.train)
         y_mean, y_scale = np.zeros(folds), np.ones(folds)
         if dataset.kind == "regression":
             y_mean, y_scale = moments_of_folds(dataset.y, split)

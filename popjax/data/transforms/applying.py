@@ -70,6 +70,11 @@ def usual(x: np.ndarray) -> str:
     return "global" if x.ndim > 2 else "standardize"
 
 
+def looking(transforms: Transforms, inputs: Inputs, rows: np.ndarray) -> Transforms:
+    """The transforms, to be fitted in folds of `rows`; what fills in missing cells notes which features lack any."""
+    return mapped(lambda x, one: one.looking(x[rows]) if isinstance(one, Filled) else one, inputs, transforms)
+
+
 def fitted(transforms: Transforms, inputs: Inputs, columns: Columns = ()) -> Transforms:
     """The transforms fitted to training rows."""
     return mapped(lambda x, transform: transform.fit(as_given(transform, x), columns), inputs, transforms)

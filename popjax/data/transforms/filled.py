@@ -27,6 +27,10 @@ class Filled(Transform):
 
     missing: ClassVar[bool] = True
 
+    def looking(self, x: np.ndarray) -> "Filled":
+        """With indicators of the features that lack a cell in the rows `x` of all folds: equal ones in each."""
+        return dataclasses.replace(self, lacking=np.isnan(x).any(0))
+
     def fit(self, x: np.ndarray, columns: Columns) -> "Filled":
         """Fit the medians, and the other transform to the rows that are filled in."""
         with warnings.catch_warnings(action="ignore"):  # of features without any value
@@ -48,8 +52,5 @@ class Filled(Transform):
 
 
 def filling(transform: Transform, x: np.ndarray) -> Transform:
-    """A transform that fills in missing cells of a table before another one; `x`: all its rows (rows, features).
-
-    Every fold has the same indicators: those of the features that lack a cell in any row.
-    """
-    return Filled(transform, np.isnan(x).any(0)) if x.ndim == 2 and x.dtype.kind == "f" else transform
+    """A transform that fills in missing cells before another one, where features `x` are those of a table."""
+    return Filled(transform) if x.ndim == 2 and x.dtype.kind == "f" else transform
