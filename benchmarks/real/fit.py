@@ -200,6 +200,8 @@ VARIANTS: dict[str, Fit] = {
     "popjax, standardized": population(input_transform="standardize"),
     "popjax, 64 epochs": population(epochs=64),
     "popjax, 8 folds": population(folds=8),
+    "popjax, 3 folds": population(folds=3),
+    "popjax, 16 trials": population(trials=16),
     "popjax, not halved": population(scheduler=None),
     "popjax, mean of the best 4": averaged(4),
     "popjax, the best one": averaged(1),
