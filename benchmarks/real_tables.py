@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of a fit")
     parser.add_argument("--kept", type=Path, default=KEPT)
     parser.add_argument("--show", action="store_true", help="measure nothing")
+    parser.add_argument("--commit", help="whose fits of popjax are shown; default: the last that changed popjax/")
     arguments = parser.parse_args()
     tables = arguments.tables or list(FINAL if arguments.final else DEVELOPMENT)
     methods = list(VARIANTS) if arguments.ablation else arguments.methods
@@ -184,10 +185,11 @@ def main() -> None:
         print(f"judging commit {commit()}")
     if not arguments.show:
         measure(tables, methods, arguments.options, arguments.threads, arguments.most_splits, arguments.kept)
+    shown, lines = arguments.commit or commit(), kept(arguments.kept)
     if arguments.ablation:
-        show_ablation(kept(arguments.kept), commit())
+        show_ablation(lines, shown)
     else:
-        show(means(kept(arguments.kept), tables, commit(), arguments.options))
+        show(means(lines, tables, shown, arguments.options))
 
 
 if __name__ == "__main__":

@@ -690,6 +690,13 @@ MUTANTS = [
         "test_tabular.py -k nowhere",
     ),
     Mutant(
+        "models of weighted rows are chosen by the unweighted loss",
+        "study/effort",
+        'rule = together(KEPT, "mean", "val_loss")',
+        "pass",
+        "test_tabular.py -k undo",
+    ),
+    Mutant(
         "a column is permuted for good",
         "supervision/permuted",
         "changed = x.copy()",

@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import popjax as pj
 from popjax.supervision.spaces import table_space
 
-SPACE = {"learning_rate": pj.log_uniform(3e-3, 3e-2), "hidden": 16, "batch_size": 8}
+SPACE = {"learning_rate": pj.log_uniform(3e-3, 3e-2), "hidden": 16, "depth": 1, "batch_size": 8}
 SMALL = {"trials": 3, "epochs": 10, "folds": 1}
 MLP = SMALL | {"model": "mlp"}
 UNEQUAL = {

@@ -312,4 +312,21 @@ def test_the_effort_follows_from_rows_and_columns_alone():
     assert large.trials < small.trials
     assert large.space["batch_size"].high == 256
     assert (effort(300, 10, 7, 2).epochs, effort(300, 10, 7, 2).folds) == (7, 2)
+    assert (small.rule.at, small.rule.method) == ("best", "greedy")
     assert effort(4, 2, None, 2).space["batch_size"].high == 1
+
+
+@pytest.mark.parametrize("given", [{"class_weight": "balanced"}, {"sample_weight": "balanced"}], ids=["class", "row"])
+def test_the_unweighted_loss_does_not_undo_weights(given):
+    """One row in ten is of the rare class, and hard to tell: half of its rows are found, of which few are without."""
+    draws = np.random.default_rng(2)
+    y = (np.arange(300) < 30).astype(int)
+    x = draws.normal(size=(300, 3)) + 0.7 * y[:, None]
+    weights = {"sample_weight": np.where(y == 1, 5.0, 0.55)} if "sample_weight" in given else {}
+    effort = {"trials": 4, "folds": 2, "random_state": 0}
+    plain = pj.PopulationClassifier(**effort).fit(x, y)
+    weighted = pj.PopulationClassifier(**effort, class_weight=given.get("class_weight")).fit(x, y, **weights)
+    fresh = draws.normal(size=(2000, 3)) + 0.7
+    found = [model.predict(fresh).mean() for model in (plain, weighted)]
+    assert found[0] < 0.25
+    assert found[1] > 0.5

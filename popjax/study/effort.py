@@ -43,7 +43,9 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
 
     Of the tabular model as many trials, epochs and folds as OPERATIONS allow, by its cost model, so that equal data
     train equal members on every machine; the best epochs of the trials that are left are combined by a greedy
-    selection (benchmarks/real_tables.py). Raises ValueError for counts below 1.
+    selection (benchmarks/real_tables.py). Where rows or classes have weights, which the loss on validation rows has
+    not, all of them count, at their last epoch: to choose by that loss would undo the weights. Raises ValueError for
+    counts below 1.
     """
     options = task.given.options
     for name, asked in (("epochs", epochs), ("folds", folds)):
@@ -62,6 +64,8 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
     epochs, folds = (one if asked is None else asked for one, asked in zip(usual, (epochs, folds), strict=True))
     scheduler = f"halving(2, {max(1, epochs // RUNGS)})"
     rule = together(KEPT, "greedy", "val_loss", at="best", patience=PATIENCE)
+    if options.class_weight is not None or options.sample_weight is not None:
+        rule = together(KEPT, "mean", "val_loss")
     space = space_for_effort(options, rows, task.in_folds(folds).fit.rows, width)
     return Effort(trials, epochs, folds, scheduler, rule, space)
 
