@@ -21,6 +21,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -171,9 +172,13 @@ def main() -> None:
     parser.add_argument("--options", default="{}", help="of popjax's estimators, as JSON")
     parser.add_argument("--threads", type=int, default=2, help="of a fit")
     parser.add_argument("--kept", type=Path, default=KEPT)
+    parser.add_argument("--quick", action="store_true", help="popjax and linear, a split of wine; keeps nothing")
     parser.add_argument("--show", action="store_true", help="measure nothing")
     parser.add_argument("--commit", help="whose fits of popjax are shown; default: the last that changed popjax/")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.tables, arguments.methods, arguments.most_splits = ["wine"], ["popjax", "linear"], 1
+        arguments.kept = Path(tempfile.mkdtemp()) / "quick.jsonl"
     tables = arguments.tables or list(FINAL if arguments.final else DEVELOPMENT)
     methods = list(VARIANTS) if arguments.ablation else arguments.methods
     ours = any(method.startswith(OURS) for method in methods)

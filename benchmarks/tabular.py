@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,10 @@ def update(model: str, columns: int, width: int, batch: int) -> float:
     return 1e6 * float(done["train_seconds"]) / int(done["steps_run"])
 
 
-def updates(runs: int) -> list[dict[str, Any]]:
+def updates(shapes: Iterable[tuple[int, int, int]], runs: int) -> list[dict[str, Any]]:
     """Both models in turn, shape by shape: medians, and the median of the ratios of neighbours."""
     rows = []
-    for shape in SHAPES:
+    for shape in shapes:
         pairs = np.array([[update(model, *shape) for model in ("mlp", "tabular")] for _ in range(runs)])
         mlp, tabular = np.median(pairs, 0).round(1).tolist()
         ratio = float(np.median(pairs[:, 1] / pairs[:, 0]))
@@ -87,10 +88,10 @@ def predictions(model: Any, x: np.ndarray) -> dict[str, float]:
     }
 
 
-def fits(runs: int) -> list[dict[str, Any]]:
+def fits(tables: Iterable[tuple[int, int]], runs: int) -> list[dict[str, Any]]:
     """`fit` in fresh processes: the first with an empty cache."""
     rows = []
-    for table in TABLES:
+    for table in tables:
         with tempfile.TemporaryDirectory() as cache:
             environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
             command = [sys.executable, __file__, "--fit", *map(str, table)]
@@ -107,12 +108,14 @@ def main() -> None:
     """Print the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one shape, one table, one run")
     parser.add_argument("--fit", nargs=2, type=int, metavar=("ROWS", "COLUMNS"), help="one fit, in this process")
     options = parser.parse_args()
     if options.fit:
         print(json.dumps(fit(*options.fit)))
-    else:
-        print(json.dumps({"updates": updates(options.runs), "fits": fits(options.runs)}))
+        return
+    most, runs = (1, 1) if options.quick else (None, options.runs)
+    print(json.dumps({"updates": updates(SHAPES[:most], runs), "fits": fits(TABLES[:most], runs)}))
 
 
 if __name__ == "__main__":

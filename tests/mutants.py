@@ -678,8 +678,8 @@ MUTANTS = [
     Mutant(
         "a column is judged by the models that trained on the rows",
         "supervision/permuted",
-        "of_fold(np.concatenate(variants), fold)",
-        "of_fold(np.concatenate(variants), 0)",
+        "predictor.of_fold(x, fold)[0]",
+        "predictor.of_fold(x, 0)[0]",
         "test_baselines.py -k worth",
     ),
     Mutant(
@@ -720,9 +720,30 @@ MUTANTS = [
     Mutant(
         "no indicator",
         "data/transforms/filled",
-        "np.isnan(x[:, self.lacking])",
-        "np.isnan(x[:, self.lacking]) & False",
+        "(np.isnan(x) & self.trained)",
+        "(np.isnan(x) & False)",
         "test_tabular.py -k each_folds_median",
+    ),
+    Mutant(
+        "an indicator that no row trained",
+        "data/transforms/filled",
+        "(np.isnan(x) & self.trained)",
+        "np.isnan(x)",
+        "test_tabular.py -k no_training_row",
+    ),
+    Mutant(
+        "a text that no row trained",
+        "data/transforms/known",
+        "np.where(np.stack(occurs, 1), x, 0)",
+        "x",
+        "test_tabular.py -k no_training_row",
+    ),
+    Mutant(
+        "a class of one row has trees",
+        "supervision/kinds/classification",
+        "counts[counts > 0].min() < 2",
+        "False",
+        "test_baselines.py -k class_of_one_row",
     ),
     Mutant(
         "a missing text is the first level",

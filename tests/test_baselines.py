@@ -247,13 +247,14 @@ def test_what_a_column_is_worth_is_the_rise_of_the_loss_where_its_cells_are_perm
     frame = pd.DataFrame(X, columns=["strong", "weak", "nothing", "gone"]).drop(columns="gone")
     frame["text"] = rng.choice(["low", "high"], len(X))
     values = 3 * frame["strong"] + 0.5 * frame["weak"] + (frame["text"] == "high")
-    task = pj.supervised((frame, values.to_numpy()), "mlp", "adamw", kind="regression")
+    task = pj.supervised((frame, values.to_numpy()), "mlp", "adamw", kind="regression", validation=0.2)
     results = pj.search(task, {"learning_rate": 0.02, "hidden": 16}, trials=2, epochs=20, folds=folds, out=tmp_path)
     winner, task = results.predictor(), task.in_folds(folds)
     draws, rises = np.random.default_rng(0), np.zeros((folds, 4))
     for fold, rows in enumerate(task.split.validation):
         x, y = task.dataset.x[rows], task.dataset.y[rows]
-        loss = lambda x, fold=fold, y=y: ((winner.of_fold(x, fold)[0] - y) ** 2).mean()
+        unit = task.dataset.y[task.split.train[fold]].std()
+        loss = lambda x, fold=fold, y=y, unit=unit: (((winner.of_fold(x, fold)[0] - y) / unit) ** 2).mean()
         for column in range(4):
             changed = [np.array(x) for _ in range(3)]
             for one in changed:
@@ -271,7 +272,24 @@ def test_what_a_column_is_worth_is_the_rise_of_the_loss_where_its_cells_are_perm
 
 
 def test_what_is_no_table_of_ones_own_or_too_wide_says_nothing_of_columns(tmp_path):
-    wide = RNG.normal(size=(60, 400))
-    for at, task in enumerate([pj.supervised("wine"), pj.supervised((wide, wide[:, 0]))]):
+    wide = RNG.normal(size=(600, 1000))
+    small, large = pj.supervised((X[:90], VALUES[:90])), pj.supervised((wide, wide[:, 0]), validation=0.2)
+    for at, task in enumerate([pj.supervised("wine"), small, large]):
         results = pj.search(task, SPACE, trials=1, epochs=1, out=tmp_path / str(at))
         assert "columns" not in results.summary
+        assert ("trees" in results.summary) == (task is large)
+
+
+def test_a_class_of_one_row_has_no_trees_and_a_baseline_that_fails_costs_nothing(tmp_path, monkeypatch, capsys):
+    """The run is written, and what failed is said."""
+    labels = np.array(["usual", "other"])[RARE]
+    labels[7] = "single"
+    task = pj.supervised((X, labels))
+    rows = np.setdiff1d(task.split.test, [7])
+    assert baselines.trees_scores(task, rows) == {}
+    monkeypatch.setattr("sklearn.ensemble.HistGradientBoostingRegressor.fit", lambda *_: 1 / 0)
+    own = pj.supervised((X, VALUES), validation=0.2)
+    results = pj.search(own, SPACE, trials=1, epochs=1, out=tmp_path)
+    assert "trees" not in results.summary
+    assert "columns" in pj.Results.load(tmp_path).summary
+    assert "popjax: boosted trees failed (ZeroDivisionError: division by zero)" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from flax import nnx
 
@@ -93,6 +94,20 @@ def test_a_regressions_module_gives_raw_values_and_folds_give_several(rows):
     assert len(modules) == 4
     mean = np.mean([np.asarray(module(x))[:, 0] for module in modules], 0)
     np.testing.assert_allclose(mean, results.predictor().predict(x), rtol=1e-5)
+
+
+def test_a_module_of_raw_rows_takes_codes_of_texts(tmp_path):
+    """Two columns of texts, a missing cell and a text that it does not know; a model of codes says what to do."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"a": rng.choice(["n", "s"], 90), "b": rng.normal(size=90), "c": rng.choice(list("xyz"), 90)})
+    frame["y"] = frame.b + (frame.a == "n")
+    predictor = pj.search(pj.supervised(frame, target="y"), SPACE, trials=2, epochs=3).predictor()
+    rows = pd.DataFrame({"a": ["n", "s", "?"], "b": [0.1, 0.2, 0.3], "c": ["x", "z", "y"]})
+    found = predictor.module(raw=True)(predictor.recipe.encoded(rows))[:, 0]
+    np.testing.assert_allclose(found, predictor.predict(rows), rtol=1e-5)
+    coded = pj.search(pj.supervised(frame, "tabular", target="y", missing="error"), {"hidden": 8}, trials=1, epochs=1)
+    with pytest.raises(ValueError, match="raw=True needs a model of one-hot texts"):
+        coded.predictor().module(raw=True)
 
 
 def test_a_linen_model_gives_its_variables(rows):

@@ -200,6 +200,22 @@ def test_rows_that_test_are_nowhere_in_what_is_chosen_and_trained():
             assert np.array_equal(values, after[trial][name]), name
 
 
+def test_what_no_training_row_has_is_unknown():
+    """A text, of a few or of many, that only rows that validate have is none; a hole in these has no indicator."""
+    rows = frame()
+    validation = pj.supervised(rows, "tabular", target="y").split.validation[0]
+    rows.loc[validation[0], "side"], rows.loc[validation[1], "shop"] = "only", "alone"
+    rows.loc[validation[2], "b"] = np.nan
+    results = pj.search(pj.supervised(rows, "tabular", target="y"), SPACE, trials=2, epochs=2)
+    predictor, known = results.predictor(), rows.iloc[validation[:3]]
+    unknown = known.assign(
+        side=known.side.replace("only", "unheard of"), shop=known.shop.replace("alone", "unheard of")
+    )
+    assert predictor.predict(known).tobytes() == predictor.predict(unknown).tobytes()
+    filled = known.assign(b=known.b.fillna(rows.b[results.task.split.train[0]].median()))
+    np.testing.assert_allclose(predictor.predict(known), predictor.predict(filled), rtol=1e-6)
+
+
 @pytest.mark.parametrize("function", ["mish", "cos_of_turns"])
 def test_a_faster_function_is_jaxs_own(function, x64):
     """To rounding in float32, exactly in float64; so are its slopes, also far out."""
@@ -313,7 +329,12 @@ def test_the_effort_follows_from_rows_and_columns_alone():
     assert large.space["batch_size"].high == 256
     assert (effort(300, 10, 7, 2).epochs, effort(300, 10, 7, 2).folds) == (7, 2)
     assert (small.rule.at, small.rule.method) == ("best", "greedy")
+    x = draws.normal(size=(300, 3))
+    equal = pj.supervised((x, x[:, 0]), "tabular", "adamw", test=0, sample_weight=np.full(300, 2.0))
+    assert effort_of(equal).rule == small.rule
     assert effort(4, 2, None, 2).space["batch_size"].high == 1
+    batches = [pj.default_space(model="tabular", rows=rows)["batch_size"] for rows in (9, 1000, 30_000)]
+    assert [(batch.low, batch.high) for batch in batches] == [(9, 9), (32, 32), (256, 256)]
 
 
 @pytest.mark.parametrize("given", [{"class_weight": "balanced"}, {"sample_weight": "balanced"}], ids=["class", "row"])

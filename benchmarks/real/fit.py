@@ -155,8 +155,8 @@ def population(**given: Any) -> Fit:
     return fit
 
 
-def varied(**scales: Any) -> Fit:
-    """popjax's classifier or regressor in its default space, but for `scales`."""
+def varied(schedule: str | None = None, **scales: Any) -> Fit:
+    """popjax's classifier or regressor in its default space, but for the schedule and `scales`."""
 
     def fit(classes: bool, seed: int, x: pd.DataFrame, y: np.ndarray, options: dict[str, Any]) -> tuple[Any, Predict]:
         import popjax as pj
@@ -164,7 +164,7 @@ def varied(**scales: Any) -> Fit:
 
         kind = "classification" if classes else "regression"
         usual = effort_of(pj.supervised((x, y), "tabular", "adamw", test=0, kind=kind)).space
-        return population(space=pj.Space(**usual.entries() | scales))(classes, seed, x, y, options)
+        return population(space=pj.Space(**usual.entries() | scales), schedule=schedule)(classes, seed, x, y, options)
 
     return fit
 
@@ -192,7 +192,7 @@ def unscaled(classes: bool, seed: int, x: pd.DataFrame, y: np.ndarray, options: 
 VARIANTS: dict[str, Fit] = {
     "popjax, no embeddings": varied(embedding=1),
     "popjax, no scales of inputs": unscaled,
-    "popjax, constant rate": population(schedule="constant"),
+    "popjax, constant rate": varied("inverse", decay=0.0),
     "popjax, no dropout": varied(dropout=0.0),
     "popjax, no decay": varied(weight_decay=0.0),
     "popjax, relu": varied(activation="relu"),

@@ -25,6 +25,7 @@ class Model(NamedTuple):
         untuned: its default values where they differ from `popjax.space.defaults.DEFAULTS`.
         optimizer, schedule: those that train it by default.
         training: name -> Scale of hyperparameters of the training, in its default space with this optimizer.
+        batch: rows -> its batch size for a table of so many; None if its default space has several.
         images: True if it takes only rows (rows, height, width, channels).
         apart: True if it takes {"numbers": (rows, columns), "codes": (rows, columns)}: the transformed numeric columns
             of a table, and the int32 codes of its text columns, 0 for a missing cell or an unknown text. Then `shape`
@@ -43,6 +44,7 @@ class Model(NamedTuple):
     optimizer: str = "sgd"
     schedule: str = "inverse"
     training: Mapping[str, Scale] = NOTHING
+    batch: Callable[[int], int] | None = None
     images: bool = False
     apart: bool = False
     missing: str = "error"
@@ -61,6 +63,7 @@ MODELS: Mapping[str, Model] = {
         optimizer="adamw",
         schedule="flat",
         training=tabular.TRAINING,
+        batch=tabular.batch,
         apart=True,
         missing="auto",
     ),

@@ -18,6 +18,8 @@ from popjax.task import HParams
 WAVE = 20  # operations of a cosine
 FASTER = 6.0  # times the learning rate, for the scales of the inputs
 UNTUNED: Mapping[str, Any] = {"hidden": 128, "activation": "mish", "embedding": 4, "frequency_scale": 0.5}
+BATCHES = ((2000, 32), (6000, 64), (20_000, 128))  # rows below which a batch has so many; then LARGEST
+LARGEST = 256
 TRAINING: Mapping[str, Scale] = {
     "learning_rate": log_uniform(1e-3, 3e-2),
     "weight_decay": log_uniform(1e-4, 1),
@@ -60,6 +62,15 @@ class Tabular(nnx.Module):
         parts = [*self.texts(x["codes"]), numbers, *(embedded(numbers) for embedded in self.periodic)]
         scale = 1 + FASTER * self.scale[...]
         return self.layers(jnp.concatenate(parts, 1) * scale[None])
+
+
+def batch(rows: int) -> int:
+    """The batch size for so many rows, chosen on the development tables of benchmarks/real_tables.py.
+
+    >>> batch(1000), batch(100_000)
+    (32, 256)
+    """
+    return next((size for below, size in BATCHES if rows < below), LARGEST)
 
 
 def inputs_in_use(shape: Mapping[str, Any], hparams: Mapping[str, Any]) -> Any:

@@ -121,7 +121,7 @@ def columns_that_matter(results: Results) -> str:
     """The columns whose permuted cells raise the winner's loss most, in words; empty if not known."""
     found = risen(results)
     said = ", ".join(f"{name} {rise:+.3g}" for name, rise in found[:MATTER])
-    return f"columns by how much the loss rises without them: {said}" if said else ""
+    return f"by how much the loss rises if a column's cells are permuted: {said}" if said else ""
 
 
 def risen(results: Results) -> list[tuple[str, float]]:

@@ -4,7 +4,10 @@ import dataclasses
 import itertools
 import math
 
+import numpy as np
+
 from popjax.core.counts import check_count
+from popjax.models.tabular import batch
 from popjax.rule import Rule
 from popjax.rules.together import together
 from popjax.space.space import Space
@@ -12,14 +15,12 @@ from popjax.supervision.problem import Supervised
 from popjax.supervision.problem_options import ProblemOptions
 from popjax.supervision.spaces import default_space, table_space
 
-OPERATIONS = 2e12  # of a search of the tabular model, about 45 s on two cores
-FULL = 6  # trials to the last epoch that cost as much as TRIALS with the scheduler
+OPERATIONS = 3.3e12  # of a search of the tabular model, about 45 s on two cores
+FULL = 10  # trials to the last epoch that cost as much as TRIALS[0] with the scheduler
 TRIALS, EPOCHS, FOLDS = (32, 16, 8), (32, 16), (5, 3, 2)
 KEPT, PATIENCE = 25, 16
 RUNGS = 8  # the first rung is the last epoch over RUNGS
 NARROW, WIDE, FEW = 64, 128, 1500  # width of the layers: NARROW below FEW rows
-BATCHES = ((2000, 32), (6000, 64), (20_000, 128))  # rows below which a batch has so many; then LARGEST
-LARGEST = 256
 TOGETHER = together()
 
 
@@ -43,9 +44,9 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
 
     Of the tabular model as many trials, epochs and folds as OPERATIONS allow, by its cost model, so that equal data
     train equal members on every machine; the best epochs of the trials that are left are combined by a greedy
-    selection (benchmarks/real_tables.py). Where rows or classes have weights, which the loss on validation rows has
-    not, all of them count, at their last epoch: to choose by that loss would undo the weights. Raises ValueError for
-    counts below 1.
+    selection (benchmarks/real_tables.py). Where rows or classes have different weights, which the loss on validation
+    rows has not, those that are left count equally, at their last epoch: to choose epochs by that loss would undo the
+    weights. Raises ValueError for counts below 1.
     """
     options = task.given.options
     for name, asked in (("epochs", epochs), ("folds", folds)):
@@ -64,7 +65,8 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
     epochs, folds = (one if asked is None else asked for one, asked in zip(usual, (epochs, folds), strict=True))
     scheduler = f"halving(2, {max(1, epochs // RUNGS)})"
     rule = together(KEPT, "greedy", "val_loss", at="best", patience=PATIENCE)
-    if options.class_weight is not None or options.sample_weight is not None:
+    weight = task.data.weight
+    if weight is not None and np.ptp(weight) > 0:
         rule = together(KEPT, "mean", "val_loss")
     space = space_for_effort(options, rows, task.in_folds(folds).fit.rows, width)
     return Effort(trials, epochs, folds, scheduler, rule, space)
@@ -77,6 +79,5 @@ def space_for_effort(options: ProblemOptions, rows: int, trained: int, width: in
     """
     if not isinstance(options.optimizer, str):
         return None
-    batch = next((size for below, size in BATCHES if rows < below), LARGEST)
     usual = default_space(3, options.optimizer, options.schedule, trained, "tabular").entries()
-    return Space(**usual | {"hidden": width, "batch_size": max(1, min(batch, trained // 4))})
+    return Space(**usual | {"hidden": width, "batch_size": max(1, min(batch(rows), trained // 4))})

@@ -85,7 +85,7 @@ class PopulationEstimator(BaseEstimator):
         """Search on rows `X` (rows, columns) with targets `y` (rows,), or (rows, outputs) for several labels or values.
 
         Args:
-            X: array or DataFrame; text columns are one-hot encoded.
+            X: array, or DataFrame with columns of texts.
             y: labels or values.
             X_val, y_val: rows that rank the trials, instead of folds.
             sample_weight: weights (rows,) in the training loss.
@@ -229,14 +229,17 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
     """Classifier by hyperparameter search: hundreds of small models train at once, and the best predict together.
 
     Args:
-        space: space of the search. If None, that of small MLPs with weight decay; for another model or optimizer
+        space: space of the search. If None, one that the rows and the model decide; for a custom model or optimizer
             `popjax.default_space` for the rows.
-        trials, epochs, scheduler, sampler, minutes: as in `popjax.search`.
-        folds: number of folds of each trial, which ranks by their mean and predicts by the mean of its models.
+        trials, epochs, folds: their numbers; if None, the rows and columns decide. A trial ranks by the mean of its
+            folds, and predicts by the mean of its models.
+        scheduler: as in `popjax.search`; "auto" halves the trials of the tabular model, and trains all of others.
+        sampler, minutes: as in `popjax.search`.
         model, optimizer, schedule, missing, shuffle, class_weight: as in `popjax.supervised`.
         input_transform: its `transform`; scikit-learn takes an object with an attribute `transform` for a transformer.
-        rank: a metric ("accuracy" if None, or "loss", "balanced_accuracy", "f1", "auc", "mcc"...) by which the 25 best
-            trials predict together; or a rule, such as `popjax.best("auc")` for the best one alone.
+        rank: a metric ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "mcc"...) by which the best trials are
+            found that predict together; or a rule, such as `popjax.best("auc")` for the best one alone. If None, the
+            loss for the tabular model, else the accuracy, of a regression the squared error.
         validation: with folds=1, the share or the numbers of the rows that rank the trials.
         random_state: seed of the split, the points and the models; the same seed and rows give the same bits.
         verbose: True to show a progress bar.
@@ -245,8 +248,10 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         classes_: labels (classes,) in the order of `predict_proba`; output numbers (outputs,) for several labels.
         predictor_: the `popjax` predictor.
         results_: the `popjax.Results` of the search.
-        best_params_, best_index_, best_score_: hyperparameters, number and score of the best trial.
-        cv_results_: all trials in the format of scikit-learn's searches; "test" means the rows that rank.
+        best_params_, best_index_, best_score_: hyperparameters, number and score of the best trial by the metric that
+            ranks, a loss with its sign turned.
+        cv_results_: all trials in the format of scikit-learn's searches; "test" means the rows that rank, and NaN a
+            trial that was not trained to the end.
         n_features_in_, feature_names_in_: number and names of the columns of the rows.
 
     >>> from sklearn.datasets import load_wine
@@ -274,7 +279,7 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
 class PopulationRegressor(RegressorMixin, PopulationEstimator):
     """Regressor by hyperparameter search, with the arguments of `PopulationClassifier` except class_weight.
 
-    By default trials rank by mean squared error; `rank` may be "loss", "mae", "r2", "rmse", "mape"...
+    `rank` may be "loss", "mse", "mae", "r2", "rmse", "mape"...
 
     >>> from sklearn.datasets import load_diabetes
     >>> x, y = load_diabetes(return_X_y=True)

@@ -175,7 +175,10 @@ class Search:
         )
         results = dataclasses.replace(results, ensemble=put_together(results))
         figures = summary(population, results, test, before, self.directory)
-        return dataclasses.replace(results, summary=figures | test_summary(results, test, self.directory is not None))
+        figures |= test_summary(results, test, self.directory is not None)
+        if self.directory is not None and not self.timer.stop.is_set():
+            figures |= table_summary(results)
+        return dataclasses.replace(results, summary=figures)
 
     def scored(self, population: Population, results: Results) -> tuple[Results, dict[str, float]]:
         """The results with the winner's state, trained again if not kept, and metric -> its score on the test rows."""
@@ -225,20 +228,26 @@ def test_summary(results: Results, test: Mapping[str, float], page: bool) -> dic
 
     together = ensemble.combined_predictor(results)
     scored = {"ensemble": ensemble.ensemble_score(results, together)}
-    scored |= baselines.worth(results, results.metric, test, together, page)
-    return scored | (columns_summary(results) if page else {})
+    return scored | baselines.worth(results, results.metric, test, together, page)
 
 
-def columns_summary(results: Results) -> dict[str, Any]:
-    """`columns` for summary.json: what the columns are worth to the winner (`permuted.rises`); empty if not known."""
+def table_summary(results: Results) -> dict[str, Any]:
+    """Entries of summary.json about a table of the user's own, for the page; none without a winner that was kept.
+
+    - `trees`: the test scores of boosted trees (`baselines.trees_scores`).
+    - `columns`: what the columns are worth to the winner (`permuted.rises`).
+    """
+    best = results.best
+    if results.task.recipe is None or best is None or best.trial not in results.states:
+        return {}
+    from popjax.supervision.baselines import on_test, trees_scores, tried
     from popjax.supervision.permuted import rises
 
-    best = results.best
-    if best is None or best.trial not in results.states:
-        return {}
     task = results.task.in_folds(results.members[results.metric].shape[1])
-    found = rises(task, results.predictor(best.trial))
-    return {"columns": found} if found else {}
+    winner = results.predictor(best.trial)
+    trees = tried("boosted trees", lambda: trees_scores(task, task.split.test))
+    columns = tried("what the columns are worth", lambda: rises(task, winner))
+    return {name: found for name, found in (("trees", on_test(trees)), ("columns", columns)) if found}
 
 
 def put_together(results: Results) -> tuple[int, ...]:

@@ -1,10 +1,11 @@
 """Baselines of a score on the test rows: a constant, a linear model, boosted trees; and its confidence interval."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from popjax.core.text import failure, tell
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import taken
@@ -15,6 +16,7 @@ from popjax.supervision.problem import Supervised
 from popjax.task import Metric
 
 LARGEST = 2e7  # rows x features x outputs, up to which a linear model is fitted
+FEWEST = 200  # rows from which trees are fitted: a leaf takes 20
 MOST_CELLS, MOST_CODES = 1e6, 255  # rows x columns x outputs up to which trees are fitted; texts of a column
 RESAMPLES = 1000
 
@@ -29,7 +31,6 @@ def worth(
     - `rows`: the number of rows of each part.
     - `dependent`: True if rows are in groups or in order of time, which the interval does not take into account.
     - `constant`: the test scores of the constant prediction (see `Kind.constant`) from all other rows.
-    - `trees`: those of boosted trees, fitted with a `page` for a table that is not built in, with at most MOST_CELLS.
     - `test_interval`: the 95% interval of the score: Wilson's (1927) of an accuracy, by bootstrap of a mean squared or
       absolute error of one value.
     - what the page draws (see `Kind.drawn`): if there is a `page`, if bootstrap needs the predictions, or if
@@ -55,8 +56,6 @@ def worth(
     constant = kind.constant(np.delete(data.y, rows, 0))
     if constant is not None:
         known["constant"] = on_test(task.judged(np.broadcast_to(constant, (len(rows), *constant.shape)), rows))
-    if page and (trees := trees_scores(task, rows)):
-        known["trees"] = on_test(trees)
     shared = together is not None and best.trial in together.trials
     if kind.own or not (kind.resampled or shared or page):
         return known | interval_of(metric, test, data.y[rows])
@@ -116,16 +115,27 @@ def has_linear(task: Supervised, rows: np.ndarray) -> bool:
     return task.fit.kind.linearly(len(dataset) - len(rows)) and size <= LARGEST
 
 
+def tried(what: str, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What `compute` returns; empty if it fails, which is said: a baseline may not cost a run its results."""
+    try:
+        return compute()
+    except Exception as error:
+        tell(f"popjax: {what} failed ({failure(error)})")
+        return {}
+
+
 def own_table(dataset: Dataset) -> bool:
     """True for a table that is not built in."""
     return isinstance(dataset.x, np.ndarray) and dataset.x.ndim == 2 and dataset.name not in BUILT_IN
 
 
 def trees_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
-    """The scores on `rows` of boosted trees of all other rows; empty for tables that have none.
+    """The scores on test `rows` of boosted trees of all other rows; empty for tables that have none.
 
-    These are built-in ones, images, large ones, and those with too many texts in a column.
+    These are built-in ones, images, small and large ones, and those with too many texts in a column.
     """
+    if len(rows) == 0 or len(task.dataset) - len(rows) < FEWEST:
+        return {}
     dataset = task.dataset
     coded = all(len(texts) <= MOST_CODES for texts in dataset.levels.values())
     if not (own_table(dataset) and coded and dataset.x.size * max(task.fit.outputs, 1) <= MOST_CELLS):

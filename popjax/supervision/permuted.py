@@ -6,7 +6,7 @@ from popjax.supervision.baselines import own_table
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
 
-LEAST, MOST = 100, 2000  # validation rows that are looked at
+LEAST, MOST = 50, 2000  # validation rows that are looked at
 CELLS = 100_000  # rows x columns x REPEATS
 REPEATS = 3
 
@@ -16,8 +16,8 @@ def rises(task: Supervised, predictor: Predictor) -> dict[str, float]:
 
     Permutation importance (Breiman 2001, "Random Forests") on validation rows, of each fold by the models that did not
     train on them; the mean of three permutations with a fixed seed. Of two columns that say the same, both may seem
-    worthless. Empty for what is built in or no table, where so many columns leave fewer than 100 rows for the time that
-    this may take, and where a prediction has no loss.
+    worthless. Empty for what is built in or no table, on fewer than 50 rows, where so many columns leave fewer than 50
+    for the time that this may take, and where a prediction has no loss.
 
     Args:
         task: the task, with the folds of the predictor.
@@ -27,7 +27,7 @@ def rises(task: Supervised, predictor: Predictor) -> dict[str, float]:
     if not own_table(dataset) or kind.own:
         return {}
     columns = dataset.x.shape[1]
-    rows = min(MOST, CELLS // (REPEATS * columns))
+    rows = min(MOST, CELLS // (REPEATS * columns), task.split.validation.size)
     if rows < LEAST:
         return {}
     each, rng = -(-rows // len(task.split.validation)), np.random.default_rng(0)
@@ -41,12 +41,15 @@ def in_fold(task: Supervised, predictor: Predictor, fold: int, most: int, rng: n
     validation = task.split.validation[fold]
     rows = validation[np.linspace(0, len(validation) - 1, min(most, len(validation))).astype(int)]
     x, targets = task.dataset.x[rows], task.targets(rows)
-    variants = [x]
-    for column in range(x.shape[1]):
-        for _ in range(REPEATS):
-            changed = x.copy()
-            changed[:, column] = rng.permutation(x[:, column])
-            variants.append(changed)
-    predicted = np.split(predictor.of_fold(np.concatenate(variants), fold)[0], len(variants))
-    losses = np.array([task.fit.kind.row_losses(one, targets).mean() for one in predicted])
-    return (losses[1:] - losses[0]).reshape(-1, REPEATS).mean(1)
+    unit = task.recipe.y_scale[fold] ** 2 if targets.ndim == 1 else 1.0  # of the squared error of a value
+
+    def loss(x: np.ndarray) -> float:
+        return float((task.fit.kind.row_losses(predictor.of_fold(x, fold)[0], targets) / unit).mean())
+
+    def permuted(column: int) -> np.ndarray:
+        changed = x.copy()
+        changed[:, column] = rng.permutation(x[:, column])
+        return changed
+
+    usual = loss(x)
+    return np.array([np.mean([loss(permuted(at)) for _ in range(REPEATS)]) - usual for at in range(x.shape[1])])

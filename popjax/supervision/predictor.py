@@ -251,7 +251,10 @@ class Predictor:
         if self.recipe.mirrored and len(folds) > 1:
             what = "each fold's models learned features that it transformed for itself, which have no mean"
             raise ValueError(f"{what}; search with folds=1, or take what of_fold predicts")
-        rows, size = len(entries(encoded)[0]), rows_at_once(sum(one.members for one in self.trained))
+        rows, size = (
+            len(entries(encoded)[0]),
+            rows_at_once(self.recipe.width * sum(one.members for one in self.trained)),
+        )
         parts = [taken(encoded, slice(begin, begin + size)) for begin in range(0, max(rows, 1), size)]
         return np.concatenate([self._mean_of_part(part, folds) for part in parts])
 
@@ -307,7 +310,9 @@ class Predictor:
             alike.setdefault(one.program, []).append(one)
         found: dict[int, Stack] = {}
         for program, trained in alike.items():
-            stack = Stack.of(program, trained, self.recipe.folds, functools.partial(self._applied, trained[0]))
+            stack = Stack.of(
+                program, trained, self.recipe.folds, self.recipe.width, functools.partial(self._applied, trained[0])
+            )
             found |= {one.trial: stack for one in trained}
         return found
 

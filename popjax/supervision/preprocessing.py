@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -168,6 +169,11 @@ class Recipe:
         """The width of a model's output; 0 where only a custom loss knows it."""
         wide = isinstance(self.sees, tuple) and len(self.sees) == 1
         return int(self.sees[0]) if self.mirrored and wide else self.kind.outputs
+
+    @property
+    def width(self) -> int:
+        """The numbers that a model puts out for a row; 1 where only a custom loss knows how many."""
+        return math.prod(self.sees) if self.mirrored and isinstance(self.sees, tuple) else max(self.outputs, 1)
 
     @functools.cached_property
     def sees(self) -> Any:

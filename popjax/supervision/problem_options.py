@@ -11,6 +11,7 @@ from popjax.core.calls import name_of
 from popjax.core.options import FREE, Options
 from popjax.core.trees import digest_of_tree
 from popjax.data.transforms.filled import Filled
+from popjax.data.transforms.known import Known
 from popjax.data.transforms.named_transforms import transform_name
 from popjax.data.transforms.transform import Transform
 from popjax.supervision.weights import BALANCED
@@ -35,6 +36,8 @@ def transform_text(transform: Any) -> Any:
     """An unfitted transform in run.json: its name; for a custom one or changed settings, its class and settings."""
     if isinstance(transform, Filled):
         return transform_text(transform.inner)
+    if isinstance(transform, Known):
+        return "none"
     if not isinstance(transform, Transform):
         return transform and {name: transform_text(one) for name, one in transform.items()}
     name = transform_name(transform)

@@ -51,7 +51,7 @@ def default_space(
             None, the model's.
         schedule: of the learning rate, or several; an exponential decay is searched near 1, and those that end in a
             cosine have none. If None, the model's.
-        rows: number of training rows; larger batch sizes are left out.
+        rows: number of training rows; larger batch sizes are left out, and a model may have one for so many.
         model: the name of a built-in model, which adds its hyperparameters: "mlp"; "cnn", with channels as hidden
             units; or "tabular", with ranges of its own for the rate, the decay and b2 of its optimizer.
 
@@ -126,6 +126,7 @@ def scales_of(priority: int, optimizer: str, schedule: str, rows: int | None, mo
     if schedule == "exponential" and "decay" in scales:
         scales["decay"] = one_minus_log_uniform(0.9, 0.999)
     if rows is not None and "batch_size" in scales:
-        fitting = [size for size in BATCH_SIZES if size <= rows]
-        scales["batch_size"] = choice(*fitting) if len(fitting) > 1 else min(rows, BATCH_SIZES[0])
+        sizes = BATCH_SIZES if found.batch is None else [found.batch(rows)]
+        fitting = [size for size in sizes if size <= rows]
+        scales["batch_size"] = choice(*fitting) if len(fitting) > 1 else min([rows, *fitting])
     return scales

@@ -12,7 +12,7 @@ from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.supervision.trained import Trained
 
 LEAST, PART = 32, 2**14  # the fewest and the most rows of one call
-OUTPUTS = 2**20  # of all models together, in one call
+OUTPUTS = 2**20  # numbers that all models put out in one call
 
 
 class Stack(NamedTuple):
@@ -26,6 +26,7 @@ class Stack(NamedTuple):
         folds: int (models,), the fold of each model.
         first: trial -> number of its first model; its models follow, fold by fold.
         repeats: number of models of a trial in a fold.
+        width: numbers that a model puts out for a row.
     """
 
     program: str
@@ -35,9 +36,10 @@ class Stack(NamedTuple):
     folds: jax.Array
     first: Mapping[int, int]
     repeats: int
+    width: int
 
     @classmethod
-    def of(cls, program: str, trained: Sequence[Trained], folds: int, model: Callable[..., Any]) -> "Stack":
+    def of(cls, program: str, trained: Sequence[Trained], folds: int, width: int, model: Callable[..., Any]) -> "Stack":
         """The stack of trials with one program; `model`: (arrays, values, fold, x) -> outputs (rows, ...)."""
         members = trained[0].members
         arrays = {name: np.concatenate([one.arrays[name] for one in trained]) for name in trained[0].arrays}
@@ -56,7 +58,7 @@ class Stack(NamedTuple):
 
         first = {one.trial: at * members for at, one in enumerate(trained)}
         stacked, settings, places = jax.tree.map(jnp.asarray, (arrays, values, fold_of))
-        return cls(program, jax.jit(outputs), stacked, settings, places, first, members // folds)
+        return cls(program, jax.jit(outputs), stacked, settings, places, first, members // folds, width)
 
     def outputs(self, trials: Sequence[int], folds: Sequence[int], x: Inputs) -> np.ndarray:
         """The outputs (trials, folds, repeats, rows, ...) of the models of these trials and folds, in float64.
@@ -71,13 +73,14 @@ class Stack(NamedTuple):
         count, models = len(numbers), len(self.folds)
         padded_to = lambda values: np.concatenate([values, np.zeros(models - count)]).astype(np.int32)
         given = (self.arrays, self.values, self.folds, padded_to(numbers), padded_to(places), np.int32(count))
-        found = by_parts(functools.partial(self.apply, *given), x, models)[:, :count].astype(float)
+        apply = functools.partial(self.apply, *given)
+        found = by_parts(lambda part: apply(part)[:, :count], x, rows_at_once(models * self.width)).astype(float)
         return np.moveaxis(found, 0, 1).reshape(len(trials), len(folds), repeats, len(found), *found.shape[2:])
 
 
-def rows_at_once(models: int) -> int:
-    """The most rows, a power of two, for which so many models are computed in one call."""
-    return min(PART, max(LEAST, 1 << (OUTPUTS // models).bit_length() - 1))
+def rows_at_once(numbers: int) -> int:
+    """The most rows, a power of two, that are computed in one call where all models put out so many numbers a row."""
+    return min(PART, max(LEAST, 1 << max(OUTPUTS // numbers, 1).bit_length() - 1))
 
 
 def side_by_side(features: Sequence[Inputs]) -> Inputs:
@@ -85,10 +88,9 @@ def side_by_side(features: Sequence[Inputs]) -> Inputs:
     return mapped(lambda *each: np.stack(each, 1), *features)
 
 
-def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs, models: int) -> np.ndarray:
-    """The outputs (rows, models, ...) for rows, in parts, each padded with zeros so that few sizes are compiled."""
+def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs, most: int) -> np.ndarray:
+    """The outputs for rows, in parts of at most so many, padded with zeros so that few sizes are compiled."""
     found, rows = [], len(entries(x)[0])
-    most = rows_at_once(models)
     for begin in range(0, max(rows, 1), most):
         part = taken(x, slice(begin, begin + most))
         count = min(most, rows - begin)

@@ -14,15 +14,20 @@ from popjax.supervision.preprocessing import Recipe
 class Standardizing(nnx.Module):
     """A trained module that maps encoded rows (rows, ...) to logits, or to values in the target's own units.
 
-    Raises ValueError for a transform that is not a built-in affine one or "none".
+    Codes of texts become one-hot. Raises ValueError for a model that takes codes, and for a transform that is not a
+    built-in affine one or "none".
     """
 
     def __init__(self, module: nnx.Module, recipe: Recipe, fold: int) -> None:
         transform = recipe.transforms[fold]
+        if recipe.apart:
+            what = "module: raw=True needs a model of one-hot texts"
+            raise ValueError(f"{what}; apply the module to transformed rows, recipe.features(recipe.encoded(rows))")
         if not isinstance(transform, Transform) or not in_programs(transform):
             what = f"module: raw=True needs a transform that is affine, not {type(transform).__name__}"
             raise ValueError(f"{what}; apply the module to transformed rows, recipe.features(recipe.encoded(rows))")
         self.inner = module
+        self.levels = tuple(len(recipe.levels.get(name, ())) for name in recipe.columns) if recipe.levels else ()
         self.affine = isinstance(transform, Affine)
         if isinstance(transform, Affine):
             self.mean, self.scale, self.limit = (
@@ -31,8 +36,13 @@ class Standardizing(nnx.Module):
         self.y_mean, self.y_scale = (nnx.Variable(jnp.asarray(each[fold])) for each in (recipe.y_mean, recipe.y_scale))
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        x = jnp.asarray(x)
+        if self.levels:
+            column = lambda at: x[:, at, None]
+            parts = [column(at) == jnp.arange(n)[None] if n else column(at) for at, n in enumerate(self.levels)]
+            x = jnp.concatenate([part.astype(x.dtype) for part in parts], 1)
         if self.affine:
-            x = (jnp.asarray(x) - self.mean[...][None]) / self.scale[...][None]
+            x = (x - self.mean[...][None]) / self.scale[...][None]
             x = jnp.clip(x, -self.limit[...][None], self.limit[...][None])
         outputs: jax.Array = self.inner(x) * per_row(self.y_scale[...]) + per_row(self.y_mean[...])
         return outputs

@@ -14,6 +14,7 @@ from popjax.data.parts import parts_of
 from popjax.data.scarce import repeated, scarce
 from popjax.data.splits import Way, untimely
 from popjax.data.transforms.applying import accepts_missing, transforms_of, unchanged
+from popjax.data.transforms.known import Known
 from popjax.models.built_in import MODELS, Model
 from popjax.models.networks import check_model
 from popjax.supervision.metrics import metrics_of
@@ -167,6 +168,8 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     lookup(SCHEDULES, "schedule", options.schedule)
     inputs = model_inputs(dataset, model)
     transform, shuffle = transforms_of(transform, inputs, options.seed, missing == AUTO), options.shuffle
+    if model is not None and model.apart and dataset.levels:
+        transform = {**transform, "codes": Known()}
     if not isinstance(shuffle, bool) or (options.groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(validation, test, options.seed, groups, shuffle)

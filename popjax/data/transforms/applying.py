@@ -10,6 +10,7 @@ from popjax.core.text import lookup, plural
 from popjax.data.inputs import Inputs, mapped
 from popjax.data.transforms.affine import Affine
 from popjax.data.transforms.filled import Filled, filling
+from popjax.data.transforms.known import Known
 from popjax.data.transforms.named_transforms import TRANSFORMS, transform_name, transform_of
 from popjax.data.transforms.transform import Columns, Transform
 from popjax.data.transforms.unchanged import Unchanged
@@ -105,14 +106,16 @@ def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
 
 
 def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
-    """Rows in the dtype that a transform receives: float64, but for the identity their own."""
-    return x if type(transform) is Unchanged else x.astype(float, copy=False)
+    """Rows in the dtype that a transform receives: float64, but for the identity and codes their own."""
+    return x if isinstance(transform, Unchanged) else x.astype(float, copy=False)
 
 
 def written_transforms(transforms: Transforms) -> Any:
     """Fitted transforms as JSON values, for `read_transforms`; raises ValueError for a field that JSON cannot hold."""
     if isinstance(transforms, Mapping):
         return {"entries": {name: written_transforms(one) for name, one in transforms.items()}}
+    if isinstance(transforms, Known):
+        return {"codes": transforms.to_json()}
     if isinstance(transforms, Filled):
         return written_transforms(transforms.inner) | {"filled": transforms.to_json()}
     fields = transforms.to_json()
@@ -144,7 +147,10 @@ def one_read(content: Mapping[str, Any], own: Any) -> Transform:
     if "filled" in content:
         inner = one_read({name: value for name, value in content.items() if name != "filled"}, own)
         known = content["filled"]
-        return Filled(inner, np.asarray(known["lacking"], bool), np.asarray(known["median"], float))
+        lacking, trained = (np.asarray(known[name], bool) for name in ("lacking", "trained"))
+        return Filled(inner, lacking, np.asarray(known["median"], float), trained)
+    if "codes" in content:
+        return Known.from_json(content["codes"])
     if content["name"] is not None:
         return lookup(TRANSFORMS, "transform", content["name"]).from_json(content["fields"])
     if own is None:

@@ -13,17 +13,20 @@ from popjax.data.transforms.transform import Columns, Transform
 class Filled(Transform):
     """Another transform, of features in which the median of the training rows replaces missing cells.
 
-    Indicators, 1 where a cell was missing, else 0, follow as further features.
+    Indicators, 1 where a cell was missing, else 0, follow as further features; they stay 0 where no training row of the
+    fold lacked one, so that a model reads none that it never saw.
 
     Attributes:
         inner: the other transform.
         lacking: bool (features,): features with an indicator.
         median: of the training rows (features,); 0 of a feature without any value.
+        trained: bool (features,): features that lack a cell in a training row.
     """
 
     inner: Any = None
     lacking: Any = None
     median: Any = None
+    trained: Any = None
 
     missing: ClassVar[bool] = True
 
@@ -35,12 +38,13 @@ class Filled(Transform):
         """Fit the medians, and the other transform to the rows that are filled in."""
         with warnings.catch_warnings(action="ignore"):  # of features without any value
             median = np.nan_to_num(np.nanmedian(x, axis=0))
-        found = dataclasses.replace(self, median=median)
+        found = dataclasses.replace(self, median=median, trained=np.isnan(x).any(0))
         return dataclasses.replace(found, inner=self.inner.fit(found.whole(x), columns))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, features + indicators)."""
-        return np.hstack([self.inner(self.whole(x)), np.isnan(x[:, self.lacking])])
+        indicators = (np.isnan(x) & self.trained)[:, self.lacking]
+        return np.hstack([self.inner(self.whole(x)), indicators])
 
     def whole(self, x: np.ndarray) -> np.ndarray:
         """Rows without missing cells."""
@@ -48,7 +52,7 @@ class Filled(Transform):
 
     def to_json(self) -> dict[str, Any]:
         """The medians and the features with an indicator, without the other transform."""
-        return {"lacking": np.asarray(self.lacking).tolist(), "median": np.asarray(self.median).tolist()}
+        return {name: np.asarray(getattr(self, name)).tolist() for name in ("lacking", "median", "trained")}
 
 
 def filling(transform: Transform, x: np.ndarray) -> Transform:

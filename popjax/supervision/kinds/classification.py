@@ -88,9 +88,15 @@ class Classification(Kind):
         return self.chances_of(LogisticRegression(max_iter=1000).fit(z, y))
 
     def trees(self, x: np.ndarray, y: np.ndarray, texts: Sequence[bool]) -> Callable[[np.ndarray], np.ndarray] | None:
-        """HistGradientBoostingClassifier at its defaults: rows -> probabilities (rows, classes)."""
+        """HistGradientBoostingClassifier at its defaults: rows -> probabilities (rows, classes); None for rare classes.
+
+        These are classes of a single row, which cannot be split in two for its early stopping.
+        """
         from sklearn.ensemble import HistGradientBoostingClassifier
 
+        counts = np.bincount(y)
+        if (counts > 0).sum() < 2 or counts[counts > 0].min() < 2:
+            return None
         return self.chances_of(HistGradientBoostingClassifier(categorical_features=texts, random_state=0).fit(x, y))
 
     def chances_of(self, model: Any) -> Callable[[np.ndarray], np.ndarray]:

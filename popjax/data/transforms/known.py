@@ -1,0 +1,31 @@
+"""Codes of texts, without those that no training row has. No JAX here."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from popjax.data.transforms.transform import Columns
+from popjax.data.transforms.unchanged import Unchanged
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Known(Unchanged):
+    """Codes (rows, columns): one that no training row of the fold has becomes 0, that of an unknown text.
+
+    Else a model would read numbers that it never trained.
+
+    Attributes:
+        codes: those that occur in each column.
+    """
+
+    codes: Any = None
+
+    def fit(self, x: np.ndarray, columns: Columns) -> "Known":
+        """Note the codes of the training rows."""
+        return Known([np.unique(column) for column in x.T])
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The rows without other codes."""
+        occurs = [np.isin(column, codes) for column, codes in zip(x.T, self.codes, strict=True)]
+        return np.where(np.stack(occurs, 1), x, 0)
