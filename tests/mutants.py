@@ -676,6 +676,20 @@ MUTANTS = [
         "test_kinds.py -k plain_loop",
     ),
     Mutant(
+        "a built-in table is one's own",
+        "supervision/baselines",
+        " and dataset.name not in BUILT_IN",
+        "",
+        "test_baselines.py -k says_nothing_of_columns",
+    ),
+    Mutant(
+        "the width of outputs is left out",
+        "supervision/stack",
+        "rows_at_once(models * self.width)",
+        "rows_at_once(models)",
+        "test_ensemble.py -k wide_outputs",
+    ),
+    Mutant(
         "a column is judged by the models that trained on the rows",
         "supervision/permuted",
         "predictor.of_fold(x, fold)[0]",
@@ -697,10 +711,10 @@ MUTANTS = [
         "test_tabular.py -k undo",
     ),
     Mutant(
-        "a column is permuted for good",
+        "all columns are permuted",
         "supervision/permuted",
-        "changed = x.copy()",
-        "changed = x",
+        "changed[:, column] =",
+        "changed[:, :] = changed[:, [column]]; changed[:, column] =",
         "test_baselines.py -k worth",
     ),
     Mutant(

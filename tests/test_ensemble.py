@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_err
 
 import popjax as pj
 from popjax.core.storage import Corrupt
+from popjax.supervision import stack
 from popjax.supervision.ensemble import selected
 from popjax.supervision.kinds.classification import Classification
 from popjax.supervision.kinds.regression import Regression
@@ -216,6 +217,19 @@ def test_trials_of_one_program_share_its_compilation(rows):
     with compilations() as events:
         together.predict(rows[0])
     assert sum("outputs" in str(name) for name in events) == 1
+
+
+def test_wide_outputs_are_computed_for_fewer_rows_at_once(rows, monkeypatch):
+    """So that what all models put out for the rows of a call has a bound, and the values are the same."""
+    x, _ = rows
+    results = pj.search(pj.supervised((x, x[:, :4] ** 2)), SPACE, trials=2, epochs=1, rank=pj.best(keep=2))
+    predictor, sizes = pj.ensemble(results, size=2), []
+    whole = predictor.of_fold(x, 0)
+    padded = stack.padded
+    monkeypatch.setattr(stack, "OUTPUTS", 2 * 4 * 32)
+    monkeypatch.setattr(stack, "padded", lambda x, rows: sizes.append(rows) or padded(x, rows))
+    np.testing.assert_allclose(predictor.of_fold(x, 0), whole, rtol=1e-5)
+    assert set(sizes) == {32}
 
 
 def test_a_task_of_ones_own_keeps_as_many_as_are_together(command, tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.text import plural
+from popjax.core.text import plural, short
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import shown
 from popjax.store.results import Results
@@ -120,7 +120,7 @@ def compared(results: Results) -> str:
 def columns_that_matter(results: Results) -> str:
     """The columns whose permuted cells raise the winner's loss most, in words; empty if not known."""
     found = risen(results)
-    said = ", ".join(f"{name} {rise:+.3g}" for name, rise in found[:MATTER])
+    said = ", ".join(f"{short(name)} {rise:+.3g}" for name, rise in found[:MATTER])
     return f"by how much the loss rises if a column's cells are permuted: {said}" if said else ""
 
 

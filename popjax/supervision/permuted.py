@@ -17,14 +17,14 @@ def rises(task: Supervised, predictor: Predictor) -> dict[str, float]:
     Permutation importance (Breiman 2001, "Random Forests") on validation rows, of each fold by the models that did not
     train on them; the mean of three permutations with a fixed seed. Of two columns that say the same, both may seem
     worthless. Empty for what is built in or no table, on fewer than 50 rows, where so many columns leave fewer than 50
-    for the time that this may take, and where a prediction has no loss.
+    for the time that this may take, and with a custom loss.
 
     Args:
         task: the task, with the folds of the predictor.
         predictor: the predictor of one trial.
     """
-    dataset, kind = task.dataset, task.fit.kind
-    if not own_table(dataset) or kind.own:
+    dataset = task.dataset
+    if not own_table(dataset) or task.given.options.loss is not None:
         return {}
     columns = dataset.x.shape[1]
     rows = min(MOST, CELLS // (REPEATS * columns), task.split.validation.size)
@@ -44,12 +44,13 @@ def in_fold(task: Supervised, predictor: Predictor, fold: int, most: int, rng: n
     unit = task.recipe.y_scale[fold] ** 2 if targets.ndim == 1 else 1.0  # of the squared error of a value
 
     def loss(x: np.ndarray) -> float:
-        return float((task.fit.kind.row_losses(predictor.of_fold(x, fold)[0], targets) / unit).mean())
+        each = np.tile(targets, (len(x) // len(targets), *(1,) * (targets.ndim - 1)))
+        return float((task.fit.kind.row_losses(predictor.of_fold(x, fold)[0], each) / unit).mean())
 
     def permuted(column: int) -> np.ndarray:
-        changed = x.copy()
-        changed[:, column] = rng.permutation(x[:, column])
+        changed = np.tile(x, (REPEATS, 1))
+        changed[:, column] = np.concatenate([rng.permutation(x[:, column]) for _ in range(REPEATS)])
         return changed
 
     usual = loss(x)
-    return np.array([np.mean([loss(permuted(at)) for _ in range(REPEATS)]) - usual for at in range(x.shape[1])])
+    return np.array([loss(permuted(at)) - usual for at in range(x.shape[1])])
