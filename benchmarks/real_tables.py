@@ -31,7 +31,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "real"))
 
-from fit import METHODS, VARIANTS  # noqa: E402
+from fit import METHODS, OF_CLASSES, VARIANTS  # noqa: E402
 from tables import DEVELOPMENT, FINAL, TABLES, splits_of  # noqa: E402
 
 KEPT = HERE / "results" / "real_tables.jsonl"
@@ -76,6 +76,8 @@ def measure(tables: Iterable[str], methods: Iterable[str], options: str, threads
     known = {(one["table"], one["split"], one["method"], one.get("commit"), one.get("options")) for one in kept(path)}
     for table in tables:
         for method in methods:
+            if method in OF_CLASSES and not TABLES[table].classes:
+                continue
             version = now if method.startswith(OURS) else None
             own = options if method.startswith(OURS) and options != "{}" else None
             for split in splits_of(table, slow=method in SLOW)[:most]:
@@ -139,6 +141,18 @@ def show(found: dict[str, dict[str, Any]]) -> None:
     print("mean rank by score:", json.dumps(ranks(found, "score", -1)))
 
 
+def show_behind_linear(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options: str) -> None:
+    """By how many standard errors of the paired difference over test rows popjax is worse than the linear model."""
+    own = [one for one in lines if (one["method"], one.get("commit"), one.get("options", "{}")) == (OURS, now, options)]
+    found = {}
+    for table in tables:
+        ones = [one for one in own if one["table"] == table and "error" in one]
+        if ones:
+            total = lambda name, ones=ones: sum(one[name] for one in ones)
+            found[table] = round(total("behind_linear") / total("error"), 1)
+    print("behind linear, in standard errors:", json.dumps(found))
+
+
 def show_ablation(lines: list[dict[str, Any]], now: str) -> None:
     """Of each variant the mean over tables, and its standard error, of the logarithm of its loss over the default's."""
     for variant in VARIANTS:
@@ -195,6 +209,7 @@ def main() -> None:
         show_ablation(lines, shown)
     else:
         show(means(lines, tables, shown, arguments.options))
+        show_behind_linear(lines, tables, shown, arguments.options)
 
 
 if __name__ == "__main__":
