@@ -35,7 +35,9 @@ from fit import METHODS, OF_CLASSES, VARIANTS  # noqa: E402
 from tables import DEVELOPMENT, FINAL, TABLES, splits_of  # noqa: E402
 
 KEPT = HERE / "results" / "real_tables.jsonl"
-SLOW = ("RealMLP-TD", "RealMLP-TD, log loss", "TabM-D")
+TABPACK = "TabPack"
+SLOW = ("RealMLP-TD", "RealMLP-TD, log loss", "TabM-D", TABPACK)
+ALL = [*METHODS, TABPACK]
 OURS = "popjax"
 
 
@@ -59,9 +61,11 @@ def kept(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def fitted(table: str, split: int, method: str, options: str, threads: int) -> dict[str, float]:
+def fitted(table: str, split: int, method: str, options: str, threads: int, tabpack: Path | None) -> dict[str, float]:
     """The scores and seconds of one fit, in a process of its own."""
     command = [sys.executable, str(HERE / "real" / "fit.py"), table, str(split), method, "--options", options]
+    if method == TABPACK:
+        command = [sys.executable, str(HERE / "real" / "tabpack.py"), str(tabpack), table, str(split)]
     environment = os.environ | {"REAL_TABLES_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -70,24 +74,25 @@ def fitted(table: str, split: int, method: str, options: str, threads: int) -> d
     return found
 
 
-def measure(tables: Iterable[str], methods: Iterable[str], options: str, threads: int, most: int, path: Path) -> None:
-    """Fit what is not measured yet, at `most` so many splits of a table, and keep it."""
-    here, now = machine(), commit()
-    known = {(one["table"], one["split"], one["method"], one.get("commit"), one.get("options")) for one in kept(path)}
+def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Namespace) -> None:
+    """Fit what is not measured yet, at most `given.most_splits` splits of a table, and keep it."""
+    here, now, options = machine(), commit(), given.options
+    lines = kept(given.kept)
+    known = {(one["table"], one["split"], one["method"], one.get("commit"), one.get("options")) for one in lines}
     for table in tables:
         for method in methods:
             if method in OF_CLASSES and not TABLES[table].classes:
                 continue
             version = now if method.startswith(OURS) else None
             own = options if method.startswith(OURS) and options != "{}" else None
-            for split in splits_of(table, slow=method in SLOW)[:most]:
+            for split in splits_of(table, slow=method in SLOW)[: given.most_splits]:
                 if (table, split, method, version, own) in known:
                     continue
-                line = {"table": table, "split": split, "method": method, "machine": here, "threads": threads}
+                line = {"table": table, "split": split, "method": method, "machine": here, "threads": given.threads}
                 line |= {"commit": version} if version else {}
                 line |= {"options": own} if own else {}
-                line |= fitted(table, split, method, options, threads)
-                with path.open("a") as file:
+                line |= fitted(table, split, method, options, given.threads, given.tabpack)
+                with given.kept.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), file=sys.stderr, flush=True)
 
@@ -96,7 +101,7 @@ def means(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options:
     """table -> method -> means over its splits, of popjax at the commit `now`."""
     found: dict[str, dict[str, Any]] = {}
     for table in tables:
-        for method in METHODS:
+        for method in ALL:
             ours = method.startswith(OURS)
             own = [one for one in lines if one["table"] == table and one["method"] == method]
             own = [one for one in own if not ours or (one["commit"] == now and one.get("options", "{}") == options)]
@@ -109,7 +114,7 @@ def means(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options:
 def ranks(found: dict[str, dict[str, Any]], name: str, sign: int) -> dict[str, float]:
     """Mean rank of the methods that fitted every table; RealMLP-TD counts once, with the better of its settings."""
     best = {table: better(by_method) for table, by_method in found.items()}
-    methods = [method for method in METHODS if best and all(method in one for one in best.values())]
+    methods = [method for method in ALL if best and all(method in one for one in best.values())]
     places: dict[str, list[float]] = {method: [] for method in methods}
     for one in best.values():
         values = np.array([sign * one[method][name] for method in methods])
@@ -129,7 +134,7 @@ def better(by_method: dict[str, Any]) -> dict[str, Any]:
 
 def show(found: dict[str, dict[str, Any]]) -> None:
     """The tables, as Markdown."""
-    methods = [method for method in METHODS if any(method in one for one in found.values())]
+    methods = [method for method in ALL if any(method in one for one in found.values())]
     print("| table | " + " | ".join(methods) + " |")
     print("| --- |" + " --- |" * len(methods))
     for table, one in found.items():
@@ -179,7 +184,8 @@ def main() -> None:
     """Measure and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), help="default: those of development")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=[*METHODS, *VARIANTS])
+    parser.add_argument("--methods", nargs="+", choices=[*ALL, *VARIANTS], help=f"default: all but {TABPACK}")
+    parser.add_argument("--tabpack", type=Path, metavar="DIR", help="a clone of its repository: fits TabPack, too")
     parser.add_argument("--ablation", action="store_true", help="popjax's recipe with one part less or other")
     parser.add_argument("--most-splits", type=int, default=10, help="of a table")
     parser.add_argument("--final", action="store_true", help="the final tables, by a commit")
@@ -194,7 +200,10 @@ def main() -> None:
         arguments.tables, arguments.methods, arguments.most_splits = ["wine"], ["popjax", "linear"], 1
         arguments.kept = Path(tempfile.mkdtemp()) / "quick.jsonl"
     tables = arguments.tables or list(FINAL if arguments.final else DEVELOPMENT)
-    methods = list(VARIANTS) if arguments.ablation else arguments.methods
+    usual = [*METHODS, *([TABPACK] if arguments.tabpack else [])]
+    methods = list(VARIANTS) if arguments.ablation else arguments.methods or usual
+    if TABPACK in methods and not arguments.tabpack:
+        parser.error("TabPack needs --tabpack DIR, a clone of its repository")
     ours = any(method.startswith(OURS) for method in methods)
     if ours and not arguments.show and set(tables) & set(FINAL):
         if not arguments.final:
@@ -203,7 +212,7 @@ def main() -> None:
             parser.error("there are uncommitted changes in popjax/; commit them first")
         print(f"judging commit {commit()}")
     if not arguments.show:
-        measure(tables, methods, arguments.options, arguments.threads, arguments.most_splits, arguments.kept)
+        measure(tables, methods, arguments)
     shown, lines = arguments.commit or commit(), kept(arguments.kept)
     if arguments.ablation:
         show_ablation(lines, shown)
