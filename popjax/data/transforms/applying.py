@@ -100,8 +100,9 @@ def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
         what = f"the transform {type(transform).__name__} gives {shape} for {plural(len(x), 'row')}"
         raise ValueError(f"{what}; give an array of numbers with as many rows")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
-        row = int(np.argmin(np.isfinite(found).reshape(len(found), -1).all(1))) + 1
-        raise ValueError(f"the transform {type(transform).__name__} gives no finite number in row {row}; give one")
+        row = x[np.argmin(np.isfinite(found).reshape(len(found), -1).all(1))].tolist()
+        what = f"the transform {type(transform).__name__} gives no finite number for the row {row!r:.60}"
+        raise ValueError(f"{what}; give one")
     return found
 
 
