@@ -13,6 +13,9 @@ that the mean validation accuracies are within a point; the best accuracy of a f
 is a maximum of noise, so it is reported alone. Wall time is that of the process, with its imports.
 
 A peer whose environment cannot be made here is skipped, and named with the reason.
+
+`--work` compares what an update costs on eight other kinds of work (`works/`): the same network, rows and AdamW in
+popjax, a jitted JAX loop, one plain vmap and PyTorch, in turn. An epoch of popjax's also validates a batch.
 """
 
 import argparse
@@ -34,6 +37,11 @@ from popjax.data.dataset import from_arrays, load
 from popjax.data.splits import Way, split
 from popjax.space.scales import log_uniform, one_minus_log_uniform
 from popjax.space.space import Space
+
+sys.path.insert(0, str(Path(__file__).parent / "works"))
+
+import compare as works
+from work import WORKS
 
 
 class Peer(NamedTuple):
@@ -64,6 +72,9 @@ SPACE = Space(  # all of it trains well: how a diverging model fails is each lib
 )
 ROWS = 1760  # of digits: 80% of them are 44 whole batches, so a library that uses a rest has none
 HERE = Path(__file__).parent
+
+
+TORCH = Peer("PyTorch", "", ("torch", "numpy"))
 
 
 def write_workload(path: Path, trials: int, epochs: int) -> int:
@@ -135,6 +146,16 @@ def check(rows: list[dict[str, Any]], updates: int) -> None:
     assert max(means.values()) - min(means.values()) <= 0.01, f"mean accuracies differ by more than a point: {means}"
 
 
+def compare_works(names: list[str], pairs: int, path: Path | None) -> None:
+    """What an update of each kind of work costs, as a table on stderr and as JSON."""
+    rows = [works.compare(name, pairs, command(TORCH)) for name in names]
+    print(works.table(rows), file=sys.stderr)
+    text = json.dumps({"machine": machine(), "works": rows}, indent=1)
+    print(text)
+    if path:
+        path.write_text(text + "\n")
+
+
 def compare(rows: list[dict[str, Any]]) -> None:
     """Add how many times popjax's time each peer took, in training and from start to end."""
     base = next((row for row in rows if row["peer"] == PEERS["popjax"].label), None)
@@ -182,7 +203,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="32 trials of 5 epochs, for a look; writes no file")
     parser.add_argument("--only", default=",".join(PEERS), help="some of the peers, by comma (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="where to write the JSON (default: results/peers.json if not quick)")
+    parser.add_argument("--work", nargs="+", choices=list(WORKS), help="compare updates of these kinds of work")
+    parser.add_argument("--pairs", type=int, default=7, help="runs of each side, in turn, with --work")
     options = parser.parse_args()
+    if options.work:
+        compare_works(options.work, options.pairs, options.json)
+        return
     trials, epochs = options.trials or (32 if options.quick else 512), options.epochs or (5 if options.quick else 20)
     if unknown := set(options.only.split(",")) - set(PEERS):
         parser.error(f"unknown peers {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
