@@ -39,9 +39,82 @@ def test_by_patches_is_flax_conv(x64, inputs, features, size):
         np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-12)
 
 
-def test_max_pool_is_flax_pool():
-    x = jax.random.normal(jax.random.key(0), (3, 7, 4, 2))
-    assert np.array_equal(max_pool(x), nnx.max_pool(x, (2, 2), (2, 2)))
+def slopes(function, *arguments):
+    """The gradients of a sum that depends on each number."""
+    scalar = lambda *given: sum(jnp.sin(leaf + 0.3).sum() for leaf in jax.tree.leaves(function(*given)))
+    return jax.grad(scalar, range(len(arguments)))(*arguments)
+
+
+def assert_same(fast, plain, *arguments):
+    """Values, gradients and directional derivatives, to 1e-12."""
+    close = lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-12, atol=1e-12)
+    jax.tree.map(close, fast(*arguments), plain(*arguments))
+    jax.tree.map(close, slopes(fast, *arguments), slopes(plain, *arguments))
+    moved = tuple(jnp.cos(argument) for argument in arguments)
+    jax.tree.map(close, jax.jvp(fast, arguments, moved), jax.jvp(plain, arguments, moved))
+
+
+def test_max_pool_is_flax_pool(x64):
+    """Also where several pixels are the largest: the first has the slope."""
+    for x in (jax.random.normal(jax.random.key(0), (3, 7, 4, 2)), jnp.ones((1, 4, 5, 1))):
+        assert_same(max_pool, lambda x: nnx.max_pool(x, (2, 2), (2, 2)), x)
+
+
+POOLS = [
+    ((2, 2), (2, 2), "VALID"),
+    ((3, 3), (2, 2), "SAME"),
+    ((3, 2), (1, 3), ((1, 0), (2, 1))),
+    ((1, 4), (1, 1), "SAME"),
+]
+
+
+@pytest.mark.parametrize(("window", "strides", "padding"), soaked(POOLS, 2))
+def test_pooling_is_flax_pooling(x64, window, strides, padding):
+    """Of largest numbers, many of which are equal, and of means; no window is reduced by XLA."""
+    x = jnp.round(jax.random.normal(jax.random.key(0), (3, 7, 8, 2)), 0)
+    for pool in (nnx.max_pool, nnx.avg_pool, linen.max_pool, linen.avg_pool):
+        plain = lambda x, pool=pool: pool(x, window, strides, padding)
+        assert "reduce_window" not in str(jax.make_jaxpr(by_patches(plain))(x))
+        assert_same(by_patches(plain), plain, x)
+
+
+def test_pooling_goes_on_for_integers_and_large_windows(x64):
+    x = jnp.arange(2 * 30 * 30).reshape(2, 30, 30, 1) % 7
+    plain = lambda x: lax.reduce_window(x, np.iinfo(int).min, lax.max, (1, 2, 3, 1), (1, 1, 2, 1), "SAME")
+    np.testing.assert_array_equal(by_patches(plain)(x), plain(x))
+    whole = by_patches(lambda x: nnx.max_pool(x, (30, 30)))
+    assert "reduce_window" in str(jax.make_jaxpr(whole)(x.astype(float)))
+    assert whole(x.astype(float)).tolist() == [[[[6.0]]], [[[6.0]]]]
+
+
+def scanned(kernel, x):
+    return lax.scan(lambda x, kernel: (jnp.tanh(convolved(kernel, x)), x.sum()), x, kernel)
+
+
+def convolved(kernel, x):
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+BODIES = {
+    "scan": scanned,
+    "checkpoint": jax.checkpoint(lambda kernel, x: convolved(kernel[1], jnp.tanh(convolved(kernel[0], x)))),
+    "cond": lambda kernel, x: lax.cond(x.sum() > 0, convolved, lambda kernel, x: 2 * x, kernel[0], x),
+    "jit in a scan": jax.jit(lambda kernel, x: jax.jit(scanned)(kernel, x)[0]),
+    "vmap": jax.vmap(lambda kernel, x: nnx.max_pool(convolved(kernel, x), (2, 2), (2, 2)), (0, None)),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_bodies_of_loops_branches_and_checkpoints_are_fast_too(x64, name):
+    kernel, x = (
+        jax.random.normal(jax.random.key(size), (size, *shape)) for size, shape in ((3, (3, 3, 2, 2)), (4, (6, 5, 2)))
+    )
+    plain, patched = BODIES[name], by_patches(BODIES[name])
+    assert "conv_general_dilated" in str(jax.make_jaxpr(plain)(kernel, x))
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(patched)(kernel, x))
+    assert_same(patched, plain, kernel, x)
+    loop = lambda x: lax.fori_loop(0, 3, lambda i, x: jnp.tanh(convolved(kernel[i], x)), x)
+    np.testing.assert_allclose(by_patches(loop)(x), loop(x), rtol=1e-12)
 
 
 LAYOUTS = [

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from popjax.core.text import lookup
-from popjax.models.convolution import patches
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
+from popjax.models.windows import patches
 from popjax.space.defaults import SEARCHED, hparam
 from popjax.space.scales import Scale, integers
 from popjax.task import HParams

@@ -1,27 +1,42 @@
-"""Convolutions of any function computed as matrix products of patches and weights.
+"""Convolutions of any function computed as matrix products of patches and weights, and its pooling by slices.
 
 XLA runs a convolution inside a loop on a CPU as plain nested loops, and one with different weights
-for each member as a grouped convolution; a matrix product is fast in both cases.
+for each member as a grouped convolution; a matrix product is fast in both cases. The derivative of its
+max-pooling takes ten times as long as that of slices.
 """
 
-import itertools
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.extend.core import Jaxpr, Literal
-from jax.extend.core.primitives import conv_general_dilated_p, jit_p
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core.primitives import (
+    cond_p,
+    conv_general_dilated_p,
+    jit_p,
+    reduce_window_max_p,
+    reduce_window_sum_p,
+    remat_p,
+    scan_p,
+    while_p,
+)
+
+from popjax.models.windows import largest, patches, pooled, summed
+
+MOST = 64  # places in a window, above which its pooling is left to XLA
 
 
 def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
-    """The same function with its convolutions computed as matrix products of patches and weights.
+    """The same function, its convolutions computed as matrix products of patches and weights, its pooling by slices.
 
     For a custom Task with convolutions: wrap the model's forward pass before it is differentiated.
-    `supervised` wraps every custom model. Arguments are pytrees of arrays. Convolutions inside a
-    `scan`, `cond`, `checkpoint` or custom derivative are unchanged.
+    `supervised` wraps every custom model. Arguments are pytrees of arrays. What is inside a custom
+    derivative is unchanged.
 
     >>> kernel, image = jnp.ones((3, 3, 1, 4)), jnp.ones((2, 8, 8, 1))
     >>> def forward(kernel, image):
@@ -47,17 +62,44 @@ def evaluate(jaxpr: Jaxpr, consts: list[Any], arguments: list[Any]) -> list[Any]
 
     for equation in jaxpr.eqns:
         inputs = map(read, equation.invars)
-        if equation.primitive is conv_general_dilated_p:
-            outputs = [convolve(*inputs, **equation.params)]
+        if equation.primitive in FAST and fits(equation.params):
+            outputs = [FAST[equation.primitive](*inputs, **equation.params)]
         elif equation.primitive is jit_p:
             inner = equation.params["jaxpr"]
             outputs = evaluate(inner.jaxpr, inner.consts, [*inputs])
         else:
+            equation = equation.replace(params=rewritten(equation))
             variables = [variable for variable in equation.invars if not isinstance(variable, Literal)]
             alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[equation])
             outputs = jax.core.eval_jaxpr(alone, [], *map(read, variables))
         known.update(zip(equation.outvars, outputs, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
+
+
+def rewritten(equation: Any) -> dict[str, Any]:
+    """The parameters of an equation; the bodies of loops, branches and checkpoints are computed as `evaluate` does."""
+    if equation.primitive not in (scan_p, while_p, cond_p, remat_p):
+        return equation.params
+
+    def body(value: Any) -> Any:
+        if isinstance(value, ClosedJaxpr):
+            return jax.make_jaxpr(lambda *given: evaluate(value.jaxpr, value.consts, [*given]))(*value.in_avals)
+        if isinstance(value, Jaxpr):
+            return body(ClosedJaxpr(value, [])).jaxpr
+        return tuple(map(body, value)) if isinstance(value, tuple) else value
+
+    return {name: body(value) for name, value in equation.params.items()}
+
+
+def fits(params: Mapping[str, Any]) -> bool:
+    """True but for the pooling of so large a window that its slices would be more than XLA's own loop."""
+    return math.prod(params.get("window_dimensions", ())) <= MOST
+
+
+def max_pooled(x: jax.Array, **how: Any) -> jax.Array:
+    """The largest number of each window of `lax.reduce_window`."""
+    least = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else np.iinfo(x.dtype).min
+    return pooled(x, join=largest, start=least, **how)
 
 
 def convolve(
@@ -85,12 +127,11 @@ def convolve(
     inside = [(low, high, dilation - 1) for (low, high), dilation in zip(padding, lhs_dilation, strict=True)]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inside, (0, 0, 0)])
     neighbourhoods = patches(x, tuple(taps), window_strides, rhs_dilation)
-    groups = feature_group_count
+    groups, pixels = feature_group_count, neighbourhoods.shape[:-1]
     how = {"precision": precision, "preferred_element_type": preferred_element_type}
     if groups == 1:
-        product = jnp.matmul(neighbourhoods, kernel.reshape(-1, units), **how)
+        product = product_of_rows(neighbourhoods, kernel.reshape(-1, units), **how)
     else:
-        pixels = neighbourhoods.shape[:-1]
         neighbourhoods = neighbourhoods.reshape(*pixels, math.prod(taps), groups, channels)
         kernel = kernel.reshape(-1, channels, groups, units // groups)
         product = jnp.einsum("...tgc,tcgu->...gu", neighbourhoods, kernel, **how).reshape(*pixels, units)
@@ -98,27 +139,17 @@ def convolve(
     return product.transpose(order).transpose([wanted.index(axis) for axis in range(product.ndim)])
 
 
-def patches(
-    x: jax.Array, taps: tuple[int, ...], strides: tuple[int, ...] | None = None, dilation: tuple[int, ...] | None = None
-) -> jax.Array:
-    """All windows of images: (rows, *pixels, channels) -> (rows, *windows, product of taps * channels).
+def product_of_rows(x: jax.Array, weights: jax.Array, **how: Any) -> jax.Array:
+    """(..., inputs) times (inputs, units), as one matrix product.
 
-    Args:
-        x: images, already padded.
-        taps: the window's size along each axis of pixels.
-        strides: the distance between windows, 1 by default.
-        dilation: the distance between taps, 1 by default.
-
-    >>> patches(jnp.arange(4.0).reshape(1, 4, 1), (2,)).tolist()
-    [[[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]]
+    The barrier is for its derivative, whose transpose would be fused with what comes before it, which is slower.
     """
-    ones = (1,) * len(taps)
-    strides, dilation = strides or ones, dilation or ones
-    spans = [size - (tap - 1) * apart for size, tap, apart in zip(x.shape[1:-1], taps, dilation, strict=True)]
+    product = jnp.matmul(x.reshape(-1, x.shape[-1]), weights, **how)
+    return lax.optimization_barrier(product).reshape(*x.shape[:-1], weights.shape[1])
 
-    def shifted(tap: tuple[int, ...]) -> jax.Array:
-        starts = [index * apart for index, apart in zip(tap, dilation, strict=True)]
-        ends = [start + span for start, span in zip(starts, spans, strict=True)]
-        return lax.slice(x, (0, *starts, 0), (len(x), *ends, x.shape[-1]), (1, *strides, 1))
 
-    return jnp.concatenate([shifted(tap) for tap in itertools.product(*map(range, taps))], -1)
+FAST: Mapping[Any, Callable[..., jax.Array]] = {
+    conv_general_dilated_p: convolve,
+    reduce_window_max_p: max_pooled,
+    reduce_window_sum_p: functools.partial(pooled, join=summed, start=0),
+}

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from popjax.models.windows import largest, pooled
+
 
 class RowKeys(nnx.Variable):
     """One random key per row of a batch (rows,), or a single one (1,) from which they are derived."""
@@ -47,6 +49,6 @@ def max_pool(x: jax.Array) -> jax.Array:
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).ravel().tolist()
     [5.0, 7.0, 13.0, 15.0]
     """
-    rows, height, width, channels = x.shape
-    x = x[:, : height // 2 * 2, : width // 2 * 2]
-    return x.reshape(rows, height // 2, 2, width // 2, 2, channels).max((2, 4))
+    ones, window = (1,) * 4, (1, 2, 2, 1)
+    how = {"window_dimensions": window, "window_strides": window, "base_dilation": ones, "window_dilation": ones}
+    return pooled(x, join=largest, start=-jnp.inf, padding=((0, 0),) * 4, **how)

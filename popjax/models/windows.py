@@ -1,0 +1,82 @@
+"""Windows of images: as the rows of a matrix, and their largest number or sum.
+
+An axis after the other, so that 3 + 3 slices are copied in the place of 9. The barriers keep XLA from fusing a copy
+into what reads it several times, forward and backward: it would be computed each time, and in a slower order.
+"""
+
+import functools
+import itertools
+import operator
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+type Sizes = tuple[int, ...]
+
+
+def patches(x: jax.Array, taps: Sizes, strides: Sizes | None = None, dilation: Sizes | None = None) -> jax.Array:
+    """All windows of images: (rows, *pixels, channels) -> (rows, *windows, product of taps * channels).
+
+    Args:
+        x: images, already padded.
+        taps: the window's size along each axis of pixels.
+        strides: the distance between windows, 1 by default.
+        dilation: the distance between taps, 1 by default.
+
+    >>> patches(jnp.arange(4.0).reshape(1, 4, 1), (2,)).tolist()
+    [[[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]]
+    """
+    ones = (1,) * len(taps)
+    for axis, tap, stride, apart in reversed([*zip(itertools.count(1), taps, strides or ones, dilation or ones)]):
+        if tap > 1 or stride > 1:
+            x = lax.optimization_barrier(jnp.concatenate(shifted(x, axis, tap, stride, apart), -1))
+    return x
+
+
+def shifted(x: jax.Array, axis: int, tap: int, stride: int, apart: int) -> list[jax.Array]:
+    """For each of the `tap` places in a window along `axis`, what the windows have there."""
+    span = x.shape[axis] - (tap - 1) * apart
+    return [lax.slice_in_dim(x, i * apart, i * apart + span, stride, axis) for i in range(tap)]
+
+
+def pooled(
+    x: jax.Array,
+    *,
+    join: Callable[..., jax.Array],
+    start: float,
+    window_dimensions: Sizes,
+    window_strides: Sizes,
+    padding: tuple[tuple[int, int], ...],
+    base_dilation: Sizes,
+    window_dilation: Sizes,
+) -> jax.Array:
+    """`lax.reduce_window` by `join`, which combines arrays; `start`: what the padding holds."""
+    inside = [(low, high, apart - 1) for (low, high), apart in zip(padding, base_dilation, strict=True)]
+    x = lax.pad(x, jnp.asarray(start, x.dtype), inside)
+    sizes = zip(itertools.count(), window_dimensions, window_strides, window_dilation)
+    for axis, tap, stride, apart in reversed([*sizes]):
+        if tap > 1 or stride > 1:
+            x = join(*shifted(x, axis, tap, stride, apart))
+    return lax.optimization_barrier(x)
+
+
+@jax.custom_jvp
+def largest(*arrays: jax.Array) -> jax.Array:
+    """The largest of each number (...); its derivative is that of the first which is as large, as in XLA."""
+    return functools.reduce(jnp.maximum, arrays)
+
+
+@largest.defjvp
+def _largest_moved(arrays: tuple[jax.Array, ...], moved: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    found, change = arrays[0], moved[0]
+    for other, other_change in zip(arrays[1:], moved[1:], strict=True):
+        change = jnp.where(found >= other, change, other_change)
+        found = jnp.maximum(found, other)
+    return found, change
+
+
+def summed(*arrays: jax.Array) -> jax.Array:
+    """The sum of each number (...)."""
+    return functools.reduce(operator.add, arrays)
