@@ -10,7 +10,7 @@ from flax import nnx
 from popjax.core.text import lookup
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
-from popjax.models.windows import patches
+from popjax.models.windows import by_rows, patches
 from popjax.space.defaults import SEARCHED, hparam
 from popjax.space.scales import Scale, integers
 from popjax.task import HParams
@@ -62,8 +62,8 @@ class CNN(nnx.Module):
         return self.out(self.dropout(x.mean((1, 2))))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # as padding "SAME"
-        x = self.activation(self.convolutions[i](patches(x, (3, 3))))
+        x = patches(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3))  # as padding "SAME"
+        x = self.activation(by_rows(self.convolutions[i], x))
         return x if self.mask is None else x * self.mask[None, None, None]
 
 

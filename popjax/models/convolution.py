@@ -26,7 +26,7 @@ from jax.extend.core.primitives import (
     while_p,
 )
 
-from popjax.models.windows import largest, patches, pooled, summed
+from popjax.models.windows import by_rows, largest, patches, pooled, summed
 
 MOST = 64  # places in a window, above which its pooling is left to XLA
 
@@ -130,22 +130,13 @@ def convolve(
     groups, pixels = feature_group_count, neighbourhoods.shape[:-1]
     how = {"precision": precision, "preferred_element_type": preferred_element_type}
     if groups == 1:
-        product = product_of_rows(neighbourhoods, kernel.reshape(-1, units), **how)
+        product = by_rows(lambda rows: jnp.matmul(rows, kernel.reshape(-1, units), **how), neighbourhoods)
     else:
         neighbourhoods = neighbourhoods.reshape(*pixels, math.prod(taps), groups, channels)
         kernel = kernel.reshape(-1, channels, groups, units // groups)
         product = jnp.einsum("...tgc,tcgu->...gu", neighbourhoods, kernel, **how).reshape(*pixels, units)
     order = [0, product.ndim - 1, *range(1, product.ndim - 1)]  # to (rows, units, *pixels)
     return product.transpose(order).transpose([wanted.index(axis) for axis in range(product.ndim)])
-
-
-def product_of_rows(x: jax.Array, weights: jax.Array, **how: Any) -> jax.Array:
-    """(..., inputs) times (inputs, units), as one matrix product.
-
-    The barrier is for its derivative, whose transpose would be fused with what comes before it, which is slower.
-    """
-    product = jnp.matmul(x.reshape(-1, x.shape[-1]), weights, **how)
-    return lax.optimization_barrier(product).reshape(*x.shape[:-1], weights.shape[1])
 
 
 FAST: Mapping[Any, Callable[..., jax.Array]] = {

@@ -35,6 +35,11 @@ def patches(x: jax.Array, taps: Sizes, strides: Sizes | None = None, dilation: S
     return x
 
 
+def by_rows(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """An affine layer (windows, inputs) -> (windows, units) of (..., inputs), as one product of matrices."""
+    return lax.optimization_barrier(layer(x.reshape(-1, x.shape[-1]))).reshape(*x.shape[:-1], -1)
+
+
 def shifted(x: jax.Array, axis: int, tap: int, stride: int, apart: int) -> list[jax.Array]:
     """For each of the `tap` places in a window along `axis`, what the windows have there."""
     span = x.shape[axis] - (tap - 1) * apart
