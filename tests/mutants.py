@@ -27,6 +27,34 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "the last of equal pixels has the slope",
+        "models/windows",
+        "jnp.where(found >= other,",
+        "jnp.where(found > other,",
+        "test_convolution.py -k flax_pool",
+    ),
+    Mutant(
+        "taps in the order of columns",
+        "models/windows",
+        "in reversed([*zip(itertools.count(1), taps, strides or ones, dilation or ones)]):",
+        "in [*zip(itertools.count(1), taps, strides or ones, dilation or ones)]:",
+        "test_convolution.py -k by_patches_is_flax_conv",
+    ),
+    Mutant(
+        "a convolution in a loop is left to XLA",
+        "models/convolution",
+        "not in (scan_p, while_p, cond_p, remat_p):",
+        "not in (while_p, cond_p, remat_p):",
+        "test_convolution.py -k bodies",
+    ),
+    Mutant(
+        "a cell that is lacking names a row of its part",
+        "data/transforms/applying",
+        "row = x[np.argmin(",
+        "row = x[np.argmax(",
+        "test_transforms.py -k infinite",
+    ),
+    Mutant(
         "programs kept until XLA aborts",
         "engine/compiler",
         "executable_bytes.cache_clear()",

@@ -1,5 +1,7 @@
 """Convolutions: what plain ones compute, as fast products of matrices; and the built-in CNN, dynamic in shape."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import optax
 import pytest
 from conftest import soaked
 from flax import linen, nnx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jax import lax
 
 import popjax as pj
@@ -50,7 +54,7 @@ def assert_same(fast, plain, *arguments):
     close = lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-12, atol=1e-12)
     jax.tree.map(close, fast(*arguments), plain(*arguments))
     jax.tree.map(close, slopes(fast, *arguments), slopes(plain, *arguments))
-    moved = tuple(jnp.cos(argument) for argument in arguments)
+    moved = jax.tree.map(jnp.cos, arguments)
     jax.tree.map(close, jax.jvp(fast, arguments, moved), jax.jvp(plain, arguments, moved))
 
 
@@ -85,6 +89,105 @@ def test_pooling_goes_on_for_integers_and_large_windows(x64):
     whole = by_patches(lambda x: nnx.max_pool(x, (30, 30)))
     assert "reduce_window" in str(jax.make_jaxpr(whole)(x.astype(float)))
     assert whole(x.astype(float)).tolist() == [[[[6.0]]], [[[6.0]]]]
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes and the rest of a convolution in one to three dimensions, some without a pixel that is left."""
+    spatial = draw(st.integers(1, 3))
+    groups, inputs, outputs = draw(st.sampled_from([(1, 3, 2), (1, 1, 4), (2, 4, 2), (3, 3, 6), (4, 4, 4)]))
+    sizes = lambda low, high: st.lists(st.integers(low, high), min_size=spatial, max_size=spatial).map(tuple)
+    pixels, taps = draw(sizes(1, 6)), draw(sizes(1, 3))
+    around = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=spatial, max_size=spatial)
+    padding = draw(st.sampled_from(["SAME", "VALID"]) | around)
+    how = {"window_strides": draw(sizes(1, 3)), "padding": padding, "rhs_dilation": draw(sizes(1, 2))}
+    inner = (1,) * spatial if isinstance(padding, str) else draw(sizes(1, 2))
+    how |= {"lhs_dilation": inner, "feature_group_count": groups}
+    letters = "DHW"[-spatial:]
+    how["dimension_numbers"] = draw(st.sampled_from([(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+                                                     (f"NC{letters}", f"OI{letters}", f"NC{letters}")]))  # fmt: skip
+    x, kernel = (2, *pixels, inputs), (*taps, inputs // groups, outputs)
+    if how["dimension_numbers"][0].startswith("NC"):
+        x, kernel = (2, inputs, *pixels), (outputs, inputs // groups, *taps)
+    return x, kernel, how
+
+
+@pytest.mark.soak
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(convolutions())
+def test_drawn_convolutions_are_those_of_xla(x64, drawn):
+    """Values and gradients to 1e-12, and the gradient against finite differences."""
+    shape, kernel, how = drawn
+    rng = np.random.default_rng(0)
+    x, w = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=kernel))
+    plain = lambda x, w: lax.conv_general_dilated(x, w, **how)
+    if any(size <= 0 for size in jax.eval_shape(plain, x, w).shape):
+        return
+    patched = by_patches(plain)
+    np.testing.assert_allclose(patched(x, w), plain(x, w), rtol=1e-12, atol=1e-12)
+    ours, theirs = slopes(patched, x, w), slopes(plain, x, w)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), ours, theirs)
+    toward = jnp.asarray(rng.normal(size=kernel))
+    along = lambda step: jnp.sin(patched(x, w + step * toward) + 0.3).sum()
+    found = (along(1e-5) - along(-1e-5)) / 2e-5
+    np.testing.assert_allclose((ours[1] * toward).sum(), found, rtol=1e-6, atol=1e-6)
+
+
+class Residual(nnx.Module):
+    """A block of a ResNet with a stride, and its pool."""
+
+    def __init__(self, rngs):
+        conv = functools.partial(nnx.Conv, use_bias=False, param_dtype=float, rngs=rngs)
+        self.first, self.second = conv(3, 6, (3, 3), strides=2), conv(6, 6, (3, 3))
+        self.short = conv(3, 6, (1, 1), strides=2)
+        self.norms = nnx.List([nnx.BatchNorm(6, param_dtype=float, rngs=rngs) for _ in range(3)])
+
+    def __call__(self, x):
+        inner = nnx.relu(self.norms[0](self.first(x)))
+        x = nnx.relu(self.norms[1](self.second(inner)) + self.norms[2](self.short(x)))
+        return nnx.max_pool(x, (3, 3), (2, 2), "SAME")
+
+
+class Separable(nnx.Module):
+    """A depthwise convolution, and one of single pixels."""
+
+    def __init__(self, rngs):
+        self.deep = nnx.Conv(3, 3, (3, 3), feature_group_count=3, param_dtype=float, rngs=rngs)
+        self.wide = nnx.Conv(3, 5, (1, 1), param_dtype=float, rngs=rngs)
+
+    def __call__(self, x):
+        return nnx.avg_pool(nnx.gelu(self.wide(self.deep(x))), (2, 2), (2, 2))
+
+
+class UNet(nnx.Module):
+    """Down by a pool, up by a transposed convolution, beside what was there."""
+
+    def __init__(self, rngs):
+        self.down = nnx.Conv(3, 4, (3, 3), param_dtype=float, rngs=rngs)
+        self.up = nnx.ConvTranspose(4, 4, (2, 2), strides=(2, 2), param_dtype=float, rngs=rngs)
+        self.out = nnx.Conv(7, 2, (3, 3), param_dtype=float, rngs=rngs)
+
+    def __call__(self, x):
+        low = nnx.max_pool(nnx.relu(self.down(x)), (2, 2), (2, 2))
+        return self.out(jnp.concatenate([x, self.up(low)], -1))
+
+
+@pytest.mark.parametrize("block", soaked([Residual, Separable, UNet]))
+def test_known_blocks_are_those_of_flax(x64, block):
+    """Outputs, gradients and the state of the batch's moments; nothing is left to XLA."""
+    graph, params, rest = nnx.split(block(nnx.Rngs(0)), nnx.Param, ...)
+    rest = jax.tree.map(lambda leaf: leaf.astype(float), rest)
+    x = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
+
+    def plain(params, rest, x):
+        model = nnx.merge(graph, params, rest, copy=True)
+        return model(x), nnx.state(model, nnx.Not(nnx.Param))
+
+    patched = by_patches(plain)
+    program = str(jax.make_jaxpr(patched)(params, rest, x))
+    assert "conv_general_dilated" not in program
+    assert "reduce_window" not in program
+    assert_same(patched, plain, params, rest, x)
 
 
 def scanned(kernel, x):
