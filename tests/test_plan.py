@@ -3,13 +3,17 @@
 import dataclasses
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import popjax as pj
 from popjax.engine.caps import candidates, choose, levels
 from popjax.engine.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest
 from popjax.engine.roster import Config, Roster
+from popjax.study.replay import explain
 from popjax.supervision.spaces import default_space
 
 ACCELERATOR = dataclasses.replace(ACCELERATOR, lanes=4096)
@@ -193,6 +197,36 @@ def test_in_many_lanes_plan_widths_has_a_program_a_batch_size(rows, x64):
     assert [results.summary["buckets"] for results in (one, widths)] == [1, 2]
     for name, values in one.members.items():
         np.testing.assert_allclose(values, widths.members[name], rtol=1e-9, atol=1e-12)
+
+
+class Plain(nnx.Module):
+    def __init__(self, hparams, rngs):
+        self.kernel, self.out = nnx.Param(jnp.ones((2, 1, 3, 3))), nnx.Linear(2, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(nnx.relu(self.convolved(self.kernel[...], x.transpose(0, 3, 1, 2))).mean((2, 3)))
+
+    def convolved(self, kernel, x):
+        return jax.lax.conv(x, kernel, (1, 1), "SAME")
+
+
+class Hidden(Plain):
+    """In a derivative of one's own."""
+
+    def convolved(self, kernel, x):
+        conv = jax.custom_vjp(super().convolved)
+        conv.defvjp(lambda *given: (conv(*given), given), lambda given, slope: (0 * given[0], 0 * given[1]))
+        return conv(kernel, x)
+
+
+def test_explain_says_what_is_slow():
+    data = np.zeros((40, 6, 6, 1)), np.arange(40) % 3
+    told = [
+        explain(pj.supervised(data, model), pj.Space(learning_rate=0.1), 4, Config(2, 0, pj.best("val_loss")))
+        for model in (Plain, Hidden)
+    ]
+    assert "left to XLA" not in told[0]
+    assert told[1].splitlines()[-1].startswith("left to XLA, whose own is slow on a CPU: convolution; it is in a deriv")
 
 
 def test_explain_trains_nothing_and_says_what_is_chosen(command, tmp_path):

@@ -20,6 +20,8 @@ from jax.extend.core.primitives import (
     conv_general_dilated_p,
     jit_p,
     reduce_window_max_p,
+    reduce_window_min_p,
+    reduce_window_p,
     reduce_window_sum_p,
     remat_p,
     scan_p,
@@ -91,6 +93,21 @@ def rewritten(equation: Any) -> dict[str, Any]:
     return {name: body(value) for name, value in equation.params.items()}
 
 
+def left_to_xla(jaxpr: Jaxpr) -> set[str]:
+    """Which of "convolution" and "pooling" a program still has, also in its loops, branches and derivatives."""
+    found = {XLA[equation.primitive] for equation in jaxpr.eqns if equation.primitive in XLA}
+    inner = [
+        value for equation in jaxpr.eqns for value in jax.tree.leaves([*equation.params.values()], is_leaf=is_program)
+    ]
+    programs = [value.jaxpr if isinstance(value, ClosedJaxpr) else value for value in inner if is_program(value)]
+    return found.union(*map(left_to_xla, programs))
+
+
+def is_program(value: Any) -> bool:
+    """True for a jaxpr."""
+    return isinstance(value, Jaxpr | ClosedJaxpr)
+
+
 def fits(params: Mapping[str, Any]) -> bool:
     """True but for the pooling of so large a window that its slices would be more than XLA's own loop."""
     return math.prod(params.get("window_dimensions", ())) <= MOST
@@ -143,4 +160,8 @@ FAST: Mapping[Any, Callable[..., jax.Array]] = {
     conv_general_dilated_p: convolve,
     reduce_window_max_p: max_pooled,
     reduce_window_sum_p: functools.partial(pooled, join=summed, start=0),
+}
+XLA: Mapping[Any, str] = {
+    conv_general_dilated_p: "convolution",
+    **dict.fromkeys([reduce_window_max_p, reduce_window_min_p, reduce_window_sum_p, reduce_window_p], "pooling"),
 }

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from popjax.core.counts import check_number
+from popjax.core.trees import abstract
 from popjax.engine.backends.protocol import Backend
 from popjax.engine.cost import explanation
 from popjax.engine.identity import check_same
 from popjax.engine.plan import work_of
 from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
+from popjax.engine.tracer import Tracer
 from popjax.engine.trial_table import TrialTable
+from popjax.models.convolution import left_to_xla
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.decisions import Log, Step
@@ -139,7 +142,7 @@ def descent(space: Space, history: History, trial: int, trials: np.ndarray, plac
 
 
 def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
-    """Text on members, padding, the cost of each plan, and the chosen one; nothing is compiled."""
+    """Text on members, padding, the cost of each plan, the chosen one, and what is slow; nothing is compiled."""
     roster = Roster(task, space, config)
     points = space.filled(space.sample(trials, config.seed, sampler))
     roster.check(points)
@@ -147,4 +150,14 @@ def explain(task: Task, space: Space, trials: int, config: Config, sampler: str 
     exact = config.epochs * config.numbering.each * float(flops)
     count = len(next(iter(points.values())))
     found = work_of(roster.tracer, roster.plan.lanes).costs(points, config.numbering.each)
-    return explanation(found, count * config.numbering.each, exact, roster.plan.name)
+    told = explanation(found, count * config.numbering.each, exact, roster.plan.name)
+    return "\n".join([told, *slow_parts(roster.tracer)])
+
+
+def slow_parts(tracer: Tracer) -> list[str]:
+    """A line on what XLA computes slowly in a loop on a CPU, if the programs have that."""
+    member, data = tracer.trace(tracer.static_names(set())), abstract(tracer.task.data)
+    program = member.epoch.trace(member.trace(data).training, member.example, data)
+    found = " and ".join(sorted(left_to_xla(program.jaxpr.jaxpr)))
+    why = "it is in a derivative of your own, or a Task's that is not wrapped in popjax.convolution.by_patches"
+    return [f"left to XLA, whose own is slow on a CPU: {found}; {why}"] if found else []
