@@ -97,14 +97,29 @@ def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Names
                 print(json.dumps(line), file=sys.stderr, flush=True)
 
 
-def means(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options: str) -> dict[str, dict[str, Any]]:
-    """table -> method -> means over its splits, of popjax at the commit `now`."""
+def chosen(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options: str) -> list[dict[str, Any]]:
+    """The fits of the tables, in their order, of popjax those with `options` at the commit `now`."""
+    ours = lambda one: (one.get("commit"), one.get("options", "{}")) == (now, options)
+    known = [one for one in lines if one["method"] in ALL and (not one["method"].startswith(OURS) or ours(one))]
+    return [one for table in tables for one in known if one["table"] == table]
+
+
+def shared(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fits of those splits of a table that each of its methods has fitted."""
+    splits: dict[tuple[str, str], set[int]] = {}
+    for one in lines:
+        splits.setdefault((one["table"], one["method"]), set()).add(one["split"])
+    of = lambda table: set.intersection(*(own for (name, _), own in splits.items() if name == table))
+    common = {table: of(table) for table, _ in splits}
+    return [one for one in lines if one["split"] in common[one["table"]]]
+
+
+def means(lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """table -> method -> means over its splits."""
     found: dict[str, dict[str, Any]] = {}
-    for table in tables:
+    for table in dict.fromkeys(one["table"] for one in lines):
         for method in ALL:
-            ours = method.startswith(OURS)
-            own = [one for one in lines if one["table"] == table and one["method"] == method]
-            own = [one for one in own if not ours or (one["commit"] == now and one.get("options", "{}") == options)]
+            own = [one for one in lines if (one["table"], one["method"]) == (table, method)]
             if own:
                 values = {name: float(np.mean([one[name] for one in own])) for name in ("score", "loss", "wall", "cpu")}
                 found.setdefault(table, {})[method] = values | {"splits": len(own)}
@@ -132,8 +147,9 @@ def better(by_method: dict[str, Any]) -> dict[str, Any]:
     return kept_ones
 
 
-def show(found: dict[str, dict[str, Any]]) -> None:
-    """The tables, as Markdown."""
+def show(lines: list[dict[str, Any]]) -> None:
+    """The tables, as Markdown; ranks and differences are over the splits that all methods of a table have."""
+    found, alike = means(lines), means(shared(lines))
     methods = [method for method in ALL if any(method in one for one in found.values())]
     print("| table | " + " | ".join(methods) + " |")
     print("| --- |" + " --- |" * len(methods))
@@ -142,16 +158,34 @@ def show(found: dict[str, dict[str, Any]]) -> None:
             "{score:.4f} ({loss:.4g}), {cpu:.0f} s".format(**one[method]) if method in one else ""
         )
         print(f"| {table} | " + " | ".join(map(cell, methods)) + " |")
-    print("mean rank by loss:", json.dumps(ranks(found, "loss", 1)))
-    print("mean rank by score:", json.dumps(ranks(found, "score", -1)))
+    print("mean rank by loss:", json.dumps(ranks(alike, "loss", 1)))
+    print("mean rank by score:", json.dumps(ranks(alike, "score", -1)))
+    show_ahead(alike)
+    show_behind_linear(lines)
 
 
-def show_behind_linear(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options: str) -> None:
+def show_ahead(found: dict[str, dict[str, Any]]) -> None:
+    """On how many tables popjax's loss is less, the mean difference of scores, and how many times its CPU seconds."""
+    best = {table: better(by_method) for table, by_method in found.items()}
+    for method in [method for method in ALL if not method.startswith(OURS)]:
+        pairs = [(one[OURS], one[method]) for one in best.values() if OURS in one and method in one]
+        if pairs:
+            ahead = sum(ours["loss"] < theirs["loss"] for ours, theirs in pairs)
+            scores = np.array([ours["score"] - theirs["score"] for ours, theirs in pairs])
+            times = np.exp(np.mean([np.log(theirs["cpu"] / ours["cpu"]) for ours, theirs in pairs]))
+            score = (
+                f"{scores.mean():+.4f} ± {scores.std(ddof=1) / len(scores) ** 0.5 if len(pairs) > 1 else np.nan:.4f}"
+            )
+            print(
+                f"{method}: ahead on {ahead} of {len(pairs)} tables, score {score}, {times:.2f} times the CPU seconds"
+            )
+
+
+def show_behind_linear(lines: list[dict[str, Any]]) -> None:
     """By how many standard errors of the paired difference over test rows popjax is worse than the linear model."""
-    own = [one for one in lines if (one["method"], one.get("commit"), one.get("options", "{}")) == (OURS, now, options)]
     found = {}
-    for table in tables:
-        ones = [one for one in own if one["table"] == table and "error" in one]
+    for table in dict.fromkeys(one["table"] for one in lines):
+        ones = [one for one in lines if (one["table"], one["method"]) == (table, OURS) and "error" in one]
         if ones:
             total = lambda name, ones=ones: sum(one[name] for one in ones)
             found[table] = round(total("behind_linear") / total("error"), 1)
@@ -217,8 +251,7 @@ def main() -> None:
     if arguments.ablation:
         show_ablation(lines, shown)
     else:
-        show(means(lines, tables, shown, arguments.options))
-        show_behind_linear(lines, tables, shown, arguments.options)
+        show(chosen(lines, tables, shown, arguments.options))
 
 
 if __name__ == "__main__":
