@@ -48,7 +48,14 @@ MUTANTS = [
         "test_convolution.py -k bodies",
     ),
     Mutant(
-        "a cell that is lacking names a row of its part",
+        "a convolution in a loop without a known end is left to XLA",
+        "models/convolution",
+        "not in (scan_p, while_p, cond_p, remat_p):",
+        "not in (scan_p, cond_p, remat_p):",
+        "test_convolution.py -k known_end",
+    ),
+    Mutant(
+        "another row than the infinite one is named",
         "data/transforms/applying",
         "row = x[np.argmin(",
         "row = x[np.argmax(",

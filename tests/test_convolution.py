@@ -216,8 +216,16 @@ def test_bodies_of_loops_branches_and_checkpoints_are_fast_too(x64, name):
     assert "conv_general_dilated" in str(jax.make_jaxpr(plain)(kernel, x))
     assert "conv_general_dilated" not in str(jax.make_jaxpr(patched)(kernel, x))
     assert_same(patched, plain, kernel, x)
-    loop = lambda x: lax.fori_loop(0, 3, lambda i, x: jnp.tanh(convolved(kernel[i], x)), x)
-    np.testing.assert_allclose(by_patches(loop)(x), loop(x), rtol=1e-12)
+
+
+def test_the_body_of_a_loop_without_a_known_end_is_fast_too(x64):
+    """Which has directional derivatives alone."""
+    kernel, x = (jax.random.normal(jax.random.key(0), shape) for shape in ((3, 3, 2, 2), (4, 6, 5, 2)))
+    plain = lambda x: lax.while_loop(lambda x: (x**2).sum() > 40, lambda x: jnp.tanh(0.4 * convolved(kernel, x)), x)
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(by_patches(plain))(x))
+    for ours, theirs in zip(*(jax.jvp(f, (x,), (jnp.cos(x),)) for f in (by_patches(plain), plain)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        assert not np.array_equal(theirs, x)
 
 
 LAYOUTS = [

@@ -1,38 +1,29 @@
 """The networks as one writes them in flax."""
 
+import itertools
+
 import jax
 from flax import nnx
 
 
 class MLP(nnx.Module):
-    """Three affine layers."""
+    """Affine layers."""
 
-    width = 100
-    inputs = 64
-
-    def __init__(self, hparams: object, rngs: nnx.Rngs) -> None:
-        self.layers = nnx.List(
-            [nnx.Linear(self.inputs, self.width, rngs=rngs), nnx.Linear(self.width, self.width, rngs=rngs)]
-        )
-        self.out = nnx.Linear(self.width, 10, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for layer in self.layers:
-            x = nnx.relu(layer(x))
-        return self.out(x)
-
-
-class MLP256(nnx.Module):
-    """Four affine layers."""
+    sizes = 64, 100, 100, 10
 
     def __init__(self, hparams: object, rngs: nnx.Rngs) -> None:
-        self.layers = nnx.List([nnx.Linear(i, 256, rngs=rngs) for i in (50, 256, 256)])
-        self.out = nnx.Linear(256, 10, rngs=rngs)
+        self.layers = nnx.List([nnx.Linear(*pair, rngs=rngs) for pair in itertools.pairwise(self.sizes)])
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x = nnx.relu(layer(x))
-        return self.out(x)
+        return self.layers[-1](x)
+
+
+class MLP256(MLP):
+    """Wider ones."""
+
+    sizes = 50, 256, 256, 256, 10
 
 
 class CNN(nnx.Module):

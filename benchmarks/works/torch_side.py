@@ -124,9 +124,9 @@ def train(way: str, name: str, results: Any) -> None:
 def main() -> None:
     """One process a core, their means."""
     cores = len(os.sched_getaffinity(0))
-    fork = multiprocessing.get_context("spawn")
-    results = fork.SimpleQueue()
-    processes = [fork.Process(target=train, args=(*sys.argv[1:3], results)) for _ in range(cores)]
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.SimpleQueue()
+    processes = [spawn.Process(target=train, args=(*sys.argv[1:3], results)) for _ in range(cores)]
     for process in processes:
         process.start()
     found = np.array([results.get() for _ in processes])

@@ -115,7 +115,7 @@ def fits(params: Mapping[str, Any]) -> bool:
 
 def max_pooled(x: jax.Array, **how: Any) -> jax.Array:
     """The largest number of each window of `lax.reduce_window`."""
-    least = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else np.iinfo(x.dtype).min
+    least = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else False if x.dtype == bool else np.iinfo(x.dtype).min
     return pooled(x, join=largest, start=least, **how)
 
 

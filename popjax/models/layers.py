@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from popjax.models.windows import largest, pooled
+from popjax.models.windows import largest, shifted
 
 
 class RowKeys(nnx.Variable):
@@ -49,6 +49,6 @@ def max_pool(x: jax.Array) -> jax.Array:
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).ravel().tolist()
     [5.0, 7.0, 13.0, 15.0]
     """
-    ones, window = (1,) * 4, (1, 2, 2, 1)
-    how = {"window_dimensions": window, "window_strides": window, "base_dilation": ones, "window_dilation": ones}
-    return pooled(x, join=largest, start=-jnp.inf, padding=((0, 0),) * 4, **how)
+    for axis in (2, 1):
+        x = largest(*shifted(x, axis, 2, 2, 1))
+    return jax.lax.optimization_barrier(x)
