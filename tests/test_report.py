@@ -9,17 +9,23 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution as Categorical
+from optuna.distributions import FloatDistribution as Float
+from optuna.importance import PedAnovaImportanceEvaluator
 from sklearn.metrics import confusion_matrix
 
 import popjax as pj
 from popjax.commands.arguments import command_line
 from popjax.pages import comparison, drawing, framing, headline, rebuild
 from popjax.pages import page as report
+from popjax.pages.axes import axes
 from popjax.pages.expected import expected_best
-from popjax.pages.importance import best_tenth, importance
+from popjax.pages.importance import among_the_best, importance, interaction, value_ranks
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
 from popjax.store.files import FORMAT
@@ -577,15 +583,103 @@ def test_importance_finds_a_planted_choice():
 
 
 @pytest.mark.parametrize(("trials", "diverged"), [(1, 0), (1, 1), (5, 1.1), (2, 0), (3, 0.5), (12, 0.2)])
-def test_importance_of_few_trials_is_no_error(trials, diverged, capfd):
-    """Nothing to compare gives nothing, twelve trials give something, and Optuna says nothing."""
+def test_importance_of_few_trials_is_no_error(trials, diverged):
+    """Nothing to compare gives nothing, twelve trials give something."""
     shares = importance(made(trials=trials, diverged=diverged))
     assert shares != {} or trials < 12
     assert shares == {} or (trials > 1 and diverged < 1)
-    assert capfd.readouterr() == ("", "")
 
 
-def test_the_best_tenth_needs_no_size(capfd):
+MIXED = Space(
+    learning_rate=log_uniform(1e-4, 1),
+    momentum=one_minus_log_uniform(0.5, 0.999),
+    depth=integers(1, 5),
+    batch_size=choice(8, 16, 32),
+    activation=choice("relu", "tanh", "gelu"),
+    bias=choice(True, False),
+    dropout=uniform(0, 0.5).when(activation="relu"),
+)
+
+
+def losses_of(space, trials, loss, seed=0):
+    """Results of one epoch whose loss is `loss(points)` (trials,)."""
+    points = space.sample(trials, seed)
+    values = loss(points)[:, None, None, None]
+    return Results(points, {"loss": values}, pj.best("loss", "min"), {"space": space.to_dict()})
+
+
+@pytest.mark.parametrize("trials", [3, 12, 40, 400])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_importance_is_that_of_optuna(trials, seed):
+    """PED-ANOVA by another library: of ranges, whole numbers, choices, and what not all trials have."""
+    noise = np.random.default_rng(seed).normal(size=trials)
+    worse = lambda points: np.log(points["learning_rate"]) ** 2 * (1 + points["bias"].astype(int))
+    results = losses_of(
+        MIXED, trials, lambda points: worse(points) + 9 * np.nan_to_num(points["dropout"], nan=0.3) + noise, seed
+    )
+    kind = lambda axis: Categorical(axis.scale.values) if axis.name in ("activation", "bias") else Float(0, 1)
+    unit = lambda axis, trial: axis.values[trial] if axis.name in ("activation", "bias") else float(axis.units[trial])
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    for trial, rank in enumerate(value_ranks(results).tolist()):
+        own = [axis for axis in axes(results) if axis.values[trial] is not None]
+        params, kinds = {axis.name: unit(axis, trial) for axis in own}, {axis.name: kind(axis) for axis in own}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=float(rank)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where a branch has few trials
+        found = PedAnovaImportanceEvaluator().evaluate(study)
+    shares = importance(results)
+    total = sum(found.get(name, 0.0) for name in shares)  # what is the same in three trials has no importance here
+    assert shares == pytest.approx({name: found.get(name, 0.0) / total for name in shares}, abs=1e-9)
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+PAIRED = Space(x=uniform(0, 1), y=log_uniform(0.01, 1), kind=choice("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("loss", "least", "most"),
+    [
+        (lambda x, y: np.abs(x - y), 0.4, 1),  # any x may be the best, for its own y
+        (lambda x, y: np.maximum(np.abs(x - 0.5), np.abs(y - 0.5)), 0, 0.1),  # the best x is 0.5 for every y
+    ],
+)
+def test_the_interaction_of_two_is_in_how_they_are_combined(loss, least, most):
+    planted = losses_of(PAIRED, 1000, lambda points: loss(points["x"], PAIRED["y"].to_unit(points["y"])))
+    pair = interaction(planted)
+    assert {axis.name for axis in pair.axes} == {"x", "y"}
+    assert least <= pair.combined <= most
+
+
+def test_squares_count_the_best_trials_and_all():
+    """By a plain loop: ten squares of a range, one of each choice."""
+    results = losses_of(PAIRED, 1000, lambda points: points["x"] + (points["kind"] == "b"))
+    pair = interaction(results)
+    assert [axis.name for axis in pair.axes] == ["x", "kind"]
+    best, every = np.zeros((10, 3), int), np.zeros((10, 3), int)
+    limit = np.sort(results.values["loss"])[99]
+    for x, kind, loss in zip(results.points["x"], results.points["kind"], results.values["loss"], strict=True):
+        place = min(int(x * 10), 9), "abc".index(kind)
+        every[place] += 1
+        best[place] += loss <= limit
+    np.testing.assert_array_equal(pair.best, best)
+    np.testing.assert_array_equal(pair.every, every)
+
+
+def test_the_page_shows_the_two_that_matter_most(opened):
+    """A square a bar, which lies where the square is; at the mouse its values and its trials."""
+    results = losses_of(PAIRED, 1000, lambda points: points["x"] + (points["kind"] == "b"))
+    page, pair = opened(results), interaction(results)
+    drawn = page.evaluate("document.getElementById('interaction').data[0]")
+    places = [(x * 10 - 0.5, base * 3) for x, base in zip(drawn["x"], drawn["base"], strict=True)]
+    assert [drawn["customdata"][at][:2] for at in range(len(places))] == [
+        [pair.best[round(x), round(base)], pair.every[round(x), round(base)]] for x, base in places
+    ]
+    assert drawn["customdata"][0][2:] == ["0 to 0.1", "a"]
+    assert page.inner_text("main").count("is in how they are combined") == 1
+
+
+def test_the_best_tenth_needs_no_size():
     """A loss of 1e30 weighs as any bad one: the shares are those of the ranks."""
     results = made(trials=200, mode="min")
     squashed = {"val_loss": np.where(results.members["val_loss"] > 1.3, 1e30, results.members["val_loss"])}
@@ -613,16 +707,8 @@ def test_importance_says_how_many_trials_carry_it(trials, best):
 
 def test_trials_as_good_as_the_last_of_the_best_tenth_are_in_it():
     loss = np.array([0.1, 0.2, 0.2, 0.2, *range(1, 17)], float)[:, None, None, None]
-    assert best_tenth(Results({"x": np.arange(20.0)}, {"loss": loss}, pj.best("loss", "min"))) == (4, 20)
-
-
-def test_without_optuna_the_page_says_how_to_get_it(opened, monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    results = made()
-    assert importance(results) is None
-    page = opened(results)
-    assert "pip install optuna" in page.inner_text("main")
-    assert page.locator(".shares").count() == 0
+    best = among_the_best(Results({"x": np.arange(20.0)}, {"loss": loss}, pj.best("loss", "min")))
+    assert np.flatnonzero(best).tolist() == [0, 1, 2, 3]
 
 
 def test_the_ten_best_with_all_hyperparameters(opened):

@@ -12,7 +12,7 @@ from popjax.commands import cli
 from popjax.core.text import install
 
 EXTRAS = {  # package -> its use
-    "optuna": "the samplers cmaes and gp, and what mattered in the report",
+    "optuna": "the samplers cmaes and gp",
     "cmaes": "the sampler cmaes",
     "torch": "the sampler gp",
     "starlette": "--live",

@@ -1,35 +1,44 @@
-"""The importance of hyperparameters in results, by Optuna's PED-ANOVA. No JAX here."""
+"""The importance of hyperparameters in results, and where the best trials are in two of them. No JAX here."""
 
-import importlib.util
 import math
-import threading
-import warnings
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
-from popjax.core.imports import import_all
 from popjax.pages.axes import Axis, axes
-from popjax.space.scales import Choice
+from popjax.pages.ped_anova import CELLS, Kernels, cells_of, density, divergence, of_choice, of_range
+from popjax.space.coordinates import category_values
 from popjax.store.results import Results
-from popjax.tuning.by_optuna import quiet
 
-if TYPE_CHECKING:
-    import optuna
-
-MOST = 10_000
+MOST = 10  # squares along an axis
+FEW = 5  # trials of the best tenth, from which two hyperparameters are looked at together
+DRAWS = 20
 
 
-def importance(results: Results) -> dict[str, float] | None:
+class Pair(NamedTuple):
+    """Two hyperparameters together.
+
+    Attributes:
+        axes: the two, across and upwards.
+        best: how many of a square's trials are among the best tenth (squares across, squares upwards).
+        every: how many trials are in a square.
+        combined: the share of what the two decide, 0 to 1, that is in how they are combined: what is lost where one of
+            them is exchanged among the best trials.
+    """
+
+    axes: tuple[Axis, Axis]
+    best: np.ndarray
+    every: np.ndarray
+    combined: float
+
+
+def importance(results: Results) -> dict[str, float]:
     """Name -> importance of each varied hyperparameter, in the order of the space; they sum to 1.
 
-    PED-ANOVA (Watanabe et al. 2023) compares the distribution of the best tenth of the trials with that of all. It uses
-    ranks, so a loss of 1e30 weighs no more than any other bad one, and no random forest, so it is fast and
-    deterministic. Coordinates are those of the scales; a diverged trial counts as the worst. Of more than 10,000
-    trials, 10,000 at even distances are used.
-
-    Returns:
-        None without optuna; an empty dict if there is nothing to compare.
+    PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255) compares the distribution of the best tenth of the trials with
+    that of all. It uses ranks, so a loss of 1e30 weighs no more than any other bad one. Coordinates are those of the
+    scales; a diverged trial counts as the worst. A hyperparameter that not all trials have is compared within those
+    that have it, weighted by how many of the best do (arXiv 2601.20800). Empty if there is nothing to compare.
 
     >>> import popjax as pj
     >>> from popjax.space.scales import log_uniform, uniform
@@ -38,45 +47,89 @@ def importance(results: Results) -> dict[str, float] | None:
     >>> points = space.sample(200)
     >>> loss = (np.log10(points["x"]) + 2)[:, None, None, None] ** 2
     >>> shares = importance(Results(points, {"loss": loss}, pj.best("loss"), run={"space": space.to_dict()}))
-    >>> shares is None or shares["x"] > 0.8
+    >>> shares["x"] > 0.8
     True
     """
-    if importlib.util.find_spec("optuna") is None:
-        return None
-    varied = [axis for axis in axes(results) if axis.varied]
-    ranks = value_ranks(results)
-    if not varied or len(np.unique(ranks)) < 2:
-        return {}
-    from optuna.importance import PedAnovaImportanceEvaluator
-
-    rows = looked_at(ranks)
-    with quiet():
-        shares = PedAnovaImportanceEvaluator().evaluate(study(varied, ranks, rows))
+    best = among_the_best(results)
+    shares = {axis.name: decided(axis, best) for axis in axes(results) if axis.varied} if not best.all() else {}
     total = sum(shares.values())
-    return {axis.name: shares.get(axis.name, 0.0) / total for axis in varied} if total > 0 else {}
+    return {name: share / total for name, share in shares.items()} if total > 0 else {}
 
 
-def looked_at(ranks: np.ndarray) -> np.ndarray:
-    """Numbers of the trials used for importance: all, or 10,000 at even distances."""
-    return np.linspace(0, len(ranks) - 1, min(len(ranks), MOST)).astype(int)
+def decided(axis: Axis, best: np.ndarray) -> float:
+    """The divergence of the best trials, `best` (trials,), from all in a hyperparameter, among those that have it."""
+    there = np.array([value is not None for value in axis.values])
+    if there.sum() < 2 or not (best & there).any():
+        return 0.0
+    counts = [counted(axis, best & there), counted(axis, there)]
+    weight = (best & there).sum() ** 2 / there.sum()
+    return float(weight * divergence(*(density(count, kernels(axis, count)) for count in counts)))
 
 
-def best_tenth(results: Results) -> tuple[int, int]:
-    """Number of trials in PED-ANOVA's best tenth, including ties with its last one, and number of trials used."""
+def interaction(results: Results) -> Pair | None:
+    """The two hyperparameters that matter most, among the trials that have both; None if few of the best do."""
+    shares, known = importance(results), {axis.name: axis for axis in axes(results)}
+    if len(shares) < 2:
+        return None
+    across, upwards = (known[name] for name in sorted(shares, key=lambda name: -shares[name])[:2])
+    pair = across, upwards
+    there = np.array([None not in values for values in zip(across.values, upwards.values, strict=True)])
+    best = among_the_best(results) & there
+    if best.sum() < FEW:
+        return None
+    rows, every, rng = np.flatnonzero(best), np.flatnonzero(there), np.random.default_rng(0)
+    whole = divergence(joint(pair, rows, rows), joint(pair, every, every))
+    apart = [divergence(joint(pair, rows, rng.permutation(rows)), joint(pair, every, every)) for _ in range(DRAWS)]
+    return Pair(pair, squares(pair, best), squares(pair, there), max(0.0, 1 - float(np.mean(apart)) / whole))
+
+
+def joint(pair: tuple[Axis, Axis], across: np.ndarray, upwards: np.ndarray) -> np.ndarray:
+    """The density (*cells) of the first axis' values in trials `across` and the second's in trials `upwards`."""
+    counts = np.zeros([levels(axis) for axis in pair], int)
+    np.add.at(counts, (places(pair[0])[across], places(pair[1])[upwards]), 1)
+    return density(counts, kernels(pair[0], counts.sum(1)), kernels(pair[1], counts.sum(0)))
+
+
+def squares(pair: tuple[Axis, Axis], chosen: np.ndarray) -> np.ndarray:
+    """How many of the chosen trials (trials,) are in each square (across, upwards)."""
+    sides = [side(axis, len(chosen)) for axis in pair]
+    cells = [np.minimum(axis.units[chosen] * n, n - 1).astype(int) for axis, n in zip(pair, sides, strict=True)]
+    found = np.zeros(sides, int)
+    np.add.at(found, tuple(cells), 1)
+    return found
+
+
+def side(axis: Axis, trials: int) -> int:
+    """The number of squares along an axis: its values if they are few, else about ten trials a square."""
+    wanted = round(np.clip(math.sqrt(trials / 10), 3, MOST))
+    return int(axis.scale.levels) if axis.scale.levels <= MOST else wanted
+
+
+def counted(axis: Axis, chosen: np.ndarray) -> np.ndarray:
+    """How many of the chosen trials (trials,) are in each cell of an axis (cells,)."""
+    return np.bincount(places(axis)[chosen], minlength=levels(axis))
+
+
+def places(axis: Axis) -> np.ndarray:
+    """The cell of each trial (trials,); that of a trial without a value means nothing."""
+    units, choices = np.nan_to_num(axis.units), len(category_values(axis.scale))
+    return (units * choices).astype(int) if choices else cells_of(units)
+
+
+def levels(axis: Axis) -> int:
+    """The number of cells of an axis."""
+    return len(category_values(axis.scale)) or CELLS
+
+
+def kernels(axis: Axis, counts: np.ndarray) -> Kernels:
+    """The kernels of points that are counted in the cells of an axis (cells,)."""
+    return of_choice(counts) if category_values(axis.scale) else of_range(counts)
+
+
+def among_the_best(results: Results) -> np.ndarray:
+    """True (trials,) for the best tenth of the trials, and those that are as good as its last one."""
     ranks = value_ranks(results)
-    ranks = ranks[looked_at(ranks)]
-    last = np.sort(ranks)[math.ceil(len(ranks) / 10) - 1]
-    return int((ranks <= last).sum()), len(ranks)
-
-
-def import_later(seconds: float) -> threading.Timer:
-    """A timer that imports what `importance` needs in the background, after `seconds`; the import takes two."""
-    warnings.filterwarnings("ignore", "IProgress not found")  # what Optuna imports says so in a notebook
-    timer = threading.Timer(seconds, import_all, ("optuna.importance",))
-    timer.daemon = True
-    if importlib.util.find_spec("optuna") is not None:
-        timer.start()
-    return timer
+    return ranks <= np.sort(ranks)[math.ceil(len(ranks) / 10) - 1]
 
 
 def value_ranks(results: Results) -> np.ndarray:
@@ -86,32 +139,3 @@ def value_ranks(results: Results) -> np.ndarray:
     places = np.full(len(values), len(distinct))
     places[~results.diverged] = ranks
     return places
-
-
-def study(varied: list[Axis], ranks: np.ndarray, rows: np.ndarray) -> "optuna.Study":
-    """The trials of these rows as an Optuna study, with their ranks as values."""
-    import optuna
-
-    distributions: dict[str, optuna.distributions.BaseDistribution] = {}
-    columns = {}
-    for axis in varied:
-        named = isinstance(axis.scale, Choice) and not axis.scale.numeric
-        choices = tuple(map(str, getattr(axis.scale, "values", ())))
-        distributions[axis.name] = (
-            optuna.distributions.CategoricalDistribution(choices)
-            if named
-            else optuna.distributions.FloatDistribution(0, 1)
-        )
-        units = axis.units[rows].tolist()
-        texts = [str(axis.values[row]) if named else unit for row, unit in zip(rows, units, strict=True)]
-        columns[axis.name] = [None if axis.values[row] is None else t for row, t in zip(rows, texts, strict=True)]
-    made = optuna.create_study()
-    table = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    params = [{name: value for name, value in row.items() if value is not None} for row in table]
-    made.add_trials(
-        [
-            optuna.trial.create_trial(params=row, distributions={n: distributions[n] for n in row}, value=value)
-            for row, value in zip(params, ranks[rows].tolist(), strict=True)
-        ]
-    )
-    return made

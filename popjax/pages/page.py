@@ -3,22 +3,19 @@
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from popjax.core.imports import wait_for_imports
-from popjax.pages.importance import import_later
-from popjax.tuning.callbacks.callback import Callback, Run
+from popjax.tuning.callbacks.callback import Callback
 
 if TYPE_CHECKING:
     from popjax.pages.axes import Axis
     from popjax.store.results import Results
 
 NAME = "report.html"
-LOWERED = 1.0  # seconds to wait while programs are lowered, which needs the interpreter; training hardly does
 
 
 class Page(Callback):
@@ -26,18 +23,10 @@ class Page(Callback):
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = directory
-        self.importing: threading.Timer | None = None
-
-    def begin(self, run: Run) -> None:
-        self.importing = import_later(LOWERED)
 
     def end(self, results: "Results") -> None:
         wait_for_imports()
         write_report(results, self.directory)
-
-    def close(self) -> None:
-        if self.importing is not None:
-            self.importing.cancel()
 
 
 def write_report(results: "Results", path: str | Path) -> Path:

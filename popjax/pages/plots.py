@@ -10,7 +10,8 @@ from popjax.store.results import Results
 def plot(results: Results, name: str = "curves") -> Any:
     """A plotly figure by name: "curves", a metric for its curves, "expected", "front", a hyperparameter, "predicted".
 
-    If hyperparameters changed during training, also "tree" and, for each that did, "learning_rate by epoch".
+    "interaction" shows the two hyperparameters that matter most. If hyperparameters changed during training, also
+    "tree" and, for each that did, "learning_rate by epoch".
 
     Raises ValueError for an unknown name, and if there is nothing to draw.
     """

@@ -399,7 +399,8 @@ class Results:
         return table.to_pandas() if importlib.util.find_spec("pandas") else table
 
     def plot(self, name: str = "curves") -> Any:
-        """Plotly figure of the report: "curves", a metric, "expected", a hyperparameter, "predicted" of a regression.
+        """Plotly figure of the report: "curves", a metric, "expected", a hyperparameter, "interaction" of the two that
+        matter most, "predicted" of a regression.
 
         If hyperparameters changed during training also "tree", and "learning_rate by epoch". Raises ValueError
         for another name.
