@@ -27,6 +27,27 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "the design begins where it would without points to start from",
+        "tuning/proposals",
+        "max(0, len(trials.epochs) - before)",
+        "len(trials.epochs)",
+        "test_start.py -k recorded",
+    ),
+    Mutant(
+        "a resumed run forgets what it started from",
+        "study/directory",
+        "if asked.options.start is not None or recorded is None:",
+        "if True:",
+        "test_start.py -k recorded",
+    ),
+    Mutant(
+        "a conditional hyperparameter matters as if all trials had it",
+        "pages/importance",
+        "(best & there).sum() ** 2 / there.sum()",
+        "(best & there).sum()",
+        "test_report.py -k optuna",
+    ),
+    Mutant(
         "the last of equal pixels has the slope",
         "models/windows",
         "jnp.where(found >= other,",

@@ -65,6 +65,8 @@ class Arguments(Experiment):
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9;
     where others have certain values only: 'hidden_3=integers(8,64) when depth=3|4'"""
+    start: str | None = None
+    """a directory of results, whose ten best trials within the space are tried first"""
     out: str | None = None
     """the directory for the results (default: runs/<dataset>-<time>)"""
     resume: bool = False

@@ -66,7 +66,8 @@ def divergence(best: np.ndarray, every: np.ndarray) -> float:
     The variance that an axis explains of "is among the best", but for a factor that all axes share (equation 8 of
     Watanabe et al. 2023, "PED-ANOVA", arXiv 2304.10255).
 
-    >>> divergence(np.array([0.5, 0.5]), np.array([0.5, 0.5])), divergence(np.array([1.0, 0]), np.array([0.5, 0.5]))
+    >>> halves = np.array([0.5, 0.5])
+    >>> round(divergence(halves, halves), 9), round(divergence(np.array([1.0, 0]), halves), 9)
     (0.0, 1.0)
     """
     best, every = best + 1e-12, every + 1e-12

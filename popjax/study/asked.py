@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-import numpy as np
-
 from popjax.engine.caps import Caps
 from popjax.engine.memory import total
 from popjax.engine.roster import Config, Roster
@@ -14,10 +12,11 @@ from popjax.rule import Rule
 from popjax.scheduler import Problem, Scheduler
 from popjax.space.space import Space
 from popjax.task import Task, unknown_metric
-from popjax.tuning.proposals import check_sampler, default_ends, learns, proposals
+from popjax.tuning.proposals import check_sampler, default_ends, design, learns, proposals
 from popjax.tuning.schedulers.plain import plain
 from popjax.tuning.schedulers.rounds import Rounds, even
 from popjax.tuning.search_options import SearchOptions
+from popjax.tuning.start import beginning_with, start_points
 
 CURVE_BYTES = 32  # per epoch of a member: four metrics in float64
 
@@ -58,6 +57,8 @@ class Asked:
         options = dataclasses.replace(options, epochs=min(options.epochs, task.hints.epochs or options.epochs))
         check_curves(options)
         options = dataclasses.replace(options, rank=what_ranks(task, space, options))
+        if options.start is not None:
+            options = beginning(options, space, options.start)
         return cls(task.in_folds(options.folds), space, options, ends_asked(options), backend.lanes, backend.plan)
 
     @property
@@ -78,20 +79,21 @@ class Asked:
         return made
 
     def _propose(self) -> Any:
-        """The function `Problem.propose`: a design continues after the trials so far; a grid begins anew."""
-        options, whole = self.options, self.space
+        """The function `Problem.propose`: the points to start with, then those of the sampler."""
+        options, first = self.options, self.options.start or []
         if learns(options.sampler):
-            return proposals(options.sampler, whole, options.seed, options.epochs)
+            propose = proposals(options.sampler, self.space, options.seed, options.epochs, len(first))
+        else:
+            propose = design(options.sampler, self.space, options.seed, len(first))
+        return beginning_with(first, self.space, propose) if first else propose
 
-        def propose(n: int, trials: Any = None, space: Space | None = None) -> dict[str, np.ndarray]:
-            space = space or whole
-            if options.sampler == "grid":
-                return space.sample(n, options.seed, "grid")
-            begin = 0 if trials is None else len(trials.epochs)
-            points = space.sample(begin + n, options.seed, options.sampler)
-            return {name: column[begin:] for name, column in points.items()}
 
-        return propose
+def beginning(options: SearchOptions, space: Space, start: Any) -> SearchOptions:
+    """The options with complete points to start with. Raises ValueError for what is none, and for more than trials."""
+    points = start_points(start, space, options.seed)
+    if len(points) > options.trials:
+        raise ValueError(f"start has {len(points)} points, trials={options.trials}; raise trials, or leave some out")
+    return dataclasses.replace(options, start=points)
 
 
 def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:

@@ -18,7 +18,7 @@ from popjax.space.space import Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_format, read_json, write_json
-from popjax.study.asked import Asked
+from popjax.study.asked import Asked, beginning
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named_schedulers import text_of
 from popjax.tuning.schedulers.rounds import even, further
@@ -74,7 +74,7 @@ class Directory:
         if not self.recorded:
             self.asked = {"lanes": asked.lanes, "plan": asked.plan}
             return asked
-        asked = self._in_rounds(asked)
+        asked = self._in_rounds(self._started(asked))
         now = asked.options.written() | {"rounds": len(asked.ends), "space": asked.space.to_dict()}
         then = {name: self.recorded.get(name) for name in now} | {"rounds": self.recorded["rounds_in_all"]}
         for name, default in Local().written().items():
@@ -89,6 +89,13 @@ class Directory:
         if caps is not None and not caps_fit(caps, asked.space):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'caps'")
         return dataclasses.replace(asked, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
+
+    def _started(self, asked: Asked) -> Asked:
+        """The request with the recorded points to start with, if it names none. Raises ValueError for damaged ones."""
+        recorded = self.recorded.get("start")
+        if asked.options.start is not None or recorded is None:
+            return asked
+        return dataclasses.replace(asked, options=beginning(asked.options, asked.space, recorded))
 
     def _in_rounds(self, asked: Asked) -> Asked:
         """The request with the recorded rounds; a learning sampler appends rounds, if `rounds` agrees or is None."""

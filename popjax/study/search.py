@@ -55,6 +55,7 @@ def search(
     resume: bool = False,
     minutes: float | None = None,
     every: int | None = None,
+    start: Any = None,
     callbacks: Sequence[Callback] = (),
     progress: Any = False,
     live: Any = False,
@@ -94,6 +95,9 @@ def search(
             not read hparams["epochs"]: complete trials are then trained again, to the same curves, and further.
         minutes: time after which training stops at the end of an epoch; the results so far are returned.
         every: largest number of epochs between two decisions of the scheduler.
+        start: points that are tried first, counted in `trials`: mappings, whose missing hyperparameters are drawn, or
+            Results or a run's directory, of which the ten best trials that lie in the space are taken. The sampler's
+            first point comes after them.
         callbacks: `popjax.Callback` objects that follow the search.
         progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
         live: True for a page in the browser that shows and steers the population, at the address that is printed; or a
@@ -131,6 +135,7 @@ def search(
         scheduler=scheduler,
         every=every,
         minutes=minutes,
+        start=start,
     )
     trains = backend_of(backend)
     asked = Asked.of(task, space, options, trains)

@@ -72,18 +72,33 @@ def learning(sampler: Any) -> Learning:
     return LEARNING[sampler] if isinstance(sampler, str) else Learning(by_optuna(lambda seed, told: sampler(seed=seed)))
 
 
-def proposals(sampler: Any, searched: Space, seed: int, epochs: int) -> Callable[..., dict[str, np.ndarray]]:
+def design(sampler: str, searched: Space, seed: int, before: int = 0) -> Callable[..., dict[str, np.ndarray]]:
+    """`Problem.propose` of a sampler that does not learn: it continues after the trials so far; a grid begins anew.
+
+    `before`: the number of trials that come before its first point.
+    """
+
+    def propose(n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
+        begin = 0 if trials is None or sampler == "grid" else max(0, len(trials.epochs) - before)
+        return {name: column[begin:] for name, column in (space or searched).sample(begin + n, seed, sampler).items()}
+
+    return propose
+
+
+def proposals(
+    sampler: Any, searched: Space, seed: int, epochs: int, before: int = 0
+) -> Callable[..., dict[str, np.ndarray]]:
     """`Problem.propose` of a learning sampler: Sobol points first, the others follow from all trials so far.
 
-    It depends on the seed and the trials alone, so on resume it proposes the same points.
+    It depends on the seed and the trials alone, so on resume it proposes the same points. `before`: the number of
+    trials that come before its first point.
     """
-    ask = learning(sampler).ask
+    ask, first = learning(sampler).ask, design("sobol", searched, seed, before)
 
     def propose(n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
         space = space or searched
         if trials is None or not (trials.epochs > 0).any():
-            begin = 0 if trials is None else len(trials.epochs)
-            return {name: column[begin:] for name, column in space.sample(begin + n, seed, "sobol").items()}
+            return first(n, trials, space)
         own = int(np.random.SeedSequence([seed, len(trials.epochs)]).generate_state(1)[0])
         asked = ask(own, n, trials, space, epochs)
         given = {name: units(space[name], asked[name]) if name in asked else np.zeros(n) for name in space}

@@ -28,6 +28,7 @@ class SearchOptions(Options):
     folds: int = 1
     rank: Any = field(default=None, metadata={"text": written_rule})
     scheduler: Any = field(default=None, metadata={"text": lambda given: text_of(rounds_and_inner(given)[1])})
+    start: Any = None
     every: int | None = field(default=None, metadata=FREE)
     minutes: float | None = field(default=None, metadata=FREE)
 

@@ -1,0 +1,118 @@
+"""The points that a search tries first, before those of its sampler. No JAX here."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import plural, tell
+from popjax.space.space import Points, Space, take
+from popjax.space.values import absent, python_value
+from popjax.store.decisions import column_of
+from popjax.store.results import Results
+
+type Point = dict[str, Any]
+BEST = 10  # trials of another search
+STREAM = 7  # of random numbers, apart from that of the sampler
+DRAWS = 256  # rows among which one is looked for where what is named exists
+
+
+def start_points(given: Any, space: Space, seed: int) -> list[Point]:
+    """The points as complete mappings, without inactive hyperparameters.
+
+    Args:
+        given: a sequence of mappings, whose missing hyperparameters are drawn from the space; Results or a directory of
+            them, whose ten best trials that lie in the space are taken, and those that do not are said.
+        space: the space of the search.
+        seed: what is drawn depends on it and on the mapping's number alone.
+
+    Raises ValueError for anything else, and for a mapping outside the space.
+
+    >>> from popjax.space.scales import uniform
+    >>> start_points([{"x": 0.5, "y": 1}, {"x": 0.25}], Space(x=uniform(0, 1), y=uniform(1, 1)), 0)
+    [{'x': 0.5, 'y': 1.0}, {'x': 0.25, 'y': 1.0}]
+    """
+    if isinstance(given, str | Path):
+        given = Results.load(given)
+    if isinstance(given, Results):
+        given = best_within(given, space)
+    what = "give a list of mappings, as [{'learning_rate': 0.1}], or Results"
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        raise ValueError(f"start is a {type(given).__name__}; {what}")
+    points = list(given)
+    for number, point in enumerate(points):
+        if not isinstance(point, Mapping):
+            raise ValueError(f"start: point {number} is a {type(point).__name__}; {what}")
+        if wrong := outside(point, space):
+            raise ValueError(f"start: point {number}: {wrong}")
+    if not points:
+        raise ValueError(f"start is empty; {what}, or leave it out")
+    return [completed(number, point, space, seed) for number, point in enumerate(points)]
+
+
+def best_within(results: Results, space: Space) -> list[Point]:
+    """The hyperparameters of the ten best trials that lie in a space. Raises ValueError if there are none."""
+    found: list[Point] = []
+    others: dict[int, str] = {}
+    for trial in results.order.tolist():
+        hparams = results.hparams(trial)
+        point = {name: value for name, value in hparams.items() if name in space}
+        if wrong := outside(point, space):
+            others[trial] = wrong
+        else:
+            found.append(point)
+        if len(found) == BEST:
+            break
+    if not found:
+        why = f"trial {next(iter(others))}: {next(iter(others.values()))}" if others else "no trial was ranked"
+        raise ValueError(f"start: none of the {plural(len(results.diverged), 'trial')} lies in the space; {why}")
+    if others:
+        first = next(iter(others))
+        tell(f"popjax: start: {plural(len(others), 'better trial')} left out; trial {first}: {others[first]}")
+    if unknown := [name for name in results.points if name not in space]:
+        tell(f"popjax: start: {', '.join(unknown)} left out, which this space does not have")
+    return found
+
+
+def outside(point: Mapping[str, Any], space: Space) -> str:
+    """What of a mapping does not lie in a space, and the remedy; empty if all of it does."""
+    for name, value in point.items():
+        if name not in space:
+            return f"{name} is no hyperparameter of the space; there are {', '.join(space)}"
+        if not space[name].has(python_value(value)):
+            return f"{name}={value!r} is not in {space[name]}; give a value within it, or a wider space"
+    for name, condition in space.inactive({name: python_value(value) for name, value in point.items()}).items():
+        if name in point:
+            return f"{name}={point[name]!r} does not exist beside the others, it needs {condition}; leave one out"
+    return ""
+
+
+def completed(number: int, point: Mapping[str, Any], space: Space, seed: int) -> Point:
+    """A mapping with what it leaves out drawn from the space, so that all that it names exists."""
+    own = int(np.random.SeedSequence([seed, STREAM, number]).generate_state(1)[0])
+    drawn = dict(space.sample(DRAWS, own))
+    for name, value in point.items():
+        drawn[name] = column_of(space, name, [python_value(value)] * DRAWS)
+    exist = space.active(drawn)
+    together = np.logical_and.reduce([np.ones(DRAWS, bool), *(exist[name] for name in point if name in exist)])
+    if not together.any():
+        raise ValueError(f"start: point {number}: {', '.join(point)} do not exist together; name what they need")
+    row = space.masked(take(drawn, np.flatnonzero(together)[:1]))
+    return {name: column.tolist()[0] for name, column in row.items() if not absent(column.tolist()[0])}
+
+
+def beginning_with(points: list[Point], space: Space, propose: Callable[..., Points]) -> Callable[..., Points]:
+    """`Problem.propose` that gives these points first, and after them those of `propose`."""
+    columns = {name: column_of(space, name, [point.get(name) for point in points]) for name in space}
+
+    def proposed(n: int, trials: Any = None, space: Space | None = None) -> Points:
+        begin = 0 if trials is None else len(trials.epochs)
+        first = take(columns, np.arange(begin, min(begin + n, len(points))))
+        count = len(next(iter(first.values())))
+        if count == n:
+            return first
+        others = propose(n - count, trials, space)
+        return {name: np.concatenate([first[name], others[name]]) for name in others}
+
+    return proposed
