@@ -189,7 +189,27 @@ MUTANTS = [
         "path.write_bytes(content)",
         "test_commits.py",
     ),
-    Mutant("litter stays", "core/storage", "        os.unlink(temporary)\n        if", "        if", "test_commits.py"),
+    Mutant(
+        "litter stays",
+        "core/storage",
+        "        os.unlink(temporary)\n        raise",
+        "        raise",
+        "test_commits.py",
+    ),
+    Mutant(
+        "a row of a later part is counted from its part",
+        "commands/predict",
+        "encoded_cells(recipe, cells, begin)",
+        "encoded_cells(recipe, cells)",
+        "test_predict.py -k later_part",
+    ),
+    Mutant(
+        "the file that is read is overwritten",
+        "commands/predict",
+        "if out.resolve() == Path(arguments.file).resolve():",
+        "if False:",
+        "test_predict.py -k cannot_be_read",
+    ),
     Mutant("no lock", "core/storage", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "test_commits.py"),
     Mutant(
         "manifest first",

@@ -45,8 +45,8 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_example_with_a_table_of_ones_own(command, tmp_path, monkeypatch, capsys):
-    """The command as it stands, on fewer trials, and the winner on a raw row."""
+def test_the_example_with_a_table_of_ones_own(command, tmp_path, monkeypatch):
+    """The commands as they stand, on fewer trials, and the winner on a raw row."""
     rng = np.random.default_rng(0)
     rows = [f"{a:.1f},{r},{'north' if n else 'south'}" for a, r, n in rng.integers((40, 1, 0), (200, 6, 2), (90, 3))]
     cells = [f"{row},{2000 * float(row.split(',')[0]) + 1e5 * row.endswith('north'):.0f}" for row in rows]
@@ -55,10 +55,14 @@ def test_the_example_with_a_table_of_ones_own(command, tmp_path, monkeypatch, ca
     (line,) = [line for line in COMMANDS if "houses.csv" in line]
     process = command("sweep", *shlex.split(line.partition("popjax.sweep ")[2]), "--trials", 24, "--epochs", 10)
     assert process.returncode == 0, process.stderr
+    (tmp_path / "asked.csv").write_text("district,rooms,area\nnorth,4,120\n")
+    (line,) = [line for line in COMMANDS if "asked.csv" in line]
+    process = command("predict", *shlex.split(line.partition("popjax.predict ")[2]))
+    assert process.returncode == 0, process.stderr
     monkeypatch.chdir(tmp_path)
     names = run("runs/houses")
     assert names["prices"] == pytest.approx([340_000], rel=0.2)
-    assert "learning_rate" in capsys.readouterr().out
+    assert (tmp_path / "prices.csv").read_text() == f"prediction\n{float(names['prices'][0])!r}\n"
 
 
 def test_the_example_with_a_model_of_ones_own(capsys):

@@ -11,6 +11,7 @@ COMMANDS = {
     "babysit": "train one model, watch its curve, and steer it",
     "retest": "train the best trials of an earlier search again: is the old setting still the best?",
     "report": "draw the page of a run again from its files, or one that compares several runs",
+    "predict": "what the winner of a run, or its ensemble, says of the rows of a file",
     "export": "write a finished run into Optuna, TensorBoard, MLflow, W&B or Trackio",
     "doctor": "devices, memory, versions, what can be written, and what may be installed",
 }

@@ -29,23 +29,33 @@ def sha256(content: bytes) -> str:
 def write_atomic(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a crash at any instant leaves the old file or the new one.
 
-    A temporary file beside it is written, flushed to disk and renamed over `path`; then the directory is flushed.
     Raises OSError and then leaves no temporary file behind.
+    """
+    try:
+        with written_atomically(path) as file:
+            file.write(content)
+    except OSError as error:
+        what = f"{error.strerror}: {len(content)} bytes needed"
+        raise OSError(error.errno, what, str(path)) from None
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Context: a temporary file beside `path`, renamed over it at the end, so that a crash leaves the old or the new.
+
+    It is flushed to disk before, and the directory after. Where an error ends the context nothing is left behind.
     """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     UNFINISHED.add(temporary)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), 0o644)
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
+    except BaseException:
         os.unlink(temporary)
-        if isinstance(error, OSError):
-            what = f"{error.strerror}: {len(content)} bytes needed"
-            raise OSError(error.errno, what, str(path)) from None
         raise
     finally:
         UNFINISHED.discard(temporary)

@@ -66,11 +66,11 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(map(short, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def place(bad: np.ndarray, columns: Sequence[str]) -> str:
-    """Column and row of the first True of (rows, ...), in words; rows count from 1."""
+def place(bad: np.ndarray, columns: Sequence[str], first: int = 0) -> str:
+    """Column and row of the first True of (rows, ...), in words; rows count from `first` + 1."""
     row, *where = np.argwhere(bad)[0].tolist()
     column = repr(columns[where[0]]) if columns else str(where[0] if len(where) == 1 else tuple(where))
-    return f"column {column}, row {row + 1}"
+    return f"column {column}, row {first + row + 1}"
 
 
 # A column, typed
@@ -132,11 +132,11 @@ def numeric(series: Any) -> bool:
     return series.dtype.kind in "biuf"
 
 
-def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None) -> np.ndarray:
+def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None, first: int = 0) -> np.ndarray:
     """Raw cells (rows,) of any type, None where missing, coded by the levels of a text column, or as numbers.
 
-    A bool, which pandas makes of the texts True and False, is that text again.
-    Raises ValueError for a number in a text column, or a text in a numeric one.
+    Errors count the rows from `first`. A bool, which pandas makes of the texts True and False, is that text again; in
+    a column of numbers both are 1 and 0. Raises ValueError for a number in a text column, or a text in a numeric one.
     """
     if levels is None and cells.dtype.kind == "f":
         return cells
@@ -148,6 +148,7 @@ def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None) -> np.nd
         if cell is None or (isinstance(cell, str) and is_missing(cell)):
             return places.get("", np.nan)
         if levels is None:
+            cell = spelled.get(cell.strip().lower(), cell) if isinstance(cell, str) else cell
             return to_number(cell) if isinstance(cell, str) else float(cell)
         if isinstance(cell, bool | np.bool_):
             return truths[bool(cell)]
@@ -161,7 +162,7 @@ def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None) -> np.nd
             values[row] = code(cell)
         except (ValueError, TypeError, KeyError, OverflowError):
             kind, remedy = ("numeric", "a number") if levels is None else ("text", "a text (pandas: dtype=str)")
-            what = f"column {name!r} is {kind}, but row {row + 1} holds {short(cell)}"
+            what = f"column {name!r} is {kind}, but row {first + row + 1} holds {short(cell)}"
             raise ValueError(f"{what}; give {remedy}") from None
     return values
 

@@ -9,13 +9,14 @@ and text after a closed quote for a part of the cell; both are errors here.
 """
 
 import codecs
+import contextlib
 import csv
 import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -40,6 +41,7 @@ from popjax.data.nameless import nameless, why_left_out
 from popjax.data.table import PLAINLY, Reading, Table
 
 CHUNK = 100_000  # cells per chunk
+BLOCK = 2**20  # bytes that are looked through at once
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: both marks begin alike
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -60,7 +62,7 @@ def read_csv(
 
     Raises ValueError in one line.
     """
-    file = File(source, content, how.na, delimiters)
+    file = File(source, lambda: io.BytesIO(content), how.na, delimiters)
     check_names(source, file.names)
     target = check_target(source, file.names, target)
     kept = how.kept(source, file.names, target)
@@ -100,12 +102,17 @@ def read_texts(file: "File", names: Sequence[str]) -> dict[str, Column]:
 class File:
     """Rows of a CSV file, checked; delimited by comma, semicolon or tab."""
 
-    def __init__(self, source: str, content: bytes, na: Collection[str], delimiters: str) -> None:
-        """Find encoding, delimiter and header; raises ValueError. Cells that equal one of `na` are read as empty."""
-        self.source, self.content, self.na = source, content, frozenset(na)
-        self.encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), "utf-8-sig")
-        if self.encoding == "utf-8-sig" and b"\0" in content:
-            raise ValueError(f"cannot read {source}: byte {content.index(0)} is NUL, not text; save it as UTF-8")
+    def __init__(self, source: str, opened: Callable[[], BinaryIO], na: Collection[str], delimiters: str) -> None:
+        """Find encoding, delimiter and header; raises ValueError. Cells that equal one of `na` are read as empty.
+
+        `opened` opens the content at its beginning; it is not read as a whole.
+        """
+        self.source, self.opened, self.na = source, opened, frozenset(na)
+        with opened() as file:
+            begin = file.read(4)
+            self.encoding = next((encoding for mark, encoding in MARKS if begin.startswith(mark)), "utf-8-sig")
+            if self.encoding == "utf-8-sig" and (at := place_of(b"\0", begin, file)) is not None:
+                raise ValueError(f"cannot read {source}: byte {at} is NUL, not text; save it as UTF-8")
         self.delimiter = max(delimiters, key=self.fields)
         self.header = next(self.rows(), [])
         if not self.header:
@@ -119,15 +126,17 @@ class File:
         """Names of the columns that have one."""
         return [name for name in self.header if name.strip()]
 
-    def reader(self, delimiter: str, strict: bool) -> Any:
-        """A csv.reader of the content from its start."""
-        text = io.TextIOWrapper(io.BytesIO(self.content), self.encoding, newline="")
-        return csv.reader(text, delimiter=delimiter, strict=strict)
+    @contextlib.contextmanager
+    def reader(self, delimiter: str, strict: bool) -> Iterator[Any]:
+        """Context: a csv.reader of the content from its start."""
+        with self.opened() as file, io.TextIOWrapper(file, self.encoding, newline="") as text:
+            yield csv.reader(text, delimiter=delimiter, strict=strict)
 
     def fields(self, delimiter: str) -> int:
         """Number of fields of the header under a delimiter; 0 if it cannot be read."""
         try:
-            return len(next(self.reader(delimiter, strict=False), ()))
+            with self.reader(delimiter, strict=False) as reader:
+                return len(next(reader, ()))
         except csv.Error:
             return 0
         except UnicodeError:
@@ -135,23 +144,24 @@ class File:
 
     def rows(self) -> Iterator[list[str]]:
         """Iterate over the header and the rows; raises ValueError for a row of another length."""
-        reader = self.reader(self.delimiter, strict=True)
-        header = None
-        try:
-            for row in reader:
-                header = header or row
-                if row and len(row) != len(header):
-                    fields = f"line {reader.line_num} has {len(row)} fields, the header {len(header)}"
-                    raise ValueError(f"{self.source}: {fields}; mend that line")
-                if self.na and row is not header:
-                    row = ["" if cell.strip() in self.na else cell for cell in row]
-                if row or reader.line_num == 1:
-                    yield row
-        except csv.Error as error:
-            at = f"line {reader.line_num}: {error}"
-            raise ValueError(f"cannot read {self.source} as CSV: {at}; close its quotes and save it again") from None
-        except UnicodeError:
-            raise self.undecodable() from None
+        with self.reader(self.delimiter, strict=True) as reader:
+            header = None
+            try:
+                for row in reader:
+                    header = header or row
+                    if row and len(row) != len(header):
+                        fields = f"line {reader.line_num} has {len(row)} fields, the header {len(header)}"
+                        raise ValueError(f"{self.source}: {fields}; mend that line")
+                    if self.na and row is not header:
+                        row = ["" if cell.strip() in self.na else cell for cell in row]
+                    if row or reader.line_num == 1:
+                        yield row
+            except csv.Error as error:
+                at = f"line {reader.line_num}: {error}"
+                what = f"cannot read {self.source} as CSV: {at}; close its quotes and save it again"
+                raise ValueError(what) from None
+            except UnicodeError:
+                raise self.undecodable() from None
 
     def chunks(self) -> Iterator[dict[str, tuple[str, ...]]]:
         """Iterate over chunks of rows, each as column -> cells, without unnamed columns."""
@@ -163,13 +173,26 @@ class File:
     def undecodable(self) -> ValueError:
         """Error for content that cannot be decoded, with the position, which a stream does not know."""
         encoding = self.encoding.removesuffix("-sig")
+        with self.opened() as file:
+            content = file.read()
         try:
-            self.content.decode(encoding)
+            content.decode(encoding)
         except UnicodeDecodeError as error:
-            line = self.content[: error.start].decode(encoding, "ignore").count("\n") + 1
-            what = f"byte {error.start} ({self.content[error.start]:#04x}, line {line}) is not"
+            line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
+            what = f"byte {error.start} ({content[error.start]:#04x}, line {line}) is not"
             return ValueError(f"cannot read {self.source} as {encoding.upper()}: {what}; save it as UTF-8")
         return ValueError(f"cannot read {self.source} as {encoding.upper()}; save it as UTF-8")
+
+
+def place_of(byte: bytes, begin: bytes, file: BinaryIO) -> int | None:
+    """The place of the first such byte in `begin` and the rest of a file; None if there is none."""
+    passed, block = 0, begin
+    while block:
+        if byte in block:
+            return passed + block.index(byte)
+        passed += len(block)
+        block = file.read(BLOCK)
+    return None
 
 
 class Texts:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from popjax.pages.axes import Axis, axes
-from popjax.pages.ped_anova import CELLS, Kernels, cells_of, density, divergence, of_choice, of_range
+from popjax.pages.ped_anova import CELLS, Kernels, density, divergence, grid_cells, of_choice, of_range
 from popjax.space.coordinates import category_values
 from popjax.store.results import Results
 
@@ -61,7 +61,7 @@ def decided(axis: Axis, best: np.ndarray) -> float:
     there = np.array([value is not None for value in axis.values])
     if there.sum() < 2 or not (best & there).any():
         return 0.0
-    counts = [counted(axis, best & there), counted(axis, there)]
+    counts = [counts_of(axis, best & there), counts_of(axis, there)]
     weight = (best & there).sum() ** 2 / there.sum()
     return float(weight * divergence(*(density(count, kernels(axis, count)) for count in counts)))
 
@@ -85,7 +85,7 @@ def interaction(results: Results) -> Pair | None:
 
 def joint(pair: tuple[Axis, Axis], across: np.ndarray, upwards: np.ndarray) -> np.ndarray:
     """The density (*cells) of the first axis' values in trials `across` and the second's in trials `upwards`."""
-    counts = np.zeros([levels(axis) for axis in pair], int)
+    counts = np.zeros([cells_along(axis) for axis in pair], int)
     np.add.at(counts, (places(pair[0])[across], places(pair[1])[upwards]), 1)
     return density(counts, kernels(pair[0], counts.sum(1)), kernels(pair[1], counts.sum(0)))
 
@@ -105,18 +105,18 @@ def side(axis: Axis, trials: int) -> int:
     return int(axis.scale.levels) if axis.scale.levels <= MOST else wanted
 
 
-def counted(axis: Axis, chosen: np.ndarray) -> np.ndarray:
+def counts_of(axis: Axis, chosen: np.ndarray) -> np.ndarray:
     """How many of the chosen trials (trials,) are in each cell of an axis (cells,)."""
-    return np.bincount(places(axis)[chosen], minlength=levels(axis))
+    return np.bincount(places(axis)[chosen], minlength=cells_along(axis))
 
 
 def places(axis: Axis) -> np.ndarray:
     """The cell of each trial (trials,); that of a trial without a value means nothing."""
     units, choices = np.nan_to_num(axis.units), len(category_values(axis.scale))
-    return (units * choices).astype(int) if choices else cells_of(units)
+    return (units * choices).astype(int) if choices else grid_cells(units)
 
 
-def levels(axis: Axis) -> int:
+def cells_along(axis: Axis) -> int:
     """The number of cells of an axis."""
     return len(category_values(axis.scale)) or CELLS
 

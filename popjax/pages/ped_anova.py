@@ -21,7 +21,7 @@ class Kernels(NamedTuple):
     prior: np.ndarray
 
 
-def cells_of(units: np.ndarray) -> np.ndarray:
+def grid_cells(units: np.ndarray) -> np.ndarray:
     """The cells (points,) of coordinates in [0, 1]; those in the middle between two centres are the lower one's."""
     return np.clip(np.ceil(units / (1 / (CELLS - 1)) - 0.5), 0, CELLS - 1).astype(int)
 
@@ -35,10 +35,10 @@ def of_range(counts: np.ndarray) -> Kernels:
     spread = min((quartiles[1] - quartiles[0]) / 1.34, points.std(ddof=1) if number > 1 else 0.0)
     width = max(1.059 * spread * number**-0.2, LEAST)
     middle = np.array([(len(counts) - 1) / 2])
-    return Kernels(normal(cells, width, cells), normal(middle, float(len(counts)), cells)[0])
+    return Kernels(normal_kernels(cells, width, cells), normal_kernels(middle, float(len(counts)), cells)[0])
 
 
-def normal(centres: np.ndarray, width: float, cells: np.ndarray) -> np.ndarray:
+def normal_kernels(centres: np.ndarray, width: float, cells: np.ndarray) -> np.ndarray:
     """Normal densities (centres, cells), cut off at the ends of the grid."""
     away = cells - centres[:, None]
     mass = ndtr((away + 0.5) / width) - ndtr((away - 0.5) / width)

@@ -58,7 +58,7 @@ class Asked:
         check_curves(options)
         options = dataclasses.replace(options, rank=what_ranks(task, space, options))
         if options.start is not None:
-            options = beginning(options, space, options.start)
+            options = with_start(options, space, options.start)
         return cls(task.in_folds(options.folds), space, options, ends_asked(options), backend.lanes, backend.plan)
 
     @property
@@ -88,7 +88,7 @@ class Asked:
         return beginning_with(first, self.space, propose) if first else propose
 
 
-def beginning(options: SearchOptions, space: Space, start: Any) -> SearchOptions:
+def with_start(options: SearchOptions, space: Space, start: Any) -> SearchOptions:
     """The options with complete points to start with. Raises ValueError for what is none, and for more than trials."""
     points = start_points(start, space, options.seed)
     if len(points) > options.trials:

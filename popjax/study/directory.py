@@ -18,7 +18,7 @@ from popjax.space.space import Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_format, read_json, write_json
-from popjax.study.asked import Asked, beginning
+from popjax.study.asked import Asked, with_start
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named_schedulers import text_of
 from popjax.tuning.schedulers.rounds import even, further
@@ -95,7 +95,7 @@ class Directory:
         recorded = self.recorded.get("start")
         if asked.options.start is not None or recorded is None:
             return asked
-        return dataclasses.replace(asked, options=beginning(asked.options, asked.space, recorded))
+        return dataclasses.replace(asked, options=with_start(asked.options, asked.space, recorded))
 
     def _in_rounds(self, asked: Asked) -> Asked:
         """The request with the recorded rounds; a learning sampler appends rounds, if `rounds` agrees or is None."""

@@ -1,7 +1,7 @@
 """Encode raw rows as features, before the transform."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,9 +43,7 @@ def encoded(recipe: Coded, rows: Any) -> Inputs:
         return entries_of(recipe, rows)
     cells = cells_in(recipe, rows)
     if cells is not None:
-        named = zip(recipe.columns, cells, strict=True)
-        coded = np.column_stack([recoded(name, each, recipe.levels.get(name)) for name, each in named])
-        return filled(recipe, coded, recipe.fill).reshape(len(coded), *recipe.inputs)
+        return encoded_cells(recipe, cells)
     x = as_type(rows, recipe.types, "the rows")
     flat, gray = (math.prod(recipe.inputs),), tuple(recipe.inputs[:-1])
     if x.shape[1:] == flat or (x.shape[1:] == gray and recipe.inputs[-1:] == (1,)):
@@ -53,6 +51,13 @@ def encoded(recipe: Coded, rows: Any) -> Inputs:
     if recipe.levels or x.shape[1:] != tuple(recipe.inputs):
         raise ValueError(f"rows of shape {x.shape} do not fit; give {wanted(recipe)}")
     return filled(recipe, x, recipe.fill)
+
+
+def encoded_cells(recipe: Coded, cells: Sequence[np.ndarray], first: int = 0) -> np.ndarray:
+    """The raw cells (rows,) of each column as in `Dataset.x`; errors count the rows from `first`."""
+    named = zip(recipe.columns, cells, strict=True)
+    coded = np.column_stack([recoded(name, each, recipe.levels.get(name), first) for name, each in named])
+    return filled(recipe, coded, recipe.fill, first).reshape(len(coded), *recipe.inputs)
 
 
 def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
@@ -116,19 +121,19 @@ def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
     return list(table.astype(object).T) if is_table else None
 
 
-def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None) -> np.ndarray:
+def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None, first: int = 0) -> np.ndarray:
     """Rows (rows, ...) with missing cells replaced by `fill`, or kept if the recipe `keeps` them.
 
-    Raises ValueError for infinite cells, and for missing ones that are neither.
+    Errors count the rows from `first`. Raises ValueError for infinite cells, and for missing ones that are neither.
     """
     if x.dtype.kind != "f":
         return x
     names = recipe.columns if x.shape[1:] == (len(recipe.columns),) else ()
     if np.isinf(x).any():
-        raise ValueError(f"a cell is infinite, {place(np.isinf(x), names)}; give a finite number")
+        raise ValueError(f"a cell is infinite, {place(np.isinf(x), names, first)}; give a finite number")
     lost = np.isnan(x)
     if not lost.any() or (fill is None and recipe.keeps):
         return x
     if fill is None:
-        raise ValueError(f"a cell is missing, {place(lost, names)}; give one, or train with {MEDIAN}")
+        raise ValueError(f"a cell is missing, {place(lost, names, first)}; give one, or train with {MEDIAN}")
     return np.where(lost, fill.reshape(x.shape[1:]), x)

@@ -48,7 +48,7 @@ def start_points(given: Any, space: Space, seed: int) -> list[Point]:
             raise ValueError(f"start: point {number}: {wrong}")
     if not points:
         raise ValueError(f"start is empty; {what}, or leave it out")
-    return [completed(number, point, space, seed) for number, point in enumerate(points)]
+    return [complete_point(number, point, space, seed) for number, point in enumerate(points)]
 
 
 def best_within(results: Results, space: Space) -> list[Point]:
@@ -88,7 +88,7 @@ def outside(point: Mapping[str, Any], space: Space) -> str:
     return ""
 
 
-def completed(number: int, point: Mapping[str, Any], space: Space, seed: int) -> Point:
+def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: int) -> Point:
     """A mapping with what it leaves out drawn from the space, so that all that it names exists."""
     own = int(np.random.SeedSequence([seed, STREAM, number]).generate_state(1)[0])
     drawn = dict(space.sample(DRAWS, own))

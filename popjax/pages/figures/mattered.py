@@ -45,10 +45,10 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
         bar = f'<span class="bar" style="width:{70 * share:.1f}%"></span> {100 * share:.0f} %'
         rows.append([shown(name), str(TIERS.get(name, "-")), bar])
-    return section("What mattered", caption, table(head, rows, "words shares") + together(results))
+    return section("What mattered", caption, table(head, rows, "words shares") + interaction_of(results))
 
 
-def together(results: Results) -> str:
+def interaction_of(results: Results) -> str:
     """HTML of the two that matter most: a sentence and the box of their figure; empty if too few trials have both."""
     pair = interaction(results)
     if pair is None:
@@ -77,7 +77,7 @@ def squares_figure(pair: Pair) -> dict[str, Any]:
     columns, rows = np.nonzero(pair.every)
     best, every = pair.best[columns, rows], pair.every[columns, rows]
     share = best / every
-    places = [spans(axis, number) for axis, number in zip(pair.axes, pair.every.shape, strict=True)]
+    places = [values_of(axis, number) for axis, number in zip(pair.axes, pair.every.shape, strict=True)]
     told = zip(best.tolist(), every.tolist(), columns.tolist(), rows.tolist(), strict=True)
     bars = {
         "type": "bar",
@@ -103,7 +103,7 @@ def squares_figure(pair: Pair) -> dict[str, Any]:
     }
 
 
-def spans(axis: Axis, squares: int) -> list[str]:
+def values_of(axis: Axis, squares: int) -> list[str]:
     """What each square along an axis stands for: its value, or its least and greatest one."""
     if axis.scale.levels == squares:
         return [shown(axis.label_of(axis.scale.from_unit((at + 0.5) / squares))) for at in range(squares)]

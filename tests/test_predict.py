@@ -1,0 +1,210 @@
+"""`popjax predict`: what a predictor of this process says, for files as people have them."""
+
+import csv
+import io
+import os
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import popjax as pj
+from popjax.data import batches
+
+CITIES = ("Lima", "Oslo", "=1+1", "a,b", 'say "hi"')
+
+
+def table(rows, seed=0):
+    """Numbers, texts that are hard to write, truth values, and holes in a column of each kind."""
+    rng = np.random.default_rng(seed)
+    age, city = rng.integers(18, 80, rows).astype(float), rng.choice(CITIES, rows).astype(object)
+    age[::7], city[3::11] = np.nan, None
+    return pd.DataFrame({"age": age, "city": city, "income": rng.normal(size=rows), "member": rng.random(rows) < 0.5})
+
+
+def targets(frame, kind):
+    score = frame["income"] + frame["city"].eq("Oslo") + 0.02 * frame["age"].fillna(40)
+    return np.where(score > score.median(), "yes", "no") if kind == "classes" else score.to_numpy()
+
+
+@pytest.fixture(scope="module", params=["classes", "values", "labels", "folds"])
+def run(request, tmp_path_factory):
+    """A directory, and the predictor of what it holds."""
+    place, frame = tmp_path_factory.mktemp("run"), table(400)
+    y = targets(frame, request.param if request.param != "folds" else "classes")
+    if request.param == "labels":
+        y = pd.DataFrame({"late": frame["income"] > 0, "left": frame["age"].fillna(0) > 50})
+    task = pj.supervised((frame, y), missing="median")
+    folds, rank = (3, pj.together(4)) if request.param == "folds" else (1, None)
+    space = {"learning_rate": pj.log_uniform(1e-2, 1e-1), "hidden": 8}
+    pj.search(task, space, trials=6, epochs=5, folds=folds, rank=rank, out=place)
+    return place, pj.load_best(place)
+
+
+def written(frame, path):
+    """The frame as a file."""
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+    return path
+
+
+def columns_of(text, delimiter=","):
+    head, *rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    return dict(zip(head, zip(*rows, strict=True), strict=True))
+
+
+def close(cells, values):
+    """Cells of a file equal values: texts as they are, numbers to float32."""
+    if np.asarray(values).dtype.kind in "fb":
+        spelled = [{"True": 1.0, "False": 0.0}.get(cell, cell) for cell in map(str, cells)]
+        np.testing.assert_allclose(np.array(spelled, float), np.asarray(values, float), rtol=1e-5, atol=1e-6)
+    else:
+        assert list(cells) == list(values)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_it_is_what_the_predictor_predicts(command, tmp_path, run, suffix):
+    """Of columns in another order, one too many, levels never seen, and rows in several parts."""
+    place, predictor = run
+    frame = table(1000, seed=1)
+    frame.loc[::13, "city"] = "never seen"
+    frame["=cmd()"] = "=2+2"
+    file = written(frame[frame.columns[::-1]], tmp_path / f"rows{suffix}")
+    ended = command("predict", place, file)
+    assert ended.returncode == 0, ended.stderr
+    predicted = predictor.predict(frame)
+    names = list(predictor.outputs) or ["prediction"]
+    found = columns_of(ended.stdout)
+    assert list(found) == names
+    for name, values in zip(names, predicted.reshape(1000, -1).T, strict=True):
+        close(found[name], values)
+    if predictor.recipe.kind.chances:
+        ended = command("predict", place, file, "--proba", "--out", f"said{suffix}")
+        assert ended.stdout == f"said{suffix}\n"
+        if suffix == ".parquet":
+            found = pq.read_table(tmp_path / "said.parquet").to_pydict()
+        else:
+            found = columns_of((tmp_path / f"said{suffix}").read_text(), "\t" if suffix == ".tsv" else ",")
+        assert list(found) == list(map(str, predictor.classes or predictor.outputs))
+        for values, expected in zip(found.values(), predictor.predict_proba(frame).T, strict=True):
+            close(values, expected)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_parts_of_any_size_are_the_same_rows(tmp_path, monkeypatch, suffix):
+    file = written(table(100), tmp_path / f"rows{suffix}")
+    names = ["income", "city"]
+    (whole,) = batches.batches_of(file, names)
+    for size in (1, 8, 64, 150):
+        monkeypatch.setattr("popjax.data.batches.CHUNK", size)
+        monkeypatch.setattr("popjax.data.csv_table.CHUNK", size)
+        parts = list(batches.batches_of(file, names))
+        assert len(parts) > 1
+        for at, column in enumerate(whole):
+            joined = [cell for part in parts for cell in part[at].tolist()]
+            assert joined == column.tolist()
+
+
+ROWS = "age,city,income,member\n30,Oslo,1,True\n"
+BAD = [
+    ("age,city,income\n1,Oslo,2\n", "lacks the column 'member', which the winner reads; it has 'age', 'city'"),
+    (ROWS + "30,Oslo,much,True\n", "column 'income' is numeric, but row 2 holds 'much'; give a number"),
+    (ROWS + "30,Oslo,=1+1,True\n", "row 2 holds '=1+1'"),
+    (ROWS + "30,Oslo,inf,True\n", "a cell is infinite, column 'income', row 2"),
+    (ROWS + "30,Oslo,1\n", "line 3 has 3 fields, the header 4"),
+    (ROWS + '30,"Oslo,1,True\n', "close its quotes"),
+    ("age,age,city,income,member\n", "age"),
+    ("age,city,income,member\n", "has columns but no rows"),
+    ("", "no header"),
+    (b"age,city,income,member\n30,\xff,1,True\n", "byte 26 (0xff, line 2) is not"),
+    (ROWS.encode() + b"30,\0,1,True\n", "is NUL"),
+]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The directory of a search on complete columns."""
+    place, frame = tmp_path_factory.mktemp("plain"), table(200).dropna()
+    task = pj.supervised((frame.assign(member=frame["member"].astype(str)), targets(frame, "classes")))
+    pj.search(task, {"learning_rate": 0.01, "hidden": 8}, trials=1, epochs=2, out=place)
+    return place
+
+
+@pytest.mark.parametrize(("content", "says"), BAD, ids=[says for _, says in BAD])
+def test_a_bad_file_is_one_line(refused_in_one_line, tmp_path, plain, content, says):
+    (tmp_path / "rows.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    refused_in_one_line("predict", plain, "rows.csv", says=["rows.csv", says])
+
+
+def test_a_bad_row_of_a_later_part_is_named_by_its_number(refused_in_one_line, tmp_path, plain):
+    """Also where nothing of the file may be left behind."""
+    lines = "30,Oslo,1,True\n" * 40_000
+    (tmp_path / "rows.csv").write_text(f"age,city,income,member\n{lines}30,Oslo,,True\n")
+    refused_in_one_line("predict", plain, "rows.csv", "--out", "said.csv", says=["column 'income', row 40001"])
+    assert not [name for name in os.listdir(tmp_path) if "said" in name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere.csv"], "cannot read 'nowhere.csv': No such file"),
+        (["rows.npz"], "is no file of columns; give one of .csv, .tsv, .parquet"),
+        (["damaged.parquet"], "cannot read 'damaged.parquet' as Parquet"),
+        (["times.parquet"], "column 'income' holds timestamp"),
+        (["rows.csv", "--out", "said.xlsx"], "--out 'said.xlsx' is no file of columns"),
+        (["rows.csv", "--out", "./rows.csv"], "is the file that is read; name another one"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_what_cannot_be_read_or_written_is_one_line(refused_in_one_line, tmp_path, plain, arguments, says):
+    (tmp_path / "rows.csv").write_text(ROWS)
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 nothing PAR1")
+    times = pa.table({"age": [1.0], "city": ["Oslo"], "income": pa.array([0], pa.timestamp("s")), "member": ["True"]})
+    pq.write_table(times, tmp_path / "times.parquet")
+    refused_in_one_line("predict", plain, *arguments, says=[says])
+
+
+def test_a_winner_without_columns_or_classes_says_so(refused_in_one_line, tmp_path, rows):
+    (tmp_path / "rows.csv").write_text(ROWS)
+    space = {"learning_rate": 0.01, "hidden": 4}
+    pj.search(pj.supervised(rows), space, trials=1, epochs=1, out=tmp_path / "arrays")
+    refused_in_one_line("predict", "arrays", "rows.csv", says=["was trained on arrays", "popjax.load_best"])
+    frame = table(60).dropna()
+    pj.search(pj.supervised((frame, frame["income"])), space, trials=1, epochs=1, out=tmp_path / "values")
+    refused_in_one_line("predict", "values", "rows.csv", "--proba", says=["--proba", "leave it out"])
+    refused_in_one_line("predict", "nothing", "rows.csv", says=["nothing"])
+
+
+def test_texts_that_mean_a_missing_cell_are_those_of_the_run(command, tmp_path):
+    frame = table(120).dropna()
+    written(frame.assign(y=targets(frame, "classes")).replace({"city": {"Lima": "n/a"}}), tmp_path / "rows.csv")
+    first = ("--dataset", "rows.csv", "--target", "y", "--missing", "median", "--na", "n/a", "--trials", "2")
+    assert command("sweep", *first, "--epochs", "1", "--quiet", "--out", "run").returncode == 0
+    assert "n/a" not in pj.load_best(tmp_path / "run").recipe.levels["city"]
+    (tmp_path / "holes.csv").write_text("age,city,income,member\nn/a,n/a,1,True\n")
+    assert command("predict", "run", "holes.csv").returncode == 0
+    assert command("predict", "run", "holes.csv", "--na", "-").returncode == 2
+
+
+@pytest.mark.soak
+def test_a_million_rows_need_less_than_a_gibibyte(python, tmp_path, plain):
+    part = "\n".join(f"{age},{'Oslo' if age % 3 else 'Lima'},{age / 7},{age % 2 == 0}" for age in range(1000))
+    with (tmp_path / "rows.csv").open("w") as file:
+        file.write("age,city,income,member\n")
+        for _ in range(1000):
+            file.write(part + "\n")
+    code = (
+        "import atexit, resource, runpy, sys\n"
+        "told = lambda: open('peak', 'w').write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))\n"
+        "atexit.register(told)\n"
+        "runpy.run_module('popjax.predict', None, '__main__', True)\n"
+    )
+    ended = python(code, plain, "rows.csv", "--out", "said.csv")
+    assert ended.returncode == 0, ended.stderr
+    with (tmp_path / "said.csv").open() as file:
+        assert sum(1 for _ in file) == 1_000_001
+    assert int((tmp_path / "peak").read_text()) < 2**20  # KiB
