@@ -135,6 +135,10 @@ class HParams(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def holds(self, value: Any) -> bool:
+        """True if an array is the value of a hyperparameter itself, not only equal to one."""
+        return any(value is one for one in self._values.values())
+
     def size(self, name: str, default: int) -> Scale:
         """The scale of a hyperparameter that bounds a shape; a Constant for a static value or the default.
 

@@ -15,6 +15,7 @@ EXTRAS = {  # package -> its use
     "optuna": "the samplers cmaes and gp",
     "cmaes": "the sampler cmaes",
     "torch": "the sampler gp",
+    "equinox": "equinox modules as models",
     "starlette": "--live",
     "uvicorn": "--live",
     "distributed": "--executor dask",

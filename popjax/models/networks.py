@@ -1,4 +1,4 @@
-"""nnx and linen modules as pure functions of their arrays.
+"""nnx, linen and equinox modules as pure functions of their arrays.
 
 A module is rebuilt in every trace from the member's current hyperparameters; only its
 parameters and variables (batch statistics, random streams) are state. So a changed
@@ -8,14 +8,17 @@ hyperparameter takes effect at once, wherever the module stores it.
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from flax import nnx
 
 from popjax.core.calls import check_called
+from popjax.core.text import check_installed
 from popjax.models.layers import RowKeys
+from popjax.models.network import Network
 from popjax.task import HParams
 
 LOG = logging.getLogger("popjax")
@@ -25,46 +28,47 @@ VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 OTHERS = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, RowKeys)))
 
 
-class Network(NamedTuple):
-    """The model of one member as pure functions.
-
-    Attributes:
-        params: the initial trained arrays.
-        variables: the other arrays that the model updates.
-        batch_statistics: True if the model has batch statistics, so that a row's output depends on its batch.
-        apply: `(params, variables, x, keys) -> (outputs, variables)`; random keys (rows,) for
-            training, None for evaluation.
-        module: `(params, variables) ->` the nnx module with these arrays, in evaluation mode; of a linen module, its
-            variables.
-    """
-
-    params: Any
-    variables: Any
-    batch_statistics: bool
-    apply: Callable[..., tuple[Any, Any]]
-    module: Callable[..., Any]
-
-
 def check_model(model: Any) -> None:
-    """Raise ValueError for a module itself, and for anything that cannot be called with (hparams, rngs)."""
+    """Raise ValueError for a module itself, and for what takes neither (hparams, rngs) nor (hparams, key)."""
     module = isinstance(model, nnx.Module) or (hasattr(model, "init") and hasattr(model, "apply"))
-    if module and not isinstance(model, type):
-        name = type(model).__name__
-        raise ValueError(f"the model is a {name} itself; give what makes one: lambda hparams, rngs: {name}(...)")
-    check_called("the model", model, "hparams", "rngs")
+    if (module or is_equinox(model)) and not isinstance(model, type):
+        name, second = type(model).__name__, "key" if is_equinox(model) else "rngs"
+        raise ValueError(f"the model is a {name} itself; give what makes one: lambda hparams, {second}: {name}(...)")
+    if not takes_key(model):
+        check_called("the model", model, "hparams", "rngs")
+
+
+def is_equinox(value: Any) -> bool:
+    """True for an equinox module; without equinox nothing is one."""
+    equinox = sys.modules.get("equinox")
+    return equinox is not None and isinstance(value, equinox.Module)
+
+
+def takes_key(model: Any) -> bool:
+    """True for a callable with an argument `key`, which makes equinox modules."""
+    try:
+        return "key" in inspect.signature(model).parameters
+    except (ValueError, TypeError):  # a built-in without a signature, or nothing that can be called
+        return False
 
 
 def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
     """Build the module as a Network; `x` (rows, ...) is an example input. Raises ValueError if it is no module."""
     params_key, dropout_key = jax.random.split(key)
+    if takes_key(model):
+        check_installed("a model of (hparams, key)", "equinox")
+        from popjax.models.equinox_modules import bind_equinox
+
+        return bind_equinox(model, hparams, params_key)
     rngs = nnx.Rngs(params=params_key, dropout=dropout_key)
     module = model(hparams, rngs)
     if isinstance(module, nnx.Module):
         return _bind_nnx(module)
     if callable(getattr(module, "init", None)) and callable(getattr(module, "apply", None)):
         return _bind_linen(module, params_key, dropout_key, x)
-    kind = type(module).__name__
-    raise ValueError(f"the model callable returned a {kind}; return an nnx.Module or a linen module")
+    kind, what = type(module).__name__, "return an nnx.Module or a linen module"
+    what = "its callable takes hparams and key, by these names" if is_equinox(module) else what
+    raise ValueError(f"the model callable returned a {kind}; {what}")
 
 
 def _bind_nnx(module: nnx.Module) -> Network:

@@ -14,7 +14,7 @@ from popjax.core.text import lookup
 from popjax.core.trees import named_leaves
 from popjax.data.inputs import mapped
 from popjax.models.built_in import MODELS
-from popjax.models.networks import Network
+from popjax.models.network import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.metrics import measured

@@ -17,7 +17,7 @@ from popjax.core.calls import name_of
 from popjax.core.text import hparams_text, plural
 from popjax.core.trees import abstract, from_host, named_leaves, to_words, unnamed
 from popjax.data.inputs import Inputs, entries, taken
-from popjax.models.networks import Network
+from popjax.models.network import Network
 from popjax.store.files import KeptTrial, check_format, load_best_files, load_ensemble_files, read_json
 from popjax.store.results import Results
 from popjax.supervision.preprocessing import Code, Recipe

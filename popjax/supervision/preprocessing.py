@@ -21,7 +21,8 @@ from popjax.data.transforms.applying import applied, fitted, looking, read_trans
 from popjax.data.transforms.unchanged import Unchanged
 from popjax.models.built_in import MODELS
 from popjax.models.convolution import by_patches
-from popjax.models.networks import Network, bind
+from popjax.models.network import Network
+from popjax.models.networks import bind
 from popjax.supervision.encoding import encoded
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.kinds.named_kinds import kind_of, kind_read
