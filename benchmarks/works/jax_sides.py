@@ -14,6 +14,7 @@ from flax import nnx
 from jax_networks import NETWORKS
 from work import DECAY, RATE, WORKS, Work, rows_of
 
+OTHERS = 8  # rows that validate, and as many that test
 MEMBERS, SECONDS = 8, 4.0  # of training that is measured, about
 
 
@@ -22,8 +23,8 @@ def popjax(name: str, work: Work) -> dict[str, float]:
     import popjax as pj
 
     x, y = rows_of(work)
-    rows = np.arange(len(x) + 2 * work.batch) % len(x)  # two batches more, to validate and to test
-    test, validation = np.arange(len(x), len(x) + work.batch), np.arange(len(x) + work.batch, len(rows))
+    rows = np.arange(len(x) + 2 * OTHERS) % len(x)  # a few more, to validate and to test, which the other sides do not
+    test, validation = np.arange(len(x), len(x) + OTHERS), np.arange(len(x) + OTHERS, len(rows))
     task = pj.supervised(
         (x[rows], y[rows]), NETWORKS[name], "adamw", test=test, validation=validation, transform="none"
     )
