@@ -135,9 +135,10 @@ class HParams(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def holds(self, value: Any) -> bool:
-        """True if an array is the value of a hyperparameter itself, not only equal to one."""
-        return any(value is one for one in self._values.values())
+    @property
+    def dynamic(self) -> dict[str, Any]:
+        """The values that are arrays of the program."""
+        return {name: value for name, value in self._values.items() if hasattr(value, "dtype")}
 
     def size(self, name: str, default: int) -> Scale:
         """The scale of a hyperparameter that bounds a shape; a Constant for a static value or the default.

@@ -36,9 +36,23 @@ MUTANTS = [
     Mutant(
         "a resumed run forgets what it started from",
         "study/directory",
-        "if asked.options.start is not None or recorded is None:",
-        "if True:",
+        "dataclasses.replace(asked.options, start=then)",
+        "dataclasses.replace(asked.options, start=now)",
         "test_start.py -k recorded",
+    ),
+    Mutant(
+        "a text column is text only where its cells look like it",
+        "commands/predict",
+        "recipe.columns, recipe.levels, na",
+        "recipe.columns, (), na",
+        "test_predict.py -k whatever_its_cells",
+    ),
+    Mutant(
+        "a number that follows from a hyperparameter is trained",
+        "models/equinox_modules",
+        'and of([variable]) == {"value"}',
+        'and of([variable]) == {"nothing"}',
+        "test_equinox.py -k follows_from",
     ),
     Mutant(
         "a conditional hyperparameter matters as if all trials had it",

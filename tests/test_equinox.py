@@ -111,6 +111,62 @@ def test_a_hyperparameter_in_the_module_is_not_trained(rows):
     assert names == {"first.weight", "first.bias", "norm.weight", "norm.bias", "out.weight", "out.bias"}
 
 
+class Scaled(eqx.Module):
+    """Numbers that follow from hyperparameters, and some that do not."""
+
+    layer: eqx.nn.Linear
+    dropout: eqx.nn.Dropout
+    doubled: jax.Array
+    slope: jax.Array
+    places: dict
+
+    def __init__(self, hparams, key):
+        self.layer = eqx.nn.Linear(5, 3, key=key)
+        self.dropout = eqx.nn.Dropout(1 - hparams["keep"])
+        self.doubled, self.slope = 2 * hparams["scale"], jnp.array(1.0)
+        self.places = {"a-b": jnp.ones(3), "a": {"b": jnp.zeros(3)}}
+
+    def __call__(self, x, key=None, train=False):
+        x = self.slope * self.doubled * self.layer(self.dropout(x, key=key)) + self.places["a-b"]
+        return jnp.where(train, x, x) + self.places["a"]["b"]
+
+
+def test_what_follows_from_hyperparameters_is_not_trained(rows):
+    space = {"learning_rate": 0.1, "keep": pj.uniform(0.5, 0.9), "scale": pj.uniform(1, 2), "batch_size": 16}
+    results = pj.search(pj.supervised(rows, model=Scaled), space, trials=2, epochs=1)
+    names = {name.removeprefix("params.") for name in results.states[results.best.trial] if name.startswith("params.")}
+    assert names == {"layer.weight", "layer.bias", "slope", "places.a.b", "places.a.b_"}
+
+
+class Told(eqx.Module):
+    """Its output is a large one while it trains."""
+
+    layer: eqx.nn.Linear
+
+    def __init__(self, hparams, key):
+        self.layer = eqx.nn.Linear(5, 3, key=key)
+
+    def __call__(self, x, inference):
+        return self.layer(x) + (0.0 if inference else jnp.array([100.0, 0, 0]))
+
+
+def test_an_argument_says_whether_it_trains(rows):
+    """In training the loss is far above that of the validation rows."""
+    results = pj.search(pj.supervised(rows, model=Told), {"learning_rate": 1e-6, "batch_size": 16}, trials=1, epochs=1)
+    assert results.values["train_loss"][0] > 10 > results.values["val_loss"][0]
+
+
+def test_no_dropout_may_be_a_whole_number(rows):
+    results = pj.search(pj.supervised(rows, model=Net), {"learning_rate": 0.05, "dropout": 0}, trials=1, epochs=1)
+    assert results.best is not None
+
+
+def test_a_callable_with_rngs_makes_flax_modules(rows):
+    """Whatever else it names key."""
+    model = lambda hparams, rngs, key="kernel": nnx.Linear(5, 3, rngs=rngs)
+    assert pj.search(pj.supervised(rows, model=model), {"learning_rate": 0.1}, trials=1, epochs=1).best is not None
+
+
 def test_rows_draw_their_own_masks_and_none_in_evaluation(rows):
     """With most units dropped a network still says the same twice, and trains otherwise than without dropout."""
     task = pj.supervised(rows, model=Net)
@@ -168,8 +224,9 @@ def test_one_program_trains_all(rows, nothing_compiled):
             lambda hparams, rngs: eqx.nn.MLP(5, 3, 6, 1, key=rngs.params()),
             "its callable takes hparams and key, by these",
         ),
+        (lambda hparams, key, size: 3, "the model cannot be called with (hparams, rngs)"),
     ],
-    ids=["itself", "number", "rngs"],
+    ids=["itself", "number", "rngs", "one more"],
 )
 def test_what_is_no_model_is_one_line(rows, model, says):
     with pytest.raises(ValueError) as raised:

@@ -3,6 +3,9 @@
 import csv
 import io
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -109,6 +112,21 @@ def test_parts_of_any_size_are_the_same_rows(tmp_path, monkeypatch, suffix):
             assert joined == column.tolist()
 
 
+def test_a_text_column_is_text_whatever_its_cells_look_like(command, tmp_path, monkeypatch):
+    """Postcodes, of which one begins with 0: a file, or a part of one, in which none does is no column of numbers."""
+    rng = np.random.default_rng(0)
+    codes, income = rng.choice(["00501", "10001", "90210"], 120), rng.normal(size=120)
+    rows = [f"{code},{value},{'yes' if code == '10001' else 'no'}" for code, value in zip(codes, income, strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join(["zip,income,y", *rows]) + "\n")
+    first = ("--dataset", "rows.csv", "--target", "y", "--trials", "2", "--epochs", "1", "--quiet", "--out", "run")
+    assert command("sweep", *first).returncode == 0
+    asked = pd.DataFrame({"zip": ["90210", "10001", "12345"], "income": [1.0, 0.5, 0.0]})
+    asked.to_csv(tmp_path / "asked.csv", index=False)
+    ended = command("predict", "run", "asked.csv")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split()[1:] == pj.load_best(tmp_path / "run").predict(asked).tolist()
+
+
 ROWS = "age,city,income,member\n30,Oslo,1,True\n"
 BAD = [
     ("age,city,income\n1,Oslo,2\n", "lacks the column 'member', which the winner reads; it has 'age', 'city'"),
@@ -151,12 +169,15 @@ def test_a_bad_row_of_a_later_part_is_named_by_its_number(refused_in_one_line, t
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere.csv"], "cannot read 'nowhere.csv': No such file"),
+        (["nowhere.csv"], "cannot read 'nowhere.csv': no such file"),
+        (["bytes.parquet"], "column 'city' holds bytes that are no UTF-8"),
         (["rows.npz"], "is no file of columns; give one of .csv, .tsv, .parquet"),
         (["damaged.parquet"], "cannot read 'damaged.parquet' as Parquet"),
         (["times.parquet"], "column 'income' holds timestamp"),
         (["rows.csv", "--out", "said.xlsx"], "--out 'said.xlsx' is no file of columns"),
         (["rows.csv", "--out", "./rows.csv"], "is the file that is read; name another one"),
+        (["rows.csv", "--out", "nowhere/said.csv"], "is in no directory; name a file in one that is there"),
+        (["rows.csv", "--out", "folder.csv"], "is a directory; name a file in one that is there"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -165,7 +186,38 @@ def test_what_cannot_be_read_or_written_is_one_line(refused_in_one_line, tmp_pat
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 nothing PAR1")
     times = pa.table({"age": [1.0], "city": ["Oslo"], "income": pa.array([0], pa.timestamp("s")), "member": ["True"]})
     pq.write_table(times, tmp_path / "times.parquet")
+    city = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.int32([0, 1]).tobytes()), pa.py_buffer(b"\xff")]
+    )
+    broken = pa.table({"age": [1.0], "city": city, "income": [1.0], "member": ["True"]})
+    pq.write_table(broken, tmp_path / "bytes.parquet")
+    (tmp_path / "folder.csv").mkdir()
     refused_in_one_line("predict", plain, *arguments, says=[says])
+
+
+@pytest.mark.kill
+def test_sigterm_leaves_nothing_behind(environment, tmp_path, plain):
+    """Also amid a long file."""
+    (tmp_path / "rows.csv").write_text("age,city,income,member\n" + "30,Oslo,1,True\n" * 3_000_000)
+    arguments = [sys.executable, "-m", "popjax.predict", str(plain), "rows.csv", "--out", "said.csv"]
+    process = subprocess.Popen(arguments, cwd=tmp_path, env={**os.environ, **environment})
+    while process.poll() is None and not list(tmp_path.glob(".said.csv.*")):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) == 143
+    assert not [name for name in os.listdir(tmp_path) if "said" in name]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_standard_output_is_one_line(environment, tmp_path, plain):
+    (tmp_path / "rows.csv").write_text(ROWS)
+    arguments = [sys.executable, "-m", "popjax.predict", str(plain), "rows.csv"]
+    with open("/dev/full", "wb") as full:
+        where = {"cwd": tmp_path, "env": {**os.environ, **environment}, "text": True}
+        process = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, **where)
+    assert process.returncode == 5
+    (line,) = process.stderr.splitlines()
+    assert "standard output: No space left on device" in line
 
 
 def test_a_winner_without_columns_or_classes_says_so(refused_in_one_line, tmp_path, rows):

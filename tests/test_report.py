@@ -25,6 +25,7 @@ from popjax.pages import comparison, drawing, framing, headline, rebuild
 from popjax.pages import page as report
 from popjax.pages.axes import axes
 from popjax.pages.expected import expected_best
+from popjax.pages.figures.mattered import values_of
 from popjax.pages.importance import among_the_best, importance, interaction, value_ranks
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
@@ -651,6 +652,24 @@ def test_the_interaction_of_two_is_in_how_they_are_combined(loss, least, most):
     assert least <= pair.combined <= most
 
 
+def test_two_of_which_all_trials_are_the_best_have_no_interaction():
+    """Of a branch that always wins, by ties: nothing tells its trials apart, and the page is drawn."""
+    space = Space(kind=choice("a", "b"), x=uniform(0, 1).when(kind="a"))
+    results = losses_of(space, 60, lambda points: (points["kind"] == "b").astype(float))
+    assert interaction(results) is None
+    assert "What mattered" in report.page(results)
+
+
+def test_a_square_says_which_values_it_holds():
+    """Whole numbers and choices without overlapping ends."""
+    space = Space(n=integers(1, 30), kind=choice(*"abcdefghijkl"), x=uniform(0, 1))
+    known = {axis.name: axis for axis in axes(losses_of(space, 100, lambda points: points["x"]))}
+    assert values_of(known["n"], 3) == ["1 to 10", "11 to 20", "21 to 30"]
+    assert values_of(known["kind"], 3) == ["a to d", "e to h", "i to l"]
+    assert values_of(known["kind"], 12) == list("abcdefghijkl")
+    assert values_of(known["x"], 2) == ["0 to 0.5", "0.5 to 1"]
+
+
 def test_squares_count_the_best_trials_and_all():
     """By a plain loop: ten squares of a range, one of each choice."""
     results = losses_of(PAIRED, 1000, lambda points: points["x"] + (points["kind"] == "b"))
@@ -972,7 +991,7 @@ def test_the_command_draws_the_same_page_without_jax(saved):
     )
     for _ in range(2):
         process = subprocess.run([sys.executable, "-c", code], cwd=saved.parent, capture_output=True, text=True)
-        assert process.stdout.splitlines() == [os.path.join("run", "report.html"), "0 False True"]
+        assert process.stdout.splitlines() == [os.path.join("run", "report.html"), "0 False False"]
         assert process.stderr == ""
         assert (saved / "report.html").read_text(encoding="utf-8") == first
 

@@ -8,7 +8,9 @@ import pytest
 import test_resume
 
 import popjax as pj
+from popjax.core.storage import Corrupt
 from popjax.store.decisions import content_of_line
+from popjax.store.files import read_json, write_json
 from popjax.tuning.start import start_points
 
 SPACE = pj.Space(
@@ -66,7 +68,7 @@ def test_what_is_left_out_depends_on_the_mappings_place_alone():
 
 def test_what_is_left_out_is_spread_as_the_space_says():
     """Of 400: half are of each kind, half of the rates below the middle of their scale."""
-    drawn = start_points([{}] * 400, SPACE, 0)
+    drawn = start_points([{}] * 400, SPACE, 0, 400)
     assert 160 < sum(one["kind"] == "a" for one in drawn) < 240
     assert 160 < sum(one["learning_rate"] < 0.01 for one in drawn) < 240
     assert all(("x" in one) == (one["kind"] == "a") for one in drawn)
@@ -128,7 +130,7 @@ def test_results_give_their_ten_best_that_lie_in_the_space(tmp_path, capfd):
         ([{"depth": 2.5}], "depth=2.5 is not in integers(1, 4)"),
         ([{"width": 9}], "width=9 is not in 8"),
         ([{"kind": "a", "depth": 2}], "depth=2 does not exist beside the others, it needs kind=b"),
-        ([{"x": 0.5, "depth": 2}], "x, depth do not exist together"),
+        ([{"x": 0.5, "depth": 2}], "cannot exist beside the others; leave some of x, depth out"),
         ([{}] * 9, "start has 9 points, trials=8; raise trials"),
         ("nowhere", "nowhere"),
     ],
@@ -139,6 +141,19 @@ def test_what_is_no_start_is_said_in_one_line(start, says):
         pj.search(TASK, SPACE, trials=8, start=start)
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_of_few_trials_results_give_as_many():
+    before = pj.search(TASK, SPACE, trials=60)
+    after = pj.search(TASK, SPACE, trials=4, start=before)
+    assert rows_of(after, range(4)) == rows_of(before, before.order[:4].tolist())
+
+
+def test_what_a_mapping_names_exists_however_rarely():
+    """The parents that it leaves out have values with which it does."""
+    space = pj.Space(k=pj.integers(1, 100_000), y=pj.uniform(0, 1).when(k=77), z=pj.uniform(0, 1).when(k=[77, 78]))
+    assert start_points([{"y": 0.5}], space, 0)[0].keys() == {"k", "y", "z"}
+    assert {start_points([{"z": 0.5}], space, seed)[0]["k"] for seed in range(20)} == {77, 78}
 
 
 def test_results_without_a_point_in_the_space_are_refused():
@@ -157,8 +172,14 @@ def test_a_resumed_run_reads_the_recorded_ones(tmp_path):
     more = pj.search(PACED, rate, trials=20, epochs=2, out=tmp_path / "run", resume=True)
     whole = pj.search(PACED, rate, trials=20, epochs=2, start=start)
     np.testing.assert_array_equal(more.points["learning_rate"], whole.points["learning_rate"])
-    with pytest.raises(ValueError, match="cannot be resumed so: start was"):
+    with pytest.raises(ValueError, match="cannot be resumed so: start was other points; leave it out"):
         pj.search(PACED, rate, trials=20, epochs=2, start=[{}], out=tmp_path / "run", resume=True)
+    other = pj.Space(learning_rate=pj.log_uniform(1e-4, 0.1))
+    with pytest.raises(ValueError, match=r"cannot be resumed so: space\.learning_rate was|cannot be resumed so: space"):
+        pj.search(PACED, other, trials=20, epochs=2, out=tmp_path / "run", resume=True)
+    write_json(tmp_path / "run" / "run.json", read_json(tmp_path / "run" / "run.json") | {"start": "elsewhere"})
+    with pytest.raises(Corrupt, match="no usable 'start'"):
+        pj.search(PACED, rate, trials=20, epochs=2, out=tmp_path / "run", resume=True)
 
 
 @pytest.mark.kill

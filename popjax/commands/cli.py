@@ -1,6 +1,7 @@
 """Shared by the commands: typed arguments, one-line errors, exit codes, Ctrl-C. No JAX here."""
 
 import contextlib
+import errno
 import gc
 import io
 import logging
@@ -19,6 +20,7 @@ from popjax.core.stop import Stop
 from popjax.core.storage import Corrupt, InUse, leave_nothing_unfinished
 from popjax.core.text import printable, tell
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 141, 143
 HERE = "127.0.0.1"  # default address of a live page
 PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
@@ -138,8 +140,8 @@ def leave_now(*_: Any) -> NoReturn:
     leave()
 
 
-def out_of_patience(*_: Any) -> NoReturn:
-    """Exit at once, `PATIENCE` seconds after SIGTERM."""
+def terminated(*_: Any) -> NoReturn:
+    """Exit at once, as SIGTERM asks, and remove files that are being written."""
     leave_nothing_unfinished()
     os._exit(TERMINATED)
 
@@ -156,7 +158,7 @@ def stopping(stop: SignalledStop, after: str = "segment") -> Iterator[None]:
         if number == signal.SIGINT:
             os.write(2, f"stopping after this {after}; again to stop at once\n".encode())
         else:
-            signal.signal(signal.SIGALRM, out_of_patience)
+            signal.signal(signal.SIGALRM, terminated)
             signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]

@@ -4,6 +4,8 @@ import contextlib
 import csv
 import dataclasses
 import io
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,14 +47,17 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "predict", argv)
+    from popjax.data.batches import batches_of, check_columns_file
+
+    check_columns_file(Path(arguments.file))
     out = None if arguments.out is None else checked_out(arguments)
-    from popjax.data.batches import batches_of
+    signal.signal(signal.SIGTERM, cli.terminated)
     from popjax.supervision.encoding import encoded_cells
 
     enable_cache()
     predictor, na = predictor_in(arguments)
     recipe = predictor.recipe
-    batches = batches_of(Path(arguments.file), recipe.columns, na)
+    batches = batches_of(Path(arguments.file), recipe.columns, recipe.levels, na)
     with sink_to(out, names(predictor, arguments.proba)) as write:
         begin = 0
         for cells in batches:
@@ -70,12 +75,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def checked_out(arguments: Arguments) -> Path:
-    """The file for the predictions. Raises ValueError for another kind of file, and for the file that is read."""
+    """The file for the predictions. Raises ValueError for one of another kind, in no directory, or that is read."""
     out = Path(str(arguments.out))
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--out {arguments.out!r} is no file of columns; name one of {', '.join(SUFFIXES)}")
     if out.resolve() == Path(arguments.file).resolve():
         raise ValueError(f"--out {arguments.out!r} is the file that is read; name another one")
+    if out.is_dir() or not out.parent.is_dir():
+        what = "a directory" if out.is_dir() else "in no directory"
+        raise ValueError(f"--out {arguments.out!r} is {what}; name a file in one that is there")
     return out
 
 
@@ -107,19 +115,27 @@ def names(predictor: "Predictor", proba: bool) -> list[str]:
 @contextlib.contextmanager
 def sink_to(out: Path | None, columns: Sequence[str]) -> "Iterator[Sink]":
     """Context: what writes predictions to a file, which is there once all are written, or to standard output."""
-    if out is None:
-        yield Delimited(sys.stdout.buffer, columns)
-        sys.stdout.flush()
-        return
     try:
+        if out is None:
+            if sys.stdout is None:
+                raise ValueError("standard output is closed; name a file with --out")
+            yield Delimited(sys.stdout.buffer, columns)
+            sys.stdout.flush()
+            return
         with written_atomically(out) as file:
             if out.suffix.lower() == ".parquet":
                 with contextlib.closing(Parquet(file, columns)) as sink:
                     yield sink
             else:
                 yield Delimited(file, columns, "\t" if out.suffix.lower() == ".tsv" else ",")
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        cli.fail(f"--out {str(out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
+        what = "standard output" if out is None else f"--out {str(out)!r}"
+        if out is None:  # else Python tries again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = cli.NO_ROOM if error.errno in cli.NO_SPACE else cli.BAD_INPUT
+        cli.fail(f"{what}: {error.strerror}; free some space or choose another", code)
 
 
 class Sink:

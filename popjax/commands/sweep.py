@@ -1,7 +1,6 @@
 """`python -m popjax.sweep`: a whole random search from the command line. Starts without JAX."""
 
 import dataclasses
-import errno
 import itertools
 import json
 import shlex
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from popjax.study.asked import Asked
     from popjax.task import Task
     from popjax.tuning.callbacks.callback import Callback
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,7 +68,7 @@ class Sweep:
             with cli.stopping(stop):
                 results = self.searched(asked, stop)
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
+            if isinstance(error, OSError) and error.errno in cli.NO_SPACE:
                 cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
             if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
                 raise

@@ -17,19 +17,33 @@ if TYPE_CHECKING:
 type Cells = list[np.ndarray]  # of each column (rows,): floats, or Python values with None where missing
 
 
-def batches_of(path: Path, columns: Sequence[str], na: Collection[str] = ()) -> Iterator[Cells]:
+def batches_of(
+    path: Path, columns: Sequence[str], texts: Collection[str] = (), na: Collection[str] = ()
+) -> Iterator[Cells]:
     """Iterate over parts of a CSV, TSV or Parquet file: the cells of these columns, in this order.
 
-    `na`: texts that mean a missing cell. Raises ValueError in one line for a file that cannot be read or lacks a
-    column; those that are not asked for may hold anything.
+    Args:
+        path: the file.
+        columns: the names of the columns; others may hold anything.
+        texts: those of the columns that are text, whatever their cells look like.
+        na: texts that mean a missing cell.
+
+    Raises ValueError in one line for a file that cannot be read or lacks a column.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"{str(path)!r} is no file of columns; give one of {', '.join(READERS)}")
+    check_columns_file(path)
     try:
-        yield from reader(path, columns, na)
+        yield from READERS[path.suffix.lower()](path, columns, texts, na)
     except OSError as error:
         raise ValueError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+
+
+def check_columns_file(path: Path) -> None:
+    """Raise ValueError for a file of another kind, or one that is not there."""
+    if path.suffix.lower() not in READERS:
+        raise ValueError(f"{str(path)!r} is no file of columns; give one of {', '.join(READERS)}")
+    if not path.is_file():
+        what = "it is a directory" if path.is_dir() else "no such file"
+        raise ValueError(f"cannot read {str(path)!r}: {what}")
 
 
 def check_asked(source: str, names: Sequence[str], columns: Sequence[str]) -> None:
@@ -40,12 +54,19 @@ def check_asked(source: str, names: Sequence[str], columns: Sequence[str]) -> No
         raise ValueError(f"{source} lacks the column {some(missing)}, which the winner reads; it has {some(names)}")
 
 
-def csv_batches(path: Path, columns: Sequence[str], na: Collection[str], delimiters: str = ",;\t") -> Iterator[Cells]:
-    """Parts of a CSV file: numbers where all cells of a part are, else texts."""
+def csv_batches(
+    path: Path, columns: Sequence[str], texts: Collection[str], na: Collection[str], delimiters: str = ",;\t"
+) -> Iterator[Cells]:
+    """Parts of a CSV file: `texts` as they are, others as numbers where all cells of a part are some."""
     file = File(repr(str(path)), lambda: path.open("rb"), na, delimiters)
     check_asked(file.source, file.names, columns)
     for cells in file.chunks():
-        yield [numbers_or_texts(cells[name]) for name in columns]
+        yield [as_texts(cells[name]) if name in texts else numbers_or_texts(cells[name]) for name in columns]
+
+
+def as_texts(cells: Sequence[str]) -> np.ndarray:
+    """Cells as texts (rows,)."""
+    return np.array([*cells, None], object)[:-1]
 
 
 def numbers_or_texts(cells: Sequence[str]) -> np.ndarray:
@@ -55,11 +76,11 @@ def numbers_or_texts(cells: Sequence[str]) -> np.ndarray:
             return np.fromiter(map(float, cells), float, len(cells))
     except ValueError:
         pass
-    return np.array([*cells, None], object)[:-1]
+    return as_texts(cells)
 
 
-def parquet_batches(path: Path, columns: Sequence[str], na: Collection[str]) -> Iterator[Cells]:
-    """Parts of a Parquet file: numbers and texts by their types."""
+def parquet_batches(path: Path, columns: Sequence[str], texts: Collection[str], na: Collection[str]) -> Iterator[Cells]:
+    """Parts of a Parquet file: numbers and texts by their own types."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -84,10 +105,13 @@ def arrow_cells(source: str, name: str, values: "pa.ChunkedArray") -> np.ndarray
         raise ValueError(f"{source}: column {name!r} holds {values.type}, neither numbers nor text; convert it")
     if found == "number":
         return floats(values)
-    return np.array([*values.to_pylist(), None], object)[:-1]
+    try:
+        return np.array([*values.to_pylist(), None], object)[:-1]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source}: column {name!r} holds bytes that are no UTF-8 ({error.reason})") from None
 
 
-READERS: Mapping[str, Callable[[Path, Sequence[str], Collection[str]], Iterator[Cells]]] = {
+READERS: Mapping[str, Callable[[Path, Sequence[str], Collection[str], Collection[str]], Iterator[Cells]]] = {
     ".csv": csv_batches,
     ".tsv": functools.partial(csv_batches, delimiters="\t"),
     ".parquet": parquet_batches,

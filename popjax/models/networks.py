@@ -5,9 +5,7 @@ parameters and variables (batch statistics, random streams) are state. So a chan
 hyperparameter takes effect at once, wherever the module stores it.
 """
 
-import functools
 import inspect
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,14 +15,11 @@ from flax import nnx
 
 from popjax.core.calls import check_called
 from popjax.core.text import check_installed
+from popjax.models.flags import flags
 from popjax.models.layers import RowKeys
 from popjax.models.network import Network
 from popjax.task import HParams
 
-LOG = logging.getLogger("popjax")
-TRAINS, RESTS = ("train", "training", "is_train", "is_training"), ("deterministic", "use_running_average", "inference")
-WORDS = ", ".join([*TRAINS, *RESTS[:-1]]) + f" or {RESTS[-1]}"
-VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 OTHERS = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, RowKeys)))
 
 
@@ -45,11 +40,13 @@ def is_equinox(value: Any) -> bool:
 
 
 def takes_key(model: Any) -> bool:
-    """True for a callable with an argument `key`, which makes equinox modules."""
+    """True for a callable of (hparams, key), by that name, which makes equinox modules."""
     try:
-        return "key" in inspect.signature(model).parameters
-    except (ValueError, TypeError):  # a built-in without a signature, or nothing that can be called
+        signature = inspect.signature(model)
+        signature.bind("hparams", key="key")
+    except (ValueError, TypeError):  # other arguments, no signature, or nothing that can be called
         return False
+    return "key" in signature.parameters and "rngs" not in signature.parameters
 
 
 def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
@@ -98,30 +95,6 @@ def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
     leaves, structure = jax.tree.flatten(row_keys)
     fold = jax.vmap(jax.random.fold_in, (0, None))
     return jax.tree.unflatten(structure, [fold(keys, layer) for layer in range(len(leaves))])
-
-
-def flags(module: Any, training: bool) -> dict[str, bool]:
-    """The arguments of the module's `__call__` that set training or evaluation: name -> value.
-
-    Warns of other boolean arguments. Raises ValueError for another required argument beside the input.
-    """
-    given = {}
-    for argument in list(inspect.signature(module.__call__).parameters.values())[1:]:
-        if argument.name in (*TRAINS, *RESTS):
-            given[argument.name] = training == (argument.name in TRAINS)
-        elif isinstance(argument.default, bool):
-            warn_of_flag(type(module).__qualname__, argument.name)
-        elif argument.default is argument.empty and argument.kind not in VARIABLE:
-            what = f"{type(module).__qualname__}.__call__ requires {argument.name!r}, which popjax does not pass"
-            raise ValueError(f"{what}; training mode is passed as {WORDS}; give other arguments a default")
-    return given
-
-
-@functools.cache
-def warn_of_flag(cls: str, name: str) -> None:
-    """Warn, once per class and name, of a boolean argument of `__call__` that popjax does not set."""
-    what = f"{cls}.__call__ has {name!r}, which popjax does not set"
-    LOG.warning(f"{what}: training mode is passed as {WORDS}")
 
 
 def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: jax.Array) -> Network:

@@ -69,13 +69,13 @@ def decided(axis: Axis, best: np.ndarray) -> float:
 def interaction(results: Results) -> Pair | None:
     """The two hyperparameters that matter most, among the trials that have both; None if few of the best do."""
     shares, known = importance(results), {axis.name: axis for axis in axes(results)}
-    if len(shares) < 2:
+    first, *others = sorted((name for name in shares if shares[name] > 0), key=lambda name: -shares[name]) or [""]
+    if not others:
         return None
-    across, upwards = (known[name] for name in sorted(shares, key=lambda name: -shares[name])[:2])
-    pair = across, upwards
+    pair = across, upwards = known[first], known[others[0]]
     there = np.array([None not in values for values in zip(across.values, upwards.values, strict=True)])
     best = among_the_best(results) & there
-    if best.sum() < FEW:
+    if best.sum() < FEW or best.sum() == there.sum():
         return None
     rows, every, rng = np.flatnonzero(best), np.flatnonzero(there), np.random.default_rng(0)
     whole = divergence(joint(pair, rows, rows), joint(pair, every, every))

@@ -89,11 +89,8 @@ class Asked:
 
 
 def with_start(options: SearchOptions, space: Space, start: Any) -> SearchOptions:
-    """The options with complete points to start with. Raises ValueError for what is none, and for more than trials."""
-    points = start_points(start, space, options.seed)
-    if len(points) > options.trials:
-        raise ValueError(f"start has {len(points)} points, trials={options.trials}; raise trials, or leave some out")
-    return dataclasses.replace(options, start=points)
+    """The options with complete points to start with. Raises ValueError for what is none."""
+    return dataclasses.replace(options, start=start_points(start, space, options.seed, options.trials))
 
 
 def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:

@@ -18,7 +18,7 @@ from popjax.space.space import Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_format, read_json, write_json
-from popjax.study.asked import Asked, with_start
+from popjax.study.asked import Asked
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named_schedulers import text_of
 from popjax.tuning.schedulers.rounds import even, further
@@ -74,7 +74,7 @@ class Directory:
         if not self.recorded:
             self.asked = {"lanes": asked.lanes, "plan": asked.plan}
             return asked
-        asked = self._in_rounds(self._started(asked))
+        asked = self._in_rounds(asked)
         now = asked.options.written() | {"rounds": len(asked.ends), "space": asked.space.to_dict()}
         then = {name: self.recorded.get(name) for name in now} | {"rounds": self.recorded["rounds_in_all"]}
         for name, default in Local().written().items():
@@ -84,18 +84,20 @@ class Directory:
                 then[name], now[name] = self.recorded[name] if before == default else before, value
         for name in self._may_change(asked):
             del then[name], now[name]
+        asked = self._started(asked, then.pop("start"), now.pop("start"))
         self._refuse(then, now)
         caps = self.recorded.get("caps")
         if caps is not None and not caps_fit(caps, asked.space):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'caps'")
         return dataclasses.replace(asked, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
 
-    def _started(self, asked: Asked) -> Asked:
-        """The request with the recorded points to start with, if it names none. Raises ValueError for damaged ones."""
-        recorded = self.recorded.get("start")
-        if asked.options.start is not None or recorded is None:
-            return asked
-        return dataclasses.replace(asked, options=with_start(asked.options, asked.space, recorded))
+    def _started(self, asked: Asked, then: Any, now: Any) -> Asked:
+        """The request with the recorded points to start with. Raises ValueError if it names others."""
+        if now not in (None, then):
+            raise ValueError(f"{str(self.path)!r} cannot be resumed so: start was other points; leave it out")
+        if then is not None and not (isinstance(then, list) and all(isinstance(one, dict) for one in then)):
+            raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'start'")
+        return dataclasses.replace(asked, options=dataclasses.replace(asked.options, start=then))
 
     def _in_rounds(self, asked: Asked) -> Asked:
         """The request with the recorded rounds; a learning sampler appends rounds, if `rounds` agrees or is None."""

@@ -334,7 +334,8 @@ class Predictor:
         return built, from_host(abstract(template), unnamed(template, arrays))
 
     def module(self, trial: int | None = None, raw: bool = False) -> Any:
-        """The trained nnx module of a trial, by default the first, in evaluation mode; of linen, its variables.
+        """The trained module of a trial, by default the first, in evaluation mode; of linen, its variables; of equinox,
+        beside the state if it has some.
 
         It maps standardized rows (`Recipe.features`) to logits, or to standardized values of a regression. With `raw`
         it maps encoded rows (`Recipe.encoded`) to logits, or to values in the target's own units. With folds or repeats
@@ -352,6 +353,6 @@ class Predictor:
             built, state = self._trained(one, arrays, values, jnp.int32(fold))
             module = built.module(state["params"], state["variables"])
             if raw and not isinstance(module, nnx.Module):
-                raise ValueError("module: raw=True needs an nnx module; apply a linen module to standardized rows")
+                raise ValueError("module: raw=True needs an nnx module; apply others to standardized rows")
             found.append(Standardizing(module, self.recipe, fold) if raw else module)
         return found[0] if len(found) == 1 else found

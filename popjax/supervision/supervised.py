@@ -54,9 +54,10 @@ def supervised(
             of arrays (rows, ...) for a custom model, which receives a dict of batches; integers in it stay integers, as
             do those of an array with a custom model and transform="none". If `y` is the same object as `x`, as for an
             autoencoder, the targets of `loss` are the transformed features.
-        model: "mlp", "tabular" (for tables), "cnn" (for images), or `model(hparams, rngs)` that returns an nnx or a
-            linen module, or `model(hparams, key)` that returns an equinox module of one row; it maps rows to outputs (rows, classes), (rows, 1) or (rows,) for a regression, (rows,
-            outputs) for several labels or values, and (rows, ...) for a `loss` of the kind "own".
+        model: "mlp", "tabular" (for tables), "cnn" (for images), `model(hparams, rngs)` that returns an nnx or a linen
+            module, or `model(hparams, key)` that returns an equinox module of one row; it maps rows to outputs (rows,
+            classes), (rows, 1) or (rows,) for a regression, (rows, outputs) for several labels or values, and (rows,
+            ...) for a `loss` of the kind "own".
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)` that returns an optax
             transform; `hparams["learning_rate"]` is the scheduled rate. If None, "adamw" for "tabular", else "sgd".
         loss: `loss(outputs, targets)`, one value a row (rows,); if None, cross-entropy for classes and labels, and the

@@ -15,10 +15,9 @@ from popjax.store.results import Results
 type Point = dict[str, Any]
 BEST = 10  # trials of another search
 STREAM = 7  # of random numbers, apart from that of the sampler
-DRAWS = 256  # rows among which one is looked for where what is named exists
 
 
-def start_points(given: Any, space: Space, seed: int) -> list[Point]:
+def start_points(given: Any, space: Space, seed: int, trials: int = BEST) -> list[Point]:
     """The points as complete mappings, without inactive hyperparameters.
 
     Args:
@@ -26,8 +25,9 @@ def start_points(given: Any, space: Space, seed: int) -> list[Point]:
             them, whose ten best trials that lie in the space are taken, and those that do not are said.
         space: the space of the search.
         seed: what is drawn depends on it and on the mapping's number alone.
+        trials: the most points, of which Results give as many.
 
-    Raises ValueError for anything else, and for a mapping outside the space.
+    Raises ValueError for anything else, for a mapping outside the space, and for more mappings than trials.
 
     >>> from popjax.space.scales import uniform
     >>> start_points([{"x": 0.5, "y": 1}, {"x": 0.25}], Space(x=uniform(0, 1), y=uniform(1, 1)), 0)
@@ -36,7 +36,7 @@ def start_points(given: Any, space: Space, seed: int) -> list[Point]:
     if isinstance(given, str | Path):
         given = Results.load(given)
     if isinstance(given, Results):
-        given = best_within(given, space)
+        given = best_within(given, space, min(BEST, trials))
     what = "give a list of mappings, as [{'learning_rate': 0.1}], or Results"
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise ValueError(f"start is a {type(given).__name__}; {what}")
@@ -48,11 +48,13 @@ def start_points(given: Any, space: Space, seed: int) -> list[Point]:
             raise ValueError(f"start: point {number}: {wrong}")
     if not points:
         raise ValueError(f"start is empty; {what}, or leave it out")
+    if len(points) > trials:
+        raise ValueError(f"start has {len(points)} points, trials={trials}; raise trials, or leave some out")
     return [complete_point(number, point, space, seed) for number, point in enumerate(points)]
 
 
-def best_within(results: Results, space: Space) -> list[Point]:
-    """The hyperparameters of the ten best trials that lie in a space. Raises ValueError if there are none."""
+def best_within(results: Results, space: Space, most: int) -> list[Point]:
+    """The hyperparameters of the `most` best trials that lie in a space. Raises ValueError if there are none."""
     found: list[Point] = []
     others: dict[int, str] = {}
     for trial in results.order.tolist():
@@ -62,7 +64,7 @@ def best_within(results: Results, space: Space) -> list[Point]:
             others[trial] = wrong
         else:
             found.append(point)
-        if len(found) == BEST:
+        if len(found) == most:
             break
     if not found:
         why = f"trial {next(iter(others))}: {next(iter(others.values()))}" if others else "no trial was ranked"
@@ -91,15 +93,27 @@ def outside(point: Mapping[str, Any], space: Space) -> str:
 def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: int) -> Point:
     """A mapping with what it leaves out drawn from the space, so that all that it names exists."""
     own = int(np.random.SeedSequence([seed, STREAM, number]).generate_state(1)[0])
-    drawn = dict(space.sample(DRAWS, own))
-    for name, value in point.items():
-        drawn[name] = column_of(space, name, [python_value(value)] * DRAWS)
+    named = with_parents(point, space, np.random.default_rng(own))
+    every = Space(**dict(space.items()))  # without conditions: what is named may make others exist
+    drawn = every.sample(1, own) | {name: column_of(space, name, [python_value(v)]) for name, v in named.items()}
     exist = space.active(drawn)
-    together = np.logical_and.reduce([np.ones(DRAWS, bool), *(exist[name] for name in point if name in exist)])
-    if not together.any():
-        raise ValueError(f"start: point {number}: {', '.join(point)} do not exist together; name what they need")
-    row = space.masked(take(drawn, np.flatnonzero(together)[:1]))
+    if lost := [name for name in point if name in exist and not exist[name][0]]:
+        what = f"{', '.join(lost)} cannot exist beside the others"
+        raise ValueError(f"start: point {number}: {what}; leave some of {', '.join(point)} out")
+    row = space.masked(drawn)
     return {name: column.tolist()[0] for name, column in row.items() if not absent(column.tolist()[0])}
+
+
+def with_parents(point: Mapping[str, Any], space: Space, rng: np.random.Generator) -> Point:
+    """A mapping with values of the hyperparameters on which those that it names depend, drawn from the allowed ones."""
+    named = dict(point)
+    waiting = list(point)
+    while waiting:
+        for parent, allowed in space.conditions.get(waiting.pop(), {}).items():
+            if parent not in named:
+                named[parent] = allowed[int(rng.integers(len(allowed)))]
+                waiting.append(parent)
+    return named
 
 
 def beginning_with(points: list[Point], space: Space, propose: Callable[..., Points]) -> Callable[..., Points]:

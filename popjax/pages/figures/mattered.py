@@ -1,6 +1,6 @@
 """The importance of each hyperparameter, beside its expected tier, and the two that matter most. No JAX here."""
 
-import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -104,11 +104,14 @@ def squares_figure(pair: Pair) -> dict[str, Any]:
 
 
 def values_of(axis: Axis, squares: int) -> list[str]:
-    """What each square along an axis stands for: its value, or its least and greatest one."""
-    if axis.scale.levels == squares:
-        return [shown(axis.label_of(axis.scale.from_unit((at + 0.5) / squares))) for at in range(squares)]
-    edges = [shown(axis.label_of(axis.scale.from_unit(at / squares))) for at in range(squares + 1)]
-    return [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
+    """What each square along an axis stands for: its value, or its first and its last one."""
+    scale, shown_at = axis.scale, lambda unit: shown(axis.label_of(axis.scale.from_unit(unit)))
+    if math.isinf(scale.levels):
+        return [f"{shown_at(at / squares)} to {shown_at((at + 1) / squares)}" for at in range(squares)]
+    centres = (np.arange(int(scale.levels)) + 0.5) / scale.levels
+    inside = [centres[(centres * squares).astype(int) == at] for at in range(squares)]
+    spelled = [[shown_at(float(units[0])), shown_at(float(units[-1]))] for units in inside]
+    return [first if first == last else f"{first} to {last}" for first, last in spelled]
 
 
 FIGURE = Figure(section_of, plots_of)
