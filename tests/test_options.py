@@ -41,7 +41,7 @@ def test_the_search_takes_each_option_and_what_is_of_the_call_alone():
     others = {"space": None, "out": None, "resume": False, "progress": False, "live": False, "callbacks": ()}
     assert defaults(pj.search) == SEARCH | others | {"backend": None}
     taken = inspect.signature(pj.search).parameters.values()
-    assert len([one for one in taken if one.kind is not one.VAR_KEYWORD]) == 18
+    assert len([one for one in taken if one.kind is not one.VAR_KEYWORD]) == 19
 
 
 @pytest.mark.parametrize("name", GONE)
@@ -135,6 +135,7 @@ ANOTHER = {
     "rank": pj.together(2, metric="val_loss", mode="max"),
     "rounds": ("scheduler", pj.rounds(2)),
     "scheduler": "halving(min_epochs=1)",
+    "start": [{"x": 0.5}],
     "lanes": ("backend", pj.Local(lanes=5)),
     "plan": ("backend", pj.Local(plan="buckets")),
 }

@@ -94,7 +94,8 @@ class Directory:
     def _started(self, asked: Asked, then: Any, now: Any) -> Asked:
         """The request with the recorded points to start with. Raises ValueError if it names others."""
         if now not in (None, then):
-            raise ValueError(f"{str(self.path)!r} cannot be resumed so: start was other points; leave it out")
+            what = f"start was {then!s:.60}, now {now!s:.60}; leave it out"
+            raise ValueError(f"{str(self.path)!r} cannot be resumed so: {what}")
         if then is not None and not (isinstance(then, list) and all(isinstance(one, dict) for one in then)):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'start'")
         return dataclasses.replace(asked, options=dataclasses.replace(asked.options, start=then))
