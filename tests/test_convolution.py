@@ -86,6 +86,9 @@ def test_pooling_goes_on_for_integers_and_large_windows(x64):
     x = jnp.arange(2 * 30 * 30).reshape(2, 30, 30, 1) % 7
     plain = lambda x: lax.reduce_window(x, np.iinfo(int).min, lax.max, (1, 2, 3, 1), (1, 1, 2, 1), "SAME")
     np.testing.assert_array_equal(by_patches(plain)(x), plain(x))
+    any_of = lambda x: lax.reduce_window(x, False, lax.max, (1, 2, 3, 1), (1, 1, 2, 1), "SAME")
+    np.testing.assert_array_equal(by_patches(any_of)(x == 0), any_of(x == 0))
+    assert "reduce_window" not in str(jax.make_jaxpr(by_patches(any_of))(x == 0))
     whole = by_patches(lambda x: nnx.max_pool(x, (30, 30)))
     assert "reduce_window" in str(jax.make_jaxpr(whole)(x.astype(float)))
     assert whole(x.astype(float)).tolist() == [[[[6.0]]], [[[6.0]]]]

@@ -22,8 +22,6 @@ from popjax.core.text import printable
 if TYPE_CHECKING:
     from popjax.supervision.predictor import Predictor
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
-
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -76,9 +74,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def checked_out(arguments: Arguments) -> Path:
     """The file for the predictions. Raises ValueError for one of another kind, in no directory, or that is read."""
+    from popjax.data.batches import READERS
+
     out = Path(str(arguments.out))
-    if out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--out {arguments.out!r} is no file of columns; name one of {', '.join(SUFFIXES)}")
+    if out.suffix.lower() not in READERS:
+        raise ValueError(f"--out {arguments.out!r} is no file of columns; name one of {', '.join(READERS)}")
     if out.resolve() == Path(arguments.file).resolve():
         raise ValueError(f"--out {arguments.out!r} is the file that is read; name another one")
     if out.is_dir() or not out.parent.is_dir():

@@ -35,6 +35,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         with written_atomically(path) as file:
             file.write(content)
     except OSError as error:
+        if error.filename is not None:  # of a directory or a name, not of what is written
+            raise
         what = f"{error.strerror}: {len(content)} bytes needed"
         raise OSError(error.errno, what, str(path)) from None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from popjax.data.columns import check_names, some
-from popjax.data.csv_table import CHUNK, ODD, File
+from popjax.data.csv_table import CHUNK, File, plain_numbers
 from popjax.data.parquet_table import emptied, floats, kind
 
 if TYPE_CHECKING:
@@ -72,11 +72,9 @@ def as_texts(cells: Sequence[str]) -> np.ndarray:
 def numbers_or_texts(cells: Sequence[str]) -> np.ndarray:
     """Cells as floats (rows,) if all of them are plain numbers, else as texts."""
     try:
-        if not ODD.search("\n".join(cells)):
-            return np.fromiter(map(float, cells), float, len(cells))
+        return plain_numbers(cells)
     except ValueError:
-        pass
-    return as_texts(cells)
+        return as_texts(cells)
 
 
 def parquet_batches(path: Path, columns: Sequence[str], texts: Collection[str], na: Collection[str]) -> Iterator[Cells]:

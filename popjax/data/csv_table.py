@@ -248,9 +248,7 @@ class Tally:
     def add(self, cells: Sequence[str]) -> None:
         """Add the next rows."""
         try:
-            if ODD.search("\n".join(cells)):
-                raise ValueError
-            values = np.fromiter(map(float, cells), float, len(cells))
+            values = plain_numbers(cells)
             missing = int(np.isnan(values).sum())
             self.kinds.update(number=len(cells) - missing, missing=missing)
         except ValueError:
@@ -285,6 +283,13 @@ class Tally:
     def numbers(self) -> Column:
         """Column of numbers, NaN where missing."""
         return Column(np.concatenate(self.values))
+
+
+def plain_numbers(cells: Sequence[str]) -> np.ndarray:
+    """Cells as floats (rows,); raises ValueError unless all of them are plain numbers or "nan"."""
+    if ODD.search("\n".join(cells)):
+        raise ValueError
+    return np.fromiter(map(float, cells), float, len(cells))
 
 
 def cell_kind(cell: str) -> tuple[str, float]:

@@ -69,18 +69,19 @@ def decided(axis: Axis, best: np.ndarray) -> float:
 def interaction(results: Results) -> Pair | None:
     """The two hyperparameters that matter most, among the trials that have both; None if few of the best do."""
     shares, known = importance(results), {axis.name: axis for axis in axes(results)}
-    first, *others = sorted((name for name in shares if shares[name] > 0), key=lambda name: -shares[name]) or [""]
-    if not others:
+    matter = sorted((name for name in shares if shares[name] > 0), key=lambda name: -shares[name])
+    if len(matter) < 2:
         return None
-    pair = across, upwards = known[first], known[others[0]]
+    pair = across, upwards = known[matter[0]], known[matter[1]]
     there = np.array([None not in values for values in zip(across.values, upwards.values, strict=True)])
     best = among_the_best(results) & there
     if best.sum() < FEW or best.sum() == there.sum():
         return None
-    rows, every, rng = np.flatnonzero(best), np.flatnonzero(there), np.random.default_rng(0)
-    whole = divergence(joint(pair, rows, rows), joint(pair, every, every))
-    apart = [divergence(joint(pair, rows, rng.permutation(rows)), joint(pair, every, every)) for _ in range(DRAWS)]
-    return Pair(pair, squares(pair, best), squares(pair, there), max(0.0, 1 - float(np.mean(apart)) / whole))
+    rows, rng = np.flatnonzero(best), np.random.default_rng(0)
+    every = joint(pair, np.flatnonzero(there), np.flatnonzero(there))
+    whole = divergence(joint(pair, rows, rows), every)
+    apart = np.mean([divergence(joint(pair, rows, rng.permutation(rows)), every) for _ in range(DRAWS)])
+    return Pair(pair, squares(pair, best), squares(pair, there), max(0.0, 1 - float(apart) / whole))
 
 
 def joint(pair: tuple[Axis, Axis], across: np.ndarray, upwards: np.ndarray) -> np.ndarray:

@@ -58,7 +58,8 @@ class Asked:
         check_curves(options)
         options = dataclasses.replace(options, rank=what_ranks(task, space, options))
         if options.start is not None:
-            options = with_start(options, space, options.start)
+            start = start_points(options.start, space, options.seed, options.trials)
+            options = dataclasses.replace(options, start=start)
         return cls(task.in_folds(options.folds), space, options, ends_asked(options), backend.lanes, backend.plan)
 
     @property
@@ -86,11 +87,6 @@ class Asked:
         else:
             propose = design(options.sampler, self.space, options.seed, len(first))
         return beginning_with(first, self.space, propose) if first else propose
-
-
-def with_start(options: SearchOptions, space: Space, start: Any) -> SearchOptions:
-    """The options with complete points to start with. Raises ValueError for what is none."""
-    return dataclasses.replace(options, start=start_points(start, space, options.seed, options.trials))
 
 
 def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
