@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from popjax.core.text import lookup
-from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, in_layers, unit_mask, width_of
+from popjax.models.dense import ACTIVATIONS, GAINS, Dense, Shape, depth_of, drawn, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
 from popjax.models.windows import by_rows, patches
 from popjax.space.defaults import SEARCHED, hparam
@@ -38,23 +38,18 @@ class CNN(nnx.Module):
         name = hparam(hparams, "activation")
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
-        key = rngs.params()
         capacities = [shape[-1]] + [width.high] * depth.high
         active = [shape[-1]] + [channels] * depth.high
         used = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
+        shapes = [Shape(capacities[i], capacities[i + 1], TAPS) for i in range(depth.high)]
+        last = Shape(width.high, outputs)
+        weights = drawn(rngs.params(), [last, *shapes])
         self.convolutions = nnx.List(
-            Dense(
-                (capacities[i], capacities[i + 1]),
-                (active[i], active[i + 1]),
-                used[i],
-                jax.random.fold_in(key, i + 1),
-                TAPS,
-            )
-            for i in range(depth.high)
+            Dense(weights[i + 1], size, (active[i], active[i + 1]), used[i]) for i, size in enumerate(shapes)
         )
         self.mask = unit_mask(width.high, channels)
         self.dropout = Dropout(hparam(hparams, "dropout"), rngs=rngs)
-        self.out = Dense((width.high, outputs), (channels, outputs), 1.0, jax.random.fold_in(key, 0))
+        self.out = Dense(weights[0], last, (channels, outputs), 1.0)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = max_pool(self._layer(0, x))

@@ -5,11 +5,12 @@ have zero weights and are masked after activation and dropout, so they and their
 zero. A layer beyond the member's depth is the identity.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from popjax.space.defaults import DEFAULTS
@@ -54,34 +55,68 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 GAINS: Mapping[str, float] = {"tanh": 1.0, "sigmoid": 1.0}
 
 
+class Shape(NamedTuple):
+    """The allocated shape of a layer; `taps`: the repetitions of its inputs, such as the pixels of a patch."""
+
+    inputs: int
+    units: int
+    taps: int = 1
+
+
+def drawn(key: jax.Array, shapes: Sequence[Shape]) -> list[jax.Array]:
+    """Numbers ~ N(0, 1) for the weights of layers of these shapes, (taps * inputs, units) each.
+
+    Each unit has a random key of its own, by its layer's place and by its place in it, so neither padding nor further
+    layers change them. Layers with the same inputs are drawn in one call, as each takes XLA a tenth of a second.
+
+    >>> [weights.shape for weights in drawn(jax.random.key(0), [Shape(5, 3), Shape(3, 3), Shape(3, 2)])]
+    [(5, 3), (3, 3), (3, 2)]
+    """
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(shapes)))
+    alike: dict[tuple[int, int], list[int]] = {}
+    for at, shape in enumerate(shapes):
+        alike.setdefault((shape.inputs, shape.taps), []).append(at)
+    found: dict[int, jax.Array] = {}
+    for layers in alike.values():
+        weights = drawn_at_once(keys[np.array(layers)], [shapes[at] for at in layers])
+        found |= zip(layers, weights, strict=True)
+    return [found[at] for at in range(len(shapes))]
+
+
+def drawn_at_once(keys: jax.Array, shapes: Sequence[Shape]) -> list[jax.Array]:
+    """Numbers as of `drawn` for layers with the same inputs and these keys (layers,)."""
+    (inputs, _, taps), units = shapes[0], [shape.units for shape in shapes]
+    layer, place = np.repeat(np.arange(len(units)), units), np.concatenate([np.arange(count) for count in units])
+
+    def unit(key: jax.Array, place: jax.Array) -> jax.Array:
+        return jax.random.normal(jax.random.fold_in(key, place), (inputs, taps)).T.ravel()
+
+    weights = jax.vmap(unit, out_axes=1)(keys[layer], jnp.asarray(place))
+    return jnp.split(weights, np.cumsum(units)[:-1].tolist(), axis=1)
+
+
 class Dense(nnx.Module):
     """An affine layer (..., taps * inputs) -> (..., units), padded to a capacity.
 
-    Each unit draws its weights from its own random key, with variance gain / (taps * active inputs)
-    (He et al. 2015), so a padded layer starts with the same weights as an exact one. Biases start at 0.
+    Its weights have the variance gain / (taps * active inputs) (He et al. 2015), so a padded layer starts with the same
+    ones as an exact one. Biases start at 0.
 
     Args:
-        capacity: (inputs, units), the allocated shape.
+        weights: (taps * capacity, capacity), numbers ~ N(0, 1); see `drawn`.
+        shape: the allocated one.
         active: (inputs, units) in use; may be traced.
         gain: the variance of a unit's output for inputs of variance 1.
-        key: the layer's random key.
-        taps: number of repetitions of the inputs, such as the pixels of a patch.
     """
 
-    def __init__(
-        self, capacity: tuple[int, int], active: tuple[Any, Any], gain: Any, key: jax.Array, taps: int = 1
-    ) -> None:
-        def unit(index: jax.Array) -> jax.Array:
-            return jax.random.normal(jax.random.fold_in(key, index), (capacity[0], taps)).T.ravel()
-
-        kernel = jax.vmap(unit, out_axes=1)(jnp.arange(capacity[1])) * jnp.sqrt(gain / (taps * active[0]))
-        masks = unit_mask(capacity[0], active[0]), unit_mask(capacity[1], active[1])
+    def __init__(self, weights: jax.Array, shape: Shape, active: tuple[Any, Any], gain: Any) -> None:
+        kernel = weights * jnp.sqrt(gain / (shape.taps * active[0]))
+        masks = unit_mask(shape.inputs, active[0]), unit_mask(shape.units, active[1])
         if masks[0] is not None:
-            kernel = kernel * jnp.tile(masks[0], taps)[:, None]
+            kernel = kernel * jnp.tile(masks[0], shape.taps)[:, None]
         if masks[1] is not None:
             kernel = kernel * masks[1][None]
         self.kernel = nnx.Param(kernel)
-        self.bias = nnx.Param(jnp.zeros(capacity[1]))
+        self.bias = nnx.Param(jnp.zeros(shape.units))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         bias = self.bias[...]

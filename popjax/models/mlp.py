@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from popjax.core.text import lookup
-from popjax.models.dense import ACTIVATIONS, GAINS, Dense, depth_of, in_layers, unit_mask, width_of
+from popjax.models.dense import ACTIVATIONS, GAINS, Dense, Shape, depth_of, drawn, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout
 from popjax.space.defaults import DEFAULTS, SEARCHED, hparam
 from popjax.space.scales import Scale
@@ -37,23 +37,19 @@ class MLP(nnx.Module):
         name = hparam(hparams, "activation")
         self.activation = lookup(ACTIVATIONS, "activation", name)
         gain = GAINS.get(name, 2.0)
-        key = rngs.params()
         layers = range(1, depth.high + 1)
         capacities, widths = self._widths(hparams, layers, gated=depth.low < depth.high)
         inputs = math.prod(shape)
         capacities, widths = [inputs, *capacities], [inputs if used is None else used, *widths]
         gains = [gain] * depth.low + [gain * (self.depth > i) for i in range(depth.low, depth.high)]
-        self.hidden = nnx.List(
-            Dense(
-                (capacities[i - 1], capacities[i]), (widths[i - 1], widths[i]), gains[i - 1], jax.random.fold_in(key, i)
-            )
-            for i in layers
-        )
+        shapes = [Shape(capacities[-1], outputs), *(Shape(capacities[i - 1], capacities[i]) for i in layers)]
+        weights = drawn(rngs.params(), shapes)
+        self.hidden = nnx.List(Dense(weights[i], shapes[i], (widths[i - 1], widths[i]), gains[i - 1]) for i in layers)
         self.masks = nnx.List(unit_mask(capacities[i], widths[i]) for i in layers)
         last = widths[depth.low]
         for i in layers[depth.low :]:
             last = jnp.where(self.depth >= i, widths[i], last)
-        self.out = Dense((capacities[-1], outputs), (last, outputs), 1.0, jax.random.fold_in(key, 0))
+        self.out = Dense(weights[0], shapes[0], (last, outputs), 1.0)
         rate = hparam(hparams, "dropout")
         self.dropout = nnx.List(Dropout(rate, rngs=rngs) for _ in layers)
 
@@ -67,7 +63,7 @@ class MLP(nnx.Module):
         return capacities, [hparams.get(name, DEFAULTS["hidden"]) for name in names]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         return self.out(in_layers(self._layer, range(len(self.hidden)), self.certain, self.depth, x))
 
     def _layer(self, i: int, x: jax.Array) -> jax.Array:

@@ -43,7 +43,7 @@ class Periodic(nnx.Module):
         """Embedded columns of `x` (rows, columns)."""
         waves = cos_of_turns(x.T[:, :, None] * self.frequencies[...][:, None] + self.phases[...][:, None])
         found = jnp.einsum("crf,ncf->rnc", waves, self.weights[...]) + self.bias[...][None]
-        return found.reshape(len(x), -1)
+        return found.reshape(x.shape[0], -1)
 
 
 @jax.custom_jvp
