@@ -712,8 +712,8 @@ MUTANTS = [
     Mutant(
         "no limit on new rows",
         "data/transforms/affine",
-        "return np.clip((x - self.mean) / self.scale, -self.limit, self.limit)",
-        "return (x - self.mean) / self.scale",
+        "xp.clip((x - mean) / scale, -limit, limit)",
+        "(x - mean) / scale",
         "test_transforms.py -k nearly_constant_column_ends",
     ),
     Mutant(
@@ -824,23 +824,51 @@ MUTANTS = [
     Mutant(
         "no indicator",
         "data/transforms/filled",
-        "(np.isnan(x) & self.trained)",
-        "(np.isnan(x) & False)",
+        "(xp.isnan(x) & self.trained[None])",
+        "(xp.isnan(x) & False)",
         "test_tabular.py -k each_folds_median",
     ),
     Mutant(
         "an indicator that no row trained",
         "data/transforms/filled",
-        "(np.isnan(x) & self.trained)",
-        "np.isnan(x)",
+        "(xp.isnan(x) & self.trained[None])",
+        "xp.isnan(x)",
         "test_tabular.py -k no_training_row",
     ),
     Mutant(
         "a text that no row trained",
         "data/transforms/known",
-        "np.where(np.stack(occurs, 1), x, 0)",
+        "xp.where(xp.stack(occurs, 1), x, 0)",
         "x",
         "test_tabular.py -k no_training_row",
+    ),
+    Mutant(
+        "missing cells stay so in what is exported",
+        "supervision/exported",
+        "if recipe.fill is not None:",
+        "if False:",
+        "test_exported.py -k one-hot",
+    ),
+    Mutant(
+        "the first fold's rows for all models",
+        "supervision/exported",
+        "features[model.fold]",
+        "features[0]",
+        "test_exported.py -k knows_its_fold",
+    ),
+    Mutant(
+        "a size need not grow evenly",
+        "exporting/rows",
+        "each[2] != size.fixed + size.each * ROWS[2]",
+        "False",
+        "test_exported.py -k cannot_be_written",
+    ),
+    Mutant(
+        "a place that is not there is the last one",
+        "exporting/operations",
+        "!= lax.GatherScatterMode.FILL_OR_DROP",
+        "is not None",
+        "test_exported.py -k operations_compute",
     ),
     Mutant(
         "a class of one row has trees",
@@ -866,8 +894,8 @@ MUTANTS = [
     Mutant(
         "a code of the level before",
         "data/columns",
-        "np.nan_to_num(coded[:, texts] + 1)",
-        "np.nan_to_num(coded[:, texts])",
+        "nan_to_num(coded[:, texts] + 1)",
+        "nan_to_num(coded[:, texts])",
         "test_guides.py -k new_model",
     ),
     Mutant(
@@ -887,7 +915,7 @@ MUTANTS = [
     Mutant(
         "quartiles whose ends are not bent",
         "data/transforms/robust",
-        "z / np.sqrt(1 + (z / BEND) ** 2)",
+        "z / xp.sqrt(1 + (z / BEND) ** 2)",
         "z",
         "test_transforms.py -k robust_is",
     ),

@@ -16,6 +16,8 @@ EXTRAS = {  # package -> its use
     "cmaes": "the sampler cmaes",
     "torch": "the sampler gp",
     "equinox": "equinox modules as models",
+    "onnx": "popjax export --to onnx",
+    "flatbuffers": "Predictor.export",
     "starlette": "--live",
     "uvicorn": "--live",
     "distributed": "--executor dask",

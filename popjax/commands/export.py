@@ -1,27 +1,35 @@
-"""`python -m popjax.export DIR --to optuna`: write a finished run into another tool. No JAX here."""
+"""`python -m popjax.export DIR --to onnx`: write a finished run for another tool. Starts without JAX."""
 
+import contextlib
 import dataclasses
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from popjax.commands import cli
+from popjax.core.storage import written_atomically
 from popjax.core.text import failure, printable
+
+if TYPE_CHECKING:
+    from popjax.store.results import Results
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Write a finished run into another tool: as one run of a tracker, or as a study of Optuna."""
+    """Write a finished run for another tool: its winner as an ONNX model, or its trials for Optuna or a tracker."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """the directory of a run, such as runs/mine"""
-    to: Literal["optuna", "tensorboard", "mlflow", "wandb", "trackio"]
-    """the tool; each is configured by its own environment variables"""
+    to: Literal["onnx", "optuna", "tensorboard", "mlflow", "wandb", "trackio"]
+    """the tool; trackers are configured by their own environment variables"""
     top: int = 20
     """trackers: the number of best trials to write the curves of"""
     out: str | None = None
-    """optuna: the file of the study, a journal, or SQLite if it ends with .db (default: DIR/optuna.journal)"""
+    """onnx: the file of the model, with the coding of its rows in FILE.json (default: DIR/model.onnx);
+    optuna: the file of the study, a journal, or SQLite if it ends with .db (default: DIR/optuna.journal)"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,24 +37,61 @@ def main(argv: list[str] | None = None) -> int:
     arguments = cli.parse(Arguments, "export", argv)
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: give at least 1")
-    from popjax.store.results import Results
-    from popjax.tracking.named_trackers import TRACKERS
+    if arguments.to == "onnx":
+        paths = written_onnx(Path(arguments.directory), arguments.out)
+    else:
+        from popjax.store.results import Results
 
-    directory = Path(arguments.directory)
-    if arguments.to != "optuna":
-        tracker, results = TRACKERS[arguments.to](top=arguments.top), Results.load(arguments.directory)
-        try:
-            tracker.export(results, directory)
-        except Exception as error:  # any error of the tracker's package, such as a missing login
-            raise ValueError(f"--to {arguments.to}: {failure(error)}") from None
-        print(f"written: {arguments.to}")
-        return 0
+        results = Results.load(arguments.directory)
+        paths = [written_study(results, arguments)] if arguments.to == "optuna" else tracked(results, arguments)
+    print("\n".join(printable(str(path)) for path in paths) or f"written: {arguments.to}")
+    return 0
+
+
+def written_onnx(directory: Path, out: str | None) -> list[Path]:
+    """Write the winner, or the ensemble, as an ONNX model, and the coding of its rows beside it; the paths of both."""
+    from popjax.supervision.exported import coding
+    from popjax.supervision.predictor import load_best
+
+    path = Path(out) if out else directory / "model.onnx"
+    predictor = load_best(directory)
+    contents = {
+        path: predictor.export("onnx"),
+        path.with_name(f"{path.name}.json"): json.dumps(coding(predictor.recipe), indent=1).encode() + b"\n",
+    }
+    for each, content in contents.items():
+        with writing(each), written_atomically(each) as file:
+            file.write(content)
+    return list(contents)
+
+
+def written_study(results: "Results", arguments: Arguments) -> Path:
+    """Write the trials as a study of Optuna; its path."""
     from popjax.tracking.optuna_study import write_study
 
+    directory = Path(arguments.directory)
     path = Path(arguments.out) if arguments.out else directory / "optuna.journal"
+    with writing(path):
+        write_study(results, path, directory.resolve().name)
+    return path
+
+
+def tracked(results: "Results", arguments: Arguments) -> list[Path]:
+    """Write the run to a tracker, which has no path."""
+    from popjax.tracking.named_trackers import TRACKERS
+
     try:
-        write_study(Results.load(arguments.directory), path, directory.resolve().name)
+        TRACKERS[arguments.to](top=arguments.top).export(results, Path(arguments.directory))
+    except Exception as error:  # any error of the tracker's package, such as a missing login
+        raise ValueError(f"--to {arguments.to}: {failure(error)}") from None
+    return []
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Context in which a file that cannot be written ends the command."""
+    try:
+        yield
     except OSError as error:
-        cli.fail(f"{str(path)!r}: {error.strerror}; free some space or check its permissions", cli.NO_ROOM)
-    print(printable(str(path)))
-    return 0
+        code = cli.NO_ROOM if error.errno in cli.NO_SPACE else cli.BAD_INPUT
+        cli.fail(f"{str(path)!r}: {error.strerror}; free some space or choose another", code)

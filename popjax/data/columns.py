@@ -235,11 +235,11 @@ def one_hot(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> np.nda
     """One-hot form (rows, features) of coded rows; a missing cell and a text that is no level are zeros."""
     if not levels:
         return coded
-    parts = []
-    for name, values in zip(columns, coded.T, strict=True):
-        known = np.arange(len(levels.get(name, ())))
-        parts.append(values[:, None] == known if name in levels else values[:, None])
-    return np.hstack(parts, dtype=float)
+    column = lambda at: coded[:, at : at + 1]
+    counts = [len(levels[name]) if name in levels else None for name in columns]
+    parts = [column(at) if n is None else column(at) == np.arange(n)[None] for at, n in enumerate(counts)]
+    found: np.ndarray = coded.__array_namespace__().concat(parts, axis=1).astype(float, copy=False)
+    return found
 
 
 def occurring(
@@ -276,9 +276,10 @@ def apart(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str
     >>> apart(np.array([[2.5, 1], [3.5, -1]]), ("size", "colour"), {"colour": ("blue", "red")})["codes"].tolist()
     [[2], [0]]
     """
-    coded = coded.reshape(len(coded), -1)
+    coded = coded.reshape(coded.shape[0], -1)
     texts = np.array([name in levels for name in columns] or [False] * coded.shape[1], bool)
-    return {"numbers": coded[:, ~texts], "codes": np.nan_to_num(coded[:, texts] + 1).astype(np.int32)}
+    codes = coded.__array_namespace__().nan_to_num(coded[:, texts] + 1)
+    return {"numbers": coded[:, ~texts], "codes": codes.astype(np.int32)}
 
 
 def relevel(coded: np.ndarray, columns: Sequence[str], now: Levels, then: Levels) -> np.ndarray:

@@ -4,9 +4,9 @@ import dataclasses
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,13 @@ import numpy as np
 from flax import nnx
 
 from popjax.core.calls import name_of
-from popjax.core.text import hparams_text, plural
+from popjax.core.text import hparams_text, lookup, plural
 from popjax.core.trees import abstract, from_host, named_leaves, to_words, unnamed
 from popjax.data.inputs import Inputs, entries, taken
 from popjax.models.network import Network
 from popjax.store.files import KeptTrial, check_format, load_best_files, load_ensemble_files, read_json
 from popjax.store.results import Results
+from popjax.supervision.exported import FORMATS, TrainedModel
 from popjax.supervision.preprocessing import Code, Recipe
 from popjax.supervision.problem import Supervised
 from popjax.supervision.stack import Stack, rows_at_once, side_by_side
@@ -247,16 +248,20 @@ class Predictor:
 
         Raises ValueError if the features are the targets and there are several folds, which transform them differently.
         """
+        self._check_mean()
         folds = range(self.recipe.folds)
-        if self.recipe.mirrored and len(folds) > 1:
-            what = "each fold's models learned features that it transformed for itself, which have no mean"
-            raise ValueError(f"{what}; search with folds=1, or take what of_fold predicts")
         rows, size = (
             len(entries(encoded)[0]),
             rows_at_once(self.recipe.width * sum(one.members for one in self.trained)),
         )
         parts = [taken(encoded, slice(begin, begin + size)) for begin in range(0, max(rows, 1), size)]
         return np.concatenate([self._mean_of_part(part, folds) for part in parts])
+
+    def _check_mean(self) -> None:
+        """Raise ValueError if the features are the targets and there are several folds."""
+        if self.recipe.mirrored and self.recipe.folds > 1:
+            what = "each fold's models learned features that it transformed for itself, which have no mean"
+            raise ValueError(f"{what}; search with folds=1, or take what of_fold predicts")
 
     def _mean_of_part(self, encoded: Inputs, folds: Sequence[int]) -> np.ndarray:
         """The mean prediction for so few rows that those of all models fit into memory."""
@@ -345,14 +350,42 @@ class Predictor:
         if trial is not None and trial not in self.trials:
             raise ValueError(f"module: there is no trial {trial!r}; there are {', '.join(map(str, self.trials))}")
         one = self.trained[0 if trial is None else self.trials.index(trial)]
-        repeats = one.members // self.recipe.folds
-        values = {name: jnp.asarray(value) for name, value in one.values.items()}
         found = []
-        for member in range(one.members):
-            arrays, fold = {name: array[member] for name, array in one.arrays.items()}, member // repeats
-            built, state = self._trained(one, arrays, values, jnp.int32(fold))
-            module = built.module(state["params"], state["variables"])
+        for network, state, fold, _ in self._models(one, 1):
+            module = network.module(state["params"], state["variables"])
             if raw and not isinstance(module, nnx.Module):
                 raise ValueError("module: raw=True needs an nnx module; apply others to standardized rows")
             found.append(Standardizing(module, self.recipe, fold) if raw else module)
         return found[0] if len(found) == 1 else found
+
+    def _models(self, one: Trained, weight: float) -> Iterator[TrainedModel]:
+        """The models of a trial with this weight, fold by fold."""
+        values = {name: jnp.asarray(value) for name, value in one.values.items()}
+        for member in range(one.members):
+            arrays = {name: array[member] for name, array in one.arrays.items()}
+            fold = member // (one.members // self.recipe.folds)
+            yield TrainedModel(*self._trained(one, arrays, values, jnp.int32(fold)), fold, weight / one.members)
+
+    def export(self, to: Literal["jax", "onnx"] = "jax") -> bytes:
+        """What predicts without popjax: a program of `jax.export`, or with `to="onnx"` the content of an ONNX file.
+
+        It maps encoded rows to probabilities, or to values in the targets' own units, as `predict_proba` and `predict`
+        give them, with the transform inside: `Recipe.encoded` of raw rows, texts by their places in `Recipe.levels`,
+        -1 for one that is not there, NaN for a missing cell. The program of JAX runs where JAX does, on any device,
+        and computes in the floats of this process; ONNX transforms rows in float64.
+
+        Raises ValueError for what cannot be exported, such as a transform that only NumPy computes, and if the package
+        of the format is missing.
+
+        >>> import popjax as pj
+        >>> from sklearn.datasets import load_wine
+        >>> x, y = load_wine(return_X_y=True)
+        >>> predictor = pj.search(pj.supervised((x, y)), {"learning_rate": 0.1}, trials=1, epochs=1).predictor()
+        >>> program = jax.export.deserialize(predictor.export())
+        >>> bool(np.allclose(program.call(x.astype(np.float32)), predictor.predict_proba(x), atol=1e-5))
+        True
+        """
+        self._check_mean()
+        shares = [weight / sum(self.weights) for weight in self.weights]
+        models = [model for pair in zip(self.trained, shares, strict=True) for model in self._models(*pair)]
+        return lookup(FORMATS, "format", to)(self.recipe, models)

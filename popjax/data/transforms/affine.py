@@ -23,7 +23,9 @@ class Affine(Transform):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Standardized rows (rows, ...)."""
-        return np.clip((x - self.mean) / self.scale, -self.limit, self.limit)
+        xp, mean, scale, limit = x.__array_namespace__(), self.mean[None], self.scale[None], self.limit[None]
+        found: np.ndarray = xp.clip((x - mean) / scale, -limit, limit)
+        return found
 
 
 class Standardize(Affine):

@@ -43,12 +43,16 @@ class Filled(Transform):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, features + indicators)."""
-        indicators = (np.isnan(x) & self.trained)[:, self.lacking]
-        return np.hstack([self.inner(self.whole(x)), indicators])
+        xp = x.__array_namespace__()
+        indicators = (xp.isnan(x) & self.trained[None])[:, self.lacking].astype(float)
+        found: np.ndarray = xp.concat([self.inner(self.whole(x)), indicators], axis=1)
+        return found
 
     def whole(self, x: np.ndarray) -> np.ndarray:
         """Rows without missing cells."""
-        return np.where(np.isnan(x), self.median, x)
+        xp = x.__array_namespace__()
+        found: np.ndarray = xp.where(xp.isnan(x), self.median[None], x)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The medians and the features with an indicator, without the other transform."""

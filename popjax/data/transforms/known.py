@@ -27,5 +27,15 @@ class Known(Unchanged):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The rows without other codes."""
-        occurs = [np.isin(column, codes) for column, codes in zip(x.T, self.codes, strict=True)]
-        return np.where(np.stack(occurs, 1), x, 0)
+        xp = x.__array_namespace__()
+        occurs = [xp.asarray(known)[xp.clip(x[:, at], 0, len(known) - 1)] for at, known in enumerate(self.marks)]
+        found: np.ndarray = xp.where(xp.stack(occurs, 1), x, 0)
+        return found
+
+    @property
+    def marks(self) -> list[np.ndarray]:
+        """For each column, bool (codes + 1,): the code occurs; the last one, of all greater codes, does not."""
+        marks = [np.zeros(max(codes, default=0) + 2, bool) for codes in self.codes]
+        for mark, codes in zip(marks, self.codes, strict=True):
+            mark[codes] = True
+        return marks

@@ -9,7 +9,7 @@ from popjax.data.transforms.bounds import TINY, limits, varies
 from popjax.data.transforms.transform import Columns, Transform
 
 BEND = 3.0  # bound of the coordinates
-ENDLESS = 1e100  # its square is still finite
+ENDLESS = 1e18  # its square is still finite, in float32 too
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,9 +35,13 @@ class Robust(Transform):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, ...), within 3."""
-        z = np.clip(self.scaled(x), -ENDLESS, ENDLESS)
-        return np.clip(z / np.sqrt(1 + (z / BEND) ** 2), -self.limit, self.limit)
+        xp, limit = x.__array_namespace__(), self.limit[None]
+        z = xp.clip(self.scaled(x), -ENDLESS, ENDLESS)
+        found: np.ndarray = xp.clip(z / xp.sqrt(1 + (z / BEND) ** 2), -limit, limit)
+        return found
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
         """(x - median) / scale; 0 for a constant feature."""
-        return np.where(self.scale > 0, (x - self.median) / np.where(self.scale > 0, self.scale, 1), 0)
+        varied, scale = self.scale[None] > 0, np.where(self.scale > 0, self.scale, 1)[None]
+        found: np.ndarray = x.__array_namespace__().where(varied, (x - self.median[None]) / scale, 0)
+        return found

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy.special import softmax
 
 from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
@@ -47,7 +46,8 @@ class Classification(Kind):
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Probabilities (rows, classes)."""
-        return np.asarray(softmax(outputs, -1))
+        likely: np.ndarray = outputs.__array_namespace__().exp(outputs - outputs.max(-1, keepdims=True))
+        return likely / likely.sum(-1, keepdims=True)
 
     def decided(self, predicted: np.ndarray) -> np.ndarray:
         """The most probable label (rows,)."""

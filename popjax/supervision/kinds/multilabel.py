@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 import optax
-from scipy.special import expit
 
 from popjax.supervision.kinds.classification import MOST, TINY, confusion
 from popjax.supervision.kinds.kind import Kind
@@ -33,7 +32,9 @@ class Multilabel(Kind):
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Probabilities (rows, labels)."""
-        return np.asarray(expit(outputs))
+        xp = outputs.__array_namespace__()
+        found: np.ndarray = xp.exp(-xp.logaddexp(0, -outputs))
+        return found
 
     def decided(self, predicted: np.ndarray) -> np.ndarray:
         """bool (rows, labels): the probability is above 0.5."""

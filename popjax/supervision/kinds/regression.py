@@ -47,7 +47,7 @@ class Regression(Kind):
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Values (rows,)."""
-        return outputs.reshape(len(outputs))
+        return outputs.reshape(outputs.shape[0])
 
     def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The squared error (rows,)."""
