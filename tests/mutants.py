@@ -847,7 +847,7 @@ MUTANTS = [
         "supervision/exported",
         "if recipe.fill is not None:",
         "if False:",
-        "test_exported.py -k one-hot",
+        "test_exported.py -k becomes_the_median",
     ),
     Mutant(
         "the first fold's rows for all models",

@@ -176,6 +176,15 @@ def test_a_member_knows_its_fold_in_what_is_exported(predictors):
     np.testing.assert_allclose(session.run(None, {"rows": encoded})[0], other.mean_of(encoded), atol=1e-3)
 
 
+def test_a_missing_cell_becomes_the_median_in_what_is_exported(predictors):
+    predictor, rows = predictors("texts one-hot")
+    encoded = predictor.recipe.encoded(rows)
+    coded = np.where(rows[["wide", "holes", "few", "many"]].isna(), np.nan, encoded)
+    assert np.isnan(coded).any(0).tolist() == [False, True, True, False]
+    session = onnxruntime.InferenceSession(predictor.export("onnx"))
+    np.testing.assert_array_equal(*(session.run(None, {"rows": x})[0] for x in (coded, encoded)))
+
+
 FUNCTIONS = [
     lambda x: jnp.abs(x) + jnp.sign(x) - jnp.square(x) * -x,
     lambda x: jnp.arcsin(x / 9) + jnp.arccos(x / 9) + jnp.arctan(x) + jnp.arctanh(x / 9) + jnp.arcsinh(x),
@@ -193,6 +202,7 @@ FUNCTIONS = [
     lambda x: jnp.stack([a + b for a, b in zip(jnp.split(x, 2, 1), jnp.split(x, [2], 1), strict=True)], 2).sum(2),
     lambda x: sum(column * at for at, column in enumerate(x.T)) + jnp.arange(x.shape[0]) * 0.5,
     lambda x: lax.rev(x, (1,)) + jnp.eye(4)[jnp.argmax(x, 1)] + jnp.arange(8.0)[jnp.argmax(x, 1) * 5][:, None],
+    lambda x: jnp.take(x, jnp.argmax(x, 1) * 2 - 1, 1) + jnp.take(jnp.arange(4) > 1, jnp.argmax(x, 1) * 2)[:, None],
     lambda x: jnp.arange(12.0).reshape(4, 3)[:, jnp.argmax(x, 1) % 4 - 1].T.sum(1) + x[:, 0],
     lambda x: jnp.einsum("ri,rj,ik->rjk", x, x, jnp.eye(4)[:, :2]).sum((1, 2)) + (x @ jnp.ones((4, 2)))[:, 1],
     lambda x: lax.scan(lambda carry, one: (carry * 0.5 + one, carry), x[:, 0], x.T, reverse=True)[1].T,
