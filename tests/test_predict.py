@@ -1,8 +1,10 @@
 """`popjax predict`: what a predictor of this process says, for files as people have them."""
 
+import concurrent.futures
 import csv
 import io
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -260,3 +262,19 @@ def test_a_million_rows_need_less_than_a_gibibyte(python, tmp_path, plain):
     with (tmp_path / "said.csv").open() as file:
         assert sum(1 for _ in file) == 1_000_001
     assert int((tmp_path / "peak").read_text()) < 2**20  # KiB
+
+
+def test_threads_that_share_a_predictor_predict_what_one_thread_does(rows):
+    """Also its first predictions, which compile."""
+    several = {"folds": 2, "repeats": 2, "rank": pj.together(3)}
+    predictor = pj.search(pj.supervised(rows), trials=6, epochs=3, **several).predictor()
+    x, _ = rows
+    asked = [x[begin : begin + count] for count in (1, 3, 40, 100) for begin in range(0, 60, 5)]
+    wanted = [pickle.loads(pickle.dumps(predictor)).predict_proba(one) for one in asked[::12]]
+    shared = pickle.loads(pickle.dumps(predictor))
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        found = [*pool.map(shared.predict_proba, asked)]
+    for one, same in zip(found[::12], wanted, strict=True):
+        np.testing.assert_array_equal(one, same)
+    for one, question in zip(found, asked, strict=True):
+        np.testing.assert_array_equal(one, shared.predict_proba(question))

@@ -79,17 +79,6 @@ def test_the_example_with_an_opaque_objective():
     assert len(results.curves["loss"]) == 100_000
 
 
-def test_the_example_with_a_scheduler_of_ones_own(tmp_path, monkeypatch):
-    """The better half after two epochs is trained to the end, and no other trial."""
-    monkeypatch.chdir(tmp_path)
-    results = run("def half")["results"]
-    done, accuracy = results.done[:, 0, 0], results.curves["val_accuracy"][:, 1]
-    assert sorted(done) == [2] * 32 + [8] * 32
-    assert accuracy[done == 8].min() >= np.nanmax(accuracy[done == 2])
-    assert results.summary["pruned"] == sum(~results.diverged[done == 2])
-    assert len(Path("runs/half/decisions.jsonl").read_text().splitlines()) == 2
-
-
 def test_the_example_of_steering_a_population():
     """The clone of the best goes on from there: what was the worst member is a good one."""
     names = run("session.clone")

@@ -11,7 +11,7 @@ import numpy as np
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.supervision.trained import Trained
 
-LEAST, PART = 32, 2**14  # the fewest and the most rows of one call
+FEW, LEAST, PART = 8, 32, 2**14  # rows of a call: so many for a few at once, else a power of two from LEAST to PART
 OUTPUTS = 2**20  # numbers that all models put out in one call
 
 
@@ -94,7 +94,7 @@ def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs, most: int) -> np.n
     for begin in range(0, max(rows, 1), most):
         part = taken(x, slice(begin, begin + most))
         count = min(most, rows - begin)
-        size = max(LEAST, 1 << (count - 1).bit_length())
+        size = FEW if count <= FEW else max(LEAST, 1 << (count - 1).bit_length())
         found.append(np.asarray(apply(mapped(functools.partial(padded, rows=size), part)))[:count])
     return np.concatenate(found)
 
