@@ -226,7 +226,8 @@ def test_explain_says_what_is_slow():
         for model in (Plain, Hidden)
     ]
     assert "left to XLA" not in told[0]
-    assert told[1].splitlines()[-1].startswith("left to XLA, whose own is slow on a CPU: convolution; it is in a deriv")
+    slow, faster = "left to XLA, whose own is slow on a CPU: convolution", "a Python loop of jitted steps of one model"
+    assert told[1].splitlines()[-1].startswith(f"{slow}, so that {faster} would be faster; it is in a derivative of")
 
 
 def test_explain_trains_nothing_and_says_what_is_chosen(command, tmp_path):
