@@ -1,10 +1,12 @@
 """What all tests share: rank promotion raises, warnings are errors (pyproject), float64 on request.
 
 `pytest` leaves out the slow proofs, whose marks are below; `pytest --all` runs them too, and so does a test's own name.
+`--soak 2/6` takes one part of six of those that soak: all of them take more time than `.ci/run` has.
 """
 
 import functools
 import shutil
+import zlib
 from collections import OrderedDict
 
 import jax
@@ -40,8 +42,14 @@ def soaked(values, quick=1):
     return [*(pytest.param(*value) for value in values[:quick]), *slow]
 
 
+def part_of(name, parts):
+    """The part, 1 to `parts`, of the test of this name: the same in every process, and about as many in each."""
+    return zlib.crc32(name.encode()) % parts + 1
+
+
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help=f"also run the slow proofs: {', '.join(PROOFS)}")
+    parser.addoption("--soak", default="1/1", help="with --all, the part of the soak tests to run: 2/6, by their names")
 
 
 def pytest_configure(config):
@@ -57,10 +65,12 @@ def pytest_collection_modifyitems(config, items):
     config.stash[COLLECTED] = collected = {}
     for item in items:
         collected.setdefault((item.path.name, item.name.partition("[")[0]), set()).add(item in slow)
-    named = any("::" in argument for argument in config.invocation_params.args)
-    if not (config.getoption("--all") or config.option.markexpr or named):
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+    part, parts = map(int, config.getoption("--soak").split("/"))
+    others = {item for item in items if item.get_closest_marker("soak") and part_of(item.nodeid, parts) != part}
+    left_out = others if config.getoption("--all") or config.option.markexpr else slow
+    if not any("::" in argument for argument in config.invocation_params.args):
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="module")
