@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import equinox
+import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,6 +87,16 @@ class Both(nnx.Module):
         return self.out(jnp.concatenate([x["image"].reshape(x["image"].shape[0], -1), x["table"]], 1))
 
 
+class Linen(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(3)(linen.BatchNorm(use_running_average=True)(linen.tanh(linen.Dense(8)(x))))
+
+
+def equinox_mlp(hparams, key):
+    return equinox.nn.MLP(5, 3, 8, 2, key=key)
+
+
 def classes(x, **options):
     return pj.supervised((x, DIGITS), **options)
 
@@ -110,6 +122,8 @@ def problems():
         "a recurrent net": (classes(IMAGES, model=Recurrent), {}, IMAGES),
         "attention": (classes(IMAGES, model=Attention), {}, IMAGES),
         "tokens": (classes(words, model=Tokens, transform="none"), {}, words),
+        "linen": (classes(plain, model=lambda hparams, rngs: Linen()), {}, plain),
+        "equinox": (classes(plain, model=equinox_mlp), {}, plain),
         "a dict": (classes(mixed, model=Both), {}, mixed),
     }
 
