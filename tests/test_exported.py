@@ -282,7 +282,7 @@ def test_every_operation_is_computed_by_one_of_these():
         ),
         (lambda x: x * 2 if x.shape[0] > 5 else x + 1, "operations are others"),
         (lambda x: x[: x.shape[0] // 2], "let it grow evenly"),
-        (lambda x: lax.dynamic_slice_in_dim(x, jnp.argmax(x[0]), 2, 1), "slice at a place that it computes"),
+        (lambda x: lax.dynamic_slice_in_dim(x, jnp.argmax(x[0]), 2, 1), "at a place that it computes"),
         (lambda x: x[jnp.argmax(x, 1), jnp.argmax(x, 1)], "computed places of several axes"),
         (lambda x: lax.pad(x, 0.0, [(0, 0, 0), (0, 0, 1)]), "pads between numbers"),
         (lambda x: lax.round(x), "halves away from zero"),

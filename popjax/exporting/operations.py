@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from popjax.exporting.graph import Graph
-from popjax.exporting.rows import Equation, Size
+from popjax.exporting.rows import Array, Equation, Size
 
 
 def same(graph: Graph, equation: Equation, *inputs: Any) -> Any:
@@ -92,18 +92,17 @@ def convert(graph: Graph, equation: Equation, x: Any) -> str:
 
 
 def select(graph: Graph, equation: Equation, which: Any, *cases: Any) -> str:
-    """Where; ONNX's takes no truth values, so that these are chosen as numbers."""
-    truth = equation.found[0].dtype == bool
-    cases = tuple(graph.cast(case, np.int32) if truth else case for case in cases)
-    found = cases[-1] if equation.given[0].dtype != bool else None
-    if found is None:
-        found = graph.add("Where", which, cases[1], cases[0])
-    else:
-        for at in reversed(range(len(cases) - 1)):
-            found = graph.add(
-                "Where", graph.add("Equal", which, np.asarray(at, equation.given[0].dtype)), cases[at], found
-            )
-    return graph.cast(found, bool) if truth else str(found)
+    """The case of a number, the last for all greater ones. ONNX takes no truth values: they are numbers meanwhile."""
+    if np.issubdtype(equation.found[0].dtype, np.bool_):
+        plain = equation._replace(found=[Array(equation.found[0].shape, np.dtype(np.int32))])
+        return graph.cast(select(graph, plain, which, *(graph.cast(case, np.int32) for case in cases)), bool)
+    if np.issubdtype(equation.given[0].dtype, np.bool_):
+        return graph.add("Where", which, *reversed(cases))
+    found = cases[-1]
+    for at, case in reversed([*enumerate(cases[:-1])]):
+        here = graph.add("Equal", which, np.asarray(at, equation.given[0].dtype))
+        found = graph.add("Where", here, case, found)
+    return str(found)
 
 
 def reshape(graph: Graph, equation: Equation, x: Any) -> str:
@@ -154,7 +153,7 @@ def dynamic_slice(graph: Graph, equation: Equation, x: Any, *starts: Any) -> str
     for start, size, whole in zip(starts, equation.params["slice_sizes"], shape, strict=True):
         if size != whole and (isinstance(start, str) or isinstance(size, Size) or isinstance(whole, Size)):
             raise ValueError(
-                "it takes a slice at a place that it computes, or of some rows, which is not written as ONNX"
+                "it takes a slice of some rows, or at a place that it computes, which has no ONNX operator here"
             )
         begin.append(0 if size == whole else int(np.clip(start, 0, whole - size)))
         ends.append(whole if size == whole else begin[-1] + size)
@@ -170,7 +169,7 @@ def reverse(graph: Graph, equation: Equation, x: Any) -> str:
 def pad(graph: Graph, equation: Equation, x: Any, value: Any) -> str:
     lows, highs, inside = zip(*equation.params["padding_config"], strict=True)
     if any(inside):
-        raise ValueError("it pads between numbers (as a transposed convolution does), which is not written as ONNX")
+        raise ValueError("it pads between numbers (as a transposed convolution does), which has no ONNX operator here")
     return graph.add("Pad", x, np.array([*lows, *highs]), value)
 
 
@@ -237,7 +236,7 @@ def dot_general(graph: Graph, equation: Equation, x: Any, y: Any) -> str:
 def convolution(graph: Graph, equation: Equation, x: Any, kernel: Any) -> str:
     params = equation.params
     if params["batch_group_count"] != 1 or set(params["lhs_dilation"]) != {1}:
-        raise ValueError("it has a transposed convolution, which is not written as ONNX")
+        raise ValueError("it has a transposed convolution, which has no ONNX operator here")
     numbers = params["dimension_numbers"]
     lows, highs = zip(*params["padding"], strict=True)
     found = graph.add(
@@ -257,9 +256,14 @@ def gather(graph: Graph, equation: Equation, x: Any, places: Any) -> str:
     numbers, (x_array, places_array) = equation.params["dimension_numbers"], equation.given
     axis, rank, count = numbers.start_index_map[0], len(x_array.shape), len(places_array.shape) - 1
     whole = [1 if at == axis else size for at, size in enumerate(x_array.shape)]
-    alone = len(numbers.start_index_map) == 1 and tuple(numbers.collapsed_slice_dims) == (axis,)
-    if not alone or list(equation.params["slice_sizes"]) != whole or isinstance(x_array.shape[axis], Size):
-        raise ValueError("it takes numbers at computed places of several axes, which is not written as ONNX")
+    alone = tuple(numbers.start_index_map) == tuple(numbers.collapsed_slice_dims) == (axis,)
+    if (
+        not alone
+        or numbers.operand_batching_dims
+        or list(equation.params["slice_sizes"]) != whole
+        or isinstance(x_array.shape[axis], Size)
+    ):
+        raise ValueError("it takes numbers at computed places of several axes, which has no ONNX operator here")
     places = graph.cast(reshaped(graph, places, places_array.shape[:-1]), np.int64)
     inside = clamp(graph, equation, np.array(0), places, np.array(x_array.shape[axis] - 1))
     found = graph.add("Gather", x, inside, axis=axis)  # with the axes of places in the place of `axis`
@@ -285,22 +289,15 @@ def taken_or_filled(graph: Graph, equation: Equation, found: str, there: str) ->
 
 def pooling(graph: Graph, equation: Equation, x: Any) -> str:
     """The largest number of each window, along axes of pixels between the rows and the channels."""
-    params = equation.params
-    plain = {1} == set(params["base_dilation"]) and params["window_dimensions"][0] == params["window_dimensions"][
-        -1
-    ] == 1
-    if not plain or set(params["padding"][:1] + params["padding"][-1:]) != {(0, 0)}:
-        raise ValueError("it has a pooling that is not over pixels alone, which is not written as ONNX")
-    rank = len(params["window_dimensions"])
-    pixels = [(low, high) for low, high in params["padding"][1:-1]]
-    found = graph.add(
-        "MaxPool",
-        graph.add("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)]),
-        kernel_shape=list(params["window_dimensions"][1:-1]),
-        strides=list(params["window_strides"][1:-1]),
-        dilations=list(params["window_dilation"][1:-1]),
-        pads=[low for low, _ in pixels] + [high for _, high in pixels],
-    )
+    names = ("window_dimensions", "window_strides", "window_dilation", "base_dilation", "padding")
+    axes = [*zip(*(equation.params[name] for name in names), strict=True)]
+    alone, rank = (1, 1, 1, 1, (0, 0)), len(axes)
+    if axes[0] != alone or axes[-1] != alone or any(base != 1 for _, _, _, base, _ in axes):
+        raise ValueError("it has a pooling that is not over pixels alone, which has no ONNX operator here")
+    sizes, strides, dilations, _, padding = zip(*axes[1:-1], strict=True)
+    lows, highs = zip(*padding, strict=True)
+    how = {"kernel_shape": sizes, "strides": strides, "dilations": dilations, "pads": (*lows, *highs)}
+    found = graph.add("MaxPool", graph.add("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)]), **how)
     return graph.add("Transpose", found, perm=[0, *range(2, rank), 1])
 
 
