@@ -1,17 +1,22 @@
 """Convolutions: what plain ones compute, as fast products of matrices; and the built-in CNN, dynamic in shape."""
 
 import functools
+import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import strided_cnn
 from conftest import soaked
 from flax import linen, nnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax import lax
+from test_compilations import compilations, epochs_compiled
 
 import popjax as pj
 from popjax.core.trees import abstract
@@ -327,6 +332,31 @@ def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch, request
     assert " convolution(" in program_of_an_epoch(plain, space)
     for name, values in pj.search(plain, space, trials=3, epochs=3).curves.items():
         np.testing.assert_allclose(fast.curves[name], values, rtol=1e-9)
+
+
+def test_a_cnn_does_not_depend_on_its_company_and_compiles_once(nothing_compiled):
+    task, space = strided_cnn.task(), strided_cnn.SPACE
+    with compilations() as events:
+        results = pj.search(task, space, trials=6, epochs=3)
+    assert epochs_compiled(events) == 1
+    with compilations() as events:
+        more, alone = pj.search(task, space, trials=11, epochs=3), results.replay(4)
+    assert events == []
+    for name, curve in results.curves.items():
+        np.testing.assert_array_equal(curve, more.curves[name][:6])
+        np.testing.assert_array_equal(curve[4], alone[name])
+
+
+@pytest.mark.soak
+def test_a_cnn_on_four_devices_is_a_cnn_on_one():
+    told = {}
+    for devices in (1, 4):
+        command = [sys.executable, strided_cnn.__file__, str(devices)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        count, told[devices] = json.loads(done.stdout)
+        assert count == devices
+    assert told[1] == told[4]
 
 
 def oracle(params, key, data, hparams, classes):
