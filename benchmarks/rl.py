@@ -37,7 +37,7 @@ class Work(NamedTuple):
     epochs: int
 
 
-WORKS = {"CartPole-v1": Work("CartPole-v1", 500, 12), "Breakout-MinAtar": Work("Breakout-MinAtar", 300, 12)}
+WORKS = {"CartPole-v1": Work("CartPole-v1", 500, 16), "Breakout-MinAtar": Work("Breakout-MinAtar", 300, 16)}
 
 
 def run(side: str, work: Work, settings: int) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The networks as one writes them in flax."""
 
+import functools
 import itertools
 
 import jax
 from flax import nnx
+from work import IMAGES, Images
 
 
 class MLP(nnx.Module):
@@ -29,36 +31,16 @@ class MLP256(MLP):
 class CNN(nnx.Module):
     """Two convolutions, each with a pool, and an affine layer."""
 
-    side, channels = 28, 1
-
-    def __init__(self, hparams: object, rngs: nnx.Rngs) -> None:
-        self.first = nnx.Conv(self.channels, 16, (3, 3), rngs=rngs)
-        self.second = nnx.Conv(16, 32, (3, 3), rngs=rngs)
-        self.out = nnx.Linear((self.side // 4) ** 2 * 32, 10, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nnx.max_pool(nnx.relu(self.first(x)), (2, 2), (2, 2))
-        x = nnx.max_pool(nnx.relu(self.second(x)), (2, 2), (2, 2))
-        return self.out(x.reshape(len(x), -1))
-
-
-class CNN8(CNN):
-    """The same for smaller images."""
-
-    side = 8
-
-
-class CNN32(nnx.Module):
-    """Two wider convolutions with batch normalization."""
-
-    def __init__(self, hparams: object, rngs: nnx.Rngs) -> None:
-        self.first, self.first_norm = nnx.Conv(3, 32, (3, 3), rngs=rngs), nnx.BatchNorm(32, rngs=rngs)
-        self.second, self.second_norm = nnx.Conv(32, 64, (3, 3), rngs=rngs), nnx.BatchNorm(64, rngs=rngs)
-        self.out = nnx.Linear(8 * 8 * 64, 10, rngs=rngs)
+    def __init__(self, images: Images, hparams: object, rngs: nnx.Rngs) -> None:
+        taps, pairs = (images.taps, images.taps), [*itertools.pairwise((images.channels, *images.widths))]
+        self.layers = nnx.List([nnx.Conv(*pair, taps, rngs=rngs) for pair in pairs])
+        self.norms = nnx.List([nnx.BatchNorm(pair[1], rngs=rngs) for pair in pairs if images.norms])
+        self.out = nnx.Linear((images.side // 4) ** 2 * images.widths[1], 10, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nnx.max_pool(nnx.relu(self.first_norm(self.first(x))), (2, 2), (2, 2))
-        x = nnx.max_pool(nnx.relu(self.second_norm(self.second(x))), (2, 2), (2, 2))
+        for layer, norm in itertools.zip_longest(self.layers, self.norms):
+            x = layer(x) if norm is None else norm(layer(x))
+            x = nnx.max_pool(nnx.relu(x), (2, 2), (2, 2))
         return self.out(x.reshape(len(x), -1))
 
 
@@ -104,9 +86,7 @@ class Attention(nnx.Module):
 NETWORKS = {
     "mlp": MLP,
     "mlp256": MLP256,
-    "cnn8": CNN8,
-    "cnn28": CNN,
-    "cnn32": CNN32,
+    **{name: functools.partial(CNN, images) for name, images in IMAGES.items()},
     "conv1d": Conv1D,
     "gru": GRU,
     "attention": Attention,

@@ -1,5 +1,6 @@
 """PyTorch on one kind of work, a process of one thread a core: `torch_side.py eager|compiled WORK`, one JSON line."""
 
+import functools
 import itertools
 import json
 import multiprocessing
@@ -13,18 +14,18 @@ os.environ |= {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 import numpy as np
 import torch
 from torch import nn
-from work import DECAY, RATE, WORKS, rows_of
+from work import DECAY, IMAGES, RATE, WORKS, Images, rows_of
 
 SECONDS = 4.0  # of training that is measured, about
 
 
-def cnn(channels: int, side: int, widths: tuple[int, int], norms: bool) -> nn.Module:
+def cnn(images: Images) -> nn.Module:
     """Two convolutions, each with a pool, and an affine layer."""
     layers: list[nn.Module] = []
-    for inputs, outputs in ((channels, widths[0]), widths):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), *([nn.BatchNorm2d(outputs)] if norms else [])]
-        layers += [nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear((side // 4) ** 2 * widths[1], 10))
+    for inputs, outputs in itertools.pairwise((images.channels, *images.widths)):
+        layers += [nn.Conv2d(inputs, outputs, images.taps, padding=images.taps // 2)]
+        layers += [*([nn.BatchNorm2d(outputs)] if images.norms else []), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear((images.side // 4) ** 2 * images.widths[1], 10))
 
 
 def mlp(*sizes: int) -> nn.Module:
@@ -78,9 +79,7 @@ class Attention(nn.Module):
 NETWORKS: dict[str, Any] = {
     "mlp": lambda: mlp(64, 100, 100, 10),
     "mlp256": lambda: mlp(50, 256, 256, 256, 10),
-    "cnn8": lambda: cnn(1, 8, (16, 32), False),
-    "cnn28": lambda: cnn(1, 28, (16, 32), False),
-    "cnn32": lambda: cnn(3, 32, (32, 64), True),
+    **{name: functools.partial(cnn, images) for name, images in IMAGES.items()},
     "conv1d": Conv1D,
     "gru": GRU,
     "attention": Attention,
