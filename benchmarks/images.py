@@ -23,7 +23,8 @@ import popjax as pj
 rng = np.random.default_rng(0)
 y = rng.integers(0, 10, 4000)
 shapes = rng.normal(size=(10, 28, 28, 1))
-x = np.stack([np.roll(shapes[one], rng.integers(-4, 5, 2), (0, 1)) for one in y]) + 2 * rng.normal(size=(4000, 28, 28, 1))
+x = np.stack([np.roll(shapes[one], rng.integers(-4, 5, 2), (0, 1)) for one in y])
+x = x + 2 * rng.normal(size=x.shape)
 trials, epochs, scheduler = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if sys.argv[3:] else None
 results = pj.search(pj.supervised((x, y), model="cnn"), trials=trials, epochs=epochs, scheduler=scheduler)
 print(results.best.value)
