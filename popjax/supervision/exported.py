@@ -111,8 +111,8 @@ def coding(recipe: Recipe) -> dict[str, Any]:
     """How a table's rows are written as numbers, and what the columns of predictions are, as JSON values.
 
     `columns` are those of the rows, in order; `levels` the texts of a column by their codes, from 0; `unknown` the code
-    of any other text; `missing` what a missing cell is, None if none may be; `classes` or `outputs` the columns of the
-    predictions.
+    of any other text; `missing` what a missing cell is, None if none may be (a missing text is the level "" where there
+    is one); `classes` or `outputs` the columns of the predictions.
     """
     return {
         "kind": recipe.kind.name,
