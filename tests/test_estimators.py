@@ -232,7 +232,7 @@ def test_rows_are_predicted_in_parts_of_few_sizes(monkeypatch):
     alone = np.concatenate([regressor.predict(X[[row]]) for row in range(90)])
     assert alone == pytest.approx(whole, rel=1e-6)
     (stack,) = regressor.predictor_._stacks.values()
-    assert stack.apply._cache_size() == 2
+    assert stack.apply._cache_size() == 2, "128 rows and 8"
     monkeypatch.setattr("popjax.supervision.stack.PART", 32)
     assert regressor.predict(X) == pytest.approx(whole, rel=1e-6)
-    assert stack.apply._cache_size() == 2
+    assert stack.apply._cache_size() == 3, "and 32"
