@@ -845,8 +845,8 @@ MUTANTS = [
     Mutant(
         "missing cells stay so in what is exported",
         "supervision/exported",
-        "if recipe.fill is not None:",
-        "if False:",
+        "encoded if recipe.fill is None else with_fill(encoded, recipe.fill)",
+        "encoded",
         "test_exported.py -k becomes_the_median",
     ),
     Mutant(

@@ -33,6 +33,12 @@ def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     raise SystemExit(code)
 
 
+def fail_to_write(what: str, error: OSError) -> NoReturn:
+    """Exit with one line on what cannot be written: for want of room, or for another reason."""
+    code = NO_ROOM if error.errno in NO_SPACE else BAD_INPUT
+    fail(f"{what}: {error.strerror}; free some space or choose another", code)
+
+
 GONE = {"--standardize": "--transform standardize, global, robust, quantile or none"}
 
 

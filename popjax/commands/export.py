@@ -93,5 +93,4 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = cli.NO_ROOM if error.errno in cli.NO_SPACE else cli.BAD_INPUT
-        cli.fail(f"{str(path)!r}: {error.strerror}; free some space or choose another", code)
+        cli.fail_to_write(repr(str(path)), error)

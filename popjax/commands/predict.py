@@ -134,8 +134,7 @@ def sink_to(out: Path | None, columns: Sequence[str]) -> "Iterator[Sink]":
         what = "standard output" if out is None else f"--out {str(out)!r}"
         if out is None:  # else Python tries again at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = cli.NO_ROOM if error.errno in cli.NO_SPACE else cli.BAD_INPUT
-        cli.fail(f"{what}: {error.strerror}; free some space or choose another", code)
+        cli.fail_to_write(what, error)
 
 
 class Sink:

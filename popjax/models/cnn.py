@@ -45,7 +45,7 @@ class CNN(nnx.Module):
         last = Shape(width.high, outputs)
         weights = drawn(rngs.params(), [last, *shapes])
         self.convolutions = nnx.List(
-            Dense(weights[i + 1], size, (active[i], active[i + 1]), used[i]) for i, size in enumerate(shapes)
+            Dense(weights[i + 1], shapes[i], (active[i], active[i + 1]), used[i]) for i in range(depth.high)
         )
         self.mask = unit_mask(width.high, channels)
         self.dropout = Dropout(hparam(hparams, "dropout"), rngs=rngs)

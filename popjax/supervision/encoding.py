@@ -136,4 +136,11 @@ def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None, first: int = 0
         return x
     if fill is None:
         raise ValueError(f"a cell is missing, {place(lost, names, first)}; give one, or train with {MEDIAN}")
-    return np.where(lost, fill.reshape(x.shape[1:]), x)
+    return with_fill(x, fill)
+
+
+def with_fill(x: np.ndarray, fill: np.ndarray) -> np.ndarray:
+    """Rows (rows, ...), of NumPy or JAX, with missing cells replaced."""
+    xp = x.__array_namespace__()
+    found: np.ndarray = xp.where(xp.isnan(x), fill.reshape(x.shape[1:])[None], x)
+    return found

@@ -12,6 +12,7 @@ import numpy as np
 from popjax.core.text import check_installed, failure
 from popjax.data.inputs import Inputs, mapped
 from popjax.models.network import Network
+from popjax.supervision.encoding import with_fill
 from popjax.supervision.prepared import per_row
 from popjax.supervision.preprocessing import Recipe
 
@@ -57,9 +58,7 @@ def outputs_of(x64: bool, model: TrainedModel, x: Inputs) -> jax.Array:
 
 def features_of(recipe: Recipe, encoded: Inputs) -> list[Inputs]:
     """Encoded rows as each fold's models receive them, in JAX; raises ValueError for a transform that needs NumPy."""
-    if recipe.fill is not None:
-        encoded = jnp.where(jnp.isnan(encoded), recipe.fill.reshape(recipe.inputs)[None], encoded)
-    seen = recipe.seen(encoded)
+    seen = recipe.seen(encoded if recipe.fill is None else with_fill(encoded, recipe.fill))
     try:
         return [mapped(lambda x, transform: transform(x), seen, transforms) for transforms in recipe.transforms]
     except jax.errors.TracerArrayConversionError:

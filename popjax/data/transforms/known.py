@@ -1,6 +1,7 @@
 """Codes of texts, without those that no training row has. No JAX here."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Known(Unchanged):
         found: np.ndarray = xp.where(xp.stack(occurs, 1), x, 0)
         return found
 
-    @property
+    @functools.cached_property
     def marks(self) -> list[np.ndarray]:
         """For each column, bool (codes + 1,): the code occurs; the last one, of all greater codes, does not."""
         marks = [np.zeros(max(codes, default=0) + 2, bool) for codes in self.codes]
