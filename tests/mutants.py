@@ -76,6 +76,20 @@ MUTANTS = [
         "test_convolution.py -k by_patches_is_flax_conv",
     ),
     Mutant(
+        "a tile's second output adds its last product",
+        "models/winograd",
+        "b - c - d]",
+        "b - c + d]",
+        "test_convolution.py -k winograd",
+    ),
+    Mutant(
+        "few channels are computed by tiles, too",
+        "models/winograd",
+        "CHANNELS = 16",
+        "CHANNELS = 15",
+        "test_convolution.py -k fewer_products",
+    ),
+    Mutant(
         "a convolution in a loop is left to XLA",
         "models/convolution",
         "not in (scan_p, while_p, cond_p, remat_p):",

@@ -25,6 +25,7 @@ from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
 from popjax.models.convolution import by_patches
 from popjax.models.layers import Dropout, max_pool
+from popjax.models.winograd import winograd
 
 EPOCHS = 4
 
@@ -99,11 +100,56 @@ def test_pooling_goes_on_for_integers_and_large_windows(x64):
     assert whole(x.astype(float)).tolist() == [[[[6.0]]], [[[6.0]]]]
 
 
+@pytest.mark.parametrize("shape", [(3, 9, 6, 5), (2, 8, 3), (1, 5, 4, 7, 2), (2, 3, 3, 1)])
+def test_winograd_is_the_convolution(shape):
+    """Even and odd sizes in one to three dimensions: to 1e-12 in float64, to 1e-5 in float32."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        letters = "DHW"[-len(shape[2:]) :]
+        x, kernel = rng.normal(size=shape), rng.normal(size=(*(3,) * len(letters), shape[-1], 4))
+        layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+        plain = lambda x, w: lax.conv_general_dilated(x, w, (1,) * len(letters), "VALID", dimension_numbers=layout)
+        assert_same(winograd, plain, jnp.asarray(x), jnp.asarray(kernel))
+        short = jnp.asarray(x, np.float32), jnp.asarray(kernel, np.float32)
+        assert winograd(*short).dtype == np.float32
+        for ours, theirs in (
+            (winograd(*short), plain(x, kernel)),
+            *zip(slopes(winograd, *short), slopes(plain, x, kernel), strict=True),
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+
+
+def products(function, *arguments):
+    """The shapes of a function's matrix products."""
+    program = jax.make_jaxpr(function)(*arguments)
+    return [one.outvars[0].aval.shape for one in program.eqns if one.primitive is lax.dot_general_p]
+
+
+@pytest.mark.parametrize(
+    ("shape", "units", "how", "expected"),
+    [
+        ((2, 14, 14, 16), 5, {}, (16, 98, 5)),  # 7 x 7 tiles of each image
+        ((2, 5, 5, 16), 5, {}, (16, 18, 5)),
+        ((2, 3, 3, 16), 5, {}, (18, 5)),  # 64 products would take the place of 81
+        ((2, 14, 14, 15), 5, {}, (392, 5)),
+        ((2, 14, 14, 16), 5, {"window_strides": (2, 2)}, (98, 5)),
+        ((2, 14, 14, 16), 5, {"rhs_dilation": (2, 2)}, (392, 5)),
+    ],
+)
+def test_many_channels_are_computed_by_fewer_products(shape, units, how, expected):
+    x, kernel = jnp.ones(shape), jnp.ones((3, 3, shape[-1], units))
+    layout = {"padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC"), "window_strides": (1, 1)} | how
+    assert products(by_patches(lambda x, w: lax.conv_general_dilated(x, w, **layout)), x, kernel) == [expected]
+    halves = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    (in_halves,) = products(by_patches(lambda x, w: lax.conv_general_dilated(x, w, **layout)), *halves)
+    assert len(in_halves) == 2
+
+
 @st.composite
 def convolutions(draw):
     """Shapes and the rest of a convolution in one to three dimensions, some without a pixel that is left."""
     spatial = draw(st.integers(1, 3))
-    groups, inputs, outputs = draw(st.sampled_from([(1, 3, 2), (1, 1, 4), (2, 4, 2), (3, 3, 6), (4, 4, 4)]))
+    groups, inputs, outputs = draw(st.sampled_from([(1, 3, 2), (1, 16, 3), (2, 4, 2), (3, 3, 6), (4, 4, 4)]))
     sizes = lambda low, high: st.lists(st.integers(low, high), min_size=spatial, max_size=spatial).map(tuple)
     pixels, taps = draw(sizes(1, 6)), draw(sizes(1, 3))
     around = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=spatial, max_size=spatial)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from popjax.core.text import lookup
+from popjax.models.convolution import convolved
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, Shape, depth_of, drawn, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
-from popjax.models.windows import by_rows, patches
 from popjax.space.defaults import SEARCHED, hparam
 from popjax.space.scales import Scale, integers
 from popjax.task import HParams
@@ -24,9 +24,9 @@ PATCHED = 40  # the time to copy one number into a patch, in operations
 class CNN(nnx.Module):
     """A small convolutional network (rows, height, width, channels) -> (rows, outputs).
 
-    A 3 x 3 convolution and a 2 x 2 max-pooling, further 3 x 3 convolutions with equal numbers of
-    channels, the mean over the pixels, and an affine layer. Reads `hidden` (the channels), `depth`
-    (the number of convolutions) and `dropout` (before the last layer), each dynamic or static, and
+    A 3 x 3 convolution, a 2 x 2 max-pooling (before the activation, of a quarter of the numbers then), further 3 x 3
+    convolutions with equal numbers of channels, the mean over the pixels, and an affine layer. Reads `hidden` (the
+    channels), `depth` (the number of convolutions) and `dropout` (before the last layer), each dynamic or static, and
     `activation`, which is static.
     """
 
@@ -52,13 +52,17 @@ class CNN(nnx.Module):
         self.out = Dense(weights[0], last, (channels, outputs), 1.0)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = max_pool(self._layer(0, x))
-        x = in_layers(self._layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
+        x = self._active(0, max_pool(self._convolved(0, x)))
+        layer = lambda i, x: self._active(i, self._convolved(i, x))
+        x = in_layers(layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
         return self.out(self.dropout(x.mean((1, 2))))
 
-    def _layer(self, i: int, x: jax.Array) -> jax.Array:
-        x = patches(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3))  # as padding "SAME"
-        x = self.activation(by_rows(self.convolutions[i], x))
+    def _convolved(self, i: int, x: jax.Array) -> jax.Array:
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # as padding "SAME"
+        return convolved(x, self.convolutions[i].kernel[...].reshape(3, 3, x.shape[-1], -1))
+
+    def _active(self, i: int, x: jax.Array) -> jax.Array:
+        x = self.activation(x + self.convolutions[i].bias[...][None, None, None])
         return x if self.mask is None else x * self.mask[None, None, None]
 
 

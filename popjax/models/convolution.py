@@ -1,4 +1,4 @@
-"""Convolutions of any function computed as matrix products of patches and weights, and its pooling by slices.
+"""Convolutions of any function computed as matrix products of patches or tiles and weights, its pooling by slices.
 
 XLA runs a convolution inside a loop on a CPU as plain nested loops, and one with different weights
 for each member as a grouped convolution; a matrix product is fast in both cases. The derivative of its
@@ -28,13 +28,14 @@ from jax.extend.core.primitives import (
     while_p,
 )
 
-from popjax.models.windows import by_rows, largest, patches, pooled, summed
+from popjax.models.windows import Sizes, by_rows, largest, patches, pooled, summed
+from popjax.models.winograd import fewer_products, winograd
 
 MOST = 64  # places in a window, above which its pooling is left to XLA
 
 
 def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
-    """The same function, its convolutions computed as matrix products of patches and weights, its pooling by slices.
+    """The same function, its convolutions computed as matrix products of patches or tiles, its pooling by slices.
 
     For a custom Task with convolutions: wrap the model's forward pass before it is differentiated.
     `supervised` wraps every custom model. Arguments are pytrees of arrays. What is inside a custom
@@ -143,17 +144,40 @@ def convolve(
     *taps, channels, units = kernel.shape
     inside = [(low, high, dilation - 1) for (low, high), dilation in zip(padding, lhs_dilation, strict=True)]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inside, (0, 0, 0)])
-    neighbourhoods = patches(x, tuple(taps), window_strides, rhs_dilation)
-    groups, pixels = feature_group_count, neighbourhoods.shape[:-1]
-    how = {"precision": precision, "preferred_element_type": preferred_element_type}
+    groups, how = feature_group_count, {"precision": precision, "preferred_element_type": preferred_element_type}
     if groups == 1:
-        product = by_rows(lambda rows: jnp.matmul(rows, kernel.reshape(-1, units), **how), neighbourhoods)
+        product = convolved(x, kernel, window_strides, rhs_dilation, **how)
     else:
+        neighbourhoods = patches(x, tuple(taps), window_strides, rhs_dilation)
+        pixels = neighbourhoods.shape[:-1]
         neighbourhoods = neighbourhoods.reshape(*pixels, math.prod(taps), groups, channels)
         kernel = kernel.reshape(-1, channels, groups, units // groups)
         product = jnp.einsum("...tgc,tcgu->...gu", neighbourhoods, kernel, **how).reshape(*pixels, units)
     order = [0, product.ndim - 1, *range(1, product.ndim - 1)]  # to (rows, units, *pixels)
     return product.transpose(order).transpose([wanted.index(axis) for axis in range(product.ndim)])
+
+
+def convolved(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sizes | None = None,
+    dilation: Sizes | None = None,
+    **how: Any,
+) -> jax.Array:
+    """A convolution of images, already padded: (rows, *pixels, channels) -> (rows, *windows, units).
+
+    Args:
+        kernel: (*taps, channels, units).
+        strides: the distance between windows, 1 by default.
+        dilation: the distance between taps, 1 by default.
+        how: options of `jnp.matmul`, such as its precision.
+    """
+    ones = (1,) * (kernel.ndim - 2)
+    if (strides or ones) == (dilation or ones) == ones and fewer_products(x, kernel):
+        return winograd(x, kernel, **how)
+    *taps, _, units = kernel.shape
+    windows = patches(x, tuple(taps), strides, dilation)
+    return by_rows(lambda rows: jnp.matmul(rows, kernel.reshape(-1, units), **how), windows)
 
 
 FAST: Mapping[Any, Callable[..., jax.Array]] = {
