@@ -291,7 +291,8 @@ class Task(_Fields):
         mode: the metric's: "min" or "max"; if None it follows from the end of its name: less of a loss, mse, mae, mape
             or error is better, more of an accuracy, r2, f1, auc or mcc.
         score: `(state, hparams, data) -> dict` of scalars on untouched data, evaluated once,
-            for the winner.
+            for the winner: in `results.summary["test"]`, and as its "test_value" what has the ranking metric's own
+            name there (of `val_loss`, `test_loss`).
         hints: costs for planning and figures; training one model needs none (see Hints).
 
     A subclass may override the optional parts: `in_folds`, `settings`, `space`, `watch`, `recipe`, `remedies`.

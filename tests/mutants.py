@@ -551,8 +551,8 @@ MUTANTS = [
     Mutant(
         "a size is set without its weights",
         "engine/roster",
-        "*(member.sizes - free)]",
-        "]",
+        "*(member.sizes - free), ",
+        "",
         "test_pbt.py -k plain_loop",
     ),
     Mutant(

@@ -231,8 +231,8 @@ def test_commands_are_taken_from_a_terminal_while_it_trains(tmp_path):
 
 @pytest.mark.parametrize("columns", soaked([79, 60, 140]))
 def test_the_same_metrics_stand_in_every_line_and_fit(tmp_path, columns):
-    """However many digits their values have: a learning rate of 0.3 takes the loss from 5.3 to 6.519e-09."""
-    arguments = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--set", "learning_rate=0.3"]
+    """However many digits their values have: a learning rate of 0.2 takes the loss from 1.1 to 1.3e-08."""
+    arguments = [sys.executable, "-m", "popjax.babysit", "--dataset", "wine", "--set", "learning_rate=0.2"]
     environment = os.environ | {"COLUMNS": str(columns)}
     kwargs = {"input": "go 40\n", "capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
     lines = subprocess.run(arguments, **kwargs).stdout.splitlines()

@@ -229,9 +229,13 @@ def test_one_program_trains_all(rows):
             lambda hparams, rngs: eqx.nn.MLP(5, 3, 6, 1, key=rngs.params()),
             "its callable takes hparams and key, by these",
         ),
+        (
+            lambda hparams, key: eqx.nn.make_with_state(eqx.nn.MLP)(5, 3, 6, 1, key=key),
+            "return the module, without eqx.nn.make_with_state, which popjax calls itself",
+        ),
         (lambda hparams, key, size: 3, "the model cannot be called with (hparams, rngs)"),
     ],
-    ids=["itself", "number", "rngs", "one more"],
+    ids=["itself", "number", "rngs", "state", "one more"],
 )
 def test_what_is_no_model_is_one_line(rows, model, says):
     with pytest.raises(ValueError) as raised:

@@ -254,7 +254,7 @@ def test_where_all_diverge_none_is_said_to_have_been_stopped():
     epoch = lambda state, hparams, data: (state, {"loss": hparams["x"] / 0})
     task = pj.Task(lambda key, hparams, data: 0.0, epoch, ())
     results = pj.search(task, {"x": pj.uniform(1, 2)}, trials=6, epochs=4, scheduler=pj.halving())
-    assert results.no_winner == "all 6 trials diverged"
+    assert results.no_winner.startswith("all 6 trials diverged (not finite: ")
 
 
 @pytest.mark.parametrize("how", [{"sampler": "tpe"}, {"scheduler": pj.rounds(2)}])

@@ -380,6 +380,18 @@ def test_a_label_that_no_training_row_has_is_said(caplog):
     assert "fewer than 2 rows that train have the label 'y2': give more, or leave it out" in caplog.text
 
 
+def test_one_hot_classes_are_said(caplog):
+    """As integers they are labels, as real numbers values; which they are is asked for by a kind without a word."""
+    codes = np.arange(len(TABLE)) % 3
+    for dtype, taken in ((int, "labels"), (float, "values")):
+        caplog.clear()
+        pj.supervised((TABLE, np.eye(3, dtype=dtype)[codes]))
+        assert f"y is one-hot, so its columns are taken as several {taken}; if they are one class a row" in caplog.text
+    caplog.clear()
+    pj.supervised((TABLE, np.eye(3)[codes]), kind="regression")
+    assert "one-hot" not in caplog.text
+
+
 @pytest.mark.parametrize(("y", "kind"), [((TABLE[:, :2] > 0).astype(int), "labels"), (TABLE[:, :2].round(), None)])
 def test_whole_numbers_that_may_be_labels_are_said(caplog, y, kind):
     task = pj.supervised((TABLE, y))

@@ -82,9 +82,9 @@ def test_the_example_with_an_opaque_objective():
 def test_the_example_of_steering_a_population():
     """The clone of the best goes on from there: what was the worst member is a good one."""
     names = run("session.clone")
-    before, after = names["accuracy"], names["session"].curves["val_accuracy"][:, -1]
-    worst = before.argmin()
-    assert after[worst] > before[worst] + 0.2
+    before, after = names["loss"], names["session"].curves["val_loss"][:, -1]
+    worst = np.nanargmax(before)
+    assert after[worst] < before[worst] - 0.5
     assert names["session"].hparams["learning_rate"][worst] == 0.05
 
 

@@ -410,6 +410,24 @@ def test_a_stop_that_was_taken_back_is_none_later(task, tmp_path):
     assert np.isfinite(again.curves["val_loss"]).all(1).tolist() == [False, True, False]
 
 
+def test_another_session_is_not_resumed_and_changed_code_is_said(task, tmp_path, capsys):
+    opened = lambda points, task=task: Session(task, points, space=SPACE, out=tmp_path / "run", resume=True)
+    points = SPACE.sample(3)
+    Session(task, points, space=SPACE, out=tmp_path / "run").train(1)
+    for other in (SPACE.sample(4), SPACE.sample(3, seed=4)):
+        with pytest.raises(ValueError, match="it began with 3 trials of other hyperparameters; give those"):
+            opened(other)
+    assert opened(points).epoch == 1
+    assert "changed" not in capsys.readouterr().err
+
+    def epoch(state, hparams, data):
+        state, metrics = task.epoch(state, hparams, data)
+        return state, metrics | {"val_loss": 2 * metrics["val_loss"]}
+
+    opened(points, task._replace(epoch=epoch))
+    assert "the code of the task was changed since, and the curves will hold both" in capsys.readouterr().err
+
+
 def test_the_session_that_was_opened_last_has_the_directory(task, tmp_path):
     """As a cell that is run again opens it; the one before says so, and writes no more."""
     first = Session(task, {"learning_rate": 0.1}, out=tmp_path / "run")

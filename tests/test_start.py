@@ -3,6 +3,7 @@
 import json
 import signal
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_resume
@@ -99,6 +100,13 @@ def test_schedulers_and_samplers_that_learn_begin_with_them(tmp_path, settings):
         np.testing.assert_array_equal(added[17:], space.sample(31)["learning_rate"])
 
 
+def test_a_number_may_be_an_array_without_axes():
+    """Of JAX or of NumPy, as a user's code computes it."""
+    for number in (jnp.float32(0.25), np.array(0.25), np.float32(0.25)):
+        results = pj.search(TASK, SPACE, trials=1, start=[{"learning_rate": number}])
+        assert results.points["learning_rate"].tolist() == [0.25]
+
+
 def test_results_give_their_ten_best_that_lie_in_the_space(tmp_path, capfd):
     """In their order; the better ones outside are said; from memory as from the directory."""
     before = pj.search(TASK, SPACE, trials=60, out=tmp_path / "run")
@@ -129,6 +137,7 @@ def test_results_give_their_ten_best_that_lie_in_the_space(tmp_path, capfd):
         ([{"kind": "c"}], "kind='c' is not in choice('a', 'b')"),
         ([{"depth": 2.5}], "depth=2.5 is not in integers(1, 4)"),
         ([{"width": 9}], "width=9 is not in 8"),
+        ([{"learning_rate": "0.1"}], "learning_rate='0.1' is not in"),
         ([{"kind": "a", "depth": 2}], "depth=2 does not exist beside the others, it needs kind=b"),
         ([{"x": 0.5, "depth": 2}], "cannot exist beside the others; leave some of x, depth out"),
         ([{}] * 9, "start has 9 points, trials=8; raise trials"),

@@ -146,10 +146,35 @@ def test_a_task_of_ones_own(command, tmp_path):
     assert json.loads(process.stdout)["best"]["hparams"]["x"] == pytest.approx(2, abs=0.2)
 
 
+SCORED = """
+import jax.numpy as jnp
+import popjax as pj
+
+def epoch(x, hparams, data):
+    return x - hparams["rate"] * x, {"loss": x**2}
+
+task = pj.Task(lambda key, hparams, data: jnp.ones(()), epoch, (), score=lambda x, hparams, data: {"left": abs(x)})
+"""
+
+
+def test_the_score_of_a_task_is_printed_and_resume_asks_for_the_task(command, tmp_path):
+    (tmp_path / "scored.py").write_text(SCORED)
+    begun = ["sweep", "--trials", 4, "--epochs", 3, "--out", "run", "--set", "rate=uniform(0.1,0.9)"]
+    process = command(*begun, "--task", "scored:task")
+    left = json.loads((tmp_path / "run" / "summary.json").read_text())["test"]["left"]
+    assert f"(the best of 4, so optimistic), left {left:.4f}\n" in process.stdout
+    refused = command(*begun[:-2], "--resume")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "over a task of your own, which must be given again: --task scored:task" in refused.stderr
+    assert command("sweep", "--dataset", "wine", *SMALL, "--out", "rows").returncode == 0
+    refused = command("sweep", *begun[1:5], *begun[7:], "--out", "rows", "--resume", "--task", "scored:task")
+    assert "the search was over rows of a dataset; resume it without --task" in refused.stderr
+
+
 def test_all_diverged_exits_1_with_advice(command):
     process = command("sweep", "--dataset", "wine", *SMALL, "--set", "learning_rate=1e30")
     assert process.returncode == 1
-    assert "all 12 trials diverged; try smaller learning rates" in process.stdout
+    assert "; try smaller learning rates" in process.stdout
 
 
 @pytest.mark.parametrize(("highest", "diverges"), soaked([("1e30", True), ("0.1", False)]))
@@ -251,14 +276,17 @@ IN_FRONT = (  # a background shell starts its children deaf to SIGINT
 @pytest.mark.kill
 @pytest.mark.parametrize("moment", ["compiling", "trained"])
 def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
-    with subprocess.Popen(
-        [sys.executable, "-c", IN_FRONT, "--trials", "100", "--epochs", "400", "--dataset", "wine"],
-        cwd=tmp_path,
-        env={**os.environ, "UV": "", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    with (
+        (tmp_path / "printed").open("w") as out,
+        subprocess.Popen(
+            [sys.executable, "-c", IN_FRONT, "--trials", "100", "--epochs", "400", "--dataset", "wine"],
+            cwd=tmp_path,
+            env={**os.environ, "UV": "", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")},
+            stderr=subprocess.PIPE,
+            stdout=out,
+            text=True,
+        ) as process,
+    ):
         for line in process.stderr:
             if line.startswith(moment):
                 break
@@ -269,6 +297,10 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
     python = r"go on: \S*python -m popjax\.sweep --trials 100 --epochs 400 --dataset wine --out"
     assert re.match(python, rest.splitlines()[-1])
     assert "again to stop at once" in rest
+    best = (tmp_path / "printed").read_text().partition("best so far, by the last epoch of each:\n")[2]
+    assert [line.split()[0] for line in best.splitlines()] == (
+        [] if moment == "compiling" else ["rank", *map(str, range(1, 11))]
+    )
     assert "Traceback" not in rest
 
 

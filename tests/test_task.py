@@ -11,7 +11,8 @@ import numpy as np
 import optax
 import pytest
 from conftest import soaked
-from flax import nnx
+from flax import linen, nnx
+from flax.training.train_state import TrainState
 
 import popjax as pj
 from popjax.core.trees import abstract
@@ -410,6 +411,153 @@ def test_what_one_choice_alone_reads_may_be_searched(tmp_path):
     assert set(kinds) == {"a", "b"}
     with pytest.raises(ValueError, match="nothing is read by nothing"):
         pj.search(task, CONDITIONAL.replace(nothing=pj.uniform(0, 1)), trials=40)
+
+
+def test_a_typo_is_found_whatever_static_values_the_few_trials_have(rows):
+    """What other values of a static hyperparameter read is traced too, so what they alone read may be searched."""
+    width = {"width": pj.choice(4, 8, 16, static=True)}
+
+    def model(hparams, rngs):
+        if hparams["width"] == 16:
+            hparams["only"]
+        return nnx.Linear(5, 3, rngs=rngs)
+
+    space = pj.Space(learning_rate=0.1, **width, only=pj.uniform(0, 1))
+    assert pj.search(pj.supervised(rows, model=model), space, trials=1, epochs=1).best is not None
+    for scale in (pj.choice(4, 8, static=True), pj.log_integers(8, 512, static=True)):
+        typo = pj.Space(learning_rate=0.1, width=scale, onyl=pj.uniform(0, 1))
+        with pytest.raises(ValueError, match="onyl is read by nothing"):
+            pj.search(
+                pj.supervised(rows, model=lambda hparams, rngs: nnx.Linear(5, hparams["width"] // 999 + 3, rngs=rngs)),
+                typo,
+                trials=1,
+            )
+
+
+def begun_at_a_rate(key, hparams, data):
+    return {"weight": jnp.ones(()), "rate": hparams["rate"]}
+
+
+def test_what_init_alone_reads_is_not_set(tmp_path):
+    """Neither by hand nor by PBT: it would change nothing."""
+
+    def epoch(state, hparams, data):
+        weight = state["weight"] * (1 - state["rate"] - 0 * hparams["pull"])
+        return state | {"weight": weight}, {"loss": weight}
+
+    task, space = pj.Task(begun_at_a_rate, epoch, ()), {"rate": pj.uniform(0.1, 0.9), "pull": pj.uniform(0.1, 0.9)}
+    session = pj.Session(task, {"rate": 0.25, "pull": 0.5})
+    assert session.dynamic == ("pull",)
+    session.train(1)
+    with pytest.raises(ValueError, match="rate is read by init alone"):
+        session.set(rate=0.5)
+    session.set(pull=0.25)
+    results = pj.search(task, space, trials=8, epochs=8, scheduler=pj.pbt(interval=2))
+    then = results.history.at(np.zeros(8, int)), results.history.at(np.full(8, 7))
+    assert not np.array_equal(then[0]["pull"], then[1]["pull"])
+    assert set(then[1]["rate"]) <= set(then[0]["rate"])  # of copies, that of their source
+
+
+def test_a_function_in_the_state_that_holds_a_hyperparameter_is_one_line():
+    """As the optimizer in flax's TrainState does; with fixed numbers it may stand there."""
+
+    def task(held):
+        def init(key, hparams, data):
+            fixed = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0)
+            optimizer = optax.sgd(hparams["rate"]) if held else fixed
+            return TrainState.create(apply_fn=None, params={"w": jnp.ones(())}, tx=optimizer)
+
+        def epoch(state, hparams, data):
+            if not held:
+                state.opt_state.hyperparams["learning_rate"] = hparams["rate"]
+            state = state.apply_gradients(grads=state.params)
+            return state, {"loss": state.params["w"]}
+
+        return pj.Task(init, epoch, ())
+
+    with pytest.raises(ValueError) as error:
+        pj.search(task(held=True), {"rate": pj.uniform(0, 1)}, trials=2)
+    assert "such as the optimizer in a TrainState" in one_line(error)
+    results = pj.search(task(held=False), {"rate": pj.uniform(0.1, 1)}, trials=3, epochs=2)
+    np.testing.assert_allclose(results.curves["loss"][:, 1], (1 - results.points["rate"]) ** 2, rtol=1e-5)
+
+
+def test_the_metric_with_which_all_trials_diverged_is_named(capsys, tmp_path):
+    """Also one that does not rank, of later epochs than the first, and in a run that is loaded."""
+
+    def epoch(state, hparams, data):
+        returned = jnp.where(state < 2, 1.0, jnp.nan)  # as the mean over no episode
+        return state + 1, {"loss": hparams["rate"], "returned": returned}
+
+    task, space = pj.Task(lambda key, hparams, data: 0, epoch, ()), {"rate": pj.uniform(0, 1)}
+    pj.search(task, space, trials=3, epochs=4, out=tmp_path / "run")
+    assert capsys.readouterr().err == "popjax: all 3 trials diverged (not finite: returned); results.best is None\n"
+    assert pj.Results.load(tmp_path / "run").no_winner == "all 3 trials diverged (not finite: returned)"
+
+
+def test_a_schedule_of_ones_own_is_the_one_of_that_name(rows):
+    """To the same bits as the built-in; what it reads is searched, and there is no default space."""
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "decay": pj.uniform(0, 1)}
+    own = lambda hparams, epoch: 1 / (1 + hparams["decay"] * epoch)
+    searched = lambda given, space: pj.search(pj.supervised(rows, schedule=given), space, trials=4, epochs=4)
+    one, other = searched(own, space), searched("inverse", space)
+    assert one.curves["val_loss"].tobytes() == other.curves["val_loss"].tobytes()
+    halved = searched(lambda hparams, epoch: 0.5, {"learning_rate": 0.5})
+    whole = searched("inverse", {"learning_rate": 0.25})
+    assert halved.curves["val_loss"].tobytes() == whole.curves["val_loss"].tobytes()
+    with pytest.raises(ValueError, match="the schedule cannot be called with"):
+        pj.supervised(rows, schedule=lambda epoch: 1.0)
+    with pytest.raises(ValueError, match="space"):
+        pj.search(pj.supervised(rows, schedule=own), trials=1)
+
+
+class Noisy(nnx.Module):
+    """Adds noise from a stream of the name `stream` while it trains."""
+
+    def __init__(self, stream, rngs):
+        self.out, self.rngs, self.stream = nnx.Linear(5, 3, rngs=rngs), rngs, stream
+
+    def __call__(self, x, train=False):
+        return self.out(x + jax.random.normal(getattr(self.rngs, self.stream)(), x.shape) if train else x)
+
+
+class NoisyLinen(linen.Module):
+    """The same in linen."""
+
+    @linen.compact
+    def __call__(self, x, train=False):
+        return linen.Dense(3)(x + jax.random.normal(self.make_rng("noise"), x.shape) if train else x)
+
+
+@pytest.mark.parametrize("model", [lambda hparams, rngs: Noisy("noise", rngs), lambda hparams, rngs: NoisyLinen()])
+def test_a_random_stream_of_any_name_differs_in_each_step(rows, model):
+    """As in plain flax, where `Rngs(0)` serves all names."""
+    space = {"learning_rate": 0.0, "batch_size": 136}
+    losses = pj.search(pj.supervised(rows, model=model), space, trials=1, epochs=5).curves["train_loss"][0]
+    assert len(set(losses.tolist())) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(loss=lambda outputs, targets, hparams: 0.0), "the loss cannot be called with (outputs, targets)"),
+        (dict(model=lambda hparams, rngs: Two(rngs)), "the model returned a tuple; return one array (rows, ...)"),
+    ],
+)
+def test_a_loss_with_hyperparameters_and_several_outputs_are_one_line(rows, arguments, message):
+    with pytest.raises(ValueError) as error:
+        pj.search(pj.supervised(rows, **arguments), {"learning_rate": 0.1}, trials=1)
+    assert message in one_line(error)
+
+
+class Two(nnx.Module):
+    """Two outputs."""
+
+    def __init__(self, rngs):
+        self.out = nnx.Linear(5, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(x), x
 
 
 def test_a_rate_that_the_optimizer_ignores_is_noise(rows):

@@ -87,7 +87,11 @@ def main(argv: list[str] | None = None) -> int:
     stop = cli.SignalledStop()
     steering = Steering.begin(start, out, stop)
     with cli.stopping(stop, "epoch"), contextlib.suppress(KeyboardInterrupt):
-        steer(steering, arguments, script)
+        try:
+            steer(steering, arguments, script)
+        except ValueError:  # a mistake in a script: what was trained before it is not lost
+            steering.leave()
+            raise
     return steering.leave()
 
 

@@ -32,13 +32,16 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
     best = results.best
     if best is None:
         words, again = ("resume with --resume", "") if results.stopped.any() else advice(results)
+        if len(results.leaders):
+            yield ten_best(results), False
         yield f"{results.no_winner}; {words} {again}".rstrip(), True
         yield f"results: {out}", True
         return
     yield ten_best(results), False
     yield f"winner: trial {best.trial}, {hparams_text(best.hparams)}", True
     test = results.summary["test_value"]
-    untouched = "" if test is None else f", {results.metric.on('test')} {metric_text(test)}"
+    scored = results.summary["test"] if test is None else {results.metric.on("test"): test}
+    untouched = "".join(f", {name} {metric_text(value)}" for name, value in scored.items() if value is not None)
     yield f"{results.metric} {value_text(results, best.trial)} ({optimism(results)}){untouched}", True
     if beside := compared(results):
         yield beside, True
@@ -73,10 +76,10 @@ def ensemble_line(results: "Results") -> str:
 
 
 def ten_best(results: "Results") -> str:
-    """A table of the ten best trials."""
+    """A table of the ten best trials; if none is complete, of the ten that are best so far."""
     names = [*results.points, results.metric]
     rows = [["rank", "trial", *names, *(["±"] if results.errors else [])]]
-    for rank, trial in enumerate(results.order[:10].tolist(), 1):
+    for rank, trial in enumerate(results.leaders[:10].tolist(), 1):
         hparams = results.hparams(trial)
         values = [*(hparams.get(name) for name in results.points), float(results.values[results.metric][trial])]
         values += [float(results.errors[results.metric][trial])] if results.errors else []

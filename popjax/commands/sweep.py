@@ -23,7 +23,7 @@ from popjax.commands.arguments import (
     with_metric,
 )
 from popjax.commands.experiment import describe_device, open_directory
-from popjax.commands.outcome import outcome
+from popjax.commands.outcome import outcome, ten_best
 from popjax.core.storage import InUse
 from popjax.core.text import printable
 
@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     named = named_scales(arguments)
     check_arguments(arguments)
     out = open_directory(arguments.out, arguments.stem, arguments.resume)
+    if arguments.resume:
+        check_same_kind(arguments, out)
     sweep = Sweep(arguments, named, out, sys.argv[1:] if argv is None else argv)
     return sweep.run()
 
@@ -198,11 +200,28 @@ class Sweep:
         """Print what a stopped run has found so far, and the command that resumes it."""
         done, all_of_them = len(results.order) + int(results.diverged.sum()), results.summary["trials"]
         ranked = f"{done} of {all_of_them} trials are trained; ranked and" if results.best else f"{results.no_winner};"
+        if results.best is None and len(results.leaders):
+            self.say(f"best so far, by the last epoch of each:\n{ten_best(results)}")
         print(f"stopped: {ranked} written: {self.out}", file=sys.stderr)
         arguments = [argument for argument in self.argv if argument != "--resume"]
         out = [] if self.arguments.out else ["--out", str(self.out)]
         command = shlex.join([*arguments, *out, "--resume"])
         print(f"go on: {cli.called('sweep')} {command}", file=sys.stderr, flush=True)
+
+
+def check_same_kind(arguments: Arguments, out: Path) -> None:
+    """Raise ValueError if the recorded run had a task of the user's and this command names none, or the other way."""
+    from popjax.store.files import HOLDS, read_json
+
+    path = out / HOLDS["run"]
+    if not path.exists():  # nothing is begun yet
+        return
+    recorded = (read_json(path).get("arguments") or {}).get("task")
+    if recorded is not None and arguments.task is None:
+        what = "the search was over a task of your own, which must be given again"
+        raise ValueError(f"--out {str(out)!r}: {what}: --task {printable(str(recorded))}, with its space")
+    if recorded is None and arguments.task is not None:
+        raise ValueError(f"--out {str(out)!r}: the search was over rows of a dataset; resume it without --task")
 
 
 def distinct(space: "Space", trials: int, seed: int) -> str:

@@ -85,11 +85,14 @@ def several_targets(y: np.ndarray, name: str, target: str, kind: str | None) -> 
     if one is not None:
         what = f"column {one} of {target} is {short(y[0, one])} in every row; nothing to learn: leave it out"
         raise ValueError(f"{name}: {what}")
+    one_hot = kind is None and binary and bool((y.sum(1) == 1).all())
+    remedy = f"{target} is one-hot, so its columns are taken as several %s; if they are one class a row, give argmax(1)"
     if kind == "multilabel" or (kind is None and binary and y.dtype.kind != "f"):
         doubt = f"the columns of {target} are 0 and 1, so they are taken as labels; if they are values, say "
         doubt = "" if kind or y.dtype.kind == "b" else doubt + 'kind="regression" (--kind regression)'
-        return Targets(y.astype(bool), "multilabel", None, doubt)
-    return Targets(np.stack([reals(column, name, target) for column in y.T], 1), "regression")
+        return Targets(y.astype(bool), "multilabel", None, remedy % "labels" if one_hot else doubt)
+    doubt = remedy % "values" if one_hot else ""
+    return Targets(np.stack([reals(column, name, target) for column in y.T], 1), "regression", None, doubt)
 
 
 def owned(y: np.ndarray, name: str, target: str) -> np.ndarray:

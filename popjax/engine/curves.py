@@ -30,6 +30,7 @@ class Curves:
         lineage: int (trials, epochs), the trial as which a trial's state was trained in each epoch; None before the
             first copy, and where the rule chooses no best epoch.
         so_far: the best epoch so far (members,); None if the rule does not ask for it.
+        not_finite: the metrics with which members diverged in this process.
     """
 
     def __init__(self, metrics: Iterable[str], numbering: Numbering, epochs: int, dtype: np.dtype, rule: Rule) -> None:
@@ -38,6 +39,7 @@ class Curves:
         self.numbering = numbering
         self.rule = rule
         self.lineage: np.ndarray | None = None
+        self.not_finite: set[str] = set()
         improvement = rule.improvement if rule.metric else None
         self.so_far = None if improvement is None else BestSoFar(improvement, (0,))
 
@@ -72,7 +74,11 @@ class Curves:
 
     def add(self, members: np.ndarray, epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
         """Add the metrics (members,) of one epoch, from 0; all are NaN for a member with one that is not finite."""
-        alive = functools.reduce(np.logical_and, map(np.isfinite, metrics.values()))
+        known = {name: np.isfinite(values) for name, values in metrics.items()}
+        alive = functools.reduce(np.logical_and, known.values())
+        if not alive.all():
+            before = alive | (epoch == 0 or np.isfinite(self.flat(next(iter(known)))[members, epoch - 1]))
+            self.not_finite |= {name for name, own in known.items() if (before & ~own).any()}
         finite = {name: np.where(alive, values, np.nan) for name, values in metrics.items()}
         for name, values in finite.items():
             self.flat(name)[members, epoch] = values

@@ -85,6 +85,7 @@ class MemberFunctions:
 
     Attributes:
         reads, sizes: the names that the task has looked up so far (see HParams).
+        epoch_reads: those that `epoch` has looked up.
     """
 
     def __init__(
@@ -109,11 +110,17 @@ class MemberFunctions:
         self.inactive = dict(inactive or {})
         self.keeps_best = keeps_best
         self.reads: set[str] = set()
+        self.epoch_reads: set[str] = set()
         self.sizes: set[str] = set()
         self.traces: dict[Any, Trace] = {}
         self.init = jax.jit(self._init)
         self.epoch = jax.jit(self._epoch)
         self.score = jax.jit(self._score)
+
+    @property
+    def of_init(self) -> set[str]:
+        """The dynamic hyperparameters that `init` alone reads, once traced."""
+        return self.reads & self.dynamic.keys() - self.epoch_reads
 
     def dtype(self, name: str) -> Any:
         """The dtype of a dynamic hyperparameter in the programs: int32, or JAX's default float."""
@@ -141,7 +148,11 @@ class MemberFunctions:
         example = self.example._replace(wanted=None)
         first = self.init.trace(SEED, example, data)
         training = shapes(first)
+        by_init, self.reads = self.reads, set()
         functions = [first, self.epoch.trace(training, example, data)]
+        self.epoch_reads |= self.reads
+        self.reads |= by_init
+        check_closed(functions[1], (training, example, data))
         metrics = shapes(functions[1])[1]
         if self.task.score is not None:
             functions.append(self.score.trace(training.state, example, data))
@@ -201,6 +212,15 @@ class MemberFunctions:
 def shapes(traced: Any) -> Any:
     """The shapes and dtypes of a traced function's results."""
     return jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), traced.out_info)
+
+
+def check_closed(traced: Any, arguments: Any) -> None:
+    """Raise ValueError if a traced function has inputs beside its arguments: arrays in a closure that `init` made."""
+    if len(traced.jaxpr.in_avals) > len(jax.tree.leaves(arguments)):
+        raise ValueError(
+            "the state of init holds a function made with hyperparameters or arrays, such as the optimizer in a "
+            "TrainState; make it in epoch, or with fixed numbers, such as by optax.inject_hyperparams"
+        )
 
 
 def scalars(metrics: Any) -> dict[str, jax.Array]:

@@ -125,13 +125,13 @@ class Roster:
 
     @property
     def settable(self) -> tuple[str, ...]:
-        """The hyperparameters that may change in every trial: those that fix no shape of a state.
+        """The hyperparameters that may change in every trial: those that fix no shape of a state and that epoch reads.
 
         The points checked last count as trials; empty without any trials.
         """
         members = [*self.buckets, *(bucket.functions for bucket in (self._planned[1].buckets if self._planned else ()))]
         free = set(self.task.hints.branches)
-        fixed = {name for member in members for name in [*member.static, *(member.sizes - free)]}
+        fixed = {name for member in members for name in [*member.static, *(member.sizes - free), *member.of_init]}
         return tuple(name for name in self.space if members and name not in fixed)
 
     def check(self, points: Points) -> None:
@@ -188,6 +188,8 @@ class Roster:
             raise ValueError(f"{name}: {error}") from None
         if not scale.numeric:
             raise ValueError(f"{name}={value!r}: give a number")
+        if name in functions.of_init:
+            raise ValueError(f"{name} is read by init alone, so a change has no effect; start a new run with another")
         if functions.dynamic[name] is int and not scale.whole:
             raise ValueError(f"{name}={value!r}: it started as a whole number; give one, or start with {name}=1.0")
         traced = functions.scales[name]
@@ -248,9 +250,7 @@ class Roster:
 def first_plan(tracer: Tracer, config: Config) -> Plan:
     """Check the task, its points and metrics, and plan; nothing is compiled yet.
 
-    Raises MemoryError if no member fits, and ValueError for what cannot be trained. A hyperparameter that nothing reads
-    is refused only if the points have every value of each static hyperparameter, since one of these may decide what is
-    read: a few trials of a search may not have them all.
+    Raises MemoryError if no member fits, and ValueError for what cannot be trained.
     """
     task, space, points = tracer.task, tracer.space, tracer.points
     count = config.lanes
@@ -259,8 +259,7 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     first = tracer.member(0, tracer.static_names(set()))
     check_memory(first)
     plan = make_plan(tracer, config.plan, lanes_for(first, count), config.numbering.each, config.caps)
-    if all(len(set(points[name].tolist())) == space[name].levels for name in plan.static):
-        check_read(space, plan.reads)
+    check_all_read(tracer, plan)
     metrics = plan.buckets[0].functions.trace(abstract(task.data)).metrics
     for metric in config.rule.metrics:
         if metric not in metrics:
@@ -274,6 +273,15 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     if config.folds > 1 and "fold" not in plan.reads:
         raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
     return plan
+
+
+def check_all_read(tracer: Tracer, plan: Plan) -> None:
+    """Raise ValueError for a hyperparameter that no trial reads, nor the first one with other static values."""
+    reads, members = set(plan.reads), [bucket.functions for bucket in plan.buckets]
+    if not reads >= set(tracer.space):
+        others = tracer.others(set(plan.static))
+        reads, members = reads | tracer.read_by(others), [*members, *others]
+    check_read(tracer.space, reads, {name for member in members for name in (*member.static, *member.dynamic)})
 
 
 def check_data(data: Any) -> None:

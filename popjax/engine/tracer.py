@@ -156,13 +156,30 @@ class Tracer:
                 break
         return reads
 
+    def others(self, static: set[str]) -> list[MemberFunctions]:
+        """The functions with each value of one static hyperparameter in turn, or the ends of a range of numbers.
 
-def check_read(space: Space, reads: Set[str]) -> None:
-    """Raise ValueError for a hyperparameter that is not read and on which no other depends."""
+        The others are in the middle of their scales. A task may read some names only where a static one has a value
+        that no trial has.
+        """
+        found = []
+        for name in sorted(static & set(self.space)):
+            scale = self.space[name]
+            values = getattr(scale, "values", (scale.low, scale.high) if scale.numeric else ())
+            column = np.array(values, self.points[name].dtype)
+            points = {other: self.space[other].from_unit(np.full(len(column), 0.5)) for other in self.space}
+            points[name] = column
+            one = dataclasses.replace(self, points=points)
+            found += [one.member(row, static) for row in range(len(column))]
+        return found
+
+
+def check_read(space: Space, reads: Set[str], known: Set[str]) -> None:
+    """Raise ValueError for a hyperparameter of `known` that is not read and on which no other depends."""
     parents = {parent for condition in space.conditions.values() for parent in condition}
     for name in space:
-        if name not in reads and name not in parents:
-            what = "leave it out, or choose a model and optimizer that use it"
+        if name in known - reads - parents:
+            what = "leave it out, or have the model, the optimizer or the task read it"
             near = meant(name, (reads | set(space)) - {name}, 0.75)
             raise ValueError(f"{name} is read by nothing: {what}{near}")
 

@@ -65,7 +65,15 @@ def bind_equinox(model: Callable[..., Any], hparams: HParams, key: jax.Array) ->
 
 def built(model: Callable[..., Any], hparams: HParams, key: jax.Array) -> tuple[Any, Any]:
     """The module and its state; the rates of its dropout layers are floats."""
-    module, state = eqx.nn.make_with_state(model)(hparams, key=key)
+
+    def made(hparams: HParams, key: jax.Array) -> Any:
+        found = model(hparams, key=key)
+        if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], eqx.nn.State):
+            what = "the model returned a module and its state: return the module, without eqx.nn.make_with_state"
+            raise ValueError(f"{what}, which popjax calls itself")
+        return found
+
+    module, state = eqx.nn.make_with_state(made)(hparams, key=key)
     is_dropout = lambda node: isinstance(node, eqx.nn.Dropout)
     real = lambda node: eqx.tree_at(lambda layer: layer.p, node, 1.0 * node.p) if is_dropout(node) else node
     return jax.tree.map(real, module, is_leaf=is_dropout), state

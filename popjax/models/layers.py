@@ -16,6 +16,8 @@ class RowKeys(nnx.Variable):
 class Dropout(nnx.Module):
     """Dropout (Srivastava et al. 2014) with a dynamic or static rate and one random key per row.
 
+    In a linen module, while it trains: `Dropout(rate, rngs=nnx.Rngs(self.make_rng("dropout")))(x)`.
+
     A unit's mask depends only on its row's key and the units before it, so it is the same in any
     batch and with any number of padded units. The trainer sets the keys; without it, the layer
     derives its masks from its first key, the same on every call.

@@ -57,7 +57,7 @@ def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Arr
         from popjax.models.equinox_modules import bind_equinox
 
         return bind_equinox(model, hparams, params_key)
-    rngs = nnx.Rngs(params=params_key, dropout=dropout_key)
+    rngs = nnx.Rngs(dropout_key, params=params_key, dropout=dropout_key)  # the first is of all other names
     module = model(hparams, rngs)
     if isinstance(module, nnx.Module):
         return _bind_nnx(module)
@@ -106,9 +106,12 @@ def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: j
         merged, told = {"params": params, **variables}, flags(module, training=keys is not None)
         if keys is None:
             return module.apply(merged, x, **told), variables
-        return module.apply(merged, x, **told, rngs={"dropout": keys[0]}, mutable=list(variables))
+        return module.apply(merged, x, **told, rngs=_streams(keys[0]), mutable=list(variables))
 
     def whole(params: Any, variables: Any) -> Any:
         return {"params": params, **variables}
+
+    def _streams(key: jax.Array) -> dict[str, jax.Array]:
+        return {"dropout": key, "params": jax.random.fold_in(key, 1)}  # the second is of all other names
 
     return Network(params, collections, "batch_stats" in collections, apply, whole)

@@ -415,7 +415,9 @@ class Constant(Scale):
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", python_value(self.value))
         if not (finite(self.value) or isinstance(self.value, str | bool)):
-            raise ValueError(f"{self.value!r} is neither a scale nor a finite number, text or truth value")
+            what = f"{self.value!r} is neither a scale nor a finite number, text or truth value"
+            several = isinstance(self.value, list | tuple | np.ndarray)
+            raise ValueError(f"{what}; of several values write popjax.choice(...)" if several else what)
         for end in ("low", "high"):
             object.__setattr__(self, end, self.value if self.numeric else None)
 

@@ -17,8 +17,8 @@ def finite(value: Any) -> bool:
 
 
 def python_value(value: Any) -> Any:
-    """A NumPy scalar as a Python value; anything else unchanged."""
-    return value.item() if isinstance(value, np.generic) else value
+    """A scalar of NumPy or JAX, also as an array (), as a Python value; anything else unchanged."""
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def word(value: Any) -> str:

@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from popjax.core.counts import check_count
-from popjax.core.text import plural
+from popjax.core.text import check_installed, plural
 from popjax.rule import Finished, Rule
 from popjax.rules.named_rules import rule_of
 from popjax.rules.together import TOGETHER
@@ -232,7 +232,7 @@ class Results:
             return ""
         lost, left = int(self.diverged.sum()), int(((self.stopped | self.pruned) & ~self.diverged).sum())
         if left == 0:
-            return f"all {plural(lost, 'trial')} diverged"
+            return all_diverged(lost, self.summary.get("not_finite", ()))
         return f"no trial was trained to the end: {left:,} were stopped before it, {lost:,} diverged"
 
     @property
@@ -449,7 +449,8 @@ class Results:
         return pj.replay(self, trial, self.task)
 
     def to_pandas(self) -> Any:
-        """The table of trials as a DataFrame; needs pandas."""
+        """The table of trials as a DataFrame. Raises ValueError if pandas is not installed."""
+        check_installed("to_pandas()", "pandas")
         return self.trials.to_pandas()
 
     def save(self, directory: str | Path) -> None:
@@ -480,6 +481,12 @@ class Results:
         True
         """
         return cls(**run_files.read_run(Path(directory), rank))
+
+
+def all_diverged(trials: int, metrics: Iterable[str]) -> str:
+    """Text: all trials diverged, with the metrics that were not finite, if they are known."""
+    names = ", ".join(metrics)
+    return f"all {plural(trials, 'trial')} diverged" + (f" (not finite: {names})" if names else "")
 
 
 def trials_table(results: Results) -> "pa.Table":

@@ -48,7 +48,7 @@ class Asked:
     ) -> Self:
         """Check a request. Raises ValueError, in one line, for what cannot be trained; nothing is compiled."""
         if not isinstance(task, Task):
-            what = "give a popjax.Task, such as popjax.objective(function)"
+            what = "give a popjax.Task, such as popjax.supervised((x, y)) or popjax.objective(function)"
             raise ValueError(f"the task is a {type(task).__name__}; {what}")
         check_sampler(options.sampler)
         options = options.checked()

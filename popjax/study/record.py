@@ -77,6 +77,7 @@ def summary(
         "test_value": jsonable(test.get(config.rule.metric.on("test"))),
         "test": {name: jsonable(value) for name, value in test.items()},
         "diverged": int(results.diverged.sum()),
+        "not_finite": sorted(population.table.curves.not_finite),
         **population.timer.seconds(),
         "model_steps": after,
         "steps_run": None if after is None or before is None else after - before,

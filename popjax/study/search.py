@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from popjax.core.calls import refuse_gone
+from popjax.core.text import tell
 from popjax.engine.population import Timer
 from popjax.executors.backend import backend_of
 from popjax.live.search import Live
@@ -143,7 +144,10 @@ def search(
     timer = Timer()
     new = Search(asked, trains.made(), timer, listeners, page_of(live))
     with interruptible(timer.stop, interrupt_words(out), silent=in_ipython()):
-        return new.run(None if out is None else Path(out), NONE, resume or unasked, unasked)
+        results = new.run(None if out is None else Path(out), NONE, resume or unasked, unasked)
+    if results.best is None and minutes is None:  # else it is said with the minutes
+        tell(f"popjax: {results.no_winner}; results.best is None")
+    return results
 
 
 def interrupt_words(out: Any) -> str:

@@ -114,7 +114,7 @@ class Session:
     def _begin(self, begin: Decision, about: Mapping[str, Any]) -> None:
         """Carry out the first decision, or resume the session in the directory."""
         if self.directory is not None and self.directory.recorded:
-            self.directory.resume(self.population)
+            self.directory.resume(self.population, begin.add)
             self.course.take_up()
             return
         self.population.check(begin)
@@ -204,7 +204,8 @@ class Session:
     @property
     def dynamic(self) -> tuple[str, ...]:
         """Names of the hyperparameters that may be set."""
-        return tuple(self.population.roster.buckets[0].dynamic)
+        functions = self.population.roster.buckets[0]
+        return tuple(name for name in functions.dynamic if name not in functions.of_init)
 
     def train(self, epochs: int = 1, commit: bool = True) -> None:
         """Train `epochs` epochs more, except trials that were stopped or diverged.
@@ -290,7 +291,8 @@ class Session:
     def set(self, trial: int | None = None, /, **values: Any) -> None:
         """Change hyperparameters of one trial, or of all, from the next epoch on.
 
-        Raises ValueError for an unknown or static hyperparameter, or a value out of range; nothing is changed then.
+        The ranges of the space do not bind. Raises ValueError for an unknown or static hyperparameter, one that init
+        alone reads, and a value that is no number of its kind; nothing is changed then.
         """
         trials = range(self.trials) if trial is None else [self._number(trial)]
         with self.alone:

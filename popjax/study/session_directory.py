@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from popjax.core.storage import Corrupt, locked
-from popjax.engine.identity import differences, identity
+from popjax.core.text import plural, tell
+from popjax.engine.identity import code, differences, identity, other_code
 from popjax.engine.population import Population
-from popjax.space.space import Space
+from popjax.space.space import Points, Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log
 from popjax.store.files import FORMAT, check_directory, check_format, read_json, write_json, write_table
@@ -67,20 +68,31 @@ class SessionDirectory:
     def begin(self, population: Population, about: Mapping[str, Any]) -> None:
         """Write session.json, before training."""
         self._take()
-        write_json(self.path / NAME, {**about, **session_record(population), "format": FORMAT})
+        known = {**about, **session_record(population), "code": code(population.roster), "format": FORMAT}
+        write_json(self.path / NAME, known)
 
     def write_curves(self, curves: Mapping[str, np.ndarray], epochs: int) -> None:
         """Write curves.parquet up to an epoch, from metric -> (trials, folds, repeats, epochs)."""
         known = {name: values[..., :epochs] for name, values in curves.items()}
         write_table(self.path / CURVES, curves_table(known))
 
-    def resume(self, population: Population) -> None:
-        """Own the directory of a resumed session. Raises ValueError if it is another one, Corrupt without decisions."""
+    def resume(self, population: Population, points: Points) -> None:
+        """Own the directory of a resumed session that began with `points`, and say if its code was changed since.
+
+        Raises ValueError if it is another one, Corrupt without decisions.
+        """
         now = session_record(population)
         if found := differences({name: self.recorded.get(name) for name in now}, now):
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(found)}")
         if not self.log.steps:
             raise Corrupt(f"{str(self.path)!r} has lost its decisions; start again in another directory")
+        begun = self.log.steps[0].decision.add
+        if any(not np.array_equal(begun[name], points[name]) for name in begun):
+            trials = len(next(iter(begun.values())))
+            what = f"it began with {plural(trials, 'trial')} of other hyperparameters"
+            raise ValueError(f"{str(self.path)!r} cannot be resumed so: {what}; give those that it began with")
+        if other_code(self.recorded, population.roster):
+            tell(f"popjax: {str(self.path)!r}: the code of the task was changed since, and the curves will hold both")
         self._take()
 
 

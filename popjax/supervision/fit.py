@@ -47,7 +47,8 @@ class Fit:
         network: `(hparams, key) -> Network`.
         optimizer: the name of a built-in one, or `(hparams) -> optax transform`.
         loss: `(outputs, targets)` -> one value a row (rows,); None for the default loss of the kind.
-        schedule: the name of the learning-rate schedule; the hyperparameter `schedule` overrides it.
+        schedule: the name of the learning-rate schedule, or `(hparams, epoch) -> factor`; the hyperparameter `schedule`
+            overrides it.
         inputs: the shape of a transformed row.
         outputs: the width of the model's output; 0 where only a custom loss knows it.
         kind: the kind of the targets.
@@ -61,7 +62,7 @@ class Fit:
     network: Callable[..., Network]
     optimizer: str | Callable[..., Any]
     loss: Callable[..., Any] | None
-    schedule: str
+    schedule: str | Callable[..., Any]
     inputs: tuple[int, ...]
     outputs: int
     kind: Kind
@@ -202,6 +203,9 @@ class Fit:
 
         Raises ValueError for outputs that do not fit the kind, and for a custom loss of another shape than (rows,).
         """
+        if not hasattr(outputs, "shape"):
+            what = "one array (rows, ...): concatenate several outputs, and take them apart in loss=; or write a Task"
+            raise ValueError(f"the model returned a {type(outputs).__name__}; return {what}")
         self.kind.check(outputs, len(targets))
         if self.loss is None:
             return self.kind.losses(hparams, outputs, targets)

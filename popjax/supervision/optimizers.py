@@ -94,15 +94,16 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
 }
 
 
-def learning_rate(hparams: Mapping[str, Any], schedule: str, epoch: Any) -> Any:
-    """The learning rate of one epoch, counted from 0: α · schedule · warm-up.
+def learning_rate(hparams: Mapping[str, Any], schedule: str | Callable[..., Any], epoch: Any) -> Any:
+    """The learning rate of one epoch, counted from 0: α · schedule · warm-up; a schedule is a name or a function.
 
     Warm-up, in epochs, multiplies by min(1, (epoch + 1) / warmup).
 
     >>> round(learning_rate({"learning_rate": 0.1, "decay": 1.0}, "inverse", 1), 3)
     0.05
     """
-    rate = hparam(hparams, "learning_rate") * SCHEDULES[schedule](hparams, epoch)
+    factor = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
+    rate = hparam(hparams, "learning_rate") * factor(hparams, epoch)
     if "warmup" in hparams:
         rate = rate * jnp.minimum(1.0, (epoch + 1) / jnp.maximum(hparams["warmup"], 1e-6))
     return rate

@@ -83,7 +83,7 @@ class Supervised(Task):
             recipe.network(options.model),
             options.optimizer,
             options.loss,
-            str(options.schedule),
+            options.schedule,
             inputs=recipe.sees,
             outputs=recipe.outputs,
             kind=recipe.kind,
@@ -162,9 +162,9 @@ class Supervised(Task):
 
     @property
     def space(self) -> Space | None:
-        """The default space for the number of training rows; None for a custom model or optimizer."""
+        """The default space for the number of training rows; None for a custom model, optimizer or schedule."""
         options = self.given.options
-        if not isinstance(options.model, str) or not isinstance(options.optimizer, str):
+        if not all(isinstance(given, str) for given in (options.model, options.optimizer, options.schedule)):
             return None
         return default_space(3, options.optimizer, options.schedule, self.fit.rows, options.model)
 

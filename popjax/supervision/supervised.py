@@ -35,7 +35,7 @@ def supervised(
     validation: Any = 0.1,
     test: Any = 0.1,
     seed: int = 0,
-    schedule: str | None = None,
+    schedule: str | Callable[..., Any] | None = None,
     missing: str | None = None,
     transform: Any = None,
     kind: str | None = None,
@@ -60,15 +60,17 @@ def supervised(
             ...) for a `loss` of the kind "own".
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)` that returns an optax
             transform; `hparams["learning_rate"]` is the scheduled rate. If None, "adamw" for "tabular", else "sgd".
-        loss: `loss(outputs, targets)`, one value a row (rows,); if None, cross-entropy for classes and labels, and the
-            squared error of standardized values.
+        loss: `loss(outputs, targets)`, one value a row (rows,), without hyperparameters, since it compares trials; if
+            None, cross-entropy for classes and labels, and the squared error of standardized values.
         target: the column to predict, in a DataFrame or a file; a list of columns for several labels or values.
         validation: the rows that rank the trials: a share, row numbers, truth values, or other rows in any form of
             `data`.
         test: the rows that no trial sees, scored once for the winner, in the same forms; 0 for none.
         seed: of the split, which is stratified by class, and of the transform.
-        schedule: "inverse", "exponential", "cosine", or "flat", which falls as a cosine in the second half; a
-            hyperparameter `schedule` overrides it. If None, "flat" for "tabular", else "inverse".
+        schedule: "inverse", "exponential", "cosine", or "flat", which falls as a cosine in the second half; or
+            `schedule(hparams, epoch)`, the factor of the learning rate, where `epoch` counts from 0, and to
+            `hparams["epochs"]`. A hyperparameter `schedule` overrides it. If None, "flat" for "tabular", else
+            "inverse".
         missing: what to do with missing cells: "error", "drop" the rows, or "median" of all rows, of texts the most
             frequent one; "auto": a missing text is a level of its own, a missing number the median of each fold's
             training rows, with an indicator as a further feature. If None, "auto" for "tabular", else "error", unless
@@ -142,6 +144,10 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         check_model(options.model)
     if not isinstance(options.optimizer, str | None):
         check_called("the optimizer", options.optimizer, "hparams")
+    if not isinstance(options.schedule, str | None):
+        check_called("the schedule", options.schedule, "hparams", "epoch")
+    if options.loss is not None:
+        check_called("the loss", options.loss, "outputs", "targets")
     model = lookup(MODELS, "model", options.model) if isinstance(options.model, str) else None
     options = settled(options, model)
     transform = options.transform if options.transform is not None or model is None else model.transform
@@ -166,7 +172,8 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     dataset = images(dataset) if model is not None and model.images else dataset
     if isinstance(options.optimizer, str):
         lookup(OPTIMIZERS, "optimizer", options.optimizer)
-    lookup(SCHEDULES, "schedule", options.schedule)
+    if isinstance(options.schedule, str):
+        lookup(SCHEDULES, "schedule", options.schedule)
     inputs = model_inputs(dataset, model)
     transform, shuffle = transforms_of(transform, inputs, options.seed, missing == AUTO), options.shuffle
     if model is not None and model.apart and dataset.levels:
