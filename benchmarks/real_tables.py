@@ -193,9 +193,9 @@ def show_behind_linear(lines: list[dict[str, Any]]) -> None:
 
 
 def show_ablation(lines: list[dict[str, Any]], now: str) -> None:
-    """Of each variant the mean over tables, and its standard error, of the logarithm of its loss over the default's."""
+    """Of each variant the logarithm of its loss over the default's, by table, and the mean with its standard error."""
     for variant in VARIANTS:
-        ratios, seconds = [], []
+        ratios = {}
         for table in DEVELOPMENT:
             of = lambda method, table=table: {
                 one["split"]: one
@@ -205,13 +205,13 @@ def show_ablation(lines: list[dict[str, Any]], now: str) -> None:
             whole, less = of(OURS), of(variant)
             shared = sorted(whole.keys() & less.keys())
             if shared:
-                total = lambda ones, name, shared=shared: sum(ones[split][name] for split in shared)
-                ratios.append(np.log(total(less, "loss") / total(whole, "loss")))
-                seconds.append(np.log(total(less, "cpu") / total(whole, "cpu")))
+                total = lambda ones, shared=shared: sum(ones[split]["loss"] for split in shared)
+                ratios[table] = np.log(total(less) / total(whole))
         if ratios:
-            error = np.std(ratios, ddof=1) / len(ratios) ** 0.5 if len(ratios) > 1 else np.nan
-            name, cost = variant.removeprefix("popjax, "), np.exp(np.mean(seconds))
-            print(f"| {name} | {np.mean(ratios):+.3f} ± {error:.3f} | {cost:.2f} | {len(ratios)} |")
+            values = [*ratios.values()]
+            error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
+            each = ", ".join(f"{table} {value:+.3f}" for table, value in ratios.items())
+            print(f"{variant.removeprefix('popjax, ')}: {np.mean(values):+.3f} ± {error:.3f} ({each})")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 from popjax.data.dataset import built_in
 from popjax.store.results import Results
-from popjax.supervision.predictor import predictor_of
+from popjax.supervision.loading import predictor_of
 from popjax.supervision.preprocessing import Code
 from popjax.tuning.schedulers.named_schedulers import scheduler_of
 

@@ -76,6 +76,27 @@ MUTANTS = [
         "test_convolution.py -k by_patches_is_flax_conv",
     ),
     Mutant(
+        "a typo is found only if the trials have all static values",
+        "engine/roster",
+        "others = tracer.others(set(plan.static))",
+        "return",
+        "test_task.py -k typo",
+    ),
+    Mutant(
+        "what init alone reads is set, to no effect",
+        "engine/member",
+        "return self.reads & self.dynamic.keys() - self.epoch_reads",
+        "return set()",
+        "test_task.py -k init_alone",
+    ),
+    Mutant(
+        "a closure over a hyperparameter is left to XLA's words",
+        "engine/member",
+        "check_closed(functions[1], (training, example, data))",
+        "pass",
+        "test_task.py -k in_the_state",
+    ),
+    Mutant(
         "a tile's second output adds its last product",
         "models/winograd",
         "b - c - d]",
@@ -669,7 +690,7 @@ MUTANTS = [
     ),
     Mutant(
         "any model will do",
-        "supervision/predictor",
+        "supervision/loading",
         "if needed.get(path) != stored.get(path):",
         "if False:",
         "test_export.py -k another_model",

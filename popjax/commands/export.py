@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 def written_onnx(directory: Path, out: str | None) -> list[Path]:
     """Write the winner, or the ensemble, as an ONNX model, and the coding of its rows beside it; the paths of both."""
     from popjax.supervision.exported import coding
-    from popjax.supervision.predictor import load_best
+    from popjax.supervision.loading import load_best
 
     path = Path(out) if out else directory / "model.onnx"
     predictor = load_best(directory)

@@ -90,7 +90,7 @@ def checked_out(arguments: Arguments) -> Path:
 def predictor_in(arguments: Arguments) -> "tuple[Predictor, tuple[str, ...]]":
     """The predictor of a run's directory, and the texts that mean a missing cell. Raises ValueError."""
     from popjax.store.files import read_json
-    from popjax.supervision.predictor import load_best
+    from popjax.supervision.loading import load_best
 
     predictor = load_best(arguments.directory)
     recipe = predictor.recipe

@@ -11,7 +11,8 @@ from popjax.core.text import lookup
 from popjax.data.inputs import taken
 from popjax.rules.together import TOGETHER, method_of
 from popjax.store.results import Results
-from popjax.supervision.predictor import Predictor, own_of, predictor_of
+from popjax.supervision.loading import own_of, predictor_of
+from popjax.supervision.predictor import Predictor
 from popjax.supervision.preprocessing import Code
 from popjax.supervision.problem import Supervised
 from popjax.task import Metric
