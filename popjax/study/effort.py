@@ -73,11 +73,11 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
 
 
 def space_for_effort(options: ProblemOptions, rows: int, trained: int, width: int) -> Space | None:
-    """The default space of the tabular model, with layers and batches for so many rows; None for a custom optimizer.
+    """The default space of the tabular model, with layers and batches for so many rows.
 
-    `trained`: rows that train in each fold.
+    None for a custom optimizer or schedule. `trained`: rows that train in each fold.
     """
-    if not isinstance(options.optimizer, str):
+    if not isinstance(options.optimizer, str) or not isinstance(options.schedule, str):
         return None
     usual = default_space(3, options.optimizer, options.schedule, trained, "tabular").entries()
     return Space(**usual | {"hidden": width, "batch_size": max(1, min(batch(rows), trained // 4))})

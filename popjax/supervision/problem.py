@@ -96,12 +96,13 @@ class Supervised(Task):
         trained = np.unique(split.train)  # the rows that train in any fold
         weights = weights_of(dataset, trained, options.class_weight, options.sample_weight)
         data = recipe.prepare(dataset, split, weights)
+        images = recipe.model is not None and MODELS[recipe.model].images  # a micro-batch of them is work enough
         hints = Hints(
             updates=fit.updates,
             shapes=("depth", "batch_size"),
             parameters=fit.parameters,
             flops=fit.flops if recipe.model in MODELS else None,
-            branches=("batch_size",),
+            branches=() if images else ("batch_size",),
         )
         metric = Metric.of("validation", recipe.kind.ranks)
         task = cls(fit.init, fit.epoch, data, metric, None, fit.score if len(split.test) else None, hints)

@@ -1,7 +1,7 @@
 """The options of a supervised problem (see `popjax.supervised`)."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
@@ -59,7 +59,7 @@ class ProblemOptions(Options):
     validation: Any = field(default=0.1, metadata=FREE)
     test: Any = field(default=0.1, metadata=FREE)
     seed: int = field(default=0, metadata=FREE)
-    schedule: str | Callable[..., Any] | None = field(default=None, metadata={"text": name_of})
+    schedule: Any = field(default=None, metadata={"text": name_of})
     missing: str | None = field(default=None, metadata=FREE)
     transform: Any = field(default=None, metadata={"text": transform_text})
     kind: str | None = field(default=None, metadata=FREE)
