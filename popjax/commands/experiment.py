@@ -192,6 +192,11 @@ class Experiment(RowsOptions):
 
     def fault(self, error: Exception) -> ValueError:
         """ValueError with an error of the user's code and its place, in one line."""
+        if isinstance(error, ModuleNotFoundError) and error.name in sys.modules:
+            remedy = "start the workers in this folder, or with it in their PYTHONPATH"
+            return ValueError(
+                f"--task {self.task!r}: a worker cannot import {error.name!r}, as this process can: {remedy}"
+            )
         place = traceback.extract_tb(error.__traceback__)[-1]
         return ValueError(f"--task {self.task!r}: {failure(error)} ({place.filename}, line {place.lineno})")
 

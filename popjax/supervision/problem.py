@@ -96,7 +96,7 @@ class Supervised(Task):
         trained = np.unique(split.train)  # the rows that train in any fold
         weights = weights_of(dataset, trained, options.class_weight, options.sample_weight)
         data = recipe.prepare(dataset, split, weights)
-        images = recipe.model is not None and MODELS[recipe.model].images  # a micro-batch of them is work enough
+        images = isinstance(recipe.sees, tuple) and len(recipe.sees) == 3  # a micro-batch of them is work enough
         hints = Hints(
             updates=fit.updates,
             shapes=("depth", "batch_size"),

@@ -278,8 +278,9 @@ class Dispatch:
             charged &= not self.under_way and delivery.executor is remote.door.executor
             delivery.broken += 1
             self._careful = True
-            if not remote.door.renew(delivery.executor):
-                LOG.warning(f"the executor broke: {first_line(error)}; give a function, which is called again")
+            if not remote.door.renew(delivery.executor) and not remote.context.stop.is_set():
+                remedy = "give a function, which is called again, or, with out=, resume=True"
+                LOG.warning(f"the executor broke: {first_line(error)}; {remedy}")
                 remote.context.stop.set()
         delivery.failures += 1
         delivery.tries += charged
