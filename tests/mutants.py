@@ -574,7 +574,7 @@ MUTANTS = [
         "engine/roster",
         "*(member.sizes - free), ",
         "",
-        "test_pbt.py -k plain_loop",
+        "test_pbt.py -k goes_with_its_weights",
     ),
     Mutant(
         "replayed without its ancestors",

@@ -437,3 +437,12 @@ def test_the_command_trains_tests_again_and_draws(command, tmp_path):
     assert done.stderr.count("trained 10%") <= 1
     again = command("retest", "run", "--top", 3, "--background", 3, "--repeats", 2)
     assert again.returncode == 0, again.stderr
+
+
+def test_a_width_goes_with_its_weights(rows):
+    """A copy has its source's, and none is explored: a wider layer would be of untrained units."""
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 60))
+    results = pj.search(pj.supervised(rows), space, trials=12, epochs=8, scheduler=pj.pbt(interval=2))
+    begun, ended = space.sample(12), results.history.at(np.full(12, 7))
+    assert set(ended["hidden"]) < set(begun["hidden"])
+    assert not set(ended["learning_rate"]) <= set(begun["learning_rate"])
