@@ -251,6 +251,7 @@ class Hints(NamedTuple):
             like `updates`; plan "auto" estimates from it what padding costs.
         branches: the hyperparameters with values that may each be a branch in one program, there as
             a Python value: those that change no shape of the state.
+        copies: False if on a CPU one copy of the epoch, with a dynamic value, is as fast as a branch for each.
 
     >>> Hints(updates=lambda hparams: 100 // hparams["batch_size"], epochs=5).epochs
     5
@@ -262,6 +263,7 @@ class Hints(NamedTuple):
     parameters: Parameters | None = None
     flops: PerEpoch | None = None
     branches: tuple[str, ...] = ()
+    copies: bool = True
 
 
 NO_HINTS = Hints()

@@ -393,13 +393,12 @@ def test_a_cnn_does_not_depend_on_its_company_and_compiles_once(nothing_compiled
         np.testing.assert_array_equal(curve[4], alone[name])
 
 
-@pytest.mark.parametrize("model", ["cnn", lambda hparams, rngs: OwnLinen()], ids=["built-in", "custom"])
-def test_images_are_trained_by_one_copy_of_the_network_for_all_batch_sizes(model):
+def test_the_cnn_is_trained_by_one_copy_of_the_network_for_all_batch_sizes():
     """Each copy takes seconds to compile; of rows of numbers, where a product is small, each size has its own."""
     rng = np.random.default_rng(0)
     products = {}
     for name, rows in (("images", rng.normal(size=(200, 6, 6, 1))), ("numbers", rng.normal(size=(200, 4)))):
-        task = pj.supervised((rows, np.arange(200) % 3), model=model if name == "images" else "mlp")
+        task = pj.supervised((rows, np.arange(200) % 3), model="cnn" if name == "images" else "mlp")
         for batch_size in (pj.choice(16, 32, 64), 16):
             space = pj.Space(learning_rate=0.1, batch_size=batch_size)
             member = Tracer(task, space, space.sample(1), 2, branching=True).member(0, set())
@@ -408,6 +407,9 @@ def test_images_are_trained_by_one_copy_of_the_network_for_all_batch_sizes(model
             products[name, batch_size == 16] = str(traced.jaxpr).count("dot_general")
     assert products["images", False] == products["images", True]
     assert products["numbers", False] > 2 * products["numbers", True]
+    space = pj.Space(learning_rate=0.1, batch_size=pj.choice(16, 32, 64))
+    images = pj.supervised((rng.normal(size=(200, 6, 6, 1)), np.arange(200) % 3), model="cnn")
+    assert "batch_size" in pj.Session(images, space.sample(2), space=space).population.roster.settable
 
 
 @pytest.mark.soak

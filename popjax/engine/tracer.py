@@ -69,6 +69,8 @@ class Tracer:
 
     def branches(self, static: Set[str] = frozenset()) -> dict[str, tuple[int, ...]]:
         """Name -> ascending values of what may branch: hyperparameters with 2 to MOST_BRANCHES whole numbers."""
+        if self.branching and not self.task.hints.copies:
+            return {}
         names = [name for name in self.task.hints.branches if name in self.space and name not in static]
         values = {name: getattr(self.space[name], "values", ()) for name in names if self.space[name].whole}
         return {name: tuple(sorted(given)) for name, given in values.items() if 1 < len(given) <= MOST_BRANCHES}

@@ -96,13 +96,14 @@ class Supervised(Task):
         trained = np.unique(split.train)  # the rows that train in any fold
         weights = weights_of(dataset, trained, options.class_weight, options.sample_weight)
         data = recipe.prepare(dataset, split, weights)
-        images = isinstance(recipe.sees, tuple) and len(recipe.sees) == 3  # a micro-batch of them is work enough
+        model = MODELS.get(recipe.model or "")
         hints = Hints(
             updates=fit.updates,
             shapes=("depth", "batch_size"),
             parameters=fit.parameters,
             flops=fit.flops if recipe.model in MODELS else None,
-            branches=() if images else ("batch_size",),
+            branches=("batch_size",),
+            copies=model is None or not model.images,  # a micro-batch of images is work enough
         )
         metric = Metric.of("validation", recipe.kind.ranks)
         task = cls(fit.init, fit.epoch, data, metric, None, fit.score if len(split.test) else None, hints)
