@@ -15,7 +15,7 @@ from problems import initial_state
 import popjax as pj
 from popjax.engine.tracer import Tracer
 from popjax.models.dense import mish
-from popjax.models.periodic import cos_of_turns
+from popjax.models.periodic import cos_of_turns, embedded
 from popjax.study.effort import effort_of
 
 ROWS = 140
@@ -234,6 +234,23 @@ def test_a_faster_function_is_jaxs_own(function, x64):
     if function == "mish":
         assert mish(far).tolist() == [0, 0, 500, far[-1]]
         assert jax.vmap(jax.grad(mish))(far).tolist() == [0, 0, 1, 1]
+
+
+def test_the_derivative_of_embeddings_is_that_of_their_formula(x64):
+    def by_formula(x, frequencies, phases, weights):
+        turns = x.T[:, :, None] * frequencies[:, None] + phases[:, None]
+        return jnp.einsum("crf,ncf->cnr", jnp.cos(2 * jnp.pi * turns), weights)
+
+    keys = jax.random.split(jax.random.key(0), 9)
+    shapes = (7, 2), (2, 16), (2, 16), (3, 2, 16)
+    at, along = ([jax.random.normal(key, shape) for key, shape in zip(keys[i:], shapes, strict=False)] for i in (0, 4))
+    weight = jax.random.normal(keys[8], (2, 3, 7))
+    for ours, exact in (
+        (jax.jvp(embedded, at, along), jax.jvp(by_formula, at, along)),
+        (jax.vjp(embedded, *at)[1](weight), jax.vjp(by_formula, *at)[1](weight)),
+    ):
+        for one, other in zip(ours, exact, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
 
 
 def holed():

@@ -41,12 +41,39 @@ class Periodic(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Embedded columns of `x` (rows, columns)."""
-        waves = cos_of_turns(x.T[:, :, None] * self.frequencies[...][:, None] + self.phases[...][:, None])
-        found = jnp.einsum("crf,ncf->rnc", waves, self.weights[...]) + self.bias[...][None]
-        return found.reshape(x.shape[0], -1)
+        found = embedded(x, self.frequencies[...], self.phases[...], self.weights[...]) + self.bias[...].T[:, :, None]
+        return found.transpose(2, 1, 0).reshape(x.shape[0], -1)
 
 
 @jax.custom_jvp
+def embedded(x: jax.Array, frequencies: jax.Array, phases: jax.Array, weights: jax.Array) -> jax.Array:
+    """Sums over f of weights cos(2π (frequencies x + phases)) (columns, numbers, rows), for x (rows, columns).
+
+    Its derivative is written out, as XLA's own takes half as long again on a CPU: in reverse, what weights multiply is
+    fused with the sines, and one product each gives the gradients of weights, and of frequencies and phases.
+    """
+    return _weighted(weights, cos_of_turns(_turns(x, frequencies, phases)))
+
+
+@embedded.defjvp
+def _slope(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    (x, frequencies, phases, weights), (x_moved, *parameters_moved, weights_moved) = primals, tangents
+    turns, with_one = _turns(x, frequencies, phases), jnp.stack([x.T, jnp.ones_like(x.T)], 1)
+    waves, slope = cos_of_turns(turns), -2 * jnp.pi * sin_of_turns(turns)
+    turned = jnp.einsum("cjr,cjf->crf", with_one, jnp.stack(parameters_moved, 1))
+    turned = (turned + x_moved.T[:, :, None] * frequencies[:, None]) * slope
+    moved = jnp.stack([(turned * number[:, None]).sum(-1) for number in weights], 1)
+    return _weighted(weights, waves), moved + _weighted(weights_moved, waves)
+
+
+def _turns(x: jax.Array, frequencies: jax.Array, phases: jax.Array) -> jax.Array:
+    return x.T[:, :, None] * frequencies[:, None] + phases[:, None]
+
+
+def _weighted(weights: jax.Array, waves: jax.Array) -> jax.Array:
+    return jnp.einsum("crf,ncf->cnr", waves, weights)
+
+
 def cos_of_turns(turns: jax.Array) -> jax.Array:
     """cos(2π turns); in float32 by a polynomial with an error below 1e-6, ten times as fast as XLA's on a CPU."""
     if turns.dtype != jnp.float32:
@@ -55,15 +82,12 @@ def cos_of_turns(turns: jax.Array) -> jax.Array:
     return polynomial(COS, rest * rest)
 
 
-@cos_of_turns.defjvp
-def _slope(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    (turns,), (moved,) = primals, tangents
+def sin_of_turns(turns: jax.Array) -> jax.Array:
+    """sin(2π turns), as `cos_of_turns`."""
     if turns.dtype != jnp.float32:
-        sine = jnp.sin(2 * jnp.pi * turns)
-    else:
-        rest = turns - jnp.round(turns)
-        sine = rest * polynomial(SIN, rest * rest)
-    return cos_of_turns(turns), -2 * jnp.pi * sine * moved
+        return jnp.sin(2 * jnp.pi * turns)
+    rest = turns - jnp.round(turns)
+    return rest * polynomial(SIN, rest * rest)
 
 
 def polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:
