@@ -104,6 +104,13 @@ MUTANTS = [
         "test_convolution.py -k winograd",
     ),
     Mutant(
+        "a channel's units are not beside each other",
+        "models/depthwise",
+        "jnp.repeat(x, units // x.shape[-1], -1)",
+        "jnp.concatenate([x] * (units // x.shape[-1]), -1)",
+        "test_convolution.py -k channels_by_themselves",
+    ),
+    Mutant(
         "few channels are computed by tiles, too",
         "models/winograd",
         "CHANNELS = 16",

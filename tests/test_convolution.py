@@ -145,6 +145,22 @@ def test_many_channels_are_computed_by_fewer_products(shape, units, how, expecte
     assert len(in_halves) == 2
 
 
+def test_channels_by_themselves_are_sums_over_the_taps():
+    """No product and no patches: three slices along the last axis are copied, for nine taps."""
+    plain = functools.partial(lax.conv_general_dilated, window_strides=(1, 1), padding="SAME", feature_group_count=6,
+                              dimension_numbers=("NHWC", "HWIO", "NHWC"))  # fmt: skip
+    depthwise = by_patches(plain)
+    x, kernel = jnp.ones((2, 5, 5, 6)), jnp.ones((3, 3, 1, 12))
+    assert products(depthwise, x, kernel) == []
+    copied = [one for one in jax.make_jaxpr(depthwise)(x, kernel).eqns if one.primitive.name == "optimization_barrier"]
+    assert [one.outvars[0].aval.shape for one in copied] == 3 * [(2, 7, 5, 12)] + [(2, 5, 5, 12)]
+    assert len(products(depthwise, x, jnp.ones((9, 8, 1, 6)))) == 1  # too many to write out
+    unlike = kernel * jnp.arange(12.0)[None, None, None]
+    np.testing.assert_allclose(depthwise(x, unlike), plain(x, unlike), rtol=1e-6)
+    halves = depthwise(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+    assert (halves.dtype, float(halves[0, 2, 2, 0])) == (jnp.bfloat16, 9.0)
+
+
 @st.composite
 def convolutions(draw):
     """Shapes and the rest of a convolution in one to three dimensions, some without a pixel that is left."""

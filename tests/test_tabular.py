@@ -15,7 +15,7 @@ from problems import initial_state
 import popjax as pj
 from popjax.engine.tracer import Tracer
 from popjax.models.dense import mish
-from popjax.models.periodic import cos_of_turns, embedded
+from popjax.models.periodic import cos_of_turns, weighted_waves
 from popjax.study.effort import effort_of
 
 ROWS = 140
@@ -246,8 +246,8 @@ def test_the_derivative_of_embeddings_is_that_of_their_formula(x64):
     at, along = ([jax.random.normal(key, shape) for key, shape in zip(keys[i:], shapes, strict=False)] for i in (0, 4))
     weight = jax.random.normal(keys[8], (2, 3, 7))
     for ours, exact in (
-        (jax.jvp(embedded, at, along), jax.jvp(by_formula, at, along)),
-        (jax.vjp(embedded, *at)[1](weight), jax.vjp(by_formula, *at)[1](weight)),
+        (jax.jvp(weighted_waves, at, along), jax.jvp(by_formula, at, along)),
+        (jax.vjp(weighted_waves, *at)[1](weight), jax.vjp(by_formula, *at)[1](weight)),
     ):
         for one, other in zip(ours, exact, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)

@@ -1,6 +1,6 @@
 """One way to tune PPO, in a process of its own: prints when it found which mean return, as JSON.
 
-`python sides.py SIDE ENVIRONMENT LONGEST EPOCHS SETTINGS BEGUN`; the time counts from BEGUN, imports and compiling
+`python sides.py SIDE ENVIRONMENT LONGEST EPOCHS SETTINGS SEED BEGUN`; the time counts from BEGUN, imports and compiling
 included.
 """
 
@@ -24,8 +24,8 @@ SPACE = {
     "entropy": pj.log_uniform(1e-4, 1e-1),
 }
 SIDE, ENVIRONMENT = sys.argv[1:3]
-LONGEST, EPOCHS, SETTINGS = map(int, sys.argv[3:6])
-BEGUN = float(sys.argv[6])
+LONGEST, EPOCHS, SETTINGS, SEED = map(int, sys.argv[3:7])
+BEGUN = float(sys.argv[7])
 AGENT = PPO(ENVIRONMENT, LONGEST)
 FOUND: list[tuple[float, float]] = []  # (seconds, mean return)
 
@@ -50,7 +50,7 @@ def searched(scheduler: Any) -> None:
         return state, {"return": value}
 
     task = pj.Task(lambda key, hparams, data: AGENT.init(key), epoch, (), metric=pj.Metric("return", mode="max"))
-    pj.search(task, SPACE, trials=SETTINGS, epochs=EPOCHS, scheduler=scheduler, seed=0, callbacks=[Noting()])
+    pj.search(task, SPACE, trials=SETTINGS, epochs=EPOCHS, scheduler=scheduler, seed=SEED, callbacks=[Noting()])
 
 
 def run(key: jax.Array, hparams: Any) -> jax.Array:
@@ -66,8 +66,8 @@ def run(key: jax.Array, hparams: Any) -> jax.Array:
 
 def points() -> tuple[jax.Array, dict[str, jax.Array]]:
     """Random keys and settings of all runs."""
-    values = pj.Space(**SPACE).sample(SETTINGS, seed=0)
-    return jax.random.split(jax.random.key(0), SETTINGS), {name: jnp.asarray(one) for name, one in values.items()}
+    values = pj.Space(**SPACE).sample(SETTINGS, seed=SEED)
+    return jax.random.split(jax.random.key(SEED), SETTINGS), {name: jnp.asarray(one) for name, one in values.items()}
 
 
 def by_vmap() -> None:
@@ -100,7 +100,7 @@ def by_optuna() -> None:
             note(value)
         return value
 
-    sampler = optuna.samplers.TPESampler(seed=0, constant_liar=True)
+    sampler = optuna.samplers.TPESampler(seed=SEED, constant_liar=True)
     optuna.create_study(direction="maximize", sampler=sampler).optimize(objective, SETTINGS, n_jobs=2)
 
 

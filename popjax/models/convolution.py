@@ -28,10 +28,11 @@ from jax.extend.core.primitives import (
     while_p,
 )
 
+from popjax.models.depthwise import depthwise
 from popjax.models.windows import Sizes, by_rows, largest, patches, pooled, summed
 from popjax.models.winograd import fewer_products, winograd
 
-MOST = 64  # places in a window, above which its pooling is left to XLA
+MOST = 64  # places in a window, above which its pooling is left to XLA, and a sum over them is not written out
 
 
 def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
@@ -147,6 +148,9 @@ def convolve(
     groups, how = feature_group_count, {"precision": precision, "preferred_element_type": preferred_element_type}
     if groups == 1:
         product = convolved(x, kernel, window_strides, rhs_dilation, **how)
+    elif channels == 1 and math.prod(taps) <= MOST:
+        kind = preferred_element_type or x.dtype
+        product = depthwise(x.astype(kind), kernel.astype(kind), window_strides, rhs_dilation)
     else:
         neighbourhoods = patches(x, tuple(taps), window_strides, rhs_dilation)
         pixels = neighbourhoods.shape[:-1]

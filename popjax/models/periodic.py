@@ -41,12 +41,14 @@ class Periodic(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Embedded columns of `x` (rows, columns)."""
-        found = embedded(x, self.frequencies[...], self.phases[...], self.weights[...]) + self.bias[...].T[:, :, None]
+        found = (
+            weighted_waves(x, self.frequencies[...], self.phases[...], self.weights[...]) + self.bias[...].T[:, :, None]
+        )
         return found.transpose(2, 1, 0).reshape(x.shape[0], -1)
 
 
 @jax.custom_jvp
-def embedded(x: jax.Array, frequencies: jax.Array, phases: jax.Array, weights: jax.Array) -> jax.Array:
+def weighted_waves(x: jax.Array, frequencies: jax.Array, phases: jax.Array, weights: jax.Array) -> jax.Array:
     """Sums over f of weights cos(2π (frequencies x + phases)) (columns, numbers, rows), for x (rows, columns).
 
     Its derivative is written out, as XLA's own takes half as long again on a CPU: in reverse, what weights multiply is
@@ -55,7 +57,7 @@ def embedded(x: jax.Array, frequencies: jax.Array, phases: jax.Array, weights: j
     return _weighted(weights, cos_of_turns(_turns(x, frequencies, phases)))
 
 
-@embedded.defjvp
+@weighted_waves.defjvp
 def _slope(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
     (x, frequencies, phases, weights), (x_moved, *parameters_moved, weights_moved) = primals, tangents
     turns, with_one = _turns(x, frequencies, phases), jnp.stack([x.T, jnp.ones_like(x.T)], 1)
