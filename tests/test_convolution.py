@@ -155,8 +155,8 @@ def test_channels_by_themselves_are_sums_over_the_taps():
     copied = [one for one in jax.make_jaxpr(depthwise)(x, kernel).eqns if one.primitive.name == "optimization_barrier"]
     assert [one.outvars[0].aval.shape for one in copied] == 3 * [(2, 7, 5, 12)] + [(2, 5, 5, 12)]
     assert len(products(depthwise, x, jnp.ones((9, 8, 1, 6)))) == 1  # too many to write out
-    unlike = kernel * jnp.arange(12.0)[None, None, None]
-    np.testing.assert_allclose(depthwise(x, unlike), plain(x, unlike), rtol=1e-6)
+    unlike = x * jnp.arange(6.0)[None, None, None], kernel * jnp.arange(12.0)[None, None, None]
+    np.testing.assert_allclose(depthwise(*unlike), plain(*unlike), rtol=1e-6)
     halves = depthwise(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
     assert (halves.dtype, float(halves[0, 2, 2, 0])) == (jnp.bfloat16, 9.0)
 
