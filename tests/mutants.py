@@ -111,6 +111,20 @@ MUTANTS = [
         "test_convolution.py -k channels_by_themselves",
     ),
     Mutant(
+        "the taps of row patches are those of the first row",
+        "models/row_patches",
+        "part[..., i * units : (i + 1) * units]",
+        "part[..., :units]",
+        "test_convolution.py -k row_patches",
+    ),
+    Mutant(
+        "row patches although the border is most of them",
+        "models/row_patches",
+        " or rows < 2 * (first - 1)",
+        "",
+        "test_convolution.py -k fewer_products",
+    ),
+    Mutant(
         "few channels are computed by tiles, too",
         "models/winograd",
         "CHANNELS = 16",

@@ -131,9 +131,11 @@ def products(function, *arguments):
         ((2, 14, 14, 16), 5, {}, (16, 98, 5)),  # 7 x 7 tiles of each image
         ((2, 5, 5, 16), 5, {}, (16, 18, 5)),
         ((2, 3, 3, 16), 5, {}, (18, 5)),  # 64 products would take the place of 81
-        ((2, 14, 14, 15), 5, {}, (392, 5)),
+        ((2, 14, 14, 15), 5, {}, (448, 15)),  # 16 rows of patches, three taps of each
+        ((2, 14, 14, 15), 15, {}, (392, 15)),
         ((2, 14, 14, 16), 5, {"window_strides": (2, 2)}, (98, 5)),
-        ((2, 14, 14, 16), 5, {"rhs_dilation": (2, 2)}, (392, 5)),
+        ((2, 14, 14, 16), 5, {"rhs_dilation": (2, 2)}, (504, 15)),
+        ((2, 14, 14, 16), 5, {"window_strides": (1, 2)}, (224, 15)),
     ],
 )
 def test_many_channels_are_computed_by_fewer_products(shape, units, how, expected):
@@ -143,6 +145,18 @@ def test_many_channels_are_computed_by_fewer_products(shape, units, how, expecte
     halves = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
     (in_halves,) = products(by_patches(lambda x, w: lax.conv_general_dilated(x, w, **layout)), *halves)
     assert len(in_halves) == 2
+
+
+@pytest.mark.parametrize(("shape", "taps", "dilation"), [((2, 14, 9, 6), (5, 5), 1), ((2, 9, 5, 6, 4), (3, 2, 3), 2)])
+def test_row_patches_are_the_convolution(x64, shape, taps, dilation):
+    """Values, gradients and directional derivatives in two and three dimensions, with a stride along the last axis."""
+    rng, letters = np.random.default_rng(0), "DHW"[-len(taps) :]
+    x, kernel = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=(*taps, shape[-1], 2)))
+    how = {"window_strides": (*(1,) * (len(taps) - 1), 2), "padding": "SAME", "rhs_dilation": (dilation,) * len(taps)}
+    how["dimension_numbers"] = f"N{letters}C", f"{letters}IO", f"N{letters}C"
+    plain = functools.partial(lax.conv_general_dilated, **how)
+    assert products(by_patches(plain), x, kernel)[0][-1] == taps[0] * 2
+    assert_same(by_patches(plain), plain, x, kernel)
 
 
 def test_channels_by_themselves_are_sums_over_the_taps():

@@ -29,6 +29,7 @@ from jax.extend.core.primitives import (
 )
 
 from popjax.models.depthwise import depthwise
+from popjax.models.row_patches import by_row_patches, fewer_copies
 from popjax.models.windows import Sizes, by_rows, largest, patches, pooled, summed
 from popjax.models.winograd import fewer_products, winograd
 
@@ -177,8 +178,11 @@ def convolved(
         how: options of `jnp.matmul`, such as its precision.
     """
     ones = (1,) * (kernel.ndim - 2)
-    if (strides or ones) == (dilation or ones) == ones and fewer_products(x, kernel):
+    strides, dilation = strides or ones, dilation or ones
+    if strides == dilation == ones and fewer_products(x, kernel):
         return winograd(x, kernel, **how)
+    if fewer_copies(x, kernel, strides):
+        return by_row_patches(x, kernel, strides, dilation, **how)
     *taps, _, units = kernel.shape
     windows = patches(x, tuple(taps), strides, dilation)
     return by_rows(lambda rows: jnp.matmul(rows, kernel.reshape(-1, units), **how), windows)
