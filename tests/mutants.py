@@ -118,10 +118,10 @@ MUTANTS = [
         "test_convolution.py -k row_patches",
     ),
     Mutant(
-        "row patches although the border is most of them",
-        "models/row_patches",
-        " or rows < 2 * (first - 1)",
-        "",
+        "rows of padding have products",
+        "models/convolution",
+        "by_row_patches(in_rows, kernel, strides, dilation, padding[0], **how)",
+        "by_row_patches(whole, kernel, strides, dilation, (0, 0), **how)",
         "test_convolution.py -k fewer_products",
     ),
     Mutant(

@@ -130,12 +130,13 @@ def products(function, *arguments):
     [
         ((2, 14, 14, 16), 5, {}, (16, 98, 5)),  # 7 x 7 tiles of each image
         ((2, 5, 5, 16), 5, {}, (16, 18, 5)),
-        ((2, 3, 3, 16), 5, {}, (18, 5)),  # 64 products would take the place of 81
-        ((2, 14, 14, 15), 5, {}, (448, 15)),  # 16 rows of patches, three taps of each
+        ((2, 3, 3, 16), 5, {}, (18, 15)),  # 64 products would take the place of 81
+        ((2, 3, 3, 16), 16, {}, (18, 16)),
+        ((2, 14, 14, 15), 5, {}, (392, 15)),  # 14 rows of patches, three taps of each
         ((2, 14, 14, 15), 15, {}, (392, 15)),
         ((2, 14, 14, 16), 5, {"window_strides": (2, 2)}, (98, 5)),
-        ((2, 14, 14, 16), 5, {"rhs_dilation": (2, 2)}, (504, 15)),
-        ((2, 14, 14, 16), 5, {"window_strides": (1, 2)}, (224, 15)),
+        ((2, 14, 14, 16), 5, {"rhs_dilation": (2, 2)}, (392, 15)),
+        ((2, 14, 14, 16), 5, {"window_strides": (1, 2)}, (196, 15)),
     ],
 )
 def test_many_channels_are_computed_by_fewer_products(shape, units, how, expected):

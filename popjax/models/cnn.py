@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from popjax.core.text import lookup
@@ -58,8 +57,8 @@ class CNN(nnx.Module):
         return self.out(self.dropout(x.mean((1, 2))))
 
     def _convolved(self, i: int, x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # as padding "SAME"
-        return convolved(x, self.convolutions[i].kernel[...].reshape(3, 3, x.shape[-1], -1))
+        kernel = self.convolutions[i].kernel[...].reshape(3, 3, x.shape[-1], -1)
+        return convolved(x, kernel, padding=[(1, 1), (1, 1)])  # as "SAME"
 
     def _active(self, i: int, x: jax.Array) -> jax.Array:
         x = self.activation(x + self.convolutions[i].bias[...][None, None, None])

@@ -7,7 +7,7 @@ max-pooling takes ten times as long as that of slices.
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ from jax.extend.core.primitives import (
 
 from popjax.models.depthwise import depthwise
 from popjax.models.row_patches import by_row_patches, fewer_copies
-from popjax.models.windows import Sizes, by_rows, largest, patches, pooled, summed
+from popjax.models.windows import Sizes, bordered, by_rows, largest, patches, pooled, summed
 from popjax.models.winograd import fewer_products, winograd
 
 MOST = 64  # places in a window, above which its pooling is left to XLA, and a sum over them is not written out
@@ -112,8 +112,8 @@ def is_program(value: Any) -> bool:
 
 
 def fits(params: Mapping[str, Any]) -> bool:
-    """True but for the pooling of so large a window that its slices would be more than XLA's own loop."""
-    return math.prod(params.get("window_dimensions", ())) <= MOST
+    """True but for images without pixels, and for so large a window of a pool that slices are more than XLA's loop."""
+    return bool(params["padding"]) and math.prod(params.get("window_dimensions", ())) <= MOST
 
 
 def max_pooled(x: jax.Array, **how: Any) -> jax.Array:
@@ -144,16 +144,16 @@ def convolve(
     x = x.transpose((given[0], *given[2:], given[1]))  # (rows, *pixels, channels)
     kernel = kernel.transpose((*weights[2:], weights[1], weights[0]))  # (*taps, channels of a group, units)
     *taps, channels, units = kernel.shape
-    inside = [(low, high, dilation - 1) for (low, high), dilation in zip(padding, lhs_dilation, strict=True)]
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inside, (0, 0, 0)])
+    between = [(0, 0, dilation - 1) for dilation in lhs_dilation]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *between, (0, 0, 0)])
     groups, how = feature_group_count, {"precision": precision, "preferred_element_type": preferred_element_type}
     if groups == 1:
-        product = convolved(x, kernel, window_strides, rhs_dilation, **how)
+        product = convolved(x, kernel, window_strides, rhs_dilation, padding, **how)
     elif channels == 1 and math.prod(taps) <= MOST:
         kind = preferred_element_type or x.dtype
-        product = depthwise(x.astype(kind), kernel.astype(kind), window_strides, rhs_dilation)
+        product = depthwise(bordered(x, padding).astype(kind), kernel.astype(kind), window_strides, rhs_dilation)
     else:
-        neighbourhoods = patches(x, tuple(taps), window_strides, rhs_dilation)
+        neighbourhoods = patches(bordered(x, padding), tuple(taps), window_strides, rhs_dilation)
         pixels = neighbourhoods.shape[:-1]
         neighbourhoods = neighbourhoods.reshape(*pixels, math.prod(taps), groups, channels)
         kernel = kernel.reshape(-1, channels, groups, units // groups)
@@ -167,24 +167,28 @@ def convolved(
     kernel: jax.Array,
     strides: Sizes | None = None,
     dilation: Sizes | None = None,
+    padding: Sequence[tuple[int, int]] | None = None,
     **how: Any,
 ) -> jax.Array:
-    """A convolution of images, already padded: (rows, *pixels, channels) -> (rows, *windows, units).
+    """A convolution of images: (rows, *pixels, channels) -> (rows, *windows, units).
 
     Args:
         kernel: (*taps, channels, units).
         strides: the distance between windows, 1 by default.
         dilation: the distance between taps, 1 by default.
+        padding: the zeros before and after each axis of pixels, none by default.
         how: options of `jnp.matmul`, such as its precision.
     """
     ones = (1,) * (kernel.ndim - 2)
-    strides, dilation = strides or ones, dilation or ones
-    if strides == dilation == ones and fewer_products(x, kernel):
-        return winograd(x, kernel, **how)
+    strides, dilation, padding = strides or ones, dilation or ones, padding or [(0, 0) for _ in ones]
+    whole = bordered(x, padding)
+    if strides == dilation == ones and fewer_products(whole, kernel):
+        return winograd(whole, kernel, **how)
     if fewer_copies(x, kernel, strides):
-        return by_row_patches(x, kernel, strides, dilation, **how)
+        in_rows = bordered(x, [(0, 0), *padding[1:]])
+        return by_row_patches(in_rows, kernel, strides, dilation, padding[0], **how)
     *taps, _, units = kernel.shape
-    windows = patches(x, tuple(taps), strides, dilation)
+    windows = patches(whole, tuple(taps), strides, dilation)
     return by_rows(lambda rows: jnp.matmul(rows, kernel.reshape(-1, units), **how), windows)
 
 

@@ -7,7 +7,7 @@ into what reads it several times, forward and backward: it would be computed eac
 import functools
 import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,15 @@ def patches(x: jax.Array, taps: Sizes, strides: Sizes | None = None, dilation: S
         if tap > 1 or stride > 1:
             x = lax.optimization_barrier(jnp.concatenate(shifted(x, axis, tap, stride, apart), -1))
     return x
+
+
+def bordered(x: jax.Array, around: Sequence[tuple[int, int]]) -> jax.Array:
+    """Images with zeros before and after each axis of pixels; the axes after those of `around` have none."""
+    return lax.pad(
+        x,
+        jnp.zeros((), x.dtype),
+        [(0, 0, 0), *((*one, 0) for one in around), *[(0, 0, 0)] * (x.ndim - 1 - len(around))],
+    )
 
 
 def by_rows(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
