@@ -8,14 +8,13 @@ all see the machine at the same speed (in this environment; on Linux). Prints on
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import numpy as np
 
 from popjax.core.machine import device
 
@@ -59,7 +58,7 @@ def beside(other: Path, *size: str) -> dict[str, object]:
         while not theirs.done() or not ours["full"]:
             name = min(ours, key=lambda one: sum(ours[one]))
             ours[name].append(seconds(HERE, *size, *([name] if name == "halving" else []), core="1"))
-    times = {name: round(theirs.result() / float(np.mean(walls)), 2) for name, walls in ours.items()}
+    times = {name: round(theirs.result() / statistics.mean(walls), 2) for name, walls in ours.items()}
     return {"the other checkout": theirs.result(), "here": ours, "times faster": times}
 
 

@@ -864,6 +864,20 @@ MUTANTS = [
         "test_baselines.py -k worth",
     ),
     Mutant(
+        "a slope without the frequencies",
+        "models/periodic",
+        "x_moved.T[:, :, None] * frequencies[:, None]",
+        "x_moved.T[:, :, None]",
+        "test_tabular.py -k derivative_of_embeddings",
+    ),
+    Mutant(
+        "a product of images without pixels is rewritten",
+        "models/convolution",
+        'bool(params["padding"]) and ',
+        "",
+        "test_convolution.py -k without_pixels",
+    ),
+    Mutant(
         "numbers out of use are inputs",
         "models/periodic",
         " * (1 if mask is None else mask[:, None, None])",

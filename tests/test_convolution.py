@@ -160,6 +160,12 @@ def test_row_patches_are_the_convolution(x64, shape, taps, dilation):
     assert_same(by_patches(plain), plain, x, kernel)
 
 
+def test_a_convolution_without_pixels_is_left_to_xla():
+    plain = lambda x, w: lax.conv_general_dilated(x, w, (), (), dimension_numbers=("NC", "IO", "NC"))
+    x, kernel = jnp.arange(6.0).reshape(2, 3), jnp.arange(12.0).reshape(3, 4)
+    np.testing.assert_allclose(by_patches(plain)(x, kernel), x @ kernel)
+
+
 def test_channels_by_themselves_are_sums_over_the_taps():
     """No product and no patches: three slices along the last axis are copied, for nine taps."""
     plain = functools.partial(lax.conv_general_dilated, window_strides=(1, 1), padding="SAME", feature_group_count=6,

@@ -1,14 +1,12 @@
 """Convolutions of each channel by itself, as sums over the taps."""
 
-import functools
 import itertools
-import operator
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from popjax.models.windows import Sizes, shifted
+from popjax.models.windows import Sizes, shifted, summed
 
 
 def depthwise(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes) -> jax.Array:
@@ -32,5 +30,4 @@ def depthwise(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes) 
     parts: dict[tuple[int, ...], jax.Array] = {(at,): part for at, part in enumerate(copied)}
     for axis in reversed(others):
         parts = {(at, *place): part for place, whole in parts.items() for at, part in enumerate(shifted(whole, *axis))}
-    weighted = [part * kernel[place] for place, part in parts.items()]
-    return lax.optimization_barrier(functools.reduce(operator.add, weighted))
+    return lax.optimization_barrier(summed(*(part * kernel[place] for place, part in parts.items())))

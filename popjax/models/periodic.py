@@ -41,10 +41,8 @@ class Periodic(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Embedded columns of `x` (rows, columns)."""
-        found = (
-            weighted_waves(x, self.frequencies[...], self.phases[...], self.weights[...]) + self.bias[...].T[:, :, None]
-        )
-        return found.transpose(2, 1, 0).reshape(x.shape[0], -1)
+        found = weighted_waves(x, self.frequencies[...], self.phases[...], self.weights[...])
+        return (found + self.bias[...].T[:, :, None]).transpose(2, 1, 0).reshape(x.shape[0], -1)
 
 
 @jax.custom_jvp
