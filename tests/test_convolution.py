@@ -23,9 +23,11 @@ from popjax.core.trees import abstract
 from popjax.data.dataset import built_in, images
 from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
+from popjax.models import blocks
 from popjax.models.convolution import by_patches
 from popjax.models.layers import Dropout, max_pool
-from popjax.models.winograd import winograd
+from popjax.models.windows import Windows
+from popjax.models.winograd import by_tiles
 
 EPOCHS = 4
 
@@ -100,21 +102,33 @@ def test_pooling_goes_on_for_integers_and_large_windows(x64):
     assert whole(x.astype(float)).tolist() == [[[[6.0]]], [[[6.0]]]]
 
 
-@pytest.mark.parametrize("shape", [(3, 9, 6, 5), (2, 8, 3), (1, 5, 4, 7, 2), (2, 3, 3, 1)])
-def test_winograd_is_the_convolution(shape):
-    """Even and odd sizes in one to three dimensions: to 1e-12 in float64, to 1e-5 in float32."""
+TILED = [
+    ((3, 9, 6, 8), (3, 3), [(36, 18, 4), (3, 9, 6, 4)]),  # 3 x 2 tiles of 4 x 4 outputs, of which 3 x 2 are left over
+    ((2, 8, 9), (3,), [(6, 4, 4), (2, 8, 4)]),
+    ((2, 5, 8), (5,), [(6, 4, 4), (2, 3, 4)]),
+    ((1, 5, 4, 7, 8), (3, 3, 3), [(64, 24, 4), (1, 5, 4, 7, 4)]),
+]
+
+
+@pytest.mark.parametrize(("shape", "taps", "shapes"), TILED)
+def test_tiles_are_the_convolution(shape, taps, shapes):
+    """Tiles that fit and tiles that are padded in one to three dimensions: to 1e-12 in float64, to 1e-5 in float32."""
+    windows = Windows(taps, (1,) * len(taps), (1,) * len(taps), ((1, 1),) * len(taps))
+    tiled = functools.partial(by_tiles, windows=windows)
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
-        letters = "DHW"[-len(shape[2:]) :]
-        x, kernel = rng.normal(size=shape), rng.normal(size=(*(3,) * len(letters), shape[-1], 4))
+        letters = "DHW"[-len(taps) :]
+        x, kernel = rng.normal(size=shape), rng.normal(size=(*taps, shape[-1], 4))
         layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
-        plain = lambda x, w: lax.conv_general_dilated(x, w, (1,) * len(letters), "VALID", dimension_numbers=layout)
-        assert_same(winograd, plain, jnp.asarray(x), jnp.asarray(kernel))
+        plain = functools.partial(lax.conv_general_dilated, window_strides=windows.strides, padding=windows.padding,
+                                  dimension_numbers=layout)  # fmt: skip
+        assert [*products(tiled, x, kernel), tiled(x, kernel).shape] == shapes
+        assert_same(tiled, plain, jnp.asarray(x), jnp.asarray(kernel))
         short = jnp.asarray(x, np.float32), jnp.asarray(kernel, np.float32)
-        assert winograd(*short).dtype == np.float32
+        assert tiled(*short).dtype == np.float32
         for ours, theirs in (
-            (winograd(*short), plain(x, kernel)),
-            *zip(slopes(winograd, *short), slopes(plain, x, kernel), strict=True),
+            (tiled(*short), plain(x, kernel)),
+            *zip(slopes(tiled, *short), slopes(plain, x, kernel), strict=True),
         ):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
 
@@ -128,20 +142,24 @@ def products(function, *arguments):
 @pytest.mark.parametrize(
     ("shape", "units", "how", "expected"),
     [
-        ((2, 14, 14, 16), 5, {}, (16, 98, 5)),  # 7 x 7 tiles of each image
-        ((2, 5, 5, 16), 5, {}, (16, 18, 5)),
-        ((2, 3, 3, 16), 5, {}, (18, 15)),  # 64 products would take the place of 81
-        ((2, 3, 3, 16), 16, {}, (18, 16)),
-        ((2, 14, 14, 15), 5, {}, (392, 15)),  # 14 rows of patches, three taps of each
-        ((2, 14, 14, 15), 15, {}, (392, 15)),
-        ((2, 14, 14, 16), 5, {"window_strides": (2, 2)}, (98, 5)),
-        ((2, 14, 14, 16), 5, {"rhs_dilation": (2, 2)}, (392, 15)),
-        ((2, 14, 14, 16), 5, {"window_strides": (1, 2)}, (196, 15)),
+        ((2, 14, 14, 1), 16, {}, (392, 16)),  # patches of nine numbers
+        ((2, 14, 14, 3), 16, {}, (392, 48)),  # 14 rows of patches of three times three, three taps of each
+        ((2, 28, 28, 16), 16, {}, (36, 98, 16)),  # 7 x 7 tiles of each image
+        ((2, 28, 28, 8), 8, {}, (1568, 24)),
+        ((2, 28, 8), 8, {}, (6, 14, 8)),
+        ((2, 28, 7), 8, {}, (56, 8)),
+        ((2, 3, 3, 16), 5, {}, (18, 15)),
+        ((2, 28, 28, 16), 16, {"window_strides": (2, 2)}, (392, 16)),
+        ((2, 28, 28, 16), 16, {"rhs_dilation": (2, 2)}, (1568, 48)),
+        ((2, 28, 28, 16), 16, {"window_strides": (1, 2)}, (784, 48)),
     ],
 )
-def test_many_channels_are_computed_by_fewer_products(shape, units, how, expected):
-    x, kernel = jnp.ones(shape), jnp.ones((3, 3, shape[-1], units))
-    layout = {"padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC"), "window_strides": (1, 1)} | how
+def test_the_way_of_the_least_cost_is_taken(shape, units, how, expected):
+    axes = len(shape) - 2
+    x, kernel = jnp.ones(shape), jnp.ones((*(3,) * axes, shape[-1], units))
+    layout = {"padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC"), "window_strides": (1,) * axes} | how
+    if axes == 1:
+        layout["dimension_numbers"] = "NWC", "WIO", "NWC"
     assert products(by_patches(lambda x, w: lax.conv_general_dilated(x, w, **layout)), x, kernel) == [expected]
     halves = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
     (in_halves,) = products(by_patches(lambda x, w: lax.conv_general_dilated(x, w, **layout)), *halves)
@@ -158,6 +176,26 @@ def test_row_patches_are_the_convolution(x64, shape, taps, dilation):
     plain = functools.partial(lax.conv_general_dilated, **how)
     assert products(by_patches(plain), x, kernel)[0][-1] == taps[0] * 2
     assert_same(by_patches(plain), plain, x, kernel)
+
+
+def test_many_copies_are_made_for_some_images_at_a_time(monkeypatch):
+    """Equal to all at once, but for the rounding of the kernel's gradient, also where a block is not full."""
+    x = jax.random.normal(jax.random.key(0), (11, 14, 14, 16))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 16, 16))
+    for how in ({}, {"window_strides": (2, 2)}, {"rhs_dilation": (2, 2)}):
+        plain = functools.partial(
+            lax.conv_general_dilated, **({"window_strides": (1, 1), "padding": "SAME"} | how),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )  # fmt: skip
+        whole = by_patches(plain)(x, kernel), *slopes(by_patches(plain), x, kernel)
+        with monkeypatch.context() as patch:
+            patch.setattr(blocks, "MANY", 2**15)
+            patch.setattr(blocks, "BLOCK", 2**15)
+            assert " scan[" in str(jax.make_jaxpr(by_patches(plain))(x, kernel))
+            parts = by_patches(plain)(x, kernel), *slopes(by_patches(plain), x, kernel)
+        np.testing.assert_array_equal(parts[0], whole[0])
+        np.testing.assert_array_equal(parts[1], whole[1])
+        np.testing.assert_allclose(parts[2], whole[2], rtol=1e-4, atol=1e-4)
 
 
 def test_a_convolution_without_pixels_is_left_to_xla():

@@ -29,9 +29,10 @@ from jax.extend.core.primitives import (
 )
 
 from popjax.models.depthwise import depthwise
-from popjax.models.row_patches import by_row_patches, fewer_copies
-from popjax.models.windows import Sizes, bordered, by_rows, largest, patches, pooled, summed
-from popjax.models.winograd import fewer_products, winograd
+from popjax.models.row_patches import by_row_patches, cost_of_row_patches
+from popjax.models.whole_patches import by_whole_patches, cost_of_whole_patches
+from popjax.models.windows import Sizes, Windows, bordered, largest, patches, pooled, summed
+from popjax.models.winograd import by_tiles, cost_of_tiles
 
 MOST = 64  # places in a window, above which its pooling is left to XLA, and a sum over them is not written out
 
@@ -179,19 +180,18 @@ def convolved(
         padding: the zeros before and after each axis of pixels, none by default.
         how: options of `jnp.matmul`, such as its precision.
     """
-    ones = (1,) * (kernel.ndim - 2)
-    strides, dilation, padding = strides or ones, dilation or ones, padding or [(0, 0) for _ in ones]
-    whole = bordered(x, padding)
-    if strides == dilation == ones and fewer_products(whole, kernel):
-        return winograd(whole, kernel, **how)
-    if fewer_copies(x, kernel, strides):
-        in_rows = bordered(x, [(0, 0), *padding[1:]])
-        return by_row_patches(in_rows, kernel, strides, dilation, padding[0], **how)
-    *taps, _, units = kernel.shape
-    windows = patches(whole, tuple(taps), strides, dilation)
-    return by_rows(lambda rows: jnp.matmul(rows, kernel.reshape(-1, units), **how), windows)
+    *taps, _, _ = kernel.shape
+    ones = (1,) * len(taps)
+    windows = Windows(tuple(taps), strides or ones, dilation or ones, tuple(padding or [(0, 0) for _ in ones]))
+    way = min(WAYS, key=lambda way: WAYS[way](x, kernel, windows))
+    return way(x, kernel, windows, **how)
 
 
+WAYS: Mapping[Callable[..., jax.Array], Callable[[jax.Array, jax.Array, Windows], float]] = {  # and their costs
+    by_whole_patches: cost_of_whole_patches,
+    by_row_patches: cost_of_row_patches,
+    by_tiles: cost_of_tiles,
+}
 FAST: Mapping[Any, Callable[..., jax.Array]] = {
     conv_general_dilated_p: convolve,
     reduce_window_max_p: max_pooled,

@@ -8,12 +8,41 @@ import functools
 import itertools
 import operator
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 type Sizes = tuple[int, ...]
+
+COPY = 50  # the time to copy a number, forward and backward, in products of two numbers
+
+
+class Windows(NamedTuple):
+    """Where windows lie on images, by axis of pixels.
+
+    Attributes:
+        taps: their sizes.
+        strides: the distances between them.
+        dilation: the distances between the taps of one.
+        padding: the zeros before and after the pixels.
+    """
+
+    taps: Sizes
+    strides: Sizes
+    dilation: Sizes
+    padding: tuple[tuple[int, int], ...]
+
+    def counts(self, sizes: Sequence[int]) -> Sizes:
+        """How many there are along axes of so many pixels.
+
+        >>> Windows((3,), (2,), (1,), ((1, 1),)).counts([8])
+        (4,)
+        """
+        axes = zip(sizes, *self, strict=True)
+        spans = [(size + sum(around) - (tap - 1) * apart, stride) for size, tap, stride, apart, around in axes]
+        return tuple(max(0, -(-span // stride)) for span, stride in spans)
 
 
 def patches(x: jax.Array, taps: Sizes, strides: Sizes | None = None, dilation: Sizes | None = None) -> jax.Array:

@@ -1,73 +1,167 @@
-"""Convolutions of three taps an axis, two outputs an axis at a time, by fewer products than outputs times taps.
+"""Convolutions of 3 or 5 taps an axis, several outputs of an axis at a time, by fewer products than outputs times taps.
 
-F(2, 3) of Winograd (1980), for networks by Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2016,
-section 4): four products for two outputs of three taps, so in two dimensions 16 where patches take 36, of 4 numbers a
-pixel where patches copy 9. Its constants are 1 and 1/2, so its rounding is that of a few additions more.
+F(2, 3), F(4, 3) and F(2, 5) of Winograd (1980), for networks by Lavin and Gray, Fast Algorithms for Convolutional
+Neural Networks (2016, section 4). F(4, 3) takes six products for four outputs of three taps, so in two dimensions 36
+where patches take 144, of 2.25 numbers a pixel where patches copy 9. Tiles are polynomials, whose product is known from
+its values at as many points (Toom and Cook). The points are those of the least rounding among 0, +-1, +-1/2 and +-2
+(Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks, 2020).
 """
 
+import functools
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from popjax.models.windows import shifted
+from popjax.models.blocks import in_blocks
+from popjax.models.windows import COPY, Windows, bordered, shifted, summed
 
-CHANNELS = 16  # below which copies take longer than the products that they save
+CHANNELS = 8  # below which vectors of them are not full
+POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity
+OUTPUT = 20  # the time to add a product to outputs, forward and backward, in products of two numbers
 
 
-def fewer_products(x: jax.Array, kernel: jax.Array) -> bool:
-    """True if `winograd` is faster than patches: images of several channels, and less than two thirds of the products.
+class Tile(NamedTuple):
+    """Some outputs of an axis, which are computed together."""
 
-    False for one axis of pixels, where they are two thirds, for images that odd sizes pad much, and for short floats.
+    outputs: int
+    taps: int
+
+    @property
+    def products(self) -> int:
+        """As many as there are inputs."""
+        return self.outputs + self.taps - 1
+
+
+AXES: Mapping[int, Mapping[int, Tile]] = {  # number of axes -> taps -> tile: rounding grows with each axis of six
+    1: {3: Tile(4, 3), 5: Tile(2, 5)},
+    2: {3: Tile(4, 3)},
+    3: {3: Tile(2, 3)},
+}
+
+
+class Tiling(NamedTuple):
+    """The tiles of an image, by axis of pixels.
+
+    Attributes:
+        tiles: their kind.
+        counts: how many there are.
     """
-    *taps, channels, _ = kernel.shape
-    sizes = [size - 2 for size in x.shape[1:-1]]
-    if channels < CHANNELS or set(taps) != {3} or x.dtype not in (jnp.float32, jnp.float64) or min(sizes) < 1:
-        return False
-    return 3 * math.prod(4 * -(-size // 2) for size in sizes) < 2 * math.prod(3 * size for size in sizes)
+
+    tiles: list[Tile]
+    counts: list[int]
+
+    @property
+    def outputs(self) -> list[int]:
+        """Of all tiles."""
+        return [tile.outputs * count for tile, count in zip(*self, strict=True)]
+
+    @property
+    def products(self) -> list[int]:
+        """Of all tiles."""
+        return [tile.products * count for tile, count in zip(*self, strict=True)]
 
 
-def winograd(x: jax.Array, kernel: jax.Array, **how: Any) -> jax.Array:
-    """A convolution of images, already padded: (rows, *pixels, channels) -> (rows, *pixels - 2, units).
+def tiling(sizes: Sequence[int], taps: Sequence[int]) -> Tiling:
+    """The tiles for that many outputs; raises KeyError for taps without one."""
+    tiles = [AXES[len(taps)][tap] for tap in taps]
+    return Tiling(tiles, [-(-size // tile.outputs) for size, tile in zip(sizes, tiles, strict=True)])
+
+
+def cost_of_tiles(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:
+    """Of an image, in products of two numbers.
+
+    Infinite for other taps, strides and dilation, for few channels, and for short floats.
+    """
+    *taps, channels, units = kernel.shape
+    known = AXES.get(len(taps), {}).keys() >= {*taps} and {*windows.strides, *windows.dilation} == {1}
+    if not known or channels < CHANNELS or x.dtype not in (jnp.float32, jnp.float64):
+        return math.inf
+    tiles = tiling(windows.counts(x.shape[1:-1]), taps)
+    inputs = [size + tap - 1 for size, tap in zip(tiles.outputs, taps, strict=True)]
+    done = [math.prod(tiles.products[:axis]) for axis in range(1, len(taps) + 1)]
+    copies = sum(part * math.prod(inputs[axis:]) for axis, part in enumerate(done, 1))
+    sums = sum(part * math.prod(tiles.outputs[axis:]) for axis, part in enumerate(done, 1))
+    return done[-1] * channels * units + copies * channels * COPY + sums * units * OUTPUT
+
+
+def by_tiles(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> jax.Array:
+    """A convolution of images: (rows, *pixels, channels) -> (rows, *windows, units).
 
     Args:
-        kernel: (3, ..., 3, channels, units), as many 3 as axes of pixels.
+        kernel: (*taps, channels, units), of 3 taps or 5.
+        windows: where they lie, without strides and dilation.
         how: options of `jnp.matmul`, such as its precision.
 
-    >>> winograd(jnp.arange(5.0).reshape(1, 5, 1), jnp.ones((3, 1, 1))).ravel().tolist()
-    [3.0, 6.0, 9.0]
+    >>> image, kernel = jnp.arange(4.0).reshape(1, 4, 1), jnp.ones((3, 1, 1))
+    >>> by_tiles(image, kernel, Windows((3,), (1,), (1,), ((1, 0),))).ravel().round(5).tolist()
+    [1.0, 3.0, 6.0]
     """
-    axes = range(kernel.ndim - 2)
-    wanted = [x.shape[1 + axis] - 2 for axis in axes]
-    x = jnp.pad(x, [(0, 0), *((0, size % 2) for size in wanted), (0, 0)])
-    for axis in axes:  # each puts an axis of 4 in front
-        x, kernel = of_inputs(x, 1 + 2 * axis), of_kernel(kernel, axis)
-    *corners, rows = x.shape[: len(axes) + 1]
-    tiles, (channels, units) = x.shape[len(axes) + 1 : -1], kernel.shape[-2:]
-    x = x.reshape(4 ** len(axes), -1, channels)
-    product = lax.optimization_barrier(jnp.matmul(x, kernel.reshape(-1, channels, units), **how))
-    product = product.reshape(*corners, rows, *tiles, units)
-    for axis in reversed(axes):
-        product = of_products(product, 2 + 2 * axis)
-    product = product.reshape(rows, *(2 * size for size in tiles), units)
-    return lax.optimization_barrier(product[:, *(slice(size) for size in wanted)])
+    *taps, channels, units = kernel.shape
+    wanted = windows.counts(x.shape[1:-1])
+    tiles = tiling(wanted, taps)
+    for axis, tile in enumerate(tiles.tiles):  # each puts an axis of products in front
+        parts = [lax.index_in_dim(kernel, tap, axis, keepdims=False) for tap in range(tile.taps)]
+        kernel = stacked_sums(parts, matrices(tile).of_kernel)
+    weights = kernel.reshape(-1, channels, units)
+
+    def layer(x: jax.Array) -> jax.Array:
+        for axis, tile in enumerate(tiles.tiles):
+            parts = shifted(x, 1 + 2 * axis, tile.products, tile.outputs, 1)
+            x = lax.optimization_barrier(stacked_sums(parts, matrices(tile).of_inputs))
+        product = lax.optimization_barrier(jnp.matmul(x.reshape(len(weights), -1, channels), weights, **how))
+        product = product.reshape(*x.shape[:-1], units)
+        for axis, tile in reversed([*enumerate(tiles.tiles)]):
+            product = stacked_sums([*product], matrices(tile).of_products, 2 + 2 * axis)
+        product = product.reshape(-1, *tiles.outputs, units)
+        return lax.optimization_barrier(product[:, *(slice(size) for size in wanted)])
+
+    more = [whole - size for whole, size in zip(tiles.outputs, wanted, strict=True)]
+    around = [(low, high + rest) for (low, high), rest in zip(windows.padding, more, strict=True)]
+    return in_blocks(layer, bordered(x, around), math.prod(tiles.products) * max(channels, units))
 
 
-def of_inputs(x: jax.Array, axis: int) -> jax.Array:
-    """(..., 2 * tiles + 2, ...) -> (4, ..., tiles, ...): what the products take of each tile of four inputs."""
-    a, b, c, d = shifted(x, axis, 4, 2, 1)
-    return lax.optimization_barrier(jnp.stack([a - c, b + c, c - b, b - d]))
+class Matrices(NamedTuple):
+    """The sums of a tile.
+
+    Attributes:
+        of_inputs: what its products take of its inputs (products, inputs).
+        of_kernel: what they take of the taps (products, taps).
+        of_products: what its outputs take of them (outputs, products).
+    """
+
+    of_inputs: np.ndarray
+    of_kernel: np.ndarray
+    of_products: np.ndarray
 
 
-def of_kernel(kernel: jax.Array, axis: int) -> jax.Array:
-    """(..., 3, ...) -> (4, ...): what the products take of three taps."""
-    a, b, c = (lax.index_in_dim(kernel, tap, axis, keepdims=False) for tap in range(3))
-    return jnp.stack([a, (a + b + c) / 2, (a - b + c) / 2, c])
+@functools.cache
+def matrices(tile: Tile) -> Matrices:
+    """From Toom's and Cook's points.
+
+    >>> [matrix.shape for matrix in matrices(Tile(4, 3))]
+    [(6, 6), (6, 3), (4, 6)]
+    """
+    points = np.array(POINTS[: tile.products - 1])
+    others = [np.delete(points, at) for at in range(len(points))]
+    of_inputs = np.zeros((tile.products, tile.products))
+    for row, roots in zip(of_inputs, [*others, points], strict=True):
+        row[: len(roots) + 1] = np.polynomial.polynomial.polyfromroots(roots)
+    scale = [np.prod(point - rest) for point, rest in zip(points, others, strict=True)]
+    of_kernel = powers_of_points(points, tile.taps) / np.array([[*scale, 1.0]]).T
+    return Matrices(of_inputs, of_kernel, powers_of_points(points, tile.outputs).T)
 
 
-def of_products(product: jax.Array, axis: int) -> jax.Array:
-    """(4, ...) -> (..., 2, ...): the two outputs of each tile, at `axis`."""
-    a, b, c, d = product
-    return jnp.stack([a + b + c, b - c - d], axis)
+def powers_of_points(points: np.ndarray, count: int) -> np.ndarray:
+    """The first powers of points (points + 1, count); of infinity, the last point, only the highest counts."""
+    return np.vstack([np.vander(points, count, increasing=True), np.eye(count)[-1:]])
+
+
+def stacked_sums(parts: Sequence[jax.Array], matrix: np.ndarray, axis: int = 0) -> jax.Array:
+    """Sums of arrays, each times its number of a row of the matrix (sums, parts), stacked along a new axis."""
+    terms = [[(float(factor), part) for factor, part in zip(row, parts, strict=True) if factor] for row in matrix]
+    return jnp.stack([summed(*(factor * part for factor, part in row)) for row in terms], axis)

@@ -1,0 +1,34 @@
+"""Layers of images for some images at a time, so that what a layer copies of them stays in a core's cache."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+MANY = 2**21  # numbers, whose way to the memory and back takes longer than to copy them again
+BLOCK = 2**17
+
+
+def in_blocks(layer: Callable[[jax.Array], jax.Array], x: jax.Array, copies: int) -> jax.Array:
+    """`layer(x)` of images (rows, ...) -> (rows, ...), in blocks if it copies many numbers.
+
+    A block's copies are made again for its gradient, not kept.
+
+    Args:
+        layer: computes each row by itself.
+        copies: the numbers that it copies of a row.
+
+    >>> in_blocks(lambda x: x + 1, jnp.zeros((5, 2)), copies=2**20).sum().item()
+    10.0
+    """
+    rows = len(x)
+    if rows * copies < MANY:
+        return layer(x)
+    size = max(1, BLOCK // copies)
+    blocks = math.ceil(rows / size)
+    x = jnp.pad(x, [(0, blocks * size - rows), *[(0, 0)] * (x.ndim - 1)])
+    again = jax.checkpoint(layer, prevent_cse=False)
+    found = lax.map(again, x.reshape(blocks, size, *x.shape[1:]))
+    return found.reshape(-1, *found.shape[2:])[:rows]
