@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from popjax.models.windows import largest, shifted
+from popjax.models.windows import largest, split_windows
 
 
 class RowKeys(nnx.Variable):
@@ -52,5 +52,5 @@ def max_pool(x: jax.Array) -> jax.Array:
     [5.0, 7.0, 13.0, 15.0]
     """
     for axis in (2, 1):
-        x = largest(*shifted(x, axis, 2, 2, 1))
+        x = largest(*split_windows(x, axis, 2))
     return jax.lax.optimization_barrier(x)

@@ -84,6 +84,14 @@ def shifted(x: jax.Array, axis: int, tap: int, stride: int, apart: int) -> list[
     return [lax.slice_in_dim(x, i * apart, i * apart + span, stride, axis) for i in range(tap)]
 
 
+def split_windows(x: jax.Array, axis: int, tap: int) -> list[jax.Array]:
+    """`shifted` of windows beside each other; its derivative is one array, and not the sum of `tap` padded ones."""
+    count = x.shape[axis] // tap
+    x = lax.slice_in_dim(x, 0, count * tap, axis=axis)
+    parts = x.reshape(*x.shape[:axis], count, tap, *x.shape[axis + 1 :])
+    return [part.squeeze(axis + 1) for part in lax.split(parts, (1,) * tap, axis + 1)]
+
+
 def pooled(
     x: jax.Array,
     *,
@@ -101,7 +109,8 @@ def pooled(
     sizes = zip(itertools.count(), window_dimensions, window_strides, window_dilation)
     for axis, tap, stride, apart in reversed([*sizes]):
         if tap > 1 or stride > 1:
-            x = join(*shifted(x, axis, tap, stride, apart))
+            beside = (stride, apart) == (tap, 1)
+            x = join(*(split_windows(x, axis, tap) if beside else shifted(x, axis, tap, stride, apart)))
     return lax.optimization_barrier(x)
 
 

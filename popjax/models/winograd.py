@@ -39,7 +39,7 @@ class Tile(NamedTuple):
 
 AXES: Mapping[int, Mapping[int, Tile]] = {  # number of axes -> taps -> tile: rounding grows with each axis of six
     1: {3: Tile(4, 3), 5: Tile(2, 5)},
-    2: {3: Tile(4, 3)},
+    2: {3: Tile(4, 3), 5: Tile(2, 5)},
     3: {3: Tile(2, 3)},
 }
 
