@@ -113,8 +113,8 @@ MUTANTS = [
     Mutant(
         "the taps of row patches are those of the first row",
         "models/row_patches",
-        "part[..., i * units : (i + 1) * units]",
-        "part[..., :units]",
+        "product[..., i * units : (i + 1) * units]",
+        "product[..., :units]",
         "test_convolution.py -k row_patches",
     ),
     Mutant(

@@ -167,15 +167,18 @@ def test_the_way_of_the_least_cost_is_taken(shape, units, how, expected):
     assert len(in_halves) == 2
 
 
-@pytest.mark.parametrize(("shape", "taps", "dilation"), [((2, 14, 9, 6), (5, 5), 1), ((2, 9, 5, 6, 4), (3, 2, 3), 2)])
-def test_row_patches_are_the_convolution(x64, shape, taps, dilation):
+ROWS = [((2, 14, 9, 6), (5, 5), 1, 2), ((2, 14, 9, 6), (5, 5), 2, 17), ((2, 9, 5, 6, 4), (3, 2, 3), 2, 2)]
+
+
+@pytest.mark.parametrize(("shape", "taps", "dilation", "units"), ROWS)
+def test_row_patches_are_the_convolution(x64, shape, taps, dilation, units):
     """Values, gradients and directional derivatives in two and three dimensions, with a stride along the last axis."""
     rng, letters = np.random.default_rng(0), "DHW"[-len(taps) :]
-    x, kernel = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=(*taps, shape[-1], 2)))
+    x, kernel = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=(*taps, shape[-1], units)))
     how = {"window_strides": (*(1,) * (len(taps) - 1), 2), "padding": "SAME", "rhs_dilation": (dilation,) * len(taps)}
     how["dimension_numbers"] = f"N{letters}C", f"{letters}IO", f"N{letters}C"
     plain = functools.partial(lax.conv_general_dilated, **how)
-    assert products(by_patches(plain), x, kernel)[0][-1] == taps[0] * 2
+    assert products(by_patches(plain), x, kernel)[0][-1] == taps[0] * units
     assert_same(by_patches(plain), plain, x, kernel)
 
 

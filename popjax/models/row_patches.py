@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from popjax.models.blocks import in_blocks
-from popjax.models.windows import COPY, Windows, bordered, by_rows, patches, shifted, summed
+from popjax.models.windows import COPY, Windows, bordered, by_rows, patches, summed
 
 SUMMAND = 4  # the time of a number of a sum, forward and backward, in products of two numbers
 
@@ -40,14 +40,19 @@ def by_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any
     [0.0, 1.0, 3.0, 5.0]
     """
     first, *others, _, units = kernel.shape
+    (low, high), apart = windows.padding[0], windows.dilation[0]
     weights = jnp.moveaxis(kernel, 0, -2).reshape(-1, first * units)
 
     def layer(x: jax.Array) -> jax.Array:
         cut = patches(x, (1, *others), windows.strides, windows.dilation)
         product = by_rows(lambda rows: jnp.matmul(rows, weights, **how), cut)
-        rows = shifted(bordered(product, windows.padding[:1]), 1, first, 1, windows.dilation[0])
-        parts = [part[..., i * units : (i + 1) * units] for i, part in enumerate(rows)]
-        return lax.optimization_barrier(summed(*parts))
+        if first > 3 and units > 16:  # the derivative is one array; of slices a sum of padded ones, slow if they are many
+            parts = lax.split(product, (units,) * first, -1)
+        else:
+            parts = [product[..., i * units : (i + 1) * units] for i in range(first)]
+        ends = [(low - i * apart, high - (first - 1 - i) * apart) for i in range(first)]
+        moved = [bordered(part, [end]) for part, end in zip(parts, ends, strict=True)]
+        return lax.optimization_barrier(summed(*moved))
 
     pixels = x.shape[1] * math.prod(windows.counts(x.shape[1:-1])[1:])
     return in_blocks(layer, bordered(x, [(0, 0), *windows.padding[1:]]), pixels * max(weights.shape))
