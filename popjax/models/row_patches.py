@@ -46,7 +46,7 @@ def by_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any
     def layer(x: jax.Array) -> jax.Array:
         cut = patches(x, (1, *others), windows.strides, windows.dilation)
         product = by_rows(lambda rows: jnp.matmul(rows, weights, **how), cut)
-        if first > 3 and units > 16:  # the derivative is one array; of slices a sum of padded ones, slow if they are many
+        if first > 3 and units > 16:  # its derivative is one array, that of slices a slow sum of many
             parts = lax.split(product, (units,) * first, -1)
         else:
             parts = [product[..., i * units : (i + 1) * units] for i in range(first)]
