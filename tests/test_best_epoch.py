@@ -571,11 +571,13 @@ def test_the_command_trains_under_them(command, tmp_path):
 @pytest.mark.kill
 @pytest.mark.parametrize(
     ("moments", "every", "waiting"),
-    [
-        ([(where, 1) for where in ("before", "after", "torn", "after")], 2.0, 0.25),  # of decisions
-        ([("commit", number) for number in (1, 2, 1, 3, 1, 2)], 0.0, 0.25),
-        ([("commit", number) for number in (3, 1, 2)], 0.0, 0.0),  # states that wait are given up, and trained again
-    ],
+    soaked(
+        [
+            ([(where, 1) for where in ("before", "after", "torn", "after")], 2.0, 0.25),  # of decisions
+            ([("commit", number) for number in (1, 2, 1, 3, 1, 2)], 0.0, 0.25),
+            ([("commit", number) for number in (3, 1, 2)], 0.0, 0.0),  # states that wait are given up, and made again
+        ]
+    ),
     ids=["decisions", "commits", "given up"],
 )
 def test_killed_anywhere_it_ends_as_the_run_left_alone(python, tmp_path, moments, every, waiting):

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+from conftest import soaked
 from flax import nnx
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
@@ -152,7 +153,7 @@ def first(rows, count):
     return {name: x[:count] for name, x in rows.items()} if isinstance(rows, dict) else rows[:count]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", soaked(NAMES, 3))
 def test_an_onnx_model_predicts_as_the_predictor_does(predictors, name):
     """For other numbers of rows than those that it was traced with, texts that no row had, and missing cells."""
     predictor, rows = predictors(name)

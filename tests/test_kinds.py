@@ -202,15 +202,17 @@ def python(script, place, *arguments):
 @pytest.mark.kill
 @pytest.mark.parametrize(
     ("name", "folds"),
-    [
-        ("labels", 2),
-        ("values", 1),
-        ("autoencoder", 1),
-        ("autoencoder", 2),
-        ("tokens", 1),
-        ("dict", 2),
-        ("transform", 2),
-    ],
+    soaked(
+        [
+            ("labels", 2),
+            ("values", 1),
+            ("autoencoder", 1),
+            ("autoencoder", 2),
+            ("tokens", 1),
+            ("dict", 2),
+            ("transform", 2),
+        ]
+    ),
 )
 def test_each_kind_is_killed_resumed_put_together_and_loaded(name, folds, tmp_path):
     """To the bytes of the run left alone; raw rows get the same predictions in another process, by one model's own."""

@@ -205,6 +205,7 @@ assert jax.local_device_count() == 4
 
 
 @pytest.mark.kill
+@pytest.mark.soak
 def test_on_four_devices_killed_at_every_decision_it_is_a_plain_loop(x64, tmp_path, environment):
     """Over two programs and two folds; and to the last bit what four devices do that are left alone."""
     four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}

@@ -319,7 +319,7 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("change", STRANGE)
+@pytest.mark.parametrize("change", soaked(STRANGE, 2))
 def test_tables_as_people_have_them(change):
     """They train and predict, new rows too."""
     rows = STRANGE[change](frame(rows=5000 if change == "5,000 levels" else 60))
