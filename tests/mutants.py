@@ -71,8 +71,8 @@ MUTANTS = [
     Mutant(
         "taps in the order of columns",
         "models/windows",
-        "in reversed([*zip(itertools.count(1), taps, strides or ones, dilation or ones)]):",
-        "in [*zip(itertools.count(1), taps, strides or ones, dilation or ones)]:",
+        "in reversed([*zip(itertools.count(1), taps, strides, dilation)]):",
+        "in [*zip(itertools.count(1), taps, strides, dilation)]:",
         "test_convolution.py -k by_patches_is_the_convolution",
     ),
     Mutant(
@@ -106,8 +106,8 @@ MUTANTS = [
     Mutant(
         "a channel's units are not beside each other",
         "models/depthwise",
-        "jnp.repeat(x, units // x.shape[-1], -1)",
-        "jnp.concatenate([x] * (units // x.shape[-1]), -1)",
+        "jnp.repeat(bordered(x, windows.padding), units // x.shape[-1], -1)",
+        "jnp.concatenate([bordered(x, windows.padding)] * (units // x.shape[-1]), -1)",
         "test_convolution.py -k channels_by_themselves",
     ),
     Mutant(
@@ -122,6 +122,13 @@ MUTANTS = [
         "models/blocks",
         "or rows * copies < MANY:",
         "or copies < MANY:",
+        "test_convolution.py -k some_images",
+    ),
+    Mutant(
+        "a block's copies are kept for its gradient",
+        "models/blocks",
+        "jax.checkpoint(layer, prevent_cse=False)",
+        "layer",
         "test_convolution.py -k some_images",
     ),
     Mutant(

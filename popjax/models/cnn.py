@@ -10,6 +10,7 @@ from popjax.core.text import lookup
 from popjax.models.convolution import convolved
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, Shape, depth_of, drawn, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout, max_pool
+from popjax.models.windows import Windows
 from popjax.space.defaults import SEARCHED, hparam
 from popjax.space.scales import Scale, integers
 from popjax.task import HParams
@@ -17,6 +18,7 @@ from popjax.task import HParams
 CHANNELS = 16
 SPACE: Mapping[str, Scale] = {"hidden": integers(8, 32), "depth": SEARCHED["depth"]}  # hidden: the channels
 TAPS = 9  # of a 3 x 3 kernel
+WINDOWS = Windows((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))  # as padding "SAME"
 PATCHED = 40  # the time to copy one number into a patch, in operations
 TILED = 3  # operations of two channels, of 18 by patches, as timed of 8 to 32 channels
 
@@ -59,7 +61,7 @@ class CNN(nnx.Module):
 
     def _convolved(self, i: int, x: jax.Array) -> jax.Array:
         kernel = self.convolutions[i].kernel[...].reshape(3, 3, x.shape[-1], -1)
-        return convolved(x, kernel, padding=[(1, 1), (1, 1)])  # as "SAME"
+        return convolved(x, kernel, WINDOWS)
 
     def _active(self, i: int, x: jax.Array) -> jax.Array:
         x = self.activation(x + self.convolutions[i].bias[...][None, None, None])

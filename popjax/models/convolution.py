@@ -7,7 +7,7 @@ max-pooling takes ten times as long as that of slices.
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -31,7 +31,7 @@ from jax.extend.core.primitives import (
 from popjax.models.depthwise import depthwise
 from popjax.models.row_patches import by_row_patches, cost_of_row_patches
 from popjax.models.whole_patches import by_whole_patches, cost_of_whole_patches
-from popjax.models.windows import Sizes, Windows, bordered, largest, patches, pooled, summed
+from popjax.models.windows import Windows, bordered, largest, patches, pooled, summed
 from popjax.models.winograd import by_tiles, cost_of_tiles
 
 MOST = 64  # places in a window, above which its pooling is left to XLA, and a sum over them is not written out
@@ -148,13 +148,14 @@ def convolve(
     between = [(0, 0, dilation - 1) for dilation in lhs_dilation]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *between, (0, 0, 0)])
     groups, how = feature_group_count, {"precision": precision, "preferred_element_type": preferred_element_type}
+    windows = Windows(tuple(taps), window_strides, rhs_dilation, padding)
     if groups == 1:
-        product = convolved(x, kernel, window_strides, rhs_dilation, padding, **how)
+        product = convolved(x, kernel, windows, **how)
     elif channels == 1 and math.prod(taps) <= MOST:
         kind = preferred_element_type or x.dtype
-        product = depthwise(bordered(x, padding).astype(kind), kernel.astype(kind), window_strides, rhs_dilation)
+        product = depthwise(x.astype(kind), kernel.astype(kind), windows)
     else:
-        neighbourhoods = patches(bordered(x, padding), tuple(taps), window_strides, rhs_dilation)
+        neighbourhoods = patches(bordered(x, padding), *windows[:3])
         pixels = neighbourhoods.shape[:-1]
         neighbourhoods = neighbourhoods.reshape(*pixels, math.prod(taps), groups, channels)
         kernel = kernel.reshape(-1, channels, groups, units // groups)
@@ -163,26 +164,14 @@ def convolve(
     return product.transpose(order).transpose([wanted.index(axis) for axis in range(product.ndim)])
 
 
-def convolved(
-    x: jax.Array,
-    kernel: jax.Array,
-    strides: Sizes | None = None,
-    dilation: Sizes | None = None,
-    padding: Sequence[tuple[int, int]] | None = None,
-    **how: Any,
-) -> jax.Array:
+def convolved(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> jax.Array:
     """A convolution of images: (rows, *pixels, channels) -> (rows, *windows, units).
 
     Args:
         kernel: (*taps, channels, units).
-        strides: the distance between windows, 1 by default.
-        dilation: the distance between taps, 1 by default.
-        padding: the zeros before and after each axis of pixels, none by default.
+        windows: where they lie.
         how: options of `jnp.matmul`, such as its precision.
     """
-    *taps, _, _ = kernel.shape
-    ones = (1,) * len(taps)
-    windows = Windows(tuple(taps), strides or ones, dilation or ones, tuple(padding or [(0, 0) for _ in ones]))
     way = min(WAYS, key=lambda way: WAYS[way](x, kernel, windows))
     return way(x, kernel, windows, **how)
 

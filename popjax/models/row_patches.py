@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from popjax.models.blocks import in_blocks
-from popjax.models.windows import COPY, Windows, bordered, by_rows, patches, summed
+from popjax.models.windows import COPY, LONG, Windows, bordered, by_rows, patches, summed
 
 SUMMAND = 4  # the time of a number of a sum, forward and backward, in products of two numbers
 
@@ -20,11 +20,11 @@ SUMMAND = 4  # the time of a number of a sum, forward and backward, in products 
 def cost_of_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:
     """Of an image, in products of two numbers; infinite for strides of the first axis, one axis, and short floats."""
     first, *others, channels, units = kernel.shape
-    if not others or windows.strides[0] != 1 or x.dtype not in (jnp.float32, jnp.float64):
+    if not others or windows.strides[0] != 1 or x.dtype not in LONG:
         return math.inf
     inputs = math.prod(others) * channels
-    pixels = x.shape[1] * math.prod(windows.counts(x.shape[1:-1])[1:])
-    return pixels * (inputs * (first * units + COPY) + first**2 * units * SUMMAND)  # backward, each is a sum of zeros
+    summands = first**2 * units * SUMMAND  # backward, each number is a sum over the taps, too
+    return patches_of_rows(x, windows) * (inputs * (first * units + COPY) + summands)
 
 
 def by_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> jax.Array:
@@ -54,5 +54,10 @@ def by_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any
         moved = [bordered(part, [end]) for part, end in zip(parts, ends, strict=True)]
         return lax.optimization_barrier(summed(*moved))
 
-    pixels = x.shape[1] * math.prod(windows.counts(x.shape[1:-1])[1:])
-    return in_blocks(layer, bordered(x, [(0, 0), *windows.padding[1:]]), pixels * max(weights.shape))
+    copies = patches_of_rows(x, windows) * max(weights.shape)
+    return in_blocks(layer, bordered(x, [(0, 0), *windows.padding[1:]]), copies)
+
+
+def patches_of_rows(x: jax.Array, windows: Windows) -> int:
+    """How many an image has: of each row, also of those from which no window begins."""
+    return x.shape[1] * math.prod(windows.counts(x.shape[1:-1])[1:])

@@ -16,6 +16,7 @@ from jax import lax
 
 type Sizes = tuple[int, ...]
 
+LONG = (jnp.float32, jnp.float64)  # numbers whose sums may be taken in another order
 COPY = 50  # the time to copy a number, forward and backward, in products of two numbers
 
 
@@ -45,20 +46,19 @@ class Windows(NamedTuple):
         return tuple(max(0, -(-span // stride)) for span, stride in spans)
 
 
-def patches(x: jax.Array, taps: Sizes, strides: Sizes | None = None, dilation: Sizes | None = None) -> jax.Array:
+def patches(x: jax.Array, taps: Sizes, strides: Sizes, dilation: Sizes) -> jax.Array:
     """All windows of images: (rows, *pixels, channels) -> (rows, *windows, product of taps * channels).
 
     Args:
         x: images, already padded.
         taps: the window's size along each axis of pixels.
-        strides: the distance between windows, 1 by default.
-        dilation: the distance between taps, 1 by default.
+        strides: the distance between windows.
+        dilation: the distance between taps.
 
-    >>> patches(jnp.arange(4.0).reshape(1, 4, 1), (2,)).tolist()
+    >>> patches(jnp.arange(4.0).reshape(1, 4, 1), (2,), (1,), (1,)).tolist()
     [[[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]]
     """
-    ones = (1,) * len(taps)
-    for axis, tap, stride, apart in reversed([*zip(itertools.count(1), taps, strides or ones, dilation or ones)]):
+    for axis, tap, stride, apart in reversed([*zip(itertools.count(1), taps, strides, dilation)]):
         if tap > 1 or stride > 1:
             x = lax.optimization_barrier(jnp.concatenate(shifted(x, axis, tap, stride, apart), -1))
     return x

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from popjax.models.blocks import in_blocks
-from popjax.models.windows import COPY, Windows, bordered, shifted, summed
+from popjax.models.windows import COPY, LONG, Windows, bordered, shifted, summed
 
 CHANNELS = 8  # below which vectors of them are not full
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity
@@ -79,7 +79,7 @@ def cost_of_tiles(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:
     """
     *taps, channels, units = kernel.shape
     known = AXES.get(len(taps), {}).keys() >= {*taps} and {*windows.strides, *windows.dilation} == {1}
-    if not known or channels < CHANNELS or x.dtype not in (jnp.float32, jnp.float64):
+    if not known or channels < CHANNELS or x.dtype not in LONG:
         return math.inf
     tiles = tiling(windows.counts(x.shape[1:-1]), taps)
     inputs = [size + tap - 1 for size, tap in zip(tiles.outputs, taps, strict=True)]
