@@ -27,6 +27,7 @@ if core != "all":
     os.sched_setaffinity(0, {int(core)})
 import numpy as np
 import popjax as pj
+assert pj.__file__.startswith(os.getcwd()), f"popjax of {pj.__file__}"
 rng = np.random.default_rng(0)
 y = rng.integers(0, 10, 4000)
 shapes = rng.normal(size=(10, 28, 28, 1))
@@ -40,10 +41,10 @@ pj.search(task, trials=int(trials), epochs=int(epochs), scheduler=scheduler[0] i
 def seconds(checkout: Path, *arguments: str, core: str = "all") -> float:
     """Wall seconds of a search with the popjax of a checkout, on one core or on all."""
     with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"PYTHONPATH": str(checkout), "JAX_COMPILATION_CACHE_DIR": cache}
+        environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
         begun = time.perf_counter()
         command = [sys.executable, "-c", SEARCH, core, *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, text=True)
         wall = time.perf_counter() - begun
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
