@@ -272,7 +272,7 @@ def test_what_a_column_is_worth_is_the_rise_of_the_loss_where_its_cells_are_perm
 
 
 def test_what_is_no_table_of_ones_own_or_too_wide_says_nothing_of_columns(tmp_path):
-    wide = RNG.normal(size=(600, 1000))
+    wide = RNG.normal(size=(250, 1000))
     small, large = pj.supervised((X[:90], VALUES[:90])), pj.supervised((wide, wide[:, 0]), validation=0.2)
     for at, task in enumerate([pj.supervised("digits"), small, large]):
         results = pj.search(task, SPACE, trials=1, epochs=1, out=tmp_path / str(at))

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import stopping
 import warm
+from conftest import soaked
 from sklearn.datasets import load_digits
 
 import popjax as pj
@@ -84,17 +85,18 @@ def case(name, rows):
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("where", ["two_processes", "dask"])
-def test_the_same_bytes_everywhere(where, rows, request, tmp_path):
+@pytest.mark.parametrize(
+    ("where", "name"), soaked([(where, name) for where in ("two_processes", "dask") for name in SEARCHES])
+)
+def test_the_same_bytes_everywhere(where, name, rows, request, tmp_path):
     """Every kind of search, by two worker processes."""
-    for name in SEARCHES:
-        task, space, asked = case(name, rows)
-        here, there = tmp_path / name / "here", tmp_path / name / "there"
-        plan = asked.pop("plan", "auto")
-        pj.search(task, space, out=here, backend=pj.Local(plan=plan), **asked)
-        pj.search(task, space, out=there, backend=pj.Remote(request.getfixturevalue(where), plan=plan), **asked)
-        for file in FILES:
-            assert (here / file).read_bytes() == (there / file).read_bytes(), (name, file)
+    task, space, asked = case(name, rows)
+    plan = asked.pop("plan", "auto")
+    pj.search(task, space, out=tmp_path / "here", backend=pj.Local(plan=plan), **asked)
+    there = pj.Remote(request.getfixturevalue(where), plan=plan)
+    pj.search(task, space, out=tmp_path / "there", backend=there, **asked)
+    for file in FILES:
+        assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes(), file
 
 
 class Unreliable:
@@ -355,6 +357,7 @@ def same_states(one, other):
 
 
 @pytest.mark.engine
+@pytest.mark.soak
 def test_workers_that_die_change_nothing(slow, monkeypatch):
     """Ten kills at random instants, in one of which all go at once; the best epochs are kept."""
     asked = dict(trials=64, epochs=8, rank=pj.best("loss", at="best", keep=64))
@@ -376,6 +379,7 @@ def test_workers_that_die_change_nothing(slow, monkeypatch):
 
 
 @pytest.mark.engine
+@pytest.mark.soak
 def test_a_unit_that_always_dies_is_given_up(slow, monkeypatch, caplog):
     """Its trials are stopped, with a warning; no other is."""
     asked = dict(trials=20, epochs=2)
@@ -418,7 +422,7 @@ pj.search(SLOW, WALKS, trials=24, epochs=8, backend=executor, resume=resume, out
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize(("first", "second"), [("processes:2", "threads"), ("threads", "processes:1")])
+@pytest.mark.parametrize(("first", "second"), soaked([("processes:2", "threads"), ("threads", "processes:1")]))
 def test_a_killed_run_goes_on_with_another_executor(first, second, slow, python, tmp_path, environment, monkeypatch):
     """To the bytes of a run that was left alone; and the workers of the killed one end by themselves."""
     environment |= {"NAP": "0.05", "PYTHONPATH": os.path.dirname(__file__)}
@@ -497,6 +501,7 @@ def test_a_search_that_is_over_ends_its_workers(slow, monkeypatch, tmp_path):
 
 
 @pytest.mark.engine
+@pytest.mark.soak
 def test_a_pool_that_cannot_be_made_again_ends_the_run(slow, caplog, tmp_path):
     """As Ctrl-C does: what was trained is there, and it can be gone on with; one that can be made again is."""
     context = multiprocessing.get_context("spawn")
@@ -643,6 +648,7 @@ def test_a_cluster_that_does_not_answer_leaves_no_run_behind(monkeypatch, tmp_pa
 
 
 @pytest.mark.engine
+@pytest.mark.soak
 def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):
     """Sweep and retest, to the same files; and what is wrong in one line, before JAX."""
     small = ["--trials", 12, "--epochs", 2, "--dataset", "wine", "--quiet"]

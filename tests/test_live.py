@@ -253,6 +253,7 @@ def test_a_tab_that_was_cut_off_catches_up(start, tab):
 
 
 @pytest.mark.kill
+@pytest.mark.soak
 def test_killed_amid_steering_it_ends_with_the_same_bytes(start, command, tmp_path):
     """kill -9 after some changes; resumed without a page, as a run that has nothing but the log."""
     run, page = start("sweep", "--dataset", "wine", "--trials", TRIALS, "--epochs", 300, "--out", "run", "--quiet")

@@ -370,6 +370,7 @@ runpy.run_module("popjax.sweep", run_name="__main__")
 
 
 @pytest.mark.kill
+@pytest.mark.soak
 def test_signals_while_a_file_is_written_lose_nothing(command, python, tmp_path):
     """SIGINT in a commit, SIGINT twice in a later one, SIGTERM in the final tables; the end is the same."""
     arguments = ["--trials", "48", "--epochs", "8", "--dataset", "wine", "--set", "hidden=50"]

@@ -92,7 +92,7 @@ def cut(array, shape):
 def trained(model, task, key, hparams, epochs):
     """Train the plain model on popjax's rows in popjax's order; the validation loss of each epoch."""
     data, fold = task.data, jax.tree.map(lambda stacked: np.asarray(stacked)[0], task.data.folds)
-    numbers, codes, y = (np.asarray(one) for one in (data.rows.x["numbers"], data.rows.x["codes"], data.rows.y))
+    numbers, codes, y = (jnp.asarray(one) for one in (data.rows.x["numbers"], data.rows.x["codes"], data.rows.y))
     rate, batch = hparams["learning_rate"], int(hparams["batch_size"])
     optimizer = optax.inject_hyperparams(optax.adamw)(rate, b2=hparams["b2"], weight_decay=hparams["weight_decay"])
     graph, params = nnx.split(model)
@@ -101,14 +101,18 @@ def trained(model, task, key, hparams, epochs):
     def loss(params, rows):
         return ((nnx.merge(graph, params)(numbers[rows], codes[rows]) - y[rows]) ** 2).mean()
 
+    @jax.jit
+    def step(params, state, rows):
+        moves, state = optimizer.update(jax.grad(loss)(params, rows), state, params)
+        return optax.apply_updates(params, moves), state
+
     for epoch in range(epochs):
         shuffle, _ = jax.random.split(jax.random.fold_in(key, epoch))
         order = fold.train[np.asarray(jax.random.permutation(shuffle, len(fold.train)))]
         middle = (epoch + 0.5) / epochs
         state.hyperparams["learning_rate"] = rate * (1 + np.cos(np.pi * max(0, 2 * middle - 1))) / 2
         for begin in range(0, len(order) // batch * batch, batch):
-            moves, state = optimizer.update(jax.grad(loss)(params, order[begin : begin + batch]), state, params)
-            params = optax.apply_updates(params, moves)
+            params, state = step(params, state, order[begin : begin + batch])
         curve.append(float(loss(params, fold.validation)))
     return curve
 
@@ -354,7 +358,9 @@ def test_the_effort_follows_from_rows_and_columns_alone():
     assert [(batch.low, batch.high) for batch in batches] == [(9, 9), (32, 32), (256, 256)]
 
 
-@pytest.mark.parametrize("given", [{"class_weight": "balanced"}, {"sample_weight": "balanced"}], ids=["class", "row"])
+@pytest.mark.parametrize(
+    "given", soaked([{"class_weight": "balanced"}, {"sample_weight": "balanced"}]), ids=["class", "row"]
+)
 def test_the_unweighted_loss_does_not_undo_weights(given):
     """One row in ten is of the rare class, and hard to tell: half of its rows are found, of which few are without."""
     draws = np.random.default_rng(2)
