@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-MANY = 2**21  # numbers, whose way to the memory and back takes longer than to copy them again
+MANY = 5 * 2**19  # numbers, whose way to the memory and back takes longer than to copy them again
 BLOCK = 2**17
 
 
