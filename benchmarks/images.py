@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--against", type=Path)
     parser.add_argument("--quick", action="store_true", help="4 trials, 4 epochs")
     arguments = parser.parse_args()
+    if arguments.against is not None and not (arguments.against / "popjax").is_dir():
+        parser.error(f"--against {arguments.against}: there is no checkout of popjax")
     size = ("4", "4") if arguments.quick else (str(arguments.trials), str(arguments.epochs))
     found: dict[str, object] = {"device": device(), "trials, epochs": size}
     if arguments.against is None:
