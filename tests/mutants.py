@@ -118,6 +118,13 @@ MUTANTS = [
         "test_convolution.py -k row_patches",
     ),
     Mutant(
+        "narrow pools are fused with what comes before them",
+        "models/windows",
+        "x.shape[-1] < SHORTEST",
+        "x.shape[-1] < 0",
+        "test_convolution.py -k narrow_pool",
+    ),
+    Mutant(
         "few images are computed in blocks, too",
         "models/blocks",
         "or rows * copies < MANY:",

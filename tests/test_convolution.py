@@ -90,6 +90,18 @@ def test_pooling_is_flax_pooling(x64, window, strides, padding):
         assert_same(by_patches(plain), plain, x)
 
 
+def test_what_comes_before_a_narrow_pool_is_not_computed_again_for_its_gradient():
+    """As it is for 16 channels, where that is faster than to write it down."""
+
+    def subtractions(channels):
+        pool = by_patches(lambda x, mean: nnx.max_pool(nnx.relu(x - mean), (2, 2), (2, 2)))
+        slope = jax.jit(jax.grad(lambda x, mean: (pool(x, mean) ** 2).sum(), (0, 1)))
+        lowered = slope.lower(jnp.zeros((8, 12, 12, channels)), jnp.zeros((1, 1, 1, channels)))
+        return lowered.compile().as_text().count(" subtract(")
+
+    assert subtractions(12) == subtractions(15) < subtractions(16)
+
+
 def test_pooling_goes_on_for_integers_and_large_windows(x64):
     x = jnp.arange(2 * 30 * 30).reshape(2, 30, 30, 1) % 7
     plain = lambda x: lax.reduce_window(x, np.iinfo(int).min, lax.max, (1, 2, 3, 1), (1, 1, 2, 1), "SAME")
