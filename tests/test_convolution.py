@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,7 @@ from popjax.engine.tracer import Tracer
 from popjax.models import blocks
 from popjax.models.convolution import by_patches
 from popjax.models.layers import Dropout, max_pool
+from popjax.models.products import times
 from popjax.models.windows import Windows
 from popjax.models.winograd import by_tiles
 
@@ -117,8 +119,9 @@ def test_pooling_goes_on_for_integers_and_large_windows(x64):
 TILED = [
     ((3, 9, 6, 8), (3, 3), [(36, 18, 4), (3, 9, 6, 4)]),  # 3 x 2 tiles of 4 x 4 outputs, of which 3 x 2 are left over
     ((2, 7, 6, 8), (5, 3), [(36, 12, 4), (2, 5, 6, 4)]),
+    ((2, 10, 9, 8), (5, 5), [(48, 16, 4), (2, 8, 7, 4)]),
     ((2, 8, 9), (3,), [(6, 4, 4), (2, 8, 4)]),
-    ((2, 5, 8), (5,), [(6, 4, 4), (2, 3, 4)]),
+    ((2, 5, 8), (5,), [(8, 2, 4), (2, 3, 4)]),
     ((1, 5, 4, 7, 8), (3, 3, 3), [(64, 24, 4), (1, 5, 4, 7, 4)]),
 ]
 
@@ -137,19 +140,74 @@ def test_tiles_are_the_convolution(shape, taps, shapes):
                                   dimension_numbers=layout)  # fmt: skip
         assert [*products(tiled, x, kernel), tiled(x, kernel).shape] == shapes
         assert_same(tiled, plain, jnp.asarray(x), jnp.asarray(kernel))
-        short = jnp.asarray(x, np.float32), jnp.asarray(kernel, np.float32)
-        assert tiled(*short).dtype == np.float32
-        for ours, theirs in (
-            (tiled(*short), plain(x, kernel)),
-            *zip(slopes(tiled, *short), slopes(plain, x, kernel), strict=True),
-        ):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+        assert_rounds_little(tiled, plain, x, kernel)
+
+
+def assert_rounds_little(fast, plain, x, kernel):
+    """Values and derivatives in float32, which are those in float64 to 1e-5 of the largest."""
+    short, slope = (jnp.asarray(x, np.float32), jnp.asarray(kernel, np.float32)), jnp.cos(plain(x, kernel))
+    value, back = jax.vjp(fast, *short)
+    known, known_back = jax.vjp(plain, x, kernel)
+    assert value.dtype == np.float32
+    for ours, theirs in zip((value, *back(slope.astype(np.float32))), (known, *known_back(slope)), strict=True):
+        assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
+
+
+def test_sums_over_many_tiles_round_little():
+    """Of 5 x 5 taps, whose tiles round most."""
+    windows = Windows((5, 5), (1, 1), (1, 1), ((2, 2), (2, 2)))
+    layout = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(3)
+        x, kernel = rng.normal(size=(8, 16, 16, 32)), rng.normal(size=(5, 5, 32, 32))
+        tiled = functools.partial(by_tiles, windows=windows)
+        assert_rounds_little(tiled, lambda x, kernel: lax.conv_general_dilated(x, kernel, **layout), x, kernel)
 
 
 def products(function, *arguments):
     """The shapes of a function's matrix products."""
-    program = jax.make_jaxpr(function)(*arguments)
-    return [one.outvars[0].aval.shape for one in program.eqns if one.primitive is lax.dot_general_p]
+
+    def found(jaxpr):
+        for one in jaxpr.eqns:
+            if one.primitive is lax.dot_general_p:
+                yield one.outvars[0].aval.shape
+            elif one.primitive.name == "custom_jvp_call":
+                yield from found(one.params["call_jaxpr"].jaxpr)
+
+    return [*found(jax.make_jaxpr(function)(*arguments).jaxpr)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "units", "columns", "of_x"), [(70, 20, 32, 70), (17, 40, 40, 32), (16, 50, 64, 16), (64, 16, 16, 64)]
+)
+def test_columns_are_full_and_the_narrower_matrix_is_copied(x64, inputs, units, columns, of_x):
+    """Of a product and of the derivative of its rows: only where less than half of 32 columns is missing."""
+    x = jax.random.normal(jax.random.key(0), (9, inputs))
+    weights = jax.random.normal(jax.random.key(1), (inputs, units))
+    fast = lambda x, weights: times(x, weights, {})
+    assert products(fast, x, weights) == [(9, columns)]
+    assert_same(fast, jnp.matmul, x, weights)
+    narrow, wide = sorted([inputs, units])
+    assert {f"f64[{narrow},{wide}]", f"f64[9,{of_x}]"} <= compiled_products(fast, x, weights)
+
+
+def compiled_products(function, *arguments):
+    """The shapes of the compiled products of a function and its derivatives."""
+    program = jax.jit(lambda *given: (function(*given), slopes(function, *given))).lower(*arguments).compile()
+    return set(re.findall(r" = (f64\[[0-9,]+\])\S* dot\(", program.as_text()))
+
+
+@pytest.mark.parametrize(
+    ("x", "weights", "axes"), [((5, 40), (40, 3), 1), ((2, 5, 40), (40, 4, 3), 1), ((5, 8, 5), (8, 5, 3), 2)]
+)
+def test_the_derivative_of_a_layer_copies_the_narrower_matrix(x64, x, weights, axes):
+    """Of two dimensions and more, with one and with two contracted axes; another product is left as it is."""
+    x, weights = (jax.random.normal(jax.random.key(at), shape) for at, shape in enumerate((x, weights)))
+    plain = lambda x, weights: jnp.tensordot(x, weights, axes)
+    assert_same(by_patches(plain), plain, x, weights)
+    assert f"f64[{weights.size // 40},40]" in compiled_products(by_patches(plain), x, weights)
+    turned = lambda x, weights: jnp.einsum("ri,ui->ru", x.reshape(-1, 40), weights.reshape(40, -1).T)
+    assert_same(by_patches(turned), turned, x, weights)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +215,8 @@ def products(function, *arguments):
     [
         ((2, 14, 14, 1), 16, {}, (392, 16)),  # patches of nine numbers
         ((2, 14, 14, 3), 16, {}, (392, 48)),  # 14 rows of patches of three times three, three taps of each
-        ((2, 28, 28, 16), 16, {}, (36, 98, 16)),  # 7 x 7 tiles of each image
-        ((2, 28, 28, 8), 8, {}, (1568, 24)),
+        ((2, 28, 28, 32), 32, {}, (36, 98, 32)),  # 7 x 7 tiles of each image
+        ((2, 28, 28, 8), 8, {}, (1568, 32)),
         ((2, 28, 8), 8, {}, (6, 14, 8)),
         ((2, 28, 7), 8, {}, (56, 8)),
         ((2, 3, 3, 16), 5, {}, (18, 15)),
@@ -179,18 +237,22 @@ def test_the_way_of_the_least_cost_is_taken(shape, units, how, expected):
     assert len(in_halves) == 2
 
 
-ROWS = [((2, 14, 9, 6), (5, 5), 1, 2), ((2, 14, 9, 6), (5, 5), 2, 17), ((2, 9, 5, 6, 4), (3, 2, 3), 2, 2)]
+ROWS = [
+    ((2, 14, 9, 6), (5, 5), 1, 2, 10),
+    ((2, 14, 9, 6), (5, 5), 2, 17, 96),
+    ((2, 9, 5, 6, 4), (3, 2, 3), 2, 2, 6),
+]
 
 
-@pytest.mark.parametrize(("shape", "taps", "dilation", "units"), ROWS)
-def test_row_patches_are_the_convolution(x64, shape, taps, dilation, units):
+@pytest.mark.parametrize(("shape", "taps", "dilation", "units", "columns"), ROWS)
+def test_row_patches_are_the_convolution(x64, shape, taps, dilation, units, columns):
     """Values, gradients and directional derivatives in two and three dimensions, with a stride along the last axis."""
     rng, letters = np.random.default_rng(0), "DHW"[-len(taps) :]
     x, kernel = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=(*taps, shape[-1], units)))
     how = {"window_strides": (*(1,) * (len(taps) - 1), 2), "padding": "SAME", "rhs_dilation": (dilation,) * len(taps)}
     how["dimension_numbers"] = f"N{letters}C", f"{letters}IO", f"N{letters}C"
     plain = functools.partial(lax.conv_general_dilated, **how)
-    assert products(by_patches(plain), x, kernel)[0][-1] == taps[0] * units
+    assert products(by_patches(plain), x, kernel)[0][-1] == columns
     assert_same(by_patches(plain), plain, x, kernel)
 
 

@@ -11,24 +11,35 @@ MANY = 5 * 2**19  # numbers, whose way to the memory and back takes longer than 
 BLOCK = 2**17
 
 
-def in_blocks(layer: Callable[[jax.Array], jax.Array], x: jax.Array, copies: int) -> jax.Array:
+def in_blocks(layer: Callable[[jax.Array], jax.Array], x: jax.Array, *copies: int) -> jax.Array:
     """`layer(x)` of images (rows, ...) -> (rows, ...), in blocks if it copies many numbers.
 
     A block's copies are made again for its gradient, not kept.
 
     Args:
         layer: computes each row by itself.
-        copies: the numbers that it copies of a row.
+        copies: the numbers of a row in each array that it copies; their sum decides, the largest sets a block's images.
 
-    >>> in_blocks(lambda x: x + 1, jnp.zeros((5, 2)), copies=2**20).sum().item()
+    >>> in_blocks(lambda x: x + 1, jnp.zeros((5, 2)), 2**20).sum().item()
     10.0
     """
     rows = x.shape[0]
-    if not isinstance(rows, int) or rows * copies < MANY:  # an export knows no number of rows
-        return layer(x)
-    size = max(1, BLOCK // copies)
+    if not isinstance(rows, int) or rows * sum(copies) < MANY:  # an export knows no number of rows
+        return lax.optimization_barrier(layer(x))
+    size = max(1, BLOCK // max(copies))
     blocks = math.ceil(rows / size)
     x = jnp.pad(x, [(0, blocks * size - rows), *[(0, 0)] * (x.ndim - 1)])
-    again = jax.checkpoint(layer, prevent_cse=False)
+    again = jax.checkpoint(lambda x: read_whole(layer(x)), prevent_cse=False)
     found = lax.map(again, x.reshape(blocks, size, *x.shape[1:]))
     return found.reshape(-1, *found.shape[2:])[:rows]
+
+
+@jax.custom_jvp
+def read_whole(x: jax.Array) -> jax.Array:
+    """The same array, whose derivative is copied out of a loop's before it is used."""
+    return x
+
+
+@read_whole.defjvp
+def _read_whole_moved(given: tuple[jax.Array], moved: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return given[0], lax.optimization_barrier(moved[0])

@@ -18,6 +18,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jax.extend.core.primitives import (
     cond_p,
     conv_general_dilated_p,
+    dot_general_p,
     jit_p,
     reduce_window_max_p,
     reduce_window_min_p,
@@ -29,6 +30,7 @@ from jax.extend.core.primitives import (
 )
 
 from popjax.models.depthwise import depthwise
+from popjax.models.products import affine
 from popjax.models.row_patches import by_row_patches, cost_of_row_patches
 from popjax.models.whole_patches import by_whole_patches, cost_of_whole_patches
 from popjax.models.windows import Windows, bordered, largest, patches, pooled, summed
@@ -40,7 +42,9 @@ MOST = 64  # places in a window, above which its pooling is left to XLA, and a s
 def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
     """The same function, its convolutions computed as matrix products of patches or tiles, its pooling by slices.
 
-    For a custom Task with convolutions: wrap the model's forward pass before it is differentiated.
+    The derivative of a layer's weights copies the narrower of its matrices (see `products`).
+
+    For a custom Task: wrap the model's forward pass before it is differentiated.
     `supervised` wraps every custom model. Arguments are pytrees of arrays. What is inside a custom
     derivative is unchanged.
 
@@ -114,7 +118,7 @@ def is_program(value: Any) -> bool:
 
 def fits(params: Mapping[str, Any]) -> bool:
     """True but for images without pixels, and for so large a window of a pool that slices are more than XLA's loop."""
-    return bool(params["padding"]) and math.prod(params.get("window_dimensions", ())) <= MOST
+    return params.get("padding") != () and math.prod(params.get("window_dimensions", ())) <= MOST
 
 
 def max_pooled(x: jax.Array, **how: Any) -> jax.Array:
@@ -183,6 +187,7 @@ WAYS: Mapping[Callable[..., jax.Array], Callable[[jax.Array, jax.Array, Windows]
 }
 FAST: Mapping[Any, Callable[..., jax.Array]] = {
     conv_general_dilated_p: convolve,
+    dot_general_p: affine,
     reduce_window_max_p: max_pooled,
     reduce_window_sum_p: functools.partial(pooled, join=summed, start=0),
 }

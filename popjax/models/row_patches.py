@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from popjax.models.blocks import in_blocks
-from popjax.models.windows import COPY, LONG, Windows, bordered, by_rows, patches, summed
+from popjax.models.products import times
+from popjax.models.windows import COPY, LONG, Windows, bordered, patches, summed
 
 SUMMAND = 4  # the time of a number of a sum, forward and backward, in products of two numbers
 
@@ -45,14 +46,14 @@ def by_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any
 
     def layer(x: jax.Array) -> jax.Array:
         cut = patches(x, (1, *others), windows.strides, windows.dilation)
-        product = by_rows(lambda rows: jnp.matmul(rows, weights, **how), cut)
+        product = times(cut.reshape(-1, cut.shape[-1]), weights, how).reshape(*cut.shape[:-1], -1)
         if first > 3 and units > 16:  # its derivative is one array, that of slices a slow sum of many
             parts = lax.split(product, (units,) * first, -1)
         else:
             parts = [product[..., i * units : (i + 1) * units] for i in range(first)]
         ends = [(low - i * apart, high - (first - 1 - i) * apart) for i in range(first)]
         moved = [bordered(part, [end]) for part, end in zip(parts, ends, strict=True)]
-        return lax.optimization_barrier(summed(*moved))
+        return summed(*moved)
 
     copies = patches_of_rows(x, windows) * max(weights.shape)
     return in_blocks(layer, bordered(x, [(0, 0), *windows.padding[1:]]), copies)

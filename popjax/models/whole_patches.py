@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from popjax.models.blocks import in_blocks
-from popjax.models.windows import COPY, Windows, bordered, by_rows, patches
+from popjax.models.products import times
+from popjax.models.windows import COPY, Windows, bordered, patches
 
 
 def cost_of_whole_patches(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:
@@ -24,7 +24,7 @@ def by_whole_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: A
         windows: where they lie.
         how: options of `jnp.matmul`, such as its precision.
 
-    >>> image, kernel = jnp.arange(4.0).reshape(1, 4, 1), jnp.ones((2, 1, 1))
+    >>> image, kernel = jax.numpy.arange(4.0).reshape(1, 4, 1), jax.numpy.ones((2, 1, 1))
     >>> by_whole_patches(image, kernel, Windows((2,), (1,), (1,), ((1, 0),))).ravel().tolist()
     [0.0, 1.0, 3.0, 5.0]
     """
@@ -32,7 +32,8 @@ def by_whole_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: A
 
     def layer(x: jax.Array) -> jax.Array:
         cut = patches(x, windows.taps, windows.strides, windows.dilation)
-        return by_rows(lambda rows: jnp.matmul(rows, weights, **how), cut)
+        product = times(cut.reshape(-1, cut.shape[-1]), weights, how)
+        return product.reshape(*cut.shape[:-1], -1)
 
     copies = math.prod(windows.counts(x.shape[1:-1])) * len(weights)
     return in_blocks(layer, bordered(x, windows.padding), copies)

@@ -18,7 +18,7 @@ type Sizes = tuple[int, ...]
 
 LONG = (jnp.float32, jnp.float64)  # numbers whose sums may be taken in another order
 SHORTEST = 16  # loop that LLVM vectorizes: on a shorter innermost axis all that is fused with slices goes one by one
-COPY = 50  # the time to copy a number, forward and backward, in products of two numbers
+COPY = 40  # the time to copy a number, forward and backward, in products of two numbers
 
 
 class Windows(NamedTuple):
@@ -72,11 +72,6 @@ def bordered(x: jax.Array, around: Sequence[tuple[int, int]]) -> jax.Array:
         jnp.zeros((), x.dtype),
         [(0, 0, 0), *((*one, 0) for one in around), *[(0, 0, 0)] * (x.ndim - 1 - len(around))],
     )
-
-
-def by_rows(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """An affine layer (windows, inputs) -> (windows, units) of (..., inputs), as one product of matrices."""
-    return lax.optimization_barrier(layer(x.reshape(-1, x.shape[-1]))).reshape(*x.shape[:-1], -1)
 
 
 def shifted(x: jax.Array, axis: int, tap: int, stride: int, apart: int) -> list[jax.Array]:

@@ -1,10 +1,11 @@
 """Convolutions of 3 or 5 taps an axis, several outputs of an axis at a time, by fewer products than outputs times taps.
 
-F(2, 3), F(4, 3) and F(2, 5) of Winograd (1980), for networks by Lavin and Gray, Fast Algorithms for Convolutional
-Neural Networks (2016, section 4). F(4, 3) takes six products for four outputs of three taps, so in two dimensions 36
-where patches take 144, of 2.25 numbers a pixel where patches copy 9. Tiles are polynomials, whose product is known from
-its values at as many points (Toom and Cook). The points are those of the least rounding among 0, +-1, +-1/2 and +-2
-(Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks, 2020).
+F(2, 3), F(4, 3), F(2, 5) and F(4, 5) of Winograd (1980), for networks by Lavin and Gray, Fast Algorithms for
+Convolutional Neural Networks (2016, section 4). F(4, 3) takes six products for four outputs of three taps, so in two
+dimensions 36 where patches take 144, of 2.25 numbers a pixel where patches copy 9. Tiles are polynomials, whose product
+is known from its values at as many points (Toom and Cook). The points are those of the least rounding among 0, +-1,
++-1/2 and +-2 (Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural
+Networks, 2020).
 """
 
 import functools
@@ -18,11 +19,13 @@ import numpy as np
 from jax import lax
 
 from popjax.models.blocks import in_blocks
+from popjax.models.products import times
 from popjax.models.windows import COPY, LONG, Windows, bordered, shifted, summed
 
 CHANNELS = 8  # below which vectors of them are not full
-POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity
-OUTPUT = 20  # the time to add a product to outputs, forward and backward, in products of two numbers
+POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0)  # and infinity
+LONGEST: Mapping[tuple[int, ...], int] = {(5, 5): 128}  # sum of rows, so that rounding is less than 1e-5
+OUTPUT = 40  # the time to add a product to outputs, forward and backward, in products of two numbers
 
 
 class Tile(NamedTuple):
@@ -37,11 +40,9 @@ class Tile(NamedTuple):
         return self.outputs + self.taps - 1
 
 
-AXES: Mapping[int, Mapping[int, Tile]] = {  # number of axes -> taps -> tile: rounding grows with each axis of six
-    1: {3: Tile(4, 3), 5: Tile(2, 5)},
-    2: {3: Tile(4, 3), 5: Tile(2, 5)},
-    3: {3: Tile(2, 3)},
-}
+OUTPUTS: Mapping[tuple[int, ...], Sequence[int]] = {  # taps -> of a tile: rounding grows with the products of each axis
+    (3,): [4], (5,): [4], (3, 3): [4, 4], (3, 5): [4, 2], (5, 3): [2, 4], (5, 5): [4, 2], (3, 3, 3): [2, 2, 2]
+}  # fmt: skip
 
 
 class Tiling(NamedTuple):
@@ -68,7 +69,7 @@ class Tiling(NamedTuple):
 
 def tiling(sizes: Sequence[int], taps: Sequence[int]) -> Tiling:
     """The tiles for that many outputs; raises KeyError for taps without one."""
-    tiles = [AXES[len(taps)][tap] for tap in taps]
+    tiles = [Tile(*kind) for kind in zip(OUTPUTS[*taps], taps, strict=True)]
     return Tiling(tiles, [-(-size // tile.outputs) for size, tile in zip(sizes, tiles, strict=True)])
 
 
@@ -78,7 +79,7 @@ def cost_of_tiles(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:
     Infinite for other taps, strides and dilation, for few channels, and for short floats.
     """
     *taps, channels, units = kernel.shape
-    known = AXES.get(len(taps), {}).keys() >= {*taps} and {*windows.strides, *windows.dilation} == {1}
+    known = tuple(taps) in OUTPUTS and {*windows.strides, *windows.dilation} == {1}
     if not known or channels < CHANNELS or x.dtype not in LONG:
         return math.inf
     tiles = tiling(windows.counts(x.shape[1:-1]), taps)
@@ -113,16 +114,17 @@ def by_tiles(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> j
         for axis, tile in enumerate(tiles.tiles):
             parts = shifted(x, 1 + 2 * axis, tile.products, tile.outputs, 1)
             x = lax.optimization_barrier(stacked_sums(parts, matrices(tile).of_inputs))
-        product = lax.optimization_barrier(jnp.matmul(x.reshape(len(weights), -1, channels), weights, **how))
+        product = times(x.reshape(len(weights), -1, channels), weights, how, LONGEST.get((*taps,), math.inf))
         product = product.reshape(*x.shape[:-1], units)
         for axis, tile in reversed([*enumerate(tiles.tiles)]):
             product = stacked_sums([*product], matrices(tile).of_products, 2 + 2 * axis)
         product = product.reshape(-1, *tiles.outputs, units)
-        return lax.optimization_barrier(product[:, *(slice(size) for size in wanted)])
+        return product[:, *(slice(size) for size in wanted)]
 
     more = [whole - size for whole, size in zip(tiles.outputs, wanted, strict=True)]
     around = [(low, high + rest) for (low, high), rest in zip(windows.padding, more, strict=True)]
-    return in_blocks(layer, bordered(x, around), math.prod(tiles.products) * max(channels, units))
+    products = math.prod(tiles.products)
+    return in_blocks(layer, bordered(x, around), products * channels, products * units)
 
 
 class Matrices(NamedTuple):
