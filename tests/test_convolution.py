@@ -217,7 +217,8 @@ def test_the_derivative_of_a_layer_copies_the_narrower_matrix(x64, x, weights, a
         ((2, 14, 14, 3), 16, {}, (392, 48)),  # 14 rows of patches of three times three, three taps of each
         ((2, 28, 28, 32), 32, {}, (36, 98, 32)),  # 7 x 7 tiles of each image
         ((2, 28, 28, 8), 8, {}, (1568, 32)),
-        ((2, 28, 8), 8, {}, (6, 14, 8)),
+        ((2, 28, 16), 16, {}, (6, 14, 16)),
+        ((2, 28, 8), 8, {}, (56, 8)),
         ((2, 28, 7), 8, {}, (56, 8)),
         ((2, 3, 3, 16), 5, {}, (18, 15)),
         ((2, 28, 28, 16), 16, {"window_strides": (2, 2)}, (392, 16)),

@@ -20,7 +20,7 @@ from jax import lax
 
 from popjax.models.blocks import in_blocks
 from popjax.models.products import times
-from popjax.models.windows import COPY, LONG, Windows, bordered, shifted, summed
+from popjax.models.windows import COPY, LONG, SHORTEST, Windows, bordered, shifted, summed
 
 CHANNELS = 8  # below which vectors of them are not full
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0)  # and infinity
@@ -87,7 +87,8 @@ def cost_of_tiles(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:
     done = [math.prod(tiles.products[:axis]) for axis in range(1, len(taps) + 1)]
     copies = sum(part * math.prod(inputs[axis:]) for axis, part in enumerate(done, 1))
     sums = sum(part * math.prod(tiles.outputs[axis:]) for axis, part in enumerate(done, 1))
-    return done[-1] * channels * units + copies * channels * COPY + sums * units * OUTPUT
+    full = -(-channels // SHORTEST) * SHORTEST  # vectors of 21 channels take as long as of 32
+    return done[-1] * channels * units + copies * full * COPY + sums * units * OUTPUT
 
 
 def by_tiles(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> jax.Array:
