@@ -153,6 +153,20 @@ MUTANTS = [
         "test_convolution.py -k some_images",
     ),
     Mutant(
+        "a block's derivative is cut where it is used",
+        "models/blocks",
+        "lambda x: read_whole(layer(x))",
+        "layer",
+        "test_convolution.py -k before_it_is_used",
+    ),
+    Mutant(
+        "sums over tiles are taken at once",
+        "models/winograd",
+        "{(5, 5): 128}",
+        "{}",
+        "test_convolution.py -k round_little",
+    ),
+    Mutant(
         "patches of rows are taken for any number of units",
         "models/row_patches",
         "first**2 * units * SUMMAND",
@@ -162,8 +176,8 @@ MUTANTS = [
     Mutant(
         "few channels are computed by tiles, too",
         "models/winograd",
-        "CHANNELS = 8",
-        "CHANNELS = 7",
+        "copies * full * COPY",
+        "copies * channels * COPY",
         "test_convolution.py -k least_cost",
     ),
     Mutant(

@@ -283,6 +283,13 @@ def test_many_copies_are_made_for_some_images_at_a_time(x64, monkeypatch):
             assert 3 * temporary(by_patches(plain)) < 2 * memory
 
 
+def test_a_blocks_derivative_is_copied_before_it_is_used():
+    """By one barrier backward, and by none forward, where it would be a copy more."""
+    double = lambda x: blocks.in_blocks(lambda x: 2 * x, x, blocks.MANY)
+    assert "optimization_barrier" not in str(jax.make_jaxpr(double)(jnp.ones((3, 2))))
+    assert str(jax.make_jaxpr(lambda x: slopes(double, x))(jnp.ones((3, 2)))).count("optimization_barrier") == 1
+
+
 def test_a_convolution_without_pixels_is_left_to_xla():
     plain = lambda x, w: lax.conv_general_dilated(x, w, (), (), dimension_numbers=("NC", "IO", "NC"))
     x, kernel = jnp.arange(6.0).reshape(2, 3), jnp.arange(12.0).reshape(3, 4)

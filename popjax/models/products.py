@@ -50,6 +50,11 @@ def _times_moved(how: Mapping[str, Any], longest: float, given: Any, moved: Any)
     return product, change + of_sums.reshape(product.shape)
 
 
+def by_rows(x: jax.Array, weights: jax.Array, how: Mapping[str, Any]) -> jax.Array:
+    """`times` of weights (inputs, units) and all rows of (..., inputs) at once: (..., units)."""
+    return times(x.reshape(-1, x.shape[-1]), weights, how).reshape(*x.shape[:-1], -1)
+
+
 def affine(x: jax.Array, weights: jax.Array, *, dimension_numbers: lax.DotDimensionNumbers, **how: Any) -> jax.Array:
     """`lax.dot_general`; for a model's layer, whose weights have no batch axis, with a derivative that is faster."""
     (of_x, of_weights), batches = dimension_numbers

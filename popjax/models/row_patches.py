@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from popjax.models.blocks import in_blocks
-from popjax.models.products import times
+from popjax.models.products import by_rows
 from popjax.models.windows import COPY, LONG, Windows, bordered, patches, summed
 
 SUMMAND = 4  # the time of a number of a sum, forward and backward, in products of two numbers
@@ -46,7 +46,7 @@ def by_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any
 
     def layer(x: jax.Array) -> jax.Array:
         cut = patches(x, (1, *others), windows.strides, windows.dilation)
-        product = times(cut.reshape(-1, cut.shape[-1]), weights, how).reshape(*cut.shape[:-1], -1)
+        product = by_rows(cut, weights, how)
         if first > 3 and units > 16:  # its derivative is one array, that of slices a slow sum of many
             parts = lax.split(product, (units,) * first, -1)
         else:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from popjax.models.blocks import in_blocks
-from popjax.models.products import times
+from popjax.models.products import by_rows
 from popjax.models.windows import COPY, Windows, bordered, patches
 
 
@@ -31,9 +31,7 @@ def by_whole_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: A
     weights = kernel.reshape(-1, kernel.shape[-1])
 
     def layer(x: jax.Array) -> jax.Array:
-        cut = patches(x, windows.taps, windows.strides, windows.dilation)
-        product = times(cut.reshape(-1, cut.shape[-1]), weights, how)
-        return product.reshape(*cut.shape[:-1], -1)
+        return by_rows(patches(x, windows.taps, windows.strides, windows.dilation), weights, how)
 
     copies = math.prod(windows.counts(x.shape[1:-1])) * len(weights)
     return in_blocks(layer, bordered(x, windows.padding), copies)

@@ -22,7 +22,6 @@ from popjax.models.blocks import in_blocks
 from popjax.models.products import times
 from popjax.models.windows import COPY, LONG, SHORTEST, Windows, bordered, shifted, summed
 
-CHANNELS = 8  # below which vectors of them are not full
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0)  # and infinity
 LONGEST: Mapping[tuple[int, ...], int] = {(5, 5): 128}  # sum of rows, so that rounding is less than 1e-5
 OUTPUT = 40  # the time to add a product to outputs, forward and backward, in products of two numbers
@@ -76,11 +75,11 @@ def tiling(sizes: Sequence[int], taps: Sequence[int]) -> Tiling:
 def cost_of_tiles(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:
     """Of an image, in products of two numbers.
 
-    Infinite for other taps, strides and dilation, for few channels, and for short floats.
+    Infinite for other taps, strides and dilation, and for short floats.
     """
     *taps, channels, units = kernel.shape
     known = tuple(taps) in OUTPUTS and {*windows.strides, *windows.dilation} == {1}
-    if not known or channels < CHANNELS or x.dtype not in LONG:
+    if not known or x.dtype not in LONG:
         return math.inf
     tiles = tiling(windows.counts(x.shape[1:-1]), taps)
     inputs = [size + tap - 1 for size, tap in zip(tiles.outputs, taps, strict=True)]
