@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ from popjax.core.trees import abstract
 from popjax.engine.member import advance
 from popjax.engine.roster import Config, Roster
 from popjax.supervision.spaces import default_space
+
+sys.path.insert(0, str(Path(__file__).parent / "works"))
+
+from jax_networks import NETWORKS
+from work import WORKS, rows_of
 
 H100 = """
 gpu_device_info {
@@ -53,7 +59,7 @@ dnn_version_info { major: 9 minor: 10 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
 ROWS, BATCH, SIZES = 1797, 32, (64, 100, 100, 10)
-BYTES = {"pred": 1, "f32": 4, "s32": 4, "u32": 4}
+BYTES = {"pred": 1, "s8": 1, "f32": 4, "s32": 4, "u32": 4}
 FREE = ("parameter", "constant", "get-tuple-element", "tuple", "bitcast")
 OPERATION = re.compile(r"(?:ROOT )?%([\w.\-]+) = (.*?) ([a-z\-]+)\((.*?)\)")
 
@@ -148,6 +154,8 @@ def main() -> None:
     without = pj.Space(learning_rate=rate, hidden=100, depth=2, batch_size=BATCH)
     channels = pj.Space(learning_rate=rate, hidden=pj.integers(8, 32), depth=pj.integers(1, 3), batch_size=BATCH)
     one_size = default_space().replace(batch_size=BATCH)
+    own = pj.supervised(rows_of(WORKS["cnn32"]), NETWORKS["cnn32"], "adamw", transform="none")
+    one_batch = pj.Space(learning_rate=rate, batch_size=BATCH)
     cases = {
         "mlp, sgd": lambda members: population(pj.supervised(rows), fixed, members),
         "mlp, sgd, by hand": by_hand,
@@ -155,6 +163,7 @@ def main() -> None:
         "default space": lambda members: population(pj.supervised(rows), default_space(), members),
         "default space, one batch size": lambda members: population(pj.supervised(rows), one_size, members),
         "cnn": lambda members: population(pj.supervised(images, model="cnn"), channels, members),
+        "cnn32, a network of one's own": lambda members: population(own, one_batch, members),
     }
     found = []
     for name in list(cases)[: 2 if options.quick else None]:

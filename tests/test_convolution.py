@@ -13,6 +13,7 @@ import optax
 import pytest
 import strided_cnn
 from conftest import soaked
+from derivatives import assert_same, slopes
 from flax import linen, nnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,9 +26,10 @@ from popjax.data.dataset import built_in, images
 from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
 from popjax.models import blocks
-from popjax.models.convolution import by_patches
-from popjax.models.layers import Dropout, max_pool
+from popjax.models.biases import with_biases
+from popjax.models.layers import Dropout
 from popjax.models.products import times
+from popjax.models.rewriting import by_patches
 from popjax.models.windows import Windows
 from popjax.models.winograd import by_tiles
 
@@ -51,69 +53,6 @@ def test_by_patches_is_flax_conv(x64, inputs, features, size):
     gradients = [jax.grad(lambda *a, f=f: jnp.sin(f(*a)).sum(), (0, 1))(weights, x) for f in (patched, plain)]
     for left, right in zip(*map(jax.tree.leaves, gradients), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-12)
-
-
-def slopes(function, *arguments):
-    """The gradients of a sum that depends on each number."""
-    scalar = lambda *given: sum(jnp.sin(leaf + 0.3).sum() for leaf in jax.tree.leaves(function(*given)))
-    return jax.grad(scalar, range(len(arguments)))(*arguments)
-
-
-def assert_same(fast, plain, *arguments):
-    """Values, gradients and directional derivatives, to 1e-12."""
-    close = lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-12, atol=1e-12)
-    jax.tree.map(close, fast(*arguments), plain(*arguments))
-    jax.tree.map(close, slopes(fast, *arguments), slopes(plain, *arguments))
-    moved = jax.tree.map(jnp.cos, arguments)
-    jax.tree.map(close, jax.jvp(fast, arguments, moved), jax.jvp(plain, arguments, moved))
-
-
-def test_max_pool_is_flax_pool(x64):
-    """Also where several pixels are the largest: the first has the slope."""
-    for x in (jax.random.normal(jax.random.key(0), (3, 7, 4, 2)), jnp.ones((1, 4, 5, 1))):
-        assert_same(max_pool, lambda x: nnx.max_pool(x, (2, 2), (2, 2)), x)
-
-
-POOLS = [
-    ((2, 2), (2, 2), "VALID"),
-    ((3, 3), (2, 2), "SAME"),
-    ((3, 2), (1, 3), ((1, 0), (2, 1))),
-    ((1, 4), (1, 1), "SAME"),
-]
-
-
-@pytest.mark.parametrize(("window", "strides", "padding"), soaked(POOLS, 2))
-def test_pooling_is_flax_pooling(x64, window, strides, padding):
-    """Of largest numbers, many of which are equal, and of means; no window is reduced by XLA."""
-    x = jnp.round(jax.random.normal(jax.random.key(0), (3, 7, 8, 2)), 0)
-    for pool in (nnx.max_pool, nnx.avg_pool, linen.max_pool, linen.avg_pool):
-        plain = lambda x, pool=pool: pool(x, window, strides, padding)
-        assert "reduce_window" not in str(jax.make_jaxpr(by_patches(plain))(x))
-        assert_same(by_patches(plain), plain, x)
-
-
-def test_what_comes_before_a_narrow_pool_is_not_computed_again_for_its_gradient():
-    """As it is for 16 channels, where that is faster than to write it down."""
-
-    def subtractions(channels):
-        pool = by_patches(lambda x, mean: nnx.max_pool(nnx.relu(x - mean), (2, 2), (2, 2)))
-        slope = jax.jit(jax.grad(lambda x, mean: (pool(x, mean) ** 2).sum(), (0, 1)))
-        lowered = slope.lower(jnp.zeros((8, 12, 12, channels)), jnp.zeros((1, 1, 1, channels)))
-        return lowered.compile().as_text().count(" subtract(")
-
-    assert subtractions(12) == subtractions(15) < subtractions(16)
-
-
-def test_pooling_goes_on_for_integers_and_large_windows(x64):
-    x = jnp.arange(2 * 30 * 30).reshape(2, 30, 30, 1) % 7
-    plain = lambda x: lax.reduce_window(x, np.iinfo(int).min, lax.max, (1, 2, 3, 1), (1, 1, 2, 1), "SAME")
-    np.testing.assert_array_equal(by_patches(plain)(x), plain(x))
-    any_of = lambda x: lax.reduce_window(x, False, lax.max, (1, 2, 3, 1), (1, 1, 2, 1), "SAME")
-    np.testing.assert_array_equal(by_patches(any_of)(x == 0), any_of(x == 0))
-    assert "reduce_window" not in str(jax.make_jaxpr(by_patches(any_of))(x == 0))
-    whole = by_patches(lambda x: nnx.max_pool(x, (30, 30)))
-    assert "reduce_window" in str(jax.make_jaxpr(whole)(x.astype(float)))
-    assert whole(x.astype(float)).tolist() == [[[[6.0]]], [[[6.0]]]]
 
 
 TILED = [
@@ -281,6 +220,52 @@ def test_many_copies_are_made_for_some_images_at_a_time(x64, monkeypatch):
             assert " scan[" in str(jax.make_jaxpr(by_patches(plain))(x, kernel))
             assert_same(by_patches(plain), plain, x, kernel)
             assert 3 * temporary(by_patches(plain)) < 2 * memory
+
+
+def with_groups(kernel, x):
+    how = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 2}
+    return lax.conv_general_dilated(x, kernel[:, :, :2], (1, 1), "SAME", **how)
+
+
+def with_channels_first(kernel, x):
+    layout = "NCHW", "OIHW", "NCHW"
+    x, kernel = x.transpose(0, 3, 1, 2), kernel.transpose(3, 2, 0, 1)
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+
+
+BIASED = {
+    "several times": (lambda kernel, bias, x: squared(convolved(kernel, x) + bias), 3),
+    "the bias first": (lambda kernel, bias, x: squared(bias + convolved(kernel, x)), 3),
+    "channels first": (lambda kernel, bias, x: squared(with_channels_first(kernel, x) + bias.reshape(1, 4, 1, 1)), 3),
+    "once": (lambda kernel, bias, x: jnp.sin(convolved(kernel, x) + bias), 2),
+    "without the bias, too": (lambda kernel, bias, x: squared((y := convolved(kernel, x)) + bias) + y, 2),
+    "returned without the bias": (lambda kernel, bias, x: ((y := convolved(kernel, x)), squared(y + bias)), 2),
+    "a bias for each row of pixels": (
+        lambda kernel, bias, x: squared(convolved(kernel, x) + bias.reshape(1, 4, 1, 1)),
+        2,
+    ),
+    "two convolutions": (lambda kernel, bias, x: squared(convolved(kernel, x) + convolved(2 * kernel, bias * x)), 2),
+    "groups": (lambda kernel, bias, x: squared(with_groups(kernel, x) + bias), 2),
+}
+
+
+def squared(x):
+    return x * x
+
+
+@pytest.mark.parametrize("name", soaked(BIASED, 4))
+def test_a_bias_is_a_part_of_its_convolution_where_their_sum_is_read_several_times(x64, monkeypatch, name):
+    """Also in blocks."""
+    plain, inputs = BIASED[name]
+    rng = np.random.default_rng(0)
+    kernel, bias, x = (jnp.asarray(rng.normal(size=shape)) / 4 for shape in ((3, 3, 4, 4), (1, 1, 1, 4), (3, 4, 5, 4)))
+    equations = with_biases(jax.make_jaxpr(plain)(kernel, bias, x).jaxpr)
+    layers = [equation for equation in equations if equation.primitive.name == "conv_general_dilated"]
+    assert {len(layer.invars) for layer in layers} == {inputs}
+    assert_same(by_patches(plain), plain, kernel, bias, x)
+    monkeypatch.setattr(blocks, "MANY", 1)
+    monkeypatch.setattr(blocks, "BLOCK", 2**11)
+    assert_same(by_patches(plain), plain, kernel, bias, x)
 
 
 def test_a_blocks_derivative_is_copied_before_it_is_used():

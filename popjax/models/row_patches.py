@@ -28,12 +28,15 @@ def cost_of_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows) -> fl
     return patches_of_rows(x, windows) * (inputs * (first * units + COPY) + summands)
 
 
-def by_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> jax.Array:
+def by_row_patches(
+    x: jax.Array, kernel: jax.Array, windows: Windows, bias: jax.Array | None = None, **how: Any
+) -> jax.Array:
     """A convolution of images: (rows, *pixels, channels) -> (rows, *windows, units).
 
     Args:
         kernel: (*taps, channels, units).
         windows: where they lie, with a stride of 1 along the first axis.
+        bias: (1, ..., units), which is added.
         how: options of `jnp.matmul`, such as its precision.
 
     >>> image, kernel = jnp.arange(4.0).reshape(1, 4, 1, 1), jnp.ones((2, 1, 1, 1))
@@ -56,7 +59,7 @@ def by_row_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any
         return summed(*moved)
 
     copies = patches_of_rows(x, windows) * max(weights.shape)
-    return in_blocks(layer, bordered(x, [(0, 0), *windows.padding[1:]]), copies)
+    return in_blocks(layer, bordered(x, [(0, 0), *windows.padding[1:]]), copies, bias=bias)
 
 
 def patches_of_rows(x: jax.Array, windows: Windows) -> int:

@@ -16,12 +16,15 @@ def cost_of_whole_patches(x: jax.Array, kernel: jax.Array, windows: Windows) -> 
     return math.prod(windows.counts(x.shape[1:-1])) * inputs * (units + COPY)
 
 
-def by_whole_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> jax.Array:
+def by_whole_patches(
+    x: jax.Array, kernel: jax.Array, windows: Windows, bias: jax.Array | None = None, **how: Any
+) -> jax.Array:
     """A convolution of images: (rows, *pixels, channels) -> (rows, *windows, units).
 
     Args:
         kernel: (*taps, channels, units).
         windows: where they lie.
+        bias: (1, ..., units), which is added.
         how: options of `jnp.matmul`, such as its precision.
 
     >>> image, kernel = jax.numpy.arange(4.0).reshape(1, 4, 1), jax.numpy.ones((2, 1, 1))
@@ -34,4 +37,4 @@ def by_whole_patches(x: jax.Array, kernel: jax.Array, windows: Windows, **how: A
         return by_rows(patches(x, windows.taps, windows.strides, windows.dilation), weights, how)
 
     copies = math.prod(windows.counts(x.shape[1:-1])) * len(weights)
-    return in_blocks(layer, bordered(x, windows.padding), copies)
+    return in_blocks(layer, bordered(x, windows.padding), copies, bias=bias)

@@ -7,7 +7,7 @@ into what reads it several times, forward and backward: it would be computed eac
 import functools
 import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ type Sizes = tuple[int, ...]
 
 LONG = (jnp.float32, jnp.float64)  # numbers whose sums may be taken in another order
 SHORTEST = 16  # loop that LLVM vectorizes: on a shorter innermost axis all that is fused with slices goes one by one
+MOST = 64  # places in a window, above which its pooling is left to XLA, and a sum over them is not written out
 COPY = 40  # the time to copy a number, forward and backward, in products of two numbers
 
 
@@ -78,52 +79,6 @@ def shifted(x: jax.Array, axis: int, tap: int, stride: int, apart: int) -> list[
     """For each of the `tap` places in a window along `axis`, what the windows have there."""
     span = x.shape[axis] - (tap - 1) * apart
     return [lax.slice_in_dim(x, i * apart, i * apart + span, stride, axis) for i in range(tap)]
-
-
-def split_windows(x: jax.Array, axis: int, tap: int) -> list[jax.Array]:
-    """`shifted` of windows beside each other; its derivative is one array, and not the sum of `tap` padded ones."""
-    count = x.shape[axis] // tap
-    x = lax.slice_in_dim(x, 0, count * tap, axis=axis)
-    parts = x.reshape(*x.shape[:axis], count, tap, *x.shape[axis + 1 :])
-    return [part.squeeze(axis + 1) for part in lax.split(parts, (1,) * tap, axis + 1)]
-
-
-def pooled(
-    x: jax.Array,
-    *,
-    join: Callable[..., jax.Array],
-    start: float,
-    window_dimensions: Sizes,
-    window_strides: Sizes,
-    padding: tuple[tuple[int, int], ...],
-    base_dilation: Sizes,
-    window_dilation: Sizes,
-) -> jax.Array:
-    """`lax.reduce_window` by `join`, which combines arrays; `start`: what the padding holds."""
-    inside = [(low, high, apart - 1) for (low, high), apart in zip(padding, base_dilation, strict=True)]
-    x = lax.pad(x, jnp.asarray(start, x.dtype), inside)
-    sizes = zip(itertools.count(), window_dimensions, window_strides, window_dilation)
-    for axis, tap, stride, apart in reversed([*sizes]):
-        if tap > 1 or stride > 1:
-            x = lax.optimization_barrier(x) if x.shape[-1] < SHORTEST else x
-            beside = (stride, apart) == (tap, 1)
-            x = join(*(split_windows(x, axis, tap) if beside else shifted(x, axis, tap, stride, apart)))
-    return lax.optimization_barrier(x)
-
-
-@jax.custom_jvp
-def largest(*arrays: jax.Array) -> jax.Array:
-    """The largest of each number (...); its derivative is that of the first which is as large, as in XLA."""
-    return functools.reduce(jnp.maximum, arrays)
-
-
-@largest.defjvp
-def _largest_moved(arrays: tuple[jax.Array, ...], moved: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    found, change = arrays[0], moved[0]
-    for other, other_change in zip(arrays[1:], moved[1:], strict=True):
-        change = jnp.where(found >= other, change, other_change)
-        found = jnp.maximum(found, other)
-    return found, change
 
 
 def summed(*arrays: jax.Array) -> jax.Array:

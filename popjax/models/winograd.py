@@ -90,12 +90,13 @@ def cost_of_tiles(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:
     return done[-1] * channels * units + copies * full * COPY + sums * units * OUTPUT
 
 
-def by_tiles(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> jax.Array:
+def by_tiles(x: jax.Array, kernel: jax.Array, windows: Windows, bias: jax.Array | None = None, **how: Any) -> jax.Array:
     """A convolution of images: (rows, *pixels, channels) -> (rows, *windows, units).
 
     Args:
         kernel: (*taps, channels, units), of 3 taps or 5.
         windows: where they lie, without strides and dilation.
+        bias: (1, ..., units), which is added.
         how: options of `jnp.matmul`, such as its precision.
 
     >>> image, kernel = jnp.arange(4.0).reshape(1, 4, 1), jnp.ones((3, 1, 1))
@@ -124,7 +125,7 @@ def by_tiles(x: jax.Array, kernel: jax.Array, windows: Windows, **how: Any) -> j
     more = [whole - size for whole, size in zip(tiles.outputs, wanted, strict=True)]
     around = [(low, high + rest) for (low, high), rest in zip(windows.padding, more, strict=True)]
     products = math.prod(tiles.products)
-    return in_blocks(layer, bordered(x, around), products * channels, products * units)
+    return in_blocks(layer, bordered(x, around), products * channels, products * units, bias=bias)
 
 
 class Matrices(NamedTuple):

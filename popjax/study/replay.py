@@ -17,7 +17,7 @@ from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
 from popjax.engine.tracer import Tracer
 from popjax.engine.trial_table import TrialTable
-from popjax.models.convolution import left_to_xla
+from popjax.models.rewriting import left_to_xla
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.decisions import Log, Step

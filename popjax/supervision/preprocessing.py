@@ -20,9 +20,9 @@ from popjax.data.transforms.affine import moments
 from popjax.data.transforms.applying import applied, fitted, looking, read_transforms, shaped, written_transforms
 from popjax.data.transforms.unchanged import Unchanged
 from popjax.models.built_in import MODELS
-from popjax.models.convolution import by_patches
 from popjax.models.network import Network
 from popjax.models.networks import bind
+from popjax.models.rewriting import by_patches
 from popjax.supervision.encoding import encoded
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.kinds.named_kinds import kind_of, kind_read

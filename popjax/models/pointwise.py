@@ -1,0 +1,96 @@
+"""Operations on each number of an array by itself, which can be done anew with some of the numbers only."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core.primitives import broadcast_in_dim_p, custom_jvp_call_p, select_n_p
+
+NAMES = frozenset(
+    [
+        *("abs", "add", "and", "cbrt", "ceil", "clamp", "convert_element_type", "cos", "div", "eq", "erf", "erfc"),
+        *("exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic"),
+        *("lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "round", "rsqrt", "sign", "sin", "sqrt"),
+        *("square", "sub", "tan", "tanh", "xor"),
+    ]
+)
+LONGEST = 100  # chain of operations that is kept
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """The result of operations on each number.
+
+    Attributes:
+        value: the array.
+        operation: the last one.
+        inputs: its, arrays and other results.
+        leaves: the arrays from which all is computed, by their `id`.
+        depth: operations of the longest chain.
+    """
+
+    value: jax.Array
+    operation: Callable[..., jax.Array]
+    inputs: Sequence[Any]
+    leaves: dict[int, Any]
+    depth: int
+
+    def anew(self, arrays: dict[int, Any]) -> jax.Array:
+        """The value for other leaves, by the `id` of those that they replace; results are added to them."""
+        if id(self) not in arrays:
+            given = [
+                one.anew(arrays) if isinstance(one, Pointwise) else arrays.get(id(one), one) for one in self.inputs
+            ]
+            arrays[id(self)] = self.operation(*given)
+        found: jax.Array = arrays[id(self)]
+        return found
+
+
+def array_of(what: Any) -> Any:
+    """The array."""
+    return what.value if isinstance(what, Pointwise) else what
+
+
+def as_result(array: jax.Array) -> Pointwise:
+    """An array as the result of no operation."""
+    return Pointwise(array, lambda array: array, [array], {id(array): array}, 0)
+
+
+def pointwise(equation: Any, inputs: Sequence[Any], value: jax.Array) -> Any:
+    """An equation's result as `Pointwise`, or as the array that it is if it is none of each number by itself."""
+    operation = operation_of(equation)
+    depth = 1 + max((one.depth for one in inputs if isinstance(one, Pointwise)), default=0)
+    if operation is None or depth > LONGEST:
+        return value
+    leaves: dict[int, Any] = {}
+    for one in inputs:
+        if isinstance(one, Pointwise):
+            leaves |= one.leaves
+        elif isinstance(one, jax.Array) or np.ndim(one):  # not a number that is written in the program
+            leaves[id(one)] = one
+    return Pointwise(value, operation, inputs, leaves, depth)
+
+
+def operation_of(equation: Any) -> Callable[..., jax.Array] | None:
+    """What computes it from its inputs or parts of them; None if it is none of each number by itself."""
+    primitive, params = equation.primitive, equation.params
+    if primitive is select_n_p:
+        return lambda *arrays: lax.select_n(*jnp.broadcast_arrays(*arrays))
+    if primitive.name in NAMES:
+        return functools.partial(primitive.bind, **params)
+    if primitive is custom_jvp_call_p and source_of(equation) == source_of(jax.make_jaxpr(jax.nn.relu)(0.0).eqns[0]):
+        return jax.nn.relu
+    if primitive is broadcast_in_dim_p and not equation.invars[0].aval.shape:
+        return lambda number: number
+    return None
+
+
+def source_of(equation: Any) -> str:
+    """Name, file and line of a function with a derivative of its own."""
+    source: str = equation.params["call_jaxpr"].debug_info.func_src_info
+    return source

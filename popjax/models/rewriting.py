@@ -1,0 +1,129 @@
+"""A function whose convolutions, pools and products are computed in other ways, which XLA is faster at.
+
+It is traced, and each operation of the trace is carried out as it is or in another way.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core.primitives import (
+    cond_p,
+    conv_general_dilated_p,
+    dot_general_p,
+    jit_p,
+    reduce_window_max_p,
+    reduce_window_min_p,
+    reduce_window_p,
+    reduce_window_sum_p,
+    remat_p,
+    scan_p,
+    while_p,
+)
+
+from popjax.models.biases import variables_of, with_biases
+from popjax.models.convolution import convolve
+from popjax.models.pointwise import array_of, pointwise
+from popjax.models.pools import max_pooled, pooled
+from popjax.models.products import affine
+from popjax.models.windows import MOST, summed
+
+
+def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+    """The same function, its convolutions computed as matrix products of patches or tiles, its pooling by slices.
+
+    The derivative of a layer's weights copies the narrower of its matrices (see `products`), that of a pool computes
+    anew what it picks (see `pools`).
+
+    For a custom Task: wrap the model's forward pass before it is differentiated.
+    `supervised` wraps every custom model. Arguments are pytrees of arrays. What is inside a custom
+    derivative is as_result.
+
+    >>> import jax.numpy as jnp
+    >>> kernel, image, layout = jnp.ones((3, 3, 1, 4)), jnp.ones((2, 8, 8, 1)), ("NHWC", "HWIO", "NHWC")
+    >>> def forward(kernel, image):
+    ...     return jax.lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=layout)
+    >>> bool(jnp.allclose(by_patches(forward)(kernel, image), forward(kernel, image)))
+    True
+    """
+
+    def patched(*args: P.args, **kwargs: P.kwargs) -> T:
+        closed, shape = jax.make_jaxpr(function, return_shape=True)(*args, **kwargs)
+        outputs = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves((args, kwargs)))
+        return jax.tree.unflatten(jax.tree.structure(shape), map(array_of, outputs))
+
+    return patched
+
+
+def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+    """The outputs of a jaxpr, as arrays or `Pointwise` results; so may the arguments be."""
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
+
+    def read(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else known[variable]
+
+    for equation in with_biases(jaxpr):
+        inputs, params = [*map(read, equation.invars)], equation.params
+        if equation.primitive is jit_p:
+            outputs = evaluate(params["jaxpr"].jaxpr, params["jaxpr"].consts, inputs)
+        elif equation.primitive is reduce_window_max_p and fits(params):
+            outputs = [max_pooled(*inputs, **params)]
+        elif equation.primitive in FAST and fits(params):
+            outputs = [FAST[equation.primitive](*map(array_of, inputs), **params)]
+        else:
+            variables = variables_of(equation)
+            alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[fast(equation)])
+            outputs = jax.core.eval_jaxpr(alone, [], *[array_of(read(variable)) for variable in variables])
+            outputs = [pointwise(equation, inputs, *outputs)] if len(outputs) == 1 else outputs
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+def fast(equation: Any) -> Any:
+    """An equation; the bodies of loops, branches and checkpoints are computed as `evaluate` does."""
+    if equation.primitive not in (scan_p, while_p, cond_p, remat_p):
+        return equation
+
+    def body(value: Any) -> Any:
+        if isinstance(value, ClosedJaxpr):
+            computed = lambda *given: [*map(array_of, evaluate(value.jaxpr, value.consts, given))]
+            return jax.make_jaxpr(computed)(*value.in_avals)
+        if isinstance(value, Jaxpr):
+            return body(ClosedJaxpr(value, [])).jaxpr
+        return tuple(map(body, value)) if isinstance(value, tuple) else value
+
+    return equation.replace(params={name: body(value) for name, value in equation.params.items()})
+
+
+def fits(params: Mapping[str, Any]) -> bool:
+    """True but for images without pixels, and for so large a window of a pool that slices are more than XLA's loop."""
+    return params.get("padding") != () and math.prod(params.get("window_dimensions", ())) <= MOST
+
+
+def left_to_xla(jaxpr: Jaxpr) -> set[str]:
+    """Which of "convolution" and "pooling" a program still has, also in its loops, branches and derivatives."""
+    found = {XLA[equation.primitive] for equation in jaxpr.eqns if equation.primitive in XLA}
+    inner = [
+        value for equation in jaxpr.eqns for value in jax.tree.leaves([*equation.params.values()], is_leaf=is_program)
+    ]
+    programs = [value.jaxpr if isinstance(value, ClosedJaxpr) else value for value in inner if is_program(value)]
+    return found.union(*map(left_to_xla, programs))
+
+
+def is_program(value: Any) -> bool:
+    """True for a jaxpr."""
+    return isinstance(value, Jaxpr | ClosedJaxpr)
+
+
+FAST: Mapping[Any, Callable[..., jax.Array]] = {
+    conv_general_dilated_p: convolve,
+    dot_general_p: affine,
+    reduce_window_sum_p: functools.partial(pooled, join=summed, start=0),
+}
+XLA: Mapping[Any, str] = {
+    conv_general_dilated_p: "convolution",
+    **dict.fromkeys([reduce_window_max_p, reduce_window_min_p, reduce_window_sum_p, reduce_window_p], "pooling"),
+}
