@@ -1,7 +1,7 @@
 """What all tests share: rank promotion raises, warnings are errors (pyproject), float64 on request.
 
 `pytest` leaves out the slow proofs, whose marks are below; `pytest --all` runs them too, and so does a test's own name.
-`--soak 2/6` takes one part of six of those that soak: all of them take more time than `.ci/run` has.
+`--soak 2/8` takes one part of eight of those that soak: all of them take more time than `.ci/run` has.
 """
 
 import functools
@@ -49,7 +49,7 @@ def part_of(name, parts):
 
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help=f"also run the slow proofs: {', '.join(PROOFS)}")
-    parser.addoption("--soak", default="1/1", help="with --all, the part of the soak tests to run: 2/6, by their names")
+    parser.addoption("--soak", default="1/1", help="with --all, the part of the soak tests to run: 2/8, by their names")
 
 
 def pytest_configure(config):

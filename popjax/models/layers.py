@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from popjax.models.pools import largest, split_windows
+from popjax.models.pools import largest
+from popjax.models.windows import split_windows
 
 
 class RowKeys(nnx.Variable):

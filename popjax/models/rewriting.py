@@ -36,7 +36,7 @@ def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
     """The same function, its convolutions computed as matrix products of patches or tiles, its pooling by slices.
 
     The derivative of a layer's weights copies the narrower of its matrices (see `products`), that of a pool computes
-    anew what it picks (see `pools`).
+    anew what it picks (see `picks`).
 
     For a custom Task: wrap the model's forward pass before it is differentiated.
     `supervised` wraps every custom model. Arguments are pytrees of arrays. What is inside a custom

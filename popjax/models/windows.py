@@ -1,4 +1,4 @@
-"""Windows of images: as the rows of a matrix, and their largest number or sum.
+"""Windows of images, as the rows of a matrix or place by place.
 
 An axis after the other, so that 3 + 3 slices are copied in the place of 9. The barriers keep XLA from fusing a copy
 into what reads it several times, forward and backward: it would be computed each time, and in a slower order.
@@ -79,6 +79,14 @@ def shifted(x: jax.Array, axis: int, tap: int, stride: int, apart: int) -> list[
     """For each of the `tap` places in a window along `axis`, what the windows have there."""
     span = x.shape[axis] - (tap - 1) * apart
     return [lax.slice_in_dim(x, i * apart, i * apart + span, stride, axis) for i in range(tap)]
+
+
+def split_windows(x: jax.Array, axis: int, tap: int) -> list[jax.Array]:
+    """`shifted` of windows beside each other; its derivative is one array, and not the sum of `tap` padded ones."""
+    count = x.shape[axis] // tap
+    x = lax.slice_in_dim(x, 0, count * tap, axis=axis)
+    parts = x.reshape(*x.shape[:axis], count, tap, *x.shape[axis + 1 :])
+    return [part.squeeze(axis + 1) for part in lax.split(parts, (1,) * tap, axis + 1)]
 
 
 def summed(*arrays: jax.Array) -> jax.Array:

@@ -1,0 +1,104 @@
+"""Pools whose derivative is computed for the pixels that they pick.
+
+The largest number of a window is that of one pixel, and so is what it was computed from number by number, as by a
+normalization and an activation. That is computed anew for the pixels picked, of 2 x 2 a quarter of the numbers, and
+differentiated there; the others get a zero.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from popjax.models.pointwise import Pointwise, array_of, as_result
+from popjax.models.windows import Sizes, split_windows
+
+
+def picked(pool: Callable[[jax.Array], jax.Array], x: Any, sizes: Sizes) -> jax.Array:
+    """`pool(x)` of windows beside each other, whose derivative is computed for the places that they pick."""
+    result = x if isinstance(x, Pointwise) and follows(x, sizes) else as_result(array_of(x))
+    computed = lambda *leaves: result.anew(dict(zip(result.leaves, leaves, strict=True)))
+    layer = jax.custom_jvp(lambda *leaves: pool(computed(*leaves)))
+
+    @layer.defjvp
+    def _layer_moved(leaves: Any, moved: Any) -> Any:
+        places = lax.optimization_barrier(first_largest(computed(*leaves), sizes))
+        pick = lambda leaf: leaf if uniform(leaf, sizes) else at_places(leaf, places, sizes)
+        return jax.jvp(lambda *leaves: computed(*map(pick, leaves)), leaves, moved)
+
+    return lax.optimization_barrier(layer(*result.leaves.values()))
+
+
+def follows(x: Pointwise, sizes: Sizes) -> bool:
+    """True if each of its leaves is either of its size along the windows' axes or the same for all their places."""
+    wide = [axis for axis, size in enumerate(sizes) if size > 1]
+    whole = [x.value.shape[axis] for axis in wide]
+    leaves = [leaf for leaf in x.leaves.values() if not uniform(leaf, sizes)]
+    return bool(leaves) and all([leaf.shape[axis] for axis in wide] == whole for leaf in leaves)
+
+
+def uniform(leaf: jax.Array, sizes: Sizes) -> bool:
+    """True if an array has one number for all places of a window."""
+    return leaf.ndim == 0 or all(size == 1 for size, tap in zip(leaf.shape, sizes, strict=True) if tap > 1)
+
+
+def slices_of(x: jax.Array, sizes: Sizes) -> list[jax.Array]:
+    """Each place of the windows beside each other, row by row: of each window the number there."""
+    parts = [x]
+    for axis, size in enumerate(sizes):
+        if size > 1:
+            parts = [place for part in parts for place in split_windows(part, axis, size)]
+    return parts
+
+
+def first_largest(x: jax.Array, sizes: Sizes) -> jax.Array:
+    """Of each window the place of its largest number, the first of several or of those that are not a number."""
+    found, *others = slices_of(x, sizes)
+    places = jnp.zeros(found.shape, jnp.int8)
+    for place, other in enumerate(others, 1):
+        later = (other > found) | jnp.isnan(other)
+        places = jnp.where(later, jnp.int8(place), places)
+        found = jnp.where(later, other, found)
+    return places
+
+
+def at_places(x: jax.Array, places: jax.Array, sizes: Sizes) -> jax.Array:
+    """Of each window the number at its place, which counts as in `slices_of`."""
+
+    def numbers(x: jax.Array) -> jax.Array:
+        found, *others = slices_of(x, sizes)
+        for place, other in enumerate(others, 1):
+            found = jnp.where(places == place, other, found)
+        return found
+
+    layer = jax.custom_jvp(numbers)
+
+    @layer.defjvp
+    def _layer_moved(given: Any, moved: Any) -> tuple[jax.Array, jax.Array]:
+        (x,), (change,) = given, moved
+        return numbers(x), summed_at(change, places, sizes)
+
+    return layer(x) if jnp.issubdtype(x.dtype, jnp.floating) else numbers(x)
+
+
+def summed_at(x: jax.Array, places: jax.Array, sizes: Sizes) -> jax.Array:
+    """`at_places` as a sum: its transpose is one elementwise operation, not a sum of padded slices."""
+    counts = [-(-size // tap) for size, tap in zip(x.shape, sizes, strict=True)]
+    x = extended(x, [count * tap for count, tap in zip(counts, sizes, strict=True)], 0)
+    x = x.reshape([part for pair in zip(counts, sizes, strict=True) for part in pair])
+    wanted = [max(pair) for pair in zip(counts, places.shape, strict=True)]
+    numbers = np.arange(math.prod(sizes), dtype=places.dtype).reshape(sizes)
+    among = tuple(range(1, x.ndim, 2))
+    at = jnp.expand_dims(extended(places, wanted, -1), among) == jnp.expand_dims(numbers, tuple(range(0, x.ndim, 2)))
+    found = jnp.where(at, x, 0).sum(among)
+    return found[tuple(map(slice, places.shape))]
+
+
+def extended(x: jax.Array, shape: Sequence[int], value: int) -> jax.Array:
+    """An array with more of a value at the end of each axis."""
+    more = [(0, size - has, 0) for size, has in zip(shape, x.shape, strict=True)]
+    return lax.pad(x, jnp.asarray(value, x.dtype), more)
