@@ -48,7 +48,7 @@ IMAGES = {
     "cnn8": Images(8, 1, (16, 32)),
     "cnn28": Images(28, 1, (16, 32)),
     "cnn32": Images(32, 3, (32, 64), norms=True),
-    **{f"drawn{seed}": drawn(seed) for seed in range(1, 34)},
+    **{f"drawn{seed}": drawn(seed) for seed in range(1, 37)},
 }
 WORKS = {
     "mlp": Work((64,), 10, 32, 64),
