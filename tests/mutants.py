@@ -148,9 +148,16 @@ MUTANTS = [
     Mutant(
         "pools are differentiated at all pixels",
         "models/pools",
-        "return picked(pool, x, sizes) if floats and beside and inside else pool(array)",
+        "return picked(pool, x, sizes) if floats and beside and inside and pays(x, sizes) else pool(array)",
         "return pool(array)",
         "test_pools.py -k pixels_that_are_picked",
+    ),
+    Mutant(
+        "pools pick of any channels",
+        "models/picks",
+        "sizes[-1] == 1 and not few",
+        "sizes[-1] == 1",
+        "test_pools.py -k that_is_faster",
     ),
     Mutant(
         "windows that do not fit are picked from",

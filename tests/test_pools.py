@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from popjax.models import pools
 from popjax.models.layers import max_pool
 from popjax.models.rewriting import by_patches
 
@@ -63,6 +64,31 @@ def test_pooling_goes_on_for_integers_and_large_windows(x64):
     assert whole(x.astype(float)).tolist() == [[[[6.0]]], [[[6.0]]]]
 
 
+@pytest.fixture
+def few_channels(monkeypatch):
+    """A pool picks, however few its channels are."""
+    monkeypatch.setattr(pools, "pays", lambda x, sizes: True)
+
+
+PICKS = [
+    ((4, 6, 12), nnx.relu, (2, 2), True),
+    ((4, 6, 11), nnx.relu, (2, 2), False),
+    ((4, 6, 16), nnx.gelu, (2, 2), True),
+    ((4, 6, 15), nnx.gelu, (2, 2), False),
+    ((4, 6, 12), lambda x: nnx.relu(jnp.exp(x)), (2, 2), False),
+    ((4, 6, 16), nnx.relu, (1, 2, 2), False),
+]
+
+
+@pytest.mark.parametrize(("shape", "before", "window", "expected"), PICKS)
+def test_pools_pick_where_that_is_faster(shape, before, window, expected):
+    """Not of channels that are too few for loops over them, nor along the channels."""
+    window = (*window, 1)[-3:] if len(window) == 2 else window
+    pool = by_patches(lambda x: lax.reduce_window(before(x), -jnp.inf, lax.max, (1, *window), (1, *window), "VALID"))
+    slope = jax.make_jaxpr(jax.grad(lambda x: (pool(x) ** 2).sum()))(jnp.ones((2, *shape)))
+    assert (":i8[" in str(slope)) == expected
+
+
 def normalized(x, scale):
     """With an activation, as before most pools."""
     moments = x.mean((0, 1, 2), keepdims=True), x.var((0, 1, 2), keepdims=True)
@@ -107,7 +133,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("name", soaked(BEFORE, 6))
-def test_what_is_before_a_pool_has_its_derivatives(x64, name):
+def test_what_is_before_a_pool_has_its_derivatives(x64, name, few_channels):
     """Of odd sizes and of windows with equal numbers, whatever is computed anew for the pixels that are picked."""
     x = jnp.round(jax.random.normal(jax.random.key(0), (3, 7, 6, 4)) * 4) / 4
     scale = jnp.asarray([0.5, -1.0, 2.0, 0.0]).reshape(1, 1, 1, 4)
@@ -118,7 +144,7 @@ def test_what_is_before_a_pool_has_its_derivatives(x64, name):
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_pools_of_any_sizes_are_those_of_xla(x64, data):
+def test_pools_of_any_sizes_are_those_of_xla(x64, few_channels, data):
     """Of one to three axes of pixels; also where no window fits."""
     sizes = data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=3))
     window = tuple(data.draw(st.integers(1, 4)) for _ in sizes)
@@ -129,7 +155,7 @@ def test_pools_of_any_sizes_are_those_of_xla(x64, data):
     assert_same(by_patches(plain), plain, x, scale)
 
 
-def test_a_long_chain_before_a_pool_is_not_computed_anew(x64):
+def test_a_long_chain_before_a_pool_is_not_computed_anew(x64, few_channels):
     """By as many calls as it has operations, of which Python allows a thousand."""
 
     def plain(x):
@@ -140,7 +166,7 @@ def test_a_long_chain_before_a_pool_is_not_computed_anew(x64):
     assert_same(by_patches(plain), plain, jax.random.normal(jax.random.key(0), (1, 4, 4, 1)))
 
 
-def test_second_derivatives_of_a_pool(x64):
+def test_second_derivatives_of_a_pool(x64, few_channels):
     x = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
     plain = lambda x: (nnx.max_pool(jnp.sin(3 * x), (2, 2), (2, 2)) ** 2).sum()
     turned = [jax.grad(lambda x, f=f: (jax.grad(f)(x) * jnp.cos(x)).sum())(x) for f in (by_patches(plain), plain)]
@@ -149,7 +175,7 @@ def test_second_derivatives_of_a_pool(x64):
 
 
 @pytest.mark.parametrize("place", range(4))
-def test_a_pool_of_what_is_not_a_number_is_none_when_it_is_differentiated(place):
+def test_a_pool_of_what_is_not_a_number_is_none_when_it_is_differentiated(place, few_channels):
     """Or the loss of a member that has diverged would look like one."""
     x = jnp.arange(8.0).reshape(1, 2, 4, 1).at[0, place // 2, place % 2, 0].set(jnp.nan)
     pool = by_patches(lambda x: nnx.max_pool(nnx.relu(x), (2, 2), (2, 2)))
@@ -158,7 +184,7 @@ def test_a_pool_of_what_is_not_a_number_is_none_when_it_is_differentiated(place)
     np.testing.assert_array_equal(jnp.isnan(found), [True, False])
 
 
-def test_the_derivative_of_what_is_before_a_pool_is_summed_over_the_pixels_that_are_picked():
+def test_the_derivative_of_what_is_before_a_pool_is_summed_over_the_pixels_that_are_picked(few_channels):
     x, scale = jnp.ones((2, 8, 8, 3)), jnp.ones((1, 1, 1, 3))
 
     def summed(function):

@@ -15,7 +15,9 @@ import numpy as np
 from jax import lax
 
 from popjax.models.pointwise import Pointwise, array_of, as_result
-from popjax.models.windows import Sizes, split_windows
+from popjax.models.windows import SHORTEST, Sizes, split_windows
+
+NARROWEST = 12  # channels of a pool that picks
 
 
 def picked(pool: Callable[[jax.Array], jax.Array], x: Any, sizes: Sizes) -> jax.Array:
@@ -31,6 +33,16 @@ def picked(pool: Callable[[jax.Array], jax.Array], x: Any, sizes: Sizes) -> jax.
         return jax.jvp(lambda *leaves: computed(*map(pick, leaves)), leaves, moved)
 
     return lax.optimization_barrier(layer(*result.leaves.values()))
+
+
+def pays(x: Any, sizes: Sizes) -> bool:
+    """True where it was measured to be faster than a derivative at all pixels.
+
+    Of fewer channels LLVM does not vectorize the loops that find the places, or those that compute a function twice.
+    """
+    channels = array_of(x).shape[-1]
+    few = channels < (SHORTEST if isinstance(x, Pointwise) and x.costly else NARROWEST)
+    return sizes[-1] == 1 and not few
 
 
 def follows(x: Pointwise, sizes: Sizes) -> bool:

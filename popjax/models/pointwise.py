@@ -19,6 +19,9 @@ NAMES = frozenset(
         *("square", "sub", "tan", "tanh", "xor"),
     ]
 )
+COSTLY = frozenset(
+    ["cbrt", "cos", "erf", "erfc", "exp", "exp2", "expm1", "log", "log1p", "logistic", "pow", "sin", "tan", "tanh"]
+)
 LONGEST = 100  # chain of operations that is kept
 
 
@@ -32,6 +35,7 @@ class Pointwise:
         inputs: its, arrays and other results.
         leaves: the arrays from which all is computed, by their `id`.
         depth: operations of the longest chain.
+        costly: True if one of them is a function such as an exponential.
     """
 
     value: jax.Array
@@ -39,6 +43,7 @@ class Pointwise:
     inputs: Sequence[Any]
     leaves: dict[int, Any]
     depth: int
+    costly: bool = False
 
     def anew(self, arrays: dict[int, Any]) -> jax.Array:
         """The value for other leaves, by the `id` of those that they replace; results are added to them."""
@@ -67,13 +72,14 @@ def pointwise(equation: Any, inputs: Sequence[Any], value: jax.Array) -> Any:
     depth = 1 + max((one.depth for one in inputs if isinstance(one, Pointwise)), default=0)
     if operation is None or depth > LONGEST:
         return value
+    costly = equation.primitive.name in COSTLY or any(one.costly for one in inputs if isinstance(one, Pointwise))
     leaves: dict[int, Any] = {}
     for one in inputs:
         if isinstance(one, Pointwise):
             leaves |= one.leaves
         elif isinstance(one, jax.Array) or np.ndim(one):  # not a number that is written in the program
             leaves[id(one)] = one
-    return Pointwise(value, operation, inputs, leaves, depth)
+    return Pointwise(value, operation, inputs, leaves, depth, costly)
 
 
 def operation_of(equation: Any) -> Callable[..., jax.Array] | None:

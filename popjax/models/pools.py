@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from popjax.models.picks import picked
+from popjax.models.picks import pays, picked
 from popjax.models.pointwise import array_of
 from popjax.models.windows import SHORTEST, Sizes, shifted, split_windows
 
@@ -24,7 +24,7 @@ def max_pooled(x: Any, **how: Any) -> jax.Array:
     pool = lambda x: pooled(x, join=largest, start=least, **how)
     beside = how["window_strides"] == sizes and {*how["base_dilation"], *how["window_dilation"]} == {1}
     inside = not any(map(any, how["padding"])) and all(map(operator.ge, array.shape, sizes))
-    return picked(pool, x, sizes) if floats and beside and inside else pool(array)
+    return picked(pool, x, sizes) if floats and beside and inside and pays(x, sizes) else pool(array)
 
 
 def pooled(
