@@ -100,17 +100,16 @@ def at_places(x: jax.Array, places: jax.Array, sizes: Sizes) -> jax.Array:
 def summed_at(x: jax.Array, places: jax.Array, sizes: Sizes) -> jax.Array:
     """`at_places` as a sum: its transpose is one elementwise operation, not a sum of padded slices."""
     counts = [-(-size // tap) for size, tap in zip(x.shape, sizes, strict=True)]
-    x = extended(x, [count * tap for count, tap in zip(counts, sizes, strict=True)], 0)
+    x = extended(x, [count * tap for count, tap in zip(counts, sizes, strict=True)])
     x = x.reshape([part for pair in zip(counts, sizes, strict=True) for part in pair])
     wanted = [max(pair) for pair in zip(counts, places.shape, strict=True)]
     numbers = np.arange(math.prod(sizes), dtype=places.dtype).reshape(sizes)
     among = tuple(range(1, x.ndim, 2))
-    at = jnp.expand_dims(extended(places, wanted, -1), among) == jnp.expand_dims(numbers, tuple(range(0, x.ndim, 2)))
+    at = jnp.expand_dims(extended(places, wanted), among) == jnp.expand_dims(numbers, tuple(range(0, x.ndim, 2)))
     found = jnp.where(at, x, 0).sum(among)
     return found[tuple(map(slice, places.shape))]
 
 
-def extended(x: jax.Array, shape: Sequence[int], value: int) -> jax.Array:
-    """An array with more of a value at the end of each axis."""
-    more = [(0, size - has, 0) for size, has in zip(shape, x.shape, strict=True)]
-    return lax.pad(x, jnp.asarray(value, x.dtype), more)
+def extended(x: jax.Array, shape: Sequence[int]) -> jax.Array:
+    """An array with zeros at the end of each axis."""
+    return jnp.pad(x, [(0, size - has) for size, has in zip(shape, x.shape, strict=True)])

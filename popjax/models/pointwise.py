@@ -11,16 +11,15 @@ import numpy as np
 from jax import lax
 from jax.extend.core.primitives import broadcast_in_dim_p, custom_jvp_call_p, select_n_p
 
-NAMES = frozenset(
+CHEAP = frozenset(
     [
-        *("abs", "add", "and", "cbrt", "ceil", "clamp", "convert_element_type", "cos", "div", "eq", "erf", "erfc"),
-        *("exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic"),
-        *("lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "round", "rsqrt", "sign", "sin", "sqrt"),
-        *("square", "sub", "tan", "tanh", "xor"),
+        *("abs", "add", "and", "cbrt", "ceil", "clamp", "convert_element_type", "div", "eq", "floor", "ge", "gt"),
+        *("integer_pow", "is_finite", "le", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "round", "rsqrt"),
+        *("sign", "sqrt", "square", "sub", "xor"),
     ]
 )
 COSTLY = frozenset(
-    ["cbrt", "cos", "erf", "erfc", "exp", "exp2", "expm1", "log", "log1p", "logistic", "pow", "sin", "tan", "tanh"]
+    ["cos", "erf", "erfc", "exp", "exp2", "expm1", "log", "log1p", "logistic", "pow", "sin", "tan", "tanh"]
 )
 LONGEST = 100  # chain of operations that is kept
 
@@ -87,7 +86,7 @@ def operation_of(equation: Any) -> Callable[..., jax.Array] | None:
     primitive, params = equation.primitive, equation.params
     if primitive is select_n_p:
         return lambda *arrays: lax.select_n(*jnp.broadcast_arrays(*arrays))
-    if primitive.name in NAMES:
+    if primitive.name in CHEAP | COSTLY:
         return functools.partial(primitive.bind, **params)
     if primitive is custom_jvp_call_p and source_of(equation) == source_of_relu():
         return jax.nn.relu

@@ -40,7 +40,7 @@ def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
 
     For a custom Task: wrap the model's forward pass before it is differentiated.
     `supervised` wraps every custom model. Arguments are pytrees of arrays. What is inside a custom
-    derivative is as_result.
+    derivative is unchanged.
 
     >>> import jax.numpy as jnp
     >>> kernel, image, layout = jnp.ones((3, 3, 1, 4)), jnp.ones((2, 8, 8, 1)), ("NHWC", "HWIO", "NHWC")
