@@ -12,6 +12,7 @@ import numpy as np
 
 from popjax.core.counts import whole_kind
 from popjax.rule import Rule
+from popjax.rules.checking import order_of
 from popjax.space.space import Space
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -185,7 +186,7 @@ def best_first(problem: Problem, trials: Trials, epoch: int | None = None, prese
     at = trials.epochs[rows] if epoch is None else np.full(len(rows), epoch)
     curves = trials.curves if present else trials.values
     values = {name: curve[rows, at - 1] for name, curve in curves.items()}
-    order = problem.rule.order(values | {name: cost[rows] for name, cost in trials.costs.items()})
+    order = order_of(problem.rule, values | {name: cost[rows] for name, cost in trials.costs.items()})
     furthest = at if epoch is not None else trials.reached(problem.epochs)[rows]
     return rows[order[np.argsort(-furthest[order], kind="stable")]]
 

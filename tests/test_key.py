@@ -361,6 +361,17 @@ task = pj.Task(lambda key, hparams, data: State(1.0), epoch, ())
         assert type(session.state) is scope["State"]
 
 
+def test_equal_work_on_hyperparameters_of_other_names_is_trained():
+    """They are entries of what a program takes, so it is compiled for their names."""
+
+    def found(name):
+        epoch = lambda x, hparams, data: (x - hparams[name] * x, {"loss": x**2})
+        task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+        return pj.search(task, {name: pj.uniform(0, 1)}, trials=4, epochs=2)
+
+    assert found("rate").values["loss"].tolist() == found("speed").values["loss"].tolist()
+
+
 def test_jaxs_settings_and_branches_are_other_code():
     task = pj.Task(lambda key, hparams, data: 1.0, lambda x, h, data: (x + h["learning_rate"], {"loss": x}), ())
     roster = lambda **known: Roster(task, pj.Space(**SPACE), Config(2, 0, pj.Rule("loss"), **known))

@@ -311,7 +311,7 @@ POINT = {"rate": np.array([0.2]), "shift": np.array([0.2]), "size": np.array([2]
         (pj.Decision(copy=[(0, 1)], until={0: 3}), "the decision's copy is a list; give a dict"),
         (pj.Decision(fresh=3, until={0: 3}), "the decision's fresh is a int; give the numbers of trials"),
         (pj.Decision(set={0: 0.3}, until={0: 3}), "set 0: 0.3 is no dict; give name -> value"),
-        (pj.Decision(until={0: 3}, notes=float("nan")), "the scheduler's notes: Out of range float values"),
+        (pj.Decision(until={0: 3}, notes=float("nan")), "step: the notes are no JSON value (Out of range float values"),
     ],
     ids=str,
 )
@@ -594,17 +594,17 @@ class Quiet(pj.Callback):
 
 
 UNUSABLE = {  # what is given as scheduler or as callbacks: what is said
-    "the scheduler returned a NoneType; return a popjax.Scheduler": {"scheduler": lambda problem: None},
+    "the scheduler <lambda> returned a NoneType; return a popjax.Scheduler": {"scheduler": lambda problem: None},
     "scheduler is the function halving; call it: popjax.halving()": {"scheduler": pj.halving},
-    "the scheduler's step returned (1, None); return (state, popjax.Decision(...))": {
+    "the scheduler <lambda>: step returned (1, None); return (state, popjax.Decision(...))": {
         "scheduler": lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (1, None))
     },
-    "the scheduler's notes: Object of type float32 is not JSON serializable; give numbers": {
+    "the scheduler <lambda>: step: the notes are no JSON value (array([1.]) is a ndarray); give numbers": {
         "scheduler": lambda problem: pj.Scheduler(
             lambda: 0,
             lambda state, trials: (
                 1,
-                pj.Decision(add=problem.propose(2), until={0: 1, 1: 1}, notes={"loss": np.float32(1)}),
+                pj.Decision(add=problem.propose(2), until={0: 1, 1: 1}, notes={"loss": np.ones(1)}),
             ),
         )
     },

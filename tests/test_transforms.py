@@ -278,17 +278,17 @@ def test_a_transform_may_take_missing_cells_and_add_columns(tmp_path, folds):
     assert winner.recipe.seen(winner.recipe.encoded(frame[7:8]))[0, 2:].tolist() == [0, 0]
 
 
-class Wrong(pj.Transform):
-    """What a test has it give."""
+def wrong(gives):
+    """A transform that gives what a test says."""
 
-    def __init__(self, gives):
-        object.__setattr__(self, "gives", gives)
+    class Wrong(pj.Transform):
+        def fit(self, x, columns):
+            return self
 
-    def fit(self, x, columns):
-        return self
+        def __call__(self, x):
+            return gives(x)
 
-    def __call__(self, x):
-        return self.gives(x)
+    return Wrong()
 
 
 @pytest.mark.parametrize(
@@ -298,8 +298,8 @@ class Wrong(pj.Transform):
         (Robust, "the transform is Robust itself; give a popjax.Transform, or one of standardize"),
         (RobustScaler(), "the transform is a RobustScaler; give a popjax.Transform"),
         ({"a": "none"}, "a dict is for rows that are a dict of arrays; give a name or one transform"),
-        (Wrong(lambda x: np.ones(3)), r"the transform Wrong gives float64\[3\] for 64 rows; give an array"),
-        (Wrong(lambda x: "x"), "the transform Wrong gives a str for 64 rows; give an array of numbers"),
+        (wrong(lambda x: np.ones(3)), r"the transform Wrong: __call__ gives float64\[3\] for 64 rows; give an array"),
+        (wrong(lambda x: "x"), "the transform Wrong: __call__ gives a str for 64 rows; give an array of numbers"),
     ],
 )
 def test_what_is_no_transform_is_refused_in_a_line(rows, transform, says):
@@ -310,7 +310,7 @@ def test_what_is_no_transform_is_refused_in_a_line(rows, transform, says):
 def test_a_row_that_becomes_infinite_is_named(rows):
     """By what is in it: the rows that train are numbered otherwise than the user's."""
     x, y = rows
-    transform = Wrong(lambda given: np.where((given == x[17]).all(1, keepdims=True), np.inf, given))
+    transform = wrong(lambda given: np.where((given == x[17]).all(1, keepdims=True), np.inf, given))
     with pytest.raises(ValueError, match=re.escape(f"gives no finite number for the row {x[17].tolist()!r:.60}; give")):
         pj.supervised((x, y), transform=transform)
 
@@ -394,7 +394,7 @@ def test_fields_of_all_sorts_come_back_and_others_are_named(tmp_path):
         pj.supervised(problem[0], transform=Bins()), problem[1], trials=2, epochs=1, out=tmp_path / "run", resume=True
     )
     again = pj.load_best(tmp_path / "run", transform=Bins()).recipe.transforms[0]
-    assert again.edges == [[1.0], [2.0, 3.0]]
+    assert [edges.tolist() for edges in again.edges] == [[1.0], [2.0, 3.0]]
     assert again.widest == x.var(0).argmax()
     with pytest.raises(ValueError, match=r"field 'ends' of the transform Bins is \[0.1, inf\]; keep finite numbers"):
         pj.supervised(problem[0], transform=Bins((0.1, np.inf))).recipe.describe()
@@ -415,17 +415,23 @@ def test_a_transform_derived_from_a_built_in_one_acts_as_itself_in_folds(rows):
     np.testing.assert_allclose(task.recipe.features(rows[0], 1), z**3, rtol=1e-9)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Wider(pj.Transform):
+    """Another width in each fold."""
+
+    widths: ClassVar = iter([2, 3])
+    width: int = 0
+
+    def fit(self, x, columns):
+        return Wider(next(self.widths))
+
+    def __call__(self, x):
+        return x[:, : self.width]
+
+
 def test_a_transform_of_another_width_in_each_fold_is_one_line(rows):
-    wide = Wrong(lambda x: x)
-    widths = iter([2, 3])
-
-    def fit(x, columns):
-        width = next(widths)
-        return Wrong(lambda x: x[:, :width])
-
-    object.__setattr__(wide, "fit", fit)
     task = pj.supervised(rows)
-    options = dataclasses.replace(task.given.options, transform=wide)
+    options = dataclasses.replace(task.given.options, transform=Wider())
     with pytest.raises(ValueError, match=r"rows of \(2,\) and \(3,\) of different folds; give rows of one shape"):
         type(task).of(dataclasses.replace(task.given, options=options), task.in_folds(2).split)
 

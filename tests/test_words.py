@@ -63,7 +63,7 @@ def test_no_three_modules_share_a_name():
 
 
 MEANINGS = {  # a word of the glossary as an argument or a field -> what it may be annotated with
-    "scheduler": r"Scheduler|str|Any|Callable",
+    "scheduler": r"Scheduler|CheckedScheduler|str|Any|Callable",
     "schedule": "str|Any",  # of the learning rate
     "segment": "Segment",
     "epochs": r"int|np\.ndarray|dict\[str, np\.ndarray\]",  # a count, or counts by trial

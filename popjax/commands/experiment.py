@@ -119,9 +119,10 @@ class Experiment(RowsOptions):
         from popjax.data.dataset import check_missing, load
         from popjax.data.parts import SHARE, Parts, as_table, parts_of
         from popjax.data.table import Reading
+        from popjax.data.transforms.applying import missing_for
 
-        plain = self.model == Experiment.model
-        missing = self.missing or ("error" if plain else self.usual("missing"))
+        usual = "error" if self.model == Experiment.model else self.usual("missing")
+        missing = missing_for(self.transform, self.missing, usual)
         if not is_file(self.dataset):
             for name in ("drop", "na", "validation", "test", "groups"):
                 if getattr(self, name) is not None:

@@ -36,6 +36,24 @@ def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
     return table[name]
 
 
+def registry[T](kind: str, entries: Iterable[T]) -> dict[str, T]:
+    """Entries by their attribute `name`; raises ValueError for a name that two of them have.
+
+    >>> from pathlib import Path
+    >>> registry("path", [Path("a/x.py"), Path("b/x.py")])
+    Traceback (most recent call last):
+    ValueError: two of the name 'x.py' among what is called a path: a/x.py, b/x.py; give each its own
+    """
+    found: dict[str, T] = {}
+    for entry in entries:
+        name = entry.name  # type: ignore[attr-defined]
+        if name in found:
+            both = f"{found[name]}, {entry}"
+            raise ValueError(f"two of the name {name!r} among what is called a {kind}: {both}; give each its own")
+        found[name] = entry
+    return found
+
+
 def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:
     """The end of a message that suggests the most similar of the known names; empty if none is similar.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from popjax.engine.numbering import Numbering
 from popjax.rule import Rule
+from popjax.rules.checking import loss_of
 from popjax.scheduler import NONE, Trials
 from popjax.space.space import Points
 from popjax.store.counted import BestSoFar, Counted
@@ -179,6 +180,6 @@ def trials_of(
     now = values_after({name: values[name] for name in rule.metrics}, epochs)
     loss = np.where(epochs > 0, np.inf, np.nan).astype(means[rule.metric].dtype)
     alive = (epochs > 0) & np.isfinite(list(now.values())).all(0)
-    loss[alive] = rule.loss({name: column[alive] for name, column in (now | dict(costs)).items()})
+    loss[alive] = loss_of(rule, {name: column[alive] for name, column in (now | dict(costs)).items()})
     complete = counted.resting.all((1, 2)) | (epochs == last)
     return Trials(points, epochs, loss, means, costs=costs, values=values, complete=complete)

@@ -7,6 +7,7 @@ import numpy as np
 from popjax.engine.curves import Curves
 from popjax.engine.numbering import Numbering
 from popjax.rule import Rule
+from popjax.rules.checking import order_of
 from popjax.store.cohort import Arrays, Cohort, counting_state
 from popjax.store.records import mean_member
 
@@ -59,7 +60,7 @@ class Keeper:
         complete = self.trained[candidates].all(1)
         counted = curves.counted(candidates)
         last = {name: mean_member(values)[:, -1] for name, values in counted.values.items()}
-        order = self.rule.order(last | {name: cost[candidates] for name, cost in costs.items()})
+        order = order_of(self.rule, last | {name: cost[candidates] for name, cost in costs.items()})
         finished = complete & np.isfinite(last[self.rule.metric])
         best = counted.different(order[finished[order]])[: self.rule.keep]
         kept = {*candidates[best].tolist(), *candidates[~complete].tolist()}

@@ -23,8 +23,8 @@ class Key(NamedTuple):
     """The identity of what functions compute.
 
     Attributes:
-        digest: SHA-256 of their operations, their constants, and the pytrees that they take and return.
-        structure: of these pytrees, since different classes may have equal names.
+        digest: SHA-256 of their operations, their constants, and the pytrees that they return.
+        structure: of these pytrees, since different classes may have equal names, and of those that they take.
         objects: what no text describes, such as a host callback; with any, keys are equal only within this process.
     """
 
@@ -33,19 +33,19 @@ class Key(NamedTuple):
     objects: tuple[Any, ...]
 
 
-def key_of(functions: Sequence[ClosedJaxpr], trees: Any) -> Key:
-    """The key of traced functions that take and return these pytrees.
+def key_of(functions: Sequence[ClosedJaxpr], trees: Any, arguments: Sequence[Any] = ()) -> Key:
+    """The key of traced functions that return these pytrees, and take arguments of these structures.
 
     >>> key = lambda f: key_of([jax.make_jaxpr(f)(1.0)], ())
     >>> key(lambda x: 2 * x) == key(lambda y: 2 * y), key(lambda x: 2 * x) == key(lambda x: 3 * x)
     (True, False)
     """
-    structure, content = jax.tree.structure(trees), Content()
-    content.words.append(ADDRESS.sub("", str(structure)))
+    returned, content = jax.tree.structure(trees), Content()
+    content.words.append(ADDRESS.sub("", str(returned)))
     for function in functions:
         content.add_function(function)
     digest = sha256("\n".join(content.words).encode())
-    return Key(digest, structure, tuple(content.objects))
+    return Key(digest, (returned, *arguments), tuple(content.objects))
 
 
 class Content:

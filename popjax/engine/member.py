@@ -158,9 +158,10 @@ class MemberFunctions:
             functions.append(self.score.trace(training.state, example, data))
         trees = [(function.in_tree, shapes(function)) for function in functions]
         traced = [function.jaxpr for function in functions]
+        arguments = [function.in_tree for function in functions]
         if self.keeps_best:
             training = jax.eval_shape(begun, training)
-        return Trace(training, metrics, functools.cache(lambda: key_of(traced, trees)))
+        return Trace(training, metrics, functools.cache(lambda: key_of(traced, trees, arguments)))
 
     def hparams(self, member: Members, **known: Any) -> HParams:
         """The mapping that the task sees; `known` holds Python values in place of a member's arrays."""

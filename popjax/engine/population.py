@@ -122,19 +122,23 @@ class Population:
         self.tell = tell
         self.backend = backend or LocalBackend()
         self.applied = 0
-        last = None if paced else config.epochs
         self.table = TrialTable(
             config.numbering,
             Curves((), config.numbering, 0, np.dtype(float), config.rule),
             Waiting(None if paced else int(WAITING * total())),
             Keeper(config.numbering, config.rule),
-            last,
+            last=None if paced else config.epochs,
         )
 
-    def check(self, decision: Decision) -> None:
-        """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled."""
+    def check(self, decision: Decision, points: bool = True) -> None:
+        """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled.
+
+        `points`: whether the task can be trained on new points is checked, too.
+        """
         table = self.table
         check_decision(decision, self.roster, table.curves.done, table.ended.all(1), table.last)
+        if decision.add and points:
+            self.roster.check(decision.add)
 
     def advance(self, number: int, decision: Decision) -> bool:
         """Apply decision `number`, if it is not applied yet, and train its trials until they reach their epochs.

@@ -10,6 +10,7 @@ import numpy as np
 
 from popjax.core.clock import Clock
 from popjax.core.counts import whole_kind
+from popjax.core.text import short
 from popjax.core.trees import abstract
 from popjax.engine.best_epoch import Training, Wanted
 from popjax.engine.caps import Caps
@@ -146,6 +147,8 @@ class Roster:
             plan = make_plan(tracer, self.plan.name, self.plan.lanes, caps=self.plan.caps)
         else:
             plan = self.plan = first_plan(tracer, self.config)
+        for bucket in plan.buckets:
+            check_room(bucket.functions, take(points, bucket.rows))
         self._planned = points, plan
 
     def add(self, points: Points) -> None:
@@ -275,6 +278,16 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     return plan
 
 
+def check_room(functions: MemberFunctions, points: Points) -> None:
+    """Raise ValueError for a size beyond those that the shapes of a bucket's program were made for."""
+    for name in sorted(functions.sizes & functions.dynamic.keys() & points.keys()):
+        scale, values = functions.scales[name], points[name]
+        outside = (values < scale.low) | (values > scale.high)
+        if outside.any():
+            what = f"the program has room for {scale}"
+            raise ValueError(f"add: {name}={short(values[outside][0])}: {what}; give a value within it")
+
+
 def check_all_read(tracer: Tracer, plan: Plan) -> None:
     """Raise ValueError for a hyperparameter that no trial reads, nor the first one with other static values."""
     reads, members = set(plan.reads), [bucket.functions for bucket in plan.buckets]
@@ -316,7 +329,6 @@ def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, over:
     """
     if decision.add:
         check_points(roster.space, decision.add)
-        roster.check(decision.add)
     count = len(roster) + added(decision)
     for trials in (decision.copy, decision.copy.values(), decision.fresh, decision.set, decision.until):
         wholes = all(map(whole_kind, set(map(type, trials))))

@@ -9,6 +9,7 @@ import numpy as np
 from popjax.core.text import plural, short
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import shown
+from popjax.rules.checking import why_of
 from popjax.store.results import Results
 
 DESIGNS = {"sobol": "Sobol", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian process"}  # others by their names
@@ -157,7 +158,7 @@ def optimism(results: Results) -> str:
     if count == 1:
         return "the only trial"
     another = results.best is not None and results.best.trial != first
-    return results.rule.why(count, f"trial {first}, {value_text(results, first)}" if another else None)
+    return why_of(results.rule, count, f"trial {first}, {value_text(results, first)}" if another else None)
 
 
 def card_grid(cards: list[tuple[str, str, str]]) -> str:

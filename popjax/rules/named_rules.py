@@ -5,13 +5,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from popjax.core.text import registry
 from popjax.rule import Rule
+from popjax.rules.checking import check_rule
 from popjax.rules.one_se import OneSe
 from popjax.rules.pareto import Pareto
 from popjax.rules.together import Together
 from popjax.task import Metric
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Rule, OneSe, Together, Pareto)}
+RULES: dict[str, type[Rule]] = registry("rule", (Rule, OneSe, Together, Pareto))
 
 
 def rule_of(rank: Any) -> Rule:
@@ -19,6 +21,7 @@ def rule_of(rank: Any) -> Rule:
     if rank is None or isinstance(rank, str):
         return Rule(rank)  # type: ignore[arg-type]
     if isinstance(rank, Rule):
+        check_rule(rank, RULES)
         return rank
     name = getattr(rank, "__name__", None)
     what = f"{name} itself; call it: {name}()" if callable(rank) and name else f"a {type(rank).__name__}"
@@ -32,6 +35,7 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
     another `at` or `patience`, or of the same rule with other settings.
     """
     if given is not None:
+        check_rule(given, RULES)
         now = json.loads(json.dumps(given.written()))
         settings = written.keys() & now.keys() - {"rule", "metric", "mode", "keep", "units"}
         for name in ("at", "patience", *(sorted(settings) if now["rule"] == written["rule"] else ())):

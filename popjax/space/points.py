@@ -13,7 +13,8 @@ from popjax.space.values import present
 def check_points(space: Space, points: Mapping[str, Any]) -> None:
     """Raise ValueError unless `points` are columns (trials,) of a space, complete but for conditional hyperparameters.
 
-    Values may lie outside a range, as those of a later round do; those of a choice must be among its values.
+    Values may lie outside a range, as those of a later round do, but are whole where it is of whole numbers; those of a
+    choice must be among its values.
 
     >>> from popjax.space.scales import uniform
     >>> check_points(Space(rate=uniform(0, 1)), {"rate": [0.1]})
@@ -52,3 +53,5 @@ def check_values(name: str, scale: Scale, values: np.ndarray) -> None:
             raise ValueError(f"add: {name} is a column of {values.dtype}; give numbers") from None
         if not finite.all():
             raise ValueError(f"add: {name}={values[~finite][0]}: give a finite number")
+        if scale.whole and (parts := values.astype(float) % 1 != 0).any():
+            raise ValueError(f"add: {name}={values[parts][0]}: {scale} has whole numbers; give one")

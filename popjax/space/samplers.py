@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from popjax.core.faults import calling
+
 
 def random(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
     """Independent uniform points (n, axes), with a random stream per axis.
@@ -58,8 +60,28 @@ def grid_levels(n: int, levels: Sequence[float]) -> list[int]:
 SAMPLERS = {"random": random, "sobol": sobol, "grid": grid}
 
 
+FEW = 16  # points that are drawn twice
+
+
 def draw(name: str, n: int, levels: Sequence[float], seed: int) -> np.ndarray:
-    """Points (n, axes) of the named sampler, at most n of "grid"; raises ValueError for an unknown name."""
+    """Points (n, axes) of the named sampler, at most n of "grid".
+
+    Raises ValueError for an unknown name, and for a sampler that returns anything else, or other points for a seed
+    when it is called again.
+    """
     if name not in SAMPLERS:
         raise ValueError(f"unknown sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
-    return SAMPLERS[name](n, levels, seed)
+    what = f"the sampler {name}"
+    with calling(what):
+        points = SAMPLERS[name](n, levels, seed)
+        few, again = (SAMPLERS[name](min(n, FEW), levels, seed) for _ in range(2))
+    array = isinstance(points, np.ndarray) and points.ndim == 2 and points.dtype.kind == "f"
+    if not array or points.shape[1] != len(levels) or (len(points) != n and name != "grid"):
+        given = f"{points.dtype}{list(points.shape)}" if isinstance(points, np.ndarray) else f"{points!r:.40}"
+        raise ValueError(f"{what} returned {given}; return floats {(n, len(levels))}")
+    if not ((points >= 0) & (points <= 1)).all():
+        wrong = points[~((points >= 0) & (points <= 1))][0]
+        raise ValueError(f"{what} returned a point with the coordinate {wrong}; return numbers of at least 0, below 1")
+    if not np.array_equal(few, again):
+        raise ValueError(f"{what} returned other points when it was called again; draw by its seed")
+    return points

@@ -76,12 +76,7 @@ class Log:
         return self.steps[number] if number < len(self.steps) else None
 
     def write(self, step: Step) -> None:
-        """Append a step; it is on disk before this returns.
-
-        Raises ValueError if its notes or its state are not JSON values.
-        """
-        check_json("notes", step.decision.notes)
-        check_json("state", step.state)
+        """Append a step; it is on disk before this returns."""
         self._add(step)
 
     def remark(self, verb: str, value: Any = True) -> None:
@@ -172,14 +167,6 @@ def content_of_line(line: bytes) -> dict[str, Any] | None:
         return None
     whole = line.endswith(b"\n") and isinstance(content, dict) and digest == digest_of_json(content)
     return content if whole else None
-
-
-def check_json(what: str, value: Any) -> None:
-    """Raise ValueError for a value that a line of the log cannot hold."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the scheduler's {what}: {error}; give numbers, texts, lists and dicts of Python's") from None
 
 
 def line_content(step: Step | Remark) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.core.text import check_installed, plural
 from popjax.rule import Finished, Rule
+from popjax.rules.checking import check_members, front_of, order_of, winner_of
 from popjax.rules.named_rules import rule_of
 from popjax.rules.together import TOGETHER
 from popjax.space.space import Space
@@ -219,7 +220,7 @@ class Results:
         return self.order if len(self.order) else self._best_first(np.flatnonzero(self.stopped & (self.epochs_run > 0)))
 
     def _best_first(self, rows: np.ndarray) -> np.ndarray:
-        return rows[self.rule.order(self._values(rows))]
+        return rows[order_of(self.rule, self._values(rows))]
 
     def _values(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Metric or cost -> (rows,): the values that the rule orders by."""
@@ -242,7 +243,7 @@ class Results:
         if len(order) == 0:
             return None
         errors = {name: values[order] for name, values in self.errors.items()}
-        row = int(order[self.rule.winner(Finished(self._values(order), errors))])
+        row = int(order[winner_of(self.rule, Finished(self._values(order), errors))])
         return Best(row, self.hparams(row), float(self.values[self.metric][row]))
 
     def front(self) -> list[int]:
@@ -256,7 +257,7 @@ class Results:
         >>> results.front() == np.argsort(results.points["x"]).tolist()
         True
         """
-        return self.order[self.rule.front(self._values(self.order))].tolist() if len(self.order) else []
+        return self.order[front_of(self.rule, self._values(self.order))].tolist() if len(self.order) else []
 
     def hparams(self, trial: int) -> dict[str, Any]:
         """Hyperparameters of a trial as Python values, without inactive ones.
@@ -519,7 +520,7 @@ def reranked[R: Results](results: R, rule: Rule) -> R:
             raise ValueError(f"unknown metric {str(metric)!r}; the trials have {', '.join(results.members)}")
     rule = dataclasses.replace(rule, mode=rule.metric.mode)
     check_patience("ranked", results.rule, rule)
-    rule.check(results.members[rule.metric].shape[1] * results.members[rule.metric].shape[2])
+    check_members(rule, results.members[rule.metric].shape[1] * results.members[rule.metric].shape[2])
     for name in [name for name in rule.needs if name not in results.costs]:
         what = f"the run does not know the {name} of its trials"
         raise ValueError(f"rank {rule.name}: {what}; search with rank={rule!r}")

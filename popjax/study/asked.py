@@ -9,10 +9,13 @@ from popjax.engine.memory import total
 from popjax.engine.roster import Config, Roster
 from popjax.executors.backend import Local, Remote
 from popjax.rule import Rule
-from popjax.scheduler import Problem, Scheduler
+from popjax.rules.checking import rule_for
+from popjax.scheduler import Problem
 from popjax.space.space import Space
 from popjax.task import Task, unknown_metric
 from popjax.tuning.proposals import check_sampler, default_ends, design, learns, proposals
+from popjax.tuning.schedulers.asking import CheckedScheduler, checked, made_for
+from popjax.tuning.schedulers.bounds import Bounds
 from popjax.tuning.schedulers.plain import plain
 from popjax.tuning.schedulers.rounds import Rounds, even
 from popjax.tuning.search_options import SearchOptions
@@ -68,16 +71,16 @@ class Asked:
         asked = {name: getattr(self.options, name) for name in ("epochs", "seed", "repeats", "folds")}
         return Config(rule=self.options.rank, lanes=self.lanes, plan=self.plan, caps=self.caps, **asked)
 
-    def scheduler(self) -> Scheduler:
+    def scheduler(self) -> CheckedScheduler:
         """The scheduler for this problem, in rounds if there are several; raises ValueError if it is no Scheduler."""
         options = self.options
-        propose, learning = self._propose(), learns(options.sampler)
+        bounds, learning = Bounds(self.space), learns(options.sampler)
+        propose = bounds.proposing(self._propose())
         problem = Problem(self.space, options.trials, options.epochs, options.seed, options.rank, propose, learning)
         make = options.inner or plain
-        made = make(problem) if len(self.ends) == 1 else Rounds(problem, self.ends, make).scheduler()
-        if not isinstance(made, Scheduler):
-            raise ValueError(f"the scheduler returned a {type(made).__name__}; return a popjax.Scheduler")
-        return made
+        if len(self.ends) == 1:
+            return made_for(make, problem, bounds)
+        return checked(Rounds(problem, self.ends, make).scheduler(), "the scheduler rounds", bounds)
 
     def _propose(self) -> Any:
         """The function `Problem.propose`: the points to start with, then those of the sampler."""
@@ -112,7 +115,7 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
     """The rule with its metric and mode. Raises ValueError: for an unknown metric before a missing mode."""
     rule: Rule = options.rank
     try:
-        return rule.of(task)
+        return rule_for(rule, task)
     except ValueError:
         known = Roster(task, space, Config(options.epochs, 0, Rule(task.metric))).metrics
         if rule.metric is not None and rule.metric not in known:

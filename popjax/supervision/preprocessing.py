@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -17,8 +17,10 @@ from popjax.data.dataset import Dataset
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.affine import moments
-from popjax.data.transforms.applying import applied, fitted, looking, read_transforms, shaped, written_transforms
+from popjax.data.transforms.applying import applied, fitted, looking, shaped
+from popjax.data.transforms.probing import probed
 from popjax.data.transforms.unchanged import Unchanged
+from popjax.data.transforms.writing import read_transforms, written_transforms
 from popjax.models.built_in import MODELS
 from popjax.models.network import Network
 from popjax.models.networks import bind
@@ -39,7 +41,7 @@ class Code(NamedTuple):
 
 
 NO_CODE = Code()
-FIRST = 64  # rows that, transformed, identify the transforms
+FIRST = 64  # rows on which transforms are tried; transformed, they identify them
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +110,7 @@ class Recipe:
             called=None if isinstance(model, str) else name_of(model),
             mirrored=dataset.mirrored,
             apart=split_up,
-            transform_digest=digest_of_transforms(transforms, taken(x, slice(FIRST))),
+            transform_digest=digest_of(probed(one, taken(x, slice(FIRST)), options.transform) for one in transforms),
         )
 
     @property
@@ -226,11 +228,11 @@ def seen(x: Inputs, columns: Sequence[str], levels: Levels, split_up: bool) -> I
     return apart(x, columns, levels) if split_up else one_hot(x, columns, levels)
 
 
-def digest_of_transforms(transforms: Sequence[Any], x: Inputs) -> str:
-    """SHA-256 of rows after fitted transforms, to four decimals, since machines round differently."""
+def digest_of(transformed: Iterable[Inputs]) -> str:
+    """SHA-256 of transformed rows, to four decimals, since machines round differently."""
     found = hashlib.sha256()
-    for transform in transforms:
-        for one in entries(applied(transform, x)):
+    for inputs in transformed:
+        for one in entries(inputs):
             found.update(np.ascontiguousarray(np.round(one.astype(float), 4) + 0.0))  # 0.0 for -0.0
     return found.hexdigest()
 

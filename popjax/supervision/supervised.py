@@ -7,13 +7,13 @@ from typing import Any
 
 from popjax.core.calls import check_called, refuse_gone
 from popjax.core.text import lookup
-from popjax.data.checks import AUTO, KEEP
+from popjax.data.checks import AUTO
 from popjax.data.columns import check_one_hot
 from popjax.data.dataset import Dataset, images
 from popjax.data.parts import parts_of
 from popjax.data.scarce import repeated, scarce
 from popjax.data.splits import Way, untimely
-from popjax.data.transforms.applying import accepts_missing, transforms_of, unchanged
+from popjax.data.transforms.applying import missing_for, transforms_of, unchanged
 from popjax.data.transforms.known import Known
 from popjax.models.built_in import MODELS, Model
 from popjax.models.networks import check_model
@@ -151,7 +151,7 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     model = lookup(MODELS, "model", options.model) if isinstance(options.model, str) else None
     options = settled(options, model)
     transform = options.transform if options.transform is not None or model is None else model.transform
-    missing = missing_of(options.missing, model, transform)
+    missing = missing_for(transform, options.missing, "error" if model is None else model.missing)
     dataset, validation, test, groups = parts_of(
         data,
         options.validation,
@@ -198,13 +198,6 @@ def settled(options: ProblemOptions, model: Model | None) -> ProblemOptions:
     usual = MODELS["mlp"] if model is None else model
     optimizer = usual.optimizer if options.optimizer is None else options.optimizer
     return dataclasses.replace(options, optimizer=optimizer, schedule=options.schedule or usual.schedule)
-
-
-def missing_of(given: str | None, model: Model | None, transform: Any) -> str:
-    """What to do with missing cells: as asked, else as the model or the transform takes them."""
-    if given in (None, "error") and accepts_missing(transform):
-        return KEEP
-    return given or ("error" if model is None else model.missing)
 
 
 def model_inputs(dataset: Dataset, model: Model | None) -> Any:

@@ -5,16 +5,16 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from popjax.core.stop import Flag
 from popjax.engine.population import Population
-from popjax.scheduler import Decision, Scheduler, Trials, check_kinds
+from popjax.scheduler import Decision, Trials
 from popjax.store.decisions import Log, Step, changes_of, steered_trials
 from popjax.tuning.callbacks.callback import Callbacks
 from popjax.tuning.person import Person
+from popjax.tuning.schedulers.asking import CheckedScheduler, naming
 
 NOTHING: Mapping[str, np.ndarray] = {}
 NO_TRIALS = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING)
@@ -37,7 +37,7 @@ class Driver:
         self,
         population: Population,
         log: Log,
-        scheduler: Scheduler | None = None,
+        scheduler: CheckedScheduler | None = None,
         *,
         callbacks: Callbacks | None = None,
         every: int | None = None,
@@ -129,7 +129,10 @@ class Driver:
         if self.person is not None and len(trials.epochs):
             step = self.person.steer(step, trials, self.population.config.epochs, self.population.check)
         step = self.cut(step, trials)
-        self.population.check(step.decision)
+        with naming(self.scheduler.what):
+            self.population.check(step.decision, points=False)
+        if step.decision.add:
+            self.population.roster.check(step.decision.add)
         return step
 
     def asked(self, last: Step, trials: Trials) -> Step:
@@ -140,7 +143,7 @@ class Driver:
         ahead = lambda trial, epoch: trial not in steered or trial >= len(trials.epochs) or epoch > trials.epochs[trial]
         state = last.state
         while True:
-            before, (state, asked) = state, answer_of(self.scheduler.step(state, trials))
+            before, (state, asked) = state, self.scheduler.step(state, trials)
             until = {t: epoch for t, epoch in asked.until.items() if t not in stopped and ahead(t, epoch)}
             none_left = not until and not asked.add and asked.until  # of the trials it names, so it is asked again
             if not none_left or state == before:
@@ -156,14 +159,6 @@ class Driver:
         if near == until:
             return step
         return dataclasses.replace(step, decision=step.decision._replace(until=near), goal={**until, **step.goal})
-
-
-def answer_of(answer: Any) -> tuple[Any, Decision]:
-    """A scheduler's (state, decision), checked; raises ValueError for anything else."""
-    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
-        raise ValueError(f"the scheduler's step returned {answer!r:.80}; return (state, popjax.Decision(...))")
-    check_kinds(answer[1])
-    return answer
 
 
 @contextlib.contextmanager

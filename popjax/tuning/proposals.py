@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.calls import name_of
+from popjax.core.faults import calling
 from popjax.core.text import check_installed
 from popjax.scheduler import Trials
-from popjax.space.coordinates import units
+from popjax.space.coordinates import category_values, units
 from popjax.space.samplers import SAMPLERS
 from popjax.space.space import Space
 from popjax.tuning.by_optuna import by_optuna, cmaes, gp
@@ -85,6 +87,22 @@ def design(sampler: str, searched: Space, seed: int, before: int = 0) -> Callabl
     return propose
 
 
+def answer_of(what: str, ask: Callable[[], Any], n: int, space: Space) -> dict[str, np.ndarray]:
+    """The n coordinates of each searched hyperparameter by a sampler; raises ValueError for anything else."""
+    with calling(what):
+        found = ask()
+    if not isinstance(found, dict) or found.keys() != set(space.searched):
+        given = list(found) if isinstance(found, dict) else found
+        raise ValueError(f"{what} returned {given!r:.60}; return a dict with a column of each of {space.searched}")
+    for name, column in found.items():
+        most = len(category_values(space[name])) - 1 if category_values(space[name]) else 1
+        values = np.asarray(column)
+        if values.shape != (n,) or values.dtype.kind not in "biuf" or not ((values >= 0) & (values <= most)).all():
+            given = f"{values.dtype}{list(values.shape)}, {values.ravel()[:3].tolist()}"
+            raise ValueError(f"{what}: {name} is {given}; return {n} numbers, 0 to {most}")
+    return {name: np.asarray(column, float) for name, column in found.items()}
+
+
 def proposals(
     sampler: Any, searched: Space, seed: int, epochs: int, before: int = 0
 ) -> Callable[..., dict[str, np.ndarray]]:
@@ -100,7 +118,7 @@ def proposals(
         if trials is None or not (trials.epochs > 0).any():
             return first(n, trials, space)
         own = int(np.random.SeedSequence([seed, len(trials.epochs)]).generate_state(1)[0])
-        asked = ask(own, n, trials, space, epochs)
+        asked = answer_of(f"the sampler {name_of(sampler)}", lambda: ask(own, n, trials, space, epochs), n, space)
         given = {name: units(space[name], asked[name]) if name in asked else np.zeros(n) for name in space}
         return space.masked({name: scale.from_unit(given[name]) for name, scale in space.items()})
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 from popjax.core.calls import name_of
 from popjax.core.counts import check_count, check_seed
 from popjax.core.options import FREE, Options
+from popjax.rules.checking import check_members
 from popjax.rules.named_rules import rule_of, written_rule
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named_schedulers import SCHEDULERS, scheduler_of, text_of
@@ -50,7 +51,7 @@ class SearchOptions(Options):
         counts = ("trials", "epochs", "repeats", "folds", *(["every"] if self.every is not None else []))
         whole: dict[str, Any] = {name: check_count(name, getattr(self, name)) for name in counts}
         options = dataclasses.replace(self, **whole, seed=check_seed(self.seed), rank=rule_of(self.rank))
-        options.rank.check(options.folds * options.repeats)
+        check_members(options.rank, options.folds * options.repeats)
         check_minutes(options.minutes)
         if isinstance(options.scheduler, str):
             options = dataclasses.replace(options, scheduler=scheduler_of(options.scheduler))

@@ -11,6 +11,7 @@ from popjax.rule import Rule
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until
 from popjax.space.space import Space, take
 from popjax.store.results import Results, check_patience
+from popjax.tuning.schedulers.asking import made_for
 
 
 class Simulated(NamedTuple):
@@ -117,8 +118,9 @@ class Replay:
         results = self.results
         space = Space.from_dict(results.run["space"])
         last = results.members[results.metric].shape[-1]
-        scheduler = make(Problem(space, len(self.rows), last, results.run["seed"], results.rule, self.propose))
-        state: Any = scheduler.init()
+        problem = Problem(space, len(self.rows), last, results.run["seed"], results.rule, self.propose)
+        scheduler = made_for(make, problem)
+        state = scheduler.init()
         decision = Decision(until={0: 1})
         while decision.until:
             state, decision = scheduler.step(state, self.trials())

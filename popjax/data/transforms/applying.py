@@ -1,16 +1,16 @@
-"""Transforms of a model's inputs: chosen, fitted, applied, written and read. No JAX here."""
+"""Transforms of a model's inputs: chosen, fitted and applied. No JAX here."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from popjax.core.faults import calling
 from popjax.core.text import lookup, plural
+from popjax.data.checks import KEEP
 from popjax.data.inputs import Inputs, mapped
 from popjax.data.transforms.affine import Affine
 from popjax.data.transforms.filled import Filled, filling
-from popjax.data.transforms.known import Known
 from popjax.data.transforms.named_transforms import TRANSFORMS, transform_name, transform_of
 from popjax.data.transforms.transform import Columns, Transform
 from popjax.data.transforms.unchanged import Unchanged
@@ -61,6 +61,11 @@ def accepts_missing(given: Any) -> bool:
     return isinstance(given, Transform) and given.missing
 
 
+def missing_for(transform: Any, given: str | None, usual: str = "error") -> str:
+    """What to do with missing cells: as `given`, else the model's default; kept for a transform that takes them."""
+    return KEEP if given in (None, "error") and accepts_missing(transform) else given or usual
+
+
 def in_programs(transform: Transform) -> bool:
     """True if compiled programs apply it themselves, fold by fold: a named affine transform, or the identity."""
     return isinstance(transform, Affine | Unchanged) and transform_name(transform) is not None
@@ -78,13 +83,25 @@ def looking(transforms: Transforms, inputs: Inputs, rows: np.ndarray) -> Transfo
 
 def fitted(transforms: Transforms, inputs: Inputs, columns: Columns = ()) -> Transforms:
     """The transforms fitted to training rows."""
-    return mapped(lambda x, transform: transform.fit(as_given(transform, x), columns), inputs, transforms)
+    return mapped(lambda x, transform: fitted_to(x, transform, columns), inputs, transforms)
+
+
+def fitted_to(x: np.ndarray, transform: Transform, columns: Columns) -> Transform:
+    """A transform fitted to rows (rows, ...); raises ValueError if `fit` returns anything else."""
+    with calling(f"{the_transform(transform)}: fit"):
+        found: Any = transform.fit(as_given(transform, x), columns)
+    if not isinstance(found, Transform):
+        raise ValueError(f"{the_transform(transform)}: fit returned {found!r:.40}; return the fitted transform")
+    if type(found).__name__ != type(transform).__name__ and transform_name(found) is None:
+        what = f"fit returned a {type(found).__name__}"
+        raise ValueError(f"{the_transform(transform)}: {what}; return one of the same class, which reads it back")
+    return found
 
 
 def shaped(transforms: Transforms, inputs: Inputs) -> Inputs:
     """Rows of zeros as a model receives them; only their shapes and dtypes have a meaning."""
     with np.errstate(all="ignore"):
-        return mapped(lambda x, transform: transform(as_given(transform, x)), inputs, transforms)
+        return mapped(result, inputs, transforms)
 
 
 def applied(transforms: Transforms, inputs: Inputs) -> Inputs:
@@ -94,16 +111,22 @@ def applied(transforms: Transforms, inputs: Inputs) -> Inputs:
 
 def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
     """Rows (rows, ...) through a fitted transform, checked; raises ValueError."""
-    found = transform(as_given(transform, x))
+    found = result(x, transform)
     if not isinstance(found, np.ndarray) or found.shape[:1] != x.shape[:1] or found.dtype.kind not in "biuf":
         shape = f"{found.dtype}{list(found.shape)}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
-        what = f"the transform {type(transform).__name__} gives {shape} for {plural(len(x), 'row')}"
+        what = f"{the_transform(transform)}: __call__ gives {shape} for {plural(len(x), 'row')}"
         raise ValueError(f"{what}; give an array of numbers with as many rows")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         row = x[np.argmin(np.isfinite(found).reshape(len(found), -1).all(1))].tolist()
-        what = f"the transform {type(transform).__name__} gives no finite number for the row {row!r:.60}"
+        what = f"{the_transform(transform)}: __call__ gives no finite number for the row {row!r:.60}"
         raise ValueError(f"{what}; give one")
     return found
+
+
+def result(x: np.ndarray, transform: Transform) -> Any:
+    """What a fitted transform makes of rows (rows, ...)."""
+    with calling(f"{the_transform(transform)}: __call__"):
+        return transform(as_given(transform, x))
 
 
 def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
@@ -111,54 +134,6 @@ def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
     return x if isinstance(transform, Unchanged) else x.astype(float, copy=False)
 
 
-def written_transforms(transforms: Transforms) -> Any:
-    """Fitted transforms as JSON values, for `read_transforms`; raises ValueError for a field that JSON cannot hold."""
-    if isinstance(transforms, Mapping):
-        return {"entries": {name: written_transforms(one) for name, one in transforms.items()}}
-    if isinstance(transforms, Known):
-        return {"codes": transforms.to_json()}
-    if isinstance(transforms, Filled):
-        return written_transforms(transforms.inner) | {"filled": transforms.to_json()}
-    fields = transforms.to_json()
-    for field, value in fields.items():
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError):
-            what = f"the field {field!r} of the transform {type(transforms).__name__} is {value!r:.40}"
-            raise ValueError(f"{what}; keep finite numbers, texts, lists of them and arrays of numbers") from None
-    return {"name": transform_name(transforms), "called": type(transforms).__name__, "fields": fields}
-
-
-def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:
-    """The transforms that `written_transforms` wrote.
-
-    Args:
-        own: the user-defined transforms, as they were passed for training.
-
-    Raises ValueError for a user-defined transform that is not passed.
-    """
-    if "entries" not in content:
-        return one_read(content, own)
-    given = own if isinstance(own, Mapping) else {}
-    return {name: one_read(one, given.get(name, None if given else own)) for name, one in content["entries"].items()}
-
-
-def one_read(content: Mapping[str, Any], own: Any) -> Transform:
-    """Transform from its name and its fields; raises ValueError."""
-    if "filled" in content:
-        inner = one_read({name: value for name, value in content.items() if name != "filled"}, own)
-        known = content["filled"]
-        lacking, trained = (np.asarray(known[name], bool) for name in ("lacking", "trained"))
-        return Filled(inner, lacking, np.asarray(known["median"], float), trained)
-    if "codes" in content:
-        return Known.from_json(content["codes"])
-    if content["name"] is not None:
-        return lookup(TRANSFORMS, "transform", content["name"]).from_json(content["fields"])
-    if own is None:
-        raise ValueError(f"the winner has a transform of your own, {content['called']}; pass it: transform=...")
-    if isinstance(own, Mapping):
-        raise ValueError("the winner has one transform for all; give one: transform=...")
-    kind = type(transform_of(own))
-    if kind.__name__ != content["called"]:
-        raise ValueError(f"the winner's transform is {content['called']}, not {kind.__name__}; give that one")
-    return kind.from_json(content["fields"])
+def the_transform(transform: Transform) -> str:
+    """A transform in the words of an error message."""
+    return f"the transform {type(transform.inner if isinstance(transform, Filled) else transform).__name__}"

@@ -52,9 +52,8 @@ class Quantile(Transform):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, ...), within 5.2 except for one-hot features."""
-        columns = zip(x.reshape(len(x), len(self.limit)).T, self.quantiles.T, self.limit, self.left, strict=True)
-        found = [one if left else normal(one, known, limit) for one, known, limit, left in columns]
-        return np.stack(found, 1).reshape(x.shape)
+        flat = x.reshape(len(x), len(self.limit))
+        return np.where(self.left, flat, normal(flat, self.quantiles, self.limit)).reshape(x.shape)
 
 
 def spread(x: np.ndarray) -> np.ndarray:
@@ -68,12 +67,18 @@ def spread(x: np.ndarray) -> np.ndarray:
     return np.where(high > low, (high - low) / NORMAL, np.where(np.isfinite(least), least, 0))
 
 
-def normal(values: np.ndarray, quantiles: np.ndarray, limit: float) -> np.ndarray:
-    """Normal coordinates (rows,) of values by the quantiles of a feature; values outside are at the ends.
+def normal(values: np.ndarray, quantiles: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Normal coordinates of values (rows, features) by quantiles (quantiles, features); values outside are at the ends.
 
     A value that equals several quantiles gets the middle of their ranks.
     """
     ranks = np.linspace(0, 1, len(quantiles))
-    share = (np.interp(values, quantiles, ranks) - np.interp(-values, -quantiles[::-1], -ranks[::-1])) / 2
+    from_below = interpolated(values, quantiles, ranks)
+    share = (from_below - interpolated(-values, -quantiles[::-1], -ranks[::-1])) / 2
     share = np.where(values <= quantiles[0], 0, np.where(values >= quantiles[-1], 1, share))
     return np.clip(ndtri(np.clip(share, END, 1 - END)), -limit, limit)
+
+
+def interpolated(values: np.ndarray, points: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Linear interpolation of values (rows, features) between ascending points (n, features) of these heights (n,)."""
+    return np.stack([np.interp(*each, heights) for each in zip(values.T, points.T, strict=True)], 1)

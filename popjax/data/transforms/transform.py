@@ -14,7 +14,8 @@ class Transform:
     """A map fitted on training rows and applied to all rows, of features or of one entry of a dict of them.
 
     A user-defined one is a frozen dataclass derived from this one. Its fields are its settings and what `fit` found:
-    numbers, texts, lists of them, and arrays of numbers; a run's directory keeps nothing else of it.
+    numbers, texts, lists of them, and arrays of numbers; a run's directory keeps nothing else of it. Before training it
+    is read back from them, and applied to the first rows, together, again and one by one: the results must be equal.
 
     Attributes:
         missing: True if rows may have missing cells, NaN in `x`, although the table is read with missing="error".
@@ -61,20 +62,33 @@ class Transform:
         names = {field.name for field in dataclasses.fields(cls)}
         if names != set(content):
             raise ValueError(f"the transform {cls.__name__} has the fields {sorted(names)}, not {sorted(content)}")
-        return cls(**{name: as_array(value) if isinstance(value, list) else value for name, value in content.items()})
+        return cls(**{name: from_lists(value) for name, value in content.items()})
 
 
 def as_json(value: Any) -> Any:
-    """Field as a JSON value: arrays and tuples become lists, NumPy scalars Python numbers."""
+    """Field as a JSON value: arrays and tuples become lists, NumPy scalars Python numbers.
+
+    An array without entries becomes its dtype and its shape, which a list would not tell.
+    """
     if isinstance(value, list | tuple):
         return [as_json(one) for one in value]
+    if isinstance(value, np.ndarray) and value.size == 0:
+        return {"dtype": value.dtype.str, "shape": list(value.shape)}
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def as_array(values: list[Any]) -> Any:
-    """Array of numbers; anything else, such as texts and lists of different lengths, unchanged."""
+def from_lists(value: Any) -> Any:
+    """Inverse of `as_json`: lists of numbers become arrays; texts, and lists of them, stay as they are.
+
+    >>> from_lists(as_json([np.zeros(0, int), np.ones(2)])), from_lists([[1, 2], [3, 4]]).shape, from_lists(["a"])
+    ([array([], dtype=int64), array([1., 1.])], (2, 2), ['a'])
+    """
+    if isinstance(value, dict) and value.keys() == {"dtype", "shape"}:
+        return np.zeros(value["shape"], value["dtype"])
+    if not isinstance(value, list) or not value:
+        return value
     try:
-        array = np.asarray(values)
-    except ValueError:
-        return values
-    return array if array.dtype.kind in "biuf" else values
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return [from_lists(one) for one in value]
+    return array if array.dtype.kind in "biuf" else [from_lists(one) for one in value]

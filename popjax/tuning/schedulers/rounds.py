@@ -10,6 +10,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, best_first
 from popjax.space.space import Space
+from popjax.tuning.schedulers.asking import made_for
 from popjax.tuning.schedulers.parts import part_of, renumbered
 from popjax.tuning.schedulers.plain import plain
 from popjax.tuning.zoom import zoom_in
@@ -138,7 +139,7 @@ class Rounds:
         begin, end = self.ends[state["round"]], self.ends[state["round"] + 1]
         space = Space.from_dict(state["space"])
         propose = lambda n, own=None, space=space: self.problem.propose(n, trials, space)
-        return self.inner(self.problem._replace(space=space, trials=end - begin, propose=propose))
+        return made_for(self.inner, self.problem._replace(space=space, trials=end - begin, propose=propose))
 
     def notes(self, state: dict[str, Any]) -> dict[str, Any]:
         """The log's notes on a round."""

@@ -1,0 +1,98 @@
+"""Checks of a class that a user wrote against its contract: misspelt names, arguments. No JAX here."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+from popjax.core.calls import check_called
+
+
+def check_contract(what: str, kind: type, contract: type, *others: str) -> None:
+    """Raise ValueError unless the names of a user's class are those of its contract, or helpers of its own.
+
+    A name one edit from one of the contract's, or one of these behind "on_", would be ignored: it is taken for a typo,
+    unless the class has the right name, too, or uses the name itself. A method must take the contract's arguments.
+
+    Args:
+        what: of the error message, such as "the rule Cheapest".
+        kind: the user's class.
+        contract: the class that it extends, or an interface.
+        others: further names of the contract, of attributes that `contract` does not have.
+
+    >>> class Greeting:
+    ...     def greet(self, name): ...
+    >>> class Loud(Greeting):
+    ...     def greets(self, name): ...
+    >>> check_contract("the greeting Loud", Loud, Greeting)
+    Traceback (most recent call last):
+    ValueError: the greeting Loud: greets is no name that popjax looks for; did you mean greet?
+    """
+    known = {name for name in dir(contract) if not name.startswith("_") or name == "__call__"} | set(others)
+    parents = [parent for parent in kind.__mro__ if parent not in contract.__mro__]
+    used = {name for parent in parents for value in vars(parent).values() for name in names_in(value)}
+    for parent in parents:
+        own = dict.fromkeys(inspect.get_annotations(parent)) | dict(vars(parent))
+        for name in [name for name in own if name not in known | used and not name.startswith("_")]:
+            for right in sorted(known - own.keys()):
+                if misspelt(name, right) and could_be(own[name], getattr(contract, right, None)):
+                    raise ValueError(f"{what}: {name} is no name that popjax looks for; did you mean {right}?")
+        for name in [name for name in own if name in known and hasattr(contract, name)]:
+            check_attribute(f"{what}: {name}", own[name], inspect.getattr_static(contract, name))
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """The names that a function, a method of a class or a property looks up, and the functions within it."""
+    function = getattr(value, "fget", None) or getattr(value, "func", None) or getattr(value, "__func__", value)
+    left = [getattr(function, "__code__", None)]
+    while left:
+        if isinstance(code := left.pop(), CodeType):
+            yield from code.co_names
+            left += code.co_consts
+
+
+def misspelt(name: str, right: str) -> bool:
+    """True if a name is one edit from the right one, or that behind "on_".
+
+    >>> [misspelt(name, "winner") for name in ("winer", "wnner", "winnre", "Winner", "on_winner", "losses", "winner")]
+    [True, True, True, True, True, False, False]
+    >>> misspelt("on_epoch_end", "epoch")
+    True
+    """
+    if name == f"on_{right}" or name.startswith(f"on_{right}_"):
+        return True
+    if name == right or abs(len(name) - len(right)) > 1:
+        return False
+    at = next((at for at, pair in enumerate(zip(name, right, strict=False)) if pair[0] != pair[1]), len(name))
+    one, other = name[at:], right[at:]
+    swapped = one[:2] == other[:2][::-1] and one[2:] == other[2:]
+    return one[1:] == other[1:] or one[1:] == other or one == other[1:] or swapped
+
+
+def could_be(value: Any, right: Any) -> bool:
+    """True if an attribute could stand for one of the contract: for a method only one that can be called."""
+    return not inspect.isroutine(right) or is_method(value)
+
+
+def is_method(value: Any) -> bool:
+    """True for a function or a method in a class's body."""
+    return callable(value) or isinstance(value, classmethod | staticmethod)
+
+
+def check_attribute(what: str, value: Any, right: Any) -> None:
+    """Raise ValueError for a function in the place of a value, and for a method without the contract's arguments."""
+    if not is_method(right):
+        if inspect.isfunction(value):
+            raise ValueError(f"{what} is a function; write a value, or @property above it")
+    elif not is_method(value):
+        given = "a property" if isinstance(value, property) else f"a {type(value).__name__}"
+        raise ValueError(f"{what} is {given}; write a method")
+    elif inspect.isfunction(function := getattr(value, "__func__", value)):
+        arguments = arguments_of(getattr(right, "__func__", right))
+        check_called(what, function, *(arguments[1:] if isinstance(value, staticmethod) else arguments))
+
+
+def arguments_of(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's positional arguments."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [one.name for one in inspect.signature(function).parameters.values() if one.kind in kinds]

@@ -1,0 +1,86 @@
+"""Schedulers as they are called: what a user's own one returns is checked, and its state passes through JSON.
+
+So the state is at once what it will be on resume, when it is read from `decisions.jsonl`.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from popjax.core.calls import name_of
+from popjax.core.faults import calling
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, check_kinds
+from popjax.tuning.schedulers.bounds import Bounds
+
+
+class CheckedScheduler(Scheduler):
+    """A scheduler whose functions raise ValueError, beginning with `what`, for what they may not return."""
+
+    what: str
+
+
+def made_for(make: Callable[[Problem], Scheduler], problem: Problem, bounds: Bounds | None = None) -> CheckedScheduler:
+    """The checked scheduler of a problem; raises ValueError if `make` returns anything else."""
+    what = f"the scheduler {str(name_of(getattr(make, 'func', make))).rpartition('.')[2]}"
+    with calling(what, ValueError):
+        scheduler: Any = make(problem)
+    if not isinstance(scheduler, Scheduler):
+        raise ValueError(f"{what} returned a {type(scheduler).__name__}; return a popjax.Scheduler")
+    return checked(scheduler, what, bounds)
+
+
+def checked(scheduler: Scheduler, what: str, bounds: Bounds | None = None) -> CheckedScheduler:
+    """The scheduler with checks; `bounds` says which of its values lie outside their ranges."""
+    for name, function in zip(scheduler._fields, scheduler, strict=True):
+        if not callable(function):
+            raise ValueError(f"{what}: {name} is {function!r:.40}; give a function")
+
+    def init() -> Any:
+        with calling(f"{what}: init"):
+            state = scheduler.init()
+        return through_json(f"{what}: init: the state is", state)
+
+    def step(state: Any, trials: Trials) -> tuple[Any, Decision]:
+        with calling(f"{what}: step"):
+            answer: Any = scheduler.step(state, trials)
+        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
+            raise ValueError(f"{what}: step returned {answer!r:.80}; return (state, popjax.Decision(...))")
+        state, decision = answer
+        with naming(what):
+            check_kinds(decision)
+        if bounds is not None:
+            bounds.look(what, decision)
+        notes = through_json(f"{what}: step: the notes are", decision.notes)
+        return through_json(f"{what}: step: the state is", state), decision._replace(notes=notes)
+
+    found = CheckedScheduler(init, step)
+    found.what = what
+    return found
+
+
+@contextlib.contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Context of checks of a decision: their ValueErrors begin with `what`, and the function that decided."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: step: {error}") from error
+
+
+def through_json(what: str, value: Any) -> Any:
+    """A value as JSON gives it back: tuples as lists, keys as texts, NumPy's numbers as Python's."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False, default=python_number))
+    except (TypeError, ValueError, RecursionError) as error:
+        remedy = "give numbers, texts, lists and dicts of Python's"
+        raise ValueError(f"{what} no JSON value ({error}); {remedy}") from None
+
+
+def python_number(value: Any) -> Any:
+    """A NumPy scalar as a Python value; raises TypeError for anything else."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r:.40} is a {type(value).__name__}")

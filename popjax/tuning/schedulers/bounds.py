@@ -1,0 +1,67 @@
+"""Values of a scheduler that lie outside the ranges of the space are said, once. No JAX here."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import short, tell
+from popjax.scheduler import Decision
+from popjax.space.space import Space
+from popjax.space.values import present
+
+type Propose = Callable[..., dict[str, np.ndarray]]
+
+
+class Bounds:
+    """The ranges of a search, and of the spaces from which its scheduler asks for points, which may be wider.
+
+    Args:
+        space: of the search.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.spaces = [space]
+        self.said = False
+
+    def proposing(self, propose: Propose) -> Propose:
+        """`Problem.propose` that takes note of the spaces that it gets."""
+
+        def proposed(n: int, trials: Any = None, space: Space | None = None) -> dict[str, np.ndarray]:
+            if space is not None and space not in self.spaces:
+                self.spaces.append(space)
+            return propose(n, trials, space)
+
+        return proposed
+
+    def look(self, what: str, decision: Decision) -> None:
+        """Say the first value of a decision that lies outside all ranges; no further one afterwards."""
+        if self.said:
+            return
+        for name, values in given_numbers(decision):
+            outside = ~np.any([within(space, name, values) for space in self.spaces], axis=0)
+            if outside.any():
+                self.said = True
+                value, scale = short(values[outside][0]), self.spaces[0][name]
+                tell(f"popjax: {what} gives {name}={value}, outside {scale}; it is trained so, and said once")
+                return
+
+
+def given_numbers(decision: Decision) -> Iterator[tuple[str, np.ndarray]]:
+    """Each hyperparameter with the numbers (n,) that a decision gives it, in new trials or by `set`."""
+    given: dict[str, list[Any]] = {}
+    for values in decision.set.values():
+        for name, value in values.items():
+            given.setdefault(name, []).append(value)
+    for name, column in [*decision.add.items(), *((name, np.array(column)) for name, column in given.items())]:
+        column = np.asarray(column)
+        if column.ndim == 1 and column.dtype.kind in "biuf":
+            yield name, column[present(column)]
+
+
+def within(space: Space, name: str, values: np.ndarray) -> np.ndarray:
+    """bool (n,): numbers (n,) lie in the range of a hyperparameter; True for what has no range, or is not there."""
+    scale = space.get(name)
+    if scale is None or not scale.numeric:
+        return np.ones(len(values), bool)
+    return np.asarray((values >= scale.low) & (values <= scale.high))
