@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
 
 from popjax.core.calls import check_called
+from popjax.core.contracts import check_contract
+from popjax.core.counts import check_count
 from popjax.space.scales import Constant, Scale
 from popjax.space.space import Space
 
@@ -299,8 +301,8 @@ class Task(_Fields):
 
     A subclass may override the optional parts: `in_folds`, `settings`, `space`, `watch`, `recipe`, `remedies`.
 
-    Raises ValueError for a hint that is not in `hints`, and for a metric without a mode if its name tells none;
-    TypeError for an unknown keyword argument.
+    Raises ValueError for functions with other arguments, for a hint of another type or not in `hints`, and for a metric
+    without a mode if its name tells none; TypeError for an unknown keyword argument.
 
     A quadratic, minimized by gradient descent from a random point:
 
@@ -335,6 +337,8 @@ class Task(_Fields):
             given = "it takes seven arguments" if more else f"hints is a {type(hints).__name__}"
             raise ValueError(f"Task: {given}; what follows score is a hint: write hints=popjax.Hints(updates=...)")
         ranks = Metric(metric, mode)
+        check_task(cls, init, epoch, score)
+        check_types(hints)
         return super().__new__(cls, init, epoch, data, ranks, ranks.mode, score, hints)
 
     def in_folds(self, folds: int, share: float | None = None) -> "Task":
@@ -391,6 +395,30 @@ def refuse_hints(named: Iterable[str]) -> None:
     for name in named:
         if name in Hints._fields:
             raise ValueError(f"Task({name}=...) is a hint now: write hints=popjax.Hints({name}=...)")
+
+
+def check_task(kind: type[Task], init: Any, epoch: Any, score: Any) -> None:
+    """Raise ValueError for functions of a task with other arguments, and for a subclass that misspells a hook."""
+    what = f"the task {kind.__name__}"
+    if kind is not Task:
+        check_contract(what, kind, Task)
+    check_called(f"{what}: init", init, "key", "hparams", "data")
+    check_called(f"{what}: epoch", epoch, "state", "hparams", "data")
+    if score is not None:
+        check_called(f"{what}: score", score, "state", "hparams", "data")
+
+
+def check_types(hints: Hints) -> None:
+    """Raise ValueError for a hint of another type than `Hints` says."""
+    for name in ("updates", "parameters", "flops"):
+        if getattr(hints, name) is not None:
+            check_called(f"hints: {name}", getattr(hints, name), "hparams")
+    if hints.epochs is not None:
+        check_count("hints: epochs", hints.epochs)
+    for name in ("shapes", "branches"):
+        given = getattr(hints, name)
+        if isinstance(given, str) or not all(isinstance(one, str) for one in given):
+            raise ValueError(f"hints: {name}={given!r}; give a tuple of names, such as ('depth',)")
 
 
 def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:

@@ -3,10 +3,13 @@
 import dataclasses
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import popjax as pj
+from popjax.models.built_in import MODELS, Model
 from popjax.space.samplers import SAMPLERS
 
 RATE = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
@@ -34,7 +37,7 @@ def raises(error=ZeroDivisionError):
     return fails
 
 
-FAILED = r"raised ZeroDivisionError: its own \(.*test_strangers.py, line \d+\)"
+FAILED = r"raised ZeroDivisionError: its own \(.*test_strangers.py, line \d+, in .*fails\)"
 
 
 # Transforms
@@ -358,7 +361,7 @@ def test_a_wrong_scheduler(name, rounds):
     """Also where it is one of several rounds."""
     given, says = SCHEDULERS[name]
     how = pj.rounds(1, given) if rounds else given
-    with pytest.raises(ValueError, match=says.replace("strange", "(strange|rounds)")) as error:
+    with pytest.raises(ValueError, match=says.replace("scheduler strange", "scheduler (strange|rounds)")) as error:
         pj.search(QUADRATIC, {"x": pj.uniform(0, 1)}, trials=4, epochs=4, scheduler=how)
     one_line(error)
 
@@ -494,4 +497,185 @@ def test_a_wrong_sampler_that_learns(name, monkeypatch):
     monkeypatch.setitem(proposals.LEARNING, "strange", proposals.Learning(given))
     with pytest.raises(ValueError, match=says) as error:
         pj.search(OBJECTIVE, {"x": pj.uniform(0, 1)}, trials=8, sampler="strange")
+    one_line(error)
+
+
+# Tasks
+
+
+def start(key, hparams, data):
+    return jnp.float32(1.0)
+
+
+def step(x, hparams, data):
+    x = x - hparams["x"] * x
+    return x, {"loss": x**2}
+
+
+class Hooked(pj.Task):
+    """A task with a hook that it misspells."""
+
+    setting = {"mine": 1}  # noqa: RUF012
+
+
+def counted(**hints):
+    return pj.Task(start, step, (), hints=pj.Hints(**hints))
+
+
+TASKS = {
+    "init": (
+        lambda: pj.Task(lambda key: 0, step, ()),
+        r"the task Task: init cannot be called with \(key, hparams, data",
+    ),
+    "epoch": (lambda: pj.Task(start, lambda x, hparams: x, ()), "the task Task: epoch cannot be called with .state, h"),
+    "score": (lambda: pj.Task(start, step, (), score=lambda x: x), "the task Task: score cannot be called with"),
+    "no function": (lambda: pj.Task(3, step, ()), "the task Task: init is a int; give a function of"),
+    "misspelt": (lambda: Hooked(start, step, ()), "the task Hooked: setting is no name .* did you mean settings"),
+    "updates": (lambda: counted(updates=400), "hints: updates is a int; give a function of .hparams"),
+    "flops": (lambda: counted(flops=4e6), "hints: flops is a float; give a function of .hparams"),
+    "hint's arguments": (lambda: counted(updates=lambda: 4), r"hints: updates cannot be called with \(hparams\)"),
+    "epochs": (lambda: counted(epochs=2.5), "hints: epochs=2.5: give a whole number"),
+    "shapes": (lambda: counted(shapes="depth"), "hints: shapes='depth'; give a tuple of names"),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_wrong_task(name):
+    """Where it is made."""
+    make, says = TASKS[name]
+    with pytest.raises(ValueError, match=says) as error:
+        make()
+    one_line(error)
+
+
+def returning(value):
+    return pj.Task(start, lambda x, hparams, data: (x * hparams["x"], value), ())
+
+
+def by_text(x, hparams, data):
+    found = {"loss": x * hparams["x"]}
+    return x, found | ({"extra": x} if hparams["kind"] == "b" else {})
+
+
+SPACE = {"x": pj.uniform(0, 1)}
+TRAINED = {
+    "init raises": (pj.Task(raises(), step, ()), SPACE, f"the task Task {FAILED}"),
+    "epoch raises": (pj.Task(start, raises(), ()), SPACE, f"the task Task {FAILED}"),
+    "score raises": (pj.Task(start, step, (), score=raises()), SPACE, f"the task Task {FAILED}"),
+    "a ValueError": (pj.Task(start, raises(ValueError), ()), SPACE, "the task Task raised ValueError: its own .*line"),
+    "no dict": (returning(1.0), SPACE, "epoch returned float as metrics; return a dict of scalars"),
+    "score is a float": (
+        pj.Task(start, step, (), score=lambda x, hparams, data: x),
+        SPACE,
+        "score returned .* as metrics; return a dict of scalars",
+    ),
+    "a metric of some texts": (
+        pj.Task(start, by_text, ()),
+        SPACE | {"kind": pj.choice("a", "b")},
+        "the task reports the metric 'extra' with kind b, not with kind a; report the same ones with all",
+    ),
+    "updates raise": (counted(updates=raises()), SPACE, f"the task Task: hints.updates {FAILED}"),
+    "updates by shape": (
+        counted(updates=lambda hparams: np.ones(3)),
+        SPACE,
+        r"the task Task: hints.updates returned float64\[3\] for 12 trials; return a number, or one for each",
+    ),
+    "flops of NaN": (counted(flops=lambda hparams: np.nan), SPACE, "the task Task: hints.flops returned nan; return f"),
+    "too many parameters": (
+        counted(parameters=lambda hparams: 2),
+        SPACE,
+        "hints.parameters counts 2, the arrays have 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_task_that_goes_wrong(name):
+    """Before anything is trained."""
+    task, space, says = TRAINED[name]
+    heard = Epochs()
+    rank = pj.pareto("loss", "parameters") if name == "too many parameters" else None
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(task, space, trials=12, epochs=2, callbacks=[heard], rank=rank)
+    one_line(error)
+    assert heard.epochs == 0
+
+
+class Epochs(pj.Callback):
+    """Counts epochs that were trained."""
+
+    epochs = 0
+
+    def epoch(self, result):
+        self.epochs += 1
+
+
+def test_hints_of_numpys_integers_and_one_number_for_all_are_right():
+    task = counted(updates=lambda hparams: np.int64(3), epochs=np.int64(4), flops=lambda hparams: 1e6 * hparams["x"])
+    results = pj.search(task, SPACE, trials=4, epochs=9)
+    assert results.summary["model_steps"] == 3 * 4 * 4
+
+
+# Models
+
+
+class Net(nnx.Module):
+    """A model of one's own, which fails where a test says."""
+
+    def __init__(self, hparams, rngs):
+        self.layer = nnx.Linear(3, 2, rngs=rngs)
+        if hparams.get("fails") == "init":
+            raise RuntimeError("its own")
+
+    def __call__(self, x):
+        return self.layer(x) / {}["shape"] if self.layer.out_features == 2 else x
+
+
+def model(parameters, operations=lambda shape, outputs, hparams: 1.0):
+    return Model(
+        lambda shape, outputs, hparams, rngs: nnx.Linear(shape[0], outputs, rngs=rngs),
+        None,
+        {"bend": pj.uniform(0, 1)},
+        parameters,
+        operations,
+    )
+
+
+def exact(shape, outputs, hparams):
+    return (shape[0] + 1) * outputs
+
+
+COUNTED = {
+    "too few": (model(lambda shape, outputs, hparams: 1), "hints.parameters counts 1, the arrays have 8"),
+    "too many": (model(lambda shape, outputs, hparams: 99), "hints.parameters counts 99, the arrays have 8"),
+    "raises": (model(raises()), f"the task Supervised: hints.parameters {FAILED}"),
+    "negative": (model(lambda shape, outputs, hparams: -1), "hints.parameters returned -1; return finite numbers"),
+    "operations": (model(exact, lambda shape, outputs, hparams: np.nan), "hints.flops returned nan; return finite"),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_model_that_counts_wrongly(table, name, monkeypatch):
+    """By which pareto ranks."""
+    given, says = COUNTED[name]
+    monkeypatch.setitem(MODELS, "strange", given)
+    rank = pj.pareto("val_loss", "parameters")
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(pj.supervised(table, model="strange"), RATE, trials=4, epochs=1, rank=rank)
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        (
+            "init",
+            r"the task Supervised raised RuntimeError: its own \(.*test_strangers.py, line \d+, in Net.__init__\)",
+        ),
+        ("call", r"the task Supervised raised KeyError: 'shape' \(.*test_strangers.py, line \d+, in Net.__call__\)"),
+    ],
+)
+def test_a_model_that_raises_is_named_with_its_line(table, fails, says):
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(pj.supervised(table, model=Net), RATE | {"fails": fails}, trials=4, epochs=1)
     one_line(error)

@@ -5,14 +5,14 @@ import importlib
 import os
 import shlex
 import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from popjax.core.counts import check_seed
+from popjax.core.faults import fault
 from popjax.core.storage import locked
-from popjax.core.text import failure, install, lookup, printable, tell
+from popjax.core.text import install, lookup, printable, tell
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
@@ -184,22 +184,21 @@ class Experiment(RowsOptions):
         try:
             task = getattr(importlib.import_module(module), attribute)
         except Exception as error:
-            raise self.fault(error) from None
+            raise self.fault_of(error) from None
         from popjax.task import Task
 
         if not isinstance(task, Task):
             raise ValueError(f"--task {self.task!r} is a {type(task).__name__}; make it a popjax.Task")
         return task
 
-    def fault(self, error: Exception) -> ValueError:
+    def fault_of(self, error: Exception) -> ValueError:
         """ValueError with an error of the user's code and its place, in one line."""
         if isinstance(error, ModuleNotFoundError) and error.name in sys.modules:
             remedy = "start the workers in this folder, or with it in their PYTHONPATH"
             return ValueError(
                 f"--task {self.task!r}: a worker cannot import {error.name!r}, as this process can: {remedy}"
             )
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return ValueError(f"--task {self.task!r}: {failure(error)} ({place.filename}, line {place.lineno})")
+        return ValueError(fault(f"--task {self.task!r}", error))
 
     @classmethod
     def again(cls, run: Mapping[str, Any], command: str, given: Mapping[str, Any]) -> Self:

@@ -104,7 +104,7 @@ class Steering:
         except Exception as error:
             if experiment.task is None or isinstance(error, ValueError):
                 raise
-            raise experiment.fault(error) from None
+            raise experiment.fault_of(error) from None
 
     @property
     def rest(self) -> int:

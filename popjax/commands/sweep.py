@@ -74,7 +74,7 @@ class Sweep:
                 cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
             if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
                 raise
-            raise arguments.fault(error) from None
+            raise arguments.fault_of(error) from None
         if stop.is_set():
             self.tell_how_to_go_on(results)
             return stop.code

@@ -13,42 +13,44 @@ LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "p
 
 
 @contextlib.contextmanager
-def calling(what: str, *said: type[Exception]) -> Iterator[None]:
+def calling(what: str, *said: type[Exception], surely: bool = True) -> Iterator[None]:
     """Context of a call of a user's code: an exception becomes a ValueError of one line, which begins with `what`.
 
     ValueErrors of popjax itself, such as of a function that the user's code calls, pass unchanged, as do MemoryError
-    and the types `said`, by which the contract lets the code refuse what it is given.
+    and the types `said`, by which the contract lets the code refuse what it is given. With `surely` False so do all
+    that no line of a user's raised, such as those of popjax and JAX around it.
 
-    >>> with calling("the rule Cheapest: winner"):
+    >>> with calling("the rule Mine: order"):  # doctest: +ELLIPSIS
     ...     {}["val_los"]
     Traceback (most recent call last):
-    ValueError: the rule Cheapest: winner raised KeyError: 'val_los' (<doctest popjax.core.faults.calling[0]>, line 2)
+    ValueError: the rule Mine: order raised KeyError: 'val_los' (<doctest ...calling[0]>, line 2, in <module>)
     """
     try:
         yield
     except Exception as error:
-        if isinstance(error, (MemoryError, *said)) or (isinstance(error, ValueError) and of_popjax(error)):
+        files = files_of(error)
+        of_popjax = isinstance(error, ValueError) and files[-1].startswith(OWN)
+        if isinstance(error, (MemoryError, *said)) or of_popjax or not (surely or any(map(is_users, files))):
             raise
         raise ValueError(fault(what, error)) from error
 
 
 def fault(what: str, error: BaseException) -> str:
-    """An exception of a user's code on one line: `what` raised it, the exception, its file and line."""
-    return f"{what} raised {failure(error)}{line_of_fault(error)}"
-
-
-def line_of_fault(error: BaseException) -> str:
-    """The file and line of a user's code that raised an exception, in parentheses after a space; empty if unknown.
+    """An exception of a user's code on one line: `what` raised it, the exception, its file, line and function.
 
     That is the last frame that lies neither in popjax nor in a library; without one, the last frame.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith((OWN, *LIBRARIES))]
-    found = (own or frames)[-1:]
-    return "".join(f" ({frame.filename}, line {frame.lineno})" for frame in found)
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [pair for pair in frames if is_users(pair[0].co_filename)]
+    places = [f" ({code.co_filename}, line {line}, in {code.co_qualname})" for code, line in (own or frames)[-1:]]
+    return f"{what} raised {failure(error)}{''.join(places)}"
 
 
-def of_popjax(error: BaseException) -> bool:
-    """True if popjax's own code raised an exception."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].filename.startswith(OWN)
+def files_of(error: BaseException) -> list[str]:
+    """The files through which an exception came, the one that raised it last."""
+    return [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def is_users(file: str) -> bool:
+    """True for a file that is neither of popjax nor of a library."""
+    return not file.startswith((OWN, *LIBRARIES))

@@ -191,7 +191,7 @@ class MemberFunctions:
 
         def one(state: Any, hparams: HParams) -> tuple[Any, dict[str, jax.Array]]:
             new, metrics = self.task.epoch(state, hparams, data)
-            return keep_types(state, new), scalars(metrics)
+            return keep_types(state, new), scalars("epoch", metrics)
 
         def rest(state: Any) -> tuple[Any, dict[str, jax.Array]]:
             return state, {name: jnp.full((), jnp.nan, metric.dtype) for name, metric in metrics.items()}
@@ -207,7 +207,7 @@ class MemberFunctions:
 
     def _score(self, state: Any, member: Members, data: Any) -> dict[str, jax.Array]:
         assert self.task.score is not None
-        return scalars(self.task.score(state, self.hparams(member), data))
+        return scalars("score", self.task.score(state, self.hparams(member), data))
 
 
 def shapes(traced: Any) -> Any:
@@ -224,10 +224,10 @@ def check_closed(traced: Any, arguments: Any) -> None:
         )
 
 
-def scalars(metrics: Any) -> dict[str, jax.Array]:
-    """A task's metrics as float scalars by name; raises ValueError for anything else."""
+def scalars(function: str, metrics: Any) -> dict[str, jax.Array]:
+    """The metrics that a task's function returned as float scalars by name; raises ValueError for anything else."""
     if not isinstance(metrics, Mapping) or not metrics:
-        raise ValueError(f"epoch returned {type(metrics).__name__} as metrics; return a dict of scalars")
+        raise ValueError(f"{function} returned {type(metrics).__name__} as metrics; return a dict of scalars")
     return {name: scalar(name, value) for name, value in metrics.items()}
 
 

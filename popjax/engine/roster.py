@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -10,11 +10,13 @@ import numpy as np
 
 from popjax.core.clock import Clock
 from popjax.core.counts import whole_kind
-from popjax.core.text import short
+from popjax.core.faults import calling
+from popjax.core.text import hparams_text, short
 from popjax.core.trees import abstract
 from popjax.engine.best_epoch import Training, Wanted
 from popjax.engine.caps import Caps
 from popjax.engine.compiler import COMPILER
+from popjax.engine.hints import check_hints, check_parameters, the_task
 from popjax.engine.member import MemberFunctions, Members, Programs, on_devices
 from popjax.engine.numbering import Numbering
 from popjax.engine.plan import (
@@ -107,12 +109,14 @@ class Roster:
     @functools.cached_property
     def first(self) -> MemberFunctions:
         """A member's functions for the first random point, which identify the task whatever points are trained."""
-        return self.tracer.member(0, self.tracer.static_names(set()))
+        with calling(the_task(self.task), surely=False):
+            return self.tracer.member(0, self.tracer.static_names(set()))
 
     @functools.cached_property
     def metrics(self) -> tuple[str, ...]:
         """The names of the task's metrics."""
-        return tuple(self.first.trace(abstract(self.task.data)).metrics)
+        with calling(the_task(self.task), surely=False):
+            return tuple(self.first.trace(abstract(self.task.data)).metrics)
 
     @functools.cached_property
     def data(self) -> Any:
@@ -143,12 +147,18 @@ class Roster:
         if self._planned is not None and self._planned[0] is points:
             return
         tracer = dataclasses.replace(self.tracer, points=points)
-        if len(self):
-            plan = make_plan(tracer, self.plan.name, self.plan.lanes, caps=self.plan.caps)
-        else:
-            plan = self.plan = first_plan(tracer, self.config)
+        with calling(the_task(self.task), surely=False):
+            if len(self):
+                plan = make_plan(tracer, self.plan.name, self.plan.lanes, caps=self.plan.caps)
+            else:
+                plan = self.plan = first_plan(tracer, self.config)
+            check_metrics([bucket.functions for bucket in plan.buckets])
+            if "parameters" in self.config.rule.needs:
+                check_parameters(tracer)
         for bucket in plan.buckets:
-            check_room(bucket.functions, take(points, bucket.rows))
+            own = take(self.space.filled(points), bucket.rows)
+            check_room(bucket.functions, own)
+            check_hints(bucket.functions, own)
         self._planned = points, plan
 
     def add(self, points: Points) -> None:
@@ -276,6 +286,18 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     if config.folds > 1 and "fold" not in plan.reads:
         raise ValueError(f"folds={config.folds}: the task does not read hparams['fold']; use folds=1")
     return plan
+
+
+def check_metrics(members: Sequence[MemberFunctions]) -> None:
+    """Raise ValueError for a metric that a task reports with some texts of its static hyperparameters only."""
+    texts = lambda member: {name: value for name, value in member.static.items() if isinstance(value, str)}
+    different = list({tuple(texts(member).items()): member for member in members[::-1]}.values())[::-1]
+    reported = [set(member.trace(abstract(member.task.data)).metrics) for member in different]
+    for member, metrics in zip(different, reported, strict=True):
+        for name in sorted(reported[0] ^ metrics):
+            one, other = (different[0], member) if name in reported[0] else (member, different[0])
+            what = f"with {hparams_text(texts(one))}, not with {hparams_text(texts(other))}"
+            raise ValueError(f"the task reports the metric {name!r} {what}; report the same ones with all")
 
 
 def check_room(functions: MemberFunctions, points: Points) -> None:

@@ -1,0 +1,68 @@
+"""Checks of a task's hints on the points to train: numbers of the right shape, and parameters that its arrays have."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from popjax.core.faults import calling
+from popjax.core.text import hparams_text, short
+from popjax.core.trees import abstract
+from popjax.engine.member import SEED, MemberFunctions
+from popjax.engine.tracer import Tracer
+from popjax.space.space import Points
+from popjax.task import Task
+
+COUNTS = ("updates", "parameters", "flops")
+
+
+def check_hints(functions: MemberFunctions, points: Points) -> None:
+    """Raise ValueError for a hint that gives no number of at least 0 for each of the points of a bucket."""
+    columns: dict[str, Any] = {name: points[name].astype(kind) for name, kind in functions.dynamic.items()}
+    for name in COUNTS:
+        checked_count(functions.task, name, {**functions.static, **columns}, len(next(iter(points.values()))))
+
+
+def check_parameters(tracer: Tracer) -> None:
+    """Raise ValueError for a hint of other parameters than a state has at the upper ends of the ranges.
+
+    There the shapes are exact. A state that does not have its `params` apart may have more numbers than parameters.
+    """
+    space = tracer.space
+    ends = {name: np.array([scale.high if scale.numeric else tracer.points[name][0]]) for name, scale in space.items()}
+    functions = dataclasses.replace(tracer, points=ends).member(0, set(space))
+    count = checked_count(tracer.task, "parameters", functions.static, 1)
+    if count is None:
+        return
+    example, data = functions.example._replace(wanted=None), abstract(tracer.task.data)
+    state = jax.eval_shape(functions.init, SEED, example, data).state
+    params = getattr(state, "params", None)
+    size = sum(leaf.size for leaf in jax.tree.leaves(state if params is None else params))
+    if count > size or (count < size and params is not None):
+        what = f"{the_task(tracer.task)}: hints.parameters counts {count:,.0f}, the arrays have {size:,}"
+        raise ValueError(f"{what}, with {hparams_text(functions.static)}; count those in use")
+
+
+def checked_count(task: Task, name: str, values: Mapping[str, Any], trials: int) -> Any:
+    """The numbers that a hint gives, (trials,) or one for all; None if it gives none. Raises ValueError for others."""
+    hint, what = getattr(task.hints, name), f"{the_task(task)}: hints.{name}"
+    if hint is None:
+        return None
+    with calling(what):
+        found = hint(values)
+    if found is None and name == "parameters":
+        return None
+    numbers = np.asarray(found)
+    if numbers.dtype.kind not in "biuf" or numbers.shape not in ((), (1,), (trials,)):
+        given = f"{numbers.dtype}{list(numbers.shape)}" if numbers.dtype.kind in "biuf" else f"{found!r:.40}"
+        raise ValueError(f"{what} returned {given} for {trials} trials; return a number, or one for each")
+    if not (np.isfinite(numbers) & (numbers >= 0)).all():
+        raise ValueError(f"{what} returned {short(numbers.ravel()[0])}; return finite numbers of at least 0")
+    return numbers if numbers.shape == (trials,) else numbers.reshape(-1)[0]
+
+
+def the_task(task: Task) -> str:
+    """A task in the words of an error message."""
+    return f"the task {type(task).__name__}"
