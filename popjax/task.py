@@ -299,7 +299,7 @@ class Task(_Fields):
             name there (of `val_loss`, `test_loss`).
         hints: costs for planning and figures; training one model needs none (see Hints).
 
-    A subclass may override the optional parts: `in_folds`, `settings`, `space`, `watch`, `recipe`, `remedies`.
+    A subclass may override the optional parts: `in_folds`, `settings`, `space`, `modes`, `watch`, `recipe`, `remedies`.
 
     Raises ValueError for functions with other arguments, for a hint of another type or not in `hints`, and for a metric
     without a mode if its name tells none; TypeError for an unknown keyword argument.
@@ -358,6 +358,11 @@ class Task(_Fields):
     def space(self) -> Space | None:
         """The default space of a search; None if there is none."""
         return None
+
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """Metric -> "min" or "max", of those whose names do not tell."""
+        return {}
 
     @property
     def watch(self) -> Measure | None:
@@ -424,15 +429,15 @@ def check_types(hints: Hints) -> None:
 def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:
     """The metric that ranks, with a mode; the task's own if `metric` is None.
 
-    If `mode` is None, the mode is the task's for its own metric, and follows from how the name ends for another one.
-    Raises ValueError if the name tells none.
+    If `mode` is None, the mode is the task's for its own metric, and for another one that of its `modes`, or as the
+    name ends. Raises ValueError if neither tells it.
 
     >>> task = objective(lambda key, hparams: {"loss": hparams["x"], "accuracy": -hparams["x"]})
     >>> ranked_by(task, "accuracy", None).mode
     'max'
     """
     own = metric in (None, task.metric)
-    found = Metric(task.metric if own else str(metric), mode or (task.mode if own else None))
+    found = Metric(task.metric if own else str(metric), mode or (task.mode if own else task.modes.get(str(metric))))
     return Metric(found, found.mode)
 
 

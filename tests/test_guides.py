@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -58,7 +59,7 @@ def test_every_section_is_tested():
     sections = {name for name in SECTIONS if "```python\n# popjax" in SECTIONS[name]}
     tested = re.findall(r"example\(\"(.*?)\"\)", Path(__file__).read_text(encoding="utf-8"))
     assert sections == set(tested)
-    assert len(sections) == 14
+    assert len(sections) == 15
 
 
 def test_a_new_scheduler(example, rows):
@@ -178,6 +179,58 @@ def test_a_new_metric(example, rows):
         assert results.metric.mode == "max"
         assert (results.curves["val_top2_accuracy"] >= results.curves["val_accuracy"]).all()
         assert 0 < results.summary["test"]["test_top2_accuracy"] <= 1
+
+
+def cumulative(outputs):
+    """The probabilities of classes by their definition, in a loop."""
+    odds = [outputs[0]]
+    for lower in outputs[1:]:
+        odds.append(odds[-1] - np.log1p(np.exp(lower)))
+    above = [1, *(1 / (1 + np.exp(-odd)) for odd in odds), 0]
+    return -np.diff(above)
+
+
+def test_a_new_kind_of_targets(example, tmp_path, capsys):
+    """Of numbers and of texts, by the library and the commands: it ranks, has its baseline and interval, and loads."""
+    (module,) = example("A kind of targets")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    level = np.digitize(x @ [1.0, -2.0, 0.5] + rng.normal(0, 0.3, 400), [-1, 1])
+    kind = module.Ordered(classes=(0, 1, 2))
+    outputs = rng.normal(0, 3, (50, 2))
+    chances = np.array([cumulative(row) for row in outputs])
+    np.testing.assert_allclose(kind.predicted(outputs), chances, atol=1e-12)
+    y = rng.integers(0, 3, 50)
+    losses, gradient = jax.value_and_grad(lambda outputs: kind.losses({}, outputs, y).sum())(outputs)
+    np.testing.assert_allclose(losses, -np.log(chances[np.arange(50), y]).sum(), rtol=1e-4)
+    assert np.isfinite(gradient).all()
+
+    results = pj.search(pj.supervised((x, level), kind="ordered", optimizer="adam"), trials=8, out=tmp_path / "run")
+    assert (results.metric, results.metric.mode) == ("val_distance", "min")
+    assert results.summary["guess"] == "the shares of the classes"
+    assert results.summary["test"]["test_distance"] < 0.3 < results.summary["constant"]["test_distance"]
+    low, high = results.summary["test_interval"]
+    assert low <= results.summary["test"]["test_distance"] <= high
+    loaded = pj.load_best(tmp_path / "run")
+    assert loaded.predict_proba(x).tobytes() == results.predictor().predict_proba(x).tobytes()
+    assert loaded.score(x, level) > 0.8
+    assert (
+        pj.search(pj.supervised((x, level), kind="ordered"), trials=2, epochs=1, rank="val_loss").metric == "val_loss"
+    )
+
+    table = tmp_path / "levels.csv"
+    texts = np.array(["low", "medium", "high"])[level]
+    table.write_text(
+        "a,b,c,level\n" + "".join(f"{','.join(map(str, row))},{t}\n" for row, t in zip(x, texts, strict=True))
+    )
+    asked = ("--dataset", table, "--target", "level", "--kind", "ordered", "--trials", "4", "--epochs", "2")
+    assert main(["sweep", *map(str, asked), "--metric", "val_distance", "--out", str(tmp_path / "texts")]) == 0
+    said = capsys.readouterr().out
+    assert "ordered, 3 classes" in said
+    assert "the shares of the classes" in said
+    assert pj.load_best(tmp_path / "texts").classes == ("low", "medium", "high")
+    with pytest.raises(ValueError, match="the target 'y' holds 'lowest'; its classes are 'low', 'medium', 'high'"):
+        pj.supervised((x, np.where(texts == "low", "lowest", texts)), target=None, kind="ordered")
 
 
 def test_a_new_dataset_format(example, tmp_path):

@@ -88,7 +88,10 @@ def test_what_comes_later_is_set_aside(folds):
         ({"groups": GROUPS, "test": [0, 1]}, r"test: row \d+ is of a group that is in two parts"),
         ({"validation": (X[:, :2], Y)}, r"rows of shape \(2,\) do not fit those of \(3,\)"),
         ({"validation": pd.DataFrame(X).assign(y=Y), "target": "y"}, "a table and an array; give both as tables"),
-        ({"kind": "classes"}, "kind='classes'; choose classification, multilabel, regression or own"),
+        (
+            {"kind": "classes"},
+            "unknown kind of targets 'classes'; there are classification, multilabel, regression, own",
+        ),
     ],
 )
 def test_parts_that_are_none_are_refused_in_one_line(settings, says):

@@ -5,12 +5,20 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
 import popjax as pj
+from popjax.data.targets import class_targets
 from popjax.models.built_in import MODELS, Model
 from popjax.space.samplers import SAMPLERS
+from popjax.supervision.kinds import probing
+from popjax.supervision.kinds.classification import Classification
+from popjax.supervision.kinds.kind import Kind
+from popjax.supervision.kinds.multilabel import Multilabel
+from popjax.supervision.kinds.named_kinds import KINDS
+from popjax.supervision.kinds.regression import Regression, Values
 
 RATE = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
 
@@ -679,3 +687,159 @@ def test_a_model_that_raises_is_named_with_its_line(table, fails, says):
     with pytest.raises(ValueError, match=says) as error:
         pj.search(pj.supervised(table, model=Net), RATE | {"fails": fails}, trials=4, epochs=1)
     one_line(error)
+
+
+# Kinds of targets
+
+
+class Plain(Kind):
+    """A right one, of which the wrong ones are made: classes, by their logits."""
+
+    name = "plain"
+    ranks = "hits"
+    reports = {"hits": "max"}  # noqa: RUF012
+    chances = True
+
+    @classmethod
+    def targets(cls, y, name, target):
+        return class_targets(y, name, target)
+
+    @property
+    def outputs(self):
+        return len(self.classes)
+
+    def losses(self, hparams, outputs, targets):
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+
+    def metrics(self, outputs, targets, units):
+        return {"hits": (outputs.argmax(-1) == targets).mean()}
+
+    def predicted(self, outputs):
+        likely = np.exp(outputs - outputs.max(-1, keepdims=True))
+        return likely / likely.sum(-1, keepdims=True)
+
+    def decided(self, predicted):
+        return np.asarray(self.classes)[predicted.argmax(-1)]
+
+    def row_losses(self, predicted, targets):
+        return -np.log(predicted[np.arange(len(targets)), targets])
+
+    def scores(self, predicted, targets):
+        hits = (predicted.argmax(-1) == targets).mean()
+        return {"loss": self.row_losses(predicted, targets).mean(), "hits": hits}
+
+    def as_outputs(self, predicted):
+        return np.log(predicted)
+
+    def score(self, predicted, targets):
+        return float((predicted == targets).mean())
+
+
+def kind(base=Plain, **wrong):
+    """A kind that is wrong in some of its attributes."""
+    return type("Wrong", (base,), {"name": "wrong"} | wrong)
+
+
+def lacking(name):
+    """The right kind without one of its methods."""
+    return type("Wrong", (Kind,), {key: value for key, value in vars(Plain).items() if key not in (name, "__dict__")})
+
+
+def changed(name, change):
+    """The right kind, of which one method's result is changed."""
+    return kind(**{name: lambda self, *given: change(getattr(Plain, name)(self, *given))})
+
+
+WRONG_KINDS = {
+    "no losses": (lacking("losses"), "the kind Wrong has no losses; write it"),
+    "no targets": (lacking("targets"), "the kind Wrong has no targets; write it"),
+    "misspelt": (kind(metric=lambda self: {}), "the kind Wrong: metric is no name .* did you mean metrics"),
+    "arguments": (
+        kind(losses=lambda self, outputs, targets: 0),
+        "the kind Wrong: losses cannot be called with .self, h",
+    ),
+    "mode": (kind(reports={"hits": "more"}), "the kind Wrong: reports.'hits'. is 'more'; give min or max"),
+    "ranks": (kind(ranks="misses"), "the kind Wrong: ranks names 'misses'; reports has hits"),
+    "resampled": (
+        kind(resampled={"misses": np.subtract}),
+        "the kind Wrong: resampled names 'misses'; reports has hits",
+    ),
+    "targets raise": (kind(targets=classmethod(raises())), f"the kind Wrong: targets {FAILED}"),
+    "targets": (kind(targets=classmethod(lambda cls, y, name, target: y)), "the kind Wrong: targets returned array"),
+    "outputs": (kind(outputs=property(lambda self: None)), "the kind Wrong: outputs is None; give the width"),
+    "check refuses": (kind(check=raises()), f"the kind Wrong: check {FAILED}"),
+    "losses raise": (kind(losses=raises()), f"the kind Wrong: losses {FAILED}"),
+    "losses of fewer": (
+        changed("losses", lambda x: x[1:]),
+        r"the kind Wrong: losses has the shape \(63,\) for 64 rows",
+    ),
+    "losses in a column": (changed("losses", lambda x: x[:, None]), r"the kind Wrong: losses has the shape \(64, 1\)"),
+    "losses in a row": (changed("losses", lambda x: x[None]), r"the kind Wrong: losses has the shape \(1, 64\)"),
+    "a loss": (changed("losses", lambda x: x.mean()), r"the kind Wrong: losses has the shape \(\) for 64 rows"),
+    "losses of NaN": (changed("losses", lambda x: x * np.nan), "the kind Wrong: losses gives loss nan; return finite"),
+    "metrics raise": (kind(metrics=raises()), f"the kind Wrong: metrics {FAILED}"),
+    "metrics by row": (
+        changed("metrics", lambda x: {"hits": jnp.ones(64)}),
+        r"metrics gives hits of the shape \(64,\)",
+    ),
+    "metrics of others": (changed("metrics", lambda x: {"misses": 0.0}), "the kind Wrong: metrics returned .'misses'."),
+    "metrics of NaN": (changed("metrics", lambda x: {"hits": jnp.nan}), "the kind Wrong: metrics gives hits nan"),
+    "predicted raises": (kind(predicted=raises()), f"the kind Wrong: predicted {FAILED}"),
+    "predicted of NaN": (changed("predicted", lambda x: x * np.nan), "the kind Wrong: predicted gives NaN or infinity"),
+    "too few columns": (
+        changed("predicted", lambda x: x[:, 1:]),
+        r"Wrong: predicted has the shape \(64, 1\) for 64 row",
+    ),
+    "too few rows": (changed("predicted", lambda x: x[1:]), r"Wrong: predicted has the shape \(63, 2\) for 64 rows"),
+    "no chances": (changed("predicted", lambda x: x * 2), "Wrong: predicted gives .* return probabilities, 0 to 1"),
+    "sum": (changed("predicted", lambda x: x / 2), "Wrong: predicted gives the sum of a row's probabilities as 0.5"),
+    "decided raises": (kind(decided=raises()), f"the kind Wrong: decided {FAILED}"),
+    "decided otherwise": (changed("decided", lambda x: x + 7), "the kind Wrong: decided gives [78]; return one of"),
+    "row losses": (changed("row_losses", lambda x: x.mean()), r"the kind Wrong: row_losses has the shape \(\)"),
+    "other row losses": (changed("row_losses", lambda x: 2 * x), "Wrong: (scores|row_losses) gives the (loss|mean) as"),
+    "scores raise": (kind(scores=raises()), f"the kind Wrong: scores {FAILED}"),
+    "scores of NaN": (changed("scores", lambda x: x | {"hits": np.nan}), "the kind Wrong: scores gives hits nan"),
+    "scores that lack": (changed("scores", lambda x: {"hits": x["hits"]}), "the kind Wrong: scores returned .'hits'."),
+    "scores that contradict": (
+        changed("scores", lambda x: x | {"hits": 1 - x["hits"]}),
+        r"the kind Wrong: scores gives the hits as 0.\d+, metrics as 0.\d+; let them agree",
+    ),
+    "a loss that contradicts": (
+        changed("scores", lambda x: x | {"loss": -x["loss"]}),
+        "the kind Wrong: scores gives the loss as -.*, losses as .*; let them agree",
+    ),
+    "score": (changed("score", lambda x: "good"), "the kind Wrong: score gives a score of 'good'"),
+    "as_outputs": (changed("as_outputs", lambda x: -x), "the kind Wrong: as_outputs gives the outputs of other pred"),
+    "constant": (kind(constant=lambda self, y: np.ones(5)), r"the kind Wrong: constant has the shape \(5,\)"),
+    "describe": (changed("describe", lambda x: x | {"f": np.log}), "the kind Wrong: describe returned no JSON value"),
+    "from_json": (
+        kind(from_json=classmethod(lambda cls, content, loss: cls())),
+        "the kind Wrong: from_json makes anoth",
+    ),
+    "resampled otherwise": (
+        kind(resampled={"hits": lambda predicted, targets: np.zeros(len(targets))}),
+        "the kind Wrong: resampled.'hits'. gives the mean as 0, scores as",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_KINDS)
+def test_a_wrong_kind_of_targets(table, name, monkeypatch):
+    given, says = WRONG_KINDS[name]
+    monkeypatch.setitem(KINDS, "wrong", given)
+    with pytest.raises(ValueError, match=says) as error:
+        pj.supervised(table, kind="wrong")
+    one_line(error)
+
+
+def test_popjaxs_own_kinds_agree_with_themselves(monkeypatch):
+    """Although no search waits for that to be tried."""
+    monkeypatch.setattr(probing, "PROVEN", ())
+    rng = np.random.default_rng(0)
+    zero, one = np.zeros(()), np.ones(())
+    values = rng.normal(3, 5, (64, 2))
+    probing.check_on_rows(Classification(("a", "b", "c")), rng.integers(0, 3, 64), zero, one)
+    probing.check_on_rows(Multilabel(names=("a", "b")), rng.random((64, 2)) > 0.4, zero, one)
+    probing.check_on_rows(Regression(), values[:, 0], values[:, 0].mean(), values[:, 0].std())
+    several = Values(names=("u", "v"), units=tuple(values.std(0)))
+    probing.check_on_rows(several, values, values.mean(0), values.std(0))

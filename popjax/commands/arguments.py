@@ -139,15 +139,17 @@ def with_choices(arguments: Arguments) -> Arguments:
 
 def with_metric(arguments: Arguments) -> Arguments:
     """The arguments with the metrics that rank added to --metrics, where no trial reports them by itself."""
-    from popjax.data.targets import reported
     from popjax.task import Metric
 
     others = comma_list("metrics", arguments.metrics)
     asked = [Metric(one) for one in (arguments.metric or "").split(",")]
-    new = [one.name for one in asked if one.rows == "validation" and one.name not in others and not reported(one.name)]
-    if arguments.task is not None or not new:
+    names = [one.name for one in asked if one.rows == "validation" and one.name not in others]
+    if arguments.task is not None or not names:
         return arguments
-    return dataclasses.replace(arguments, metrics=",".join((*others, *new)))
+    from popjax.supervision.kinds.named_kinds import reported
+
+    new = [name for name in names if not reported(name, arguments.kind)]
+    return dataclasses.replace(arguments, metrics=",".join((*others, *new))) if new else arguments
 
 
 def check_arguments(arguments: Arguments) -> None:

@@ -17,6 +17,7 @@ from popjax.core.text import install, lookup, printable, tell
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
     from popjax.data.parts import Parts
+    from popjax.data.targets import Reads
     from popjax.task import Task
 
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 class RowsOptions:
     """Options of the rows of a file."""
 
-    kind: Literal["classification", "multilabel", "regression"] | None = None
-    """what the target is (default: texts, truth values and few different integers are classes)"""
+    kind: str | None = None
+    """what the target is: classification, multilabel or regression (default: texts, truth values and few different
+    integers are classes)"""
     drop: str | None = None
     """columns of the file to leave out: id,date"""
     na: str | None = None
@@ -127,7 +129,7 @@ class Experiment(RowsOptions):
             for name in ("drop", "na", "validation", "test", "groups"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"--{name}: the dataset {self.dataset} has rows of its own; leave it out")
-            return Parts(load(self.dataset, self.target, missing, self.kind), SHARE, SHARE, None)
+            return Parts(load(self.dataset, self.target, missing, self.reads()), SHARE, SHARE, None)
         check_missing(missing)
         how = Reading(comma_list("drop", self.drop, spaces=True), comma_list("na", self.na), self.groups)
         targets = comma_list("target", self.target)
@@ -141,10 +143,18 @@ class Experiment(RowsOptions):
             return as_table(file, targets, how)  # no column has the whole text as its name
 
         rows, validation, test = (SHARE if file is None else table(file) for file in self.files())
-        parts = parts_of(rows, validation, test, self.groups, None, missing, self.kind)
+        parts = parts_of(rows, validation, test, self.groups, None, missing, self.reads())
         for doubt in parts.dataset.doubts:
             tell(f"popjax: {printable(doubt)}")
         return parts
+
+    def reads(self) -> "Reads | None":
+        """How targets of --kind are read; None, which imports no JAX, without it. Raises ValueError."""
+        if self.kind is None:
+            return None
+        from popjax.supervision.kinds.named_kinds import reader_of
+
+        return reader_of(self.kind)
 
     def supervised(self, parts: "Parts", folds: int = 1) -> "Task":
         """The Task on the dataset, in `folds` folds."""

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    arguments = with_metric(with_choices(cli.parse(Arguments, "sweep", cli.with_port(argv))))
+    arguments = with_choices(cli.parse(Arguments, "sweep", cli.with_port(argv)))
     named = named_scales(arguments)
     check_arguments(arguments)
     out = open_directory(arguments.out, arguments.stem, arguments.resume)
     if arguments.resume:
         check_same_kind(arguments, out)
-    sweep = Sweep(arguments, named, out, sys.argv[1:] if argv is None else argv)
+    sweep = Sweep(with_metric(arguments), named, out, sys.argv[1:] if argv is None else argv)
     return sweep.run()
 
 

@@ -28,7 +28,8 @@ def check_contract(what: str, kind: type, contract: type, *others: str) -> None:
     Traceback (most recent call last):
     ValueError: the greeting Loud: greets is no name that popjax looks for; did you mean greet?
     """
-    known = {name for name in dir(contract) if not name.startswith("_") or name == "__call__"} | set(others)
+    named = {name for parent in contract.__mro__ for name in inspect.get_annotations(parent)} | set(dir(contract))
+    known = {name for name in named if not name.startswith("_") or name == "__call__"} | set(others)
     parents = [parent for parent in kind.__mro__ if parent not in contract.__mro__]
     used = {name for parent in parents for value in vars(parent).values() for name in names_in(value)}
     for parent in parents:
@@ -39,6 +40,18 @@ def check_contract(what: str, kind: type, contract: type, *others: str) -> None:
                     raise ValueError(f"{what}: {name} is no name that popjax looks for; did you mean {right}?")
         for name in [name for name in own if name in known and hasattr(contract, name)]:
             check_attribute(f"{what}: {name}", own[name], inspect.getattr_static(contract, name))
+
+
+def check_written(what: str, kind: type, contract: type, *names: str) -> None:
+    """Raise ValueError if a class leaves one of these methods to its contract, which has none."""
+    for name in names:
+        if not overrides(kind, contract, name):
+            raise ValueError(f"{what} has no {name}; write it, as {contract.__module__}.{contract.__name__} says")
+
+
+def overrides(kind: type, contract: type, name: str) -> bool:
+    """True if a class has an attribute of its own in the place of the contract's."""
+    return inspect.getattr_static(kind, name) is not inspect.getattr_static(contract, name)
 
 
 def names_in(value: Any) -> Iterator[str]:

@@ -26,11 +26,11 @@ def as_targets(y: Any, name: str, target: str, rows: int) -> np.ndarray:
     return found
 
 
-def mirrored(x: Inputs, name: str, kind: str | None, own_loss: bool) -> Targets:
-    """Targets that are the features themselves; raises ValueError without a user-defined loss."""
+def mirrored(x: Inputs, name: str, own_loss: bool) -> Targets:
+    """Targets that are the features themselves; raises ValueError if they are not for a user-defined loss."""
     if isinstance(x, Mapping):
         raise ValueError(f"{name}: a dict cannot be its own target; give an array as y")
-    if kind not in (None, "own") or not own_loss:
+    if not own_loss:
         raise ValueError(f"{name}: y is x, which needs a custom loss; give loss=, or another y")
     return Targets(x, "own")
 

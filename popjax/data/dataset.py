@@ -29,7 +29,7 @@ from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
 from popjax.data.table import PLAINLY, Reading, Table
-from popjax.data.targets import targets_of
+from popjax.data.targets import Reads, guessed
 
 READERS: Mapping[str, Callable[..., Table]] = {
     ".csv": read_csv,
@@ -51,11 +51,11 @@ class Dataset:
             -1 for other texts.
         y: int indices into `classes` (rows,), bool (rows, labels), or float (rows,) or (rows, outputs); for the kind
             "own" any numbers (rows, ...), or the object `x`, transformed like it.
-        classes: labels of a classification, sorted; else None.
+        classes: labels of a classification, in their order; else None.
         columns: names of the columns; empty if there are none.
         name: where the rows come from.
         target: name of the target.
-        kind: "classification", "multilabel", "regression" or "own" (see `targets_of`); derived from y if empty.
+        kind: the name of the kind of the targets, such as "classification"; derived from y if empty.
         outputs: names of several labels or values.
         levels: text column -> its distinct texts, sorted; the empty text if missing cells are a level of their own.
         fill: coded values that replace missing cells, (columns,) or in the shape of a row of `x`; None without
@@ -83,7 +83,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.kind:
-            told = "multilabel" if self.y.dtype.kind == "b" and self.y.ndim == 2 else "regression"
+            told = "multilabel" if self.labelled else "regression"
             told = "own" if self.y is self.x else told
             object.__setattr__(self, "kind", told if self.classes is None else "classification")
         if not self.outputs and self.kind != "own" and self.y.ndim == 2:
@@ -102,10 +102,15 @@ class Dataset:
     @property
     def words(self) -> str:
         """Kind and number of the targets, in words."""
-        count = {"classification": len(self.classes or ()), "own": 0}.get(self.kind, len(self.outputs))
-        named = {"classification": "classes", "multilabel": "labels", "regression": "values", "own": ""}[self.kind]
         kind = "a loss of your own" if self.kind == "own" else self.kind
-        return f"{kind}, {count} {named}" if count else kind
+        if self.classes is not None:
+            return f"{kind}, {len(self.classes)} classes"
+        return f"{kind}, {len(self.outputs)} {'labels' if self.labelled else 'values'}" if self.outputs else kind
+
+    @property
+    def labelled(self) -> bool:
+        """True if the targets are truth values of several labels (rows, labels)."""
+        return self.y.dtype.kind == "b" and self.y.ndim == 2
 
     @property
     def one_hot(self) -> np.ndarray:
@@ -128,21 +133,21 @@ class Dataset:
         return digest.hexdigest()
 
 
-def load(source: str, target: str | None = None, missing: str = "error", kind: str | None = None) -> Dataset:
+def load(source: str, target: str | None = None, missing: str = "error", reads: Reads | None = None) -> Dataset:
     """Load a built-in dataset by name, or a CSV, TSV, Parquet or NPZ file; raises ValueError in one line.
 
     A cell is missing if it is null, empty or "nan" in any case. `missing` makes it an "error", leaves out
     its row ("drop"), fills in the median of its column, in a text column the most frequent text
     ("median"), or keeps it, in a text column as a level of its own ("auto"). Rows with a missing target
     are left out with "drop" and "median", else they are an error.
-    `kind`: see `from_arrays`.
+    `reads`: see `from_arrays`.
     """
     check_missing(missing)
     if source in BUILT_IN:
         if target is not None:
             raise ValueError(f"target {target!r}: the dataset {source} has its own target; leave it out")
         return built_in(source)
-    return from_table(read_file(source, target), missing, kind)
+    return from_table(read_file(source, target), missing, reads)
 
 
 def check_missing(missing: str) -> None:
@@ -192,9 +197,9 @@ def built_in(name: str) -> Dataset:
 
 
 def from_table(
-    table: Table, missing: str = "error", kind: str | None = None, *, own_loss: bool = False, whole: bool = False
+    table: Table, missing: str = "error", reads: Reads | None = None, *, own_loss: bool = False, whole: bool = False
 ) -> Dataset:
-    """Dataset from a table; `own_loss` and `whole`: see `from_arrays`. Raises ValueError in one line."""
+    """Dataset from a table; `reads`, `own_loss` and `whole`: see `from_arrays`. Raises ValueError in one line."""
     columns = table.columns
     x = table.x if table.x is not None else np.column_stack([column.values for column in columns.values()])
     dataset = from_arrays(
@@ -205,7 +210,7 @@ def from_table(
         name=table.name,
         target=table.target,
         levels={name: column.levels for name, column in columns.items() if column.levels is not None},
-        kind=kind,
+        reads=reads,
         outputs=table.outputs,
         own_loss=own_loss,
         whole=whole,
@@ -221,7 +226,7 @@ def from_arrays(
     name: str = "arrays",
     target: str = "y",
     levels: Levels | None = None,
-    kind: str | None = None,
+    reads: Reads | None = None,
     outputs: tuple[str, ...] = (),
     own_loss: bool = False,
     whole: bool = False,
@@ -234,9 +239,9 @@ def from_arrays(
         columns: names of the columns.
         missing: treatment of missing cells (see `load`).
         levels: levels of the coded text columns.
-        kind: kind of the targets (see `targets_of`).
+        reads: how the targets of a kind are read; if None, the kind is guessed (see `guessed`).
         outputs: names of several targets.
-        own_loss: True if the targets may be for a user-defined loss.
+        own_loss: True if the targets may be for a user-defined loss, by which a guess is another.
         whole: True if integers of an array stay integers, as those of a dict do.
 
     Raises ValueError in one line.
@@ -251,7 +256,8 @@ def from_arrays(
     unknown = int((~left).sum())
     left[left] = kept
     check_rows(int(left.sum()), name)
-    found = mirrored(x, name, kind, own_loss) if same else targets_of(y[left], name, target, kind, own_loss)
+    reads = functools.partial(guessed, own_loss=own_loss) if reads is None else reads
+    found = mirrored(x, name, own_loss) if same else reads(y[left], name, target)
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
         x, levels = with_missing_level(x, columns, levels) if missing == AUTO else (x, levels)
@@ -265,7 +271,7 @@ def from_arrays(
         name=name.strip("'"),
         target=target,
         kind=found.kind,
-        outputs=outputs if found.kind in ("multilabel", "regression") and found.y.ndim == 2 else (),
+        outputs=outputs if found.kind != "own" and found.y.ndim == 2 else (),
         levels=levels or {},
         fill=fill,
         dropped=dropped,

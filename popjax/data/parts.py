@@ -9,6 +9,7 @@ import numpy as np
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset, check_missing, from_table, load, read_file
 from popjax.data.table import PLAINLY, Reading, Table, grouped, joined_tables, parted, table_of
+from popjax.data.targets import Reads
 from popjax.space.values import absent
 
 SHARE = 0.1  # of the rows for validation, and for test, by default
@@ -37,14 +38,14 @@ def parts_of(
     groups: Any,
     target: Target,
     missing: str,
-    kind: str | None,
+    reads: Reads | None,
     *,
     own_loss: bool = False,
     whole: bool = False,
 ) -> Parts:
     """Data, as `supervised` takes it, as one dataset; the rows of parts given as tables are appended.
 
-    Texts, medians and classes are those of all rows. `own_loss` and `whole`: see `from_arrays`. Raises
+    Texts, medians and classes are those of all rows. `reads`, `own_loss` and `whole`: see `from_arrays`. Raises
     ValueError in one line.
     """
     check_missing(missing)
@@ -67,7 +68,7 @@ def parts_of(
     table = joined_tables(tables)
     if isinstance(groups, str):
         table, groups = grouped(table, groups)
-    dataset = from_table(table, missing, kind, own_loss=own_loss, whole=whole)
+    dataset = from_table(table, missing, reads, own_loss=own_loss, whole=whole)
     return Parts(dataset, places["validation"], places["test"], group_numbers(groups, len(table.y), dataset.dropped))
 
 

@@ -15,7 +15,7 @@ LEAST = 2  # training rows of a class, for a model to learn it
 def scarce(dataset: Dataset, split: Split) -> str:
     """Line for the classes or labels with fewer than two training rows; empty if there are none."""
     trained = dataset.y[split.train[0]]
-    if dataset.kind == "multilabel":
+    if dataset.labelled:
         few = [name for name, count in zip(dataset.outputs, trained.sum(0), strict=True) if count < LEAST]
         what = f"fewer than {LEAST} rows that train have the label {some(few)}"
         return f"{what}: give more, or leave it out" if few else ""

@@ -1,15 +1,13 @@
-"""Targets: classes or real values, and warnings about their kind. No JAX here."""
+"""Targets: classes, labels or values, as they are read, and warnings about their kind. No JAX here."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from popjax.core.text import short
 from popjax.data.columns import MAX_CLASSES
 
-KIND_NAMES = ("classification", "multilabel", "regression", "own")
-REPORTED = ("loss", "accuracy", "balanced_accuracy", "mse", "mae", "r2")  # metrics of all trials of some kind
-OF_OUTPUTS = ("_mse", "_mae", "_r2")  # suffixes of the metrics of one of several outputs
 DOUBTFUL = 300  # distinct integers up to which a regression may be classes
 LARGEST = 1e100  # beyond it the variance of a column overflows
 
@@ -20,8 +18,8 @@ class Targets(NamedTuple):
     Attributes:
         y: int indices of classes (rows,), float (rows,) or (rows, outputs), bool (rows, labels), or of the kind "own"
             any numbers (rows, ...).
-        kind: one of KIND_NAMES.
-        classes: labels of a classification, sorted; else None.
+        kind: the name of a kind of targets.
+        classes: labels of a classification, in their order; else None.
         doubt: what may be wrong about the kind, in one line; empty if nothing.
     """
 
@@ -31,71 +29,106 @@ class Targets(NamedTuple):
     doubt: str = ""
 
 
-def reported(name: str) -> bool:
-    """True for a metric that trials of some kind of target always report.
+class Reads(Protocol):
+    """How targets of a kind are read from values (rows, ...); raises ValueError in one line.
 
-    >>> reported("r2"), reported("price_r2"), reported("f1")
-    (True, True, False)
+    `name` is that of the data, and `target` that of the column, for errors.
     """
-    return name in REPORTED or name.endswith(OF_OUTPUTS)
+
+    def __call__(self, y: np.ndarray, name: str, target: str, /) -> Targets: ...
 
 
-def targets_of(y: np.ndarray, name: str, target: str, kind: str | None, own_loss: bool = False) -> Targets:
-    """Targets from values (rows, ...): by `kind`, or else by their dtype and values; raises ValueError in one line.
+def guessed(y: np.ndarray, name: str, target: str, own_loss: bool = False) -> Targets:
+    """Targets of the kind that their dtype and values suggest; raises ValueError in one line.
 
     With one value per row, texts, bools and integers with at most 20 distinct values are classes. With several, bools
     and integers 0 and 1 are labels, others a regression; with a user-defined loss they are of the kind "own".
     """
-    if kind not in (None, *KIND_NAMES):
-        raise ValueError(f"kind={kind!r}; choose {', '.join(KIND_NAMES[:-1])} or {KIND_NAMES[-1]}")
-    if kind == "own" and not own_loss:
-        raise ValueError('kind="own" needs a custom loss; give loss=')
-    column = y.ndim == 2 and y.shape[1] == 1
-    if kind == "own" or (kind is None and own_loss and y.ndim > 1 and not column):
-        return Targets(owned(y, name, target), "own")
     if y.ndim > 1:
-        return several_targets(y, name, target, kind)
-    if kind == "multilabel":
-        raise ValueError(f"{name}: several labels are truth values (rows, labels), and {target} is {list(y.shape)}")
+        return several_guessed(y, name, target, own_loss)
     y = typed_targets(y, name, target)
-    if kind == "regression" and y.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: the target {target!r} holds {short(y[0])}, so no regression; leave kind out")
     distinct = len(np.unique(y)) if y.dtype.kind in "iuf" else 0
-    real = y.dtype.kind == "f" or distinct > MAX_CLASSES
-    if kind == "regression" or (kind is None and real):
-        doubt = "" if kind else regression_doubt(y, distinct, target)
-        return Targets(reals(y, name, target), "regression", None, doubt)
-    codes, labels = classes(y, name, target)
+    if y.dtype.kind == "f" or distinct > MAX_CLASSES:
+        return value_targets(y, name, target)._replace(doubt=regression_doubt(y, distinct, target))
+    return class_targets(y, name, target)
+
+
+def several_guessed(y: np.ndarray, name: str, target: str, own_loss: bool) -> Targets:
+    """Targets with several columns, as labels or as values; with a user-defined loss of the kind "own"."""
+    if own_loss and y.shape[1:] != (1,):
+        return own_targets(y, name, target)
+    y = target_columns(y, name, target)
+    binary = is_binary(y)
+    one_hot = binary and bool((y.sum(1) == 1).all())
+    remedy = f"{target} is one-hot, so its columns are taken as several %s; if they are one class a row, give argmax(1)"
+    if binary and y.dtype.kind != "f":
+        doubt = f"the columns of {target} are 0 and 1, so they are taken as labels; if they are values, say "
+        doubt = "" if y.dtype.kind == "b" else doubt + 'kind="regression" (--kind regression)'
+        return label_targets(y, name, target)._replace(doubt=remedy % "labels" if one_hot else doubt)
+    return value_targets(y, name, target)._replace(doubt=remedy % "values" if one_hot else "")
+
+
+def class_targets(y: np.ndarray, name: str, target: str, order: Sequence[Any] = ()) -> Targets:
+    """Indices of classes from labels (rows,), which are sorted, or in an `order`; raises ValueError for anything else.
+
+    >>> class_targets(np.array(["low", "high"]), "data", "y", ("low", "medium", "high")).y.tolist()
+    [0, 2]
+    """
+    if y.ndim > 1:
+        target_columns(y, name, target)
+        raise ValueError(f"{name}: {target} has several columns; give numbers or truth values, or one of classes")
+    codes, labels = classes(typed_targets(y, name, target), name, target)
+    if order:
+        if unknown := [label for label in labels if label not in order]:
+            known = ", ".join(map(repr, order))
+            raise ValueError(f"{name}: the target {target!r} holds {short(unknown[0])}; its classes are {known}")
+        codes, labels = np.array([order.index(label) for label in labels])[codes], tuple(order)
     return Targets(codes, "classification", labels)
 
 
-def several_targets(y: np.ndarray, name: str, target: str, kind: str | None) -> Targets:
-    """Targets with several columns, as labels or as values; raises ValueError."""
+def label_targets(y: np.ndarray, name: str, target: str) -> Targets:
+    """Truth values (rows, labels), also from 0 and 1; raises ValueError for anything else."""
+    if y.ndim == 1:
+        raise ValueError(f"{name}: several labels are truth values (rows, labels), and {target} is {list(y.shape)}")
+    y = target_columns(y, name, target)
+    if not is_binary(y):
+        bad = y[~np.isin(y, (0, 1))][0]
+        raise ValueError(f"{name}: several labels are truth values, and {target} holds {short(bad)}; give 0 and 1")
+    return Targets(y.astype(bool), "multilabel")
+
+
+def value_targets(y: np.ndarray, name: str, target: str) -> Targets:
+    """Real values (rows,) or (rows, outputs); raises ValueError for texts, and for a column that does not vary."""
+    if y.ndim > 1:
+        columns = target_columns(y, name, target).T
+        return Targets(np.stack([reals(column, name, target) for column in columns], 1), "regression")
+    y = typed_targets(y, name, target)
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: the target {target!r} holds {short(y[0])}, so no regression; leave kind out")
+    return Targets(reals(y, name, target), "regression")
+
+
+def target_columns(y: np.ndarray, name: str, target: str) -> np.ndarray:
+    """Several columns of numbers or truth values (rows, columns), all of which vary; raises ValueError for others."""
     if y.ndim > 2 or y.shape[1] < 2:
         remedy = "give y[:, 0]" if y.ndim == 2 else "give a custom loss=, or one value or one row of values a row"
         raise ValueError(f"{name}: {target} has shape {y.shape}; {remedy}")
     y = typed_targets(y.ravel(), name, target).reshape(y.shape)
-    if kind == "classification" or y.dtype.kind not in "biuf":
+    if y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: {target} has several columns; give numbers or truth values, or one of classes")
-    binary = y.dtype.kind == "b" or bool(np.isin(y, (0, 1)).all())
-    if kind == "multilabel" and not binary:
-        bad = y[~np.isin(y, (0, 1))][0]
-        raise ValueError(f"{name}: several labels are truth values, and {target} holds {short(bad)}; give 0 and 1")
     one = next((at for at, column in enumerate(y.T) if (column == column[0]).all()), None)
     if one is not None:
-        what = f"column {one} of {target} is {short(y[0, one])} in every row; nothing to learn: leave it out"
-        raise ValueError(f"{name}: {what}")
-    one_hot = kind is None and binary and bool((y.sum(1) == 1).all())
-    remedy = f"{target} is one-hot, so its columns are taken as several %s; if they are one class a row, give argmax(1)"
-    if kind == "multilabel" or (kind is None and binary and y.dtype.kind != "f"):
-        doubt = f"the columns of {target} are 0 and 1, so they are taken as labels; if they are values, say "
-        doubt = "" if kind or y.dtype.kind == "b" else doubt + 'kind="regression" (--kind regression)'
-        return Targets(y.astype(bool), "multilabel", None, remedy % "labels" if one_hot else doubt)
-    doubt = remedy % "values" if one_hot else ""
-    return Targets(np.stack([reals(column, name, target) for column in y.T], 1), "regression", None, doubt)
+        what = f"column {one} of {target} is {short(y[0, one])} in every row; nothing to learn"
+        raise ValueError(f"{name}: {what}: leave it out")
+    return y
 
 
-def owned(y: np.ndarray, name: str, target: str) -> np.ndarray:
+def is_binary(y: np.ndarray) -> bool:
+    """True for truth values, and numbers 0 and 1."""
+    return y.dtype.kind == "b" or bool(np.isin(y, (0, 1)).all())
+
+
+def own_targets(y: np.ndarray, name: str, target: str) -> Targets:
     """Targets for a user-defined loss: finite numbers of any shape, integers as they are; raises ValueError."""
     y = typed_targets(y.ravel(), name, target).reshape(y.shape)
     if y.dtype.kind not in "biuf":
@@ -104,7 +137,7 @@ def owned(y: np.ndarray, name: str, target: str) -> np.ndarray:
         row = int(np.argmin(np.isfinite(y.reshape(len(y), -1)).all(1))) + 1
         raise ValueError(f"{name}: {target} is not finite in row {row}; give a number")
     check_whole(y, f"{name}: {target}")
-    return y.astype(float) if y.dtype.kind == "f" else y
+    return Targets(y.astype(float) if y.dtype.kind == "f" else y, "own")
 
 
 def check_whole(values: np.ndarray, what: str) -> None:

@@ -106,9 +106,8 @@ def compared(results: Results) -> str:
         if_so = ", were the rows independent" if summary.get("dependent") else ""
         said.append(f"between {metric_text(interval[0])} and {metric_text(interval[1])} with 95% confidence{if_so}")
     constant = summary.get("constant") or {}
-    shares = "the largest class" if "test_balanced_accuracy" in constant else "the shares of the labels"
-    shares = shares if "test_accuracy" in constant else "the mean"
-    for key, words in (("constant", shares), ("linear", "a linear model"), ("trees", "boosted trees")):
+    guess = str(summary.get("guess") or "a constant")
+    for key, words in (("constant", guess), ("linear", "a linear model"), ("trees", "boosted trees")):
         score = (summary.get(key) or {}).get(name)
         said += [f"{words} {metric_text(score)}"] if isinstance(score, int | float) else []
     if "test_r2" in constant and name != "test_r2":

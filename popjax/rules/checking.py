@@ -33,10 +33,10 @@ def check_rule(rule: Rule, known: Mapping[str, type[Rule]]) -> None:
     if lost:
         remedy = "write @dataclasses.dataclass(frozen=True, repr=False) above the class, and a field for it"
         raise ValueError(f"{what}: {min(lost)} is no field, and would be lost; {remedy}")
-    check_written(rule)
+    check_settings(rule)
 
 
-def check_written(rule: Rule) -> None:
+def check_settings(rule: Rule) -> None:
     """Raise ValueError for a setting that is no JSON value, and for needs that are no costs."""
     with calling(f"{the_rule(rule)}: written"):
         written = rule.written()
@@ -63,7 +63,7 @@ def rule_for(rule: Rule, task: Task) -> Rule:
         found: Any = rule.of(task)
     if not isinstance(found, Rule) or found.metric is None:
         raise ValueError(f"{the_rule(rule)}: of returned {found!r:.40}; return the rule with a metric")
-    check_written(found)
+    check_settings(found)
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from popjax.rule import COSTS, Finished, Rule
 from popjax.rules.hypervolume import contributions
 from popjax.rules.nondominated import fronts_of
-from popjax.task import Metric, Task
+from popjax.task import Metric, Task, ranked_by
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -57,10 +57,8 @@ class Pareto(Rule):
 
     def of(self, task: Task) -> Self:
         """The rule, with the task's metric first if it has none; raises ValueError if an objective has no mode."""
-        found = super().of(task)
-        for one in found.objectives:
-            _ = one.mode  # raises if unknown
-        return found
+        others = tuple(one if one in COSTS else ranked_by(task, one, one.given) for one in self.others)
+        return dataclasses.replace(super().of(task), others=others)
 
     def loss(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """The place (rows,) of each row in `order`, from 0."""

@@ -13,7 +13,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 
 from popjax.core.text import plural
 from popjax.data.columns import cells_of
-from popjax.data.targets import reported
 from popjax.data.transforms.applying import accepts_missing
 from popjax.models.built_in import MODELS
 from popjax.rule import Rule
@@ -23,6 +22,7 @@ from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.study.effort import effort_of
 from popjax.study.search import search
+from popjax.supervision.kinds.named_kinds import reported
 from popjax.supervision.supervised import supervised
 from popjax.task import Metric
 

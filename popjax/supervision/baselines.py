@@ -10,6 +10,7 @@ from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import taken
 from popjax.data.transforms.affine import moments
+from popjax.store.files import jsonable
 from popjax.store.results import Results
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
@@ -30,9 +31,10 @@ def worth(
 
     - `rows`: the number of rows of each part.
     - `dependent`: True if rows are in groups or in order of time, which the interval does not take into account.
-    - `constant`: the test scores of the constant prediction (see `Kind.constant`) from all other rows.
-    - `test_interval`: the 95% interval of the score: Wilson's (1927) of an accuracy, by bootstrap of a mean squared or
-      absolute error of one value.
+    - `constant`: the test scores of the constant prediction (see `Kind.constant`) from all other rows; `guess`: that
+      prediction in words.
+    - `test_interval`: the 95% interval of the score: Wilson's (1927) of an accuracy, by bootstrap of a mean error over
+      rows (see `Kind.resampled`).
     - what the page draws (see `Kind.drawn`): if there is a `page`, if bootstrap needs the predictions, or if
       `together` has compiled the winner's program.
 
@@ -55,29 +57,25 @@ def worth(
     kind = task.fit.kind
     constant = kind.constant(np.delete(data.y, rows, 0))
     if constant is not None:
-        known["constant"] = on_test(task.judged(np.broadcast_to(constant, (len(rows), *constant.shape)), rows))
+        told = np.broadcast_to(constant, (len(rows), *constant.shape))
+        known["constant"] = on_test(tried("the constant prediction", lambda: task.judged(told, rows)))
+        known["guess"] = kind.guess
     shared = together is not None and best.trial in together.trials
     if kind.own or not (kind.resampled or shared or page):
         return known | interval_of(metric, test, data.y[rows])
     winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
     x = taken(data.x, rows)
-    known |= kind.drawn(winner.mean_of(x), data.y[rows])
-    return known | interval_of(metric, test, data.y[rows], winner.each_of(x) if metric.name in kind.resampled else None)
+    known |= tried("what the page draws", lambda: kind.drawn(winner.mean_of(x), data.y[rows]))
+    errors = kind.resampled.get(metric.name)
+    if errors is None:
+        return known | interval_of(metric, test, data.y[rows])
+    each = np.mean([errors(predicted, data.y[rows]) for predicted in winner.each_of(x)], 0)
+    return known | {"test_interval": bootstrap(each)}
 
 
-def interval_of(
-    metric: Metric, test: Mapping[str, float], targets: np.ndarray, each: np.ndarray | None = None
-) -> dict[str, Any]:
-    """`test_interval` of the metric that ranks: an accuracy, or an error of the values `each`; else empty.
-
-    `each` are the values (models, rows) of a regression; its score is the mean of the models' scores.
-    """
-    if metric.name == "accuracy":
-        return {"test_interval": wilson(test[metric.on("test")], len(targets))}
-    if each is None:
-        return {}
-    errors = np.abs(each - targets)
-    return {"test_interval": bootstrap((errors**2 if metric.name == "mse" else errors).mean(0))}
+def interval_of(metric: Metric, test: Mapping[str, float], targets: np.ndarray) -> dict[str, Any]:
+    """`test_interval` of an accuracy that ranks; empty for another metric."""
+    return {"test_interval": wilson(test[metric.on("test")], len(targets))} if metric.name == "accuracy" else {}
 
 
 def wilson(share: float, count: int) -> list[float]:
@@ -100,9 +98,9 @@ def bootstrap(values: np.ndarray) -> list[float]:
     return [float(low), float(high)]
 
 
-def on_test(scores: dict[str, float]) -> dict[str, float]:
-    """Scores under the names of test metrics, such as test_loss."""
-    return {Metric.of("test", name): value for name, value in scores.items()}
+def on_test(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores under the names of test metrics, such as test_loss; None for one that is not finite."""
+    return {Metric.of("test", name): jsonable(value) for name, value in scores.items()}
 
 
 def has_linear(task: Supervised, rows: np.ndarray) -> bool:
@@ -115,7 +113,7 @@ def has_linear(task: Supervised, rows: np.ndarray) -> bool:
     return task.fit.kind.linearly(len(dataset) - len(rows)) and size <= LARGEST
 
 
-def tried(what: str, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
+def tried[T](what: str, compute: Callable[[], dict[str, T]]) -> dict[str, T]:
     """What `compute` returns; empty if it fails, which is said: a baseline may not cost a run its results."""
     try:
         return compute()

@@ -10,6 +10,7 @@ from popjax.core.counts import check_count
 from popjax.core.text import lookup
 from popjax.data.inputs import taken
 from popjax.rules.together import TOGETHER, method_of
+from popjax.store.files import jsonable
 from popjax.store.results import Results
 from popjax.supervision.loading import own_of, predictor_of
 from popjax.supervision.predictor import Predictor
@@ -146,4 +147,5 @@ def ensemble_score(results: Results, predictor: Predictor | None) -> dict[str, A
     if len(rows) == 0:
         return None
     scores = task.judged(predictor.mean_of(taken(task.dataset.x, rows)), rows)
-    return {"trials": predictor.trials, "test": {Metric.of("test", name): value for name, value in scores.items()}}
+    test = {Metric.of("test", name): jsonable(value) for name, value in scores.items()}
+    return {"trials": predictor.trials, "test": test}

@@ -7,16 +7,13 @@ of guessing.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-
-from popjax.core.text import lookup
-from popjax.data.targets import OF_OUTPUTS, REPORTED
 
 SMALLEST = float(np.finfo(np.float64).eps)  # scikit-learn's bound of targets it divides by, and of probabilities
 
@@ -146,37 +143,6 @@ METRICS: dict[str, Mapping[str, Callable[..., Any]]] = {  # name -> kind of targ
 def of_kind(kind: str) -> dict[str, Callable[..., Any]]:
     """The metrics for a kind of targets: name -> function."""
     return {name: measures[kind] for name, measures in METRICS.items() if kind in measures}
-
-
-def metrics_of(metrics: Any, kind: str) -> dict[str, Callable[..., Any]]:
-    """Name -> function, from names, or name -> function or name; raises ValueError for anything else."""
-    if isinstance(metrics, str) or not isinstance(metrics, Mapping | Iterable):
-        raise ValueError(f"metrics={metrics!r}: give a list of names, or a dict of functions (outputs, targets)")
-    given = metrics if isinstance(metrics, Mapping) else dict(zip(metrics, metrics, strict=True))
-    return {metric_name(name, kind): function(name, metric, kind) for name, metric in given.items()}
-
-
-def metric_name(name: Any, kind: str) -> str:
-    """The name; raises ValueError if it is no identifier, or the name of a metric that is reported anyway."""
-    if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(f"metrics: {name!r} is not a name; give one such as 'f1'")
-    own = name == "loss" if kind == "own" else name in REPORTED
-    if own or (kind == "regression" and name.endswith(OF_OUTPUTS)):
-        raise ValueError(f"metrics: val_{name} is reported, or is of the other kind of problem; leave {name!r} out")
-    return name
-
-
-def function(name: str, metric: Any, kind: str) -> Callable[..., Any]:
-    """The function of a metric given by name or as a function; raises ValueError for others."""
-    if isinstance(metric, str):
-        if not of_kind(kind):
-            raise ValueError(f"metrics: {metric!r}: no named metric works with a custom loss; give name -> function")
-        known: Callable[..., Any] = lookup(of_kind(kind), f"metric of a {kind}", metric)
-        return known
-    if not callable(metric):
-        raise ValueError(f"metrics: {name!r} is a {type(metric).__name__}; give a function of (outputs, targets)")
-    own: Callable[..., Any] = metric
-    return own
 
 
 def measured(

@@ -113,7 +113,7 @@ class Predictor:
         Raises ValueError for a regression and for a custom loss.
         """
         if not self.recipe.kind.chances:
-            what = "a regression" if self.recipe.kind.scaled else "of a custom loss"
+            what = "of a custom loss" if self.recipe.kind.own else f"a {self.recipe.kind.name}"
             raise ValueError(f"predict_proba: the winner is {what}; use predict")
         return self._mean(rows)
 
@@ -167,7 +167,7 @@ class Predictor:
         return np.stack([self._in_units(each.mean(1), [fold])[0] for each in self._each(encoded, [fold])])
 
     def each_of(self, encoded: Inputs) -> np.ndarray:
-        """The values that each model of the first trial, a regression, predicts: (folds x repeats, rows, ...)."""
+        """What each model of the first trial predicts: (folds x repeats, rows, ...)."""
         folds = range(self.recipe.folds)
         (each,) = self.only(self.trials[0])._each(encoded, folds)
         return self._in_units(each, folds).reshape(-1, *each.shape[2:])

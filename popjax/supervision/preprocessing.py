@@ -27,7 +27,7 @@ from popjax.models.networks import bind
 from popjax.models.rewriting import by_patches
 from popjax.supervision.encoding import encoded
 from popjax.supervision.kinds.kind import Kind
-from popjax.supervision.kinds.named_kinds import kind_of, kind_read
+from popjax.supervision.kinds.named_kinds import kind_named, kind_of, kind_read
 from popjax.supervision.prepared import Data, prepared
 from popjax.task import HParams
 
@@ -92,7 +92,7 @@ class Recipe:
         own = looking(options.transform, x, np.delete(np.arange(len(dataset)), split.test))
         transforms = tuple(fitted(own, taken(x, rows), columns) for rows in split.train)
         y_mean, y_scale = np.zeros(folds), np.ones(folds)
-        if dataset.kind == "regression":
+        if kind_named(dataset.kind).scaled:
             y_mean, y_scale = moments_of_folds(dataset.y, split)
         return cls(
             model=model if isinstance(model, str) else None,

@@ -13,8 +13,9 @@ from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
 from popjax.space.space import Space
 from popjax.supervision.fit import Fit
+from popjax.supervision.kinds.probing import check_on_rows
 from popjax.supervision.metrics import of_kind
-from popjax.supervision.preprocessing import Recipe
+from popjax.supervision.preprocessing import FIRST, Recipe
 from popjax.supervision.problem_options import ProblemOptions
 from popjax.supervision.spaces import default_space
 from popjax.supervision.weights import weights_of
@@ -79,6 +80,7 @@ class Supervised(Task):
         """The Task of a problem with this split."""
         dataset, options = given.dataset, given.options
         recipe = Recipe.of(dataset, split, options)
+        check_on_rows(recipe.kind, dataset.y[:FIRST], recipe.y_mean[0], recipe.y_scale[0])
         fit = Fit(
             recipe.network(options.model),
             options.optimizer,
@@ -105,7 +107,7 @@ class Supervised(Task):
             branches=("batch_size",),
             copies=model is None or not model.images,  # a micro-batch of images is work enough
         )
-        metric = Metric.of("validation", recipe.kind.ranks)
+        metric = Metric(Metric.of("validation", recipe.kind.ranks), recipe.kind.reports.get(recipe.kind.ranks))
         task = cls(fit.init, fit.epoch, data, metric, None, fit.score if len(split.test) else None, hints)
         task.given, task.split, task._recipe, task.fit = given, split, recipe, fit
         return task
@@ -174,6 +176,11 @@ class Supervised(Task):
     def watch(self) -> Measure:
         """Diagnostics of a model in training (see `Fit.watch`)."""
         return self.fit.watch
+
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """The mode of each metric that the kind of the targets reports."""
+        return {Metric.of("validation", name): mode for name, mode in self.fit.kind.reports.items()}
 
     @property
     def remedies(self) -> Mapping[str, str]:

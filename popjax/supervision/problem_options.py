@@ -28,7 +28,7 @@ def sample_weight_text(weights: Any) -> str | None:
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> dict[str, str | None] | None:
-    """Further metrics (see `metrics_of`) in run.json: name -> name of the function; None if there are none."""
+    """Further metrics (see `further_metrics`) in run.json: name -> name of the function; None if there are none."""
     return {name: name_of(measure) for name, measure in metrics.items()} or None
 
 

@@ -17,7 +17,8 @@ from popjax.data.transforms.applying import missing_for, transforms_of, unchange
 from popjax.data.transforms.known import Known
 from popjax.models.built_in import MODELS, Model
 from popjax.models.networks import check_model
-from popjax.supervision.metrics import metrics_of
+from popjax.supervision.further_metrics import metrics_of
+from popjax.supervision.kinds.named_kinds import reader_of
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.preprocessing import seen
 from popjax.supervision.problem import Given, Supervised
@@ -159,8 +160,8 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         options.groups,
         options.target,
         missing,
-        options.kind,
-        own_loss=options.loss is not None,
+        reader_of(options.kind, options.loss),
+        own_loss=options.loss is not None and options.kind in (None, "own"),
         whole=model is None and unchanged(transform),
     )
     if dataset.kind == "own" and options.loss is None:

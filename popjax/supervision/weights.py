@@ -25,7 +25,7 @@ def weights_of(dataset: Dataset, trained: np.ndarray, class_weight: Any, sample_
     Raises ValueError for invalid weights, and where all training rows have weight 0.
     """
     weights = np.ones(len(dataset)) if sample_weight is None else by_row(dataset, sample_weight)
-    if class_weight is not None and dataset.kind == "multilabel":
+    if class_weight is not None and dataset.labelled:
         weights = weights[:, None] * by_label(dataset, trained, class_weight)
     elif class_weight is not None:
         weights = weights * by_class(dataset, trained, class_weight)[dataset.y]
@@ -51,7 +51,7 @@ def by_row(dataset: Dataset, sample_weight: Any) -> np.ndarray:
 def by_class(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.ndarray:
     """The weight of each class (classes,), "balanced" or by name; raises ValueError for targets without classes."""
     if dataset.classes is None:
-        what = "a regression has no classes" if dataset.kind == "regression" else "a custom loss has no classes"
+        what = f"a {'custom loss' if dataset.kind == 'own' else dataset.kind} has no classes"
         raise ValueError(f"class_weight={class_weight!r}: {what}; use sample_weight")
     if isinstance(class_weight, str) and class_weight == BALANCED:
         counts = np.bincount(dataset.y[trained], minlength=len(dataset.classes))

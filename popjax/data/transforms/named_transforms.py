@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from popjax.core.contracts import check_contract
+from popjax.core.contracts import check_contract, check_written, overrides
 from popjax.core.faults import calling
 from popjax.core.text import lookup
 from popjax.data.transforms.affine import Global, Standardize
@@ -40,13 +40,11 @@ def check_transform(kind: type[Transform]) -> None:
     """Raise ValueError for a class that lacks a method of a Transform, or misspells one."""
     what = f"the transform {kind.__name__}"
     check_contract(what, kind, Transform)
-    for name in ("fit", "__call__"):
-        if getattr(kind, name) is getattr(Transform, name):
-            raise ValueError(f"{what} has no {name}; write it, as popjax.Transform says")
+    check_written(what, kind, Transform, "fit", "__call__")
     for parent in kind.__mro__[: kind.__mro__.index(Transform)]:
         fields = inspect.get_annotations(parent).keys() - vars(Transform).keys()
         plain = "__dataclass_params__" not in vars(parent) and (fields or "__init__" in vars(parent))
-        if plain and kind.from_json.__func__ is Transform.from_json.__func__:  # type: ignore[attr-defined]
+        if plain and not overrides(kind, Transform, "from_json"):
             remedy = "write @dataclasses.dataclass(frozen=True, eq=False) above it"
             raise ValueError(f"{what}: the class {parent.__name__} is no dataclass, and a run keeps fields; {remedy}")
 

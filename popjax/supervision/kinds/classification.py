@@ -1,7 +1,7 @@
 """Targets that are one of several classes."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from popjax.data.targets import Targets, class_targets
 from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
 
@@ -22,7 +23,14 @@ class Classification(Kind):
 
     name: ClassVar[str] = "classification"
     ranks: ClassVar[str] = "accuracy"
+    reports: ClassVar[Mapping[str, str]] = {"accuracy": "max", "balanced_accuracy": "max"}
     chances: ClassVar[bool] = True
+    guess: ClassVar[str] = "the largest class"
+
+    @classmethod
+    def targets(cls, y: np.ndarray, name: str, target: str) -> Targets:
+        """Indices of the sorted labels (rows,)."""
+        return class_targets(y, name, target)
 
     @property
     def outputs(self) -> int:

@@ -1,13 +1,14 @@
 """Targets that are several labels, each true or false."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
 import numpy as np
 import optax
 
+from popjax.data.targets import Targets, label_targets
 from popjax.supervision.kinds.classification import MOST, TINY, confusion
 from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
@@ -20,7 +21,14 @@ class Multilabel(Kind):
     """Targets are truth values (rows, labels), outputs log odds, predictions probabilities of the same shape."""
 
     name: ClassVar[str] = "multilabel"
+    reports: ClassVar[Mapping[str, str]] = {"accuracy": "max"}
     chances: ClassVar[bool] = True
+    guess: ClassVar[str] = "the shares of the labels"
+
+    @classmethod
+    def targets(cls, y: np.ndarray, name: str, target: str) -> Targets:
+        """Truth values (rows, labels)."""
+        return label_targets(y, name, target)
 
     def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The cross-entropy of each label (rows, labels)."""

@@ -1,45 +1,67 @@
 """The kinds of targets by name. To add one, add a file here and a line to KINDS."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from popjax.core.faults import calling
+from popjax.core.text import lookup, plural, registry
 from popjax.data.dataset import Dataset
+from popjax.data.targets import Reads, Targets, guessed
 from popjax.supervision.kinds.classification import Classification
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.kinds.multilabel import Multilabel
 from popjax.supervision.kinds.own import Own
-from popjax.supervision.kinds.regression import Regression, Values
+from popjax.supervision.kinds.probing import check_kind
+from popjax.supervision.kinds.regression import Regression
 
-KINDS: Mapping[str, type[Kind]] = {
-    "classification": Classification,
-    "multilabel": Multilabel,
-    "regression": Regression,
-    "own": Own,
-}
+KINDS: dict[str, type[Kind]] = registry("kind of targets", (Classification, Multilabel, Regression, Own))
+
+
+def kind_named(name: Any) -> type[Kind]:
+    """The kind of targets of a name; raises ValueError for any other, and for one that misspells its contract."""
+    kind = lookup(KINDS, "kind of targets", name)
+    check_kind(kind)
+    return kind
+
+
+def reader_of(name: str | None, loss: Callable[..., Any] | None = None) -> Reads:
+    """How targets of a kind are read; by a guess if the name is None. Raises ValueError for an unknown kind."""
+    if name is None:
+        return functools.partial(guessed, own_loss=loss is not None)
+    if name == Own.name and loss is None:
+        raise ValueError(f'kind="{name}" needs a custom loss; give loss=')
+    return functools.partial(read, kind_named(name))
+
+
+def read(kind: type[Kind], y: np.ndarray, name: str, target: str) -> Targets:
+    """Targets of a kind; raises ValueError for values of another, and for a kind that does not return Targets."""
+    what = f"the kind {kind.__name__}: targets"
+    with calling(what, ValueError):
+        found: Any = kind.targets(y, name, target)
+    if not isinstance(found, Targets) or np.shape(found.y)[:1] != (len(y),):
+        given = f"Targets of {np.shape(found.y)[:1]}" if isinstance(found, Targets) else f"{found!r:.40}"
+        raise ValueError(f"{what} returned {given} for {plural(len(y), 'row')}; return popjax.data.targets.Targets")
+    return found._replace(kind=kind.name)
 
 
 def kind_of(dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray) -> Kind:
-    """The kind of a dataset's targets.
-
-    Args:
-        loss: the custom loss, or None.
-        scale: the standard deviations (folds, ...) of each fold's targets.
-    """
-    if dataset.kind == "own":
-        width = {1: 1, 2: dataset.y.shape[-1]}.get(dataset.y.ndim, 0)
-        return Own(loss=loss, width=0 if dataset.mirrored else width)
-    if dataset.kind == "regression" and dataset.outputs:
-        return Values(names=dataset.outputs, units=tuple(scale.mean(0).tolist()))
-    return KINDS[dataset.kind](dataset.classes, dataset.outputs)
+    """The kind of a dataset's targets; `loss` and `scale`: see `Kind.of`."""
+    return kind_named(dataset.kind).of(dataset, loss, scale)
 
 
 def kind_read(content: Mapping[str, Any], loss: Callable[..., Any] | None) -> Kind:
     """The kind from what `Kind.describe` returned; `loss` is the custom loss, or None if it is not known."""
-    if content["kind"] == "own":
-        return Own(loss=loss, width=content["width"])
-    classes, names = content["classes"], tuple(content["outputs"])
-    if content["kind"] == "regression" and names:
-        return Values(names=names, units=tuple(content["units"]))
-    return KINDS[content["kind"]](None if classes is None else tuple(classes), names)
+    return kind_named(content["kind"]).from_json(content, loss)
+
+
+def reported(metric: str, kind: str | None = None) -> bool:
+    """True for a metric by name that all trials of a kind report, or those of some kind if it is None.
+
+    >>> reported("r2"), reported("price_r2"), reported("f1"), reported("r2", "classification")
+    (True, True, False, False)
+    """
+    kinds = KINDS.values() if kind is None else [kind_named(kind)]
+    return any(each.reported(metric) for each in kinds)

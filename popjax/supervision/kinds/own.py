@@ -1,12 +1,15 @@
 """Targets of a custom loss."""
 
 import dataclasses
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from popjax.data.dataset import Dataset
+from popjax.data.targets import Targets, own_targets
 from popjax.supervision.kinds.kind import Kind
 
 
@@ -24,6 +27,22 @@ class Own(Kind):
 
     loss: Any = None
     width: int = 0
+
+    @classmethod
+    def targets(cls, y: np.ndarray, name: str, target: str) -> Targets:
+        """Any finite numbers (rows, ...)."""
+        return own_targets(y, name, target)
+
+    @classmethod
+    def of(cls, dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray) -> Self:
+        """The kind with the custom loss, as wide as the targets of one value or of one axis of values."""
+        width = {1: 1, 2: dataset.y.shape[-1]}.get(dataset.y.ndim, 0)
+        return cls(loss=loss, width=0 if dataset.mirrored else width)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], loss: Callable[..., Any] | None) -> Self:
+        """The kind that `describe` returned, with the custom loss if it is known."""
+        return cls(loss=loss, width=content["width"])
 
     @property
     def outputs(self) -> int:

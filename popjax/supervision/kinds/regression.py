@@ -2,17 +2,30 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.supervision.kinds.kind import Kind
+from popjax.data.dataset import Dataset
+from popjax.data.targets import Targets, value_targets
+from popjax.supervision.kinds.kind import NOTHING, Kind, RowErrors
 from popjax.task import HParams
 
+OF_OUTPUTS = ("_mse", "_mae", "_r2")  # suffixes of the metrics of one of several outputs
 DRAWN, MOST = 500, 10  # the most test rows in a figure; the most outputs with figures and metrics of their own
+
+
+def squared_errors(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The squared error of each row (rows,)."""
+    return np.asarray((predicted - targets) ** 2)
+
+
+def absolute_errors(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The absolute error of each row (rows,)."""
+    return np.asarray(abs(predicted - targets))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +34,31 @@ class Regression(Kind):
 
     name: ClassVar[str] = "regression"
     ranks: ClassVar[str] = "mse"
+    reports: ClassVar[Mapping[str, str]] = {"mse": "min", "mae": "min", "r2": "max"}
     scaled: ClassVar[bool] = True
-    resampled: ClassVar[tuple[str, ...]] = ("mse", "mae")
+    resampled: ClassVar[RowErrors] = {"mse": squared_errors, "mae": absolute_errors}
+    guess: ClassVar[str] = "the mean"
+
+    @classmethod
+    def targets(cls, y: np.ndarray, name: str, target: str) -> Targets:
+        """Real values (rows,) or (rows, outputs)."""
+        return value_targets(y, name, target)
+
+    @classmethod
+    def of(cls, dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray) -> "Regression":
+        """The kind of one value, or `Values` of several."""
+        return Values(names=dataset.outputs, units=tuple(scale.mean(0).tolist())) if dataset.outputs else Regression()
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], loss: Callable[..., Any] | None) -> "Regression":
+        """The kind of one value or of several that `describe` returned."""
+        names = tuple(content["outputs"])
+        return Values(names=names, units=tuple(content["units"])) if names else Regression()
+
+    @classmethod
+    def reported(cls, metric: str) -> bool:
+        """True also for the metrics of one of several outputs."""
+        return super().reported(metric) or metric.endswith(OF_OUTPUTS)
 
     @property
     def outputs(self) -> int:
@@ -51,7 +87,7 @@ class Regression(Kind):
 
     def row_losses(self, predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The squared error (rows,)."""
-        return (predicted - targets) ** 2
+        return squared_errors(predicted, targets)
 
     def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         """Mean squared and absolute error, and R², which is 0 for constant targets."""
@@ -106,7 +142,8 @@ class Values(Regression):
     """
 
     ranks: ClassVar[str] = "loss"
-    resampled: ClassVar[tuple[str, ...]] = ()
+    reports: ClassVar[Mapping[str, str]] = {"r2": "max"}
+    resampled: ClassVar[RowErrors] = NOTHING
     units: tuple[float, ...] = ()
 
     @property
