@@ -583,7 +583,8 @@ def test_a_page_that_fails_says_so_and_holds_nothing_up(capsys):
     results = stopping.search(TASK, SPACE, trials=4, epochs=EPOCHS, folds=2, live=page, stop=stop)
     guard.cancel()
     assert results.trials["status"].to_pylist() == ["ok"] * 4
-    assert "popjax: the callback Failing failed (RuntimeError: no room); the run goes on" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert re.search(r"popjax: the callback Failing: epoch raised RuntimeError: no room \(.*\); the run goes on", said)
     assert page.board.over == "no more updates; the run's terminal says why"
     with pytest.raises(ValueError, match="its page failed"):
         page.waiting.result(timeout=0)

@@ -1,6 +1,7 @@
 """What trackers are told of a search, read back by TensorBoard; the others' by trackers.py, with their own packages."""
 
 import os
+import re
 import shutil
 import signal
 import threading
@@ -122,7 +123,9 @@ def test_a_tracker_that_fails_changes_nothing(at, rows, capsys):
     writer = Broken(at)
     there, here = search(rows, callbacks=[Tracker(writer)]), search(rows)
     assert here.curves["val_loss"].tobytes() == there.curves["val_loss"].tobytes()
-    assert capsys.readouterr().err.count("popjax: Broken failed (OSError: no route); the run goes on") == 1
+    said = re.findall(r"popjax: the tracker Broken raised OSError: no route \((.*)\); the run", capsys.readouterr().err)
+    assert len(said) == 1
+    assert "test_tracking.py, line" in said[0]
     order = [name for place, name in enumerate(writer.called) if writer.called.index(name) == place]
     assert order == {"begin": ["begin"], "now": ["begin", "now"]}.get(at, ["begin", "now", "end", "close"])
 
@@ -167,7 +170,7 @@ def test_a_writer_in_a_process_of_its_own_is_told_the_same(rows, tmp_path, monke
 def test_what_fails_in_a_process_of_its_own_is_said_as_anywhere(rows, tmp_path, capsys):
     (tmp_path / "board").write_text("a file where a directory is to be")
     assert search(rows, callbacks=[apart(tmp_path / "board")]).best is not None
-    assert "popjax: TensorBoard failed (RuntimeError: NotADirectoryError: " in capsys.readouterr().err
+    assert "popjax: the tracker TensorBoard raised RuntimeError: NotADirectoryError: " in capsys.readouterr().err
 
 
 @pytest.mark.kill
@@ -180,7 +183,7 @@ def test_a_search_outlives_its_trackers_process(rows, tmp_path, capsys):
     writer = Killed(TensorBoard, directory=str(tmp_path))
     assert search(rows, callbacks=[Tracker(writer, name="TensorBoard")]).best is not None
     said = capsys.readouterr().err
-    assert said.count("popjax: TensorBoard failed (") == 1
+    assert said.count("popjax: the tracker TensorBoard raised ") == 1
     assert said.count("\n") == 1
 
 

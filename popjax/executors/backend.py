@@ -76,8 +76,7 @@ class Remote(Options):
         if not (isinstance(self.executor, str) or callable(self.executor) or hasattr(self.executor, "submit")):
             what = "give popjax.Local(), an executor with submit(fn, *args), a function that makes one, or a name"
             raise ValueError(f"backend is a {type(self.executor).__name__}; {what}")
-        if not isinstance(self.executor, str) and not hasattr(self.executor, "submit"):
-            check_called("the executor", self.executor)
+        check_executor(self.executor)
 
     def made(self) -> "Backend":
         """The engine's backend."""
@@ -85,6 +84,16 @@ class Remote(Options):
 
         executor = executor_of(self.executor) if isinstance(self.executor, str) else self.executor
         return RemoteBackend(executor, self.retries, self.mixed)
+
+
+def check_executor(given: Any) -> None:
+    """Raise ValueError for an executor whose submit takes other arguments, or a function that takes some itself."""
+    if isinstance(given, str):
+        return
+    if isinstance(given, type) or not hasattr(given, "submit"):
+        check_called("the executor", given)
+    else:
+        check_called(f"the executor {type(given).__name__}: submit", given.submit, "fn", "unit", "blob")
 
 
 def backend_of(given: Any) -> Local | Remote:

@@ -94,20 +94,18 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
 
 def contents(results: "Results", columns: "Sequence[Axis]", alone: bool) -> tuple[str, dict[str, Any]]:
     """The sections as HTML in their order, and the data of their figures; those with nothing to show are left out."""
+    from popjax.pages.assembly import parts_of_page
     from popjax.pages.drawing import DIVERGED, WINNER
     from popjax.pages.figures.named_figures import FIGURES
     from popjax.pages.headline import head
     from popjax.pages.rebuild import rebuild_section
 
-    sections = {figure: figure.section(results, columns) for figure in FIGURES.values()}
-    drawn: dict[str, Any] = {"colors": {"winner": WINNER, "diverged": DIVERGED, "faded": "#dde1e5"}}
-    for figure, said in sections.items():
-        found = figure.drawn(results, columns) if said else {}
-        drawn |= found | {"plots": drawn.get("plots", {}) | found.get("plots", {})}
-    of_metric = "".join(said for figure, said in sections.items() if figure.of_metric)
+    sections, drawn = parts_of_page(FIGURES, results, columns)
+    drawn |= {"colors": {"winner": WINNER, "diverged": DIVERGED, "faded": "#dde1e5"}}
+    of_metric = "".join(said for name, said in sections.items() if FIGURES[name].of_metric)
     if results.epochs_run.any():  # the choice of the metric applies to these alone
         of_metric = f"<div>{control(results)}{of_metric}</div>"
-    others = "".join(said for figure, said in sections.items() if not figure.of_metric)
+    others = "".join(said for name, said in sections.items() if not FIGURES[name].of_metric)
     return f"{head(results, columns)}{of_metric}{others}{rebuild_section(results, alone)}", drawn
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from popjax.core.faults import calling
 from popjax.pages.axes import axes
 from popjax.pages.figures.named_figures import FIGURES
 from popjax.store.results import Results
@@ -18,11 +19,12 @@ def plot(results: Results, name: str = "curves") -> Any:
     import plotly.graph_objects as go
 
     columns, known = axes(results), list[str]()
-    for figure in FIGURES.values():
-        plots = figure.plots(results, columns)
-        if name in plots:
-            drawn = plots[name]()
-            return go.Figure(drawn["traces"], drawn["layout"])
+    for called, figure in FIGURES.items():
+        with calling(f"the figure {called}"):
+            plots = figure.plots(results, columns)
+            if name in plots:
+                drawn = plots[name]()
+                return go.Figure(drawn["traces"], drawn["layout"])
         known += plots
     if results.best is None:
         raise ValueError(f"{results.no_winner}; of such results there are the curves alone to draw")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from popjax.core.calls import refuse_gone
+from popjax.core.contracts import check_contract
 from popjax.core.text import tell
 from popjax.engine.population import Timer
 from popjax.executors.backend import backend_of
@@ -167,6 +168,7 @@ def checked_callbacks(callbacks: Any) -> list[Callback]:
         if not isinstance(one, Callback):
             kind = f"the class {one.__name__}; call it" if isinstance(one, type) else f"a {type(one).__name__}"
             raise ValueError(f"callbacks holds {kind}; give objects of a class of yours that extends popjax.Callback")
+        check_contract(f"the callback {type(one).__name__}", type(one), Callback)
     return found
 
 
@@ -191,4 +193,4 @@ def progress_of(progress: Any) -> Callback:
         return Cell() if in_notebook() else Bar()
     if not isinstance(progress, Callback):
         raise ValueError(f"progress is a {type(progress).__name__}; give True, or a popjax.Callback")
-    return progress
+    return checked_callbacks([progress])[0]

@@ -1,11 +1,12 @@
 """A writer in a process of its own, for a package that is slow to import. No JAX here."""
 
+import pickle
 import sys
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
-from popjax.core.text import failure
+from popjax.core.text import failure, first_line
 from popjax.executors.processes import pool
 from popjax.tracking.tracker import Whole, Writer
 
@@ -17,12 +18,18 @@ class Apart:
 
     Args:
         kind: the writer's class, at the top level of a module.
-        settings: its arguments.
+        settings: its arguments, which can be pickled.
     """
 
     pool: Any = None
 
     def __init__(self, kind: type[Writer], **settings: Any) -> None:
+        """Raises ValueError for a class or a setting that no other process can load."""
+        try:
+            pickle.dumps((kind, settings))
+        except Exception as error:  # whatever the objects' own methods raise
+            remedy = "define the class at the top of a module, and make such settings in begin"
+            raise ValueError(f"the tracker {kind.__name__} cannot be sent: {first_line(error)}; {remedy}") from None
         self.kind = kind
         self.settings = settings
 

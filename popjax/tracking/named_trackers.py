@@ -1,7 +1,9 @@
 """Trackers by name, as on a command line: `--track tensorboard`."""
 
 from collections.abc import Callable
+from typing import Any
 
+from popjax.core.faults import calling
 from popjax.core.text import lookup
 from popjax.tracking.mlflow_run import mlflow
 from popjax.tracking.tensorboard_events import tensorboard
@@ -22,4 +24,9 @@ def tracker_of(name: str, top: int = 0) -> Tracker:
 
     Raises ValueError for an unknown name, or if its package is not installed.
     """
-    return lookup(TRACKERS, "tracker", name)(top=top)
+    make = lookup(TRACKERS, "tracker", name)
+    with calling(f"the tracker {name}"):
+        found: Any = make(top=top)
+    if not isinstance(found, Tracker):
+        raise ValueError(f"the tracker {name} returned a {type(found).__name__}; return a popjax.tracking.Tracker")
+    return found

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from popjax.core.text import failure, tell
+from popjax.core.contracts import check_contract
+from popjax.core.faults import fault
+from popjax.core.text import tell
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
@@ -82,9 +84,12 @@ class Tracker(Progress):
         writer: that of the tracker.
         top: number of the best trials to write curves of.
         name: the name in error messages; the name of the writer's class if empty.
+
+    Raises ValueError for a writer that lacks a method, or misspells one.
     """
 
     def __init__(self, writer: Writer, top: int = 0, name: str = "") -> None:
+        check_writer(writer)
         self.writer = writer
         self.name = name or type(writer).__name__
         self.top = top
@@ -160,7 +165,18 @@ class Tracker(Progress):
                     call()
             except Exception as error:
                 broken = True
-                tell(f"popjax: {self.name} failed ({failure(error)}); the run goes on")
+                tell(f"popjax: {fault(f'the tracker {self.name}', error)}; the run goes on")
+
+
+def check_writer(writer: Any) -> None:
+    """Raise ValueError for what is no writer: a class itself, or an object without a method or with a misspelt one."""
+    if isinstance(writer, type):
+        raise ValueError(f"the tracker's writer is {writer.__name__} itself; call it")
+    what = f"the tracker {type(writer).__name__}"
+    for name in ("begin", "now", "end", "close"):
+        if not callable(getattr(writer, name, None)):
+            raise ValueError(f"{what} has no {name}; write it, as popjax.tracking.tracker.Writer says")
+    check_contract(what, type(writer), Writer)
 
 
 def asked_of_search(metric: Metric, known: Mapping[str, Any], space: Space) -> dict[str, Any]:

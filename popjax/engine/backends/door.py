@@ -5,6 +5,9 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from typing import Any
 
+from popjax.core.calls import name_of
+from popjax.core.faults import calling
+
 
 @dataclasses.dataclass(frozen=True)
 class Traits:
@@ -22,6 +25,10 @@ class Traits:
     patience: float | None = None
 
 
+class NoFuture(ValueError):
+    """Raised for an executor whose `submit` returns no future."""
+
+
 class Door:
     """An executor, or a function without arguments that makes one.
 
@@ -30,26 +37,42 @@ class Door:
     """
 
     def __init__(self, given: Any) -> None:
-        known = hasattr(given, "submit")
+        known = hasattr(given, "submit") and not isinstance(given, type)
         self.make: Callable[[], Any] | None = None if known else given
         self.executor: Any = given if known else None
 
     def open(self) -> Any:
-        """The executor, made if there is none."""
+        """The executor, made if there is none; raises ValueError if what is made is none."""
         if self.executor is None:
             assert self.make is not None
-            self.executor = self.make()
+            with calling(f"the executor {name_of(self.make)}"):
+                self.executor = self.make()
+            for name in ("submit", "shutdown"):
+                if not callable(getattr(self.executor, name, None)):
+                    what = f"{self.called} has no {name}"
+                    self.executor = None
+                    raise ValueError(f"{what}; give what has submit(fn, *args) and shutdown(wait)")
         return self.executor
 
     @property
+    def called(self) -> str:
+        """The executor in the words of an error message."""
+        return f"the executor {type(self.executor).__name__}"
+
+    @property
     def traits(self) -> Traits:
-        """The executor's traits; the defaults if it has none."""
-        found: Traits = getattr(self.open(), "traits", Traits())
+        """The executor's traits, the defaults if it has none; raises ValueError for anything else."""
+        found: Any = getattr(self.open(), "traits", Traits())
+        if not isinstance(found, Traits):
+            raise ValueError(f"{self.called}: traits is a {type(found).__name__}; give a {Traits.__module__}.Traits")
         return found
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """A future of `fn(*args)`; raises what the executor raises."""
-        future: Future[Any] = self.open().submit(fn, *args)
+        """A future of `fn(*args)`; raises what the executor raises, and NoFuture if it returns anything else."""
+        future: Any = self.open().submit(fn, *args)
+        if not all(callable(getattr(future, name, None)) for name in ("add_done_callback", "result", "cancel")):
+            what = f"{self.called}: submit returned a {type(future).__name__}"
+            raise NoFuture(f"{what}; return a concurrent.futures.Future")
         return future
 
     def renew(self, broken: Any) -> bool:

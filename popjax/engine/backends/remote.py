@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.faults import fault
 from popjax.core.machine import kin
 from popjax.core.storage import sha256
 from popjax.core.text import first_line
-from popjax.engine.backends.door import Door, breaks
+from popjax.engine.backends.door import Door, NoFuture, breaks
 from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
 from popjax.engine.backends.sizes import Sizes
 from popjax.engine.backends.work import (
@@ -194,8 +195,12 @@ class Dispatch:
             delivery.before, delivery.executor = remote.finished, remote.door.open()
             try:
                 future = remote.door.submit(work, remote.unit(delivery), blob)
+            except NoFuture as error:
+                self.failure = error
+                return []
             except Exception as error:
-                return self.waiting_again(delivery, error, alone=not self.under_way)
+                said = fault(f"{remote.door.called}: submit", error)
+                return self.waiting_again(delivery, error, alone=not self.under_way, said=said)
             delivery.due = time.monotonic() + remote.sizes.patience(delivery.stands)
             self.under_way[future] = delivery
             future.add_done_callback(self._said.put)
@@ -245,8 +250,8 @@ class Dispatch:
             self.failure = error_of(answer)
             self.failure.add_note(f"in training {of_trials(self.remote.roster, delivery.segment.cohort)}")
         else:
-            what = f"the executor gave a {type(answer).__name__}"
-            self.failure = TypeError(f"{what}; let submit(fn, *args) call fn(*args)")
+            what = f"{self.remote.door.called}: a future of submit gave a {type(answer).__name__}"
+            self.failure = ValueError(f"{what}; let submit(fn, *args) call fn(*args)")
         return []
 
     def progress(self, delivery: Delivery, answer: Done) -> list[Message]:
@@ -264,10 +269,13 @@ class Dispatch:
             messages.append(Epoch(segment, stands.epoch - count + at, metrics))
         return [*messages, *([Position(segment, stands, ended)] if ended or request.every < float("inf") else [])]
 
-    def waiting_again(self, delivery: Delivery, error: BaseException, alone: bool = True) -> list[Message]:
+    def waiting_again(
+        self, delivery: Delivery, error: BaseException, alone: bool = True, said: str = ""
+    ) -> list[Message]:
         """Send a unit again that an executor lost; returns the Position of its segment if it has no try left.
 
-        It is charged only if `alone`: an executor that is full has room once another unit came back.
+        It is charged only if `alone`: an executor that is full has room once another unit came back. `said`: the error
+        in words, if not by its own first line.
         """
         remote = self.remote
         if self._over:
@@ -289,7 +297,7 @@ class Dispatch:
             heapq.heappush(self.waiting, delivery)
             return []
         trials = of_trials(remote.roster, delivery.segment.cohort)
-        LOG.warning(f"{trials}: given up after {delivery.tries} failed tries: {first_line(error)}")
+        LOG.warning(f"{trials}: given up after {delivery.tries} failed tries: {said or first_line(error)}")
         return [Position(delivery.segment, stand_of(delivery), lost=True)]
 
     def call_back(self) -> None:

@@ -1,13 +1,14 @@
 """The base class of callbacks, and how a run calls them. No JAX here."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from popjax.core.text import failure, tell
+from popjax.core.faults import fault
+from popjax.core.text import tell
 from popjax.rule import Rule
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
@@ -99,33 +100,33 @@ class Callbacks:
 
     def begin(self, run: Run) -> None:
         """Call all `begin`."""
-        self._call(lambda listener: listener.begin(run))
+        self._call("begin", run)
 
     def epoch(self, result: "EpochResult") -> None:
         """Call all `epoch`."""
-        self._call(lambda listener: listener.epoch(result))
+        self._call("epoch", result)
 
     def decision(self, decision: Decision, trials: Trials) -> None:
         """Call all `decision`."""
-        self._call(lambda listener: listener.decision(decision, trials))
+        self._call("decision", decision, trials)
 
     def end(self, results: Results) -> None:
         """Call all `end`."""
-        self._call(lambda listener: listener.end(results))
+        self._call("end", results)
 
     def close(self) -> None:
         """Call all `close`."""
-        self._call(lambda listener: listener.close(), and_close=False)
+        self._call("close")
 
-    def _call(self, call: Callable[[Callback], Any], and_close: bool = True) -> None:
+    def _call(self, name: str, *arguments: Any) -> None:
         for listener in list(self.listeners):
             try:
-                call(listener)
+                getattr(listener, name)(*arguments)
             except Exception as error:
                 if listener.essential:
                     raise
                 self.listeners.remove(listener)
-                tell(f"popjax: the callback {type(listener).__name__} failed ({failure(error)}); the run goes on")
+                tell(f"popjax: {fault(f'the callback {type(listener).__name__}: {name}', error)}; the run goes on")
                 with contextlib.suppress(Exception):  # it is known to fail
-                    if and_close:
+                    if name != "close":
                         listener.close()

@@ -1,0 +1,298 @@
+"""Callbacks, trackers, executors and figures of a stranger are checked where they enter, and told in one line."""
+
+import json
+import re
+import threading
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+from strangers import FAILED, one_line, raises
+
+import popjax as pj
+from popjax.pages.figures.figure import Figure
+from popjax.pages.figures.named_figures import FIGURES
+from popjax.tracking.apart import Apart
+from popjax.tracking.named_trackers import TRACKERS, tracker_of
+from popjax.tracking.tracker import Tracker, Writer
+
+SPACE = {"x": pj.uniform(0, 1)}
+RATE = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
+OBJECTIVE = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+QUADRATIC = pj.Task(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x - hparams["x"] * x, {"loss": x**2}), ())
+
+
+# Callbacks and trackers
+
+
+def callback(**wrong):
+    return type("Wrong", (pj.Callback,), wrong)()
+
+
+CALLBACKS = {
+    "behind on_": (
+        callback(on_epoch=lambda self, result: None),
+        "the callback Wrong: on_epoch is no name .* mean epoch",
+    ),
+    "misspelt": (callback(ends=lambda self, results: None), "the callback Wrong: ends is no name .* did you mean end"),
+    "misspelt value": (callback(esential=True), "the callback Wrong: esential is no name .* did you mean essential"),
+    "arguments": (
+        callback(epoch=lambda self: None),
+        r"the callback Wrong: epoch cannot be called with \(self, result\)",
+    ),
+    "no method": (callback(epoch=3), "the callback Wrong: epoch is a int; write a method"),
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+@pytest.mark.parametrize("where", ["callbacks", "progress"])
+def test_a_wrong_callback(name, where):
+    given, says = CALLBACKS[name]
+    how = {"callbacks": [given]} if where == "callbacks" else {"progress": given}
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(OBJECTIVE, SPACE, trials=4, **how)
+    one_line(error)
+
+
+@pytest.mark.parametrize("method", ["begin", "epoch", "decision", "end", "close"])
+def test_a_callback_that_fails_is_named_with_its_line(method, capsys):
+    """Once, and the run goes on."""
+    results = pj.search(QUADRATIC, SPACE, trials=4, epochs=3, callbacks=[callback(**{method: raises()})])
+    assert results.best is not None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(f"popjax: the callback Wrong: {method} {FAILED}; the run goes on", line)
+
+
+class Sends(pj.Callback):
+    """A helper one edit from a name of the contract, which it calls itself."""
+
+    def __init__(self):
+        self.sent = []
+
+    def epoch(self, result):
+        self.send(result.epoch)
+
+    def send(self, message):
+        self.sent.append(message)
+
+
+class SendsAgain(Sends):
+    """Derived from one's own."""
+
+
+def test_a_callbacks_helpers_are_its_own():
+    hears = SendsAgain()
+    pj.search(QUADRATIC, SPACE, trials=4, epochs=3, callbacks=[hears])
+    assert sorted(set(hears.sent)) == [0, 1, 2]
+
+
+class Right(Writer):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def begin(self, name, config):
+        self.append("begin")
+
+    def end(self, whole):
+        self.append("end")
+
+    def append(self, word):
+        self.told.append(word)
+
+
+def writer(base=Right, **wrong):
+    return type("Wrong", (base,), wrong)()
+
+
+WRITERS = {
+    "a class": (lambda: Right, "the tracker's writer is Right itself; call it"),
+    "no method": (lambda: object(), "the tracker object has no begin; write it"),
+    "misspelt": (
+        lambda: writer(nows=lambda self, values, step: None),
+        "the tracker Wrong: nows is no name .* mean now",
+    ),
+    "behind on_": (lambda: writer(on_begin=lambda self: None), "the tracker Wrong: on_begin is no name .* mean begin"),
+    "arguments": (
+        lambda: writer(now=lambda self, values: None),
+        "the tracker Wrong: now cannot be called with .self, val",
+    ),
+    "no picklable class": (
+        lambda: Apart(type(writer())),
+        "the tracker Wrong cannot be sent: .*; define the class at the",
+    ),
+    "no picklable setting": (
+        lambda: Apart(Right, act=lambda: 0),
+        "the tracker Right cannot be sent: .*; define the cl",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_wrong_tracker(name):
+    make, says = WRITERS[name]
+    with pytest.raises(ValueError, match=says) as error:
+        Tracker(make())
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (raises(), f"the tracker strange {FAILED}"),
+        (lambda top: 3, "the tracker strange returned a int; return a popjax"),
+    ],
+)
+def test_a_wrong_tracker_by_its_name(make, says, monkeypatch):
+    monkeypatch.setitem(TRACKERS, "strange", make)
+    with pytest.raises(ValueError, match=says):
+        tracker_of("strange")
+
+
+@pytest.mark.parametrize("method", ["begin", "now", "end", "close"])
+def test_a_tracker_that_fails_is_named_with_its_line(method, capsys):
+    pj.search(QUADRATIC, SPACE, trials=4, epochs=3, callbacks=[Tracker(writer(**{method: raises()}))])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(f"popjax: the tracker Wrong {FAILED}; the run goes on", line)
+
+
+# Executors
+
+
+class Here:
+    """A right one, which works in this process."""
+
+    def submit(self, fn, *args):
+        future = Future()
+        future.set_result(fn(*args))
+        return future
+
+    def shutdown(self, wait=True):
+        pass
+
+
+def executor(**wrong):
+    return type("Wrong", (Here,), wrong)
+
+
+EXECUTED = {
+    "arguments": (
+        executor(submit=lambda self, fn: None)(),
+        "the executor Wrong: submit cannot be called with .fn, unit",
+    ),
+    "makes nothing": (lambda: None, "the executor NoneType has no submit; give what has submit"),
+    "no shutdown": (executor(shutdown=None), "the executor Wrong has no shutdown; give what has submit"),
+    "a function of arguments": (lambda count: Here(), "the executor cannot be called with"),
+    "raises": (raises(), f"the executor raises.<locals>.fails {FAILED}"),
+    "no future": (executor(submit=lambda self, *args: 3)(), "the executor Wrong: submit returned a int; return a conc"),
+    "no answer": (
+        executor(submit=lambda self, fn, *args: Here.submit(self, lambda: None))(),
+        "the executor Wrong: a future of submit gave a NoneType; let submit.fn, .args. call fn",
+    ),
+    "traits": (executor(traits={"seconds": 3})(), "the executor Wrong: traits is a dict; give a popjax"),
+}
+
+
+@pytest.mark.parametrize("name", EXECUTED)
+def test_a_wrong_executor(name):
+    given, says = EXECUTED[name]
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(QUADRATIC, SPACE, trials=4, epochs=2, backend=given)
+    one_line(error)
+
+
+def test_an_executor_that_refuses_all_work_is_named_with_its_line(caplog):
+    results = pj.search(QUADRATIC, SPACE, trials=4, epochs=2, backend=executor(submit=raises())())
+    assert results.best is None
+    said = r"trials? [\d, ]+: given up after 3 failed tries: the executor Wrong: submit"
+    assert re.search(f"{said} {FAILED}", caplog.text)
+
+
+def test_a_class_is_a_function_that_makes_an_executor():
+    there = pj.search(QUADRATIC, SPACE, trials=4, epochs=2, backend=Here)
+    here = pj.search(QUADRATIC, SPACE, trials=4, epochs=2)
+    assert there.curves["loss"].tobytes() == here.curves["loss"].tobytes()
+
+
+def test_a_task_that_cannot_be_sent_is_one_line():
+    """Before anything is trained."""
+    lock = threading.Lock()
+
+    def epoch(x, hparams, data):
+        assert not lock.locked()
+        return x * hparams["x"], {"loss": x}
+
+    with pytest.raises(ValueError, match=r"the task cannot be sent to processes: .*; create such objects in its func"):
+        pj.search(QUADRATIC._replace(epoch=epoch), SPACE, trials=2, epochs=2, backend=Here())
+
+
+# Figures
+
+
+def box(*names):
+    return "<section>" + "".join(f'<div class="figure" id="{name}"></div>' for name in names) + "</section>"
+
+
+def figure(drawing=None, name="mine", section=None):
+    """A figure with one plot, in a box of its name."""
+    drawing = {"traces": [{"type": "bar", "x": [1], "y": [2]}], "layout": {}} if drawing is None else drawing
+    html = box(name) if section is None else section
+    return Figure(lambda results, axes: html, lambda results, axes: {name: lambda: drawing})
+
+
+FIGURES_GIVEN = {
+    "another box": (figure(section=box("yours")), "its section has no box for 'mine'; write <div"),
+    "popjax's name": (figure(name="expected"), "the figure expected draws 'expected', too; give another name"),
+    "popjax's box": (figure(name="curves"), "the figure curves draws 'curves', too; give another name"),
+    "popjax's data": (
+        Figure(lambda r, a: box("x"), data=lambda r, a: {"curves": 3}),
+        "its data have 'curves', as those",
+    ),
+    "section raises": (Figure(raises()), f"it {FAILED}"),
+    "no text": (Figure(lambda results, axes: None), "section returned a NoneType; return HTML"),
+    "plots raise": (Figure(lambda results, axes: box("x"), raises()), f"it {FAILED}"),
+    "drawing raises": (Figure(lambda results, axes: box("x"), lambda results, axes: {"x": raises()}), f"it {FAILED}"),
+    "an object": (figure({"traces": [{"x": object()}]}), "it draws a object; give numbers, texts, arrays"),
+}
+
+
+@pytest.fixture(scope="module")
+def searched():
+    return pj.search(QUADRATIC, SPACE, trials=12, epochs=2)
+
+
+@pytest.mark.parametrize("name", FIGURES_GIVEN)
+def test_a_wrong_figure_costs_the_report_nothing_else(name, searched, monkeypatch, tmp_path, capsys):
+    """It is named on the page, too; all other figures are as without it."""
+    given, says = FIGURES_GIVEN[name]
+    usual = figures_of(searched.report(tmp_path / "usual.html"))
+    monkeypatch.setitem(FIGURES, "strange", given)
+    page = searched.report(tmp_path / "page.html")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"popjax: the figure strange: {says}.*; the page is written without it", line)
+    assert "The figure strange" in page.read_text()
+    assert figures_of(page) == usual
+
+
+def figures_of(page):
+    """The data of a page's figures."""
+    return json.loads(page.read_text().split('id="figures">')[1].split("</script>")[0])
+
+
+def test_a_figure_of_arrays_with_gaps_is_on_the_page_as_results_plot_has_it(searched, monkeypatch, tmp_path):
+    values = np.array([[1.0, np.nan], [np.inf, 2.0]])
+    trace = {"type": "scatter", "x": np.arange(2), "y": values[0], "text": np.array(["a", "b"]), "ids": (np.int64(1),)}
+    monkeypatch.setitem(FIGURES, "strange", figure({"traces": [trace], "layout": {"meta": values}}))
+    drawn = figures_of(searched.report(tmp_path / "page.html"))["plots"]["mine"]
+    assert drawn["traces"] == [{"type": "scatter", "x": [0, 1], "y": [1.0, None], "text": ["a", "b"], "ids": [1]}]
+    assert drawn["layout"]["meta"] == [[1.0, None], [None, 2.0]]
+    assert searched.plot("mine").data[0].y.tolist()[0] == 1.0
+
+
+@pytest.mark.parametrize("given", [Figure(lambda r, a: "", raises()), figure({"traces": 3})])
+def test_a_figure_that_cannot_be_plotted_is_named(given, searched, monkeypatch):
+    monkeypatch.setitem(FIGURES, "strange", given)
+    with pytest.raises(ValueError, match="the figure strange raised") as error:
+        searched.plot("mine")
+    one_line(error)

@@ -1,0 +1,491 @@
+"""Tasks, models, transforms and kinds of a stranger are checked where they enter, and told in one line."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from strangers import FAILED, one_line, raises
+
+import popjax as pj
+from popjax.data.targets import class_targets
+from popjax.models.built_in import MODELS, Model
+from popjax.supervision.kinds import probing
+from popjax.supervision.kinds.classification import Classification
+from popjax.supervision.kinds.kind import Kind
+from popjax.supervision.kinds.multilabel import Multilabel
+from popjax.supervision.kinds.named_kinds import KINDS
+from popjax.supervision.kinds.regression import Regression, Values
+
+SPACE = {"x": pj.uniform(0, 1)}
+RATE = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
+OBJECTIVE = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+QUADRATIC = pj.Task(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x - hparams["x"] * x, {"loss": x**2}), ())
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Rows of three columns, with two classes."""
+    x = np.random.default_rng(0).normal(3.0, 5.0, (120, 3))
+    return x, (x[:, 0] > 3).astype(int)
+
+
+# Tasks
+
+
+def start(key, hparams, data):
+    return jnp.float32(1.0)
+
+
+def step(x, hparams, data):
+    x = x - hparams["x"] * x
+    return x, {"loss": x**2}
+
+
+class Hooked(pj.Task):
+    """A task with a hook that it misspells."""
+
+    setting = {"mine": 1}  # noqa: RUF012
+
+
+def counted(**hints):
+    return pj.Task(start, step, (), hints=pj.Hints(**hints))
+
+
+TASKS = {
+    "init": (
+        lambda: pj.Task(lambda key: 0, step, ()),
+        r"the task Task: init cannot be called with \(key, hparams, data",
+    ),
+    "epoch": (lambda: pj.Task(start, lambda x, hparams: x, ()), "the task Task: epoch cannot be called with .state, h"),
+    "score": (lambda: pj.Task(start, step, (), score=lambda x: x), "the task Task: score cannot be called with"),
+    "no function": (lambda: pj.Task(3, step, ()), "the task Task: init is a int; give a function of"),
+    "misspelt": (lambda: Hooked(start, step, ()), "the task Hooked: setting is no name .* did you mean settings"),
+    "updates": (lambda: counted(updates=400), "hints: updates is a int; give a function of .hparams"),
+    "flops": (lambda: counted(flops=4e6), "hints: flops is a float; give a function of .hparams"),
+    "hint's arguments": (lambda: counted(updates=lambda: 4), r"hints: updates cannot be called with \(hparams\)"),
+    "epochs": (lambda: counted(epochs=2.5), "hints: epochs=2.5: give a whole number"),
+    "shapes": (lambda: counted(shapes="depth"), "hints: shapes='depth'; give a tuple of names"),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_wrong_task(name):
+    """Where it is made."""
+    make, says = TASKS[name]
+    with pytest.raises(ValueError, match=says) as error:
+        make()
+    one_line(error)
+
+
+def returning(value):
+    return pj.Task(start, lambda x, hparams, data: (x * hparams["x"], value), ())
+
+
+def by_text(x, hparams, data):
+    found = {"loss": x * hparams["x"]}
+    return x, found | ({"extra": x} if hparams["kind"] == "b" else {})
+
+
+TRAINED = {
+    "init raises": (pj.Task(raises(), step, ()), SPACE, f"the task Task {FAILED}"),
+    "epoch raises": (pj.Task(start, raises(), ()), SPACE, f"the task Task {FAILED}"),
+    "score raises": (pj.Task(start, step, (), score=raises()), SPACE, f"the task Task {FAILED}"),
+    "a ValueError": (pj.Task(start, raises(ValueError), ()), SPACE, "the task Task raised ValueError: its own .*line"),
+    "no dict": (returning(1.0), SPACE, "epoch returned float as metrics; return a dict of scalars"),
+    "score is a float": (
+        pj.Task(start, step, (), score=lambda x, hparams, data: x),
+        SPACE,
+        "score returned .* as metrics; return a dict of scalars",
+    ),
+    "a metric of some texts": (
+        pj.Task(start, by_text, ()),
+        SPACE | {"kind": pj.choice("a", "b")},
+        "the task reports the metric 'extra' with kind b, not with kind a; report the same ones with all",
+    ),
+    "updates raise": (counted(updates=raises()), SPACE, f"the task Task: hints.updates {FAILED}"),
+    "updates by shape": (
+        counted(updates=lambda hparams: np.ones(3)),
+        SPACE,
+        r"the task Task: hints.updates returned float64\[3\] for 12 trials; return a number, or one for each",
+    ),
+    "flops of NaN": (counted(flops=lambda hparams: np.nan), SPACE, "the task Task: hints.flops returned nan; return f"),
+    "too many parameters": (
+        counted(parameters=lambda hparams: 2),
+        SPACE,
+        "hints.parameters counts 2, the arrays have 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_task_that_goes_wrong(name):
+    """Before anything is trained."""
+    task, space, says = TRAINED[name]
+    heard = Epochs()
+    rank = pj.pareto("loss", "parameters") if name == "too many parameters" else None
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(task, space, trials=12, epochs=2, callbacks=[heard], rank=rank)
+    one_line(error)
+    assert heard.epochs == 0
+
+
+class Epochs(pj.Callback):
+    """Counts epochs that were trained."""
+
+    epochs = 0
+
+    def epoch(self, result):
+        self.epochs += 1
+
+
+def test_hints_of_numpys_integers_and_one_number_for_all_are_right():
+    task = counted(updates=lambda hparams: np.int64(3), epochs=np.int64(4), flops=lambda hparams: 1e6 * hparams["x"])
+    results = pj.search(task, SPACE, trials=4, epochs=9)
+    assert results.summary["model_steps"] == 3 * 4 * 4
+
+
+# Models
+
+
+class Net(nnx.Module):
+    """A model of one's own, which fails where a test says."""
+
+    def __init__(self, hparams, rngs):
+        self.layer = nnx.Linear(3, 2, rngs=rngs)
+        if hparams.get("fails") == "init":
+            raise RuntimeError("its own")
+
+    def __call__(self, x):
+        return self.layer(x) / {}["shape"] if self.layer.out_features == 2 else x
+
+
+def model(parameters, operations=lambda shape, outputs, hparams: 1.0):
+    return Model(
+        lambda shape, outputs, hparams, rngs: nnx.Linear(shape[0], outputs, rngs=rngs),
+        None,
+        {"bend": pj.uniform(0, 1)},
+        parameters,
+        operations,
+    )
+
+
+def exact(shape, outputs, hparams):
+    return (shape[0] + 1) * outputs
+
+
+COUNTED = {
+    "too few": (model(lambda shape, outputs, hparams: 1), "hints.parameters counts 1, the arrays have 8"),
+    "too many": (model(lambda shape, outputs, hparams: 99), "hints.parameters counts 99, the arrays have 8"),
+    "raises": (model(raises()), f"the task Supervised: hints.parameters {FAILED}"),
+    "negative": (model(lambda shape, outputs, hparams: -1), "hints.parameters returned -1; return finite numbers"),
+    "operations": (model(exact, lambda shape, outputs, hparams: np.nan), "hints.flops returned nan; return finite"),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_model_that_counts_wrongly(table, name, monkeypatch):
+    """By which pareto ranks."""
+    given, says = COUNTED[name]
+    monkeypatch.setitem(MODELS, "strange", given)
+    rank = pj.pareto("val_loss", "parameters")
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(pj.supervised(table, model="strange"), RATE, trials=4, epochs=1, rank=rank)
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        (
+            "init",
+            r"the task Supervised raised RuntimeError: its own \(.*test_strange_\w+.py, line \d+, in Net.__init__\)",
+        ),
+        ("call", r"the task Supervised raised KeyError: 'shape' \(.*test_strange_\w+.py, line \d+, in Net.__call__\)"),
+    ],
+)
+def test_a_model_that_raises_is_named_with_its_line(table, fails, says):
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(pj.supervised(table, model=Net), RATE | {"fails": fails}, trials=4, epochs=1)
+    one_line(error)
+
+
+# Transforms
+
+
+class Transform(pj.Transform):
+    """A right one, of which the wrong ones are made."""
+
+    def fit(self, x, columns):
+        return self
+
+    def __call__(self, x):
+        return x / 2
+
+
+def transform(base=Transform, **wrong):
+    """A transform that is wrong in some of its attributes."""
+    return type("Wrong", (base,), wrong)()
+
+
+def forgetting(self, x, columns):
+    found = type(self)()
+    object.__setattr__(found, "mean", x.mean(0))
+    return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kept(pj.Transform):
+    """A dataclass, of which one field is not written."""
+
+    mean: Any = None
+    scale: Any = None
+
+    def fit(self, x, columns):
+        return Kept(x.mean(0), x.std(0))
+
+    def __call__(self, x):
+        return (x - self.mean) / self.scale
+
+    def to_json(self):
+        return super().to_json() | {"scale": [9.0] * len(self.scale)}
+
+
+WRONG_TRANSFORMS = {
+    "no fit": (transform(pj.Transform, __call__=lambda self, x: x), "the transform Wrong has no fit"),
+    "no __call__": (transform(pj.Transform, fit=lambda self, x, columns: self), "the transform Wrong has no __call__"),
+    "None": (transform(fit=lambda self, x, columns: None), "the transform Wrong: fit returned None"),
+    "another": (
+        transform(fit=lambda self, x, columns: Transform()),
+        "fit returned a Transform; return one of the same",
+    ),
+    "arguments": (
+        transform(fit=lambda self, x: self),
+        r"the transform Wrong: fit cannot be called with \(self, x, col",
+    ),
+    "misspelt": (transform(mising=True), "the transform Wrong: mising is no name .* did you mean missing"),
+    "fit raises": (transform(fit=raises()), f"the transform Wrong: fit {FAILED}"),
+    "call raises": (transform(__call__=raises()), f"the transform Wrong: __call__ {FAILED}"),
+    "to_json raises": (transform(to_json=raises()), f"the transform Wrong: to_json {FAILED}"),
+    "from_json raises": (transform(from_json=classmethod(raises())), f"the transform Wrong: from_json {FAILED}"),
+    "to_json": (transform(to_json=lambda self: 3), "the transform Wrong: to_json returned 3"),
+    "rows": (transform(__call__=lambda self, x: x[1:]), r"the transform Wrong: __call__ gives float64\[\d+, 3\] for"),
+    "NaN": (transform(__call__=lambda self, x: x * np.nan), "the transform Wrong: __call__ gives no finite number"),
+    "in company": (transform(__call__=lambda self, x: x - x.mean(0)), "__call__ gives other numbers for the first row"),
+    "noise": (
+        transform(__call__=lambda self, x: x + np.random.default_rng().normal(size=x.shape)),
+        "the transform Wrong: __call__ gives other numbers when it is called again",
+    ),
+    "no dataclass": (
+        transform(__annotations__={"mean": Any}, mean=None),
+        "the transform Wrong: the class Wrong is no dataclass",
+    ),
+    "outside its fields": (
+        transform(fit=forgetting, __call__=lambda self, x: x - getattr(self, "mean", 0.0)),
+        "the transform Wrong: __call__ gives other numbers once its fields are read back",
+    ),
+    "written wrongly": (Kept(), "the transform Kept: __call__ gives other numbers once its fields are read back"),
+    "no JSON": (
+        dataclasses.make_dataclass("Wrong", [("f", Any, None)], bases=(Transform,), frozen=True)(np.log),
+        "the field 'f' of the transform Wrong is <ufunc 'log'>",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TRANSFORMS)
+def test_a_wrong_transform(table, name):
+    given, says = WRONG_TRANSFORMS[name]
+    with pytest.raises(ValueError, match=says) as error:
+        pj.supervised(table, transform=given)
+    one_line(error)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Skewed(pj.Transform):
+    """The logarithms of the skewed columns, of which there may be none; names, and a list of arrays of any length."""
+
+    which: Any = None
+    names: Any = None
+    cuts: Any = None
+    share: Any = None
+
+    def fit(self, x, columns):
+        which = np.flatnonzero((x > 0).all(0))
+        cuts = [np.unique(np.sign(column)) for column in x.T]
+        return Skewed(which, [f"column {at}" for at in which], cuts, np.float32(0.5))
+
+    def __call__(self, x):
+        x = x.copy()
+        x[:, self.which] = np.log(x[:, self.which])
+        return np.hstack([x * self.share, np.stack([cuts * 2 @ cuts * np.ones(len(x)) for cuts in self.cuts], 1)])
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_transform_with_empty_arrays_and_lists_of_arrays_predicts_as_scored(table, tmp_path, positive):
+    """Once read back, an array without entries has its dtype, and arrays of several lengths are arrays."""
+    x, y = table
+    x = np.hstack([np.exp(x[:, :1] / 5), x[:, 1:]]) if positive else x
+    results = pj.search(pj.supervised((x, y), transform=Skewed()), RATE, trials=2, epochs=3, out=tmp_path / "run")
+    loaded = pj.load_best(tmp_path / "run", transform=Skewed())
+    assert loaded.recipe.transforms[0].which.dtype.kind == "i"
+    assert len(loaded.recipe.transforms[0].which) == positive
+    assert loaded.predict_proba(x).tobytes() == results.predictor().predict_proba(x).tobytes()
+
+
+# Kinds of targets
+
+
+class Plain(Kind):
+    """A right one, of which the wrong ones are made: classes, by their logits."""
+
+    name = "plain"
+    ranks = "hits"
+    reports = {"hits": "max"}  # noqa: RUF012
+    chances = True
+
+    @classmethod
+    def targets(cls, y, name, target):
+        return class_targets(y, name, target)
+
+    @property
+    def outputs(self):
+        return len(self.classes)
+
+    def losses(self, hparams, outputs, targets):
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+
+    def metrics(self, outputs, targets, units):
+        return {"hits": (outputs.argmax(-1) == targets).mean()}
+
+    def predicted(self, outputs):
+        likely = np.exp(outputs - outputs.max(-1, keepdims=True))
+        return likely / likely.sum(-1, keepdims=True)
+
+    def decided(self, predicted):
+        return np.asarray(self.classes)[predicted.argmax(-1)]
+
+    def row_losses(self, predicted, targets):
+        return -np.log(predicted[np.arange(len(targets)), targets])
+
+    def scores(self, predicted, targets):
+        hits = (predicted.argmax(-1) == targets).mean()
+        return {"loss": self.row_losses(predicted, targets).mean(), "hits": hits}
+
+    def as_outputs(self, predicted):
+        return np.log(predicted)
+
+    def score(self, predicted, targets):
+        return float((predicted == targets).mean())
+
+
+def kind(base=Plain, **wrong):
+    """A kind that is wrong in some of its attributes."""
+    return type("Wrong", (base,), {"name": "wrong"} | wrong)
+
+
+def lacking(name):
+    """The right kind without one of its methods."""
+    return type("Wrong", (Kind,), {key: value for key, value in vars(Plain).items() if key not in (name, "__dict__")})
+
+
+def changed(name, change):
+    """The right kind, of which one method's result is changed."""
+    return kind(**{name: lambda self, *given: change(getattr(Plain, name)(self, *given))})
+
+
+WRONG_KINDS = {
+    "no losses": (lacking("losses"), "the kind Wrong has no losses; write it"),
+    "no targets": (lacking("targets"), "the kind Wrong has no targets; write it"),
+    "misspelt": (kind(metric=lambda self: {}), "the kind Wrong: metric is no name .* did you mean metrics"),
+    "arguments": (
+        kind(losses=lambda self, outputs, targets: 0),
+        "the kind Wrong: losses cannot be called with .self, h",
+    ),
+    "mode": (kind(reports={"hits": "more"}), "the kind Wrong: reports.'hits'. is 'more'; give min or max"),
+    "ranks": (kind(ranks="misses"), "the kind Wrong: ranks names 'misses'; reports has hits"),
+    "resampled": (
+        kind(resampled={"misses": np.subtract}),
+        "the kind Wrong: resampled names 'misses'; reports has hits",
+    ),
+    "targets raise": (kind(targets=classmethod(raises())), f"the kind Wrong: targets {FAILED}"),
+    "targets": (kind(targets=classmethod(lambda cls, y, name, target: y)), "the kind Wrong: targets returned array"),
+    "outputs": (kind(outputs=property(lambda self: None)), "the kind Wrong: outputs is None; give the width"),
+    "check refuses": (kind(check=raises()), f"the kind Wrong: check {FAILED}"),
+    "losses raise": (kind(losses=raises()), f"the kind Wrong: losses {FAILED}"),
+    "losses of fewer": (
+        changed("losses", lambda x: x[1:]),
+        r"the kind Wrong: losses has the shape \(63,\) for 64 rows",
+    ),
+    "losses in a column": (changed("losses", lambda x: x[:, None]), r"the kind Wrong: losses has the shape \(64, 1\)"),
+    "losses in a row": (changed("losses", lambda x: x[None]), r"the kind Wrong: losses has the shape \(1, 64\)"),
+    "a loss": (changed("losses", lambda x: x.mean()), r"the kind Wrong: losses has the shape \(\) for 64 rows"),
+    "losses of NaN": (changed("losses", lambda x: x * np.nan), "the kind Wrong: losses gives loss nan; return finite"),
+    "metrics raise": (kind(metrics=raises()), f"the kind Wrong: metrics {FAILED}"),
+    "metrics by row": (
+        changed("metrics", lambda x: {"hits": jnp.ones(64)}),
+        r"metrics gives hits of the shape \(64,\)",
+    ),
+    "metrics of others": (changed("metrics", lambda x: {"misses": 0.0}), "the kind Wrong: metrics returned .'misses'."),
+    "metrics of NaN": (changed("metrics", lambda x: {"hits": jnp.nan}), "the kind Wrong: metrics gives hits nan"),
+    "predicted raises": (kind(predicted=raises()), f"the kind Wrong: predicted {FAILED}"),
+    "predicted of NaN": (changed("predicted", lambda x: x * np.nan), "the kind Wrong: predicted gives NaN or infinity"),
+    "too few columns": (
+        changed("predicted", lambda x: x[:, 1:]),
+        r"Wrong: predicted has the shape \(64, 1\) for 64 row",
+    ),
+    "too few rows": (changed("predicted", lambda x: x[1:]), r"Wrong: predicted has the shape \(63, 2\) for 64 rows"),
+    "no chances": (changed("predicted", lambda x: x * 2), "Wrong: predicted gives .* return probabilities, 0 to 1"),
+    "sum": (changed("predicted", lambda x: x / 2), "Wrong: predicted gives the sum of a row's probabilities as 0.5"),
+    "decided raises": (kind(decided=raises()), f"the kind Wrong: decided {FAILED}"),
+    "decided otherwise": (changed("decided", lambda x: x + 7), "the kind Wrong: decided gives [78]; return one of"),
+    "row losses": (changed("row_losses", lambda x: x.mean()), r"the kind Wrong: row_losses has the shape \(\)"),
+    "other row losses": (changed("row_losses", lambda x: 2 * x), "Wrong: (scores|row_losses) gives the (loss|mean) as"),
+    "scores raise": (kind(scores=raises()), f"the kind Wrong: scores {FAILED}"),
+    "scores of NaN": (changed("scores", lambda x: x | {"hits": np.nan}), "the kind Wrong: scores gives hits nan"),
+    "scores that lack": (changed("scores", lambda x: {"hits": x["hits"]}), "the kind Wrong: scores returned .'hits'."),
+    "scores that contradict": (
+        changed("scores", lambda x: x | {"hits": 1 - x["hits"]}),
+        r"the kind Wrong: scores gives the hits as 0.\d+, metrics as 0.\d+; let them agree",
+    ),
+    "a loss that contradicts": (
+        changed("scores", lambda x: x | {"loss": -x["loss"]}),
+        "the kind Wrong: scores gives the loss as -.*, losses as .*; let them agree",
+    ),
+    "score": (changed("score", lambda x: "good"), "the kind Wrong: score gives a score of 'good'"),
+    "as_outputs": (changed("as_outputs", lambda x: -x), "the kind Wrong: as_outputs gives the outputs of other pred"),
+    "constant": (kind(constant=lambda self, y: np.ones(5)), r"the kind Wrong: constant has the shape \(5,\)"),
+    "describe": (changed("describe", lambda x: x | {"f": np.log}), "the kind Wrong: describe returned no JSON value"),
+    "from_json": (
+        kind(from_json=classmethod(lambda cls, content, loss: cls())),
+        "the kind Wrong: from_json makes anoth",
+    ),
+    "resampled otherwise": (
+        kind(resampled={"hits": lambda predicted, targets: np.zeros(len(targets))}),
+        "the kind Wrong: resampled.'hits'. gives the mean as 0, scores as",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_KINDS)
+def test_a_wrong_kind_of_targets(table, name, monkeypatch):
+    given, says = WRONG_KINDS[name]
+    monkeypatch.setitem(KINDS, "wrong", given)
+    with pytest.raises(ValueError, match=says) as error:
+        pj.supervised(table, kind="wrong")
+    one_line(error)
+
+
+def test_popjaxs_own_kinds_agree_with_themselves(monkeypatch):
+    """Although no search waits for that to be tried."""
+    monkeypatch.setattr(probing, "PROVEN", ())
+    rng = np.random.default_rng(0)
+    zero, one = np.zeros(()), np.ones(())
+    values = rng.normal(3, 5, (64, 2))
+    probing.check_on_rows(Classification(("a", "b", "c")), rng.integers(0, 3, 64), zero, one)
+    probing.check_on_rows(Multilabel(names=("a", "b")), rng.random((64, 2)) > 0.4, zero, one)
+    probing.check_on_rows(Regression(), values[:, 0], values[:, 0].mean(), values[:, 0].std())
+    several = Values(names=("u", "v"), units=tuple(values.std(0)))
+    probing.check_on_rows(several, values, values.mean(0), values.std(0))
