@@ -9,6 +9,7 @@ import shutil
 import zlib
 from collections import OrderedDict
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -29,6 +30,8 @@ PROOFS = {
 }
 COLLECTED = pytest.StashKey[dict[tuple[str, str], set[bool]]]()  # (file, test) -> some or all are slow proofs
 
+hypothesis.settings.register_profile("any machine", deadline=None)  # an example may wait for the others' programs
+hypothesis.settings.load_profile("any machine")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", warm.CACHE["JAX_COMPILATION_CACHE_DIR"])  # shared by all processes
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -319,7 +319,7 @@ def convolutions(draw):
 
 
 @pytest.mark.soak
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(convolutions())
 def test_drawn_convolutions_are_those_of_xla(x64, drawn):
     """Values and gradients to 1e-12, and the gradient against finite differences."""

@@ -399,9 +399,7 @@ def only_value_error(path, content, missing="median"):
         assert dataset.x.shape[1:] == (len(dataset.columns),) or not dataset.columns
 
 
-MANY = settings(
-    max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MANY = settings(max_examples=300, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SUFFIX = pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
 
 

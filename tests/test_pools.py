@@ -141,7 +141,7 @@ def test_what_is_before_a_pool_has_its_derivatives(x64, name, few_channels):
         assert_same(by_patches(plain), plain, x, scale)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_pools_of_any_sizes_are_those_of_xla(x64, few_channels, data):
     """Of one to three axes of pixels; also where no window fits."""

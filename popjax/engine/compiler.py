@@ -11,6 +11,7 @@ import jax
 from popjax.core.clock import Clock
 from popjax.engine.member import MemberFunctions, Programs, lower, signature
 from popjax.engine.memory import crowded, executable_bytes
+from popjax.engine.programs_on_disk import write_entries_whole
 
 KEPT = 64
 ONCE = {"xla_backend_optimization_level": 1}  # for programs that run once per member: on a CPU, half the compile time
@@ -20,6 +21,7 @@ class Compiler:
     """Keeps the most recently used programs, so that a second search of the same or an equal task compiles nothing."""
 
     def __init__(self) -> None:
+        write_entries_whole()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="popjax-compile")
         self._lock = threading.Lock()
         self._programs: OrderedDict[Any, Programs] = OrderedDict()
