@@ -113,6 +113,16 @@ TRAINED = {
         r"the task Task: hints.updates returned float64\[3\] for 12 trials; return a number, or one for each",
     ),
     "flops of NaN": (counted(flops=lambda hparams: np.nan), SPACE, "the task Task: hints.flops returned nan; return f"),
+    "settings": (
+        type("Mine", (pj.Task,), {"settings": property(lambda self: {"mine": {1, 2}})})(start, step, ()),
+        SPACE,
+        "the task Mine: settings are no JSON values .*; give numbers, texts",
+    ),
+    "settings raise": (
+        type("Mine", (pj.Task,), {"settings": property(raises())})(start, step, ()),
+        SPACE,
+        f"the task Mine: settings {FAILED}",
+    ),
     "too many parameters": (
         counted(parameters=lambda hparams: 2),
         SPACE,

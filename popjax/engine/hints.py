@@ -1,6 +1,7 @@
 """Checks of a task's hints on the points to train: numbers of the right shape, and parameters that its arrays have."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,17 @@ def checked_count(task: Task, name: str, values: Mapping[str, Any], trials: int)
     if not (np.isfinite(numbers) & (numbers >= 0)).all():
         raise ValueError(f"{what} returned {short(numbers.ravel()[0])}; return finite numbers of at least 0")
     return numbers if numbers.shape == (trials,) else numbers.reshape(-1)[0]
+
+
+def check_settings_of(task: Task) -> None:
+    """Raise ValueError for settings that run.json cannot hold."""
+    what = f"{the_task(task)}: settings"
+    with calling(what):
+        settings = dict(task.settings)
+    try:
+        json.dumps(settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} are no JSON values ({error}); give numbers, texts, lists and dicts of them") from None
 
 
 def the_task(task: Task) -> str:

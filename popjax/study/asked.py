@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from popjax.engine.caps import Caps
+from popjax.engine.hints import check_settings_of
 from popjax.engine.memory import total
 from popjax.engine.roster import Config, Roster
 from popjax.executors.backend import Local, Remote
@@ -53,6 +54,7 @@ class Asked:
         if not isinstance(task, Task):
             what = "give a popjax.Task, such as popjax.supervised((x, y)) or popjax.objective(function)"
             raise ValueError(f"the task is a {type(task).__name__}; {what}")
+        check_settings_of(task)
         check_sampler(options.sampler)
         options = options.checked()
         space = space_asked(task, space, options.folds)
