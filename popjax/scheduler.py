@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from popjax.core.counts import whole_kind
+from popjax.core.text import short
 from popjax.rule import Rule
 from popjax.rules.checking import order_of
 from popjax.space.space import Space
@@ -201,7 +202,7 @@ def check_kinds(decision: Decision) -> None:
         raise ValueError(f"the decision's fresh is a {type(decision.fresh).__name__}; give the numbers of trials")
     for trial, values in decision.set.items():
         if not isinstance(values, Mapping):
-            raise ValueError(f"set {trial}: {values!r:.40} is no dict; give name -> value")
+            raise ValueError(f"set {trial}: {short(values)} is no dict; give name -> value")
 
 
 def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from popjax.core.calls import check_called
 from popjax.core.contracts import check_contract
 from popjax.core.counts import check_count
+from popjax.core.text import short
 from popjax.space.scales import Constant, Scale
 from popjax.space.space import Space
 
@@ -45,7 +46,7 @@ class Metric(str):
     def __new__(cls, spelling: str, mode: str | None = None, unit: str = "") -> Self:
         """A metric; mode and unit default to those of a given Metric. Raises ValueError for another type or mode."""
         if not isinstance(spelling, str):
-            raise ValueError(f"metric {spelling!r:.40} is a {type(spelling).__name__}; give a name such as 'val_loss'")
+            raise ValueError(f"metric {short(spelling)} is a {type(spelling).__name__}; give a name such as 'val_loss'")
         check_mode(mode)
         self = super().__new__(cls, spelling)
         known = (spelling.given, spelling.unit) if isinstance(spelling, Metric) else (None, "")

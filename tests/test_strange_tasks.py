@@ -421,7 +421,7 @@ WRONG_KINDS = {
         "the kind Wrong: resampled names 'misses'; reports has hits",
     ),
     "targets raise": (kind(targets=classmethod(raises())), f"the kind Wrong: targets {FAILED}"),
-    "targets": (kind(targets=classmethod(lambda cls, y, name, target: y)), "the kind Wrong: targets returned array"),
+    "targets": (kind(targets=classmethod(lambda cls, y, name, target: y)), "the kind Wrong: targets returned int64"),
     "outputs": (kind(outputs=property(lambda self: None)), "the kind Wrong: outputs is None; give the width"),
     "check refuses": (kind(check=raises()), f"the kind Wrong: check {FAILED}"),
     "losses raise": (kind(losses=raises()), f"the kind Wrong: losses {FAILED}"),

@@ -1,24 +1,27 @@
 """Checks of a class that a user wrote against its contract: misspelt names, arguments. No JAX here."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
 from popjax.core.calls import check_called
 
+FEWEST = 3  # letters of a name that may be a typo
 
-def check_contract(what: str, kind: type, contract: type, *others: str) -> None:
+
+def check_contract(what: str, kind: type, contract: type) -> None:
     """Raise ValueError unless the names of a user's class are those of its contract, or helpers of its own.
 
     A name one edit from one of the contract's, or one of these behind "on_", would be ignored: it is taken for a typo,
-    unless the class has the right name, too, or uses the name itself. A method must take the contract's arguments.
+    unless the class has the right name, too, or uses the name itself. A method must take the contract's
+    arguments, and be a plain function. Classes that do not extend the contract, such as mixins, have helpers alone.
 
     Args:
         what: of the error message, such as "the rule Cheapest".
         kind: the user's class.
         contract: the class that it extends, or an interface.
-        others: further names of the contract, of attributes that `contract` does not have.
 
     >>> class Greeting:
     ...     def greet(self, name): ...
@@ -28,18 +31,31 @@ def check_contract(what: str, kind: type, contract: type, *others: str) -> None:
     Traceback (most recent call last):
     ValueError: the greeting Loud: greets is no name that popjax looks for; did you mean greet?
     """
-    named = {name for parent in contract.__mro__ for name in inspect.get_annotations(parent)} | set(dir(contract))
-    known = {name for name in named if not name.startswith("_") or name == "__call__"} | set(others)
+    known = contract_names(contract)
     parents = [parent for parent in kind.__mro__ if parent not in contract.__mro__]
     used = {name for parent in parents for value in vars(parent).values() for name in names_in(value)}
     for parent in parents:
-        own = dict.fromkeys(inspect.get_annotations(parent)) | dict(vars(parent))
-        for name in [name for name in own if name not in known | used and not name.startswith("_")]:
-            for right in sorted(known - own.keys()):
-                if misspelt(name, right) and could_be(own[name], getattr(contract, right, None)):
-                    raise ValueError(f"{what}: {name} is no name that popjax looks for; did you mean {right}?")
+        own = attributes(parent)
+        extends = contract in parent.__mro__ or contract not in kind.__mro__
+        for name in [name for name in own if extends and name not in known | used and len(name) >= FEWEST]:
+            for meant in sorted(known - own.keys()):
+                if misspelt(name, meant) and could_be(own[name], getattr(contract, meant, None)):
+                    raise ValueError(f"{what}: {name} is no name that popjax looks for; did you mean {meant}?")
         for name in [name for name in own if name in known and hasattr(contract, name)]:
             check_attribute(f"{what}: {name}", own[name], inspect.getattr_static(contract, name))
+
+
+def contract_names(contract: type) -> set[str]:
+    """The public names of a contract, and `__call__`, without those of Python's own classes that it extends."""
+    parents = [parent for parent in contract.__mro__ if parent.__module__ != "builtins"]
+    named = {name for parent in parents for name in (*inspect.get_annotations(parent), *vars(parent))}
+    return {name for name in named if not name.startswith("_") or name == "__call__"}
+
+
+def attributes(kind: type) -> dict[str, Any]:
+    """The public names of a class alone, and `__call__`, with their values; None for a field without a default."""
+    found = dict.fromkeys(inspect.get_annotations(kind)) | dict(vars(kind))
+    return {name: value for name, value in found.items() if not name.startswith("_") or name == "__call__"}
 
 
 def check_written(what: str, kind: type, contract: type, *names: str) -> None:
@@ -65,14 +81,14 @@ def names_in(value: Any) -> Iterator[str]:
 
 
 def misspelt(name: str, right: str) -> bool:
-    """True if a name is one edit from the right one, or that behind "on_".
+    """True if a name is one edit from the right one, or that behind "on_", also in other than small letters.
 
     >>> [misspelt(name, "winner") for name in ("winer", "wnner", "winnre", "Winner", "on_winner", "losses", "winner")]
     [True, True, True, True, True, False, False]
-    >>> misspelt("on_epoch_end", "epoch")
-    True
+    >>> misspelt("on_epoch_end", "epoch"), misspelt("onEpoch", "epoch")
+    (True, True)
     """
-    if name == f"on_{right}" or name.startswith(f"on_{right}_"):
+    if f"{snake(name)}_".startswith(f"on_{right}_"):
         return True
     if name == right or abs(len(name) - len(right)) > 1:
         return False
@@ -80,6 +96,15 @@ def misspelt(name: str, right: str) -> bool:
     one, other = name[at:], right[at:]
     swapped = one[:2] == other[:2][::-1] and one[2:] == other[2:]
     return one[1:] == other[1:] or one[1:] == other or one == other[1:] or swapped
+
+
+def snake(name: str) -> str:
+    """A name in small letters, with an underscore in the place of a capital's beginning.
+
+    >>> snake("onEpochEnd")
+    'on_epoch_end'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def could_be(value: Any, right: Any) -> bool:
@@ -103,6 +128,8 @@ def check_attribute(what: str, value: Any, right: Any) -> None:
     elif inspect.isfunction(function := getattr(value, "__func__", value)):
         arguments = arguments_of(getattr(right, "__func__", right))
         check_called(what, function, *(arguments[1:] if isinstance(value, staticmethod) else arguments))
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise ValueError(f"{what} is run only by await or a loop, and popjax calls it; write a plain function")
 
 
 def arguments_of(function: Callable[..., Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """Errors of code that a user wrote, as one line with the method, the file and the line. No JAX here."""
 
 import contextlib
+import os
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -8,8 +9,10 @@ from pathlib import Path
 
 from popjax.core.text import failure
 
-OWN = str(Path(__file__).parents[1])
-LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+OWN = str(Path(__file__).parents[1]) + os.sep
+STANDARD = sysconfig.get_path("stdlib") + os.sep
+INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
+LIBRARIES = ("equinox", "flax", "jax", "jaxlib", "numpy", "optax", "pyarrow", "scipy", "sklearn")  # popjax calls them
 
 
 @contextlib.contextmanager
@@ -17,8 +20,8 @@ def calling(what: str, *said: type[Exception], surely: bool = True) -> Iterator[
     """Context of a call of a user's code: an exception becomes a ValueError of one line, which begins with `what`.
 
     ValueErrors of popjax itself, such as of a function that the user's code calls, pass unchanged, as do MemoryError
-    and the types `said`, by which the contract lets the code refuse what it is given. With `surely` False so do all
-    that no line of a user's raised, such as those of popjax and JAX around it.
+    and, in one line, the types `said`, by which the contract lets the code refuse what it is given. With `surely` False
+    so do all that no line of a user's raised, such as those of popjax and JAX around it.
 
     >>> with calling("the rule Mine: order"):  # doctest: +ELLIPSIS
     ...     {}["val_los"]
@@ -30,6 +33,8 @@ def calling(what: str, *said: type[Exception], surely: bool = True) -> Iterator[
     except Exception as error:
         files = files_of(error)
         of_popjax = isinstance(error, ValueError) and files[-1].startswith(OWN)
+        if isinstance(error, said) and "\n" in str(error):
+            raise ValueError(" ".join(str(error).split())) from error
         if isinstance(error, (MemoryError, *said)) or of_popjax or not (surely or any(map(is_users, files))):
             raise
         raise ValueError(fault(what, error)) from error
@@ -38,12 +43,14 @@ def calling(what: str, *said: type[Exception], surely: bool = True) -> Iterator[
 def fault(what: str, error: BaseException) -> str:
     """An exception of a user's code on one line: `what` raised it, the exception, its file, line and function.
 
-    That is the last frame that lies neither in popjax nor in a library; without one, the last frame.
+    That is the last frame of a file of the user's, else of an installed package that is no library of popjax's; without
+    one, the last frame.
     """
     frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     own = [pair for pair in frames if is_users(pair[0].co_filename)]
-    places = [f" ({code.co_filename}, line {line}, in {code.co_qualname})" for code, line in (own or frames)[-1:]]
-    return f"{what} raised {failure(error)}{''.join(places)}"
+    written = [pair for pair in own if not pair[0].co_filename.startswith(INSTALLED)]
+    places = [f" ({code.co_filename}, line {line}, in {code.co_qualname})" for code, line in (written or own or frames)]
+    return f"{what} raised {failure(error)}{''.join(places[-1:])}"
 
 
 def files_of(error: BaseException) -> list[str]:
@@ -52,5 +59,8 @@ def files_of(error: BaseException) -> list[str]:
 
 
 def is_users(file: str) -> bool:
-    """True for a file that is neither of popjax nor of a library."""
-    return not file.startswith((OWN, *LIBRARIES))
+    """True for a file that is neither popjax's, nor of Python's or a library's that popjax calls."""
+    if file.startswith(INSTALLED):
+        package = next(file.removeprefix(place) for place in INSTALLED if file.startswith(place)).split(os.sep)[0]
+        return package not in LIBRARIES and not file.startswith(OWN)
+    return not file.startswith((OWN, STANDARD, "<frozen "))

@@ -82,25 +82,30 @@ def install(packages: str) -> str:
 def failure(error: BaseException) -> str:
     """An exception on one line: its type and the first line of its message.
 
-    >>> failure(OSError("no route\\nto the host"))
-    'OSError: no route'
+    >>> failure(OSError("no route\\nto the host")), failure(KeyError())
+    ('OSError: no route', 'KeyError')
     """
-    return printable(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+    lines = str(error).strip().splitlines()
+    return printable(": ".join([type(error).__name__, *lines[:1]]))
 
 
 def short(value: Any, most: int = 40) -> str:
-    """The repr of a value for a message, in at most `most` characters.
+    """The repr of a value for a message, in one line of at most `most` characters; an array by its dtype and shape.
 
-    >>> short("a" * 100, most=8)
-    "'aaaa..."
+    >>> import numpy as np
+    >>> short("a" * 100, most=8), short(np.zeros((2, 3)))
+    ("'aaaa...", 'float64[2, 3]')
     """
-    text = repr(value.item() if getattr(value, "ndim", None) == 0 else value)  # NumPy scalars as Python values
+    if hasattr(value, "dtype") and len(getattr(value, "shape", ())):
+        return f"{value.dtype}{list(value.shape)}"
+    single = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+    text = " ".join(repr(value.item() if single else value).split())  # NumPy scalars as Python values
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text; the name of its type if that is empty."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
+    return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
 
 
 def plural(count: int, noun: str) -> str:

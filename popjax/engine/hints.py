@@ -57,8 +57,7 @@ def checked_count(task: Task, name: str, values: Mapping[str, Any], trials: int)
         return None
     numbers = np.asarray(found)
     if numbers.dtype.kind not in "biuf" or numbers.shape not in ((), (1,), (trials,)):
-        given = f"{numbers.dtype}{list(numbers.shape)}" if numbers.dtype.kind in "biuf" else f"{found!r:.40}"
-        raise ValueError(f"{what} returned {given} for {trials} trials; return a number, or one for each")
+        raise ValueError(f"{what} returned {short(found)} for {trials} trials; return a number, or one for each")
     if not (np.isfinite(numbers) & (numbers >= 0)).all():
         raise ValueError(f"{what} returned {short(numbers.ravel()[0])}; return finite numbers of at least 0")
     return numbers if numbers.shape == (trials,) else numbers.reshape(-1)[0]

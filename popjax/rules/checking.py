@@ -10,7 +10,7 @@ import numpy as np
 
 from popjax.core.contracts import check_contract
 from popjax.core.faults import calling
-from popjax.core.text import plural
+from popjax.core.text import plural, short
 from popjax.rule import COSTS, Finished, Rule
 from popjax.task import Task
 
@@ -45,13 +45,13 @@ def check_settings(rule: Rule) -> None:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             remedy = "give numbers, texts, or lists of them, which run.json can hold"
-            raise ValueError(f"{the_rule(rule)}: the setting {name!r} is {value!r:.40}; {remedy}") from None
+            raise ValueError(f"{the_rule(rule)}: the setting {name!r} is {short(value)}; {remedy}") from None
     needs: Any = inspect.getattr_static(rule, "needs")
     if isinstance(needs, property):  # it may depend on the metric
         with calling(f"{the_rule(rule)}: needs"):
             needs = () if rule.metric is None else rule.needs
     if isinstance(needs, str) or not isinstance(needs, tuple | list):
-        raise ValueError(f"{the_rule(rule)}: needs is {needs!r:.40}; give a tuple, such as ('parameters',)")
+        raise ValueError(f"{the_rule(rule)}: needs is {short(needs)}; give a tuple, such as ('parameters',)")
     for name in needs:
         if name not in COSTS:
             raise ValueError(f"{the_rule(rule)}: needs names {name!r}; there are {', '.join(COSTS)}")
@@ -62,7 +62,7 @@ def rule_for(rule: Rule, task: Task) -> Rule:
     with calling(f"{the_rule(rule)}: of", ValueError):
         found: Any = rule.of(task)
     if not isinstance(found, Rule) or found.metric is None:
-        raise ValueError(f"{the_rule(rule)}: of returned {found!r:.40}; return the rule with a metric")
+        raise ValueError(f"{the_rule(rule)}: of returned {short(found)}; return the rule with a metric")
     check_settings(found)
     return found
 
@@ -91,7 +91,7 @@ def loss_of(rule: Rule, values: Values) -> np.ndarray:
     with calling(what):
         found: Any = rule.loss(values)
     if not isinstance(found, np.ndarray) or found.shape != (count,) or found.dtype.kind not in "biuf":
-        raise ValueError(f"{what} returned {in_brief(found)}; return a number for each of {count} rows")
+        raise ValueError(f"{what} returned {short(found)}; return a number for each of {count} rows")
     if np.isnan(found).any():
         raise ValueError(f"{what} returned NaN for row {int(np.isnan(found).argmax())}; return a number")
     return found
@@ -114,7 +114,7 @@ def why_of(rule: Rule, count: int, first: str | None) -> str:
     with calling(f"{the_rule(rule)}: why"):
         found: Any = rule.why(count, first)
     if not isinstance(found, str):
-        raise ValueError(f"{the_rule(rule)}: why returned {found!r:.40}; return a text")
+        raise ValueError(f"{the_rule(rule)}: why returned {short(found)}; return a text")
     return found
 
 
@@ -128,11 +128,11 @@ def rows_by(rule: Rule, method: str, values: Values, all_of_them: bool) -> np.nd
     rows = np.asarray(found) if isinstance(found, np.ndarray | list | tuple) else np.zeros(())
     wanted = f"each of the {plural(count, 'row number')} once" if all_of_them else "different row numbers"
     if rows.ndim != 1 or (rows.dtype.kind not in "iu" and rows.size):
-        raise ValueError(f"{what} returned {in_brief(found)}; return {wanted}")
+        raise ValueError(f"{what} returned {short(found)}; return {wanted}")
     seen = np.zeros(count, bool)
     seen[rows[(rows >= 0) & (rows < count)].astype(np.int64)] = True
     if seen.sum() < len(rows) or (all_of_them and len(rows) < count):
-        raise ValueError(f"{what} returned {rows.tolist()!r:.40} for {plural(count, 'row')}; return {wanted}")
+        raise ValueError(f"{what} returned {short(rows.tolist())} for {plural(count, 'row')}; return {wanted}")
     return rows.astype(np.int64)
 
 
@@ -144,8 +144,3 @@ def the_rule(rule: Rule) -> str:
 def count_of(values: Values) -> int:
     """Number of rows of columns by name."""
     return len(next(iter(values.values())))
-
-
-def in_brief(found: Any) -> str:
-    """What a function returned, in a few words: an array by its dtype and shape."""
-    return f"{found.dtype}{list(found.shape)}" if isinstance(found, np.ndarray) else f"{found!r:.40}"

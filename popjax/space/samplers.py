@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from popjax.core.faults import calling
+from popjax.core.text import short
 
 
 def random(n: int, levels: Sequence[float], seed: int) -> np.ndarray:
@@ -77,8 +78,7 @@ def draw(name: str, n: int, levels: Sequence[float], seed: int) -> np.ndarray:
         few, again = (SAMPLERS[name](min(n, FEW), levels, seed) for _ in range(2))
     array = isinstance(points, np.ndarray) and points.ndim == 2 and points.dtype.kind == "f"
     if not array or points.shape[1] != len(levels) or (len(points) != n and name != "grid"):
-        given = f"{points.dtype}{list(points.shape)}" if isinstance(points, np.ndarray) else f"{points!r:.40}"
-        raise ValueError(f"{what} returned {given}; return floats {(n, len(levels))}")
+        raise ValueError(f"{what} returned {short(points)}; return floats {(n, len(levels))}")
     if not ((points >= 0) & (points <= 1)).all():
         wrong = points[~((points >= 0) & (points <= 1))][0]
         raise ValueError(f"{what} returned a point with the coordinate {wrong}; return numbers of at least 0, below 1")

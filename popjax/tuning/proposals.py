@@ -7,7 +7,7 @@ import numpy as np
 
 from popjax.core.calls import name_of
 from popjax.core.faults import calling
-from popjax.core.text import check_installed
+from popjax.core.text import check_installed, short
 from popjax.scheduler import Trials
 from popjax.space.coordinates import category_values, units
 from popjax.space.samplers import SAMPLERS
@@ -93,7 +93,7 @@ def answer_of(what: str, ask: Callable[[], Any], n: int, space: Space) -> dict[s
         found = ask()
     if not isinstance(found, dict) or found.keys() != set(space.searched):
         given = list(found) if isinstance(found, dict) else found
-        raise ValueError(f"{what} returned {given!r:.60}; return a dict with a column of each of {space.searched}")
+        raise ValueError(f"{what} returned {short(given, 60)}; return a dict with a column of each of {space.searched}")
     for name, column in found.items():
         most = len(category_values(space[name])) - 1 if category_values(space[name]) else 1
         values = np.asarray(column)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.faults import calling
-from popjax.core.text import lookup, plural
+from popjax.core.text import lookup, plural, short
 from popjax.data.checks import KEEP
 from popjax.data.inputs import Inputs, mapped
 from popjax.data.transforms.affine import Affine
@@ -91,7 +91,7 @@ def fitted_to(x: np.ndarray, transform: Transform, columns: Columns) -> Transfor
     with calling(f"{the_transform(transform)}: fit"):
         found: Any = transform.fit(as_given(transform, x), columns)
     if not isinstance(found, Transform):
-        raise ValueError(f"{the_transform(transform)}: fit returned {found!r:.40}; return the fitted transform")
+        raise ValueError(f"{the_transform(transform)}: fit returned {short(found)}; return the fitted transform")
     if type(found).__name__ != type(transform).__name__ and transform_name(found) is None:
         what = f"fit returned a {type(found).__name__}"
         raise ValueError(f"{the_transform(transform)}: {what}; return one of the same class, which reads it back")
@@ -118,7 +118,7 @@ def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
         raise ValueError(f"{what}; give an array of numbers with as many rows")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         row = x[np.argmin(np.isfinite(found).reshape(len(found), -1).all(1))].tolist()
-        what = f"{the_transform(transform)}: __call__ gives no finite number for the row {row!r:.60}"
+        what = f"{the_transform(transform)}: __call__ gives no finite number for the row {short(row, 60)}"
         raise ValueError(f"{what}; give one")
     return found
 

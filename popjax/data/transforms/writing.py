@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.faults import calling
-from popjax.core.text import lookup
+from popjax.core.text import lookup, short
 from popjax.data.transforms.applying import Transforms, the_transform
 from popjax.data.transforms.filled import Filled
 from popjax.data.transforms.known import Known
@@ -28,7 +28,7 @@ def written_transforms(transforms: Transforms) -> Any:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            what = f"the field {field!r} of {the_transform(transforms)} is {value!r:.40}"
+            what = f"the field {field!r} of {the_transform(transforms)} is {short(value)}"
             raise ValueError(f"{what}; keep finite numbers, texts, lists of them and arrays of numbers") from None
     return {"name": transform_name(transforms), "called": type(transforms).__name__, "fields": fields}
 
@@ -39,7 +39,7 @@ def json_fields(transform: Transform) -> dict[str, Any]:
     with calling(what):
         found: Any = transform.to_json()
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise ValueError(f"{what} returned {found!r:.40}; return a dict with texts as keys")
+        raise ValueError(f"{what} returned {short(found)}; return a dict with texts as keys")
     return found
 
 

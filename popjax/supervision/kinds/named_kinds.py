@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.faults import calling
-from popjax.core.text import lookup, plural, registry
+from popjax.core.text import lookup, plural, registry, short
 from popjax.data.dataset import Dataset
 from popjax.data.targets import Reads, Targets, guessed
 from popjax.supervision.kinds.classification import Classification
@@ -42,7 +42,7 @@ def read(kind: type[Kind], y: np.ndarray, name: str, target: str) -> Targets:
     with calling(what, ValueError):
         found: Any = kind.targets(y, name, target)
     if not isinstance(found, Targets) or np.shape(found.y)[:1] != (len(y),):
-        given = f"Targets of {np.shape(found.y)[:1]}" if isinstance(found, Targets) else f"{found!r:.40}"
+        given = f"Targets of {np.shape(found.y)[:1]}" if isinstance(found, Targets) else short(found)
         raise ValueError(f"{what} returned {given} for {plural(len(y), 'row')}; return popjax.data.targets.Targets")
     return found._replace(kind=kind.name)
 

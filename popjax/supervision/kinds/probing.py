@@ -65,7 +65,7 @@ class Probe:
         self.kind, self.y, self.rows, self.mean, self.scale = kind, y, len(y), mean, scale
         width = self.called("outputs", lambda: kind.outputs)
         if not isinstance(width, int | np.integer) or width < 1:
-            self.fail("outputs", f"is {width!r:.40}", "give the width of a model's output")
+            self.fail("outputs", f"is {short(width)}", "give the width of a model's output")
         drawn = np.random.default_rng(0).normal(size=(self.rows, int(width)))
         self.outputs = np.asarray(drawn, jax.dtypes.canonicalize_dtype(float))
 
@@ -82,7 +82,7 @@ class Probe:
         metrics = self.called("metrics", lambda: kind.metrics(outputs, targets, units))
         if not isinstance(metrics, Mapping) or not kind.reports.keys() <= set(filter(kind.reported, metrics)):
             given = list(metrics) if isinstance(metrics, Mapping) else metrics
-            self.fail("metrics", f"returned {given!r:.60}", f"return those of reports, {list(kind.reports)}")
+            self.fail("metrics", f"returned {short(given, 60)}", f"return those of reports, {list(kind.reports)}")
         for name, value in metrics.items():
             if np.shape(value) != ():
                 self.fail("metrics", f"gives {name} of the shape {np.shape(value)}", "return scalars")
@@ -112,7 +112,7 @@ class Probe:
         needed = [*kind.reports, *([] if kind.scaled else ["loss"])]
         if not isinstance(scores, Mapping) or not set(needed) <= scores.keys():
             given = list(scores) if isinstance(scores, Mapping) else scores
-            self.fail("scores", f"returned {given!r:.60}", f"return {', '.join(needed)} by name")
+            self.fail("scores", f"returned {short(given, 60)}", f"return {', '.join(needed)} by name")
         scores = self.finite("scores", scores)
         for name in [name for name in told if name in scores]:
             self.agree("scores", f"the {name}", scores[name], "losses" if name == "loss" else "metrics", told[name])
@@ -130,7 +130,7 @@ class Probe:
             self.fail("decided", f"has the shape {decided.shape}", f"return one for each of {self.rows} rows")
         others = [] if kind.classes is None else [label for label in decided.tolist() if label not in kind.classes]
         if others:
-            self.fail("decided", f"gives {short(others[0])}", f"return one of {kind.classes!r:.60}")
+            self.fail("decided", f"gives {short(others[0])}", f"return one of {short(kind.classes, 60)}")
         self.finite("score", {"a score of": self.called("score", lambda: kind.score(decided, decided))})
         constant = self.called("constant", lambda: kind.constant(self.y))
         if constant is not None and np.shape(constant) != predicted.shape[1:]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from popjax.core.calls import name_of
 from popjax.core.faults import calling
+from popjax.core.text import short
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, check_kinds
 from popjax.tuning.schedulers.bounds import Bounds
 
@@ -36,7 +37,7 @@ def checked(scheduler: Scheduler, what: str, bounds: Bounds | None = None) -> Ch
     """The scheduler with checks; `bounds` says which of its values lie outside their ranges."""
     for name, function in zip(scheduler._fields, scheduler, strict=True):
         if not callable(function):
-            raise ValueError(f"{what}: {name} is {function!r:.40}; give a function")
+            raise ValueError(f"{what}: {name} is {short(function)}; give a function")
 
     def init() -> Any:
         with calling(f"{what}: init"):
@@ -47,7 +48,7 @@ def checked(scheduler: Scheduler, what: str, bounds: Bounds | None = None) -> Ch
         with calling(f"{what}: step"):
             answer: Any = scheduler.step(state, trials)
         if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
-            raise ValueError(f"{what}: step returned {answer!r:.80}; return (state, popjax.Decision(...))")
+            raise ValueError(f"{what}: step returned {short(answer, 80)}; return (state, popjax.Decision(...))")
         state, decision = answer
         with naming(what):
             check_kinds(decision)
@@ -83,4 +84,4 @@ def python_number(value: Any) -> Any:
     """A NumPy scalar as a Python value; raises TypeError for anything else."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{value!r:.40} is a {type(value).__name__}")
+    raise TypeError(f"{short(value)} is a {type(value).__name__}")
