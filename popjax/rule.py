@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from popjax.core.counts import check_count
+from popjax.space.values import python_value
 from popjax.task import Metric, Task, check_mode, ranked_by
 
 COSTS = ("parameters", "flops")  # of a trial: number of trained parameters, operations of an epoch
@@ -175,7 +176,7 @@ class Rule:
 
     def written(self) -> dict[str, Any]:
         """The rule as JSON values, for run.json."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields = {field.name: python_value(getattr(self, field.name)) for field in dataclasses.fields(self)}
         known = [] if self.metric is None else self.objectives
         units = {str(one): one.unit for one in known if one.unit}
         return {"rule": self.name} | fields | ({"units": units} if units else {})

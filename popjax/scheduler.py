@@ -35,7 +35,7 @@ class _Columns(NamedTuple):
 
 
 class Trials(_Columns):
-    """The current state of all trials: NumPy columns, one row per trial.
+    """The current state of all trials: NumPy columns, one row per trial; copy one to write into it.
 
     Attributes:
         points: hyperparameter -> its current values (trials,).
@@ -198,7 +198,7 @@ def check_kinds(decision: Decision) -> None:
         part = getattr(decision, name)
         if not isinstance(part, Mapping):
             raise ValueError(f"the decision's {name} is a {type(part).__name__}; give a dict")
-    if not isinstance(decision.fresh, Collection) or isinstance(decision.fresh, str | Mapping):
+    if not isinstance(decision.fresh, Collection | np.ndarray) or isinstance(decision.fresh, str | Mapping):
         raise ValueError(f"the decision's fresh is a {type(decision.fresh).__name__}; give the numbers of trials")
     for trial, values in decision.set.items():
         if not isinstance(values, Mapping):

@@ -29,15 +29,15 @@ MUTANTS = [
     Mutant(
         "a transform that is read back otherwise is believed",
         "data/transforms/probing",
-        "    mapped(compare, inputs, transforms, back, found)\n",
+        "    mapped(read_back, inputs, transforms, back, found)\n",
         "",
         "test_strange_tasks.py -k wrong_transform",
     ),
     Mutant(
         "a transform of rows in company is believed",
         "data/transforms/probing",
-        "transformed(x[:1], transform), found[:1], allowed",
-        "found[:1], found[:1], allowed",
+        "transformed(x[rows], transform), found[rows], allowed",
+        "found[rows], found[rows], allowed",
         "test_strange_tasks.py -k wrong_transform",
     ),
     Mutant(
@@ -49,7 +49,7 @@ MUTANTS = [
     ),
     Mutant(
         "a rule may have the name of another",
-        "rules/checking",
+        "rules/entering",
         "if known.get(rule.name, kind) is not kind:",
         "if known.get(rule.name, kind) is None:",
         "test_strange_deciders.py -k wrong_rule",
@@ -78,15 +78,15 @@ MUTANTS = [
     Mutant(
         "a misspelt name is taken for a helper",
         "core/contracts",
-        "if misspelt(name, right) and could_be(",
-        "if name == right and could_be(",
+        "if misspelt(name, meant) and could_be(",
+        "if name == meant and could_be(",
         "test_strange_listeners.py -k wrong_callback",
     ),
     Mutant(
         "a helper that the class uses is taken for a typo",
         "core/contracts",
-        "if name not in known | used and",
-        "if name not in known and",
+        "name not in known | used and",
+        "name not in known and",
         "test_strange_listeners.py -k helpers",
     ),
     Mutant(
@@ -1041,8 +1041,8 @@ MUTANTS = [
     Mutant(
         "one transform for all folds",
         "supervision/preprocessing",
-        "taken(x, rows), columns) for rows in split.train)",
-        "taken(x, split.train[0]), columns) for rows in split.train)",
+        "fitted(own, taken(x, rows), columns)",
+        "fitted(own, taken(x, split.train[0]), columns)",
         "test_kinds.py -k plain_loop",
     ),
     Mutant(

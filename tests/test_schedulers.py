@@ -601,7 +601,7 @@ UNUSABLE = {  # what is given as scheduler or as callbacks: what is said
     "the scheduler <lambda>: step returned (1, None); return (state, popjax.Decision(...))": {
         "scheduler": lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (1, None))
     },
-    "the scheduler <lambda>: step: the notes are no JSON value (array([1.]) is a ndarray); give numbers": {
+    "the scheduler <lambda>: step: the notes are no JSON value (float64[1] is a ndarray); give numbers": {
         "scheduler": lambda problem: pj.Scheduler(
             lambda: 0,
             lambda state, trials: (

@@ -1,6 +1,7 @@
 """Rules, schedulers and samplers of a stranger are checked where they enter, and told in one line."""
 
 import dataclasses
+import re
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from strangers import FAILED, one_line, raises
 
 import popjax as pj
 from popjax.space.samplers import SAMPLERS
+from popjax.tuning.schedulers import named_schedulers
 
 SPACE = {"x": pj.uniform(0, 1)}
 RATE = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
@@ -96,6 +98,28 @@ RULES = {
         rule(order=lambda self, values: values["los"]),
         "the rule Wrong: order raised KeyError: 'los' .*line",
     ),
+    "a class's keep": (
+        rule(keep=5),
+        "the rule Wrong: the class's keep = 5 is hidden by that of an object; write @data",
+    ),
+    "another name written": (
+        rule(written=lambda self: {"rule": "best"}),
+        "the rule Wrong: written returned .'rule': 'be",
+    ),
+    "a setting not written": (
+        type("Wrong", (Setting,), {"name": "wrong", "written": lambda self: {"rule": "wrong", "metric": None}})(near=3),
+        "the rule Wrong: written returned .*; return super",
+    ),
+    "nothing written": (rule(written=lambda self: None), "the rule Wrong: written returned None; return super"),
+    "objectives": (rule(objectives=("loss",)), "the rule Wrong: objectives has 'loss'; give a tuple of popjax.Metric"),
+    "a random winner": (
+        rule(winner=lambda self, finished: int(np.random.default_rng().integers(8))),
+        "the rule Wrong: winner returns something else when it is called again",
+    ),
+    "a random order": (
+        rule(order=lambda self, values: np.random.default_rng().permutation(len(values["loss"]))),
+        "the rule Wrong: order returns something else when it is called again",
+    ),
     "winner raises": (rule(winner=raises()), f"the rule Wrong: winner {FAILED}"),
     "winner before": (
         rule(winner=lambda self, finished: -1),
@@ -116,6 +140,55 @@ def test_a_wrong_rule(name):
     with pytest.raises(ValueError, match=says) as error:
         pj.search(OBJECTIVE, {"x": pj.uniform(0, 1)}, trials=8, rank=given)
     one_line(error)
+
+
+@pytest.mark.parametrize("method", ["winner", "order", "loss", "front"])
+def test_a_typo_in_a_rule_is_said_before_training(method):
+    """That of a name that no values would mend: with it all training was lost."""
+    trained = []
+    typo = rule(**{method: lambda self, given: (given if isinstance(given, dict) else given.values)["los"]})
+    with pytest.raises(ValueError, match=f"the rule Wrong: {method} raised KeyError: 'los'"):
+        pj.search(QUADRATIC, SPACE, trials=4, epochs=2, rank=typo, callbacks=[hearing(trained)])
+    assert trained == []
+
+
+def hearing(trained):
+    """A callback that notes epochs."""
+    return type("Hearing", (pj.Callback,), {"epoch": lambda self, result: trained.append(result.epoch)})()
+
+
+class Least(pj.Rule):
+    """Orders against its metric."""
+
+    name = "least"
+
+    def order(self, values):
+        return np.argsort(-values["loss"], kind="stable")
+
+
+def test_a_scheduler_sees_the_order_of_the_rule():
+    """Not the metric, which a rule with an order of its own does not go by."""
+    seen = []
+
+    def looking(problem):
+        def step(state, trials):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(6), until=dict.fromkeys(range(6), 1))
+            seen.append((trials.loss.copy(), trials.values["loss"][:, 0].copy()))
+            return 2, pj.Decision()
+
+        return pj.Scheduler(lambda: 0, step)
+
+    pj.search(QUADRATIC, SPACE, trials=6, epochs=3, rank=Least(), scheduler=looking)
+    loss, values = seen[0]
+    assert np.argsort(loss).tolist() == np.argsort(-values, kind="stable").tolist()
+
+
+def test_why_a_winner_wins_costs_its_line_only(capsys, tmp_path):
+    results = pj.search(QUADRATIC, SPACE, trials=4, epochs=2, rank=rule(why=raises()), out=tmp_path / "run")
+    assert re.search(f"popjax: the rule Wrong: why {FAILED}", capsys.readouterr().err)
+    assert "chosen by the rule wrong of 4" in (tmp_path / "run" / "report.html").read_text()
+    assert results.best is not None
 
 
 @pytest.mark.parametrize(
@@ -186,8 +259,46 @@ def pointing(problem, **values):
     return points
 
 
+CALLS = []
+
+
+def counting(state, trials):
+    """Remembers how often it was called, outside its state."""
+    CALLS.append(state)
+    return 0, pj.Decision(until={0: 1 + len(CALLS) % 2})
+
+
 DECIDED = pj.Decision(until={0: 1})
 SCHEDULERS = {
+    "memory": (scheduler(counting), "the scheduler strange: step decides otherwise when it is called again; keep what"),
+    "noise": (
+        scheduler(lambda state, trials: (float(np.random.default_rng().random()), DECIDED)),
+        "the scheduler strange: step decides otherwise when it is called again",
+    ),
+    "writes": (
+        scheduler(answer=None, step=lambda state, trials: (trials.curves["loss"].sort(), DECIDED)),
+        "the scheduler strange: step raised (KeyError|ValueError)",
+    ),
+    "a round's note": (
+        scheduler(lambda s, t: (0, DECIDED._replace(notes={"round": "first"}))),
+        "reads as a int; renam",
+    ),
+    "a person's note": (
+        scheduler(lambda s, t: (0, DECIDED._replace(notes={"by": "user"}))),
+        "as a person's change; ren",
+    ),
+    "complex": (
+        scheduler(lambda s, t: (0, DECIDED._replace(add={"x": np.ones(1, complex)}))),
+        "x is a column of complex",
+    ),
+    "texts": (
+        scheduler(lambda s, t: (0, DECIDED._replace(add={"x": np.array(["1"], object)}))),
+        "add: x has '1'; give n",
+    ),
+    "truths": (
+        scheduler(lambda s, t: (0, DECIDED._replace(add={"x": np.ones(1, bool)}))),
+        "add: x is a column of bool",
+    ),
     "raises": (lambda problem: 1 / 0, r"the scheduler <lambda> raised ZeroDivisionError.*test_strange_\w+.py, line"),
     "returns": (lambda problem: None, "the scheduler <lambda> returned a NoneType; return a popjax.Scheduler"),
     "no function": (lambda problem: pj.Scheduler(0, None), "the scheduler <lambda>: init is 0; give a function"),
@@ -255,6 +366,57 @@ def test_a_state_of_numpys_numbers_and_tuples_is_right():
 
     results = pj.search(QUADRATIC, {"x": pj.uniform(0, 1)}, trials=3, epochs=4, scheduler=counting)
     assert results.done.ravel().tolist() == [3, 3, 3]
+
+
+def test_a_scheduler_may_give_arrays_of_trials():
+    def copying(problem):
+        def step(state, trials):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(4), until=dict.fromkeys(range(4), 1))
+            if state == 2:
+                return 3, pj.Decision()
+            copies = {3: np.int64(trials.loss.argmin())}
+            return 2, pj.Decision(copy=copies, fresh=np.array([3]), until=dict.fromkeys(np.arange(4), 3))
+
+        return pj.Scheduler(lambda: 0, step)
+
+    assert pj.search(QUADRATIC, SPACE, trials=4, epochs=3, scheduler=copying).best is not None
+
+
+def test_a_scheduler_cannot_write_into_the_records():
+    """They are the run's own: it would change the winner, and the files."""
+
+    def scaling(problem):
+        def step(state, trials):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(4), until=dict.fromkeys(range(4), 1))
+            trials.curves["loss"][:] /= 2
+            return 2, pj.Decision()
+
+        return pj.Scheduler(lambda: 0, step)
+
+    with pytest.raises(ValueError, match=r"the scheduler scaling: step raised ValueError: .* is read-only"):
+        pj.search(QUADRATIC, SPACE, trials=4, epochs=3, scheduler=scaling)
+
+
+def test_trials_beyond_those_asked_for_are_said_once(capsys):
+    def adding(problem):
+        def step(state, trials):
+            begin = len(trials.epochs)
+            until = {} if state == 3 else dict.fromkeys(range(begin, begin + 4), 1)
+            return state + 1, pj.Decision(add=problem.propose(4, trials) if until else {}, until=until)
+
+        return pj.Scheduler(lambda: 0, step)
+
+    assert len(pj.search(QUADRATIC, SPACE, trials=4, epochs=1, scheduler=adding).order) == 12
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["popjax: the scheduler adding adds trials beyond the 4 asked for; they are trained, and said once"]
+
+
+def test_a_scheduler_itself_may_have_a_name(monkeypatch):
+    """As the guide's has, and not only a function of settings that returns one."""
+    monkeypatch.setitem(named_schedulers.SCHEDULERS, "mine", scheduler())
+    assert pj.search(QUADRATIC, SPACE, trials=4, epochs=2, scheduler="mine").done.max() == 2
 
 
 def placing(**values):

@@ -247,6 +247,22 @@ def forgetting(self, x, columns):
     return found
 
 
+def classing(self, x, columns):
+    type(self).mean = x.mean(0)
+    return self
+
+
+def remembering(self, x):
+    if "mean" not in vars(self):
+        object.__setattr__(self, "mean", x.mean(0))
+    return x - self.mean
+
+
+def holding(transform):
+    object.__setattr__(transform, "mean", 3.0)
+    return transform
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kept(pj.Transform):
     """A dataclass, of which one field is not written."""
@@ -289,6 +305,33 @@ WRONG_TRANSFORMS = {
         transform(__call__=lambda self, x: x + np.random.default_rng().normal(size=x.shape)),
         "the transform Wrong: __call__ gives other numbers when it is called again",
     ),
+    "before the first row": (
+        transform(__call__=lambda self, x: x - x[:1]),
+        "gives other numbers for (the first row alone|the last row alone|the rows in reverse order) than for all",
+    ),
+    "summed": (transform(__call__=lambda self, x: x.cumsum(0)), "for the last row alone than for all; transform each"),
+    "by the quantiles of its rows": (
+        transform(__call__=lambda self, x: np.clip(x, *np.quantile(x, [0.1, 0.9], axis=0))),
+        "the transform Wrong: __call__ gives other numbers for the .* than for all",
+    ),
+    "by their number": (
+        transform(__call__=lambda self, x: x * (1 + (len(x) > 64))),
+        "the transform Wrong: __call__ gives other numbers for the rows three times than for all",
+    ),
+    "in its class": (
+        transform(fit=classing, __call__=lambda self, x: x - type(self).mean),
+        "fit writes the class's mean",
+    ),
+    "remembered": (
+        transform(__call__=remembering),
+        "the transform Wrong: (mean is no field|__call__ gives other numbers)",
+    ),
+    "JSON changes keys": (
+        dataclasses.make_dataclass("Wrong", [("f", Any, None)], bases=(Transform,), frozen=True)({7: 40.0}),
+        "the field 'f' of the transform Wrong is .7: 40.0.; keep finite numbers",
+    ),
+    "seeded": (transform(seeded=lambda self, seed: None), "the transform Wrong: seeded returned None; return one of"),
+    "held": (holding(transform()), "the transform Wrong: mean is no field, and a run would not keep it"),
     "no dataclass": (
         transform(__annotations__={"mean": Any}, mean=None),
         "the transform Wrong: the class Wrong is no dataclass",
@@ -311,6 +354,90 @@ def test_a_wrong_transform(table, name):
     with pytest.raises(ValueError, match=says) as error:
         pj.supervised(table, transform=given)
     one_line(error)
+
+
+MEANS = {}
+
+
+class Global(pj.Transform):
+    """One that keeps what it finds in its module."""
+
+    def fit(self, x, columns):
+        MEANS["mean"] = x.mean(0)
+        return self
+
+    def __call__(self, x):
+        return x - MEANS["mean"]
+
+
+def test_a_transform_of_which_a_fold_changes_another_is_refused(table):
+    with pytest.raises(
+        ValueError, match="the transform Global: __call__ gives other numbers once another fold is fitt"
+    ):
+        pj.supervised(table, transform=Global()).in_folds(3)
+
+
+class Writing(pj.Transform):
+    """Writes into its rows."""
+
+    def fit(self, x, columns):
+        x -= 100
+        return self
+
+    def __call__(self, x):
+        x -= 3
+        return x
+
+
+def test_a_transform_may_write_into_its_rows(table):
+    """They are its own: neither the user's nor another fold's are changed."""
+    x, y = table
+    before = x.copy()
+    results = pj.search(pj.supervised((x, y), transform=Writing()), RATE, trials=2, epochs=2, folds=2)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(results.task.recipe.features(x), before - 3)
+    first = results.predict(x)
+    np.testing.assert_array_equal(results.predict(x), first)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Components(pj.Transform):
+    """Principal components, of which the last are rounding where columns are collinear."""
+
+    mean: Any = None
+    turn: Any = None
+
+    def fit(self, x, columns):
+        return Components(x.mean(0), np.linalg.svd(x - x.mean(0), full_matrices=False)[2].T)
+
+    def __call__(self, x):
+        return (x - self.mean) @ self.turn
+
+
+def test_a_transform_whose_last_column_is_rounding_is_right(table):
+    x = np.hstack([table[0], table[0].sum(1, keepdims=True)])
+    assert pj.supervised((x, table[1]), transform=Components()).data.rows.x.shape[-1] == 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Noisy(pj.Transform):
+    """Rotates by a matrix that it draws in fit."""
+
+    seed: int = 0
+    turn: Any = None
+
+    def seeded(self, seed):
+        return dataclasses.replace(self, seed=seed)
+
+    def fit(self, x, columns):
+        return Noisy(self.seed, np.random.default_rng(self.seed).normal(size=(x.shape[1],) * 2))
+
+    def __call__(self, x):
+        return x @ self.turn
+
+
+def test_a_transform_of_ones_own_draws_by_the_seed_of_the_split(table):
+    assert [pj.supervised(table, transform=Noisy(), seed=seed).recipe.transforms[0].seed for seed in (3, 4)] == [3, 4]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

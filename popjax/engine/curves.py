@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from popjax.core.fixed import read_only
 from popjax.engine.numbering import Numbering
 from popjax.rule import Rule
-from popjax.rules.checking import loss_of
+from popjax.rules.checking import loss_of, proven_rule
 from popjax.scheduler import NONE, Trials
 from popjax.space.space import Points
 from popjax.store.counted import BestSoFar, Counted
@@ -177,9 +178,11 @@ def trials_of(
     values = means
     if rule.improvement is not None:
         values = {name: mean_member(values) for name, values in counted.values.items()}
-    now = values_after({name: values[name] for name in rule.metrics}, epochs)
+    now = values_after({name: values[name] for name in (rule.metrics if proven_rule(rule) else values)}, epochs)
     loss = np.where(epochs > 0, np.inf, np.nan).astype(means[rule.metric].dtype)
-    alive = (epochs > 0) & np.isfinite(list(now.values())).all(0)
+    alive = (epochs > 0) & np.isfinite([now[name] for name in rule.metrics]).all(0)
     loss[alive] = loss_of(rule, {name: column[alive] for name, column in (now | dict(costs)).items()})
     complete = counted.resting.all((1, 2)) | (epochs == last)
-    return Trials(points, epochs, loss, means, costs=costs, values=values, complete=complete)
+    shown = map(read_only, (means, values, costs))  # which may be the run's own memory
+    curves_shown, values_shown, costs_shown = shown
+    return Trials(points, epochs, loss, curves_shown, costs=costs_shown, values=values_shown, complete=complete)

@@ -31,6 +31,7 @@ from popjax.engine.plan import (
 )
 from popjax.engine.tracer import Tracer, check_read
 from popjax.rule import Rule
+from popjax.rules.entering import check_on_metrics
 from popjax.scheduler import Decision, added, check_until
 from popjax.space.points import check_points
 from popjax.space.scales import Constant
@@ -277,6 +278,7 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     for metric in config.rule.metrics:
         if metric not in metrics:
             raise unknown_metric(task, metric, metrics)
+    check_on_metrics(config.rule, list(metrics), config.numbering.each)
     for name in space:
         if name in metrics or name.removesuffix("_se") in metrics:
             raise ValueError(f"{name!r} names a hyperparameter and a metric; rename one")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.text import plural, short
+from popjax.core.text import plural, short, tell
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import shown
 from popjax.rules.checking import why_of
@@ -157,7 +157,11 @@ def optimism(results: Results) -> str:
     if count == 1:
         return "the only trial"
     another = results.best is not None and results.best.trial != first
-    return why_of(results.rule, count, f"trial {first}, {value_text(results, first)}" if another else None)
+    try:
+        return why_of(results.rule, count, f"trial {first}, {value_text(results, first)}" if another else None)
+    except ValueError as error:
+        tell(f"popjax: {error}")
+        return f"chosen by the rule {results.rule.name} of {count:,}"
 
 
 def card_grid(cards: list[tuple[str, str, str]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from popjax.core.text import registry
 from popjax.rule import Rule
-from popjax.rules.checking import check_rule
+from popjax.rules.entering import check_rule
 from popjax.rules.one_se import OneSe
 from popjax.rules.pareto import Pareto
 from popjax.rules.together import Together

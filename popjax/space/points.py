@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.text import short
 from popjax.space.scales import Choice, Constant, Scale
 from popjax.space.space import Space
-from popjax.space.values import present
+from popjax.space.values import is_number, present, python_value
 
 
 def check_points(space: Space, points: Mapping[str, Any]) -> None:
@@ -47,10 +48,12 @@ def check_values(name: str, scale: Scale, values: np.ndarray) -> None:
         if others:
             raise ValueError(f"add: {name}={others[0]!r} is not among {scale}; add one that is")
     elif scale.numeric and not isinstance(scale, Constant):
-        try:
-            finite = np.isfinite(values.astype(float))
-        except (ValueError, TypeError):
-            raise ValueError(f"add: {name} is a column of {values.dtype}; give numbers") from None
+        cells = values.tolist() if values.dtype.kind == "O" else []
+        others = [value for value in cells if not is_number(python_value(value))]
+        if values.dtype.kind not in "iufO" or others:
+            given = f"has {short(others[0])}" if others else f"is a column of {values.dtype}"
+            raise ValueError(f"add: {name} {given}; give numbers")
+        finite = np.isfinite(values.astype(float))
         if not finite.all():
             raise ValueError(f"add: {name}={values[~finite][0]}: give a finite number")
         if scale.whole and (parts := values.astype(float) % 1 != 0).any():

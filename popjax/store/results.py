@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from popjax.core.counts import check_count
+from popjax.core.fixed import fixed, read_only
 from popjax.core.text import check_installed, plural
 from popjax.rule import Finished, Rule
-from popjax.rules.checking import check_members, front_of, order_of, winner_of
+from popjax.rules.checking import front_of, order_of, winner_of
+from popjax.rules.entering import check_members
 from popjax.rules.named_rules import rule_of
 from popjax.rules.together import TOGETHER
 from popjax.space.space import Space
@@ -52,7 +54,7 @@ class Best(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Results:
-    """The outcome of a search.
+    """The outcome of a search. Its arrays cannot be written: copy one to change it.
 
     Attributes:
         points: hyperparameter -> column (trials,).
@@ -95,13 +97,12 @@ class Results:
     ensemble: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.rounds is None:
-            object.__setattr__(self, "rounds", np.zeros(len(self.members[self.metric]), np.int64))
-        if self.done is None:
-            shape = self.members[self.metric].shape
-            object.__setattr__(self, "done", np.full(shape[:3], shape[3]))
-        if self.pruned is None:
-            object.__setattr__(self, "pruned", np.zeros(len(self.members[self.metric]), bool))
+        trials, *each, epochs = self.members[self.metric].shape
+        absent = {"rounds": np.zeros(trials, np.int64), "pruned": np.zeros(trials, bool)}
+        absent["done"] = np.full((trials, *each), epochs)
+        for name in ("points", "members", "rounds", "done", "pruned", "costs", "steered"):
+            value = absent.get(name) if getattr(self, name) is None else getattr(self, name)
+            object.__setattr__(self, name, read_only(value))
 
     def __repr__(self) -> str:
         trials, folds, repeats, epochs = self.members[self.metric].shape
@@ -122,7 +123,7 @@ class Results:
     def curves(self) -> dict[str, np.ndarray]:
         """Metric -> (trials, epochs): mean over folds and repeats; NaN from divergence on, and after all rest."""
         if not self.counted.resting.any():
-            return {name: mean_member(values) for name, values in self.members.items()}
+            return read_only({name: mean_member(values) for name, values in self.members.items()})
         over = np.arange(self.members[self.metric].shape[-1]) >= self.epochs_run[:, None]
         present = {name: mean_member(values) for name, values in self.counted.present.items()}
         return {name: np.where(over, np.nan, values) for name, values in present.items()}
@@ -132,7 +133,7 @@ class Results:
         """Which epoch of each member counts, and its value."""
         return Counted(self.rule, self.members, None if self.history is None else self.history.lineages)
 
-    @functools.cached_property
+    @fixed
     def epochs_run(self) -> np.ndarray:
         """int (trials,): number of epochs that all members of a trial finished with finite metrics.
 
@@ -142,7 +143,7 @@ class Results:
         going = np.where(resting, self.members[self.metric].shape[-1], trained).min((1, 2))
         return np.where(resting.all((1, 2)), trained.max((1, 2)), going)
 
-    @functools.cached_property
+    @fixed
     def values(self) -> dict[str, np.ndarray]:
         """Metric -> (trials,): mean over members at the epoch that counts; NaN if there is none.
 
@@ -152,7 +153,7 @@ class Results:
             return values_after(self.curves, self.epochs_run)
         return {name: values.mean((1, 2), dtype=np.float64) for name, values in self._of_members.items()}
 
-    @functools.cached_property
+    @fixed
     def errors(self) -> dict[str, np.ndarray]:
         """Metric -> (trials,): standard error of `values` over folds and repeats; empty with one member per trial."""
         shape = self.members[self.metric].shape
@@ -162,19 +163,19 @@ class Results:
         last = {n: v.reshape(len(v), count).astype(np.float64) for n, v in self._of_members.items()}
         return {name: values.std(1, ddof=1) / np.sqrt(count) for name, values in last.items()}
 
-    @functools.cached_property
+    @fixed
     def _of_members(self) -> dict[str, np.ndarray]:
         """Metric -> (trials, folds, repeats): the values at the epoch that counts."""
         if self.rule.improvement is None:
             return values_after(self.members, self.epochs_run)
         return self.counted.in_the_end
 
-    @functools.cached_property
+    @fixed
     def diverged(self) -> np.ndarray:
         """bool (trials,): a metric of some member was not finite."""
         return ((self.counted.trained < self.done) & ~self.counted.resting).any((1, 2))
 
-    @functools.cached_property
+    @fixed
     def stopped(self) -> np.ndarray:
         """bool (trials,): stopped before the last epoch, by a person or with the run; neither diverged nor pruned."""
         below = ((self.done < self.members[self.metric].shape[-1]) & ~self.counted.resting).any((1, 2))
@@ -203,18 +204,18 @@ class Results:
         """int (trials, folds, repeats): number of epochs that each member was trained."""
         return np.where(self.counted.resting, self.counted.reported, self.done)
 
-    @functools.cached_property
+    @fixed
     def best_epochs(self) -> np.ndarray | None:
         """int (trials, folds, repeats): epoch of each member that counts, from 1; None if the rule counts the last."""
         return None if self.rule.improvement is None else self.counted.final + 1
 
-    @functools.cached_property
+    @fixed
     def order(self) -> np.ndarray:
         """int (n,): the complete trials that did not diverge, best first."""
         rows = np.flatnonzero(~self.diverged & ~self.stopped & ~self.pruned)
         return self._best_first(rows)
 
-    @functools.cached_property
+    @fixed
     def leaders(self) -> np.ndarray:
         """int (n,): `order`, or if it is empty the stopped trials by their values so far, best first."""
         return self.order if len(self.order) else self._best_first(np.flatnonzero(self.stopped & (self.epochs_run > 0)))

@@ -10,7 +10,7 @@ from popjax.engine.memory import total
 from popjax.engine.roster import Config, Roster
 from popjax.executors.backend import Local, Remote
 from popjax.rule import Rule
-from popjax.rules.checking import rule_for
+from popjax.rules.entering import rule_for
 from popjax.scheduler import Problem
 from popjax.space.space import Space
 from popjax.task import Task, unknown_metric
@@ -76,7 +76,7 @@ class Asked:
     def scheduler(self) -> CheckedScheduler:
         """The scheduler for this problem, in rounds if there are several; raises ValueError if it is no Scheduler."""
         options = self.options
-        bounds, learning = Bounds(self.space), learns(options.sampler)
+        bounds, learning = Bounds(self.space, options.trials), learns(options.sampler)
         propose = bounds.proposing(self._propose())
         problem = Problem(self.space, options.trials, options.epochs, options.seed, options.rank, propose, learning)
         make = options.inner or plain

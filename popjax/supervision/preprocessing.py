@@ -18,7 +18,7 @@ from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.affine import moments
 from popjax.data.transforms.applying import applied, fitted, looking, shaped
-from popjax.data.transforms.probing import probed
+from popjax.data.transforms.probing import check_still, probed
 from popjax.data.transforms.unchanged import Unchanged
 from popjax.data.transforms.writing import read_transforms, written_transforms
 from popjax.models.built_in import MODELS
@@ -90,7 +90,7 @@ class Recipe:
         x = seen(dataset.x, dataset.columns, dataset.levels, split_up)
         columns = [one for one in dataset.features if one[1] is None or not split_up]
         own = looking(options.transform, x, np.delete(np.arange(len(dataset)), split.test))
-        transforms = tuple(fitted(own, taken(x, rows), columns) for rows in split.train)
+        transforms, shown = fitted_by_fold(own, x, columns, split, options.transform)
         y_mean, y_scale = np.zeros(folds), np.ones(folds)
         if kind_named(dataset.kind).scaled:
             y_mean, y_scale = moments_of_folds(dataset.y, split)
@@ -110,7 +110,7 @@ class Recipe:
             called=None if isinstance(model, str) else name_of(model),
             mirrored=dataset.mirrored,
             apart=split_up,
-            transform_digest=digest_of(probed(one, taken(x, slice(FIRST)), options.transform) for one in transforms),
+            transform_digest=digest_of(shown),
         )
 
     @property
@@ -226,6 +226,19 @@ class Recipe:
 def seen(x: Inputs, columns: Sequence[str], levels: Levels, split_up: bool) -> Inputs:
     """Rows as in `Dataset.x`, with texts one-hot; if `split_up`, as numbers and codes of texts."""
     return apart(x, columns, levels) if split_up else one_hot(x, columns, levels)
+
+
+def fitted_by_fold(
+    own: Any, x: Inputs, columns: Sequence[Any], split: Split, asked: Any
+) -> tuple[tuple[Any, ...], list[Inputs]]:
+    """Transforms fitted to the training rows of each fold, and the first rows as each of them gives them; checked."""
+    first, transforms, shown = taken(x, slice(FIRST)), list[Any](), list[Inputs]()
+    for rows in split.train:
+        transforms.append(fitted(own, taken(x, rows), columns))
+        shown.append(probed(transforms[-1], first, asked))
+    for transform, before in zip(transforms[:-1], shown, strict=False):
+        check_still(transform, first, before)
+    return tuple(transforms), shown
 
 
 def digest_of(transformed: Iterable[Inputs]) -> str:

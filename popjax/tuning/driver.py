@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from popjax.tuning.person import Person
 from popjax.tuning.schedulers.asking import CheckedScheduler, naming
 
 NOTHING: Mapping[str, np.ndarray] = {}
+MOST_ASKED = 1000  # times in a row that a scheduler is asked for other trials than stopped ones
 NO_TRIALS = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING)
 
 
@@ -93,7 +95,7 @@ class Driver:
         self.set_stopped(number)
         stopped, settable = self.population.table.stopped, self.population.roster.settable
         known = trials._replace(stopped=stopped.copy(), settable=settable)
-        self.callbacks.decision(self.acting(number, step.decision), known)
+        self.callbacks.decision(unchangeable(self.acting(number, step.decision)), known)
         return self.population.advance(number, step.decision)
 
     def trials(self) -> Trials:
@@ -133,6 +135,8 @@ class Driver:
             self.population.check(step.decision, points=False)
         if step.decision.add:
             self.population.roster.check(step.decision.add)
+        if self.scheduler.bounds is not None:
+            self.scheduler.bounds.look(self.scheduler.what, step.decision, len(trials.epochs))
         return step
 
     def asked(self, last: Step, trials: Trials) -> Step:
@@ -142,12 +146,14 @@ class Driver:
         steered = steered_trials(self.log.steps)
         ahead = lambda trial, epoch: trial not in steered or trial >= len(trials.epochs) or epoch > trials.epochs[trial]
         state = last.state
-        while True:
+        for _ in range(MOST_ASKED):
             before, (state, asked) = state, self.scheduler.step(state, trials)
             until = {t: epoch for t, epoch in asked.until.items() if t not in stopped and ahead(t, epoch)}
             none_left = not until and not asked.add and asked.until  # of the trials it names, so it is asked again
             if not none_left or state == before:
                 return Step(asked._replace(until=until), state, stopped=last.stopped)
+        what = f"{self.scheduler.what}: step names nothing but stopped trials, {MOST_ASKED:,} times in a row"
+        raise ValueError(f"{what}; name others, or none to end the search")
 
     def cut(self, step: Step, trials: Trials) -> Step:
         """The step cut to at most `every` epochs; what the scheduler asked for beyond them becomes the goal."""
@@ -159,6 +165,16 @@ class Driver:
         if near == until:
             return step
         return dataclasses.replace(step, decision=step.decision._replace(until=near), goal={**until, **step.goal})
+
+
+def unchangeable(decision: Decision) -> Decision:
+    """A decision as callbacks see it."""
+    return decision._replace(
+        add=MappingProxyType(decision.add),
+        copy=MappingProxyType(decision.copy),
+        set=MappingProxyType(decision.set),
+        until=MappingProxyType(decision.until),
+    )
 
 
 @contextlib.contextmanager

@@ -7,10 +7,10 @@ from typing import Any, Self
 from popjax.core.calls import name_of
 from popjax.core.counts import check_count, check_seed
 from popjax.core.options import FREE, Options
-from popjax.rules.checking import check_members
+from popjax.rules.entering import check_members
 from popjax.rules.named_rules import rule_of, written_rule
 from popjax.tuning.proposals import learns
-from popjax.tuning.schedulers.named_schedulers import SCHEDULERS, scheduler_of, text_of
+from popjax.tuning.schedulers.named_schedulers import SCHEDULERS, scheduler_of, takes_problem, text_of
 from popjax.tuning.schedulers.rounds import check_rounds, rounds_and_inner
 
 
@@ -68,10 +68,9 @@ class SearchOptions(Options):
             check_rounds(rounds, self.trials)
         if scheduler is not None and not callable(scheduler):
             raise ValueError(f"the scheduler is a {type(scheduler).__name__}; give one such as popjax.halving()")
-        if (
-            name := next((name for name, make in SCHEDULERS.items() if make in (scheduler, self.inner)), None)
-        ) is not None:
-            raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
+        for name, make in SCHEDULERS.items():
+            if make in (scheduler, self.inner) and not takes_problem(make):
+                raise ValueError(f"scheduler is the function {name}; call it: popjax.{name}()")
 
 
 def check_minutes(minutes: Any) -> None:

@@ -11,11 +11,14 @@ from popjax.data.checks import KEEP
 from popjax.data.inputs import Inputs, mapped
 from popjax.data.transforms.affine import Affine
 from popjax.data.transforms.filled import Filled, filling
-from popjax.data.transforms.named_transforms import TRANSFORMS, transform_name, transform_of
+from popjax.data.transforms.known import Known
+from popjax.data.transforms.named_transforms import BUILT_IN, TRANSFORMS, transform_name, transform_of
 from popjax.data.transforms.transform import Columns, Transform
 from popjax.data.transforms.unchanged import Unchanged
 
 type Transforms = Any  # Transform | dict[str, Transform], like the inputs
+
+PROVEN = BUILT_IN | {Known}
 
 
 def transforms_of(given: Any, inputs: Inputs, seed: int, fill: bool = False) -> Transforms:
@@ -88,8 +91,12 @@ def fitted(transforms: Transforms, inputs: Inputs, columns: Columns = ()) -> Tra
 
 def fitted_to(x: np.ndarray, transform: Transform, columns: Columns) -> Transform:
     """A transform fitted to rows (rows, ...); raises ValueError if `fit` returns anything else."""
+    before = class_attributes(transform)
     with calling(f"{the_transform(transform)}: fit"):
         found: Any = transform.fit(as_given(transform, x), columns)
+    if changed := [name for name, value in class_attributes(transform).items() if before.get(name) is not value]:
+        what = f"{the_transform(transform)}: fit writes the class's {changed[0]}"
+        raise ValueError(f"{what}, which a run does not keep; return what it finds in fields")
     if not isinstance(found, Transform):
         raise ValueError(f"{the_transform(transform)}: fit returned {short(found)}; return the fitted transform")
     if type(found).__name__ != type(transform).__name__ and transform_name(found) is None:
@@ -130,8 +137,23 @@ def result(x: np.ndarray, transform: Transform) -> Any:
 
 
 def as_given(transform: Transform, x: np.ndarray) -> np.ndarray:
-    """Rows in the dtype that a transform receives: float64, but for the identity and codes their own."""
-    return x if isinstance(transform, Unchanged) else x.astype(float, copy=False)
+    """Rows in the dtype that a transform receives: float64, but for the identity and codes their own.
+
+    Those of a user's are a copy, into which it may write.
+    """
+    copy = not proven(transform)
+    return x.astype(x.dtype if isinstance(transform, Unchanged) else float, copy=copy)
+
+
+def proven(transform: Transform) -> bool:
+    """True for a transform of popjax's, which its tests prove row by row, so that no search tries it."""
+    return type(transform) in PROVEN or (isinstance(transform, Filled) and proven(transform.inner))
+
+
+def class_attributes(transform: Transform) -> dict[str, Any]:
+    """The attributes of a user's class and of those that it extends, by name."""
+    parents = type(transform).__mro__[: type(transform).__mro__.index(Transform)]
+    return {} if proven(transform) else {name: value for one in parents[::-1] for name, value in vars(one).items()}
 
 
 def the_transform(transform: Transform) -> str:

@@ -26,7 +26,8 @@ def written_transforms(transforms: Transforms) -> Any:
     fields = json_fields(transforms)
     for field, value in fields.items():
         try:
-            json.dumps(value, allow_nan=False)
+            if json.loads(json.dumps(value, allow_nan=False)) != value:
+                raise ValueError  # such as keys that become texts
         except (TypeError, ValueError):
             what = f"the field {field!r} of {the_transform(transforms)} is {short(value)}"
             raise ValueError(f"{what}; keep finite numbers, texts, lists of them and arrays of numbers") from None

@@ -4,6 +4,7 @@ So the state is at once what it will be on resume, when it is read from `decisio
 """
 
 import contextlib
+import copy
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,11 +17,17 @@ from popjax.core.text import short
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, check_kinds
 from popjax.tuning.schedulers.bounds import Bounds
 
+NOTES = {"round": int, "rounds": int, "space": dict, "notes": list}  # of a decision, which popjax reads
+
 
 class CheckedScheduler(Scheduler):
-    """A scheduler whose functions raise ValueError, beginning with `what`, for what they may not return."""
+    """A scheduler whose functions raise ValueError, beginning with `what`, for what they may not return.
+
+    `bounds`: those of its values; None if they are not looked at.
+    """
 
     what: str
+    bounds: Bounds | None
 
 
 def made_for(make: Callable[[Problem], Scheduler], problem: Problem, bounds: Bounds | None = None) -> CheckedScheduler:
@@ -34,32 +41,63 @@ def made_for(make: Callable[[Problem], Scheduler], problem: Problem, bounds: Bou
 
 
 def checked(scheduler: Scheduler, what: str, bounds: Bounds | None = None) -> CheckedScheduler:
-    """The scheduler with checks; `bounds` says which of its values lie outside their ranges."""
+    """The scheduler with checks; one of a user's is asked twice, since its step is a pure function."""
     for name, function in zip(scheduler._fields, scheduler, strict=True):
         if not callable(function):
             raise ValueError(f"{what}: {name} is {short(function)}; give a function")
+
+    own = of_popjax(scheduler.step)
 
     def init() -> Any:
         with calling(f"{what}: init"):
             state = scheduler.init()
         return through_json(f"{what}: init: the state is", state)
 
-    def step(state: Any, trials: Trials) -> tuple[Any, Decision]:
+    def once(state: Any, trials: Trials) -> tuple[Any, Decision]:
         with calling(f"{what}: step"):
-            answer: Any = scheduler.step(state, trials)
+            answer: Any = scheduler.step(state if own else copy.deepcopy(state), trials)
         if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
             raise ValueError(f"{what}: step returned {short(answer, 80)}; return (state, popjax.Decision(...))")
         state, decision = answer
         with naming(what):
             check_kinds(decision)
-        if bounds is not None:
-            bounds.look(what, decision)
         notes = through_json(f"{what}: step: the notes are", decision.notes)
-        return through_json(f"{what}: step: the state is", state), decision._replace(notes=notes)
+        check_notes(what, notes)
+        decision = decision._replace(fresh=tuple(decision.fresh), notes=notes)
+        return through_json(f"{what}: step: the state is", state), decision
+
+    def step(state: Any, trials: Trials) -> tuple[Any, Decision]:
+        answer = once(state, trials)
+        if not own and not same_step(answer, once(state, trials)):
+            remedy = "keep what it remembers in the state, and draw by problem.seed and the state"
+            raise ValueError(f"{what}: step decides otherwise when it is called again; {remedy}")
+        return answer
 
     found = CheckedScheduler(init, step)
-    found.what = what
+    found.what, found.bounds = what, bounds
     return found
+
+
+def of_popjax(function: Any) -> bool:
+    """True for a function of popjax's own."""
+    return str(getattr(function, "__module__", "")).partition(".")[0] == "popjax"
+
+
+def same_step(*answers: tuple[Any, Decision]) -> bool:
+    """True if steps have equal states and decisions."""
+    columns = [{name: np.asarray(column).tolist() for name, column in one.add.items()} for _, one in answers]
+    words = [repr((state, one._replace(add=add))) for (state, one), add in zip(answers, columns, strict=True)]
+    return len(set(words)) == 1
+
+
+def check_notes(what: str, notes: Any) -> None:
+    """Raise ValueError for notes that popjax would read as its own, such as of a round or a person."""
+    for name, kind in NOTES.items() if isinstance(notes, dict) else ():
+        if name in notes and (not isinstance(notes[name], kind) or isinstance(notes[name], bool)):
+            said = f"{name!r}: {short(notes[name])}"
+            raise ValueError(f"{what}: step: the notes have {said}, which popjax reads as a {kind.__name__}; rename it")
+    if isinstance(notes, dict) and notes.get("by") == "user":
+        raise ValueError(f"{what}: step: the notes have 'by': 'user', as a person's change; rename it")
 
 
 @contextlib.contextmanager

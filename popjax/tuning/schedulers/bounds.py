@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import short, tell
-from popjax.scheduler import Decision
+from popjax.scheduler import Decision, added
 from popjax.space.space import Space
 from popjax.space.values import present
 
@@ -18,11 +18,13 @@ class Bounds:
 
     Args:
         space: of the search.
+        trials: number of points that the search is for.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, trials: int) -> None:
         self.spaces = [space]
-        self.said = False
+        self.trials = trials
+        self.said = self.counted = False
 
     def proposing(self, propose: Propose) -> Propose:
         """`Problem.propose` that takes note of the spaces that it gets."""
@@ -34,8 +36,14 @@ class Bounds:
 
         return proposed
 
-    def look(self, what: str, decision: Decision) -> None:
-        """Say the first value of a decision that lies outside all ranges; no further one afterwards."""
+    def look(self, what: str, decision: Decision, trials: int) -> None:
+        """Say the first value of a decision outside all ranges, and that there are more trials than asked for.
+
+        Each is said once. `trials`: their number before the decision.
+        """
+        if not self.counted and decision.add and trials + added(decision) > self.trials:
+            self.counted = True
+            tell(f"popjax: {what} adds trials beyond the {self.trials} asked for; they are trained, and said once")
         if self.said:
             return
         for name, values in given_numbers(decision):

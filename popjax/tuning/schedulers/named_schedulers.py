@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -41,9 +42,21 @@ def made(node: ast.expr) -> Callable[[Problem], Scheduler]:
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
     if not isinstance(call.func, ast.Name):
         raise SyntaxError("no name")
-    make = lookup(SCHEDULERS, "scheduler", call.func.id)
+    make: Any = lookup(SCHEDULERS, "scheduler", call.func.id)
+    if not (call.args or call.keywords) and takes_problem(make):
+        return make
     keywords = {str(keyword.arg): argument_of(keyword.value) for keyword in call.keywords}
     return make(*map(argument_of, call.args), **keywords)
+
+
+def takes_problem(make: Any) -> bool:
+    """True for a scheduler itself, a function of a problem, and False for a function of settings that returns one."""
+    signature = inspect.signature(make)
+    try:
+        signature.bind()
+    except TypeError:
+        return list(signature.parameters)[:1] == ["problem"]
+    return False
 
 
 def argument_of(node: ast.expr) -> Any:
