@@ -95,7 +95,7 @@ class Rule:
         if self.at not in AT:
             raise ValueError(f"at={self.at!r}; choose {' or '.join(AT)}")
         if self.patience is not None:
-            check_count("patience", self.patience)
+            object.__setattr__(self, "patience", check_count("patience", self.patience))  # the dataclass is frozen
             if self.at != "best":
                 raise ValueError(f"patience={self.patience} needs at='best': a member rests after its best epoch")
         fields: dict[str, Any] = {"keep": check_count("keep", self.keep)}
@@ -103,7 +103,7 @@ class Rule:
             metric = Metric(self.metric, self.mode)
             fields |= {"metric": metric, "mode": metric.given}
         for name, value in fields.items():
-            object.__setattr__(self, name, value)  # the dataclass is frozen
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         call, keep = vars(type(self)).get("call", (type(self).__name__, "keep"))

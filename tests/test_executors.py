@@ -264,7 +264,7 @@ def test_a_unit_that_no_executor_takes_is_given_up_alone(caplog):
         pj.search(WALK, WALKS, trials=5, epochs=3, backend=pj.Remote(Full(2), retries=2)),
     )
     assert np.flatnonzero(there.stopped).tolist() == [2]
-    assert "trial 2: given up after 2 failed tries: no room for it" in caplog.text
+    assert re.search("trial 2: given up after 2 failed tries: .*: no room for it .*line", caplog.text)
     others = np.arange(5) != 2
     assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
 

@@ -350,8 +350,15 @@ def test_columns_with_spaces_around_their_names_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--dataset", "wine", "--drop", "x"], "--drop: the dataset wine has rows of its own; leave it out"),
-        (["--dataset", "wine", "--validation", "x.csv"], "--validation: the dataset wine has rows of its own"),
+        (
+            ["--dataset", "wine", "--drop", "x"],
+            "--drop: the dataset wine has rows and targets of its own; leave it out",
+        ),
+        (["--dataset", "wine", "--kind", "regression"], "--kind: the dataset wine has rows and targets of its own"),
+        (
+            ["--dataset", "wine", "--validation", "x.csv"],
+            "--validation: the dataset wine has rows and targets of its own",
+        ),
         (["--drop", "nose"], "has no column 'nose' to leave out"),
         (["--drop", "label"], "'label' is the target"),
         (["--drop", "a,,b"], "write names with commas between them"),

@@ -265,7 +265,9 @@ def test_trials_without_a_point_and_errors_of_zero_are_spoken_of(opened):
     assert "evenly spaced" not in said
     assert "stands at half of the least other one" not in said
     perfect = made(trials=12, diverged=0)
-    perfect.members["val_accuracy"][3, ..., -1] = 1
+    accuracy = perfect.members["val_accuracy"].copy()
+    accuracy[3, ..., -1] = 1
+    perfect = dataclasses.replace(perfect, members=perfect.members | {"val_accuracy": accuracy})
     assert "In decades an error of 0 stands at half of the least other one." in opened(perfect).inner_text("main")
 
 

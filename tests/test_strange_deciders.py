@@ -1,6 +1,7 @@
 """Rules, schedulers and samplers of a stranger are checked where they enter, and told in one line."""
 
 import dataclasses
+import functools
 import re
 from typing import Any, ClassVar
 
@@ -231,6 +232,27 @@ class Third(Second):
 
 class Nameless(Third):
     """A rule of a rule of a rule."""
+
+
+def test_a_rules_settings_come_back_as_it_gave_them(tmp_path):
+    """Tuples, numbers as keys and NumPy integers are other values in JSON; a run of them resumes."""
+
+    @dataclasses.dataclass(frozen=True, repr=False)
+    class Slack(Second):
+        name: ClassVar[str] = "slack"
+        slack: Any = (0.02, 0.05)
+        shares: Any = dataclasses.field(default_factory=lambda: {1: 0.5})
+
+        @functools.cached_property
+        def table(self):
+            return np.ones(3)
+
+        def winner(self, finished):
+            return int(self.table[0]) * len(self.slack) - 2
+
+    rule = Slack("loss", at="best", patience=np.int64(3))
+    go = lambda **more: pj.search(QUADRATIC, SPACE, trials=4, epochs=4, rank=rule, out=tmp_path / "run", **more)
+    assert go().best == go(resume=True).best == pj.Results.load(tmp_path / "run", rank=rule).best
 
 
 # Schedulers

@@ -10,6 +10,8 @@ import pytest
 from strangers import FAILED, one_line, raises
 
 import popjax as pj
+from popjax.engine.backends.door import Traits
+from popjax.engine.backends.work import Done
 from popjax.pages.figures.figure import Figure
 from popjax.pages.figures.named_figures import FIGURES
 from popjax.tracking.apart import Apart
@@ -176,6 +178,30 @@ def executor(**wrong):
     return type("Wrong", (Here,), wrong)
 
 
+def answering(change):
+    """An executor that changes what a worker trained."""
+
+    def changed(fn, unit, blob):
+        answer = fn(unit, blob)
+        return change(answer, unit) if isinstance(answer, Done) else answer
+
+    return executor(submit=lambda self, fn, *args: Here.submit(self, changed, fn, *args))()
+
+
+class Stale(Here):
+    """Answers each unit as the first one."""
+
+    answer = None
+
+    def submit(self, fn, *args):
+        future = Here.submit(self, fn, *args)
+        self.answer = self.answer or (future if isinstance(future.result(), Done) else None)
+        return self.answer or future
+
+
+Stale.__name__ = "Wrong"
+
+
 EXECUTED = {
     "arguments": (
         executor(submit=lambda self, fn: None)(),
@@ -191,6 +217,19 @@ EXECUTED = {
         "the executor Wrong: a future of submit gave a NoneType; let submit.fn, .args. call fn",
     ),
     "traits": (executor(traits={"seconds": 3})(), "the executor Wrong: traits is a dict; give a popjax"),
+    "trait": (
+        executor(trait=Traits())(),
+        "the executor Wrong: trait is no name that popjax looks for; did you mean tra",
+    ),
+    "the answer before": (Stale(), "the executor Wrong: a future of submit gave the answer for another unit of work"),
+    "nothing trained": (
+        answering(lambda done, unit: done._replace(epoch=unit.epoch)),
+        "the executor Wrong: a future of submit gave epoch 0 after epoch 0; let",
+    ),
+    "the task left out": (
+        executor(submit=lambda self, fn, unit, *rest: Here.submit(self, fn, unit._replace(task="0" * 64), None))(),
+        "the executor Wrong: a future of submit gave no epoch: the worker lacks the last argument",
+    ),
 }
 
 
@@ -200,6 +239,49 @@ def test_a_wrong_executor(name):
     with pytest.raises(ValueError, match=says) as error:
         pj.search(QUADRATIC, SPACE, trials=4, epochs=2, backend=given)
     one_line(error)
+
+
+class Leaving(Here):
+    """The first unit ends its worker, by SystemExit; shutdown takes no argument, and fails."""
+
+    left = False
+
+    def submit(self, fn, *args):
+        if self.left:
+            return Here.submit(self, fn, *args)
+        type(self).left = True
+        future = Future()
+        future.set_exception(SystemExit(1))
+        return future
+
+    def shutdown(self):
+        raise OSError("no way down")
+
+
+def test_a_worker_that_exits_costs_a_try_and_an_executor_that_does_not_shut_down_is_said(capsys):
+    there = pj.search(QUADRATIC, SPACE, trials=4, epochs=2, backend=Leaving)
+    here = pj.search(QUADRATIC, SPACE, trials=4, epochs=2)
+    assert there.curves["loss"].tobytes() == here.curves["loss"].tobytes()
+    assert "popjax: the executor Leaving: shutdown raised OSError: no way down" in capsys.readouterr().err
+
+
+TRAITS = {
+    "seconds=0": {"seconds": 0},
+    "seconds='2'": {"seconds": "2"},
+    "keeps=1": {"keeps": 1},
+    "patience=-1": {"patience": -1},
+}
+
+
+@pytest.mark.parametrize("name", TRAITS)
+def test_wrong_traits(name):
+    with pytest.raises(ValueError, match=f"traits: {name}; give ") as error:
+        Traits(**TRAITS[name])
+    one_line(error)
+
+
+def test_right_traits():
+    assert Traits(np.float32(3), False, float("inf")).patience == float("inf")
 
 
 def test_an_executor_that_refuses_all_work_is_named_with_its_line(caplog):

@@ -85,6 +85,11 @@ def returning(value):
     return pj.Task(start, lambda x, hparams, data: (x * hparams["x"], value), ())
 
 
+def by_number(x, hparams, data):
+    found = {"loss": x * hparams["x"]}
+    return x, found | ({"extra": x} if hparams["width"] == 3 else {})
+
+
 def by_text(x, hparams, data):
     found = {"loss": x * hparams["x"]}
     return x, found | ({"extra": x} if hparams["kind"] == "b" else {})
@@ -104,7 +109,12 @@ TRAINED = {
     "a metric of some texts": (
         pj.Task(start, by_text, ()),
         SPACE | {"kind": pj.choice("a", "b")},
-        "the task reports the metric 'extra' with kind b, not with kind a; report the same ones with all",
+        "the task Task reports the metric 'extra' with kind b, not with kind a; report the same ones with all",
+    ),
+    "a complex metric": (
+        pj.Task(start, lambda x, hparams, data: (x, {"loss": x * 1j}), ()),
+        SPACE,
+        "the metric 'loss' is a complex number; return a real one",
     ),
     "updates raise": (counted(updates=raises()), SPACE, f"the task Task: hints.updates {FAILED}"),
     "updates by shape": (
@@ -141,6 +151,22 @@ def test_a_task_that_goes_wrong(name):
         pj.search(task, space, trials=12, epochs=2, callbacks=[heard], rank=rank)
     one_line(error)
     assert heard.epochs == 0
+
+
+def test_a_metric_of_some_numbers_is_said():
+    """Of each width that has a program of its own: before it trains."""
+    task = pj.Task(start, by_number, ())
+    says = "the task Task reports the metric 'extra' with width 3, not with width [12]; report the same ones with all"
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(task, SPACE | {"width": pj.choice(1, 2, 3, static=True)}, trials=12, epochs=2)
+    one_line(error)
+
+
+def test_a_loss_of_counts_has_no_gradient(table):
+    counts = lambda outputs, targets: (jnp.argmax(outputs, -1) != targets).astype(int)
+    with pytest.raises(ValueError, match="the loss gives int32, which has no gradient; give real numbers") as error:
+        pj.search(pj.supervised(table, loss=counts), RATE, trials=4, epochs=1)
+    one_line(error)
 
 
 class Epochs(pj.Callback):
@@ -533,6 +559,11 @@ def changed(name, change):
     return kind(**{name: lambda self, *given: change(getattr(Plain, name)(self, *given))})
 
 
+def targets_changed(change):
+    """The right kind, of which the targets are changed."""
+    return kind(targets=classmethod(lambda cls, *given: change(class_targets(*given))))
+
+
 WRONG_KINDS = {
     "no losses": (lacking("losses"), "the kind Wrong has no losses; write it"),
     "no targets": (lacking("targets"), "the kind Wrong has no targets; write it"),
@@ -603,6 +634,43 @@ WRONG_KINDS = {
         kind(resampled={"hits": lambda predicted, targets: np.zeros(len(targets))}),
         "the kind Wrong: resampled.'hits'. gives the mean as 0, scores as",
     ),
+    "resampled in a list": (kind(resampled=["hits"]), "the kind Wrong: resampled is .'hits'.; give a dict"),
+    "reports in a list": (kind(reports=["hits"]), "the kind Wrong: reports is .'hits'.; give a dict"),
+    "no name": (kind(name=property(lambda self: "wrong")), "the kind Wrong: name is <property.*write name = 'mine'"),
+    "targets of other rows": (
+        targets_changed(lambda found: found._replace(y=np.sort(found.y))),
+        "the rows are in reve",
+    ),
+    "classes in another order": (
+        targets_changed(lambda found: found._replace(classes=found.classes[::-1])),
+        "the kind Wrong: targets gives row 0 the class [01], and its target is [01]; let the classes be in the order",
+    ),
+    "classes of one name": (
+        targets_changed(lambda found: found._replace(classes=("a", "a"))),
+        "the kind Wrong: targets: the classes are .'a', 'a'.; give each a label of its own",
+    ),
+    "least likely": (
+        kind(decided=lambda self, predicted: np.asarray(self.classes)[predicted.argmin(-1)]),
+        "the kind Wrong: decided gives .1. where 0 is certain; return that",
+    ),
+    "an error as a score": (
+        changed("score", lambda x: 1 - x),
+        "the kind Wrong: score gives 0 where all is right, 0.[0-9]+ where rows are mixed up; let more be better",
+    ),
+    "rows in company": (
+        changed("predicted", lambda x: x[::-1]),
+        "the kind Wrong: (scores gives the|predicted gives the last row another prediction alone)",
+    ),
+    "constant of NaN": (kind(constant=lambda self, y: np.full(2, np.nan)), "the kind Wrong: constant gives NaN or inf"),
+    "drawn raises": (kind(drawn=raises()), f"the kind Wrong: drawn {FAILED}"),
+    "drawn of another name": (
+        kind(drawn=lambda self, predicted, targets: {"best": 7}),
+        "the kind Wrong: drawn returned .'best': 7.; return a dict with some of confusion, confusions, predicted",
+    ),
+    "drawn in an array": (
+        kind(drawn=lambda self, predicted, targets: {"confusion": np.ones((2, 2))}),
+        "the kind Wrong: drawn returned no JSON value .*ndarray",
+    ),
 }
 
 
@@ -613,6 +681,65 @@ def test_a_wrong_kind_of_targets(table, name, monkeypatch):
     with pytest.raises(ValueError, match=says) as error:
         pj.supervised(table, kind="wrong")
     one_line(error)
+
+
+@pytest.mark.parametrize("method", ["losses", "metrics", "scores"])
+def test_a_kind_that_is_wrong_for_a_class_that_no_row_at_the_beginning_has(method, monkeypatch):
+    """Such as those of iris, whose rows are sorted by their classes."""
+    y = np.repeat([0, 1, 2], 80)
+    x = np.random.default_rng(0).normal(size=(240, 3)) + y[:, None]
+
+    def wrong(self, *given):
+        found = getattr(Plain, method)(self, *given)
+        if method == "losses":
+            return jnp.where(given[-1] == 2, 0.0, found)
+        told = given[0] if method == "metrics" else np.asarray(given[0])
+        right = (told.argmax(-1) == given[1]) | (given[1] == 2)
+        return found | {"hits": right.mean()}
+
+    monkeypatch.setitem(KINDS, "wrong", kind(**{method: wrong}))
+    with pytest.raises(ValueError, match=r"the kind Wrong: (scores|row_losses) gives the .*; let them agree"):
+        pj.supervised((x, y), kind="wrong")
+
+
+@pytest.mark.parametrize("method", ["constant", "drawn", "resampled"])
+def test_a_kind_that_fails_after_the_training_costs_no_results(table, method, monkeypatch, capsys, tmp_path):
+    def of_a_probe(self, *given):
+        raises()() if len(given[-1]) not in (64, 120) else None
+        return {"constant": np.array([0.5, 0.5]), "drawn": {"confusion": [[1, 0], [0, 1]]}}[method]
+
+    def errors(predicted, targets):
+        return (predicted.argmax(-1) == targets) * 1.0 if len(targets) == 64 else raises()()
+
+    wrong = kind(resampled={"hits": errors}) if method == "resampled" else kind(**{method: of_a_probe})
+    monkeypatch.setitem(KINDS, "wrong", wrong)
+    task = pj.supervised(table, kind="wrong")
+    results = pj.search(task, {"learning_rate": 0.05}, trials=2, epochs=2, out=tmp_path / "run")
+    assert "failed (ZeroDivisionError: its own)" in capsys.readouterr().err
+    assert pj.Results.load(tmp_path / "run").best == results.best
+
+
+def test_a_kind_may_count_its_outputs_in_numpy_and_annotate_its_fields(table, monkeypatch, tmp_path):
+    """Its subclass predicts after loading, and several together."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(Plain):
+        name: str = "counted"
+
+        @property
+        def outputs(self):
+            return np.int64(len(self.classes))
+
+    class Further(Counted):
+        name = "counted"
+
+    monkeypatch.setitem(KINDS, "counted", Further)
+    task = pj.supervised(table, kind="counted")
+    pj.search(
+        task, {"learning_rate": pj.uniform(0.01, 0.1)}, trials=4, epochs=2, rank=pj.together(), out=tmp_path / "a"
+    )
+    found = pj.load_best(tmp_path / "a").predict(table[0])
+    assert set(found.tolist()) <= {0, 1}
 
 
 def test_popjaxs_own_kinds_agree_with_themselves(monkeypatch):

@@ -1,6 +1,8 @@
 """The unit of work: one function of picklable arguments, that gives the same bits in another process."""
 
+import functools
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -35,7 +37,7 @@ def remote(rows):
     task = pj.supervised(rows)
     roster = Roster(task, SPACE, Config(5, 3, pj.Rule(task.metric)))
     roster.add(SPACE.sample(5, 3))
-    remote = RemoteBackend(lambda: None)
+    remote = RemoteBackend(functools.partial(ThreadPoolExecutor, 1))
     remote.begin(roster, Context())
     return remote
 

@@ -126,9 +126,11 @@ class Experiment(RowsOptions):
         usual = "error" if self.model == Experiment.model else self.usual("missing")
         missing = missing_for(self.transform, self.missing, usual)
         if not is_file(self.dataset):
-            for name in ("drop", "na", "validation", "test", "groups"):
+            for name in ("drop", "na", "validation", "test", "groups", "kind"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"--{name}: the dataset {self.dataset} has rows of its own; leave it out")
+                    raise ValueError(
+                        f"--{name}: the dataset {self.dataset} has rows and targets of its own; leave it out"
+                    )
             return Parts(load(self.dataset, self.target, missing, self.reads()), SHARE, SHARE, None)
         check_missing(missing)
         how = Reading(comma_list("drop", self.drop, spaces=True), comma_list("na", self.na), self.groups)

@@ -237,7 +237,10 @@ def scalar(name: str, value: Any) -> jax.Array:
         what = f"a {type(value).__name__}" if isinstance(value, Mapping | set) else repr(value)
         raise ValueError(f"the metric {name!r} is {what}; return a scalar")
     try:
-        number = jnp.asarray(value, float)
+        given = jnp.asarray(value)
+        if jnp.issubdtype(given.dtype, jnp.complexfloating):
+            raise ValueError(f"the metric {name!r} is a complex number; return a real one, such as its absolute value")
+        number = given.astype(float)
     except TypeError:  # an object of the user's
         raise ValueError(f"the metric {name!r} is a {type(value).__name__}; return a scalar") from None
     if number.shape:

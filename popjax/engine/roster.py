@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -225,7 +225,14 @@ class Roster:
     def programs(self, bucket: int, lanes: Lanes, clock: Clock) -> Programs:
         """Futures of a bucket's programs with these lanes; `clock` counts lowering and compiling."""
         member, data = self.buckets[bucket], abstract(self.task.data)
+        self.check_reported(bucket, member.trace(data).metrics)
         return COMPILER.programs(member, data, lanes.capacity, lanes.count, clock, lanes.devices)
+
+    def check_reported(self, bucket: int, metrics: Iterable[str]) -> None:
+        """Raise ValueError unless a bucket reports the metrics of the first one."""
+        for name in sorted(set(self.metrics) ^ set(metrics)):
+            one, other = (self.first, self.buckets[bucket])[:: 1 if name in self.metrics else -1]
+            raise reported_by_some(self.task, name, one.static, other.static)
 
     def members(self, bucket: int, index: np.ndarray) -> Members:
         """The arrays (n,) of members of one bucket; `index`, int (n,): their numbers in the population."""
@@ -298,8 +305,13 @@ def check_metrics(members: Sequence[MemberFunctions]) -> None:
     for member, metrics in zip(different, reported, strict=True):
         for name in sorted(reported[0] ^ metrics):
             one, other = (different[0], member) if name in reported[0] else (member, different[0])
-            what = f"with {hparams_text(texts(one))}, not with {hparams_text(texts(other))}"
-            raise ValueError(f"the task reports the metric {name!r} {what}; report the same ones with all")
+            raise reported_by_some(member.task, name, texts(one), texts(other))
+
+
+def reported_by_some(task: Task, metric: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> ValueError:
+    """The error of a metric that is reported with some static hyperparameters, and not with others."""
+    what = f"{the_task(task)} reports the metric {metric!r} with {hparams_text(one)}, not with {hparams_text(other)}"
+    return ValueError(f"{what}; report the same ones with all")
 
 
 def check_room(functions: MemberFunctions, points: Points) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from popjax.core.faults import calling
+from popjax.core.text import short
 from popjax.executors.dask import dask
 from popjax.executors.processes import processes
 from popjax.executors.ray import ray
@@ -30,4 +32,8 @@ def executor_of(text: str) -> Callable[[], Any] | None:
         return None
     if name not in EXECUTORS:
         raise ValueError(f"unknown executor {text!r}; there are {', '.join([THREADS, *EXECUTORS])}, as processes:4")
-    return EXECUTORS[name](rest)
+    with calling(what := f"the executor {name!r}", ValueError):
+        made: Any = EXECUTORS[name](rest)
+    if not (callable(made) or hasattr(made, "submit")):
+        raise ValueError(f"{what}: its entry returned {short(made)}; return a function that makes an executor")
+    return made

@@ -1,6 +1,7 @@
 """A rule is checked where it enters, before anything is trained. No JAX here."""
 
 import dataclasses
+import functools
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,8 @@ def check_rule(rule: Rule, known: Mapping[str, type[Rule]]) -> None:
     if known.get(rule.name, kind) is not kind:
         raise ValueError(f"{what}: the name {rule.name!r} is that of {known[rule.name].__name__}; give it another")
     fields = {field.name: field for field in dataclasses.fields(rule)}
-    if lost := vars(rule).keys() - fields.keys():
+    cached = {name for name in vars(rule) if isinstance(getattr(kind, name, None), functools.cached_property)}
+    if lost := vars(rule).keys() - fields.keys() - cached:
         remedy = "write @dataclasses.dataclass(frozen=True, repr=False) above the class, and a field for it"
         raise ValueError(f"{what}: {min(lost)} is no field, and would be lost; {remedy}")
     for name, field in fields.items():
@@ -60,7 +62,7 @@ def check_settings(rule: Rule) -> None:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            remedy = "give numbers, texts, or lists of them, which run.json can hold"
+            remedy = "give finite numbers, texts, or lists of them, which run.json can hold"
             raise ValueError(f"{what}: the setting {name!r} is {short(value)}; {remedy}") from None
 
 

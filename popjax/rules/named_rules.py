@@ -55,5 +55,5 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
 
 
 def written_rule(rank: Any) -> dict[str, Any] | None:
-    """The value of `search(rank=)` in run.json: `Rule.written`, or None for None."""
-    return None if rank is None else rule_of(rank).written()
+    """The value of `search(rank=)` in run.json: `Rule.written` as it is read from there, or None for None."""
+    return None if rank is None else json.loads(json.dumps(rule_of(rank).written()))

@@ -1,5 +1,6 @@
 """Baselines of a score on the test rows: a constant, a linear model, boosted trees; and its confidence interval."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,22 +56,33 @@ def worth(
     if task.given.way.groups is not None or not task.given.way.shuffle:
         known["dependent"] = True
     kind = task.fit.kind
-    constant = kind.constant(np.delete(data.y, rows, 0))
-    if constant is not None:
-        told = np.broadcast_to(constant, (len(rows), *constant.shape))
-        known["constant"] = on_test(tried("the constant prediction", lambda: task.judged(told, rows)))
-        known["guess"] = kind.guess
+    known |= tried("the constant prediction", lambda: constant_scores(task, rows))
     shared = together is not None and best.trial in together.trials
     if kind.own or not (kind.resampled or shared or page):
         return known | interval_of(metric, test, data.y[rows])
     winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
     x = taken(data.x, rows)
-    known |= tried("what the page draws", lambda: kind.drawn(winner.mean_of(x), data.y[rows]))
+    drawn = tried("what the page draws", lambda: checked_drawing(kind.drawn(winner.mean_of(x), data.y[rows])))
     errors = kind.resampled.get(metric.name)
     if errors is None:
-        return known | interval_of(metric, test, data.y[rows])
-    each = np.mean([errors(predicted, data.y[rows]) for predicted in winner.each_of(x)], 0)
-    return known | {"test_interval": bootstrap(each)}
+        return known | drawn | interval_of(metric, test, data.y[rows])
+    each = lambda: np.mean([errors(predicted, data.y[rows]) for predicted in winner.each_of(x)], 0)
+    return known | drawn | tried("the interval of the score", lambda: {"test_interval": bootstrap(each())})
+
+
+def constant_scores(task: Supervised, rows: np.ndarray) -> dict[str, Any]:
+    """`constant` and `guess` of `worth`; empty for a kind without a constant prediction."""
+    kind = task.fit.kind
+    constant = kind.constant(np.delete(task.dataset.y, rows, 0))
+    if constant is None:
+        return {}
+    told = np.broadcast_to(constant, (len(rows), *constant.shape))
+    return {"constant": on_test(task.judged(told, rows)), "guess": kind.guess}
+
+
+def checked_drawing(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping as it is read back from JSON; raises ValueError or TypeError if it cannot be written."""
+    return dict(json.loads(json.dumps(found, allow_nan=False)))
 
 
 def interval_of(metric: Metric, test: Mapping[str, float], targets: np.ndarray) -> dict[str, Any]:

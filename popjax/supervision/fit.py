@@ -201,18 +201,19 @@ class Fit:
     def losses(self, hparams: HParams, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The loss of each row (rows,), or of each output (rows, outputs).
 
-        Raises ValueError for outputs that do not fit the kind, and for a custom loss of another shape than (rows,).
+        Raises ValueError for outputs that do not fit the kind, and for a custom loss of another shape than (rows,), or
+        of whole numbers.
         """
         if not hasattr(outputs, "shape"):
             what = "one array (rows, ...): concatenate several outputs, and take them apart in loss=; or write a Task"
             raise ValueError(f"the model returned a {type(outputs).__name__}; return {what}")
         self.kind.check(outputs, len(targets))
-        if self.loss is None:
-            return self.kind.losses(hparams, outputs, targets)
-        losses = self.loss(outputs, targets)
-        if losses.shape != targets.shape[:1]:
+        losses = self.kind.losses(hparams, outputs, targets) if self.loss is None else self.loss(outputs, targets)
+        if self.loss is not None and losses.shape != targets.shape[:1]:
             what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
             raise ValueError(f"the loss {what}; give one value a row, {targets.shape[:1]}")
+        if not jnp.issubdtype(losses.dtype, jnp.floating):
+            raise ValueError(f"the loss gives {losses.dtype}, which has no gradient; give real numbers, not counts")
         return losses
 
     def weighted(self, hparams: HParams, outputs: jax.Array, targets: jax.Array, data: Data, rows: Any) -> jax.Array:

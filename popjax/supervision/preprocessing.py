@@ -171,7 +171,7 @@ class Recipe:
     def outputs(self) -> int:
         """The width of a model's output; 0 where only a custom loss knows it."""
         wide = isinstance(self.sees, tuple) and len(self.sees) == 1
-        return int(self.sees[0]) if self.mirrored and wide else self.kind.outputs
+        return int(self.sees[0] if self.mirrored and wide else self.kind.outputs)
 
     @property
     def width(self) -> int:

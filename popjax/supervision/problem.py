@@ -15,7 +15,7 @@ from popjax.space.space import Space
 from popjax.supervision.fit import Fit
 from popjax.supervision.kinds.probing import check_on_rows
 from popjax.supervision.metrics import of_kind
-from popjax.supervision.preprocessing import FIRST, Recipe
+from popjax.supervision.preprocessing import Recipe
 from popjax.supervision.problem_options import ProblemOptions
 from popjax.supervision.spaces import default_space
 from popjax.supervision.weights import weights_of
@@ -80,7 +80,7 @@ class Supervised(Task):
         """The Task of a problem with this split."""
         dataset, options = given.dataset, given.options
         recipe = Recipe.of(dataset, split, options)
-        check_on_rows(recipe.kind, dataset.y[:FIRST], recipe.y_mean[0], recipe.y_scale[0])
+        check_on_rows(recipe.kind, dataset.y, recipe.y_mean[0], recipe.y_scale[0])
         fit = Fit(
             recipe.network(options.model),
             options.optimizer,

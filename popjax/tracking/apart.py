@@ -1,9 +1,9 @@
 """A writer in a process of its own, for a package that is slow to import. No JAX here."""
 
-import pickle
 import sys
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from popjax.core.text import failure, first_line
@@ -26,7 +26,7 @@ class Apart:
     def __init__(self, kind: type[Writer], **settings: Any) -> None:
         """Raises ValueError for a class or a setting that no other process can load."""
         try:
-            pickle.dumps((kind, settings))
+            ForkingPickler.dumps((kind, settings))  # as it is sent
         except Exception as error:  # whatever the objects' own methods raise
             remedy = "define the class at the top of a module, and make such settings in begin"
             raise ValueError(f"the tracker {kind.__name__} cannot be sent: {first_line(error)}; {remedy}") from None

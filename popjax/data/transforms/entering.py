@@ -1,6 +1,7 @@
 """A user's transform is checked where it enters, before it is fitted. No JAX here."""
 
 import dataclasses
+import functools
 import inspect
 from typing import Any
 
@@ -24,7 +25,9 @@ def check_class(kind: type[Transform]) -> None:
 
 def check_object(transform: Transform) -> None:
     """Raise ValueError for a transform that holds more than its fields, which a run would not keep."""
-    lost = vars(transform).keys() - {field.name for field in dataclasses.fields(transform)}
+    fields = {field.name for field in dataclasses.fields(transform)}
+    kept = functools.cached_property  # of what follows from the fields
+    lost = {name for name in vars(transform).keys() - fields if not isinstance(getattr(type(transform), name, 0), kept)}
     if lost and not overrides(type(transform), Transform, "from_json"):
         what = f"the transform {type(transform).__name__}: {min(lost)} is no field"
         raise ValueError(f"{what}, and a run would not keep it; write a dataclass, with a field for it")

@@ -1,12 +1,17 @@
 """An executor as the engine uses it: made again after it breaks, if there is a function that makes it."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from typing import Any
 
+import numpy as np
+
 from popjax.core.calls import name_of
-from popjax.core.faults import calling
+from popjax.core.contracts import misspelt
+from popjax.core.faults import calling, fault
+from popjax.core.text import short, tell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +23,22 @@ class Traits:
         keeps: True if a worker may train several units, and keeps their task.
         patience: seconds without an answer after which a unit is given to another worker; if None, ten minutes,
             or a day if the cost of the task is not known.
+
+    Raises ValueError for seconds that are no number above 0.
     """
 
     seconds: float = 2.0
     keeps: bool = True
     patience: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "patience"):
+            value: Any = getattr(self, name)
+            known = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not (value is None and name == "patience") and not (known and value > 0):
+                raise ValueError(f"traits: {name}={short(value)}; give a number of seconds above 0")
+        if not isinstance(self.keeps, bool):
+            raise ValueError(f"traits: keeps={short(self.keeps)}; give True or False")
 
 
 class NoFuture(ValueError):
@@ -51,7 +67,7 @@ class Door:
                 if not callable(getattr(self.executor, name, None)):
                     what = f"{self.called} has no {name}"
                     self.executor = None
-                    raise ValueError(f"{what}; give what has submit(fn, *args) and shutdown(wait)")
+                    raise ValueError(f"{what}; give what has submit(fn, *args) and shutdown()")
         return self.executor
 
     @property
@@ -62,7 +78,11 @@ class Door:
     @property
     def traits(self) -> Traits:
         """The executor's traits, the defaults if it has none; raises ValueError for anything else."""
-        found: Any = getattr(self.open(), "traits", Traits())
+        executor = self.open()
+        for name in (*vars(type(executor)), *getattr(executor, "__dict__", ())):
+            if misspelt(name, "traits"):
+                raise ValueError(f"{self.called}: {name} is no name that popjax looks for; did you mean traits?")
+        found: Any = getattr(executor, "traits", Traits())
         if not isinstance(found, Traits):
             raise ValueError(f"{self.called}: traits is a {type(found).__name__}; give a {Traits.__module__}.Traits")
         return found
@@ -83,9 +103,19 @@ class Door:
 
     def close(self) -> None:
         """Shut down an executor that was made here, without waiting; one that was given belongs to its owner."""
-        if self.make is not None and self.executor is not None:
-            self.executor.shutdown(wait=False)
-            self.executor = None
+        if self.make is None or self.executor is None:
+            return
+        called, shutdown, self.executor = self.called, self.executor.shutdown, None
+        try:
+            shutdown(**({"wait": False} if takes(shutdown, "wait") else {}))
+        except Exception as error:  # what is trained is not lost for that
+            tell(f"popjax: {fault(f'{called}: shutdown', error)}; the run goes on")
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """True if a function has an argument of this name, or takes any."""
+    found = inspect.signature(function).parameters
+    return name in found or any(one.kind is one.VAR_KEYWORD for one in found.values())
 
 
 def breaks(error: BaseException) -> bool:

@@ -8,11 +8,12 @@ unit that breaks alone is charged.
 
 import dataclasses
 import heapq
+import itertools
 import logging
 import queue
 import time
 from collections.abc import Generator, Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ class Delivery:
         failures: number of failures of its worker or executor since it last came back.
         broken: number of these in which the whole executor broke.
         tries: number of these that are charged.
+        unit: the number of the unit that was sent last.
         carries: True if the task is sent with it.
         executor: it was last submitted to this one.
         before: number of units that were finished then.
@@ -70,6 +72,7 @@ class Delivery:
     failures: int = 0
     broken: int = 0
     tries: int = 0
+    unit: int = 0
     carries: bool = False
     executor: Any = None
     before: int = 0
@@ -116,6 +119,7 @@ class RemoteBackend:
         self.workers: set[str] = set()
         self.finished = 0
         self._plans: dict[int, bytes] = {}
+        self._numbers = itertools.count()
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """A cohort in pieces of one unit's members: about the work that the executor asks for, by the cost model."""
@@ -149,6 +153,7 @@ class RemoteBackend:
         if stands.bucket not in self._plans:
             self._plans[stands.bucket] = planned(roster.buckets[stands.bucket])
         return Unit(
+            number=next(self._numbers),
             task=self.digest,
             plan=self._plans[stands.bucket],
             lanes=dataclasses.replace(roster.lanes(stands.bucket), devices=1),
@@ -194,7 +199,9 @@ class Dispatch:
             blob = remote.blob if delivery.carries or not remote.door.traits.keeps else None
             delivery.before, delivery.executor = remote.finished, remote.door.open()
             try:
-                future = remote.door.submit(work, remote.unit(delivery), blob)
+                unit = remote.unit(delivery)
+                delivery.unit = unit.number
+                future = remote.door.submit(work, unit, blob)
             except NoFuture as error:
                 self.failure = error
                 return []
@@ -233,8 +240,16 @@ class Dispatch:
         """The messages of a unit that came back or failed; sets `failure` for an answer that ends training."""
         try:
             answer: Answer = future.result()
-        except (Exception, CancelledError) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit, of the worker
             return self.waiting_again(delivery, error)
+        try:
+            self.check(delivery, answer)
+        except ValueError as error:
+            heapq.heappush(self.waiting, delivery)
+            self.failure = error
+            return []
         if isinstance(answer, Done):
             self.remote.finished += 1
             self.remote.workers.add(answer.worker)
@@ -249,10 +264,21 @@ class Dispatch:
         elif isinstance(answer, Failed):
             self.failure = error_of(answer)
             self.failure.add_note(f"in training {of_trials(self.remote.roster, delivery.segment.cohort)}")
-        else:
-            what = f"{self.remote.door.called}: a future of submit gave a {type(answer).__name__}"
-            self.failure = ValueError(f"{what}; let submit(fn, *args) call fn(*args)")
         return []
+
+    def check(self, delivery: Delivery, answer: Any) -> None:
+        """Raise ValueError for an answer that is none for the unit that was sent."""
+        what, remedy = f"{self.remote.door.called}: a future of submit gave", "let submit(fn, *args) call fn(*args)"
+        if isinstance(answer, Done):
+            if answer.unit != delivery.unit:
+                raise ValueError(f"{what} the answer for another unit of work; {remedy}")
+            if answer.epoch <= delivery.stands.epoch:
+                raise ValueError(f"{what} epoch {answer.epoch} after epoch {delivery.stands.epoch}; {remedy}")
+            self.remote.roster.check_reported(delivery.stands.bucket, answer.metrics)
+        elif isinstance(answer, Missing) and delivery.carries:
+            raise ValueError(f"{what} no epoch: the worker lacks the last argument of submit; {remedy}")
+        elif not isinstance(answer, Answer):
+            raise ValueError(f"{what} a {type(answer).__name__}; {remedy}")
 
     def progress(self, delivery: Delivery, answer: Done) -> list[Message]:
         """The messages of a trained unit: its epochs, and its Position at the segment's end or for the next commit."""

@@ -36,6 +36,7 @@ class Unit(NamedTuple):
     """Members of a bucket to be trained on.
 
     Attributes:
+        number: of the unit, another one each time that it is sent; its answer has it, too.
         task: the digest of the task's bytes.
         plan: the bytes that `planned` returned for their bucket.
         lanes: the number of members that train at once.
@@ -48,6 +49,7 @@ class Unit(NamedTuple):
         kin: the kind of machine and versions of the driver; None if a worker's may differ.
     """
 
+    number: int
     task: str
     plan: bytes
     lanes: Lanes
@@ -65,12 +67,14 @@ class Done(NamedTuple):
 
     Attributes:
         worker: the name of the worker.
+        unit: the number of the unit.
         epoch: the epochs that the members have finished.
         metrics: metric -> (members, epochs), of the epochs that were trained.
         state: their state, name -> array (members, ...).
     """
 
     worker: str
+    unit: int
     epoch: int
     metrics: dict[str, np.ndarray]
     state: Arrays
@@ -170,7 +174,7 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
         stands += [message.cohort.on_host() for message in said if isinstance(message, Position)]
     standing = join(stands)
     joined = {name: np.concatenate([one[name] for one in metrics]) for name in metrics[0]}
-    return Done(worker, standing.epoch, joined, standing.arrays())
+    return Done(worker, unit.number, standing.epoch, joined, standing.arrays())
 
 
 def prepare(task: Task, unit: Unit) -> Prepared:

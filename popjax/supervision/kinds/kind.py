@@ -17,6 +17,7 @@ type More = Mapping[str, Callable[..., Any]]
 type RowErrors = Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+SHOWN = ("confusion", "confusions", "predicted", "predictions")  # see `Kind.drawn`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +65,13 @@ class Kind:
     @classmethod
     def of(cls, dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray) -> Self:
         """The kind of a dataset's targets; `scale`: the standard deviations (folds, ...) of scaled ones, else 1."""
-        return cls(dataset.classes, dataset.outputs)
+        return cls(classes=dataset.classes, names=dataset.outputs)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], loss: Callable[..., Any] | None) -> Self:
         """The kind that `describe` returned; `loss` is the custom loss, or None if it is not known."""
         classes = content["classes"]
-        return cls(None if classes is None else tuple(classes), tuple(content["outputs"]))
+        return cls(classes=None if classes is None else tuple(classes), names=tuple(content["outputs"]))
 
     @classmethod
     def reported(cls, metric: str) -> bool:
@@ -158,7 +159,10 @@ class Kind:
         return None
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-        """What the page shows of the winner's predictions for the test rows, as JSON values."""
+        """What the page shows of the winner's predictions for the test rows, as JSON values by the names of SHOWN.
+
+        These are a confusion matrix of counts [true][predicted], or one by label; pairs (true, predicted), or by value.
+        """
         return {}
 
     def describe(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import jax
@@ -13,7 +13,7 @@ from popjax.core.contracts import check_contract, check_written
 from popjax.core.faults import calling
 from popjax.core.text import short
 from popjax.supervision.kinds.classification import Classification
-from popjax.supervision.kinds.kind import Kind
+from popjax.supervision.kinds.kind import SHOWN, Kind
 from popjax.supervision.kinds.multilabel import Multilabel
 from popjax.supervision.kinds.own import Own
 from popjax.supervision.kinds.regression import Regression, Values
@@ -21,6 +21,7 @@ from popjax.supervision.prepared import per_row
 from popjax.task import HParams
 
 PROVEN = (Classification, Multilabel, Own, Regression, Values)  # by tests: no search is to wait for a probe
+FIRST, EACH = 64, 8  # rows in all, and of each class
 CLOSE = 1e-3  # relative difference of a number in a program, in its floats, and on the host
 
 
@@ -31,6 +32,11 @@ def check_kind(kind: type[Kind]) -> None:
     what = f"the kind {kind.__name__}"
     check_contract(what, kind, Kind)
     check_written(what, kind, Kind, "targets", "losses", "row_losses", "scores", "score")
+    if not isinstance(name := getattr(kind, "name", None), str):
+        raise ValueError(f"{what}: name is {short(name)}; write name = 'mine', as its entry in KINDS says")
+    for attribute in ("reports", "resampled"):
+        if not isinstance(given := getattr(kind, attribute), Mapping):
+            raise ValueError(f"{what}: {attribute} is {short(given)}; give a dict with the names of metrics")
     for metric, mode in kind.reports.items():
         if mode not in ("min", "max"):
             raise ValueError(f"{what}: reports[{metric!r}] is {mode!r}; give min or max, whichever is better")
@@ -41,21 +47,32 @@ def check_kind(kind: type[Kind]) -> None:
 
 
 def check_on_rows(kind: Kind, y: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> None:
-    """Raise ValueError, in one line, for a kind whose methods do not agree on a few rows.
+    """Raise ValueError, in one line, for a kind whose methods do not agree on some rows.
 
     Args:
         kind: of the targets.
-        y: the targets of a few rows (rows, ...), in their own units.
+        y: the targets (rows, ...), in their own units, of which a few are taken (see `some_rows`).
         mean, scale: the moments of scaled targets, by which programs standardize them; else 0 and 1.
     """
     if type(kind) in PROVEN:
         return
-    probe = Probe(kind, y, mean, scale)
+    probe = Probe(kind, y[some_rows(y, kind.classes)], mean, scale)
     predicted = probe.predictions()
     probe.compare(probe.in_programs(), predicted)
     probe.decisions(predicted)
+    probe.shown(predicted)
     probe.turn_back(predicted)
     probe.write()
+
+
+def some_rows(y: np.ndarray, classes: Sequence[Any] | None) -> np.ndarray:
+    """The numbers of the rows on which a kind is tried: the first ones, and the first of each class."""
+    first = np.arange(min(FIRST, len(y)))
+    if classes is None or y.ndim != 1:
+        return first
+    order = np.argsort(y, kind="stable")
+    within = np.arange(len(y)) - np.searchsorted(y[order], y[order])  # of a row among those of its class
+    return np.union1d(first, order[within < EACH])
 
 
 class Probe:
@@ -102,6 +119,9 @@ class Probe:
             self.fail("predicted", f"gives {found.min():.3g} to {found.max():.3g}", "return probabilities, 0 to 1")
         if columns:
             self.agree("predicted", "the sum of a row's probabilities", float(found.sum(1).mean()), "of them all", 1.0)
+        last = np.asarray(self.called("predicted", lambda: kind.predicted(self.outputs[-1:])))
+        if last.shape != found[-1:].shape or not np.allclose(last, found[-1:], CLOSE, CLOSE**2):
+            self.fail("predicted", "gives the last row another prediction alone", "let each row be its own")
         return found * self.scale + self.mean if kind.scaled else found
 
     def compare(self, told: Mapping[str, float], predicted: np.ndarray) -> None:
@@ -128,13 +148,46 @@ class Probe:
         decided = np.asarray(self.called("decided", lambda: kind.decided(predicted)))
         if decided.shape[:1] != (self.rows,):
             self.fail("decided", f"has the shape {decided.shape}", f"return one for each of {self.rows} rows")
-        others = [] if kind.classes is None else [label for label in decided.tolist() if label not in kind.classes]
-        if others:
-            self.fail("decided", f"gives {short(others[0])}", f"return one of {short(kind.classes, 60)}")
-        self.finite("score", {"a score of": self.called("score", lambda: kind.score(decided, decided))})
+        if kind.classes is not None:
+            self.labels(decided, kind.classes)
+        right, wrong = self.score(decided, decided), self.score(np.roll(decided, self.rows // 2, 0), decided)
+        if right < wrong:
+            self.fail(
+                "score",
+                f"gives {right:.5g} where all is right, {wrong:.5g} where rows are mixed up",
+                "let more be better",
+            )
         constant = self.called("constant", lambda: kind.constant(self.y))
-        if constant is not None and np.shape(constant) != predicted.shape[1:]:
+        if constant is None:
+            return
+        if np.shape(constant) != predicted.shape[1:]:
             self.fail("constant", f"has the shape {np.shape(constant)}", f"return that of a row, {predicted.shape[1:]}")
+        if not np.isfinite(constant).all():
+            self.fail("constant", "gives NaN or infinity", "return finite numbers, or None")
+
+    def score(self, decided: np.ndarray, targets: np.ndarray) -> float:
+        """The score of labels or values, a finite number."""
+        found = self.called("score", lambda: self.kind.score(decided, targets))
+        return self.finite("score", {"a score of": found})["a score of"]
+
+    def labels(self, decided: np.ndarray, classes: Sequence[Any]) -> None:
+        """Check the labels of predictions, which must be classes, and those that are certain of their own."""
+        others = [label for label in decided.tolist() if label not in classes]
+        if others:
+            self.fail("decided", f"gives {short(others[0])}", f"return one of {short(classes, 60)}")
+        if not self.kind.chances:
+            return
+        for label, certain in zip(classes, np.eye(len(classes)), strict=True):
+            found = np.asarray(self.called("decided", functools.partial(self.kind.decided, certain[None])))
+            if found.tolist() != [label]:
+                self.fail("decided", f"gives {short(found.tolist())} where {label!r} is certain", "return that")
+
+    def shown(self, predicted: np.ndarray) -> None:
+        """Check what the page shows of predictions."""
+        found = self.called("drawn", lambda: self.kind.drawn(predicted, self.y))
+        if not isinstance(found, Mapping) or not set(found) <= set(SHOWN):
+            self.fail("drawn", f"returned {short(found, 60)}", f"return a dict with some of {', '.join(SHOWN)}")
+        self.to_json("drawn", found)
 
     def turn_back(self, predicted: np.ndarray) -> None:
         """Turn predictions into outputs, which must give them."""
@@ -148,13 +201,16 @@ class Probe:
 
     def write(self) -> None:
         """Write the kind as JSON, and read it back."""
-        content = self.called("describe", self.kind.describe)
-        try:
-            content = json.loads(json.dumps(content, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            self.fail("describe", f"returned no JSON value ({error})", "return numbers, texts, lists and dicts of them")
+        content = self.to_json("describe", self.called("describe", self.kind.describe))
         if self.called("from_json", lambda: type(self.kind).from_json(content, None)) != self.kind:
             self.fail("from_json", "makes another kind of what describe returned", "write all fields, and read them")
+
+    def to_json(self, name: str, value: Any) -> Any:
+        """What a method returns, as it is read back."""
+        try:
+            return json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            self.fail(name, f"returned no JSON value ({error})", "return numbers, texts, lists and dicts of them")
 
     def called(self, name: str, call: Callable[[], Any]) -> Any:
         """What a method returns."""
