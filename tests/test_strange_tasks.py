@@ -1,6 +1,8 @@
 """Tasks, models, transforms and kinds of a stranger are checked where they enter, and told in one line."""
 
 import dataclasses
+import functools
+import re
 from typing import Any
 
 import jax.numpy as jnp
@@ -247,6 +249,29 @@ def test_a_model_that_raises_is_named_with_its_line(table, fails, says):
     with pytest.raises(ValueError, match=says) as error:
         pj.search(pj.supervised(table, model=Net), RATE | {"fails": fails}, trials=4, epochs=1)
     one_line(error)
+
+
+class Company(nnx.Module):
+    """Its outputs depend on the other rows, or on a random number of NumPy's, or (right) on normalized batches."""
+
+    def __init__(self, hparams, rngs, what=""):
+        self.what, self.layer, self.norm = what, nnx.Linear(3, 2, rngs=rngs), nnx.BatchNorm(3, rngs=rngs)
+        self.shift = 9 * np.random.normal(size=(1, 2)) if what == "noise" else np.zeros((1, 2))
+
+    def __call__(self, x):
+        x = x - x.mean(0, keepdims=True) / 2 if self.what == "mean" else self.norm(x)
+        found = self.layer(x)
+        return (jnp.cumsum(found, 0) if self.what == "sum" else found) + self.shift
+
+
+@pytest.mark.parametrize("more", [{}, {"folds": 3, "repeats": 2}])
+@pytest.mark.parametrize("what", ["sum", "mean", "noise", "right"])
+def test_a_predictor_that_is_not_the_model_that_was_scored_is_said(table, what, more, capsys):
+    """The rows that validated come to the winner in other company: its scores are those of training."""
+    model = functools.partial(Company, what=what)
+    pj.search(pj.supervised(table, model=model), {"learning_rate": 0.03}, trials=2, epochs=3, **more)
+    said = r"popjax: the predictor of trial \d has val_\w+ [\d.e-]+ on the rows that validated, training recorded "
+    assert len(re.findall(said, capsys.readouterr().err)) == (what != "right")
 
 
 # Transforms

@@ -224,8 +224,9 @@ def test_summary(results: Results, test: Mapping[str, float], page: bool) -> dic
     """
     if results.task.recipe is None:
         return {"ensemble": None}
-    from popjax.supervision import baselines, ensemble  # not needed for the user's own task
+    from popjax.supervision import agreement, baselines, ensemble  # not needed for the user's own task
 
+    agreement.check_predictor(results)
     together = ensemble.combined_predictor(results)
     scored = {"ensemble": ensemble.ensemble_score(results, together)}
     return scored | baselines.worth(results, results.metric, test, together, page)

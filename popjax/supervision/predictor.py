@@ -166,9 +166,9 @@ class Predictor:
         """Each trial's mean prediction by its models of a fold, for encoded rows: (trials, rows, ...)."""
         return np.stack([self._in_units(each.mean(1), [fold])[0] for each in self._each(encoded, [fold])])
 
-    def each_of(self, encoded: Inputs) -> np.ndarray:
-        """What each model of the first trial predicts: (folds x repeats, rows, ...)."""
-        folds = range(self.recipe.folds)
+    def each_of(self, encoded: Inputs, fold: int | None = None) -> np.ndarray:
+        """What each model of the first trial, or those of a fold, predicts: (folds x repeats, rows, ...)."""
+        folds = range(self.recipe.folds) if fold is None else [fold]
         (each,) = self.only(self.trials[0])._each(encoded, folds)
         return self._in_units(each, folds).reshape(-1, *each.shape[2:])
 

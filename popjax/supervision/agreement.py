@@ -1,0 +1,87 @@
+"""The winner's predictor, built again from what is kept, has the scores that were recorded in training."""
+
+from typing import Any
+
+import numpy as np
+
+from popjax.core.text import failure, tell
+from popjax.data.inputs import entries, mapped, taken
+from popjax.data.transforms.filled import Filled
+from popjax.models.built_in import MODELS
+from popjax.store.results import Results
+from popjax.supervision.predictor import Predictor
+from popjax.supervision.problem import Supervised
+from popjax.task import Metric
+
+WITHIN = 2e-3  # of a metric; products of several sizes and precisions round differently
+FLIPPED = 2  # rows that rounding may decide otherwise, by which a share differs
+
+
+def check_predictor(results: Results) -> None:
+    """Say it in a line if the winner's predictor scores otherwise on the rows that validated than training did.
+
+    Its rows come in halves and reversed, so that a model whose outputs depend on the other rows shows. Only tasks with
+    a model, transform or kind from outside popjax are checked.
+    """
+    task, best = results.task, results.best
+    if not isinstance(task, Supervised) or best is None or best.trial not in results.order or not from_outside(task):
+        return
+    task = task.in_folds(results.members[results.metric].shape[1])
+    if best.trial not in results.states or not task.combines(len(task.split.train)):
+        return
+    remedy = "a model or transform may depend on a row and its arrays alone: not on other rows, nor on random numbers"
+    try:
+        other = differing(results, task, results.predictor(best.trial))
+    except Exception as error:
+        tell(f"popjax: the predictor of trial {best.trial} cannot be checked ({failure(error)}); {remedy}")
+        return
+    if other:
+        name, (recorded, predicted) = next(iter(other.items()))
+        what = f"the predictor of trial {best.trial} has {name} {predicted:.4g} on the rows that validated"
+        tell(f"popjax: {what}, training recorded {recorded:.4g}: do not use it; {remedy}")
+
+
+def from_outside(task: Supervised) -> bool:
+    """True if the task has a model, transform or kind that is not popjax's."""
+    model = task.recipe.model
+    used: list[Any] = [task.given.options.model if model is None else MODELS[model].module, type(task.fit.kind)]
+    for fold in task.recipe.transforms:
+        used += [type(one.inner if isinstance(one, Filled) else one) for one in entries(fold)]
+    return any(getattr(one, "__module__", "").partition(".")[0] != "popjax" for one in used)
+
+
+def differing(results: Results, task: Supervised, winner: Predictor) -> dict[str, tuple[float, float]]:
+    """Metric -> (recorded, of the predictor) of the member for which it differs most, where it differs."""
+    records = results.records(winner.trials[0])
+    found: dict[str, tuple[float, float]] = {}
+    scores = [
+        task.judged(predicted, rows)
+        for fold, rows in enumerate(task.split.validation)
+        for predicted in in_halves(winner, taken(task.dataset.x, rows), fold)
+    ]
+    share = FLIPPED / task.split.validation.shape[1]
+    kind = task.fit.kind
+    for name, mode in {**({} if kind.scaled else {"loss": "min"}), **kind.reports}.items():  # each fold scales its loss
+        metric = Metric.of("validation", name)
+        if metric in records and all(name in each for each in scores):
+            recorded, predicted = last(records[metric]).ravel(), np.array([each[name] for each in scores])
+            off = np.abs(recorded - predicted) - WITHIN * np.maximum(np.abs(recorded), np.abs(predicted))
+            worst = off.argmax()
+            if off[worst] > (share if mode == "max" else 1e-6):
+                found[metric] = float(recorded[worst]), float(predicted[worst])
+    return found
+
+
+def last(values: np.ndarray) -> np.ndarray:
+    """The last finite value (folds, repeats) of each curve (folds, repeats, epochs)."""
+    places = np.where(np.isfinite(values), np.arange(values.shape[-1]), -1).max(-1)
+    return np.take_along_axis(values, places[..., None], -1)[..., 0]
+
+
+def in_halves(winner: Predictor, x: Any, fold: int) -> np.ndarray:
+    """What each model of a fold predicts (repeats, rows, ...), where each half of the rows is given alone, reversed."""
+    rows = len(entries(x)[0])
+    half = -(-rows // 2)
+    back = mapped(lambda each: each[::-1], x)
+    first, second = (winner.each_of(taken(back, part), fold) for part in (slice(half), slice(rows - half, None)))
+    return np.concatenate([first, second[:, 2 * half - rows :]], 1)[:, ::-1]
