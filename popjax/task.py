@@ -423,8 +423,11 @@ def check_types(hints: Hints) -> None:
         check_count("hints: epochs", hints.epochs)
     for name in ("shapes", "branches"):
         given = getattr(hints, name)
-        if isinstance(given, str) or not all(isinstance(one, str) for one in given):
+        named = isinstance(given, tuple | list | set | frozenset) and all(isinstance(one, str) for one in given)
+        if not named:
             raise ValueError(f"hints: {name}={given!r}; give a tuple of names, such as ('depth',)")
+    if not isinstance(hints.copies, bool):
+        raise ValueError(f"hints: copies={hints.copies!r}; give True or False")
 
 
 def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:

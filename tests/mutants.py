@@ -106,8 +106,8 @@ MUTANTS = [
     Mutant(
         "a figure replaces another of its name",
         "pages/assembly",
-        "for other in [other for other, html in sections.items() if box in html]:",
-        "for other in list[str]():",
+        "if each in places or ids.count(each) > 1:",
+        "if ids.count(each) > 1:",
         "test_strange_listeners.py -k wrong_figure",
     ),
     Mutant(
@@ -393,9 +393,44 @@ MUTANTS = [
     Mutant(
         "a tracker whose failure is not said",
         "tracking/tracker",
-        "except Exception as error:",
+        "except BaseException as error:",
         "except RecursionError as error:",
         "test_tracking.py -k outlives",
+    ),
+    Mutant(
+        "a tracker that exits is waited for",
+        "tracking/tracker",
+        "except BaseException as error:",
+        "except Exception as error:",
+        "test_strange_listeners.py -k exits",
+    ),
+    Mutant(
+        "a predictor is believed",
+        "supervision/agreement",
+        'if off[worst] > (share if mode == "max" else 1e-6):',
+        "if off[worst] > 9:",
+        "test_strange_tasks.py -k predictor_that",
+    ),
+    Mutant(
+        "the answer for another unit is taken",
+        "engine/backends/remote",
+        "if answer.unit != delivery.unit:",
+        "if answer.unit is None:",
+        "test_strange_listeners.py -k wrong_executor",
+    ),
+    Mutant(
+        "a comment may take in the rest of the page",
+        "pages/boxes",
+        'if parser.ids[-1:] != ["the end"]:',
+        "if not parser.ids:",
+        "test_strange_listeners.py -k wrong_figure",
+    ),
+    Mutant(
+        "a sampler is drawn from once",
+        "space/samplers",
+        "again = points if SAMPLERS[name] in PROVEN else SAMPLERS[name](n, levels, seed)",
+        "again = points",
+        "test_strange_deciders.py -k wrong_sampler",
     ),
     Mutant(
         "a page without the linear model",

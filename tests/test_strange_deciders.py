@@ -508,6 +508,10 @@ SAMPLED = {
         lambda n, levels, seed: np.random.default_rng().random((n, len(levels))),
         "the sampler strange returned other points when it was called again",
     ),
+    "noise of late points": (
+        lambda n, levels, seed: np.append(np.full(2 * n - 1, 0.5), np.random.default_rng().random()).reshape(n, 2),
+        "the sampler strange returned other points when it was called again",
+    ),
 }
 
 
@@ -529,6 +533,14 @@ LEARNED = {
     "shape": (lambda seed, n, trials, space, epochs: {"x": np.zeros(n + 1)}, r"strange: x is float64\[\d+\].*return"),
     "outside": (lambda seed, n, trials, space, epochs: {"x": np.full(n, 3.0)}, "the sampler strange: x is .*0 to 1"),
     "NaN": (lambda seed, n, trials, space, epochs: {"x": np.full(n, np.nan)}, "the sampler strange: x is .*0 to 1"),
+    "noise": (
+        lambda seed, n, trials, space, epochs: {"x": np.random.default_rng().random(n)},
+        "the sampler strange returned other points when it was asked again; draw by its seed",
+    ),
+    "arguments": (
+        lambda seed, n, trials: {},
+        r"the sampler strange cannot be called with \(seed, n, trials, space, epochs\)",
+    ),
 }
 
 
@@ -541,3 +553,31 @@ def test_a_wrong_sampler_that_learns(name, monkeypatch):
     with pytest.raises(ValueError, match=says) as error:
         pj.search(OBJECTIVE, {"x": pj.uniform(0, 1)}, trials=8, sampler="strange")
     one_line(error)
+
+
+def test_a_bare_function_is_a_sampler_that_learns_and_nan_stands_for_what_has_no_value(monkeypatch):
+    """A conditional hyperparameter without a value may be NaN, one with a value not."""
+    from popjax.tuning import proposals
+
+    space = pj.Space(kind=pj.choice("a", "b"), x=pj.uniform(0, 1).when(kind="a"))
+    task = pj.objective(lambda key, hparams: {"loss": hparams.get("x", 0.5)})
+    kinds = lambda n: np.arange(n) % 2
+
+    def strange(seed, n, trials, space, epochs):
+        return {"kind": kinds(n), "x": np.where(kinds(n) == 0, 0.25, np.nan)}
+
+    monkeypatch.setitem(proposals.LEARNING, "strange", strange)
+    points = pj.search(task, space, trials=16, sampler="strange").points
+    late = slice(4, None)  # after the Sobol points
+    assert np.isnan(points["x"][late][points["kind"][late] == "b"]).all()
+    assert (points["x"][late][points["kind"][late] == "a"] == 0.25).all()
+    monkeypatch.setitem(
+        proposals.LEARNING, "strange", lambda *given: strange(*given) | {"x": np.full(given[1], np.nan)}
+    )
+    with pytest.raises(ValueError, match="the sampler strange: x is NaN where it has a value"):
+        pj.search(task, space, trials=16, sampler="strange")
+
+
+def test_a_function_that_makes_no_sampler_is_one_line():
+    with pytest.raises(ValueError, match=r"the sampler .*lambda> cannot be called with seed=0; give a class of optuna"):
+        pj.search(OBJECTIVE, {"x": pj.uniform(0, 1)}, trials=8, sampler=lambda n, levels, strange: None)

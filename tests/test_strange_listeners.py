@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from concurrent.futures import Future
 
 import numpy as np
@@ -16,7 +17,7 @@ from popjax.pages.figures.figure import Figure
 from popjax.pages.figures.named_figures import FIGURES
 from popjax.tracking.apart import Apart
 from popjax.tracking.named_trackers import TRACKERS, tracker_of
-from popjax.tracking.tracker import Tracker, Writer
+from popjax.tracking.tracker import PATIENCE, Tracker, Writer
 
 SPACE = {"x": pj.uniform(0, 1)}
 RATE = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
@@ -43,6 +44,10 @@ CALLBACKS = {
         r"the callback Wrong: epoch cannot be called with \(self, result\)",
     ),
     "no method": (callback(epoch=3), "the callback Wrong: epoch is a int; write a method"),
+    "nothing heard": (
+        callback(after_training=lambda self: None),
+        "the callback Wrong has no method that is called; wri",
+    ),
 }
 
 
@@ -86,6 +91,28 @@ def test_a_callbacks_helpers_are_its_own():
     hears = SendsAgain()
     pj.search(QUADRATIC, SPACE, trials=4, epochs=3, callbacks=[hears])
     assert sorted(set(hears.sent)) == [0, 1, 2]
+
+
+class Counting(pj.Callback):
+    """A base with a helper, for which a class that extends it has the contract's name."""
+
+    def epochs(self):
+        return self.heard
+
+    def count(self, result):
+        self.heard += 1
+
+
+class Heard(Counting):
+    heard = 0
+    epoch = Counting.count
+
+
+def test_a_helper_above_the_right_name_and_methods_of_an_object_are_right():
+    heard, own = Heard(), pj.Callback()
+    own.epoch, own.results = lambda result: own.results.append(result.epoch), []
+    pj.search(QUADRATIC, SPACE, trials=4, epochs=3, callbacks=[heard, own], backend=pj.Local(lanes=4))
+    assert heard.epochs() == len(own.results) == 3
 
 
 class Right(Writer):
@@ -157,6 +184,19 @@ def test_a_tracker_that_fails_is_named_with_its_line(method, capsys):
     pj.search(QUADRATIC, SPACE, trials=4, epochs=3, callbacks=[Tracker(writer(**{method: raises()}))])
     (line,) = capsys.readouterr().err.splitlines()
     assert re.fullmatch(f"popjax: the tracker Wrong {FAILED}; the run goes on", line)
+
+
+def test_a_tracker_that_exits_is_said_and_a_tracker_serves_one_search_after_the_other(capsys):
+    """It costs no minute of waiting, either."""
+    began = time.monotonic()
+    pj.search(QUADRATIC, SPACE, trials=4, epochs=3, callbacks=[Tracker(writer(begin=raises(SystemExit)))])
+    assert "popjax: the tracker Wrong raised SystemExit: its own" in capsys.readouterr().err
+    assert time.monotonic() - began < PATIENCE
+    right = Right()
+    tracker = Tracker(right)
+    for _ in range(2):
+        pj.search(QUADRATIC, SPACE, trials=4, epochs=3, callbacks=[tracker])
+    assert right.told == ["begin", "end"] * 2
 
 
 # Executors
@@ -325,8 +365,8 @@ def figure(drawing=None, name="mine", section=None):
 
 FIGURES_GIVEN = {
     "another box": (figure(section=box("yours")), "its section has no box for 'mine'; write <div"),
-    "popjax's name": (figure(name="expected"), "the figure expected draws 'expected', too; give another name"),
-    "popjax's box": (figure(name="curves"), "the figure curves draws 'curves', too; give another name"),
+    "popjax's name": (figure(name="expected"), "the figure expected has the id 'expected', too; give another name"),
+    "popjax's box": (figure(name="curves"), "the figure curves has the id 'curves', too; give another name"),
     "popjax's data": (
         Figure(lambda r, a: box("x"), data=lambda r, a: {"curves": 3}),
         "its data have 'curves', as those",
@@ -335,7 +375,22 @@ FIGURES_GIVEN = {
     "no text": (Figure(lambda results, axes: None), "section returned a NoneType; return HTML"),
     "plots raise": (Figure(lambda results, axes: box("x"), raises()), f"it {FAILED}"),
     "drawing raises": (Figure(lambda results, axes: box("x"), lambda results, axes: {"x": raises()}), f"it {FAILED}"),
-    "an object": (figure({"traces": [{"x": object()}]}), "it draws a object; give numbers, texts, arrays"),
+    "an object": (figure({"traces": [{"x": object()}], "layout": {}}), "it draws a object; give numbers, texts, array"),
+    "no Figure": (lambda results, axes: box("x"), "its entry in FIGURES is <function .*; give a popjax.pages.figures"),
+    "nothing": (None, "its entry in FIGURES is None; give a popjax"),
+    "the page's id": (figure(name="metric"), "the page has the id 'metric', too; give another name"),
+    "one id twice": (figure(section=box("mine", "mine")), "its section has the id 'mine', too; give another name"),
+    "a box in a comment": (figure(section="<p><!-- " + box("mine") + " --></p>"), "its section has no box for 'mine'"),
+    "an open comment": (figure(section=box("mine") + "<!-- open"), "in its section .*is not closed; close it"),
+    "an open tag": (figure(section=box("mine") + "<div>"), "in its section <div> is not closed; close it"),
+    "an open attribute": (figure(section=box("mine") + '<b title="x>'), "in its section .*is not closed; close it"),
+    "another's end": (figure(section=box("mine") + "</div>"), "in its section </div> closes no element; close what"),
+    "no layout": (figure({"traces": []}), "its plot 'mine' is {'traces': ..}; return {'traces': .dicts., 'layout': {"),
+    "traces of numbers": (figure({"traces": [3], "layout": {}}), "its plot 'mine' is .*; return {'traces'"),
+    "no function": (
+        Figure(lambda results, axes: box("x"), lambda results, axes: {"x": {"traces": [], "layout": {}}}),
+        "it raised ValueError: plots returned .*; return a dict, name -> function that draws",
+    ),
 }
 
 
@@ -375,6 +430,7 @@ def test_a_figure_of_arrays_with_gaps_is_on_the_page_as_results_plot_has_it(sear
 @pytest.mark.parametrize("given", [Figure(lambda r, a: "", raises()), figure({"traces": 3})])
 def test_a_figure_that_cannot_be_plotted_is_named(given, searched, monkeypatch):
     monkeypatch.setitem(FIGURES, "strange", given)
-    with pytest.raises(ValueError, match="the figure strange raised") as error:
+    with pytest.raises(ValueError, match="the figure strange") as error:
         searched.plot("mine")
     one_line(error)
+    assert len(searched.plot("curves").data)

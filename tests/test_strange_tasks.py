@@ -14,6 +14,7 @@ from strangers import FAILED, one_line, raises
 
 import popjax as pj
 from popjax.data.targets import class_targets
+from popjax.data.transforms.named_transforms import TRANSFORMS
 from popjax.models.built_in import MODELS, Model
 from popjax.supervision.kinds import probing
 from popjax.supervision.kinds.classification import Classification
@@ -21,6 +22,7 @@ from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.kinds.multilabel import Multilabel
 from popjax.supervision.kinds.named_kinds import KINDS
 from popjax.supervision.kinds.regression import Regression, Values
+from popjax.supervision.optimizers import OPTIMIZERS
 
 SPACE = {"x": pj.uniform(0, 1)}
 RATE = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
@@ -135,6 +137,41 @@ TRAINED = {
         SPACE,
         f"the task Mine: settings {FAILED}",
     ),
+    "settings are a list": (
+        type("Mine", (pj.Task,), {"settings": ["a"]})(start, step, ()),
+        SPACE,
+        "the task Mine: settings are a list; give a dict",
+    ),
+    "recipe": (
+        type("Mine", (pj.Task,), {"recipe": 3})(start, step, ()),
+        SPACE,
+        "the task Mine: recipe is 3; give what",
+    ),
+    "in_folds": (
+        type("Mine", (pj.Task,), {"in_folds": lambda self, folds, share=None: None})(start, step, ()),
+        SPACE,
+        "the task Mine: in_folds returned None; return a popjax.Task",
+    ),
+    "no pair": (
+        pj.Task(start, lambda x, hparams, data: None, ()),
+        SPACE,
+        "epoch returned a NoneType; return .state, m",
+    ),
+    "a triple": (
+        pj.Task(start, lambda x, hparams, data: (x, {"loss": x}, hparams["x"]), ()),
+        SPACE,
+        "epoch returned a tuple of 3; return .state, metrics",
+    ),
+    "a metric without a name": (
+        pj.Task(start, lambda x, hparams, data: (x, {"loss": x, 3: x}), ()),
+        SPACE,
+        "epoch returned a metric named 3; return a dict",
+    ),
+    "a state of objects": (
+        pj.Task(lambda key, hparams, data: {"a": object()}, step, ()),
+        SPACE,
+        r"init returned state\['a'\] as a object; return a pytree of arrays",
+    ),
     "too many parameters": (
         counted(parameters=lambda hparams: 2),
         SPACE,
@@ -180,6 +217,92 @@ class Epochs(pj.Callback):
         self.epochs += 1
 
 
+@pytest.mark.parametrize("wrong", [{"shapes": 3}, {"branches": "depth"}, {"copies": 1}])
+def test_hints_of_another_type(wrong):
+    with pytest.raises(ValueError, match=f"hints: {next(iter(wrong))}=.*; give ") as error:
+        counted(**wrong)
+    one_line(error)
+
+
+def test_the_space_of_a_task_may_be_a_dict():
+    task = type("Mine", (pj.Task,), {"space": property(lambda self: SPACE)})(start, step, ())
+    assert list(pj.search(task, trials=3).points) == ["x"]
+
+
+FITTED = {
+    "optimizer: None": (
+        {"optimizer": lambda hparams: None},
+        "the optimizer .*lambda> returned None; return one of opt",
+    ),
+    "optimizer: not called": (
+        {"optimizer": lambda hparams: optax.adam},
+        "returned <function adam .*; return one of opt",
+    ),
+    "optimizer: lbfgs": (
+        {"optimizer": lambda hparams: optax.lbfgs(hparams["learning_rate"])},
+        "the optimizer .*lambda>: update raised TypeError: .*; use one that needs gradients alone",
+    ),
+    "schedule: None": (
+        {"schedule": lambda hparams, epoch: None},
+        "the schedule .*lambda> returned None; return a factor",
+    ),
+    "schedule: an array": ({"schedule": lambda hparams, epoch: jnp.ones(2)}, r"returned float32\[2\]; return a factor"),
+    "loss: a text": ({"loss": lambda outputs, targets: "x"}, "the loss returned 'x'; return an array"),
+    "metric: arguments": (
+        {"metrics": {"mine": lambda outputs: 1}},
+        r"metrics: 'mine' cannot be called with \(outputs, t",
+    ),
+    "metric: a text": ({"metrics": {"mine": lambda outputs, targets: "x"}}, "the metric mine is 'x'; return a scalar"),
+    "metric: None": ({"metrics": {"mine": lambda outputs, targets: None}}, "the metric mine is None; return a scalar"),
+}
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_a_wrong_part_of_a_supervised_task(table, name):
+    wrong, says = FITTED[name]
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(pj.supervised(table, **wrong), RATE, trials=4, epochs=1)
+    one_line(error)
+
+
+ENTRIES = {
+    "model": (
+        MODELS,
+        lambda shape, outputs, hparams, rngs: None,
+        "give what is, or extends, a popjax.models.built_in.M",
+    ),
+    "transform": (TRANSFORMS, lambda x: x, "give what is, or extends, a popjax.data.transforms.transform.Transform"),
+    "optimizer": (OPTIMIZERS, lambda hparams: None, "the optimizer strange returned None; return one of optax's"),
+}
+
+
+MODELED = {
+    "module": ({"module": lambda shape, hparams: None}, r"the model 'strange': module cannot be called with \(shape,"),
+    "operations": ({"operations": lambda hparams: 1}, r"the model 'strange': operations cannot be called with \(shape"),
+    "batch": ({"batch": 16}, r"the model 'strange': batch is a int; give a function of \(rows\)"),
+    "space": ({"space": {"bend": 0.5}}, r"the model 'strange': space\['bend'\] is 0.5; give a scale"),
+    "untuned": ({"untuned": {"bends": 1}}, "the model 'strange': untuned has 'bends', which is not in space.*bend"),
+}
+
+
+@pytest.mark.parametrize("name", MODELED)
+def test_a_model_that_is_described_wrongly(table, name, monkeypatch):
+    wrong, says = MODELED[name]
+    monkeypatch.setitem(MODELS, "strange", model(exact)._replace(**wrong))
+    with pytest.raises(ValueError, match=says) as error:
+        pj.supervised(table, model="strange")
+    one_line(error)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_wrong_entry_of_a_registry(table, name, monkeypatch):
+    registry, entry, says = ENTRIES[name]
+    monkeypatch.setitem(registry, "strange", entry)
+    with pytest.raises(ValueError, match=says) as error:
+        pj.search(pj.supervised(table, **{name: "strange"}), RATE, trials=4, epochs=1)
+    one_line(error)
+
+
 def test_hints_of_numpys_integers_and_one_number_for_all_are_right():
     task = counted(updates=lambda hparams: np.int64(3), epochs=np.int64(4), flops=lambda hparams: 1e6 * hparams["x"])
     results = pj.search(task, SPACE, trials=4, epochs=9)
@@ -218,6 +341,10 @@ def exact(shape, outputs, hparams):
 COUNTED = {
     "too few": (model(lambda shape, outputs, hparams: 1), "hints.parameters counts 1, the arrays have 8"),
     "too many": (model(lambda shape, outputs, hparams: 99), "hints.parameters counts 99, the arrays have 8"),
+    "at the low ends": (
+        model(lambda shape, outputs, hparams: exact(shape, outputs, hparams) - (hparams["learning_rate"] < 1e-2)),
+        "hints.parameters counts 7, the arrays have 8, with learning_rate 0.001; count",
+    ),
     "raises": (model(raises()), f"the task Supervised: hints.parameters {FAILED}"),
     "negative": (model(lambda shape, outputs, hparams: -1), "hints.parameters returned -1; return finite numbers"),
     "operations": (model(exact, lambda shape, outputs, hparams: np.nan), "hints.flops returned nan; return finite"),
@@ -332,6 +459,10 @@ class Kept(pj.Transform):
 
 
 WRONG_TRANSFORMS = {
+    "a masked array": (
+        transform(__call__=lambda self, x: np.ma.masked_greater(x, 1)),
+        "the transform Wrong: __call__ gives a masked array, whose mask would be lost; give .filled",
+    ),
     "no fit": (transform(pj.Transform, __call__=lambda self, x: x), "the transform Wrong has no fit"),
     "no __call__": (transform(pj.Transform, fit=lambda self, x, columns: self), "the transform Wrong has no __call__"),
     "None": (transform(fit=lambda self, x, columns: None), "the transform Wrong: fit returned None"),

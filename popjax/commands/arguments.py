@@ -180,11 +180,12 @@ def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
 
     Raises ValueError for what the rule does not take.
     """
-    from popjax.core.text import lookup
+    from popjax.core.text import registered
+    from popjax.rule import Rule
     from popjax.rules.named_rules import RULES
 
     given = {name: getattr(arguments, name) for name in ("mode", "at", "patience")}
-    return lookup(RULES, "choose", arguments.choose).asked(arguments.metric, keep, **given)
+    return registered(RULES, "rule", arguments.choose, Rule).asked(arguments.metric, keep, **given)
 
 
 def asked_scheduler(arguments: Arguments) -> Any:

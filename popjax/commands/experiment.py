@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from popjax.core.counts import check_seed
 from popjax.core.faults import fault
 from popjax.core.storage import locked
-from popjax.core.text import install, lookup, printable, tell
+from popjax.core.text import install, printable, tell
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
@@ -182,9 +182,9 @@ class Experiment(RowsOptions):
 
     def usual(self, name: str) -> str:
         """What the model has by default: its "missing", "optimizer" or "schedule". Raises ValueError without one."""
-        from popjax.models.built_in import MODELS
+        from popjax.models.built_in import model_named
 
-        return str(getattr(lookup(MODELS, "model", self.model), name))
+        return str(getattr(model_named(self.model), name))
 
     def users_task(self) -> "Task":
         """The Task that `task` names, imported with the working directory on the path. Raises ValueError."""

@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -23,8 +23,9 @@ class Arguments:
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """the directory of a run, such as runs/mine"""
-    to: Literal["onnx", "optuna", "tensorboard", "mlflow", "wandb", "trackio"]
-    """the tool; trackers are configured by their own environment variables"""
+    to: Annotated[str, tyro.conf.arg(metavar="{onnx,optuna,tensorboard,mlflow,wandb,trackio}")]
+    """the tool, also a tracker with a line of your own in TRACKERS; trackers are configured by their own environment
+    variables"""
     top: int = 20
     """trackers: the number of best trials to write the curves of"""
     out: str | None = None
@@ -78,10 +79,10 @@ def written_study(results: "Results", arguments: Arguments) -> Path:
 
 def tracked(results: "Results", arguments: Arguments) -> list[Path]:
     """Write the run to a tracker, which has no path."""
-    from popjax.tracking.named_trackers import TRACKERS
+    from popjax.tracking.named_trackers import tracker_of
 
     try:
-        TRACKERS[arguments.to](top=arguments.top).export(results, Path(arguments.directory))
+        tracker_of(arguments.to, arguments.top).export(results, Path(arguments.directory))
     except Exception as error:  # any error of the tracker's package, such as a missing login
         raise ValueError(f"--to {arguments.to}: {failure(error)}") from None
     return []

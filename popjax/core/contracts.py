@@ -8,6 +8,7 @@ from typing import Any
 
 from popjax.core.calls import check_called
 
+RENAME = "Else begin it with _"
 FEWEST = 3  # letters of a name that may be a typo
 
 
@@ -15,8 +16,9 @@ def check_contract(what: str, kind: type, contract: type) -> None:
     """Raise ValueError unless the names of a user's class are those of its contract, or helpers of its own.
 
     A name one edit from one of the contract's, or one of these behind "on_", would be ignored: it is taken for a typo,
-    unless the class has the right name, too, or uses the name itself. A method must take the contract's
-    arguments, and be a plain function. Classes that do not extend the contract, such as mixins, have helpers alone.
+    unless the class or one that extends it has the right name, too, or it uses the name itself. A method must take the
+    contract's arguments, and be a plain function. Classes that do not extend the contract, such as mixins, have helpers
+    alone.
 
     Args:
         what: of the error message, such as "the rule Cheapest".
@@ -29,18 +31,20 @@ def check_contract(what: str, kind: type, contract: type) -> None:
     ...     def greets(self, name): ...
     >>> check_contract("the greeting Loud", Loud, Greeting)
     Traceback (most recent call last):
-    ValueError: the greeting Loud: greets is no name that popjax looks for; did you mean greet?
+    ValueError: the greeting Loud: greets is no name that popjax looks for; did you mean greet? Else begin it with _
     """
     known = contract_names(contract)
     parents = [parent for parent in kind.__mro__ if parent not in contract.__mro__]
     used = {name for parent in parents for value in vars(parent).values() for name in names_in(value)}
+    above: set[str] = set()
     for parent in parents:
         own = attributes(parent)
+        above |= own.keys()
         extends = contract in parent.__mro__ or contract not in kind.__mro__
         for name in [name for name in own if extends and name not in known | used and len(name) >= FEWEST]:
-            for meant in sorted(known - own.keys()):
+            for meant in sorted(known - above):
                 if misspelt(name, meant) and could_be(own[name], getattr(contract, meant, None)):
-                    raise ValueError(f"{what}: {name} is no name that popjax looks for; did you mean {meant}?")
+                    raise ValueError(f"{what}: {name} is no name that popjax looks for; did you mean {meant}? {RENAME}")
         for name in [name for name in own if name in known and hasattr(contract, name)]:
             check_attribute(f"{what}: {name}", own[name], inspect.getattr_static(contract, name))
 

@@ -36,6 +36,20 @@ def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
     return table[name]
 
 
+def registered[T](table: Mapping[str, T], kind: str, name: Any, wanted: type) -> T:
+    """The entry `name` of a table of objects, or of classes; raises ValueError if it is no `wanted`, nor extends it.
+
+    >>> registered({"adam": 2}, "optimizer", "adam", str)
+    Traceback (most recent call last):
+    ValueError: the optimizer 'adam' is 2; give what is, or extends, a builtins.str in its line
+    """
+    entry = lookup(table, kind, name)
+    if not (issubclass(entry, wanted) if isinstance(entry, type) else isinstance(entry, wanted)):
+        remedy = f"give what is, or extends, a {wanted.__module__}.{wanted.__name__} in its line"
+        raise ValueError(f"the {kind} {name!r} is {short(entry)}; {remedy}")
+    return entry
+
+
 def registry[T](kind: str, entries: Iterable[T]) -> dict[str, T]:
     """Entries by their attribute `name`; raises ValueError for a name that two of them have.
 

@@ -27,12 +27,18 @@ def check_hints(functions: MemberFunctions, points: Points) -> None:
 
 
 def check_parameters(tracer: Tracer) -> None:
-    """Raise ValueError for a hint of other parameters than a state has at the upper ends of the ranges.
+    """Raise ValueError for a hint of other parameters than a state has at the ends of the ranges.
 
-    There the shapes are exact. A state that does not have its `params` apart may have more numbers than parameters.
+    A state that does not have its `params` apart may have more numbers than parameters.
     """
-    space = tracer.space
-    ends = {name: np.array([scale.high if scale.numeric else tracer.points[name][0]]) for name, scale in space.items()}
+    for end in ("high", "low"):
+        check_parameters_at(tracer, end)
+
+
+def check_parameters_at(tracer: Tracer, end: str) -> None:
+    """`check_parameters` where all hyperparameters have their "high" or "low" values: there the shapes are exact."""
+    space, points = tracer.space, tracer.points
+    ends = {n: np.array([getattr(scale, end) if scale.numeric else points[n][0]]) for n, scale in space.items()}
     functions = dataclasses.replace(tracer, points=ends).member(0, set(space))
     count = checked_count(tracer.task, "parameters", functions.static, 1)
     if count is None:
@@ -67,9 +73,11 @@ def check_settings_of(task: Task) -> None:
     """Raise ValueError for settings that run.json cannot hold."""
     what = f"{the_task(task)}: settings"
     with calling(what):
-        settings = dict(task.settings)
+        settings: Any = task.settings
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{what} are a {type(settings).__name__}; give a dict, name -> value")
     try:
-        json.dumps(settings, allow_nan=False)
+        json.dumps(dict(settings), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} are no JSON values ({error}); give numbers, texts, lists and dicts of them") from None
 

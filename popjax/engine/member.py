@@ -181,8 +181,8 @@ class MemberFunctions:
 
     def _init(self, seed: jax.Array, member: Members, data: Any) -> Training:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), member.trial), member.repeat)
-        state = jax.tree.map(jnp.asarray, self.task.init(key, self.hparams(member), data))
-        return Training(state, jnp.bool(True))
+        state = self.task.init(key, self.hparams(member), data)
+        return Training(jax.tree_util.tree_map_with_path(leaf_array, state), jnp.bool(True))
 
     def _epoch(self, training: Training, member: Members, data: Any) -> tuple[Training, dict[str, jax.Array]]:
         @jax.jit
@@ -190,8 +190,11 @@ class MemberFunctions:
             return self.branch(lambda hparams: one(state, hparams), member)
 
         def one(state: Any, hparams: HParams) -> tuple[Any, dict[str, jax.Array]]:
-            new, metrics = self.task.epoch(state, hparams, data)
-            return keep_types(state, new), scalars("epoch", metrics)
+            found: Any = self.task.epoch(state, hparams, data)
+            if not isinstance(found, tuple | list) or len(found) != 2:
+                size = f" of {len(found)}" if isinstance(found, tuple | list) else ""
+                raise ValueError(f"epoch returned a {type(found).__name__}{size}; return (state, metrics)")
+            return keep_types(state, found[0]), scalars("epoch", found[1])
 
         def rest(state: Any) -> tuple[Any, dict[str, jax.Array]]:
             return state, {name: jnp.full((), jnp.nan, metric.dtype) for name, metric in metrics.items()}
@@ -224,10 +227,22 @@ def check_closed(traced: Any, arguments: Any) -> None:
         )
 
 
+def leaf_array(path: Any, leaf: Any) -> jax.Array:
+    """A leaf of a state as an array; raises ValueError for an object that is none."""
+    try:
+        return jnp.asarray(leaf)
+    except TypeError:
+        what = f"state{jax.tree_util.keystr(path)} as a {type(leaf).__name__}"
+        raise ValueError(f"init returned {what}; return a pytree of arrays, and make other objects in epoch") from None
+
+
 def scalars(function: str, metrics: Any) -> dict[str, jax.Array]:
     """The metrics that a task's function returned as float scalars by name; raises ValueError for anything else."""
     if not isinstance(metrics, Mapping) or not metrics:
         raise ValueError(f"{function} returned {type(metrics).__name__} as metrics; return a dict of scalars")
+    for name in metrics:
+        if not isinstance(name, str):
+            raise ValueError(f"{function} returned a metric named {name!r}; return a dict of scalars, name -> value")
     return {name: scalar(name, value) for name, value in metrics.items()}
 
 

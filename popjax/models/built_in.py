@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
+from popjax.core.calls import check_called
+from popjax.core.text import meant, registered, short
 from popjax.models import cnn, mlp, tabular
+from popjax.space.defaults import DEFAULTS
 from popjax.space.scales import Scale
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -68,3 +71,28 @@ MODELS: Mapping[str, Model] = {
         missing="auto",
     ),
 }
+PROVEN = tuple(MODELS.values())
+
+
+def model_named(name: str) -> Model:
+    """The built-in model of a name; raises ValueError for an unknown one, and for an entry that is written wrongly."""
+    entry = registered(MODELS, "model", name, Model)
+    if entry not in PROVEN:
+        check_entry(f"the model {name!r}", entry)
+    return entry
+
+
+def check_entry(what: str, entry: Model) -> None:
+    """Raise ValueError for functions with other arguments, what is no Scale, and defaults that nothing reads."""
+    check_called(f"{what}: module", entry.module, "shape", "outputs", "hparams", "rngs")
+    for name in ("parameters", "operations"):
+        check_called(f"{what}: {name}", getattr(entry, name), "shape", "outputs", "hparams")
+    if entry.batch is not None:
+        check_called(f"{what}: batch", entry.batch, "rows")
+    for table in ("space", "training"):
+        for name, scale in getattr(entry, table).items():
+            if not isinstance(scale, Scale):
+                raise ValueError(f"{what}: {table}[{name!r}] is {short(scale)}; give a scale, as popjax.uniform(0, 1)")
+    for name in entry.untuned:
+        if name not in (known := {*DEFAULTS, *entry.space, *entry.training}):
+            raise ValueError(f"{what}: untuned has {name!r}, which is not in space or training{meant(name, known)}")

@@ -2,33 +2,37 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from popjax.core.faults import fault
-from popjax.core.text import tell
+from popjax.core.text import short, tell
 from popjax.pages.axes import Axis
+from popjax.pages.boxes import ids_of
 from popjax.pages.drawing import shown
 from popjax.pages.figures.figure import Figure
 from popjax.pages.markup import section
 from popjax.store.results import Results
+
+RESERVED = ("figures", "metric", "errors", "switch")  # ids of the page itself
 
 
 def parts_of_page(
     figures: Mapping[str, Figure], results: Results, axes: Sequence[Axis]
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """The section of each figure by name, as HTML, and the data of all of them, as JSON values for report.js."""
-    sections, drawn = dict[str, str](), dict[str, Any](plots={})
+    sections, drawn, places = dict[str, str](), dict[str, Any](plots={}), dict.fromkeys(RESERVED, "the page")
     for name, figure in figures.items():
         try:
-            said, data = part(figure, results, axes, sections, drawn)
+            said, data, ids = part(figure, results, axes, places, drawn)
         except Exception as error:
             why = str(error) if isinstance(error, Unusable) else fault("it", error)
             tell(f"popjax: the figure {name}: {why}; the page is written without it")
-            said, data = section(f"The figure {shown(name)}", f"It is not drawn: {shown(why)}.", ""), {}
+            said, data, ids = section(f"The figure {shown(name)}", f"It is not drawn: {shown(why)}.", ""), {}, []
         sections[name] = said
+        places |= dict.fromkeys(ids, f"the figure {name}")
         drawn |= data | {"plots": drawn["plots"] | data.get("plots", {})}
     return sections, drawn
 
@@ -38,22 +42,46 @@ class Unusable(ValueError):
 
 
 def part(
-    figure: Figure, results: Results, axes: Sequence[Axis], sections: Mapping[str, str], drawn: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """The section of a figure and its data, beside the sections and data of those before it."""
+    figure: Figure, results: Results, axes: Sequence[Axis], places: Mapping[str, str], drawn: Mapping[str, Any]
+) -> tuple[str, dict[str, Any], list[str]]:
+    """The section of a figure, its data and the ids in it; `places`: id -> what has it, of those before it."""
+    if not isinstance(figure, Figure):
+        raise Unusable(f"its entry in FIGURES is {short(figure)}; give a {Figure.__module__}.Figure")
     said: Any = figure.section(results, axes)
     if not isinstance(said, str):
         raise Unusable(f"section returned a {type(said).__name__}; return HTML")
     data = for_page(figure.drawn(results, axes)) if said else {}
-    for plot in data.get("plots", {}):
-        box = f'id="{shown(plot)}"'
-        if box not in said:
-            raise Unusable(f'its section has no box for {plot!r}; write <div class="figure" {box}></div>')
-        for other in [other for other, html in sections.items() if box in html]:
-            raise Unusable(f"the figure {other} draws {plot!r}, too; give another name")
+    plots = data.get("plots", {})
+    ids = checked_ids(said, plots, places)
+    for plot, drawing in plots.items():
+        check_drawing(plot, drawing)
     for key in [key for key in data if key in drawn and key != "plots"]:
         raise Unusable(f"its data have {key!r}, as those of another figure; give plots")
-    return said, data
+    return said, data, ids
+
+
+def checked_ids(said: str, plots: Iterable[str], places: Mapping[str, str]) -> list[str]:
+    """The ids of a section; raises Unusable unless it is whole, has a box for each plot, and no id of another part."""
+    try:
+        ids = ids_of(said)
+    except ValueError as error:
+        raise Unusable(f"in its section {error}") from None
+    for plot in plots:
+        if str(plot) not in ids:
+            raise Unusable(f'its section has no box for {plot!r}; write <div class="figure" id="{shown(plot)}"></div>')
+    for each in ids:
+        if each in places or ids.count(each) > 1:
+            raise Unusable(f"{places.get(each, 'its section')} has the id {each!r}, too; give another name")
+    return ids
+
+
+def check_drawing(plot: str, drawing: Any) -> None:
+    """Raise Unusable for a drawing that plotly does not take."""
+    right = isinstance(drawing, Mapping) and isinstance(drawing.get("layout"), Mapping)
+    traces = drawing.get("traces") if right else None
+    if not isinstance(traces, list | tuple) or not all(isinstance(trace, Mapping) for trace in traces):
+        remedy = "return {'traces': [dicts], 'layout': {...}}"
+        raise Unusable(f"its plot {plot!r} is {short(drawing, 60)}; {remedy}")
 
 
 def for_page(data: Any) -> Any:

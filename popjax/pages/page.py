@@ -102,10 +102,10 @@ def contents(results: "Results", columns: "Sequence[Axis]", alone: bool) -> tupl
 
     sections, drawn = parts_of_page(FIGURES, results, columns)
     drawn |= {"colors": {"winner": WINNER, "diverged": DIVERGED, "faded": "#dde1e5"}}
-    of_metric = "".join(said for name, said in sections.items() if FIGURES[name].of_metric)
+    of_metric = "".join(said for name, said in sections.items() if getattr(FIGURES[name], "of_metric", False))
     if results.epochs_run.any():  # the choice of the metric applies to these alone
         of_metric = f"<div>{control(results)}{of_metric}</div>"
-    others = "".join(said for name, said in sections.items() if not FIGURES[name].of_metric)
+    others = "".join(said for name, said in sections.items() if not getattr(FIGURES[name], "of_metric", False))
     return f"{head(results, columns)}{of_metric}{others}{rebuild_section(results, alone)}", drawn
 
 

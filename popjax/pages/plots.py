@@ -3,6 +3,7 @@
 from typing import Any
 
 from popjax.core.faults import calling
+from popjax.pages.assembly import check_drawing
 from popjax.pages.axes import axes
 from popjax.pages.figures.named_figures import FIGURES
 from popjax.store.results import Results
@@ -18,14 +19,19 @@ def plot(results: Results, name: str = "curves") -> Any:
     """
     import plotly.graph_objects as go
 
-    columns, known = axes(results), list[str]()
+    columns, known, broken = axes(results), list[str](), list[str]()
     for called, figure in FIGURES.items():
-        with calling(f"the figure {called}"):
-            plots = figure.plots(results, columns)
-            if name in plots:
-                drawn = plots[name]()
-                return go.Figure(drawn["traces"], drawn["layout"])
-        known += plots
+        try:
+            with calling("it"):
+                plots = figure.functions(results, columns)
+                known += plots
+                if name in plots:
+                    check_drawing(name, drawn := plots[name]())
+                    return go.Figure(drawn["traces"], drawn["layout"])
+        except ValueError as error:  # perhaps of a figure that was not asked for
+            broken.append(f"the figure {called}: {error}")
+    if broken:
+        raise ValueError(broken[0])
     if results.best is None:
         raise ValueError(f"{results.no_winner}; of such results there are the curves alone to draw")
     raise ValueError(f"there is no figure {name!r}; there are {', '.join(known)}")

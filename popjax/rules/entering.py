@@ -12,7 +12,7 @@ import numpy as np
 from popjax.core.contracts import check_contract
 from popjax.core.faults import calling
 from popjax.core.text import short
-from popjax.rule import COSTS, Finished, Rule
+from popjax.rule import COSTS, Finished, Improvement, Rule
 from popjax.rules.checking import front_of, loss_of, order_of, proven_rule, the_rule, winner_of
 from popjax.task import Metric, Task
 
@@ -53,6 +53,10 @@ def check_settings(rule: Rule) -> None:
     what = the_rule(rule)
     check_needs(rule)
     check_objectives(rule)
+    with calling(f"{what}: improvement"):
+        improvement: Any = None if rule.metric is None else rule.improvement
+    if not isinstance(improvement, Improvement | None):
+        raise ValueError(f"{what}: improvement is {short(improvement)}; give a popjax.rule.Improvement, or None")
     with calling(f"{what}: written"):
         written: Any = rule.written()
     names = {field.name for field in dataclasses.fields(rule)}

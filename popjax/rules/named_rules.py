@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from popjax.core.text import registry
+from popjax.core.text import registered, registry
 from popjax.rule import Rule
 from popjax.rules.entering import check_rule
 from popjax.rules.one_se import OneSe
@@ -51,7 +51,7 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
     fields = {name: value for name, value in written.items() if name not in ("rule", "units")}
     fields |= {"metric": measured(fields["metric"])} if fields["metric"] else {}
     fields |= {"others": tuple(map(measured, fields["others"]))} if "others" in fields else {}
-    return RULES[written["rule"]](**fields)
+    return registered(RULES, "rule", written["rule"], Rule)(**fields)
 
 
 def written_rule(rank: Any) -> dict[str, Any] | None:

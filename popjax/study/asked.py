@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
+from popjax.core.faults import calling
+from popjax.core.text import short
 from popjax.engine.caps import Caps
-from popjax.engine.hints import check_settings_of
+from popjax.engine.hints import check_settings_of, the_task
 from popjax.engine.memory import total
 from popjax.engine.roster import Config, Roster
 from popjax.executors.backend import Local, Remote
@@ -65,7 +67,7 @@ class Asked:
         if options.start is not None:
             start = start_points(options.start, space, options.seed, options.trials)
             options = dataclasses.replace(options, start=start)
-        return cls(task.in_folds(options.folds), space, options, ends_asked(options), backend.lanes, backend.plan)
+        return cls(folded(task, options.folds), space, options, ends_asked(options), backend.lanes, backend.plan)
 
     @property
     def config(self) -> Config:
@@ -98,10 +100,22 @@ def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int)
     """The given space, or the task's own in `folds` folds. Raises ValueError if there is neither."""
     if space is not None:
         return space if isinstance(space, Space) else Space(**space)
-    own = task.in_folds(folds).space
+    with calling(f"{the_task(task)}: space", surely=False):
+        own: Any = folded(task, folds).space
     if own is None:
         raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
-    return own
+    return own if isinstance(own, Space) else Space(**own)
+
+
+def folded(task: Task, folds: int) -> Task:
+    """`Task.in_folds`; raises ValueError for a user's own that returns no task, or one with a recipe that is none."""
+    with calling(f"{the_task(task)}: in_folds", surely=False):
+        found: Any = task.in_folds(folds)
+    if not isinstance(found, Task):
+        raise ValueError(f"{the_task(task)}: in_folds returned {short(found)}; return a popjax.Task")
+    if not all(found.recipe is None or hasattr(found.recipe, name) for name in ("inputs", "identity", "describe")):
+        raise ValueError(f"{the_task(task)}: recipe is {short(found.recipe)}; give what popjax.task.Rebuilds says")
+    return found
 
 
 def check_curves(options: SearchOptions) -> None:

@@ -17,7 +17,7 @@ from popjax.store.results import Results
 from popjax.study.asked import Asked
 from popjax.study.run import Search
 from popjax.task import Task
-from popjax.tuning.callbacks.callback import Callback
+from popjax.tuning.callbacks.callback import HOOKS, Callback, hears
 from popjax.tuning.callbacks.cell import Cell, in_notebook
 from popjax.tuning.callbacks.progress import Bar, Silent
 from popjax.tuning.interrupt import again_in_a_notebook, in_ipython, interruptible
@@ -168,7 +168,9 @@ def checked_callbacks(callbacks: Any) -> list[Callback]:
         if not isinstance(one, Callback):
             kind = f"the class {one.__name__}; call it" if isinstance(one, type) else f"a {type(one).__name__}"
             raise ValueError(f"callbacks holds {kind}; give objects of a class of yours that extends popjax.Callback")
-        check_contract(f"the callback {type(one).__name__}", type(one), Callback)
+        check_contract(what := f"the callback {type(one).__name__}", type(one), Callback)
+        if not any(hears(one, name) for name in HOOKS):
+            raise ValueError(f"{what} has no method that is called; write one of {', '.join(HOOKS)}")
     return found
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import optax
 from jax import lax
 
-from popjax.core.text import lookup
+from popjax.core.calls import name_of
+from popjax.core.faults import fault
+from popjax.core.text import lookup, short
 from popjax.core.trees import named_leaves
 from popjax.data.inputs import mapped
 from popjax.models.built_in import MODELS
@@ -84,9 +86,22 @@ class Fit:
     def optimizer_at(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
         """The optimizer at the learning rate of `epoch`, which is computed only if the optimizer reads it."""
         rate = Deferred(lambda: learning_rate(hparams, hparams.get("schedule", self.schedule), epoch))
-        optimizer = hparams.get("optimizer", self.optimizer)
-        optimizer = lookup(OPTIMIZERS, "optimizer", optimizer) if isinstance(optimizer, str) else optimizer
-        return optimizer(hparams.replace(learning_rate=rate))
+        given = hparams.get("optimizer", self.optimizer)
+        optimizer = lookup(OPTIMIZERS, "optimizer", given) if isinstance(given, str) else given
+        made = optimizer(hparams.replace(learning_rate=rate))
+        if not isinstance(made, optax.GradientTransformation):
+            raise ValueError(f"the optimizer {name_of(given)} returned {short(made)}; return one of optax's")
+        return made
+
+    def moved_by(self, optimizer: optax.GradientTransformation, gradients: Any, state: Any, params: Any) -> Any:
+        """The updates and the new state; raises ValueError for an optimizer that needs more than gradients."""
+        try:
+            return optimizer.update(gradients, state, params)
+        except TypeError as error:
+            if isinstance(error, jax.errors.JAXTypeError):
+                raise
+            what = fault(f"the optimizer {name_of(self.optimizer)}: update", error)
+            raise ValueError(f"{what}; use one that needs gradients alone") from error
 
     @property
     def default_batch(self) -> int:
@@ -161,7 +176,7 @@ class Fit:
             gradient = lax.platform_dependent(gradient, cpu=complete, default=lambda gradient: gradient)
 
             def update(gradients: Any) -> Any:
-                moves, after = optimizer.update(gradients, opt_state, params)
+                moves, after = self.moved_by(optimizer, gradients, opt_state, params)
                 after = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, opt_state)
                 return optax.apply_updates(params, moves), after, jax.tree.map(jnp.zeros_like, gradients)
 
@@ -209,6 +224,8 @@ class Fit:
             raise ValueError(f"the model returned a {type(outputs).__name__}; return {what}")
         self.kind.check(outputs, len(targets))
         losses = self.kind.losses(hparams, outputs, targets) if self.loss is None else self.loss(outputs, targets)
+        if not hasattr(losses, "dtype"):
+            raise ValueError(f"the loss returned {short(losses)}; return an array, one value a row")
         if self.loss is not None and losses.shape != targets.shape[:1]:
             what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
             raise ValueError(f"the loss {what}; give one value a row, {targets.shape[:1]}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from popjax.core.calls import check_called
 from popjax.core.text import lookup
 from popjax.supervision.kinds.named_kinds import KINDS, reported
 from popjax.supervision.kinds.own import Own
@@ -33,9 +34,8 @@ def function(name: str, metric: Any, kind: str) -> Callable[..., Any]:
         if not of_kind(kind):
             what = "a custom loss" if kind == Own.name else f"targets of the kind {kind}"
             raise ValueError(f"metrics: {metric!r}: no named metric works with {what}; give name -> function")
-        known: Callable[..., Any] = lookup(of_kind(kind), f"metric of a {kind}", metric)
-        return known
-    if not callable(metric):
-        raise ValueError(f"metrics: {name!r} is a {type(metric).__name__}; give a function of (outputs, targets)")
-    own: Callable[..., Any] = metric
-    return own
+        metric = lookup(of_kind(kind), f"metric of a {kind}", metric)
+    if not hasattr(metric, "of_errors"):
+        check_called(f"metrics: {name!r}", metric, "outputs", "targets")
+    found: Callable[..., Any] = metric
+    return found

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from popjax.core.text import short
+
 SMALLEST = float(np.finfo(np.float64).eps)  # scikit-learn's bound of targets it divides by, and of probabilities
 
 
@@ -150,10 +152,12 @@ def measured(
 ) -> dict[str, jax.Array]:
     """The values of metrics for one model, by name; `errors` for those `of_errors`. Raises ValueError for no scalar."""
     values = {
-        name: jnp.asarray(each.of_errors(errors, targets) if hasattr(each, "of_errors") else each(outputs, targets))
+        name: each.of_errors(errors, targets) if hasattr(each, "of_errors") else each(outputs, targets)
         for name, each in metrics.items()
     }
     for name, value in values.items():
-        if value.shape:
-            raise ValueError(f"the metric {name} of outputs {outputs.shape} has the shape {value.shape}; give a scalar")
-    return values
+        if value is None or isinstance(value, str):
+            raise ValueError(f"the metric {name} is {short(value)}; return a scalar")
+        if shape := jnp.shape(value):
+            raise ValueError(f"the metric {name} of outputs {outputs.shape} has the shape {shape}; give a scalar")
+    return {name: jnp.asarray(value) for name, value in values.items()}

@@ -12,6 +12,8 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
+from popjax.core.calls import name_of
+from popjax.core.text import short
 from popjax.space.defaults import hparam
 
 RMSPROP_B2 = 0.99
@@ -103,7 +105,10 @@ def learning_rate(hparams: Mapping[str, Any], schedule: str | Callable[..., Any]
     0.05
     """
     factor = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
-    rate = hparam(hparams, "learning_rate") * factor(hparams, epoch)
+    scale = factor(hparams, epoch)
+    if scale is None or isinstance(scale, str) or jnp.shape(scale):
+        raise ValueError(f"the schedule {name_of(schedule)} returned {short(scale)}; return a factor, one number")
+    rate = hparam(hparams, "learning_rate") * scale
     if "warmup" in hparams:
         rate = rate * jnp.minimum(1.0, (epoch + 1) / jnp.maximum(hparams["warmup"], 1e-6))
     return rate

@@ -4,8 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from popjax.core.text import lookup
-from popjax.models.built_in import MODELS
+from popjax.models.built_in import MODELS, model_named
 from popjax.space.defaults import BATCH_SIZES, DEFAULT_BATCH_SIZE, DEFAULTS, PRIORITIES, SEARCHED, TIERS
 from popjax.space.scales import LogUniform, choice, integers, log_integers, log_uniform, one_minus_log_uniform
 from popjax.space.space import Space
@@ -65,7 +64,7 @@ def default_space(
     """
     if priority not in PRIORITIES:
         raise ValueError(f"priority={priority!r}: choose 1, 2 or 3")
-    built_in = lookup(MODELS, "model", model)
+    built_in = model_named(model)
     optimizer, schedule = optimizer or built_in.optimizer, schedule or built_in.schedule
     several = {
         name: [given] if isinstance(given, str) else list(given)
@@ -116,7 +115,7 @@ def scales_of(priority: int, optimizer: str, schedule: str, rows: int | None, mo
     """The default space with one optimizer and one schedule: name -> Scale, or a constant batch size."""
     known = {name: SEARCHED[name] for name in ("learning_rate", "momentum", "batch_size", "decay")}
     known |= {"learning_rate": RATES.get(optimizer, SEARCHED["learning_rate"])}
-    found = lookup(MODELS, "model", model)
+    found = model_named(model)
     known |= {**found.space, **(found.training if optimizer == found.optimizer else {})}
     scales = {name: scale for name, scale in known.items() if TIERS.get(name, PRIORITIES[-1]) <= priority}
     if optimizer not in MOMENTUM:

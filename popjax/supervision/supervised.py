@@ -15,7 +15,7 @@ from popjax.data.scarce import repeated, scarce
 from popjax.data.splits import Way, untimely
 from popjax.data.transforms.applying import missing_for, transforms_of, unchanged
 from popjax.data.transforms.known import Known
-from popjax.models.built_in import MODELS, Model
+from popjax.models.built_in import MODELS, Model, model_named
 from popjax.models.networks import check_model
 from popjax.supervision.further_metrics import metrics_of
 from popjax.supervision.kinds.named_kinds import reader_of
@@ -149,7 +149,7 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         check_called("the schedule", options.schedule, "hparams", "epoch")
     if options.loss is not None:
         check_called("the loss", options.loss, "outputs", "targets")
-    model = lookup(MODELS, "model", options.model) if isinstance(options.model, str) else None
+    model = model_named(options.model) if isinstance(options.model, str) else None
     options = settled(options, model)
     transform = options.transform if options.transform is not None or model is None else model.transform
     missing = missing_for(transform, options.missing, "error" if model is None else model.missing)

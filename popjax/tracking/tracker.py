@@ -93,6 +93,10 @@ class Tracker(Progress):
         self.writer = writer
         self.name = name or type(writer).__name__
         self.top = top
+        self._forget()
+
+    def _forget(self) -> None:
+        """Be as before the first search: a tracker may serve several, one after the other."""
         self._told: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._results: Results | None = None
@@ -103,6 +107,8 @@ class Tracker(Progress):
         import pyarrow  # noqa: F401  before the thread does: scikit-learn elsewhere would see half of it
 
         super().begin(run)
+        if self._thread.ident is not None:
+            self._forget()
         name = "search" if run.out is None else run.out.name
         config = asked_of_search(run.metric, run._asdict(), run.space)
         self._thread.start()
@@ -163,7 +169,7 @@ class Tracker(Progress):
             try:
                 if not broken:
                     call()
-            except Exception as error:
+            except BaseException as error:  # also SystemExit: the queue is to be emptied
                 broken = True
                 tell(f"popjax: {fault(f'the tracker {self.name}', error)}; the run goes on")
 

@@ -1,11 +1,12 @@
 """Points from samplers that learn: they see all trials so far and propose several points at once. No JAX here."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.core.calls import name_of
+from popjax.core.calls import check_called, name_of
 from popjax.core.faults import calling
 from popjax.core.text import check_installed, short
 from popjax.scheduler import Trials
@@ -40,6 +41,7 @@ LEARNING: Mapping[str, Learning] = {
     "cmaes": Learning(by_optuna(cmaes), ("optuna", "cmaes")),
     "gp": Learning(by_optuna(gp), ("optuna", "torch")),
 }
+PROVEN = frozenset(LEARNING)  # by tests, and Optuna's: no search asks them twice
 
 
 def learns(sampler: Any) -> bool:
@@ -64,14 +66,26 @@ def check_sampler(sampler: Any) -> bool:
     if not callable(sampler) and sampler not in [*SAMPLERS, *LEARNING]:
         what = f"unknown sampler {sampler!r}" if isinstance(sampler, str) else f"sampler is a {type(sampler).__name__}"
         raise ValueError(f"{what}; there are {', '.join([*SAMPLERS, *LEARNING])}, and the classes of optuna.samplers")
-    for package in learning(sampler).needs if learns(sampler) else ():
+    if not learns(sampler):
+        return False
+    found, what = learning(sampler), f"the sampler {name_of(sampler)}"
+    for package in found.needs:
         check_installed(f"sampler {sampler!r}", package)
-    return learns(sampler)
+    check_called(what, found.ask, "seed", "n", "trials", "space", "epochs")
+    return True
 
 
 def learning(sampler: Any) -> Learning:
-    """The learning sampler of a name, or of a class of `optuna.samplers`."""
-    return LEARNING[sampler] if isinstance(sampler, str) else Learning(by_optuna(lambda seed, told: sampler(seed=seed)))
+    """The learning sampler of a name, or of a class of `optuna.samplers`; raises ValueError for another function."""
+    if isinstance(sampler, str):
+        entry: Any = LEARNING[sampler]
+        return entry if isinstance(entry, Learning) else Learning(entry)
+    try:
+        inspect.signature(sampler).bind(seed=0)
+    except TypeError:
+        remedy = "give a class of optuna.samplers, or the name of your own function in LEARNING or SAMPLERS"
+        raise ValueError(f"the sampler {name_of(sampler)} cannot be called with seed=0; {remedy}") from None
+    return Learning(by_optuna(lambda seed, told: sampler(seed=seed)))
 
 
 def design(sampler: str, searched: Space, seed: int, before: int = 0) -> Callable[..., dict[str, np.ndarray]]:
@@ -88,7 +102,10 @@ def design(sampler: str, searched: Space, seed: int, before: int = 0) -> Callabl
 
 
 def answer_of(what: str, ask: Callable[[], Any], n: int, space: Space) -> dict[str, np.ndarray]:
-    """The n coordinates of each searched hyperparameter by a sampler; raises ValueError for anything else."""
+    """The n coordinates of each searched hyperparameter by a sampler; raises ValueError for anything else.
+
+    NaN stands for a conditional hyperparameter that is to have no value.
+    """
     with calling(what):
         found = ask()
     if not isinstance(found, dict) or found.keys() != set(space.searched):
@@ -97,7 +114,8 @@ def answer_of(what: str, ask: Callable[[], Any], n: int, space: Space) -> dict[s
     for name, column in found.items():
         most = len(category_values(space[name])) - 1 if category_values(space[name]) else 1
         values = np.asarray(column)
-        if values.shape != (n,) or values.dtype.kind not in "biuf" or not ((values >= 0) & (values <= most)).all():
+        known = values.shape == (n,) and values.dtype.kind in "biuf"
+        if not known or not ((values >= 0) & (values <= most) | (np.isnan(values) & (name in space.conditions))).all():
             given = f"{values.dtype}{list(values.shape)}, {values.ravel()[:3].tolist()}"
             raise ValueError(f"{what}: {name} is {given}; return {n} numbers, 0 to {most}")
     return {name: np.asarray(column, float) for name, column in found.items()}
@@ -112,14 +130,27 @@ def proposals(
     trials that come before its first point.
     """
     ask, first = learning(sampler).ask, design("sobol", searched, seed, before)
+    what, times = f"the sampler {name_of(sampler)}", 1 if not isinstance(sampler, str) or sampler in PROVEN else 2
 
     def propose(n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
         space = space or searched
         if trials is None or not (trials.epochs > 0).any():
             return first(n, trials, space)
         own = int(np.random.SeedSequence([seed, len(trials.epochs)]).generate_state(1)[0])
-        asked = answer_of(f"the sampler {name_of(sampler)}", lambda: ask(own, n, trials, space, epochs), n, space)
-        given = {name: units(space[name], asked[name]) if name in asked else np.zeros(n) for name in space}
-        return space.masked({name: scale.from_unit(given[name]) for name, scale in space.items()})
+        answers = (answer_of(what, lambda: ask(own, n, trials, space, epochs), n, space) for _ in range(times))
+        asked, again = next(answers), next(answers, None)
+        if not all(np.array_equal(asked[name], column, equal_nan=True) for name, column in (again or {}).items()):
+            raise ValueError(f"{what} returned other points when it was asked again; draw by its seed")
+        return points_of(what, asked, n, space)
 
     return propose
+
+
+def points_of(what: str, asked: Mapping[str, np.ndarray], n: int, space: Space) -> dict[str, np.ndarray]:
+    """The n points of a sampler's coordinates; raises ValueError for NaN where a hyperparameter has a value."""
+    places = {name: units(space[name], np.nan_to_num(column)) for name, column in asked.items()}
+    points = {name: scale.from_unit(places.get(name, np.zeros(n))) for name, scale in space.items()}
+    for name, active in space.active(points).items():
+        if name in asked and (active & np.isnan(asked[name])).any():
+            raise ValueError(f"{what}: {name} is NaN where it has a value; return 0 to 1")
+    return space.masked(points)

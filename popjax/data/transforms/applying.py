@@ -60,7 +60,7 @@ def accepts_missing(given: Any) -> bool:
     if isinstance(given, Mapping):
         return any(map(accepts_missing, given.values()))
     if isinstance(given, str):
-        return given in TRANSFORMS and TRANSFORMS[given].missing
+        return given in TRANSFORMS and getattr(TRANSFORMS[given], "missing", False)
     return isinstance(given, Transform) and given.missing
 
 
@@ -119,6 +119,9 @@ def applied(transforms: Transforms, inputs: Inputs) -> Inputs:
 def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
     """Rows (rows, ...) through a fitted transform, checked; raises ValueError."""
     found = result(x, transform)
+    if isinstance(found, np.ma.MaskedArray):
+        what = f"{the_transform(transform)}: __call__ gives a masked array"
+        raise ValueError(f"{what}, whose mask would be lost; give .filled(value), and missing = True for missing cells")
     if not isinstance(found, np.ndarray) or found.shape[:1] != x.shape[:1] or found.dtype.kind not in "biuf":
         shape = f"{found.dtype}{list(found.shape)}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
         what = f"{the_transform(transform)}: __call__ gives {shape} for {plural(len(x), 'row')}"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from popjax.core.faults import calling
-from popjax.core.text import lookup
+from popjax.core.text import registered
 from popjax.data.transforms.affine import Global, Standardize
 from popjax.data.transforms.entering import check_class, check_object, seeded_by
 from popjax.data.transforms.quantile import Quantile
@@ -27,9 +27,7 @@ def transform_of(given: Any, seed: int = 0) -> Transform:
     One of popjax's that is given keeps its own seed.
     """
     if isinstance(given, str):
-        kind = lookup(TRANSFORMS, "transform", given)
-        if not (isinstance(kind, type) and issubclass(kind, Transform)):
-            raise ValueError(f"the entry {given!r} of TRANSFORMS is no class of transforms; give a popjax.Transform")
+        kind = registered(TRANSFORMS, "transform", given, Transform)
         check_class(kind)
         with calling(f"the transform {kind.__name__}, made without arguments,"):
             made = kind()

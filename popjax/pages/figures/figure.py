@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from popjax.core.text import short
 from popjax.pages.axes import Axis
 from popjax.store.results import Results
 
@@ -37,7 +38,14 @@ class Figure(NamedTuple):
         """The data of the page."""
         if self.data is not None:
             return dict(self.data(results, axes))
-        return {"plots": {name: draw() for name, draw in self.plots(results, axes).items()}}
+        return {"plots": {name: draw() for name, draw in self.functions(results, axes).items()}}
+
+    def functions(self, results: Results, axes: Sequence[Axis]) -> Mapping[str, Callable[[], Drawing]]:
+        """`plots`; raises ValueError for anything but functions by name."""
+        found: Any = self.plots(results, axes)
+        if not isinstance(found, Mapping) or not all(map(callable, found.values())):
+            raise ValueError(f"plots returned {short(found, 60)}; return a dict, name -> function that draws")
+        return found
 
 
 def varied(axes: Sequence[Axis]) -> list[Axis]:

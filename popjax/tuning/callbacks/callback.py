@@ -87,6 +87,14 @@ class Callback:
         """Called last, also if the run or this callback failed: release resources, such as a terminal."""
 
 
+HOOKS = ("begin", "epoch", "decision", "end", "close")
+
+
+def hears(listener: Callback, name: str) -> bool:
+    """True if a callback has this method of its own, from its class or set on the object."""
+    return getattr(getattr(listener, name), "__func__", None) is not getattr(Callback, name)
+
+
 class Callbacks:
     """The callbacks of a run."""
 
@@ -95,8 +103,8 @@ class Callbacks:
 
     @property
     def hear_epochs(self) -> bool:
-        """True if a callback has a method `epoch` of its own."""
-        return any(type(listener).epoch is not Callback.epoch for listener in self.listeners)
+        """True if a callback has an `epoch` of its own."""
+        return any(hears(listener, "epoch") for listener in self.listeners)
 
     def begin(self, run: Run) -> None:
         """Call all `begin`."""
