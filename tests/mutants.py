@@ -426,6 +426,13 @@ MUTANTS = [
         "test_strange_listeners.py -k wrong_figure",
     ),
     Mutant(
+        "a scheduler remembers beside its state",
+        "tuning/schedulers/asking",
+        "scheduler if remade is None else remade()",
+        "scheduler",
+        "test_strange_deciders.py -k remembers_beside",
+    ),
+    Mutant(
         "a sampler is drawn from once",
         "space/samplers",
         "again = points if SAMPLERS[name] in PROVEN else SAMPLERS[name](n, levels, seed)",

@@ -5,6 +5,7 @@ import functools
 import re
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from strangers import FAILED, one_line, raises
@@ -367,6 +368,28 @@ def remembering(problem):
         return {}, pj.Decision(until={} if state[0] == 2 else {0: 2})
 
     return pj.Scheduler(dict, step)
+
+
+def memorizing(problem):
+    """Keeps each trial's first loss beside its state: a resumed run has forgotten it."""
+    first = {}
+
+    def step(state, trials):
+        if state == 0:
+            return 1, pj.Decision(add=problem.propose(4), until=dict.fromkeys(range(4), 1))
+        for trial, loss in enumerate(trials.loss.tolist()):
+            first.setdefault(trial, loss)
+        return state + 1, pj.Decision(until={min(first, key=first.get): state + 1} if state < 4 else {})
+
+    return pj.Scheduler(lambda: 0, step)
+
+
+def test_what_a_scheduler_remembers_beside_its_state_is_wrong_at_once():
+    """Asked again it is made anew, as by a resumed run."""
+    epoch = lambda n, hparams, data: (n + 1, {"loss": jnp.where(n == 0, hparams["x"], 1 - hparams["x"])})
+    task = pj.Task(lambda key, hparams, data: 0.0, epoch, ())
+    with pytest.raises(ValueError, match="the scheduler memorizing: step decides otherwise when it is called again"):
+        pj.search(task, SPACE, trials=4, epochs=6, scheduler=memorizing)
 
 
 def test_a_state_that_json_changes_is_wrong_at_once():

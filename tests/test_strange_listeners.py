@@ -369,7 +369,11 @@ FIGURES_GIVEN = {
     "popjax's box": (figure(name="curves"), "the figure curves has the id 'curves', too; give another name"),
     "popjax's data": (
         Figure(lambda r, a: box("x"), data=lambda r, a: {"curves": 3}),
-        "its data have 'curves', as those",
+        "its data have 'curves', which report.js reads for popjax's figures alone; give plots",
+    ),
+    "the page's own words": (
+        Figure(lambda r, a: box("x"), data=lambda r, a: {"tree": {"traces": [], "layout": {}}}),
+        "its data have 'tree', which report.js reads",
     ),
     "section raises": (Figure(raises()), f"it {FAILED}"),
     "no text": (Figure(lambda results, axes: None), "section returned a NoneType; return HTML"),

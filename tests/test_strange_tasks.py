@@ -126,6 +126,11 @@ TRAINED = {
         SPACE,
         r"the task Task: hints.updates returned float64\[3\] for 12 trials; return a number, or one for each",
     ),
+    "a typo in shapes": (
+        pj.Task(start, by_number, (), hints=pj.Hints(shapes=("wdith",))),
+        SPACE | {"width": pj.choice(1, 2, static=True)},
+        "the task Task: hints.shapes has 'wdith', which is no hyperparameter; did you mean 'width'",
+    ),
     "flops of NaN": (counted(flops=lambda hparams: np.nan), SPACE, "the task Task: hints.flops returned nan; return f"),
     "settings": (
         type("Mine", (pj.Task,), {"settings": property(lambda self: {"mine": {1, 2}})})(start, step, ()),

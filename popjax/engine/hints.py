@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from popjax.core.contracts import misspelt
 from popjax.core.faults import calling
 from popjax.core.text import hparams_text, short
 from popjax.core.trees import abstract
@@ -20,7 +21,15 @@ COUNTS = ("updates", "parameters", "flops")
 
 
 def check_hints(functions: MemberFunctions, points: Points) -> None:
-    """Raise ValueError for a hint that gives no number of at least 0 for each of the points of a bucket."""
+    """Raise ValueError for a hint that gives no number of at least 0 for each of the points of a bucket, and for a name
+    in one that is a typo of a hyperparameter's.
+    """
+    hints = functions.task.hints
+    for name, given in (("shapes", hints.shapes), ("branches", hints.branches)):
+        for unknown in set(given) - set(points) - set(functions.static):
+            if known := next((known for known in points if misspelt(unknown, known)), None):
+                what = f"{the_task(functions.task)}: hints.{name}"
+                raise ValueError(f"{what} has {unknown!r}, which is no hyperparameter; did you mean {known!r}?")
     columns: dict[str, Any] = {name: points[name].astype(kind) for name, kind in functions.dynamic.items()}
     for name in COUNTS:
         checked_count(functions.task, name, {**functions.static, **columns}, len(next(iter(points.values()))))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.calls import of_popjax
 from popjax.core.faults import fault
 from popjax.core.text import short, tell
 from popjax.pages.axes import Axis
@@ -55,8 +56,8 @@ def part(
     ids = checked_ids(said, plots, places)
     for plot, drawing in plots.items():
         check_drawing(plot, drawing)
-    for key in [key for key in data if key in drawn and key != "plots"]:
-        raise Unusable(f"its data have {key!r}, as those of another figure; give plots")
+    for key in [key for key in data if key != "plots" and (key in drawn or not of_popjax(figure.data))]:
+        raise Unusable(f"its data have {key!r}, which report.js reads for popjax's figures alone; give plots")
     return said, data, ids
 
 

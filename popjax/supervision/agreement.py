@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.calls import of_popjax
 from popjax.core.text import failure, tell
 from popjax.data.inputs import entries, mapped, taken
 from popjax.data.transforms.filled import Filled
@@ -47,7 +48,7 @@ def from_outside(task: Supervised) -> bool:
     used: list[Any] = [task.given.options.model if model is None else MODELS[model].module, type(task.fit.kind)]
     for fold in task.recipe.transforms:
         used += [type(one.inner if isinstance(one, Filled) else one) for one in entries(fold)]
-    return any(getattr(one, "__module__", "").partition(".")[0] != "popjax" for one in used)
+    return not all(map(of_popjax, used))
 
 
 def differing(results: Results, task: Supervised, winner: Predictor) -> dict[str, tuple[float, float]]:

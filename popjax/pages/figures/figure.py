@@ -24,8 +24,8 @@ class Figure(NamedTuple):
         section: heading, caption and boxes `<div class="figure" id="NAME"></div>`, as HTML; empty if there is nothing
             to show.
         plots: name -> function that returns a drawing, for `Results.plot`, and for the page unless there are data.
-        data: what the page gets instead of `plots`: {"plots": name -> drawing}, or what report.js knows by name. Called
-            only if there is a section.
+        data: what the page gets instead of `plots`: {"plots": name -> drawing}; popjax's own also what report.js knows
+            by name. Called only if there is a section.
         of_metric: True if it follows the page's choice of the metric.
     """
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.calls import name_of
+from popjax.core.calls import name_of, of_popjax
 from popjax.core.faults import calling
 from popjax.core.text import short
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, check_kinds
@@ -33,15 +33,24 @@ class CheckedScheduler(Scheduler):
 def made_for(make: Callable[[Problem], Scheduler], problem: Problem, bounds: Bounds | None = None) -> CheckedScheduler:
     """The checked scheduler of a problem; raises ValueError if `make` returns anything else."""
     what = f"the scheduler {str(name_of(getattr(make, 'func', make))).rpartition('.')[2]}"
-    with calling(what, ValueError):
-        scheduler: Any = make(problem)
-    if not isinstance(scheduler, Scheduler):
-        raise ValueError(f"{what} returned a {type(scheduler).__name__}; return a popjax.Scheduler")
-    return checked(scheduler, what, bounds)
+
+    def made() -> Scheduler:
+        with calling(what, ValueError):
+            scheduler: Any = make(problem)
+        if not isinstance(scheduler, Scheduler):
+            raise ValueError(f"{what} returned a {type(scheduler).__name__}; return a popjax.Scheduler")
+        return scheduler
+
+    return checked(made(), what, bounds, made)
 
 
-def checked(scheduler: Scheduler, what: str, bounds: Bounds | None = None) -> CheckedScheduler:
-    """The scheduler with checks; one of a user's is asked twice, since its step is a pure function."""
+def checked(
+    scheduler: Scheduler, what: str, bounds: Bounds | None = None, remade: Callable[[], Scheduler] | None = None
+) -> CheckedScheduler:
+    """The scheduler with checks; one of a user's is asked twice, since its step is a pure function.
+
+    `remade`: makes it again, for the second time: what the first one remembers beside the state, a resumed run lacks.
+    """
     for name, function in zip(scheduler._fields, scheduler, strict=True):
         if not callable(function):
             raise ValueError(f"{what}: {name} is {short(function)}; give a function")
@@ -53,7 +62,7 @@ def checked(scheduler: Scheduler, what: str, bounds: Bounds | None = None) -> Ch
             state = scheduler.init()
         return through_json(f"{what}: init: the state is", state)
 
-    def once(state: Any, trials: Trials) -> tuple[Any, Decision]:
+    def once(state: Any, trials: Trials, scheduler: Scheduler = scheduler) -> tuple[Any, Decision]:
         with calling(f"{what}: step"):
             answer: Any = scheduler.step(state if own else copy.deepcopy(state), trials)
         if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Decision)):
@@ -68,7 +77,7 @@ def checked(scheduler: Scheduler, what: str, bounds: Bounds | None = None) -> Ch
 
     def step(state: Any, trials: Trials) -> tuple[Any, Decision]:
         answer = once(state, trials)
-        if not own and not same_step(answer, once(state, trials)):
+        if not own and not same_step(answer, once(state, trials, scheduler if remade is None else remade())):
             remedy = "keep what it remembers in the state, and draw by problem.seed and the state"
             raise ValueError(f"{what}: step decides otherwise when it is called again; {remedy}")
         return answer
@@ -76,11 +85,6 @@ def checked(scheduler: Scheduler, what: str, bounds: Bounds | None = None) -> Ch
     found = CheckedScheduler(init, step)
     found.what, found.bounds = what, bounds
     return found
-
-
-def of_popjax(function: Any) -> bool:
-    """True for a function of popjax's own."""
-    return str(getattr(function, "__module__", "")).partition(".")[0] == "popjax"
 
 
 def same_step(*answers: tuple[Any, Decision]) -> bool:
