@@ -71,6 +71,8 @@ def test_a_new_scheduler(example, rows):
     assert results.summary["pruned"] == 24
     short = pj.search(pj.supervised(rows), {"learning_rate": RATE}, trials=5, epochs=1, scheduler=module.thirds)
     assert short.summary["pruned"] == 0
+    named = pj.search(pj.supervised(rows), {"learning_rate": RATE}, trials=27, epochs=9, scheduler="thirds")
+    assert named.done.tobytes() == results.done.tobytes()
 
 
 def test_a_new_rule(example, rows, tmp_path):
