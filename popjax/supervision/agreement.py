@@ -84,5 +84,5 @@ def in_halves(winner: Predictor, x: Any, fold: int) -> np.ndarray:
     rows = len(entries(x)[0])
     half = -(-rows // 2)
     back = mapped(lambda each: each[::-1], x)
-    first, second = (winner.each_of(taken(back, part), fold) for part in (slice(half), slice(rows - half, None)))
+    first, second = (winner.plainly(taken(back, part), fold) for part in (slice(half), slice(rows - half, None)))
     return np.concatenate([first, second[:, 2 * half - rows :]], 1)[:, ::-1]

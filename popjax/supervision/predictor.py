@@ -12,7 +12,7 @@ from flax import nnx
 
 from popjax.core.text import hparams_text, lookup, plural
 from popjax.core.trees import abstract, from_host, unnamed
-from popjax.data.inputs import Inputs, entries, taken
+from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.models.network import Network
 from popjax.supervision.exported import FORMATS, TrainedModel
 from popjax.supervision.preprocessing import Recipe
@@ -166,9 +166,20 @@ class Predictor:
         """Each trial's mean prediction by its models of a fold, for encoded rows: (trials, rows, ...)."""
         return np.stack([self._in_units(each.mean(1), [fold])[0] for each in self._each(encoded, [fold])])
 
-    def each_of(self, encoded: Inputs, fold: int | None = None) -> np.ndarray:
-        """What each model of the first trial, or those of a fold, predicts: (folds x repeats, rows, ...)."""
-        folds = range(self.recipe.folds) if fold is None else [fold]
+    def plainly(self, encoded: Inputs, fold: int) -> np.ndarray:
+        """What each model of the first trial predicts in a fold (repeats, rows, ...), operation by operation.
+
+        No program is compiled for that.
+        """
+        x = mapped(jnp.asarray, self.recipe.features(encoded, fold))
+        models = [model for model in self._models(self.trained[0], 1.0) if model.fold == fold]
+        outputs = [model.network.apply(model.state["params"], model.state["variables"], x, None)[0] for model in models]
+        predicted = np.stack([self.recipe.kind.predicted(np.asarray(each, float)) for each in outputs])
+        return self._in_units(predicted[None], [fold])[0]
+
+    def each_of(self, encoded: Inputs) -> np.ndarray:
+        """What each model of the first trial predicts: (folds x repeats, rows, ...)."""
+        folds = range(self.recipe.folds)
         (each,) = self.only(self.trials[0])._each(encoded, folds)
         return self._in_units(each, folds).reshape(-1, *each.shape[2:])
 
