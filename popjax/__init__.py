@@ -1,6 +1,7 @@
 """Random search over small models as one compiled computation.
 
-Tasks         supervised (rows) -> Supervised, objective (a function), Task with Hints, HParams; Dataset; Transform
+Tasks         supervised (rows) -> Supervised, objective (a function), Task with Hints, HParams; Transform; Dataset,
+              DataWarning
 Spaces        Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
               default_space
 Search        search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
@@ -24,6 +25,7 @@ _HOMES = {
     "Callback": "tuning.callbacks.callback",
     "Choice": "space.scales",
     "Constant": "space.scales",
+    "DataWarning": "core.doubt",
     "Dataset": "data.dataset",
     "Decision": "scheduler",
     "HParams": "task",

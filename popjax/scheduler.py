@@ -4,7 +4,7 @@ A scheduler is a pair of pure functions, as `optax.GradientTransformation` is. B
 segments of training its `step` receives the Trials and returns a Decision. No JAX here.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from popjax.core.counts import whole_kind
 from popjax.core.text import short
-from popjax.rule import Rule
+from popjax.rule import TIES, Rule
 from popjax.rules.checking import order_of
 from popjax.space.space import Space
 
@@ -190,6 +190,35 @@ def best_first(problem: Problem, trials: Trials, epoch: int | None = None, prese
     order = order_of(problem.rule, values | {name: cost[rows] for name, cost in trials.costs.items()})
     furthest = at if epoch is not None else trials.reached(problem.epochs)[rows]
     return rows[order[np.argsort(-furthest[order], kind="stable")]]
+
+
+def tied(problem: Problem, trials: Trials, order: np.ndarray, cut: int, epoch: int) -> int:
+    """The number of trials with the same values after an epoch as those on both sides of a cut; 0 if they differ.
+
+    Args:
+        order: the trials, best first.
+        cut: how many of them stay.
+    """
+    if not 0 < cut < len(order):
+        return 0
+    names = [name for name in dict.fromkeys((*problem.rule.objectives, TIES)) if name in trials.values]
+    columns = np.stack([trials.values[name][order, epoch - 1] for name in names])
+    same = (columns == columns[:, [cut]]).all(0)
+    return int(same.sum()) if same[cut - 1] else 0
+
+
+def tie_text(count: int, epoch: int) -> str:
+    """What to do about a cut among so many equal trials after an epoch."""
+    what = f"{count} trials are equal after epoch {epoch}, and the cut falls among them by their numbers"
+    return f"{what}: raise min_epochs, or rank by a metric that tells them apart"
+
+
+def tie_notes(decisions: Iterable[Decision]) -> list[str]:
+    """What the notes of decisions say of cuts among equal trials, each line once."""
+    known = [
+        decision.notes for decision in decisions if isinstance(decision.notes, Mapping) and "tied" in decision.notes
+    ]
+    return list(dict.fromkeys(line for notes in known for line in notes.get("notes", ())))
 
 
 def check_kinds(decision: Decision) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from popjax.core.calls import check_called
 from popjax.core.contracts import check_contract
 from popjax.core.counts import check_count
-from popjax.core.text import short
+from popjax.core.text import meant, short
 from popjax.space.scales import Constant, Scale
 from popjax.space.space import Space
 
@@ -447,11 +447,14 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:
 
 def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:
     """The ValueError of ranking by a metric that the task does not report (`known`: those it does), with a remedy."""
-    known = list(known)
-    remedy = f"; write {task.remedies[metric]}" if metric and metric in task.remedies else ""
-    meant = Metric.of("validation", str(metric))
-    near = f"; did you mean {meant!r}?" if meant in (*known, *task.remedies) else ""
-    return ValueError(f"unknown metric {metric!r}; the task reports {', '.join(known)}{near or remedy}")
+    known, name = list(known), str(metric)
+    others = [str(each) for each in task.remedies if Metric(each).rows is not None]
+    reports = f"the task reports {', '.join(known)}" + (f", and if asked for {', '.join(others)}" if others else "")
+    if name in others:
+        return ValueError(f"unknown metric {metric!r}; {reports}; write {task.remedies[name]}")
+    same = Metric.of("validation", name)
+    near = f"; did you mean {str(same)!r}?" if same in (*known, *others) else meant(name, (*known, *others), 0.65)
+    return ValueError(f"unknown metric {metric!r}; {reports}{near}")
 
 
 def objective(fn: Callable[..., Any], metric: str = "loss", mode: str | None = None) -> Task:

@@ -6,6 +6,7 @@
 
 import functools
 import shutil
+import warnings
 import zlib
 from collections import OrderedDict
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import warm
 
+from popjax.core.doubt import DataWarning
 from popjax.engine.compiler import COMPILER
 from popjax.engine.cost import Machine
 
@@ -136,6 +138,29 @@ def cheaply_compiled():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+class Doubted:
+    """The warnings about data that a test made so far."""
+
+    def __init__(self, caught):
+        self.caught = caught
+
+    @property
+    def lines(self):
+        return [str(each.message) for each in self.caught if isinstance(each.message, DataWarning)]
+
+    @property
+    def text(self):
+        return "\n".join(self.lines)
+
+
+@pytest.fixture
+def doubted():
+    """The warnings about data, which are not shown."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        yield Doubted(caught)
 
 
 @pytest.fixture(scope="session")

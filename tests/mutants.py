@@ -433,6 +433,27 @@ MUTANTS = [
         "test_strange_deciders.py -k remembers_beside",
     ),
     Mutant(
+        "what columns are worth is measured by the loss",
+        "supervision/permuted",
+        'known = metric.rows == "validation" and (',
+        'known = metric.rows == "test" and (',
+        "test_overlooked.py -k worth",
+    ),
+    Mutant(
+        "a class that is never predicted is not said",
+        "supervision/unpredicted",
+        "np.setdiff1d(targets, predicted.argmax(-1))",
+        "np.setdiff1d(targets, targets)",
+        "test_overlooked.py -k never",
+    ),
+    Mutant(
+        "a cut among equal trials is not said",
+        "scheduler",
+        "return int(same.sum()) if same[cut - 1] else 0",
+        "return 0",
+        "test_overlooked.py -k cut",
+    ),
+    Mutant(
         "a sampler is drawn from once",
         "space/samplers",
         "again = points if SAMPLERS[name] in PROVEN else SAMPLERS[name](n, levels, seed)",
@@ -456,8 +477,8 @@ MUTANTS = [
     Mutant(
         "a warm-up is not said",
         "tuning/callbacks/progress",
-        '"rungs" in notes:\n',
-        "False:\n",
+        'if "rungs" in notes and (not self.asked or "tied" in notes):\n',
+        "if False:\n",
         "test_halving.py -k warm_up",
     ),
     Mutant(

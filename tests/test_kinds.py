@@ -374,31 +374,31 @@ def test_rows_that_do_not_fit_are_one_line():
     )
 
 
-def test_a_label_that_no_training_row_has_is_said(caplog):
+def test_a_label_that_no_training_row_has_is_said(doubted):
     labels = PROBLEMS["labels"]["data"][1].copy()
     labels[:, 2] = False
     labels[[3, 5], 2] = True
     pj.supervised((TABLE, labels), validation=[3, 5])
-    assert "fewer than 2 rows that train have the label 'y2': give more, or leave it out" in caplog.text
+    assert "fewer than 2 rows that train have the label 'y2': give more, or leave it out" in doubted.text
 
 
-def test_one_hot_classes_are_said(caplog):
+def test_one_hot_classes_are_said(doubted):
     """As integers they are labels, as real numbers values; which they are is asked for by a kind without a word."""
     codes = np.arange(len(TABLE)) % 3
     for dtype, taken in ((int, "labels"), (float, "values")):
-        caplog.clear()
+        doubted.caught.clear()
         pj.supervised((TABLE, np.eye(3, dtype=dtype)[codes]))
-        assert f"y is one-hot, so its columns are taken as several {taken}; if they are one class a row" in caplog.text
-    caplog.clear()
+        assert f"y is one-hot, so its columns are taken as several {taken}; if they are one class a row" in doubted.text
+    doubted.caught.clear()
     pj.supervised((TABLE, np.eye(3)[codes]), kind="regression")
-    assert "one-hot" not in caplog.text
+    assert "one-hot" not in doubted.text
 
 
 @pytest.mark.parametrize(("y", "kind"), [((TABLE[:, :2] > 0).astype(int), "labels"), (TABLE[:, :2].round(), None)])
-def test_whole_numbers_that_may_be_labels_are_said(caplog, y, kind):
+def test_whole_numbers_that_may_be_labels_are_said(doubted, y, kind):
     task = pj.supervised((TABLE, y))
     assert task.dataset.kind == ("multilabel" if kind else "regression")
-    assert ("are 0 and 1, so they are taken as labels; if they are values, say kind=" in caplog.text) == bool(kind)
+    assert ("are 0 and 1, so they are taken as labels; if they are values, say kind=" in doubted.text) == bool(kind)
     assert pj.supervised((TABLE, y), kind="regression").dataset.kind == "regression"
 
 

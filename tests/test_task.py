@@ -1,6 +1,7 @@
 """The contract: what a Task may do, and the one line that a user sees when it cannot."""
 
 import pickle
+import re
 import subprocess
 import sys
 
@@ -25,6 +26,7 @@ from popjax.store.trial_columns import curves_table
 from popjax.study.replay import train_points
 
 CONFIG = Config(3, 0, pj.Rule("val_accuracy"))
+HERE = r"\(.*test_task.py, line \d+, in .*\)"
 
 
 def one_line(error):
@@ -268,7 +270,7 @@ def test_a_hyperparameter_that_fixes_a_shape_is_named_with_the_remedy(rows):
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1), hidden=pj.integers(5, 7))
     with pytest.raises(ValueError) as error:
         pj.search(task, space, trials=64)
-    assert one_line(error) == "hidden fixes a shape here: mark it static=True, 3 programs"
+    assert re.fullmatch(rf"hidden fixes a shape {HERE}: mark it static=True, 3 programs", one_line(error))
     marked = space.replace(hidden=pj.integers(5, 7, static=True))
     assert pj.search(task, marked, trials=12, epochs=1).summary["buckets"] == 3
     assert pj.search(task, space.replace(hidden=6), trials=12, epochs=1).summary["buckets"] == 1
@@ -285,8 +287,23 @@ def test_a_rate_that_needs_python_is_named_with_the_remedy(rows):
     task = pj.supervised(rows, model=lambda hparams, rngs: Plain(hparams["dropout"], rngs))
     with pytest.raises(ValueError) as error:
         pj.search(task, pj.Space(dropout=pj.uniform(0, 0.5)), trials=8)
-    what = "dropout is used as a Python value here: use popjax.layers.Dropout, or mark it static=True, 8 programs"
-    assert one_line(error) == what
+    what = rf"dropout is used as a Python value {HERE}: use popjax.layers.Dropout, or mark it static=True, 8 programs"
+    assert re.fullmatch(what, one_line(error))
+    constant = pj.search(task, pj.Space(dropout=0.3, learning_rate=0.01), trials=2, epochs=1)
+    assert constant.best is not None
+
+
+def test_a_rate_that_optax_needs_is_named_with_where_it_goes():
+    """Its schedules compare their arguments by Python's `if`."""
+
+    def epoch(x, hparams, data):
+        return x, {"loss": optax.cosine_decay_schedule(1.0, hparams["steps"])(x)}
+
+    task = pj.Task(lambda key, hparams, data: jnp.float32(1), epoch, ())
+    with pytest.raises(
+        ValueError, match=rf"steps is used as a Python value by optax {HERE}: multiply by hparams\['steps"
+    ):
+        pj.search(task, {"steps": pj.integers(1, 9)}, trials=4)
 
 
 def test_a_missing_hyperparameter_is_named():
@@ -824,7 +841,7 @@ def test_a_task_is_a_tuple_of_seven_that_can_be_copied_and_pickled():
 @pytest.mark.parametrize("use", [lambda x: 1.0 if x > 0.5 else 2.0, lambda x: np.sin(x)], ids=["if", "numpy"])
 def test_a_value_that_python_needs_is_named_with_the_remedy(use):
     task = pj.objective(lambda key, hparams: {"loss": use(hparams["x"]) * hparams["y"]})
-    with pytest.raises(ValueError, match=r"x is used as a Python value here: use jax\.numpy, and jnp\.where for an if"):
+    with pytest.raises(ValueError, match=rf"x is used as a Python value {HERE}: use jax\.numpy, and jnp\.where for"):
         pj.search(task, {"x": pj.uniform(0, 1), "y": pj.uniform(0, 1)}, trials=3)
 
 
@@ -840,8 +857,14 @@ def test_a_value_that_python_needs_is_named_with_the_remedy(use):
         (lambda key, hparams: object(), "the metric 'loss' is a object; return a scalar"),
         (lambda key, hparams: {"loss": hparams["x"] * jnp.ones(3)}, "the metric 'loss' has shape (3,); return"),
         (lambda key, hparams: {"loss": {"a": hparams["x"]}}, "the metric 'loss' is a dict; return a scalar"),
-        (lambda key, hparams: {"loss": float(hparams["x"])}, "x is made a Python float here, but it is an array in"),
-        (lambda key, hparams: {"loss": int(hparams["x"]) * 1.0}, "x is made a Python int here, but it is an array in"),
+        (
+            lambda key, hparams: {"loss": float(hparams["x"])},
+            "in <lambda>), but it is an array in the program: leave float() out",
+        ),
+        (
+            lambda key, hparams: {"loss": int(hparams["x"]) * 1.0},
+            "in <lambda>), but it is an array in the program: use .astype(int)",
+        ),
         (lambda hparams: hparams["x"], "the objective cannot be called with (key, hparams): too many positional"),
         (lambda key, hparams, more: 1.0, "missing a required argument: 'more'; give it these arguments"),
         (3, "the objective is a int; give a function of (key, hparams)"),

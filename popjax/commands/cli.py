@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from popjax.commands.leave import CTRL_C, leave
+from popjax.core.doubt import print_doubts
 from popjax.core.stop import Stop
 from popjax.core.storage import Corrupt, InUse, leave_nothing_unfinished
 from popjax.core.text import printable, tell
@@ -181,6 +182,7 @@ def run(main: Callable[[], Any]) -> NoReturn:
     if signal.getsignal(signal.SIGINT) is leave:
         signal.signal(signal.SIGINT, leave_now)
     logging.getLogger("popjax").addHandler(Told())
+    print_doubts()
     try:
         code = main()
     except Corrupt as error:

@@ -1,5 +1,7 @@
 """What the commands train: a model with an optimizer on a dataset, or the user's own task."""
 
+import atexit
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from popjax.core.counts import check_seed
 from popjax.core.faults import fault
-from popjax.core.storage import locked
+from popjax.core.storage import LOCK, locked
 from popjax.core.text import install, printable, tell
 
 if TYPE_CHECKING:
@@ -305,10 +307,27 @@ def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
 
 
 def new_directory(stem: str) -> Path:
-    """An unused name under runs/, with the time."""
+    """A new directory under runs/, with the time in its name, of this process alone; removed at its end if empty."""
     import datetime
     import itertools
 
     stem = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    names = (Path("runs") / (stem if serial == 0 else f"{stem}-{serial}") for serial in itertools.count())
-    return next(name for name in names if not name.exists())
+    for serial in itertools.count():
+        directory = Path("runs") / (f"{stem}-{serial}" if serial else stem)
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:  # of another process, too
+            continue
+        except OSError:  # which `check_directory` words
+            return directory
+        atexit.register(remove_empty, directory)
+        return directory
+    raise AssertionError("numbers do not end")
+
+
+def remove_empty(directory: Path) -> None:
+    """Remove a directory in which nothing was written."""
+    with contextlib.suppress(OSError):
+        if os.listdir(directory) == [LOCK]:
+            (directory / LOCK).unlink()
+        directory.rmdir()

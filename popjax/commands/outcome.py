@@ -25,6 +25,8 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
         halved,
         metric_text,
         optimism,
+        overlooked,
+        scores_shown,
         seconds_text,
         value_text,
     )
@@ -39,12 +41,11 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
         return
     yield ten_best(results), False
     yield f"winner: trial {best.trial}, {hparams_text(best.hparams)}", True
-    test = results.summary["test_value"]
-    scored = results.summary["test"] if test is None else {results.metric.on("test"): test}
-    untouched = "".join(f", {name} {metric_text(value)}" for name, value in scored.items() if value is not None)
+    untouched = "".join(f", {name} {metric_text(value)}" for name, value in scores_shown(results).items())
     yield f"{results.metric} {value_text(results, best.trial)} ({optimism(results)}){untouched}", True
     if beside := compared(results):
         yield beside, True
+    yield from ((line, True) for line in overlooked(results))
     if matter := columns_that_matter(results):
         yield matter, False
     if results.summary["ensemble"]:

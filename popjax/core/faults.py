@@ -46,11 +46,29 @@ def fault(what: str, error: BaseException) -> str:
     That is the last frame of a file of the user's, else of an installed package that is no library of popjax's; without
     one, the last frame.
     """
+    return f"{what} raised {failure(error)}{place_in(error)}"
+
+
+def place_in(error: BaseException, surely: bool = False) -> str:
+    """The place in brackets where a user's code raised an error (see `fault`): file, line and function.
+
+    With `surely` empty where no file of a user's had a part in it.
+    """
     frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     own = [pair for pair in frames if is_users(pair[0].co_filename)]
     written = [pair for pair in own if not pair[0].co_filename.startswith(INSTALLED)]
-    places = [f" ({code.co_filename}, line {line}, in {code.co_qualname})" for code, line in (written or own or frames)]
-    return f"{what} raised {failure(error)}{''.join(places[-1:])}"
+    places = [
+        f" ({code.co_filename}, line {line}, in {code.co_qualname})"
+        for code, line in (written or own or ([] if surely else frames))
+    ]
+    return "".join(places[-1:])
+
+
+def raised_in(error: BaseException, package: str) -> bool:
+    """True if the last file of an error that is neither popjax's, nor Python's or JAX's, is in an installed package."""
+    others = (OWN, STANDARD, "<frozen ", *(place + name + os.sep for place in INSTALLED for name in ("jax", "jaxlib")))
+    left = [file for file in files_of(error) if not file.startswith(others)]
+    return bool(left) and left[-1].startswith(tuple(place + package + os.sep for place in INSTALLED))
 
 
 def files_of(error: BaseException) -> list[str]:

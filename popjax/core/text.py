@@ -32,7 +32,8 @@ def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
     2
     """
     if name not in table:
-        raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(table)}")
+        near = meant(name, map(str, table)) if isinstance(name, str) else ""
+        raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(table)}{near}")
     return table[name]
 
 

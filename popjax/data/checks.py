@@ -1,5 +1,6 @@
 """Features and targets: checked, as numbers, without missing cells. No JAX here."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +10,15 @@ from popjax.data.columns import DROP, MEDIAN, Levels, place
 from popjax.data.inputs import Inputs, entries, taken
 from popjax.data.targets import LARGEST, Targets, check_whole
 
+FEWEST = 3  # rows
 KEEP = "keep"  # for `missing`: cells stay NaN, for a transform that accepts them
 AUTO = "auto"  # cells stay NaN, and are filled in fold by fold (see `Filled`); missing texts are a level
 
 
 def as_targets(y: Any, name: str, target: str, rows: int) -> np.ndarray:
     """Targets as an array; raises ValueError if they have different lengths, or their number is not `rows`."""
+    if isinstance(y, Mapping):
+        raise ValueError(f"{name}: {target} is a dict; give one array of targets, with a column each, or write a Task")
     try:
         found = np.asarray(y)
     except ValueError:
@@ -35,12 +39,11 @@ def mirrored(x: Inputs, name: str, own_loss: bool) -> Targets:
     return Targets(x, "own")
 
 
-def lasting(y: np.ndarray, missing: str, name: str, target: str) -> np.ndarray:
-    """bool (rows,): the target is known; raises ValueError for a missing one if `missing` is not "drop" or "median"."""
-    left = ~_lost(y)
-    if not left.all() and missing in ("error", KEEP, AUTO):
-        what = f"row {int(np.argmin(left)) + 1} has no {target!r}, {int((~left).sum())} rows in all"
-        raise ValueError(f"{name}: the target is missing: {what}; use {DROP} to leave such rows out")
+def lasting(y: np.ndarray, name: str, target: str) -> np.ndarray:
+    """bool (rows,): the target is known; raises ValueError if it is known in fewer than three rows."""
+    left = ~targets_lost(y)
+    if not left.all() and left.sum() < FEWEST:
+        raise ValueError(f"{name}: {int(left.sum())} rows have a {target!r}; give at least {FEWEST}")
     check_rows(int(left.sum()), name)
     return left
 
@@ -83,26 +86,29 @@ def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
 
 def check_rows(count: int, name: str) -> None:
     """Raise ValueError for fewer than three rows, one for each part."""
-    if count < 3:
-        raise ValueError(f"{name}: {count} rows; give at least 3, one each to train, validate and test")
+    if count < FEWEST:
+        raise ValueError(f"{name}: {count} rows; give at least {FEWEST}, one each to train, validate and test")
 
 
-def _lost(y: np.ndarray) -> np.ndarray:
+def targets_lost(y: np.ndarray) -> np.ndarray:
     """bool (rows,): a target is missing."""
     if y.dtype.kind == "f":
-        return np.isnan(y).reshape(len(y), -1).any(1)
+        return np.isnan(y).reshape(len(y), math.prod(y.shape[1:])).any(1)
     if y.dtype.kind == "O":
         lost = np.array([value is None or (isinstance(value, float) and np.isnan(value)) for value in y.ravel()], bool)
-        return lost.reshape(len(y), -1).any(1)
+        return lost.reshape(len(y), math.prod(y.shape[1:])).any(1)
     return np.zeros(len(y), bool)
 
 
 def without_missing(
-    x: Inputs, columns: tuple[str, ...], missing: str, name: str, levels: Levels
+    x: Inputs, columns: tuple[str, ...], missing: str, name: str, levels: Levels, numbers: np.ndarray
 ) -> tuple[Inputs, np.ndarray, np.ndarray | None]:
-    """Result of `_fill` for an array; for a dict, rows with missing cells are left out, and nothing is filled in."""
+    """Result of `_fill` for an array; for a dict, rows with missing cells are left out, and nothing is filled in.
+
+    `numbers`: int (rows,), the places of the rows among those given, from 0, for errors.
+    """
     if not isinstance(x, Mapping):
-        return _fill(x, columns, missing, name, levels)
+        return _fill(x, columns, missing, name, levels, numbers)
     if missing == "median":
         raise ValueError(f"{name}: missing='median' is for a table; fill the entries of x, or use {DROP}")
     lost = np.zeros(len(entries(x)[0]), bool)
@@ -111,14 +117,14 @@ def without_missing(
     for entry, one in x.items():
         empty = np.isnan(one).reshape(len(one), -1).any(1) if one.dtype.kind == "f" else lost
         if empty.any() and missing != "drop":
-            what = f"entry {entry!r} of x has a missing cell, in row {int(empty.argmax()) + 1}"
+            what = f"entry {entry!r} of x has a missing cell, in row {int(numbers[empty.argmax()]) + 1}"
             raise ValueError(f"{name}: {what}; fill it in, or use {DROP}")
         lost = lost | empty
     return taken(x, ~lost), ~lost, None
 
 
 def _fill(
-    x: np.ndarray, columns: tuple[str, ...], missing: str, name: str, levels: Levels
+    x: np.ndarray, columns: tuple[str, ...], missing: str, name: str, levels: Levels, numbers: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Rows without missing cells, bool (rows,) of those that were kept, and the fill values or None.
 
@@ -140,5 +146,6 @@ def _fill(
     if missing == "drop":
         kept = ~lost.reshape(len(x), -1).any(1)
         return x[kept], kept, None
-    where = f"{int(lost.sum())} missing cells, the first in {place(lost, columns)}"
+    row = int(lost.reshape(len(lost), -1).any(1).argmax())
+    where = f"{int(lost.sum())} missing cells, the first in {place(lost[row:], columns, int(numbers[row]))}"
     raise ValueError(f"{name}: {where}; use {DROP} or {MEDIAN}")

@@ -8,6 +8,7 @@ own, it is the empty text.
 """
 
 import decimal
+import math
 import numbers
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,26 +111,6 @@ def object_column(source: str, name: str, cells: np.ndarray) -> Column:
         return Column(np.array([np.nan if cell is None else float(cell) for cell in cells], float), None, truth)
     except OverflowError:
         raise ValueError(f"{source}: column {name!r} holds an integer too large for a float; rescale it") from None
-
-
-def cells_of(series: Any) -> np.ndarray:
-    """Python values (rows,) of a DataFrame's column, or of another pandas array, None where missing."""
-    cells = series.to_numpy(object, copy=True)
-    cells[np.asarray(series.isna())] = None
-    return cells
-
-
-def feature_cells(series: Any) -> np.ndarray:
-    """As `cells_of`; categories, such as whole numbers, are texts."""
-    cells = cells_of(series)
-    if str(series.dtype) != "category":
-        return cells
-    return np.array([*(cell if cell is None else str(cell) for cell in cells), None], object)[:-1]
-
-
-def numeric(series: Any) -> bool:
-    """True if a DataFrame's column is of a numeric type, or bool."""
-    return series.dtype.kind in "biuf"
 
 
 def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None, first: int = 0) -> np.ndarray:
@@ -276,7 +257,7 @@ def apart(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str
     >>> apart(np.array([[2.5, 1], [3.5, -1]]), ("size", "colour"), {"colour": ("blue", "red")})["codes"].tolist()
     [[2], [0]]
     """
-    coded = coded.reshape(coded.shape[0], -1)
+    coded = coded.reshape(coded.shape[0], math.prod(coded.shape[1:]))  # -1 is not known of no rows
     texts = np.array([name in levels for name in columns] or [False] * coded.shape[1], bool)
     codes = coded.__array_namespace__().nan_to_num(coded[:, texts] + 1)
     return {"numbers": coded[:, ~texts], "codes": codes.astype(np.int32)}

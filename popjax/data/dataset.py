@@ -20,11 +20,12 @@ from popjax.data.checks import (
     check_rows,
     lasting,
     mirrored,
+    targets_lost,
     without_missing,
 )
-from popjax.data.columns import Levels, occurring, one_hot, one_hot_features, with_missing_level
+from popjax.data.columns import Column, Levels, occurring, one_hot, one_hot_features, with_missing_level
 from popjax.data.csv_table import read_csv
-from popjax.data.doubts import doubts, left_out
+from popjax.data.doubts import counts_rows, doubt_of_counts, doubt_of_words, doubts, left_out, missing_words
 from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
@@ -38,6 +39,7 @@ READERS: Mapping[str, Callable[..., Table]] = {
     ".npz": read_npz,
 }
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+EMPTY = "the column {!r} has no value at all, and is left out"
 MISSING = ("error", "drop", "median", AUTO)
 
 
@@ -138,8 +140,8 @@ def load(source: str, target: str | None = None, missing: str = "error", reads: 
 
     A cell is missing if it is null, empty or "nan" in any case. `missing` makes it an "error", leaves out
     its row ("drop"), fills in the median of its column, in a text column the most frequent text
-    ("median"), or keeps it, in a text column as a level of its own ("auto"). Rows with a missing target
-    are left out with "drop" and "median", else they are an error.
+    ("median"), or keeps it, in a text column as a level of its own ("auto"). Rows with a missing target are left out,
+    and so is a column without any value; a line of `Dataset.doubts` says each.
     `reads`: see `from_arrays`.
     """
     check_missing(missing)
@@ -200,7 +202,8 @@ def from_table(
     table: Table, missing: str = "error", reads: Reads | None = None, *, own_loss: bool = False, whole: bool = False
 ) -> Dataset:
     """Dataset from a table; `reads`, `own_loss` and `whole`: see `from_arrays`. Raises ValueError in one line."""
-    columns = table.columns
+    columns = without_empty(table)
+    notes = (*table.notes, *(EMPTY.format(name) for name in table.columns if name not in columns))
     x = table.x if table.x is not None else np.column_stack([column.values for column in columns.values()])
     dataset = from_arrays(
         x,
@@ -215,7 +218,20 @@ def from_table(
         own_loss=own_loss,
         whole=whole,
     )
-    return dataclasses.replace(dataset, doubts=(*table.notes, *dataset.doubts))
+    return dataclasses.replace(dataset, doubts=(*notes, *dataset.doubts))
+
+
+def without_empty(table: Table) -> Mapping[str, Column]:
+    """The columns of a table that have a value in a row with a target; raises ValueError if none has."""
+    if table.x is not None:
+        return {}
+    known = ~targets_lost(table.y)
+    if not known.any():
+        return table.columns
+    left = {name: column for name, column in table.columns.items() if not np.isnan(column.values[known]).all()}
+    if not left:
+        raise ValueError(f"{table.name}: no column has a value; give features")
+    return left
 
 
 def from_arrays(
@@ -249,10 +265,10 @@ def from_arrays(
     same, given = y is x, mapped(np.asarray, x)
     check_features(given, name, columns)
     y = entries(given)[0] if same else as_targets(y, name, target, len(entries(given)[0]))
-    left = np.ones(len(y), bool) if same else lasting(y, missing, name, target)
+    left = np.ones(len(y), bool) if same else lasting(y, name, target)
     kept_whole = whole or isinstance(given, Mapping)
     x = mapped(lambda one: as_numbers(one[left], kept_whole), given)
-    x, kept, fill = without_missing(x, columns, missing, name, levels or {})
+    x, kept, fill = without_missing(x, columns, missing, name, levels or {}, np.flatnonzero(left))
     unknown = int((~left).sum())
     left[left] = kept
     check_rows(int(left.sum()), name)
@@ -262,7 +278,12 @@ def from_arrays(
         x, levels, fill = occurring(x, columns, levels, fill)
         x, levels = with_missing_level(x, columns, levels) if missing == AUTO else (x, levels)
     dropped = np.flatnonzero(~left)
-    lines = (left_out(len(left), len(dropped), unknown, target), found.doubt, *doubts(levels or {}, int(left.sum())))
+    words = doubt_of_words(f"the target {target!r}", "class", missing_words(found.classes or ()))
+    counted = left_out(len(left), len(dropped), unknown, target)
+    numbers = [at for at, column in enumerate(columns) if column not in (levels or {})] if not same else []
+    named = [columns[at] for at in numbers if counts_rows(x[:, at])]
+    ordinals = [doubt_of_counts(column, "counts the rows") for column in named]
+    lines = (words, counted, found.doubt, *doubts(levels or {}, int(left.sum())), *ordinals)
     return Dataset(
         x,
         x if same else found.y,

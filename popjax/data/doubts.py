@@ -4,6 +4,9 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from popjax.core.text import short
 from popjax.data.columns import Levels
@@ -18,15 +21,36 @@ UNIQUE, FEW = 0.5, 20  # distinct texts per row, and in all, from which a column
 MOST = 0.9  # share of the texts that look like dates, or like numbers with a sign
 
 
+MEANS_MISSING = frozenset(("na", "n/a", "#n/a", "null", "none", "?", "-", ".", "missing"))  # elsewhere
+
+
+def missing_words(texts: Sequence[Any]) -> list[str]:
+    """Texts that mean a missing cell elsewhere, and here are texts.
+
+    >>> missing_words(["NA", "red", "?"])
+    ['NA', '?']
+    """
+    return [text for text in texts if isinstance(text, str) and text.strip().lower() in MEANS_MISSING]
+
+
+def doubt_of_words(what: str, becomes: str, words: Sequence[str]) -> str:
+    """Line for such texts of a column or the target; empty without any."""
+    if not words:
+        return ""
+    said, named = ", ".join(map(short, words)), shlex.quote(",".join(word.strip() for word in words))
+    return f"{what} holds {said} as a {becomes} of its own; if it means missing, give None in its place (--na {named})"
+
+
 def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
-    """A line for each column of texts that nearly all differ, look like dates, or are numbers with a sign.
+    """A line for each column of texts that mean missing, nearly all differ, look like dates, or are signed numbers.
 
     >>> for line in doubts({"day": ("2024-01-31", "2024-02-01"), "colour": ("blue", "red")}, 100):
     ...     print(line)
     the column 'day' looks like dates ('2024-01-31'), each of which becomes a feature; make numbers of them, or leave \
 it out (--drop day)
     """
-    found = []
+    found = [doubt_of_words(f"the column {name!r}", "level", missing_words(texts)) for name, texts in levels.items()]
+    found = list(filter(None, found))
     for name, texts in levels.items():
         if sum(DATE.fullmatch(text) is not None for text in texts) >= MOST * len(texts):
             what, remedy = f"looks like dates ({short(texts[0])})", "make numbers of them, or"
@@ -41,6 +65,26 @@ it out (--drop day)
             f"leave it out (--drop {shlex.quote(name)})"
         )
     return tuple(found)
+
+
+def different_numbers(values: np.ndarray) -> bool:
+    """True if the values (rows,) of a column are whole numbers that all differ, in FEW rows at least."""
+    whole = len(values) >= FEW and not np.isnan(values).any() and not (values % 1).any()
+    return bool(whole and len(np.unique(values)) == len(values))
+
+
+def counts_rows(values: np.ndarray) -> bool:
+    """True if whole numbers only count the rows: from one to the next without a gap in any order, or ever upwards.
+
+    >>> counts_rows(np.arange(40.0)), counts_rows(np.arange(40.0)[::-1]), counts_rows(np.arange(40.0) // 2)
+    (True, True, False)
+    """
+    return different_numbers(values) and bool(np.ptp(values) == len(values) - 1 or (np.diff(values) > 0).all())
+
+
+def doubt_of_counts(name: str, why: str) -> str:
+    """Line for a column of whole numbers that may only name the rows."""
+    return f"the column {name!r} {why}; if it only names the rows, leave it out (--drop {shlex.quote(name)})"
 
 
 def sign_of(texts: Sequence[str]) -> str:

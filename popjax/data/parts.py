@@ -8,6 +8,7 @@ import numpy as np
 
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset, check_missing, from_table, load, read_file
+from popjax.data.frames import as_frame
 from popjax.data.table import PLAINLY, Reading, Table, grouped, joined_tables, parted, table_of
 from popjax.data.targets import Reads
 from popjax.space.values import absent
@@ -86,11 +87,13 @@ def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:
 
 def is_table(given: Any) -> bool:
     """True if a part is given as rows: a table, a file, or a pair (x, y); False for a share or for row numbers."""
-    if isinstance(given, Table | os.PathLike) or hasattr(given, "columns"):
+    if isinstance(given, Table | os.PathLike) or hasattr(as_frame(given), "columns"):
         return True
     if isinstance(given, str):
         return os.path.splitext(given)[1] != ""
-    return is_pair(given) and (hasattr(given[0], "columns") or isinstance(given[0], Mapping) or np.ndim(given[0]) > 0)
+    return is_pair(given) and (
+        hasattr(as_frame(given[0]), "columns") or isinstance(given[0], Mapping) or np.ndim(given[0]) > 0
+    )
 
 
 def is_pair(given: Any) -> bool:
@@ -100,7 +103,7 @@ def is_pair(given: Any) -> bool:
 
 def check_beside(x: Any, y: Any, target: str, named: bool) -> None:
     """Raise ValueError if the target beside (x, y) is a column of x, or neither y's name nor of a `named` part."""
-    if target in map(str, getattr(x, "columns", ())):
+    if target in map(str, getattr(as_frame(x), "columns", ())):
         raise ValueError(f"target={target!r} is a column of x in (x, y); give that DataFrame alone, or drop it from x")
     if not named and target != str(getattr(y, "name", None)):
         raise ValueError(f"target={target!r} beside (x, y), which has its targets in y; leave target out")

@@ -7,7 +7,19 @@ import numpy as np
 
 from popjax.core.text import short
 from popjax.data.checks import as_targets
-from popjax.data.columns import Column, cells_of, check_names, check_target, feature_cells, numeric, object_column, some
+from popjax.data.columns import Column, check_names, check_target, object_column, some
+from popjax.data.frames import (
+    as_frame,
+    cells_of,
+    feature_cells,
+    float_cells,
+    foreign,
+    narwhal,
+    numeric,
+    series_of,
+    truths,
+    without_column,
+)
 from popjax.data.inputs import entries, mapped
 
 TRUTHS = {"true", "false"}
@@ -42,35 +54,38 @@ def table_of(data: Any, target: str | None) -> Table:
 
     Raises ValueError in one line for anything else.
     """
+    data = as_frame(data)
     if hasattr(data, "columns"):
         return frame_table(data, target)
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(f"data is a {type(data).__name__}; give (x, y), a DataFrame, a file's name or a Dataset")
-    x, y = data
+    same = data[0] is data[1]
+    x = as_frame(data[0])
+    y = x if same else as_frame(data[1])
     if isinstance(x, Mapping) and not x:
         raise ValueError("x is an empty dict; give an array, or a dict of arrays")
     for one in entries(x):
         if np.ndim(one) == 0:
             raise ValueError(f"arrays: x is a {type(one).__name__}; give numbers of shape (rows, features)")
-    mirrored, framed = y is x, hasattr(x, "columns")
-    y = y.iloc[:, 0] if len(getattr(y, "columns", ())) == 1 else y
+    mirrored, is_frame = y is x, hasattr(x, "columns")
+    y = series_of(y, 0) if len(getattr(y, "columns", ())) == 1 else y
     outputs = tuple(str(name) for name in getattr(y, "columns", ())) if not mirrored else ()
     name = str(getattr(y, "name", None) or target or "y")
     targets = np.zeros(len(entries(x)[0])) if mirrored else targets_beside(x, y, name, outputs)
-    if not framed:
+    if not is_frame:
         return Table({}, x, targets, "arrays", name, outputs=outputs, mirrored=mirrored)
     return Table(frame_columns(x), None, targets, "DataFrame", name, outputs=outputs, mirrored=mirrored)
 
 
 def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndarray:
     """Targets (rows,) or (rows, outputs) given beside features; `outputs` are the columns of y if it has several."""
-    rows, framed = len(entries(x)[0]), hasattr(x, "columns")
+    rows, is_frame = len(entries(x)[0]), hasattr(x, "columns")
     if outputs:
         check_names("y", outputs)
-        columns = [frame_column(output, y.iloc[:, at]) for at, output in enumerate(outputs)]
+        columns = [frame_column(output, series_of(y, at)) for at, output in enumerate(outputs)]
         return as_targets(joint_targets(columns, outputs, "y"), "y", name, rows)
-    given = cells_of(y) if framed and hasattr(y, "isna") else y
-    return as_targets(given, "DataFrame" if framed else "arrays", name, rows)
+    given = cells_of(y) if is_frame and (hasattr(y, "isna") or narwhal(y)) else y
+    return as_targets(given, "DataFrame" if is_frame else "arrays", name, rows)
 
 
 def parted(table: Table, outputs: Sequence[str]) -> Table:
@@ -127,23 +142,24 @@ def frame_table(frame: Any, target: str | None) -> Table:
     check_names("DataFrame", names)
     target = check_target("DataFrame", names, None if target is None else str(target))
     index = names.index(target)
-    rest = frame.iloc[:, [place for place in range(len(names)) if place != index]]
-    return Table(frame_columns(rest), None, cells_of(frame.iloc[:, index]), "DataFrame", target)
+    return Table(
+        frame_columns(without_column(frame, index)), None, cells_of(series_of(frame, index)), "DataFrame", target
+    )
 
 
 def frame_columns(frame: Any) -> dict[str, Column]:
     """Columns of a DataFrame by name, coded."""
     names = [str(name) for name in frame.columns]
     check_names("DataFrame", names)
-    return {name: frame_column(name, frame.iloc[:, index]) for index, name in enumerate(names)}
+    return {name: frame_column(name, series_of(frame, index)) for index, name in enumerate(names)}
 
 
 def frame_column(name: str, series: Any) -> Column:
     """Column of a DataFrame, coded; raises ValueError if it holds neither numbers nor texts."""
     if numeric(series):
-        return Column(series.to_numpy(float, na_value=np.nan), None, series.dtype.kind == "b")
-    if series.dtype.kind in "mMc":
-        what = f"column {name!r} holds {series.dtype}, neither numbers nor text"
+        return Column(float_cells(series), None, truths(series))
+    if strange := foreign(series):
+        what = f"column {name!r} holds {strange}, neither numbers nor text"
         raise ValueError(f"DataFrame: {what}; convert it or drop it")
     return object_column("DataFrame", name, feature_cells(series))
 

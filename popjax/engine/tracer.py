@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from popjax.core.faults import place_in, raised_in
 from popjax.core.text import meant
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps, levels
@@ -107,7 +108,10 @@ class Tracer:
             except Exception as error:
                 if not wants_python_value(error):
                     raise
-                raise self.explain(error, static | constants) from None
+                name, alone = self.needed(error, static | constants)
+                if not isinstance(self.space[name], Constant):
+                    raise ValueError(self.remedy(name, alone)) from None
+                static = static | {name}
         exact = constants & member.sizes
         try:
             self.trace(static | exact)
@@ -117,32 +121,40 @@ class Tracer:
             return static | constants
         return static | exact
 
-    def explain(self, error: Exception, static: set[str]) -> Exception:
-        """A ValueError naming the hyperparameter needed as a Python value; `error` if it also fails with all static."""
+    def needed(self, error: Exception, static: set[str]) -> tuple[str, Exception]:
+        """The hyperparameter that is needed as a Python value, with the error where it alone is none.
+
+        Raises `error` if the task fails with all of them static, too, and ValueError if none alone makes it fail.
+        """
         try:
             self.trace(set(self.space))
         except Exception:
-            return error
+            raise error from None
         for name in [name for name in self.space if name not in static]:
             try:
                 self.trace(set(self.space) - {name})
             except Exception as alone:
                 if wants_python_value(alone):
-                    return ValueError(self.remedy(name, alone))
-        return ValueError(f"the task needs a Python value: {str(error).splitlines()[0]}")
+                    return name, alone
+        raise ValueError(f"the task needs a Python value: {str(error).splitlines()[0]}") from None
 
     def remedy(self, name: str, error: Exception) -> str:
         """The message for a hyperparameter needed as a Python value: what to use instead, or to mark it static."""
         marked = f"mark it static=True, {len(set(self.points[name].tolist()))} programs"
+        place = place_in(error, surely=True) or " here"
         if name in self.task.remedies:
-            return f"{name} is used as a Python value here: use {self.task.remedies[name]}, or {marked}"
+            return f"{name} is used as a Python value{place}: use {self.task.remedies[name]}, or {marked}"
+        if raised_in(error, "optax"):
+            outside = f"multiply by hparams[{name!r}] outside of it, as with optax.scale"
+            return f"{name} is used as a Python value by optax{place}: {outside}, or {marked}"
         if isinstance(error, jax.errors.TracerBoolConversionError | jax.errors.TracerArrayConversionError):
-            return f"{name} is used as a Python value here: use jax.numpy, and jnp.where for an if, or {marked}"
+            return f"{name} is used as a Python value{place}: use jax.numpy, and jnp.where for an if, or {marked}"
         for made, instead in (("float", "leave float() out"), ("int", "use .astype(int)")):
             if f"`{made}` function" in str(error):
                 why = "it is an array in the program"
-                return f"{name} is made a Python {made} here, but {why}: {instead}; or, if it fixes a shape, {marked}"
-        return f"{name} fixes a shape here: {marked}"
+                made = f"{name} is made a Python {made}{place}, but {why}"
+                return f"{made}: {instead}; or, if it fixes a shape, {marked}"
+        return f"{name} fixes a shape{place}: {marked}"
 
     def reads(self) -> set[str]:
         """The names of the hyperparameters that the first trial reads."""

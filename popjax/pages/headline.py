@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import plural, short, tell
+from popjax.data.doubts import doubt_of_counts
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import shown
 from popjax.rules.checking import why_of
@@ -47,16 +48,16 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     found, *error = value_text(results, best.trial).split(" ", 1)
     found += f" <small>{error[0]}</small>" if error else ""
     first = (found, f"{shown(results.metric)} of the winner, {optimism(results)}", "winner")
-    test = results.summary.get("test_value")
-    scored = []
-    if isinstance(test, int | float):
-        name = shown(results.metric.on("test"))
-        scored = [(metric_text(test), f"{name}, on rows that no trial saw", "winner")]
+    known = scores_shown(results) if results.summary.get("test_value") is not None else {}
+    unseen = lambda name: f"{shown(name)}, on rows that no trial saw"
+    scored = [(metric_text(score), unseen(name), "winner") for name, score in known.items()]
     winner = f"<p>Winner: <b>trial {best.trial}</b>, {hparams_line(axes, best.trial)}{at_best(results)}.</p>"
     less = halved(results)
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
     beside = compared(results)
     saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
+    said = [*overlooked(results), *(results.summary.get("tied") or ())]
+    saved = "".join(f'<p class="warning">{shown(line)}.</p>' for line in said) + saved
     found = winner + card_grid([first, *scored, *cards]) + saved
     return heading(results) + found + steered_text(results) + machine(results)
 
@@ -95,7 +96,8 @@ def halved(results: Results) -> str:
         return ""
     times = results.trained.sum() / would.spent
     found = f"trial {would.best}, {results.metric} {metric_text(results.values[results.metric][would.best])}"
-    return f"successive halving would have found {found}, in {times:.1f} times fewer epochs"
+    equal = "; but a cut falls among equal trials" if would.notes else ""
+    return f"successive halving would have found {found}, in {times:.1f} times fewer epochs{equal}"
 
 
 def compared(results: Results) -> str:
@@ -117,15 +119,51 @@ def compared(results: Results) -> str:
     return "; ".join([*said, *better_baseline(results)])
 
 
+def overlooked(results: Results) -> list[str]:
+    """What is said of classes that the winner, or the ensemble, predicts for no test row, and of a column that may only
+    name the rows; empty if there are none.
+    """
+    known = ("the winner", results.summary), ("the ensemble", results.summary.get("ensemble") or {})
+    remedy = "rank by --metric val_auc or val_balanced_accuracy, and train with --class-weight balanced"
+    said = []
+    for which, summary in known:
+        if lacking := summary.get("unpredicted"):
+            names = ", ".join(short(name) for name in lacking[:MATTER]) + (" ..." if len(lacking) > MATTER else "")
+            said.append(f"{which} never predicts {names}, which test rows have; {remedy}")
+    if name := results.summary.get("row_names"):
+        why = "has another whole number in each row, and is worth more to the winner than all others"
+        said.append(doubt_of_counts(name, why))
+    return said
+
+
+def scores_shown(results: Results) -> dict[str, float]:
+    """Metric -> score on the test rows: that of the metric that ranks, or all; the balanced accuracy beside one that is
+    not, where classes are uneven.
+    """
+    every, own = results.summary.get("test") or {}, results.metric.on("test")
+    value = results.summary.get("test_value")
+    found = dict(every) if value is None else {own: value}
+    balanced = "test_balanced_accuracy"
+    if results.summary.get("uneven") and "test_accuracy" in found and balanced in every:
+        found[balanced] = every[balanced]
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
 def columns_that_matter(results: Results) -> str:
-    """The columns whose permuted cells raise the winner's loss most, in words; empty if not known."""
+    """The columns whose permuted cells make the winner worst, in words; empty if not known."""
     found = risen(results)
-    said = ", ".join(f"{short(name)} {rise:+.3g}" for name, rise in found[:MATTER])
-    return f"by how much the loss rises if a column's cells are permuted: {said}" if said else ""
+    said = ", ".join(f"{short(name)} {rise:.3g}" for name, rise in found[:MATTER])
+    return f"by how much the winner's {moves(results)} if a column's cells are permuted: {said}" if said else ""
+
+
+def moves(results: Results) -> str:
+    """What gets worse where a column's cells are permuted: "loss rises", or "val_auc falls"."""
+    by = results.summary.get("columns_by")
+    return f"{by} {'falls' if results.metric.mode == 'max' else 'rises'}" if by == results.metric else "loss rises"
 
 
 def risen(results: Results) -> list[tuple[str, float]]:
-    """(column, rise of the winner's loss where its cells are permuted), the greatest first; empty if not known."""
+    """(column, by how much the winner is worse where its cells are permuted), greatest first; empty if not known."""
     known = results.summary.get("columns")
     pairs = known.items() if isinstance(known, dict) else ()
     return [(str(name), rise) for name, rise in pairs if isinstance(rise, int | float)]

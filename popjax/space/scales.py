@@ -147,8 +147,12 @@ class Range(Scale):
         check_flag(self.static)
         if not np.isfinite(float(self.high) - float(self.low)):
             raise ValueError(f"{self}: the range is wider than a float can hold; narrow it")
+        self._check_reach(min(self.low, self.high), max(self.low, self.high))
         if self.low > self.high:
             raise ValueError(f"{self}: low is above high; write {self.name}({self.high!r}, {self.low!r})")
+
+    def _check_reach(self, low: Any, high: Any) -> None:
+        """Raise ValueError for ends that the scale cannot reach, in either order."""
 
     def __str__(self) -> str:
         static = ", static=True" if self.static else ""
@@ -206,10 +210,9 @@ class LogUniform(Range):
 
     name = "log_uniform"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.low <= 0:
-            raise ValueError(f"{self}: a log scale cannot reach {self.low!r}; start above 0, such as 1e-6")
+    def _check_reach(self, low: Any, high: Any) -> None:
+        if low <= 0:
+            raise ValueError(f"{self}: a log scale cannot reach {low!r}; start above 0, such as 1e-6")
 
     def _warp(self, value: Any) -> Any:
         return np.log(value)
@@ -235,10 +238,9 @@ class OneMinusLogUniform(Range):
     def scaled(self, value: Any, factor: float) -> Any:
         return float(np.clip(1 - (1 - value) * factor, self.low, self.high))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.high >= 1:
-            raise ValueError(f"{self}: a log scale of 1-value cannot reach {self.high!r}; end below 1, such as 0.9999")
+    def _check_reach(self, low: Any, high: Any) -> None:
+        if high >= 1:
+            raise ValueError(f"{self}: a log scale of 1-value cannot reach {high!r}; end below 1, such as 0.9999")
 
     def _warp(self, value: Any) -> Any:
         return -np.log1p(-np.asarray(value, float))
@@ -313,10 +315,9 @@ class LogIntegers(Integers):
 
     name = "log_integers"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.low <= 0:
-            raise ValueError(f"{self}: a log scale cannot reach {self.low!r}; start at 1 or above")
+    def _check_reach(self, low: Any, high: Any) -> None:
+        if low <= 0:
+            raise ValueError(f"{self}: a log scale cannot reach {low!r}; start at 1 or above")
 
     def _edges(self, value: Any) -> Any:
         return np.log(value)

@@ -12,7 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
 from popjax.core.text import plural
-from popjax.data.columns import cells_of
+from popjax.data.checks import targets_lost
+from popjax.data.frames import as_frame, cells_of
 from popjax.data.transforms.applying import accepts_missing
 from popjax.models.built_in import MODELS
 from popjax.rule import Rule
@@ -166,12 +167,14 @@ class PopulationEstimator(BaseEstimator):
         """Rows and targets, checked as scikit-learn requires; a DataFrame stays one, for its text columns."""
         if self.kind == "classification":
             check_labels(y)
-        if hasattr(X, "columns"):
+        if hasattr(as_frame(X), "columns"):
             X, y = validate_data(self, X, reset=reset, skip_check_array=True), np.asarray(y)
         else:
             how = {"y_numeric": self.kind == "regression", "multi_output": True}
             X, y = validate_data(self, X, y, reset=reset, **how, **self._arrays())
         y = y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
+        if (lost := targets_lost(y)).any():  # elsewhere such rows are left out; here X and y are the user's to align
+            raise missing_targets(int(lost.sum()), int(lost.argmax()))
         if self.kind == "classification":
             check_classification_targets(y)
             if y.ndim == 2 and type_of_target(y) != "multilabel-indicator":
@@ -205,7 +208,9 @@ class PopulationEstimator(BaseEstimator):
     def _rows(self, X: Any) -> Any:
         """Rows to predict, checked against those of `fit`."""
         check_is_fitted(self)
-        texts = hasattr(X, "columns") or self.predictor_.recipe.levels  # which scikit-learn would refuse as numbers
+        texts = (
+            hasattr(as_frame(X), "columns") or self.predictor_.recipe.levels
+        )  # which scikit-learn would refuse as numbers
         how: dict[str, Any] = {"skip_check_array": True} if texts else self._arrays()
         return validate_data(self, X, reset=False, **how)
 
@@ -303,8 +308,13 @@ def check_labels(y: Any) -> None:
         return
     lost = [not isinstance(cell, str) and str(cell) in ("None", "nan", "<NA>") for cell in cells]
     if any(lost):
-        what = f"y has {plural(sum(lost), 'missing cell')}, the first in row {lost.index(True) + 1}"
-        raise ValueError(f"{what}; fill them in, or leave such rows out")
+        raise missing_targets(sum(lost), lost.index(True))
+
+
+def missing_targets(count: int, first: int) -> ValueError:
+    """The error of so many missing targets, the first in a row from 0."""
+    what = f"y has {plural(count, 'missing cell')}, the first in row {first + 1}"
+    return ValueError(f"{what}; fill them in, or leave such rows out")
 
 
 def as_labels(classes: Sequence[Any], dtype: np.dtype[Any]) -> np.ndarray:

@@ -12,11 +12,12 @@ from popjax.core.storage import locked
 from popjax.core.text import tell
 from popjax.engine.backends.protocol import Backend
 from popjax.engine.measure import rebuilt, score
+from popjax.engine.nan_source import nan_error, unchecked
 from popjax.engine.plan import members_that_fit
 from popjax.engine.population import Population, Timer
 from popjax.pages.page import Page
 from popjax.rules.together import method_of
-from popjax.scheduler import NONE
+from popjax.scheduler import NONE, tie_notes
 from popjax.space.space import take
 from popjax.store.decisions import Log, steered_trials
 from popjax.store.files import check_directory, read_json
@@ -98,7 +99,10 @@ class Search:
             with contextlib.closing(population), budget(self.timer.stop, self.asked.options.minutes, log):
                 first = 0 if self.directory is None else self.directory.take_up(population)
                 before = updates_of(population)
-                self.driver(population, log, callbacks).run(first, lambda: self.begin(population, log, callbacks))
+                with unchecked() as asked:
+                    self.driver(population, log, callbacks).run(first, lambda: self.begin(population, log, callbacks))
+                if asked and (diverged := population.results().diverged).any():
+                    raise nan_error(population.roster, int(diverged.argmax()))
                 if self.page is not None:
                     self.page.person.end()
             population.commit()
@@ -175,6 +179,8 @@ class Search:
         )
         results = dataclasses.replace(results, ensemble=put_together(results))
         figures = summary(population, results, test, before, self.directory)
+        if equal := tie_notes(decisions):
+            figures |= {"tied": equal}
         figures |= test_summary(results, test, self.directory is not None)
         if self.directory is not None and not self.timer.stop.is_set():
             figures |= table_summary(results)
@@ -236,19 +242,24 @@ def table_summary(results: Results) -> dict[str, Any]:
     """Entries of summary.json about a table of the user's own, for the page; none without a winner that was kept.
 
     - `trees`: the test scores of boosted trees (`baselines.trees_scores`).
-    - `columns`: what the columns are worth to the winner (`permuted.rises`).
+    - `columns`: what the columns are worth to the winner (`permuted.rises`); `columns_by`: by which metric;
+      `row_names`: the one that dominates, and may only name the rows.
     """
     best = results.best
     if results.task.recipe is None or best is None or best.trial not in results.states:
         return {}
     from popjax.supervision.baselines import on_test, trees_scores, tried
-    from popjax.supervision.permuted import rises
+    from popjax.supervision.permuted import measured_by, rises, row_names
 
     task = results.task.in_folds(results.members[results.metric].shape[1])
     winner = results.predictor(best.trial)
     trees = tried("boosted trees", lambda: trees_scores(task, task.split.test))
-    columns = tried("what the columns are worth", lambda: rises(task, winner))
-    return {name: found for name, found in (("trees", on_test(trees)), ("columns", columns)) if found}
+    columns = tried("what the columns are worth", lambda: rises(task, winner, results.metric))
+    found: dict[str, Any] = {"trees": on_test(trees)} if trees else {}
+    if columns:
+        found |= {"columns": columns, "columns_by": measured_by(task, results.metric)}
+        found |= {"row_names": name} if (name := row_names(task, columns)) else {}
+    return found
 
 
 def put_together(results: Results) -> tuple[int, ...]:

@@ -13,8 +13,10 @@ from popjax.data.inputs import taken
 from popjax.data.transforms.affine import moments
 from popjax.store.files import jsonable
 from popjax.store.results import Results
+from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
+from popjax.supervision.unpredicted import uneven, unpredicted
 from popjax.task import Metric
 
 LARGEST = 2e7  # rows x features x outputs, up to which a linear model is fitted
@@ -36,6 +38,8 @@ def worth(
       prediction in words.
     - `test_interval`: the 95% interval of the score: Wilson's (1927) of an accuracy, by bootstrap of a mean error over
       rows (see `Kind.resampled`).
+    - `uneven`: True if a class has few rows beside another.
+    - `unpredicted`: classes that test rows have and the winner predicts for none, known where the page's are.
     - what the page draws (see `Kind.drawn`): if there is a `page`, if bootstrap needs the predictions, or if
       `together` has compiled the winner's program.
 
@@ -57,12 +61,13 @@ def worth(
         known["dependent"] = True
     kind = task.fit.kind
     known |= tried("the constant prediction", lambda: constant_scores(task, rows))
+    known |= {"uneven": True} if uneven(kind, data.y) else {}
     shared = together is not None and best.trial in together.trials
     if kind.own or not (kind.resampled or shared or page):
         return known | interval_of(metric, test, data.y[rows])
     winner = together.only(best.trial) if together is not None and shared else results.predictor(best.trial)
     x = taken(data.x, rows)
-    drawn = tried("what the page draws", lambda: checked_drawing(kind.drawn(winner.mean_of(x), data.y[rows])))
+    drawn = tried("what the page draws", lambda: told_of_rows(kind, winner.mean_of(x), data.y[rows]))
     errors = kind.resampled.get(metric.name)
     if errors is None:
         return known | drawn | interval_of(metric, test, data.y[rows])
@@ -80,9 +85,11 @@ def constant_scores(task: Supervised, rows: np.ndarray) -> dict[str, Any]:
     return {"constant": on_test(task.judged(told, rows)), "guess": kind.guess}
 
 
-def checked_drawing(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping as it is read back from JSON; raises ValueError or TypeError if it cannot be written."""
-    return dict(json.loads(json.dumps(found, allow_nan=False)))
+def told_of_rows(kind: Kind, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """What the page draws and `unpredicted`, as read back from JSON; raises an error if it cannot be written."""
+    drawn = dict(json.loads(json.dumps(kind.drawn(predicted, targets), allow_nan=False)))
+    lacking = unpredicted(kind, predicted, targets)
+    return drawn | ({"unpredicted": lacking} if lacking else {})
 
 
 def interval_of(metric: Metric, test: Mapping[str, float], targets: np.ndarray) -> dict[str, Any]:

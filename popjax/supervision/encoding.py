@@ -6,9 +6,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from popjax.core.text import plural
-from popjax.data.columns import MEDIAN, Levels, feature_cells, numeric, place, recoded, some
+from popjax.core.doubt import doubt
+from popjax.core.text import plural, short
+from popjax.data.columns import MEDIAN, Levels, place, recoded, some
+from popjax.data.frames import as_frame, feature_cells, float_cells, numeric, series_of
 from popjax.data.inputs import Inputs
+
+FEW = 3  # texts that a warning names
 
 
 class Coded(Protocol):
@@ -57,7 +61,25 @@ def encoded_cells(recipe: Coded, cells: Sequence[np.ndarray], first: int = 0) ->
     """The raw cells (rows,) of each column as in `Dataset.x`; errors count the rows from `first`."""
     named = zip(recipe.columns, cells, strict=True)
     coded = np.column_stack([recoded(name, each, recipe.levels.get(name), first) for name, each in named])
+    for at, name in enumerate(recipe.columns):
+        if name in recipe.levels and (unknown := coded[:, at] == -1).any():
+            doubt(unseen(name, recipe.levels[name], cells[at][unknown]), name)
     return filled(recipe, coded, recipe.fill, first).reshape(len(coded), *recipe.inputs)
+
+
+def unseen(name: str, levels: Sequence[str], cells: np.ndarray) -> str:
+    """Line for texts of a column that the training data do not have, with the most similar one that they have.
+
+    >>> unseen("paid", ("no", "yes"), np.array(["YES", "YES"]))
+    "the column 'paid' holds 'YES', which the training data do not have: it counts as none of its texts; there is 'yes'"
+    """
+    texts = list(dict.fromkeys(str(cell) for cell in cells))
+    said = ", ".join(map(short, texts[:FEW])) + (f" and {len(texts) - FEW} more" if len(texts) > FEW else "")
+    alike = [known for known in levels if known.strip().lower() == texts[0].strip().lower()]
+    there = f"; there is {short(alike[0])}" if alike else ""
+    return (
+        f"the column {name!r} holds {said}, which the training data do not have: it counts as none of its texts{there}"
+    )
 
 
 def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
@@ -108,14 +130,15 @@ def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
 
     Raises ValueError for a missing column.
     """
+    rows = as_frame(rows)
     if hasattr(rows, "columns") and recipe.columns:
         names = [str(name) for name in rows.columns]
         for name in recipe.columns:
             if name not in names:
                 raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
-        series = {name: rows.iloc[:, names.index(name)] for name in recipe.columns}
+        series = {name: series_of(rows, names.index(name)) for name in recipe.columns}
         numbers = [name for name in recipe.columns if name not in recipe.levels and numeric(series[name])]
-        return [s.to_numpy(float, na_value=np.nan) if n in numbers else feature_cells(s) for n, s in series.items()]
+        return [float_cells(s) if n in numbers else feature_cells(s) for n, s in series.items()]
     table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
     is_table = table.dtype.kind in "OUS" and recipe.columns and table.shape[1:] == (len(recipe.columns),)
     return list(table.astype(object).T) if is_table else None

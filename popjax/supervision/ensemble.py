@@ -16,6 +16,7 @@ from popjax.supervision.loading import own_of, predictor_of
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.preprocessing import Code
 from popjax.supervision.problem import Supervised
+from popjax.supervision.unpredicted import unpredicted
 from popjax.task import Metric
 
 
@@ -146,6 +147,7 @@ def ensemble_score(results: Results, predictor: Predictor | None) -> dict[str, A
     rows = task.in_folds(predictor.recipe.folds).split.test
     if len(rows) == 0:
         return None
-    scores = task.judged(predictor.mean_of(taken(task.dataset.x, rows)), rows)
-    test = {Metric.of("test", name): jsonable(value) for name, value in scores.items()}
-    return {"trials": predictor.trials, "test": test}
+    predicted = predictor.mean_of(taken(task.dataset.x, rows))
+    test = {Metric.of("test", name): jsonable(value) for name, value in task.judged(predicted, rows).items()}
+    lacking = unpredicted(task.fit.kind, predicted, task.targets(rows))
+    return {"trials": predictor.trials, "test": test} | ({"unpredicted": lacking} if lacking else {})

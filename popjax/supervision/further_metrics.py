@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from popjax.core.calls import check_called
-from popjax.core.text import lookup
+from popjax.core.text import meant
 from popjax.supervision.kinds.named_kinds import KINDS, reported
 from popjax.supervision.kinds.own import Own
 from popjax.supervision.metrics import of_kind
@@ -34,7 +34,12 @@ def function(name: str, metric: Any, kind: str) -> Callable[..., Any]:
         if not of_kind(kind):
             what = "a custom loss" if kind == Own.name else f"targets of the kind {kind}"
             raise ValueError(f"metrics: {metric!r}: no named metric works with {what}; give name -> function")
-        metric = lookup(of_kind(kind), f"metric of a {kind}", metric)
+        named, always = of_kind(kind), ("loss", *KINDS[kind].reports)
+        if metric not in named:
+            near = meant(metric, (*named, *always))
+            what = f"unknown metric of a {kind} {metric!r}; there are {', '.join(named)}"
+            raise ValueError(f"{what}, and always {', '.join(always)}{near}")
+        metric = named[metric]
     if not hasattr(metric, "of_errors"):
         check_called(f"metrics: {name!r}", metric, "outputs", "targets")
     found: Callable[..., Any] = metric

@@ -1,18 +1,22 @@
-"""What each column of a table is worth to a model: the loss where the column's cells are permuted."""
+"""What each column of a table is worth to a model: the metric where the column's cells are permuted."""
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from popjax.data.doubts import different_numbers
 from popjax.supervision.baselines import own_table
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
+from popjax.task import Metric
 
 LEAST, MOST = 50, 2000  # validation rows that are looked at
 CELLS = 100_000  # rows x columns x REPEATS
 REPEATS = 3
 
 
-def rises(task: Supervised, predictor: Predictor) -> dict[str, float]:
-    """Column -> by how much the loss rises where the column's cells are permuted, the greatest first.
+def rises(task: Supervised, predictor: Predictor, metric: Metric) -> dict[str, float]:
+    """Column -> by how much the metric gets worse where the column's cells are permuted, the greatest first.
 
     Permutation importance (Breiman 2001, "Random Forests") on validation rows, of each fold by the models that did not
     train on them; the mean of three permutations with a fixed seed. Of two columns that say the same, both may seem
@@ -22,6 +26,7 @@ def rises(task: Supervised, predictor: Predictor) -> dict[str, float]:
     Args:
         task: the task, with the folds of the predictor.
         predictor: the predictor of one trial.
+        metric: the one that ranks; the loss in the place of one that predictions do not tell.
     """
     dataset = task.dataset
     if not own_table(dataset) or task.given.options.loss is not None:
@@ -31,26 +36,63 @@ def rises(task: Supervised, predictor: Predictor) -> dict[str, float]:
     if rows < LEAST:
         return {}
     each, rng = -(-rows // len(task.split.validation)), np.random.default_rng(0)
-    found = np.mean([in_fold(task, predictor, fold, each, rng) for fold in range(len(task.split.validation))], 0)
+    folds = range(len(task.split.validation))
+    found = np.mean([in_fold(task, predictor, fold, each, badness(task, metric, fold), rng) for fold in folds], 0)
     names = dataset.columns or [str(at) for at in range(columns)]
     return {names[at]: float(found[at]) for at in np.argsort(-found, kind="stable")}
 
 
-def in_fold(task: Supervised, predictor: Predictor, fold: int, most: int, rng: np.random.Generator) -> np.ndarray:
-    """The rises (columns,) on at most so many validation rows of a fold, spaced evenly."""
-    validation = task.split.validation[fold]
-    rows = validation[np.linspace(0, len(validation) - 1, min(most, len(validation))).astype(int)]
+def row_names(task: Supervised, worth: Mapping[str, float]) -> str:
+    """The column that is worth more than all others together, if it has another whole number in each row; or empty."""
+    name, most = next(iter(worth.items()), ("", 0.0))
+    if not task.dataset.columns or 2 * most <= sum(max(rise, 0.0) for rise in worth.values()):
+        return ""
+    text = name in task.dataset.levels
+    values = task.dataset.x[:, task.dataset.columns.index(name)]
+    return name if most > 0 and not text and different_numbers(values) else ""
+
+
+def measured_by(task: Supervised, metric: Metric) -> str:
+    """The name of the metric by which `rises` measures: the one that ranks, or the loss."""
+    known = metric.rows == "validation" and (metric.name in task.fit.kind.reports or metric.name in task.more)
+    return str(metric) if known else "loss"
+
+
+def badness(task: Supervised, metric: Metric, fold: int) -> Callable[[np.ndarray, np.ndarray], float]:
+    """`(predicted, targets) -> how bad`: the metric, or its negative if more of it is better."""
+    kind, sign = task.fit.kind, -1 if metric.mode == "max" else 1
+    if measured_by(task, metric) != "loss":
+        return lambda predicted, targets: sign * kind.judged(predicted, targets, task.more)[metric.name]
+    scaled = task.targets(task.split.validation[fold][:1]).ndim == 1
+    unit = task.recipe.y_scale[fold] ** 2 if scaled else 1.0  # of the squared error of a value
+    return lambda predicted, targets: float((kind.row_losses(predicted, targets) / unit).mean())
+
+
+def in_fold(
+    task: Supervised,
+    predictor: Predictor,
+    fold: int,
+    most: int,
+    bad: Callable[[np.ndarray, np.ndarray], float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The rises (columns,) on at most so many validation rows of a fold."""
+    rows = spaced_rows(task, task.split.validation[fold], most)
     x, targets = task.dataset.x[rows], task.targets(rows)
-    unit = task.recipe.y_scale[fold] ** 2 if targets.ndim == 1 else 1.0  # of the squared error of a value
 
-    def loss(x: np.ndarray) -> float:
-        each = np.tile(targets, (len(x) // len(targets), *(1,) * (targets.ndim - 1)))
-        return float((task.fit.kind.row_losses(predictor.of_fold(x, fold)[0], each) / unit).mean())
+    usual = bad(predictor.of_fold(x, fold)[0], targets)
 
-    def permuted(column: int) -> np.ndarray:
+    def rise(column: int) -> float:
         changed = np.tile(x, (REPEATS, 1))
         changed[:, column] = np.concatenate([rng.permutation(x[:, column]) for _ in range(REPEATS)])
-        return changed
+        parts = np.split(predictor.of_fold(changed, fold)[0], REPEATS)
+        return float(np.mean([bad(part, targets) - usual for part in parts]))
 
-    usual = loss(x)
-    return np.array([loss(permuted(at)) - usual for at in range(x.shape[1])])
+    return np.array([rise(column) for column in range(x.shape[1])])
+
+
+def spaced_rows(task: Supervised, rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, spaced evenly; of each class in its share, so that a rare one has rows."""
+    if len(rows) > most and task.dataset.classes is not None:
+        rows = rows[np.argsort(task.dataset.y[rows], kind="stable")]
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]

@@ -185,7 +185,7 @@ class Supervised(Task):
     @property
     def remedies(self) -> Mapping[str, str]:
         """For error messages: what to use instead of flax's dropout, and how to get a metric that is not reported."""
-        names = of_kind(self.fit.kind.name).keys() - self.more.keys()
+        names = [name for name in of_kind(self.fit.kind.name) if name not in self.more]
         others = {Metric.of("validation", name): f"popjax.supervised(..., metrics=[{name!r}])" for name in names}
         return {"dropout": "popjax.layers.Dropout"} | others
 

@@ -1,11 +1,11 @@
 """Supervised learning as a Task: a model, an optimizer, rows."""
 
 import dataclasses
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from popjax.core.calls import check_called, refuse_gone
+from popjax.core.doubt import doubt
 from popjax.core.text import lookup
 from popjax.data.checks import AUTO
 from popjax.data.columns import check_one_hot
@@ -23,8 +23,6 @@ from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.preprocessing import seen
 from popjax.supervision.problem import Given, Supervised
 from popjax.supervision.problem_options import ProblemOptions
-
-LOG = logging.getLogger("popjax")
 
 
 def supervised(
@@ -50,8 +48,10 @@ def supervised(
     """A Task that fits a model to rows by mini-batch gradient descent.
 
     Args:
-        data: `(x, y)`, arrays or a DataFrame and a Series; a DataFrame with the column `target`; the name of a CSV,
-            Parquet or NPZ file, or of one of scikit-learn's datasets, such as "digits"; or a Dataset. `x` may be a dict
+        data: `(x, y)`, arrays or a DataFrame and a Series; a DataFrame with the column `target`, of pandas, polars,
+            Arrow or what else narwhals reads; the name of a CSV, Parquet or NPZ file, or of one of scikit-learn's
+            datasets, such as "digits"; or a Dataset. Rows without a target and columns without a value are left out.
+            `x` may be a dict
             of arrays (rows, ...) for a custom model, which receives a dict of batches; integers in it stay integers, as
             do those of an array with a custom model and transform="none". If `y` is the same object as `x`, as for an
             autoencoder, the targets of `loss` are the transformed features.
@@ -168,8 +168,8 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         raise ValueError("targets of the kind own need a custom loss; give loss=")
     if options.kind not in (None, dataset.kind):
         raise ValueError(f"kind={options.kind!r}: {dataset.name} is a {dataset.kind} already; leave kind out")
-    for doubt in () if isinstance(data, Dataset) else dataset.doubts:
-        LOG.warning(doubt)
+    for line in () if isinstance(data, Dataset) else dataset.doubts:
+        doubt(line)
     dataset = images(dataset) if model is not None and model.images else dataset
     if isinstance(options.optimizer, str):
         lookup(OPTIMIZERS, "optimizer", options.optimizer)
@@ -190,7 +190,7 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         *repeated(dataset, way, task.split),
     )
     for note in filter(None, notes):
-        LOG.warning(note)
+        doubt(note)
     return task
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from popjax.engine.curves import Curves, trials_of
 from popjax.engine.numbering import Numbering
 from popjax.rule import Rule
-from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until, tie_notes
 from popjax.space.space import Space, take
 from popjax.store.results import Results, check_patience
 from popjax.tuning.schedulers.asking import made_for
@@ -21,14 +21,17 @@ class Simulated(NamedTuple):
         rows: int (n,), the recorded trials in the order in which the scheduler added them.
         epochs: int (n,), the number of epochs that each would have trained.
         results: of the simulated search: its trial i is the recorded trial rows[i].
+        notes: what the scheduler notes of cuts among equal trials.
     """
 
     rows: np.ndarray
     epochs: np.ndarray
     results: Results
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Simulated(trials={len(self.rows)}, best={self.best}, spent={self.spent})"
+        notes = f", notes={list(self.notes)}" if self.notes else ""
+        return f"Simulated(trials={len(self.rows)}, best={self.best}, spent={self.spent}{notes})"
 
     @property
     def best(self) -> int | None:
@@ -121,11 +124,12 @@ class Replay:
         problem = Problem(space, len(self.rows), last, results.run["seed"], results.rule, self.propose)
         scheduler = made_for(make, problem)
         state = scheduler.init()
-        decision = Decision(until={0: 1})
+        decision, taken = Decision(until={0: 1}), list[Decision]()
         while decision.until:
             state, decision = scheduler.step(state, self.trials())
             self.take(decision, last)
-        return self.simulated()
+            taken.append(decision)
+        return self.simulated()._replace(notes=tuple(tie_notes(taken)))
 
     def propose(self, n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
         """The next n recorded points; raises ValueError for another space."""

@@ -69,7 +69,7 @@ class Progress(Callback):
         if "rungs" in notes and decision.until:
             self.say(rung_text(notes))
         self.lines = FEW_LINES if "rungs" in notes else LINES
-        if decision.until and anew:
+        if decision.until and anew and self.total > self.done:  # a finished run has nothing left
             self.start(f"compiling {plural(self.run.programs, 'program')}")
             self.begun = True
 
@@ -192,13 +192,13 @@ class Bar(Progress):
 
 
 class Silent(Callback):
-    """Show no progress, only the notes on the rungs of the first decision."""
+    """Show no progress, only the notes on the rungs of the first decision, and on cuts among equal trials."""
 
     asked = False
 
     def decision(self, decision: Decision, trials: Trials) -> None:
         notes = decision.notes if isinstance(decision.notes, Mapping) else {}
-        if not self.asked and "rungs" in notes:
+        if "rungs" in notes and (not self.asked or "tied" in notes):
             for note in notes.get("notes", ()):
                 tell(f"popjax: {note}")
         self.asked = True

@@ -5,9 +5,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from popjax.core.counts import check_count
 from popjax.core.text import plural
-from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first, tie_text, tied
 
 
 def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem], Scheduler]:
@@ -53,10 +55,20 @@ def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Schedu
         if asked == len(rungs):
             return asked, Decision()
         reached = int((trials.epochs >= rungs[asked - 1]).sum())
-        order = best_first(problem, trials, rungs[asked - 1])
-        on = order[~trials.stopped[order]][: math.ceil(reached / reduction_factor)].tolist()
-        until = dict.fromkeys(sorted(on), rungs[asked])
-        return asked + 1, Decision(until=until, notes=rung_notes(rungs, asked, len(on), reached))
+        on = left_after(asked - 1, trials)[: math.ceil(reached / reduction_factor)].tolist()
+        notes = rung_notes(rungs, asked, len(on), reached)
+        if count := ties(asked - 1, trials):
+            told = any(ties(rung, trials) for rung in range(asked - 1))
+            notes |= {"tied": count} | ({} if told else {"notes": [tie_text(count, rungs[asked - 1])]})
+        return asked + 1, Decision(until=dict.fromkeys(sorted(on), rungs[asked]), notes=notes)
+
+    def left_after(rung: int, trials: Trials) -> np.ndarray:
+        order = best_first(problem, trials, rungs[rung])
+        return order[~trials.stopped[order]]
+
+    def ties(rung: int, trials: Trials) -> int:
+        cut = math.ceil(int((trials.epochs >= rungs[rung]).sum()) / reduction_factor)
+        return tied(problem, trials, left_after(rung, trials), cut, rungs[rung])
 
     return Scheduler(lambda: 0, step)
 

@@ -76,6 +76,8 @@ def brackets_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Sch
         known = {"brackets": notes, "rung": max(states), "rungs": len(rungs)}
         known |= {name: sum(note[name] for note in notes if note) for name in ("trials", "of")}
         known |= {"notes": next((note["notes"] for note in notes if note and "notes" in note), [])}  # of the earliest
+        if equal := sum(note.get("tied", 0) for note in notes if note):
+            known |= {"tied": equal}
         return state | {"inner": states}, Decision(add=new, until=dict(sorted(until.items())), notes=known)
 
     return Scheduler(dict, step)

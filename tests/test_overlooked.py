@@ -1,0 +1,493 @@
+"""What users mistype or overlook is said: uneven classes, words that mean missing, rows without a target."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import popjax as pj
+from popjax.pages import headline
+from popjax.supervision.permuted import rises, spaced_rows
+from popjax.task import Metric
+
+RATE = {"learning_rate": 0.03, "hidden": 16}
+
+
+@pytest.fixture(scope="module")
+def uneven():
+    """A table of 1,500 rows, of which one in 60 is a yes, by two of its four columns."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(1500, 3)), columns=["a", "b", "noise"])
+    frame["const"] = 1.0
+    score = frame["a"] + frame["b"] + 0.5 * rng.normal(size=len(frame))
+    return frame, np.where(score > np.quantile(score, 1 - 1 / 60), "yes", "no")
+
+
+# What columns are worth
+
+
+def test_what_columns_are_worth_is_measured_by_the_metric_that_ranks(uneven, tmp_path):
+    """Under class weights the loss without them is least where all is predicted as the weights do not."""
+    task = pj.supervised(uneven, metrics=["auc"], class_weight="balanced", optimizer="adam", validation=0.3)
+    results = pj.search(task, RATE, trials=2, epochs=8, rank=pj.best("val_auc"), out=tmp_path / "run")
+    worth = results.summary["columns"]
+    assert set(list(worth)[:2]) == {"a", "b"}
+    assert worth["const"] == 0
+    assert min(worth["a"], worth["b"]) > 0.05 > abs(worth["noise"])
+    assert results.summary["columns_by"] == "val_auc"
+    assert "by how much the winner's val_auc falls if a column" in headline.columns_that_matter(results)
+    assert "winner's val_auc falls" in results.report(tmp_path / "page.html").read_text()
+
+
+def test_the_worth_by_an_accuracy_is_the_share_of_rows_that_turn_wrong(uneven):
+    """By hand, with the same permutations: a fall of the accuracy is a rise."""
+    task = pj.supervised(uneven, optimizer="adam", validation=0.3)
+    results = pj.search(task, RATE, trials=1, epochs=2)
+    winner, draws = results.predictor(), np.random.default_rng(0)
+    rows = task.split.validation[0]
+    x, y = task.dataset.x[rows], task.dataset.y[rows]
+    right = lambda x: (winner.of_fold(x, 0)[0].argmax(-1) == y).mean()
+    expected = {}
+    for at, name in enumerate(task.dataset.columns):
+        falls = []
+        for _ in range(3):
+            changed = np.array(x)
+            changed[:, at] = draws.permutation(x[:, at])
+            falls.append(right(x) - right(changed))
+        expected[name] = np.mean(falls)
+    assert rises(task, winner, Metric("val_accuracy", "max")) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_rare_class_has_rows_among_those_that_are_looked_at(uneven):
+    task = pj.supervised(uneven, validation=0.5)
+    rows = spaced_rows(task, task.split.validation[0], 120)
+    assert len(set(rows.tolist())) == 120
+    shares = [np.mean(task.dataset.y[part]) for part in (rows, task.split.validation[0])]
+    assert shares[0] == pytest.approx(shares[1], abs=0.01)
+
+
+# Constant classifiers
+
+
+@pytest.mark.parametrize("never", ["yes", None])
+def test_classes_that_are_never_predicted_are_said_with_what_helps(uneven, never, command, tmp_path):
+    """In the output, in the report and in summary.json; where classes are uneven the balanced accuracy stands there."""
+    frame = uneven[0].assign(y=uneven[1]) if never else uneven[0].assign(y=np.where(uneven[0]["a"] > 0, "yes", "no"))
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    rates = "learning_rate=0.001" if never else "learning_rate=0.03"
+    more = ["--set", rates, "--set", "hidden=8", "--trials", "2", "--epochs", "2", "--quiet", "--out", "run"]
+    done = command("sweep", "--dataset", "rows.csv", "--target", "y", *more)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if "never predicts" in line]
+    page, summary = (
+        (tmp_path / "run" / "report.html").read_text(),
+        json.loads((tmp_path / "run/summary.json").read_text()),
+    )
+    if never is None:
+        assert not said
+        assert "never predicts" not in page
+        assert "test_balanced_accuracy" not in done.stdout.split("\n")[1]
+        return
+    remedy = "rank by --metric val_auc or val_balanced_accuracy, and train with --class-weight balanced"
+    assert said[0] == f"the winner never predicts 'yes', which test rows have; {remedy}"
+    assert summary["unpredicted"] == ["yes"]
+    assert "test_accuracy 0.9" in done.stdout
+    assert "test_balanced_accuracy 0.5000" in done.stdout
+    assert "the winner never predicts &#x27;yes&#x27;" in page
+    assert "test_balanced_accuracy, on rows that no trial saw" in page
+
+
+def test_an_ensemble_that_never_predicts_a_class_is_said(uneven):
+    task = pj.supervised(uneven)
+    results = pj.search(task, RATE | {"learning_rate": 0.001}, trials=3, epochs=2, rank=pj.together())
+    assert results.summary["ensemble"]["unpredicted"] == ["yes"]
+    assert any(line.startswith("the ensemble never predicts 'yes'") for line in headline.overlooked(results))
+
+
+# Words that mean missing
+
+
+def test_words_that_mean_missing_elsewhere_are_said_once_a_column_the_target_first(doubted):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"mass": rng.normal(size=60), "island": rng.choice(["A", "?", "N/A"], 60)})
+    frame["sex"] = rng.choice(["male", "female", "NA"], 60)
+    task = pj.supervised(frame, target="sex")
+    lines = doubted.lines
+    assert lines[0] == (
+        "the target 'sex' holds 'NA' as a class of its own; if it means missing, give None in its place"
+    )
+    assert [line for line in lines if "island" in line] == [
+        "the column 'island' holds '?', 'N/A' as a level of its own; if it means missing, give None in its place"
+    ]
+    assert task.dataset.classes == ("NA", "female", "male")
+
+
+def test_na_makes_such_targets_missing_and_their_rows_are_left_out_and_counted(command, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"mass": rng.normal(size=60), "sex": rng.choice(["male", "female"], 60)})
+    frame.loc[[3, 8, 9], "sex"] = "NA"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    done = command(
+        "sweep",
+        "--dataset",
+        "rows.csv",
+        "--target",
+        "sex",
+        "--na",
+        "NA",
+        "--trials",
+        "2",
+        "--epochs",
+        "1",
+        "--out",
+        "run",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 of 60 rows left out: 3 without 'sex'" in done.stdout + done.stderr
+    assert "classification, 2 classes" in done.stdout
+
+
+# Rows without a target, columns without a value
+
+
+def test_rows_without_a_target_are_left_out_with_all_that_belongs_to_them(doubted):
+    """Their groups, their weights, and their places in a given split; rows that lack a feature stay."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 2))
+    y = 2 * x[:, 0]
+    y[[2, 30]] = np.nan
+    x[5, 1] = np.nan
+    given = {"validation": np.arange(25, 32), "test": np.arange(32, 40), "missing": "median"}
+    weights = np.arange(40.0)
+    task = pj.supervised((x, y), sample_weight=weights, **given)
+    assert "2 of 40 rows left out: 2 without 'y'" in doubted.text
+    left = np.delete(np.arange(40), [2, 30])
+    assert left[task.split.validation[0]].tolist() == [25, 26, 27, 28, 29, 31]
+    assert left[task.split.test].tolist() == list(range(32, 40))
+    np.testing.assert_array_equal(np.asarray(task.dataset.y), y[left])
+    plain = pj.supervised(
+        (np.delete(x, [2, 30], 0), y[left]),
+        sample_weight=weights[left],
+        validation=task.split.validation[0],
+        test=task.split.test,
+        missing="median",
+    )
+    for one, other in zip(jax_leaves(task), jax_leaves(plain), strict=True):
+        np.testing.assert_array_equal(one, other)
+    grouped = pj.supervised((x, y), groups=np.arange(40) // 4, missing="median")
+    assert len(grouped.dataset) == 38
+
+
+def jax_leaves(task):
+    import jax
+
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(task.data)]
+
+
+def test_a_column_without_a_value_is_left_out_and_named(doubted):
+    """It may stand in the rows to predict; with nothing else there is nothing to learn from."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "empty": np.full(60, np.nan), "blank": [None] * 60})
+    frame["y"] = 3 * frame["a"]
+    task = pj.supervised(frame, target="y")
+    assert task.dataset.columns == ("a",)
+    for name in ("empty", "blank"):
+        assert f"the column '{name}' has no value at all, and is left out" in doubted.text
+    winner = pj.search(task, RATE, trials=1, epochs=1).predictor()
+    assert winner.predict(frame.drop(columns="y")).shape == (60,)
+    with pytest.raises(ValueError, match="no column has a value; give features"):
+        pj.supervised(frame[["empty", "y"]], target="y")
+
+
+def test_an_estimator_goes_on_raising(uneven):
+    values = uneven[0]["a"].to_numpy(copy=True)
+    values[3] = np.nan
+    with pytest.raises(ValueError, match="y has 1 missing cell, the first in row 4; fill them in, or leave such rows"):
+        pj.PopulationRegressor(epochs=1, trials=1).fit(uneven[0], values)
+
+
+# Columns that count the rows, texts that training did not have
+
+
+def test_whole_numbers_that_count_the_rows_are_said(doubted):
+    """In order, in any order without a gap, or ever upwards; not what differs only because it is fine."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "year": np.arange(60) // 2, "price": rng.permutation(10**6)[:60]})
+    frame["id"] = np.arange(1, 61)
+    frame["shuffled"] = rng.permutation(60)
+    frame["upwards"] = np.cumsum(rng.integers(1, 9, 60))
+    frame["y"] = 2 * frame["a"] + 0.1
+    pj.supervised(frame, target="y")
+    said = "the column {!r} counts the rows; if it only names the rows, leave it out"
+    assert doubted.lines == [said.format(name) for name in ("id", "shuffled", "upwards")]
+
+
+def test_texts_that_training_did_not_have_are_said_once_a_column(command, doubted, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=80), "paid": rng.choice(["yes", "no"], 80)})
+    frame["y"] = 2 * frame["a"] + (frame["paid"] == "yes")
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    winner = pj.search(pj.supervised(frame, target="y"), RATE, trials=1, epochs=1, out=tmp_path / "run").predictor()
+    doubted.caught.clear()
+    other = frame.assign(paid=["YES", "perhaps", *frame["paid"][2:]])
+    winner.predict(other)
+    said = (
+        "the column 'paid' holds 'YES', 'perhaps', which the training data do not have: it counts as none of its texts"
+    )
+    assert doubted.lines == [f"{said}; there is 'yes'"]
+    assert winner.predict(frame).shape == (80,)
+    other.to_csv(tmp_path / "new.csv", index=False)
+    done = command("predict", "run", "new.csv", "--out", "told.csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [f"popjax: {said}; there is 'yes'"]
+
+
+# Names of directories
+
+
+def test_two_sweeps_of_one_second_have_two_directories(monkeypatch, tmp_path):
+    """The name is taken by making the directory, which is gone again if nothing is written."""
+    import datetime
+
+    from popjax.commands import experiment
+
+    class Now(datetime.datetime):
+        @classmethod
+        def now(cls):
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datetime, "datetime", Now)
+    made = [experiment.open_directory(None, "wine") for _ in range(3)]
+    assert [path.name for path in made] == ["wine-20260102-030405", "wine-20260102-030405-1", "wine-20260102-030405-2"]
+    assert all(path.is_dir() for path in made)
+    (made[1] / "run.json").write_text("{}")
+    for path in made:
+        experiment.remove_empty(path)
+    assert [path.exists() for path in made] == [False, True, False]
+
+
+# Frames of any library
+
+
+def frames(columns):
+    import polars as pl
+    import pyarrow as pa
+
+    yield pl.DataFrame(columns)
+    yield pl.DataFrame(columns).with_columns(pl.col("kind").cast(pl.Categorical))
+    yield pa.table(columns)
+
+
+def test_frames_of_polars_and_arrow_are_as_pandas(doubted):
+    """Missing cells, truth values, categories; columns in another order; y as a column, and beside."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "size": [None if at % 9 == 0 else float(value) for at, value in enumerate(rng.normal(size=90))],
+        "count": [None if at % 7 == 0 else int(value) for at, value in enumerate(rng.integers(0, 9, 90))],
+        "kind": [None if at % 11 == 0 else "ab"[at % 2] for at in range(90)],
+        "true": (rng.random(90) < 0.5).tolist(),
+        "y": rng.choice(["u", "v"], 90).tolist(),
+    }
+    usual = pj.supervised(pd.DataFrame(columns), target="y", missing="median")
+    trained = pj.search(usual, RATE, trials=1, epochs=2).predictor()
+    told = trained.predict_proba(pd.DataFrame(columns).drop(columns="y"))
+    for frame in frames(columns):
+        task = pj.supervised(frame, target="y", missing="median")
+        assert task.dataset.digest == usual.dataset.digest
+        assert task.dataset.levels == usual.dataset.levels
+        left = frame.select(["true", "kind", "count", "size"])
+        assert pj.supervised((left, frame["y"]), missing="median").dataset.classes == ("u", "v")
+        np.testing.assert_array_equal(trained.predict_proba(left), told)
+
+
+def test_a_lazy_frame_and_dates_are_one_line():
+    import datetime
+
+    import polars as pl
+
+    frame = pl.DataFrame({"day": [datetime.date(2020, 1, 1)] * 30, "y": list(range(30))})
+    with pytest.raises(ValueError, match=r"the data are a lazy frame of polars; collect\(\) it"):
+        pj.supervised(frame.lazy(), target="y")
+    with pytest.raises(ValueError, match="column 'day' holds Date, neither numbers nor text; convert it or drop it"):
+        pj.supervised(frame, target="y")
+
+
+def test_an_estimator_takes_frames_of_polars(uneven):
+    import polars as pl
+
+    frame = pl.DataFrame({name: uneven[0][name].to_numpy() for name in uneven[0]}).with_columns(kind=pl.lit("a"))
+    labels = np.where(uneven[0]["a"] > 0, "yes", "no")
+    fitted = pj.PopulationClassifier(trials=2, epochs=2, folds=2).fit(frame, labels)
+    assert fitted.predict(frame).shape == (1500,)
+    assert fitted.feature_names_in_.tolist() == frame.columns
+
+
+# Warnings
+
+
+def test_warnings_about_data_are_of_one_class_that_filters_know(recwarn):
+    import warnings
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "id": np.arange(60), "y": rng.normal(size=60)})
+    warnings.simplefilter("always")
+    pj.supervised(frame, target="y")
+    (warning,) = [each for each in recwarn if issubclass(each.category, pj.DataWarning)]
+    assert warning.filename == __file__
+    assert "--drop" not in str(warning.message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pj.DataWarning)
+        with pytest.raises(pj.DataWarning):
+            pj.supervised(frame, target="y")
+
+
+# Scales, and runs that are finished
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: pj.log_uniform(1, -3), "a log scale cannot reach -3; start above 0"),
+        (lambda: pj.log_integers(3, 0), "a log scale cannot reach 0; start at 1"),
+        (lambda: pj.one_minus_log_uniform(2, 0.9), "a log scale of 1-value cannot reach 2; end below 1"),
+        (lambda: pj.log_uniform(1, 0.1), r"low is above high; write log_uniform\(0.1, 1\)"),
+    ],
+)
+def test_a_range_is_given_a_remedy_that_works(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def test_a_finished_run_shows_no_progress(tmp_path):
+    from popjax.tuning.callbacks.progress import Progress
+
+    shown = []
+
+    class Shown(Progress):
+        def start(self, words):
+            shown.append(words)
+
+    task = pj.Task(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x * hparams["x"], {"loss": x}), ())
+    for resume in (False, True):
+        pj.search(
+            task, {"x": pj.uniform(0, 1)}, trials=4, epochs=3, out=tmp_path / "run", resume=resume, progress=Shown()
+        )
+    assert shown == ["compiling 1 program"]
+
+
+# Cuts among equal trials
+
+
+SPARSE = pj.Task(
+    lambda key, hparams, data: 0.0,
+    lambda n, hparams, data: (n + 1, {"loss": jnp.where(n < 2, jnp.where(hparams["x"] < 0.3, 0.0, 1.0), hparams["x"])}),
+    (),
+)
+
+
+@pytest.mark.parametrize("make", [pj.halving, pj.hyperband])
+def test_a_cut_among_equal_trials_is_said_once(make, tmp_path, capsys):
+    """In a line, in the notes of the decision, in the report and by simulate; the trials are as ever."""
+    how = {"trials": 16, "epochs": 8, "sampler": "sobol"}
+    results = pj.search(SPARSE, {"x": pj.uniform(0, 1)}, scheduler=make(), out=tmp_path / "run", **how)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "are equal" in line]
+    count = int(line.split()[1])
+    assert line.startswith(f"popjax: {count} trials are equal after epoch ")
+    assert "the cut falls among them by their numbers: raise min_epochs" in line
+    notes = [json.loads(each)["notes"] for each in (tmp_path / "run/decisions.jsonl").read_text().splitlines()]
+    assert count in [note.get("tied") for note in notes if note]
+    assert results.summary["tied"] == [line.removeprefix("popjax: ")]
+    assert "trials are equal after epoch" in (tmp_path / "run/report.html").read_text()
+    if make is pj.halving:
+        full = pj.search(SPARSE, {"x": pj.uniform(0, 1)}, **how)
+        assert pj.simulate(make(), full).notes == tuple(results.summary["tied"])
+        assert np.isclose(full.points["x"][:, None] < 0.3, full.curves["loss"][:, :1] == 0).all()
+        assert count == (full.points["x"] >= 0.3).sum()
+
+
+def test_a_cut_that_tells_trials_apart_is_not_said(capsys):
+    task = pj.Task(lambda key, hparams, data: 0.0, lambda n, hparams, data: (n + 1, {"loss": hparams["x"] + n}), ())
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=16, epochs=8, scheduler=pj.halving())
+    assert "tied" not in results.summary
+    assert "equal" not in capsys.readouterr().err
+
+
+# Errors in the words of their cause
+
+
+@pytest.mark.parametrize("model", ["mlp", "tabular"])
+def test_no_rows_have_no_predictions(model):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"a": rng.normal(size=80), "kind": rng.choice(["u", "v"], 80), "y": rng.choice(["no", "yes"], 80)}
+    )
+    task = pj.supervised(frame, target="y", model=model, transform="quantile")
+    winner = pj.search(task, {"learning_rate": 0.01}, trials=1, epochs=1).predictor()
+    assert winner.predict(frame.head(0)).shape == (0,)
+    assert winner.predict_proba(frame.head(0)).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("val_acuracy", "; did you mean val_accuracy?"),
+        ("val_rocauc", "; did you mean val_auc?"),
+        ("f1", "; did you mean 'val_f1'?"),
+        ("nonsense", ""),
+    ],
+)
+def test_an_unknown_metric_is_told_of_all_there_are(uneven, name, near):
+    reports = "the task reports train_loss, val_accuracy, val_balanced_accuracy, val_loss"
+    asked = "and if asked for val_f1, val_auc, val_log_loss, val_mcc"
+    with pytest.raises(ValueError, match="unknown metric") as error:
+        pj.search(pj.supervised(uneven), RATE, trials=1, rank=pj.best(name, "max"))
+    assert str(error.value) == f"unknown metric {name!r}; {reports}, {asked}{near}"
+
+
+def test_a_command_that_is_given_an_unknown_metric_suggests_one(refused_in_one_line):
+    says = [
+        "unknown metric of a classification 'acuracy'; there are f1, auc, log_loss, mcc, and always loss",
+        "accuracy?",
+    ]
+    refused_in_one_line("sweep", "--dataset", "wine", "--metric", "val_acuracy", says=says)
+
+
+def test_a_dict_of_targets_is_one_line(uneven):
+    with pytest.raises(ValueError, match="arrays: y is a dict; give one array of targets, with a column each"):
+        pj.supervised((uneven[0].to_numpy(), {"y": uneven[1]}))
+
+
+def test_jaxs_search_for_nan_ends_at_the_users_line():
+    """The trial and the line where it is not finite first; a search of finite trials is as without the setting."""
+
+    def epoch(x, hparams, data):
+        x = x - hparams["x"]
+        return x, {"loss": jnp.log(x)}
+
+    task = pj.Task(lambda key, hparams, data: jnp.float32(1.0), epoch, ())
+    jax.config.update("jax_debug_nans", True)
+    try:
+        finite = pj.search(task, {"x": pj.uniform(0.1, 0.2)}, trials=4, epochs=3)
+        says = r"trial \d is not finite \(.*test_overlooked.py, line \d+, in .*epoch\): popjax counts such a trial as"
+        with pytest.raises(ValueError, match=says):
+            pj.search(task, {"x": pj.uniform(0.3, 0.6)}, trials=4, epochs=5)
+    finally:
+        jax.config.update("jax_debug_nans", False)
+    assert finite.best is not None
+
+
+def test_a_number_of_each_row_that_dominates_is_said(tmp_path):
+    """Such as an account's, by which the rows were sorted once."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"account": rng.permutation(10**6)[:200], "a": rng.normal(size=200)})
+    frame["y"] = frame["account"] / 1e5 + 0.1 * frame["a"]
+    results = pj.search(
+        pj.supervised(frame, target="y", validation=0.3), RATE, trials=2, epochs=20, out=tmp_path / "run"
+    )
+    said = "the column 'account' has another whole number in each row, and is worth more to the winner than all others"
+    assert headline.overlooked(results) == [f"{said}; if it only names the rows, leave it out (--drop account)"]
+    assert "leave it out (--drop account)" in (tmp_path / "run/report.html").read_text()
