@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from popjax.data.dataset import load
 
 CORPUS = Path(__file__).parent / "corpus"
-NOTHING = 'use missing="drop" (--missing drop) or missing="median" (--missing median)'
-MEND = 'mend them, or empty them (or name them, as --na NA) and use missing="drop" (--missing drop)'
+NOTHING = 'use missing="median" (--missing median) or missing="drop" (--missing drop)'
+MEND = f"mend them, or empty them (or name them, as --na NA) and {NOTHING}"
 NAME = "name it in line 1, or write the file without it (pandas: index=False)"
 
 

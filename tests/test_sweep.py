@@ -208,7 +208,7 @@ BAD = [
     (["--dataset", "empty.csv", "--target", "y"], "'empty.csv'", "empty"),
     (["--dataset", "good.csv"], "'good.csv'", "name the column to predict, one of 'a', 'y'"),
     (["--dataset", "good.csv", "--target", "z"], "'z'", "'a', 'y'"),
-    (["--dataset", "nan.csv", "--target", "y"], "column 'a', row 2", "(--missing drop) or"),
+    (["--dataset", "nan.csv", "--target", "y"], "column 'a', row 2", "(--missing median) or"),
     (["--dataset", "text.csv", "--target", "y"], "'blue'", "mend them"),
     (["--dataset", "one.csv", "--target", "y"], "'y' has one class only, 1", "two or more"),
     (["--dataset", "bad.npz"], "'bad.npz'", "NPZ"),

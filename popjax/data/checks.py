@@ -148,4 +148,4 @@ def _fill(
         return x[kept], kept, None
     row = int(lost.reshape(len(lost), -1).any(1).argmax())
     where = f"{int(lost.sum())} missing cells, the first in {place(lost[row:], columns, int(numbers[row]))}"
-    raise ValueError(f"{name}: {where}; use {DROP} or {MEDIAN}")
+    raise ValueError(f"{name}: {where}; use {MEDIAN} or {DROP}")

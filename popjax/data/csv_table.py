@@ -26,6 +26,7 @@ from popjax.data.columns import (
     FEW,
     MAX_CLASSES,
     MAX_TEXTS,
+    MEDIAN,
     Column,
     bad_cells,
     check_names,
@@ -273,7 +274,7 @@ class Tally:
             return bad > 0
         mostly = 2 * self.kinds["decimal comma"] >= bad
         points = f"write {self.with_a_point()}, with a decimal point; " if mostly else ""
-        remedy = f"{points}mend them, or empty them (or name them, as --na NA) and use {DROP}"
+        remedy = f"{points}mend them, or empty them (or name them, as --na NA) and use {MEDIAN} or {DROP}"
         raise ValueError(f"{source}: column {name!r} is numeric but for {bad_cells(self.bad, bad)}; {remedy}")
 
     def with_a_point(self) -> str:
