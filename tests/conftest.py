@@ -20,6 +20,7 @@ from popjax.core.doubt import DataWarning
 from popjax.engine.compiler import COMPILER
 from popjax.engine.cost import Machine
 
+collect_ignore = ["right_strangers.py"]  # importing it writes into the registries
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 

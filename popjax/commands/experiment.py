@@ -1,6 +1,5 @@
 """What the commands train: a model with an optimizer on a dataset, or the user's own task."""
 
-import atexit
 import contextlib
 import dataclasses
 import importlib
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from popjax.commands import cli
 from popjax.core.counts import check_seed
 from popjax.core.faults import fault
 from popjax.core.storage import LOCK, locked
@@ -320,14 +320,15 @@ def new_directory(stem: str) -> Path:
             continue
         except OSError:  # which `check_directory` words
             return directory
-        atexit.register(remove_empty, directory)
+        cli.AT_THE_END.append(lambda: remove_empty(directory))
         return directory
     raise AssertionError("numbers do not end")
 
 
 def remove_empty(directory: Path) -> None:
-    """Remove a directory in which nothing was written."""
+    """Remove a directory in which nothing was written, and the one around it if that is all."""
     with contextlib.suppress(OSError):
         if os.listdir(directory) == [LOCK]:
             (directory / LOCK).unlink()
         directory.rmdir()
+        directory.parent.rmdir()
