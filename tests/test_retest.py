@@ -184,10 +184,10 @@ BAD = [
 def traps(tmp_path_factory):
     """Searches of four trials, and data that do not fit them."""
     place = tmp_path_factory.mktemp("traps")
-    rows = [f"{i},{i % 2}" for i in range(40)]
+    rows = [f"{i % 7},{i % 2}" for i in range(40)]
     (place / "mine.csv").write_text("\n".join(["a,y", *rows]))
-    (place / "number.csv").write_text("\n".join(["a,y", *(f"{i},{i}.5" for i in range(40))]))
-    (place / "more.csv").write_text("\n".join(["a,b,y", *(f"{i},{i},{i % 2}" for i in range(40))]))
+    (place / "number.csv").write_text("\n".join(["a,y", *(f"{i % 7},{i}.5" for i in range(40))]))
+    (place / "more.csv").write_text("\n".join(["a,b,y", *(f"{i % 7},{i % 5},{i % 2}" for i in range(40))]))
     (place / "other.csv").write_text("\n".join(["c,y", *rows]))
     (place / "mine.py").write_text(TASK)
     searches = {

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import os
 import shlex
@@ -320,7 +321,7 @@ def new_directory(stem: str) -> Path:
             continue
         except OSError:  # which `check_directory` words
             return directory
-        cli.AT_THE_END.append(lambda: remove_empty(directory))
+        cli.AT_THE_END.append(functools.partial(remove_empty, directory))
         return directory
     raise AssertionError("numbers do not end")
 
