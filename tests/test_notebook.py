@@ -244,7 +244,7 @@ CELLS = (
     """,
     "print(long.summary['stopped'], 0 < int(long.done.max()) < 1_000_000)",
     """
-    same = pj.search(task, space, trials=8, epochs=3, out="first")
+    same = pj.search(task, space, trials=8, epochs=3, out="first", progress=True)
     print(same.order.tolist() == results.order.tolist(), same.summary["steps_run"])
     """,
     'pj.search(task, {"learning_rate": 0.5, "hidden": 8}, trials=8, epochs=3, out="first")',
@@ -287,7 +287,8 @@ def test_a_notebook_shows_is_interrupted_and_goes_on(tmp_path, environment):
     assert re.fullmatch(r"stopped at \d+%, best now [\d.]+", left)
     assert partial[0]["text"] == "2 True\n"
     assert "'first' holds a run: resuming it" in again[0]["text"]
-    assert again[1]["text"] == "True 0\n"
+    assert again[1]["text"] == "True 0\n"  # and no bar, which would stay at "compiling"
+    assert len(again) == 2
 
 
 REDEFINED = """
