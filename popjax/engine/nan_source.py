@@ -35,7 +35,9 @@ def unchecked() -> Iterator[dict[str, bool]]:
 def nan_error(roster: Roster, trial: int) -> ValueError:
     """The error of a diverged trial, with the user's line if it is found."""
     remedy = "popjax counts such a trial as diverged; unset jax_debug_nans and jax_debug_infs to train the others"
-    return ValueError(f"trial {trial} is not finite{place_of_nan(roster, trial)}: {remedy}")
+    with unchecked():  # the checks of `checkify` find it
+        place = place_of_nan(roster, trial)
+    return ValueError(f"trial {trial} is not finite{place}: {remedy}")
 
 
 def place_of_nan(roster: Roster, trial: int) -> str:
