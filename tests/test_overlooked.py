@@ -1,5 +1,6 @@
 """What users mistype or overlook is said: uneven classes, words that mean missing, rows without a target."""
 
+import contextlib
 import json
 
 import jax
@@ -261,12 +262,12 @@ def test_two_sweeps_of_one_second_have_two_directories(monkeypatch, tmp_path):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datetime, "datetime", Now)
-    made = [experiment.open_directory(None, "wine") for _ in range(3)]
-    assert [path.name for path in made] == ["wine-20260102-030405", "wine-20260102-030405-1", "wine-20260102-030405-2"]
-    assert all(path.is_dir() for path in made)
-    (made[1] / "run.json").write_text("{}")
-    for path in made:
-        experiment.remove_empty(path)
+    with contextlib.ExitStack() as opened:
+        made = [opened.enter_context(experiment.open_directory(None, "wine")) for _ in range(3)]
+        stem = "wine-20260102-030405"
+        assert [path.name for path in made] == [stem, f"{stem}-1", f"{stem}-2"]
+        assert all(path.is_dir() for path in made)
+        (made[1] / "run.json").write_text("{}")
     assert [path.exists() for path in made] == [False, True, False]
 
 

@@ -370,7 +370,7 @@ def remembering(problem):
     return pj.Scheduler(dict, step)
 
 
-def memorizing(problem):
+def forgetful(problem):
     """Keeps each trial's first loss beside its state: a resumed run has forgotten it."""
     first = {}
 
@@ -384,8 +384,15 @@ def memorizing(problem):
     return pj.Scheduler(lambda: 0, step)
 
 
-def test_what_a_scheduler_remembers_beside_its_state_is_wrong_at_once():
-    """Asked again it is made anew, as by a resumed run."""
+@pytest.mark.parametrize("home", [__name__, "popjax.tuning.schedulers.strange"])
+def test_what_a_scheduler_remembers_beside_its_state_is_wrong_at_once(home):
+    """Asked again it is made anew, as by a resumed run; a file of a user's in popjax's folder is not popjax's."""
+
+    def memorizing(problem):
+        scheduler = forgetful(problem)
+        scheduler.step.__module__ = home
+        return scheduler
+
     epoch = lambda n, hparams, data: (n + 1, {"loss": jnp.where(n == 0, hparams["x"], 1 - hparams["x"])})
     task = pj.Task(lambda key, hparams, data: 0.0, epoch, ())
     with pytest.raises(ValueError, match="the scheduler memorizing: step decides otherwise when it is called again"):

@@ -81,7 +81,14 @@ def main(argv: list[str] | None = None) -> int:
     check_page(arguments)
     start = beginning(arguments)
     script = read_script(arguments.script) if arguments.script else None
-    out = start.resume or open_directory(arguments.out, f"babysit-{start.experiment.stem}")
+    if start.resume is not None:
+        return babysit(arguments, start, start.resume, script)
+    with open_directory(arguments.out, f"babysit-{start.experiment.stem}") as out:
+        return babysit(arguments, start, out, script)
+
+
+def babysit(arguments: Arguments, start: Beginning, out: Path, script: list[tuple[int, str]] | None) -> int:
+    """Steer the model from a script, the keyboard or a page, with results in `out`; the exit code."""
     if script is None and arguments.replay is None and not sys.stdin.isatty() and arguments.live is None:
         script = commands_in(sys.stdin.read())
     stop = cli.SignalledStop()

@@ -24,7 +24,6 @@ from popjax.core.text import printable, tell
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 ALL_DIVERGED, BAD_INPUT, CORRUPT, IN_USE, NO_ROOM, CLOSED_PIPE, TERMINATED = 1, 2, 3, 4, 5, 141, 143
 HERE = "127.0.0.1"  # default address of a live page
-AT_THE_END: list[Callable[[], None]] = []  # what a command does at last, however it ends
 PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
 
 
@@ -198,8 +197,6 @@ def run(main: Callable[[], Any]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = CLOSED_PIPE
     finally:  # all is printed
-        for act in AT_THE_END:
-            act()
         gc.freeze()  # Python's last collections would search JAX's objects for 0.6 s
         signal.setitimer(signal.ITIMER_REAL, 0)  # its handler is removed before Python exits
         if signal.getsignal(signal.SIGINT) is leave_now:

@@ -2,16 +2,14 @@
 
 import contextlib
 import dataclasses
-import functools
 import importlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from popjax.commands import cli
 from popjax.core.counts import check_seed
 from popjax.core.faults import fault
 from popjax.core.storage import LOCK, locked
@@ -290,13 +288,26 @@ def describe_device() -> str:
     return name
 
 
-def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
-    """The results directory: --out, or a new one under runs/. Raises ValueError if it holds a run, except on resume."""
-    from popjax.store.files import check_directory
+@contextlib.contextmanager
+def open_directory(out: str | None, stem: str, resume: bool = False) -> Iterator[Path]:
+    """Context: the results directory, --out or a new one under runs/, which is removed if nothing is written there.
 
+    Raises ValueError if it holds a run, except on resume.
+    """
     if out == "":
         raise ValueError("--out '': name a directory")
-    directory = Path(out) if out is not None else new_directory(stem)
+    directory = checked_directory(new_directory(stem) if out is None else Path(out), resume)
+    try:
+        yield directory
+    finally:
+        if out is None:
+            remove_empty(directory)
+
+
+def checked_directory(directory: Path, resume: bool) -> Path:
+    """The directory; raises ValueError if results cannot be written to it."""
+    from popjax.store.files import check_directory
+
     try:
         check_directory(directory, "run" if resume else None)
     except ValueError as error:
@@ -308,7 +319,7 @@ def open_directory(out: str | None, stem: str, resume: bool = False) -> Path:
 
 
 def new_directory(stem: str) -> Path:
-    """A new directory under runs/, with the time in its name, of this process alone; removed at its end if empty."""
+    """A new directory under runs/, with the time in its name, of this process alone."""
     import datetime
     import itertools
 
@@ -321,7 +332,6 @@ def new_directory(stem: str) -> Path:
             continue
         except OSError:  # which `check_directory` words
             return directory
-        cli.AT_THE_END.append(functools.partial(remove_empty, directory))
         return directory
     raise AssertionError("numbers do not end")
 

@@ -40,11 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = with_choices(cli.parse(Arguments, "sweep", cli.with_port(argv)))
     named = named_scales(arguments)
     check_arguments(arguments)
-    out = open_directory(arguments.out, arguments.stem, arguments.resume)
-    if arguments.resume:
-        check_same_kind(arguments, out)
-    sweep = Sweep(with_metric(arguments), named, out, sys.argv[1:] if argv is None else argv)
-    return sweep.run()
+    with open_directory(arguments.out, arguments.stem, arguments.resume) as out:
+        if arguments.resume:
+            check_same_kind(arguments, out)
+        return Sweep(with_metric(arguments), named, out, sys.argv[1:] if argv is None else argv).run()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,15 +31,6 @@ def name_of(given: Any) -> Any:
     return given if isinstance(given, str | None) else getattr(given, "__qualname__", type(given).__name__)
 
 
-def of_popjax(given: Any) -> bool:
-    """True for a function or a class of popjax's own.
-
-    >>> of_popjax(name_of), of_popjax(max)
-    (True, False)
-    """
-    return str(getattr(given, "__module__", "")).partition(".")[0] == "popjax"
-
-
 def refuse_gone(function: str, given: Iterable[str], gone: Mapping[str, str]) -> None:
     """Raise ValueError for an argument of an earlier version, naming its replacement, and TypeError for any other.
 

@@ -28,16 +28,16 @@ def doubt(line: str, about: str = "") -> None:
 
 def print_doubts() -> None:
     """From now on print these warnings on standard error as commands do."""
-    others, told = warnings.showwarning, set[str]()
+    show_others, shown = warnings.showwarning, set[str]()
 
     def show(message: Warning | str, *where: Any, **more: Any) -> None:
         if isinstance(message, DataWarning):
             line, about = message.args
-            if about not in told:
+            if about not in shown:
                 tell(f"popjax: {printable(line)}")
-            told.add(about)
+            shown.add(about)
         else:
-            others(message, *where, **more)
+            show_others(message, *where, **more)
 
     warnings.showwarning = show
     warnings.simplefilter("always", DataWarning)

@@ -9,6 +9,7 @@ import numpy as np
 from popjax.data.columns import DROP, MEDIAN, Levels, place
 from popjax.data.inputs import Inputs, entries, taken
 from popjax.data.targets import LARGEST, Targets, check_whole
+from popjax.space.values import present
 
 FEWEST = 3  # rows
 KEEP = "keep"  # for `missing`: cells stay NaN, for a transform that accepts them
@@ -92,12 +93,9 @@ def check_rows(count: int, name: str) -> None:
 
 def targets_lost(y: np.ndarray) -> np.ndarray:
     """bool (rows,): a target is missing."""
-    if y.dtype.kind == "f":
-        return np.isnan(y).reshape(len(y), math.prod(y.shape[1:])).any(1)
-    if y.dtype.kind == "O":
-        lost = np.array([value is None or (isinstance(value, float) and np.isnan(value)) for value in y.ravel()], bool)
-        return lost.reshape(len(y), math.prod(y.shape[1:])).any(1)
-    return np.zeros(len(y), bool)
+    if y.dtype.kind not in "fO":
+        return np.zeros(len(y), bool)
+    return ~present(y.ravel()).reshape(len(y), math.prod(y.shape[1:])).all(1)
 
 
 def without_missing(

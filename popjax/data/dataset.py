@@ -25,7 +25,7 @@ from popjax.data.checks import (
 )
 from popjax.data.columns import Column, Levels, occurring, one_hot, one_hot_features, with_missing_level
 from popjax.data.csv_table import read_csv
-from popjax.data.doubts import counts_rows, doubt_of_counts, doubt_of_words, doubts, left_out, missing_words
+from popjax.data.doubts import doubt_of_words, doubts, doubts_of_numbers, left_out
 from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
@@ -278,12 +278,13 @@ def from_arrays(
         x, levels, fill = occurring(x, columns, levels, fill)
         x, levels = with_missing_level(x, columns, levels) if missing == AUTO else (x, levels)
     dropped = np.flatnonzero(~left)
-    words = doubt_of_words(f"the target {target!r}", "class", missing_words(found.classes or ()))
-    counted = left_out(len(left), len(dropped), unknown, target)
-    numbers = [at for at, column in enumerate(columns) if column not in (levels or {})] if not same else []
-    named = [columns[at] for at in numbers if counts_rows(x[:, at])]
-    ordinals = [doubt_of_counts(column, "counts the rows") for column in named]
-    lines = (words, counted, found.doubt, *doubts(levels or {}, int(left.sum())), *ordinals)
+    lines = (
+        doubt_of_words(f"the target {target!r}", "class", found.classes or ()),
+        left_out(len(left), len(dropped), unknown, target),
+        found.doubt,
+        *doubts(levels or {}, int(left.sum())),
+        *doubts_of_numbers(x, columns, levels or {}),
+    )
     return Dataset(
         x,
         x if same else found.y,

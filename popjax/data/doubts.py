@@ -33,9 +33,9 @@ def missing_words(texts: Sequence[Any]) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text.strip().lower() in MEANS_MISSING]
 
 
-def doubt_of_words(what: str, becomes: str, words: Sequence[str]) -> str:
-    """Line for such texts of a column or the target; empty without any."""
-    if not words:
+def doubt_of_words(what: str, becomes: str, texts: Sequence[Any]) -> str:
+    """Line for those texts of a column or the target that mean missing elsewhere; empty without any."""
+    if not (words := missing_words(texts)):
         return ""
     said, named = ", ".join(map(short, words)), shlex.quote(",".join(word.strip() for word in words))
     return f"{what} holds {said} as a {becomes} of its own; if it means missing, give None in its place (--na {named})"
@@ -49,8 +49,7 @@ def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
     the column 'day' looks like dates ('2024-01-31'), each of which becomes a feature; make numbers of them, or leave \
 it out (--drop day)
     """
-    found = [doubt_of_words(f"the column {name!r}", "level", missing_words(texts)) for name, texts in levels.items()]
-    found = list(filter(None, found))
+    lines = [doubt_of_words(f"the column {name!r}", "level", texts) for name, texts in levels.items()]
     for name, texts in levels.items():
         if sum(DATE.fullmatch(text) is not None for text in texts) >= MOST * len(texts):
             what, remedy = f"looks like dates ({short(texts[0])})", "make numbers of them, or"
@@ -60,11 +59,17 @@ it out (--drop day)
             what, remedy = f"has {len(texts)} different texts in {rows} rows", "if it only names the rows,"
         else:
             continue
-        found.append(
+        lines.append(
             f"the column {name!r} {what}, each of which becomes a feature; {remedy} "
             f"leave it out (--drop {shlex.quote(name)})"
         )
-    return tuple(found)
+    return tuple(filter(None, lines))
+
+
+def doubts_of_numbers(x: np.ndarray, columns: Sequence[str], levels: Levels) -> tuple[str, ...]:
+    """A line for each column (rows,) of numbers that count the rows."""
+    counting = [name for at, name in enumerate(columns) if name not in levels and counts_rows(x[:, at])]
+    return tuple(doubt_of_counts(name, "counts the rows") for name in counting)
 
 
 def different_numbers(values: np.ndarray) -> bool:

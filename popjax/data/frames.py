@@ -14,10 +14,10 @@ def as_frame(data: Any) -> Any:
         return data
     import narwhals as nw
 
-    found = nw.from_native(data, pass_through=True)
-    if isinstance(found, nw.LazyFrame):
+    frame = nw.from_native(data, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
         raise ValueError(f"the data are a lazy frame of {type(data).__module__.partition('.')[0]}; collect() it")
-    return found
+    return frame
 
 
 def series_of(frame: Any, at: int) -> Any:
@@ -45,9 +45,7 @@ def numeric(series: Any) -> bool:
 
 def truths(series: Any) -> bool:
     """True if a column holds truth values."""
-    import narwhals as nw
-
-    return bool(series.dtype == nw.Boolean if narwhal(series) else series.dtype.kind == "b")
+    return str(series.dtype) == "Boolean" if narwhal(series) else bool(series.dtype.kind == "b")
 
 
 def foreign(series: Any) -> str:
@@ -60,8 +58,8 @@ def foreign(series: Any) -> str:
 def float_cells(series: Any) -> np.ndarray:
     """Floats (rows,) of a numeric column, NaN where missing."""
     if not narwhal(series):
-        found: np.ndarray = series.to_numpy(float, na_value=np.nan)
-        return found
+        floats: np.ndarray = series.to_numpy(float, na_value=np.nan)
+        return floats
     import narwhals as nw
 
     return np.asarray(series.cast(nw.Float64).to_numpy(), float)
@@ -70,11 +68,11 @@ def float_cells(series: Any) -> np.ndarray:
 def cells_of(series: Any) -> np.ndarray:
     """Python values (rows,) of a column, or of another pandas array, None where missing."""
     if narwhal(series):
-        cells = [None if cell != cell else cell for cell in series.to_list()]
-        return np.array([*cells, None], object)[:-1]
-    found: np.ndarray = series.to_numpy(object, copy=True)
-    found[np.asarray(series.isna())] = None
-    return found
+        values = [None if value != value else value for value in series.to_list()]
+        return np.array([*values, None], object)[:-1]
+    cells: np.ndarray = series.to_numpy(object, copy=True)
+    cells[np.asarray(series.isna())] = None
+    return cells
 
 
 def feature_cells(series: Any) -> np.ndarray:

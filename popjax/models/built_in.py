@@ -71,13 +71,13 @@ MODELS: Mapping[str, Model] = {
         missing="auto",
     ),
 }
-PROVEN = tuple(MODELS.values())
+PROVEN = ("mlp", "cnn", "tabular")  # by tests; a line of a user's own is none of them
 
 
 def model_named(name: str) -> Model:
     """The built-in model of a name; raises ValueError for an unknown one, and for an entry that is written wrongly."""
     entry = registered(MODELS, "model", name, Model)
-    if entry not in PROVEN:
+    if name not in PROVEN:
         check_entry(f"the model {name!r}", entry)
     return entry
 

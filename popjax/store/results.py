@@ -151,7 +151,7 @@ class Results:
         """
         if self.rule.improvement is None:
             return values_after(self.curves, self.epochs_run)
-        return {name: values.mean((1, 2), dtype=np.float64) for name, values in self._of_members.items()}
+        return {name: values.mean((1, 2), dtype=np.float64) for name, values in self.of_members.items()}
 
     @fixed
     def errors(self) -> dict[str, np.ndarray]:
@@ -160,11 +160,11 @@ class Results:
         count = shape[1] * shape[2]
         if count == 1:
             return {}
-        last = {n: v.reshape(len(v), count).astype(np.float64) for n, v in self._of_members.items()}
+        last = {n: v.reshape(len(v), count).astype(np.float64) for n, v in self.of_members.items()}
         return {name: values.std(1, ddof=1) / np.sqrt(count) for name, values in last.items()}
 
     @fixed
-    def _of_members(self) -> dict[str, np.ndarray]:
+    def of_members(self) -> dict[str, np.ndarray]:
         """Metric -> (trials, folds, repeats): the values at the epoch that counts."""
         if self.rule.improvement is None:
             return values_after(self.members, self.epochs_run)

@@ -174,7 +174,7 @@ class PopulationEstimator(BaseEstimator):
             X, y = validate_data(self, X, y, reset=reset, **how, **self._arrays())
         y = y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
         if (lost := targets_lost(y)).any():  # elsewhere such rows are left out; here X and y are the user's to align
-            raise missing_targets(int(lost.sum()), int(lost.argmax()))
+            raise missing_targets_error(int(lost.sum()), int(lost.argmax()))
         if self.kind == "classification":
             check_classification_targets(y)
             if y.ndim == 2 and type_of_target(y) != "multilabel-indicator":
@@ -308,10 +308,10 @@ def check_labels(y: Any) -> None:
         return
     lost = [not isinstance(cell, str) and str(cell) in ("None", "nan", "<NA>") for cell in cells]
     if any(lost):
-        raise missing_targets(sum(lost), lost.index(True))
+        raise missing_targets_error(sum(lost), lost.index(True))
 
 
-def missing_targets(count: int, first: int) -> ValueError:
+def missing_targets_error(count: int, first: int) -> ValueError:
     """The error of so many missing targets, the first in a row from 0."""
     what = f"y has {plural(count, 'missing cell')}, the first in row {first + 1}"
     return ValueError(f"{what}; fill them in, or leave such rows out")

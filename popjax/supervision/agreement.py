@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.calls import of_popjax
 from popjax.core.text import failure, tell
 from popjax.data.inputs import entries, mapped, taken
-from popjax.data.transforms.filled import Filled
-from popjax.models.built_in import MODELS
+from popjax.data.transforms.applying import proven
+from popjax.models.built_in import PROVEN as PROVEN_MODELS
 from popjax.store.results import Results
+from popjax.supervision.kinds.probing import PROVEN as PROVEN_KINDS
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
 from popjax.task import Metric
@@ -44,39 +44,30 @@ def check_predictor(results: Results) -> None:
 
 def from_outside(task: Supervised) -> bool:
     """True if the task has a model, transform or kind that is not popjax's."""
-    model = task.recipe.model
-    used: list[Any] = [task.given.options.model if model is None else MODELS[model].module, type(task.fit.kind)]
-    for fold in task.recipe.transforms:
-        used += [type(one.inner if isinstance(one, Filled) else one) for one in entries(fold)]
-    return not all(map(of_popjax, used))
+    transforms = [transform for fold in task.recipe.transforms for transform in entries(fold)]
+    own = task.recipe.model in PROVEN_MODELS and type(task.fit.kind) in PROVEN_KINDS and all(map(proven, transforms))
+    return not own
 
 
 def differing(results: Results, task: Supervised, winner: Predictor) -> dict[str, tuple[float, float]]:
     """Metric -> (recorded, of the predictor) of the member for which it differs most, where it differs."""
-    records = results.records(winner.trials[0])
-    found: dict[str, tuple[float, float]] = {}
+    different: dict[str, tuple[float, float]] = {}
     scores = [
         task.judged(predicted, rows)
         for fold, rows in enumerate(task.split.validation)
         for predicted in in_halves(winner, taken(task.dataset.x, rows), fold)
     ]
-    share = FLIPPED / task.split.validation.shape[1]
-    kind = task.fit.kind
+    share, kind = FLIPPED / task.split.validation.shape[1], task.fit.kind
     for name, mode in {**({} if kind.scaled else {"loss": "min"}), **kind.reports}.items():  # each fold scales its loss
         metric = Metric.of("validation", name)
-        if metric in records and all(name in each for each in scores):
-            recorded, predicted = last(records[metric]).ravel(), np.array([each[name] for each in scores])
+        if metric in results.of_members and all(name in each for each in scores):
+            recorded = results.of_members[metric][winner.trials[0]].ravel()
+            predicted = np.array([each[name] for each in scores])
             off = np.abs(recorded - predicted) - WITHIN * np.maximum(np.abs(recorded), np.abs(predicted))
             worst = off.argmax()
             if off[worst] > (share if mode == "max" else 1e-6):
-                found[metric] = float(recorded[worst]), float(predicted[worst])
-    return found
-
-
-def last(values: np.ndarray) -> np.ndarray:
-    """The last finite value (folds, repeats) of each curve (folds, repeats, epochs)."""
-    places = np.where(np.isfinite(values), np.arange(values.shape[-1]), -1).max(-1)
-    return np.take_along_axis(values, places[..., None], -1)[..., 0]
+                different[metric] = float(recorded[worst]), float(predicted[worst])
+    return different
 
 
 def in_halves(winner: Predictor, x: Any, fold: int) -> np.ndarray:

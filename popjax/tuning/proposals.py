@@ -41,7 +41,7 @@ LEARNING: Mapping[str, Learning] = {
     "cmaes": Learning(by_optuna(cmaes), ("optuna", "cmaes")),
     "gp": Learning(by_optuna(gp), ("optuna", "torch")),
 }
-PROVEN = frozenset(LEARNING)  # by tests, and Optuna's: no search asks them twice
+PROVEN = ("tpe", "cmaes", "gp")  # by tests, and Optuna's: no search asks them twice
 
 
 def learns(sampler: Any) -> bool:
