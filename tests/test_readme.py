@@ -70,7 +70,9 @@ def test_the_example_with_a_model_of_ones_own(capsys):
     assert results.best.value > 0.95
     assert results.summary["test_value"] > 0.94
     assert results.summary["buckets"] == 1
-    assert "Best(trial=" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "Best(trial=" in printed.out
+    assert not printed.err  # a right model is not accused
 
 
 def test_the_example_with_an_opaque_objective():

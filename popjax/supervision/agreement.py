@@ -2,7 +2,8 @@
 
 from typing import Any
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 
 from popjax.core.text import failure, tell
 from popjax.data.inputs import entries, mapped, taken
@@ -12,7 +13,7 @@ from popjax.store.results import Results
 from popjax.supervision.kinds.probing import PROVEN as PROVEN_KINDS
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
-from popjax.task import Metric
+from popjax.task import HParams, Metric
 
 WITHIN = 2e-3  # of a metric; products of several sizes and precisions round differently
 FLIPPED = 2  # rows that rounding may decide otherwise, by which a share differs
@@ -28,7 +29,7 @@ def check_predictor(results: Results) -> None:
     if not isinstance(task, Supervised) or best is None or best.trial not in results.order or not from_outside(task):
         return
     task = task.in_folds(results.members[results.metric].shape[1])
-    if best.trial not in results.states or not task.combines(len(task.split.train)):
+    if best.trial not in results.states:
         return
     remedy = "a model or transform may depend on a row and its arrays alone: not on other rows, nor on random numbers"
     try:
@@ -50,30 +51,28 @@ def from_outside(task: Supervised) -> bool:
 
 
 def differing(results: Results, task: Supervised, winner: Predictor) -> dict[str, tuple[float, float]]:
-    """Metric -> (recorded, of the predictor) of the member for which it differs most, where it differs."""
+    """Metric -> (recorded, of the predictor) of a member for which it differs, where it differs.
+
+    By the same function of outputs as in training: probabilities would lose how wrong a row is.
+    """
     different: dict[str, tuple[float, float]] = {}
-    scores = [
-        task.judged(predicted, rows)
-        for fold, rows in enumerate(task.split.validation)
-        for predicted in in_halves(winner, taken(task.dataset.x, rows), fold)
-    ]
-    share, kind = FLIPPED / task.split.validation.shape[1], task.fit.kind
-    for name, mode in {**({} if kind.scaled else {"loss": "min"}), **kind.reports}.items():  # each fold scales its loss
-        metric = Metric.of("validation", name)
-        if metric in results.of_members and all(name in each for each in scores):
-            recorded = results.of_members[metric][winner.trials[0]].ravel()
-            predicted = np.array([each[name] for each in scores])
-            off = np.abs(recorded - predicted) - WITHIN * np.maximum(np.abs(recorded), np.abs(predicted))
-            worst = off.argmax()
-            if off[worst] > (share if mode == "max" else 1e-6):
-                different[metric] = float(recorded[worst]), float(predicted[worst])
+    share, modes = FLIPPED / task.split.validation.shape[1], {Metric.of("validation", "loss"): "min", **task.modes}
+    for number, rows in enumerate(task.split.validation):
+        fold = task.fit.fold(HParams({"fold": number}), task.data)
+        targets = task.fit.taken(task.data.rows, fold.validation, fold).y
+        for repeat, outputs in enumerate(in_halves(winner, taken(task.dataset.x, rows), number)):
+            for name, value in task.fit.measured_of(outputs, targets, fold, task.data, "validation").items():
+                recorded, predicted = float(results.of_members[name][winner.trials[0], number, repeat]), float(value)
+                allowed = WITHIN * max(abs(recorded), abs(predicted)) + (1e-6 if modes.get(name) == "min" else share)
+                if abs(recorded - predicted) > allowed:
+                    different[name] = recorded, predicted
     return different
 
 
-def in_halves(winner: Predictor, x: Any, fold: int) -> np.ndarray:
-    """What each model of a fold predicts (repeats, rows, ...), where each half of the rows is given alone, reversed."""
+def in_halves(winner: Predictor, x: Any, fold: int) -> list[jax.Array]:
+    """The outputs (rows, ...) of each model of a fold, where each half of the rows is given alone, reversed."""
     rows = len(entries(x)[0])
     half = -(-rows // 2)
     back = mapped(lambda each: each[::-1], x)
-    first, second = (winner.plainly(taken(back, part), fold) for part in (slice(half), slice(rows - half, None)))
-    return np.concatenate([first, second[:, 2 * half - rows :]], 1)[:, ::-1]
+    parts = (winner.outputs_plainly(taken(back, part), fold) for part in (slice(half), slice(rows - half, None)))
+    return [jnp.concatenate([first, second[2 * half - rows :]])[::-1] for first, second in zip(*parts, strict=True)]

@@ -245,8 +245,11 @@ class Fit:
         self, network: Network, state: ModelState, rows: Rows, fold: Fold, data: Data, split: str
     ) -> dict[str, jax.Array]:
         """The metrics by name on the rows of a split that is not trained on; its loss is without label smoothing."""
-        x, y = rows
-        outputs, _ = network.apply(state.params, state.variables, x, None)
+        outputs, _ = network.apply(state.params, state.variables, rows.x, None)
+        return self.measured_of(outputs, rows.y, fold, data, split)
+
+    def measured_of(self, outputs: jax.Array, y: jax.Array, fold: Fold, data: Data, split: str) -> dict[str, jax.Array]:
+        """The metrics by name of outputs for rows of a split with targets `y`, as `taken` gives them."""
         units = per_row(fold.y_scale * data.y_unit)
         values = {"loss": self.losses(HParams({}), outputs, y).mean(), **self.kind.metrics(outputs, y, units)}
         if self.more:

@@ -166,16 +166,14 @@ class Predictor:
         """Each trial's mean prediction by its models of a fold, for encoded rows: (trials, rows, ...)."""
         return np.stack([self._in_units(each.mean(1), [fold])[0] for each in self._each(encoded, [fold])])
 
-    def plainly(self, encoded: Inputs, fold: int) -> np.ndarray:
-        """What each model of the first trial predicts in a fold (repeats, rows, ...), operation by operation.
+    def outputs_plainly(self, encoded: Inputs, fold: int) -> list[jax.Array]:
+        """The outputs (rows, ...) of each model of the first trial in a fold, operation by operation.
 
         No program is compiled for that.
         """
         x = mapped(jnp.asarray, self.recipe.features(encoded, fold))
         models = [model for model in self._models(self.trained[0], 1.0) if model.fold == fold]
-        outputs = [model.network.apply(model.state["params"], model.state["variables"], x, None)[0] for model in models]
-        predicted = np.stack([self.recipe.kind.predicted(np.asarray(each, float)) for each in outputs])
-        return self._in_units(predicted[None], [fold])[0]
+        return [model.network.apply(model.state["params"], model.state["variables"], x, None)[0] for model in models]
 
     def each_of(self, encoded: Inputs) -> np.ndarray:
         """What each model of the first trial predicts: (folds x repeats, rows, ...)."""
