@@ -407,8 +407,8 @@ MUTANTS = [
     Mutant(
         "a predictor is believed",
         "supervision/agreement",
-        'if off[worst] > (share if mode == "max" else 1e-6):',
-        "if off[worst] > 9:",
+        "if abs(recorded - predicted) > allowed:",
+        "if abs(recorded - predicted) > 1e9:",
         "test_strange_tasks.py -k predictor_that",
     ),
     Mutant(
