@@ -56,16 +56,74 @@ groups, counts = np.arange(len(y)) // 3, {0: 1.0, 1: 2.0, 2: 0.5}
 task = pj.supervised((x, y), sample_weight=weights, class_weight=counts, groups=groups)
 pj.search(task, trials=12, epochs=6, out=sys.argv[1])
 """
+SESSION = """
+import hashlib, json, sys
+import numpy as np
+import popjax as pj
+
+several = {"learning_rate": [0.05, 0.1, 0.2, 0.4], "momentum": [0.0, 0.5, 0.9, 0.95], "hidden": [8, 16, 24, 8]}
+session = pj.Session(pj.supervised("wine"), several, folds=2, repeats=2, out=sys.argv[1])
+session.train(3)
+session.set(1, learning_rate=0.02)
+session.train(2)
+session.clone(2, 0)
+session.stop(3)
+session.train(3)
+session.back(2)
+session.lift(3)
+session.set(momentum=0.3)
+session.train(2)
+session.back(6)
+session.stop(1)
+session.train(4)
+
+def told(session):
+    arrays = [session.arrays(trial)[0] for trial in range(session.trials)]
+    states = [hashlib.sha256(b"".join(one[name].tobytes() for name in sorted(one))).hexdigest() for one in arrays]
+    values = {name: column.tolist() for name, column in session.hparams.items()}
+    return {"states": states, "hparams": values, "alive": session.alive.tolist(), "epoch": session.epoch}
+
+before = told(session)
+again = pj.Session(pj.supervised("wine"), several, folds=2, repeats=2, out=sys.argv[1], resume=True)
+again.back(3)
+again.train(2)
+with open(sys.argv[1] + "/told.json", "w") as file:
+    json.dump({"before": before, "resumed": told(again)}, file)
+"""
+LOST = """
+import sys
+from concurrent.futures import Future
+import popjax as pj
+from popjax.engine.backends.door import Traits
+
+class Full:
+    traits = Traits(seconds=1e-9)
+
+    def submit(self, fn, *args):
+        if set(args[0].members.trial.tolist()) & {2, 7} and args[0].epoch >= 3:
+            raise OSError("no room for it")
+        future = Future()
+        future.set_result(fn(*args))
+        return future
+
+rank = pj.best(at="best", patience=3)
+asked = {"trials": 12, "epochs": 9, "folds": 2, "scheduler": pj.halving(min_epochs=3), "rank": rank}
+pj.search(pj.supervised("wine"), backend=pj.Remote(Full(), retries=1), out=sys.argv[1], **asked)
+"""
 
 
 class Case(NamedTuple):
-    """Commands that write to the directory that is called like the case, and how OLD spells them, if otherwise."""
+    """Commands that write to the directory that is called like the case, and how OLD spells them, if otherwise.
+
+    The directory follows `--out`, or stands in the place of OUT.
+    """
 
     new: tuple[str, ...]
     old: tuple[str, ...] | None = None
 
 
 TPE = "sweep --dataset wine --epochs 6 --rounds 3 --sampler tpe --trials"
+BEST = "sweep --dataset wine --at best --folds 2 --repeats 2"
 TABLE = "sweep --dataset ../table.csv --target price --missing median --trials 24 --epochs 8"
 CASES = {
     "default": Case(("sweep --trials 64",)),
@@ -87,9 +145,26 @@ CASES = {
     "balanced": Case(("sweep --dataset wine --class-weight balanced --metrics f1,auc --trials 16 --epochs 6",)),
     "one-se": Case(("sweep --dataset wine --trials 24 --folds 3 --choose one-se --epochs 8",)),
     "ensemble": Case(("sweep --dataset wine --trials 32 --choose ensemble --epochs 8",)),
+    "best": Case((f"{BEST} --trials 24 --epochs 12",)),
+    "best-halving": Case((f"{BEST} --trials 32 --epochs 16 --scheduler halving",)),
+    "best-pbt": Case((f"{BEST} --trials 16 --epochs 12 --scheduler pbt",)),
+    "best-tpe": Case((f"{BEST} --trials 32 --epochs 8 --rounds 3 --sampler tpe",)),
+    "rests": Case((f"{BEST} --trials 24 --epochs 16 --patience 2 --choose ensemble",)),
+    "rests-halving": Case((f"{BEST} --trials 32 --epochs 16 --patience 2 --scheduler halving",)),
+    "rests-hyperband": Case((f"{BEST} --trials 32 --epochs 16 --patience 3 --scheduler hyperband",)),
+    "rests-pbt": Case((f"{BEST} --trials 16 --epochs 16 --patience 3 --scheduler pbt",)),
+    "session": Case(("../session.py",)),
+    "retest": Case(
+        ("sweep --dataset wine --trials 24 --epochs 8 --scheduler pbt", "retest OUT --top 5 --background 8")
+    ),
+    "minutes": Case(("sweep --trials 96 --epochs 80 --minutes 0.25", "sweep --trials 96 --epochs 80 --resume")),
+    "lost": Case(("../lost.py",)),
+    "longer": Case(
+        (f"{BEST} --patience 3 --trials 16 --epochs 6", f"{BEST} --patience 3 --trials 16 --epochs 14 --resume")
+    ),
 }
 FILES = ("trials.parquet", "curves.parquet", "history.parquet", "best/arrays.safetensors", "best/best.json")
-FILES += ("best/ensemble-0.safetensors", "best/ensemble-1.safetensors", "decisions.jsonl")
+FILES += ("best/ensemble-0.safetensors", "best/ensemble-1.safetensors", "decisions.jsonl", "told.json", "retest.json")
 RENAMED = {"history.parquet": "schedules.parquet"}  # what OLD may call it
 KEYS = {"schedule": "history"}  # of JSON objects
 DECIDED = ("add", "copy", "fresh", "set", "until", "goal", "stopped")
@@ -131,6 +206,8 @@ def write_inputs(place: Path) -> None:
     (place / "script").write_text(SCRIPT)
     (place / "steered.py").write_text(STEERED)
     (place / "weighted.py").write_text(WEIGHTED)
+    (place / "session.py").write_text(SESSION)
+    (place / "lost.py").write_text(LOST)
     rng = random.Random(0)
     with (place / "table.csv").open("w", newline="") as file:
         table = csv.writer(file)
@@ -147,7 +224,10 @@ def run(case: str, commands: tuple[str, ...], where: tuple[Path, Path]) -> None:
     """Run a case's commands, one after another."""
     for command in commands:
         name, *arguments = shlex.split(command)
-        words = [name, case] if name.endswith(".py") else ["-m", f"popjax.{name}", *arguments, "--out", case]
+        where_to = [] if "OUT" in arguments else ["--out", case]
+        words = [name, case]
+        if not name.endswith(".py"):
+            words = ["-m", f"popjax.{name}", *(case if word == "OUT" else word for word in arguments), *where_to]
         python(*where, *words)
 
 
