@@ -4,6 +4,7 @@ A scheduler is a pair of pure functions, as `optax.GradientTransformation` is. B
 segments of training its `step` receives the Trials and returns a Decision. No JAX here.
 """
 
+import enum
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -17,6 +18,34 @@ from popjax.rules.checking import order_of
 from popjax.space.space import Space
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Status(enum.IntEnum):
+    """What a trial is; DIVERGED stands over all others, and COMPLETE over STOPPED.
+
+    WAITING: it trains, or waits for a decision; COMPLETE: each of its members is at the last epoch, or out of patience;
+    PRUNED: its scheduler left it before; STOPPED: by a person, with the run, or out of retries; DIVERGED: a metric of a
+    member was not finite.
+
+    >>> Status.of_word("ok") is Status.COMPLETE, Status.PRUNED.word
+    (True, 'pruned')
+    """
+
+    WAITING = 0
+    COMPLETE = 1
+    PRUNED = 2
+    STOPPED = 3
+    DIVERGED = 4
+
+    @property
+    def word(self) -> str:
+        """The word for it in tables."""
+        return "ok" if self is Status.COMPLETE else self.name.lower()
+
+    @classmethod
+    def of_word(cls, word: str) -> Self:
+        """Inverse of `word`; raises KeyError for another word."""
+        return {one.word: one for one in cls}[word]
 
 
 class _Columns(NamedTuple):

@@ -27,17 +27,16 @@ from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
 from popjax.engine.backends.local import Batch as Local
 from popjax.engine.checkpoint import Checkpoint, unfinished
-from popjax.engine.curves import Curves
-from popjax.engine.kept import Keeper
 from popjax.engine.member import lower
+from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.engine.plan import member_bytes
 from popjax.engine.population import Population
 from popjax.engine.roster import Config, Roster
+from popjax.engine.states import States
 from popjax.engine.tracer import Tracer
-from popjax.engine.trial_table import TrialTable
-from popjax.engine.waiting import Waiting
 from popjax.pages.figures.curves import curves_figure
+from popjax.scheduler import Status
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
 from popjax.tuning.callbacks.progress import Progress
@@ -516,7 +515,7 @@ def test_a_session_stands_at_the_kept_epoch_and_trains_on_as_the_search_did(repe
     assert session.epoch == ends.max()
     left = EPOCHS - int(ends.max())
     session.train(left)
-    ours = session.population.table.curves.metrics["val_loss"][0].reshape(repeats, -1)
+    ours = session.population.table.metrics["val_loss"][0].reshape(repeats, -1)
     whole = results.members["val_loss"][trial].reshape(repeats, -1)
     for own, theirs, end in zip(ours, whole, ends.tolist(), strict=True):
         assert own[:end].tobytes() == theirs[:end].tobytes()
@@ -672,18 +671,19 @@ def test_on_resume_a_scheduler_sees_what_rested_where_its_trial_was_to_be(tmp_pa
 def test_a_fold_that_rests_and_has_no_state_is_trained_again(tmp_path):
     """As where a file is damaged that held the other one: the trial is complete no more."""
     numbering, rule = Numbering(folds=2), pj.best("loss", at="best", patience=1)
-    curves = Curves(("loss",), numbering, 6, np.dtype(np.float32), rule)
-    table = TrialTable(numbering, curves, Waiting(None), Keeper(numbering, rule), 6)
-    table.add(np.zeros(2, int), 0)
-    rested = np.array([[1.0, 2.0]])
+    table = MemberTable(("loss",), numbering, rule, epochs=6, last=6)
+    table.grow(2)
+    rested, improved = np.array([[1.0, 2.0]]), np.array([[True, False]])
     for member in (0, 2, 3):  # of trial 0 the other fold is lost; trial 1 is complete
-        curves.load(np.array([member]), 2, {"loss": rested})
+        table.load(np.array([member]), 2, {"loss": rested}, improved)
+    table.recount()
+    table.judge(table.finite().ravel())
     fresh = np.array([False, True, False, False])
-    checkpoint = Checkpoint(Commits(tmp_path), table)
+    checkpoint = Checkpoint(Commits(tmp_path), table, States(table, None))
     assert unfinished(checkpoint, [Cohort(0, np.array([0, 2, 3]), 2)], fresh) == []
     assert fresh.tolist() == [True, True, False, False]
-    assert curves.epochs.ravel().tolist() == [0, 0, 2, 2]
-    assert table.kept.trained.ravel().tolist() == [False, False, True, True]
+    assert table.epochs.ravel().tolist() == [0, 0, 2, 2]
+    assert [Status(one) for one in table.status] == [Status.WAITING, Status.COMPLETE]
 
 
 def test_the_live_page_shows_the_best_so_far_and_where_each_rests():
@@ -806,21 +806,21 @@ def test_from_each_commit_copies_come_to_the_same(snapshots, tmp_path, seed):
 def test_what_is_heard_twice_counts_once():
     """As where memory ran out within a segment, and its members go on from where it began."""
     numbering, rule = Numbering(), pj.best("loss", at="best", patience=3)
-    curves = Curves(("loss",), numbering, 9, np.dtype(np.float32), rule)
-    table = TrialTable(numbering, curves, Waiting(None), Keeper(numbering, rule), 9)
-    table.add(np.zeros(2, int), 0)
+    table = MemberTable(("loss",), numbering, rule, epochs=9, last=9)
+    table.grow(2)
     losses = np.array([[3.0, 2, 4, 4, 4, 1], [6.0, 5, 4, 3, 2, 1]])
+    improved = np.array([[True, True, False, False, False, False], [True] * 6])
     both = np.array([0, 1])
-    hear = lambda epoch: curves.add(both, epoch, {"loss": losses[:, epoch]})
+    hear = lambda epoch: table.report(both, epoch, {"loss": losses[:, epoch]}, improved[:, epoch])
     for epoch in range(4):
         hear(epoch)
-    assert curves.so_far.since.ravel().tolist() == [2, 0]
-    table.stand(Cohort(0, both, 2, OnHost({"state": np.zeros(2), "alive": np.ones(2, bool)})))
-    assert curves.so_far.since.ravel().tolist() == [0, 0]
-    assert np.isnan(curves.metrics["loss"][:, 0, 0, 2:]).all()
+    assert table.since.ravel().tolist() == [2, 0]
+    States(table, None).take_back(Cohort(0, both, 2, OnHost({"state": np.zeros(2), "alive": np.ones(2, bool)})))
+    assert table.since.ravel().tolist() == [0, 0]
+    assert np.isnan(table.metrics["loss"][:, 0, 0, 2:]).all()
     for epoch in range(2, 5):
         hear(epoch)
-    assert curves.resting.ravel().tolist() == [True, False]
+    assert table.resting.ravel().tolist() == [True, False]
 
 
 def test_the_axis_reaches_to_the_winners_value():

@@ -12,13 +12,11 @@ from popjax.engine import checkpoint
 from popjax.engine.backends.local import Job, train
 from popjax.engine.backends.protocol import CheckpointRequest, Context, Epoch, Position, Segment
 from popjax.engine.checkpoint import Checkpoint
-from popjax.engine.curves import Curves
-from popjax.engine.kept import Keeper
+from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.engine.on_devices import OnDevices
 from popjax.engine.roster import Config, Roster
-from popjax.engine.trial_table import TrialTable
-from popjax.engine.waiting import Waiting
+from popjax.engine.states import States
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
 
@@ -35,12 +33,9 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def saver(clock, tmp_path):
-    numbering = Numbering()
-    rule = pj.best("loss")
-    curves = Curves(("loss",), numbering, EPOCHS, np.dtype(np.float32), rule)
-    table = TrialTable(numbering, curves, Waiting(None), Keeper(numbering, rule), EPOCHS)
-    table.add(np.zeros(6, int), 0)
-    return Checkpoint(Commits(tmp_path / "state"), table)
+    table = MemberTable(("loss",), Numbering(), pj.best("loss"), epochs=EPOCHS, last=EPOCHS)
+    table.grow(6)
+    return Checkpoint(Commits(tmp_path / "state"), table, States(table, None))
 
 
 SEGMENTS = {members: Segment(Cohort(0, np.array(members)), EPOCHS) for members in ((0, 1), (2, 3), (4, 5))}
@@ -51,7 +46,9 @@ def report(members, epoch, stands=False, trained=False, long=False):
     segment, index = SEGMENTS[tuple(members)], np.array(members)
     state = OnHost({"state": np.full(len(index), epoch, np.float32), "alive": np.ones(len(index), bool)})
     standing = Position(segment, Cohort(0, index, epoch, state), ended=trained)
-    return Epoch(segment, epoch - 1, {"loss": np.ones(len(index))}, long), *([standing] if stands or trained else [])
+    return Epoch(segment, epoch - 1, {"loss": np.ones(len(index))}, long=long), *(
+        [standing] if stands or trained else []
+    )
 
 
 def committed(saver):
@@ -66,7 +63,7 @@ def say(saver):
 
     def say(*reports):
         for epoch, *standing in reports:
-            saver.table.curves.add(epoch.segment.cohort.members, epoch.epoch, epoch.metrics)
+            saver.table.report(epoch.segment.cohort.members, epoch.epoch, epoch.metrics)
             for message in (epoch, *standing):
                 saver.take(message)
         saver.save()

@@ -27,6 +27,7 @@ from popjax.pages.axes import axes
 from popjax.pages.expected import expected_best
 from popjax.pages.figures.mattered import values_of
 from popjax.pages.importance import among_the_best, importance, interaction, value_ranks
+from popjax.scheduler import Status
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
 from popjax.store.files import FORMAT
@@ -259,7 +260,8 @@ def test_trials_without_a_point_and_errors_of_zero_are_spoken_of(opened):
     """What was pruned has no value of the last epoch; of 0 there is no place in decades."""
     results = made(trials=12, diverged=0)
     done = np.where(np.arange(12) % 2 == 0, 6, 2)
-    results = dataclasses.replace(results, done=done[:, None, None], pruned=done < 6)
+    status = np.where(done < 6, Status.PRUNED, Status.COMPLETE)
+    results = dataclasses.replace(results, done=done[:, None, None], status=status)
     said = opened(results).inner_text("main")
     assert "6 trials left before the last epoch have no point." in said
     assert "evenly spaced" not in said
@@ -901,8 +903,8 @@ def test_the_best_by_then_is_that_of_a_loop_over_rounds_and_epochs():
     whole = made(trials=12, epochs=6)
     done = np.where(np.arange(12) % 3 == 0, 6, 2)
     rounds = np.arange(12) // 5
-    pruned = (done < 6) & ~whole.diverged
-    results = dataclasses.replace(whole, done=done[:, None, None], pruned=pruned, rounds=rounds)
+    status = np.where((done < 6) & ~whole.diverged, Status.PRUNED, whole.status)
+    results = dataclasses.replace(whole, done=done[:, None, None], status=status, rounds=rounds)
     share, best = comparison.reached(results)
     had, moments = np.zeros(12, int), []
     for number in range(3):
@@ -1058,7 +1060,7 @@ def test_a_run_in_which_no_trial_reached_the_end_says_so_and_shows_how_far(opene
     members = {name: values.copy() for name, values in whole.members.items()}
     for values in members.values():
         values[..., 3:] = np.nan
-    results = dataclasses.replace(whole, members=members, done=done)
+    results = dataclasses.replace(whole, members=members, done=done, status=None)
     assert results.best is None
     page = opened(results)
     stopped, lost = int(results.stopped.sum()), int(results.diverged.sum())

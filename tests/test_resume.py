@@ -446,7 +446,7 @@ def test_results_say_what_stopped_means():
     assert results.diverged.tolist() == [True, False, False]
     assert results.stopped.tolist() == [False, True, False]
     assert results.order.tolist() == [2]
-    assert dataclasses.replace(results, done=None).diverged.tolist() == [True, True, False]
+    assert dataclasses.replace(results, done=None, status=None).diverged.tolist() == [True, True, False]
 
 
 ENDS = """

@@ -17,7 +17,7 @@ from test_compilations import compilations
 
 import popjax as pj
 from popjax.engine.backends.local import Batch as Training
-from popjax.engine.trial_table import TrialTable
+from popjax.engine.states import States
 from popjax.scheduler import best_first
 from popjax.store.decisions import Log, Step, content_of_line
 from popjax.tuning.callbacks.progress import Progress
@@ -533,8 +533,8 @@ def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp
         patch.setattr("popjax.engine.population.WAITING", 0)
         recorder = Recorder()
         given_up = []
-        behind = TrialTable.behind
-        patch.setattr(TrialTable, "behind", lambda *its: given_up.extend(found := behind(*its)) or found)
+        behind = States.behind
+        patch.setattr(States, "behind", lambda *its: given_up.extend(found := behind(*its)) or found)
         results = search(callbacks=[recorder])
     assert max(cohort.epoch for cohort in given_up) > 0, "a source was trained again"
     whole = pj.Results.load(uninterrupted)
@@ -549,10 +549,10 @@ def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp
 def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterrupted, monkeypatch):
     """The decision that copies it is carried out when the run goes on."""
     monkeypatch.setattr("popjax.engine.population.WAITING", 0)
-    stop, again, begin, stateless = threading.Event(), threading.Event(), Training.begin, TrialTable.behind
+    stop, again, begin, stateless = threading.Event(), threading.Event(), Training.begin, States.behind
 
-    def noticing(table, trials):
-        found = stateless(table, trials)
+    def noticing(states, trials):
+        found = stateless(states, trials)
         if any(cohort.epoch for cohort in found):
             again.set()
         return found
@@ -563,7 +563,7 @@ def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterr
             stop.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrialTable, "behind", noticing)
+        patch.setattr(States, "behind", noticing)
         patch.setattr(Training, "begin", stopping)
         stopped = search(out=tmp_path / "run", stop=stop)
     assert stop.is_set()

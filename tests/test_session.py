@@ -12,7 +12,7 @@ from test_compilations import compilations
 import popjax as pj
 from popjax.core.storage import InUse, locked
 from popjax.engine.checkpoint import Checkpoint
-from popjax.engine.curves import Curves
+from popjax.engine.members import MemberTable
 from popjax.study.session import Session
 
 HPARAMS = {"learning_rate": 0.05, "momentum": 0.9, "decay": 0.1, "hidden": 7, "batch_size": 16}
@@ -504,15 +504,15 @@ def test_an_epoch_that_was_interrupted_is_none(tmp_path, monkeypatch):
     task, space = steering_task.TASK, steering_task.SPACE
     points, rng = space.sample(6, 0), np.random.default_rng(0)
     session = Session(task, points, space=space, out=tmp_path / "run")
-    add = Curves.add
+    report = MemberTable.report
 
-    def interrupted(curves, *told):
-        add(curves, *told)
+    def interrupted(table, *told):
+        report(table, *told)
         if rng.random() < 0.3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Curves, "add", interrupted)
+        patched.setattr(MemberTable, "report", interrupted)
         for _ in range(20):
             with pytest.raises(KeyboardInterrupt):
                 session.train(1000)

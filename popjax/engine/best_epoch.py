@@ -83,6 +83,7 @@ class Training(NamedTuple):
 
 
 Epoch = Callable[[Training, Any, Any], tuple[Training, dict[str, jax.Array]]]
+Improving = Callable[[Training, Any, Any], tuple[Training, dict[str, jax.Array], Any]]
 
 
 def begun(training: Training) -> Training:
@@ -90,14 +91,15 @@ def begun(training: Training) -> Training:
     return training._replace(best=BestEpoch(training.state, jnp.full(KEYS, jnp.inf, float), jnp.zeros((), jnp.int32)))
 
 
-def keeping_best(epoch: Epoch) -> Epoch:
+def keeping_best(epoch: Epoch) -> Improving:
     """`epoch` for a member that keeps its best epoch, and rests once it is out of patience.
 
-    What counts as better is in `member.wanted` (see Wanted). A resting member's state does not change, and its metrics
-    are NaN. The state of the best epoch is returned as an Overwrite.
+    It also returns whether the epoch became the best, bool (). What counts as better is in `member.wanted` (see
+    Wanted). A resting member's state does not change, and its metrics are NaN. The state of the best epoch is returned
+    as an Overwrite.
     """
 
-    def keeping(training: Training, member: Any, data: Any) -> tuple[Training, dict[str, jax.Array]]:
+    def keeping(training: Training, member: Any, data: Any) -> tuple[Training, dict[str, jax.Array], jax.Array]:
         best = training.best
         assert best is not None
         new, metrics = epoch(training._replace(best=None), member._replace(wanted=None), data)
@@ -105,6 +107,11 @@ def keeping_best(epoch: Epoch) -> Epoch:
         better = new.alive & less(keys, best.keys)
         since = jnp.where(better, 0, best.since + new.alive)
         kept = BestEpoch(Overwrite(better, new.state), jnp.where(better, keys, best.keys), since)
-        return Training(new.state, new.alive & (since < member.wanted.patience), kept), metrics
+        return Training(new.state, new.alive & (since < member.wanted.patience), kept), metrics, better
 
     return keeping
+
+
+def keeping_none(epoch: Epoch) -> Improving:
+    """`epoch` for a member of which the last epoch counts, and none is told to be the best."""
+    return lambda training, member, data: (*epoch(training, member, data), None)

@@ -12,7 +12,8 @@ from popjax.core.storage import Corrupt
 from popjax.core.trees import named_leaves, to_words
 from popjax.engine.backends.protocol import CheckpointRequest, Epoch, Message, Position, Segment
 from popjax.engine.best_epoch import Training
-from popjax.engine.trial_table import TrialTable
+from popjax.engine.members import MemberTable
+from popjax.engine.states import States
 from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits, OnDisk, Record
 
@@ -31,15 +32,16 @@ class Checkpoint:
 
     Args:
         commits: of the run.
-        table: of the population.
+        table, states: of the population.
 
     Attributes:
         request: asks the segments in training.
     """
 
-    def __init__(self, commits: Commits, table: TrialTable) -> None:
+    def __init__(self, commits: Commits, table: MemberTable, states: States) -> None:
         self.commits = commits
         self.table = table
+        self.states = states
         self.request = CheckpointRequest(EVERY, due=time.monotonic() + EVERY)
         self._answered: dict[Segment, bool] = {}  # segments in training with short epochs: True if answered
         self._slow: set[Segment] = set()  # segments in training with long epochs
@@ -88,7 +90,7 @@ class Checkpoint:
         ahead = self._ahead
         if trials is not None:
             ahead = self._ahead & set(self.table.numbering.members(trials).tolist())
-        for cohort in list(self.table.waiting.cohorts) if ahead else ():
+        for cohort in list(self.states.cohorts) if ahead else ():
             rows = np.array([member in ahead for member in cohort.members.tolist()])
             if rows.any():
                 self.settle(cohort.on_host().take(rows))
@@ -106,18 +108,18 @@ class Checkpoint:
         """Write a commit of all that was taken, the waiting members and the kept states; set when the next is due."""
         begun = time.monotonic()
         self.settle_waiting()
-        self.commits.kept = dict(self.table.kept.states)
+        self.commits.kept = dict(self.states.best)
         self.commits.commit()
         self.request.put_off(min((time.monotonic() - begun) / SHARE, LONGEST))
         self._answered, self._long = dict.fromkeys(self._answered, False), False
-        self.table.waiting.to_disk(self.commits)
+        self.states.to_disk(self.commits)
 
     def _record(self, cohort: Cohort) -> Record:
-        return Record(cohort, self.table.curves.of(cohort.members, cohort.epoch))
+        return Record(cohort, *self.table.of(cohort.members, cohort.epoch))
 
 
-def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int], Training]) -> list[Cohort]:
-    """Load the commits into the table; return the cohorts of the members that are not finished.
+def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int], Training]) -> None:
+    """Load the commits into the table and the states: the cohorts of the members that have not ended, and the best.
 
     Members without a record, and resting ones to train again (see `unfinished`), are before their first epoch.
 
@@ -129,59 +131,65 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
     """
     commits, table = checkpoint.commits, checkpoint.table
     fresh = np.ones(len(buckets), bool)
+    held: list[tuple[np.ndarray, np.ndarray]] = []  # members with a state, and which of them are alive
     cohorts = []
     for record in commits.records():
         cohort = record.cohort
         if len(cohort.members) and not 0 <= cohort.members.min() <= cohort.members.max() < len(buckets):
             raise Corrupt(f"the state belongs to another run: it has member {cohort.members.max()}")
         if table.last is None:
-            table.curves.reach(cohort.epoch)
-        table.curves.load(cohort.members, cohort.epoch, record.curves)
+            table.reach(cohort.epoch)
+        table.load(cohort.members, cohort.epoch, record.curves, record.improved)
         fresh[cohort.members] = False
         if cohort.epoch == table.last and cohort.state is None:
-            table.kept.trained.reshape(-1)[cohort.members] = True
             continue
         for bucket in np.unique(buckets[cohort.members]).tolist():
             one = dataclasses.replace(cohort.take(buckets[cohort.members] == bucket), bucket=bucket)
             if one.state is not None:
-                check_arrays(abstract(bucket), one.arrays())
+                arrays = one.arrays()
+                check_arrays(abstract(bucket), arrays)
+                held.append((one.members, arrays["alive"]))
             cohorts.append(dataclasses.replace(one, state=OnDisk(commits, one.members)) if commits.holds(one) else one)
     for member, arrays in commits.kept.items():
         check_arrays(abstract(int(buckets[member])).state, arrays)
-    table.kept.states = dict(commits.kept)
+    table.recount()
+    alive = table.finite().ravel()
+    for members, living in held:
+        alive[members] = living
+    table.judge(alive)
+    checkpoint.states.best = dict(commits.kept)
     cohorts = unfinished(checkpoint, cohorts, fresh)
-    trained = table.kept.trained.ravel()  # on resume to a later last epoch: complete by patience alone
-    table.kept.states = {member: arrays for member, arrays in table.kept.states.items() if trained[member]}
+    at_last = table.epochs.reshape(len(table), -1) == table.last  # on resume to a later one: ended by patience alone
+    kept = (at_last | table.ended().all(1, keepdims=True)).ravel()
+    checkpoint.states.best = {member: arrays for member, arrays in checkpoint.states.best.items() if kept[member]}
     for bucket in np.unique(buckets[fresh]).tolist():
         cohorts.append(Cohort(bucket, np.flatnonzero(fresh & (buckets == bucket))))
-    return cohorts
+    checkpoint.states.put(cohorts)
 
 
 def unfinished(checkpoint: Checkpoint, cohorts: list[Cohort], fresh: np.ndarray) -> list[Cohort]:
-    """The members of these cohorts in trials that are not complete; of the others the states of the best are kept.
+    """The members of these cohorts in trials that have not ended; of the others the states of the best are kept.
 
     Members run out of patience in training, so a commit may still have their states. A resting member without its
-    state, in a trial that is not complete, is marked in `fresh`, bool (members,), and is trained again.
+    state, in a trial that has not ended, is marked in `fresh`, bool (members,), and is trained again.
     """
-    table = checkpoint.table
-    table.curves.recount()
-    if not table.curves.resting.any():
+    table, going = checkpoint.table, list[Cohort]()
+    if not table.resting.any():
         return cohorts
-    complete = table.ended.all(1).repeat(table.numbering.each)
-    table.kept.trained.reshape(-1)[complete] = True
-    resting, found = table.curves.resting.ravel(), list[Cohort]()
+    ended = table.ended().all(1).repeat(table.numbering.each)
+    resting = table.flat(table.resting)
     for cohort in cohorts:
-        over = complete[cohort.members]
+        over = ended[cohort.members]
         lost = ~over & resting[cohort.members] & (cohort.state is None)
         fresh[cohort.members[lost]] = True
-        table.curves.cut(cohort.members[lost], 0)
+        table.cut(cohort.members[lost], 0)
         done = cohort.take(over).on_host() if over.any() else None
-        found.append(cohort.take(~over & ~lost))
+        going.append(cohort.take(~over & ~lost))
         if done is not None and done.state is not None:
-            table.kept.offer(done, table.curves, table.costs)
+            checkpoint.states.offer(done)
             checkpoint.finish(done)
-    table.curves.recount()
-    return [cohort for cohort in found if len(cohort.members)]
+    table.recount()
+    return [cohort for cohort in going if len(cohort.members)]
 
 
 def check_arrays(like: Any, arrays: Mapping[str, np.ndarray]) -> None:

@@ -18,7 +18,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from popjax.core.trees import from_host, is_key
-from popjax.engine.best_epoch import KEYS, Overwrite, Training, Wanted, begun, keeping_best
+from popjax.engine.best_epoch import KEYS, Overwrite, Training, Wanted, begun, keeping_best, keeping_none
 from popjax.engine.key import Key, key_of
 from popjax.space.space import Space
 from popjax.task import HParams, Task
@@ -315,11 +315,15 @@ def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *i
 
 def advance(
     functions: MemberFunctions, metrics: Any, lanes: int, training: Training, members: Members, data: Any, counts: Any
-) -> tuple[Training, dict[str, Any]]:
-    """One epoch of the first `counts[0]` stacked members, with metrics (capacity,): NaN beyond their last chunk."""
+) -> tuple[Training, dict[str, Any], Any]:
+    """One epoch of the first `counts[0]` stacked members, with metrics (capacity,): NaN beyond their last chunk.
+
+    Also whether the epoch became the best, bool (capacity,); None if no best epoch is kept.
+    """
     capacity = len(members.trial)
-    epoch = keeping_best(functions.epoch) if functions.keeps_best else functions.epoch
-    outputs = training, {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
+    epoch = (keeping_best if functions.keeps_best else keeping_none)(functions.epoch)
+    nothing = {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
+    outputs = training, nothing, jnp.zeros(capacity, bool) if functions.keeps_best else None
     return over_chunks(lambda old, own: epoch(old[0], own, data), lanes, counts[0], outputs, members)
 
 
@@ -328,7 +332,8 @@ class Programs(NamedTuple):
 
     Attributes:
         init: `(seed, members, data, counts) -> training`, stacked (devices * capacity, ...); counts (devices,).
-        epoch: `(training, members, data, counts) -> (training, metrics)`; metrics (devices * capacity,).
+        epoch: `(training, members, data, counts) -> (training, metrics, improved)`; metrics (devices * capacity,), and
+            whether the epoch became the best, bool (devices * capacity,), or None if no best epoch is kept.
             On a CPU its argument `training` is donated; elsewhere it stays valid, so that a segment
             for which memory ran out can be trained again.
         score: `(arrays, member, data) -> metrics` of one member, from host arrays; None for a task without a score.
@@ -351,7 +356,7 @@ def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devi
         new: Training = functions.init(seed, own._replace(wanted=None), data)
         return begun(new) if functions.keeps_best else new
 
-    def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any]]:
+    def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any], Any]:
         return advance(functions, metrics, lanes, training, members, data, counts)
 
     def score(arrays: Any, own: Members, data: Any) -> dict[str, Any]:

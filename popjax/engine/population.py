@@ -14,15 +14,13 @@ from popjax.core.stop import Flag, Stop
 from popjax.engine.backends.local import LocalBackend
 from popjax.engine.backends.protocol import Backend, Context, Epoch, Message, Segment
 from popjax.engine.checkpoint import Checkpoint, restore
-from popjax.engine.curves import Curves, trials_of
 from popjax.engine.fresh import refreshed
-from popjax.engine.kept import Keeper
 from popjax.engine.measure import costs
+from popjax.engine.members import MemberTable
 from popjax.engine.memory import OutOfMemory, total
 from popjax.engine.roster import Config, Roster, check_decision
-from popjax.engine.trial_table import TrialTable
-from popjax.engine.waiting import Waiting
-from popjax.scheduler import Decision, Trials
+from popjax.engine.states import States
+from popjax.scheduler import Decision, Status, Trials
 from popjax.space.space import Points, Space
 from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits
@@ -82,7 +80,8 @@ class Population:
 
     Attributes:
         roster: the trials, and the programs that train them.
-        table: what is known of their members.
+        table: what is known of the trials and their members.
+        states: where the members' states are.
         applied: number of decisions that have changed the population; the last of them may still be in training.
         checkpoint: of the commits; None without commits, and before the first trials.
 
@@ -122,13 +121,14 @@ class Population:
         self.tell = tell
         self.backend = backend or LocalBackend()
         self.applied = 0
-        self.table = TrialTable(
-            config.numbering,
-            Curves((), config.numbering, 0, np.dtype(float), config.rule),
-            Waiting(None if paced else int(WAITING * total())),
-            Keeper(config.numbering, config.rule),
-            last=None if paced else config.epochs,
-        )
+        self._tabulate(())
+
+    def _tabulate(self, metrics: Iterable[str]) -> None:
+        """Make the table of these metrics, without trials."""
+        config, last = self.config, None if self.paced else self.config.epochs
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        self.table = MemberTable(metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last)
+        self.states = States(self.table, None if self.paced else int(WAITING * total()))
 
     def check(self, decision: Decision, points: bool = True) -> None:
         """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled.
@@ -136,15 +136,16 @@ class Population:
         `points`: whether the task can be trained on new points is checked, too.
         """
         table = self.table
-        check_decision(decision, self.roster, table.curves.done, table.ended.all(1), table.last)
+        check_decision(decision, self.roster, table.done, table.ended().all(1), table.last)
         if decision.add and points:
             self.roster.check(decision.add)
 
-    def advance(self, number: int, decision: Decision) -> bool:
+    def advance(self, number: int, decision: Decision, stopped: Iterable[int] = (), lifted: Iterable[int] = ()) -> bool:
         """Apply decision `number`, if it is not applied yet, and train its trials until they reach their epochs.
 
-        Stops at the end of an epoch once the timer's `stop` is set; another call goes on.
-        When memory runs out, training goes on with fewer members at once, from where it was.
+        `stopped`: the trials that a person stopped until then; `lifted`: those that may go on. Stops at the end of an
+        epoch once the timer's `stop` is set; another call goes on. When memory runs out, training goes on with fewer
+        members at once, from where it was.
 
         Returns True if training goes on: the decision names trials, and nothing stopped it.
         """
@@ -157,8 +158,8 @@ class Population:
             self.checkpoint.commits.decision, self.checkpoint.commits.carrying = self.applied, number
             if self.paced and (decision.copy or decision.fresh):  # by a person: no scheduler decides it again
                 self.checkpoint.commit()
-        self.table.named[:] = False
-        self.table.named[list(decision.until)] = True
+        self.table.hold(stopped, (*lifted, *decision.until))
+        self.table.aim(decision.until)  # on resume it may be cut shorter than it was when it was applied
         reached = self._train_until(decision.until)
         if self.paced and decision.until and reached:
             self._pass_by(max(decision.until.values()))
@@ -177,44 +178,45 @@ class Population:
         """
         assert self.checkpoint is not None
         buckets = self.roster.bucket.repeat(self.config.numbering.each)
-        self.table.waiting.put(restore(self.checkpoint, buckets, self.roster.abstract))
-        self.table.fulfil()
+        restore(self.checkpoint, buckets, self.roster.abstract)
+        self.states.pass_by(self.table.fulfil())
         if self.paced:
             self._with_states(range(len(self.roster)))
 
     def trials(self) -> Trials:
         """All trials in their current state, with means over the members of each."""
-        roster, table = self.roster, self.table
-        trials = trials_of(self.points(), table.curves, table.last, table.costs)
-        return trials._replace(stopped=table.stopped.copy(), bucket=roster.bucket.copy(), settable=roster.settable)
+        trials = self.table.trials(self.points())
+        return trials._replace(bucket=self.roster.bucket.copy(), settable=self.roster.settable)
 
     def points(self) -> dict[str, np.ndarray]:
         """Name -> (trials,), the current hyperparameters, copied; see `Space.masked` for inactive ones."""
         return self.roster.space.masked({name: column.copy() for name, column in self.roster.points.items()})
 
     def results(self) -> Results:
-        """The current Results, without the figures of the run."""
-        config, table = self.config, self.table
+        """The current Results, without the figures of the run: of what waits the named trials are stopped with it."""
+        table = self.table
+        left = np.where(table.named, Status.STOPPED, Status.PRUNED)
         return Results(
             self.points(),
-            dict(table.curves.metrics),
-            config.rule,
-            states=table.kept.complete(),
+            dict(table.metrics),
+            self.config.rule,
+            states=self.states.of_trials(),
             rounds=table.rounds,
-            done=table.curves.epochs,
-            pruned=~(table.ended.all(1) | table.named | table.stopped),
+            done=table.epochs,
+            status=np.where(table.status == Status.WAITING, left, table.status),
+            improved=table.improved,
             costs=table.costs,
         )
 
-    def go_back(self, cohorts: Sequence[Cohort], stopped: np.ndarray) -> None:
-        """Return all members to these cohorts, and the stopped trials to `stopped`, bool (trials,); commit.
+    def go_back(self, cohorts: Sequence[Cohort], status: np.ndarray) -> None:
+        """Return all members to these cohorts, and the trials to their status (trials,); commit.
 
         The curves after the cohorts' epochs are dropped.
         """
-        self.table.waiting.put(cohorts)
-        self.table.stopped[:] = stopped
+        self.states.put(cohorts)
+        self.table.status[:] = status
         for cohort in cohorts:
-            self.table.curves.cut(cohort.members, cohort.epoch)
+            self.table.cut(cohort.members, cohort.epoch)
         self._settle(cohorts)
         self.commit()
 
@@ -229,33 +231,33 @@ class Population:
 
     def _change(self, decision: Decision) -> None:
         """Add the trials of a decision and change hyperparameters, without any state."""
-        table = self.table
         if decision.add:
             self._add(decision.add, decision.notes)
-        sources = list(decision.copy.values())
-        table.curves.descend(list(decision.copy), sources, table.targets[sources])
-        table.targets[list(decision.until)] = list(decision.until.values())
+        table = self.table
+        table.descend(list(decision.copy), list(decision.copy.values()))
+        table.aim(decision.until)
         self.roster.alter(decision)
         table.costs = costs(self.roster, self.config.rule.needs)
         if touched := [*decision.copy, *decision.fresh, *decision.set]:
-            table.needed[touched] = True
+            table.pinned[touched] = True
 
     def _add(self, points: Points, notes: object) -> None:
         first = len(self.roster)
         self.roster.add(points)
         if first == 0:
             self._begin()
-        self.table.add(self.roster.bucket[first:], notes.get("round", 0) if isinstance(notes, dict) else 0)
+        new = self.roster.bucket[first:]
+        self.table.grow(len(new), notes.get("round", 0) if isinstance(notes, dict) else 0)
+        for bucket in np.unique(new).tolist():
+            self.states.keep(Cohort(bucket, self.config.numbering.members(first + np.flatnonzero(new == bucket))))
 
     def _begin(self) -> None:
-        """Make the curves and the checkpoint, and begin the backend, once the first trials tell the metrics."""
-        timer, dtype = self.timer, jax.dtypes.canonicalize_dtype(float)
-        self.table.curves = Curves(
-            self.roster.metrics, self.config.numbering, self.table.last or 1, dtype, self.config.rule
-        )
+        """Make the table and the checkpoint, and begin the backend, once the first trials tell the metrics."""
+        timer = self.timer
+        self._tabulate(self.roster.metrics)
         context = Context(timer.compiling, timer.training, timer.stop)
         if self.commits is not None:
-            self.checkpoint = Checkpoint(self.commits, self.table)
+            self.checkpoint = Checkpoint(self.commits, self.table, self.states)
             context = dataclasses.replace(context, request=self.checkpoint.request)
         self.backend.begin(self.roster, context)
 
@@ -264,12 +266,12 @@ class Population:
         if self.checkpoint is not None:
             self.checkpoint.settle_waiting(set(decision.set) - set(decision.copy))
         before = len(self.roster)
-        copied = self.table.copies(decision.copy, decision.copy.values()) if decision.copy else []
+        copied = self.states.copies(decision.copy, decision.copy.values()) if decision.copy else []
         self._change(decision)
         self._replace(copied)
         if decision.fresh:
             numbering, roster = self.config.numbering, self.roster
-            taken = self.table.waiting.take(numbering.members(decision.fresh))
+            taken = self.states.take(numbering.members(decision.fresh))
             numbers = lambda cohort: roster.numbers[numbering.trials(cohort.members)]
             self._replace([refreshed(one, numbers(one), roster.abstract(one.bucket)) for one in taken])
         if self.paced:
@@ -277,19 +279,19 @@ class Population:
 
     def _replace(self, cohorts: list[Cohort]) -> None:
         """Replace the waiting cohorts of these members by the given ones."""
-        self.table.waiting.replace(cohorts)
+        self.states.replace(cohorts)
         self._settle(cohorts)
 
     def _settle(self, cohorts: Iterable[Cohort]) -> None:
-        """Set the members' epochs in the curves, and record them for the next commit."""
+        """Set the members' epochs in the table, and record them for the next commit."""
         for cohort in cohorts:
-            self.table.curves.stand(cohort.members, cohort.epoch)
+            self.table.stand(cohort.members, cohort.epoch)
             if self.checkpoint is not None:
                 self.checkpoint.settle(cohort)
 
     def _pass_by(self, epoch: int) -> None:
         """Raise all waiting members to an epoch that others have reached; their curves have a gap."""
-        taken = self.table.waiting.take(np.arange(self.table.curves.epochs.size), lambda cohort: cohort.epoch < epoch)
+        taken = self.states.take(np.arange(self.table.epochs.size), lambda cohort: cohort.epoch < epoch)
         self._replace([dataclasses.replace(cohort, epoch=epoch) for cohort in taken])
 
     def _train_until(self, until: Mapping[int, int]) -> bool:
@@ -299,11 +301,11 @@ class Population:
         """
         table = self.table
         if self.paced and until:
-            table.curves.reach(max(until.values()))
-        while not self.timer.stop.is_set() and (due := table.waiting.due(table.goals(until))):
+            table.reach(max(until.values()))
+        while not self.timer.stop.is_set() and (due := self.states.due()):
             self._train(due)
-        reached = bool((table.curves.epochs.ravel() >= table.goals(until)).all())
-        table.fulfil()
+        reached = bool((table.flat(table.epochs) >= table.goals()).all())
+        self.states.pass_by(self.table.fulfil())
         return reached
 
     def _with_states(self, trials: Sequence[int]) -> bool:
@@ -313,30 +315,29 @@ class Population:
         """
         if not trials:
             return True
-        self.table.needed[list(trials)] = True
-        before = self.table.stopped.copy()
-        while behind := self.table.behind(trials):
-            self._train([(cohort, cohort.epoch) for cohort in behind])
+        self.table.pinned[list(trials)] = True
+        while behind := self.states.behind(trials):
+            lost = self._train([(cohort, cohort.epoch) for cohort in behind])
             if self.timer.stop.is_set():
                 return False
-            if lost := np.flatnonzero(self.table.stopped & ~before).tolist():
-                raise RuntimeError(f"trial {lost[0]} is to be copied or changed, but its workers died: no retries")
+            if lost:
+                raise RuntimeError(f"trial {min(lost)} is to be copied or changed, but its workers died: no retries")
         return True
 
-    def _train(self, due: list[tuple[Cohort, int]]) -> None:
+    def _train(self, due: list[tuple[Cohort, int]]) -> set[int]:
         """Train cohorts to an epoch each, on the backend; those that do not reach it wait for another try.
 
-        When memory runs out the lanes are narrowed.
+        When memory runs out the lanes are narrowed. Returns the trials that are out of retries now.
         """
         patience = self.config.rule.patience
         looks = [(cohort, next_look(cohort, until, patience)) for cohort, until in due]
         segments = [Segment(piece, until) for cohort, until in looks for piece in self.backend.pieces(cohort)]
-        waiting = set(segments)
+        waiting, lost = set(segments), set[int]()
         try:
             with closing(self.backend.train(segments)) as told:
                 for messages in filter(None, told):
                     for message in messages:
-                        self._hear(message, waiting)
+                        self._hear(message, waiting, lost)
                     if self.checkpoint is not None:
                         self.checkpoint.save()
         except OutOfMemory as error:
@@ -344,24 +345,26 @@ class Population:
         finally:
             for segment in segments:
                 if segment in waiting:  # its end was not reported: no worker took it
-                    self.table.stand(segment.cohort)
+                    self.states.take_back(segment.cohort)
+        return lost
 
-    def _hear(self, message: Message, waiting: set[Segment]) -> None:
+    def _hear(self, message: Message, waiting: set[Segment], lost: set[int]) -> None:
         """Pass a backend's message to the table, the listener and the checkpoint."""
-        members, complete = message.segment.cohort.members, list[Cohort]()
+        members, ended = message.segment.cohort.members, list[Cohort]()
         if isinstance(message, Epoch):
-            going = ~self.table.curves.rests(members)
-            self.table.curves.add(members, message.epoch, message.metrics)
+            going = ~self.table.rests(members)
+            self.table.report(members, message.epoch, message.metrics, message.improved)
             if self.tell is not None and message.epoch >= message.segment.cohort.epoch and going.any():
                 self.tell(heard(message, going, self.table))
         elif message.ended:
             waiting.discard(message.segment)
-            complete = self.table.stand(message.cohort)
+            ended = self.states.take_back(message.cohort)
             if message.lost:
-                self.table.stopped[self.config.numbering.trials(members)] = True
+                self.table.give_up(members)
+                lost.update(self.config.numbering.trials(members).tolist())
         if self.checkpoint is not None:
             self.checkpoint.take(message)
-            for cohort in complete:
+            for cohort in ended:
                 self.checkpoint.finish(cohort)
 
 
@@ -370,9 +373,9 @@ def next_look(cohort: Cohort, until: int, patience: int | None) -> int:
     return until if patience is None else min(until, cohort.epoch + patience)
 
 
-def heard(message: Epoch, going: np.ndarray, table: TrialTable) -> EpochResult:
+def heard(message: Epoch, going: np.ndarray, table: MemberTable) -> EpochResult:
     """The EpochResult of a message, without members that rested before it; `going`: bool (members,), the others."""
     members, metrics = message.segment.cohort.members, message.metrics
     if not going.all():
         members, metrics = members[going], {name: values[going] for name, values in metrics.items()}
-    return EpochResult(*table.numbering.places(members), message.epoch, metrics, table.curves.rests(members))
+    return EpochResult(*table.numbering.places(members), message.epoch, metrics, table.rests(members))

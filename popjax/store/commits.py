@@ -32,15 +32,18 @@ class Record:
     Attributes:
         cohort: on the host; at the end of training without a state, which is no longer needed.
         curves: metric -> (members, epoch).
+        improved: bool (members, epoch), the epochs that became the best; None if no best epoch is kept.
     """
 
     cohort: Cohort
     curves: Arrays
+    improved: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Self:
         """The record of some of the members."""
         curves = {name: values[rows] for name, values in self.curves.items()}
-        return dataclasses.replace(self, cohort=self.cohort.take(rows), curves=curves)
+        improved = None if self.improved is None else self.improved[rows]
+        return dataclasses.replace(self, cohort=self.cohort.take(rows), curves=curves, improved=improved)
 
     @property
     def kind(self) -> Any:
@@ -55,6 +58,7 @@ class Record:
         cohort = self.cohort
         known = {"members": cohort.members, "bucket": np.array(cohort.bucket), "epoch": np.array(cohort.epoch)}
         state = {} if cohort.state is None else cohort.arrays()
+        known |= {} if self.improved is None else {"improved": self.improved}
         return known | prefixed("curves", self.curves) | prefixed("state", state)
 
     @classmethod
@@ -63,7 +67,7 @@ class Record:
         held = below("state", arrays)
         state = OnHost(held) if held else None
         cohort = Cohort(int(arrays["bucket"]), arrays["members"], int(arrays["epoch"]), state)
-        return cls(cohort, below("curves", arrays))
+        return cls(cohort, below("curves", arrays), arrays.get("improved"))
 
 
 def joined_records(records: Iterable[Record]) -> list[Record]:
@@ -74,7 +78,8 @@ def joined_records(records: Iterable[Record]) -> list[Record]:
     found = []
     for alike in kinds.values():
         curves = {name: np.concatenate([one.curves[name] for one in alike]) for name in alike[0].curves}
-        found.append(Record(join([one.cohort for one in alike]), curves))
+        improved = None if alike[0].improved is None else np.concatenate([one.improved for one in alike])
+        found.append(Record(join([one.cohort for one in alike]), curves, improved))
     return found
 
 

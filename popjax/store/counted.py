@@ -5,61 +5,31 @@ Compiled programs choose by the same comparison, `less` of rule.py, to the same 
 
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from popjax.rule import Improvement, Rule, less
 from popjax.store.records import finite_epochs
 
-FOREVER = np.iinfo(np.int64).max
 
+def improved_in(improvement: Improvement, records: Mapping[str, np.ndarray]) -> np.ndarray:
+    """bool (..., epochs): the epochs that became the best so far, from metric -> (..., epochs), as a program chooses.
 
-class BestSoFar:
-    """Best epoch of each member so far, updated epoch by epoch.
+    An epoch with a metric that is not finite is never one.
 
-    Args:
-        improvement: when an epoch is better.
-        shape: shape of an array over members.
-
-    Attributes:
-        keys: float (2, *shape), keys of the best epoch; infinite before the first.
-        since: int `shape`, number of epochs trained since the best one.
+    >>> rule = Rule("loss", at="best")
+    >>> improved_in(rule.improvement, {"loss": np.array([3.0, 1.0, 2.0, 1.0, np.nan])}).tolist()
+    [True, True, False, False, False]
     """
-
-    def __init__(self, improvement: Improvement, shape: tuple[int, ...]) -> None:
-        self.improvement = improvement
-        self.keys = np.full((2, *shape), np.inf)
-        self.since = np.zeros(shape, np.int64)
-
-    def rests(self, at: Any = ...) -> np.ndarray:
-        """bool: True for the members `at` an index that are out of patience."""
-        patience = self.improvement.patience
-        return self.since[at] >= (FOREVER if patience is None else patience)
-
-    def grow(self, more: int) -> None:
-        """Append `more` entries before their first epoch along the first axis."""
-        new = BestSoFar(self.improvement, (more, *self.since.shape[1:]))
-        self.keys = np.concatenate([self.keys, new.keys], 1)
-        self.since = np.concatenate([self.since, new.since])
-
-    def begin(self, at: Any) -> None:
-        """Reset the members `at` an index to before their first epoch."""
-        self.since[at] = 0
-        self.keys[:, at] = np.inf
-
-    def add(self, at: Any, metrics: Mapping[str, np.ndarray]) -> None:
-        """Add an epoch, metric -> values, of the members `at` an index; skip those with a non-finite rank metric."""
-        nothing = np.zeros(self.since[at].shape)
-        keys = np.stack([sign * metrics[name] if name in metrics else nothing for name, sign in self.improvement.keys])
-        trained = np.isfinite(keys[0])
-        better = trained & less(keys, self.keys[:, at])
-        self.since[at] = np.where(better, 0, self.since[at] + trained)
-        self.keys[:, at] = np.where(better, keys, self.keys[:, at])
-
-    def copy(self, targets: np.ndarray, sources: np.ndarray) -> None:
-        """Copy entries of `sources` to `targets`, numbers (n,) along the first axis."""
-        self.keys[:, targets], self.since[targets] = self.keys[:, sources], self.since[sources]
+    shape = next(iter(records.values())).shape
+    improved, best = np.zeros(shape, bool), np.full((2, *shape[:-1]), np.inf)
+    nothing = np.zeros(shape)
+    named = [sign * records[name] if name in records else nothing for name, sign in improvement.keys]
+    for epoch in range(shape[-1]):
+        keys = np.stack([values[..., epoch] for values in named])
+        improved[..., epoch] = np.isfinite(keys[0]) & less(keys, best)
+        best = np.where(improved[..., epoch], keys, best)
+    return improved
 
 
 class Counted:
@@ -69,6 +39,8 @@ class Counted:
         rule: a rule with a metric.
         own: metric -> (n, folds, repeats, epochs), records of the selected trials; NaN where there is none, and from
             divergence on.
+        improved: bool (n, folds, repeats, epochs), the epochs that became the best on the way to each state, as its
+            program reported; compared again if None, as of loaded, simulated and re-ranked results.
         lineage: int (n, epochs), the trial that each state was trained as in each epoch; None if none was copied.
         among: records of all trials, which the lineage indexes; `own` if None.
 
@@ -82,12 +54,14 @@ class Counted:
         self,
         rule: Rule,
         own: Mapping[str, np.ndarray],
+        improved: np.ndarray | None = None,
         lineage: np.ndarray | None = None,
         among: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.metric = rule.metric
         self.improvement = rule.improvement
         self.own = own
+        self._improved = improved
         self.lineage = None if self.improvement is None else lineage
         self._among = own if among is None else among
 
@@ -113,11 +87,8 @@ class Counted:
         found = np.broadcast_to(np.arange(shape[-1]), shape)
         if self.improvement is None:
             return found
-        since, so_far = np.empty(shape, np.int64), BestSoFar(self.improvement, shape[:-1])
-        for epoch in range(shape[-1]):
-            so_far.add(..., {name: values[..., epoch] for name, values in self.records.items()})
-            since[..., epoch] = so_far.since
-        return np.minimum(found, np.maximum(self.trained - 1, 0)[..., None]) - since
+        improved = improved_in(self.improvement, self.records) if self._improved is None else self._improved
+        return np.maximum.accumulate(np.where(improved, found, 0), -1)
 
     @functools.cached_property
     def final(self) -> np.ndarray:

@@ -17,10 +17,11 @@ from popjax.rules.checking import front_of, order_of, winner_of
 from popjax.rules.entering import check_members
 from popjax.rules.named_rules import rule_of
 from popjax.rules.together import TOGETHER
+from popjax.scheduler import Status
 from popjax.space.space import Space
 from popjax.space.values import absent
 from popjax.store import run_files
-from popjax.store.counted import Counted
+from popjax.store.counted import Counted, records_along
 from popjax.store.files import KeptTrial
 from popjax.store.history import History
 from popjax.store.records import mean_member, values_after
@@ -67,7 +68,9 @@ class Results:
         rounds: int (trials,), the round of each trial, from 0.
         done: int (trials, folds, repeats), number of finished epochs; fewer if the trial was stopped or pruned. For a
             resting member the epochs of its trial; its own are in `trained`.
-        pruned: bool (trials,): left by a scheduler before the last epoch.
+        status: int8 (trials,), see `popjax.scheduler.Status`, never WAITING; as the records say if None.
+        improved: bool (trials, folds, repeats, epochs), the epochs that became a member's best, as its program reported
+            them; None where they are compared again: of loaded and re-ranked results, and if the last epoch counts.
         task: the trained task, in the process that trained it; else None.
         costs: "parameters" (trained ones) or "flops" (per epoch) -> (trials,), where the rule needs them.
         history: hyperparameters of each trial by epoch, if they changed; `points` are those of the epoch that counts.
@@ -89,7 +92,8 @@ class Results:
     recipes: Mapping[int, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
     rounds: np.ndarray = None  # type: ignore[assignment]
     done: np.ndarray = None  # type: ignore[assignment]
-    pruned: np.ndarray = None  # type: ignore[assignment]
+    status: np.ndarray = None  # type: ignore[assignment]
+    improved: np.ndarray | None = None
     task: Any = None
     costs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     history: History | None = None
@@ -98,11 +102,12 @@ class Results:
 
     def __post_init__(self) -> None:
         trials, *each, epochs = self.members[self.metric].shape
-        absent = {"rounds": np.zeros(trials, np.int64), "pruned": np.zeros(trials, bool)}
-        absent["done"] = np.full((trials, *each), epochs)
-        for name in ("points", "members", "rounds", "done", "pruned", "costs", "steered"):
+        absent = {"rounds": np.zeros(trials, np.int64), "done": np.full((trials, *each), epochs)}
+        for name in ("points", "members", "rounds", "done", "improved", "costs", "steered"):
             value = absent.get(name) if getattr(self, name) is None else getattr(self, name)
             object.__setattr__(self, name, read_only(value))
+        status = status_of(self.counted, self.done, epochs) if self.status is None else self.status
+        object.__setattr__(self, "status", read_only(status))
 
     def __repr__(self) -> str:
         trials, folds, repeats, epochs = self.members[self.metric].shape
@@ -131,7 +136,10 @@ class Results:
     @functools.cached_property
     def counted(self) -> Counted:
         """Which epoch of each member counts, and its value."""
-        return Counted(self.rule, self.members, None if self.history is None else self.history.lineages)
+        lineage, improved = None if self.history is None else self.history.lineages, self.improved
+        if lineage is not None and improved is not None:
+            improved = records_along({"": improved}, lineage)[""]
+        return Counted(self.rule, self.members, improved, lineage)
 
     @fixed
     def epochs_run(self) -> np.ndarray:
@@ -173,13 +181,17 @@ class Results:
     @fixed
     def diverged(self) -> np.ndarray:
         """bool (trials,): a metric of some member was not finite."""
-        return ((self.counted.trained < self.done) & ~self.counted.resting).any((1, 2))
+        return self.status == Status.DIVERGED
 
     @fixed
     def stopped(self) -> np.ndarray:
         """bool (trials,): stopped before the last epoch, by a person or with the run; neither diverged nor pruned."""
-        below = ((self.done < self.members[self.metric].shape[-1]) & ~self.counted.resting).any((1, 2))
-        return ~self.diverged & ~self.pruned & below
+        return self.status == Status.STOPPED
+
+    @fixed
+    def pruned(self) -> np.ndarray:
+        """bool (trials,): left by a scheduler before the last epoch; not diverged."""
+        return self.status == Status.PRUNED
 
     @property
     def points_that_count(self) -> dict[str, np.ndarray]:
@@ -212,8 +224,7 @@ class Results:
     @fixed
     def order(self) -> np.ndarray:
         """int (n,): the complete trials that did not diverge, best first."""
-        rows = np.flatnonzero(~self.diverged & ~self.stopped & ~self.pruned)
-        return self._best_first(rows)
+        return self._best_first(np.flatnonzero(self.status == Status.COMPLETE))
 
     @fixed
     def leaders(self) -> np.ndarray:
@@ -232,7 +243,7 @@ class Results:
         """Reason why there is no winner, in words; empty if there is one."""
         if len(self.order):
             return ""
-        lost, left = int(self.diverged.sum()), int(((self.stopped | self.pruned) & ~self.diverged).sum())
+        lost, left = int(self.diverged.sum()), int((self.stopped | self.pruned).sum())
         if left == 0:
             return all_diverged(lost, self.summary.get("not_finite", ()))
         return f"no trial was trained to the end: {left:,} were stopped before it, {lost:,} diverged"
@@ -500,8 +511,7 @@ def trials_table(results: Results) -> "pa.Table":
     rank[results.order] = np.arange(1, len(results.order) + 1)
     columns: dict[str, Any] = {"trial": np.arange(count), "round": results.rounds}
     columns |= {name: arrow(values, results.space.get(name)) for name, values in results.points.items()}
-    status = np.select([results.diverged, results.stopped, results.pruned], ["diverged", "stopped", "pruned"], "ok")
-    columns |= {"status": status, "epochs": results.epochs_run}
+    columns |= {"status": [Status(one).word for one in results.status.tolist()], "epochs": results.epochs_run}
     if results.best_epochs is not None:
         columns["best_epoch"] = mean_member(results.best_epochs[..., None])[:, 0]
     columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in results.values.items()}
@@ -526,10 +536,18 @@ def reranked[R: Results](results: R, rule: Rule) -> R:
         what = f"the run does not know the {name} of its trials"
         raise ValueError(f"rank {rule.name}: {what}; search with rank={rule!r}")
     summary = {name: value for name, value in results.summary.items() if name not in OF_WINNER}
-    other = dataclasses.replace(results, rule=rule, summary=summary | {"metric": rule.metric})
+    summary |= {"metric": rule.metric}
+    other = dataclasses.replace(results, rule=rule, improved=None, summary=summary)
     same = (results.counted.final == other.counted.final).all((1, 2))
     states = {trial: state for trial, state in results.states.items() if same[trial]}
     return dataclasses.replace(other, states=states, points=other.points_that_count, ensemble=())
+
+
+def status_of(counted: Counted, done: np.ndarray, epochs: int) -> np.ndarray:
+    """The status (trials,) that records say, with `done` (trials, folds, repeats) finished of so many epochs."""
+    lost = ((counted.trained < done) & ~counted.resting).any((1, 2))
+    below = ((done < epochs) & ~counted.resting).any((1, 2))
+    return np.select([lost, below], [Status.DIVERGED, Status.STOPPED], Status.COMPLETE).astype(np.int8)
 
 
 def check_patience(what: str, trained: Rule, asked: Rule) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from popjax.core.storage import Corrupt
 from popjax.rule import Rule
 from popjax.rules.named_rules import read_rule
+from popjax.scheduler import Status
 from popjax.space.space import Space
 from popjax.store.files import (
     FORMAT,
@@ -106,15 +107,15 @@ def fields_of(
     """Fields of the Results that come from the configuration and the tables."""
     shape = shape_of(curves)
     members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
-    status = np.asarray(table["status"].to_pylist())
-    short = np.isin(status, ("stopped", "pruned"))[:, None, None]
+    status = np.array([Status.of_word(word) for word in table["status"].to_pylist()], np.int8)
+    short = np.isin(status, (Status.STOPPED, Status.PRUNED))[:, None, None]
     return {
         "points": {name: sampled(table[name], scale) for name, scale in space.items()},
         "members": members,
         "rule": rule,
         "rounds": table["round"].to_numpy(),
         "done": np.where(short, finite_epochs(members[rule.metric]), shape[3]),
-        "pruned": status == "pruned",
+        "status": status,
         "costs": {name: table[name].to_numpy() for name in rule.needs},
         "history": None if changes is None else History.of_table(changes, space, shape[0], shape[3]),
         "steered": np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None,

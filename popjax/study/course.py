@@ -9,7 +9,7 @@ import numpy as np
 from popjax.engine.checkpoint import check_arrays
 from popjax.engine.plan import member_bytes
 from popjax.engine.population import Population
-from popjax.scheduler import Decision
+from popjax.scheduler import Decision, Status
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log, Remark, Step
@@ -19,16 +19,16 @@ MEMORY = 2**31  # bytes of earlier states held on the host
 
 
 class Moment(NamedTuple):
-    """Snapshot of all members after an epoch; `stopped`: bool (trials,), stopped by a person."""
+    """Snapshot of all members after an epoch, with the status (trials,) of their trials."""
 
     epoch: int
     cohorts: list[Cohort]
-    stopped: np.ndarray
+    status: np.ndarray
 
     @property
     def step(self) -> Step:
         """The step that trains nothing and logs the return to this moment."""
-        return Step(Decision(), stopped=tuple(np.flatnonzero(self.stopped).tolist()))
+        return Step(Decision(), stopped=tuple(np.flatnonzero(self.status == Status.STOPPED).tolist()))
 
 
 class Course:
@@ -62,7 +62,7 @@ class Course:
     @property
     def stopped(self) -> np.ndarray:
         """Bool (trials,): stopped by a person."""
-        return self.population.table.stopped
+        return self.population.table.status == Status.STOPPED
 
     def act(self, step: Step) -> bool:
         """Log a step and carry it out; False if its epoch was interrupted, which is then taken back.
@@ -93,12 +93,13 @@ class Course:
         """
         check_arrays(self.population.roster.abstract(0).state, arrays)
         epoch = next(iter(curves.values())).shape[-1]
-        models, known = self.population.config.numbering.members([0]), self.population.table.curves
-        known.reach(epoch)
-        known.load(models, epoch, {name: values.reshape(len(models), -1) for name, values in curves.items()})
+        models, table = self.population.config.numbering.members([0]), self.population.table
+        table.reach(epoch)
+        table.load(models, epoch, {name: values.reshape(len(models), -1) for name, values in curves.items()})
         alive = np.isfinite([values.reshape(len(models), -1) for values in curves.values()]).all(0).any(-1)
         held = {f"state.{name}" if name else "state": array for name, array in arrays.items()} | {"alive": alive}
-        self.base = Moment(epoch, [Cohort(0, models, epoch, OnHost(held))], self.stopped.copy())
+        table.judge(alive)
+        self.base = Moment(epoch, [Cohort(0, models, epoch, OnHost(held))], table.status.copy())
         self._stand(self.base)
 
     def take_up(self) -> None:
@@ -151,13 +152,13 @@ class Course:
             self._interrupted()
             raise
         table = self.population.table
-        if (table.curves.epochs < goal).any():
+        if (table.epochs < goal).any():
             self._interrupted()
             return False
         if goal:
             self._hold(goal)
         elif not self.moments:
-            self._hold(int(table.curves.epochs.max()))
+            self._hold(int(table.epochs.max()))
         elif step.decision.copy or self.moments[-1].step.stopped != step.stopped:
             self._hold(self.moments.pop().epoch)
         return True
@@ -165,8 +166,8 @@ class Course:
     def _hold(self, epoch: int) -> None:
         """Append the current moment, and drop the oldest beyond `MEMORY` bytes; at least two are kept."""
         table = self.population.table
-        self.moments.append(Moment(epoch, table.waiting.on_host(), table.stopped.copy()))
-        size = max(member_bytes(self.population.roster.buckets[0]) * table.curves.epochs.size, 1)
+        self.moments.append(Moment(epoch, self.population.states.on_host(), table.status.copy()))
+        size = max(member_bytes(self.population.roster.buckets[0]) * table.epochs.size, 1)
         while len(self.moments) > max(2, MEMORY // size):
             self.moments.popleft()
 
@@ -191,7 +192,7 @@ class Course:
         while self.moments and self.moments[-1].epoch >= moment.epoch:
             self.moments.pop()
         self.moments.append(moment)
-        self.population.go_back(moment.cohorts, moment.stopped)
+        self.population.go_back(moment.cohorts, moment.status)
 
     def _moment(self, epoch: int) -> Moment:
         """The moment at an epoch of the current course, reproduced if it is no longer held."""

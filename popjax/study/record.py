@@ -46,11 +46,11 @@ def run_record(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
 
 def updates_of(population: Population) -> int | None:
     """Number of optimizer updates so far, over all members; None if the task does not tell them."""
-    curves = population.table.curves
-    known = curves.metrics.get(population.config.rule.metric)
+    table = population.table
+    known = table.metrics.get(population.config.rule.metric)
     if known is None:
         return 0
-    trained = np.where(curves.resting, curves.counted().reported, curves.epochs)
+    trained = np.where(table.resting, table.counted().reported, table.epochs)
     return updates(population.roster, known, trained)
 
 
@@ -77,12 +77,12 @@ def summary(
         "test_value": jsonable(test.get(config.rule.metric.on("test"))),
         "test": {name: jsonable(value) for name, value in test.items()},
         "diverged": int(results.diverged.sum()),
-        "not_finite": sorted(population.table.curves.not_finite),
+        "not_finite": sorted(population.table.not_finite),
         **population.timer.seconds(),
         "model_steps": after,
         "steps_run": None if after is None or before is None else after - before,
         "stopped": int(results.stopped.sum()),
-        "pruned": int((results.pruned & ~results.diverged).sum()),
+        "pruned": int(results.pruned.sum()),
         "resumed": bool(directory and directory.recorded),
         "warnings": directory.warnings if directory else [],
         "buckets": len(roster.buckets),

@@ -12,11 +12,11 @@ from popjax.core.trees import abstract
 from popjax.engine.backends.protocol import Backend
 from popjax.engine.cost import explanation
 from popjax.engine.identity import check_same
+from popjax.engine.members import MemberTable
 from popjax.engine.plan import work_of
 from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
 from popjax.engine.tracer import Tracer
-from popjax.engine.trial_table import TrialTable
 from popjax.models.rewriting import left_to_xla
 from popjax.scheduler import Decision
 from popjax.space.space import Space
@@ -54,9 +54,9 @@ def train_points(
         return population.results()
 
 
-def without(decision: Decision, table: TrialTable) -> Decision:
+def without(decision: Decision, table: MemberTable) -> Decision:
     """A decision that neither sets nor trains trials that are complete."""
-    over = set(np.flatnonzero(table.ended.all(1)).tolist())
+    over = set(np.flatnonzero(table.ended().all(1)).tolist())
     part = lambda named: {trial: value for trial, value in named.items() if trial not in over}
     return decision._replace(set=part(decision.set), until=part(decision.until))
 
@@ -117,7 +117,7 @@ def trained_along(task: Task, space: Space, config: Config, history: History, tr
     driver = Driver(population, Log(space))
     for decision in descent(space, history, trial, trials, place.tolist()):
         driver.act(Step(decision))
-    return {name: curve[place, np.arange(len(place))] for name, curve in population.table.curves.means().items()}
+    return {name: curve[place, np.arange(len(place))] for name, curve in population.table.means().items()}
 
 
 def descent(space: Space, history: History, trial: int, trials: np.ndarray, place: Sequence[int]) -> Iterator[Decision]:

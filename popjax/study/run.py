@@ -152,7 +152,7 @@ class Search:
             programs=roster.programs_planned,
             fitting=members_that_fit(roster.first),
             out=None if self.directory is None else self.directory.path,
-            resting=population.table.curves.resting,
+            resting=population.table.resting,
         )
         callbacks.begin(run)
 
@@ -200,7 +200,7 @@ class Search:
 
     def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """Trial -> its arrays, trained again alone; empty if stopped, or if they depend on copies or changes."""
-        if population.table.needed[trial]:
+        if population.table.pinned[trial]:
             return {}
         asked, number = self.asked, np.array([trial])
         points = take(population.roster.points, number)

@@ -24,7 +24,7 @@ from popjax.engine.roster import Config
 from popjax.live.board import About
 from popjax.live.session import ONE, SEVERAL, SessionPage, Shown
 from popjax.rule import Rule
-from popjax.scheduler import Decision
+from popjax.scheduler import Decision, Status
 from popjax.space.space import Space
 from popjax.store.decisions import Log, Remark, Step
 from popjax.store.results import Results
@@ -173,7 +173,7 @@ class Session:
         """Metric -> (epochs,) for one model, (trials, epochs) for several; NaN where a trial was stopped."""
         if self.epoch == 0:
             return {}
-        means = {name: values[:, : self.epoch] for name, values in self.population.table.curves.means().items()}
+        means = {name: values[:, : self.epoch] for name, values in self.population.table.means().items()}
         return {name: values[0].copy() if self.single else values.copy() for name, values in means.items()}
 
     @property
@@ -192,7 +192,7 @@ class Session:
     @property
     def alive(self) -> Any:
         """Bool (trials,): neither stopped nor diverged; a bool for one model."""
-        alive = self.standing.alive() & ~self.course.stopped
+        alive = self.population.table.status == Status.WAITING
         return bool(alive[0]) if self.single else alive
 
     @property
@@ -236,7 +236,7 @@ class Session:
         with self.alone:
             self.population.commit()
             if self.directory is not None:
-                self.directory.write_curves(self.population.table.curves.metrics, self.epoch)
+                self.directory.write_curves(self.population.table.metrics, self.epoch)
 
     def live(self, port: int = 0, host: str = "127.0.0.1") -> str:
         """Serve a page that shows and steers the models while the session exists; returns its address.
@@ -268,7 +268,7 @@ class Session:
             method(change)
 
         title = "a model in training" if self.single else f"{plural(self.trials, 'model')} in training"
-        known = self.population.table.curves.metrics
+        known = self.population.table.metrics
         metrics = (self.task.metric, *(name for name in known if name != self.task.metric))
         about = About(title, metrics, self.task.mode, self.space, None, page.verbs, self.single)
         self.page = page
@@ -384,7 +384,7 @@ class Session:
     def _show(self, line: str = "", trial: int | None = None) -> None:
         """Show the current state of all trials and the last change, if there is a page."""
         if self.page is not None:
-            curves = {name: values.astype(float) for name, values in self.population.table.curves.means().items()}
+            curves = {name: values.astype(float) for name, values in self.population.table.means().items()}
             alive, points = np.atleast_1d(self.alive), self.population.points()
             self.page.show(Shown(curves, self.epoch, self.course.stopped, alive, points, self.dynamic), line, trial)
 

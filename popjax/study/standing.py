@@ -33,13 +33,6 @@ class Standing(NamedTuple):
         like = jax.eval_shape(to_words, self.population.roster.abstract(cohort.bucket).state)
         return unnamed(like, state_in(cohort.arrays()))
 
-    def alive(self) -> np.ndarray:
-        """Bool (trials,): no member of the trial has diverged."""
-        alive = np.ones(len(self.population.roster), bool)
-        for cohort in self.cohorts:
-            np.logical_and.at(alive, self.population.config.numbering.trials(cohort.members), cohort.arrays()["alive"])
-        return alive
-
     def measured(self, function: Callable[..., Any], programs: dict[Any, Any]) -> dict[str, Any]:
         """`function(state, hparams, data) -> dict` of the first member; `programs` caches what is compiled."""
         roster = self.population.roster

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -70,7 +70,7 @@ class Driver:
             if number == first:
                 begin()
             if not step.decision.until and not changes_of(step.decision):
-                self.population.table.named[:] = False
+                self.population.table.prune()
                 return
             if number == len(self.log.steps):
                 self.log.write(step)
@@ -92,22 +92,15 @@ class Driver:
         step = self.log.steps[number]
         if self.person is not None:
             self.person.accept()
-        self.set_stopped(number)
-        stopped, settable = self.population.table.stopped, self.population.roster.settable
-        known = trials._replace(stopped=stopped.copy(), settable=settable)
+        lifted = self.log.steps[number - 1].stopped if number else ()
+        stopped = held(trials.stopped, step.stopped, (*lifted, *step.decision.until))
+        known = trials._replace(stopped=stopped, settable=self.population.roster.settable)
         self.callbacks.decision(unchangeable(self.acting(number, step.decision)), known)
-        return self.population.advance(number, step.decision)
+        return self.population.advance(number, step.decision, step.stopped, lifted)
 
     def trials(self) -> Trials:
         """All trials in their current state; none before the first decision."""
         return self.population.trials() if len(self.population.roster) else NO_TRIALS
-
-    def set_stopped(self, number: int) -> None:
-        """Set the stopped flags of a step: True for trials stopped by a person, False for those lifted or trained."""
-        step, before = self.log.steps[number], self.log.steps[number - 1].stopped if number else ()
-        stopped = self.population.table.stopped
-        stopped[[trial for trial in (*before, *step.decision.until) if trial < len(stopped)]] = False
-        stopped[list(step.stopped)] = True
 
     def acting(self, number: int, decision: Decision) -> Decision:
         """The part of a decision that is still to act: on resume an applied decision only trains on."""
@@ -165,6 +158,14 @@ class Driver:
         if near == until:
             return step
         return dataclasses.replace(step, decision=step.decision._replace(until=near), goal={**until, **step.goal})
+
+
+def held(before: np.ndarray, stopped: Iterable[int], lifted: Iterable[int]) -> np.ndarray:
+    """Bool (trials,): the trials that are stopped after a step; trials that it adds are not among them."""
+    after = before.copy()
+    after[[trial for trial in lifted if trial < len(after)]] = False
+    after[list(stopped)] = True
+    return after
 
 
 def unchangeable(decision: Decision) -> Decision:

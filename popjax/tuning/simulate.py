@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.engine.curves import Curves, trials_of
+from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.rule import Rule
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until, tie_notes
 from popjax.space.space import Space, take
+from popjax.store.counted import improved_in
 from popjax.store.results import Results, check_patience
 from popjax.tuning.schedulers.asking import made_for
 
@@ -110,11 +111,14 @@ class Replay:
         self.results = results
         self.rows = rows
         self.points = take(results.points, rows)
-        shape = results.members[results.metric].shape[1:]
+        shape, dtype = results.members[results.metric].shape[1:], results.members[results.metric].dtype
         self.numbering = Numbering(*shape[:2])
         self.recorded = {name: values[rows] for name, values in results.members.items()}
-        dtype = results.members[results.metric].dtype
-        self.curves = Curves(results.members, self.numbering, shape[2], dtype, results.rule)
+        improvement = results.rule.improvement
+        self.improved = None if improvement is None else improved_in(improvement, self.recorded)
+        self.table = MemberTable(
+            results.members, self.numbering, results.rule, dtype=dtype, epochs=shape[2], last=shape[2]
+        )
 
     def run(self, make: Callable[[Problem], Scheduler]) -> Simulated:
         """Ask the scheduler for decisions until it names no trial; return the outcome."""
@@ -140,10 +144,9 @@ class Replay:
 
     def trials(self) -> Trials:
         """The trials added so far, in their current state."""
-        begun = len(self.curves.epochs)
-        points = {name: column[:begun].copy() for name, column in self.points.items()}
-        last = self.results.members[self.results.metric].shape[-1]
-        return trials_of(points, self.curves, last, self.costs(begun))
+        begun = len(self.table)
+        self.table.costs = self.costs(begun)
+        return self.table.trials({name: column[:begun].copy() for name, column in self.points.items()})
 
     def costs(self, count: int) -> dict[str, np.ndarray]:
         """Cost -> (count,), those of the first trials."""
@@ -153,37 +156,39 @@ class Replay:
         """Carry out a decision with recorded curves; raises ValueError where there are none."""
         if decision.copy or decision.set or decision.fresh:
             raise ValueError("simulate: the scheduler copies or changes trials, whose curves were not recorded")
-        begun = len(self.curves.epochs)
+        begun = len(self.table)
         if decision.add:
             new = added(decision)
             for name, column in self.points.items():
                 if not alike(decision.add[name], column[begun : begun + new]):
                     raise ValueError("simulate: the scheduler adds points other than the recorded ones in their order")
-            self.curves.grow(new)
-        count = len(self.curves.epochs)
+            self.table.grow(new)
+        count = len(self.table)
         for trial in [trial for trial in decision.until if not 0 <= trial < count][:1]:
             raise ValueError(f"there is no trial {trial!r}; choose 0..{count - 1}")
-        check_until(decision, self.curves.done, last)
+        check_until(decision, self.table.done, last)
         for trial, epoch in decision.until.items():
             members = self.numbering.members([trial])
-            shape = (len(members), epoch)
-            part = {name: values[trial, ..., :epoch].reshape(shape) for name, values in self.recorded.items()}
-            self.curves.load(members, epoch, part)
+            up_to = lambda values: values[trial, ..., :epoch].reshape(len(members), epoch)  # noqa: B023
+            improved = None if self.improved is None else up_to(self.improved)
+            self.table.load(members, epoch, {name: up_to(values) for name, values in self.recorded.items()}, improved)
+        if decision.until:
+            self.table.recount()
+            self.table.judge(self.table.finite().ravel())
+        else:
+            self.table.prune()
 
     def simulated(self) -> Simulated:
         """The search simulated so far."""
-        curves, results = self.curves, self.results
-        count = len(curves.epochs)
-        last = curves.metrics[results.metric].shape[-1]
-        pruned = ((curves.epochs < last) & ~curves.counted().resting).any((1, 2))
-        points = {name: column[:count] for name, column in self.points.items()}
+        table, results, count = self.table, self.results, len(self.table)
         found = Results(
-            points,
-            dict(curves.metrics),
+            {name: column[:count] for name, column in self.points.items()},
+            dict(table.metrics),
             results.rule,
             dict(results.run) | {"trials": count},
-            done=curves.epochs,
-            pruned=pruned,
+            done=table.epochs,
+            status=table.status,
+            improved=table.improved,
             costs=self.costs(count),
         )
-        return Simulated(self.rows[:count], curves.done, found)
+        return Simulated(self.rows[:count], table.done, found)

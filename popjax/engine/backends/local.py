@@ -205,11 +205,11 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
         while progress.epoch < segment.until and not stopping():
             begun = time.monotonic()
             with context.training:
-                trained, metrics = advance(progress.training, job.members, job.data, job.counts)
-                values = {name: metric[job.places] for name, metric in jax.device_get(metrics).items()}
+                trained, *told_of = advance(progress.training, job.members, job.data, job.counts)
+                values, improved = jax.tree.map(lambda column: column[job.places], jax.device_get(told_of))
             progress.reach(trained)  # only now: an error of the epoch is raised with its metrics
             long = time.monotonic() - begun >= request.every
-            told = [Epoch(segment, progress.epoch - 1, values, long)]
+            told = [Epoch(segment, progress.epoch - 1, values, improved, long)]
             if progress.epoch == segment.until:
                 break
             if answered < request.number and (long or time.monotonic() >= request.due):

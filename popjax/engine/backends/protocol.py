@@ -32,12 +32,14 @@ class Epoch(NamedTuple):
     Attributes:
         epoch: the epoch, from 0.
         metrics: name -> values (members,).
+        improved: bool (members,), whether it became the best epoch; None if no best epoch is kept.
         long: True if it took so long that a commit is due after each.
     """
 
     segment: Segment
     epoch: int
     metrics: dict[str, np.ndarray]
+    improved: np.ndarray | None = None
     long: bool = False
 
 

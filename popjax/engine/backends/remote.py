@@ -292,7 +292,8 @@ class Dispatch:
         messages: list[Message] = []
         for at in range(count):
             metrics = {name: values[:, at] for name, values in answer.metrics.items()}
-            messages.append(Epoch(segment, stands.epoch - count + at, metrics))
+            improved = None if answer.improved is None else answer.improved[:, at]
+            messages.append(Epoch(segment, stands.epoch - count + at, metrics, improved))
         return [*messages, *([Position(segment, stands, ended)] if ended or request.every < float("inf") else [])]
 
     def waiting_again(

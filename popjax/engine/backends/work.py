@@ -70,6 +70,7 @@ class Done(NamedTuple):
         unit: the number of the unit.
         epoch: the epochs that the members have finished.
         metrics: metric -> (members, epochs), of the epochs that were trained.
+        improved: bool (members, epochs), which of these became the best; None if no best epoch is kept.
         state: their state, name -> array (members, ...).
     """
 
@@ -77,6 +78,7 @@ class Done(NamedTuple):
     unit: int
     epoch: int
     metrics: dict[str, np.ndarray]
+    improved: np.ndarray | None
     state: Arrays
 
 
@@ -155,7 +157,7 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
     prepared = prepare(task, unit)
     state = None if unit.state is None else OnHost(unit.state)
     whole = Cohort(0, np.arange(len(unit.members.trial)), unit.epoch, state)
-    metrics: list[dict[str, np.ndarray]] = []
+    reports: list[Any] = []
     stands: list[Cohort] = []
     for piece in whole.cut(unit.lanes.capacity * unit.lanes.devices):
         job = Job.of(
@@ -169,12 +171,12 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
         )
         said: list[Message] = []
         train(job, prepared.context, said.extend, lambda: False)
-        epochs = [message.metrics for message in said if isinstance(message, Epoch)]
-        metrics.append({name: np.stack([one[name] for one in epochs], 1) for name in (epochs[0] if epochs else ())})
+        epochs = [(message.metrics, message.improved) for message in said if isinstance(message, Epoch)]
+        reports.append(jax.tree.map(lambda *columns: np.stack(columns, 1), *epochs))
         stands += [message.cohort.on_host() for message in said if isinstance(message, Position)]
     standing = join(stands)
-    joined = {name: np.concatenate([one[name] for one in metrics]) for name in metrics[0]}
-    return Done(worker, unit.number, standing.epoch, joined, standing.arrays())
+    metrics, improved = jax.tree.map(lambda *pieces: np.concatenate(pieces), *reports)
+    return Done(worker, unit.number, standing.epoch, metrics, improved, standing.arrays())
 
 
 def prepare(task: Task, unit: Unit) -> Prepared:

@@ -1,0 +1,183 @@
+"""Where the state of each member lives between two segments: which train on, which are copied, given up, or kept."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from popjax.engine.members import MemberTable
+from popjax.engine.on_devices import OnDevices
+from popjax.rules.checking import order_of
+from popjax.scheduler import Status
+from popjax.store.cohort import Arrays, Cohort, counting_state, gathered, join
+from popjax.store.commits import Commits, OnDisk
+from popjax.store.records import mean_member
+
+
+class States:
+    """The cohorts of the members that wait, and the trained states of the best trials.
+
+    Args:
+        table: of the members.
+        bound: bytes of states to hold; if None, all are held.
+
+    Attributes:
+        cohorts: each member that has not ended is in one of them.
+        best: member -> name -> array, the task's own state at the epoch that counts, of the best trials so far, and of
+            ended members whose trial is not complete.
+    """
+
+    def __init__(self, table: MemberTable, bound: int | None) -> None:
+        self.table = table
+        self.bound = bound
+        self.best: dict[int, Arrays] = {}
+        self.put([])
+
+    def put(self, cohorts: Iterable[Cohort]) -> None:
+        """Replace all cohorts by these."""
+        self.cohorts = list(cohorts)
+        self._bytes = sum(cohort.nbytes for cohort in self.cohorts)
+
+    def keep(self, cohort: Cohort, needed: bool = False) -> None:
+        """Add a cohort; beyond the bound its state is given up, except where it is `needed`."""
+        full = self.bound is not None and self._bytes + cohort.nbytes > self.bound
+        if full and not needed:
+            cohort = dataclasses.replace(cohort, state=None)
+        self.cohorts.append(cohort)
+        self._bytes += cohort.nbytes
+
+    def take_back(self, cohort: Cohort) -> list[Cohort]:
+        """Take a cohort back from training: at the last epoch it is offered as one of the best, else it waits.
+
+        Returns the members that no longer wait, since their trials have ended before the last epoch: they are offered,
+        too.
+        """
+        table = self.table
+        over = table.end_segment(cohort.members, cohort.epoch)
+        trials = table.numbering.trials(cohort.members)
+        if cohort.epoch == table.last:
+            self.offer(cohort)
+        else:
+            self.keep(cohort, bool(table.pinned[trials].any() or table.rests(cohort.members).any()))
+        if table.last is None or table.patience is None or not len(over):
+            return []
+        resting = self.take(table.numbering.members(over))
+        for one in resting:
+            self.offer(one)
+        return resting
+
+    def offer(self, cohort: Cohort) -> None:
+        """Keep the states of ended members: of the best trials, and of those that are not complete.
+
+        States of trials that are no longer among the best are dropped.
+        """
+        table = self.table
+        owners = table.numbering.trials(cohort.members)
+        candidates = np.array(sorted({*owners.tolist(), *(table.numbering.trials(np.array([*self.best])).tolist())}))
+        complete = table.ended(candidates).all(1)
+        finished = complete & (table.status[candidates] != Status.DIVERGED)
+        counted = table.counted(candidates)
+        last = {name: mean_member(values)[:, -1] for name, values in counted.values.items()}
+        order = order_of(table.rule, last | {name: cost[candidates] for name, cost in table.costs.items()})
+        best = counted.different(order[finished[order]])[: table.rule.keep]
+        kept = {*candidates[best].tolist(), *candidates[~complete].tolist()}
+        self.best = {m: state for m, state in self.best.items() if m // table.numbering.each in kept}
+        rows = [row for row, trial in enumerate(owners.tolist()) if trial in kept]
+        arrays = counting_state(cohort.arrays()) if rows else {}
+        for row in rows:
+            self.best[int(cohort.members[row])] = {name: array[row].copy() for name, array in arrays.items()}
+
+    def of_trials(self) -> dict[int, Arrays]:
+        """Trial -> name -> array (members of a trial, ...), for the best trials with the states of all members."""
+        numbering = self.table.numbering
+        trials = sorted({member // numbering.each for member in self.best})
+        own = {trial: numbering.members([trial]).tolist() for trial in trials}
+        whole = {trial: members for trial, members in own.items() if all(member in self.best for member in members)}
+        return {
+            trial: {name: np.stack([self.best[member][name] for member in members]) for name in self.best[members[0]]}
+            for trial, members in whole.items()
+        }
+
+    def due(self) -> list[tuple[Cohort, int]]:
+        """Take out the members before their goals; return cohorts, each with the epoch to reach.
+
+        A cohort on the devices with one goal for all members is returned as it is; others are brought to the host and
+        joined by bucket, epoch, goal and having a state. Ordered by bucket.
+        """
+        all_goals = self.table.goals()
+        due: list[tuple[Cohort, int]] = []
+        loose: dict[tuple[int, int, int, bool], list[Cohort]] = {}
+        staying: list[Cohort] = []
+        for cohort in self.cohorts:
+            goals = all_goals[cohort.members]
+            behind = goals > cohort.epoch
+            if not behind.any():
+                staying.append(cohort)
+                continue
+            if isinstance(cohort.state, OnDevices) and behind.all() and len(set(goals.tolist())) == 1:
+                due.append((cohort, int(goals[0])))
+                continue
+            cohort = cohort.on_host()
+            if not behind.all():
+                staying.append(cohort.take(~behind))
+            for goal in np.unique(goals[behind]).tolist():
+                key = cohort.bucket, cohort.epoch, goal, cohort.state is None
+                loose.setdefault(key, []).append(cohort.take(goals == goal))
+        self.put(staying)
+        due += [(join(cohorts), key[2]) for key, cohorts in loose.items()]
+        return sorted(due, key=lambda pair: pair[0].bucket)
+
+    def take(self, members: np.ndarray, which: Callable[[Cohort], bool] = lambda cohort: True) -> list[Cohort]:
+        """Take out these members, of the cohorts that satisfy `which`; on the host, in as few cohorts as possible."""
+        taken, staying = [], []
+        for cohort in self.cohorts:
+            rows = np.isin(cohort.members, members)
+            if not rows.any() or not which(cohort):
+                staying.append(cohort)
+                continue
+            cohort = cohort.on_host()
+            taken.append(cohort.take(rows))
+            if not rows.all():
+                staying.append(cohort.take(~rows))
+        self.put(staying)
+        return gathered(taken)
+
+    def behind(self, trials: Iterable[int]) -> list[Cohort]:
+        """Take out the waiting members of these trials that have no state: not begun, or given up."""
+        return self.take(self.table.numbering.members(trials), lambda cohort: cohort.state is None)
+
+    def replace(self, cohorts: list[Cohort]) -> None:
+        """Replace the cohorts of these members by the given ones; their states are not given up."""
+        if cohorts:
+            self.take(np.concatenate([cohort.members for cohort in cohorts]))
+            for cohort in cohorts:
+                self.keep(cohort, needed=True)
+
+    def pass_by(self, epochs: np.ndarray) -> None:
+        """Raise the epochs of members to `epochs`, int (members,), where these are later; states do not change."""
+        for epoch in np.unique(epochs[epochs > 0]).tolist():
+            members = np.flatnonzero(epochs == epoch)
+            later = [dataclasses.replace(cohort, epoch=max(cohort.epoch, epoch)) for cohort in self.take(members)]
+            self.put([*self.cohorts, *later])
+
+    def copies(self, targets: Iterable[int], sources: Iterable[int]) -> list[Cohort]:
+        """The states of the trials `sources` (n,), on the host, as cohorts of the trials `targets` (n,)."""
+        from_members, to_members = map(self.table.numbering.members, (sources, targets))
+        found = []
+        for cohort in self.cohorts if len(from_members) else ():
+            own = enumerate(cohort.members.tolist())
+            pairs = [(row, at) for row, member in own for at in np.flatnonzero(from_members == member)]
+            if pairs:
+                rows, at = map(np.array, zip(*pairs, strict=True))
+                found.append(dataclasses.replace(cohort.on_host().take(rows), members=to_members[at]))
+        return found
+
+    def to_disk(self, commits: Commits) -> None:
+        """If more than half of the bound is used, drop the states that files hold; they are read when needed."""
+        if self.bound is not None and self._bytes > self.bound / 2:
+            on_disk = lambda cohort: dataclasses.replace(cohort, state=OnDisk(commits, cohort.members))
+            self.put(on_disk(cohort) if commits.holds(cohort) else cohort for cohort in self.cohorts)
+
+    def on_host(self) -> list[Cohort]:
+        """All cohorts, with their states on the host."""
+        return [cohort.on_host() for cohort in self.cohorts]
