@@ -691,7 +691,7 @@ def test_the_live_page_shows_the_best_so_far_and_where_each_rests():
     told([[1, 2, 3, 0, 0, 0], [6, 5, 4, 3, 3.5, 4], [9, 9, 9, NAN, 1, 1]], patience=2, live=page)
     figures = page.board.figures
     assert figures["best"] == {"trial": 0, "value": 1.0}
-    assert (figures["counts"]["done"], figures["counts"]["diverged"]) == (2, 0)
+    assert (figures["counts"]["done"], figures["counts"]["diverged"]) == (3, 0)
     assert page.board.epochs.tolist() == [3, 6, 3]
     assert page.board.curves["loss"][0, :3].tolist() == [1, 2, 3]
 

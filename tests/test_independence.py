@@ -117,7 +117,7 @@ def test_segments_change_no_bit(task, space, alone, segments):
         arrays = jax.tree.map(np.copy, to_host(training.state))
         training = Training(jax.jit(lambda a: from_host(stacked, a))(arrays), training.alive)
         for _ in segment:
-            training, metrics = programs.epoch.result()(training, members, data, counts)
+            training, metrics, _ = programs.epoch.result()(training, members, data, counts)
             losses.append(np.asarray(metrics["val_loss"])[0])
     assert np.array(losses).tobytes() == alone["val_loss"].tobytes()
 

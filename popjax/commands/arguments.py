@@ -59,7 +59,7 @@ class Arguments(Experiment):
     patience: int | None = None
     """with --at best: the number of epochs without a better one after which a model rests"""
     minutes: float | None = None
-    """stop after this time, as Ctrl-C does: complete trials are ranked, all is written, and --resume goes on"""
+    """stop after this time, as Ctrl-C does: the best so far wins, all is written, and --resume goes on"""
     space: str | None = None
     """a TOML file: learning_rate = "log_uniform(1e-4, 1)", one line per hyperparameter"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

@@ -23,7 +23,7 @@ from popjax.commands.arguments import (
     with_metric,
 )
 from popjax.commands.experiment import describe_device, open_directory
-from popjax.commands.outcome import outcome, ten_best
+from popjax.commands.outcome import outcome
 from popjax.core.storage import InUse
 from popjax.core.text import printable
 
@@ -74,14 +74,15 @@ class Sweep:
             if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
                 raise
             raise arguments.fault_of(error) from None
-        if stop.is_set():
-            self.tell_how_to_go_on(results)
-            return stop.code
         if arguments.json:
             print(json.dumps(results.summary | {"out": str(self.out)}, allow_nan=False))
         else:
             for line, short in outcome(results, self.out, arguments):
                 print(line) if short else self.say(line)
+        if stop.is_set():
+            self.tell_how_to_go_on()
+        if stop.code:
+            return stop.code
         return cli.ALL_DIVERGED if results.best is None else 0
 
     def asked(self, task: "Task", space: "Space") -> "Asked":
@@ -195,13 +196,8 @@ class Sweep:
         print(explain(asked.task, asked.space, self.arguments.trials, asked.config, sampler))
         return 0
 
-    def tell_how_to_go_on(self, results: "Results") -> None:
-        """Print what a stopped run has found so far, and the command that resumes it."""
-        done, all_of_them = len(results.order) + int(results.diverged.sum()), results.summary["trials"]
-        ranked = f"{done} of {all_of_them} trials are trained; ranked and" if results.best else f"{results.no_winner};"
-        if results.best is None and len(results.leaders):
-            self.say(f"best so far, by the last epoch of each:\n{ten_best(results)}")
-        print(f"stopped: {ranked} written: {self.out}", file=sys.stderr)
+    def tell_how_to_go_on(self) -> None:
+        """Print the command that resumes a run that was stopped before its end."""
         arguments = [argument for argument in self.argv if argument != "--resume"]
         out = [] if self.arguments.out else ["--out", str(self.out)]
         command = shlex.join([*arguments, *out, "--resume"])

@@ -262,6 +262,13 @@ class MemberTable:
         """Int (trials,): the epochs that all members of a trial have finished."""
         return self.epochs.min((1, 2))
 
+    @property
+    def trained(self) -> np.ndarray:
+        """Int (trials,): the epochs to which a trial was trained, of resting members their own."""
+        if not self.resting.any():
+            return self.done
+        return np.where(self.resting, self.counted().trained, self.epochs).max((1, 2))
+
     def counted(self, trials: np.ndarray | slice = slice(None)) -> Counted:
         """The records of some trials as they count under the rule."""
         records = {name: values[trials] for name, values in self.metrics.items()}

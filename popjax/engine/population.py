@@ -14,16 +14,18 @@ from popjax.core.stop import Flag, Stop
 from popjax.engine.backends.local import LocalBackend
 from popjax.engine.backends.protocol import Backend, Context, Epoch, Message, Segment
 from popjax.engine.checkpoint import Checkpoint, restore
+from popjax.engine.ending import results_of
 from popjax.engine.fresh import refreshed
 from popjax.engine.measure import costs
 from popjax.engine.members import MemberTable
 from popjax.engine.memory import OutOfMemory, total
 from popjax.engine.roster import Config, Roster, check_decision
 from popjax.engine.states import States
-from popjax.scheduler import Decision, Status, Trials
+from popjax.scheduler import Decision, Trials
 from popjax.space.space import Points, Space
 from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits
+from popjax.store.history import History
 from popjax.store.results import Results
 from popjax.task import Task
 
@@ -192,21 +194,9 @@ class Population:
         """Name -> (trials,), the current hyperparameters, copied; see `Space.masked` for inactive ones."""
         return self.roster.space.masked({name: column.copy() for name, column in self.roster.points.items()})
 
-    def results(self) -> Results:
-        """The current Results, without the figures of the run: of what waits the named trials are stopped with it."""
-        table = self.table
-        left = np.where(table.named, Status.STOPPED, Status.PRUNED)
-        return Results(
-            self.points(),
-            dict(table.metrics),
-            self.config.rule,
-            states=self.states.of_trials(),
-            rounds=table.rounds,
-            done=table.epochs,
-            status=np.where(table.status == Status.WAITING, left, table.status),
-            improved=table.improved,
-            costs=table.costs,
-        )
+    def results(self, history: History | None = None, steered: np.ndarray | None = None) -> Results:
+        """The current Results, without the figures of the run; `history`, `steered`: see Results."""
+        return results_of(self.points(), self.table, self.states, history, steered)
 
     def go_back(self, cohorts: Sequence[Cohort], status: np.ndarray) -> None:
         """Return all members to these cohorts, and the trials to their status (trials,); commit.

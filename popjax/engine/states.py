@@ -87,16 +87,39 @@ class States:
         for row in rows:
             self.best[int(cohort.members[row])] = {name: array[row].copy() for name, array in arrays.items()}
 
-    def of_trials(self) -> dict[int, Arrays]:
-        """Trial -> name -> array (members of a trial, ...), for the best trials with the states of all members."""
+    def of_trials(self, waiting: Iterable[int] = ()) -> dict[int, Arrays]:
+        """Trial -> name -> array (members of a trial, ...): the task's own state at the epoch that counts.
+
+        Of the best trials, and of those of `waiting`, which have not ended, where the states of all members are held.
+        """
         numbering = self.table.numbering
-        trials = sorted({member // numbering.each for member in self.best})
+        known = self.best | self._waiting(numbering.members(waiting))
+        trials = sorted({member // numbering.each for member in known})
         own = {trial: numbering.members([trial]).tolist() for trial in trials}
-        whole = {trial: members for trial, members in own.items() if all(member in self.best for member in members)}
+        whole = {trial: members for trial, members in own.items() if all(member in known for member in members)}
         return {
-            trial: {name: np.stack([self.best[member][name] for member in members]) for name in self.best[members[0]]}
+            trial: {name: np.stack([known[member][name] for member in members]) for name in known[members[0]]}
             for trial, members in whole.items()
         }
+
+    def _waiting(self, members: np.ndarray) -> dict[int, Arrays]:
+        """Member -> name -> array, the state at the epoch that counts, of those of these that wait and have a state."""
+        found: dict[int, Arrays] = {}
+        for cohort in self.cohorts if len(members) else ():
+            rows = np.flatnonzero(np.isin(cohort.members, members))
+            arrays = counting_state(cohort.arrays()) if len(rows) and cohort.state is not None else {}
+            for row in rows if arrays else ():
+                found[int(cohort.members[row])] = {name: array[row].copy() for name, array in arrays.items()}
+        return found
+
+    @property
+    def held(self) -> np.ndarray:
+        """Bool (members,): a state is held, of the member in training or at the epoch that counts."""
+        held = np.zeros(self.table.epochs.size, bool)
+        held[[*self.best]] = True
+        for cohort in self.cohorts:
+            held[cohort.members] |= cohort.state is not None
+        return held
 
     def due(self) -> list[tuple[Cohort, int]]:
         """Take out the members before their goals; return cohorts, each with the epoch to reach.

@@ -10,7 +10,7 @@ import numpy as np
 from popjax.core.text import cell, plural
 from popjax.live.board import DIVERGED, DONE, NEW, STOPPED, TRAINS, WAITS, About, Board
 from popjax.live.serving import Serving
-from popjax.scheduler import Decision, Trials, added
+from popjax.scheduler import Decision, Status, Trials, added
 from popjax.store.decisions import changes_of
 from popjax.store.history import alter
 from popjax.store.results import Results
@@ -98,6 +98,8 @@ class Live(Progress, Steered):
         super().epoch(result)
 
     def end(self, results: Results) -> None:
+        self.board.status = "".join(ENDED[Status(one)] for one in results.status.tolist())
+        self.refresh()
         self.board.finish(report_of(results, self.run))
 
     def close(self) -> None:
@@ -135,6 +137,7 @@ class Live(Progress, Steered):
         }
 
 
+ENDED = {Status.COMPLETE: DONE, Status.PRUNED: WAITS, Status.STOPPED: STOPPED, Status.DIVERGED: DIVERGED}
 NAMES = {NEW: "not begun", TRAINS: "train", WAITS: "wait", STOPPED: "stopped", DIVERGED: "diverged", DONE: "done"}
 
 

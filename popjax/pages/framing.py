@@ -19,7 +19,8 @@ def thinned(results: Results, most: int) -> np.ndarray:
 
 def curved(results: Results) -> np.ndarray:
     """The trials to draw the curves of, also pruned and stopped ones; ascending."""
-    left = np.flatnonzero((results.pruned | results.stopped) & (results.epochs_run > 0) & ~results.diverged)
+    left = np.flatnonzero((results.pruned | results.stopped) & (results.epochs_run > 0))
+    left = np.setdiff1d(left, results.order)
     return spaced(results, np.concatenate([results.order, left, np.flatnonzero(results.diverged)]), CURVES)
 
 

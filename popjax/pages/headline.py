@@ -35,7 +35,7 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     """HTML of the title, the winner with both its values, and the cost of the search."""
     lost = int(results.diverged.sum())
     count = len(results.diverged)
-    pruned = int((results.pruned & ~results.diverged).sum())
+    pruned = int(results.pruned.sum())
     cards = [(f"{count:,}", f"trials, {lost:,} diverged" + (f", {pruned:,} pruned" if pruned else ""), "")]
     cards.append((f"{results.members[results.metric].shape[-1]:,}", epochs_text(results), ""))
     seconds = results.summary.get("wall_seconds")
@@ -56,7 +56,7 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
     beside = compared(results)
     saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
-    said = [*overlooked(results), *(results.summary.get("tied") or ())]
+    said = [*filter(None, [results.cut_short]), *overlooked(results), *(results.summary.get("tied") or ())]
     saved = "".join(f'<p class="warning">{shown(line)}.</p>' for line in said) + saved
     found = winner + card_grid([first, *scored, *cards]) + saved
     return heading(results) + found + steered_text(results) + machine(results)

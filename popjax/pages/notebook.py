@@ -27,7 +27,7 @@ def as_html(thing: Any) -> str:
 
 def of_results(results: Results) -> str:
     """The number of trials, the winner, and a table of the best."""
-    lost, pruned = int(results.diverged.sum()), int((results.pruned & ~results.diverged).sum())
+    lost, pruned = int(results.diverged.sum()), int(results.pruned.sum())
     more = [f"{count} {word}" for count, word in ((lost, "diverged"), (pruned, "pruned")) if count]
     head = ", ".join([plural(len(results.diverged), "trial"), *more])
     names = [*results.points, results.metric]
@@ -43,6 +43,7 @@ def of_results(results: Results) -> str:
     if best is not None:
         won = f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
         won += f" ({beside})" if scored and (beside := compared(results)) else ""
+        won += f"; {results.cut_short}" if results.cut_short else ""
     return line(f"Results: {head}; {won}") + small_table(["rank", "trial", *names], rows)
 
 

@@ -128,3 +128,10 @@ def check_on_metrics(rule: Rule, metrics: Sequence[str], members: int) -> None:
     except ValueError as error:
         if isinstance(error.__cause__, TYPOS):
             raise
+
+
+def check_patience(what: str, trained: Rule, asked: Rule) -> None:
+    """Raise ValueError if trials trained under one rule would have rested at other epochs under another."""
+    then, now = (None if rule.patience is None else rule.improvement for rule in (trained, asked))
+    if then != now:
+        raise ValueError(f"{what}: the trials were trained under {trained}, and would rest otherwise; search again")

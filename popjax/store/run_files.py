@@ -25,11 +25,13 @@ from popjax.store.files import (
     write_table,
 )
 from popjax.store.history import History
-from popjax.store.records import finite_epochs
-from popjax.store.trial_columns import sampled
+from popjax.store.records import finite_epochs, mean_member
+from popjax.store.trial_columns import arrow, sampled
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from popjax.store.trial_records import TrialRecords
 
 TRIALS, CURVES, HISTORY = "trials.parquet", "curves.parquet", "history.parquet"
 
@@ -76,6 +78,7 @@ def read_run(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
         fields = {"run": run, "summary": summary} | fields_of(
             run, read_rule(run["rank"], rule), space, table, curves, changes
         )
+        fields |= {"contenders": ranked_in(table)} if "cut_short" in summary else {}
         return fields | read_kept(directory / "best")
     except (KeyError, TypeError, IndexError) as error:
         raise Corrupt(f"cannot read the run in {str(directory)!r}: {error} is missing or wrong") from None
@@ -122,6 +125,11 @@ def fields_of(
     }
 
 
+def ranked_in(table: "pa.Table") -> np.ndarray:
+    """Bool (trials,): the trials that have a rank."""
+    return np.asarray(table["rank"].is_valid().to_numpy(zero_copy_only=False))
+
+
 def read_kept(best: Path) -> dict[str, Any]:
     """Fields of the Results that come from best/: states and recipes of the kept trials, and the ensemble."""
     together = load_ensemble_files(best) if best.is_dir() else []
@@ -131,3 +139,23 @@ def read_kept(best: Path) -> dict[str, Any]:
         "states": {one.trial: dict(one.arrays) for one in kept},
         "recipes": {one.trial: one.recipe for one in kept},
     }
+
+
+def trials_table(results: "TrialRecords", steered: np.ndarray | None) -> "pa.Table":
+    """See `Results.trials`."""
+    import pyarrow as pa
+
+    count = len(results.diverged)
+    rank = np.full(count, -1)
+    rank[results.order] = np.arange(1, len(results.order) + 1)
+    columns: dict[str, Any] = {"trial": np.arange(count), "round": results.rounds}
+    columns |= {name: arrow(values, results.space.get(name)) for name, values in results.points.items()}
+    columns |= {"status": [Status(one).word for one in results.status.tolist()], "epochs": results.epochs_run}
+    if results.best_epochs is not None:
+        columns["best_epoch"] = mean_member(results.best_epochs[..., None])[:, 0]
+    columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in results.values.items()}
+    columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in results.errors.items()}
+    columns |= results.costs
+    columns["rank"] = pa.array(rank, mask=rank < 0)
+    columns |= {} if steered is None else {"steered": steered}
+    return pa.table(columns)

@@ -199,6 +199,16 @@ class Directory:
         """The entries of run.json with `about`, the requested lanes and plan, and the warnings."""
         return self.about | dict(run) | {"asked": self.asked, "warnings": self.warnings}
 
+    def scored_before(self) -> list[dict[str, Any]]:
+        """The winners of earlier ends of this run, which its budget or an interrupt cut short, with their scores."""
+        try:
+            summary = read_json(self.path / "summary.json")
+        except ValueError:  # missing or unreadable
+            return []
+        earlier: list[dict[str, Any]] = list(summary.get("scored_before") or [])
+        cut: dict[str, Any] = {name: summary[name] for name in ("cut_short", "best", "test") if name in summary}
+        return [*earlier, cut] if summary.get("cut_short") and summary.get("best") else earlier
+
     def _refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise ValueError naming the entries that differ, if any."""
         if other := differences(then, now):

@@ -2,15 +2,18 @@
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
+from popjax.core.doubt import OWN
 from popjax.core.text import plural
 from popjax.data.checks import targets_lost
 from popjax.data.frames import as_frame, cells_of
@@ -26,6 +29,17 @@ from popjax.study.search import search
 from popjax.supervision.kinds.named_kinds import reported
 from popjax.supervision.supervised import supervised
 from popjax.task import Metric
+from popjax.tuning.callbacks.callback import Callback
+
+
+class Ended(Callback):
+    """Has the results of a search that an interrupt ended, which raises KeyboardInterrupt after them."""
+
+    results: Results | None = None
+
+    def end(self, results: Results) -> None:
+        """See Callback."""
+        self.results = results
 
 
 class PopulationEstimator(BaseEstimator):
@@ -92,7 +106,10 @@ class PopulationEstimator(BaseEstimator):
             sample_weight: weights (rows,) in the training loss.
             groups: one value per row; rows of a group are never split over two parts.
 
-        Raises ValueError for data that cannot be trained on, and if no trial was trained to the end.
+        After `minutes` or an interrupt the best so far are taken, with a ConvergenceWarning; in a script the
+        interrupt is raised then, as KeyboardInterrupt.
+
+        Raises ValueError for data that cannot be trained on, and if no trial has a value.
         """
         X, y = self._checked(X, y, reset=True)
         weights = None if sample_weight is None else self._weights(sample_weight, X, y_val)
@@ -101,10 +118,25 @@ class PopulationEstimator(BaseEstimator):
             raise ValueError("X_val and y_val belong together; give both, or neither")
         rows = self._checked(X_val, y_val, reset=False) if own else self.validation
         begun = time.perf_counter()
-        results = self._search((X, y), rows, own, weights, groups)
+        ended = Ended()
+        try:
+            results = self._search((X, y), rows, own, weights, groups, ended)
+        except KeyboardInterrupt:
+            if ended.results is None or ended.results.best is None:
+                raise
+            self._fitted(ended.results, y, begun)
+            raise
+        self._fitted(results, y, begun)
+        return self
+
+    def _fitted(self, results: Results, y: np.ndarray, begun: float) -> None:
+        """Take the results of a search that began at a time. Raises ValueError if there is no winner."""
         if results.best is None:
             lower = "give a space with lower learning rates"
             raise ValueError(f"{results.no_winner}; {'fit again, longer' if results.stopped.any() else lower}")
+        if results.cut_short:
+            line = f"{results.cut_short}; fit again, longer"
+            warnings.warn(line, ConvergenceWarning, stacklevel=2, skip_file_prefixes=(OWN,))
         self.results_ = results
         self.predictor_ = results.predictor()
         if self.kind == "classification":
@@ -114,7 +146,6 @@ class PopulationEstimator(BaseEstimator):
         self.best_index_, self.best_params_, _ = results.best
         self.cv_results_ = cv_results(results, time.perf_counter() - begun)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
-        return self
 
     def _rule(self, usual: Rule) -> Rule:
         """The rule, by default the `usual` one with `rank` as its metric; "auc" means that of the validation rows."""
@@ -126,7 +157,7 @@ class PopulationEstimator(BaseEstimator):
             return rule
         return dataclasses.replace(rule, metric=Metric.of("validation", rule.metric.name))
 
-    def _search(self, data: Any, validation: Any, own: bool, weights: Any, groups: Any) -> Results:
+    def _search(self, data: Any, validation: Any, own: bool, weights: Any, groups: Any, ended: Ended) -> Results:
         """Results of the search of `fit`; `own`: rows that rank the trials are given, so that there are no folds."""
         metric = self._rule(together()).metric
         asked = [] if metric is None else [metric.name]
@@ -161,6 +192,7 @@ class PopulationEstimator(BaseEstimator):
             scheduler=effort.scheduler if self.scheduler == "auto" else self.scheduler,
             minutes=self.minutes,
             progress=self.verbose,
+            callbacks=[ended],
         )
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
@@ -337,7 +369,7 @@ def cv_results(results: Results, seconds: float) -> dict[str, Any]:
     trials = len(results.members[results.metric])
     scored = np.zeros(trials, bool)
     scored[results.order] = True
-    last = np.where(scored[:, None, None], results.counted.values[results.metric][..., -1], np.nan).mean(2) * sign
+    last = np.where(scored[:, None, None], results.of_members[results.metric], np.nan).mean(2) * sign
     params = [results.hparams(trial) for trial in range(trials)]
     found: dict[str, Any] = {"mean_fit_time": np.full(trials, seconds / trials), "std_fit_time": np.zeros(trials)}
     found |= {"mean_score_time": np.zeros(trials), "std_score_time": np.zeros(trials)}

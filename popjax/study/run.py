@@ -17,7 +17,7 @@ from popjax.engine.plan import members_that_fit
 from popjax.engine.population import Population, Timer
 from popjax.pages.page import Page
 from popjax.rules.together import method_of
-from popjax.scheduler import NONE, tie_notes
+from popjax.scheduler import NONE, Status, tie_notes
 from popjax.space.space import take
 from popjax.store.decisions import Log, steered_trials
 from popjax.store.files import check_directory, read_json
@@ -69,11 +69,8 @@ class Search:
         finally:
             if self.page is not None:
                 self.page.leave()
-        options = self.asked.options
-        if options.minutes is not None and results.best is None:
-            plain = results.stopped.any() and options.inner is None
-            sooner = "; a scheduler, such as halving, has some at the end sooner" if plain else ""
-            tell(f"popjax: {results.no_winner}{sooner}")
+        if results.cut_short:
+            tell(f"popjax: {results.cut_short}")
         return results
 
     def written(self, path: Path, about: Mapping[str, Any], resume: bool, unasked: bool) -> Results:
@@ -101,7 +98,8 @@ class Search:
                 before = updates_of(population)
                 with unchecked() as asked:
                     self.driver(population, log, callbacks).run(first, lambda: self.begin(population, log, callbacks))
-                if asked and (diverged := population.results().diverged).any():
+                diverged = population.table.status == Status.DIVERGED
+                if asked and diverged.any():
                     raise nan_error(population.roster, int(diverged.argmax()))
                 if self.page is not None:
                     self.page.person.end()
@@ -159,16 +157,9 @@ class Search:
     def finish(self, population: Population, log: Log, before: int | None) -> Results:
         """Score the winner; add history, states, recipes, ensemble and the run's record to the results."""
         asked, roster = self.asked, population.roster
-        results = population.results()
         decisions, epochs = [step.decision for step in log.steps], asked.options.epochs
-        past = lambda done: history_of(asked.space, decisions, done, epochs)
-        results = dataclasses.replace(results, steered=steered_in(log, len(results.rounds)))
-        results = dataclasses.replace(results, history=past(results.done.min((1, 2))))
-        if results.counted.resting.any():  # patience is known only along the lineage
-            until = np.where(results.counted.resting, results.counted.trained, results.done).max((1, 2))
-            results = dataclasses.replace(results, history=past(until))
-        if results.best_epochs is not None:
-            results = dataclasses.replace(results, points=results.points_that_count)
+        history = history_of(asked.space, decisions, population.table.trained, epochs)
+        results = population.results(history, steered_in(log, len(roster)))
         results, test = self.scored(population, results)
         run = run_record(asked, roster, log)
         results = dataclasses.replace(
@@ -181,6 +172,10 @@ class Search:
         figures = summary(population, results, test, before, self.directory)
         if equal := tie_notes(decisions):
             figures |= {"tied": equal}
+        if results.cut_short:
+            figures |= {"cut_short": results.cut_short}
+        if before_end := [] if self.directory is None else self.directory.scored_before():
+            figures |= {"scored_before": before_end}
         figures |= test_summary(results, test, self.directory is not None)
         if self.directory is not None and not self.timer.stop.is_set():
             figures |= table_summary(results)
@@ -205,7 +200,7 @@ class Search:
         asked, number = self.asked, np.array([trial])
         points = take(population.roster.points, number)
         alone = train_points(asked.task, asked.space, points, asked.config, number, self.timer)
-        return {trial: alone.states[0]} if alone.states else {}
+        return {trial: alone.states[0]} if alone.states and alone.contenders is None else {}
 
 
 def beside(task: Task, path: Path) -> list[Callback]:

@@ -95,7 +95,8 @@ def search(
             itself. `trials` may be raised with a random or sobol sampler, one round and no scheduler, or with a sampler
             that learns, which appends rounds. `epochs` may be raised with one round, no scheduler and a task that does
             not read hparams["epochs"]: complete trials are then trained again, to the same curves, and further.
-        minutes: time after which training stops at the end of an epoch; the results so far are returned.
+        minutes: time after which training stops at the end of an epoch, as at an interrupt; of the results so far the
+            best win (see `Results.cut_short`).
         every: largest number of epochs between two decisions of the scheduler.
         start: points that are tried first, counted in `trials`: mappings, whose missing hyperparameters are drawn, or
             Results or a run's directory, of which the ten best trials that lie in the space are taken. The sampler's
@@ -106,7 +107,8 @@ def search(
             `popjax.live.Live` with a port. Decisions are then an epoch apart if `every` is None.
 
     Returns:
-        Results. `.best` is None if no trial was trained to the end without diverging.
+        Results. `.best` is None if no trial was trained to the end without diverging, or, with `minutes` and at an
+        interrupt, if none has finished an epoch.
 
     Raises:
         ValueError: for anything that cannot be trained, in one line, before compiling; for a run that is resumed with
@@ -146,7 +148,7 @@ def search(
     new = Search(asked, trains.made(), timer, listeners, page_of(live))
     with interruptible(timer.stop, interrupt_words(out), silent=in_ipython()):
         results = new.run(None if out is None else Path(out), NONE, resume or unasked, unasked)
-    if results.best is None and minutes is None:  # else it is said with the minutes
+    if results.best is None:
         tell(f"popjax: {results.no_winner}; results.best is None")
     return results
 

@@ -218,7 +218,7 @@ def check_change(change: Change, step: Step, trials: Trials, last: int) -> None:
     if fixed := [name for name in change.values if name in trials.points and name not in trials.settable]:
         raise ValueError(f"{fixed[0]} fixes a shape or code; it goes with the weights: clone a trial that has another")
     rescued = trial in step.decision.copy and trial in changed_by(step.decision)
-    if change.verb == "set" and np.isinf(trials.loss[trial]) and not rescued:
+    if change.verb in ("set", "stop") and np.isinf(trials.loss[trial]) and not rescued:
         raise ValueError(f"trial {trial} has diverged; clone another one onto it first")
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.rule import Rule
+from popjax.rules.entering import check_patience
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, check_until, tie_notes
 from popjax.space.space import Space, take
 from popjax.store.counted import improved_in
-from popjax.store.results import Results, check_patience
+from popjax.store.results import Results
 from popjax.tuning.schedulers.asking import made_for
 
 
@@ -185,7 +186,7 @@ class Replay:
             {name: column[:count] for name, column in self.points.items()},
             dict(table.metrics),
             results.rule,
-            dict(results.run) | {"trials": count},
+            run=dict(results.run) | {"trials": count},
             done=table.epochs,
             status=table.status,
             improved=table.improved,
