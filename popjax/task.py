@@ -300,7 +300,8 @@ class Task(_Fields):
             name there (of `val_loss`, `test_loss`).
         hints: costs for planning and figures; training one model needs none (see Hints).
 
-    A subclass may override the optional parts: `in_folds`, `settings`, `space`, `modes`, `watch`, `recipe`, `remedies`.
+    A subclass may override the optional parts: `in_folds`, `settings`, `space`, `modes`, `watch`, `recipe`, `remedies`,
+    `beside`, `afterwards`.
 
     Raises ValueError for functions with other arguments, for a hint of another type or not in `hints`, and for a metric
     without a mode if its name tells none; TypeError for an unknown keyword argument.
@@ -374,6 +375,18 @@ class Task(_Fields):
     def recipe(self) -> Rebuilds | None:
         """What turns raw rows into inputs, and outputs into predictions; None if the task has no rows."""
         return None
+
+    def beside(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
+        """Baselines that are fitted while a search trains: name in summary.json -> function that gives test scores."""
+        return {}
+
+    def afterwards(self, results: Any, page: bool = False) -> dict[str, Any]:
+        """Further entries of summary.json, once the winner of a search is scored.
+
+        "together" is none of them: the trials that predict together, each repeated by its weight, if the rule combines
+        some otherwise than by their mean. `page`: a page is written, which shows them.
+        """
+        return {}
 
     @property
     def remedies(self) -> Mapping[str, str]:

@@ -505,15 +505,15 @@ MUTANTS = [
     Mutant(
         "a page without the linear model",
         "study/run",
-        '    return [Linear(task, before.get("linear"))]',
-        "    return []",
+        "baselines = Beside(self.asked.task.beside(), known_scores(path))",
+        "baselines = Beside({}, known_scores(path))",
         "test_baselines.py -k directory",
     ),
     Mutant(
         "the linear model is fitted again",
-        "tuning/callbacks/linear",
-        "        if self.scores is not None:\n            return\n",
-        "",
+        "tuning/callbacks/beside",
+        "if name not in self.scores}",
+        "}",
         "test_baselines.py -k directory",
     ),
     Mutant(

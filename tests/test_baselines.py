@@ -16,7 +16,7 @@ import popjax as pj
 from popjax.core.imports import import_all, wait_for_imports
 from popjax.pages.headline import compared
 from popjax.supervision import baselines
-from popjax.tuning.callbacks.linear import Linear
+from popjax.tuning.callbacks.beside import Beside
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(400, 4))
@@ -105,10 +105,10 @@ import sys, numpy as np, popjax as pj
 from popjax.supervision import baselines
 seen = []
 baselines.linear_scores = lambda task, rows: seen.append(hasattr(sys.modules.get("pyarrow"), "Table")) or {}
-from popjax.tuning.callbacks.linear import Linear
-linear = Linear(pj.supervised((np.eye(90, 5), np.arange(90) % 3)))
+from popjax.tuning.callbacks.beside import Beside
+beside = Beside(pj.supervised((np.eye(90, 5), np.arange(90) % 3)).beside(), {})
 assert "pyarrow" not in sys.modules
-linear.fit(None)
+beside.fit()
 print(seen)
 """
 
@@ -145,7 +145,7 @@ def test_modules_are_imported_one_after_the_other_in_the_background(tmp_path, mo
 def test_no_search_waits_for_the_linear_model(monkeypatch):
     """One that is ready in time is told; of one that is not, nothing."""
     task = pj.supervised((X, RARE))
-    monkeypatch.setattr("popjax.tuning.callbacks.linear.PAUSE", 0.0)
+    monkeypatch.setattr("popjax.tuning.callbacks.beside.PAUSE", 0.0)
 
     class Waits(pj.Callback):
         def end(self, results):
@@ -153,16 +153,16 @@ def test_no_search_waits_for_the_linear_model(monkeypatch):
 
     ready = threading.Event()
     monkeypatch.setattr(baselines, "linear_scores", lambda task, rows: (ready.set(), {"accuracy": 0.5})[1])
-    told = Linear(task)
+    told = Beside(task.beside(), {})
     fit = told.fit
-    told.fit = lambda rows: (fit(rows), ready.set())
+    told.fit = lambda: (fit(), ready.set())
     results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[Waits(), told])
     assert results.summary["linear"] == {"test_accuracy": 0.5}
     assert "a linear model 0.5000" in compared(results)
 
     never = threading.Event()
     monkeypatch.setattr(baselines, "linear_scores", lambda task, rows: (never.wait(60), {})[1])
-    late = Linear(task)
+    late = Beside(task.beside(), {})
     results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[late])
     assert "linear" not in results.summary
     never.set()
@@ -170,9 +170,10 @@ def test_no_search_waits_for_the_linear_model(monkeypatch):
 
 def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
     """As the command does; one that writes no page takes no time for it."""
-    monkeypatch.setattr("popjax.tuning.callbacks.linear.PAUSE", 0.0)
-    ready, fits, fit = threading.Event(), [], Linear.fit
-    monkeypatch.setattr(Linear, "fit", lambda self, rows: (fits.append(rows), fit(self, rows), ready.set()))
+    monkeypatch.setattr("popjax.tuning.callbacks.beside.PAUSE", 0.0)
+    ready, fits, fit, linear = threading.Event(), [], Beside.fit, baselines.linear_scores
+    monkeypatch.setattr(Beside, "fit", lambda self: (fit(self), ready.set()))
+    monkeypatch.setattr(baselines, "linear_scores", lambda task, rows: (fits.append(rows), linear(task, rows))[1])
 
     class Waits(pj.Callback):
         def end(self, results):
@@ -181,7 +182,7 @@ def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
     task = pj.supervised((X, RARE))
     results = pj.search(task, SPACE, trials=2, epochs=2, callbacks=[Waits()], out=tmp_path / "run")
     test = task.in_folds(1).split.test
-    scores = baselines.linear_scores(task, test)
+    scores = linear(task, test)
     assert results.summary["linear"] == baselines.on_test(scores)
     assert f"a linear model {scores['accuracy']:.4f}" in (tmp_path / "run" / "report.html").read_text()
     again = pj.search(task, SPACE, trials=2, epochs=2, out=tmp_path / "run", resume=True)
@@ -199,18 +200,18 @@ def test_a_fit_that_fails_is_said_while_it_is_waited_for(capsys, monkeypatch):
         raise RuntimeError("can't register atexit after shutdown")
 
     monkeypatch.setattr(baselines, "linear_scores", fails)
-    linear = Linear(pj.supervised((X, RARE)))
-    linear.fit(np.arange(3))
+    linear = Beside(pj.supervised((X, RARE)).beside(), {})
+    linear.fit()
     assert "popjax: the linear model failed (RuntimeError: can't register atexit" in capsys.readouterr().err
     linear.close()
-    linear.fit(np.arange(3))
+    linear.fit()
     assert capsys.readouterr().err == ""
 
 
 def test_large_data_and_tasks_of_ones_own_have_none(monkeypatch):
     task = pj.supervised((X, RARE))
     monkeypatch.setattr(baselines, "LARGEST", 100)
-    linear = Linear(task)
+    linear = Beside(task.beside(), {})
     results = pj.search(task, SPACE, trials=2, epochs=1, callbacks=[linear])
     assert linear.thread is None
     assert "linear" not in results.summary
@@ -222,7 +223,7 @@ def test_large_data_and_tasks_of_ones_own_have_none(monkeypatch):
 def test_names_of_rows_have_no_linear_model(classes, fitted):
     """scikit-learn would warn of them, in the middle of what the search prints."""
     task = pj.supervised((X, np.arange(400) % classes), kind="classification")
-    linear = Linear(task)
+    linear = Beside(task.beside(), {})
     pj.search(task, SPACE, trials=2, epochs=1, callbacks=[linear])
     assert (linear.thread is not None) == fitted
 

@@ -85,6 +85,8 @@ def summary(
         "pruned": int(results.pruned.sum()),
         "resumed": bool(directory and directory.recorded),
         "warnings": directory.warnings if directory else [],
+        **({"cut_short": results.cut_short} if results.cut_short else {}),
+        **({"scored_before": earlier} if directory and (earlier := directory.scored_before()) else {}),
         "buckets": len(roster.buckets),
         "lanes": roster.plan.lanes.count,
         "device": device(),

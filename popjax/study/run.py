@@ -27,7 +27,7 @@ from popjax.study.asked import Asked
 from popjax.study.directory import Directory
 from popjax.study.record import run_record, summary, updates_of
 from popjax.study.replay import train_points
-from popjax.task import Task
+from popjax.tuning.callbacks.beside import Beside
 from popjax.tuning.callbacks.callback import Callback, Callbacks, Run
 from popjax.tuning.driver import Driver, budget
 from popjax.tuning.person import Steered
@@ -81,7 +81,8 @@ class Search:
             check_directory(path, resumed)
             directory = Directory(path, self.asked.space, about, unasked)
             # the page comes last: it shows what the others have written
-            listeners = [*self.listeners, *beside(self.asked.task, path), Page(path)]
+            baselines = Beside(self.asked.task.beside(), known_scores(path))
+            listeners = [*self.listeners, baselines, Page(path)]
             asked = directory.as_before(self.asked)
             results = dataclasses.replace(self, asked=asked, listeners=listeners, directory=directory).trained()
             results.save(path)
@@ -161,25 +162,20 @@ class Search:
         history = history_of(asked.space, decisions, population.table.trained, epochs)
         results = population.results(history, steered_in(log, len(roster)))
         results, test = self.scored(population, results)
+        figures = summary(population, results, test, before, self.directory)
+        if equal := tie_notes(decisions):
+            figures |= {"tied": equal}
         run = run_record(asked, roster, log)
         results = dataclasses.replace(
             results,
             run=run if self.directory is None else self.directory.extended(run),
             recipes=rebuilt(roster, results.states),
             task=asked.task,
+            summary=figures,
         )
-        results = dataclasses.replace(results, ensemble=put_together(results))
-        figures = summary(population, results, test, before, self.directory)
-        if equal := tie_notes(decisions):
-            figures |= {"tied": equal}
-        if results.cut_short:
-            figures |= {"cut_short": results.cut_short}
-        if before_end := [] if self.directory is None else self.directory.scored_before():
-            figures |= {"scored_before": before_end}
-        figures |= test_summary(results, test, self.directory is not None)
-        if self.directory is not None and not self.timer.stop.is_set():
-            figures |= table_summary(results)
-        return dataclasses.replace(results, summary=figures)
+        further = {"ensemble": None, **asked.task.afterwards(results, self.directory is not None)}
+        together = further.pop("together", combined_trials(results))
+        return dataclasses.replace(results, ensemble=together, summary=figures | further)
 
     def scored(self, population: Population, results: Results) -> tuple[Results, dict[str, float]]:
         """The results with the winner's state, trained again if not kept, and metric -> its score on the test rows."""
@@ -203,73 +199,19 @@ class Search:
         return {trial: alone.states[0]} if alone.states and alone.contenders is None else {}
 
 
-def beside(task: Task, path: Path) -> list[Callback]:
-    """The callback that fits a linear model to a supervised task's rows during training; empty for other tasks."""
-    if task.recipe is None:
-        return []
-    from popjax.supervision.problem import Supervised  # not needed for the user's own task
-    from popjax.tuning.callbacks.linear import Linear
-
-    if not isinstance(task, Supervised):
-        return []
-    before: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):  # missing or unreadable
-        before = read_json(path / "summary.json")
-    return [Linear(task, before.get("linear"))]
-
-
-def test_summary(results: Results, test: Mapping[str, float], page: bool) -> dict[str, Any]:
-    """Further entries of summary.json from the test rows: scores of the ensemble, baselines, and the score's interval.
-
-    `page`: True if a page is written, which shows what the winner predicts.
-    """
-    if results.task.recipe is None:
-        return {"ensemble": None}
-    from popjax.supervision import agreement, baselines, ensemble  # not needed for the user's own task
-
-    agreement.check_predictor(results)
-    together = ensemble.combined_predictor(results)
-    scored = {"ensemble": ensemble.ensemble_score(results, together)}
-    return scored | baselines.worth(results, results.metric, test, together, page)
-
-
-def table_summary(results: Results) -> dict[str, Any]:
-    """Entries of summary.json about a table of the user's own, for the page; none without a winner that was kept.
-
-    - `trees`: the test scores of boosted trees (`baselines.trees_scores`).
-    - `columns`: what the columns are worth to the winner (`permuted.rises`); `columns_by`: by which metric;
-      `row_names`: the one that dominates, and may only name the rows.
-    """
-    best = results.best
-    if results.task.recipe is None or best is None or best.trial not in results.states:
+def known_scores(path: Path) -> dict[str, Any]:
+    """The summary.json of a run that is resumed; empty if it is missing or unreadable."""
+    try:
+        return read_json(path / "summary.json")
+    except ValueError:
         return {}
-    from popjax.supervision.baselines import on_test, trees_scores, tried
-    from popjax.supervision.permuted import measured_by, rises, row_names
-
-    task = results.task.in_folds(results.members[results.metric].shape[1])
-    winner = results.predictor(best.trial)
-    trees = tried("boosted trees", lambda: trees_scores(task, task.split.test))
-    columns = tried("what the columns are worth", lambda: rises(task, winner, results.metric))
-    found: dict[str, Any] = {"trees": on_test(trees)} if trees else {}
-    if columns:
-        found |= {"columns": columns, "columns_by": measured_by(task, results.metric)}
-        found |= {"row_names": name} if (name := row_names(task, columns)) else {}
-    return found
 
 
-def put_together(results: Results) -> tuple[int, ...]:
-    """The trials of the rule's ensemble, best first, each repeated by its weight; empty if the rule has none."""
+def combined_trials(results: Results) -> tuple[int, ...]:
+    """The trials that a rule combines of any task: the best, each once; empty if it has none."""
     rule = results.rule
-    if not rule.together or results.best is None:
-        return ()
-    if method_of(rule) == "mean":
-        return tuple(results.best_trials(rule.keep))
-    from popjax.supervision.ensemble import combined, ensemble
-
-    if not combined(results):
-        return ()
-    found = ensemble(results)
-    return tuple(trial for trial, count in zip(found.trials, found.weights, strict=True) for _ in range(int(count)))
+    mean = rule.together and results.best is not None and method_of(rule) == "mean"
+    return tuple(results.best_trials(rule.keep)) if mean else ()
 
 
 def steered_in(log: Log, trials: int) -> np.ndarray | None:

@@ -1,7 +1,7 @@
 """A supervised problem: rows, their split, the options; and its Task in a number of folds."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -30,12 +30,15 @@ class Given:
         dataset: the rows.
         way: how they are split.
         options: checked, with the unfitted transform, and the further metrics as name -> function.
+        beside, afterwards: what its tasks do then; functions, since these know the tasks' class.
         made: (folds, share) -> task.
     """
 
     dataset: Dataset
     way: Way
     options: ProblemOptions
+    beside: Callable[["Supervised"], Mapping[str, Any]]
+    afterwards: Callable[[Any, bool], dict[str, Any]]
     made: dict[Any, "Supervised"] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def in_folds(self, folds: int, share: float | None = None) -> "Supervised":
@@ -158,6 +161,14 @@ class Supervised(Task):
         """The task in `folds` folds, each validating on at most `share` of the rows if not None."""
         same = share is None and folds == len(self.split.train)
         return self if same else self.given.in_folds(folds, share)
+
+    def beside(self) -> Mapping[str, Any]:
+        """A linear model, if it can be fitted in little time."""
+        return self.given.beside(self)
+
+    def afterwards(self, results: Any, page: bool = False) -> dict[str, Any]:
+        """What the rows that test say: see `popjax.supervision.afterwards`."""
+        return self.given.afterwards(results, page)
 
     @property
     def settings(self) -> Mapping[str, Any]:

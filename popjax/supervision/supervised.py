@@ -17,6 +17,7 @@ from popjax.data.transforms.applying import missing_for, transforms_of, unchange
 from popjax.data.transforms.known import Known
 from popjax.models.built_in import MODELS, Model, model_named
 from popjax.models.networks import check_model
+from popjax.supervision.afterwards import fitted_beside, summary_entries
 from popjax.supervision.further_metrics import metrics_of
 from popjax.supervision.kinds.named_kinds import reader_of
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
@@ -183,7 +184,8 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
     way = Way(validation, test, options.seed, groups, shuffle)
     more = metrics_of(options.metrics, dataset.kind)
-    task = Given(dataset, way, dataclasses.replace(options, transform=transform, metrics=more)).in_folds(1)
+    options = dataclasses.replace(options, transform=transform, metrics=more)
+    task = Given(dataset, way, options, fitted_beside, summary_entries).in_folds(1)
     notes = (
         None if shuffle else untimely(task.split),
         scarce(dataset, task.split),
