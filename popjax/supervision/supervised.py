@@ -17,7 +17,6 @@ from popjax.data.transforms.applying import missing_for, transforms_of, unchange
 from popjax.data.transforms.known import Known
 from popjax.models.built_in import MODELS, Model, model_named
 from popjax.models.networks import check_model
-from popjax.supervision.afterwards import fitted_beside, summary_entries
 from popjax.supervision.further_metrics import metrics_of
 from popjax.supervision.kinds.named_kinds import reader_of
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
@@ -185,7 +184,7 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
     way = Way(validation, test, options.seed, groups, shuffle)
     more = metrics_of(options.metrics, dataset.kind)
     options = dataclasses.replace(options, transform=transform, metrics=more)
-    task = Given(dataset, way, options, fitted_beside, summary_entries).in_folds(1)
+    task = Given(dataset, way, options, beside, afterwards).in_folds(1)
     notes = (
         None if shuffle else untimely(task.split),
         scarce(dataset, task.split),
@@ -211,3 +210,17 @@ def model_inputs(dataset: Dataset, model: Model | None) -> Any:
     if not split_up:
         check_one_hot(dataset.name, len(dataset), dataset.levels)
     return seen(dataset.x, dataset.columns, dataset.levels, split_up)
+
+
+def beside(task: Supervised) -> Mapping[str, Any]:
+    """See `Task.beside`; imported as training begins."""
+    from popjax.supervision.afterwards import fitted_beside
+
+    return fitted_beside(task)
+
+
+def afterwards(results: Any, page: bool) -> dict[str, Any]:
+    """See `Task.afterwards`; imported as training has ended."""
+    from popjax.supervision.afterwards import summary_entries
+
+    return summary_entries(results, page)
