@@ -62,7 +62,8 @@ WORK = {
 
 def seconds(checkout: Path, arguments: list[str], cache: str) -> tuple[float, float]:
     """User and system seconds, and those of the wall, of one run."""
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     with tempfile.TemporaryDirectory() as place:
         filled = [argument.replace("{out}", f"{place}/run") for argument in arguments]
         command = [str(checkout / ".venv" / "bin" / "python"), *filled]

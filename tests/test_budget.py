@@ -165,6 +165,23 @@ def test_it_goes_on_as_if_never_stopped(tmp_path, when, more):
     assert "scored_before" not in whole.summary
 
 
+@pytest.mark.parametrize("when", ["last", "best"])
+def test_a_session_goes_on_from_what_a_budget_left(rows, when):
+    """With the bits of the search that was not stopped."""
+    asked = dict(trials=4, epochs=6, rank=pj.best(at=when, keep=4), every=1)
+    whole = pj.search(pj.supervised(rows), {"learning_rate": pj.log_uniform(1e-3, 1e-1)}, **asked)
+    stops = Stops(3)
+    task = pj.supervised(rows)
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
+    results = stopping.search(task, space, stop=stops.stop, callbacks=[stops], **asked)
+    trial = results.best.trial
+    session = pj.Session.of(results, trial)
+    begun = session.epoch
+    assert begun == (3 if when == "last" else results.best_epochs[trial].item())
+    session.train(6 - begun)
+    assert session.curves["val_loss"].tobytes() == whole.curves["val_loss"][trial].tobytes()
+
+
 def test_the_ensemble_takes_those_that_rank(rows):
     stops = Stops(3)
     task = pj.supervised(rows)

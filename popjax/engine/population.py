@@ -1,4 +1,4 @@
-"""A population in training, independent of the scheduler. It trains in `advance`, which only the driver calls."""
+"""A population in training, independent of the scheduler: steps are applied to it, one after another."""
 
 import dataclasses
 import time
@@ -25,6 +25,7 @@ from popjax.scheduler import Decision, Trials
 from popjax.space.space import Points, Space
 from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits
+from popjax.store.decisions import Log, Step
 from popjax.store.history import History
 from popjax.store.results import Results
 from popjax.task import Task
@@ -75,6 +76,7 @@ class Population:
         numbers, expected: see Roster.
         paced: True if trials keep pace, as in a session: a trial that waits passes epochs by with its state unchanged,
             and there is no last epoch after which only the states of the best are kept.
+        log: of the steps; a new one, in memory, if None.
         commits: where progress is written; nowhere if None.
         timer: the run's.
         tell: called with the EpochResult of each epoch, except epochs that are trained again.
@@ -85,7 +87,7 @@ class Population:
         table: what is known of the trials and their members.
         states: where the members' states are.
         applied: number of decisions that have changed the population; the last of them may still be in training.
-        checkpoint: of the commits; None without commits, and before the first trials.
+        checkpoint: of the commits; None without commits.
 
     >>> import jax.numpy as jnp
     >>> def epoch(x, hparams, data):
@@ -93,13 +95,11 @@ class Population:
     >>> task = Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
     >>> from popjax.rule import Rule
     >>> population = Population(task, Space(rate=0.5), Config(epochs=3, seed=0, rule=Rule("loss")))
-    >>> population.advance(0, Decision(add={"rate": np.array([0.5, 0.1])}, until={0: 3, 1: 1}))
+    >>> population.apply(Step(Decision(add={"rate": np.array([0.5, 0.1])}, until={0: 3, 1: 1})))
     True
     >>> population.trials().epochs.tolist()
     [3, 1]
     """
-
-    checkpoint: Checkpoint | None = None
 
     def __init__(
         self,
@@ -110,6 +110,7 @@ class Population:
         numbers: np.ndarray | None = None,
         expected: int = 1,
         paced: bool = False,
+        log: Log | None = None,
         commits: Commits | None = None,
         timer: Timer | None = None,
         tell: Callable[[EpochResult], None] | None = None,
@@ -118,19 +119,22 @@ class Population:
         self.roster = Roster(task, space, config, numbers, expected)
         self.config = config
         self.paced = paced
+        self.log = Log(space) if log is None else log
         self.commits = commits
         self.timer = timer or Timer()
         self.tell = tell
         self.backend = backend or LocalBackend()
         self.applied = 0
-        self._tabulate(())
-
-    def _tabulate(self, metrics: Iterable[str]) -> None:
-        """Make the table of these metrics, without trials."""
-        config, last = self.config, None if self.paced else self.config.epochs
-        dtype = jax.dtypes.canonicalize_dtype(float)
-        self.table = MemberTable(metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last)
-        self.states = States(self.table, None if self.paced else int(WAITING * total()))
+        last, dtype = None if paced else config.epochs, jax.dtypes.canonicalize_dtype(float)
+        self.table = MemberTable(
+            self.roster.metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last
+        )
+        self.states = States(self.table, None if paced else int(WAITING * total()))
+        self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)
+        context = Context(self.timer.compiling, self.timer.training, self.timer.stop)
+        if self.checkpoint is not None:
+            context = dataclasses.replace(context, request=self.checkpoint.request)
+        self.backend.begin(self.roster, context)
 
     def check(self, decision: Decision, points: bool = True) -> None:
         """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled.
@@ -142,15 +146,25 @@ class Population:
         if decision.add and points:
             self.roster.check(decision.add)
 
-    def advance(self, number: int, decision: Decision, stopped: Iterable[int] = (), lifted: Iterable[int] = ()) -> bool:
-        """Apply decision `number`, if it is not applied yet, and train its trials until they reach their epochs.
+    def apply(self, step: Step) -> bool:
+        """Check a step, log it and carry it out; see `carry_out`.
 
-        `stopped`: the trials that a person stopped until then; `lifted`: those that may go on. Stops at the end of an
-        epoch once the timer's `stop` is set; another call goes on. When memory runs out, training goes on with fewer
-        members at once, from where it was.
-
-        Returns True if training goes on: the decision names trials, and nothing stopped it.
+        Raises ValueError for one that cannot be carried out; nothing is logged then.
         """
+        self.check(step.decision)
+        self.log.write(step)
+        return self.carry_out(len(self.log.steps) - 1)
+
+    def carry_out(self, number: int) -> bool:
+        """Apply a logged step, if it is not applied yet, and train its trials until they reach their epochs.
+
+        Stops at the end of an epoch once the timer's `stop` is set; another call goes on. When memory runs out,
+        training goes on with fewer members at once, from where it was.
+
+        Returns True if training goes on: the step names trials, and nothing stopped it.
+        """
+        step = self.log.steps[number]
+        decision = step.decision
         if number >= self.applied:
             if not self._with_states([*decision.copy.values(), *decision.fresh, *decision.set]):
                 return False
@@ -160,7 +174,7 @@ class Population:
             self.checkpoint.commits.decision, self.checkpoint.commits.carrying = self.applied, number
             if self.paced and (decision.copy or decision.fresh):  # by a person: no scheduler decides it again
                 self.checkpoint.commit()
-        self.table.hold(stopped, (*lifted, *decision.until))
+        self.table.hold(step.stopped, (*self.log.stopped_before(number), *decision.until))
         self.table.aim(decision.until)  # on resume it may be cut shorter than it was when it was applied
         reached = self._train_until(decision.until)
         if self.paced and decision.until and reached:
@@ -221,9 +235,9 @@ class Population:
 
     def _change(self, decision: Decision) -> None:
         """Add the trials of a decision and change hyperparameters, without any state."""
+        table = self.table
         if decision.add:
             self._add(decision.add, decision.notes)
-        table = self.table
         table.descend(list(decision.copy), list(decision.copy.values()))
         table.aim(decision.until)
         self.roster.alter(decision)
@@ -234,22 +248,10 @@ class Population:
     def _add(self, points: Points, notes: object) -> None:
         first = len(self.roster)
         self.roster.add(points)
-        if first == 0:
-            self._begin()
         new = self.roster.bucket[first:]
         self.table.grow(len(new), notes.get("round", 0) if isinstance(notes, dict) else 0)
         for bucket in np.unique(new).tolist():
             self.states.keep(Cohort(bucket, self.config.numbering.members(first + np.flatnonzero(new == bucket))))
-
-    def _begin(self) -> None:
-        """Make the table and the checkpoint, and begin the backend, once the first trials tell the metrics."""
-        timer = self.timer
-        self._tabulate(self.roster.metrics)
-        context = Context(timer.compiling, timer.training, timer.stop)
-        if self.commits is not None:
-            self.checkpoint = Checkpoint(self.commits, self.table, self.states)
-            context = dataclasses.replace(context, request=self.checkpoint.request)
-        self.backend.begin(self.roster, context)
 
     def _apply(self, decision: Decision) -> None:
         """Carry out a decision between two segments: record, copy, change and refresh members."""

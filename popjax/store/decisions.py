@@ -75,6 +75,10 @@ class Log:
         """Step of this number; None if it is not decided yet."""
         return self.steps[number] if number < len(self.steps) else None
 
+    def stopped_before(self, number: int) -> tuple[int, ...]:
+        """The trials that a person had stopped before a step."""
+        return self.steps[number - 1].stopped if number else ()
+
     def write(self, step: Step) -> None:
         """Append a step; it is on disk before this returns."""
         self._add(step)

@@ -165,7 +165,7 @@ class TrialRecords:
     def records(self, trial: int) -> dict[str, np.ndarray]:
         """Metric -> (folds, repeats, epochs): a trial's records up to the epochs that count; NaN after each."""
         ends = self.counted.final[trial] + 1
-        count = self.members[self.metric].shape[-1] if self.best_epochs is None else int(ends.max())
+        count = int(ends.max())
         over = np.arange(count) >= ends[..., None]
         return {
             name: np.where(over, np.nan, values[trial, ..., :count]) for name, values in self.counted.records.items()

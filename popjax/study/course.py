@@ -13,7 +13,6 @@ from popjax.scheduler import Decision, Status
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log, Remark, Step
-from popjax.tuning.driver import Driver
 
 MEMORY = 2**31  # bytes of earlier states held on the host
 
@@ -32,12 +31,12 @@ class Moment(NamedTuple):
 
 
 class Course:
-    """A paced population, trained by a driver epoch by epoch, and its latest moments.
+    """A paced population, trained epoch by epoch, and its latest moments.
 
     A moment that is no longer held is reproduced bit for bit by carrying out the log up to it.
 
     Args:
-        make: `(commits=...) -> Population`, paced and without trials.
+        make: `(log=..., commits=...) -> Population`, paced and without trials.
         log: the log of decisions and of epochs taken back.
         commits: where progress is written; None to write nothing.
 
@@ -49,8 +48,7 @@ class Course:
     def __init__(self, make: Callable[..., Population], log: Log, commits: Commits | None = None) -> None:
         self.make = make
         self.log = log
-        self.population = make(commits=commits)
-        self.driver = Driver(self.population, log)
+        self.population = make(log=log, commits=commits)
         self.moments: deque[Moment] = deque()
         self.base: Moment | None = None  # set by `stand`; no logged decision led to it
 
@@ -147,7 +145,7 @@ class Course:
         step = self.log.steps[number]
         goal = max(step.decision.until.values(), default=0)
         try:
-            self.driver.carry_out(number, self.driver.trials())
+            self.population.carry_out(number)
         except BaseException:
             self._interrupted()
             raise
@@ -184,7 +182,7 @@ class Course:
 
     def _return_by(self, number: int, moment: Moment) -> None:
         """Return to a moment by its logged step; the commit that follows contains both or neither."""
-        self.driver.carry_out(number, self.driver.trials())
+        self.population.carry_out(number)
         self._stand(moment)
 
     def _stand(self, moment: Moment) -> None:

@@ -20,11 +20,10 @@ from popjax.engine.tracer import Tracer
 from popjax.models.rewriting import left_to_xla
 from popjax.scheduler import Decision
 from popjax.space.space import Space
-from popjax.store.decisions import Log, Step
+from popjax.store.decisions import Step
 from popjax.store.history import History, alter
 from popjax.store.results import Results
 from popjax.task import Task
-from popjax.tuning.driver import Driver
 
 
 def train_points(
@@ -47,9 +46,8 @@ def train_points(
     """
     population = Population(task, space, config, numbers=numbers, timer=timer, backend=backend)
     with contextlib.closing(population):
-        driver = Driver(population, Log(space))
         for decision in training(points, by_epoch or {}, config.epochs):
-            if not driver.act(Step(without(decision, population.table))):
+            if not population.apply(Step(without(decision, population.table))):
                 break
         return population.results()
 
@@ -114,9 +112,8 @@ def trained_along(task: Task, space: Space, config: Config, history: History, tr
     trials = np.unique(line)
     place = np.searchsorted(trials, line)
     population = Population(task, space, config, numbers=trials, paced=True)
-    driver = Driver(population, Log(space))
     for decision in descent(space, history, trial, trials, place.tolist()):
-        driver.act(Step(decision))
+        population.apply(Step(decision))
     return {name: curve[place, np.arange(len(place))] for name, curve in population.table.means().items()}
 
 

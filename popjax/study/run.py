@@ -93,53 +93,53 @@ class Search:
         listeners = [*self.listeners, *([] if self.page is None else [self.page])]
         log = Log(self.asked.space) if self.directory is None else self.directory.log
         with contextlib.closing(Callbacks(listeners)) as callbacks:
-            population = self.population(callbacks)
+            population = self.population(log, callbacks)
             with contextlib.closing(population), budget(self.timer.stop, self.asked.options.minutes, log):
                 first = 0 if self.directory is None else self.directory.take_up(population)
                 before = updates_of(population)
                 with unchecked() as asked:
-                    self.driver(population, log, callbacks).run(first, lambda: self.begin(population, log, callbacks))
+                    self.driver(population, callbacks).run(first, lambda: self.begin(population, callbacks))
                 diverged = population.table.status == Status.DIVERGED
                 if asked and diverged.any():
                     raise nan_error(population.roster, int(diverged.argmax()))
                 if self.page is not None:
                     self.page.person.end()
             population.commit()
-            results = self.finish(population, log, before)
+            results = self.finish(population, before)
             callbacks.end(results)
         return results
 
-    def population(self, callbacks: Callbacks) -> Population:
+    def population(self, log: Log, callbacks: Callbacks) -> Population:
         """The population, without trials."""
         return Population(
             self.asked.task,
             self.asked.space,
             self.asked.config,
             expected=self.asked.options.trials,
+            log=log,
             commits=None if self.directory is None else self.directory.commits,
             timer=self.timer,
             tell=callbacks.epoch if callbacks.hear_epochs else None,
             backend=self.backend,
         )
 
-    def driver(self, population: Population, log: Log, callbacks: Callbacks) -> Driver:
+    def driver(self, population: Population, callbacks: Callbacks) -> Driver:
         """The driver, with the scheduler and the live page's person."""
         every = self.asked.options.every
         return Driver(
             population,
-            log,
             self.asked.scheduler(),
             callbacks=callbacks,
             every=1 if every is None and self.page is not None else every,
             person=None if self.page is None else self.page.person,
         )
 
-    def begin(self, population: Population, log: Log, callbacks: Callbacks) -> None:
+    def begin(self, population: Population, callbacks: Callbacks) -> None:
         """Open the backend, write run.json and begin the callbacks, before the first decision acts."""
         self.backend.open()
         roster, options = population.roster, self.asked.options
         if self.directory is not None:
-            self.directory.begin(run_record(self.asked, roster, log))
+            self.directory.begin(run_record(self.asked, roster, population.log))
         run = Run(
             space=self.asked.space,
             rule=roster.config.rule,
@@ -155,9 +155,9 @@ class Search:
         )
         callbacks.begin(run)
 
-    def finish(self, population: Population, log: Log, before: int | None) -> Results:
+    def finish(self, population: Population, before: int | None) -> Results:
         """Score the winner; add history, states, recipes, ensemble and the run's record to the results."""
-        asked, roster = self.asked, population.roster
+        asked, roster, log = self.asked, population.roster, population.log
         decisions, epochs = [step.decision for step in log.steps], asked.options.epochs
         history = history_of(asked.space, decisions, population.table.trained, epochs)
         results = population.results(history, steered_in(log, len(roster)))

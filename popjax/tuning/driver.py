@@ -1,4 +1,4 @@
-"""The tuning loop: look at all trials, decide, log the decision, train. Nothing else calls `Population.advance`."""
+"""The tuning loop: look at all trials, decide, log the decision, train."""
 
 import contextlib
 import dataclasses
@@ -26,10 +26,8 @@ class Driver:
     """The tuning loop of one population.
 
     Args:
-        population: the members that are trained.
-        log: gets every decision before it is carried out.
-        scheduler: decides; None where decisions are carried out one by one (`act`): in a session, a replay, a re-test,
-            and when a winner is trained again.
+        population: the members that are trained; its log gets every decision before it is carried out.
+        scheduler: decides.
         callbacks: receive every decision.
         every: maximum number of epochs between two decisions; None: as the scheduler says.
         person: steers: requested changes are merged into the next decision; None: there is no steering.
@@ -38,15 +36,14 @@ class Driver:
     def __init__(
         self,
         population: Population,
-        log: Log,
-        scheduler: CheckedScheduler | None = None,
+        scheduler: CheckedScheduler,
         *,
         callbacks: Callbacks | None = None,
         every: int | None = None,
         person: Person | None = None,
     ) -> None:
         self.population = population
-        self.log = log
+        self.log = population.log
         self.scheduler = scheduler
         self.callbacks = callbacks or Callbacks(())
         self.every = every
@@ -78,25 +75,16 @@ class Driver:
             if not goes_on and step.decision.until:  # else a person stopped the last trials, and may lift them
                 return
 
-    def act(self, step: Step) -> bool:
-        """Log a step and carry it out; True if it names trials to train and nothing stopped the training.
-
-        Raises ValueError for one that cannot be carried out; nothing is logged then.
-        """
-        self.population.check(step.decision)
-        self.log.write(step)
-        return self.carry_out(len(self.log.steps) - 1, self.trials())
-
     def carry_out(self, number: int, trials: Trials) -> bool:
         """Carry out a logged step; True if it names trials to train and nothing stopped the training."""
         step = self.log.steps[number]
         if self.person is not None:
             self.person.accept()
-        lifted = self.log.steps[number - 1].stopped if number else ()
-        stopped = held(trials.stopped, step.stopped, (*lifted, *step.decision.until))
+        lifted = *self.log.stopped_before(number), *step.decision.until
+        stopped = held(trials.stopped, step.stopped, lifted)
         known = trials._replace(stopped=stopped, settable=self.population.roster.settable)
         self.callbacks.decision(unchangeable(self.acting(number, step.decision)), known)
-        return self.population.advance(number, step.decision, step.stopped, lifted)
+        return self.population.carry_out(number)
 
     def trials(self) -> Trials:
         """All trials in their current state; none before the first decision."""
@@ -117,7 +105,6 @@ class Driver:
 
     def decide(self, trials: Trials) -> Step:
         """The next step, checked: the rest of the last goal or the scheduler's decision, with a person's changes."""
-        assert self.scheduler is not None
         last = self.log.steps[-1] if self.log.steps else Step(Decision(), self.scheduler.init())
         goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
         step = Step(Decision(until=goal), last.state, stopped=last.stopped) if goal else self.asked(last, trials)
@@ -134,7 +121,6 @@ class Driver:
 
     def asked(self, last: Step, trials: Trials) -> Step:
         """The scheduler's step, without stopped trials and those that a person trained to its epoch or further."""
-        assert self.scheduler is not None
         stopped = set(np.flatnonzero(trials.stopped).tolist())
         steered = steered_trials(self.log.steps)
         ahead = lambda trial, epoch: trial not in steered or trial >= len(trials.epochs) or epoch > trials.epochs[trial]

@@ -106,7 +106,7 @@ class Backend(Protocol):
         """Connect to the executor, if there is one; raises ValueError if it does not answer."""
 
     def begin(self, roster: Roster, context: Context) -> None:
-        """Serve a population with its first trials; raises ValueError for a task that it cannot train."""
+        """Serve a population, which has no trials yet; raises ValueError for a task that it cannot train."""
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """A cohort in the pieces that are trained as one segment each."""
