@@ -407,7 +407,7 @@ MUTANTS = [
     Mutant(
         "lost work is sent for ever",
         "engine/members",
-        "        self.named[trials] = False\n",
+        "        self.given_up[trials] = True\n",
         "",
         "test_status.py -k given_up",
     ),
@@ -576,7 +576,7 @@ MUTANTS = [
     Mutant(
         "back is not decided",
         "study/course",
-        "        self.log.write(moment.step)\n        self._return_by(len",
+        "        self.log.write(return_to(moment))\n        self._return_by(len",
         "        self._return_by(len",
         "test_session.py",
     ),

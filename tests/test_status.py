@@ -172,6 +172,23 @@ def run(tmp_path_factory):
     return results, seen[-1], page, out
 
 
+def test_lost_work_of_a_diverged_trial_ends_the_search_too():
+    """It stays diverged, and no scheduler is asked to train it for ever."""
+
+    class Lost(Loses):
+        def submit(self, fn, *args):
+            if 1 in args[0].members.trial and args[0].epoch >= 4:
+                raise OSError("no room for it")
+            return super().submit(fn, *args)
+
+    task = pj.Task(lambda key, hparams, data: jnp.int32(0), epoch, CURVES)
+    asked = dict(trials=6, epochs=8, sampler="grid", backend=pj.Remote(Lost(), retries=1))
+    for every in (None, 2):
+        results = pj.search(task, {"row": pj.integers(0, 5)}, every=every, **asked)
+        assert words(results) == ["ok", "diverged", "ok", "stopped", "ok", "ok"]
+        assert results.best is not None
+
+
 def words(results):
     return results.trials["status"].to_pylist()
 

@@ -36,7 +36,8 @@ class MemberTable:
         since: int (trials, folds, repeats), the epochs that each was trained since its best one.
         status: int8 (trials,), see Status; PRUNED only at the scheduler's end.
         targets: int (trials,), the epoch that each trial was last named to train to.
-        named: bool (trials,): the last decision names it to train on, and it is not out of retries.
+        named: bool (trials,): the last decision names it to train on.
+        given_up: bool (trials,): out of retries, so that it is trained no further, even if it diverged.
         rounds: int (trials,), the round of each trial, from 0.
         pinned: bool (trials,): its state cannot be trained again alone, since it depends on copies or changes, or is
             about to be copied or changed: it is never given up.
@@ -65,7 +66,7 @@ class MemberTable:
         self.epochs, self.since = (np.zeros((0, *numbering), np.int64) for _ in range(2))
         self.status = np.zeros(0, np.int8)
         self.targets, self.rounds = (np.zeros(0, np.int64) for _ in range(2))
-        self.named, self.pinned = (np.zeros(0, bool) for _ in range(2))
+        self.named, self.given_up, self.pinned = (np.zeros(0, bool) for _ in range(3))
         self.lineage: np.ndarray | None = None
         self.costs: Mapping[str, np.ndarray] = {}
         self.not_finite: set[str] = set()
@@ -82,7 +83,9 @@ class MemberTable:
         self.epochs, self.since = with_rows(self.epochs, trials, 0), with_rows(self.since, trials, 0)
         self.status = with_rows(self.status, trials, Status.WAITING)
         self.targets, self.rounds = with_rows(self.targets, trials, 0), with_rows(self.rounds, trials, number)
-        self.named, self.pinned = with_rows(self.named, trials, False), with_rows(self.pinned, trials, False)
+        self.named, self.given_up, self.pinned = (
+            with_rows(column, trials, False) for column in (self.named, self.given_up, self.pinned)
+        )
 
     def reach(self, epochs: int) -> None:
         """Make room for at least `epochs`; for twice as many where there is no room, so that it is rarely done."""
@@ -209,12 +212,13 @@ class MemberTable:
         ):
             rows = np.array([*trials], np.int64)
             self.status[rows[self.status[rows] == before]] = after
+        self.given_up[[*lifted]] = False
 
     def give_up(self, members: np.ndarray) -> None:
-        """Stop the trials of members that are out of retries; they are trained no further, even if they diverged."""
+        """Stop the trials of members that are out of retries."""
         trials = self.numbering.trials(members)
         self.hold(trials.tolist())
-        self.named[trials] = False
+        self.given_up[trials] = True
 
     def prune(self) -> None:
         """At the scheduler's end: what waits is pruned."""
@@ -223,7 +227,7 @@ class MemberTable:
 
     def goals(self) -> np.ndarray:
         """Int (members,): the epoch to train to; 0 for a trial that is not named or is stopped, and where it rests."""
-        going = self.named & (self.status != Status.STOPPED)
+        going = self.named & ~self.given_up & (self.status != Status.STOPPED)
         goals = np.where(going, self.targets, 0).repeat(self.numbering.each)
         return np.where(self.flat(self.resting), 0, goals)
 
@@ -299,7 +303,7 @@ class MemberTable:
             epochs,
             loss,
             curves_shown,
-            self.status == Status.STOPPED,
+            (self.status == Status.STOPPED) | self.given_up,
             costs=costs_shown,
             values=values_shown,
             complete=self.ended().all(1),

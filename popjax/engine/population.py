@@ -21,7 +21,7 @@ from popjax.engine.members import MemberTable
 from popjax.engine.memory import OutOfMemory, total
 from popjax.engine.roster import Config, Roster, check_decision
 from popjax.engine.states import States
-from popjax.scheduler import Decision, Trials
+from popjax.scheduler import Decision, Status, Trials
 from popjax.space.space import Points, Space
 from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits
@@ -49,6 +49,19 @@ class EpochResult(NamedTuple):
     epoch: int
     metrics: dict[str, np.ndarray]
     resting: np.ndarray
+
+
+class Snapshot(NamedTuple):
+    """All members at one epoch: their cohorts, on the host, and the status (trials,) of their trials."""
+
+    epoch: int
+    cohorts: list[Cohort]
+    status: np.ndarray
+
+    @property
+    def stopped(self) -> tuple[int, ...]:
+        """The trials that are stopped."""
+        return tuple(np.flatnonzero(self.status == Status.STOPPED).tolist())
 
 
 class Timer:
@@ -212,16 +225,17 @@ class Population:
         """The current Results, without the figures of the run; `history`, `steered`: see Results."""
         return results_of(self.points(), self.table, self.states, history, steered)
 
-    def go_back(self, cohorts: Sequence[Cohort], status: np.ndarray) -> None:
-        """Return all members to these cohorts, and the trials to their status (trials,); commit.
+    def snapshot(self) -> Snapshot:
+        """All members as they are, where they keep pace."""
+        return Snapshot(int(self.table.epochs.max()), self.states.on_host(), self.table.status.copy())
 
-        The curves after the cohorts' epochs are dropped.
-        """
-        self.states.put(cohorts)
-        self.table.status[:] = status
-        for cohort in cohorts:
+    def restore(self, snapshot: Snapshot) -> None:
+        """Return all members and trials to a snapshot, drop the curves after it, and commit."""
+        self.states.put(snapshot.cohorts)
+        self.table.status[:] = snapshot.status
+        for cohort in snapshot.cohorts:
             self.table.cut(cohort.members, cohort.epoch)
-        self._settle(cohorts)
+        self._settle(snapshot.cohorts)
         self.commit()
 
     def close(self) -> None:

@@ -2,32 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from popjax.engine.checkpoint import check_arrays
 from popjax.engine.plan import member_bytes
-from popjax.engine.population import Population
+from popjax.engine.population import Population, Snapshot
 from popjax.scheduler import Decision, Status
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
 from popjax.store.decisions import Log, Remark, Step
 
 MEMORY = 2**31  # bytes of earlier states held on the host
-
-
-class Moment(NamedTuple):
-    """Snapshot of all members after an epoch, with the status (trials,) of their trials."""
-
-    epoch: int
-    cohorts: list[Cohort]
-    status: np.ndarray
-
-    @property
-    def step(self) -> Step:
-        """The step that trains nothing and logs the return to this moment."""
-        return Step(Decision(), stopped=tuple(np.flatnonzero(self.status == Status.STOPPED).tolist()))
 
 
 class Course:
@@ -49,8 +35,8 @@ class Course:
         self.make = make
         self.log = log
         self.population = make(log=log, commits=commits)
-        self.moments: deque[Moment] = deque()
-        self.base: Moment | None = None  # set by `stand`; no logged decision led to it
+        self.moments: deque[Snapshot] = deque()
+        self.base: Snapshot | None = None  # set by `stand`; no logged decision led to it
 
     @property
     def epoch(self) -> int:
@@ -97,7 +83,7 @@ class Course:
         alive = np.isfinite([values.reshape(len(models), -1) for values in curves.values()]).all(0).any(-1)
         held = {f"state.{name}" if name else "state": array for name, array in arrays.items()} | {"alive": alive}
         table.judge(alive)
-        self.base = Moment(epoch, [Cohort(0, models, epoch, OnHost(held))], table.status.copy())
+        self.base = Snapshot(epoch, [Cohort(0, models, epoch, OnHost(held))], table.status.copy())
         self._stand(self.base)
 
     def take_up(self) -> None:
@@ -120,7 +106,7 @@ class Course:
                 number += 1
                 moment = self._moment(self.epoch - line.value)
                 if next(lines, None) is None:
-                    self.log.write(moment.step)
+                    self.log.write(return_to(moment))
                 self._return_by(number, moment)
 
     def repeat(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
@@ -153,19 +139,17 @@ class Course:
         if (table.epochs < goal).any():
             self._interrupted()
             return False
-        if goal:
-            self._hold(goal)
-        elif not self.moments:
-            self._hold(int(table.epochs.max()))
-        elif step.decision.copy or self.moments[-1].step.stopped != step.stopped:
-            self._hold(self.moments.pop().epoch)
+        if not goal and self.moments:
+            if not step.decision.copy and self.moments[-1].stopped == step.stopped:
+                return True
+            self.moments.pop()
+        self._hold()
         return True
 
-    def _hold(self, epoch: int) -> None:
+    def _hold(self) -> None:
         """Append the current moment, and drop the oldest beyond `MEMORY` bytes; at least two are kept."""
-        table = self.population.table
-        self.moments.append(Moment(epoch, self.population.states.on_host(), table.status.copy()))
-        size = max(member_bytes(self.population.roster.buckets[0]) * table.epochs.size, 1)
+        self.moments.append(self.population.snapshot())
+        size = max(member_bytes(self.population.roster.buckets[0]) * self.population.table.epochs.size, 1)
         while len(self.moments) > max(2, MEMORY // size):
             self.moments.popleft()
 
@@ -174,25 +158,25 @@ class Course:
         if self.moments:
             self._return(1, self.moments[-1])
 
-    def _return(self, epochs: int, moment: Moment) -> None:
+    def _return(self, epochs: int, moment: Snapshot) -> None:
         """Log that `epochs` epochs are taken back, and return to a moment."""
         self.log.remark("back", epochs)
-        self.log.write(moment.step)
+        self.log.write(return_to(moment))
         self._return_by(len(self.log.steps) - 1, moment)
 
-    def _return_by(self, number: int, moment: Moment) -> None:
+    def _return_by(self, number: int, moment: Snapshot) -> None:
         """Return to a moment by its logged step; the commit that follows contains both or neither."""
         self.population.carry_out(number)
         self._stand(moment)
 
-    def _stand(self, moment: Moment) -> None:
+    def _stand(self, moment: Snapshot) -> None:
         """Restore a moment as the current one, and commit it."""
         while self.moments and self.moments[-1].epoch >= moment.epoch:
             self.moments.pop()
         self.moments.append(moment)
-        self.population.go_back(moment.cohorts, moment.status)
+        self.population.restore(moment)
 
-    def _moment(self, epoch: int) -> Moment:
+    def _moment(self, epoch: int) -> Snapshot:
         """The moment at an epoch of the current course, reproduced if it is no longer held."""
         for moment in self.moments:
             if moment.epoch == epoch:
@@ -204,6 +188,11 @@ class Course:
             again._stand(self.base)
         again.repeat(lines[1 : end_of(lines, epoch, again.epoch)])
         return again.moments[-1]
+
+
+def return_to(moment: Snapshot) -> Step:
+    """The step that trains nothing and logs the return to a moment."""
+    return Step(Decision(), stopped=moment.stopped)
 
 
 def end_of(lines: Sequence[Step | Remark], epoch: int, begin: int = 0) -> int:
