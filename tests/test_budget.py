@@ -193,29 +193,43 @@ def test_the_ensemble_takes_those_that_rank(rows):
     assert not (results.status == Status.COMPLETE).any()
 
 
-COMMAND = ("sweep", "--dataset", "wine", "--trials", "8", "--at", "best")
+SLOW = """
+import jax.numpy as jnp
+import popjax as pj
+from jax import lax
+
+def epoch(x, hparams, data):
+    for_ever = lax.fori_loop(0, 1_000_000, lambda at, y: jnp.sin(y), 1.0)  # some milliseconds
+    return x * hparams["rate"], {"loss": x + 0 * for_ever}
+
+slow = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+"""
+COMMAND = ("sweep", "--task", "mine:slow", "--set", "rate=uniform(0,1)", "--trials", 4, "--at", "best")
+COMMAND += ("--epochs", 100_000, "--out", "run")  # more than a machine trains in that time
 
 
 def test_the_command_prints_a_normal_end_and_how_to_go_on(command, tmp_path):
-    """As many epochs as no machine trains in that time."""
-    ended = command(*COMMAND, "--epochs", "100000", "--minutes", "0.3", "--out", "run")
+    (tmp_path / "mine.py").write_text(SLOW)
+    ended = command(*COMMAND, "--minutes", 0.2)
     assert ended.returncode == 0, ended.stderr
-    assert "winner: trial " in ended.stdout
+    best = pj.Results.load(tmp_path / "run").best
+    assert f"winner: trial {best.trial}, rate " in ended.stdout
     assert "popjax: stopped before its end: " in ended.stderr
     assert "--resume" in ended.stderr.splitlines()[-1]
-    assert pj.load_best(tmp_path / "run").hparams == pj.Results.load(tmp_path / "run").best.hparams
 
 
-def test_json_is_printed_for_a_budget_too(command):
-    ended = command(*COMMAND, "--epochs", "100000", "--minutes", "0.3", "--json", "--out", "run")
+def test_json_is_printed_for_a_budget_too(command, tmp_path):
+    (tmp_path / "mine.py").write_text(SLOW)
+    ended = command(*COMMAND, "--minutes", 0.2, "--json")
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert told["best"]["trial"] >= 0
     assert "each by its best epoch" in told["cut_short"]
 
 
-def test_a_budget_before_the_first_epoch_has_no_winner(command):
-    ended = command(*COMMAND, "--epochs", "100000", "--minutes", "0.00001", "--out", "run")
+def test_a_budget_before_the_first_epoch_has_no_winner(command, tmp_path):
+    (tmp_path / "mine.py").write_text(SLOW)
+    ended = command(*COMMAND, "--minutes", 0.00001)
     assert ended.returncode == 1
     assert "no trial has finished an epoch" in ended.stdout
 
@@ -259,8 +273,9 @@ def test_an_interrupted_estimator_is_fitted(python):
 
 
 def test_an_estimator_with_minutes_is_fitted(rows):
-    """By far too many epochs for the time."""
-    model = pj.PopulationClassifier(trials=4, epochs=200_000, folds=2, model="mlp", scheduler="halving", minutes=0.25)
+    """By far too many epochs for the time; its one program is compiled in a fraction of it."""
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 8, "depth": 1, "batch_size": 16}
+    model = pj.PopulationClassifier(space, 4, 200_000, folds=2, model="mlp", optimizer="sgd", minutes=0.3)
     with pytest.warns(ConvergenceWarning, match="stopped before its end: .* trials rank"):
         model.fit(*rows)
     assert model.predict(rows[0][:5]).shape == (5,)
