@@ -55,7 +55,7 @@ def told(at=None, when="last", epochs=8, keep=2, **more):
 
 
 @pytest.mark.parametrize("folds", [1, 2])
-def test_where_the_best_epoch_counts_all_trials_rank_by_their_best_so_far(folds):
+def test_where_the_best_epoch_counts_all_trials_rank_by_their_best_so_far(folds, tmp_path):
     results = told(3, "best", repeats=folds)
     assert [Status(one).word for one in results.status] == ["stopped"] * 3 + ["diverged", "stopped"]
     assert results.values["loss"][[0, 1, 2, 4]].tolist() == [1, 3, 7, 1]
@@ -67,6 +67,8 @@ def test_where_the_best_epoch_counts_all_trials_rank_by_their_best_so_far(folds)
     assert set(results.states) == {0, 4}, "as many as the rule keeps"
     says = "stopped before its end: 4 of 5 trials rank, each by its best epoch, after epoch 3 of 8"
     assert results.cut_short == results.summary["cut_short"] == says
+    assert says in results._repr_html_()
+    assert f"S{says[1:]}." in results.report(tmp_path / "page.html").read_text()
 
 
 def test_where_the_last_epoch_counts_those_trained_furthest_rank_by_their_present_value():
