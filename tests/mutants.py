@@ -447,6 +447,13 @@ MUTANTS = [
         "test_budget.py -k goes_on",
     ),
     Mutant(
+        "lost work is in no journal",
+        "tuning/driver",
+        "state, stopped=tuple(sorted(stopped)))",
+        "state, stopped=last.stopped)",
+        "test_status.py -k journal",
+    ),
+    Mutant(
         "a predictor is believed",
         "supervision/agreement",
         "if abs(recorded - predicted) > allowed:",

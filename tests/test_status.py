@@ -189,6 +189,26 @@ def test_lost_work_of_a_diverged_trial_ends_the_search_too():
         assert results.best is not None
 
 
+def test_lost_work_is_in_the_journal(tmp_path):
+    """So that a resumed run, whose workers live, ends with the same trials stopped, and ranks the same."""
+
+    class Lost(Loses):
+        def submit(self, fn, *args):
+            if 5 in args[0].members.trial and args[0].epoch >= 1:
+                raise OSError("no room for it")
+            return super().submit(fn, *args)
+
+    task = pj.Task(lambda key, hparams, data: jnp.int32(0), epoch, CURVES)
+    asked = dict(trials=6, epochs=8, sampler="grid", scheduler=pj.halving(min_epochs=2), out=tmp_path / "run")
+    results = pj.search(task, {"row": pj.integers(0, 5)}, backend=pj.Remote(Lost(), retries=1), **asked)
+    assert Status(results.status[5]) == STOPPED
+    lines = list(map(json.loads, (tmp_path / "run" / "decisions.jsonl").read_text().splitlines()))
+    assert [line.get("stopped", []) for line in lines] == [[], *[[5]] * (len(lines) - 1)]
+    again = pj.search(task, {"row": pj.integers(0, 5)}, resume=True, **asked)
+    assert again.status.tolist() == results.status.tolist()
+    assert again.order.tolist() == results.order.tolist()
+
+
 def words(results):
     return results.trials["status"].to_pylist()
 

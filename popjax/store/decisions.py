@@ -26,7 +26,7 @@ class Step:
         decision: what is carried out now.
         state: state of the scheduler after the step.
         goal: trial -> epoch that the scheduler asked for, if it lies beyond the decision's `until`.
-        stopped: all trials that are stopped by a person from this step on.
+        stopped: all trials that are stopped from this step on, by a person or since their work was lost.
     """
 
     decision: Decision

@@ -107,7 +107,8 @@ class Driver:
         """The next step, checked: the rest of the last goal or the scheduler's decision, with a person's changes."""
         last = self.log.steps[-1] if self.log.steps else Step(Decision(), self.scheduler.init())
         goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
-        step = Step(Decision(until=goal), last.state, stopped=last.stopped) if goal else self.asked(last, trials)
+        stopped = tuple(np.flatnonzero(trials.stopped).tolist())  # by a person, or out of retries since
+        step = Step(Decision(until=goal), last.state, stopped=stopped) if goal else self.asked(last, trials)
         if self.person is not None and len(trials.epochs):
             step = self.person.steer(step, trials, self.population.config.epochs, self.population.check)
         step = self.cut(step, trials)
@@ -130,7 +131,7 @@ class Driver:
             until = {t: epoch for t, epoch in asked.until.items() if t not in stopped and ahead(t, epoch)}
             none_left = not until and not asked.add and asked.until  # of the trials it names, so it is asked again
             if not none_left or state == before:
-                return Step(asked._replace(until=until), state, stopped=last.stopped)
+                return Step(asked._replace(until=until), state, stopped=tuple(sorted(stopped)))
         what = f"{self.scheduler.what}: step names nothing but stopped trials, {MOST_ASKED:,} times in a row"
         raise ValueError(f"{what}; name others, or none to end the search")
 
