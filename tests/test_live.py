@@ -625,7 +625,7 @@ def test_a_hostile_name_is_shown_and_not_obeyed(start, tab, tmp_path):
     assert there.inner_text("h1") == f"{hostile}: 4 trials"
     assert there.title() == f"{hostile}: 4 trials"
     assert page.ask(verb="end")[0] == 200
-    assert run.end() == 0
+    assert run.end() in (0, 1), "1 if no trial has finished an epoch by then"
 
 
 def session(**settings):
