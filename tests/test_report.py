@@ -927,7 +927,7 @@ def test_a_page_speaks_of_what_there_is(tmp_path):
     assert "Beside this page" not in alone
     assert 'results.save("DIR")' in alone
     assert all("<h2>The data" not in one for one in (beside, alone))
-    stopped = pj.search(pj.supervised("wine"), trials=4, epochs=1_000_000, minutes=0.01)
+    stopped = pj.search(pj.supervised("wine"), trials=4, epochs=1_000_000, minutes=1e-6)
     page = stopped.report(tmp_path / "alone" / "page.html").read_text()
     assert "Rows that test were seen by no trial.<" in page
 
