@@ -512,8 +512,8 @@ MUTANTS = [
     Mutant(
         "a page without the linear model",
         "study/run",
-        "baselines = Beside(self.asked.task.beside(), known_scores(path))",
-        "baselines = Beside({}, known_scores(path))",
+        "baselines = Beside(baselines_of(self.asked.task), directory.summary())",
+        "baselines = Beside({}, directory.summary())",
         "test_baselines.py -k directory",
     ),
     Mutant(

@@ -919,3 +919,49 @@ def test_popjaxs_own_kinds_agree_with_themselves(monkeypatch):
     probing.check_on_rows(Regression(), values[:, 0], values[:, 0].mean(), values[:, 0].std())
     several = Values(names=("u", "v"), units=tuple(values.std(0)))
     probing.check_on_rows(several, values, values.mean(0), values.std(0))
+
+
+class Telling(pj.Task):
+    """A task whose hooks around training give what they are told to."""
+
+    def beside(self):
+        return BESIDE[0]
+
+    def afterwards(self, results, page=False):
+        found = AFTER[0]
+        return found(results) if callable(found) else found
+
+
+BESIDE, AFTER = [{}], [{}]
+
+
+@pytest.mark.parametrize("given", [None, ["linear"], {"linear": 0.5}])
+def test_baselines_that_are_no_functions_are_refused_before_training(given, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "BESIDE", [given])
+    task = Telling(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x, {"loss": hparams["x"] * x}), ())
+    with pytest.raises(ValueError, match=r"^the task Telling: beside returned .*; return name -> function$"):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=2, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (None, "TypeError: 'NoneType' object is not iterable"),
+        (lambda results: 1 / 0, "ZeroDivisionError: division by zero"),
+        ({"share": float("nan")}, "ValueError: Out of range float values are not JSON compliant"),
+        ({"together": (7,)}, "ValueError: together=(7,) names trials that were not kept"),
+    ],
+)
+def test_entries_of_a_summary_that_fail_cost_a_run_nothing(given, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(globals(), "AFTER", [given])
+    task = Telling(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x, {"loss": hparams["x"] * x}), ())
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=2, out=tmp_path / "run")
+    assert f"popjax: the task Telling: afterwards failed ({says}" in capsys.readouterr().err
+    assert pj.Results.load(tmp_path / "run").best == results.best
+
+
+def test_entries_of_a_tasks_own_are_in_its_summary(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "AFTER", [lambda results: {"share": 0.5, "together": results.best_trials(1)}])
+    task = Telling(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x, {"loss": hparams["x"] * x}), ())
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=2, out=tmp_path / "run")
+    assert (results.summary["share"], list(results.ensemble)) == (0.5, [results.best.trial])

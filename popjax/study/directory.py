@@ -199,12 +199,16 @@ class Directory:
         """The entries of run.json with `about`, the requested lanes and plan, and the warnings."""
         return self.about | dict(run) | {"asked": self.asked, "warnings": self.warnings}
 
+    def summary(self) -> dict[str, Any]:
+        """The summary.json of the run that is resumed; empty if it is missing or unreadable."""
+        try:
+            return read_json(self.path / "summary.json")
+        except ValueError:
+            return {}
+
     def scored_before(self) -> list[dict[str, Any]]:
         """The winners of earlier ends of this run, which its budget or an interrupt cut short, with their scores."""
-        try:
-            summary = read_json(self.path / "summary.json")
-        except ValueError:  # missing or unreadable
-            return []
+        summary = self.summary()
         earlier: list[dict[str, Any]] = list(summary.get("scored_before") or [])
         cut: dict[str, Any] = {name: summary[name] for name in ("cut_short", "best", "test") if name in summary}
         return [*earlier, cut] if summary.get("cut_short") and summary.get("best") else earlier

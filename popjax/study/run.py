@@ -2,15 +2,18 @@
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from popjax.core.faults import calling
 from popjax.core.storage import locked
-from popjax.core.text import tell
+from popjax.core.text import failure, short, tell
 from popjax.engine.backends.protocol import Backend
+from popjax.engine.hints import the_task
 from popjax.engine.measure import rebuilt, score
 from popjax.engine.nan_source import nan_error, unchecked
 from popjax.engine.plan import members_that_fit
@@ -20,13 +23,14 @@ from popjax.rules.together import method_of
 from popjax.scheduler import NONE, Status, tie_notes
 from popjax.space.space import take
 from popjax.store.decisions import Log, steered_trials
-from popjax.store.files import check_directory, read_json
+from popjax.store.files import check_directory
 from popjax.store.history import history_of
 from popjax.store.results import Results
 from popjax.study.asked import Asked
 from popjax.study.directory import Directory
 from popjax.study.record import run_record, summary, updates_of
 from popjax.study.replay import train_points
+from popjax.task import Task
 from popjax.tuning.callbacks.beside import Beside
 from popjax.tuning.callbacks.callback import Callback, Callbacks, Run
 from popjax.tuning.driver import Driver, budget
@@ -81,7 +85,7 @@ class Search:
             check_directory(path, resumed)
             directory = Directory(path, self.asked.space, about, unasked)
             # the page comes last: it shows what the others have written
-            baselines = Beside(self.asked.task.beside(), known_scores(path))
+            baselines = Beside(baselines_of(self.asked.task), directory.summary())
             listeners = [*self.listeners, baselines, Page(path)]
             asked = directory.as_before(self.asked)
             results = dataclasses.replace(self, asked=asked, listeners=listeners, directory=directory).trained()
@@ -173,7 +177,7 @@ class Search:
             task=asked.task,
             summary=figures,
         )
-        further = {"ensemble": None, **asked.task.afterwards(results, self.directory is not None)}
+        further = {"ensemble": None, **told_afterwards(asked.task, results, self.directory is not None)}
         together = further.pop("together", combined_trials(results))
         return dataclasses.replace(results, ensemble=together, summary=figures | further)
 
@@ -199,12 +203,27 @@ class Search:
         return {trial: alone.states[0]} if alone.states and alone.contenders is None else {}
 
 
-def known_scores(path: Path) -> dict[str, Any]:
-    """The summary.json of a run that is resumed; empty if it is missing or unreadable."""
+def baselines_of(task: Task) -> Mapping[str, Any]:
+    """`Task.beside`; raises ValueError in one line for a user's own that is none."""
+    with calling(f"{the_task(task)}: beside", surely=False):
+        baselines: Any = task.beside()
+    if not (isinstance(baselines, Mapping) and all(map(callable, baselines.values()))):
+        raise ValueError(f"{the_task(task)}: beside returned {short(baselines)}; return name -> function")
+    return baselines
+
+
+def told_afterwards(task: Task, results: Results, page: bool) -> dict[str, Any]:
+    """`Task.afterwards`; one that fails is said, and costs a run none of its results."""
     try:
-        return read_json(path / "summary.json")
-    except ValueError:
+        entries = dict(task.afterwards(results, page))
+        together = entries.get("together", ())
+        if not set(together) <= set(results.states):
+            raise ValueError(f"together={short(together)} names trials that were not kept")
+        json.dumps({name: value for name, value in entries.items() if name != "together"}, allow_nan=False)
+    except Exception as error:  # whatever a user's code raises
+        tell(f"popjax: {the_task(task)}: afterwards failed ({failure(error)}); its entries are left out")
         return {}
+    return entries
 
 
 def combined_trials(results: Results) -> tuple[int, ...]:

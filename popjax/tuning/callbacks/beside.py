@@ -1,5 +1,6 @@
 """Baselines that are fitted in the background while a search trains."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,7 +41,9 @@ class Beside(Callback):
             if self.over:
                 return
             try:
-                self.scores[name] = fit()
+                scores = fit()
+                json.dumps(scores, allow_nan=False)  # it is written to summary.json
+                self.scores[name] = scores
             except Exception as error:
                 if not self.closed:  # else its result is not used, and Python may be about to end
                     tell(f"popjax: the {name} model failed ({failure(error)})")
