@@ -61,10 +61,10 @@ class States:
             self.keep(cohort, bool(table.pinned[trials].any() or table.rests(cohort.members).any()))
         if table.last is None or table.patience is None or not len(over):
             return []
-        resting = self.take(table.numbering.members(over))
-        for one in resting:
-            self.offer(one)
-        return resting
+        rested = self.take(table.numbering.members(over))
+        for ended in rested:
+            self.offer(ended)
+        return rested
 
     def offer(self, cohort: Cohort) -> None:
         """Keep the states of ended members: of the best trials, and of those that are not complete.
@@ -186,14 +186,14 @@ class States:
     def copies(self, targets: Iterable[int], sources: Iterable[int]) -> list[Cohort]:
         """The states of the trials `sources` (n,), on the host, as cohorts of the trials `targets` (n,)."""
         from_members, to_members = map(self.table.numbering.members, (sources, targets))
-        found = []
+        copied = []
         for cohort in self.cohorts if len(from_members) else ():
             own = enumerate(cohort.members.tolist())
             pairs = [(row, at) for row, member in own for at in np.flatnonzero(from_members == member)]
             if pairs:
                 rows, at = map(np.array, zip(*pairs, strict=True))
-                found.append(dataclasses.replace(cohort.on_host().take(rows), members=to_members[at]))
-        return found
+                copied.append(dataclasses.replace(cohort.on_host().take(rows), members=to_members[at]))
+        return copied
 
     def to_disk(self, commits: Commits) -> None:
         """If more than half of the bound is used, drop the states that files hold; they are read when needed."""

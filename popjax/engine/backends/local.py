@@ -205,8 +205,8 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
         while progress.epoch < segment.until and not stopping():
             begun = time.monotonic()
             with context.training:
-                trained, *told_of = advance(progress.training, job.members, job.data, job.counts)
-                values, improved = jax.tree.map(lambda column: column[job.places], jax.device_get(told_of))
+                trained, *report = advance(progress.training, job.members, job.data, job.counts)
+                values, improved = jax.tree.map(lambda column: column[job.places], jax.device_get(report))
             progress.reach(trained)  # only now: an error of the epoch is raised with its metrics
             long = time.monotonic() - begun >= request.every
             told = [Epoch(segment, progress.epoch - 1, values, improved, long)]
