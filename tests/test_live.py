@@ -200,6 +200,7 @@ def test_six_tabs_leave_room_for_what_is_asked(start, tab):
     tabs += [tab(f"http://127.0.0.1:{page.port}/", context=tabs[0].context) for _ in range(5)]
     for one in tabs[:2]:
         until(one, "document.getElementById('link').textContent.startsWith('this tab rests, since 4 others are open')")
+    page.wait(0, lambda told: told["epoch"] > 1)  # a run that ends before has no winner
     tabs[-1].click("#pause")
     until(tabs[2], "document.getElementById('pause').textContent === 'Go on'")
     tabs[0].click("#link")
