@@ -15,6 +15,7 @@ from popjax.core.counts import whole_kind
 from popjax.core.text import short
 from popjax.rule import TIES, Rule
 from popjax.rules.checking import order_of
+from popjax.space.points import check_points
 from popjax.space.space import Space
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -261,6 +262,49 @@ def check_kinds(decision: Decision) -> None:
     for trial, values in decision.set.items():
         if not isinstance(values, Mapping):
             raise ValueError(f"set {trial}: {short(values)} is no dict; give name -> value")
+
+
+def check_decision(
+    decision: Decision, space: Space, bucket: np.ndarray, epochs: np.ndarray, over: np.ndarray, last: int | None
+) -> None:
+    """Raise ValueError for a decision that cannot be carried out, before any part of it is.
+
+    Args:
+        bucket: int (trials,), the bucket of each trial.
+        epochs: int (trials,), the finished epochs.
+        over: bool (trials,), complete: each member is at the last epoch, or out of patience.
+        last: the last epoch; None if there is none.
+    """
+    if decision.add:
+        check_points(space, decision.add)
+    known, count = len(bucket), len(bucket) + added(decision)
+    for trials in (decision.copy, decision.copy.values(), decision.fresh, decision.set, decision.until):
+        wholes = all(map(whole_kind, set(map(type, trials))))
+        if not wholes or not 0 <= min(trials, default=0) <= max(trials, default=0) < max(count, 1):
+            wrong = next(trial for trial in trials if not whole_kind(type(trial)) or not 0 <= trial < count)
+            raise ValueError(f"there is no trial {wrong!r}; choose 0..{count - 1}")
+    for target, source in decision.copy.items():
+        if max(target, source) >= known:
+            raise ValueError(f"copy {source} to {target}: a trial added at once has no state yet; add it before")
+        if bucket[target] != bucket[source]:
+            raise ValueError(f"copy {source} to {target}: they differ in what fixes a shape or code; copy one like it")
+        if epochs[target] != epochs[source]:
+            what = f"trial {target} is at epoch {epochs[target]}, trial {source} at {epochs[source]}"
+            raise ValueError(f"copy {source} to {target}: {what}; copy one at the same epoch")
+        for trial in (source, target):
+            if over[trial]:
+                raise ValueError(f"copy {source} to {target}: trial {trial} is trained to the end; copy earlier")
+    for trial in decision.fresh:
+        if trial >= known:
+            raise ValueError(f"fresh {trial}: a trial added at once has its own key; leave it out")
+        if over[trial]:
+            raise ValueError(f"fresh {trial}: it is trained to the end; leave it out")
+    for trial in decision.set:
+        if trial >= known:
+            raise ValueError(f"set {trial}: the trial is added now; add it with these values")
+        if over[trial]:
+            raise ValueError(f"set {trial}: it is complete; set its hyperparameters while it trains")
+    check_until(decision, epochs, last)
 
 
 def check_until(decision: Decision, epochs: np.ndarray, last: int | None) -> None:

@@ -546,7 +546,7 @@ MUTANTS = [
     ),
     Mutant(
         "an interrupted epoch stays",
-        "study/course",
+        "study/timeline",
         "        except BaseException:\n            self._interrupted()\n",
         "        except BaseException:\n",
         "test_session.py -k interrupted_is_none",
@@ -561,7 +561,7 @@ MUTANTS = [
     ),
     Mutant(
         "changed but not settled",
-        "engine/population",
+        "engine/trainer",
         "self.checkpoint.settle_waiting(set(decision.set) - set(decision.copy))",
         "pass",
         "test_checkpoint.py -k as_it_stood",
@@ -575,16 +575,16 @@ MUTANTS = [
     ),
     Mutant(
         "a session that is behind",
-        "study/course",
+        "study/timeline",
         "                if number >= applied - 1:\n                    self._carry_out(number)\n",
         "                if number >= applied:\n                    self._carry_out(number)\n",
         "test_session.py",
     ),
     Mutant(
         "back is not decided",
-        "study/course",
-        "        self.log.write(return_to(moment))\n        self._return_by(len",
-        "        self._return_by(len",
+        "study/timeline",
+        "self._return_to(snapshot, self.trainer.write(return_to(snapshot)))",
+        "self._return_to(snapshot)",
         "test_session.py",
     ),
     Mutant("no fsync", "core/storage", "            os.fsync(file.fileno())\n", "", "test_commits.py"),
@@ -653,7 +653,7 @@ MUTANTS = [
     Mutant("a link for a lock", "core/storage", "if (directory / LOCK).is_symlink():", "if False:", "test_commits.py"),
     Mutant(
         "decisions forgotten",
-        "store/decisions",
+        "store/journal",
         "            append(self.path, line_of(line_content(line)))\n        self.lines",
         "            pass\n        self.lines",
         "test_schedulers.py -k torn_line",
@@ -661,15 +661,15 @@ MUTANTS = [
     Mutant(
         "decided again",
         "tuning/driver",
-        "step = self.log.read(number) or self.decide(trials)",
-        "step = self.decide(trials)",
+        "step = journal.read(number) or (self",
+        "step = (self",
         "test_resume.py -k sampled",
     ),
     Mutant(
         "acts before it is written",
         "tuning/driver",
-        "            if number == len(self.log.steps):\n                self.log.write(step)\n            goes_on",
-        "            self.log.steps += [step] if number == len(self.log.steps) else []\n            goes_on",
+        "            if number == len(journal.steps):\n                journal.write(step)\n",
+        "            journal.steps += [step] if number == len(journal.steps) else []\n",
         "test_schedulers.py -k killed",
     ),
     Mutant(
@@ -681,7 +681,7 @@ MUTANTS = [
     ),
     Mutant(
         "applied twice",
-        "engine/population",
+        "engine/trainer",
         "if number >= self.applied:",
         "if True:",
         "test_schedulers.py -k killed",
@@ -717,14 +717,14 @@ MUTANTS = [
     Mutant(
         "unchecked decisions",
         "tuning/driver",
-        "            self.population.check(step.decision, points=False)\n",
+        "            self.trainer.check(step.decision, points=False)\n",
         "            pass\n",
         "test_schedulers.py -k cannot_be",
     ),
     Mutant(
         "what may be set is not known at first",
         "tuning/driver",
-        "stopped=stopped, settable=self.population.roster.settable)",
+        "stopped=stopped, settable=self.trainer.roster.settable)",
         "stopped=stopped)",
         "test_schedulers.py -k what_may_be_set",
     ),
@@ -754,7 +754,7 @@ MUTANTS = [
     Mutant(
         "any dataset",
         "study/directory",
-        "self._refuse(then, now)\n        if other_code",
+        "self.refuse(then, now)\n        if other_code",
         "if other_code",
         "test_resume.py -k dataset",
     ),
@@ -793,8 +793,8 @@ MUTANTS = [
     Mutant(
         "scored often",
         "study/run",
-        "test = score(population.roster, best.trial, states[best.trial], self.timer.compiling)",
-        "test = [score(population.roster, best.trial, states[best.trial], self.timer.compiling) for _ in range(2)][0]",
+        "test = score(trainer.roster, best.trial, states[best.trial], self.timer.compiling)",
+        "test = [score(trainer.roster, best.trial, states[best.trial], self.timer.compiling) for _ in range(2)][0]",
         "test_selection.py -k once",
     ),
     Mutant(
@@ -804,7 +804,7 @@ MUTANTS = [
         "rank = (self.status == Status.COMPLETE) | self.stopped if",
         "test_resume.py -k means",
     ),
-    Mutant("a stop is not committed", "study/run", "            population.commit()\n", "", "test_resume.py -k twice"),
+    Mutant("a stop is not committed", "study/run", "            trainer.commit()\n", "", "test_resume.py -k twice"),
     Mutant(
         "never due", "engine/backends/local", "(long or time.monotonic() >= request.due)", "long", "test_checkpoint.py"
     ),
@@ -828,9 +828,9 @@ MUTANTS = [
     ),
     Mutant(
         "two sessions write",
-        "study/session_directory",
-        "if OPEN.get(self.path) is not self:",
-        "if False:",
+        "core/owning",
+        "return OWNERS.get(self.path) is self",
+        "return True",
         "test_session.py -k opened_last",
     ),
     Mutant(
@@ -856,7 +856,7 @@ MUTANTS = [
     ),
     Mutant(
         "out of memory is the end",
-        "engine/population",
+        "engine/trainer",
         "self.roster.plan.lanes.narrow(error.needed)",
         "raise",
         "test_devices.py -k memory",
@@ -877,7 +877,7 @@ MUTANTS = [
     ),
     Mutant(
         "a stop is missed",
-        "engine/population",
+        "engine/trainer",
         "            if self.timer.stop.is_set():\n                return False\n",
         "            if self.timer.stop.is_set():\n                break\n",
         "test_schedulers.py -k stop_while",
@@ -947,7 +947,7 @@ MUTANTS = [
     ),
     Mutant(
         "copies are not committed",
-        "engine/population",
+        "engine/trainer",
         "            if self.checkpoint is not None:\n                self.checkpoint.settle(cohort)",
         "            pass",
         "test_checkpoint.py -k as_it_stood",
@@ -1521,7 +1521,7 @@ MUTANTS = [
     ),
     Mutant(
         "what rested before a kill lags behind",
-        "engine/population",
+        "engine/trainer",
         "restore(self.checkpoint, buckets, self.roster.abstract)\n        self.states.pass_by(self.table.fulfil())",
         "restore(self.checkpoint, buckets, self.roster.abstract)",
         "test_best_epoch.py -k sees",
@@ -1577,7 +1577,7 @@ MUTANTS = [
     ),
     Mutant(
         "a copy of a fold that rests loses records",
-        "engine/population",
+        "engine/trainer",
         "        self.states.pass_by(self.table.fulfil())\n        return reached\n",
         "        self.table.fulfil()\n        return reached\n",
         "test_best_epoch.py -k copies_come",

@@ -1,7 +1,7 @@
 """`pj.search` that a flag may stop, as it stops that of a command."""
 
 import popjax as pj
-from popjax.engine.population import Timer
+from popjax.engine.trainer import Timer
 from popjax.executors.backend import backend_of
 from popjax.scheduler import NONE
 from popjax.study.asked import Asked

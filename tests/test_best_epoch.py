@@ -31,10 +31,10 @@ from popjax.engine.member import lower
 from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.engine.plan import member_bytes
-from popjax.engine.population import Population
 from popjax.engine.roster import Config, Roster
 from popjax.engine.states import States
 from popjax.engine.tracer import Tracer
+from popjax.engine.trainer import Trainer
 from popjax.pages.figures.curves import curves_figure
 from popjax.scheduler import Status
 from popjax.store.cohort import Cohort, OnHost
@@ -439,9 +439,9 @@ def test_a_population_that_gets_smaller_compiles_nothing(monkeypatch, nothing_co
     """One program of an epoch for all, and in its lanes fewer and fewer members."""
     lowered, counts = [], []
     monkeypatch.setattr("popjax.engine.compiler.lower", lambda *args: lowered.append(args) or lower(*args))
-    trained = Population._train
+    trained = Trainer._train
     monkeypatch.setattr(
-        Population, "_train", lambda self, due: (counts.append(sum(len(c.members) for c, _ in due)), trained(self, due))
+        Trainer, "_train", lambda self, due: (counts.append(sum(len(c.members) for c, _ in due)), trained(self, due))
     )
     task, space = backwards(LOSSES.tolist())
     rank = pj.best("loss", at="best", patience=2)
@@ -515,7 +515,7 @@ def test_a_session_stands_at_the_kept_epoch_and_trains_on_as_the_search_did(repe
     assert session.epoch == ends.max()
     left = EPOCHS - int(ends.max())
     session.train(left)
-    ours = session.population.table.metrics["val_loss"][0].reshape(repeats, -1)
+    ours = session.trainer.table.metrics["val_loss"][0].reshape(repeats, -1)
     whole = results.members["val_loss"][trial].reshape(repeats, -1)
     for own, theirs, end in zip(ours, whole, ends.tolist(), strict=True):
         assert own[:end].tobytes() == theirs[:end].tobytes()

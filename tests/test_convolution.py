@@ -561,7 +561,7 @@ def test_the_cnn_is_trained_by_one_copy_of_the_network_for_all_batch_sizes():
     assert products["numbers", False] > 2 * products["numbers", True]
     space = pj.Space(learning_rate=0.1, batch_size=pj.choice(16, 32, 64))
     images = pj.supervised((rng.normal(size=(200, 6, 6, 1)), np.arange(200) % 3), model="cnn")
-    assert "batch_size" in pj.Session(images, space.sample(2), space=space).population.roster.settable
+    assert "batch_size" in pj.Session(images, space.sample(2), space=space).trainer.roster.settable
 
 
 @pytest.mark.soak

@@ -19,7 +19,8 @@ import popjax as pj
 from popjax.engine.backends.local import Batch as Training
 from popjax.engine.states import States
 from popjax.scheduler import best_first
-from popjax.store.decisions import Log, Step, content_of_line
+from popjax.store.decisions import Step, content_of_line
+from popjax.store.journal import Journal
 from popjax.tuning.callbacks.progress import Progress
 from popjax.tuning.schedulers.plain import plain
 
@@ -128,11 +129,11 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 import jax
 import popjax.engine.checkpoint
-import popjax.engine.population
+import popjax.engine.trainer
 import popjax.store.decisions
 from steering_task import search
 popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = {every}, float("inf")
-popjax.engine.population.WAITING = {waiting}
+popjax.engine.trainer.WAITING = {waiting}
 where, number = sys.argv[1], int(sys.argv[2])
 write = popjax.store.decisions.Log.write
 count = 0
@@ -320,7 +321,7 @@ def test_a_decision_that_cannot_be_carried_out_is_one_line_and_changes_nothing(d
         pj.search(TASK, SPACE, trials=4, epochs=8, scheduler=deciding(decision), out=tmp_path / "run")
     assert says in str(error.value)
     assert "\n" not in str(error.value)
-    log = Log(SPACE, tmp_path / "run")
+    log = Journal(SPACE, tmp_path / "run")
     assert len(log.steps) == 1, "it is checked before it is written"
 
 
@@ -366,12 +367,12 @@ def test_a_log_keeps_every_decision_and_drops_a_torn_line(tmp_path):
     decision = pj.Decision(
         add=points, copy={1: 0}, fresh=(2,), set={0: {"rate": 0.1 + 0.2}}, until={0: 3, 1: 3, 2: 5}, notes={"why": "é"}
     )
-    log = Log(SPACE, tmp_path)
+    log = Journal(SPACE, tmp_path)
     log.write(Step(decision, {"round": 2}, {2: 8}))
     log.remark("stopped", "minutes")
     log.write(Step(pj.Decision(until={0: 4})))
     whole = (tmp_path / "decisions.jsonl").read_bytes()
-    (read, second) = Log(SPACE, tmp_path).steps
+    (read, second) = Journal(SPACE, tmp_path).steps
     assert (read.state, read.goal) == ({"round": 2}, {2: 8})
     assert read.decision._replace(add={}) == decision._replace(add={})
     for name, column in points.items():
@@ -379,7 +380,7 @@ def test_a_log_keeps_every_decision_and_drops_a_torn_line(tmp_path):
     assert second.decision.until == {0: 4}
     for cut in (1, 30):
         (tmp_path / "decisions.jsonl").write_bytes(whole[:-cut])
-        torn = Log(SPACE, tmp_path)
+        torn = Journal(SPACE, tmp_path)
         assert len(torn.steps) == 1
         torn.write(Step(pj.Decision(until={0: 4})))
         assert (tmp_path / "decisions.jsonl").read_bytes() == whole
@@ -387,7 +388,7 @@ def test_a_log_keeps_every_decision_and_drops_a_torn_line(tmp_path):
     damaged[40] ^= 1
     (tmp_path / "decisions.jsonl").write_bytes(damaged)
     with pytest.raises(ValueError, match="line 1 is damaged"):
-        Log(SPACE, tmp_path)
+        Journal(SPACE, tmp_path)
 
 
 def test_a_budget_of_minutes_stops_and_is_noted_and_the_run_goes_on(rows, tmp_path):
@@ -530,7 +531,7 @@ def test_a_callback_is_closed_also_where_the_run_fails():
 def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp_path, uninterrupted, monkeypatch):
     """No memory for waiting trials: also for sources of copies, heard of once, and killed after every commit."""
     with monkeypatch.context() as patch:
-        patch.setattr("popjax.engine.population.WAITING", 0)
+        patch.setattr("popjax.engine.trainer.WAITING", 0)
         recorder = Recorder()
         given_up = []
         behind = States.behind
@@ -548,7 +549,7 @@ def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp
 
 def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterrupted, monkeypatch):
     """The decision that copies it is carried out when the run goes on."""
-    monkeypatch.setattr("popjax.engine.population.WAITING", 0)
+    monkeypatch.setattr("popjax.engine.trainer.WAITING", 0)
     stop, again, begin, stateless = threading.Event(), threading.Event(), Training.begin, States.behind
 
     def noticing(states, trials):

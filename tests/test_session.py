@@ -284,10 +284,10 @@ def test_states_for_which_there_is_no_memory_are_trained_again_to_the_same_bits(
         return session
 
     held = steered(Session(task, HPARAMS))
-    monkeypatch.setattr("popjax.study.course.MEMORY", 1)
+    monkeypatch.setattr("popjax.study.timeline.MEMORY", 1)
     again = steered(Session(task, HPARAMS))
-    assert len(held.course.moments) == 3
-    assert (len(again.course.moments), again.epoch) == (1, 2)
+    assert len(held.timeline.snapshots) == 3
+    assert (len(again.timeline.snapshots), again.epoch) == (1, 2)
     assert jax.tree.all(jax.tree.map(np.array_equal, again.state, held.state))
     held.train(2)
     again.train(2)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from popjax.commands import cli
@@ -15,6 +16,7 @@ from popjax.commands.experiment import Experiment, RowsOptions, open_directory
 from popjax.commands.steering import Beginning, Steering
 from popjax.commands.typed import commands_in, read_script, value_of
 from popjax.core.counts import check_count, check_seed
+from popjax.core.storage import Corrupt
 
 EPOCHS = 20
 
@@ -162,8 +164,6 @@ def from_search(arguments: Arguments, given: Mapping[str, Any]) -> Beginning:
 
 def recorded(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beginning:
     """What the session in the directory of --replay or --resume began with. Raises ValueError for other options."""
-    from popjax.store.session_files import read_session
-
     others = {"replay": ("script", "resume"), "resume": ("out",)}[option]
     for name in ("from_", "epochs", "seed", *others):
         if getattr(arguments, name) is not None:
@@ -171,9 +171,44 @@ def recorded(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beg
     if arguments.set:
         raise ValueError(f"--{option} and --set exclude each other; the directory has the hyperparameters")
     place = str(getattr(arguments, option))
-    session = read_session(Path(place))
-    experiment = Experiment.again(session.about, f"{cli.called('babysit')} --{option} {shlex.quote(place)}", given)
-    start = Beginning(experiment, session.hparams, session.epochs, session.trial)
+    about, lines, curves = read_session(Path(place))
+    experiment = Experiment.again(about, f"{cli.called('babysit')} --{option} {shlex.quote(place)}", given)
+    try:
+        epochs, trial = check_count("epochs", about["epochs"]), check_count("trial", about.get("trial", 0), 0)
+        hparams = {name: column.tolist()[0] for name, column in lines[0].decision.add.items()}
+        if not hparams:
+            raise ValueError("the decision that adds the model is missing")
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise Corrupt(f"cannot read the session in {place!r}: {error}") from None
+    start = Beginning(experiment, hparams, epochs, trial)
     if option == "resume":
         return dataclasses.replace(start, resume=Path(place))
-    return dataclasses.replace(start, lines=session.lines, curves=session.curves, place=place)
+    return dataclasses.replace(start, lines=lines, curves=curves, place=place)
+
+
+def read_session(directory: Path) -> tuple[dict[str, Any], list[Any], dict[str, np.ndarray]]:
+    """session.json of a recorded model, its journal, and metric -> (epochs,), its curves as of the last commit.
+
+    Raises ValueError if there is none, Corrupt for damaged files.
+    """
+    from popjax.space.space import Space
+    from popjax.store.decisions import NAME, read_lines
+    from popjax.store.files import HOLDS, check_format, read_json, read_table
+    from popjax.store.run_files import CURVES
+
+    file = directory / HOLDS["session"]
+    if not file.exists():
+        raise ValueError(f"{str(directory)!r} holds no session: there is no {file.name}; give the directory of one")
+    about = read_json(file)
+    check_format(directory, about)
+    try:
+        lines, _ = read_lines(directory / NAME, Space.from_dict(about["space"]))
+    except Corrupt:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:
+        raise Corrupt(f"cannot read the session in {str(directory)!r}: {error}") from None
+    if not (directory / CURVES).exists():  # before the first commit
+        return about, lines, {}
+    table = read_table(directory / CURVES)
+    first = np.all([table[name].to_numpy() == 0 for name in ("trial", "fold", "repeat")], axis=0)
+    return about, lines, {name: table[name].to_numpy()[first] for name in table.column_names[4:]}

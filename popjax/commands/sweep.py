@@ -99,7 +99,7 @@ class Sweep:
 
     def searched(self, asked: "Asked", stop: cli.SignalledStop) -> "Results":
         """Results of the search."""
-        from popjax.engine.population import Timer
+        from popjax.engine.trainer import Timer
         from popjax.study.run import Search
 
         arguments = self.arguments

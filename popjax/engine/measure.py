@@ -1,15 +1,16 @@
-"""Measures of trained members: scores on untouched rows, costs, updates, and what rebuilds them."""
+"""Measures of members: their states, scores on untouched rows, costs, updates, and what rebuilds them."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.core.trees import unnamed
+from popjax.core.trees import from_host, to_words, unnamed
 from popjax.engine.roster import Roster
+from popjax.store.cohort import Cohort, state_in
 
 
 def score(roster: Roster, trial: int, arrays: Mapping[str, np.ndarray], clock: Clock) -> dict[str, float]:
@@ -42,6 +43,24 @@ def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] |
         return None if described is None else described | known
 
     return {trial: of_bucket(int(roster.bucket[trial])) for trial in trials}
+
+
+def state_of(roster: Roster, cohort: Cohort) -> Any:
+    """The task's state (members, ...) of a cohort, on the host."""
+    like = jax.eval_shape(to_words, roster.abstract(cohort.bucket).state)
+    return unnamed(like, state_in(cohort.arrays()))
+
+
+def watched(roster: Roster, cohort: Cohort, function: Callable[..., Any], programs: dict[Any, Any]) -> dict[str, Any]:
+    """`function(state, hparams, data) -> dict` of a cohort's first member; `programs` caches what is compiled."""
+    bucket, first = cohort.bucket, jax.tree.map(lambda leaf: leaf[0], state_of(roster, cohort))
+    state = from_host(roster.abstract(bucket).state, first)
+    if function not in programs:
+        functions = roster.buckets[bucket]
+        programs[function] = jax.jit(lambda state, given, data: function(state, functions.hparams(given), data))
+    data = jax.tree.map(lambda array: array.addressable_data(0), roster.data)
+    values: Mapping[str, Any] = programs[function](state, roster.member(bucket, int(cohort.members[0])), data)
+    return jax.tree.map(np.asarray, dict(values))
 
 
 def parameter_counts(roster: Roster) -> np.ndarray:

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.core.counts import whole_kind
 from popjax.core.faults import calling
 from popjax.core.text import hparams_text, short
 from popjax.core.trees import abstract
@@ -32,8 +31,7 @@ from popjax.engine.plan import (
 from popjax.engine.tracer import Tracer, check_read
 from popjax.rule import Rule
 from popjax.rules.entering import check_on_metrics
-from popjax.scheduler import Decision, added, check_until
-from popjax.space.points import check_points
+from popjax.scheduler import Decision
 from popjax.space.scales import Constant
 from popjax.space.space import RESERVED, Points, Space, take
 from popjax.store.history import alter
@@ -45,7 +43,8 @@ class Config:
     """The settings of a population's training, beside the task and the points.
 
     `epochs` is the last epoch, and the horizon of tasks that have one (`hparams["epochs"]`). `caps` are those of plan
-    "widths" if they are known, as on resume; chosen by rule if None.
+    "widths" if they are known, as on resume; chosen by rule if None. `open_ended`: training may go on beyond `epochs`,
+    and no state is given up.
     """
 
     epochs: int
@@ -56,6 +55,12 @@ class Config:
     lanes: int | None = None
     plan: str = "auto"
     caps: list[Caps] | None = None
+    open_ended: bool = False
+
+    @property
+    def last(self) -> int | None:
+        """The last epoch, after which only the states of the best are kept; None if there is none."""
+        return None if self.open_ended else self.epochs
 
     @property
     def numbering(self) -> Numbering:
@@ -353,45 +358,3 @@ def check_sizes(space: Space) -> None:
             raise ValueError(f"{name}={scale}: {what}; choose such a range")
         if scale.whole and max(abs(scale.low), abs(scale.high)) >= 2**31:
             raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")
-
-
-def check_decision(decision: Decision, roster: Roster, epochs: np.ndarray, over: np.ndarray, last: int | None) -> None:
-    """Raise ValueError for a decision that cannot be carried out, before any part of it is.
-
-    Args:
-        epochs: int (trials,), the finished epochs.
-        over: bool (trials,), complete: each member is at the last epoch, or out of patience.
-        last: the last epoch; None if there is none.
-    """
-    if decision.add:
-        check_points(roster.space, decision.add)
-    count = len(roster) + added(decision)
-    for trials in (decision.copy, decision.copy.values(), decision.fresh, decision.set, decision.until):
-        wholes = all(map(whole_kind, set(map(type, trials))))
-        if not wholes or not 0 <= min(trials, default=0) <= max(trials, default=0) < max(count, 1):
-            wrong = next(trial for trial in trials if not whole_kind(type(trial)) or not 0 <= trial < count)
-            raise ValueError(f"there is no trial {wrong!r}; choose 0..{count - 1}")
-    for target, source in decision.copy.items():
-        if max(target, source) >= len(roster):
-            raise ValueError(f"copy {source} to {target}: a trial added at once has no state yet; add it before")
-        if roster.bucket[target] != roster.bucket[source]:
-            raise ValueError(f"copy {source} to {target}: they differ in what fixes a shape or code; copy one like it")
-        if epochs[target] != epochs[source]:
-            what = f"trial {target} is at epoch {epochs[target]}, trial {source} at {epochs[source]}"
-            raise ValueError(f"copy {source} to {target}: {what}; copy one at the same epoch")
-        for trial in (source, target):
-            if over[trial]:
-                raise ValueError(f"copy {source} to {target}: trial {trial} is trained to the end; copy earlier")
-    for trial in decision.fresh:
-        if trial >= len(roster):
-            raise ValueError(f"fresh {trial}: a trial added at once has its own key; leave it out")
-        if over[trial]:
-            raise ValueError(f"fresh {trial}: it is trained to the end; leave it out")
-    for trial, values in decision.set.items():
-        if trial >= len(roster):
-            raise ValueError(f"set {trial}: the trial is added now; add it with these values")
-        if over[trial]:
-            raise ValueError(f"set {trial}: it is complete; set its hyperparameters while it trains")
-        for name, value in values.items():
-            roster.check_set(trial, name, value)
-    check_until(decision, epochs, last)

@@ -19,7 +19,7 @@ from popjax.tuning.callbacks.progress import Progress
 from popjax.tuning.person import Change, Person, Steered
 
 if TYPE_CHECKING:
-    from popjax.engine.population import EpochResult
+    from popjax.engine.trainer import EpochResult
 
 VERBS = ("set", "clone", "stop", "lift", "pause", "resume", "end")
 REFRESH = 0.2  # seconds between two updates of the figures

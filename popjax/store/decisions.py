@@ -2,15 +2,14 @@
 
 import dataclasses
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from popjax.core.counts import check_count
-from popjax.core.storage import Corrupt, flush_directory, write_atomic
+from popjax.core.storage import Corrupt
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.files import digest_of_json, jsonable
@@ -51,71 +50,6 @@ class Remark(NamedTuple):
 REMARKS = ("stopped", "back", "watch", "save")
 
 
-class Log:
-    """Steps of a search or a session, in memory and, with a directory, on disk.
-
-    Args:
-        space: the space of the points that the steps add.
-        directory: holds decisions.jsonl; None to keep the log in memory only.
-
-    Attributes:
-        lines: all steps and remarks so far, in order.
-        steps: the steps among them.
-    """
-
-    def __init__(self, space: Space, directory: Path | None = None) -> None:
-        self.space = space
-        self.path = None if directory is None else directory / NAME
-        self.lines: list[Step | Remark] = []
-        self.steps: list[Step] = []
-        if self.path is not None and self.path.exists():
-            self._load(self.path)
-
-    def read(self, number: int) -> Step | None:
-        """Step of this number; None if it is not decided yet."""
-        return self.steps[number] if number < len(self.steps) else None
-
-    def stopped_before(self, number: int) -> tuple[int, ...]:
-        """The trials that a person had stopped before a step."""
-        return self.steps[number - 1].stopped if number else ()
-
-    def write(self, step: Step) -> None:
-        """Append a step; it is on disk before this returns."""
-        self._add(step)
-
-    def remark(self, verb: str, value: Any = True) -> None:
-        """Append a line that is no decision; it is on disk before this returns."""
-        self._add(Remark(verb, value))
-
-    def replace(self, step: Step) -> None:
-        """Replace the last step, and drop remarks after it, on disk too."""
-        at = max(at for at, line in enumerate(self.lines) if isinstance(line, Step))
-        self.cut([*self.lines[:at], step])
-
-    def cut(self, lines: Sequence[Step | Remark]) -> None:
-        """Replace all lines, on disk too."""
-        self.lines = list(lines)
-        self.steps = [line for line in lines if isinstance(line, Step)]
-        if self.path is not None and self.path.exists():
-            write_atomic(self.path, b"".join(line_of(line_content(line)) for line in lines))
-
-    def _add(self, line: Step | Remark) -> None:
-        if self.path is not None:
-            append(self.path, line_of(line_content(line)))
-        self.lines.append(line)
-        if isinstance(line, Step):
-            self.steps.append(line)
-
-    def _load(self, path: Path) -> None:
-        """Read all lines; a torn last line is dropped, and decided again. Raises Corrupt."""
-        if path.is_symlink():
-            raise Corrupt(f"{str(path)!r} is a link; remove it")
-        self.lines, size = read_lines(path, self.space)
-        self.steps = [line for line in self.lines if isinstance(line, Step)]
-        if size < path.stat().st_size:
-            os.truncate(path, size)
-
-
 def read_lines(path: Path, space: Space) -> tuple[list[Step | Remark], int]:
     """Lines of a log over this space without a torn last one, and their size in bytes.
 
@@ -143,17 +77,6 @@ def said(content: Mapping[str, Any], space: Space) -> Step | Remark:
     if verb is not None and not isinstance(content[verb], list):  # in a decision "stopped" is a list of trials
         return Remark(verb, check_count(verb, content[verb]) if verb == "back" else content[verb])
     return step_of(content, space)
-
-
-def append(path: Path, line: bytes) -> None:
-    """Append a line to a file, durably."""
-    new = not path.exists()
-    with path.open("ab") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    if new:
-        flush_directory(path.parent)
 
 
 def line_of(content: dict[str, Any]) -> bytes:

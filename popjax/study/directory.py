@@ -12,12 +12,12 @@ from popjax.core.text import printable, tell
 from popjax.core.trees import abstract
 from popjax.engine.caps import caps_fit
 from popjax.engine.identity import differences, identity, other_code
-from popjax.engine.population import Population
+from popjax.engine.roster import Roster
+from popjax.engine.trainer import Trainer
 from popjax.executors.backend import Local
 from popjax.space.space import Space
-from popjax.store.commits import Commits
-from popjax.store.decisions import Log
-from popjax.store.files import FORMAT, check_format, read_json, write_json
+from popjax.store.files import FORMAT, HOLDS, check_format, read_json, write_json
+from popjax.store.journal import Journal
 from popjax.study.asked import Asked
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named_schedulers import text_of
@@ -26,45 +26,69 @@ from popjax.tuning.schedulers.rounds import even, further
 REQUIRED = ("epochs", "seed", "sampler", "repeats", "folds")
 
 
-class Directory:
-    """The files of a run, new or resumed.
+class Recorded:
+    """The files of a run or a session, new or resumed.
 
     Args:
         path: the directory.
+        kind: "run" or "session".
         space: the space of the points that decisions add.
+
+    Attributes:
+        recorded: what it began with, as run.json or session.json says; empty for a new one.
+        journal: the decisions, and the commits of members.
+    """
+
+    def __init__(self, path: Path, kind: str, space: Space) -> None:
+        self.path = path
+        self.file = path / HOLDS[kind]
+        self.recorded: dict[str, Any] = {}
+        if self.file.exists():
+            self.recorded = read_json(self.file)
+            check_format(path, self.recorded)
+        self.journal = Journal(space, path)
+        assert self.journal.commits is not None
+        self.commits = self.journal.commits
+        if not self.recorded:
+            if self.commits.number:
+                raise Corrupt(f"{str(path)!r} holds a state but no {self.file.name}; choose another directory")
+            self.journal.cut([])  # of one that died before it was written what it is
+
+    def begin(self, record: Mapping[str, Any]) -> None:
+        """Write what it began with, before the first decision."""
+        write_json(self.file, dict(record) | {"format": FORMAT})
+
+    def refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Raise ValueError naming the entries that differ, if any."""
+        if other := differences(then, now):
+            raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
+
+
+class Directory(Recorded):
+    """The files of a search.
+
+    Args:
+        path, space: see Recorded.
         about: further entries of run.json.
         unasked: True if resumed by running a notebook cell again, without resume=True.
 
     Attributes:
-        recorded: run.json of the resumed run; empty for a new one.
-        commits: the commits of members.
-        log: the log of decisions.
         longer: True if resumed with a later last epoch.
         warnings: what was lost, and why bits may differ from those of an uninterrupted run.
     """
 
     def __init__(self, path: Path, space: Space, about: Mapping[str, Any], unasked: bool = False) -> None:
-        self.path = path
+        super().__init__(path, "run", space)
+        if self.recorded:
+            check_record(path, self.recorded)
         self.unasked = unasked
         self.about = dict(about)
-        self.recorded: dict[str, Any] = {}
-        self.warnings: list[str] = []
         self.longer = False
-        if (path / "run.json").exists():
-            self.recorded = read_json(path / "run.json")
-            check_format(path, self.recorded)
-            check_record(path, self.recorded)
-            self.warnings = [str(warning) for warning in self.recorded["warnings"]]
+        self.warnings = [str(warning) for warning in self.recorded.get("warnings", ())]
         self.told = len(self.warnings)
         self.asked: dict[str, Any] = self.recorded.get("asked", {})
-        self.commits = Commits.load(path / "state")
-        if not self.recorded and self.commits.number:
-            raise Corrupt(f"{str(path)!r} holds the state of a run but no run.json; choose another directory")
         if self.commits.lost is not None:
             self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
-        self.log = Log(space, path)
-        if not self.recorded:
-            self.log.cut([])  # of a run that died before run.json was written
 
     def as_before(self, asked: Asked) -> Asked:
         """The request with the recorded rounds, lanes, plan and caps; unchanged for a new run.
@@ -85,7 +109,7 @@ class Directory:
         for name in self._may_change(asked):
             del then[name], now[name]
         asked = self._started(asked, then.pop("start"), now.pop("start"))
-        self._refuse(then, now)
+        self.refuse(then, now)
         caps = self.recorded.get("caps")
         if caps is not None and not caps_fit(caps, asked.space):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'caps'")
@@ -123,52 +147,50 @@ class Directory:
         found = ["epochs"] if self.longer else []
         return found + (["trials", "rounds"] if further_rounds else ["trials"] if more else [])
 
-    def take_up(self, population: Population) -> int:
-        """Restore the population from the commits; return the first decision that may not be carried out yet.
+    def take_up(self, trainer: Trainer) -> int:
+        """Restore the members from the commits; return the first decision that may not be carried out yet.
 
         As many members train at once as recorded. Raises ValueError for other data, another task or epochs that
         cannot be added, Corrupt for commits that do not belong to the decisions.
         """
-        steps = self.log.steps
+        steps, commits = self.journal.steps, self.commits
         if not steps:
             return 0
-        applied = self.commits.decision
+        applied = commits.decision
         if applied > len(steps):
             raise Corrupt(f"{str(self.path)!r} has lost decisions; start again in another directory")
         changed = any(one.decision.copy or one.decision.fresh or one.decision.set for one in steps[:applied])
-        if self.commits.lost is not None and changed:  # copied trials cannot be trained again alone
-            self.commits.forget()
+        if commits.lost is not None and changed:  # copied trials cannot be trained again alone
+            commits.forget()
             applied = 0
         applied = max(applied, 1)
-        population.prepare([step.decision for step in steps[:applied]])
-        self._check(population)
+        self._check(trainer.roster)
         if self.longer:
             if changed:
                 why = "it was steered by hand, and what was changed cannot be trained again further"
-                raise ValueError(self._no_longer(population.config.epochs, why))
-            self._check_horizon(population)
-        population.take_up()
+                raise ValueError(self._no_longer(trainer.config.epochs, why))
+            self._check_horizon(trainer.roster)
+        trainer.resume(applied)
         if self.unasked:
             tell(f"{str(self.path)!r} holds a run: resuming it; give another search its own directory")
         for warning in self.warnings[self.told :]:
             tell(f"popjax: {printable(warning)}")
-        self.commits.decision = applied
-        self.commits.carrying = 0 if self.commits.lost is not None else self.commits.carrying
-        return self.commits.carrying
+        commits.decision = applied
+        commits.carrying = 0 if commits.lost is not None else commits.carrying
+        return commits.carrying
 
-    def _check(self, population: Population) -> None:
+    def _check(self, roster: Roster) -> None:
         """Raise ValueError for other data or another task; restore the capacity of the lanes, and collect warnings."""
-        task = population.roster.task
-        now = {"data": identity(task), "task": dict(task.settings)}
+        now = {"data": identity(roster.task), "task": dict(roster.task.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
-        self._refuse(then, now)
-        if other_code(self.recorded, population.roster):
+        self.refuse(then, now)
+        if other_code(self.recorded, roster):
             what = "the code of the task was changed since"
             if self.unasked:
                 remedy = "give another directory, or resume=True, which ranks trials of both together"
                 raise ValueError(f"{str(self.path)!r} cannot be resumed: {what}; {remedy}")
             self.warnings.append(f"{what}: trials of both rank together")
-        lanes = population.roster.plan.lanes
+        lanes = roster.plan.lanes
         lanes.capacity, lanes.narrowed = self.recorded["part"], self.recorded["narrowed"]
         here = {"device": without_cores(device()), "versions": versions()}
         there = {"device": without_cores(self.recorded["device"]), "versions": self.recorded["versions"]}
@@ -177,23 +199,18 @@ class Directory:
                 what = f"{name} was {there[name]}, now {value}"
                 self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
 
-    def _check_horizon(self, population: Population) -> None:
+    def _check_horizon(self, roster: Roster) -> None:
         """Raise ValueError if the task reads the number of epochs, so that a longer run differs from the beginning."""
-        roster = population.roster
         for functions in roster.buckets:  # each bucket records its own reads
             functions.trace(abstract(roster.task.data))
         if any("epochs" in functions.reads for functions in roster.buckets):
             why = "the task reads hparams['epochs'], as schedule cosine does, so a longer run differs from its start"
-            raise ValueError(self._no_longer(population.config.epochs, why))
+            raise ValueError(self._no_longer(roster.config.epochs, why))
 
     def _no_longer(self, epochs: int, why: str) -> str:
         """The message of an error where more epochs would be another run."""
         changed = f"epochs was {self.recorded['epochs']}, now {epochs}"
         return f"{str(self.path)!r} cannot be resumed so: {changed}: {why}; start a new run"
-
-    def begin(self, run: Mapping[str, Any]) -> None:
-        """Write run.json, before the first decision."""
-        write_json(self.path / "run.json", self.extended(run) | {"format": FORMAT})
 
     def extended(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of run.json with `about`, the requested lanes and plan, and the warnings."""
@@ -212,11 +229,6 @@ class Directory:
         earlier: list[dict[str, Any]] = list(summary.get("scored_before") or [])
         cut: dict[str, Any] = {name: summary[name] for name in ("cut_short", "best", "test") if name in summary}
         return [*earlier, cut] if summary.get("cut_short") and summary.get("best") else earlier
-
-    def _refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        """Raise ValueError naming the entries that differ, if any."""
-        if other := differences(then, now):
-            raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
 
 
 def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:

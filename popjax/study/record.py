@@ -1,5 +1,6 @@
 """The entries of run.json and summary.json."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,11 @@ import numpy as np
 from popjax.core.machine import cores, device, versions
 from popjax.engine.identity import code, identity
 from popjax.engine.measure import updates
-from popjax.engine.population import Population
 from popjax.engine.roster import Roster
+from popjax.engine.trainer import Trainer
 from popjax.scheduler import added
 from popjax.space.space import Space
-from popjax.store.decisions import Log
+from popjax.store.decisions import Step
 from popjax.store.files import jsonable
 from popjax.store.results import Results
 from popjax.study.asked import Asked
@@ -19,13 +20,13 @@ from popjax.study.directory import Directory
 from popjax.tuning.schedulers.rounds import even
 
 
-def run_record(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
+def run_record(asked: Asked, roster: Roster, steps: Sequence[Step]) -> dict[str, Any]:
     """The entries of run.json, which determine the results; the points are in decisions.jsonl."""
     plan, rounds = roster.plan, len(asked.ends)
     return {
         **asked.options.written(),
         "space": asked.space.to_dict(),
-        "rounds": rounds_of(log, asked.space),
+        "rounds": rounds_of(steps, asked.space),
         "rounds_in_all": rounds,
         **({} if asked.ends == even(asked.options.trials, rounds) else {"ends": list(asked.ends)}),
         "plan": plan.name,
@@ -44,30 +45,30 @@ def run_record(asked: Asked, roster: Roster, log: Log) -> dict[str, Any]:
     }
 
 
-def updates_of(population: Population) -> int | None:
+def updates_of(trainer: Trainer) -> int | None:
     """Number of optimizer updates so far, over all members; None if the task does not tell them."""
-    table = population.table
-    known = table.metrics.get(population.config.rule.metric)
+    table = trainer.table
+    known = table.metrics.get(trainer.config.rule.metric)
     if known is None:
         return 0
     trained = np.where(table.resting, table.counted().reported, table.epochs)
-    return updates(population.roster, known, trained)
+    return updates(trainer.roster, known, trained)
 
 
 def summary(
-    population: Population, results: Results, test: dict[str, float], before: int | None, directory: Directory | None
+    trainer: Trainer, results: Results, test: dict[str, float], before: int | None, directory: Directory | None
 ) -> dict[str, Any]:
     """The entries of summary.json.
 
     Args:
-        population: the trained population.
+        trainer: of the members, which are trained.
         results: its results.
         test: metric -> the winner's score on the test rows.
         before: number of updates made before this process began or resumed the run; None if unknown.
         directory: the directory of the run; None if there is none.
     """
-    best, config, roster = results.best, population.config, population.roster
-    after = updates_of(population)
+    best, config, roster = results.best, trainer.config, trainer.roster
+    after = updates_of(trainer)
     return {
         "trials": len(results.diverged),
         "epochs": config.epochs,
@@ -77,8 +78,8 @@ def summary(
         "test_value": jsonable(test.get(config.rule.metric.on("test"))),
         "test": {name: jsonable(value) for name, value in test.items()},
         "diverged": int(results.diverged.sum()),
-        "not_finite": sorted(population.table.not_finite),
-        **population.timer.seconds(),
+        "not_finite": sorted(trainer.table.not_finite),
+        **trainer.timer.seconds(),
         "model_steps": after,
         "steps_run": None if after is None or before is None else after - before,
         "stopped": int(results.stopped.sum()),
@@ -95,10 +96,10 @@ def summary(
     }
 
 
-def rounds_of(log: Log, space: Space) -> list[dict[str, Any]]:
+def rounds_of(steps: Sequence[Step], space: Space) -> list[dict[str, Any]]:
     """The rounds of a search: the number of trials that each added, its space, and the notes of its zoom."""
     found: dict[int, dict[str, Any]] = {}
-    for step in log.steps:
+    for step in steps:
         if not step.decision.add:
             continue
         notes = step.decision.notes if isinstance(step.decision.notes, dict) else {}

@@ -14,9 +14,9 @@ from popjax.engine.cost import explanation
 from popjax.engine.identity import check_same
 from popjax.engine.members import MemberTable
 from popjax.engine.plan import work_of
-from popjax.engine.population import Population, Timer
 from popjax.engine.roster import Config, Roster
 from popjax.engine.tracer import Tracer
+from popjax.engine.trainer import Timer, Trainer
 from popjax.models.rewriting import left_to_xla
 from popjax.scheduler import Decision
 from popjax.space.space import Space
@@ -44,12 +44,14 @@ def train_points(
             hyperparameters must not change.
         backend: where members train; this process if None.
     """
-    population = Population(task, space, config, numbers=numbers, timer=timer, backend=backend)
-    with contextlib.closing(population):
-        for decision in training(points, by_epoch or {}, config.epochs):
-            if not population.apply(Step(without(decision, population.table))):
+    first, *others = training(points, by_epoch or {}, config.epochs)
+    trainer = Trainer(task, space, config, Step(first), numbers=numbers, timer=timer, backend=backend)
+    with contextlib.closing(trainer):
+        going = trainer.apply(trainer.first)
+        for decision in others if going else ():
+            if not trainer.apply(Step(without(decision, trainer.table))):
                 break
-        return population.results()
+        return trainer.results()
 
 
 def without(decision: Decision, table: MemberTable) -> Decision:
@@ -99,22 +101,19 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     task = task.in_folds(config.folds)
     space = Space.from_dict(results.run["space"])
     check_same(results.run, task, f"replay of trial {trial}")
-    if results.history is not None:
-        return trained_along(task, space, config, results.history, trial)
-    points = {name: column[[trial]] for name, column in results.points.items()}
-    again = train_points(task, space, points, config, np.array([trial]))
-    return {name: curve[0] for name, curve in again.curves.items()}
-
-
-def trained_along(task: Task, space: Space, config: Config, history: History, trial: int) -> dict[str, np.ndarray]:
-    """Metric -> (epochs,): the curve along a trial's lineage; each ancestor trains only in its own epochs."""
-    line = history.lineage(trial)
+    if results.history is None:
+        points = {name: column[[trial]] for name, column in results.points.items()}
+        again = train_points(task, space, points, config, np.array([trial]))
+        return {name: curve[0] for name, curve in again.curves.items()}
+    line = results.history.lineage(trial)
     trials = np.unique(line)
     place = np.searchsorted(trials, line)
-    population = Population(task, space, config, numbers=trials, paced=True)
-    for decision in descent(space, history, trial, trials, place.tolist()):
-        population.apply(Step(decision))
-    return {name: curve[place, np.arange(len(place))] for name, curve in population.table.means().items()}
+    steps = [*map(Step, descent(space, results.history, trial, trials, place.tolist()))]
+    trainer = Trainer(task, space, dataclasses.replace(config, open_ended=True), steps[0], numbers=trials)
+    for epoch, step in enumerate(steps):  # each ancestor trains only in its own epochs
+        trainer.apply(step)
+        trainer.pass_by(epoch)
+    return {name: curve[place, np.arange(len(place))] for name, curve in trainer.table.means().items()}
 
 
 def descent(space: Space, history: History, trial: int, trials: np.ndarray, place: Sequence[int]) -> Iterator[Decision]:

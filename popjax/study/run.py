@@ -17,14 +17,15 @@ from popjax.engine.hints import the_task
 from popjax.engine.measure import rebuilt, score
 from popjax.engine.nan_source import nan_error, unchecked
 from popjax.engine.plan import members_that_fit
-from popjax.engine.population import Population, Timer
+from popjax.engine.trainer import Timer, Trainer
 from popjax.pages.page import Page
 from popjax.rules.together import method_of
 from popjax.scheduler import NONE, Status, tie_notes
 from popjax.space.space import take
-from popjax.store.decisions import Log, steered_trials
+from popjax.store.decisions import Step, steered_trials
 from popjax.store.files import check_directory
 from popjax.store.history import history_of
+from popjax.store.journal import Journal
 from popjax.store.results import Results
 from popjax.study.asked import Asked
 from popjax.study.directory import Directory
@@ -33,7 +34,7 @@ from popjax.study.replay import train_points
 from popjax.task import Task
 from popjax.tuning.callbacks.beside import Beside
 from popjax.tuning.callbacks.callback import Callback, Callbacks, Run
-from popjax.tuning.driver import Driver, budget
+from popjax.tuning.driver import Driver, budget, first_step
 from popjax.tuning.person import Steered
 
 
@@ -84,9 +85,8 @@ class Search:
         with locked(path):
             check_directory(path, resumed)
             directory = Directory(path, self.asked.space, about, unasked)
-            # the page comes last: it shows what the others have written
             baselines = Beside(baselines_of(self.asked.task), directory.summary())
-            listeners = [*self.listeners, baselines, Page(path)]
+            listeners = [*self.listeners, baselines, Page(path)]  # the page shows what the others have written
             asked = directory.as_before(self.asked)
             results = dataclasses.replace(self, asked=asked, listeners=listeners, directory=directory).trained()
             results.save(path)
@@ -94,56 +94,47 @@ class Search:
 
     def trained(self) -> Results:
         """Train until the scheduler is done, choose the winner and score it."""
+        asked, directory = self.asked, self.directory
         listeners = [*self.listeners, *([] if self.page is None else [self.page])]
-        log = Log(self.asked.space) if self.directory is None else self.directory.log
+        every = 1 if asked.options.every is None and self.page is not None else asked.options.every
+        journal = Journal(asked.space) if directory is None else directory.journal
         with contextlib.closing(Callbacks(listeners)) as callbacks:
-            population = self.population(log, callbacks)
-            with contextlib.closing(population), budget(self.timer.stop, self.asked.options.minutes, log):
-                first = 0 if self.directory is None else self.directory.take_up(population)
-                before = updates_of(population)
-                with unchecked() as asked:
-                    self.driver(population, callbacks).run(first, lambda: self.begin(population, callbacks))
-                diverged = population.table.status == Status.DIVERGED
-                if asked and diverged.any():
-                    raise nan_error(population.roster, int(diverged.argmax()))
-                if self.page is not None:
-                    self.page.person.end()
-            population.commit()
-            results = self.finish(population, before)
+            scheduler = asked.scheduler()
+            first = journal.read(0) or first_step(scheduler, asked.space, asked.options.epochs, every)
+            trainer = Trainer(
+                asked.task,
+                asked.space,
+                asked.config,
+                first,
+                expected=asked.options.trials,
+                journal=journal,
+                timer=self.timer,
+                tell=callbacks.epoch if callbacks.hear_epochs else None,
+                backend=self.backend,
+            )
+            person = None if self.page is None else self.page.person
+            driver = Driver(trainer, scheduler, callbacks=callbacks, every=every, person=person)
+            with contextlib.closing(trainer), budget(self.timer.stop, asked.options.minutes, journal):
+                number = 0 if directory is None else directory.take_up(trainer)
+                before = updates_of(trainer)
+                with unchecked() as checked:
+                    driver.run(number, lambda: self.begin(trainer, callbacks))
+                diverged = trainer.table.status == Status.DIVERGED
+                if checked and diverged.any():
+                    raise nan_error(trainer.roster, int(diverged.argmax()))
+                if person is not None:
+                    person.end()
+            trainer.commit()
+            results = self.finish(trainer, before)
             callbacks.end(results)
         return results
 
-    def population(self, log: Log, callbacks: Callbacks) -> Population:
-        """The population, without trials."""
-        return Population(
-            self.asked.task,
-            self.asked.space,
-            self.asked.config,
-            expected=self.asked.options.trials,
-            log=log,
-            commits=None if self.directory is None else self.directory.commits,
-            timer=self.timer,
-            tell=callbacks.epoch if callbacks.hear_epochs else None,
-            backend=self.backend,
-        )
-
-    def driver(self, population: Population, callbacks: Callbacks) -> Driver:
-        """The driver, with the scheduler and the live page's person."""
-        every = self.asked.options.every
-        return Driver(
-            population,
-            self.asked.scheduler(),
-            callbacks=callbacks,
-            every=1 if every is None and self.page is not None else every,
-            person=None if self.page is None else self.page.person,
-        )
-
-    def begin(self, population: Population, callbacks: Callbacks) -> None:
+    def begin(self, trainer: Trainer, callbacks: Callbacks) -> None:
         """Open the backend, write run.json and begin the callbacks, before the first decision acts."""
         self.backend.open()
-        roster, options = population.roster, self.asked.options
+        roster, options = trainer.roster, self.asked.options
         if self.directory is not None:
-            self.directory.begin(run_record(self.asked, roster, population.log))
+            self.directory.begin(self.directory.extended(run_record(self.asked, roster, trainer.journal.steps)))
         run = Run(
             space=self.asked.space,
             rule=roster.config.rule,
@@ -155,21 +146,21 @@ class Search:
             programs=roster.programs_planned,
             fitting=members_that_fit(roster.first),
             out=None if self.directory is None else self.directory.path,
-            resting=population.table.resting,
+            resting=trainer.table.resting,
         )
         callbacks.begin(run)
 
-    def finish(self, population: Population, before: int | None) -> Results:
+    def finish(self, trainer: Trainer, before: int | None) -> Results:
         """Score the winner; add history, states, recipes, ensemble and the run's record to the results."""
-        asked, roster, log = self.asked, population.roster, population.log
-        decisions, epochs = [step.decision for step in log.steps], asked.options.epochs
-        history = history_of(asked.space, decisions, population.table.trained, epochs)
-        results = population.results(history, steered_in(log, len(roster)))
-        results, test = self.scored(population, results)
-        figures = summary(population, results, test, before, self.directory)
+        asked, roster, steps = self.asked, trainer.roster, trainer.journal.steps
+        decisions, epochs = [step.decision for step in steps], asked.options.epochs
+        history = history_of(asked.space, decisions, trainer.table.trained, epochs)
+        results = trainer.results(history, steered_in(steps, len(roster)))
+        results, test = self.scored(trainer, results)
+        figures = summary(trainer, results, test, before, self.directory)
         if equal := tie_notes(decisions):
             figures |= {"tied": equal}
-        run = run_record(asked, roster, log)
+        run = run_record(asked, roster, steps)
         results = dataclasses.replace(
             results,
             run=run if self.directory is None else self.directory.extended(run),
@@ -181,24 +172,24 @@ class Search:
         together = further.pop("together", combined_trials(results))
         return dataclasses.replace(results, ensemble=together, summary=figures | further)
 
-    def scored(self, population: Population, results: Results) -> tuple[Results, dict[str, float]]:
+    def scored(self, trainer: Trainer, results: Results) -> tuple[Results, dict[str, float]]:
         """The results with the winner's state, trained again if not kept, and metric -> its score on the test rows."""
         best, states = results.best, results.states
         if best is None:
             return results, {}
         if best.trial not in states and not self.timer.stop.is_set():
-            states = states | self.trained_again(population, best.trial)
+            states = states | self.trained_again(trainer, best.trial)
         if best.trial not in states:
             return results, {}
-        test = score(population.roster, best.trial, states[best.trial], self.timer.compiling)
+        test = score(trainer.roster, best.trial, states[best.trial], self.timer.compiling)
         return dataclasses.replace(results, states=states), test
 
-    def trained_again(self, population: Population, trial: int) -> dict[int, dict[str, np.ndarray]]:
+    def trained_again(self, trainer: Trainer, trial: int) -> dict[int, dict[str, np.ndarray]]:
         """Trial -> its arrays, trained again alone; empty if stopped, or if they depend on copies or changes."""
-        if population.table.pinned[trial]:
+        if trainer.table.pinned[trial]:
             return {}
         asked, number = self.asked, np.array([trial])
-        points = take(population.roster.points, number)
+        points = take(trainer.roster.points, number)
         alone = train_points(asked.task, asked.space, points, asked.config, number, self.timer)
         return {trial: alone.states[0]} if alone.states and alone.contenders is None else {}
 
@@ -233,7 +224,7 @@ def combined_trials(results: Results) -> tuple[int, ...]:
     return tuple(results.best_trials(rule.keep)) if mean else ()
 
 
-def steered_in(log: Log, trials: int) -> np.ndarray | None:
+def steered_in(steps: Sequence[Step], trials: int) -> np.ndarray | None:
     """Bool (trials,): changed or stopped by a person; None if no trial was steered."""
-    touched = sorted(steered_trials(log.steps))
+    touched = sorted(steered_trials(steps))
     return np.isin(np.arange(trials), touched) if touched else None

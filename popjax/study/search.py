@@ -7,7 +7,7 @@ from typing import Any
 from popjax.core.calls import refuse_gone
 from popjax.core.contracts import check_contract
 from popjax.core.text import tell
-from popjax.engine.population import Timer
+from popjax.engine.trainer import Timer
 from popjax.executors.backend import backend_of
 from popjax.live.search import Live
 from popjax.rule import Rule

@@ -18,20 +18,23 @@ from popjax.core.counts import check_count, check_number, check_seed
 from popjax.core.stop import Flag
 from popjax.core.text import cell, plural
 from popjax.engine.caps import levels
-from popjax.engine.identity import check_same
-from popjax.engine.population import Population, Timer
+from popjax.engine.checkpoint import check_arrays
+from popjax.engine.identity import check_same, code
+from popjax.engine.measure import rebuilt, state_of, watched
 from popjax.engine.roster import Config
+from popjax.engine.trainer import Timer, Trainer
 from popjax.live.board import About
 from popjax.live.session import ONE, SEVERAL, SessionPage, Shown
 from popjax.rule import Rule
 from popjax.scheduler import Decision, Status
 from popjax.space.space import Space
-from popjax.store.decisions import Log, Remark, Step
+from popjax.store.cohort import state_in
+from popjax.store.decisions import Remark, Step
+from popjax.store.journal import Journal
 from popjax.store.results import Results
-from popjax.study.course import Course
 from popjax.study.models import columns_and_space, numbers_of
-from popjax.study.session_directory import SessionDirectory
-from popjax.study.standing import Standing
+from popjax.study.session_directory import SessionDirectory, record_of
+from popjax.study.timeline import Timeline, snapshot_of
 from popjax.task import Task
 from popjax.tuning.interrupt import interruptible
 from popjax.tuning.person import Change, notes_with_change
@@ -99,28 +102,25 @@ class Session:
         columns, self.space = columns_and_space(hparams, space)
         self.trials = len(next(iter(columns.values())))
         self.task = task.in_folds(folds)
-        config = Config(epochs, seed, Rule(task.metric), repeats, folds, plan="one")
+        config = Config(epochs, seed, Rule(task.metric), repeats, folds, plan="one", open_ended=True)
         own = None if numbers is None else numbers_of(numbers, self.trials)
-        make = functools.partial(Population, self.task, self.space, config, numbers=own, paced=True, timer=Timer(stop))
-        self.directory = None if out is None else SessionDirectory(Path(out), self.space, resume)
-        log = Log(self.space) if self.directory is None else self.directory.log
-        self.course = Course(make, log, None if self.directory is None else self.directory.commits)
-        self.population: Population = self.course.population
+        known = record_of(self.task, self.space, config)
+        self.directory = None if out is None else SessionDirectory(Path(out), self.space, resume, known, columns)
+        journal = Journal(self.space) if self.directory is None else self.directory.journal
+        first = journal.read(0) or Step(Decision(add=columns))
+        make = functools.partial(Trainer, self.task, self.space, config, first, numbers=own, timer=Timer(stop))
+        self.timeline = Timeline(make, journal)
+        self.trainer: Trainer = self.timeline.trainer
         self.alone = threading.RLock()  # held while the models are trained or changed
         self.page: SessionPage | None = None  # the live page
         self._measures: dict[Any, Any] = {}
-        self._begin(Decision(add=columns), about or {})
-
-    def _begin(self, begin: Decision, about: Mapping[str, Any]) -> None:
-        """Carry out the first decision, or resume the session in the directory."""
-        if self.directory is not None and self.directory.recorded:
-            self.directory.resume(self.population, begin.add)
-            self.course.take_up()
-            return
-        self.population.check(begin)
-        if self.directory is not None:
-            self.directory.begin(self.population, about)
-        self.course.act(Step(begin))
+        if self.directory is None:
+            self.timeline.begin()
+        elif self.directory.owned(self.trainer.roster):
+            self.timeline.resume()
+        else:
+            self.directory.begin(dict(about or {}) | known | {"code": code(self.trainer.roster)})
+            self.timeline.begin()
 
     @classmethod
     def of(cls, results: Results, trial: int, task: Task | None = None) -> Self:
@@ -152,7 +152,8 @@ class Session:
         kept, run, space = results.kept(trial), results.run, space_of(results, trial, task)
         asked = {name: run[name] for name in ("epochs", "seed", "folds", "repeats")}
         session = cls(task, kept.hparams, space=space, numbers=[trial], **asked)
-        session.course.stand(kept.arrays, results.records(trial))
+        check_arrays(session.trainer.roster.abstract(0).state, kept.arrays)
+        session.timeline.stand_at(snapshot_of(kept.arrays, results.records(trial)))
         return session
 
     def __repr__(self) -> str:
@@ -166,45 +167,41 @@ class Session:
     @property
     def epoch(self) -> int:
         """Number of epochs that all members have finished."""
-        return self.course.epoch
+        return self.timeline.epoch
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
         """Metric -> (epochs,) for one model, (trials, epochs) for several; NaN where a trial was stopped."""
         if self.epoch == 0:
             return {}
-        means = {name: values[:, : self.epoch] for name, values in self.population.table.means().items()}
+        means = {name: values[:, : self.epoch] for name, values in self.trainer.table.means().items()}
         return {name: values[0].copy() if self.single else values.copy() for name, values in means.items()}
-
-    @property
-    def standing(self) -> Standing:
-        """Snapshot of all members."""
-        return Standing(self.population, self.course.moments[-1].cohorts)
 
     @property
     def state(self) -> Any:
         """The task's state on the host; several trials are stacked, or in a list if their shapes differ."""
-        if len(self.population.roster.buckets) > 1:
-            return [self.standing.state(trial) for trial in range(self.trials)]
-        stacked = self.standing.state()
+        roster = self.trainer.roster
+        if len(roster.buckets) > 1:
+            return [state_of(roster, self.timeline.cohort([trial])) for trial in range(self.trials)]
+        stacked = state_of(roster, self.timeline.cohort(range(self.trials)))
         return jax.tree.map(lambda array: array[0], stacked) if self.single else stacked
 
     @property
     def alive(self) -> Any:
         """Bool (trials,): neither stopped nor diverged; a bool for one model."""
-        alive = self.population.table.status == Status.WAITING
+        alive = self.trainer.table.status == Status.WAITING
         return bool(alive[0]) if self.single else alive
 
     @property
     def hparams(self) -> dict[str, Any]:
         """Name -> current value for one model, column (trials,) for several."""
-        points = self.population.roster.points
+        points = self.trainer.roster.points
         return {name: column.tolist()[0] if self.single else column.copy() for name, column in points.items()}
 
     @property
     def dynamic(self) -> tuple[str, ...]:
         """Names of the hyperparameters that may be set."""
-        functions = self.population.roster.buckets[0]
+        functions = self.trainer.roster.buckets[0]
         return tuple(name for name in functions.dynamic if name not in functions.of_init)
 
     def train(self, epochs: int = 1, commit: bool = True) -> None:
@@ -218,13 +215,13 @@ class Session:
         Raises KeyboardInterrupt after an interrupt.
         """
         check_count("epochs", epochs)
-        stop = self.population.timer.stop
+        stop = self.trainer.timer.stop
         with interruptible(stop, STOPPING):
             for number in range(epochs):
                 if stop.is_set() or (self.page is not None and not self.page.go_on(number == 0)):
                     break
                 with self.alone:
-                    going = np.flatnonzero(~self.course.stopped).tolist()
+                    going = np.flatnonzero(~self.timeline.stopped).tolist()
                     if not going or not self._act(Decision(until=dict.fromkeys(going, self.epoch + 1))):
                         break
                     self._show()
@@ -234,9 +231,9 @@ class Session:
     def commit(self) -> None:
         """Make the states and, in curves.parquet, the curves durable, if there is a directory."""
         with self.alone:
-            self.population.commit()
+            self.trainer.commit()
             if self.directory is not None:
-                self.directory.write_curves(self.population.table.metrics, self.epoch)
+                self.directory.write_curves(self.trainer.table.metrics, self.epoch)
 
     def live(self, port: int = 0, host: str = "127.0.0.1") -> str:
         """Serve a page that shows and steers the models while the session exists; returns its address.
@@ -268,8 +265,7 @@ class Session:
             method(change)
 
         title = "a model in training" if self.single else f"{plural(self.trials, 'model')} in training"
-        known = self.population.table.metrics
-        metrics = (self.task.metric, *(name for name in known if name != self.task.metric))
+        metrics = tuple(dict.fromkeys((self.task.metric, *self.trainer.table.metrics)))
         about = About(title, metrics, self.task.mode, self.space, None, page.verbs, self.single)
         self.page = page
         page.begin(about, obey, self.alone)
@@ -308,8 +304,8 @@ class Session:
         check_count("back", epochs)
         with self.alone:
             self._check()
-            with interruptible(self.population.timer.stop, STOPPING):
-                self.course.take_back(epochs)
+            with interruptible(self.trainer.timer.stop, STOPPING):
+                self.timeline.back(epochs)
             self._show(f"back to epoch {self.epoch}")
 
     def clone(self, source: int, target: int) -> None:
@@ -321,9 +317,10 @@ class Session:
         if source == target:
             return
         with self.alone:
-            stopped = self.course.stopped.copy()
+            stopped = self.timeline.stopped
             stopped[target] = stopped[source]
             self._act(Decision(copy={target: source}), stopped, Change("clone", target, source=source))
+            self.trainer.commit()
             self._show(f"became trial {source}", target)
 
     def stop(self, trial: int) -> None:
@@ -336,7 +333,7 @@ class Session:
 
     def _set_stopped(self, trial: int, stopped: bool, words: str) -> None:
         with self.alone:
-            column = self.course.stopped.copy()
+            column = self.timeline.stopped
             column[self._number(trial)] = stopped
             self._act(Decision(), column, Change("stop" if stopped else "lift", trial))
             self._show(words, trial)
@@ -344,7 +341,7 @@ class Session:
     def remark(self, verb: str) -> None:
         """Log that the models were watched ("watch") or saved ("save")."""
         self._check()
-        self.course.log.remark(verb)
+        self.trainer.journal.remark(verb)
 
     def repeat(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
         """Carry out the lines of another session's log, given without the first, which began it.
@@ -353,24 +350,25 @@ class Session:
         """
         with self.alone:
             self._check()
-            with interruptible(self.population.timer.stop, STOPPING):
-                self.course.repeat(lines, tell)
+            with interruptible(self.trainer.timer.stop, STOPPING):
+                self.timeline.follow(lines, tell)
             self._show()
 
     def measure(self, function: Any) -> dict[str, Any]:
         """`function(state, hparams, data) -> dict` of the first trial's current state, compiled on first use."""
-        return self.standing.measured(function, self._measures)
+        return watched(self.trainer.roster, self.timeline.cohort([0]), function, self._measures)
 
     def arrays(self, trial: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
         """Name -> array (members, ...) of a trial, and what rebuilds its predictor, or None without a recipe."""
-        return self.standing.arrays(trial)
+        cohort = self.timeline.cohort([trial])
+        return state_in(cohort.arrays()), rebuilt(self.trainer.roster, [trial])[trial]
 
     def _act(self, decision: Decision, stopped: np.ndarray | None = None, change: Change | None = None) -> bool:
         """Log a decision with the stopped trials, and carry it out; False if it was interrupted."""
         self._check()
-        stopped_now = np.flatnonzero(self.course.stopped if stopped is None else stopped).tolist()
+        stopped_now = np.flatnonzero(self.timeline.stopped if stopped is None else stopped).tolist()
         notes = None if change is None else notes_with_change(None, change)
-        return self.course.act(Step(decision._replace(notes=notes), stopped=tuple(stopped_now)))
+        return self.timeline.act(Step(decision._replace(notes=notes), stopped=tuple(stopped_now)))
 
     def _number(self, trial: Any) -> int:
         """A checked trial number. Raises ValueError for an unknown one."""
@@ -378,15 +376,15 @@ class Session:
 
     def _check(self) -> None:
         """Raise ValueError if another session owns the directory."""
-        if self.directory is not None:
-            self.directory.check()
+        if self.directory is not None and not self.directory.owner.owns:
+            raise ValueError(f"another session resumed {str(self.directory.path)!r}; use that one")
 
     def _show(self, line: str = "", trial: int | None = None) -> None:
         """Show the current state of all trials and the last change, if there is a page."""
         if self.page is not None:
-            curves = {name: values.astype(float) for name, values in self.population.table.means().items()}
-            alive, points = np.atleast_1d(self.alive), self.population.points()
-            self.page.show(Shown(curves, self.epoch, self.course.stopped, alive, points, self.dynamic), line, trial)
+            curves = {name: values.astype(float) for name, values in self.trainer.table.means().items()}
+            alive, points = np.atleast_1d(self.alive), self.trainer.points()
+            self.page.show(Shown(curves, self.epoch, self.timeline.stopped, alive, points, self.dynamic), line, trial)
 
 
 def space_of(results: Results, trial: int, task: Task) -> Space:

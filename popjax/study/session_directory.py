@@ -1,107 +1,72 @@
-"""The directory of a session: session.json, decisions and commits."""
+"""The directory of a session: session.json, its journal, and curves.parquet."""
 
-import weakref
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from popjax.core.storage import Corrupt, locked
+from popjax.core.owning import Owner
+from popjax.core.storage import Corrupt
 from popjax.core.text import plural, tell
-from popjax.engine.identity import code, differences, identity, other_code
-from popjax.engine.population import Population
+from popjax.engine.identity import identity, other_code
+from popjax.engine.roster import Config, Roster
 from popjax.space.space import Points, Space
-from popjax.store.commits import Commits
-from popjax.store.decisions import Log
-from popjax.store.files import FORMAT, check_directory, check_format, read_json, write_json, write_table
-from popjax.store.session_files import CURVES, NAME
+from popjax.store.files import check_directory, write_table
+from popjax.store.run_files import CURVES
 from popjax.store.trial_columns import curves_table
+from popjax.study.directory import Recorded
+from popjax.task import Task
 
 
-class SessionDirectory:
-    """The files of a session: session.json, decisions and commits.
+class SessionDirectory(Recorded):
+    """The files of a session, which the one that was opened last owns.
 
-    The directory is locked for this process, and owned by the session that was opened last: a notebook cell that is run
-    again opens one while the previous one still exists.
+    Args:
+        path, space: see Recorded.
+        resume: whether they may hold a session, which goes on.
+        known: what it begins with, as `record_of` says.
+        points: of its trials.
 
-    Attributes:
-        recorded: session.json of the session to resume; empty for a new one.
+    Raises ValueError unless a recorded session began so, Corrupt for damaged files, InUse if another process has them.
     """
 
-    def __init__(self, path: Path, space: Space, resume: bool) -> None:
-        """Open the directory. Raises InUse if another process has locked it."""
-        self.path = path.resolve()
+    def __init__(self, path: Path, space: Space, resume: bool, known: Mapping[str, Any], points: Points) -> None:
         check_directory(path, "session" if resume else None)
-        begun = (path / NAME).exists()
-        self.recorded = read_json(path / NAME) if begun else {}
-        if begun:
-            check_format(path, self.recorded)
-        self.lock: ExitStack = ExitStack()
-        weakref.finalize(self, self.lock.close)  # also as Python ends, while there are still modules
-        if self.path not in OPEN:
-            self._take()
-        self.commits = Commits.load(self.path / "state")
+        self.owner = Owner(path)
+        super().__init__(path.resolve(), "session", space)
         if self.commits.lost is not None:
-            self.commits.forget()  # all is trained again from the log
+            self.commits.forget()  # all is trained again from the journal
             self.commits.decision = 0
-        self.log = Log(space, self.path)
-        if not begun:
-            self.log.cut([])
-
-    def _take(self) -> None:
-        """Own the directory, instead of the session of this process that does, if there is one."""
-        before = OPEN.get(self.path)
-        if before is self:
-            return
-        if before is not None:
-            before.lock.close()
-        self.lock.enter_context(locked(self.path))
-        OPEN[self.path] = self
-
-    def check(self) -> None:
-        """Raise ValueError if a session that was opened later owns the directory."""
-        if OPEN.get(self.path) is not self:
-            raise ValueError(f"another session resumed {str(self.path)!r}; use that one")
-
-    def begin(self, population: Population, about: Mapping[str, Any]) -> None:
-        """Write session.json, before training."""
-        self._take()
-        known = {**about, **session_record(population), "code": code(population.roster), "format": FORMAT}
-        write_json(self.path / NAME, known)
+        if self.recorded:
+            self._check_same(known, points)
 
     def write_curves(self, curves: Mapping[str, np.ndarray], epochs: int) -> None:
         """Write curves.parquet up to an epoch, from metric -> (trials, folds, repeats, epochs)."""
         known = {name: values[..., :epochs] for name, values in curves.items()}
         write_table(self.path / CURVES, curves_table(known))
 
-    def resume(self, population: Population, points: Points) -> None:
-        """Own the directory of a resumed session that began with `points`, and say if its code was changed since.
+    def _check_same(self, known: Mapping[str, Any], points: Points) -> None:
+        """Raise ValueError unless the recorded session began so, and with these points; Corrupt without decisions."""
+        name = str(self.path)
+        self.refuse({key: self.recorded.get(key) for key in known}, known)
+        if not self.journal.steps:
+            raise Corrupt(f"{name!r} has lost its decisions; start again in another directory")
+        begun = self.journal.steps[0].decision.add
+        if any(not np.array_equal(begun[key], points[key]) for key in begun):
+            what = f"it began with {plural(len(next(iter(begun.values()))), 'trial')} of other hyperparameters"
+            raise ValueError(f"{name!r} cannot be resumed so: {what}; give those that it began with")
 
-        Raises ValueError if it is another one, Corrupt without decisions.
-        """
-        now = session_record(population)
-        if found := differences({name: self.recorded.get(name) for name in now}, now):
-            raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(found)}")
-        if not self.log.steps:
-            raise Corrupt(f"{str(self.path)!r} has lost its decisions; start again in another directory")
-        begun = self.log.steps[0].decision.add
-        if any(not np.array_equal(begun[name], points[name]) for name in begun):
-            trials = len(next(iter(begun.values())))
-            what = f"it began with {plural(trials, 'trial')} of other hyperparameters"
-            raise ValueError(f"{str(self.path)!r} cannot be resumed so: {what}; give those that it began with")
-        if other_code(self.recorded, population.roster):
-            tell(f"popjax: {str(self.path)!r}: the code of the task was changed since, and the curves will hold both")
-        self._take()
-
-
-def session_record(population: Population) -> dict[str, Any]:
-    """The entries of session.json that identify a session."""
-    roster, config = population.roster, population.config
-    known = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
-    about = {"data": identity(roster.task), "task": dict(roster.task.settings)}
-    return known | about | {"space": roster.space.to_dict()}
+    def owned(self, roster: Roster) -> bool:
+        """Own the directory; True for a recorded session, and it is said if its code was changed since."""
+        if self.recorded and other_code(self.recorded, roster):
+            what = "the code of the task was changed since, and the curves will hold both"
+            tell(f"popjax: {str(self.path)!r}: {what}")
+        self.owner.take()
+        return bool(self.recorded)
 
 
-OPEN: weakref.WeakValueDictionary[Path, SessionDirectory] = weakref.WeakValueDictionary()  # directory -> its owner
+def record_of(task: Task, space: Space, config: Config) -> dict[str, Any]:
+    """The entries of session.json that tell what a session began with."""
+    asked = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
+    return asked | {"data": identity(task), "task": dict(task.settings), "space": space.to_dict()}

@@ -10,9 +10,11 @@ from types import MappingProxyType
 import numpy as np
 
 from popjax.core.stop import Flag
-from popjax.engine.population import Population
-from popjax.scheduler import Decision, Trials
-from popjax.store.decisions import Log, Step, changes_of, steered_trials
+from popjax.engine.trainer import Trainer
+from popjax.scheduler import Decision, Trials, check_decision
+from popjax.space.space import Space
+from popjax.store.decisions import Step, changes_of, steered_trials
+from popjax.store.journal import Journal
 from popjax.tuning.callbacks.callback import Callbacks
 from popjax.tuning.person import Person
 from popjax.tuning.schedulers.asking import CheckedScheduler, naming
@@ -23,10 +25,10 @@ NO_TRIALS = Trials(NOTHING, np.zeros(0, np.int64), np.zeros(0), NOTHING)
 
 
 class Driver:
-    """The tuning loop of one population.
+    """The tuning loop of one search.
 
     Args:
-        population: the members that are trained; its log gets every decision before it is carried out.
+        trainer: of the members; its journal gets every decision before it is carried out.
         scheduler: decides.
         callbacks: receive every decision.
         every: maximum number of epochs between two decisions; None: as the scheduler says.
@@ -35,15 +37,15 @@ class Driver:
 
     def __init__(
         self,
-        population: Population,
+        trainer: Trainer,
         scheduler: CheckedScheduler,
         *,
         callbacks: Callbacks | None = None,
         every: int | None = None,
         person: Person | None = None,
     ) -> None:
-        self.population = population
-        self.log = population.log
+        self.trainer = trainer
+        self.journal = trainer.journal
         self.scheduler = scheduler
         self.callbacks = callbacks or Callbacks(())
         self.every = every
@@ -53,69 +55,61 @@ class Driver:
         """Decide and train until the scheduler names no trial, or the run is stopped.
 
         `first` is the number of the first decision that may not be carried out yet; `begin` is called once, after
-        that decision is checked and before it is logged. A stopped run never shows the scheduler half-trained trials.
+        that decision is checked and before it is written. A stopped run never shows the scheduler half-trained trials.
 
-        Raises ValueError for a decision that cannot be carried out, and for a first one that trains nothing.
+        Raises ValueError for a decision that cannot be carried out.
         """
+        trainer, journal = self.trainer, self.journal
         for number in itertools.count(first):
-            trials = self.trials()
-            step = self.log.read(number) or self.decide(trials)
-            if number == first == len(self.log.steps) - 1:
+            trials = trainer.trials() if journal.steps else NO_TRIALS
+            step = journal.read(number) or (self.decide(trials) if journal.steps else trainer.first)
+            if number == first == len(journal.steps) - 1:
                 step = self.shorter(step, trials)
-            if number == 0 and not (step.decision.add and step.decision.until):
-                raise ValueError("the scheduler's first decision trains nothing: give it `add`, and their `until`")
             if number == first:
                 begin()
             if not step.decision.until and not changes_of(step.decision):
-                self.population.table.prune()
+                trainer.table.prune()
                 return
-            if number == len(self.log.steps):
-                self.log.write(step)
-            goes_on = self.carry_out(number, trials)
-            if not goes_on and step.decision.until:  # else a person stopped the last trials, and may lift them
-                return
+            if number == len(journal.steps):
+                journal.write(step)
+            self.tell(number, trials)
+            trainer.carry_out(number)
+            if step.decision.until and trainer.timer.stop.is_set():
+                return  # without trials, a person stopped the last ones, and may lift them
 
-    def carry_out(self, number: int, trials: Trials) -> bool:
-        """Carry out a logged step; True if it names trials to train and nothing stopped the training."""
-        step = self.log.steps[number]
+    def tell(self, number: int, trials: Trials) -> None:
+        """Tell of a step of the journal, before it is carried out."""
+        step = self.journal.steps[number]
         if self.person is not None:
             self.person.accept()
-        lifted = *self.log.stopped_before(number), *step.decision.until
+        lifted = *self.journal.stopped_before(number), *step.decision.until
         stopped = held(trials.stopped, step.stopped, lifted)
-        known = trials._replace(stopped=stopped, settable=self.population.roster.settable)
-        self.callbacks.decision(unchangeable(self.acting(number, step.decision)), known)
-        return self.population.carry_out(number)
-
-    def trials(self) -> Trials:
-        """All trials in their current state; none before the first decision."""
-        return self.population.trials() if len(self.population.roster) else NO_TRIALS
-
-    def acting(self, number: int, decision: Decision) -> Decision:
-        """The part of a decision that is still to act: on resume an applied decision only trains on."""
-        if number >= self.population.applied:
-            return decision
-        return Decision(until=decision.until, notes=decision.notes)
+        known = trials._replace(stopped=stopped, settable=self.trainer.roster.settable)
+        decision = step.decision
+        if number < self.trainer.applied and len(trials.epochs):  # on resume an applied decision only trains on
+            decision = Decision(until=decision.until, notes=decision.notes)
+        self.callbacks.decision(unchangeable(decision), known)
 
     def shorter(self, step: Step, trials: Trials) -> Step:
-        """The last recorded step on resume, cut to `every`, in the log too: it may have been logged without."""
-        cut = self.cut(step, trials)
+        """The last recorded step on resume, cut to `every`, in the journal too: it may have been written without."""
+        cut = cut_to(step, trials, self.every)
         if cut is not step:
-            self.log.replace(cut)
+            self.journal.replace(cut)
         return cut
 
     def decide(self, trials: Trials) -> Step:
         """The next step, checked: the rest of the last goal or the scheduler's decision, with a person's changes."""
-        last = self.log.steps[-1] if self.log.steps else Step(Decision(), self.scheduler.init())
+        last = self.journal.steps[-1]
         goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
         stopped = tuple(np.flatnonzero(trials.stopped).tolist())  # by a person, or out of retries since
         step = Step(Decision(until=goal), last.state, stopped=stopped) if goal else self.asked(last, trials)
-        if self.person is not None and len(trials.epochs):
-            step = self.person.steer(step, trials, self.population.config.epochs, self.population.check)
-        step = self.cut(step, trials)
+        if self.person is not None:
+            step = self.person.steer(step, trials, self.trainer.config.epochs, self.trainer.check)
+        step = cut_to(step, trials, self.every)
         with naming(self.scheduler.what):
-            self.population.check(step.decision, points=False)
+            self.trainer.check(step.decision, points=False)
         if step.decision.add:
-            self.population.roster.check(step.decision.add)
+            self.trainer.roster.check(step.decision.add)
         if self.scheduler.bounds is not None:
             self.scheduler.bounds.look(self.scheduler.what, step.decision, len(trials.epochs))
         return step
@@ -123,7 +117,7 @@ class Driver:
     def asked(self, last: Step, trials: Trials) -> Step:
         """The scheduler's step, without stopped trials and those that a person trained to its epoch or further."""
         stopped = set(np.flatnonzero(trials.stopped).tolist())
-        steered = steered_trials(self.log.steps)
+        steered = steered_trials(self.journal.steps)
         ahead = lambda trial, epoch: trial not in steered or trial >= len(trials.epochs) or epoch > trials.epochs[trial]
         state = last.state
         for _ in range(MOST_ASKED):
@@ -135,16 +129,30 @@ class Driver:
         what = f"{self.scheduler.what}: step names nothing but stopped trials, {MOST_ASKED:,} times in a row"
         raise ValueError(f"{what}; name others, or none to end the search")
 
-    def cut(self, step: Step, trials: Trials) -> Step:
-        """The step cut to at most `every` epochs; what the scheduler asked for beyond them becomes the goal."""
-        until = step.decision.until
-        if self.every is None or not until:
-            return step
-        now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
-        near = {trial: min(epoch, now(trial) + self.every) for trial, epoch in until.items()}
-        if near == until:
-            return step
-        return dataclasses.replace(step, decision=step.decision._replace(until=near), goal={**until, **step.goal})
+
+def first_step(scheduler: CheckedScheduler, space: Space, last: int, every: int | None) -> Step:
+    """The scheduler's first step, checked; raises ValueError for one that cannot be carried out, or trains nothing."""
+    state, decision = scheduler.step(scheduler.init(), NO_TRIALS)
+    none = np.zeros(0, np.int64)
+    with naming(scheduler.what):
+        check_decision(decision, space, none, none, none.astype(bool), last)
+    if not (decision.add and decision.until):
+        raise ValueError("the scheduler's first decision trains nothing: give it `add`, and their `until`")
+    if scheduler.bounds is not None:
+        scheduler.bounds.look(scheduler.what, decision, 0)
+    return cut_to(Step(decision, state), NO_TRIALS, every)
+
+
+def cut_to(step: Step, trials: Trials, every: int | None) -> Step:
+    """The step cut to at most `every` epochs; what the scheduler asked for beyond them becomes the goal."""
+    until = step.decision.until
+    if every is None or not until:
+        return step
+    now = lambda trial: int(trials.epochs[trial]) if trial < len(trials.epochs) else 0
+    near = {trial: min(epoch, now(trial) + every) for trial, epoch in until.items()}
+    if near == until:
+        return step
+    return dataclasses.replace(step, decision=step.decision._replace(until=near), goal={**until, **step.goal})
 
 
 def held(before: np.ndarray, stopped: Iterable[int], lifted: Iterable[int]) -> np.ndarray:
@@ -166,8 +174,8 @@ def unchangeable(decision: Decision) -> Decision:
 
 
 @contextlib.contextmanager
-def budget(stop: Flag, minutes: float | None, log: Log) -> Iterator[None]:
-    """Set `stop` after so many minutes, and note it in the log; None: never."""
+def budget(stop: Flag, minutes: float | None, journal: Journal) -> Iterator[None]:
+    """Set `stop` after so many minutes, and note it in the journal; None: never."""
     over = threading.Event()
 
     def end() -> None:
@@ -183,4 +191,4 @@ def budget(stop: Flag, minutes: float | None, log: Log) -> Iterator[None]:
     finally:
         timer.cancel()
     if over.is_set():
-        log.remark("stopped", "minutes")
+        journal.remark("stopped", "minutes")

@@ -16,7 +16,7 @@ from popjax.store.results import Results
 from popjax.task import Metric
 
 if TYPE_CHECKING:
-    from popjax.engine.population import EpochResult
+    from popjax.engine.trainer import EpochResult
 
 
 class Run(NamedTuple):

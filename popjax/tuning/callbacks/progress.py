@@ -13,7 +13,7 @@ from popjax.store.records import values_after
 from popjax.tuning.callbacks.callback import Callback, Run
 
 if TYPE_CHECKING:
-    from popjax.engine.population import EpochResult
+    from popjax.engine.trainer import EpochResult
     from popjax.space.scales import Scale
 
 LINES, FEW_LINES = 10, 2  # lines for all epochs, and from rung to rung

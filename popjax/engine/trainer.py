@@ -1,4 +1,4 @@
-"""A population in training, independent of the scheduler: steps are applied to it, one after another."""
+"""Training of a population, independent of what decides: steps are applied to it, one after another."""
 
 import dataclasses
 import time
@@ -19,14 +19,14 @@ from popjax.engine.fresh import refreshed
 from popjax.engine.measure import costs
 from popjax.engine.members import MemberTable
 from popjax.engine.memory import OutOfMemory, total
-from popjax.engine.roster import Config, Roster, check_decision
+from popjax.engine.roster import Config, Roster
 from popjax.engine.states import States
-from popjax.scheduler import Decision, Status, Trials
+from popjax.scheduler import Decision, Status, Trials, check_decision
 from popjax.space.space import Points, Space
 from popjax.store.cohort import Cohort
-from popjax.store.commits import Commits
-from popjax.store.decisions import Log, Step
+from popjax.store.decisions import Step
 from popjax.store.history import History
+from popjax.store.journal import Journal
 from popjax.store.results import Results
 from popjax.task import Task
 
@@ -52,11 +52,18 @@ class EpochResult(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """All members at one epoch: their cohorts, on the host, and the status (trials,) of their trials."""
+    """All members at one epoch.
+
+    Attributes:
+        cohorts: of all members, on the host.
+        status: int8 (trials,), the Status of each trial.
+        curves: metric -> (members, epochs), how they came there; None if a trainer's table has it.
+    """
 
     epoch: int
     cohorts: list[Cohort]
     status: np.ndarray
+    curves: Mapping[str, np.ndarray] | None = None
 
     @property
     def stopped(self) -> tuple[int, ...]:
@@ -80,17 +87,15 @@ class Timer:
         return {"wall_seconds": wall} | clocks
 
 
-class Population:
-    """Members in training, or waiting between two decisions.
+class Trainer:
+    """The members of a population, in training or waiting between two steps.
 
     Args:
         task, space: the task, and the space of its hyperparameters.
         config: the settings of the training.
+        first: the step that adds the first trials; it is checked here, and trained when it is applied.
         numbers, expected: see Roster.
-        paced: True if trials keep pace, as in a session: a trial that waits passes epochs by with its state unchanged,
-            and there is no last epoch after which only the states of the best are kept.
-        log: of the steps; a new one, in memory, if None.
-        commits: where progress is written; nowhere if None.
+        journal: of the steps; a new one, in memory, if None.
         timer: the run's.
         tell: called with the EpochResult of each epoch, except epochs that are trained again.
         backend: trains the members; a LocalBackend if None.
@@ -99,18 +104,20 @@ class Population:
         roster: the trials, and the programs that train them.
         table: what is known of the trials and their members.
         states: where the members' states are.
-        applied: number of decisions that have changed the population; the last of them may still be in training.
-        checkpoint: of the commits; None without commits.
+        applied: number of steps that have changed the members; the last of them may still be in training.
+
+    Raises ValueError for a task, or a first step, that cannot be trained; MemoryError if no member fits.
 
     >>> import jax.numpy as jnp
     >>> def epoch(x, hparams, data):
     ...     return x - hparams["rate"] * x, {"loss": x**2}
     >>> task = Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
     >>> from popjax.rule import Rule
-    >>> population = Population(task, Space(rate=0.5), Config(epochs=3, seed=0, rule=Rule("loss")))
-    >>> population.apply(Step(Decision(add={"rate": np.array([0.5, 0.1])}, until={0: 3, 1: 1})))
+    >>> first = Step(Decision(add={"rate": np.array([0.5, 0.1])}, until={0: 3, 1: 1}))
+    >>> trainer = Trainer(task, Space(rate=0.5), Config(epochs=3, seed=0, rule=Rule("loss")), first)
+    >>> trainer.apply(first)
     True
-    >>> population.trials().epochs.tolist()
+    >>> trainer.trials().epochs.tolist()
     [3, 1]
     """
 
@@ -119,98 +126,98 @@ class Population:
         task: Task,
         space: Space,
         config: Config,
+        first: Step,
         *,
         numbers: np.ndarray | None = None,
         expected: int = 1,
-        paced: bool = False,
-        log: Log | None = None,
-        commits: Commits | None = None,
+        journal: Journal | None = None,
         timer: Timer | None = None,
         tell: Callable[[EpochResult], None] | None = None,
         backend: Backend | None = None,
     ) -> None:
         self.roster = Roster(task, space, config, numbers, expected)
         self.config = config
-        self.paced = paced
-        self.log = Log(space) if log is None else log
-        self.commits = commits
+        self.first = first
+        self.journal = Journal(space) if journal is None else journal
         self.timer = timer or Timer()
         self.tell = tell
         self.backend = backend or LocalBackend()
-        self.applied = 0
-        last, dtype = None if paced else config.epochs, jax.dtypes.canonicalize_dtype(float)
+        last, dtype = config.last, jax.dtypes.canonicalize_dtype(float)
         self.table = MemberTable(
             self.roster.metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last
         )
-        self.states = States(self.table, None if paced else int(WAITING * total()))
+        self.states = States(self.table, None if last is None else int(WAITING * total()))
+        commits = self.journal.commits
         self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)
         context = Context(self.timer.compiling, self.timer.training, self.timer.stop)
         if self.checkpoint is not None:
             context = dataclasses.replace(context, request=self.checkpoint.request)
         self.backend.begin(self.roster, context)
+        self.check(first.decision)
+        self._change(first.decision)
+        self.applied = 1
 
     def check(self, decision: Decision, points: bool = True) -> None:
         """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled.
 
         `points`: whether the task can be trained on new points is checked, too.
         """
-        table = self.table
-        check_decision(decision, self.roster, table.done, table.ended().all(1), table.last)
+        table, roster = self.table, self.roster
+        check_decision(decision, roster.space, roster.bucket, table.done, table.ended().all(1), table.last)
+        for trial, values in decision.set.items():
+            for name, value in values.items():
+                roster.check_set(trial, name, value)
         if decision.add and points:
-            self.roster.check(decision.add)
+            roster.check(decision.add)
 
     def apply(self, step: Step) -> bool:
-        """Check a step, log it and carry it out; see `carry_out`.
+        """Check a step, write it to the journal and carry it out: see `write` and `carry_out`."""
+        return self.carry_out(self.write(step))
 
-        Raises ValueError for one that cannot be carried out; nothing is logged then.
-        """
+    def write(self, step: Step) -> int:
+        """Check a step and write it to the journal; its number. Raises ValueError, before, for an impossible one."""
         self.check(step.decision)
-        self.log.write(step)
-        return self.carry_out(len(self.log.steps) - 1)
+        self.journal.write(step)
+        return len(self.journal.steps) - 1
 
     def carry_out(self, number: int) -> bool:
-        """Apply a logged step, if it is not applied yet, and train its trials until they reach their epochs.
+        """Apply a step of the journal, if it is not applied yet, and train its trials until they reach their epochs.
 
         Stops at the end of an epoch once the timer's `stop` is set; another call goes on. When memory runs out,
         training goes on with fewer members at once, from where it was.
 
-        Returns True if training goes on: the step names trials, and nothing stopped it.
+        Returns False if it was stopped before the end.
         """
-        step = self.log.steps[number]
+        step = self.journal.steps[number]
         decision = step.decision
         if number >= self.applied:
-            if not self._with_states([*decision.copy.values(), *decision.fresh, *decision.set]):
+            if not self.hold_states([*decision.copy.values(), *decision.fresh, *decision.set]):
                 return False
             self._apply(decision)
             self.applied = number + 1
         if self.checkpoint is not None:
             self.checkpoint.commits.decision, self.checkpoint.commits.carrying = self.applied, number
-            if self.paced and (decision.copy or decision.fresh):  # by a person: no scheduler decides it again
-                self.checkpoint.commit()
-        self.table.hold(step.stopped, (*self.log.stopped_before(number), *decision.until))
+        self.table.hold(step.stopped, (*self.journal.stopped_before(number), *decision.until))
         self.table.aim(decision.until)  # on resume it may be cut shorter than it was when it was applied
-        reached = self._train_until(decision.until)
-        if self.paced and decision.until and reached:
-            self._pass_by(max(decision.until.values()))
-        return bool(decision.until) and not self.timer.stop.is_set()
+        self.table.reach(max(decision.until.values(), default=0))
+        while not self.timer.stop.is_set() and (due := self.states.due()):
+            self._train(due)
+        reached = bool((self.table.flat(self.table.epochs) >= self.table.goals()).all())
+        self.states.pass_by(self.table.fulfil())
+        return reached
 
-    def prepare(self, decisions: Iterable[Decision]) -> None:
-        """Apply the first decisions of a recorded run to trials and hyperparameters, without training."""
-        for decision in decisions:
-            self._change(decision)
-            self.applied += 1
-
-    def take_up(self) -> None:
-        """Restore the members from the commits, after `prepare`.
+    def resume(self, applied: int) -> None:
+        """Restore the members from the last commit, which was made after so many steps of the journal.
 
         Raises Corrupt for the commits of another run or task.
         """
         assert self.checkpoint is not None
+        for step in self.journal.steps[1:applied]:
+            self._change(step.decision)
+        self.applied = applied
         buckets = self.roster.bucket.repeat(self.config.numbering.each)
         restore(self.checkpoint, buckets, self.roster.abstract)
         self.states.pass_by(self.table.fulfil())
-        if self.paced:
-            self._with_states(range(len(self.roster)))
 
     def trials(self) -> Trials:
         """All trials in their current state, with means over the members of each."""
@@ -226,7 +233,7 @@ class Population:
         return results_of(self.points(), self.table, self.states, history, steered)
 
     def snapshot(self) -> Snapshot:
-        """All members as they are, where they keep pace."""
+        """All members as they are, at one epoch."""
         return Snapshot(int(self.table.epochs.max()), self.states.on_host(), self.table.status.copy())
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -234,9 +241,32 @@ class Population:
         self.states.put(snapshot.cohorts)
         self.table.status[:] = snapshot.status
         for cohort in snapshot.cohorts:
-            self.table.cut(cohort.members, cohort.epoch)
+            self.table.reach(cohort.epoch)
+            known = {name: values[cohort.members] for name, values in (snapshot.curves or {}).items()}
+            self.table.load(cohort.members, cohort.epoch, known)
         self._settle(snapshot.cohorts)
         self.commit()
+
+    def pass_by(self, epoch: int) -> None:
+        """Raise all members to an epoch that others have reached, with their states; their curves have a gap."""
+        taken = self.states.take(np.arange(self.table.epochs.size), lambda cohort: cohort.epoch < epoch)
+        self._replace([dataclasses.replace(cohort, epoch=epoch) for cohort in taken])
+
+    def hold_states(self, trials: Sequence[int]) -> bool:
+        """Train the members of these trials that have no state up to their epoch; False if the run is stopped.
+
+        Their states are not given up afterwards. Raises RuntimeError for a trial that is out of retries.
+        """
+        if not trials:
+            return True
+        self.table.pinned[list(trials)] = True
+        while behind := self.states.behind(trials):
+            lost = self._train([(cohort, cohort.epoch) for cohort in behind])
+            if self.timer.stop.is_set():
+                return False
+            if lost:
+                raise RuntimeError(f"trial {min(lost)} is to be copied or changed, but its workers died: no retries")
+        return True
 
     def close(self) -> None:
         """Cancel all pending work."""
@@ -271,7 +301,6 @@ class Population:
         """Carry out a decision between two segments: record, copy, change and refresh members."""
         if self.checkpoint is not None:
             self.checkpoint.settle_waiting(set(decision.set) - set(decision.copy))
-        before = len(self.roster)
         copied = self.states.copies(decision.copy, decision.copy.values()) if decision.copy else []
         self._change(decision)
         self._replace(copied)
@@ -280,8 +309,6 @@ class Population:
             taken = self.states.take(numbering.members(decision.fresh))
             numbers = lambda cohort: roster.numbers[numbering.trials(cohort.members)]
             self._replace([refreshed(one, numbers(one), roster.abstract(one.bucket)) for one in taken])
-        if self.paced:
-            self._with_states(range(before, len(self.roster)))
 
     def _replace(self, cohorts: list[Cohort]) -> None:
         """Replace the waiting cohorts of these members by the given ones."""
@@ -294,41 +321,6 @@ class Population:
             self.table.stand(cohort.members, cohort.epoch)
             if self.checkpoint is not None:
                 self.checkpoint.settle(cohort)
-
-    def _pass_by(self, epoch: int) -> None:
-        """Raise all waiting members to an epoch that others have reached; their curves have a gap."""
-        taken = self.states.take(np.arange(self.table.epochs.size), lambda cohort: cohort.epoch < epoch)
-        self._replace([dataclasses.replace(cohort, epoch=epoch) for cohort in taken])
-
-    def _train_until(self, until: Mapping[int, int]) -> bool:
-        """Train the trials of `until` to their epochs, except those given up meanwhile.
-
-        Returns True if they reached them, False if the run was stopped before.
-        """
-        table = self.table
-        if self.paced and until:
-            table.reach(max(until.values()))
-        while not self.timer.stop.is_set() and (due := self.states.due()):
-            self._train(due)
-        reached = bool((table.flat(table.epochs) >= table.goals()).all())
-        self.states.pass_by(self.table.fulfil())
-        return reached
-
-    def _with_states(self, trials: Sequence[int]) -> bool:
-        """Train the members of these trials that have no state up to their epoch; False if the run is stopped.
-
-        Their states are not given up afterwards. Raises RuntimeError for a trial that is out of retries.
-        """
-        if not trials:
-            return True
-        self.table.pinned[list(trials)] = True
-        while behind := self.states.behind(trials):
-            lost = self._train([(cohort, cohort.epoch) for cohort in behind])
-            if self.timer.stop.is_set():
-                return False
-            if lost:
-                raise RuntimeError(f"trial {min(lost)} is to be copied or changed, but its workers died: no retries")
-        return True
 
     def _train(self, due: list[tuple[Cohort, int]]) -> set[int]:
         """Train cohorts to an epoch each, on the backend; those that do not reach it wait for another try.

@@ -1,0 +1,222 @@
+"""The trials of a session on one clock: epochs are trained one by one, and can be taken back."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from popjax.engine.plan import member_bytes
+from popjax.engine.trainer import Snapshot, Trainer
+from popjax.scheduler import Decision, Status
+from popjax.store.cohort import Cohort, OnHost, of_members
+from popjax.store.decisions import Remark, Step
+from popjax.store.journal import Journal
+
+MEMORY = 2**31  # bytes of earlier states held on the host
+
+
+class Timeline:
+    """An open-ended trainer whose trials are all at one epoch, with its latest snapshots.
+
+    A snapshot that is no longer held is that of another trainer, to which the journal up to it is applied: the same bit
+    for bit.
+
+    Args:
+        make: `(journal=...) -> Trainer`, as the session began.
+        journal: of the steps, and of epochs taken back.
+
+    Attributes:
+        trainer: of the members.
+        snapshots: the latest ones, the current one last; empty before the first step.
+        base: the snapshot at which the trials were placed, if they were; see `stand_at`.
+    """
+
+    def __init__(self, make: Callable[..., Trainer], journal: Journal) -> None:
+        self.make = make
+        self.trainer = make(journal=journal)
+        self.snapshots: deque[Snapshot] = deque()
+        self.base: Snapshot | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs that all members have finished."""
+        return self.snapshots[-1].epoch if self.snapshots else 0
+
+    @property
+    def stopped(self) -> np.ndarray:
+        """Bool (trials,): stopped by a person; a copy."""
+        stopped: np.ndarray = self.trainer.table.status == Status.STOPPED
+        return stopped
+
+    def cohort(self, trials: Sequence[int]) -> Cohort:
+        """The members of trials that share a bucket, as they are now, in the order of their numbers."""
+        members = self.trainer.config.numbering.members(trials)
+        return of_members(self.snapshots[-1].cohorts, members)
+
+    def begin(self) -> None:
+        """Apply the first step."""
+        self.act(self.trainer.first)
+
+    def stand_at(self, base: Snapshot) -> None:
+        """Place the trials at a snapshot to which no step led, so that earlier epochs cannot be taken back."""
+        self.base = base
+        self._return_to(base)
+
+    def act(self, step: Step) -> bool:
+        """Apply a step; False if its epoch was interrupted, which is then taken back.
+
+        Raises ValueError for an invalid step, which is not written.
+        """
+        return self._carry_out(self.trainer.write(step))
+
+    def back(self, epochs: int) -> None:
+        """Return all members to their states `epochs` epochs ago; the hyperparameters keep their current values.
+
+        Raises ValueError if there are fewer epochs, and KeyboardInterrupt if the run is stopped while the earlier
+        snapshot is trained again; nothing is changed then.
+        """
+        most = self.epoch - (0 if self.base is None else self.base.epoch)
+        if epochs > most:
+            what = f"only {most} of {self.epoch} epochs can be taken back; give at most {most}"
+            raise ValueError(f"back {epochs}: {what}")
+        self._take_back(epochs, self._at(self.epoch - epochs))
+
+    def follow(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
+        """Apply the lines of another journal. Raises KeyboardInterrupt if the run is stopped.
+
+        `tell` is called with each step and each "back" after it is carried out.
+        """
+        following = iter(lines)
+        for line in following:
+            if isinstance(line, Step):
+                if not self.act(line):
+                    raise KeyboardInterrupt
+            elif line.verb == "back":
+                self.back(line.value)
+                next(following, None)  # the step that writes the return
+            else:
+                continue
+            tell(line)
+
+    def resume(self) -> None:
+        """Go on from the last commit to the end of the journal.
+
+        Steps after the commit are carried out again, as is the last applied one, which may be trained in part.
+        """
+        trainer, journal = self.trainer, self.trainer.journal
+        assert journal.commits is not None
+        applied = max(journal.commits.decision, 1)
+        trainer.resume(applied)
+        trainer.hold_states(range(len(trainer.roster)))
+        number, lines = -1, iter(list(journal.lines))
+        for line in lines:
+            if isinstance(line, Step):
+                number += 1
+                if number >= applied - 1:
+                    self._carry_out(number)
+            elif line.verb == "back" and number >= applied - 1:
+                number += 1
+                snapshot = self._at(self.epoch - line.value)
+                if next(lines, None) is None:
+                    journal.write(return_to(snapshot))
+                self._return_to(snapshot, number)
+
+    def _carry_out(self, number: int) -> bool:
+        """Carry out a step of the journal; False if its epoch was interrupted, which is then taken back."""
+        trainer = self.trainer
+        step = trainer.journal.steps[number]
+        decision = step.decision
+        try:
+            done = trainer.carry_out(number)
+            if decision.add:
+                done = trainer.hold_states(range(len(trainer.roster)))
+        except BaseException:
+            self._interrupted()
+            raise
+        if not done:
+            self._interrupted()
+            return False
+        if decision.until:
+            trainer.pass_by(max(decision.until.values()))
+        elif self.snapshots and not decision.copy and self.snapshots[-1].stopped == step.stopped:
+            return True
+        elif self.snapshots:
+            self.snapshots.pop()
+        self._hold()
+        return True
+
+    def _hold(self) -> None:
+        """Append the current snapshot, and drop the oldest beyond `MEMORY` bytes; at least two are kept."""
+        trainer = self.trainer
+        self.snapshots.append(trainer.snapshot())
+        size = max(member_bytes(trainer.roster.buckets[0]) * trainer.table.epochs.size, 1)
+        while len(self.snapshots) > max(2, MEMORY // size):
+            self.snapshots.popleft()
+
+    def _interrupted(self) -> None:
+        """Take back an unfinished epoch."""
+        if self.snapshots:
+            self._take_back(1, self.snapshots[-1])
+
+    def _take_back(self, epochs: int, snapshot: Snapshot) -> None:
+        """Write that `epochs` epochs are taken back, and return to a snapshot."""
+        self.trainer.journal.remark("back", epochs)
+        self._return_to(snapshot, self.trainer.write(return_to(snapshot)))
+
+    def _return_to(self, snapshot: Snapshot, number: int | None = None) -> None:
+        """Restore a snapshot as the current one, by its step; the commit that follows contains both or neither."""
+        if number is not None:
+            self.trainer.carry_out(number)
+        while self.snapshots and self.snapshots[-1].epoch >= snapshot.epoch:
+            self.snapshots.pop()
+        self.snapshots.append(snapshot)
+        self.trainer.restore(snapshot)
+
+    def _at(self, epoch: int) -> Snapshot:
+        """The snapshot at an epoch of what stands now, trained again if it is no longer held."""
+        for snapshot in self.snapshots:
+            if snapshot.epoch == epoch:
+                return snapshot
+        journal = self.trainer.journal
+        again = Timeline(self.make, Journal(journal.space))
+        again.begin()
+        if self.base is not None:
+            again.stand_at(self.base)
+        again.follow(journal.lines[1 : end_of(journal.lines, epoch, again.epoch)])
+        return again.snapshots[-1]
+
+
+def snapshot_of(arrays: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarray]) -> Snapshot:
+    """The snapshot of one trial at the end of these curves (folds, repeats, epochs), with these arrays (members, ...).
+
+    A member with shorter curves is at the same epoch, with the state at the end of its own curves.
+    """
+    flat = {name: values.reshape(-1, values.shape[-1]) for name, values in curves.items()}
+    alive = np.isfinite([*flat.values()]).all(0).any(-1)
+    held = {f"state.{name}" if name else "state": array for name, array in arrays.items()} | {"alive": alive}
+    epoch = next(iter(flat.values())).shape[-1]
+    status = Status.WAITING if alive.all() else Status.DIVERGED
+    return Snapshot(epoch, [Cohort(0, np.arange(len(alive)), epoch, OnHost(held))], np.array([status], np.int8), flat)
+
+
+def return_to(snapshot: Snapshot) -> Step:
+    """The step that trains nothing and writes the return to a snapshot."""
+    return Step(Decision(), stopped=snapshot.stopped)
+
+
+def end_of(lines: Sequence[Step | Remark], epoch: int, begin: int = 0) -> int:
+    """Number of leading lines of a journal after which what stands is at `epoch`; the journal begins at epoch `begin`.
+
+    >>> until = lambda epoch: Step(Decision(until={0: epoch}))
+    >>> end_of([Step(Decision()), until(1), until(2), Remark("back", 1), Step(Decision()), until(2)], 1)
+    5
+    """
+    ends = [0]
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, Remark):
+            del ends[len(ends) - (line.value if line.verb == "back" else 0) :]
+        elif line.decision.until:
+            ends.append(number)
+        else:
+            ends[-1] = number
+    return ends[epoch - begin]
