@@ -33,7 +33,8 @@ from jax.experimental import topologies
 import popjax as pj
 from popjax.core.trees import abstract
 from popjax.engine.member import advance
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.supervision.spaces import default_space
 
 sys.path.insert(0, str(Path(__file__).parent / "works"))
@@ -75,9 +76,7 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 def population(task: pj.Task, space: pj.Space, members: int) -> Any:
     """The executable of one epoch of a population."""
     config = Config(20, 0, pj.Rule(task.metric), lanes=members, plan="one")
-    roster = Roster(task, space, config)
-    roster.add(space.sample(members))
-    member = roster.buckets[0]
+    member = Roster(TracedTask(task, space, config), space.sample(members)).buckets[0]
     data = abstract(task.data)
     training, metrics, _ = member.trace(data)
     epoch = functools.partial(advance, member, metrics, members)

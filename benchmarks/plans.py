@@ -21,7 +21,8 @@ import numpy as np
 import popjax as pj
 from popjax.core.machine import device
 from popjax.data.dataset import load
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.supervision.spaces import default_space
 
 RESULTS = Path(__file__).parent / "results" / "plans.json"
@@ -65,10 +66,8 @@ def apart(space: pj.Space, plan: str, trials: int, epochs: int) -> dict:
 def compare(space: pj.Space, trials: int, epochs: int) -> dict:
     """All plans, and what auto does."""
     seconds = {plan: round(apart(space, plan, trials, epochs)["seconds"], 2) for plan in ("one", "widths", "buckets")}
-    config = Config(epochs, 0, "val_accuracy", "max")
-    roster = Roster(task(), space, config)
-    roster.check(space.sample(trials))
-    chosen = roster.plan.name
+    traced = TracedTask(task(), space, Config(epochs, 0, pj.Rule("val_accuracy", "max")))
+    chosen = Roster(traced, space.sample(trials)).plan.name
     row = {"space": {name: space.to_dict()[name] for name in ("hidden", "depth", "batch_size")}}
     ratio = seconds[chosen] / min(seconds.values())
     return row | {"trials": trials, "epochs": epochs, "seconds": seconds, "auto": chosen, "over_best": round(ratio, 2)}

@@ -27,7 +27,8 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
         from popjax.commands.experiment import enable_cache
         from popjax.core.clock import Clock
         from popjax.data.dataset import load
-        from popjax.engine.roster import Config, Roster
+        from popjax.engine.roster import Roster
+        from popjax.engine.traced_task import Config, TracedTask
         from popjax.pages.page import write_report
         from popjax.supervision.spaces import default_space
     if not cold:
@@ -39,9 +40,8 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
     with stage("sample", seconds):
         points = default_space().sample(trials)
     with stage("trace and plan", seconds):
-        config = Config(epochs, 0, task.metric, task.mode)
-        roster = Roster(task, default_space(), config)
-        roster.add(points)
+        config = Config(epochs, 0, pj.Rule(task.metric, task.mode))
+        roster = Roster(TracedTask(task, default_space(), config), points)
     with stage("lower", seconds):
         programs = roster.programs(0, roster.lanes(0), Clock())
     with stage("compile (what training waits for)", seconds):

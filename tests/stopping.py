@@ -17,4 +17,4 @@ def search(task, space=None, *, stop=None, **given):
 def stopped(task, space, stop, out=None, resume=False, backend=None, callbacks=(), live=None, **options):
     backend = backend_of(backend)
     asked = Asked.of(task, space, SearchOptions(**options), backend)
-    return Search(asked, backend.made(), Timer(stop), callbacks, live).run(out, NONE, resume)
+    return Search(asked, backend.made, Timer(stop), callbacks, live).run(out, NONE, resume)

@@ -31,8 +31,9 @@ from popjax.engine.member import lower
 from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.engine.plan import member_bytes
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
 from popjax.engine.states import States
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.engine.tracer import Tracer
 from popjax.engine.trainer import Trainer
 from popjax.pages.figures.curves import curves_figure
@@ -468,9 +469,7 @@ def test_a_rule_that_does_not_ask_changes_no_program():
 
     def of(rule):
         task, space = scripted(LOSSES.tolist())
-        roster = Roster(task, space, Config(16, 0, rule))
-        roster.add(space.sample(4))
-        member = roster.buckets[0]
+        member = Roster(TracedTask(task, space, Config(16, 0, rule)), space.sample(4)).buckets[0]
         return lower(member, abstract(task.data), 4, 1).epoch.as_text(), member_bytes(member)
 
     text, size = of(pj.best("loss"))

@@ -15,8 +15,9 @@ from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.engine.on_devices import OnDevices
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
 from popjax.engine.states import States
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits
 
@@ -138,8 +139,7 @@ def test_commits_that_take_long_come_seldom(saver, say, clock, monkeypatch):
 def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, every):
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1))
     config = Config(epochs=EPOCHS, seed=0, rule=pj.Rule("val_loss"), lanes=1)
-    roster = Roster(pj.supervised(rows), space, config)
-    roster.add(space.sample(2, 0))
+    roster = Roster(TracedTask(pj.supervised(rows), space, config), space.sample(2, 0))
     cohort, lanes = Cohort(0, np.arange(1)), roster.lanes(0)
     known = {"programs": roster.programs(0, lanes, Clock()), "seed": 0, "data": roster.data, "fitting": set()}
     job = Job.of(Segment(cohort, EPOCHS), lanes, lambda numbers: roster.members(0, numbers), **known)

@@ -15,7 +15,8 @@ from popjax.core.clock import Clock
 from popjax.engine import memory
 from popjax.engine.backends.work import Cache
 from popjax.engine.plan import BATCH
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -213,8 +214,8 @@ def test_a_step_has_the_instructions_of_one_by_hand():
     expected["copy"] -= 2
     for hidden in (100, pj.integers(50, 100)):
         own = space.replace(hidden=hidden, depth=2)
-        roster = Roster(pj.supervised((x, y)), own, Config(2, 0, pj.Rule("val_loss")))
-        roster.add(own.sample(3))
+        traced = TracedTask(pj.supervised((x, y)), own, Config(2, 0, pj.Rule("val_loss")))
+        roster = Roster(traced, own.sample(3))
         assert step_of(roster.programs(0, roster.lanes(0), Clock()).epoch.result()) == expected
 
 
@@ -224,8 +225,8 @@ def test_many_lanes_share_one_copy_of_the_data():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3000, 40)), rng.integers(0, 2, 3000)
     space = pj.Space(hidden=pj.integers(2, 4), batch_size=pj.choice(8, 16), dropout=pj.uniform(0, 0.5))
-    roster = Roster(pj.supervised((x, y)), space, Config(2, 0, pj.Rule("val_loss"), lanes=16))
-    roster.add(space.sample(16))
+    traced = TracedTask(pj.supervised((x, y)), space, Config(2, 0, pj.Rule("val_loss"), lanes=16))
+    roster = Roster(traced, space.sample(16))
     program = roster.programs(0, roster.lanes(0), Clock()).epoch.result()
     assert program.memory_analysis().temp_size_in_bytes < 3 * np.float32(x).nbytes
 

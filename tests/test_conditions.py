@@ -16,7 +16,7 @@ from test_compilations import compilations
 from test_space import through_toml
 
 import popjax as pj
-from popjax.engine.roster import Config
+from popjax.engine.traced_task import Config
 from popjax.space.scales import Scale
 from popjax.space.spelling import parse_scale
 from popjax.space.values import absent

@@ -11,7 +11,8 @@ import popjax as pj
 from popjax.core.clock import Clock
 from popjax.core.trees import from_host, to_host
 from popjax.engine.best_epoch import Training
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.study.replay import train_points
 from popjax.supervision.spaces import default_space
 
@@ -104,8 +105,7 @@ def test_another_seed_or_trial_or_repeat_is_another_model(task, space, alone):
 @pytest.mark.parametrize("segments", [1, 3, 20])
 def test_segments_change_no_bit(task, space, alone, segments):
     """The state leaves for the host between segments and comes back."""
-    roster = Roster(task, space, CONFIG, np.array([7]))
-    roster.add(take(space.sample(512, 5), [7]))
+    roster = Roster(TracedTask(task, space, CONFIG), take(space.sample(512, 5), [7]), np.array([7]))
     programs, members = roster.programs(0, roster.lanes(0), Clock()), roster.members(0, np.zeros(16, int))
     counts = np.ones(1, np.int32)
     data = jax.tree.map(jax.numpy.asarray, task.data)
@@ -168,9 +168,8 @@ def test_all_diverged_has_no_best():
 
 def test_programs_are_shared_by_populations_of_all_sizes(task, space):
     """What makes the above hold: one executable, whatever the number of members."""
-    one, many = Roster(task, space, CONFIG), Roster(task, space, CONFIG)
-    one.add(take(space.sample(2, 5), [0]))
-    many.add(space.sample(100, 5))
+    traced = TracedTask(task, space, CONFIG)
+    one, many = Roster(traced, take(space.sample(2, 5), [0])), Roster(traced, space.sample(100, 5))
     first, second = (roster.programs(0, roster.lanes(0), Clock()) for roster in (one, many))
     assert first is second
 

@@ -16,7 +16,7 @@ import popjax as pj
 from popjax.core.trees import abstract
 from popjax.engine.identity import code
 from popjax.engine.key import key_of
-from popjax.engine.roster import Config, Roster
+from popjax.engine.traced_task import Config, TracedTask
 
 SPACE = {"learning_rate": pj.uniform(0.1, 0.4)}
 OWN = """
@@ -108,7 +108,9 @@ def again(task):
 
 def key(task, space=SPACE):
     """The key of a task's first member."""
-    return Roster(task, pj.Space(**space), Config(2, 0, pj.Rule(task.metric))).first.trace(abstract(task.data)).key()
+    return (
+        TracedTask(task, pj.Space(**space), Config(2, 0, pj.Rule(task.metric))).first.trace(abstract(task.data)).key()
+    )
 
 
 def compiled(task, space=SPACE, folds=1):
@@ -228,15 +230,17 @@ def test_a_task_is_known_again_in_another_process(python, tmp_path):
 import pathlib, cloudpickle
 import popjax as pj
 from popjax.engine.identity import code
-from popjax.engine.roster import Config, Roster
+from popjax.engine.traced_task import Config, TracedTask
 exec(pathlib.Path("source.txt").read_text())
 for one in (task, cloudpickle.loads(pathlib.Path("task.pkl").read_bytes()), pj.supervised("wine", model="mlp")):
     space = pj.Space(learning_rate=pj.uniform(0.1, 0.4))
-    print(code(Roster(one, space, Config(2, 0, pj.Rule(one.metric))))["digest"])
+    print(code(TracedTask(one, space, Config(2, 0, pj.Rule(one.metric))))["digest"])
 """
     process = python(source, cwd=tmp_path)
-    here = [Roster(one, pj.Space(**SPACE), Config(2, 0, pj.Rule(one.metric))) for one in (task, pj.supervised("wine"))]
-    own, wine = (code(roster)["digest"] for roster in here)
+    here = [
+        TracedTask(one, pj.Space(**SPACE), Config(2, 0, pj.Rule(one.metric))) for one in (task, pj.supervised("wine"))
+    ]
+    own, wine = (code(traced)["digest"] for traced in here)
     assert process.stdout.split() == [own, own, wine], process.stderr
 
 
@@ -287,7 +291,7 @@ def test_what_no_text_describes_shares_with_itself_alone(nothing_compiled):
     assert key(one) != key(other)
     assert key(one).digest == key(other).digest
     assert compiled(other) > 0
-    assert code(Roster(one, pj.Space(**SPACE), Config(2, 0, pj.Rule("loss")))) is None
+    assert code(TracedTask(one, pj.Space(**SPACE), Config(2, 0, pj.Rule("loss")))) is None
 
 
 def test_an_objects_lock_does_not_matter():
@@ -374,10 +378,10 @@ def test_equal_work_on_hyperparameters_of_other_names_is_trained():
 
 def test_jaxs_settings_and_branches_are_other_code():
     task = pj.Task(lambda key, hparams, data: 1.0, lambda x, h, data: (x + h["learning_rate"], {"loss": x}), ())
-    roster = lambda **known: Roster(task, pj.Space(**SPACE), Config(2, 0, pj.Rule("loss"), **known))
-    known = [code(roster()), code(roster(lanes=4))]
+    traced = lambda **known: TracedTask(task, pj.Space(**SPACE), Config(2, 0, pj.Rule("loss"), **known))
+    known = [code(traced()), code(traced(lanes=4))]
     with jax.default_matmul_precision("highest"):
-        known.append(code(roster()))
+        known.append(code(traced()))
     without = [{name: value for name, value in one.items() if name != "digest"} for one in known]
     assert without[0] != without[1]
     assert without[0] != without[2]

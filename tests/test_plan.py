@@ -12,7 +12,8 @@ from flax import nnx
 import popjax as pj
 from popjax.engine.caps import candidates, choose, levels
 from popjax.engine.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.study.replay import explain
 from popjax.supervision.spaces import default_space
 
@@ -144,9 +145,7 @@ def test_on_a_cpu_the_plan_does_not_depend_on_the_trials(task):
     config = Config(1, 0, pj.Rule("val_loss"))
     plans = set()
     for trials in (1, 3, 64):
-        roster = Roster(task, wide, config)
-        roster.check(wide.sample(trials))
-        plans.add(roster.plan.name)
+        plans.add(Roster(TracedTask(task, wide, config), wide.sample(trials)).plan.name)
     assert plans == {"widths"}
 
 

@@ -19,7 +19,7 @@ import popjax as pj
 from popjax.core.trees import abstract
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import Way, split
-from popjax.engine.roster import Config
+from popjax.engine.traced_task import Config
 from popjax.engine.tracer import Tracer
 from popjax.models.layers import Dropout
 from popjax.store.trial_columns import curves_table

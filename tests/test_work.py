@@ -12,7 +12,8 @@ import popjax as pj
 from popjax.engine.backends.protocol import Context, Segment
 from popjax.engine.backends.remote import Delivery, RemoteBackend
 from popjax.engine.backends.work import Failed, Missing, Refused, error_of, shipped, work
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.store.cohort import Cohort
 
 SPACE = pj.Space(
@@ -35,11 +36,8 @@ pathlib.Path("answers").write_bytes(pickle.dumps(answers))
 def remote(rows):
     """A backend of five trials of five epochs, whose executor is not used."""
     task = pj.supervised(rows)
-    roster = Roster(task, SPACE, Config(5, 3, pj.Rule(task.metric)))
-    roster.add(SPACE.sample(5, 3))
-    remote = RemoteBackend(functools.partial(ThreadPoolExecutor, 1))
-    remote.begin(roster, Context())
-    return remote
+    roster = Roster(TracedTask(task, SPACE, Config(5, 3, pj.Rule(task.metric))), SPACE.sample(5, 3))
+    return RemoteBackend(roster, Context(), executor=functools.partial(ThreadPoolExecutor, 1))
 
 
 def unit_of(remote, index, until):

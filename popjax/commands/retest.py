@@ -20,7 +20,7 @@ from popjax.space.scales import Choice
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
-    from popjax.engine.backends.protocol import Backend
+    from popjax.engine.backends.protocol import Backends
     from popjax.space.space import Space
     from popjax.store.results import Results
     from popjax.task import Task
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     space, fit = space_for_rows(task, results)
     rows, top = chosen_trials(results, fit, arguments.top, arguments.background, seed)
     print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
-    new = train_again(task, space, results, rows, arguments.repeats, seed, backend.made())
+    new = train_again(task, space, results, rows, arguments.repeats, seed, backend.made)
     report = retest_report(results, rows, new, top) | {"seed": seed, "same_data": same}
     write_json(directory / "retest.json", report)
     print(printable(report["reason"]))
@@ -187,10 +187,11 @@ def train_again(
     rows: np.ndarray,
     repeats: int,
     seed: int,
-    backend: "Backend | None" = None,
+    backend: "Backends | None" = None,
 ) -> np.ndarray:
     """New values (trials, repeats) of the ranking metric, NaN for diverged; all are trained in one population."""
-    from popjax.engine.roster import Config
+    from popjax.engine.traced_task import Config
+    from popjax.executors.backend import Local
     from popjax.rule import Rule
     from popjax.study.replay import train_points
 
@@ -204,7 +205,7 @@ def train_again(
     points = {name: column[rows] for name, column in results.points.items()}
     by_epoch = values_by_epoch(results, rows)
     points |= {name: values[:, 0] for name, values in by_epoch.items()}
-    again = train_points(task, space, points, config, rows, by_epoch=by_epoch, backend=backend)
+    again = train_points(task, space, points, config, rows, by_epoch=by_epoch, backend=backend or Local().made)
     return again.counted.values[results.metric][..., -1].reshape(len(rows), repeats)
 
 

@@ -316,7 +316,7 @@ def width() -> int:
 
 def read_by(task: "Task", start: Beginning, others: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of `others` that the task reads and that are not given."""
-    from popjax.engine.roster import check_sizes
+    from popjax.engine.traced_task import check_sizes
     from popjax.engine.tracer import Tracer
     from popjax.space.space import Space
 

@@ -105,7 +105,7 @@ class Sweep:
         arguments = self.arguments
         search = Search(
             asked,
-            asked_backend(arguments).made(),
+            asked_backend(arguments).made,
             Timer(stop),
             [*self.progress(), *trackers(arguments)],
             self.page(),
@@ -150,7 +150,7 @@ class Sweep:
 
     def full_space(self, task: "Task", rows: int) -> "Space":
         """The named scales, and those of the default space that the model, the optimizer and the schedule read."""
-        from popjax.engine.roster import check_sizes
+        from popjax.engine.traced_task import check_sizes
         from popjax.engine.tracer import Tracer
         from popjax.space.space import Space
         from popjax.supervision.spaces import default_space

@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.core.trees import abstract, digest_of_tree
 from popjax.engine.member import jax_settings
-from popjax.engine.roster import Config, Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.rule import Rule
 from popjax.space.space import Space
 from popjax.task import Task
@@ -30,16 +30,16 @@ def as_trained(leaf: Any) -> Any:
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
-def code(roster: Roster) -> dict[str, Any] | None:
+def code(traced: TracedTask) -> dict[str, Any] | None:
     """The identity of the code, comparable under the same JAX and settings; None if it is of this process alone."""
-    key = roster.first.trace(abstract(roster.task.data)).key()
-    traced = {"jax": jax.__version__, "settings": list(map(str, jax_settings())), "branching": roster.first.branching}
-    return None if key.objects else traced | {"digest": key.digest}
+    key = traced.first.trace(abstract(traced.task.data)).key()
+    under = {"jax": jax.__version__, "settings": list(map(str, jax_settings())), "branching": traced.first.branching}
+    return None if key.objects else under | {"digest": key.digest}
 
 
-def other_code(run: Mapping[str, Any], roster: Roster) -> bool:
+def other_code(run: Mapping[str, Any], traced: TracedTask) -> bool:
     """True if a task certainly computes something else than the task of run.json `run`."""
-    then, now = dict(run.get("code") or {}), dict(code(roster) or {})
+    then, now = dict(run.get("code") or {}), dict(code(traced) or {})
     one, other = then.pop("digest", None), now.pop("digest", None)
     return then == now and one != other
 
@@ -76,6 +76,6 @@ def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
         names = ("epochs", "seed", "lanes", "folds", "repeats")
         ranks = Rule(run["rank"]["metric"], run["rank"]["mode"])
         config = Config(rule=ranks, **{name: run[name] for name in names})
-        found = ["its code differs"] if other_code(run, Roster(task, Space.from_dict(run["space"]), config)) else []
+        found = ["its code differs"] if other_code(run, TracedTask(task, Space.from_dict(run["space"]), config)) else []
     if found:
         raise ValueError(f"{what}: this is not the task of the run: {'; '.join(found)}; give the one that was trained")

@@ -13,11 +13,9 @@ from popjax.core.faults import calling
 from popjax.core.text import hparams_text, short
 from popjax.core.trees import abstract
 from popjax.engine.best_epoch import Training, Wanted
-from popjax.engine.caps import Caps
 from popjax.engine.compiler import COMPILER
 from popjax.engine.hints import check_hints, check_parameters, the_task
 from popjax.engine.member import MemberFunctions, Members, Programs, on_devices
-from popjax.engine.numbering import Numbering
 from popjax.engine.plan import (
     Lanes,
     Plan,
@@ -26,10 +24,9 @@ from popjax.engine.plan import (
     lanes_for,
     make_plan,
     rows_of,
-    tracer_for,
 )
+from popjax.engine.traced_task import Config, TracedTask, check_sizes
 from popjax.engine.tracer import Tracer, check_read
-from popjax.rule import Rule
 from popjax.rules.entering import check_on_metrics
 from popjax.scheduler import Decision
 from popjax.space.scales import Constant
@@ -38,91 +35,40 @@ from popjax.store.history import alter
 from popjax.task import Task, unknown_metric
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """The settings of a population's training, beside the task and the points.
-
-    `epochs` is the last epoch, and the horizon of tasks that have one (`hparams["epochs"]`). `caps` are those of plan
-    "widths" if they are known, as on resume; chosen by rule if None. `open_ended`: training may go on beyond `epochs`,
-    and no state is given up.
-    """
-
-    epochs: int
-    seed: int
-    rule: Rule
-    repeats: int = 1
-    folds: int = 1
-    lanes: int | None = None
-    plan: str = "auto"
-    caps: list[Caps] | None = None
-    open_ended: bool = False
-
-    @property
-    def last(self) -> int | None:
-        """The last epoch, after which only the states of the best are kept; None if there is none."""
-        return None if self.open_ended else self.epochs
-
-    @property
-    def numbering(self) -> Numbering:
-        """The numbering of the members."""
-        return Numbering(self.folds, self.repeats)
-
-
 class Roster:
     """The trials of a population, to which more may be added, with the programs that train them.
 
     Args:
-        task, space: the task, and the space of its hyperparameters.
-        config: the settings of the training.
-        numbers: the numbers (trials,) of the first trials, from which their keys are made; 0, 1, ... if None.
-        expected: the expected number of trials, for checks of the task before there are any.
+        traced: the task.
+        points: of the first trials, name -> (trials,).
+        numbers: int (trials,), those from which the keys of the first trials are made; 0, 1, ... if None.
 
     Attributes:
         points: name -> (trials,), the current hyperparameters; see `Space.filled` for inactive ones.
         bucket: int (trials,), the bucket of each trial.
         buckets: the functions of a member of each bucket.
         numbers: int (trials,), the number of each trial, from which its key is made.
-        plan: how they are executed; set when the first points are checked.
+        plan: how they are executed.
+
+    Raises ValueError or MemoryError for points that cannot be trained; nothing is compiled.
     """
 
-    plan: Plan
-
-    def __init__(
-        self, task: Task, space: Space, config: Config, numbers: np.ndarray | None = None, expected: int = 1
-    ) -> None:
-        check_data(task.data)
-        self.task = task
-        self.space = space
-        self.config = config
-        self.expected = expected
+    def __init__(self, traced: TracedTask, points: Points, numbers: np.ndarray | None = None) -> None:
+        self.traced = traced
+        self.task, self.space, self.config = traced.task, traced.space, traced.config
         self.points: dict[str, np.ndarray] = {}
         self.bucket = np.zeros(0, np.int64)
         self.buckets: list[MemberFunctions] = []
         self.numbers = np.zeros(0, np.int64) if numbers is None else np.asarray(numbers)
-        self._planned: tuple[Points, Plan] | None = None  # those checked last
+        tracer = dataclasses.replace(traced.tracer, points=points)
+        with calling(the_task(self.task), surely=False):
+            self.plan = first_plan(tracer, self.config)
+        self._planned: tuple[Points, Plan]  # those checked last
+        self._check(tracer, self.plan)
+        self._append(points, self.plan)
 
     def __len__(self) -> int:
         return len(self.bucket)
-
-    @functools.cached_property
-    def tracer(self) -> Tracer:
-        """The tracer of the task on `expected` random points; a tracer of other points shares what is traced."""
-        check_sizes(self.space)
-        points = self.space.sample(self.expected, self.config.seed)
-        config = self.config
-        return tracer_for(self.task, self.space, points, config.epochs, config.lanes, config.rule.at == "best")
-
-    @functools.cached_property
-    def first(self) -> MemberFunctions:
-        """A member's functions for the first random point, which identify the task whatever points are trained."""
-        with calling(the_task(self.task), surely=False):
-            return self.tracer.member(0, self.tracer.static_names(set()))
-
-    @functools.cached_property
-    def metrics(self) -> tuple[str, ...]:
-        """The names of the task's metrics."""
-        with calling(the_task(self.task), surely=False):
-            return tuple(self.first.trace(abstract(self.task.data)).metrics)
 
     @functools.cached_property
     def data(self) -> Any:
@@ -132,46 +78,46 @@ class Roster:
     @property
     def programs_planned(self) -> int:
         """The number of buckets of the trials, or of the points checked last if that is more."""
-        return max(len(self.buckets), len(self._planned[1].buckets) if self._planned else 0)
+        return max(len(self.buckets), len(self._planned[1].buckets))
 
     @property
     def settable(self) -> tuple[str, ...]:
         """The hyperparameters that may change in every trial: those that fix no shape of a state and that epoch reads.
 
-        The points checked last count as trials; empty without any trials.
+        The points checked last count as trials.
         """
-        members = [*self.buckets, *(bucket.functions for bucket in (self._planned[1].buckets if self._planned else ()))]
+        members = [*self.buckets, *(bucket.functions for bucket in self._planned[1].buckets)]
         free = set(self.task.hints.branches)
         fixed = {name for member in members for name in [*member.static, *(member.sizes - free), *member.of_init]}
-        return tuple(name for name in self.space if members and name not in fixed)
+        return tuple(name for name in self.space if name not in fixed)
 
     def check(self, points: Points) -> None:
-        """Raise ValueError or MemoryError unless these points can be trained; nothing is compiled.
-
-        The first points checked set `plan`.
-        """
-        if self._planned is not None and self._planned[0] is points:
+        """Raise ValueError or MemoryError unless these points can be trained, too; nothing is compiled."""
+        if self._planned[0] is points:
             return
-        tracer = dataclasses.replace(self.tracer, points=points)
+        tracer = dataclasses.replace(self.traced.tracer, points=points)
         with calling(the_task(self.task), surely=False):
-            if len(self):
-                plan = make_plan(tracer, self.plan.name, self.plan.lanes, caps=self.plan.caps)
-            else:
-                plan = self.plan = first_plan(tracer, self.config)
-            check_metrics([bucket.functions for bucket in plan.buckets])
-            if "parameters" in self.config.rule.needs:
-                check_parameters(tracer)
-        for bucket in plan.buckets:
-            own = take(self.space.filled(points), bucket.rows)
-            check_room(bucket.functions, own)
-            check_hints(bucket.functions, own)
-        self._planned = points, plan
+            plan = make_plan(tracer, self.plan.name, self.plan.lanes, caps=self.plan.caps)
+        self._check(tracer, plan)
 
     def add(self, points: Points) -> None:
         """Check points and append them as trials, numbered after the others."""
         self.check(points)
-        assert self._planned is not None
-        plan = self._planned[1]
+        self._append(points, self._planned[1])
+
+    def _check(self, tracer: Tracer, plan: Plan) -> None:
+        """Check the points of a tracer, which are planned so; they are those checked last."""
+        with calling(the_task(self.task), surely=False):
+            check_metrics([bucket.functions for bucket in plan.buckets])
+            if "parameters" in self.config.rule.needs:
+                check_parameters(tracer)
+        for bucket in plan.buckets:
+            own = take(self.space.filled(tracer.points), bucket.rows)
+            check_room(bucket.functions, own)
+            check_hints(bucket.functions, own)
+        self._planned = tracer.points, plan
+
+    def _append(self, points: Points, plan: Plan) -> None:
         number = np.zeros(len(next(iter(points.values()))), np.int64)
         for bucket in plan.buckets:
             if bucket.functions not in self.buckets:
@@ -235,8 +181,8 @@ class Roster:
 
     def check_reported(self, bucket: int, metrics: Iterable[str]) -> None:
         """Raise ValueError unless a bucket reports the metrics of the first one."""
-        for name in sorted(set(self.metrics) ^ set(metrics)):
-            one, other = (self.first, self.buckets[bucket])[:: 1 if name in self.metrics else -1]
+        for name in sorted(set(self.traced.metrics) ^ set(metrics)):
+            one, other = (self.traced.first, self.buckets[bucket])[:: 1 if name in self.traced.metrics else -1]
             raise reported_by_some(self.task, name, one.static, other.static)
 
     def members(self, bucket: int, index: np.ndarray) -> Members:
@@ -252,7 +198,7 @@ class Roster:
         improvement = self.config.rule.improvement
         if improvement is None:
             return None
-        one = Wanted.of(improvement, self.metrics)
+        one = Wanted.of(improvement, self.traced.metrics)
         return Wanted(*(np.broadcast_to(array, (members, *array.shape)) for array in one))
 
     def member(self, bucket: int, number: int) -> Members:
@@ -336,25 +282,3 @@ def check_all_read(tracer: Tracer, plan: Plan) -> None:
         others = tracer.others(set(plan.static))
         reads, members = reads | tracer.read_by(others), [*members, *others]
     check_read(tracer.space, reads, {name for member in members for name in (*member.static, *member.dynamic)})
-
-
-def check_data(data: Any) -> None:
-    """Raise ValueError for arrays of objects, texts or times in the data, which JAX does not take."""
-    for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
-        dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
-        if isinstance(dtype, np.dtype) and dtype.kind in "OSUMm":
-            name = jax.tree_util.keystr(path)
-            raise ValueError(f"data{name} holds {dtype}, which JAX does not take; give numbers in its place")
-
-
-def check_sizes(space: Space) -> None:
-    """Raise ValueError for a scale with numbers that the dtypes of the programs cannot hold."""
-    dtype = jax.dtypes.canonicalize_dtype(float)
-    least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
-    for name, scale in space.items():
-        ends = [abs(end) for end in (scale.low, scale.high) if end] if scale.numeric and not scale.whole else []
-        if ends and not least <= min(ends) <= max(ends) <= most:
-            what = f"in {dtype} a number is 0, or between {least:.2g} and {most:.2g}"
-            raise ValueError(f"{name}={scale}: {what}; choose such a range")
-        if scale.whole and max(abs(scale.low), abs(scale.high)) >= 2**31:
-            raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")

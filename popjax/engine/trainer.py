@@ -12,17 +12,18 @@ import numpy as np
 from popjax.core.clock import Clock
 from popjax.core.stop import Flag, Stop
 from popjax.engine.backends.local import LocalBackend
-from popjax.engine.backends.protocol import Backend, Context, Epoch, Message, Segment
+from popjax.engine.backends.protocol import Backends, Context, Epoch, Message, Segment
 from popjax.engine.checkpoint import Checkpoint, restore
 from popjax.engine.ending import results_of
 from popjax.engine.fresh import refreshed
 from popjax.engine.measure import costs
 from popjax.engine.members import MemberTable
 from popjax.engine.memory import OutOfMemory, total
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
 from popjax.engine.states import States
-from popjax.scheduler import Decision, Status, Trials, check_decision
-from popjax.space.space import Points, Space
+from popjax.engine.traced_task import Config, TracedTask
+from popjax.scheduler import NONE, Decision, Status, Trials, check_decision
+from popjax.space.space import Space
 from popjax.store.cohort import Cohort
 from popjax.store.decisions import Step
 from popjax.store.history import History
@@ -94,11 +95,11 @@ class Trainer:
         task, space: the task, and the space of its hyperparameters.
         config: the settings of the training.
         first: the step that adds the first trials; it is checked here, and trained when it is applied.
-        numbers, expected: see Roster.
+        numbers, expected: see Roster and TracedTask.
         journal: of the steps; a new one, in memory, if None.
         timer: the run's.
         tell: called with the EpochResult of each epoch, except epochs that are trained again.
-        backend: trains the members; a LocalBackend if None.
+        backend: makes what trains the members.
 
     Attributes:
         roster: the trials, and the programs that train them.
@@ -133,28 +134,28 @@ class Trainer:
         journal: Journal | None = None,
         timer: Timer | None = None,
         tell: Callable[[EpochResult], None] | None = None,
-        backend: Backend | None = None,
+        backend: Backends = LocalBackend,
     ) -> None:
-        self.roster = Roster(task, space, config, numbers, expected)
+        traced, none = TracedTask(task, space, config, expected), np.zeros(0, np.int64)
+        metrics = traced.metrics
+        check_decision(first.decision, space, none, none, none.astype(bool), config.last)
+        self.roster = Roster(traced, first.decision.add, numbers)
         self.config = config
         self.first = first
         self.journal = Journal(space) if journal is None else journal
         self.timer = timer or Timer()
         self.tell = tell
-        self.backend = backend or LocalBackend()
         last, dtype = config.last, jax.dtypes.canonicalize_dtype(float)
-        self.table = MemberTable(
-            self.roster.metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last
-        )
+        self.table = MemberTable(metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last)
         self.states = States(self.table, None if last is None else int(WAITING * total()))
         commits = self.journal.commits
         self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)
         context = Context(self.timer.compiling, self.timer.training, self.timer.stop)
         if self.checkpoint is not None:
             context = dataclasses.replace(context, request=self.checkpoint.request)
-        self.backend.begin(self.roster, context)
-        self.check(first.decision)
-        self._change(first.decision)
+        self.backend = backend(self.roster, context)
+        self._enter(0, first.decision.notes)
+        self._change(first.decision._replace(add=NONE))
         self.applied = 1
 
     def check(self, decision: Decision, points: bool = True) -> None:
@@ -281,7 +282,9 @@ class Trainer:
         """Add the trials of a decision and change hyperparameters, without any state."""
         table = self.table
         if decision.add:
-            self._add(decision.add, decision.notes)
+            first = len(self.roster)
+            self.roster.add(decision.add)
+            self._enter(first, decision.notes)
         table.descend(list(decision.copy), list(decision.copy.values()))
         table.aim(decision.until)
         self.roster.alter(decision)
@@ -289,9 +292,8 @@ class Trainer:
         if touched := [*decision.copy, *decision.fresh, *decision.set]:
             table.pinned[touched] = True
 
-    def _add(self, points: Points, notes: object) -> None:
-        first = len(self.roster)
-        self.roster.add(points)
+    def _enter(self, first: int, notes: object) -> None:
+        """Add the members of the roster's trials from `first` on to the table and the states."""
         new = self.roster.bucket[first:]
         self.table.grow(len(new), notes.get("round", 0) if isinstance(notes, dict) else 0)
         for bucket in np.unique(new).tolist():

@@ -10,7 +10,8 @@ from popjax.core.options import FREE, Options
 from popjax.executors.named_executors import THREADS, executor_of
 
 if TYPE_CHECKING:
-    from popjax.engine.backends.protocol import Backend
+    from popjax.engine.backends.protocol import Backend, Context
+    from popjax.engine.roster import Roster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Local(Options):
     def __post_init__(self) -> None:
         set_counts(self, "lanes")
 
-    def made(self) -> "Backend":
-        """The engine's backend."""
+    def made(self, roster: "Roster", context: "Context") -> "Backend":
+        """The engine's backend of a population."""
         from popjax.engine.backends.local import LocalBackend
 
-        return LocalBackend()
+        return LocalBackend(roster, context)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +79,12 @@ class Remote(Options):
             raise ValueError(f"backend is a {type(self.executor).__name__}; {what}")
         check_executor(self.executor)
 
-    def made(self) -> "Backend":
-        """The engine's backend."""
+    def made(self, roster: "Roster", context: "Context") -> "Backend":
+        """The engine's backend of a population."""
         from popjax.engine.backends.remote import RemoteBackend
 
         executor = executor_of(self.executor) if isinstance(self.executor, str) else self.executor
-        return RemoteBackend(executor, self.retries, self.mixed)
+        return RemoteBackend(roster, context, executor=executor, retries=self.retries, mixed=self.mixed)
 
 
 def check_executor(given: Any) -> None:

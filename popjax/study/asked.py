@@ -9,7 +9,7 @@ from popjax.core.text import short
 from popjax.engine.caps import Caps
 from popjax.engine.hints import check_settings_of, the_task
 from popjax.engine.memory import total
-from popjax.engine.roster import Config, Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.executors.backend import Local, Remote
 from popjax.rule import Rule
 from popjax.rules.entering import rule_for
@@ -133,7 +133,7 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
     try:
         return rule_for(rule, task)
     except ValueError:
-        known = Roster(task, space, Config(options.epochs, 0, Rule(task.metric))).metrics
+        known = TracedTask(task, space, Config(options.epochs, 0, Rule(task.metric))).metrics
         if rule.metric is not None and rule.metric not in known:
             raise unknown_metric(task, rule.metric, known) from None
         raise

@@ -184,7 +184,7 @@ class Directory(Recorded):
         now = {"data": identity(roster.task), "task": dict(roster.task.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
         self.refuse(then, now)
-        if other_code(self.recorded, roster):
+        if other_code(self.recorded, roster.traced):
             what = "the code of the task was changed since"
             if self.unasked:
                 remedy = "give another directory, or resume=True, which ranks trials of both together"

@@ -41,7 +41,7 @@ def run_record(asked: Asked, roster: Roster, steps: Sequence[Step]) -> dict[str,
         "versions": versions(),
         "data": identity(roster.task),
         "task": dict(roster.task.settings),
-        "code": code(roster),
+        "code": code(roster.traced),
     }
 
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from popjax.core.counts import check_number
 from popjax.core.trees import abstract
-from popjax.engine.backends.protocol import Backend
+from popjax.engine.backends.local import LocalBackend
+from popjax.engine.backends.protocol import Backends
 from popjax.engine.cost import explanation
 from popjax.engine.identity import check_same
 from popjax.engine.members import MemberTable
 from popjax.engine.plan import work_of
-from popjax.engine.roster import Config, Roster
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.engine.tracer import Tracer
 from popjax.engine.trainer import Timer, Trainer
 from popjax.models.rewriting import left_to_xla
@@ -34,7 +36,7 @@ def train_points(
     numbers: np.ndarray | None = None,
     timer: Timer | None = None,
     by_epoch: Mapping[str, np.ndarray] | None = None,
-    backend: Backend | None = None,
+    backend: Backends = LocalBackend,
 ) -> Results:
     """Results of these points, each trained to the end.
 
@@ -42,7 +44,7 @@ def train_points(
         numbers: trial numbers (trials,), from which keys are derived; 0, 1, ... if None.
         by_epoch: name -> (trials, epochs), values of each epoch where they differ from `points`; static
             hyperparameters must not change.
-        backend: where members train; this process if None.
+        backend: makes what trains the members.
     """
     first, *others = training(points, by_epoch or {}, config.epochs)
     trainer = Trainer(task, space, config, Step(first), numbers=numbers, timer=timer, backend=backend)
@@ -139,15 +141,15 @@ def descent(space: Space, history: History, trial: int, trials: np.ndarray, plac
 
 def explain(task: Task, space: Space, trials: int, config: Config, sampler: str = "random") -> str:
     """Text on members, padding, the cost of each plan, the chosen one, and what is slow; nothing is compiled."""
-    roster = Roster(task, space, config)
+    traced = TracedTask(task, space, config)
     points = space.filled(space.sample(trials, config.seed, sampler))
-    roster.check(points)
+    roster = Roster(traced, points)
     flops = 0 if task.hints.flops is None else np.sum(task.hints.flops(points))
     exact = config.epochs * config.numbering.each * float(flops)
     count = len(next(iter(points.values())))
-    found = work_of(roster.tracer, roster.plan.lanes).costs(points, config.numbering.each)
+    found = work_of(traced.tracer, roster.plan.lanes).costs(points, config.numbering.each)
     told = explanation(found, count * config.numbering.each, exact, roster.plan.name)
-    return "\n".join([told, *slow_parts(roster.tracer)])
+    return "\n".join([told, *slow_parts(traced.tracer)])
 
 
 def slow_parts(tracer: Tracer) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from popjax.core.faults import calling
 from popjax.core.storage import locked
 from popjax.core.text import failure, short, tell
-from popjax.engine.backends.protocol import Backend
+from popjax.engine.backends.protocol import Backends
 from popjax.engine.hints import the_task
 from popjax.engine.measure import rebuilt, score
 from popjax.engine.nan_source import nan_error, unchecked
@@ -44,7 +44,7 @@ class Search:
 
     Attributes:
         asked: the checked request, which determines the results.
-        backend: where members train.
+        backend: makes what trains the members.
         timer: the clocks, and the flag that stops the run.
         listeners: callbacks that follow the run.
         page: the live page, if there is one; called last, since it shows what the others have written.
@@ -52,7 +52,7 @@ class Search:
     """
 
     asked: Asked
-    backend: Backend
+    backend: Backends
     timer: Timer
     listeners: Sequence[Callback] = ()
     page: Steered | None = None
@@ -131,20 +131,20 @@ class Search:
 
     def begin(self, trainer: Trainer, callbacks: Callbacks) -> None:
         """Open the backend, write run.json and begin the callbacks, before the first decision acts."""
-        self.backend.open()
+        trainer.backend.open()
         roster, options = trainer.roster, self.asked.options
         if self.directory is not None:
             self.directory.begin(self.directory.extended(run_record(self.asked, roster, trainer.journal.steps)))
         run = Run(
             space=self.asked.space,
             rule=roster.config.rule,
-            metrics=roster.metrics,
+            metrics=roster.traced.metrics,
             trials=options.trials,
             epochs=options.epochs,
             folds=options.folds,
             repeats=options.repeats,
             programs=roster.programs_planned,
-            fitting=members_that_fit(roster.first),
+            fitting=members_that_fit(roster.traced.first),
             out=None if self.directory is None else self.directory.path,
             resting=trainer.table.resting,
         )

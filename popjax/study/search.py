@@ -145,7 +145,7 @@ def search(
     asked = Asked.of(task, space, options, trains)
     listeners = [progress_of(progress), *checked_callbacks(callbacks)]
     timer = Timer()
-    new = Search(asked, trains.made(), timer, listeners, page_of(live))
+    new = Search(asked, trains.made, timer, listeners, page_of(live))
     with interruptible(timer.stop, interrupt_words(out), silent=in_ipython()):
         results = new.run(None if out is None else Path(out), NONE, resume or unasked, unasked)
     if results.best is None:

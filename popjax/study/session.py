@@ -21,7 +21,7 @@ from popjax.engine.caps import levels
 from popjax.engine.checkpoint import check_arrays
 from popjax.engine.identity import check_same, code
 from popjax.engine.measure import rebuilt, state_of, watched
-from popjax.engine.roster import Config
+from popjax.engine.traced_task import Config
 from popjax.engine.trainer import Timer, Trainer
 from popjax.live.board import About
 from popjax.live.session import ONE, SEVERAL, SessionPage, Shown
@@ -116,10 +116,10 @@ class Session:
         self._measures: dict[Any, Any] = {}
         if self.directory is None:
             self.timeline.begin()
-        elif self.directory.owned(self.trainer.roster):
+        elif self.directory.owned(self.trainer.roster.traced):
             self.timeline.resume()
         else:
-            self.directory.begin(dict(about or {}) | known | {"code": code(self.trainer.roster)})
+            self.directory.begin(dict(about or {}) | known | {"code": code(self.trainer.roster.traced)})
             self.timeline.begin()
 
     @classmethod

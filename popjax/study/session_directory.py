@@ -10,7 +10,7 @@ from popjax.core.owning import Owner
 from popjax.core.storage import Corrupt
 from popjax.core.text import plural, tell
 from popjax.engine.identity import identity, other_code
-from popjax.engine.roster import Config, Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.space.space import Points, Space
 from popjax.store.files import check_directory, write_table
 from popjax.store.run_files import CURVES
@@ -57,9 +57,9 @@ class SessionDirectory(Recorded):
             what = f"it began with {plural(len(next(iter(begun.values()))), 'trial')} of other hyperparameters"
             raise ValueError(f"{name!r} cannot be resumed so: {what}; give those that it began with")
 
-    def owned(self, roster: Roster) -> bool:
+    def owned(self, traced: TracedTask) -> bool:
         """Own the directory; True for a recorded session, and it is said if its code was changed since."""
-        if self.recorded and other_code(self.recorded, roster):
+        if self.recorded and other_code(self.recorded, traced):
             what = "the code of the task was changed since, and the curves will hold both"
             tell(f"popjax: {str(self.path)!r}: {what}")
         self.owner.take()

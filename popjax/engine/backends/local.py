@@ -81,16 +81,12 @@ class Job:
 class LocalBackend:
     """The backend of this machine; between segments states stay on its devices."""
 
-    roster: Roster
-    context: Context
+    def __init__(self, roster: Roster, context: Context) -> None:
+        self.roster, self.context = roster, context
+        self.fitting: set[Any] = set()
 
     def open(self) -> None:
         """Nothing to open."""
-
-    def begin(self, roster: Roster, context: Context) -> None:
-        """See Backend."""
-        self.roster, self.context = roster, context
-        self.fitting: set[Any] = set()
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """Cohorts of at most a batch, as memory allows now; one on the devices with the current lanes stays whole."""

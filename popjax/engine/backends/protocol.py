@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -100,13 +100,10 @@ class Context:
 
 
 class Backend(Protocol):
-    """Trains members; serves one population after another."""
+    """Trains the members of one population."""
 
     def open(self) -> None:
         """Connect to the executor, if there is one; raises ValueError if it does not answer."""
-
-    def begin(self, roster: Roster, context: Context) -> None:
-        """Serve a population, which has no trials yet; raises ValueError for a task that it cannot train."""
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """A cohort in the pieces that are trained as one segment each."""
@@ -120,3 +117,6 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Cancel all pending work."""
+
+
+Backends = Callable[[Roster, Context], Backend]  # makes one; raises ValueError for a task that it cannot train

@@ -91,28 +91,22 @@ class RemoteBackend:
     """The backend that trains on an executor.
 
     Args:
+        roster, context: see Backend.
         executor: an object with `submit(fn, *args) -> Future`, or a function without arguments that makes one.
         retries: number of charged tries of a unit, at least 1.
         mixed: True if workers may run on another kind of machine, or other versions, than the driver.
 
-    Raises ValueError if `executor` is neither.
+    Raises ValueError if `executor` is neither, and for a task that cannot be pickled.
     """
 
-    roster: Roster
-    context: Context
-
-    def __init__(self, executor: Any, retries: int = 3, mixed: bool = False) -> None:
+    def __init__(
+        self, roster: Roster, context: Context, *, executor: Any, retries: int = 3, mixed: bool = False
+    ) -> None:
+        self.roster, self.context = roster, context
         self.door = Door(executor)
         self.retries = max(retries, 1)
         self.kin = None if mixed else kin()
 
-    def open(self) -> None:
-        """Make the executor; raises ValueError if it does not answer."""
-        self.door.open()
-
-    def begin(self, roster: Roster, context: Context) -> None:
-        """See Backend; raises ValueError for a task that cannot be pickled."""
-        self.roster, self.context = roster, context
         self.sizes = Sizes(roster, lambda: self.door.traits)
         self.blob = shipped(roster.task)
         self.digest = sha256(self.blob)
@@ -120,6 +114,10 @@ class RemoteBackend:
         self.finished = 0
         self._plans: dict[int, bytes] = {}
         self._numbers = itertools.count()
+
+    def open(self) -> None:
+        """Make the executor; raises ValueError if it does not answer."""
+        self.door.open()
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """A cohort in pieces of one unit's members: about the work that the executor asks for, by the cost model."""

@@ -58,7 +58,7 @@ class Sizes:
         """Seconds of one member's epoch on one core or accelerator, the mean over a bucket; None if not known."""
         if bucket not in self._seconds:
             roster = self.roster
-            cost, member = work_of(roster.tracer, roster.plan.lanes), roster.buckets[bucket]
+            cost, member = work_of(roster.traced.tracer, roster.plan.lanes), roster.buckets[bucket]
             self._seconds[bucket] = None
             if cost.known:
                 points = take(roster.points, np.flatnonzero(roster.bucket == bucket))
