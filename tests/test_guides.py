@@ -59,7 +59,6 @@ def test_every_section_is_tested():
     sections = {name for name in SECTIONS if "```python\n# popjax" in SECTIONS[name]}
     tested = re.findall(r"example\(\"(.*?)\"\)", Path(__file__).read_text(encoding="utf-8"))
     assert sections == set(tested)
-    assert len(sections) == 15
 
 
 def test_a_new_scheduler(example, rows):

@@ -150,7 +150,3 @@ def test_each_promise_says_which_line_runs_it(pytestconfig):
             kinds = set().union(*(slow[test] for test in tests))
             line = LINES[True in kinds, False in kinds]
             assert row.endswith(f" | {line} |"), row[:80]
-
-
-def test_the_readme_is_short():
-    assert len(TEXTS["README.md"].splitlines()) < 250
