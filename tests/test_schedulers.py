@@ -130,12 +130,12 @@ sys.path.insert(0, {tests!r})
 import jax
 import popjax.engine.checkpoint
 import popjax.engine.trainer
-import popjax.store.decisions
+import popjax.store.journal
 from steering_task import search
 popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = {every}, float("inf")
 popjax.engine.trainer.WAITING = {waiting}
 where, number = sys.argv[1], int(sys.argv[2])
-write = popjax.store.decisions.Log.write
+write = popjax.store.journal.Journal.write
 count = 0
 def writing(log, step):
     global count
@@ -150,7 +150,7 @@ def writing(log, step):
         path.write_bytes(path.read_bytes()[:-9])
         os.kill(os.getpid(), signal.SIGKILL)
     return step
-popjax.store.decisions.Log.write = writing
+popjax.store.journal.Journal.write = writing
 commit = popjax.engine.checkpoint.Checkpoint.commit
 commits = 0
 def committing(saver):

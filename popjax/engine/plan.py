@@ -18,8 +18,7 @@ from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest
 from popjax.engine.member import MemberFunctions
 from popjax.engine.memory import KEPT_FREE, total
 from popjax.engine.tracer import Tracer
-from popjax.space.space import Points, Space, group
-from popjax.task import Task
+from popjax.space.space import Points, group
 
 PLANS = ("auto", "one", "widths", "buckets")
 BATCH = 16  # members that a worker takes at once, where they advance one by one
@@ -97,22 +96,6 @@ class Plan:
     lanes: Lanes
     reads: frozenset[str]
     caps: list[Caps]
-
-
-def tracer_for(
-    task: Task,
-    space: Space,
-    points: Points,
-    epochs: int,
-    lanes: int | None,
-    keeps_best: bool = False,
-) -> Tracer:
-    """The Tracer that checks a task on its points.
-
-    It branches only where branches are real: with one lane, the default on a CPU.
-    """
-    branching = lanes == 1 or (lanes is None and jax.default_backend() == "cpu")
-    return Tracer(task, space, points, epochs, branching, keeps_best=keeps_best)
 
 
 def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list[Caps] | None = None) -> Plan:

@@ -29,6 +29,7 @@ from popjax.engine.traced_task import Config, TracedTask, check_sizes
 from popjax.engine.tracer import Tracer, check_read
 from popjax.rules.entering import check_on_metrics
 from popjax.scheduler import Decision
+from popjax.space.points import check_points
 from popjax.space.scales import Constant
 from popjax.space.space import RESERVED, Points, Space, take
 from popjax.store.history import alter
@@ -60,12 +61,10 @@ class Roster:
         self.bucket = np.zeros(0, np.int64)
         self.buckets: list[MemberFunctions] = []
         self.numbers = np.zeros(0, np.int64) if numbers is None else np.asarray(numbers)
-        tracer = dataclasses.replace(traced.tracer, points=points)
+        check_points(self.space, points)
         with calling(the_task(self.task), surely=False):
-            self.plan = first_plan(tracer, self.config)
-        self._planned: tuple[Points, Plan]  # those checked last
-        self._check(tracer, self.plan)
-        self._append(points, self.plan)
+            self.plan = first_plan(self._tracer(points), self.config)
+        self._append(points, self._checked(points, self.plan))
 
     def __len__(self) -> int:
         return len(self.bucket)
@@ -76,46 +75,36 @@ class Roster:
         return on_devices(self.task.data, self.plan.lanes.devices)
 
     @property
-    def programs_planned(self) -> int:
-        """The number of buckets of the trials, or of the points checked last if that is more."""
-        return max(len(self.buckets), len(self._planned[1].buckets))
-
-    @property
     def settable(self) -> tuple[str, ...]:
-        """The hyperparameters that may change in every trial: those that fix no shape of a state and that epoch reads.
-
-        The points checked last count as trials.
-        """
-        members = [*self.buckets, *(bucket.functions for bucket in self._planned[1].buckets)]
+        """The hyperparameters that may change in every trial: they fix no shape of a state, and epoch reads them."""
         free = set(self.task.hints.branches)
-        fixed = {name for member in members for name in [*member.static, *(member.sizes - free), *member.of_init]}
+        fixed = {name for member in self.buckets for name in [*member.static, *(member.sizes - free), *member.of_init]}
         return tuple(name for name in self.space if name not in fixed)
 
-    def check(self, points: Points) -> None:
-        """Raise ValueError or MemoryError unless these points can be trained, too; nothing is compiled."""
-        if self._planned[0] is points:
-            return
-        tracer = dataclasses.replace(self.traced.tracer, points=points)
+    def planned(self, points: Points) -> Plan:
+        """The plan of further trials, uncompiled. Raises ValueError or MemoryError for those that cannot be trained."""
         with calling(the_task(self.task), surely=False):
-            plan = make_plan(tracer, self.plan.name, self.plan.lanes, caps=self.plan.caps)
-        self._check(tracer, plan)
+            plan = make_plan(self._tracer(points), self.plan.name, self.plan.lanes, caps=self.plan.caps)
+        return self._checked(points, plan)
 
     def add(self, points: Points) -> None:
-        """Check points and append them as trials, numbered after the others."""
-        self.check(points)
-        self._append(points, self._planned[1])
+        """Append trials, numbered after the others; raises as `planned`."""
+        self._append(points, self.planned(points))
 
-    def _check(self, tracer: Tracer, plan: Plan) -> None:
-        """Check the points of a tracer, which are planned so; they are those checked last."""
+    def _tracer(self, points: Points) -> Tracer:
+        return dataclasses.replace(self.traced.tracer, points=points)
+
+    def _checked(self, points: Points, plan: Plan) -> Plan:
+        """The plan itself. Raises ValueError for points that the task takes otherwise than it says."""
         with calling(the_task(self.task), surely=False):
             check_metrics([bucket.functions for bucket in plan.buckets])
             if "parameters" in self.config.rule.needs:
-                check_parameters(tracer)
+                check_parameters(self._tracer(points))
         for bucket in plan.buckets:
-            own = take(self.space.filled(tracer.points), bucket.rows)
+            own = take(self.space.filled(points), bucket.rows)
             check_room(bucket.functions, own)
             check_hints(bucket.functions, own)
-        self._planned = tracer.points, plan
+        return plan
 
     def _append(self, points: Points, plan: Plan) -> None:
         number = np.zeros(len(next(iter(points.values()))), np.int64)

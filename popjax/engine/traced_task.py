@@ -13,7 +13,6 @@ from popjax.engine.caps import Caps
 from popjax.engine.hints import the_task
 from popjax.engine.member import MemberFunctions
 from popjax.engine.numbering import Numbering
-from popjax.engine.plan import tracer_for
 from popjax.engine.tracer import Tracer
 from popjax.rule import Rule
 from popjax.space.space import Space
@@ -56,25 +55,27 @@ class TracedTask:
     Args:
         task, space: the task, and the space of its hyperparameters.
         config: the settings of the training.
-        expected: the number of trials to expect.
 
     Raises ValueError for data that JAX does not take.
     """
 
-    def __init__(self, task: Task, space: Space, config: Config, expected: int = 1) -> None:
+    def __init__(self, task: Task, space: Space, config: Config) -> None:
         check_data(task.data)
         self.task = task
         self.space = space
         self.config = config
-        self.expected = expected
 
     @functools.cached_property
     def tracer(self) -> Tracer:
-        """The tracer of the task on `expected` random points; a tracer of other points shares what is traced."""
+        """The tracer of the task on a random point; a tracer of other points shares what is traced.
+
+        It branches only where branches are real: with one lane, the default on a CPU.
+        """
         check_sizes(self.space)
-        points = self.space.sample(self.expected, self.config.seed)
-        config = self.config
-        return tracer_for(self.task, self.space, points, config.epochs, config.lanes, config.rule.at == "best")
+        config, point = self.config, self.space.sample(1, self.config.seed)
+        branching = config.lanes == 1 or (config.lanes is None and jax.default_backend() == "cpu")
+        keeps_best = config.rule.at == "best"
+        return Tracer(self.task, self.space, point, config.epochs, branching, keeps_best=keeps_best)
 
     @functools.cached_property
     def first(self) -> MemberFunctions:

@@ -140,7 +140,7 @@ class Tracer:
 
     def remedy(self, name: str, error: Exception) -> str:
         """The message for a hyperparameter needed as a Python value: what to use instead, or to mark it static."""
-        marked = f"mark it static=True, {len(set(self.points[name].tolist()))} programs"
+        marked = "mark it static=True, a program for each of its values"
         place = place_in(error, surely=True) or " here"
         if name in self.task.remedies:
             return f"{name} is used as a Python value{place}: use {self.task.remedies[name]}, or {marked}"

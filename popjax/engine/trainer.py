@@ -21,15 +21,12 @@ from popjax.engine.members import MemberTable
 from popjax.engine.memory import OutOfMemory, total
 from popjax.engine.roster import Roster
 from popjax.engine.states import States
-from popjax.engine.traced_task import Config, TracedTask
-from popjax.scheduler import NONE, Decision, Status, Trials, check_decision
-from popjax.space.space import Space
+from popjax.scheduler import Decision, Status, Trials, check_decision
 from popjax.store.cohort import Cohort
 from popjax.store.decisions import Step
 from popjax.store.history import History
 from popjax.store.journal import Journal
 from popjax.store.results import Results
-from popjax.task import Task
 
 WAITING = 0.25  # of the memory, for waiting states; beyond it a state is given up, and trained again if needed
 
@@ -92,11 +89,8 @@ class Trainer:
     """The members of a population, in training or waiting between two steps.
 
     Args:
-        task, space: the task, and the space of its hyperparameters.
-        config: the settings of the training.
-        first: the step that adds the first trials; it is checked here, and trained when it is applied.
-        numbers, expected: see Roster and TracedTask.
-        journal: of the steps; a new one, in memory, if None.
+        roster: of the trials that the first step adds.
+        journal: of the steps, begun by `begin` unless it has some; a new one, in memory, if None.
         timer: the run's.
         tell: called with the EpochResult of each epoch, except epochs that are trained again.
         backend: makes what trains the members.
@@ -107,45 +101,40 @@ class Trainer:
         states: where the members' states are.
         applied: number of steps that have changed the members; the last of them may still be in training.
 
-    Raises ValueError for a task, or a first step, that cannot be trained; MemoryError if no member fits.
+    Raises ValueError for a task that the backend cannot train.
 
     >>> import jax.numpy as jnp
+    >>> import popjax as pj
+    >>> from popjax.engine.traced_task import Config, TracedTask
     >>> def epoch(x, hparams, data):
     ...     return x - hparams["rate"] * x, {"loss": x**2}
-    >>> task = Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
-    >>> from popjax.rule import Rule
-    >>> first = Step(Decision(add={"rate": np.array([0.5, 0.1])}, until={0: 3, 1: 1}))
-    >>> trainer = Trainer(task, Space(rate=0.5), Config(epochs=3, seed=0, rule=Rule("loss")), first)
-    >>> trainer.apply(first)
+    >>> task = pj.Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
+    >>> traced = TracedTask(task, pj.Space(rate=0.5), Config(epochs=3, seed=0, rule=pj.Rule("loss")))
+    >>> points = {"rate": np.array([0.5, 0.1])}
+    >>> trainer = Trainer(Roster(traced, points))
+    >>> trainer.begin(Step(pj.Decision(add=points, until={0: 2, 1: 1})))
+    True
+    >>> trainer.apply(Step(pj.Decision(set={1: {"rate": 0.2}}, until={1: 3})))
     True
     >>> trainer.trials().epochs.tolist()
-    [3, 1]
+    [2, 3]
     """
 
     def __init__(
         self,
-        task: Task,
-        space: Space,
-        config: Config,
-        first: Step,
+        roster: Roster,
         *,
-        numbers: np.ndarray | None = None,
-        expected: int = 1,
         journal: Journal | None = None,
         timer: Timer | None = None,
         tell: Callable[[EpochResult], None] | None = None,
         backend: Backends = LocalBackend,
     ) -> None:
-        traced, none = TracedTask(task, space, config, expected), np.zeros(0, np.int64)
-        metrics = traced.metrics
-        check_decision(first.decision, space, none, none, none.astype(bool), config.last)
-        self.roster = Roster(traced, first.decision.add, numbers)
-        self.config = config
-        self.first = first
-        self.journal = Journal(space) if journal is None else journal
+        self.roster, self.config = roster, roster.config
+        self.journal = Journal(roster.space) if journal is None else journal
         self.timer = timer or Timer()
         self.tell = tell
-        last, dtype = config.last, jax.dtypes.canonicalize_dtype(float)
+        config, last, dtype = self.config, self.config.last, jax.dtypes.canonicalize_dtype(float)
+        metrics = roster.traced.metrics
         self.table = MemberTable(metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last)
         self.states = States(self.table, None if last is None else int(WAITING * total()))
         commits = self.journal.commits
@@ -153,23 +142,26 @@ class Trainer:
         context = Context(self.timer.compiling, self.timer.training, self.timer.stop)
         if self.checkpoint is not None:
             context = dataclasses.replace(context, request=self.checkpoint.request)
-        self.backend = backend(self.roster, context)
-        self._enter(0, first.decision.notes)
-        self._change(first.decision._replace(add=NONE))
+        self.backend = backend(roster, context)
+        self._enter(0)
+        self.table.costs = costs(roster, config.rule.needs)
         self.applied = 1
 
-    def check(self, decision: Decision, points: bool = True) -> None:
+    def begin(self, first: Step) -> bool:
+        """Write the step that adds the first trials to the journal, and carry it out; see `carry_out`."""
+        self.journal.write(first)
+        return self.carry_out(0)
+
+    def check(self, decision: Decision) -> None:
         """Raise ValueError for a decision that cannot be carried out; nothing is changed or compiled.
 
-        `points`: whether the task can be trained on new points is checked, too.
+        Whether the task can be trained on new points is not looked at; see `Roster.planned`.
         """
         table, roster = self.table, self.roster
         check_decision(decision, roster.space, roster.bucket, table.done, table.ended().all(1), table.last)
         for trial, values in decision.set.items():
             for name, value in values.items():
                 roster.check_set(trial, name, value)
-        if decision.add and points:
-            roster.check(decision.add)
 
     def apply(self, step: Step) -> bool:
         """Check a step, write it to the journal and carry it out: see `write` and `carry_out`."""
@@ -178,6 +170,8 @@ class Trainer:
     def write(self, step: Step) -> int:
         """Check a step and write it to the journal; its number. Raises ValueError, before, for an impossible one."""
         self.check(step.decision)
+        if step.decision.add:
+            self.roster.planned(step.decision.add)
         self.journal.write(step)
         return len(self.journal.steps) - 1
 
@@ -213,7 +207,9 @@ class Trainer:
         Raises Corrupt for the commits of another run or task.
         """
         assert self.checkpoint is not None
-        for step in self.journal.steps[1:applied]:
+        first, *others = self.journal.steps[:applied]
+        self.table.aim(first.decision.until)
+        for step in others:
             self._change(step.decision)
         self.applied = applied
         buckets = self.roster.bucket.repeat(self.config.numbering.each)
@@ -284,7 +280,8 @@ class Trainer:
         if decision.add:
             first = len(self.roster)
             self.roster.add(decision.add)
-            self._enter(first, decision.notes)
+            notes = decision.notes
+            self._enter(first, notes.get("round", 0) if isinstance(notes, dict) else 0)
         table.descend(list(decision.copy), list(decision.copy.values()))
         table.aim(decision.until)
         self.roster.alter(decision)
@@ -292,10 +289,10 @@ class Trainer:
         if touched := [*decision.copy, *decision.fresh, *decision.set]:
             table.pinned[touched] = True
 
-    def _enter(self, first: int, notes: object) -> None:
-        """Add the members of the roster's trials from `first` on to the table and the states."""
+    def _enter(self, first: int, number: int = 0) -> None:
+        """Add the members of the roster's trials from `first` on to the table and the states, in a round."""
         new = self.roster.bucket[first:]
-        self.table.grow(len(new), notes.get("round", 0) if isinstance(notes, dict) else 0)
+        self.table.grow(len(new), number)
         for bucket in np.unique(new).tolist():
             self.states.keep(Cohort(bucket, self.config.numbering.members(first + np.flatnonzero(new == bucket))))
 

@@ -147,15 +147,17 @@ class Directory(Recorded):
         found = ["epochs"] if self.longer else []
         return found + (["trials", "rounds"] if further_rounds else ["trials"] if more else [])
 
-    def take_up(self, trainer: Trainer) -> int:
+    def take_up(self, trainer: Trainer) -> int | None:
         """Restore the members from the commits; return the first decision that may not be carried out yet.
+
+        None for a new run, and one that was stopped before its first decision.
 
         As many members train at once as recorded. Raises ValueError for other data, another task or epochs that
         cannot be added, Corrupt for commits that do not belong to the decisions.
         """
         steps, commits = self.journal.steps, self.commits
         if not steps:
-            return 0
+            return None
         applied = commits.decision
         if applied > len(steps):
             raise Corrupt(f"{str(self.path)!r} has lost decisions; start again in another directory")

@@ -47,9 +47,9 @@ def train_points(
         backend: makes what trains the members.
     """
     first, *others = training(points, by_epoch or {}, config.epochs)
-    trainer = Trainer(task, space, config, Step(first), numbers=numbers, timer=timer, backend=backend)
+    trainer = Trainer(Roster(TracedTask(task, space, config), points, numbers), timer=timer, backend=backend)
     with contextlib.closing(trainer):
-        going = trainer.apply(trainer.first)
+        going = trainer.begin(Step(first))
         for decision in others if going else ():
             if not trainer.apply(Step(without(decision, trainer.table))):
                 break
@@ -110,9 +110,11 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     line = results.history.lineage(trial)
     trials = np.unique(line)
     place = np.searchsorted(trials, line)
-    steps = [*map(Step, descent(space, results.history, trial, trials, place.tolist()))]
-    trainer = Trainer(task, space, dataclasses.replace(config, open_ended=True), steps[0], numbers=trials)
-    for epoch, step in enumerate(steps):  # each ancestor trains only in its own epochs
+    first, *others = map(Step, descent(space, results.history, trial, trials, place.tolist()))
+    traced = TracedTask(task, space, dataclasses.replace(config, open_ended=True))
+    trainer = Trainer(Roster(traced, first.decision.add, trials))
+    trainer.begin(first)
+    for epoch, step in enumerate(others, 1):  # each ancestor trains only in its own epochs
         trainer.apply(step)
         trainer.pass_by(epoch)
     return {name: curve[place, np.arange(len(place))] for name, curve in trainer.table.means().items()}

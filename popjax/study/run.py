@@ -17,6 +17,8 @@ from popjax.engine.hints import the_task
 from popjax.engine.measure import rebuilt, score
 from popjax.engine.nan_source import nan_error, unchecked
 from popjax.engine.plan import members_that_fit
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import TracedTask
 from popjax.engine.trainer import Timer, Trainer
 from popjax.pages.page import Page
 from popjax.rules.together import method_of
@@ -101,24 +103,17 @@ class Search:
         with contextlib.closing(Callbacks(listeners)) as callbacks:
             scheduler = asked.scheduler()
             first = journal.read(0) or first_step(scheduler, asked.space, asked.options.epochs, every)
-            trainer = Trainer(
-                asked.task,
-                asked.space,
-                asked.config,
-                first,
-                expected=asked.options.trials,
-                journal=journal,
-                timer=self.timer,
-                tell=callbacks.epoch if callbacks.hear_epochs else None,
-                backend=self.backend,
-            )
+            roster = Roster(TracedTask(asked.task, asked.space, asked.config), first.decision.add)
+            tell_epoch = callbacks.epoch if callbacks.hear_epochs else None
+            trainer = Trainer(roster, journal=journal, timer=self.timer, tell=tell_epoch, backend=self.backend)
             person = None if self.page is None else self.page.person
             driver = Driver(trainer, scheduler, callbacks=callbacks, every=every, person=person)
             with contextlib.closing(trainer), budget(self.timer.stop, asked.options.minutes, journal):
-                number = 0 if directory is None else directory.take_up(trainer)
+                number = None if directory is None else directory.take_up(trainer)
                 before = updates_of(trainer)
+                self.begin(trainer, callbacks)
                 with unchecked() as checked:
-                    driver.run(number, lambda: self.begin(trainer, callbacks))
+                    driver.begin(first) if number is None else driver.run(number)
                 diverged = trainer.table.status == Status.DIVERGED
                 if checked and diverged.any():
                     raise nan_error(trainer.roster, int(diverged.argmax()))
@@ -143,7 +138,7 @@ class Search:
             epochs=options.epochs,
             folds=options.folds,
             repeats=options.repeats,
-            programs=roster.programs_planned,
+            programs=len(roster.buckets),
             fitting=members_that_fit(roster.traced.first),
             out=None if self.directory is None else self.directory.path,
             resting=trainer.table.resting,

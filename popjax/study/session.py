@@ -4,7 +4,6 @@ A dynamic hyperparameter is an array element in the program, so a change between
 is a Decision, as a scheduler's is.
 """
 
-import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,8 @@ from popjax.engine.caps import levels
 from popjax.engine.checkpoint import check_arrays
 from popjax.engine.identity import check_same, code
 from popjax.engine.measure import rebuilt, state_of, watched
-from popjax.engine.traced_task import Config
+from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.engine.trainer import Timer, Trainer
 from popjax.live.board import About
 from popjax.live.session import ONE, SEVERAL, SessionPage, Shown
@@ -108,19 +108,20 @@ class Session:
         self.directory = None if out is None else SessionDirectory(Path(out), self.space, resume, known, columns)
         journal = Journal(self.space) if self.directory is None else self.directory.journal
         first = journal.read(0) or Step(Decision(add=columns))
-        make = functools.partial(Trainer, self.task, self.space, config, first, numbers=own, timer=Timer(stop))
+        traced, timer = TracedTask(self.task, self.space, config), Timer(stop)
+        make = lambda journal: Trainer(Roster(traced, first.decision.add, own), journal=journal, timer=timer)
         self.timeline = Timeline(make, journal)
         self.trainer: Trainer = self.timeline.trainer
         self.alone = threading.RLock()  # held while the models are trained or changed
         self.page: SessionPage | None = None  # the live page
         self._measures: dict[Any, Any] = {}
         if self.directory is None:
-            self.timeline.begin()
-        elif self.directory.owned(self.trainer.roster.traced):
+            self.timeline.begin(first)
+        elif self.directory.owned(traced):
             self.timeline.resume()
         else:
-            self.directory.begin(dict(about or {}) | known | {"code": code(self.trainer.roster.traced)})
-            self.timeline.begin()
+            self.directory.begin(dict(about or {}) | known | {"code": code(traced)})
+            self.timeline.begin(first)
 
     @classmethod
     def of(cls, results: Results, trial: int, task: Task | None = None) -> Self:

@@ -22,7 +22,7 @@ class Timeline:
     for bit.
 
     Args:
-        make: `(journal=...) -> Trainer`, as the session began.
+        make: `make(journal) -> Trainer`, as the session began.
         journal: of the steps, and of epochs taken back.
 
     Attributes:
@@ -31,9 +31,9 @@ class Timeline:
         base: the snapshot at which the trials were placed, if they were; see `stand_at`.
     """
 
-    def __init__(self, make: Callable[..., Trainer], journal: Journal) -> None:
+    def __init__(self, make: Callable[[Journal], Trainer], journal: Journal) -> None:
         self.make = make
-        self.trainer = make(journal=journal)
+        self.trainer = make(journal)
         self.snapshots: deque[Snapshot] = deque()
         self.base: Snapshot | None = None
 
@@ -53,9 +53,10 @@ class Timeline:
         members = self.trainer.config.numbering.members(trials)
         return of_members(self.snapshots[-1].cohorts, members)
 
-    def begin(self) -> None:
-        """Apply the first step."""
-        self.act(self.trainer.first)
+    def begin(self, first: Step) -> None:
+        """Write the first step, and carry it out."""
+        self.trainer.journal.write(first)
+        self._carry_out(0)
 
     def stand_at(self, base: Snapshot) -> None:
         """Place the trials at a snapshot to which no step led, so that earlier epochs cannot be taken back."""
@@ -179,7 +180,7 @@ class Timeline:
                 return snapshot
         journal = self.trainer.journal
         again = Timeline(self.make, Journal(journal.space))
-        again.begin()
+        again.begin(journal.steps[0])
         if self.base is not None:
             again.stand_at(self.base)
         again.follow(journal.lines[1 : end_of(journal.lines, epoch, again.epoch)])

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -51,22 +51,28 @@ class Driver:
         self.every = every
         self.person = person
 
-    def run(self, first: int = 0, begin: Callable[[], None] = lambda: None) -> None:
+    def begin(self, first: Step) -> None:
+        """Write the first step, and carry it out."""
+        self.journal.write(first)
+        self.tell(0, NO_TRIALS)
+        self.trainer.carry_out(0)
+        if not self.trainer.timer.stop.is_set():
+            self.run(1)
+
+    def run(self, first: int) -> None:
         """Decide and train until the scheduler names no trial, or the run is stopped.
 
-        `first` is the number of the first decision that may not be carried out yet; `begin` is called once, after
-        that decision is checked and before it is written. A stopped run never shows the scheduler half-trained trials.
+        `first` is the number of the first decision that may not be carried out yet. A stopped run never shows the
+        scheduler half-trained trials.
 
         Raises ValueError for a decision that cannot be carried out.
         """
         trainer, journal = self.trainer, self.journal
         for number in itertools.count(first):
-            trials = trainer.trials() if journal.steps else NO_TRIALS
-            step = journal.read(number) or (self.decide(trials) if journal.steps else trainer.first)
+            trials = trainer.trials()
+            step = journal.read(number) or self.decide(trials)
             if number == first == len(journal.steps) - 1:
                 step = self.shorter(step, trials)
-            if number == first:
-                begin()
             if not step.decision.until and not changes_of(step.decision):
                 trainer.table.prune()
                 return
@@ -107,11 +113,10 @@ class Driver:
             step = self.person.steer(step, trials, self.trainer.config.epochs, self.trainer.check)
         step = cut_to(step, trials, self.every)
         with naming(self.scheduler.what):
-            self.trainer.check(step.decision, points=False)
+            self.trainer.check(step.decision)
         if step.decision.add:
-            self.trainer.roster.check(step.decision.add)
-        if self.scheduler.bounds is not None:
-            self.scheduler.bounds.look(self.scheduler.what, step.decision, len(trials.epochs))
+            self.trainer.roster.planned(step.decision.add)
+        self.scheduler.look(step.decision, len(trials.epochs))
         return step
 
     def asked(self, last: Step, trials: Trials) -> Step:
@@ -138,8 +143,7 @@ def first_step(scheduler: CheckedScheduler, space: Space, last: int, every: int 
         check_decision(decision, space, none, none, none.astype(bool), last)
     if not (decision.add and decision.until):
         raise ValueError("the scheduler's first decision trains nothing: give it `add`, and their `until`")
-    if scheduler.bounds is not None:
-        scheduler.bounds.look(scheduler.what, decision, 0)
+    scheduler.look(decision, 0)
     return cut_to(Step(decision, state), NO_TRIALS, every)
 
 

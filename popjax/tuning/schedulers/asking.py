@@ -30,6 +30,11 @@ class CheckedScheduler(Scheduler):
     what: str
     bounds: Bounds | None
 
+    def look(self, decision: Decision, trials: int) -> None:
+        """Say once what a decision sets beyond its range, where so many trials are known."""
+        if self.bounds is not None:
+            self.bounds.look(self.what, decision, trials)
+
 
 def made_for(make: Callable[[Problem], Scheduler], problem: Problem, bounds: Bounds | None = None) -> CheckedScheduler:
     """The checked scheduler of a problem; raises ValueError if `make` returns anything else."""
