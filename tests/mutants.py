@@ -720,8 +720,8 @@ MUTANTS = [
         "a session that is behind",
         "study/timeline",
         "Timeline.resume",
-        "if number >= applied - 1:\n    self._carry_out(number)",
-        "if number >= applied:\n    self._carry_out(number)",
+        "if number >= begun:\n    self._carry_out(number)",
+        "if number > begun:\n    self._carry_out(number)",
         "test_session.py",
     ),
     Mutant(

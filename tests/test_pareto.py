@@ -55,6 +55,8 @@ def test_fronts_and_hypervolume_equal_brute_force(objectives, levels):
 def test_a_hundred_thousand_trials_are_ordered():
     """Also where all are one front: neither memory nor time grows as their square."""
     first = np.random.default_rng(0).permutation(100_000) / 100_000
+    with pytest.raises(ValueError, match="parameters is no metric but what a trial costs; rank by a metric first"):
+        pj.best("parameters", "min")
     rule = pj.pareto("val_loss", "parameters")
     order = rule.order({"val_loss": first, "parameters": 1 - first})
     assert sorted(order.tolist()) == list(range(100_000))

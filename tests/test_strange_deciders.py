@@ -132,6 +132,10 @@ RULES = {
         "the rule Wrong: winner returned 8; return a place, 0 to 7",
     ),
     "winner NaN": (rule(winner=lambda self, finished: np.nan), "the rule Wrong: winner returned nan; return a place"),
+    "improvement": (
+        rule(improvement=pj.best("loss", "min", at="best").improvement),
+        r"the rule Wrong: improvement is Improvement\(.* with at='last'; return None with at='last', and else",
+    ),
     "winner True": (rule(winner=lambda self, finished: True), "the rule Wrong: winner returned True; return a place"),
 }
 

@@ -160,7 +160,7 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
     checkpoint.states.best = dict(commits.kept)
     cohorts = unfinished(checkpoint, cohorts, fresh)
     at_last = table.epochs.reshape(len(table), -1) == table.last  # on resume to a later one: ended by patience alone
-    kept = (at_last | table.ended().all(1, keepdims=True)).ravel()
+    kept = (at_last | table.ended()[:, None]).ravel()
     checkpoint.states.best = {member: arrays for member, arrays in checkpoint.states.best.items() if kept[member]}
     for bucket in np.unique(buckets[fresh]).tolist():
         cohorts.append(Cohort(bucket, np.flatnonzero(fresh & (buckets == bucket))))
@@ -176,7 +176,7 @@ def unfinished(checkpoint: Checkpoint, cohorts: list[Cohort], fresh: np.ndarray)
     table, going = checkpoint.table, list[Cohort]()
     if not table.resting.any():
         return cohorts
-    ended = table.ended().all(1).repeat(table.numbering.each)
+    ended = table.ended().repeat(table.numbering.each)
     resting = table.flat(table.resting)
     for cohort in cohorts:
         over = ended[cohort.members]

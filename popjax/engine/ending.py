@@ -53,7 +53,7 @@ def contenders(table: MemberTable, held: np.ndarray) -> np.ndarray:
     Args:
         held: bool (members,), a state of the member is held.
     """
-    ended = table.ended().all(1)
+    ended = table.ended()
     able = (table.status != Status.DIVERGED) & (ended | (held.reshape(ended.size, -1).all(1) & (table.done > 0)))
     if table.improved is not None:
         return able

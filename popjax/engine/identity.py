@@ -73,9 +73,7 @@ def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
     then = {name: run[name] for name in now if run.get(name) is not None}
     found = differences(then, now)
     if not found and run.get("code"):
-        names = ("epochs", "seed", "lanes", "folds", "repeats")
-        ranks = Rule(run["rank"]["metric"], run["rank"]["mode"])
-        config = Config(rule=ranks, **{name: run[name] for name in names})
+        config = Config.of_run(run, Rule(run["rank"]["metric"], run["rank"]["mode"]))
         found = ["its code differs"] if other_code(run, TracedTask(task, Space.from_dict(run["space"]), config)) else []
     if found:
         raise ValueError(f"{what}: this is not the task of the run: {'; '.join(found)}; give the one that was trained")

@@ -141,7 +141,7 @@ class MemberTable:
             self.recount()
             again = (self.status[trials] == Status.DIVERGED) & self.finite(trials).all((1, 2))
             self.status[trials[again]] = Status.WAITING
-        over = trials[self.ended(trials).all(1)]
+        over = trials[self.ended(trials)]
         self.status[over[self.status[over] == Status.WAITING]] = Status.COMPLETE
         return over
 
@@ -174,7 +174,7 @@ class MemberTable:
 
         `alive`: bool (members,), trains on or rests; see `finite` for members whose state does not tell.
         """
-        self.status[:] = np.where(self.ended().all(1), Status.COMPLETE, Status.WAITING)
+        self.status[:] = np.where(self.ended(), Status.COMPLETE, Status.WAITING)
         self._diverge(np.flatnonzero(~alive & ~self.flat(self.resting)))
 
     def finite(self, trials: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -257,9 +257,10 @@ class MemberTable:
         return np.zeros(len(members), bool) if self.patience is None else since >= self.patience
 
     def ended(self, trials: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Bool (trials, members of a trial): at the last epoch, or out of patience."""
+        """Bool (trials,): each member is at the last epoch, or out of patience."""
         over = self.resting[trials] | (False if self.last is None else self.epochs[trials] == self.last)
-        return over.reshape(-1, self.numbering.each)
+        ended: np.ndarray = over.all((1, 2))
+        return ended
 
     @property
     def done(self) -> np.ndarray:
@@ -306,7 +307,7 @@ class MemberTable:
             (self.status == Status.STOPPED) | self.given_up,
             costs=costs_shown,
             values=values_shown,
-            complete=self.ended().all(1),
+            complete=self.ended(),
         )
 
     def _diverge(self, members: np.ndarray) -> None:

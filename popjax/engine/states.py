@@ -74,7 +74,7 @@ class States:
         table = self.table
         owners = table.numbering.trials(cohort.members)
         candidates = np.array(sorted({*owners.tolist(), *(table.numbering.trials(np.array([*self.best])).tolist())}))
-        complete = table.ended(candidates).all(1)
+        complete = table.ended(candidates)
         finished = complete & (table.status[candidates] != Status.DIVERGED)
         counted = table.counted(candidates)
         last = {name: mean_member(values)[:, -1] for name, values in counted.values.items()}

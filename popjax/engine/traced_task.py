@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -37,6 +38,11 @@ class Config:
     plan: str = "auto"
     caps: list[Caps] | None = None
     open_ended: bool = False
+
+    @classmethod
+    def of_run(cls, run: Mapping[str, Any], rule: Rule) -> Self:
+        """The settings that run.json records, with a rule."""
+        return cls(rule=rule, **{field.name: run[field.name] for field in dataclasses.fields(cls) if field.name in run})
 
     @property
     def last(self) -> int | None:

@@ -158,7 +158,7 @@ class Trainer:
         Whether the task can be trained on new points is not looked at; see `Roster.planned`.
         """
         table, roster = self.table, self.roster
-        check_decision(decision, roster.space, roster.bucket, table.done, table.ended().all(1), table.last)
+        check_decision(decision, roster.space, roster.bucket, table.done, table.ended(), table.last)
         for trial, values in decision.set.items():
             for name, value in values.items():
                 roster.check_set(trial, name, value)
@@ -201,17 +201,17 @@ class Trainer:
         self.states.pass_by(self.table.fulfil())
         return reached
 
-    def resume(self, applied: int) -> None:
-        """Restore the members from the last commit, which was made after so many steps of the journal.
+    def resume(self) -> None:
+        """Restore the members from the last commit; the steps of the journal up to it are applied.
 
         Raises Corrupt for the commits of another run or task.
         """
         assert self.checkpoint is not None
-        first, *others = self.journal.steps[:applied]
+        self.applied = max(self.checkpoint.commits.decision, 1)
+        first, *others = self.journal.steps[: self.applied]
         self.table.aim(first.decision.until)
         for step in others:
             self._change(step.decision)
-        self.applied = applied
         buckets = self.roster.bucket.repeat(self.config.numbering.each)
         restore(self.checkpoint, buckets, self.roster.abstract)
         self.states.pass_by(self.table.fulfil())

@@ -31,8 +31,6 @@ class Pareto(Rule):
             raise ValueError(f"pareto: several objectives have no one best epoch; leave at={self.at!r} out")
         others = tuple(Metric(one, "min" if one in COSTS else None) for one in self.others)
         object.__setattr__(self, "others", others)
-        if self.metric in COSTS:
-            raise ValueError(f"pareto: {self.metric!s} is no metric; give one first, such as 'val_loss'")
         if not others:
             raise ValueError("pareto: one objective alone has no front; give two or more")
 

@@ -194,6 +194,7 @@ class Commits:
         """Drop all that was read: the run starts again, and the next commit records that."""
         self.standing, self.kept, self._new, self._files = [], {}, [], []
         self._latest = {}
+        self.decision = self.carrying = 0
 
     def commit(self) -> None:
         """Write a commit with all new records; raises OSError if the disk is full, and then the last commit stays."""

@@ -75,9 +75,8 @@ def read_run(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
         space = Space.from_dict(run["space"])
         if wrong := contradiction(run, table, curves):
             raise Corrupt(f"cannot read the run in {str(directory)!r}: {wrong}")
-        fields = {"run": run, "summary": summary} | fields_of(
-            run, read_rule(run["rank"], rule), space, table, curves, changes
-        )
+        fields: dict[str, Any] = {"run": run, "summary": summary}
+        fields |= fields_of(read_rule(run["rank"], rule), space, table, curves, changes)
         fields |= {"contenders": ranked_in(table)} if "cut_short" in summary else {}
         return fields | read_kept(directory / "best")
     except (KeyError, TypeError, IndexError) as error:
@@ -100,7 +99,6 @@ def contradiction(run: Mapping[str, Any], table: "pa.Table", curves: "pa.Table")
 
 
 def fields_of(
-    run: Mapping[str, Any],
     rule: Rule,
     space: Space,
     table: "pa.Table",

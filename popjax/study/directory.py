@@ -158,28 +158,23 @@ class Directory(Recorded):
         steps, commits = self.journal.steps, self.commits
         if not steps:
             return None
-        applied = commits.decision
-        if applied > len(steps):
+        if commits.decision > len(steps):
             raise Corrupt(f"{str(self.path)!r} has lost decisions; start again in another directory")
-        changed = any(one.decision.copy or one.decision.fresh or one.decision.set for one in steps[:applied])
+        changed = any(one.decision.copy or one.decision.fresh or one.decision.set for one in steps[: commits.decision])
         if commits.lost is not None and changed:  # copied trials cannot be trained again alone
             commits.forget()
-            applied = 0
-        applied = max(applied, 1)
         self._check(trainer.roster)
         if self.longer:
             if changed:
                 why = "it was steered by hand, and what was changed cannot be trained again further"
                 raise ValueError(self._no_longer(trainer.config.epochs, why))
             self._check_horizon(trainer.roster)
-        trainer.resume(applied)
+        trainer.resume()
         if self.unasked:
             tell(f"{str(self.path)!r} holds a run: resuming it; give another search its own directory")
         for warning in self.warnings[self.told :]:
             tell(f"popjax: {printable(warning)}")
-        commits.decision = applied
-        commits.carrying = 0 if commits.lost is not None else commits.carrying
-        return commits.carrying
+        return 0 if commits.lost is not None else commits.carrying
 
     def _check(self, roster: Roster) -> None:
         """Raise ValueError for other data or another task; restore the capacity of the lanes, and collect warnings."""

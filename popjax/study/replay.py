@@ -58,7 +58,7 @@ def train_points(
 
 def without(decision: Decision, table: MemberTable) -> Decision:
     """A decision that neither sets nor trains trials that are complete."""
-    over = set(np.flatnonzero(table.ended().all(1)).tolist())
+    over = set(np.flatnonzero(table.ended()).tolist())
     part = lambda named: {trial: value for trial, value in named.items() if trial not in over}
     return decision._replace(set=part(decision.set), until=part(decision.until))
 
@@ -98,8 +98,7 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     True
     """
     trial = check_number("replay: there is no trial", trial, len(results.diverged))
-    names = [field.name for field in dataclasses.fields(Config) if field.name in results.run]
-    config = Config(rule=results.rule, **{name: results.run[name] for name in names})
+    config = Config.of_run(results.run, results.rule)
     task = task.in_folds(config.folds)
     space = Space.from_dict(results.run["space"])
     check_same(results.run, task, f"replay of trial {trial}")

@@ -37,7 +37,6 @@ class SessionDirectory(Recorded):
         super().__init__(path.resolve(), "session", space)
         if self.commits.lost is not None:
             self.commits.forget()  # all is trained again from the journal
-            self.commits.decision = 0
         if self.recorded:
             self._check_same(known, points)
 

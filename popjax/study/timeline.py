@@ -105,17 +105,15 @@ class Timeline:
         Steps after the commit are carried out again, as is the last applied one, which may be trained in part.
         """
         trainer, journal = self.trainer, self.trainer.journal
-        assert journal.commits is not None
-        applied = max(journal.commits.decision, 1)
-        trainer.resume(applied)
+        trainer.resume()
         trainer.hold_states(range(len(trainer.roster)))
-        number, lines = -1, iter(list(journal.lines))
+        begun, number, lines = trainer.applied - 1, -1, iter(list(journal.lines))
         for line in lines:
             if isinstance(line, Step):
                 number += 1
-                if number >= applied - 1:
+                if number >= begun:
                     self._carry_out(number)
-            elif line.verb == "back" and number >= applied - 1:
+            elif line.verb == "back" and number >= begun:
                 number += 1
                 snapshot = self._at(self.epoch - line.value)
                 if next(lines, None) is None:
