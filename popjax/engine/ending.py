@@ -26,7 +26,6 @@ def results_of(
         dict(points),
         dict(table.metrics),
         table.rule,
-        states=states.of_trials(),
         rounds=table.rounds,
         done=table.epochs,
         status=np.where(waiting, left, table.status),
@@ -36,12 +35,10 @@ def results_of(
         history=history,
         steered=steered,
     )
-    if results.best_epochs is not None:
-        results = dataclasses.replace(results, points=results.points_that_count)
-    if results.contenders is None or results.best is None:
-        return results
-    best = [results.best.trial, *results.best_trials(table.rule.keep)]
-    return dataclasses.replace(results, states=states.of_trials(best))
+    winner = None if results.contenders is None else results.best
+    best = [] if winner is None else [winner.trial, *results.best_trials(table.rule.keep)]
+    points = results.points if results.best_epochs is None else results.points_that_count
+    return dataclasses.replace(results, states=states.of_trials(best), points=points)
 
 
 def contenders(table: MemberTable, held: np.ndarray) -> np.ndarray:

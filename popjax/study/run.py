@@ -125,8 +125,7 @@ class Search:
         return results
 
     def begin(self, trainer: Trainer, callbacks: Callbacks) -> None:
-        """Open the backend, write run.json and begin the callbacks, before the first decision acts."""
-        trainer.backend.open()
+        """Write run.json and begin the callbacks, before the first decision acts."""
         roster, options = trainer.roster, self.asked.options
         if self.directory is not None:
             self.directory.begin(self.directory.extended(run_record(self.asked, roster, trainer.journal.steps)))

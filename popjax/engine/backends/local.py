@@ -85,9 +85,6 @@ class LocalBackend:
         self.roster, self.context = roster, context
         self.fitting: set[Any] = set()
 
-    def open(self) -> None:
-        """Nothing to open."""
-
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """Cohorts of at most a batch, as memory allows now; one on the devices with the current lanes stays whole."""
         lanes = self.roster.lanes(cohort.bucket)

@@ -102,9 +102,6 @@ class Context:
 class Backend(Protocol):
     """Trains the members of one population."""
 
-    def open(self) -> None:
-        """Connect to the executor, if there is one; raises ValueError if it does not answer."""
-
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """A cohort in the pieces that are trained as one segment each."""
 
@@ -119,4 +116,5 @@ class Backend(Protocol):
         """Cancel all pending work."""
 
 
-Backends = Callable[[Roster, Context], Backend]  # makes one; raises ValueError for a task that it cannot train
+# makes one; raises ValueError for a task that it cannot train, or where no worker answers
+Backends = Callable[[Roster, Context], Backend]

@@ -96,7 +96,7 @@ class RemoteBackend:
         retries: number of charged tries of a unit, at least 1.
         mixed: True if workers may run on another kind of machine, or other versions, than the driver.
 
-    Raises ValueError if `executor` is neither, and for a task that cannot be pickled.
+    Raises ValueError if `executor` is neither, or does not answer, and for a task that cannot be pickled.
     """
 
     def __init__(
@@ -114,9 +114,6 @@ class RemoteBackend:
         self.finished = 0
         self._plans: dict[int, bytes] = {}
         self._numbers = itertools.count()
-
-    def open(self) -> None:
-        """Make the executor; raises ValueError if it does not answer."""
         self.door.open()
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
