@@ -135,13 +135,18 @@ class MemberTable:
 
         What they reported after it is dropped: training failed, and they report it again.
         """
-        trials = np.unique(self.numbering.trials(members))
+        trials = self.numbering.trials(members)
         if (self.flat(self.epochs)[members] != epoch).any():
             self.cut(members, epoch)
             self.recount()
             again = (self.status[trials] == Status.DIVERGED) & self.finite(trials).all((1, 2))
             self.status[trials[again]] = Status.WAITING
-        over = trials[self.ended(trials)]
+        if epoch == self.last and self.numbering.each == 1:
+            over = trials  # each ends with its only member
+        elif epoch == self.last or self.patience is not None:
+            over = np.unique(trials[self.ended(trials)])
+        else:
+            return trials[:0]
         self.status[over[self.status[over] == Status.WAITING]] = Status.COMPLETE
         return over
 
@@ -258,8 +263,10 @@ class MemberTable:
 
     def ended(self, trials: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Bool (trials,): each member is at the last epoch, or out of patience."""
-        over = self.resting[trials] | (False if self.last is None else self.epochs[trials] == self.last)
-        ended: np.ndarray = over.all((1, 2))
+        over = self.epochs[trials] == self.last
+        if self.patience is not None:
+            over |= self.since[trials] >= self.patience
+        ended: np.ndarray = over.reshape(-1, self.numbering.each).all(1)
         return ended
 
     @property

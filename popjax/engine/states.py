@@ -54,10 +54,10 @@ class States:
         """
         table = self.table
         over = table.end_segment(cohort.members, cohort.epoch)
-        trials = table.numbering.trials(cohort.members)
         if cohort.epoch == table.last:
             self.offer(cohort)
         else:
+            trials = table.numbering.trials(cohort.members)
             self.keep(cohort, bool(table.pinned[trials].any() or table.rests(cohort.members).any()))
         if table.last is None or table.patience is None or not len(over):
             return []
@@ -67,21 +67,22 @@ class States:
         return rested
 
     def offer(self, cohort: Cohort) -> None:
-        """Keep the states of ended members: of the best trials, and of those that are not complete.
+        """Keep the states of ended members: of the best trials, and of those of which other members have not ended.
 
-        States of trials that are no longer among the best are dropped.
+        States of trials that are no longer among the best, or have diverged, are dropped.
         """
         table = self.table
         owners = table.numbering.trials(cohort.members)
-        candidates = np.array(sorted({*owners.tolist(), *(table.numbering.trials(np.array([*self.best])).tolist())}))
-        complete = table.ended(candidates)
-        finished = complete & (table.status[candidates] != Status.DIVERGED)
+        each = table.numbering.each
+        candidates = np.array(sorted({*owners.tolist(), *(member // each for member in self.best)}))
+        status = table.status[candidates]
         counted = table.counted(candidates)
         last = {name: mean_member(values)[:, -1] for name, values in counted.values.items()}
         order = order_of(table.rule, last | {name: cost[candidates] for name, cost in table.costs.items()})
-        best = counted.different(order[finished[order]])[: table.rule.keep]
-        kept = {*candidates[best].tolist(), *candidates[~complete].tolist()}
-        self.best = {m: state for m, state in self.best.items() if m // table.numbering.each in kept}
+        best = counted.different(order[(status == Status.COMPLETE)[order]])[: table.rule.keep]
+        going = (status == Status.WAITING) | (status == Status.STOPPED)
+        kept = {*candidates[best].tolist(), *candidates[going].tolist()}
+        self.best = {member: state for member, state in self.best.items() if member // each in kept}
         rows = [row for row, trial in enumerate(owners.tolist()) if trial in kept]
         arrays = counting_state(cohort.arrays()) if rows else {}
         for row in rows:

@@ -349,9 +349,10 @@ class Trainer:
         """Pass a backend's message to the table, the listener and the checkpoint."""
         members, ended = message.segment.cohort.members, list[Cohort]()
         if isinstance(message, Epoch):
-            going = ~self.table.rests(members)
+            new = self.tell is not None and message.epoch >= message.segment.cohort.epoch
+            going = ~self.table.rests(members) if new else np.zeros(0, bool)
             self.table.report(members, message.epoch, message.metrics, message.improved)
-            if self.tell is not None and message.epoch >= message.segment.cohort.epoch and going.any():
+            if self.tell is not None and going.any():
                 self.tell(heard(message, going, self.table))
         elif message.ended:
             waiting.discard(message.segment)

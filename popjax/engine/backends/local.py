@@ -199,7 +199,9 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
             begun = time.monotonic()
             with context.training:
                 trained, *report = advance(progress.training, job.members, job.data, job.counts)
-                values, improved = jax.tree.map(lambda column: column[job.places], jax.device_get(report))
+                metrics, better = jax.device_get(report)
+            values = {name: metric[job.places] for name, metric in metrics.items()}
+            improved = None if better is None else better[job.places]
             progress.reach(trained)  # only now: an error of the epoch is raised with its metrics
             long = time.monotonic() - begun >= request.every
             told = [Epoch(segment, progress.epoch - 1, values, improved, long)]
