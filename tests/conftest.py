@@ -1,7 +1,7 @@
 """What all tests share: rank promotion raises, warnings are errors (pyproject), float64 on request.
 
 `pytest` leaves out the slow proofs, whose marks are below; `pytest --all` runs them too, and so does a test's own name.
-`--soak 2/8` takes one part of eight of those that soak: all of them take more time than `.ci/run` has.
+`pytest --part 7` runs a part of them, another one with each number: all of them take more time than `.ci/run` has.
 """
 
 import functools
@@ -31,6 +31,7 @@ PROOFS = {
     "engine": "workers of another process or of a cluster train",
     "soak": "many searches, plans or files, or one long search",
 }
+PARTS = {"soak": 16, "notebook": 1}  # of how many parts `--part` runs one; of 3 where none is named
 COLLECTED = pytest.StashKey[dict[tuple[str, str], set[bool]]]()  # (file, test) -> some or all are slow proofs
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # an example may wait for the others' programs
@@ -48,14 +49,15 @@ def soaked(values, quick=1):
     return [*(pytest.param(*value) for value in values[:quick]), *slow]
 
 
-def part_of(name, parts):
-    """The part, 1 to `parts`, of the test of this name: the same in every process, and about as many in each."""
-    return zlib.crc32(name.encode()) % parts + 1
+def in_part(item, number):
+    """Whether a slow proof runs in this part: the same in every process, and about as many in each."""
+    parts = max(PARTS.get(name, 3) for name in PROOFS if item.get_closest_marker(name))
+    return zlib.crc32(item.nodeid.encode()) % parts == number % parts
 
 
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help=f"also run the slow proofs: {', '.join(PROOFS)}")
-    parser.addoption("--soak", default="1/1", help="with --all, the part of the soak tests to run: 2/8, by their names")
+    parser.addoption("--part", type=int, help="also run a part of the slow proofs: any whole number")
 
 
 def pytest_configure(config):
@@ -71,9 +73,10 @@ def pytest_collection_modifyitems(config, items):
     config.stash[COLLECTED] = collected = {}
     for item in items:
         collected.setdefault((item.path.name, item.name.partition("[")[0]), set()).add(item in slow)
-    part, parts = map(int, config.getoption("--soak").split("/"))
-    others = {item for item in items if item.get_closest_marker("soak") and part_of(item.nodeid, parts) != part}
-    left_out = others if config.getoption("--all") or config.option.markexpr else slow
+    number = config.getoption("--part")
+    left_out = slow if number is None else {item for item in slow if not in_part(item, number)}
+    if config.getoption("--all") or config.option.markexpr:
+        left_out = set()
     if not any("::" in argument for argument in config.invocation_params.args):
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

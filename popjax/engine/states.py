@@ -22,7 +22,7 @@ class States:
         bound: bytes of states to hold; if None, all are held.
 
     Attributes:
-        cohorts: each member that has not ended is in one of them.
+        cohorts: each member that has not ended is in one of them, but while it trains.
         best: member -> name -> array, the task's own state at the epoch that counts, of the best trials so far, and of
             ended members whose trial is not complete.
     """

@@ -119,8 +119,8 @@ class Commits:
     Attributes:
         standing: records of the members in training.
         kept: member -> name -> array, trained states of the best trials.
-        decision: number of the scheduler's decisions that are applied.
-        carrying: index of the decision that is carried out; what earlier ones asked for is trained.
+        decision: number of the journal's steps that are applied.
+        carrying: number of the step that is carried out, from 0; what earlier ones asked for is trained.
         number: number of the latest commit; 0 before the first.
         lost: description of damage, which was not used; None if there is none.
     """

@@ -40,7 +40,7 @@ class Journal:
         return self.steps[number] if number < len(self.steps) else None
 
     def stopped_before(self, number: int) -> tuple[int, ...]:
-        """The trials that a person had stopped before a step."""
+        """The trials that were stopped before a step, by a person or since their work was lost."""
         return self.steps[number - 1].stopped if number else ()
 
     def write(self, step: Step) -> None:

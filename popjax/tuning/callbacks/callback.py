@@ -27,7 +27,7 @@ class Run(NamedTuple):
         rule: which epoch counts, and how trials are ordered.
         metrics: the names of all metrics.
         trials, epochs, folds, repeats: their numbers.
-        programs: number of programs of the first trials.
+        programs: number of programs of the trials so far.
         fitting: number of members that can train at the same time.
         out: the directory of the run; None if it writes none.
         resting: bool (n, folds, repeats): on resume, the members that are out of patience already.
@@ -78,7 +78,7 @@ class Callback:
         """Called when some members have trained an epoch."""
 
     def decision(self, decision: Decision, trials: Trials) -> None:
-        """Called before a decision acts, with the current state of the trials."""
+        """Called before a decision acts, with the trials as they are; `stopped` as from this decision on."""
 
     def end(self, results: Results) -> None:
         """Called with the results when the run is over, or was stopped."""
