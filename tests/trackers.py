@@ -82,7 +82,10 @@ def runs_of(client: Any, name: str) -> list[Any]:
 
 
 def records(path: Path) -> list[bytes]:
-    """The records of a file of W&B's: blocks of 32 KiB, in which each part has its checksum, length and kind."""
+    """The records of a file of W&B's: blocks of 32 KiB, in which each part has its checksum, length and kind.
+
+    W&B's own process writes it, and may not be through with the last one yet.
+    """
     content, found, part = path.read_bytes(), [], b""
     at = 7  # behind the file's own header
     while at + 7 <= len(content):
@@ -90,6 +93,9 @@ def records(path: Path) -> list[bytes]:
             at += 2**15 - at % 2**15
             continue
         _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        if at + 7 + length > len(content):
+            time.sleep(0.2)
+            return records(path)
         part += content[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last part
