@@ -101,8 +101,8 @@ class Rule:
         fields: dict[str, Any] = {"keep": check_count("keep", self.keep)}
         if self.metric is not None:
             if self.metric in COSTS:
-                what = f"{self.metric!s} is no metric but what a trial costs"
-                raise ValueError(f"{what}; rank by a metric first, as popjax.pareto('val_loss', '{self.metric!s}')")
+                cost = f"{self.metric!s} is no metric but what a trial costs"
+                raise ValueError(f"{cost}; rank by a metric first, as popjax.pareto('val_loss', '{self.metric!s}')")
             metric = Metric(self.metric, self.mode)
             fields |= {"metric": metric, "mode": metric.given}
         for name, value in fields.items():

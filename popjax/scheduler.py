@@ -289,8 +289,8 @@ def check_decision(
         if bucket[target] != bucket[source]:
             raise ValueError(f"copy {source} to {target}: they differ in what fixes a shape or code; copy one like it")
         if epochs[target] != epochs[source]:
-            what = f"trial {target} is at epoch {epochs[target]}, trial {source} at {epochs[source]}"
-            raise ValueError(f"copy {source} to {target}: {what}; copy one at the same epoch")
+            places = f"trial {target} is at epoch {epochs[target]}, trial {source} at {epochs[source]}"
+            raise ValueError(f"copy {source} to {target}: {places}; copy one at the same epoch")
         for trial in (source, target):
             if over[trial]:
                 raise ValueError(f"copy {source} to {target}: trial {trial} is trained to the end; copy earlier")

@@ -71,9 +71,11 @@ def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:
     """Raise ValueError unless a task is that of run.json `run`; `what`: the action that the message begins with."""
     now = {"data": identity(task), "task": dict(task.settings)}
     then = {name: run[name] for name in now if run.get(name) is not None}
-    found = differences(then, now)
-    if not found and run.get("code"):
+    faults = differences(then, now)
+    if not faults and run.get("code"):
         config = Config.of_run(run, Rule(run["rank"]["metric"], run["rank"]["mode"]))
-        found = ["its code differs"] if other_code(run, TracedTask(task, Space.from_dict(run["space"]), config)) else []
-    if found:
-        raise ValueError(f"{what}: this is not the task of the run: {'; '.join(found)}; give the one that was trained")
+        faults = (
+            ["its code differs"] if other_code(run, TracedTask(task, Space.from_dict(run["space"]), config)) else []
+        )
+    if faults:
+        raise ValueError(f"{what}: this is not the task of the run: {'; '.join(faults)}; give the one that was trained")

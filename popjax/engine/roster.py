@@ -187,8 +187,8 @@ class Roster:
         improvement = self.config.rule.improvement
         if improvement is None:
             return None
-        one = Wanted.of(improvement, self.traced.metrics)
-        return Wanted(*(np.broadcast_to(array, (members, *array.shape)) for array in one))
+        wanted = Wanted.of(improvement, self.traced.metrics)
+        return Wanted(*(np.broadcast_to(array, (members, *array.shape)) for array in wanted))
 
     def member(self, bucket: int, number: int) -> Members:
         """The arrays of one member, 0-d."""

@@ -112,7 +112,7 @@ def check_sizes(space: Space) -> None:
     for name, scale in space.items():
         ends = [abs(end) for end in (scale.low, scale.high) if end] if scale.numeric and not scale.whole else []
         if ends and not least <= min(ends) <= max(ends) <= most:
-            what = f"in {dtype} a number is 0, or between {least:.2g} and {most:.2g}"
-            raise ValueError(f"{name}={scale}: {what}; choose such a range")
+            limits = f"in {dtype} a number is 0, or between {least:.2g} and {most:.2g}"
+            raise ValueError(f"{name}={scale}: {limits}; choose such a range")
         if scale.whole and max(abs(scale.low), abs(scale.high)) >= 2**31:
             raise ValueError(f"{name}={scale}: whole numbers end at 2147483647; choose a smaller one, or a real number")

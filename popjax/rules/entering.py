@@ -58,8 +58,9 @@ def check_settings(rule: Rule) -> None:
     if not isinstance(improvement, Improvement | None):
         raise ValueError(f"{what}: improvement is {short(improvement)}; give a popjax.rule.Improvement, or None")
     if rule.metric is not None and (improvement is None) != (rule.at == "last"):
-        what = f"{what}: improvement is {short(improvement)} with at={rule.at!r}"
-        raise ValueError(f"{what}; return None with at='last', and else what says which epoch is better")
+        contradiction = f"improvement is {short(improvement)} with at={rule.at!r}"
+        remedy = "return None with at='last', and else what says which epoch is better"
+        raise ValueError(f"{what}: {contradiction}; {remedy}")
     with calling(f"{what}: written"):
         written: Any = rule.written()
     names = {field.name for field in dataclasses.fields(rule)}

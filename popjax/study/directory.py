@@ -160,7 +160,8 @@ class Directory(Recorded):
             return None
         if commits.decision > len(steps):
             raise Corrupt(f"{str(self.path)!r} has lost decisions; start again in another directory")
-        changed = any(one.decision.copy or one.decision.fresh or one.decision.set for one in steps[: commits.decision])
+        applied = [step.decision for step in steps[: commits.decision]]
+        changed = any(decision.copy or decision.fresh or decision.set for decision in applied)
         if commits.lost is not None and changed:  # copied trials cannot be trained again alone
             commits.forget()
         self._check(trainer.roster)

@@ -148,8 +148,8 @@ def explain(task: Task, space: Space, trials: int, config: Config, sampler: str 
     flops = 0 if task.hints.flops is None else np.sum(task.hints.flops(points))
     exact = config.epochs * config.numbering.each * float(flops)
     count = len(next(iter(points.values())))
-    found = work_of(traced.tracer, roster.plan.lanes).costs(points, config.numbering.each)
-    told = explanation(found, count * config.numbering.each, exact, roster.plan.name)
+    plan_costs = work_of(traced.tracer, roster.plan.lanes).costs(points, config.numbering.each)
+    told = explanation(plan_costs, count * config.numbering.each, exact, roster.plan.name)
     return "\n".join([told, *slow_parts(traced.tracer)])
 
 
