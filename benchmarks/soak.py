@@ -90,10 +90,10 @@ class Babysitter:
 
     def obeyed(self, lines: list[dict], whole: list[dict]) -> int:
         """How many commands a log has obeyed; AssertionError if it is not the beginning of the whole one."""
-        if len(lines) > 3 and lines[-2:] == [{"back": 1}, {}]:  # an epoch that had not begun is taken back
-            lines = lines[:-3]
+        if len(lines) > 3 and lines[-1] == {"back": 1}:  # an epoch that had not begun is taken back
+            lines = lines[:-2]
         assert lines == whole[: len(lines)], f"another log: {lines[-3:]}"
-        return sum(line != {} for line in lines) - 1  # the first one adds the model
+        return len(lines) - 1  # the first one adds the model
 
 
 def decisions(path: Path) -> list[dict]:

@@ -757,7 +757,7 @@ def test_babysitting_by_the_page_is_in_the_log_and_replays(start, command, tmp_p
     assert run.end() == 0
     lines = [json.loads(line) for line in (tmp_path / "sat" / "decisions.jsonl").read_text().splitlines()]
     said = [next((name for name in ("add", "until", "set", "back", "save") if name in line), "stand") for line in lines]
-    assert said == ["add", *["until"] * 5, "set", "back", "stand", *["until"] * 4, "save"]
+    assert said == ["add", *["until"] * 5, "set", "back", *["until"] * 4, "save"]
     assert lines[6]["notes"] == {"by": "user", "changes": [asked[1]]}
     assert pj.load_best(tmp_path / "sat").hparams["learning_rate"] == 0.125
     process = command("babysit", "--replay", "sat", "--out", "again")

@@ -171,11 +171,11 @@ def recorded(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beg
     if arguments.set:
         raise ValueError(f"--{option} and --set exclude each other; the directory has the hyperparameters")
     place = str(getattr(arguments, option))
-    about, lines, curves = read_session(Path(place))
+    about, steps, curves = read_session(Path(place))
     experiment = Experiment.again(about, f"{cli.called('babysit')} --{option} {shlex.quote(place)}", given)
     try:
         epochs, trial = check_count("epochs", about["epochs"]), check_count("trial", about.get("trial", 0), 0)
-        hparams = {name: column.tolist()[0] for name, column in lines[0].decision.add.items()}
+        hparams = {name: column.tolist()[0] for name, column in steps[0].decision.add.items()}
         if not hparams:
             raise ValueError("the decision that adds the model is missing")
     except (LookupError, ValueError, TypeError, AttributeError) as error:
@@ -183,16 +183,16 @@ def recorded(arguments: Arguments, option: str, given: Mapping[str, Any]) -> Beg
     start = Beginning(experiment, hparams, epochs, trial)
     if option == "resume":
         return dataclasses.replace(start, resume=Path(place))
-    return dataclasses.replace(start, lines=lines, curves=curves, place=place)
+    return dataclasses.replace(start, steps=steps, curves=curves, place=place)
 
 
 def read_session(directory: Path) -> tuple[dict[str, Any], list[Any], dict[str, np.ndarray]]:
-    """session.json of a recorded model, its journal, and metric -> (epochs,), its curves as of the last commit.
+    """session.json of a recorded model, its steps, and metric -> (epochs,), its curves as of the last commit.
 
     Raises ValueError if there is none, Corrupt for damaged files.
     """
     from popjax.space.space import Space
-    from popjax.store.decisions import NAME, read_lines
+    from popjax.store.decisions import NAME, Step, read_lines
     from popjax.store.files import HOLDS, check_format, read_json, read_table
     from popjax.store.run_files import CURVES
 
@@ -203,12 +203,13 @@ def read_session(directory: Path) -> tuple[dict[str, Any], list[Any], dict[str, 
     check_format(directory, about)
     try:
         lines, _ = read_lines(directory / NAME, Space.from_dict(about["space"]))
+        steps = [line for line in lines if isinstance(line, Step)]
     except Corrupt:
         raise
     except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:
         raise Corrupt(f"cannot read the session in {str(directory)!r}: {error}") from None
     if not (directory / CURVES).exists():  # before the first commit
-        return about, lines, {}
+        return about, steps, {}
     table = read_table(directory / CURVES)
     first = np.all([table[name].to_numpy() == 0 for name in ("trial", "fold", "repeat")], axis=0)
-    return about, lines, {name: table[name].to_numpy()[first] for name in table.column_names[4:]}
+    return about, steps, {name: table[name].to_numpy()[first] for name in table.column_names[4:]}

@@ -16,7 +16,7 @@ from popjax.commands import cli
 from popjax.commands.experiment import Experiment, describe_device
 from popjax.commands.typed import HELP, change_typed
 from popjax.core.text import cell, hparams_text, plural, printable
-from popjax.store.decisions import Remark, Step
+from popjax.store.decisions import Step
 
 if TYPE_CHECKING:
     from popjax.commands.keyboard import Keyboard
@@ -37,7 +37,7 @@ class Beginning:
         hparams: given or recorded hyperparameters, without the defaults.
         found: hyperparameters of a search's trial, of which the task may read only some.
         resume: directory of the session to resume; None for a new one.
-        lines: log of another session, to replay.
+        steps: of another session, to replay.
         curves: metric -> (epochs,) of that session.
         place: directory of that session.
     """
@@ -48,7 +48,7 @@ class Beginning:
     trial: int = 0
     found: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     resume: Path | None = None
-    lines: Sequence[Step | Remark] = ()
+    steps: Sequence[Step] = ()
     curves: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     place: str = ""
 
@@ -97,7 +97,7 @@ class Steering:
             others |= start.found
             print(rows)
         print(f"device: {describe_device()}", flush=True)
-        recorded = start.resume is not None or start.lines
+        recorded = start.resume is not None or start.steps
         try:
             hparams = start.hparams | ({} if recorded else read_by(task, start, others))
             return cls(start, task, hparams, out, stop)
@@ -185,7 +185,7 @@ class Steering:
     def repeat(self) -> None:
         """Carry out the log of another session, and print whether its curves are the same."""
         try:
-            self.session.repeat(self.start.lines[1:], self.repeated)
+            self.session.repeat(self.start.steps[1:], self.repeated)
         except KeyboardInterrupt:
             return
         self.session.commit()
@@ -200,14 +200,13 @@ class Steering:
             where = f"first at epoch {differ[0] + 1}"
             print(f"the curve differs from that in {place}, {where}: other versions change bits")
 
-    def repeated(self, line: Step | Remark) -> None:
-        """Print a replayed line."""
-        if isinstance(line, Remark):
-            print(f"> back {line.value}", flush=True)
-            return
-        for values in line.decision.set.values():
+    def repeated(self, step: Step) -> None:
+        """Print a replayed step."""
+        if step.back:
+            print(f"> back {step.back}", flush=True)
+        for values in step.decision.set.values():
             print(printable(f"> {assigned(values)}"), flush=True)
-        if line.decision.until:
+        if step.decision.until:
             self.show()
 
     def obey(self, change: "Change") -> bool:

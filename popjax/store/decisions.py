@@ -26,20 +26,22 @@ class Step:
         state: state of the scheduler after the step.
         goal: trial -> epoch that the scheduler asked for, if it lies beyond the decision's `until`.
         stopped: all trials that are stopped from this step on, by a person or since their work was lost.
+        back: number of epochs that a session is taken back, and nothing else is done; 0: none.
     """
 
     decision: Decision
     state: Any = None
     goal: Mapping[int, int] = dataclasses.field(default_factory=dict)
     stopped: tuple[int, ...] = ()
+    back: int = 0
 
 
 class Remark(NamedTuple):
     """An event that is no decision, as a line of the log.
 
     Attributes:
-        verb: "stopped": the run was stopped, `value` says by what; in a session "back": `value` epochs were taken
-            back; "watch" and "save": the models were watched, or saved.
+        verb: "stopped": the run was stopped, `value` says by what; "watch" and "save": the models of a session were
+            watched, or saved.
         value: see `verb`; True if the verb needs none.
     """
 
@@ -47,7 +49,7 @@ class Remark(NamedTuple):
     value: Any = True
 
 
-REMARKS = ("stopped", "back", "watch", "save")
+REMARKS = ("stopped", "watch", "save")
 
 
 def read_lines(path: Path, space: Space) -> tuple[list[Step | Remark], int]:
@@ -75,7 +77,7 @@ def said(content: Mapping[str, Any], space: Space) -> Step | Remark:
     """Step or remark from the content of a line."""
     verb = next((verb for verb in REMARKS if verb in content and len(content) == 1), None)
     if verb is not None and not isinstance(content[verb], list):  # in a decision "stopped" is a list of trials
-        return Remark(verb, check_count(verb, content[verb]) if verb == "back" else content[verb])
+        return Remark(verb, content[verb])
     return step_of(content, space)
 
 
@@ -110,6 +112,7 @@ def line_content(step: Step | Remark) -> dict[str, Any]:
         "notes": decision.notes,
         "goal": runs(step.goal),
         "stopped": [int(trial) for trial in step.stopped],
+        "back": step.back or None,
         "state": step.state,
     }
     return {name: value for name, value in content.items() if value not in (None, [], {})}
@@ -126,7 +129,7 @@ def step_of(content: Mapping[str, Any], space: Space) -> Step:
         notes=content.get("notes"),
     )
     goal, stopped = epochs_of(content.get("goal", [])), tuple(content.get("stopped", []))
-    return Step(decision, content.get("state"), goal, stopped)
+    return Step(decision, content.get("state"), goal, stopped, check_count("back", content.get("back", 0), 0))
 
 
 def changes_of(decision: Decision) -> list[dict[str, Any]]:

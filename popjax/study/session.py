@@ -6,7 +6,7 @@ is a Decision, as a scheduler's is.
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ from popjax.rule import Rule
 from popjax.scheduler import Decision, Status
 from popjax.space.space import Space
 from popjax.store.cohort import state_in
-from popjax.store.decisions import Remark, Step
+from popjax.store.decisions import Step
 from popjax.store.journal import Journal
 from popjax.store.results import Results
 from popjax.study.models import columns_and_space, numbers_of
@@ -306,7 +306,7 @@ class Session:
         with self.alone:
             self._check()
             with interruptible(self.trainer.timer.stop, STOPPING):
-                self.timeline.back(epochs)
+                self.timeline.act(Step(Decision(), back=epochs))
             self._show(f"back to epoch {self.epoch}")
 
     def clone(self, source: int, target: int) -> None:
@@ -344,15 +344,15 @@ class Session:
         self._check()
         self.trainer.journal.remark(verb)
 
-    def repeat(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
-        """Carry out the lines of another session's log, given without the first, which began it.
+    def repeat(self, steps: Iterable[Step], tell: Callable[[Step], None] = lambda step: None) -> None:
+        """Carry out the steps of another session's log, given without the first, which began it.
 
-        `tell` is called with each step and each "back" after it is done. Raises KeyboardInterrupt at an interrupt.
+        `tell` is called with each step after it is done. Raises KeyboardInterrupt at an interrupt.
         """
         with self.alone:
             self._check()
             with interruptible(self.trainer.timer.stop, STOPPING):
-                self.timeline.follow(lines, tell)
+                self.timeline.follow(steps, tell)
             self._show()
 
     def measure(self, function: Any) -> dict[str, Any]:

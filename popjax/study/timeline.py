@@ -1,7 +1,7 @@
 """The trials of a session on one clock: epochs are trained one by one, and can be taken back."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from popjax.engine.plan import member_bytes
 from popjax.engine.trainer import Snapshot, Trainer
 from popjax.scheduler import Decision, Status
 from popjax.store.cohort import Cohort, OnHost, of_members
-from popjax.store.decisions import Remark, Step
+from popjax.store.decisions import Step
 from popjax.store.journal import Journal
 
 MEMORY = 2**31  # bytes of earlier states held on the host
@@ -23,7 +23,7 @@ class Timeline:
 
     Args:
         make: `make(journal) -> Trainer`, as the session began.
-        journal: of the steps, and of epochs taken back.
+        journal: of the steps.
 
     Attributes:
         trainer: of the members.
@@ -66,38 +66,22 @@ class Timeline:
     def act(self, step: Step) -> bool:
         """Apply a step; False if its epoch was interrupted, which is then taken back.
 
-        Raises ValueError for an invalid step, which is not written.
+        Raises ValueError for an invalid step, and KeyboardInterrupt if the run is stopped while an earlier snapshot is
+        trained again; then the step is not written.
         """
+        if step.back:
+            return self._take_back(step.back, self._earlier(step.back, len(self.trainer.journal.steps)))
         return self._carry_out(self.trainer.write(step))
 
-    def back(self, epochs: int) -> None:
-        """Return all members to their states `epochs` epochs ago; the hyperparameters keep their current values.
+    def follow(self, steps: Iterable[Step], tell: Callable[[Step], None] = lambda step: None) -> None:
+        """Apply the steps of another journal. Raises KeyboardInterrupt if the run is stopped.
 
-        Raises ValueError if there are fewer epochs, and KeyboardInterrupt if the run is stopped while the earlier
-        snapshot is trained again; nothing is changed then.
+        `tell` is called with each step after it is carried out.
         """
-        most = self.epoch - (0 if self.base is None else self.base.epoch)
-        if epochs > most:
-            what = f"only {most} of {self.epoch} epochs can be taken back; give at most {most}"
-            raise ValueError(f"back {epochs}: {what}")
-        self._take_back(epochs, self._at(self.epoch - epochs))
-
-    def follow(self, lines: Sequence[Step | Remark], tell: Callable[[Step | Remark], None] = lambda line: None) -> None:
-        """Apply the lines of another journal. Raises KeyboardInterrupt if the run is stopped.
-
-        `tell` is called with each step and each "back" after it is carried out.
-        """
-        following = iter(lines)
-        for line in following:
-            if isinstance(line, Step):
-                if not self.act(line):
-                    raise KeyboardInterrupt
-            elif line.verb == "back":
-                self.back(line.value)
-                next(following, None)  # the step that writes the return
-            else:
-                continue
-            tell(line)
+        for step in steps:
+            if not self.act(step):
+                raise KeyboardInterrupt
+            tell(step)
 
     def resume(self) -> None:
         """Go on from the last commit to the end of the journal.
@@ -107,23 +91,15 @@ class Timeline:
         trainer, journal = self.trainer, self.trainer.journal
         trainer.resume()
         trainer.hold_states(range(len(trainer.roster)))
-        begun, number, lines = trainer.applied - 1, -1, iter(list(journal.lines))
-        for line in lines:
-            if isinstance(line, Step):
-                number += 1
-                if number >= begun:
-                    self._carry_out(number)
-            elif line.verb == "back" and number >= begun:
-                number += 1
-                snapshot = self._at(self.epoch - line.value)
-                if next(lines, None) is None:
-                    journal.write(return_to(snapshot))
-                self._return_to(snapshot, number)
+        for number in range(trainer.applied - 1, len(journal.steps)):
+            self._carry_out(number)
 
     def _carry_out(self, number: int) -> bool:
         """Carry out a step of the journal; False if its epoch was interrupted, which is then taken back."""
         trainer = self.trainer
         step = trainer.journal.steps[number]
+        if step.back and number >= trainer.applied:
+            return self._return_to(self._earlier(step.back, number), number)
         decision = step.decision
         try:
             done = trainer.carry_out(number)
@@ -157,22 +133,33 @@ class Timeline:
         if self.snapshots:
             self._take_back(1, self.snapshots[-1])
 
-    def _take_back(self, epochs: int, snapshot: Snapshot) -> None:
-        """Write that `epochs` epochs are taken back, and return to a snapshot."""
-        self.trainer.journal.remark("back", epochs)
-        self._return_to(snapshot, self.trainer.write(return_to(snapshot)))
+    def _take_back(self, epochs: int, snapshot: Snapshot) -> bool:
+        """Write that `epochs` epochs are taken back, and return to a snapshot; True."""
+        return self._return_to(snapshot, self.trainer.write(Step(Decision(), stopped=snapshot.stopped, back=epochs)))
 
-    def _return_to(self, snapshot: Snapshot, number: int | None = None) -> None:
-        """Restore a snapshot as the current one, by its step; the commit that follows contains both or neither."""
+    def _return_to(self, snapshot: Snapshot, number: int | None = None) -> bool:
+        """Restore a snapshot as the current one, by its step; True. The commit that follows contains both or neither.
+
+        The hyperparameters keep their current values.
+        """
         if number is not None:
             self.trainer.carry_out(number)
         while self.snapshots and self.snapshots[-1].epoch >= snapshot.epoch:
             self.snapshots.pop()
         self.snapshots.append(snapshot)
         self.trainer.restore(snapshot)
+        return True
 
-    def _at(self, epoch: int) -> Snapshot:
-        """The snapshot at an epoch of what stands now, trained again if it is no longer held."""
+    def _earlier(self, epochs: int, number: int) -> Snapshot:
+        """The snapshot of `epochs` epochs ago, trained again if it is no longer held; `number` steps are carried out.
+
+        Raises ValueError if there are fewer epochs.
+        """
+        most = self.epoch - (0 if self.base is None else self.base.epoch)
+        if epochs > most:
+            what = f"only {most} of {self.epoch} epochs can be taken back; give at most {most}"
+            raise ValueError(f"back {epochs}: {what}")
+        epoch = self.epoch - epochs
         for snapshot in self.snapshots:
             if snapshot.epoch == epoch:
                 return snapshot
@@ -181,7 +168,7 @@ class Timeline:
         again.begin(journal.steps[0])
         if self.base is not None:
             again.stand_at(self.base)
-        again.follow(journal.lines[1 : end_of(journal.lines, epoch, again.epoch)])
+        again.follow(journal.steps[1 : end_of(journal.steps[:number], epoch, again.epoch)])
         return again.snapshots[-1]
 
 
@@ -198,23 +185,17 @@ def snapshot_of(arrays: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarra
     return Snapshot(epoch, [Cohort(0, np.arange(len(alive)), epoch, OnHost(held))], np.array([status], np.int8), flat)
 
 
-def return_to(snapshot: Snapshot) -> Step:
-    """The step that trains nothing and writes the return to a snapshot."""
-    return Step(Decision(), stopped=snapshot.stopped)
-
-
-def end_of(lines: Sequence[Step | Remark], epoch: int, begin: int = 0) -> int:
-    """Number of leading lines of a journal after which what stands is at `epoch`; the journal begins at epoch `begin`.
+def end_of(steps: Sequence[Step], epoch: int, begin: int = 0) -> int:
+    """Number of leading steps of a journal that end at `epoch`, none of them taken back; it begins at epoch `begin`.
 
     >>> until = lambda epoch: Step(Decision(until={0: epoch}))
-    >>> end_of([Step(Decision()), until(1), until(2), Remark("back", 1), Step(Decision()), until(2)], 1)
-    5
+    >>> end_of([Step(Decision()), until(1), until(2), Step(Decision(), back=1), until(2)], 1)
+    4
     """
     ends = [0]
-    for number, line in enumerate(lines, 1):
-        if isinstance(line, Remark):
-            del ends[len(ends) - (line.value if line.verb == "back" else 0) :]
-        elif line.decision.until:
+    for number, step in enumerate(steps, 1):
+        del ends[len(ends) - step.back :]
+        if step.decision.until:
             ends.append(number)
         else:
             ends[-1] = number
