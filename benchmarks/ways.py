@@ -19,8 +19,8 @@ import numpy as np
 from jax import lax
 
 from popjax.core.machine import device
-from popjax.models.convolution import WAYS
-from popjax.models.windows import Windows
+from popjax.rewriting.convolution import WAYS
+from popjax.rewriting.windows import Windows
 
 ROWS, BATCHES, SECONDS = 64, 4, 0.05
 FIRST = [(1, 8), (1, 16), (1, 32), (3, 16), (3, 32), (3, 64)]  # channels, units

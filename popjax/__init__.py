@@ -65,6 +65,7 @@ _HOMES = {
     "one_minus_log_uniform": "space.scales",
     "refine": "tuning.zoom",
     "replay": "study.replay",
+    "rewrite": "rewriting.rewrite",
     "rounds": "tuning.schedulers.rounds",
     "search": "study.search",
     "simulate": "tuning.simulate",

@@ -25,13 +25,13 @@ from popjax.core.trees import abstract
 from popjax.data.dataset import built_in, images
 from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
-from popjax.models import blocks
-from popjax.models.biases import with_biases
 from popjax.models.layers import Dropout
-from popjax.models.products import times
-from popjax.models.rewriting import by_patches
-from popjax.models.windows import Windows
-from popjax.models.winograd import by_tiles
+from popjax.rewriting import blocks
+from popjax.rewriting.biases import with_biases
+from popjax.rewriting.products import times
+from popjax.rewriting.rewrite import rewrite
+from popjax.rewriting.windows import Windows
+from popjax.rewriting.winograd import by_tiles
 
 EPOCHS = 4
 
@@ -47,7 +47,7 @@ def test_by_patches_is_flax_conv(x64, inputs, features, size):
     def plain(weights, x):
         return nnx.merge(graph, weights)(x)
 
-    patched = by_patches(plain)
+    patched = rewrite(plain)
     assert patched(weights, x).shape == (5, 7, 6, features)
     np.testing.assert_allclose(patched(weights, x), plain(weights, x), rtol=1e-9, atol=1e-12)
     gradients = [jax.grad(lambda *a, f=f: jnp.sin(f(*a)).sum(), (0, 1))(weights, x) for f in (patched, plain)]
@@ -143,10 +143,10 @@ def test_the_derivative_of_a_layer_copies_the_narrower_matrix(x64, x, weights, a
     """Of two dimensions and more, with one and with two contracted axes; another product is left as it is."""
     x, weights = (jax.random.normal(jax.random.key(at), shape) for at, shape in enumerate((x, weights)))
     plain = lambda x, weights: jnp.tensordot(x, weights, axes)
-    assert_same(by_patches(plain), plain, x, weights)
-    assert f"f64[{weights.size // 40},40]" in compiled_products(by_patches(plain), x, weights)
+    assert_same(rewrite(plain), plain, x, weights)
+    assert f"f64[{weights.size // 40},40]" in compiled_products(rewrite(plain), x, weights)
     turned = lambda x, weights: jnp.einsum("ri,ui->ru", x.reshape(-1, 40), weights.reshape(40, -1).T)
-    assert_same(by_patches(turned), turned, x, weights)
+    assert_same(rewrite(turned), turned, x, weights)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_the_way_of_the_least_cost_is_taken(shape, units, how, expected):
     layout = {"padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC"), "window_strides": (1,) * axes} | how
     if axes == 1:
         layout["dimension_numbers"] = "NWC", "WIO", "NWC"
-    assert products(by_patches(lambda x, w: lax.conv_general_dilated(x, w, **layout)), x, kernel) == [expected]
+    assert products(rewrite(lambda x, w: lax.conv_general_dilated(x, w, **layout)), x, kernel) == [expected]
     halves = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
-    (in_halves,) = products(by_patches(lambda x, w: lax.conv_general_dilated(x, w, **layout)), *halves)
+    (in_halves,) = products(rewrite(lambda x, w: lax.conv_general_dilated(x, w, **layout)), *halves)
     assert len(in_halves) == 2
 
 
@@ -192,8 +192,8 @@ def test_row_patches_are_the_convolution(x64, shape, taps, dilation, units, colu
     how = {"window_strides": (*(1,) * (len(taps) - 1), 2), "padding": "SAME", "rhs_dilation": (dilation,) * len(taps)}
     how["dimension_numbers"] = f"N{letters}C", f"{letters}IO", f"N{letters}C"
     plain = functools.partial(lax.conv_general_dilated, **how)
-    assert products(by_patches(plain), x, kernel)[0][-1] == columns
-    assert_same(by_patches(plain), plain, x, kernel)
+    assert products(rewrite(plain), x, kernel)[0][-1] == columns
+    assert_same(rewrite(plain), plain, x, kernel)
 
 
 def test_many_copies_are_made_for_some_images_at_a_time(x64, monkeypatch):
@@ -213,13 +213,13 @@ def test_many_copies_are_made_for_some_images_at_a_time(x64, monkeypatch):
             lax.conv_general_dilated, **({"window_strides": (1, 1), "padding": "SAME"} | how),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )  # fmt: skip
-        memory = temporary(by_patches(plain))
+        memory = temporary(rewrite(plain))
         with monkeypatch.context() as patch:
             patch.setattr(blocks, "MANY", 2**15)
             patch.setattr(blocks, "BLOCK", 2**15)
-            assert " scan[" in str(jax.make_jaxpr(by_patches(plain))(x, kernel))
-            assert_same(by_patches(plain), plain, x, kernel)
-            assert 3 * temporary(by_patches(plain)) < 2 * memory
+            assert " scan[" in str(jax.make_jaxpr(rewrite(plain))(x, kernel))
+            assert_same(rewrite(plain), plain, x, kernel)
+            assert 3 * temporary(rewrite(plain)) < 2 * memory
 
 
 def with_groups(kernel, x):
@@ -234,18 +234,24 @@ def with_channels_first(kernel, x):
 
 
 BIASED = {
-    "several times": (lambda kernel, bias, x: squared(convolved(kernel, x) + bias), 3),
-    "the bias first": (lambda kernel, bias, x: squared(bias + convolved(kernel, x)), 3),
-    "channels first": (lambda kernel, bias, x: squared(with_channels_first(kernel, x) + bias.reshape(1, 4, 1, 1)), 3),
-    "once": (lambda kernel, bias, x: jnp.sin(convolved(kernel, x) + bias), 2),
-    "without the bias, too": (lambda kernel, bias, x: squared((y := convolved(kernel, x)) + bias) + y, 2),
-    "returned without the bias": (lambda kernel, bias, x: ((y := convolved(kernel, x)), squared(y + bias)), 2),
+    "several times": (lambda kernel, bias, x: squared(convolved(kernel, x) + bias), True),
+    "the bias first": (lambda kernel, bias, x: squared(bias + convolved(kernel, x)), True),
+    "channels first": (
+        lambda kernel, bias, x: squared(with_channels_first(kernel, x) + bias.reshape(1, 4, 1, 1)),
+        True,
+    ),
+    "once": (lambda kernel, bias, x: jnp.sin(convolved(kernel, x) + bias), False),
+    "without the bias, too": (lambda kernel, bias, x: squared((y := convolved(kernel, x)) + bias) + y, False),
+    "returned without the bias": (lambda kernel, bias, x: ((y := convolved(kernel, x)), squared(y + bias)), False),
     "a bias for each row of pixels": (
         lambda kernel, bias, x: squared(convolved(kernel, x) + bias.reshape(1, 4, 1, 1)),
-        2,
+        False,
     ),
-    "two convolutions": (lambda kernel, bias, x: squared(convolved(kernel, x) + convolved(2 * kernel, bias * x)), 2),
-    "groups": (lambda kernel, bias, x: squared(with_groups(kernel, x) + bias), 2),
+    "two convolutions": (
+        lambda kernel, bias, x: squared(convolved(kernel, x) + convolved(2 * kernel, bias * x)),
+        False,
+    ),
+    "groups": (lambda kernel, bias, x: squared(with_groups(kernel, x) + bias), False),
 }
 
 
@@ -256,16 +262,15 @@ def squared(x):
 @pytest.mark.parametrize("name", soaked(BIASED, 4))
 def test_a_bias_is_a_part_of_its_convolution_where_their_sum_is_read_several_times(x64, monkeypatch, name):
     """Also in blocks."""
-    plain, inputs = BIASED[name]
+    plain, one = BIASED[name]
     rng = np.random.default_rng(0)
     kernel, bias, x = (jnp.asarray(rng.normal(size=shape)) / 4 for shape in ((3, 3, 4, 4), (1, 1, 1, 4), (3, 4, 5, 4)))
-    equations = with_biases(jax.make_jaxpr(plain)(kernel, bias, x).jaxpr)
-    layers = [equation for equation in equations if equation.primitive.name == "conv_general_dilated"]
-    assert {len(layer.invars) for layer in layers} == {inputs}
-    assert_same(by_patches(plain), plain, kernel, bias, x)
+    merged = with_biases(jax.make_jaxpr(plain)(kernel, bias, x).jaxpr)
+    assert [layer.primitive.name for layer, _ in merged.values()] == ["conv_general_dilated"] * one
+    assert_same(rewrite(plain), plain, kernel, bias, x)
     monkeypatch.setattr(blocks, "MANY", 1)
     monkeypatch.setattr(blocks, "BLOCK", 2**11)
-    assert_same(by_patches(plain), plain, kernel, bias, x)
+    assert_same(rewrite(plain), plain, kernel, bias, x)
 
 
 def test_a_blocks_derivative_is_copied_before_it_is_used():
@@ -278,14 +283,14 @@ def test_a_blocks_derivative_is_copied_before_it_is_used():
 def test_a_convolution_without_pixels_is_left_to_xla():
     plain = lambda x, w: lax.conv_general_dilated(x, w, (), (), dimension_numbers=("NC", "IO", "NC"))
     x, kernel = jnp.arange(6.0).reshape(2, 3), jnp.arange(12.0).reshape(3, 4)
-    np.testing.assert_allclose(by_patches(plain)(x, kernel), x @ kernel)
+    np.testing.assert_allclose(rewrite(plain)(x, kernel), x @ kernel)
 
 
 def test_channels_by_themselves_are_sums_over_the_taps():
     """No product and no patches: three slices along the last axis are copied, for nine taps."""
     plain = functools.partial(lax.conv_general_dilated, window_strides=(1, 1), padding="SAME", feature_group_count=6,
                               dimension_numbers=("NHWC", "HWIO", "NHWC"))  # fmt: skip
-    depthwise = by_patches(plain)
+    depthwise = rewrite(plain)
     x, kernel = jnp.ones((2, 5, 5, 6)), jnp.ones((3, 3, 1, 12))
     assert products(depthwise, x, kernel) == []
     copied = [one for one in jax.make_jaxpr(depthwise)(x, kernel).eqns if one.primitive.name == "optimization_barrier"]
@@ -329,7 +334,7 @@ def test_drawn_convolutions_are_those_of_xla(x64, drawn):
     plain = lambda x, w: lax.conv_general_dilated(x, w, **how)
     if any(size <= 0 for size in jax.eval_shape(plain, x, w).shape):
         return
-    patched = by_patches(plain)
+    patched = rewrite(plain)
     np.testing.assert_allclose(patched(x, w), plain(x, w), rtol=1e-12, atol=1e-12)
     ours, theirs = slopes(patched, x, w), slopes(plain, x, w)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), ours, theirs)
@@ -389,7 +394,7 @@ def test_known_blocks_are_those_of_flax(x64, block):
         model = nnx.merge(graph, params, rest, copy=True)
         return model(x), nnx.state(model, nnx.Not(nnx.Param))
 
-    patched = by_patches(plain)
+    patched = rewrite(plain)
     program = str(jax.make_jaxpr(patched)(params, rest, x))
     assert "conv_general_dilated" not in program
     assert "reduce_window" not in program
@@ -418,7 +423,7 @@ def test_bodies_of_loops_branches_and_checkpoints_are_fast_too(x64, name):
     kernel, x = (
         jax.random.normal(jax.random.key(size), (size, *shape)) for size, shape in ((3, (3, 3, 2, 2)), (4, (6, 5, 2)))
     )
-    plain, patched = BODIES[name], by_patches(BODIES[name])
+    plain, patched = BODIES[name], rewrite(BODIES[name])
     assert "conv_general_dilated" in str(jax.make_jaxpr(plain)(kernel, x))
     assert "conv_general_dilated" not in str(jax.make_jaxpr(patched)(kernel, x))
     assert_same(patched, plain, kernel, x)
@@ -428,8 +433,8 @@ def test_the_body_of_a_loop_without_a_known_end_is_fast_too(x64):
     """Which has directional derivatives alone."""
     kernel, x = (jax.random.normal(jax.random.key(0), shape) for shape in ((3, 3, 2, 2), (4, 6, 5, 2)))
     plain = lambda x: lax.while_loop(lambda x: (x**2).sum() > 1, lambda x: jnp.tanh(0.05 * convolved(kernel, x)), x)
-    assert "conv_general_dilated" not in str(jax.make_jaxpr(by_patches(plain))(x))
-    for ours, theirs in zip(*(jax.jvp(f, (x,), (jnp.cos(x),)) for f in (by_patches(plain), plain)), strict=True):
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(rewrite(plain))(x))
+    for ours, theirs in zip(*(jax.jvp(f, (x,), (jnp.cos(x),)) for f in (rewrite(plain), plain)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
         assert not np.array_equal(theirs, x)
 
@@ -462,7 +467,7 @@ def test_by_patches_is_the_convolution(x64, layout, shape, kernel, groups):
 
         if any(size <= 0 for size in jax.eval_shape(plain, x, w)["out"].shape):
             continue
-        patched = by_patches(jax.jit(plain))
+        patched = rewrite(jax.jit(plain))
         assert "conv_general_dilated" not in str(jax.make_jaxpr(patched)(x, w))
         np.testing.assert_allclose(patched(x, w)["out"], plain(x, w)["out"], rtol=1e-9, atol=1e-12)
         gradients = [jax.grad(lambda *a, f=f: jnp.sin(f(*a)["out"]).sum(), (0, 1))(x, w) for f in (patched, plain)]
@@ -476,7 +481,7 @@ def test_by_patches_is_for_functions_that_are_not_yet_differentiated():
         return lax.conv_general_dilated(x, w, (1, 1), "SAME", **how).sum()
 
     with pytest.raises(ValueError, match="wrap the function before it is differentiated"):
-        by_patches(jax.grad(forward))(jnp.ones((3, 3, 1, 4)), jnp.ones((2, 5, 5, 4)))
+        rewrite(jax.grad(forward))(jnp.ones((3, 3, 1, 4)), jnp.ones((2, 5, 5, 4)))
 
 
 def program_of_an_epoch(task, space):
@@ -515,7 +520,7 @@ class OwnLinen(linen.Module):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("model", [OwnNnx, lambda hparams, rngs: OwnLinen()], ids=["nnx", "linen"])
-def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch, request):
+def test_a_users_plain_convolution_is_made_fast(x64, model):
     """It trains as it would have trained, to 1e-9, and no convolution is left."""
     x = np.random.default_rng(0).normal(size=(60, 6, 6, 1))
     data = x, np.arange(60) % 3
@@ -524,9 +529,7 @@ def test_a_users_plain_convolution_is_made_fast(x64, model, monkeypatch, request
     task = pj.supervised(data, model=model)
     fast = pj.search(task, space, trials=3, epochs=3)
     assert " convolution(" not in program_of_an_epoch(task, space)
-    monkeypatch.setattr("popjax.supervision.preprocessing.by_patches", lambda function: function)
-    request.getfixturevalue("nothing_compiled")
-    plain = pj.supervised(data, model=model)
+    plain = pj.supervised(data, model=model, rewrite="none")
     assert " convolution(" in program_of_an_epoch(plain, space)
     for name, values in pj.search(plain, space, trials=3, epochs=3).curves.items():
         np.testing.assert_allclose(fast.curves[name], values, rtol=1e-9)

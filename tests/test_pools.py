@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from popjax.models import pools
 from popjax.models.layers import max_pool
-from popjax.models.rewriting import by_patches
+from popjax.rewriting import pools
+from popjax.rewriting.rewrite import rewrite
 
 
 def test_max_pool_is_flax_pool(x64):
@@ -36,15 +36,15 @@ def test_pooling_is_flax_pooling(x64, window, strides, padding):
     x = jnp.round(jax.random.normal(jax.random.key(0), (3, 7, 8, 2)), 0)
     for pool in (nnx.max_pool, nnx.avg_pool, linen.max_pool, linen.avg_pool):
         plain = lambda x, pool=pool: pool(x, window, strides, padding)
-        assert "reduce_window" not in str(jax.make_jaxpr(by_patches(plain))(x))
-        assert_same(by_patches(plain), plain, x)
+        assert "reduce_window" not in str(jax.make_jaxpr(rewrite(plain))(x))
+        assert_same(rewrite(plain), plain, x)
 
 
 def test_what_comes_before_a_narrow_pool_is_not_computed_again_for_its_gradient():
     """As it is for 16 channels, where that is faster than to write it down; of windows that share pixels."""
 
     def subtractions(channels):
-        pool = by_patches(lambda x, mean: nnx.max_pool(nnx.relu(x - mean), (3, 3), (2, 2)))
+        pool = rewrite(lambda x, mean: nnx.max_pool(nnx.relu(x - mean), (3, 3), (2, 2)))
         slope = jax.jit(jax.grad(lambda x, mean: (pool(x, mean) ** 2).sum(), (0, 1)))
         lowered = slope.lower(jnp.zeros((8, 12, 12, channels)), jnp.zeros((1, 1, 1, channels)))
         return lowered.compile().as_text().count(" subtract(")
@@ -55,11 +55,11 @@ def test_what_comes_before_a_narrow_pool_is_not_computed_again_for_its_gradient(
 def test_pooling_goes_on_for_integers_and_large_windows(x64):
     x = jnp.arange(2 * 30 * 30).reshape(2, 30, 30, 1) % 7
     plain = lambda x: lax.reduce_window(x, np.iinfo(int).min, lax.max, (1, 2, 3, 1), (1, 1, 2, 1), "SAME")
-    np.testing.assert_array_equal(by_patches(plain)(x), plain(x))
+    np.testing.assert_array_equal(rewrite(plain)(x), plain(x))
     any_of = lambda x: lax.reduce_window(x, False, lax.max, (1, 2, 3, 1), (1, 1, 2, 1), "SAME")
-    np.testing.assert_array_equal(by_patches(any_of)(x == 0), any_of(x == 0))
-    assert "reduce_window" not in str(jax.make_jaxpr(by_patches(any_of))(x == 0))
-    whole = by_patches(lambda x: nnx.max_pool(x, (30, 30)))
+    np.testing.assert_array_equal(rewrite(any_of)(x == 0), any_of(x == 0))
+    assert "reduce_window" not in str(jax.make_jaxpr(rewrite(any_of))(x == 0))
+    whole = rewrite(lambda x: nnx.max_pool(x, (30, 30)))
     assert "reduce_window" in str(jax.make_jaxpr(whole)(x.astype(float)))
     assert whole(x.astype(float)).tolist() == [[[[6.0]]], [[[6.0]]]]
 
@@ -83,7 +83,7 @@ PICKS = [
 @pytest.mark.parametrize(("shape", "before", "window", "expected"), PICKS)
 def test_pools_pick_where_that_is_faster(shape, before, window, expected):
     """Not of channels that are too few for loops over them, nor along the channels."""
-    pool = by_patches(lambda x: lax.reduce_window(before(x), -jnp.inf, lax.max, (1, *window), (1, *window), "VALID"))
+    pool = rewrite(lambda x: lax.reduce_window(before(x), -jnp.inf, lax.max, (1, *window), (1, *window), "VALID"))
     slope = jax.make_jaxpr(jax.grad(lambda x: (pool(x) ** 2).sum()))(jnp.ones((2, *shape)))
     assert (":i8[" in str(slope)) == expected
 
@@ -138,7 +138,7 @@ def test_what_is_before_a_pool_has_its_derivatives(x64, name, few_channels):
     scale = jnp.asarray([0.5, -1.0, 2.0, 0.0]).reshape(1, 1, 1, 4)
     for window in ((2, 2), (3, 2), (1, 4)):
         plain = lambda x, scale, window=window: nnx.max_pool(BEFORE[name](x, scale), window, window)
-        assert_same(by_patches(plain), plain, x, scale)
+        assert_same(rewrite(plain), plain, x, scale)
 
 
 @settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -151,7 +151,7 @@ def test_pools_of_any_sizes_are_those_of_xla(x64, few_channels, data):
     x, scale = jnp.asarray(rng.integers(-2, 3, (2, *sizes, 3)) / 2.0), jnp.asarray(rng.normal(size=3))
     scale = scale.reshape(*[1] * (x.ndim - 1), 3)
     plain = lambda x, scale: nnx.max_pool(nnx.relu(x * scale), window, window)
-    assert_same(by_patches(plain), plain, x, scale)
+    assert_same(rewrite(plain), plain, x, scale)
 
 
 def test_a_long_chain_before_a_pool_is_not_computed_anew(x64, few_channels):
@@ -162,13 +162,13 @@ def test_a_long_chain_before_a_pool_is_not_computed_anew(x64, few_channels):
             x = x + 0.1
         return nnx.max_pool(x, (2, 2), (2, 2))
 
-    assert_same(by_patches(plain), plain, jax.random.normal(jax.random.key(0), (1, 4, 4, 1)))
+    assert_same(rewrite(plain), plain, jax.random.normal(jax.random.key(0), (1, 4, 4, 1)))
 
 
 def test_second_derivatives_of_a_pool(x64, few_channels):
     x = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
     plain = lambda x: (nnx.max_pool(jnp.sin(3 * x), (2, 2), (2, 2)) ** 2).sum()
-    turned = [jax.grad(lambda x, f=f: (jax.grad(f)(x) * jnp.cos(x)).sum())(x) for f in (by_patches(plain), plain)]
+    turned = [jax.grad(lambda x, f=f: (jax.grad(f)(x) * jnp.cos(x)).sum())(x) for f in (rewrite(plain), plain)]
     np.testing.assert_allclose(*turned, rtol=1e-12, atol=1e-12)
     assert turned[0].any()
 
@@ -177,7 +177,7 @@ def test_second_derivatives_of_a_pool(x64, few_channels):
 def test_a_pool_of_what_is_not_a_number_is_none_when_it_is_differentiated(place, few_channels):
     """Or the loss of a member that has diverged would look like one."""
     x = jnp.arange(8.0).reshape(1, 2, 4, 1).at[0, place // 2, place % 2, 0].set(jnp.nan)
-    pool = by_patches(lambda x: nnx.max_pool(nnx.relu(x), (2, 2), (2, 2)))
+    pool = rewrite(lambda x: nnx.max_pool(nnx.relu(x), (2, 2), (2, 2)))
     found = jax.vjp(pool, x)[0].ravel()
     np.testing.assert_array_equal(found, pool(x).ravel())
     np.testing.assert_array_equal(jnp.isnan(found), [True, False])
@@ -192,7 +192,7 @@ def test_the_derivative_of_what_is_before_a_pool_is_summed_over_the_pixels_that_
         return {equation.invars[0].aval.shape for equation in equations(program.jaxpr, "reduce_sum")}
 
     assert (2, 8, 8, 3) in summed(lambda function: function)
-    assert (2, 8, 8, 3) not in summed(by_patches)
+    assert (2, 8, 8, 3) not in summed(rewrite)
 
 
 def equations(jaxpr, name):

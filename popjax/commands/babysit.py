@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -45,6 +45,8 @@ class Arguments(RowsOptions):
     """the schedule of the learning rate: inverse, exponential, cosine or flat"""
     transform: str | None = None
     """the transform of the features: standardize, global, robust, quantile or none"""
+    rewrite: Literal["fast", "none"] | None = None
+    """none: convolutions, pools and products of cnn are computed as they are written, and slower"""
     ordered: bool | None = None
     """rows are in order of time: the first ones train"""
     task: str | None = None

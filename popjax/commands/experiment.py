@@ -68,6 +68,8 @@ class Experiment(RowsOptions):
     transform: str | None = None
     """the transform of the features: standardize, global, robust, quantile or none (default: of images global, of
     tabular robust, else standardize)"""
+    rewrite: Literal["fast", "none"] = "fast"
+    """none: convolutions, pools and products of cnn are computed as they are written, and slower"""
     ordered: bool = False
     """rows are in order of time: the last ones test, those before them validate, and the first ones train"""
     task: str | None = None
@@ -178,6 +180,7 @@ class Experiment(RowsOptions):
             schedule=self.schedule,
             missing=self.missing,
             transform=self.transform,
+            rewrite=self.rewrite,
         )
         return task.in_folds(folds)
 

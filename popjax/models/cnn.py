@@ -5,12 +5,11 @@ from typing import Any
 
 import jax
 from flax import nnx
+from jax import lax
 
 from popjax.core.text import lookup
-from popjax.models.convolution import convolved
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, Shape, depth_of, drawn, in_layers, unit_mask, width_of
-from popjax.models.layers import Dropout, max_pool
-from popjax.models.windows import Windows
+from popjax.models.layers import Dropout
 from popjax.space.defaults import SEARCHED, hparam
 from popjax.space.scales import Scale, integers
 from popjax.task import HParams
@@ -18,7 +17,6 @@ from popjax.task import HParams
 CHANNELS = 16
 SPACE: Mapping[str, Scale] = {"hidden": integers(8, 32), "depth": SEARCHED["depth"]}  # hidden: the channels
 TAPS = 9  # of a 3 x 3 kernel
-WINDOWS = Windows((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))  # as padding "SAME"
 PATCHED = 40  # the time to copy one number into a patch, in operations
 TILED = 3  # operations of two channels, of 18 by patches, as timed of 8 to 32 channels
 
@@ -54,14 +52,14 @@ class CNN(nnx.Module):
         self.out = Dense(weights[0], last, (channels, outputs), 1.0)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = self._active(0, max_pool(self._convolved(0, x)))
+        x = self._active(0, nnx.max_pool(self._convolved(0, x), (2, 2), (2, 2)))
         layer = lambda i, x: self._active(i, self._convolved(i, x))
         x = in_layers(layer, range(1, len(self.convolutions)), self.certain, self.depth, x)
         return self.out(self.dropout(x.mean((1, 2))))
 
     def _convolved(self, i: int, x: jax.Array) -> jax.Array:
         kernel = self.convolutions[i].kernel[...].reshape(3, 3, x.shape[-1], -1)
-        return convolved(x, kernel, WINDOWS)
+        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     def _active(self, i: int, x: jax.Array) -> jax.Array:
         x = self.activation(x + self.convolutions[i].bias[...][None, None, None])

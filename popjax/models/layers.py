@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from popjax.models.pools import largest
-from popjax.models.windows import split_windows
+from popjax.rewriting.rewrite import rewrite
 
 
 class RowKeys(nnx.Variable):
@@ -46,12 +45,11 @@ class Dropout(nnx.Module):
         return jnp.where(keep, x / share, 0)
 
 
+@rewrite
 def max_pool(x: jax.Array) -> jax.Array:
     """2 x 2 max-pooling of images (rows, height, width, channels); an odd last row or column of pixels is dropped.
 
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).ravel().tolist()
     [5.0, 7.0, 13.0, 15.0]
     """
-    for axis in (2, 1):
-        x = largest(*split_windows(x, axis, 2))
-    return jax.lax.optimization_barrier(x)
+    return nnx.max_pool(x, (2, 2), (2, 2))

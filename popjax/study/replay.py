@@ -19,7 +19,7 @@ from popjax.engine.roster import Roster
 from popjax.engine.traced_task import Config, TracedTask
 from popjax.engine.tracer import Tracer
 from popjax.engine.trainer import Timer, Trainer
-from popjax.models.rewriting import left_to_xla
+from popjax.rewriting.rewrite import left_to_xla
 from popjax.scheduler import Decision
 from popjax.space.space import Space
 from popjax.store.decisions import Step
@@ -164,5 +164,5 @@ def slow_parts(tracer: Tracer) -> list[str]:
     what = f"left to XLA, whose own is slow on a CPU: {' and '.join(sorted(found))}"
     if "convolution" in found:
         what += ", so that a Python loop of jitted steps of one model would be faster"
-    why = "it is in a derivative of your own, or a Task's that is not wrapped in popjax.convolution.by_patches"
+    why = "it is in a derivative of your own, or a Task's that is not wrapped in popjax.rewrite"
     return [f"{what}; {why}"] if found else []

@@ -24,7 +24,7 @@ from popjax.data.transforms.writing import read_transforms, written_transforms
 from popjax.models.built_in import MODELS
 from popjax.models.network import Network
 from popjax.models.networks import bind
-from popjax.models.rewriting import by_patches
+from popjax.rewriting.rewrite import rewrite
 from popjax.supervision.encoding import encoded
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.kinds.named_kinds import kind_named, kind_of, kind_read
@@ -63,6 +63,7 @@ class Recipe:
         mirrored: True if the transformed features are the targets.
         apart: True if the model takes numbers and codes of texts apart (see `Model`).
         transform_digest: SHA-256 of the first rows after the transforms.
+        rewrite: "fast" if convolutions, pools and products are rewritten, "none" if the model is traced as written.
     """
 
     model: str | None
@@ -81,6 +82,7 @@ class Recipe:
     mirrored: bool = False
     apart: bool = False
     transform_digest: str = ""
+    rewrite: str = "fast"
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, options: Any) -> Self:
@@ -111,6 +113,7 @@ class Recipe:
             mirrored=dataset.mirrored,
             apart=split_up,
             transform_digest=digest_of(shown),
+            rewrite=options.rewrite,
         )
 
     @property
@@ -202,8 +205,8 @@ class Recipe:
                 what = "a dict of arrays" if isinstance(self.inputs, Mapping) else "targets of such a shape"
                 raise ValueError(f"the built-in model {model!r} does not take {what}; give a custom model")
             module = functools.partial(MODELS[model].module, self.sees, self.outputs)
-            return functools.partial(bind, module, x=example)
-        return functools.partial(own_model, model, x=example)
+            return functools.partial(bound, module, MODELS[model].images and self.rewrite == "fast", x=example)
+        return functools.partial(bound, model, self.rewrite == "fast", x=example)
 
     def encoded(self, rows: Any) -> Any:
         """Raw rows as in `Dataset.x` (see `encoding.encoded`)."""
@@ -250,10 +253,10 @@ def digest_of(transformed: Iterable[Inputs]) -> str:
     return found.hexdigest()
 
 
-def own_model(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
-    """The Network of a custom model for rows such as `x`, its convolutions computed by patches."""
+def bound(model: Callable[..., Any], fast: bool, hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
+    """The Network of a model for rows such as `x`; if `fast`, its convolutions, pools and products are rewritten."""
     network = bind(model, hparams, key, x)
-    return network._replace(apply=by_patches(network.apply))
+    return network._replace(apply=rewrite(network.apply)) if fast else network
 
 
 def moments_of_folds(values: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:

@@ -68,3 +68,4 @@ class ProblemOptions(Options):
     class_weight: Any = field(default=None, metadata={"text": class_weight_text})
     sample_weight: Any = field(default=None, metadata={"text": sample_weight_text})
     metrics: Any = field(default=(), metadata={"text": metrics_text})
+    rewrite: str = "fast"

@@ -24,6 +24,8 @@ from popjax.supervision.preprocessing import seen
 from popjax.supervision.problem import Given, Supervised
 from popjax.supervision.problem_options import ProblemOptions
 
+REWRITES = ("fast", "none")
+
 
 def supervised(
     data: Any,
@@ -43,6 +45,7 @@ def supervised(
     class_weight: Any = None,
     sample_weight: Any = None,
     metrics: Any = (),
+    rewrite: str = "fast",
     **gone: Any,
 ) -> Supervised:
     """A Task that fits a model to rows by mini-batch gradient descent.
@@ -98,6 +101,8 @@ def supervised(
             regression; or name -> a jax.numpy function of (outputs, targets) that returns a scalar: of logits (rows,
             classes) and class indices (rows,), of log odds and truth values (rows, labels), or of values (rows, ...) in
             the targets' own units.
+        rewrite: "fast" to compute the convolutions, pools and products of "cnn" or a custom model in ways that are
+            faster in a population, equal to rounding (1e-5 of float32); "none" to train it as it is written.
 
     The metrics are train_loss and val_loss, and for
 
@@ -135,6 +140,7 @@ def supervised(
         class_weight=class_weight,
         sample_weight=sample_weight,
         metrics=metrics,
+        rewrite=rewrite,
     )
     return of_data(data, options)
 
@@ -149,6 +155,8 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         check_called("the schedule", options.schedule, "hparams", "epoch")
     if options.loss is not None:
         check_called("the loss", options.loss, "outputs", "targets")
+    if options.rewrite not in REWRITES:
+        raise ValueError(f"rewrite={options.rewrite!r}; choose {' or '.join(map(repr, REWRITES))}")
     model = model_named(options.model) if isinstance(options.model, str) else None
     options = settled(options, model)
     transform = options.transform if options.transform is not None or model is None else model.transform

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 from jax.extend.core.primitives import (
     cond_p,
     conv_general_dilated_p,
@@ -24,38 +25,56 @@ from jax.extend.core.primitives import (
     while_p,
 )
 
-from popjax.models.biases import variables_of, with_biases
-from popjax.models.convolution import convolve
-from popjax.models.pointwise import array_of, pointwise
-from popjax.models.pools import max_pooled, pooled
-from popjax.models.products import affine
-from popjax.models.windows import MOST, summed
+from popjax.rewriting.biases import with_biases
+from popjax.rewriting.convolution import convolve
+from popjax.rewriting.pointwise import array_of, pointwise
+from popjax.rewriting.pools import max_pooled, pooled
+from popjax.rewriting.products import affine
+from popjax.rewriting.target import ANY, NONE, on_cpu, rewriting_for, target
+from popjax.rewriting.windows import MOST, summed
 
 
-def by_patches[**P, T](function: Callable[P, T]) -> Callable[P, T]:
-    """The same function, its convolutions computed as matrix products of patches or tiles, its pooling by slices.
+def rewrite[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+    """The same function, its convolutions computed as matrix products of patches, its pooling by slices.
 
-    The derivative of a layer's weights copies the narrower of its matrices (see `products`), that of a pool computes
-    anew what it picks (see `picks`).
+    On a CPU they are computed as tiles, too (Winograd's), the derivative of a layer's weights copies the narrower of
+    its matrices (see `products`), and that of a pool computes anew what it picks (see `picks`).
 
     For a custom Task: wrap the model's forward pass before it is differentiated.
     `supervised` wraps every custom model. Arguments are pytrees of arrays. What is inside a custom
-    derivative is unchanged.
+    derivative is unchanged. The function is rewritten as it is traced, for the platform that JAX then uses.
 
     >>> import jax.numpy as jnp
     >>> kernel, image, layout = jnp.ones((3, 3, 1, 4)), jnp.ones((2, 8, 8, 1)), ("NHWC", "HWIO", "NHWC")
     >>> def forward(kernel, image):
     ...     return jax.lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=layout)
-    >>> bool(jnp.allclose(by_patches(forward)(kernel, image), forward(kernel, image)))
+    >>> bool(jnp.allclose(rewrite(forward)(kernel, image), forward(kernel, image)))
     True
     """
 
-    def patched(*args: P.args, **kwargs: P.kwargs) -> T:
+    @functools.wraps(function)
+    def rewritten(*args: P.args, **kwargs: P.kwargs) -> T:
+        if target() == NONE:
+            return function(*args, **kwargs)
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*args, **kwargs)
-        outputs = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves((args, kwargs)))
-        return jax.tree.unflatten(jax.tree.structure(shape), map(array_of, outputs))
+        leaves = jax.tree.leaves((args, kwargs))
+        if target() == ANY:
+            outputs = lax.platform_dependent(*leaves, cpu=computed(closed, "cpu"), default=computed(closed, "gpu"))
+        else:
+            outputs = computed(closed, target())(*leaves)
+        return jax.tree.unflatten(jax.tree.structure(shape), outputs)
 
-    return patched
+    return rewritten
+
+
+def computed(closed: ClosedJaxpr, platform: str) -> Callable[..., list[jax.Array]]:
+    """A jaxpr as a function of arrays, rewritten for a platform."""
+
+    def outputs(*arguments: Any) -> list[jax.Array]:
+        with rewriting_for(platform):
+            return [*map(array_of, evaluate(closed.jaxpr, closed.consts, arguments))]
+
+    return outputs
 
 
 def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
@@ -65,18 +84,24 @@ def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> l
     def read(variable: Any) -> Any:
         return variable.val if isinstance(variable, Literal) else known[variable]
 
-    for equation in with_biases(jaxpr):
-        inputs, params = [*map(read, equation.invars)], equation.params
-        if equation.primitive is jit_p:
+    merged = with_biases(jaxpr) if on_cpu() else {}
+    within = {layer.outvars[0] for layer, _ in merged.values()}
+    for equation in jaxpr.eqns:
+        if equation.outvars[0] in within:
+            continue
+        layer, bias = merged.get(equation.outvars[0], (equation, None))
+        inputs, params = [*map(read, layer.invars)], layer.params
+        if layer.primitive is jit_p:
             outputs = evaluate(params["jaxpr"].jaxpr, params["jaxpr"].consts, inputs)
-        elif equation.primitive is reduce_window_max_p and fits(params):
+        elif layer.primitive is reduce_window_max_p and fits(params):
             outputs = [max_pooled(*inputs, **params)]
-        elif equation.primitive in FAST and fits(params):
-            outputs = [FAST[equation.primitive](*map(array_of, inputs), **params)]
+        elif layer.primitive in FAST and fits(params):
+            more = {} if bias is None else {"bias": array_of(read(bias))}
+            outputs = [FAST[layer.primitive](*map(array_of, inputs), **params, **more)]
         else:
-            variables = variables_of(equation)
+            variables = [variable for variable in equation.invars if not isinstance(variable, Literal)]
             alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[fast(equation)])
-            outputs = jax.core.eval_jaxpr(alone, [], *[array_of(read(variable)) for variable in variables])
+            outputs = jaxpr_as_fun(ClosedJaxpr(alone, []))(*[array_of(read(variable)) for variable in variables])
             outputs = [pointwise(equation, inputs, *outputs)] if len(outputs) == 1 else outputs
         known.update(zip(equation.outvars, outputs, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
@@ -89,8 +114,7 @@ def fast(equation: Any) -> Any:
 
     def body(value: Any) -> Any:
         if isinstance(value, ClosedJaxpr):
-            computed = lambda *given: [*map(array_of, evaluate(value.jaxpr, value.consts, given))]
-            return jax.make_jaxpr(computed)(*value.in_avals)
+            return jax.make_jaxpr(computed(value, target()))(*value.in_avals)
         if isinstance(value, Jaxpr):
             return body(ClosedJaxpr(value, [])).jaxpr
         return tuple(map(body, value)) if isinstance(value, tuple) else value

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from popjax.models.pointwise import Pointwise, array_of, as_result
-from popjax.models.windows import SHORTEST, Sizes, split_windows
+from popjax.rewriting.pointwise import Pointwise, array_of, as_result
+from popjax.rewriting.windows import SHORTEST, Sizes, split_windows
 
 NARROWEST = 12  # channels of a pool that picks
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 
-from popjax.models.blocks import in_blocks
-from popjax.models.products import by_rows
-from popjax.models.windows import COPY, Windows, bordered, patches
+from popjax.rewriting.blocks import in_blocks
+from popjax.rewriting.products import by_rows
+from popjax.rewriting.windows import COPY, Windows, bordered, patches
 
 
 def cost_of_whole_patches(x: jax.Array, kernel: jax.Array, windows: Windows) -> float:

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from popjax.rewriting.target import on_cpu
+
 COLUMNS = 32
 
 
@@ -64,7 +66,7 @@ def affine(x: jax.Array, weights: jax.Array, *, dimension_numbers: lax.DotDimens
     def product(x: jax.Array, weights: jax.Array) -> jax.Array:
         return lax.dot_general(x, weights, dimension_numbers, **how)
 
-    if not whole or any(map(len, batches)) or not 0 < count < min(x.ndim, weights.ndim):
+    if not on_cpu() or not whole or any(map(len, batches)) or not 0 < count < min(x.ndim, weights.ndim):
         return product(x, weights)
 
     layer = jax.custom_jvp(product)
@@ -82,8 +84,7 @@ def affine(x: jax.Array, weights: jax.Array, *, dimension_numbers: lax.DotDimens
 def narrow_to_copy(weights: jax.Array) -> jax.Array:
     """The same weights (..., inputs, units), whose derivative is computed transposed where units are fewer."""
     inputs, units = weights.shape[-2:]
-    turned = lambda weights: lax.optimization_barrier(weights.mT).mT
-    return lax.platform_dependent(weights, cpu=turned, default=lambda weights: weights) if units < inputs else weights
+    return lax.optimization_barrier(weights.mT).mT if units < inputs else weights
 
 
 def widened(x: jax.Array, axis: int) -> jax.Array:

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from popjax.rewriting.target import barrier
+
 type Sizes = tuple[int, ...]
 
 LONG = (jnp.float32, jnp.float64)  # numbers whose sums may be taken in another order
@@ -62,7 +64,7 @@ def patches(x: jax.Array, taps: Sizes, strides: Sizes, dilation: Sizes) -> jax.A
     """
     for axis, tap, stride, apart in reversed([*zip(itertools.count(1), taps, strides, dilation)]):
         if tap > 1 or stride > 1:
-            x = lax.optimization_barrier(jnp.concatenate(shifted(x, axis, tap, stride, apart), -1))
+            x = barrier(jnp.concatenate(shifted(x, axis, tap, stride, apart), -1))
     return x
 
 

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from popjax.models.blocks import in_blocks
-from popjax.models.products import times
-from popjax.models.windows import COPY, LONG, SHORTEST, Windows, bordered, shifted, summed
+from popjax.rewriting.blocks import in_blocks
+from popjax.rewriting.products import times
+from popjax.rewriting.windows import COPY, LONG, SHORTEST, Windows, bordered, shifted, summed
 
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0)  # and infinity
 LONGEST: Mapping[tuple[int, ...], int] = {(5, 5): 128}  # sum of rows, so that rounding is less than 1e-5

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from popjax.models.windows import Windows, bordered, shifted, summed
+from popjax.rewriting.windows import Windows, bordered, shifted, summed
 
 
 def depthwise(x: jax.Array, kernel: jax.Array, windows: Windows) -> jax.Array:

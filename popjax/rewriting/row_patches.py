@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from popjax.models.blocks import in_blocks
-from popjax.models.products import by_rows
-from popjax.models.windows import COPY, LONG, Windows, bordered, patches, summed
+from popjax.rewriting.blocks import in_blocks
+from popjax.rewriting.products import by_rows
+from popjax.rewriting.windows import COPY, LONG, Windows, bordered, patches, summed
 
 SUMMAND = 4  # the time of a number of a sum, forward and backward, in products of two numbers
 

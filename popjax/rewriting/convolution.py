@@ -1,4 +1,4 @@
-"""Convolutions computed as matrix products of patches or tiles and weights.
+"""Convolutions computed as matrix products of patches or tiles and weights: on a CPU what costs least, else patches.
 
 XLA runs a convolution inside a loop on a CPU as plain nested loops, and one with different weights
 for each member as a grouped convolution; a matrix product is fast in both cases.
@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from popjax.models.depthwise import depthwise
-from popjax.models.row_patches import by_row_patches, cost_of_row_patches
-from popjax.models.whole_patches import by_whole_patches, cost_of_whole_patches
-from popjax.models.windows import MOST, Windows, bordered, patches
-from popjax.models.winograd import by_tiles, cost_of_tiles
+from popjax.rewriting.depthwise import depthwise
+from popjax.rewriting.row_patches import by_row_patches, cost_of_row_patches
+from popjax.rewriting.target import on_cpu
+from popjax.rewriting.whole_patches import by_whole_patches, cost_of_whole_patches
+from popjax.rewriting.windows import MOST, Windows, bordered, patches
+from popjax.rewriting.winograd import by_tiles, cost_of_tiles
 
 
 def convolve(
@@ -43,7 +44,7 @@ def convolve(
     Raises ValueError for batch groups.
     """
     if batch_group_count != 1:
-        raise ValueError("by_patches: wrap the function before it is differentiated, not after")
+        raise ValueError("popjax.rewrite: wrap the function before it is differentiated, not after")
     given, weights, wanted = dimension_numbers
     x = x.transpose((given[0], *given[2:], given[1]))  # (rows, *pixels, channels)
     kernel = kernel.transpose((*weights[2:], weights[1], weights[0]))  # (*taps, channels of a group, units)
@@ -52,20 +53,28 @@ def convolve(
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *between, (0, 0, 0)])
     groups, how = feature_group_count, {"precision": precision, "preferred_element_type": preferred_element_type}
     windows = Windows(tuple(taps), window_strides, rhs_dilation, padding)
-    if groups == 1:
+    if groups == 1 and on_cpu():
         bias = None if bias is None else bias.reshape(*[1] * (kernel.ndim - 1), units)
         product = convolved(x, kernel, windows, bias, **how)
-    elif channels == 1 and math.prod(taps) <= MOST:
+    elif channels == 1 and math.prod(taps) <= MOST and on_cpu():
         kind = preferred_element_type or x.dtype
         product = depthwise(x.astype(kind), kernel.astype(kind), windows)
     else:
         neighbourhoods = patches(bordered(x, padding), *windows[:3])
-        pixels = neighbourhoods.shape[:-1]
-        neighbourhoods = neighbourhoods.reshape(*pixels, math.prod(taps), groups, channels)
-        kernel = kernel.reshape(-1, channels, groups, units // groups)
-        product = jnp.einsum("...tgc,tcgu->...gu", neighbourhoods, kernel, **how).reshape(*pixels, units)
+        product = of_groups(neighbourhoods, kernel.reshape(math.prod(taps), channels, units), groups, **how)
     order = [0, product.ndim - 1, *range(1, product.ndim - 1)]  # to (rows, units, *pixels)
     return product.transpose(order).transpose([wanted.index(axis) for axis in range(product.ndim)])
+
+
+def of_groups(neighbourhoods: jax.Array, kernel: jax.Array, groups: int, **how: Any) -> jax.Array:
+    """Patches (..., taps * groups * channels) times a kernel (taps, channels, units): (..., units)."""
+    taps, channels, units = kernel.shape
+    if groups == 1:
+        return jnp.matmul(neighbourhoods, kernel.reshape(-1, units), **how)
+    *pixels, _ = neighbourhoods.shape
+    neighbourhoods = neighbourhoods.reshape(*pixels, taps, groups, channels)
+    kernel = kernel.reshape(taps, channels, groups, units // groups)
+    return jnp.einsum("...tgc,tcgu->...gu", neighbourhoods, kernel, **how).reshape(*pixels, units)
 
 
 def convolved(

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from popjax.models.picks import pays, picked
-from popjax.models.pointwise import array_of
-from popjax.models.windows import SHORTEST, Sizes, shifted, split_windows
+from popjax.rewriting.picks import pays, picked
+from popjax.rewriting.pointwise import array_of
+from popjax.rewriting.target import barrier, on_cpu
+from popjax.rewriting.windows import SHORTEST, Sizes, shifted, split_windows
 
 
 def max_pooled(x: Any, **how: Any) -> jax.Array:
@@ -24,7 +25,8 @@ def max_pooled(x: Any, **how: Any) -> jax.Array:
     pool = lambda x: pooled(x, join=largest, start=least, **how)
     beside = how["window_strides"] == sizes and {*how["base_dilation"], *how["window_dilation"]} == {1}
     inside = not any(map(any, how["padding"])) and all(map(operator.ge, array.shape, sizes))
-    return picked(pool, x, sizes) if floats and beside and inside and pays(x, sizes) else pool(array)
+    picks = on_cpu() and floats and beside and inside and pays(x, sizes)
+    return picked(pool, x, sizes) if picks else pool(array)
 
 
 def pooled(
@@ -44,10 +46,10 @@ def pooled(
     sizes = zip(itertools.count(), window_dimensions, window_strides, window_dilation)
     for axis, tap, stride, apart in reversed([*sizes]):
         if tap > 1 or stride > 1:
-            x = lax.optimization_barrier(x) if x.shape[-1] < SHORTEST else x
+            x = barrier(x) if x.shape[-1] < SHORTEST else x
             beside = (stride, apart) == (tap, 1)
             x = join(*(split_windows(x, axis, tap) if beside else shifted(x, axis, tap, stride, apart)))
-    return lax.optimization_barrier(x)
+    return barrier(x)
 
 
 @jax.custom_jvp

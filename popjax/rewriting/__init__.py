@@ -1,0 +1,1 @@
+"""How convolutions, pools and products are computed fast, by tracing a function. May import JAX alone."""

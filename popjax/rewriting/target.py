@@ -1,0 +1,39 @@
+"""The platform that functions are rewritten for."""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import jax
+from jax import lax
+
+NONE, ANY = "none", "any"
+TARGET: ContextVar[str | None] = ContextVar("target", default=None)
+
+
+@contextlib.contextmanager
+def rewriting_for(platform: str) -> Iterator[None]:
+    """Functions that are traced within are rewritten for a platform, such as "cpu" or "cuda".
+
+    For ANY a program serves several; for NONE they are traced as they are written.
+    """
+    token = TARGET.set(platform)
+    try:
+        yield
+    finally:
+        TARGET.reset(token)
+
+
+def target() -> str:
+    """The platform: that of JAX's default backend, unless `rewriting_for` says another."""
+    return TARGET.get() or jax.default_backend()
+
+
+def on_cpu() -> bool:
+    """True if the program is for a CPU."""
+    return target() == "cpu"
+
+
+def barrier(x: jax.Array) -> jax.Array:
+    """The same array, which XLA on a CPU does not fuse with what reads it; elsewhere fusing is left to XLA."""
+    return lax.optimization_barrier(x) if on_cpu() else x
