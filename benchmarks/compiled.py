@@ -35,6 +35,7 @@ from popjax.core.trees import abstract
 from popjax.engine.member import advance
 from popjax.engine.roster import Roster
 from popjax.engine.traced_task import Config, TracedTask
+from popjax.rewriting.target import rewriting_for
 from popjax.supervision.spaces import default_space
 
 sys.path.insert(0, str(Path(__file__).parent / "works"))
@@ -78,7 +79,7 @@ def population(task: pj.Task, space: pj.Space, members: int) -> Any:
     config = Config(20, 0, pj.Rule(task.metric), lanes=members, plan="one")
     member = Roster(TracedTask(task, space, config), space.sample(members)).buckets[0]
     data = abstract(task.data)
-    training, metrics, _ = member.trace(data)
+    training, metrics, *_ = member.trace(data)
     epoch = functools.partial(advance, member, metrics, members)
     stack = lambda aval: jax.ShapeDtypeStruct((members, *aval.shape), aval.dtype)
     return compiled(epoch, *jax.tree.map(stack, (training, member.example)), data, np.zeros(1, np.int32))
@@ -144,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--members", type=int, default=512)
     parser.add_argument("--quick", action="store_true", help="the first case and the loop by hand")
+    parser.add_argument("--only", nargs="+", default=(), help="these cases, and nothing is written")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(ROWS, 64)), rng.integers(0, 10, ROWS)
@@ -165,10 +167,11 @@ def main() -> None:
         "cnn32, a network of one's own": lambda members: population(own, one_batch, members),
     }
     found = []
-    for name in list(cases)[: 2 if options.quick else None]:
-        found.append({"case": name, "members": options.members, **step(cases[name](options.members))})
+    for name in options.only or list(cases)[: 2 if options.quick else None]:
+        with rewriting_for("cuda"):
+            found.append({"case": name, "members": options.members, **step(cases[name](options.members))})
         print(json.dumps(found[-1]), flush=True)
-    if not options.quick:
+    if not options.quick and not options.only:
         content = {"device": "H100, compiled for", "jax": jax.__version__, "cases": found}
         (Path(__file__).parent / "results" / "compiled.json").write_text(json.dumps(content, indent=1) + "\n")
 

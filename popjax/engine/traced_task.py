@@ -94,9 +94,13 @@ class TracedTask:
     @functools.cached_property
     def key(self) -> Key:
         """The key of what the task computes as it is written, whatever its functions are rewritten for."""
-        tracer = dataclasses.replace(self.tracer, members={})
-        with rewriting_for(NONE):
-            return tracer.member(0, self.tracer.static_names(set())).trace(abstract(self.task.data)).key()
+        data = abstract(self.task.data)
+        traced = self.first.trace(data)
+        if traced.rewritten:
+            tracer = dataclasses.replace(self.tracer, members={})
+            with rewriting_for(NONE):
+                traced = tracer.member(0, self.tracer.static_names(set())).trace(data)
+        return traced.key()
 
     @functools.cached_property
     def metrics(self) -> tuple[str, ...]:
