@@ -34,7 +34,7 @@ from jax import __version__ as JAX
 
 from popjax.core.machine import cores
 from popjax.data.dataset import from_arrays, load
-from popjax.data.splits import Way, split
+from popjax.data.splits import Splitting, split
 from popjax.space.scales import log_uniform, one_minus_log_uniform
 from popjax.space.space import Space
 
@@ -81,7 +81,7 @@ def write_workload(path: Path, trials: int, epochs: int) -> int:
     """Write the rows, popjax's split of them and its points, for all peers; returns the updates."""
     digits = load("digits")
     x, y = digits.x[:ROWS].reshape(ROWS, -1), digits.y[:ROWS]
-    rows = split(from_arrays(x, y), Way(0.1, 0.1, 0))
+    rows = split(from_arrays(x, y), Splitting(0.1, 0.1, 0))
     points = SPACE.sample(trials, seed=0)
     np.savez(
         path,

@@ -27,7 +27,7 @@ import numpy as np
 import popjax as pj
 from popjax.core.machine import device
 from popjax.data.dataset import load
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 from popjax.engine.backends.work import Done, Missing
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes

@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from popjax.core.machine import device
-from popjax.rewriting.convolution import WAYS
+from popjax.rewriting.convolution import METHODS
 from popjax.rewriting.windows import Windows
 
 ROWS, BATCHES, SECONDS = 64, 4, 0.05
@@ -64,13 +64,13 @@ def main() -> None:
         for channels, units in FIRST + LATER:
             kernel = jnp.full((taps, taps, channels, units), 0.01)
             x = jax.ShapeDtypeStruct((ROWS, side, side, channels), kernel.dtype)
-            costs = {way: cost(x, kernel, windows) for way, cost in WAYS.items()}
+            costs = {way: cost(x, kernel, windows) for way, cost in METHODS.items()}
             found = {
                 way: milliseconds(way, side, kernel, windows, (channels, units) in FIRST)
                 for way, cost in costs.items()
                 if np.isfinite(cost)
             }
-            chosen = min(WAYS, key=lambda way: costs[way])
+            chosen = min(METHODS, key=lambda way: costs[way])
             ratios.append(found[chosen] / min(found.values()))
             row = {"side": side, "taps": taps, "channels": channels, "units": units, "chosen": chosen.__name__}
             print(json.dumps(row | {way.__name__: round(value, 3) for way, value in found.items()}), flush=True)

@@ -56,7 +56,7 @@ _HOMES = {
     "log_integers": "space.scales",
     "log_uniform": "space.scales",
     "objective": "task",
-    "one_se": "rules.one_se",
+    "one_se": "rules.best",
     "default_space": "supervision.spaces",
     "pareto": "rules.pareto",
     "pbt": "tuning.schedulers.pbt",
@@ -70,24 +70,24 @@ _HOMES = {
     "search": "study.search",
     "simulate": "tuning.simulate",
     "supervised": "supervision.supervised",
-    "together": "rules.together",
+    "together": "rules.best",
     "uniform": "space.scales",
     "write_report": "pages.page",
 }
 
-_ROOMS = ("live", "tracking")  # packages that are public as a whole
+_PACKAGES = ("live", "tracking")  # packages that are public as a whole
 
-__all__ = sorted((*_HOMES, *_ROOMS))
+__all__ = sorted((*_HOMES, *_PACKAGES))
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562), so that no command pays for unused imports."""
     if name == "__version__":
         return _version()
-    if name not in _HOMES and name not in _ROOMS:
+    if name not in _HOMES and name not in _PACKAGES:
         raise AttributeError(f"module 'popjax' has no attribute {name!r}")
     home = import_module(f"popjax.{_HOMES.get(name, name)}")
-    value = globals()[name] = home if name in _ROOMS else getattr(home, name)
+    value = globals()[name] = home if name in _PACKAGES else getattr(home, name)
     return value
 
 

@@ -1,6 +1,6 @@
 """`python -m popjax.retest`: the entry point of the command; it starts without JAX."""
 
-from popjax.commands.door import enter
+from popjax.commands.entry import enter
 
 if __name__ == "__main__":
     enter("retest")

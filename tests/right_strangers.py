@@ -25,7 +25,7 @@ import popjax.engine.checkpoint
 from popjax.core.counts import check_text
 from popjax.data.targets import Targets
 from popjax.data.transforms.transform import Columns, Transform
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 from popjax.executors.named_executors import EXECUTORS
 from popjax.models.built_in import MODELS, Model
 from popjax.pages.drawing import MIDDLE, layout, ruled
@@ -34,7 +34,7 @@ from popjax.pages.figures.named_figures import FIGURES
 from popjax.pages.markup import section
 from popjax.rules.named_rules import RULES
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
-from popjax.space.coordinates import category_values, coordinates
+from popjax.space.points import category_values, coordinates
 from popjax.space.samplers import SAMPLERS
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.kinds.named_kinds import KINDS

@@ -94,7 +94,7 @@ LOST = """
 import sys
 from concurrent.futures import Future
 import popjax as pj
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 
 class Full:
     traits = Traits(seconds=1e-9)

@@ -4,7 +4,7 @@ import popjax as pj
 from popjax.engine.trainer import Timer
 from popjax.executors.backend import backend_of
 from popjax.scheduler import NONE
-from popjax.study.asked import Asked
+from popjax.study.request import SearchRequest
 from popjax.study.run import Search
 from popjax.tuning.search_options import SearchOptions
 
@@ -16,5 +16,5 @@ def search(task, space=None, *, stop=None, **given):
 
 def stopped(task, space, stop, out=None, resume=False, backend=None, callbacks=(), live=None, **options):
     backend = backend_of(backend)
-    asked = Asked.of(task, space, SearchOptions(**options), backend)
-    return Search(asked, backend.made, Timer(stop), callbacks, live).run(out, NONE, resume)
+    request = SearchRequest.of(task, space, SearchOptions(**options), backend)
+    return Search(request, backend.made, Timer(stop), callbacks, live).run(out, NONE, resume)

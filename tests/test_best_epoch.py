@@ -24,7 +24,7 @@ import popjax as pj
 from popjax.commands.retest import train_again
 from popjax.core.trees import abstract, named_leaves, to_host
 from popjax.data.dataset import from_arrays
-from popjax.data.splits import Way, split
+from popjax.data.splits import Splitting, split
 from popjax.engine.backends.local import Batch as Local
 from popjax.engine.checkpoint import Checkpoint, unfinished
 from popjax.engine.member import lower
@@ -489,7 +489,7 @@ def test_the_weights_predict_what_the_value_says(rows, tmp_path):
     results = pj.search(pj.supervised(rows), space, trials=6, epochs=30, rank=rank, out=tmp_path / "run")
     assert results.best_epochs[results.best.trial].item() < results.trained[results.best.trial].item()
     x, y = rows
-    validation = split(from_arrays(x, y), Way(0.1, 0.1, 0), 1).validation[0]
+    validation = split(from_arrays(x, y), Splitting(0.1, 0.1, 0), 1).validation[0]
     loaded = pj.Results.load(tmp_path / "run")
     for predictor in (results.predictor(), pj.load_best(tmp_path / "run"), loaded.predictor()):
         chance = predictor.predict_proba(x[validation])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import popjax as pj
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset, from_arrays, load
-from popjax.data.splits import Way, split
+from popjax.data.splits import Splitting, split
 
 X = np.arange(10.0).reshape(5, 2)
 Y = np.array([0, 1, 0, 1, 1])
@@ -667,7 +667,7 @@ def parts(a_split, fold=0):
 @KINDS
 @given(n=st.integers(3, 300), seed=st.integers(0, 2**32))
 def test_every_row_is_in_exactly_one_part(kind, n, seed):
-    a_split = split(ROWS[kind](n), Way(0.1, 0.1, seed))
+    a_split = split(ROWS[kind](n), Splitting(0.1, 0.1, seed))
     assert sorted(np.concatenate(parts(a_split)).tolist()) == list(range(n))
     assert all(np.all(np.diff(part) > 0) for part in parts(a_split))
 
@@ -676,7 +676,7 @@ def test_every_row_is_in_exactly_one_part(kind, n, seed):
 @pytest.mark.parametrize("n", [10, 15, 100, 178, 1797])
 @pytest.mark.parametrize(("validation", "test"), [(0.1, 0.1), (0.2, 0.05), (0.05, 0.4)])
 def test_every_part_has_its_share_of_the_rows(kind, n, validation, test):
-    a_split = split(ROWS[kind](n), Way(validation, test, 0))
+    a_split = split(ROWS[kind](n), Splitting(validation, test, 0))
     assert a_split.validation.shape[1] == max(1, round(n * validation))
     assert len(a_split.test) == max(1, round(n * test))
 
@@ -684,13 +684,13 @@ def test_every_part_has_its_share_of_the_rows(kind, n, validation, test):
 @KINDS
 @pytest.mark.parametrize("seed", range(5))
 def test_three_rows_give_one_to_each_part(kind, seed):
-    assert [len(part) for part in parts(split(ROWS[kind](3), Way(0.1, 0.1, seed)))] == [1, 1, 1]
+    assert [len(part) for part in parts(split(ROWS[kind](3), Splitting(0.1, 0.1, seed)))] == [1, 1, 1]
 
 
 @given(counts=st.lists(st.integers(2, 80), min_size=2, max_size=6), seed=st.integers(0, 2**32))
 def test_every_class_has_its_share_of_a_part_to_within_one_row(counts, seed):
     y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    a_split = split(Dataset(np.zeros((len(y), 1)), y, tuple(range(len(counts)))), Way(0.1, 0.1, seed))
+    a_split = split(Dataset(np.zeros((len(y), 1)), y, tuple(range(len(counts)))), Splitting(0.1, 0.1, seed))
     left = np.array(counts)
     for part in (a_split.test, a_split.validation[0]):
         got = np.bincount(y[part], minlength=len(counts))
@@ -701,7 +701,7 @@ def test_every_class_has_its_share_of_a_part_to_within_one_row(counts, seed):
 @KINDS
 def test_the_seed_decides_the_split(kind):
     dataset = ROWS[kind](200)
-    first, again, other = (split(dataset, Way(0.1, 0.1, seed)) for seed in (3, 3, 4))
+    first, again, other = (split(dataset, Splitting(0.1, 0.1, seed)) for seed in (3, 3, 4))
     assert first.digest == again.digest != other.digest
     assert all(map(np.array_equal, parts(first), parts(again)))
     assert not any(map(np.array_equal, parts(first), parts(other)))
@@ -710,7 +710,7 @@ def test_the_seed_decides_the_split(kind):
 @KINDS
 def test_every_row_is_equally_likely_to_be_in_any_part(kind):
     n, seeds = 20, 2000
-    splits = [split(ROWS[kind](n), Way(0.1, 0.1, seed)) for seed in range(seeds)]
+    splits = [split(ROWS[kind](n), Splitting(0.1, 0.1, seed)) for seed in range(seeds)]
     for name in ("validation", "test"):
         counts = np.bincount(np.concatenate([getattr(s, name).ravel() for s in splits]), minlength=n)
         assert np.all(np.abs(counts - seeds * 0.1) < 5 * np.sqrt(seeds * 0.1 * 0.9))
@@ -718,11 +718,11 @@ def test_every_row_is_equally_likely_to_be_in_any_part(kind):
 
 def test_a_split_of_a_regression_does_not_look_at_the_targets():
     left, right = ROWS["regression"](50), Dataset(np.zeros((50, 1)), np.arange(50.0)[::-1], None)
-    assert split(left, Way(0.1, 0.1, 0)).digest == split(right, Way(0.1, 0.1, 0)).digest
+    assert split(left, Splitting(0.1, 0.1, 0)).digest == split(right, Splitting(0.1, 0.1, 0)).digest
 
 
 def test_the_digest_tells_the_parts_apart():
-    whole = split(ROWS["regression"](10), Way(0.1, 0.1, 0))
+    whole = split(ROWS["regression"](10), Splitting(0.1, 0.1, 0))
     swapped = type(whole)(whole.train, whole.test[None], whole.validation[0])
     assert whole.digest != swapped.digest
 
@@ -733,18 +733,18 @@ def test_the_digest_tells_the_parts_apart():
 )
 def test_a_share_outside_zero_to_one_is_refused_by_name(name, share):
     with refused(f"{name}={share}"):
-        split(ROWS["classes"](10), Way(**{name: share}))
+        split(ROWS["classes"](10), Splitting(**{name: share}))
 
 
 def test_shares_that_leave_no_row_to_train_on_are_refused():
     with refused("validation=0.6", "test=0.4"):
-        split(ROWS["classes"](10), Way(0.6, 0.4, 0))
+        split(ROWS["classes"](10), Splitting(0.6, 0.4, 0))
 
 
 @KINDS
 @given(n=st.integers(12, 300), folds=st.integers(2, 8), seed=st.integers(0, 2**32))
 def test_folds_validate_on_equal_disjoint_parts_of_what_is_not_tested(kind, n, folds, seed):
-    cut, whole = split(ROWS[kind](n), Way(0.1, 0.1, seed), folds), split(ROWS[kind](n), Way(0.1, 0.1, seed))
+    cut, whole = split(ROWS[kind](n), Splitting(0.1, 0.1, seed), folds), split(ROWS[kind](n), Splitting(0.1, 0.1, seed))
     assert np.array_equal(cut.test, whole.test)
     each = (n - len(cut.test)) // folds
     assert cut.validation.shape == (folds, each)
@@ -758,7 +758,7 @@ def test_folds_validate_on_equal_disjoint_parts_of_what_is_not_tested(kind, n, f
 def test_folds_are_stratified(counts, folds, seed):
     """A fold holds its share of every class to within two rows: one of the test part's, one of its own."""
     y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    cut = split(Dataset(np.zeros((len(y), 1)), y, tuple(range(len(counts)))), Way(0.1, 0.1, seed), folds)
+    cut = split(Dataset(np.zeros((len(y), 1)), y, tuple(range(len(counts)))), Splitting(0.1, 0.1, seed), folds)
     for part in cut.validation:
         got = np.bincount(y[part], minlength=len(counts))
         assert np.all(np.abs(got - np.array(counts) * len(part) / len(y)) < 2)
@@ -766,15 +766,15 @@ def test_folds_are_stratified(counts, folds, seed):
 
 def test_a_share_bounds_what_a_fold_validates_on():
     """Five folds of a tenth: 80 of 100 rows train in each, as in a single split."""
-    cut = split(ROWS["classes"](100), Way(0.1, 0.1, 0), 5, 0.1)
+    cut = split(ROWS["classes"](100), Splitting(0.1, 0.1, 0), 5, 0.1)
     assert (cut.train.shape, cut.validation.shape) == ((5, 80), (5, 10))
     assert len(set(cut.validation.ravel().tolist())) == 50
-    assert split(ROWS["classes"](100), Way(0.1, 0.1, 0), 20, 0.1).validation.shape == (20, 4)
+    assert split(ROWS["classes"](100), Splitting(0.1, 0.1, 0), 20, 0.1).validation.shape == (20, 4)
 
 
 def test_more_folds_than_rows_are_refused():
     with refused("folds=20"):
-        split(ROWS["classes"](12), Way(0.1, 0.1, 0), 20)
+        split(ROWS["classes"](12), Splitting(0.1, 0.1, 0), 20)
 
 
 # Rows of one's own

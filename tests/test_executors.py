@@ -26,7 +26,7 @@ from sklearn.datasets import load_digits
 import popjax as pj
 from popjax.engine.backends import remote
 from popjax.engine.backends import work as workers
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes
 from popjax.tuning.callbacks.progress import Lines

@@ -10,7 +10,7 @@ from test_compilations import compilations
 
 import popjax as pj
 from popjax.data.dataset import built_in, from_arrays
-from popjax.data.splits import Way, split
+from popjax.data.splits import Splitting, split
 from popjax.space.defaults import TIERS
 from popjax.store.results import Results
 
@@ -36,7 +36,7 @@ def test_the_winner_is_scored_and_predicts_as_the_mean_of_its_members(x64, rows,
     results = pj.search(pj.supervised(rows, seed=2), SPACE, trials=6, epochs=5, folds=3, repeats=2, out=tmp_path)
     loaded, winner = Results.load(tmp_path), pj.load_best(tmp_path)
     params = loaded.params(loaded.best.trial)
-    cut = split(from_arrays(x, y), Way(0.1, 0.1, 2), 3)
+    cut = split(from_arrays(x, y), Splitting(0.1, 0.1, 2), 3)
     depth = results.best.hparams["depth"]
     scores, probabilities = [], []
     for member in range(6):
@@ -56,7 +56,7 @@ def test_a_regression_over_folds_predicts_in_its_own_units(rows, tmp_path):
     x, _ = rows
     y = 1e4 + 300 * x[:, 0] - 100 * x[:, 1]
     results = pj.search(pj.supervised((x, y)), {"learning_rate": 0.03}, trials=1, epochs=40, folds=3, out=tmp_path)
-    test = split(from_arrays(x, y), Way(0.1, 0.1, 0), 3).test
+    test = split(from_arrays(x, y), Splitting(0.1, 0.1, 0), 3).test
     predicted = pj.load_best(tmp_path).predict(x[test])
     assert np.sqrt(((predicted - y[test]) ** 2).mean()) < 60
     assert results.summary["test"]["test_r2"] > 0.9

@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 import popjax as pj
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 0.3),

@@ -31,7 +31,7 @@ def test_versions_and_types():
     cited = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['version']}\n" in cited
     (script,) = [entry for entry in entry_points(group="console_scripts") if entry.name == "popjax"]
-    assert script.load().__module__ == "popjax.commands.door"
+    assert script.load().__module__ == "popjax.commands.entry"
 
 
 def test_the_door_names_the_commands_and_opens_them(python, tmp_path):

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import popjax as pj
-from popjax.rules.hypervolume import contributions, hypervolume
 from popjax.rules.named_rules import read_rule
-from popjax.rules.nondominated import fronts_of
+from popjax.rules.pareto import contributions, fronts_of, hypervolume
 
 
 def dominates(one, other):

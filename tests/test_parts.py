@@ -13,7 +13,7 @@ import popjax as pj
 from popjax.commands.experiment import Experiment
 from popjax.data.dataset import from_arrays
 from popjax.data.parts import parts_of
-from popjax.data.splits import Way, split
+from popjax.data.splits import Splitting, split
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3))
@@ -48,7 +48,7 @@ def test_rows_of_ones_own_that_are_not_in_time_are_said_to_be(rows, said, doubte
 def test_no_group_is_in_two_parts(folds, seed):
     """And no row; the shares are about as asked; another seed parts otherwise."""
     data = from_arrays(X, Y)
-    cut = split(data, Way(0.2, 0.2, seed, groups=GROUPS), folds)
+    cut = split(data, Splitting(0.2, 0.2, seed, groups=GROUPS), folds)
     for parts in all_parts(cut):
         for one, other in itertools.combinations(parts, 2):
             assert not set(GROUPS[one]) & set(GROUPS[other])
@@ -57,14 +57,14 @@ def test_no_group_is_in_two_parts(folds, seed):
     assert 18 <= len(cut.test) < 18 + np.bincount(GROUPS).max()
     whole = sum(len(set(GROUPS[validation])) for validation in cut.validation)
     assert folds == 1 or whole == len(set(GROUPS)) - len(set(GROUPS[cut.test])), "each group validates once"
-    others = [split(data, Way(0.2, 0.2, other, groups=GROUPS), folds).digest for other in range(6)]
+    others = [split(data, Splitting(0.2, 0.2, other, groups=GROUPS), folds).digest for other in range(6)]
     assert len(set(others)) == 6
 
 
 @pytest.mark.parametrize("folds", [1, 3, 5])
 def test_what_comes_later_is_set_aside(folds):
     """Each fold trains on as many rows, all of them before those it validates on, and these before the test's."""
-    cut = split(from_arrays(X, Y), Way(0.2, 0.1, shuffle=False), folds)
+    cut = split(from_arrays(X, Y), Splitting(0.2, 0.1, shuffle=False), folds)
     assert cut.test.tolist() == list(range(81, 90))
     for train, validation, _ in all_parts(cut):
         assert train.max() + 1 == validation.min()
@@ -156,16 +156,16 @@ def test_numbers_of_rows_count_those_that_were_given():
     x[[3, 10, 50], 1] = np.nan
     dataset = from_arrays(x, Y, missing="drop")
     assert dataset.dropped.tolist() == [3, 10, 50]
-    cut = split(dataset, Way([2, 3, 4, 51, 89], [11, 60]))
+    cut = split(dataset, Splitting([2, 3, 4, 51, 89], [11, 60]))
     kept = np.delete(np.arange(90), [3, 10, 50])
     assert kept[cut.validation[0]].tolist() == [2, 4, 51, 89]
     assert kept[cut.test].tolist() == [11, 60]
     with pytest.raises(ValueError, match=r"validation: there is no row 90; choose 0\.\.89"):
-        split(dataset, Way([90]))
+        split(dataset, Splitting([90]))
     with pytest.raises(ValueError, match="test: all its rows were left out"):
-        split(dataset, Way(0.1, [3, 10]))
+        split(dataset, Splitting(0.1, [3, 10]))
     given = parts_of((x, Y), (X[:5], Y[:5]), (x[:11], Y[:11]), None, None, "drop", None)
-    cut = split(given.dataset, Way(given.validation, given.test))
+    cut = split(given.dataset, Splitting(given.validation, given.test))
     assert (len(cut.train[0]), len(cut.validation[0]), len(cut.test)) == (87, 5, 9)
     grouped = parts_of((x, Y), 0.2, 0.2, GROUPS, None, "drop", None)
     assert grouped.groups.shape == (87,)

@@ -11,7 +11,7 @@ from problems import initial_state
 
 import popjax as pj
 from popjax.data.dataset import from_arrays
-from popjax.data.splits import Way, split
+from popjax.data.splits import Splitting, split
 from popjax.engine.tracer import Tracer
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 
@@ -73,7 +73,7 @@ def assert_same_as_loop(rows, optimizer, schedule, classes, space, trials=TRIALS
     results = pj.search(task, space, trials=trials, epochs=EPOCHS, rank=pj.best(keep=trials), folds=folds, **how)
     checker = Tracer(task.in_folds(folds), space, space.sample(trials), EPOCHS)
     static = checker.static_names(set())
-    cut = split(from_arrays(*rows), Way(0.1, 0.1, 0), folds)
+    cut = split(from_arrays(*rows), Splitting(0.1, 0.1, 0), folds)
     updates = 0
     for trial, fold in itertools.product(range(trials), range(folds)):
         hparams = results.hparams(trial)

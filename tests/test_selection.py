@@ -106,7 +106,7 @@ def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
     import pandas as pd
     from frames import from_frame
 
-    from popjax.data.splits import Way, split
+    from popjax.data.splits import Splitting, split
 
     x, y = rows
     target = np.array(["low", "mid", "high"])[y] if kind == "classes" else 50 + 9 * x[:, 0]
@@ -115,7 +115,7 @@ def test_the_winner_predicts_raw_rows_as_it_was_scored(rows, tmp_path, kind):
     results = pj.search(
         pj.supervised(frame, target="answer", seed=4), space, trials=8, epochs=6, repeats=2, out=tmp_path
     )
-    test = split(from_frame(frame, "answer"), Way(0.1, 0.1, 4)).test
+    test = split(from_frame(frame, "answer"), Splitting(0.1, 0.1, 4)).test
     winner = pj.load_best(tmp_path)
     shuffled = frame[["e", "answer", "d", "c", "b", "a"]].iloc[test]
     predicted = winner.predict(shuffled)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import popjax as pj
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.live.search import Live

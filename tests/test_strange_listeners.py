@@ -10,7 +10,7 @@ import pytest
 from strangers import FAILED, one_line, raises
 
 import popjax as pj
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 from popjax.engine.backends.work import Done
 from popjax.pages.figures.figure import Figure
 from popjax.pages.figures.named_figures import FIGURES

@@ -69,7 +69,7 @@ def test_every_dataset(command, tmp_path, dataset, arguments, metric, columns):
     last = [row[metric] for row in curves if row["trial"] == first["trial"]][-1]
     assert last == first[metric]
     dataset = data.load(dataset)
-    test = splits.split(dataset, splits.Way(seed=3)).test
+    test = splits.split(dataset, splits.Splitting(seed=3)).test
     predicted = pj.load_best(run).predict(dataset.x[test])
     if dataset.classes:
         score = (predicted == np.array(dataset.classes)[dataset.y[test]]).mean()

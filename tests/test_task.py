@@ -18,7 +18,7 @@ from flax.training.train_state import TrainState
 import popjax as pj
 from popjax.core.trees import abstract
 from popjax.data.dataset import from_arrays
-from popjax.data.splits import Way, split
+from popjax.data.splits import Splitting, split
 from popjax.engine.traced_task import Config
 from popjax.engine.tracer import Tracer
 from popjax.models.layers import Dropout
@@ -770,7 +770,7 @@ def test_the_winner_is_built_as_it_was_trained(rows, tmp_path):
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-2)}
     results = pj.search(pj.supervised(rows, model=Features), space, trials=4, epochs=8, out=tmp_path / "run")
     winner = pj.load_best(tmp_path / "run", model=Features)
-    test = split(from_arrays(*rows), Way(0.1, 0.1, 0)).test
+    test = split(from_arrays(*rows), Splitting(0.1, 0.1, 0)).test
     assert winner.arrays["params.out.kernel"].dtype == jnp.bfloat16
     chances = winner.predict_proba(x[test])[np.arange(len(test)), y[test]]
     assert -np.log(chances).mean() == pytest.approx(results.summary["test"]["test_loss"], rel=1e-3)

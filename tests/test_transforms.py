@@ -11,10 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import QuantileTransformer, RobustScaler
 
 import popjax as pj
-from popjax.data.transforms.affine import Global, Standardize, moments
+from popjax.data.transforms.by_feature import Global, Robust, Standardize, moments
 from popjax.data.transforms.named_transforms import TRANSFORMS, transform_of
 from popjax.data.transforms.quantile import Quantile
-from popjax.data.transforms.robust import Robust
 from popjax.supervision import baselines
 from popjax.supervision.preprocessing import Recipe
 
@@ -431,9 +430,9 @@ class Wider(pj.Transform):
 
 def test_a_transform_of_another_width_in_each_fold_is_one_line(rows):
     task = pj.supervised(rows)
-    options = dataclasses.replace(task.given.options, transform=Wider())
+    options = dataclasses.replace(task.problem.options, transform=Wider())
     with pytest.raises(ValueError, match=r"rows of \(2,\) and \(3,\) of different folds; give rows of one shape"):
-        type(task).of(dataclasses.replace(task.given, options=options), task.in_folds(2).split)
+        type(task).of(dataclasses.replace(task.problem, options=options), task.in_folds(2).split)
 
 
 def test_an_estimator_takes_missing_cells_where_its_transform_does():

@@ -30,7 +30,7 @@ from popjax.core.text import printable
 if TYPE_CHECKING:
     from popjax.space.space import Space
     from popjax.store.results import Results
-    from popjax.study.asked import Asked
+    from popjax.study.request import SearchRequest
     from popjax.task import Task
     from popjax.tuning.callbacks.callback import Callback
 
@@ -59,15 +59,15 @@ class Sweep:
         """Load, plan, train, write and print; return the exit code."""
         arguments = self.arguments
         task, space = self.users_task() if arguments.task else self.supervised_task()
-        asked = self.asked(task, space)
+        request = self.request(task, space)
         if arguments.explain:
-            return self.explain(asked)
+            return self.explain(request)
         if arguments.sampler == "grid":
             self.say(distinct(space, arguments.trials, arguments.seed))
         stop = cli.SignalledStop()
         try:
             with cli.stopping(stop):
-                results = self.searched(asked, stop)
+                results = self.searched(request, stop)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in cli.NO_SPACE:
                 cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
@@ -85,26 +85,26 @@ class Sweep:
             return stop.code
         return cli.ALL_DIVERGED if results.best is None else 0
 
-    def asked(self, task: "Task", space: "Space") -> "Asked":
+    def request(self, task: "Task", space: "Space") -> "SearchRequest":
         """The checked request of the command line."""
-        from popjax.rules.together import TOGETHER
-        from popjax.study.asked import Asked
+        from popjax.rules.best import TOGETHER
+        from popjax.study.request import SearchRequest
         from popjax.tuning.search_options import SearchOptions
 
         arguments = self.arguments
         keep = None if arguments.task is not None else TOGETHER
         rank, scheduler = asked_rule(arguments, keep), asked_scheduler(arguments)
         options = SearchOptions.given(arguments, rank=rank, scheduler=scheduler)
-        return Asked.of(task, space, options, asked_backend(arguments))
+        return SearchRequest.of(task, space, options, asked_backend(arguments))
 
-    def searched(self, asked: "Asked", stop: cli.SignalledStop) -> "Results":
+    def searched(self, request: "SearchRequest", stop: cli.SignalledStop) -> "Results":
         """Results of the search."""
         from popjax.engine.trainer import Timer
         from popjax.study.run import Search
 
         arguments = self.arguments
         search = Search(
-            asked,
+            request,
             asked_backend(arguments).made,
             Timer(stop),
             [*self.progress(), *trackers(arguments)],
@@ -187,13 +187,13 @@ class Sweep:
         self.say(f"device: {describe_device()}")
         return task, Space(**self.named)
 
-    def explain(self, asked: "Asked") -> int:
+    def explain(self, request: "SearchRequest") -> int:
         """Print what the plans would cost; return the exit code."""
         from popjax.study.replay import explain
         from popjax.tuning.proposals import learns
 
         sampler = "sobol" if learns(self.arguments.sampler) else self.arguments.sampler  # of the first round
-        print(explain(asked.task, asked.space, self.arguments.trials, asked.config, sampler))
+        print(explain(request.task, request.space, self.arguments.trials, request.config, sampler))
         return 0
 
     def tell_how_to_go_on(self) -> None:

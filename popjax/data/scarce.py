@@ -7,7 +7,7 @@ import numpy as np
 from popjax.data.columns import some
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import entries
-from popjax.data.splits import Split, Way
+from popjax.data.splits import Split, Splitting
 
 LEAST = 2  # training rows of a class, for a model to learn it
 
@@ -26,10 +26,10 @@ def scarce(dataset: Dataset, split: Split) -> str:
     return f"fewer than {LEAST} rows train of the class {some(few)}: give more, or leave such rows out" if few else ""
 
 
-def repeated(dataset: Dataset, way: Way, split: Split) -> Iterator[str]:
+def repeated(dataset: Dataset, splitting: Splitting, split: Split) -> Iterator[str]:
     """A line for each part given by its rows of which some are also training rows, cell by cell."""
     for name, rows in (("validation", split.validation[0]), ("test", split.test)):
-        if np.ndim(getattr(way, name)):
+        if np.ndim(getattr(splitting, name)):
             trained, own = set(cells(dataset, split.train[0])), cells(dataset, rows)
             both = sum(row in trained for row in own)
             if both:

@@ -31,7 +31,7 @@ class Split:
         return hashlib.sha256(b"|".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
 
 
-class Way(NamedTuple):
+class Splitting(NamedTuple):
     """How rows are split.
 
     Attributes:
@@ -48,7 +48,7 @@ class Way(NamedTuple):
     shuffle: bool = True
 
 
-def split(dataset: Dataset, way: Way, folds: int = 1, share: float | None = None) -> Split:
+def split(dataset: Dataset, splitting: Splitting, folds: int = 1, share: float | None = None) -> Split:
     """Split rows into training, validation and test rows, at least one each, stratified by class.
 
     Rows are put in random order within their class, and every part takes rows at even
@@ -58,27 +58,27 @@ def split(dataset: Dataset, way: Way, folds: int = 1, share: float | None = None
     at most that share of all rows. Raises ValueError.
     """
     n = len(dataset)
-    named = {name: numbers(name, getattr(way, name), dataset) for name in ("validation", "test")}
+    named = {name: numbers(name, getattr(splitting, name), dataset) for name in ("validation", "test")}
     for name in ("validation", "test"):
-        part = getattr(way, name)
+        part = getattr(splitting, name)
         if named[name] is None and not (0 < part < 1 or (name == "test" and part == 0)):
             raise ValueError(f"{name}={part}: give a share of the rows between 0 and 1, such as 0.1")
     if named["validation"] is not None and folds > 1:
         raise ValueError(f"folds={folds} cut their own validation rows; give a share, or folds=1")
-    if isinstance(way.seed, bool) or not isinstance(way.seed, int | np.integer) or way.seed < 0:
-        raise ValueError(f"seed={way.seed!r}: give a whole number of at least 0")
-    size = share_of(n, way.test, named["test"])
-    each = (n - size) // folds if folds > 1 else share_of(n, way.validation, named["validation"])
+    if isinstance(splitting.seed, bool) or not isinstance(splitting.seed, int | np.integer) or splitting.seed < 0:
+        raise ValueError(f"seed={splitting.seed!r}: give a whole number of at least 0")
+    size = share_of(n, splitting.test, named["test"])
+    each = (n - size) // folds if folds > 1 else share_of(n, splitting.validation, named["validation"])
     each = each if share is None else min(each, max(1, round(n * share)))
     if each < 1 or size + each >= n:
-        said = {name: getattr(way, name) if named[name] is None else "rows" for name in named}
+        said = {name: getattr(splitting, name) if named[name] is None else "rows" for name in named}
         what = f"folds={folds}" if folds > 1 else f"validation={said['validation']}"
         raise ValueError(f"{what} and test={said['test']} leave no row of {n} to train on or to validate; lower them")
-    if way.groups is not None:
-        return by_groups(way, named, size, each, folds)
-    if not way.shuffle:
+    if splitting.groups is not None:
+        return by_groups(splitting, named, size, each, folds)
+    if not splitting.shuffle:
         return by_time(n, named, size, each, folds)
-    rng = np.random.default_rng([way.seed, n])
+    rng = np.random.default_rng([splitting.seed, n])
     strata = np.zeros(n) if dataset.classes is None else dataset.y
     order = np.lexsort((rng.random(n), strata))
     kept = np.zeros(0, int) if named["validation"] is None or named["test"] is not None else named["validation"]
@@ -122,16 +122,16 @@ def share_of(rows: int, part: Any, named: np.ndarray | None) -> int:
     return 0 if part == 0 else max(1, round(rows * part))
 
 
-def by_groups(way: Way, named: Mapping[str, np.ndarray | None], size: int, each: int, folds: int) -> Split:
+def by_groups(splitting: Splitting, named: Mapping[str, np.ndarray | None], size: int, each: int, folds: int) -> Split:
     """Split rows group by group, in random order, until a part has its share.
 
     Folds get their groups largest first, each into the smallest fold; since all folds train and validate on equally
     many rows, those beyond the smallest fold's are left out. Raises ValueError for too few groups.
     """
-    groups = way.groups
+    groups = splitting.groups
     assert groups is not None
     counts = np.bincount(groups)
-    order = np.random.default_rng([way.seed, len(groups)]).permutation(len(counts))
+    order = np.random.default_rng([splitting.seed, len(groups)]).permutation(len(counts))
     held = np.unique(groups[[] if named["validation"] is None else named["validation"]])
     held = held if named["test"] is None else held[:0]  # no group of the given validation rows tests
     tested, order = _groups_of("test", named["test"], groups, order[~np.isin(order, held)], size)

@@ -9,7 +9,7 @@ from typing import Any
 
 from popjax.core.storage import sha256
 from popjax.core.text import check_installed
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 
 FOLDER = "slurm-jobs"  # on a disk that all nodes see
 MINUTES = 60  # time limit of a job

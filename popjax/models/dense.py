@@ -28,9 +28,9 @@ def mish(x: jax.Array) -> jax.Array:
 
 @mish.defjvp
 def _mish_slope(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    (x,), (moved,) = primals, tangents
+    (x,), (tangent,) = primals, tangents
     share, slope = _mish_share(x)
-    return x * share, (share + jnp.minimum(x, LARGE) * slope) * moved
+    return x * share, (share + jnp.minimum(x, LARGE) * slope) * tangent
 
 
 def _mish_share(x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -57,13 +57,13 @@ def weighted_waves(x: jax.Array, frequencies: jax.Array, phases: jax.Array, weig
 
 @weighted_waves.defjvp
 def _slope(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    (x, frequencies, phases, weights), (x_moved, *parameters_moved, weights_moved) = primals, tangents
+    (x, frequencies, phases, weights), (x_tangents, *parameters_tangents, weights_tangents) = primals, tangents
     turns, with_one = _turns(x, frequencies, phases), jnp.stack([x.T, jnp.ones_like(x.T)], 1)
     waves, slope = cos_of_turns(turns), -2 * jnp.pi * sin_of_turns(turns)
-    turned = jnp.einsum("cjr,cjf->crf", with_one, jnp.stack(parameters_moved, 1))
-    turned = (turned + x_moved.T[:, :, None] * frequencies[:, None]) * slope
-    moved = jnp.stack([(turned * number[:, None]).sum(-1) for number in weights], 1)
-    return _weighted(weights, waves), moved + _weighted(weights_moved, waves)
+    turned = jnp.einsum("cjr,cjf->crf", with_one, jnp.stack(parameters_tangents, 1))
+    turned = (turned + x_tangents.T[:, :, None] * frequencies[:, None]) * slope
+    total = jnp.stack([(turned * number[:, None]).sum(-1) for number in weights], 1)
+    return _weighted(weights, waves), total + _weighted(weights_tangents, waves)
 
 
 def _turns(x: jax.Array, frequencies: jax.Array, phases: jax.Array) -> jax.Array:

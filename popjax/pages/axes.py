@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from popjax.space.coordinates import units_of
+from popjax.space.points import units_of
 from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Range, Scale
 from popjax.space.space import Space
 from popjax.space.values import absent

@@ -7,7 +7,7 @@ import numpy as np
 
 from popjax.pages.axes import Axis, axes
 from popjax.pages.ped_anova import CELLS, Kernels, density, divergence, grid_cells, of_choice, of_range
-from popjax.space.coordinates import category_values
+from popjax.space.points import category_values
 from popjax.store.results import Results
 
 MOST = 10  # squares along an axis

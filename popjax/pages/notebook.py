@@ -7,9 +7,9 @@ import numpy as np
 
 from popjax.core.text import cell, hparams_text, plural
 from popjax.pages.headline import compared
-from popjax.space.conditions import clauses
 from popjax.space.scales import Constant
 from popjax.space.space import Space
+from popjax.space.values import clauses
 from popjax.store.results import Results
 
 FEW = 5  # trials that are listed

@@ -45,5 +45,5 @@ def read_whole(x: jax.Array) -> jax.Array:
 
 
 @read_whole.defjvp
-def _read_whole_moved(given: tuple[jax.Array], moved: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    return given[0], lax.optimization_barrier(moved[0])
+def _read_whole_tangents(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return primals[0], lax.optimization_barrier(tangents[0])

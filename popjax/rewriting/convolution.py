@@ -88,11 +88,11 @@ def convolved(
         bias: (1, ..., units), which is added.
         how: options of `jnp.matmul`, such as its precision.
     """
-    way = min(WAYS, key=lambda way: WAYS[way](x, kernel, windows))
-    return way(x, kernel, windows, bias, **how)
+    method = min(METHODS, key=lambda method: METHODS[method](x, kernel, windows))
+    return method(x, kernel, windows, bias, **how)
 
 
-WAYS: Mapping[Callable[..., jax.Array], Callable[[jax.Array, jax.Array, Windows], float]] = {  # and their costs
+METHODS: Mapping[Callable[..., jax.Array], Callable[[jax.Array, jax.Array, Windows], float]] = {  # and their costs
     by_whole_patches: cost_of_whole_patches,
     by_row_patches: cost_of_row_patches,
     by_tiles: cost_of_tiles,

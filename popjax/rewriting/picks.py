@@ -27,10 +27,10 @@ def picked(pool: Callable[[jax.Array], jax.Array], x: Any, sizes: Sizes) -> jax.
     layer = jax.custom_jvp(lambda *leaves: pool(computed(*leaves)))
 
     @layer.defjvp
-    def _layer_moved(leaves: Any, moved: Any) -> Any:
+    def _layer_tangents(leaves: Any, tangents: Any) -> Any:
         places = lax.optimization_barrier(first_largest(computed(*leaves), sizes))
         pick = lambda leaf: leaf if uniform(leaf, sizes) else at_places(leaf, places, sizes)
-        return jax.jvp(lambda *leaves: computed(*map(pick, leaves)), leaves, moved)
+        return jax.jvp(lambda *leaves: computed(*map(pick, leaves)), leaves, tangents)
 
     return lax.optimization_barrier(layer(*result.leaves.values()))
 
@@ -90,8 +90,8 @@ def at_places(x: jax.Array, places: jax.Array, sizes: Sizes) -> jax.Array:
     layer = jax.custom_jvp(numbers)
 
     @layer.defjvp
-    def _layer_moved(given: Any, moved: Any) -> tuple[jax.Array, jax.Array]:
-        (x,), (change,) = given, moved
+    def _layer_tangents(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+        (x,), (change,) = primals, tangents
         return numbers(x), summed_at(change, places, sizes)
 
     return layer(x) if jnp.issubdtype(x.dtype, jnp.floating) else numbers(x)

@@ -36,8 +36,8 @@ def times(rows: jax.Array, weights: jax.Array, how: Mapping[str, Any], longest: 
 
 
 @times.defjvp
-def _times_moved(how: Mapping[str, Any], longest: float, given: Any, moved: Any) -> tuple[jax.Array, jax.Array]:
-    (rows, weights), (of_rows, of_weights) = given, moved
+def _times_tangents(how: Mapping[str, Any], longest: float, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (rows, weights), (of_rows, of_weights) = primals, tangents
     *batch, count, inputs = rows.shape
     product = times(rows, weights, how, longest)
     if inputs < 2 * COLUMNS:  # of more, the derivative's copy without the zeros takes as long
@@ -72,8 +72,8 @@ def affine(x: jax.Array, weights: jax.Array, *, dimension_numbers: lax.DotDimens
     layer = jax.custom_jvp(product)
 
     @layer.defjvp
-    def _layer_moved(given: Any, moved: Any) -> tuple[jax.Array, jax.Array]:
-        (x, weights), (of_x, of_weights) = given, moved
+    def _layer_tangents(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+        (x, weights), (of_x, of_weights) = primals, tangents
         flat = of_weights.reshape(math.prod(weights.shape[:count]), -1)
         of_weights = narrow_to_copy(flat).reshape(weights.shape)
         return layer(x, weights), product(of_x, weights) + product(x, of_weights)

@@ -1,7 +1,17 @@
-"""The rule `best`: trials rank by a metric."""
+"""Rules that rank by one metric: the best wins, or the smallest within one standard error, or the best together.
 
-from popjax.rule import Rule
-from popjax.task import Metric
+One standard error: Breiman et al. 1984, section 3.4.3.
+"""
+
+import dataclasses
+from typing import ClassVar, Self
+
+import numpy as np
+
+from popjax.core.counts import check_count
+from popjax.core.text import lookup
+from popjax.rule import Finished, Rule
+from popjax.task import Metric, Task
 
 
 def best(
@@ -32,3 +42,107 @@ def best(
     best(metric='val_loss', keep=1, at='best', patience=10)
     """
     return Rule(metric, mode, keep, at, patience)  # type: ignore[arg-type]
+
+
+class OneSe(Rule):
+    """See `one_se`."""
+
+    name: ClassVar[str] = "one-se"
+    call: ClassVar[tuple[str, str]] = ("one_se", "keep")
+    needs = ("parameters",)
+
+    def check(self, members: int) -> None:
+        """Raise ValueError for one member per trial."""
+        if members == 1:
+            raise ValueError("rank one-se: one member has no standard error; use folds or repeats of at least 2")
+
+    def why(self, count: int, first: str | None) -> str:
+        """Also says if no smaller model lies within one standard error."""
+        if first is None:
+            return f"{super().why(count, first)}; no smaller model lies within one standard error"
+        return f"the smallest model within one standard error of {first}"
+
+    def winner(self, finished: Finished) -> int:
+        """The row with the fewest parameters within one standard error of the first; of equal ones the better."""
+        values, parameters = finished.values[self.metric], finished.values["parameters"]
+        near = np.flatnonzero(abs(values - values[0]) <= finished.errors[self.metric][0])
+        return int(near[np.argmin(parameters[near])])
+
+
+def one_se(
+    metric: Metric | str | None = None,
+    mode: str | None = None,
+    at: str = "last",
+    patience: int | None = None,
+    *,
+    keep: int = 1,
+) -> Rule:
+    """Rank trials as `best` does; the one with the fewest parameters within one standard error of the first wins.
+
+    The error is that of the mean over folds and repeats; a search with one member per trial raises ValueError. The
+    arguments are those of `best`.
+
+    >>> values = {"val_accuracy": np.array([0.90, 0.89, 0.5]), "parameters": np.array([900, 100, 1])}
+    >>> one_se("val_accuracy").winner(Finished(values, {"val_accuracy": np.array([0.02, 0.1, 0.1])}))
+    1
+    """
+    return OneSe(metric, mode, keep, at, patience)  # type: ignore[arg-type]
+
+
+TOGETHER = 25  # trials of an ensemble
+METHODS = ("mean", "greedy")
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Together(Rule):
+    """See `together`.
+
+    Attributes:
+        method: how the trials of the ensemble are chosen among the kept ones: "mean" or "greedy".
+    """
+
+    keep: int = TOGETHER
+    method: str = "mean"
+
+    name: ClassVar[str] = "ensemble"
+    call: ClassVar[tuple[str, str]] = ("together", "size")
+    together: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        lookup({name: name for name in METHODS}, "method", self.method)
+
+    def of(self, task: Task) -> Self:
+        """As `Rule.of`; also raises ValueError for "greedy" with a task that has no recipe."""
+        if self.method != "mean" and task.recipe is None:
+            raise ValueError(f"together: method {self.method!r} needs the rows of a supervised task; leave it out")
+        return super().of(task)
+
+
+def together(
+    size: int = TOGETHER,
+    method: str = "mean",
+    metric: Metric | str | None = None,
+    mode: str | None = None,
+    at: str = "last",
+    patience: int | None = None,
+) -> Rule:
+    """Rank trials as `best` does; the best `size` are kept and predict together, by the mean of their predictions.
+
+    Args:
+        size: number of best trials to keep the trained states of.
+        method: "mean": each of them counts once. "greedy": those that a forward selection picks, counted as often as
+            it picks them (see `popjax.ensemble`); for supervised tasks.
+        metric, mode, at, patience: those of `best`.
+
+    Raises ValueError as `best` does, and for another method.
+
+    >>> together(5, metric="val_loss").keep
+    5
+    """
+    return Together(metric, mode, check_count("size", size), at, patience, method)  # type: ignore[arg-type]
+
+
+def method_of(rule: Rule) -> str:
+    """The `method` of a Together rule; "mean" for any other rule."""
+    return rule.method if isinstance(rule, Together) else "mean"

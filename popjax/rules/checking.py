@@ -9,9 +9,8 @@ from popjax.core.contracts import overrides
 from popjax.core.faults import calling
 from popjax.core.text import plural, short
 from popjax.rule import Finished, Rule
-from popjax.rules.one_se import OneSe
+from popjax.rules.best import OneSe, Together
 from popjax.rules.pareto import Pareto
-from popjax.rules.together import Together
 
 type Values = Mapping[str, np.ndarray]  # metric or cost -> (rows,)
 

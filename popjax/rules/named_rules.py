@@ -7,10 +7,9 @@ from typing import Any
 
 from popjax.core.text import registered, registry
 from popjax.rule import Rule
+from popjax.rules.best import OneSe, Together
 from popjax.rules.entering import check_rule
-from popjax.rules.one_se import OneSe
 from popjax.rules.pareto import Pareto
-from popjax.rules.together import Together
 from popjax.task import Metric
 
 RULES: dict[str, type[Rule]] = registry("rule", (Rule, OneSe, Together, Pareto))

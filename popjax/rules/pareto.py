@@ -7,8 +7,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from popjax.rule import COSTS, Finished, Rule
-from popjax.rules.hypervolume import contributions
-from popjax.rules.nondominated import fronts_of
 from popjax.task import Metric, Task, ranked_by
 
 
@@ -124,3 +122,100 @@ def pareto(*objectives: Metric | str, keep: int = 1) -> Rule:
     if not objectives:
         return Pareto(keep=keep)
     return Pareto(objectives[0], keep=keep, others=tuple(objectives[1:]))  # type: ignore[arg-type]
+
+
+def fronts_of(losses: np.ndarray) -> np.ndarray:
+    """The front (rows,) of each row of losses (rows, objectives), from 0; less is better.
+
+    A row is dominated only by rows before it in lexicographic order, and a row that a front dominates is dominated by
+    every earlier front, so its own front is found by bisection (Zhang et al. 2015, "An efficient approach to
+    nondominated sorting").
+
+    >>> fronts_of(np.array([[0.0, 2.0], [1.0, 1.0], [1.0, 2.0], [2.0, 2.0]])).tolist()
+    [0, 0, 1, 2]
+    """
+    found = np.zeros(len(losses), int)
+    fronts: list[Front] = []
+    for row in np.lexsort(losses.T[::-1]).tolist():
+        low, high = 0, len(fronts)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if fronts[middle].beats(losses[row]) else (low, middle)
+        if low == len(fronts):
+            fronts.append(Front(losses.shape[1]))
+        fronts[low].add(losses[row])
+        found[row] = low
+    return found
+
+
+class Front:
+    """The rows of a front so far, in lexicographic order.
+
+    With two objectives the last row has the least second one, so only that row is compared.
+    """
+
+    def __init__(self, objectives: int) -> None:
+        self.rows = np.empty((8, objectives))
+        self.count = 0
+
+    def add(self, row: np.ndarray) -> None:
+        """Append a row (objectives,) that no row of the front dominates."""
+        if self.count == len(self.rows):
+            self.rows = np.concatenate([self.rows, np.empty_like(self.rows)])
+        self.rows[self.count] = row
+        self.count += 1
+
+    def beats(self, row: np.ndarray) -> bool:
+        """True if a row of the front dominates this row (objectives,): at most equal in all, less in one."""
+        first = self.count - 1 if len(row) == 2 else 0
+        rows = self.rows[first : self.count]
+        return bool(((rows <= row).all(1) & (rows < row).any(1)).any())
+
+
+def hypervolume(losses: np.ndarray, worst: np.ndarray) -> float:
+    """The volume that points (n, objectives) dominate, up to `worst` (objectives,); less is better.
+
+    Computed slice by slice along the last objective.
+
+    >>> hypervolume(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([3.0, 3.0]))
+    5.0
+    """
+    losses = losses[(losses < worst).all(1)]
+    if len(losses) == 0:
+        return 0.0
+    if losses.shape[1] == 1:
+        return float(worst[0] - losses.min())
+    losses = losses[np.argsort(losses[:, -1], kind="stable")]
+    ends = np.append(losses[1:, -1], worst[-1])
+    heights = ends - losses[:, -1]
+    if losses.shape[1] == 2:
+        return float((heights * (worst[0] - np.minimum.accumulate(losses[:, 0]))).sum())
+    slices = [hypervolume(losses[: n + 1, :-1], worst[:-1]) if height else 0.0 for n, height in enumerate(heights)]
+    return float(heights @ np.array(slices))
+
+
+def contributions(losses: np.ndarray, worst: np.ndarray) -> np.ndarray:
+    """What each point (n,) of a front (n, objectives) adds to the hypervolume of the others; none is beyond `worst`.
+
+    With two objectives this is a rectangle between two neighbours; with more, a point's box less the part that the
+    others dominate (While et al. 2012, "A fast way of calculating exact hypervolumes").
+
+    >>> contributions(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([3.0, 3.0])).tolist()
+    [1.0, 2.0]
+    """
+    if losses.shape[1] == 2:
+        order = np.lexsort(losses.T[::-1])
+        x, y = losses[order].T
+        added = np.empty(len(losses))
+        added[order] = (np.append(x[1:], worst[0]) - x) * (np.append(worst[1], y[:-1]) - y)
+        return added
+    return np.array([own_volume(losses[row], np.delete(losses, row, 0), worst) for row in range(len(losses))])
+
+
+def own_volume(point: np.ndarray, others: np.ndarray, worst: np.ndarray) -> float:
+    """The volume of the box from a point (objectives,) to `worst` that no other point (n, objectives) dominates."""
+    box = float(np.prod(worst - point))
+    if box == 0:
+        return 0.0
+    within = np.unique(np.maximum(others, point), axis=0)
+    return box - hypervolume(within[fronts_of(within) == 0], worst)

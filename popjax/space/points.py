@@ -1,4 +1,7 @@
-"""Checks of the points that a scheduler adds. No JAX here."""
+"""Points of a space: checks of those that a scheduler adds, and coordinates, as a learning sampler sees them.
+
+No JAX here.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,3 +61,35 @@ def check_values(name: str, scale: Scale, values: np.ndarray) -> None:
             raise ValueError(f"add: {name}={values[~finite][0]}: give a finite number")
         if scale.whole and (parts := values.astype(float) % 1 != 0).any():
             raise ValueError(f"add: {name}={values[parts][0]}: {scale} has whole numbers; give one")
+
+
+def category_values(scale: Scale) -> list[Any]:
+    """The values of a choice that are not all numbers; empty for any other scale."""
+    return list(scale.values) if isinstance(scale, Choice) and not scale.numeric else []
+
+
+def units_of(scale: Scale, column: np.ndarray) -> np.ndarray:
+    """Unit coordinates (n,) of values (n,) on their scale; NaN where there is no value."""
+    there = present(column)
+    found = np.full(len(column), np.nan)
+    found[there] = scale.to_unit(column[there])
+    return found
+
+
+def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
+    """Coordinates (n,) of values (n,): on the scale, from 0 to 1, or the index of a category; NaN for no value.
+
+    >>> from popjax.space.scales import choice, log_uniform
+    >>> coordinates(log_uniform(0.01, 1), np.array([0.01, 0.1, None])).tolist()
+    [0.0, 0.5, nan]
+    >>> coordinates(choice("a", "b"), np.array(["b", "a"])).tolist()
+    [1.0, 0.0]
+    """
+    found, values = units_of(scale, column), category_values(scale)
+    return np.floor(found * len(values)) if values else found.clip(0, 1)
+
+
+def units(scale: Scale, found: np.ndarray) -> np.ndarray:
+    """Unit coordinates (n,), for `Scale.from_unit`, of the `coordinates` (n,)."""
+    values = category_values(scale)
+    return (found + 0.5) / len(values) if values else found

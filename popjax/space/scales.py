@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from popjax.space.conditions import WHEN, Condition, clauses, condition_values
-from popjax.space.values import finite, is_number, python_value, word
+from popjax.space.values import WHEN, Condition, clauses, condition_values, finite, is_number, python_value, word
 
 
 class Scale:

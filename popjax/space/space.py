@@ -9,10 +9,9 @@ import numpy as np
 
 from popjax.core.counts import check_count
 from popjax.space import samplers
-from popjax.space.conditions import Condition, clauses, ordered
 from popjax.space.scales import Conditional, Constant, Scale
 from popjax.space.spelling import read_scale, written_scale
-from popjax.space.values import present
+from popjax.space.values import Condition, clauses, ordered, present
 
 Points = Mapping[str, np.ndarray]  # one column (trials,) per hyperparameter
 RESERVED = (

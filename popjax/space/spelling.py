@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from popjax.core.text import short
-from popjax.space.conditions import WHEN
 from popjax.space.scales import SCALES, Choice, Conditional, Constant, Scale
+from popjax.space.values import WHEN
 
 VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s|'"=]+)"""
 CLAUSE = rf"([^\W\d]\w*)\s*=\s*({VALUE}(?:\s*\|\s*{VALUE})*)"

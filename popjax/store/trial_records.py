@@ -10,9 +10,9 @@ import numpy as np
 from popjax.core.fixed import fixed, read_only
 from popjax.core.text import plural
 from popjax.rule import Finished, Rule
+from popjax.rules.best import TOGETHER
 from popjax.rules.checking import front_of, order_of, winner_of
 from popjax.rules.entering import check_members, check_patience
-from popjax.rules.together import TOGETHER
 from popjax.scheduler import Status
 from popjax.space.space import Space
 from popjax.space.values import absent

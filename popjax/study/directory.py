@@ -18,7 +18,7 @@ from popjax.executors.backend import Local
 from popjax.space.space import Space
 from popjax.store.files import FORMAT, HOLDS, check_format, read_json, write_json
 from popjax.store.journal import Journal
-from popjax.study.asked import Asked
+from popjax.study.request import SearchRequest
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named_schedulers import text_of
 from popjax.tuning.schedulers.rounds import even, further
@@ -90,59 +90,59 @@ class Directory(Recorded):
         if self.commits.lost is not None:
             self.warnings.append(f"{self.commits.lost}; what is lost with it is trained again")
 
-    def as_before(self, asked: Asked) -> Asked:
+    def as_before(self, request: SearchRequest) -> SearchRequest:
         """The request with the recorded rounds, lanes, plan and caps; unchanged for a new run.
 
         Raises ValueError if it differs from the recorded run, and Corrupt for caps that do not fit the space.
         """
         if not self.recorded:
-            self.asked = {"lanes": asked.lanes, "plan": asked.plan}
-            return asked
-        asked = self._in_rounds(asked)
-        now = asked.options.written() | {"rounds": len(asked.ends), "space": asked.space.to_dict()}
+            self.asked = {"lanes": request.lanes, "plan": request.plan}
+            return request
+        request = self._in_rounds(request)
+        now = request.options.written() | {"rounds": len(request.ends), "space": request.space.to_dict()}
         then = {name: self.recorded.get(name) for name in now} | {"rounds": self.recorded["rounds_in_all"]}
         for name, default in Local().written().items():
-            value = getattr(asked, name)
+            value = getattr(request, name)
             if value not in (default, self.recorded[name]):
                 before = self.asked.get(name, default)
                 then[name], now[name] = self.recorded[name] if before == default else before, value
-        for name in self._may_change(asked):
+        for name in self._may_change(request):
             del then[name], now[name]
-        asked = self._started(asked, then.pop("start"), now.pop("start"))
+        request = self._started(request, then.pop("start"), now.pop("start"))
         self.refuse(then, now)
         caps = self.recorded.get("caps")
-        if caps is not None and not caps_fit(caps, asked.space):
+        if caps is not None and not caps_fit(caps, request.space):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'caps'")
-        return dataclasses.replace(asked, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
+        return dataclasses.replace(request, lanes=self.recorded["lanes"], plan=self.recorded["plan"], caps=caps)
 
-    def _started(self, asked: Asked, then: Any, now: Any) -> Asked:
+    def _started(self, request: SearchRequest, then: Any, now: Any) -> SearchRequest:
         """The request with the recorded points to start with. Raises ValueError if it names others."""
         if now not in (None, then):
             what = f"start was {then!s:.60}, now {now!s:.60}; leave it out"
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {what}")
         if then is not None and not (isinstance(then, list) and all(isinstance(one, dict) for one in then)):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'start'")
-        return dataclasses.replace(asked, options=dataclasses.replace(asked.options, start=then))
+        return dataclasses.replace(request, options=dataclasses.replace(request.options, start=then))
 
-    def _in_rounds(self, asked: Asked) -> Asked:
+    def _in_rounds(self, request: SearchRequest) -> SearchRequest:
         """The request with the recorded rounds; a learning sampler appends rounds, if `rounds` agrees or is None."""
-        options, ends = asked.options, ends_recorded(self.recorded)
+        options, ends = request.options, ends_recorded(self.recorded)
         if not learns(options.sampler):
-            return asked
+            return request
         named = options.rounds
         if named is not None and (named > len(ends) or further(ends[:named], ends[-1]) != ends):
-            return asked  # other rounds than recorded, refused later
-        return dataclasses.replace(asked, ends=further(ends, options.trials))
+            return request  # other rounds than recorded, refused later
+        return dataclasses.replace(request, ends=further(ends, options.trials))
 
-    def _may_change(self, asked: Asked) -> list[str]:
+    def _may_change(self, request: SearchRequest) -> list[str]:
         """Options that may exceed the recorded ones; sets `longer`. Raises ValueError if more epochs are impossible."""
-        options, ends = asked.options, ends_recorded(self.recorded)
-        plain = len(asked.ends) == 1 and options.inner is None
+        options, ends = request.options, ends_recorded(self.recorded)
+        plain = len(request.ends) == 1 and options.inner is None
         self.longer = options.epochs > self.recorded["epochs"]
         if self.longer and not plain:
-            horizon = text_of(options.inner) or f"rounds={len(asked.ends)}"
+            horizon = text_of(options.inner) or f"rounds={len(request.ends)}"
             raise ValueError(self._no_longer(options.epochs, f"{horizon} decides by what the last epoch is"))
-        further_rounds = 1 < len(ends) < len(asked.ends) and asked.ends[: len(ends)] == ends
+        further_rounds = 1 < len(ends) < len(request.ends) and request.ends[: len(ends)] == ends
         more = options.trials > self.recorded["trials"] and plain and options.sampler != "grid"
         found = ["epochs"] if self.longer else []
         return found + (["trials", "rounds"] if further_rounds else ["trials"] if more else [])

@@ -9,7 +9,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.models.tabular import batch
 from popjax.rule import Rule
-from popjax.rules.together import together
+from popjax.rules.best import together
 from popjax.space.space import Space
 from popjax.supervision.problem import Supervised
 from popjax.supervision.problem_options import ProblemOptions
@@ -48,7 +48,7 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
     rows has not, those that are left count equally, at their last epoch: to choose epochs by that loss would undo the
     weights. Raises ValueError for counts below 1.
     """
-    options = task.given.options
+    options = task.problem.options
     for name, asked in (("epochs", epochs), ("folds", folds)):
         if asked is not None:
             check_count(name, asked)

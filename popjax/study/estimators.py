@@ -20,8 +20,8 @@ from popjax.data.frames import as_frame, cells_of
 from popjax.data.transforms.applying import accepts_missing
 from popjax.models.built_in import MODELS
 from popjax.rule import Rule
+from popjax.rules.best import together
 from popjax.rules.named_rules import rule_of
-from popjax.rules.together import together
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.study.effort import effort_of

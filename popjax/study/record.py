@@ -15,20 +15,20 @@ from popjax.space.space import Space
 from popjax.store.decisions import Step
 from popjax.store.files import jsonable
 from popjax.store.results import Results
-from popjax.study.asked import Asked
 from popjax.study.directory import Directory
+from popjax.study.request import SearchRequest
 from popjax.tuning.schedulers.rounds import even
 
 
-def run_record(asked: Asked, roster: Roster, steps: Sequence[Step]) -> dict[str, Any]:
+def run_record(request: SearchRequest, roster: Roster, steps: Sequence[Step]) -> dict[str, Any]:
     """The entries of run.json, which determine the results; the points are in decisions.jsonl."""
-    plan, rounds = roster.plan, len(asked.ends)
+    plan, rounds = roster.plan, len(request.ends)
     return {
-        **asked.options.written(),
-        "space": asked.space.to_dict(),
-        "rounds": rounds_of(steps, asked.space),
+        **request.options.written(),
+        "space": request.space.to_dict(),
+        "rounds": rounds_of(steps, request.space),
         "rounds_in_all": rounds,
-        **({} if asked.ends == even(asked.options.trials, rounds) else {"ends": list(asked.ends)}),
+        **({} if request.ends == even(request.options.trials, rounds) else {"ends": list(request.ends)}),
         "plan": plan.name,
         "caps": plan.caps,
         "static": list(plan.static),

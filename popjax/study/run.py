@@ -21,7 +21,7 @@ from popjax.engine.roster import Roster
 from popjax.engine.traced_task import TracedTask
 from popjax.engine.trainer import Timer, Trainer
 from popjax.pages.page import Page
-from popjax.rules.together import method_of
+from popjax.rules.best import method_of
 from popjax.scheduler import NONE, Status, tie_notes
 from popjax.space.space import take
 from popjax.store.decisions import Step, steered_trials
@@ -29,10 +29,10 @@ from popjax.store.files import check_directory
 from popjax.store.history import history_of
 from popjax.store.journal import Journal
 from popjax.store.results import Results
-from popjax.study.asked import Asked
 from popjax.study.directory import Directory
 from popjax.study.record import run_record, summary, updates_of
 from popjax.study.replay import train_points
+from popjax.study.request import SearchRequest
 from popjax.task import Task
 from popjax.tuning.callbacks.beside import Beside
 from popjax.tuning.callbacks.callback import Callback, Callbacks, Run
@@ -45,7 +45,7 @@ class Search:
     """A search from the first decision to the winner's score.
 
     Attributes:
-        asked: the checked request, which determines the results.
+        request: the checked request, which determines the results.
         backend: makes what trains the members.
         timer: the clocks, and the flag that stops the run.
         listeners: callbacks that follow the run.
@@ -53,7 +53,7 @@ class Search:
         directory: the directory of the run; None if nothing is written.
     """
 
-    asked: Asked
+    request: SearchRequest
     backend: Backends
     timer: Timer
     listeners: Sequence[Callback] = ()
@@ -86,29 +86,29 @@ class Search:
         check_directory(path, resumed)
         with locked(path):
             check_directory(path, resumed)
-            directory = Directory(path, self.asked.space, about, unasked)
-            baselines = Beside(baselines_of(self.asked.task), directory.summary())
+            directory = Directory(path, self.request.space, about, unasked)
+            baselines = Beside(baselines_of(self.request.task), directory.summary())
             listeners = [*self.listeners, baselines, Page(path)]  # the page shows what the others have written
-            asked = directory.as_before(self.asked)
-            results = dataclasses.replace(self, asked=asked, listeners=listeners, directory=directory).trained()
+            request = directory.as_before(self.request)
+            results = dataclasses.replace(self, request=request, listeners=listeners, directory=directory).trained()
             results.save(path)
         return results
 
     def trained(self) -> Results:
         """Train until the scheduler is done, choose the winner and score it."""
-        asked, directory = self.asked, self.directory
+        request, directory = self.request, self.directory
         listeners = [*self.listeners, *([] if self.page is None else [self.page])]
-        every = 1 if asked.options.every is None and self.page is not None else asked.options.every
-        journal = Journal(asked.space) if directory is None else directory.journal
+        every = 1 if request.options.every is None and self.page is not None else request.options.every
+        journal = Journal(request.space) if directory is None else directory.journal
         with contextlib.closing(Callbacks(listeners)) as callbacks:
-            scheduler = asked.scheduler()
-            first = journal.read(0) or first_step(scheduler, asked.space, asked.options.epochs, every)
-            roster = Roster(TracedTask(asked.task, asked.space, asked.config), first.decision.add)
+            scheduler = request.scheduler()
+            first = journal.read(0) or first_step(scheduler, request.space, request.options.epochs, every)
+            roster = Roster(TracedTask(request.task, request.space, request.config), first.decision.add)
             tell_epoch = callbacks.epoch if callbacks.hear_epochs else None
             trainer = Trainer(roster, journal=journal, timer=self.timer, tell=tell_epoch, backend=self.backend)
             person = None if self.page is None else self.page.person
             driver = Driver(trainer, scheduler, callbacks=callbacks, every=every, person=person)
-            with contextlib.closing(trainer), budget(self.timer.stop, asked.options.minutes, journal):
+            with contextlib.closing(trainer), budget(self.timer.stop, request.options.minutes, journal):
                 number = None if directory is None else directory.take_up(trainer)
                 before = updates_of(trainer)
                 self.begin(trainer, callbacks)
@@ -126,11 +126,11 @@ class Search:
 
     def begin(self, trainer: Trainer, callbacks: Callbacks) -> None:
         """Write run.json and begin the callbacks, before the first decision acts."""
-        roster, options = trainer.roster, self.asked.options
+        roster, options = trainer.roster, self.request.options
         if self.directory is not None:
-            self.directory.begin(self.directory.extended(run_record(self.asked, roster, trainer.journal.steps)))
+            self.directory.begin(self.directory.extended(run_record(self.request, roster, trainer.journal.steps)))
         run = Run(
-            space=self.asked.space,
+            space=self.request.space,
             rule=roster.config.rule,
             metrics=roster.traced.metrics,
             trials=options.trials,
@@ -146,23 +146,23 @@ class Search:
 
     def finish(self, trainer: Trainer, before: int | None) -> Results:
         """Score the winner; add history, states, recipes, ensemble and the run's record to the results."""
-        asked, roster, steps = self.asked, trainer.roster, trainer.journal.steps
-        decisions, epochs = [step.decision for step in steps], asked.options.epochs
-        history = history_of(asked.space, decisions, trainer.table.trained, epochs)
+        request, roster, steps = self.request, trainer.roster, trainer.journal.steps
+        decisions, epochs = [step.decision for step in steps], request.options.epochs
+        history = history_of(request.space, decisions, trainer.table.trained, epochs)
         results = trainer.results(history, steered_in(steps, len(roster)))
         results, test = self.scored(trainer, results)
         figures = summary(trainer, results, test, before, self.directory)
         if equal := tie_notes(decisions):
             figures |= {"tied": equal}
-        run = run_record(asked, roster, steps)
+        run = run_record(request, roster, steps)
         results = dataclasses.replace(
             results,
             run=run if self.directory is None else self.directory.extended(run),
             recipes=rebuilt(roster, results.states),
-            task=asked.task,
+            task=request.task,
             summary=figures,
         )
-        further = {"ensemble": None, **told_afterwards(asked.task, results, self.directory is not None)}
+        further = {"ensemble": None, **told_afterwards(request.task, results, self.directory is not None)}
         together = further.pop("together", combined_trials(results))
         return dataclasses.replace(results, ensemble=together, summary=figures | further)
 
@@ -182,9 +182,9 @@ class Search:
         """Trial -> its arrays, trained again alone; empty if stopped, or if they depend on copies or changes."""
         if trainer.table.pinned[trial]:
             return {}
-        asked, number = self.asked, np.array([trial])
+        request, number = self.request, np.array([trial])
         points = take(trainer.roster.points, number)
-        alone = train_points(asked.task, asked.space, points, asked.config, number, self.timer)
+        alone = train_points(request.task, request.space, points, request.config, number, self.timer)
         return {trial: alone.states[0]} if alone.states and alone.contenders is None else {}
 
 

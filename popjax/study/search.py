@@ -14,7 +14,7 @@ from popjax.rule import Rule
 from popjax.scheduler import NONE, Problem, Scheduler
 from popjax.space.space import Space
 from popjax.store.results import Results
-from popjax.study.asked import Asked
+from popjax.study.request import SearchRequest
 from popjax.study.run import Search
 from popjax.task import Task
 from popjax.tuning.callbacks.callback import HOOKS, Callback, hears
@@ -142,10 +142,10 @@ def search(
         start=start,
     )
     trains = backend_of(backend)
-    asked = Asked.of(task, space, options, trains)
+    request = SearchRequest.of(task, space, options, trains)
     listeners = [progress_of(progress), *checked_callbacks(callbacks)]
     timer = Timer()
-    new = Search(asked, trains.made, timer, listeners, page_of(live))
+    new = Search(request, trains.made, timer, listeners, page_of(live))
     with interruptible(timer.stop, interrupt_words(out), silent=in_ipython()):
         results = new.run(None if out is None else Path(out), NONE, resume or unasked, unasked)
     if results.best is None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from popjax.core.imports import import_all
-from popjax.rules.together import method_of
+from popjax.rules.best import method_of
 from popjax.store.results import Results
 from popjax.supervision import baselines
 from popjax.supervision.agreement import check_predictor

@@ -10,7 +10,7 @@ from popjax.core.text import failure, tell
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import taken
-from popjax.data.transforms.affine import moments
+from popjax.data.transforms.by_feature import moments
 from popjax.store.files import jsonable
 from popjax.store.results import Results
 from popjax.supervision.kinds.kind import Kind
@@ -57,7 +57,7 @@ def worth(
     known: dict[str, Any] = {"rows": counts}
     if len(rows) == 0:
         return known
-    if task.given.way.groups is not None or not task.given.way.shuffle:
+    if task.problem.splitting.groups is not None or not task.problem.splitting.shuffle:
         known["dependent"] = True
     kind = task.fit.kind
     known |= tried("the constant prediction", lambda: constant_scores(task, rows))

@@ -9,7 +9,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.core.text import lookup
 from popjax.data.inputs import taken
-from popjax.rules.together import TOGETHER, method_of
+from popjax.rules.best import TOGETHER, method_of
 from popjax.store.files import jsonable
 from popjax.store.results import Results
 from popjax.supervision.loading import own_of, predictor_of

@@ -21,7 +21,7 @@ from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
-from popjax.supervision.prepared import Data, Fold, Rows, moved, per_row
+from popjax.supervision.prepared import Data, Fold, Rows, per_row, shifted_and_scaled
 from popjax.task import Deferred, HParams, Metric, NeedsStatic
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
@@ -136,7 +136,7 @@ class Fit:
         """Rows with features transformed and scaled targets standardized by the member's fold."""
         if self.folds == 1:
             return self.mirror(rows)
-        x = rows.x if fold.moves is None else mapped(moved, rows.x, fold.moves)
+        x = rows.x if fold.affine is None else mapped(shifted_and_scaled, rows.x, fold.affine)
         y = (rows.y - per_row(fold.y_mean)) / per_row(fold.y_scale) if self.kind.scaled else rows.y
         return self.mirror(Rows(x, y))
 
@@ -176,9 +176,9 @@ class Fit:
             gradient = lax.platform_dependent(gradient, cpu=complete, default=lambda gradient: gradient)
 
             def update(gradients: Any) -> Any:
-                moves, after = self.moved_by(optimizer, gradients, opt_state, params)
+                updates, after = self.moved_by(optimizer, gradients, opt_state, params)
                 after = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, opt_state)
-                return optax.apply_updates(params, moves), after, jax.tree.map(jnp.zeros_like, gradients)
+                return optax.apply_updates(params, updates), after, jax.tree.map(jnp.zeros_like, gradients)
 
             if isinstance(batch, int):
                 params, opt_state, _ = update(gradient)
@@ -281,8 +281,8 @@ class Fit:
             return self.weighted(hparams, outputs, y, data, fold.train).mean()
 
         value, gradient = jax.value_and_grad(loss)(state.params)
-        moves, _ = self.optimizer_at(hparams, state.epoch).update(gradient, state.opt_state, state.params)
-        ratios = update_to_weight(named_leaves(moves), named_leaves(state.params))
+        updates, _ = self.optimizer_at(hparams, state.epoch).update(gradient, state.opt_state, state.params)
+        ratios = update_to_weight(named_leaves(updates), named_leaves(state.params))
         return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **ratios}
 
     def score(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:
@@ -312,13 +312,13 @@ def complete(gradient: Any) -> Any:
     return jax.tree.unflatten(structure, [next(waited) if leaf.ndim > 1 else leaf for leaf in leaves])
 
 
-def update_to_weight(moves: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
+def update_to_weight(updates: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Ratios "update_to_weight <layer>" -> the norm of the layer's update relative to the norm of its weights."""
     layers: dict[str, list[str]] = {}
     for name in params:
         layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
     return {
-        f"update_to_weight {layer}": norm([moves[name] for name in names]) / norm([params[name] for name in names])
+        f"update_to_weight {layer}": norm([updates[name] for name in names]) / norm([params[name] for name in names])
         for layer, names in layers.items()
     }
 

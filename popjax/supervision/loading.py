@@ -76,7 +76,7 @@ def own_of(results: Results, model: Callable[..., Any] | None = None, transform:
     task = results.task
     if not isinstance(task, Supervised):
         return Code(model, transform)
-    options = task.given.options
+    options = task.problem.options
     trained = options.model if callable(options.model) else None
     return Code(model or trained, task.transform if transform is None else transform, options.loss)
 

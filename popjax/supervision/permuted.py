@@ -29,7 +29,7 @@ def rises(task: Supervised, predictor: Predictor, metric: Metric) -> dict[str, f
         metric: the one that ranks; the loss in the place of one that predictions do not tell.
     """
     dataset = task.dataset
-    if not own_table(dataset) or task.given.options.loss is not None:
+    if not own_table(dataset) or task.problem.options.loss is not None:
         return {}
     columns = dataset.x.shape[1]
     rows = min(MOST, CELLS // (REPEATS * columns), task.split.validation.size)

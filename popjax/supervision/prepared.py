@@ -9,8 +9,8 @@ import numpy as np
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
-from popjax.data.transforms.affine import Affine, moments
 from popjax.data.transforms.applying import applied, fitted, in_programs
+from popjax.data.transforms.by_feature import Affine, moments
 
 LARGEST_UNIT = 1e15  # deviation of a target; the squares of errors many times as large still fit float32
 
@@ -22,8 +22,8 @@ class Rows(NamedTuple):
     y: Any
 
 
-class Moves(NamedTuple):
-    """An affine transform of the features of `Data.rows`: arrays in the shape of a row (see `moved`)."""
+class AffineMap(NamedTuple):
+    """An affine transform of the features of `Data.rows`: arrays in the shape of a row (see `shifted_and_scaled`)."""
 
     mean: Any
     scale: Any
@@ -36,7 +36,7 @@ class Fold(NamedTuple):
     Attributes:
         train, validation: numbers of rows in `Data.rows` (rows,), int32.
         y_mean, y_scale: moments of the targets of its training rows, in the units of `Data.rows`.
-        moves: a Moves, or None for features that are not changed; for a dict of features, a dict of these.
+        affine: a AffineMap, or None for features that are not changed; for a dict of features, a dict of these.
         number: the number of the fold if `Data.rows` and `Data.test` hold the features of all folds, one after
             another; else None.
     """
@@ -45,14 +45,14 @@ class Fold(NamedTuple):
     validation: Any
     y_mean: Any
     y_scale: Any
-    moves: Any = None
+    affine: Any = None
     number: Any = None
 
 
 class Data(NamedTuple):
     """The rows and folds of a problem, as the programs receive them.
 
-    With one fold, features are transformed, scaled targets are standardized over the training rows, and `moves` is
+    With one fold, features are transformed, scaled targets are standardized over the training rows, and `affine` is
     None. With several, scaled targets and features are standardized over all rows but the test rows, and the programs
     apply each fold's affine transforms; with any other transform, transformed features are stored for each fold.
 
@@ -100,13 +100,13 @@ def prepared(
         raise ValueError(f"{what}; give another unit")
     given = np.zeros((len(dataset), 0)) if dataset.mirrored else dataset.y
     targets = given if y is None else (given - mean) / unit
-    trained, tested, moves, number = prepared_features(x, kept, split.test, transforms)
+    trained, tested, affine, number = prepared_features(x, kept, split.test, transforms)
     folds = Fold(
         np.searchsorted(kept, split.train).astype(np.int32),
         np.searchsorted(kept, split.validation).astype(np.int32),
         (y_mean - mean) / unit,
         y_scale / unit,
-        moves,
+        affine,
         number,
     )
     rows, test = Rows(trained, targets[kept]), Rows(tested, targets[split.test])
@@ -116,7 +116,7 @@ def prepared(
 def prepared_features(
     x: Inputs, kept: np.ndarray, test: np.ndarray, transforms: Sequence[Any]
 ) -> tuple[Inputs, Inputs, Any, Any]:
-    """Features of the `kept` rows and of the test rows, and the folds' `moves` and `number` (see Fold).
+    """Features of the `kept` rows and of the test rows, and the folds' `affine` and `number` (see Fold).
 
     Raises ValueError where transforms give rows of different shapes in different folds.
     """
@@ -126,7 +126,7 @@ def prepared_features(
     if all(in_programs(one) for fold in transforms for one in entries(fold)):
         whole = fitted(transforms[0], taken(x, kept))
         found = mapped(standardized, x, whole)
-        return taken(found, kept), taken(found, test), mapped(moves_of, whole, *transforms), None
+        return taken(found, kept), taken(found, test), mapped(affine_map_of, whole, *transforms), None
     each = [applied(transform, x) for transform in transforms]
     for one in zip(*map(entries, each), strict=True):
         if len({x.shape for x in one}) > 1:
@@ -141,12 +141,12 @@ def standardized(x: np.ndarray, whole: Any) -> np.ndarray:
     return (x - whole.mean) / whole.scale if isinstance(whole, Affine) else x
 
 
-def moves_of(whole: Any, *folds: Any) -> Moves | None:
+def affine_map_of(whole: Any, *folds: Any) -> AffineMap | None:
     """The folds' affine transforms (folds, ...), of features that `whole` standardized; None if not affine."""
     if not isinstance(whole, Affine):
         return None
-    mean, scale, limit = (np.array([getattr(fold, name) for fold in folds]) for name in Moves._fields)
-    return Moves((mean - whole.mean) / whole.scale, scale / whole.scale, limit)
+    mean, scale, limit = (np.array([getattr(fold, name) for fold in folds]) for name in AffineMap._fields)
+    return AffineMap((mean - whole.mean) / whole.scale, scale / whole.scale, limit)
 
 
 def per_row(statistic: Any) -> Any:
@@ -154,8 +154,8 @@ def per_row(statistic: Any) -> Any:
     return statistic if statistic.ndim == 0 else statistic[None]
 
 
-def moved(x: Any, moves: Moves | None) -> Any:
-    """Features (rows, ...), transformed by one fold's `moves`; unchanged if None."""
-    if moves is None:
+def shifted_and_scaled(x: Any, affine: AffineMap | None) -> Any:
+    """Features (rows, ...), transformed by one fold's `affine`; unchanged if None."""
+    if affine is None:
         return x
-    return jnp.clip((x - moves.mean[None]) / moves.scale[None], -moves.limit[None], moves.limit[None])
+    return jnp.clip((x - affine.mean[None]) / affine.scale[None], -affine.limit[None], affine.limit[None])

@@ -16,10 +16,9 @@ from popjax.data.columns import Levels, apart, one_hot
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
-from popjax.data.transforms.affine import moments
 from popjax.data.transforms.applying import applied, fitted, looking, shaped
+from popjax.data.transforms.by_feature import Unchanged, moments
 from popjax.data.transforms.probing import check_still, probed
-from popjax.data.transforms.unchanged import Unchanged
 from popjax.data.transforms.writing import read_transforms, written_transforms
 from popjax.models.built_in import MODELS
 from popjax.models.network import Network

@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.data.dataset import Dataset
 from popjax.data.parts import SHARE
-from popjax.data.splits import Split, Way
+from popjax.data.splits import Split, Splitting
 from popjax.data.splits import split as split_rows
 from popjax.models.built_in import MODELS
 from popjax.space.space import Space
@@ -23,19 +23,19 @@ from popjax.task import Hints, Measure, Metric, Task
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Given:
+class SupervisedProblem:
     """A supervised problem, and a cache of its tasks.
 
     Attributes:
         dataset: the rows.
-        way: how they are split.
+        splitting: how they are split.
         options: checked, with the unfitted transform, and the further metrics as name -> function.
         beside, afterwards: what its tasks do then; functions, since these know the tasks' class.
         made: (folds, share) -> task.
     """
 
     dataset: Dataset
-    way: Way
+    splitting: Splitting
     options: ProblemOptions
     beside: Callable[["Supervised"], Mapping[str, Any]]
     afterwards: Callable[[Any, bool], dict[str, Any]]
@@ -53,15 +53,15 @@ class Given:
 
     def split(self, folds: int, share: float | None = None) -> Split:
         """Which rows train, validate and test; with a `share` and folds, rows named to validate are ignored."""
-        way = self.way if share is None or folds == 1 else self.way._replace(validation=SHARE)
-        return split_rows(self.dataset, way, folds, share)
+        splitting = self.splitting if share is None or folds == 1 else self.splitting._replace(validation=SHARE)
+        return split_rows(self.dataset, splitting, folds, share)
 
 
 class Supervised(Task):
     """A Task that fits a model to rows by mini-batch gradient descent (see `popjax.supervised`).
 
     Attributes:
-        given: the problem, shared with its tasks in other folds.
+        problem: the options and the rows, shared with its tasks in other folds.
         split: which rows train and validate in each fold, and which test.
         fit: the pure functions that train one model.
 
@@ -73,15 +73,15 @@ class Supervised(Task):
     (4, 40)
     """
 
-    given: Given
+    problem: SupervisedProblem
     split: Split
     fit: Fit
     _recipe: Recipe
 
     @classmethod
-    def of(cls, given: Given, split: Split) -> Self:
+    def of(cls, problem: SupervisedProblem, split: Split) -> Self:
         """The Task of a problem with this split."""
-        dataset, options = given.dataset, given.options
+        dataset, options = problem.dataset, problem.options
         recipe = Recipe.of(dataset, split, options)
         check_on_rows(recipe.kind, dataset.y, recipe.y_mean[0], recipe.y_scale[0])
         fit = Fit(
@@ -112,7 +112,7 @@ class Supervised(Task):
         )
         metric = Metric(Metric.of("validation", recipe.kind.ranks), recipe.kind.reports.get(recipe.kind.ranks))
         task = cls(fit.init, fit.epoch, data, metric, None, fit.score if len(split.test) else None, hints)
-        task.given, task.split, task._recipe, task.fit = given, split, recipe, fit
+        task.problem, task.split, task._recipe, task.fit = problem, split, recipe, fit
         return task
 
     @property
@@ -123,17 +123,17 @@ class Supervised(Task):
     @property
     def dataset(self) -> Dataset:
         """All the rows."""
-        return self.given.dataset
+        return self.problem.dataset
 
     @property
     def transform(self) -> Any:
         """The unfitted Transform, or for a dict of inputs one for each entry."""
-        return self.given.options.transform
+        return self.problem.options.transform
 
     @property
     def more(self) -> Mapping[str, Any]:
         """The further metrics, as given by `metrics`: name -> function (outputs, targets)."""
-        metrics: Mapping[str, Any] = self.given.options.metrics
+        metrics: Mapping[str, Any] = self.problem.options.metrics
         return metrics
 
     def judged(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
@@ -143,7 +143,7 @@ class Supervised(Task):
         """
         kind = self.fit.kind
         scores = kind.judged(predicted, self.targets(rows), self.more)
-        known = self.given.options.loss is None or kind.own
+        known = self.problem.options.loss is None or kind.own
         return scores if known else {name: value for name, value in scores.items() if name != "loss"}
 
     def combines(self, folds: int) -> bool:
@@ -160,25 +160,25 @@ class Supervised(Task):
     def in_folds(self, folds: int, share: float | None = None) -> "Supervised":
         """The task in `folds` folds, each validating on at most `share` of the rows if not None."""
         same = share is None and folds == len(self.split.train)
-        return self if same else self.given.in_folds(folds, share)
+        return self if same else self.problem.in_folds(folds, share)
 
     def beside(self) -> Mapping[str, Any]:
         """A linear model, if it can be fitted in little time."""
-        return self.given.beside(self)
+        return self.problem.beside(self)
 
     def afterwards(self, results: Any, page: bool = False) -> dict[str, Any]:
         """What the rows that test say: see `popjax.supervision.afterwards`."""
-        return self.given.afterwards(results, page)
+        return self.problem.afterwards(results, page)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The options that distinguish tasks over the same rows, as JSON values; without those that are None."""
-        return {name: value for name, value in self.given.options.written().items() if value is not None}
+        return {name: value for name, value in self.problem.options.written().items() if value is not None}
 
     @property
     def space(self) -> Space | None:
         """The default space for the number of training rows; None for a custom model, optimizer or schedule."""
-        options = self.given.options
+        options = self.problem.options
         if not all(isinstance(given, str) for given in (options.model, options.optimizer, options.schedule)):
             return None
         return default_space(3, options.optimizer, options.schedule, self.fit.rows, options.model)

@@ -10,8 +10,8 @@ import numpy as np
 from popjax.core.calls import name_of
 from popjax.core.options import FREE, Options
 from popjax.core.trees import digest_of_tree
+from popjax.data.transforms.by_feature import Known
 from popjax.data.transforms.filled import Filled
-from popjax.data.transforms.known import Known
 from popjax.data.transforms.named_transforms import transform_name
 from popjax.data.transforms.transform import Transform
 from popjax.supervision.weights import BALANCED

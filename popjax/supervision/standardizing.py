@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from popjax.data.transforms.affine import Affine
 from popjax.data.transforms.applying import in_programs
+from popjax.data.transforms.by_feature import Affine
 from popjax.data.transforms.transform import Transform
 from popjax.supervision.prepared import per_row
 from popjax.supervision.preprocessing import Recipe

@@ -12,16 +12,16 @@ from popjax.data.columns import check_one_hot
 from popjax.data.dataset import Dataset, images
 from popjax.data.parts import parts_of
 from popjax.data.scarce import repeated, scarce
-from popjax.data.splits import Way, untimely
+from popjax.data.splits import Splitting, untimely
 from popjax.data.transforms.applying import missing_for, transforms_of, unchanged
-from popjax.data.transforms.known import Known
+from popjax.data.transforms.by_feature import Known
 from popjax.models.built_in import MODELS, Model, model_named
 from popjax.models.networks import check_model
 from popjax.supervision.further_metrics import metrics_of
 from popjax.supervision.kinds.named_kinds import reader_of
 from popjax.supervision.optimizers import OPTIMIZERS, SCHEDULES
 from popjax.supervision.preprocessing import seen
-from popjax.supervision.problem import Given, Supervised
+from popjax.supervision.problem import Supervised, SupervisedProblem
 from popjax.supervision.problem_options import ProblemOptions
 
 REWRITES = ("fast", "none")
@@ -189,14 +189,14 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         transform = {**transform, "codes": Known()}
     if not isinstance(shuffle, bool) or (options.groups is not None and not shuffle):
         raise ValueError(f"shuffle={shuffle!r}: True, or False for rows in time, which have no groups; choose one")
-    way = Way(validation, test, options.seed, groups, shuffle)
+    splitting = Splitting(validation, test, options.seed, groups, shuffle)
     more = metrics_of(options.metrics, dataset.kind)
     options = dataclasses.replace(options, transform=transform, metrics=more)
-    task = Given(dataset, way, options, beside, afterwards).in_folds(1)
+    task = SupervisedProblem(dataset, splitting, options, beside, afterwards).in_folds(1)
     notes = (
         None if shuffle else untimely(task.split),
         scarce(dataset, task.split),
-        *repeated(dataset, way, task.split),
+        *repeated(dataset, splitting, task.split),
     )
     for note in filter(None, notes):
         doubt(note)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.scheduler import Trials
-from popjax.space.coordinates import category_values, coordinates
+from popjax.space.points import category_values, coordinates
 from popjax.space.scales import Scale
 from popjax.space.space import Space
 

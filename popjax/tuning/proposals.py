@@ -10,14 +10,14 @@ from popjax.core.calls import check_called, name_of
 from popjax.core.faults import calling
 from popjax.core.text import check_installed, short
 from popjax.scheduler import Trials
-from popjax.space.coordinates import category_values, units
+from popjax.space.points import category_values, units
 from popjax.space.samplers import SAMPLERS
 from popjax.space.space import Space
 from popjax.tuning.by_optuna import by_optuna, cmaes, gp
 from popjax.tuning.schedulers.rounds import even
 from popjax.tuning.tpe import tpe
 
-# (seed, n, trials, space, epochs) -> n coordinates of each searched hyperparameter, see `space/coordinates.py`
+# (seed, n, trials, space, epochs) -> n coordinates of each searched hyperparameter, see `space/points.py`
 Ask = Callable[[int, int, Trials, Space, int], dict[str, np.ndarray]]
 FIRST = 64  # trials of the first round, if no number of rounds is given
 BATCH, PRUNED = 16, 64  # trials of the other rounds; with a scheduler, which prunes most of them

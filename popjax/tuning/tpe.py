@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from popjax.scheduler import Trials
-from popjax.space.coordinates import category_values, coordinates
+from popjax.space.points import category_values, coordinates
 from popjax.space.space import Space
 
 GOOD, OTHERS = 100, 900  # maximum number of trials, so that a point costs a millisecond in a search of any length

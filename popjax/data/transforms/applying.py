@@ -9,12 +9,10 @@ from popjax.core.faults import calling
 from popjax.core.text import lookup, plural, short
 from popjax.data.checks import KEEP
 from popjax.data.inputs import Inputs, mapped
-from popjax.data.transforms.affine import Affine
+from popjax.data.transforms.by_feature import Affine, Known, Unchanged
 from popjax.data.transforms.filled import Filled, filling
-from popjax.data.transforms.known import Known
 from popjax.data.transforms.named_transforms import BUILT_IN, TRANSFORMS, transform_name, transform_of
 from popjax.data.transforms.transform import Columns, Transform
-from popjax.data.transforms.unchanged import Unchanged
 
 type Transforms = Any  # Transform | dict[str, Transform], like the inputs
 

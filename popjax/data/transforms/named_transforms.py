@@ -4,12 +4,10 @@ from typing import Any
 
 from popjax.core.faults import calling
 from popjax.core.text import registered
-from popjax.data.transforms.affine import Global, Standardize
+from popjax.data.transforms.by_feature import Global, Robust, Standardize, Unchanged
 from popjax.data.transforms.entering import check_class, check_object, seeded_by
 from popjax.data.transforms.quantile import Quantile
-from popjax.data.transforms.robust import Robust
 from popjax.data.transforms.transform import Transform
-from popjax.data.transforms.unchanged import Unchanged
 
 TRANSFORMS: dict[str, type[Transform]] = {
     "standardize": Standardize,

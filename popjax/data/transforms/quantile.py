@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from popjax.data.transforms.bounds import limits, varies
+from popjax.data.transforms.by_feature import limits, varies
 from popjax.data.transforms.transform import Columns, Transform
 
 NOISE = 1e-3  # share of a feature's spread; spreads ties, so that ranks have no large jumps

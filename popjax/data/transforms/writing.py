@@ -9,8 +9,8 @@ import numpy as np
 from popjax.core.faults import calling
 from popjax.core.text import lookup, short
 from popjax.data.transforms.applying import Transforms, the_transform
+from popjax.data.transforms.by_feature import Known
 from popjax.data.transforms.filled import Filled
-from popjax.data.transforms.known import Known
 from popjax.data.transforms.named_transforms import TRANSFORMS, transform_name, transform_of
 from popjax.data.transforms.transform import Transform
 

@@ -22,8 +22,8 @@ from popjax.core.faults import fault
 from popjax.core.machine import kin
 from popjax.core.storage import sha256
 from popjax.core.text import first_line
-from popjax.engine.backends.door import Door, NoFuture, breaks
 from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
+from popjax.engine.backends.renewable_executor import NoFuture, RenewableExecutor, breaks
 from popjax.engine.backends.sizes import Sizes
 from popjax.engine.backends.work import (
     Answer,
@@ -103,18 +103,18 @@ class RemoteBackend:
         self, roster: Roster, context: Context, *, executor: Any, retries: int = 3, mixed: bool = False
     ) -> None:
         self.roster, self.context = roster, context
-        self.door = Door(executor)
+        self.executor = RenewableExecutor(executor)
         self.retries = max(retries, 1)
         self.kin = None if mixed else kin()
 
-        self.sizes = Sizes(roster, lambda: self.door.traits)
+        self.sizes = Sizes(roster, lambda: self.executor.traits)
         self.blob = shipped(roster.task)
         self.digest = sha256(self.blob)
         self.workers: set[str] = set()
         self.finished = 0
         self._plans: dict[int, bytes] = {}
         self._numbers = itertools.count()
-        self.door.open()
+        self.executor.open()
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """A cohort in pieces of one unit's members: about the work that the executor asks for, by the cost model."""
@@ -140,7 +140,7 @@ class RemoteBackend:
 
     def close(self) -> None:
         """Shut down the executor, if it was made here."""
-        self.door.close()
+        self.executor.close()
 
     def unit(self, delivery: Delivery) -> Unit:
         """The unit to send for a delivery."""
@@ -191,17 +191,17 @@ class Dispatch:
         remote = self.remote
         while self.waiting and self.may_send():
             delivery = heapq.heappop(self.waiting)
-            blob = remote.blob if delivery.carries or not remote.door.traits.keeps else None
-            delivery.before, delivery.executor = remote.finished, remote.door.open()
+            blob = remote.blob if delivery.carries or not remote.executor.traits.keeps else None
+            delivery.before, delivery.executor = remote.finished, remote.executor.open()
             try:
                 unit = remote.unit(delivery)
                 delivery.unit = unit.number
-                future = remote.door.submit(work, unit, blob)
+                future = remote.executor.submit(work, unit, blob)
             except NoFuture as error:
                 self.failure = error
                 return []
             except Exception as error:
-                said = fault(f"{remote.door.called}: submit", error)
+                said = fault(f"{remote.executor.called}: submit", error)
                 return self.waiting_again(delivery, error, alone=not self.under_way, said=said)
             delivery.due = time.monotonic() + remote.sizes.patience(delivery.stands)
             self.under_way[future] = delivery
@@ -227,7 +227,7 @@ class Dispatch:
         for future, delivery in [pair for pair in self.under_way.items() if pair[1].due < now]:
             del self.under_way[future]
             future.cancel()
-            self.remote.door.renew(delivery.executor)
+            self.remote.executor.renew(delivery.executor)
             messages += self.waiting_again(delivery, TimeoutError("no answer in time"))
         return messages
 
@@ -263,7 +263,7 @@ class Dispatch:
 
     def check(self, delivery: Delivery, answer: Any) -> None:
         """Raise ValueError for an answer that is none for the unit that was sent."""
-        what, remedy = f"{self.remote.door.called}: a future of submit gave", "let submit(fn, *args) call fn(*args)"
+        what, remedy = f"{self.remote.executor.called}: a future of submit gave", "let submit(fn, *args) call fn(*args)"
         if isinstance(answer, Done):
             if answer.unit != delivery.unit:
                 raise ValueError(f"{what} the answer for another unit of work; {remedy}")
@@ -305,10 +305,10 @@ class Dispatch:
             return []
         charged = alone and delivery.before == remote.finished
         if breaks(error):
-            charged &= not self.under_way and delivery.executor is remote.door.executor
+            charged &= not self.under_way and delivery.executor is remote.executor.current
             delivery.broken += 1
             self._careful = True
-            if not remote.door.renew(delivery.executor) and not remote.context.stop.is_set():
+            if not remote.executor.renew(delivery.executor) and not remote.context.stop.is_set():
                 remedy = "give a function, which is called again, or, with out=, resume=True"
                 LOG.warning(f"the executor broke: {first_line(error)}; {remedy}")
                 remote.context.stop.set()

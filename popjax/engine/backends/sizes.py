@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from popjax.engine.backends.door import Traits
+from popjax.engine.backends.renewable_executor import Traits
 from popjax.engine.plan import member_bytes, work_of
 from popjax.engine.roster import Roster
 from popjax.space.space import take

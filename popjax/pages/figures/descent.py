@@ -10,7 +10,7 @@ from popjax.pages.drawing import GREY, WINNER, cut, layout, ruled, shown, templa
 from popjax.pages.figures.figure import Drawing, Figure, varied
 from popjax.pages.framing import thinned
 from popjax.pages.markup import section
-from popjax.space.coordinates import units_of
+from popjax.space.points import units_of
 from popjax.store.history import History
 from popjax.store.results import Results
 

@@ -28,7 +28,7 @@ CURVE_BYTES = 32  # per epoch of a member: four metrics in float64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Asked:
+class SearchRequest:
     """Everything that determines the results of a search.
 
     Attributes:
@@ -72,8 +72,8 @@ class Asked:
     @property
     def config(self) -> Config:
         """The training configuration of the population."""
-        asked = {name: getattr(self.options, name) for name in ("epochs", "seed", "repeats", "folds")}
-        return Config(rule=self.options.rank, lanes=self.lanes, plan=self.plan, caps=self.caps, **asked)
+        known = {name: getattr(self.options, name) for name in ("epochs", "seed", "repeats", "folds")}
+        return Config(rule=self.options.rank, lanes=self.lanes, plan=self.plan, caps=self.caps, **known)
 
     def scheduler(self) -> CheckedScheduler:
         """The scheduler for this problem, in rounds if there are several; raises ValueError if it is no Scheduler."""

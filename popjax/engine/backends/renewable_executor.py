@@ -45,35 +45,35 @@ class NoFuture(ValueError):
     """Raised for an executor whose `submit` returns no future."""
 
 
-class Door:
+class RenewableExecutor:
     """An executor, or a function without arguments that makes one.
 
     Attributes:
-        executor: the current one; None until it is made, and after it is closed.
+        current: the executor; None until it is made, and after it is closed.
     """
 
     def __init__(self, given: Any) -> None:
         known = hasattr(given, "submit") and not isinstance(given, type)
         self.make: Callable[[], Any] | None = None if known else given
-        self.executor: Any = given if known else None
+        self.current: Any = given if known else None
 
     def open(self) -> Any:
         """The executor, made if there is none; raises ValueError if what is made is none."""
-        if self.executor is None:
+        if self.current is None:
             assert self.make is not None
             with calling(f"the executor {name_of(self.make)}"):
-                self.executor = self.make()
+                self.current = self.make()
             for name in ("submit", "shutdown"):
-                if not callable(getattr(self.executor, name, None)):
+                if not callable(getattr(self.current, name, None)):
                     what = f"{self.called} has no {name}"
-                    self.executor = None
+                    self.current = None
                     raise ValueError(f"{what}; give what has submit(fn, *args) and shutdown()")
-        return self.executor
+        return self.current
 
     @property
     def called(self) -> str:
         """The executor in the words of an error message."""
-        return f"the executor {type(self.executor).__name__}"
+        return f"the executor {type(self.current).__name__}"
 
     @property
     def traits(self) -> Traits:
@@ -97,15 +97,15 @@ class Door:
 
     def renew(self, broken: Any) -> bool:
         """Close the executor `broken`, so that another is made on the next use; True if there is a function for it."""
-        if self.make is not None and self.executor is broken:
+        if self.make is not None and self.current is broken:
             self.close()
         return self.make is not None
 
     def close(self) -> None:
         """Shut down an executor that was made here, without waiting; one that was given belongs to its owner."""
-        if self.make is None or self.executor is None:
+        if self.make is None or self.current is None:
             return
-        called, shutdown, self.executor = self.called, self.executor.shutdown, None
+        called, shutdown, self.current = self.called, self.current.shutdown, None
         try:
             shutdown(**({"wait": False} if takes(shutdown, "wait") else {}))
         except Exception as error:  # what is trained is not lost for that
