@@ -1,7 +1,7 @@
 """Random search over small models as one compiled computation.
 
 Tasks         supervised (rows) -> Supervised, objective (a function), Task with Hints, HParams; Transform; Dataset,
-              DataWarning
+              DataWarning; rewrite (a model of a custom Task)
 Spaces        Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
               default_space
 Search        search -> Results; refine (a space), replay (a trial), simulate (a scheduler)

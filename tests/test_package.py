@@ -190,7 +190,7 @@ def test_the_doctor_says_where_nothing_can_be_written(tmp_path, environment):
     ("words", "found"),
     [
         (["popjax", "re"], {"retest", "report"}),
-        (["popjax", "babysit", "--from", "x", "--re"], {"--replay", "--resume"}),
+        (["popjax", "babysit", "--from", "x", "--re"], {"--replay", "--resume", "--rewrite"}),
         (["popjax", "sweep", "--class"], {"--class-weight"}),
         (["popjax", "report", "runs/a", "--o"], {"--out"}),
         (["popjax", "sweep", "--dataset", "hou"], {"houses.csv"}),
