@@ -104,7 +104,7 @@ def test_the_example_beside_scikit_learn(capsys):
 
 def test_the_example_with_a_convolution_of_ones_own():
     """Inside the image a kernel of ones sums nine ones."""
-    outputs = run("@rewrite")["outputs"]
+    outputs = run("@pj.rewrite")["outputs"]
     assert outputs.shape == (2, 8, 8, 4)
     assert (outputs[:, 1:-1, 1:-1] == 9).all()
 
