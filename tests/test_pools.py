@@ -77,6 +77,7 @@ PICKS = [
     ((4, 6, 15), nnx.gelu, (2, 2, 1), False),
     ((4, 6, 12), lambda x: nnx.relu(jnp.exp(x)), (2, 2, 1), False),
     ((4, 6, 16), nnx.relu, (1, 2, 2), False),
+    ((4, 6, 16), lambda x: jnp.flip(x, 1), (2, 2, 1), False),
 ]
 
 
