@@ -79,7 +79,7 @@ def population(task: pj.Task, space: pj.Space, members: int) -> Any:
     config = Config(20, 0, pj.Rule(task.metric), lanes=members, plan="one")
     member = Roster(TracedTask(task, space, config), space.sample(members)).buckets[0]
     data = abstract(task.data)
-    training, metrics, *_ = member.trace(data)
+    training, metrics, _ = member.trace(data)
     epoch = functools.partial(advance, member, metrics, members)
     stack = lambda aval: jax.ShapeDtypeStruct((members, *aval.shape), aval.dtype)
     return compiled(epoch, *jax.tree.map(stack, (training, member.example)), data, np.zeros(1, np.int32))

@@ -757,12 +757,12 @@ MUTANTS = [
         "test_rewriting.py -k accelerator",
     ),
     Mutant(
-        "a task is known by how it is rewritten",
-        "engine/traced_task",
-        "TracedTask.key",
-        "rewriting_for(NONE)",
-        "rewriting_for('cpu')",
-        "test_rewriting.py -k identity",
+        "code that is rewritten for another platform is other code",
+        "engine/identity",
+        "code",
+        "under |= {'platform': target()}",
+        "",
+        "test_rewriting.py -k another_platform",
     ),
     Mutant("no fsync", "core/storage", "written_atomically", "os.fsync(file.fileno())", "", "test_commits.py"),
     Mutant(

@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from popjax.core.trees import digest_of_tree
+from popjax.core.trees import abstract, digest_of_tree
 from popjax.engine.member import jax_settings
 from popjax.engine.traced_task import Config, TracedTask
+from popjax.rewriting.target import target
 from popjax.rule import Rule
 from popjax.space.space import Space
 from popjax.task import Task
@@ -31,9 +32,10 @@ def as_trained(leaf: Any) -> Any:
 
 
 def code(traced: TracedTask) -> dict[str, Any] | None:
-    """The identity of the code, comparable under the same JAX and settings; None if it is of this process alone."""
-    key = traced.key
+    """The identity of the code, comparable under the same JAX, settings and platform; None if of this process alone."""
+    key = traced.first.trace(abstract(traced.task.data)).key()
     under = {"jax": jax.__version__, "settings": list(map(str, jax_settings())), "branching": traced.first.branching}
+    under |= {"platform": target()}  # for which it is rewritten
     return None if key.objects else under | {"digest": key.digest}
 
 

@@ -20,7 +20,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from popjax.core.trees import from_host, is_key
 from popjax.engine.best_epoch import KEYS, Overwrite, Training, Wanted, begun, keeping_best, keeping_none
 from popjax.engine.key import Key, key_of
-from popjax.rewriting.target import noting
 from popjax.space.space import Space
 from popjax.task import HParams, Task
 
@@ -59,13 +58,11 @@ class Trace(NamedTuple):
         training: its state, with that of its best epoch if it is kept.
         metrics: of an epoch, by name.
         key: `() -> Key` of what the task's own functions compute, independent of the rule.
-        rewritten: True if some of them is rewritten (see `popjax.rewrite`).
     """
 
     training: Training
     metrics: dict[str, Any]
     key: Callable[[], Key]
-    rewritten: bool = False
 
 
 class MemberFunctions:
@@ -144,8 +141,7 @@ class MemberFunctions:
         leaves, structure = jax.tree.flatten(data)
         key = tuple(leaves), structure, jax_settings()
         if key not in self.traces:
-            with noting() as seen:
-                self.traces[key] = self._trace(data)._replace(rewritten=bool(seen))
+            self.traces[key] = self._trace(data)
         return self.traces[key]
 
     def _trace(self, data: Any) -> Trace:
@@ -350,7 +346,7 @@ class Programs(NamedTuple):
 
 def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devices: int = 1) -> Programs:
     """Lower the programs of a batch with `capacity` members per device; their `.compile()` may run in any thread."""
-    one, metrics, *_ = functions.trace(data)
+    one, metrics, _ = functions.trace(data)
 
     def init(seed: Any, members: Members, data: Any, counts: Any) -> Training:
         outputs = jax.tree.map(lambda aval: lax.empty((capacity, *aval.shape), aval.dtype), one)

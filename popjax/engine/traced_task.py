@@ -12,11 +12,9 @@ from popjax.core.faults import calling
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps
 from popjax.engine.hints import the_task
-from popjax.engine.key import Key
 from popjax.engine.member import MemberFunctions
 from popjax.engine.numbering import Numbering
 from popjax.engine.tracer import Tracer
-from popjax.rewriting.target import NONE, rewriting_for
 from popjax.rule import Rule
 from popjax.space.space import Space
 from popjax.task import Task
@@ -90,17 +88,6 @@ class TracedTask:
         """A member's functions for the first random point, which identify the task whatever points are trained."""
         with calling(the_task(self.task), surely=False):
             return self.tracer.member(0, self.tracer.static_names(set()))
-
-    @functools.cached_property
-    def key(self) -> Key:
-        """The key of what the task computes as it is written, whatever its functions are rewritten for."""
-        data = abstract(self.task.data)
-        traced = self.first.trace(data)
-        if traced.rewritten:
-            tracer = dataclasses.replace(self.tracer, members={})
-            with rewriting_for(NONE):
-                traced = tracer.member(0, self.tracer.static_names(set())).trace(data)
-        return traced.key()
 
     @functools.cached_property
     def metrics(self) -> tuple[str, ...]:

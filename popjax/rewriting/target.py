@@ -9,7 +9,6 @@ from jax import lax
 
 NONE, ANY = "none", "any"
 TARGET: ContextVar[str | None] = ContextVar("target", default=None)
-SEEN: ContextVar[list[str] | None] = ContextVar("seen", default=None)
 
 
 @contextlib.contextmanager
@@ -23,23 +22,6 @@ def rewriting_for(platform: str) -> Iterator[None]:
         yield
     finally:
         TARGET.reset(token)
-
-
-@contextlib.contextmanager
-def noting() -> Iterator[list[str]]:
-    """The platforms for which functions are rewritten within, in a list that is empty if none is."""
-    seen: list[str] = []
-    token = SEEN.set(seen)
-    try:
-        yield seen
-    finally:
-        SEEN.reset(token)
-
-
-def note() -> None:
-    """Note that a function is rewritten."""
-    if (seen := SEEN.get()) is not None:
-        seen.append(target())
 
 
 def target() -> str:
