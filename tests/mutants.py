@@ -819,7 +819,7 @@ MUTANTS = [
         "manifest unchecked",
         "store/commits",
         "manifest",
-        "said != digest_of_json(content) or numbers[0] != number or (not all((type(one) is int for one in numbers)))",
+        "digest != digest_of_json(content) or numbers[0] != number or (not all((type(one) is int for one in numbers)))",
         "numbers[0] != number or not all((type(one) is int for one in numbers))",
         "test_commits.py",
     ),

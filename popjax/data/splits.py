@@ -67,8 +67,8 @@ def split(dataset: Dataset, splitting: Splitting, folds: int = 1, share: float |
         raise ValueError(f"folds={folds} cut their own validation rows; give a share, or folds=1")
     if isinstance(splitting.seed, bool) or not isinstance(splitting.seed, int | np.integer) or splitting.seed < 0:
         raise ValueError(f"seed={splitting.seed!r}: give a whole number of at least 0")
-    size = share_of(n, splitting.test, named["test"])
-    each = (n - size) // folds if folds > 1 else share_of(n, splitting.validation, named["validation"])
+    size = rows_in(n, splitting.test, named["test"])
+    each = (n - size) // folds if folds > 1 else rows_in(n, splitting.validation, named["validation"])
     each = each if share is None else min(each, max(1, round(n * share)))
     if each < 1 or size + each >= n:
         said = {name: getattr(splitting, name) if named[name] is None else "rows" for name in named}
@@ -91,9 +91,9 @@ def split(dataset: Dataset, splitting: Splitting, folds: int = 1, share: float |
 
 
 def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
-    """Row numbers in the dataset of a part that is given by rows; None for a share; raises ValueError for others.
+    """Row numbers in the dataset, from row numbers or a bool mask of all rows; None for a share.
 
-    The numbers, or a bool mask instead, count the rows that were given; dropped rows are in no part.
+    All rows: also those that were dropped, which are in no part. Raises ValueError for others.
     """
     rows = len(dataset) + len(dataset.dropped)
     if isinstance(part, bool) or not np.ndim(part):
@@ -115,7 +115,7 @@ def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
     return kept - np.searchsorted(dataset.dropped, kept)
 
 
-def share_of(rows: int, part: Any, named: np.ndarray | None) -> int:
+def rows_in(rows: int, part: Any, named: np.ndarray | None) -> int:
     """Number of rows of a part: at least one, or 0 for a share of 0."""
     if named is not None:
         return len(named)

@@ -95,7 +95,7 @@ class Roster:
         return dataclasses.replace(self.traced.tracer, points=points)
 
     def _checked(self, points: Points, plan: Plan) -> Plan:
-        """The plan itself. Raises ValueError for points that the task takes otherwise than it says."""
+        """The plan itself. Raises ValueError if metrics, parameters, sizes or hints contradict the traced task."""
         with calling(the_task(self.task), surely=False):
             check_metrics([bucket.functions for bucket in plan.buckets])
             if "parameters" in self.config.rule.needs:
@@ -265,7 +265,7 @@ def check_room(functions: MemberFunctions, points: Points) -> None:
 
 
 def check_all_read(tracer: Tracer, plan: Plan) -> None:
-    """Raise ValueError for a hyperparameter that no trial reads, nor the first one with other static values."""
+    """Raise ValueError for a hyperparameter that no trial reads, nor the first under other static values."""
     reads, members = set(plan.reads), [bucket.functions for bucket in plan.buckets]
     if not reads >= set(tracer.space):
         others = tracer.others(set(plan.static))

@@ -104,7 +104,7 @@ class States:
         }
 
     def _waiting(self, members: np.ndarray) -> dict[int, Arrays]:
-        """Member -> name -> array, the state at the epoch that counts, of those of these that wait and have a state."""
+        """Member -> name -> array, the states at the epoch that counts of those of `members` that wait with a state."""
         found: dict[int, Arrays] = {}
         for cohort in self.cohorts if len(members) else ():
             rows = np.flatnonzero(np.isin(cohort.members, members))

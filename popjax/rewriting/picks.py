@@ -1,8 +1,8 @@
-"""Pools whose derivative is computed for the pixels that they pick.
+"""Max-pools whose derivative is computed for the pixels that they pick.
 
-The largest number of a window is that of one pixel, and so is what it was computed from number by number, as by a
-normalization and an activation. That is computed anew for the pixels picked, of 2 x 2 a quarter of the numbers, and
-differentiated there; the others get a zero.
+The maximum of a window depends on one pixel, so elementwise operations before the pool, such as a normalization and an
+activation, are computed again and differentiated for that pixel alone: a quarter of the pixels for windows of 2 x 2.
+The gradients of the others are zero.
 """
 
 import math
@@ -21,7 +21,7 @@ NARROWEST = 12  # channels of a pool that picks
 
 
 def picked(pool: Callable[[jax.Array], jax.Array], x: Any, sizes: Sizes) -> jax.Array:
-    """`pool(x)` of windows beside each other, whose derivative is computed for the places that they pick."""
+    """`pool(x)` of windows that do not overlap, differentiated at the pixels of their maxima only."""
     result = x if isinstance(x, Pointwise) and follows(x, sizes) else as_result(array_of(x))
     computed = lambda *leaves: result.anew(dict(zip(result.leaves, leaves, strict=True)))
     layer = jax.custom_jvp(lambda *leaves: pool(computed(*leaves)))
@@ -36,9 +36,9 @@ def picked(pool: Callable[[jax.Array], jax.Array], x: Any, sizes: Sizes) -> jax.
 
 
 def pays(x: Any, sizes: Sizes) -> bool:
-    """True where it was measured to be faster than a derivative at all pixels: of what was computed number by number.
+    """True where it was measured to be faster than a derivative at all pixels: of elementwise results, many channels.
 
-    Of fewer channels LLVM does not vectorize the loops that find the places, or those that compute a function twice.
+    With fewer LLVM does not vectorize the loops that find the maxima, or those that compute a function twice.
     """
     if not isinstance(x, Pointwise) or sizes[-1] > 1:
         return False
@@ -46,7 +46,7 @@ def pays(x: Any, sizes: Sizes) -> bool:
 
 
 def follows(x: Pointwise, sizes: Sizes) -> bool:
-    """True if each of its leaves is either of its size along the windows' axes or the same for all their places."""
+    """True if each leaf spans the axes of the windows or broadcasts over them, and at least one spans them."""
     wide = [axis for axis, size in enumerate(sizes) if size > 1]
     whole = [x.value.shape[axis] for axis in wide]
     leaves = [leaf for leaf in x.leaves.values() if not uniform(leaf, sizes)]
@@ -59,7 +59,7 @@ def uniform(leaf: jax.Array, sizes: Sizes) -> bool:
 
 
 def slices_of(x: jax.Array, sizes: Sizes) -> list[jax.Array]:
-    """Each place of the windows beside each other, row by row: of each window the number there."""
+    """For each position in a window, in row-major order, that number of every window; windows do not overlap."""
     parts = [x]
     for axis, size in enumerate(sizes):
         if size > 1:
@@ -68,7 +68,7 @@ def slices_of(x: jax.Array, sizes: Sizes) -> list[jax.Array]:
 
 
 def first_largest(x: jax.Array, sizes: Sizes) -> jax.Array:
-    """Of each window the place of its largest number, the first of several or of those that are not a number."""
+    """The position of each window's maximum: the first of equal ones, the last NaN if there are any; int8."""
     found, *others = slices_of(x, sizes)
     places = jnp.zeros(found.shape, jnp.int8)
     for place, other in enumerate(others, 1):
@@ -79,7 +79,7 @@ def first_largest(x: jax.Array, sizes: Sizes) -> jax.Array:
 
 
 def at_places(x: jax.Array, places: jax.Array, sizes: Sizes) -> jax.Array:
-    """Of each window the number at its place, which counts as in `slices_of`."""
+    """One number of each window, that at the position `places`, numbered as in `slices_of`."""
 
     def numbers(x: jax.Array) -> jax.Array:
         found, *others = slices_of(x, sizes)

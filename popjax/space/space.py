@@ -21,6 +21,7 @@ RESERVED = (
     "round",
     "epoch",
     "epochs",
+    "best_epoch",
     "status",
     "rank",
     "value",

@@ -3,7 +3,7 @@
 A commit is a manifest, written last, that names its files and their SHA-256 digests. Members
 that are not in training, complete or waiting, are in settled files, which merge as they grow, so
 there are few; members in training, and the arrays of the best trials, are in one standing file.
-Of a member in several files the last one counts. The latest two commits are kept, so that a
+If several files hold a member, the last record counts. The latest two commits are kept, so that a
 damaged one leaves the one before it. No JAX here.
 """
 
@@ -120,7 +120,7 @@ class Commits:
         standing: records of the members in training.
         kept: member -> name -> array, trained states of the best trials.
         decision: number of the journal's steps that are applied.
-        carrying: number of the step that is carried out, from 0; what earlier ones asked for is trained.
+        carrying: index of the step that is carried out; the training of earlier steps is complete.
         number: number of the latest commit; 0 before the first.
         lost: description of damage, which was not used; None if there is none.
     """
@@ -226,7 +226,7 @@ class Commits:
             self._latest.update(dict.fromkeys(cohort.members.tolist(), cohort))
 
     def _merged(self) -> tuple[list[tuple[str, list[Cohort]]], list[Record]]:
-        """Settled files that stay, each larger than the next so that there are few, and the records of a new one."""
+        """The settled files to keep, and the records for a new file; merged so that each is larger than the next."""
         files = [(name, cohorts) for name, cohorts in self._files if any(self._live(one).any() for one in cohorts)]
         if not self._new:
             return files, []
@@ -317,11 +317,11 @@ def manifest(directory: Path, number: int) -> dict[str, Any]:
     path = directory / f"commit-{number}.json"
     try:
         content = json.loads(file_bytes(path))
-        listed, said = content["files"], content.pop("check")
+        listed, digest = content["files"], content.pop("check")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Corrupt(f"{str(path)!r} is damaged") from None
     numbers = [content.get(name) for name in ("number", "decision", "carrying")]
-    if said != digest_of_json(content) or numbers[0] != number or not all(type(one) is int for one in numbers):
+    if digest != digest_of_json(content) or numbers[0] != number or not all(type(one) is int for one in numbers):
         raise Corrupt(f"{str(path)!r} is damaged")
     for name in listed:
         if not FILE.fullmatch(name):

@@ -18,12 +18,11 @@ MEMORY = 2**31  # bytes of earlier states held on the host
 class Timeline:
     """An open-ended trainer whose trials are all at one epoch, with its latest snapshots.
 
-    A snapshot that is no longer held is that of another trainer, to which the journal up to it is applied: the same bit
-    for bit.
+    A snapshot that is no longer in memory is computed again, bit for bit, by a new trainer from the journal's steps.
 
     Args:
         make: `make(journal) -> Trainer`, as the session began.
-        journal: of the steps.
+        journal: of its steps.
 
     Attributes:
         trainer: of the members.
@@ -151,9 +150,9 @@ class Timeline:
         return True
 
     def _earlier(self, epochs: int, number: int) -> Snapshot:
-        """The snapshot of `epochs` epochs ago, trained again if it is no longer held; `number` steps are carried out.
+        """The snapshot of `epochs` epochs ago, trained again if it is no longer in memory.
 
-        Raises ValueError if there are fewer epochs.
+        `number`: of the journal's steps that are applied. Raises ValueError if there are fewer epochs.
         """
         most = self.epoch - (0 if self.base is None else self.base.epoch)
         if epochs > most:
@@ -186,7 +185,7 @@ def snapshot_of(arrays: Mapping[str, np.ndarray], curves: Mapping[str, np.ndarra
 
 
 def end_of(steps: Sequence[Step], epoch: int, begin: int = 0) -> int:
-    """Number of leading steps of a journal that end at `epoch`, none of them taken back; it begins at epoch `begin`.
+    """Number of leading steps after which `epoch` is reached for good; the journal begins at epoch `begin`.
 
     >>> until = lambda epoch: Step(Decision(until={0: epoch}))
     >>> end_of([Step(Decision()), until(1), until(2), Step(Decision(), back=1), until(2)], 1)

@@ -36,7 +36,7 @@ class Fold(NamedTuple):
     Attributes:
         train, validation: numbers of rows in `Data.rows` (rows,), int32.
         y_mean, y_scale: moments of the targets of its training rows, in the units of `Data.rows`.
-        affine: a AffineMap, or None for features that are not changed; for a dict of features, a dict of these.
+        affine: an AffineMap, or None for features that are not changed; for a dict of features, a dict of these.
         number: the number of the fold if `Data.rows` and `Data.test` hold the features of all folds, one after
             another; else None.
     """

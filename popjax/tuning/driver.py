@@ -28,8 +28,8 @@ class Driver:
     """The tuning loop of one search.
 
     Args:
-        trainer: of the members; its journal gets every decision before it is carried out.
-        scheduler: decides.
+        trainer: trains the members; its journal gets every decision before it is carried out.
+        scheduler: makes the decisions.
         callbacks: receive every decision.
         every: maximum number of epochs between two decisions; None: as the scheduler says.
         person: steers: requested changes are merged into the next decision; None: there is no steering.
@@ -62,7 +62,7 @@ class Driver:
     def run(self, first: int) -> None:
         """Decide and train until the scheduler names no trial, or the run is stopped.
 
-        `first` is the number of the first decision that may not be carried out yet. A stopped run never shows the
+        `first` is the number of the first decision that might not have been applied. A stopped run never shows the
         scheduler half-trained trials.
 
         Raises ValueError for a decision that cannot be carried out.
@@ -81,7 +81,7 @@ class Driver:
             self.tell(number, trials)
             trainer.carry_out(number)
             if step.decision.until and trainer.timer.stop.is_set():
-                return  # without trials, a person stopped the last ones, and may lift them
+                return  # an empty `until`: a person stopped the last trials, and may lift them
 
     def tell(self, number: int, trials: Trials) -> None:
         """Tell of a step of the journal, before it is carried out."""
