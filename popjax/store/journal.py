@@ -8,7 +8,7 @@ from typing import Any
 from popjax.core.storage import Corrupt, flush_directory, write_atomic
 from popjax.space.space import Space
 from popjax.store.commits import Commits
-from popjax.store.decisions import NAME, Remark, Step, line_content, line_of, read_lines
+from popjax.store.decisions import NAME, REMARKS, Remark, Step, line_content, line_of, read_lines
 
 
 class Journal:
@@ -49,6 +49,7 @@ class Journal:
 
     def remark(self, verb: str, value: Any = True) -> None:
         """Append a line that is no decision; it is on disk before this returns."""
+        assert verb in REMARKS, verb  # or it would be read as a step
         self._add(Remark(verb, value))
 
     def replace(self, step: Step) -> None:
