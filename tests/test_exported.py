@@ -50,6 +50,7 @@ class Images(nnx.Module):
 
     def __call__(self, x):
         x = nnx.max_pool(nnx.gelu(self.norm(self.first(x))), (2, 2), (2, 2))
+        x = nnx.avg_pool(x, (2, 2), (1, 1), "SAME")
         return self.out(nnx.silu(self.apart(x)).reshape(x.shape[0], -1))
 
 

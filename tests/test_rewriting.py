@@ -89,6 +89,33 @@ def test_a_task_is_not_said_to_be_another_since_it_is_rewritten_for_another_plat
     assert other_code({"code": here}, traced(optimizer="adam"))
 
 
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_what_is_no_real_number_and_what_has_no_output_go_on(platform):
+    """Relu of integers and of a number in the program, a function without a derivative, and a print."""
+
+    @jax.custom_jvp
+    def stubborn(x):
+        return jnp.maximum(x, 0)
+
+    @stubborn.defjvp
+    def _refused(primals, tangents):
+        raise TypeError("it has no derivative")
+
+    def body(total, row):
+        jax.debug.print("row {}", row[0, 0])
+        return total + row.sum(), row
+
+    def plain(x):
+        jax.debug.print("sum {}", x.sum())
+        total, rows = lax.scan(body, 0, x)
+        x = nnx.relu(rows - 2) + nnx.relu(0.5) + stubborn(total)
+        return nnx.max_pool(x.astype(float), (2, 2), (2, 2))
+
+    x = jnp.arange(32).reshape(1, 4, 8, 1)
+    with rewriting_for(platform):
+        np.testing.assert_array_equal(rewrite(plain)(x), plain(x))
+
+
 def straight_through(x):
     """Relu, with the derivative 1."""
 

@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from popjax.rewriting.rewrite import rewrite
-
 
 class RowKeys(nnx.Variable):
     """One random key per row of a batch (rows,), or a single one (1,) from which they are derived."""
@@ -45,7 +43,6 @@ class Dropout(nnx.Module):
         return jnp.where(keep, x / share, 0)
 
 
-@rewrite
 def max_pool(x: jax.Array) -> jax.Array:
     """2 x 2 max-pooling of images (rows, height, width, channels); an odd last row or column of pixels is dropped.
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 from jax.extend.core.primitives import broadcast_in_dim_p, custom_jvp_call_p, select_n_p
 
 CHEAP = frozenset(
@@ -103,10 +103,12 @@ def is_relu(equation: Any) -> bool:
 
     A straight-through relu has the operations of relu, and another derivative.
     """
-    if len(equation.invars) != 1:
+    given, called = equation.invars[0], equation.params["call_jaxpr"]
+    if len(equation.invars) > 1 or isinstance(given, Literal) or not jnp.issubdtype(given.aval.dtype, jnp.floating):
         return False
-    (given,) = equation.invars
-    about = equation.params["call_jaxpr"].debug_info
+    if text_of(called) != text_of(jax.make_jaxpr(jax.nn.relu)(given.aval).eqns[0].params["call_jaxpr"]):
+        return False
+    about = called.debug_info
     alone = Jaxpr([], equation.invars, equation.outvars, [equation], debug_info=about)
     return operations_of(jaxpr_as_fun(ClosedJaxpr(alone, [])), given.aval) == operations_of_relu(given.aval)
 
@@ -120,4 +122,9 @@ def operations_of_relu(aval: Any) -> str:
 def operations_of(function: Callable[..., Any], aval: Any) -> str:
     """The operations of a function of one array and of its derivative, as text."""
     derivative = lambda x, change: jax.tree.leaves(jax.jvp(function, (x,), (change,)))
-    return LABELS.sub("", str(jax.make_jaxpr(derivative)(aval, aval)))
+    return text_of(jax.make_jaxpr(derivative)(aval, aval))
+
+
+def text_of(program: Any) -> str:
+    """A jaxpr as text, without the names of functions."""
+    return LABELS.sub("", str(program))

@@ -41,8 +41,9 @@ def rewrite[**P, T](function: Callable[P, T]) -> Callable[P, T]:
     its matrices (see `products`), and that of a pool computes anew what it picks (see `picks`).
 
     For a custom Task: wrap the model's forward pass before it is differentiated.
-    `supervised` wraps every custom model. Arguments are pytrees of arrays. What is inside a custom
-    derivative is unchanged. The function is rewritten as it is traced, for the platform that JAX then uses.
+    `supervised` wraps "cnn" and every custom model, unless rewrite="none". Arguments are pytrees of arrays. What is
+    inside a custom derivative is unchanged. The function is rewritten as it is traced, for the platform that JAX then
+    uses.
 
     >>> import jax.numpy as jnp
     >>> kernel, image, layout = jnp.ones((3, 3, 1, 4)), jnp.ones((2, 8, 8, 1)), ("NHWC", "HWIO", "NHWC")
@@ -87,9 +88,10 @@ def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> l
     merged = with_biases(jaxpr) if on_cpu() else {}
     within = {layer.outvars[0] for layer, _ in merged.values()}
     for equation in jaxpr.eqns:
-        if equation.outvars[0] in within:
+        first = next(iter(equation.outvars), None)  # jax.debug.print has no output
+        if first in within:
             continue
-        layer, bias = merged.get(equation.outvars[0], (equation, None))
+        layer, bias = merged.get(first, (equation, None))
         inputs, params = [*map(read, layer.invars)], layer.params
         if layer.primitive is jit_p:
             outputs = evaluate(params["jaxpr"].jaxpr, params["jaxpr"].consts, inputs)
@@ -102,7 +104,8 @@ def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> l
             variables = [variable for variable in equation.invars if not isinstance(variable, Literal)]
             alone = jaxpr.replace(constvars=[], invars=variables, outvars=equation.outvars, eqns=[fast(equation)])
             outputs = jaxpr_as_fun(ClosedJaxpr(alone, []))(*[array_of(read(variable)) for variable in variables])
-            outputs = [pointwise(equation, inputs, *outputs)] if len(outputs) == 1 else outputs
+            if on_cpu() and len(outputs) == 1:  # what pools compute anew
+                outputs = [pointwise(equation, inputs, *outputs)]
         known.update(zip(equation.outvars, outputs, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
 

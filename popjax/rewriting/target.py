@@ -13,9 +13,10 @@ TARGET: ContextVar[str | None] = ContextVar("target", default=None)
 
 @contextlib.contextmanager
 def rewriting_for(platform: str) -> Iterator[None]:
-    """Functions that are traced within are rewritten for a platform, such as "cpu" or "cuda".
+    """Functions that are traced within are rewritten for a platform: "cpu", or any accelerator as for "gpu".
 
-    For ANY a program serves several; for NONE they are traced as they are written.
+    For ANY a program serves several; for NONE they are traced as they are written. A function of the user's own that
+    is compiled by jax.jit may have been traced before, for another one.
     """
     token = TARGET.set(platform)
     try:

@@ -128,8 +128,11 @@ def step_of(content: Mapping[str, Any], space: Space) -> Step:
         until=epochs_of(content.get("until", [])),
         notes=content.get("notes"),
     )
+    back = check_count("back", content.get("back", 0), 0)
+    if back and content.keys() - {"back", "stopped"}:
+        raise ValueError(f"back {back} with {', '.join(content.keys() - {'back', 'stopped'})}")
     goal, stopped = epochs_of(content.get("goal", [])), tuple(content.get("stopped", []))
-    return Step(decision, content.get("state"), goal, stopped, check_count("back", content.get("back", 0), 0))
+    return Step(decision, content.get("state"), goal, stopped, back)
 
 
 def changes_of(decision: Decision) -> list[dict[str, Any]]:

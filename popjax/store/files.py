@@ -15,7 +15,7 @@ from popjax.core.storage import Corrupt, sha256, write_atomic
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 8
+FORMAT = 9
 KINDS = {f"{letter}{8 * size}": f"{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
 KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors -> NumPy
 KINDS |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}

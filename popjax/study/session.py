@@ -302,7 +302,7 @@ class Session:
 
         States that are no longer in memory are trained again from the log, bit for bit.
         """
-        check_count("back", epochs)
+        epochs = check_count("back", epochs)
         with self.alone:
             self._check()
             with interruptible(self.trainer.timer.stop, STOPPING):

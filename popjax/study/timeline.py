@@ -85,13 +85,16 @@ class Timeline:
     def resume(self) -> None:
         """Go on from the last commit to the end of the journal.
 
-        Steps after the commit are carried out again, as is the last applied one, which may be trained in part.
+        Steps after the commit are carried out again, as is the last applied one, which may be trained in part. Raises
+        KeyboardInterrupt if the run is stopped before the last one; another call goes on.
         """
         trainer, journal = self.trainer, self.trainer.journal
         trainer.resume()
         trainer.hold_states(range(len(trainer.roster)))
-        for number in range(trainer.applied - 1, len(journal.steps)):
-            self._carry_out(number)
+        count = len(journal.steps)
+        for number in range(trainer.applied - 1, count):
+            if not self._carry_out(number) and number < count - 1:
+                raise KeyboardInterrupt
 
     def _carry_out(self, number: int) -> bool:
         """Carry out a step of the journal; False if its epoch was interrupted, which is then taken back."""
@@ -105,10 +108,10 @@ class Timeline:
             if decision.add:
                 done = trainer.hold_states(range(len(trainer.roster)))
         except BaseException:
-            self._interrupted()
+            self._interrupted(number)
             raise
         if not done:
-            self._interrupted()
+            self._interrupted(number)
             return False
         if decision.until:
             trainer.pass_by(max(decision.until.values()))
@@ -127,9 +130,9 @@ class Timeline:
         while len(self.snapshots) > max(2, MEMORY // size):
             self.snapshots.popleft()
 
-    def _interrupted(self) -> None:
-        """Take back an unfinished epoch."""
-        if self.snapshots:
+    def _interrupted(self, number: int) -> None:
+        """Take back an unfinished epoch, unless steps follow it in the journal, as on resume: they are yet to come."""
+        if self.snapshots and number == len(self.trainer.journal.steps) - 1:
             self._take_back(1, self.snapshots[-1])
 
     def _take_back(self, epochs: int, snapshot: Snapshot) -> bool:
