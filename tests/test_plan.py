@@ -220,13 +220,12 @@ class Hidden(Plain):
 
 def test_explain_says_what_is_slow():
     data = np.zeros((40, 6, 6, 1)), np.arange(40) % 3
-    told = [
-        explain(pj.supervised(data, model), pj.Space(learning_rate=0.1), 4, Config(2, 0, pj.best("val_loss")))
-        for model in (Plain, Hidden)
-    ]
+    tasks = [pj.supervised(data, Plain), pj.supervised(data, Hidden), pj.supervised(data, Plain, rewrite="none")]
+    told = [explain(task, pj.Space(learning_rate=0.1), 4, Config(2, 0, pj.best("val_loss"))) for task in tasks]
     assert "left to XLA" not in told[0]
     slow, faster = "left to XLA, whose own is slow on a CPU: convolution", "a Python loop of jitted steps of one model"
     assert told[1].splitlines()[-1].startswith(f"{slow}, so that {faster} would be faster; it is in a derivative of")
+    assert told[2].endswith("would be faster; the model is trained as it is written, rewrite='none'")
 
 
 def test_explain_trains_nothing_and_says_what_is_chosen(command, tmp_path):

@@ -164,7 +164,7 @@ def slow_parts(tracer: Tracer) -> list[str]:
     what = f"left to XLA, whose own is slow on a CPU: {' and '.join(sorted(found))}"
     if "convolution" in found:
         what += ", so that a Python loop of jitted steps of one model would be faster"
-    why = (
-        "it is trained as it is written, in a derivative of your own, or a Task's that is not wrapped in popjax.rewrite"
-    )
+    why = "it is in a derivative of your own, or a Task's that is not wrapped in popjax.rewrite"
+    if tracer.task.settings.get("rewrite") == "none":
+        why = "the model is trained as it is written, rewrite='none'"
     return [f"{what}; {why}"] if found else []
