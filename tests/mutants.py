@@ -738,7 +738,7 @@ MUTANTS = [
         "Timeline._carry_out",
         "step.back and number >= trainer.applied",
         "step.back",
-        "test_babysit.py -k resumed",
+        "test_session.py -k taken_back",
     ),
     Mutant(
         "a straight-through relu is taken for relu",
