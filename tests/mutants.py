@@ -391,8 +391,8 @@ MUTANTS = [
         "a pool does not add the bias",
         "rewriting/biases",
         "with_biases",
-        "one.primitive is add_p and times[one.outvars[0]] > 1",
-        "one.primitive is add_p",
+        "equation.primitive is add_p and times[equation.outvars[0]] > 1",
+        "equation.primitive is add_p",
         "test_convolution.py -k its_convolution",
     ),
     Mutant(
@@ -743,7 +743,7 @@ MUTANTS = [
     Mutant(
         "a straight-through relu is taken for relu",
         "rewriting/pointwise",
-        "operations_of",
+        "derivative_of",
         "jax.tree.leaves(jax.jvp(function, (x,), (change,)))",
         "function(x)",
         "test_rewriting.py -k straight_through",

@@ -23,9 +23,9 @@ def with_biases(jaxpr: Jaxpr) -> Mapping[Any, tuple[Any, Any]]:
         and equation.params["padding"]
         and equation.params["feature_group_count"] == times[equation.outvars[0]] == 1
     }
-    sums = [one for one in jaxpr.eqns if one.primitive is add_p and times[one.outvars[0]] > 1]
-    found = {addition.outvars[0]: layer_and_bias(addition, layers) for addition in sums}
-    return {outcome: merged for outcome, merged in found.items() if merged is not None}
+    several = lambda equation: equation.primitive is add_p and times[equation.outvars[0]] > 1
+    merged = {addition.outvars[0]: layer_and_bias(addition, layers) for addition in filter(several, jaxpr.eqns)}
+    return {outcome: pair for outcome, pair in merged.items() if pair is not None}
 
 
 def layer_and_bias(addition: Any, layers: Mapping[Any, Any]) -> tuple[Any, Any] | None:

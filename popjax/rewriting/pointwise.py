@@ -106,21 +106,22 @@ def is_relu(equation: Any) -> bool:
     given, called = equation.invars[0], equation.params["call_jaxpr"]
     if len(equation.invars) > 1 or isinstance(given, Literal) or not jnp.issubdtype(given.aval.dtype, jnp.floating):
         return False
-    if text_of(called) != text_of(jax.make_jaxpr(jax.nn.relu)(given.aval).eqns[0].params["call_jaxpr"]):
+    own, derivative = relu_for(given.aval)
+    if text_of(called) != own:  # no derivative is asked of other functions: some have none
         return False
-    about = called.debug_info
-    alone = Jaxpr([], equation.invars, equation.outvars, [equation], debug_info=about)
-    return operations_of(jaxpr_as_fun(ClosedJaxpr(alone, [])), given.aval) == operations_of_relu(given.aval)
+    alone = Jaxpr([], equation.invars, equation.outvars, [equation], debug_info=called.debug_info)
+    return derivative_of(jaxpr_as_fun(ClosedJaxpr(alone, [])), given.aval) == derivative
 
 
 @functools.cache
-def operations_of_relu(aval: Any) -> str:
-    """Those of JAX's own."""
-    return operations_of(jax.nn.relu, aval)
+def relu_for(aval: Any) -> tuple[str, str]:
+    """The operations of JAX's relu of such an array, and those of its derivative, as text."""
+    (equation,) = jax.make_jaxpr(jax.nn.relu)(aval).eqns
+    return text_of(equation.params["call_jaxpr"]), derivative_of(jax.nn.relu, aval)
 
 
-def operations_of(function: Callable[..., Any], aval: Any) -> str:
-    """The operations of a function of one array and of its derivative, as text."""
+def derivative_of(function: Callable[..., Any], aval: Any) -> str:
+    """The operations of the derivative of a function of one such array, as text."""
     derivative = lambda x, change: jax.tree.leaves(jax.jvp(function, (x,), (change,)))
     return text_of(jax.make_jaxpr(derivative)(aval, aval))
 

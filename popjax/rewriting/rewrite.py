@@ -30,7 +30,7 @@ from popjax.rewriting.convolution import convolve
 from popjax.rewriting.pointwise import array_of, pointwise
 from popjax.rewriting.pools import max_pooled, pooled
 from popjax.rewriting.products import affine
-from popjax.rewriting.target import ANY, NONE, on_cpu, rewriting_for, target
+from popjax.rewriting.target import ANY, on_cpu, rewriting_for, target
 from popjax.rewriting.windows import MOST, summed
 
 
@@ -55,8 +55,6 @@ def rewrite[**P, T](function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def rewritten(*args: P.args, **kwargs: P.kwargs) -> T:
-        if target() == NONE:
-            return function(*args, **kwargs)
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*args, **kwargs)
         leaves = jax.tree.leaves((args, kwargs))
         if target() == ANY:

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import jax
 from jax import lax
 
-NONE, ANY = "none", "any"
+ANY = "any"
 TARGET: ContextVar[str | None] = ContextVar("target", default=None)
 
 
@@ -15,8 +15,8 @@ TARGET: ContextVar[str | None] = ContextVar("target", default=None)
 def rewriting_for(platform: str) -> Iterator[None]:
     """Functions that are traced within are rewritten for a platform: "cpu", or any accelerator as for "gpu".
 
-    For ANY a program serves several; for NONE they are traced as they are written. A function of the user's own that
-    is compiled by jax.jit may have been traced before, for another one.
+    For ANY a program serves several. A function of the user's own that is compiled by jax.jit may have been traced
+    before, for another one.
     """
     token = TARGET.set(platform)
     try:

@@ -149,8 +149,8 @@ def explain(task: Task, space: Space, trials: int, config: Config, sampler: str 
     exact = config.epochs * config.numbering.each * float(flops)
     count = len(next(iter(points.values())))
     plan_costs = work_of(traced.tracer, roster.plan.lanes).costs(points, config.numbering.each)
-    told = explanation(plan_costs, count * config.numbering.each, exact, roster.plan.name)
-    return "\n".join([told, *slow_parts(traced.tracer)])
+    costs = explanation(plan_costs, count * config.numbering.each, exact, roster.plan.name)
+    return "\n".join([costs, *slow_parts(traced.tracer)])
 
 
 def slow_parts(tracer: Tracer) -> list[str]:

@@ -69,7 +69,8 @@ class Timeline:
         trained again; then the step is not written.
         """
         if step.back:
-            return self._take_back(step.back, self._earlier(step.back, len(self.trainer.journal.steps)))
+            self._take_back(step.back, self._earlier(step.back, len(self.trainer.journal.steps)))
+            return True
         return self._carry_out(self.trainer.write(step))
 
     def follow(self, steps: Iterable[Step], tell: Callable[[Step], None] = lambda step: None) -> None:
@@ -101,7 +102,8 @@ class Timeline:
         trainer = self.trainer
         step = trainer.journal.steps[number]
         if step.back and number >= trainer.applied:
-            return self._return_to(self._earlier(step.back, number), number)
+            self._return_to(self._earlier(step.back, number), number)
+            return True
         decision = step.decision
         try:
             done = trainer.carry_out(number)
@@ -135,12 +137,12 @@ class Timeline:
         if self.snapshots and number == len(self.trainer.journal.steps) - 1:
             self._take_back(1, self.snapshots[-1])
 
-    def _take_back(self, epochs: int, snapshot: Snapshot) -> bool:
-        """Write that `epochs` epochs are taken back, and return to a snapshot; True."""
-        return self._return_to(snapshot, self.trainer.write(Step(Decision(), stopped=snapshot.stopped, back=epochs)))
+    def _take_back(self, epochs: int, snapshot: Snapshot) -> None:
+        """Write that `epochs` epochs are taken back, and return to a snapshot."""
+        self._return_to(snapshot, self.trainer.write(Step(Decision(), stopped=snapshot.stopped, back=epochs)))
 
-    def _return_to(self, snapshot: Snapshot, number: int | None = None) -> bool:
-        """Restore a snapshot as the current one, by its step; True. The commit that follows contains both or neither.
+    def _return_to(self, snapshot: Snapshot, number: int | None = None) -> None:
+        """Restore a snapshot as the current one, by its step; the commit that follows contains both or neither.
 
         The hyperparameters keep their current values.
         """
@@ -150,7 +152,6 @@ class Timeline:
             self.snapshots.pop()
         self.snapshots.append(snapshot)
         self.trainer.restore(snapshot)
-        return True
 
     def _earlier(self, epochs: int, number: int) -> Snapshot:
         """The snapshot of `epochs` epochs ago, trained again if it is no longer in memory.
