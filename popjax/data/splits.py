@@ -58,35 +58,35 @@ def split(dataset: Dataset, splitting: Splitting, folds: int = 1, share: float |
     at most that share of all rows. Raises ValueError.
     """
     n = len(dataset)
-    named = {name: numbers(name, getattr(splitting, name), dataset) for name in ("validation", "test")}
+    fixed = {name: numbers(name, getattr(splitting, name), dataset) for name in ("validation", "test")}
     for name in ("validation", "test"):
         part = getattr(splitting, name)
-        if named[name] is None and not (0 < part < 1 or (name == "test" and part == 0)):
+        if fixed[name] is None and not (0 < part < 1 or (name == "test" and part == 0)):
             raise ValueError(f"{name}={part}: give a share of the rows between 0 and 1, such as 0.1")
-    if named["validation"] is not None and folds > 1:
+    if fixed["validation"] is not None and folds > 1:
         raise ValueError(f"folds={folds} cut their own validation rows; give a share, or folds=1")
     if isinstance(splitting.seed, bool) or not isinstance(splitting.seed, int | np.integer) or splitting.seed < 0:
         raise ValueError(f"seed={splitting.seed!r}: give a whole number of at least 0")
-    size = rows_in(n, splitting.test, named["test"])
-    each = (n - size) // folds if folds > 1 else rows_in(n, splitting.validation, named["validation"])
-    each = each if share is None else min(each, max(1, round(n * share)))
-    if each < 1 or size + each >= n:
-        said = {name: getattr(splitting, name) if named[name] is None else "rows" for name in named}
-        what = f"folds={folds}" if folds > 1 else f"validation={said['validation']}"
-        raise ValueError(f"{what} and test={said['test']} leave no row of {n} to train on or to validate; lower them")
+    size = rows_in(n, splitting.test, fixed["test"])
+    per_fold = (n - size) // folds if folds > 1 else rows_in(n, splitting.validation, fixed["validation"])
+    per_fold = per_fold if share is None else min(per_fold, max(1, round(n * share)))
+    if per_fold < 1 or size + per_fold >= n:
+        shares = {name: getattr(splitting, name) if fixed[name] is None else "rows" for name in fixed}
+        what = f"folds={folds}" if folds > 1 else f"validation={shares['validation']}"
+        raise ValueError(f"{what} and test={shares['test']} leave no row of {n} to train on or to validate; lower them")
     if splitting.groups is not None:
-        return by_groups(splitting, named, size, each, folds)
+        return by_groups(splitting, fixed, size, per_fold, folds)
     if not splitting.shuffle:
-        return by_time(n, named, size, each, folds)
+        return by_time(n, fixed, size, per_fold, folds)
     rng = np.random.default_rng([splitting.seed, n])
     strata = np.zeros(n) if dataset.classes is None else dataset.y
     order = np.lexsort((rng.random(n), strata))
-    kept = np.zeros(0, int) if named["validation"] is None or named["test"] is not None else named["validation"]
-    tested, order = _set_aside(order[~np.isin(order, kept)], size, rng, named["test"])
+    kept = np.zeros(0, int) if fixed["validation"] is None or fixed["test"] is not None else fixed["validation"]
+    tested, order = _set_aside(order[~np.isin(order, kept)], size, rng, fixed["test"])
     order = np.concatenate([order, kept])
-    picked, always = _set_aside(order, each * folds, rng, named["validation"])
+    picked, only_train = _set_aside(order, per_fold * folds, rng, fixed["validation"])
     validations = [picked[fold::folds] for fold in range(folds)]
-    trains = [np.concatenate([always, *validations[:fold], *validations[fold + 1 :]]) for fold in range(folds)]
+    trains = [np.concatenate([only_train, *validations[:fold], *validations[fold + 1 :]]) for fold in range(folds)]
     return Split(np.sort(trains, 1), np.sort(validations, 1), np.sort(tested))
 
 
@@ -100,29 +100,31 @@ def numbers(name: str, part: Any, dataset: Dataset) -> np.ndarray | None:
         if isinstance(part, bool) or not isinstance(part, int | float | np.number):
             raise ValueError(f"{name}={part!r}: give a share such as 0.1, row numbers, or a file such as rows.csv")
         return None
-    given = np.asarray(part)
-    if given.dtype == bool and given.shape == (rows,):
-        given = np.flatnonzero(given)
-    if given.ndim != 1 or given.dtype.kind not in "iu" or len(given) == 0 or len(set(given.tolist())) < len(given):
+    wanted = np.asarray(part)
+    if wanted.dtype == bool and wanted.shape == (rows,):
+        wanted = np.flatnonzero(wanted)
+    if wanted.ndim != 1 or wanted.dtype.kind not in "iu" or len(wanted) == 0 or len(set(wanted.tolist())) < len(wanted):
         what = "a list of different row numbers, or a truth value for each of the rows"
         raise ValueError(f"{name}: give a share of the rows, such as 0.1, {what}")
-    if not 0 <= given.min() <= given.max() < rows:
-        wrong = given.max() if given.max() >= rows else given.min()
+    if not 0 <= wanted.min() <= wanted.max() < rows:
+        wrong = wanted.max() if wanted.max() >= rows else wanted.min()
         raise ValueError(f"{name}: there is no row {wrong}; choose 0..{rows - 1}")
-    kept = given[~np.isin(given, dataset.dropped)]
+    kept = wanted[~np.isin(wanted, dataset.dropped)]
     if len(kept) == 0:
         raise ValueError(f"{name}: all its rows were left out; give some without missing cells")
     return kept - np.searchsorted(dataset.dropped, kept)
 
 
-def rows_in(rows: int, part: Any, named: np.ndarray | None) -> int:
+def rows_in(rows: int, part: Any, fixed: np.ndarray | None) -> int:
     """Number of rows of a part: at least one, or 0 for a share of 0."""
-    if named is not None:
-        return len(named)
+    if fixed is not None:
+        return len(fixed)
     return 0 if part == 0 else max(1, round(rows * part))
 
 
-def by_groups(splitting: Splitting, named: Mapping[str, np.ndarray | None], size: int, each: int, folds: int) -> Split:
+def by_groups(
+    splitting: Splitting, fixed: Mapping[str, np.ndarray | None], size: int, per_fold: int, folds: int
+) -> Split:
     """Split rows group by group, in random order, until a part has its share.
 
     Folds get their groups largest first, each into the smallest fold; since all folds train and validate on equally
@@ -132,12 +134,12 @@ def by_groups(splitting: Splitting, named: Mapping[str, np.ndarray | None], size
     assert groups is not None
     counts = np.bincount(groups)
     order = np.random.default_rng([splitting.seed, len(groups)]).permutation(len(counts))
-    held = np.unique(groups[[] if named["validation"] is None else named["validation"]])
-    held = held if named["test"] is None else held[:0]  # no group of the given validation rows tests
-    tested, order = _groups_of("test", named["test"], groups, order[~np.isin(order, held)], size)
-    order = np.concatenate([order, held])
+    reserved = np.unique(groups[[] if fixed["validation"] is None else fixed["validation"]])
+    reserved = reserved if fixed["test"] is None else reserved[:0]  # no group of the given validation rows tests
+    tested, order = _groups_of("test", fixed["test"], groups, order[~np.isin(order, reserved)], size)
+    order = np.concatenate([order, reserved])
     if folds == 1:
-        validated, order = _groups_of("validation", named["validation"], groups, order, each)
+        validated, order = _groups_of("validation", fixed["validation"], groups, order, per_fold)
         parts = [validated]
     else:
         parts = dealt(order[np.argsort(-counts[order], kind="stable")], counts, folds)
@@ -176,26 +178,26 @@ def _groups_of(
     return taken, order[~np.isin(order, taken)]
 
 
-def by_time(n: int, named: Mapping[str, np.ndarray | None], size: int, each: int, folds: int) -> Split:
+def by_time(n: int, fixed: Mapping[str, np.ndarray | None], size: int, per_fold: int, folds: int) -> Split:
     """Split rows in time: the last ones test, those before them validate, and the first ones train.
 
     With folds each validates on rows later than its training rows; all folds train on equally many rows.
     """
-    free = np.setdiff1d(np.arange(n), [] if named["validation"] is None else named["validation"])
-    test = free[len(free) - size :] if named["test"] is None else np.sort(named["test"])
+    free = np.setdiff1d(np.arange(n), [] if fixed["validation"] is None else fixed["validation"])
+    test = free[len(free) - size :] if fixed["test"] is None else np.sort(fixed["test"])
     rest = np.setdiff1d(np.arange(n), test)
-    if named["validation"] is not None:
-        both = np.intersect1d(named["validation"], test)
+    if fixed["validation"] is not None:
+        both = np.intersect1d(fixed["validation"], test)
         if len(both):
             raise ValueError(f"row {both[0]} is a validation row and a test row; give each row one part")
-        return Split(np.setdiff1d(rest, named["validation"])[None], np.sort(named["validation"])[None], test)
-    each = each if folds == 1 else min(each, len(rest) // (folds + 1))
-    first = len(rest) - folds * each
-    if each < 1 or first < 1:
+        return Split(np.setdiff1d(rest, fixed["validation"])[None], np.sort(fixed["validation"])[None], test)
+    per_fold = per_fold if folds == 1 else min(per_fold, len(rest) // (folds + 1))
+    first = len(rest) - folds * per_fold
+    if per_fold < 1 or first < 1:
         raise ValueError(f"folds={folds}: {len(rest)} rows in time are too few to train before each; lower it")
-    starts = first + each * np.arange(folds)
+    starts = first + per_fold * np.arange(folds)
     trains = [rest[start - first : start] for start in starts]
-    return Split(np.array(trains), np.array([rest[start : start + each] for start in starts]), test)
+    return Split(np.array(trains), np.array([rest[start : start + per_fold] for start in starts]), test)
 
 
 def untimely(split: Split) -> str | None:
@@ -214,13 +216,13 @@ def _even(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _set_aside(
-    order: np.ndarray, size: int, rng: np.random.Generator, named: np.ndarray | None = None
+    order: np.ndarray, size: int, rng: np.random.Generator, fixed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`size` rows at even distances along `order`, or the named rows, and the rest of it; raises ValueError."""
-    if named is not None:
-        taken = np.setdiff1d(named, order)
+    """`size` rows at even distances along `order`, or the fixed rows, and the rest of it; raises ValueError."""
+    if fixed is not None:
+        taken = np.setdiff1d(fixed, order)
         if len(taken):
             raise ValueError(f"row {taken[0]} is a validation row and a test row; give each row one part")
-        return named, order[~np.isin(order, named)]
+        return fixed, order[~np.isin(order, fixed)]
     picked = np.floor((np.arange(size) + rng.random()) * len(order) / size).astype(int)
     return order[picked], np.delete(order, picked)

@@ -152,18 +152,18 @@ def scores_shown(results: Results) -> dict[str, float]:
 
 def columns_that_matter(results: Results) -> str:
     """The columns whose permuted cells make the winner worst, in words; empty if not known."""
-    found = risen(results)
+    found = column_worths(results)
     said = ", ".join(f"{short(name)} {rise:.3g}" for name, rise in found[:MATTER])
-    return f"by how much the winner's {moves(results)} if a column's cells are permuted: {said}" if said else ""
+    return f"by how much the winner's {worse_text(results)} if a column's cells are permuted: {said}" if said else ""
 
 
-def moves(results: Results) -> str:
+def worse_text(results: Results) -> str:
     """What gets worse where a column's cells are permuted: "loss rises", or "val_auc falls"."""
     by = results.summary.get("columns_by")
     return f"{by} {'falls' if results.metric.mode == 'max' else 'rises'}" if by == results.metric else "loss rises"
 
 
-def risen(results: Results) -> list[tuple[str, float]]:
+def column_worths(results: Results) -> list[tuple[str, float]]:
     """(column, by how much the winner is worse where its cells are permuted), greatest first; empty if not known."""
     known = results.summary.get("columns")
     pairs = known.items() if isinstance(known, dict) else ()

@@ -64,10 +64,10 @@ class Record:
     @classmethod
     def of(cls, arrays: Arrays) -> Self:
         """Inverse of `arrays`."""
-        held = below("state", arrays)
-        state = OnHost(held) if held else None
+        stored = unprefixed("state", arrays)
+        state = OnHost(stored) if stored else None
         cohort = Cohort(int(arrays["bucket"]), arrays["members"], int(arrays["epoch"]), state)
-        return cls(cohort, below("curves", arrays), arrays.get("improved"))
+        return cls(cohort, unprefixed("curves", arrays), arrays.get("improved"))
 
 
 def joined_records(records: Iterable[Record]) -> list[Record]:
@@ -90,7 +90,7 @@ def flat_records(records: Iterable[Record]) -> Arrays:
 
 def records_of(arrays: Arrays) -> list[Record]:
     """Inverse of `flat_records`."""
-    return [Record.of(below(at, arrays)) for at in sorted({name.partition(".")[0] for name in arrays}, key=int)]
+    return [Record.of(unprefixed(at, arrays)) for at in sorted({name.partition(".")[0] for name in arrays}, key=int)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,7 +178,7 @@ class Commits:
         """Take the record of members that are not in training: complete, without a state, or waiting, with it."""
         self._forget(record.cohort.members)
         self._new = [one for one in self._new if self._live(one.cohort).any()] + [record]
-        self._know([record.cohort])
+        self._register([record.cohort])
 
     def stand(self, record: Record) -> None:
         """Take the record of members in training, in their current state."""
@@ -212,7 +212,7 @@ class Commits:
         write_json(self.directory / f"commit-{number}.json", content)
         verify(self.directory, number)
         self.number, self._digests, self._new, self._files = number, listed, [], files
-        self._know(cohorts)
+        self._register(cohorts)
         self._manifests[number] = list(listed)
         self._clean()
 
@@ -220,7 +220,7 @@ class Commits:
         """The cohort with its state in a file."""
         return dataclasses.replace(cohort, state=None if cohort.state is None else OnDisk(self, cohort.members))
 
-    def _know(self, cohorts: Iterable[Cohort]) -> None:
+    def _register(self, cohorts: Iterable[Cohort]) -> None:
         """Register settled cohorts as the latest of their members."""
         for cohort in cohorts:
             self._latest.update(dict.fromkeys(cohort.members.tolist(), cohort))
@@ -280,12 +280,12 @@ class Commits:
         settled = {name: records_of(arrays) for name, arrays in found.items() if not name.startswith("standing")}
         self._files = [(name, [self._on_disk(one.cohort) for one in records]) for name, records in settled.items()]
         for _, cohorts in self._files:
-            self._know(cohorts)
+            self._register(cohorts)
         (arrays,) = [arrays for name, arrays in found.items() if name.startswith("standing")] or [{}]
-        kept = below("kept", arrays)
-        for record in records_of(below("stand", arrays)):
+        kept = unprefixed("kept", arrays)
+        for record in records_of(unprefixed("stand", arrays)):
             self.stand(record)
-        self.kept = {int(member): below(member, kept) for member in {name.partition(".")[0] for name in kept}}
+        self.kept = {int(member): unprefixed(member, kept) for member in {name.partition(".")[0] for name in kept}}
         self._digests, self._manifests = intact, {number: list(intact)}
         self.decision, self.carrying = content["decision"], content["carrying"]
 
@@ -349,6 +349,6 @@ def prefixed(prefix: str, arrays: Arrays) -> Arrays:
     return {f"{prefix}.{name}": array for name, array in arrays.items()}
 
 
-def below(prefix: str, arrays: Arrays) -> Arrays:
+def unprefixed(prefix: str, arrays: Arrays) -> Arrays:
     """Inverse of `prefixed`: the arrays with this prefix, without it."""
     return {name.removeprefix(f"{prefix}."): a for name, a in arrays.items() if name.startswith(f"{prefix}.")}

@@ -250,10 +250,10 @@ class Fit:
 
     def measured_of(self, outputs: jax.Array, y: jax.Array, fold: Fold, data: Data, split: str) -> dict[str, jax.Array]:
         """The metrics by name of outputs for rows of a split with targets `y`, as `taken` gives them."""
-        units = per_row(fold.y_scale * data.y_unit)
+        units = per_row(fold.y_scale * data.y_std)
         values = {"loss": self.losses(HParams({}), outputs, y).mean(), **self.kind.metrics(outputs, y, units)}
         if self.more:
-            scale, unit = per_row(fold.y_scale), per_row(data.y_unit)
+            scale, unit = per_row(fold.y_scale), per_row(data.y_std)
             errors = (outputs.reshape(y.shape) - y) * scale * unit if self.kind.scaled else None
             given = [self.in_units(each, y.shape, fold, data) for each in (outputs, y)]
             values |= measured(self.more, given[0], given[1], errors)
@@ -263,7 +263,7 @@ class Fit:
         """Outputs or targets in the targets' own units and shape; unchanged if the kind does not scale them."""
         if not self.kind.scaled:
             return values
-        scale, mean, unit, zero = map(per_row, (fold.y_scale, fold.y_mean, data.y_unit, data.y_mean))
+        scale, mean, unit, zero = map(per_row, (fold.y_scale, fold.y_mean, data.y_std, data.y_mean))
         return (values.reshape(shape) * scale + mean) * unit + zero
 
     def watch(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:

@@ -12,7 +12,7 @@ from popjax.data.splits import Split
 from popjax.data.transforms.applying import applied, fitted, in_programs
 from popjax.data.transforms.by_feature import Affine, moments
 
-LARGEST_UNIT = 1e15  # deviation of a target; the squares of errors many times as large still fit float32
+LARGEST_DEVIATION = 1e15  # deviation of a target; the squares of errors many times as large still fit float32
 
 
 class Rows(NamedTuple):
@@ -60,7 +60,7 @@ class Data(NamedTuple):
         rows: the rows that train or validate; targets (rows, 0) where the features are the targets.
         test: the rows that no trial sees.
         folds: the Fold with a leading axis of folds; with one fold the targets' moments are 0 and 1.
-        y_mean, y_unit: mean and deviation by which targets are standardized, () or (outputs,); else 0 and 1.
+        y_mean, y_std: mean and deviation by which targets are standardized, () or (outputs,); else 0 and 1.
         weight: the weight of each of `rows` in the training loss (rows,), or of its labels (rows, labels); None for
             equal weights.
     """
@@ -69,7 +69,7 @@ class Data(NamedTuple):
     test: Rows
     folds: Fold
     y_mean: Any
-    y_unit: Any
+    y_std: Any
     weight: Any = None
 
 
@@ -95,7 +95,7 @@ def prepared(
     seen = split.train[0] if len(split.train) == 1 else kept
     mean, unit = (np.zeros(()), np.ones(())) if y is None else moments(dataset.y[seen])
     y_mean, y_scale = (np.zeros(len(split.train)), np.ones(len(split.train))) if y is None else y
-    if not (np.all(unit >= 1 / LARGEST_UNIT) and np.all(unit <= LARGEST_UNIT)):
+    if not (np.all(unit >= 1 / LARGEST_DEVIATION) and np.all(unit <= LARGEST_DEVIATION)):
         what = f"the target varies by {np.max(unit):.3g}, which has no square in float32"
         raise ValueError(f"{what}; give another unit")
     given = np.zeros((len(dataset), 0)) if dataset.mirrored else dataset.y

@@ -9,7 +9,7 @@ import numpy as np
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import GREY, POINT, layout, rounded, ruled, shown
 from popjax.pages.figures.figure import Drawing, Figure
-from popjax.pages.headline import moves, risen
+from popjax.pages.headline import column_worths, worse_text
 from popjax.pages.markup import section, table
 from popjax.store.results import Results
 
@@ -45,18 +45,19 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 def columns_table(results: Results) -> str:
     """HTML table of the columns whose permuted cells make the winner worst; empty if not known."""
-    found = risen(results)
+    found = column_worths(results)
     if not found:
         return ""
     most = max(found[0][1], 0.0) or 1.0
     bar = lambda rise: f'<span class="bar" style="width:{max(70 * rise / most, 0):.1f}%"></span> {rise:.3g}'
     rows = [[shown(name), bar(rise)] for name, rise in found[:COLUMNS]]
     rest = f", {COLUMNS} of {len(found):,}" if len(found) > COLUMNS else ""
-    said = (
-        f"What the columns are worth{rest}: by how much the winner's {shown(moves(results))} on validation rows if a "
+    worse = shown(worse_text(results))
+    text = (
+        f"What the columns are worth{rest}: by how much the winner's {worse} on validation rows if a "
         "column's cells change rows at random. Of two columns that say the same, both may seem worthless."
     )
-    return f'<p class="caption">{said}</p>' + table(["column", shown(moves(results))], rows, "words shares")
+    return f'<p class="caption">{text}</p>' + table(["column", worse], rows, "words shares")
 
 
 def caption(text: str) -> str:
