@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -28,6 +29,7 @@ SPACE = pj.Space(
 
 SEARCH = """
 import sys
+import types
 import jax
 import numpy as np
 if int(sys.argv[1]) > 1:
@@ -53,6 +55,7 @@ sys.stdout.write(json.dumps({
 STEERED = """
 import json
 import sys
+import types
 import jax
 import numpy as np
 if int(sys.argv[1]) > 1:
@@ -301,6 +304,72 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
     assert not narrow.stopped.any()
     for name, values in whole.members.items():
         assert values.tobytes() == narrow.members[name].tobytes()
+
+
+def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, tmp_path):
+    """Where the arrays are lost with the program that failed: they were donated to it."""
+    task = pj.supervised(rows)
+    whole = pj.search(task, SPACE, trials=40, epochs=4)
+    monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)  # each epoch is one to commit
+    log, stopped = refuse(most=4, after=6), Batch.stopped
+
+    def lost(progress, until):
+        if progress.training is not None and progress.epoch < until:
+            jax.tree.map(lambda array: array.delete(), progress.training)
+        return stopped(progress, until)
+
+    monkeypatch.setattr(Batch, "stopped", lost)
+    narrow = pj.search(task, SPACE, trials=40, epochs=4, out=tmp_path / "run")
+    assert log.count(4) < 40  # of ten parts with four epochs each
+    for name, values in whole.members.items():
+        assert values.tobytes() == narrow.members[name].tobytes()
+
+
+class Card:
+    """An accelerator whose allocator says so much."""
+
+    platform, local_hardware_id = "gpu", 0
+
+    def __init__(self, statistics):
+        self.memory_stats = lambda: statistics
+
+
+@pytest.mark.parametrize("statistics", [None, {}, {"bytes_limit": 0, "bytes_in_use": 7}])
+def test_an_accelerators_memory_that_is_not_known_is_never_the_machines(rows, refuse, monkeypatch, statistics):
+    """Then the allocator decides, and members go on in narrower parts where it refuses."""
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [Card(statistics)])
+    monkeypatch.setattr("popjax.engine.plan.jax.local_device_count", lambda: 1)
+    assert memory.total() is memory.free() is None
+    refuse(most=4)
+    narrow = pj.search(pj.supervised(rows), SPACE, trials=20, epochs=1)
+    assert (narrow.run["part"], narrow.run["narrowed"]) == (4, 2)
+
+
+def test_an_accelerators_memory_is_its_allocators_or_else_nvmls(monkeypatch):
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [Card({"bytes_limit": 60, "bytes_in_use": 20})])
+    assert (memory.total(), memory.free()) == (60, 40)
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [Card({"bytes_limit": 0})])
+    nvml = types.SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(total=80, free=50),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert (memory.total(), memory.free()) == (80, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("Out of memory while trying to allocate 5520758552 bytes.", 5520758552),
+        ("Out of memory while trying to allocate 176.00MiB.", 184549376),
+        ("Failed to allocate request for 32.00MiB (33554433B) on device ordinal 0", 33554433),
+        ("Out of memory allocating 1024 bytes.", 1024),
+        ("Ran out of memory in memory space hbm", None),
+    ],
+)
+def test_sizes_in_errors_are_read(text, size):
+    assert memory.refused_bytes(jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {text}")) == size
 
 
 def test_whether_a_program_fits_is_asked_once(rows, monkeypatch):

@@ -59,15 +59,18 @@ def test_capped_arithmetic_by_hand(task):
 
 
 def test_moved_parameters_by_hand(task):
-    """Under vmap an update moves every parameter of the deepest; programs of one batch size take that one's updates."""
+    """Under vmap an update moves every parameter of the deepest; programs of one batch size take that one's updates.
+
+    Idle lanes cost as much as busy ones, and a program of several batch sizes adds up gradients.
+    """
     space = pj.Space(hidden=10, depth=pj.choice(1, 2), batch_size=pj.choice(20, 40))
     points = {"hidden": np.array([10, 10]), "depth": np.array([1, 2]), "batch_size": np.array([20, 40])}
-    machine = Machine(flops=np.inf, launch=0.0, passes=1.0, program=7.0, branch=0.0, lanes=4)
+    machine = Machine(flops=np.inf, launch=0.0, passes=1.0, accumulating=2.0, program=7.0, branch=0.0, lanes=4)
     one, widths, buckets = Work(task, space, (), 5, machine, {"batch_size": (20, 40)}).costs(points, 3)
     shallow, deep = 65 * 10 + 11 * 10, 65 * 10 + 11 * 10 + 11 * 10
-    assert one.train_seconds == 5 * 3 * (36 * deep + 36 * deep)
-    assert widths.train_seconds == 5 * 3 * (36 * deep + 18 * deep)
-    assert buckets.train_seconds == 5 * 3 * (36 * shallow + 18 * deep)
+    assert one.train_seconds == pytest.approx(2 * 5 * 3 * 8 / 6 * (36 * deep + 36 * deep))  # six members in fours
+    assert widths.train_seconds == pytest.approx(5 * 3 * 4 / 3 * (36 * deep + 18 * deep))  # three in four lanes
+    assert buckets.train_seconds == pytest.approx(5 * 3 * 4 / 3 * (36 * shallow + 18 * deep))
     assert [one.compile_seconds, widths.compile_seconds, buckets.compile_seconds] == [7, 14, 14]
 
 

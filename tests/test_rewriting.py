@@ -13,7 +13,7 @@ import popjax as pj
 from popjax.engine.identity import code, other_code
 from popjax.engine.traced_task import Config, TracedTask
 from popjax.rewriting.rewrite import rewrite
-from popjax.rewriting.target import rewriting_for
+from popjax.rewriting.target import made_for
 
 BATCH = 16
 
@@ -58,17 +58,17 @@ def arrays():
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_it_is_the_same_function_on_each_platform(x64, arrays, platform):
-    with rewriting_for(platform):
+    with made_for(platform):
         assert_same(rewrite(network), network, *(array.astype(float) for array in arrays))
 
 
 def test_an_accelerator_gets_patches_and_slices_and_all_else_as_it_is_written(arrays):
     """No barriers, which keep XLA from fusing, no tiles, no pool that computes anew what it picks."""
-    with rewriting_for("cuda"):
+    with made_for("cuda"):
         found = operations(rewrite(network), *arrays)
     for name in ("conv_general_dilated", "reduce_window", "select_and_scatter", "optimization_barrier"):
         assert name not in found
-    with rewriting_for("cpu"):
+    with made_for("cpu"):
         assert "optimization_barrier" in operations(rewrite(network), *arrays)
 
 
@@ -77,7 +77,7 @@ def test_a_task_is_not_said_to_be_another_since_it_is_rewritten_for_another_plat
     space, config = pj.Space(learning_rate=0.1, batch_size=BATCH), Config(2, 0, pj.Rule("val_loss"))
     traced = lambda **how: TracedTask(pj.supervised(rows(), model=Net, **how), space, config)
     here = code(traced())
-    with rewriting_for("cuda"):
+    with made_for("cuda"):
         assert code(traced())["digest"] != here["digest"]
         assert not other_code({"code": here}, traced())
     assert not other_code({"code": here}, traced())
@@ -107,7 +107,7 @@ def test_what_is_no_real_number_and_what_has_no_output_go_on(platform):
         return nnx.max_pool(x.astype(float), (2, 2), (2, 2))
 
     x = jnp.arange(32).reshape(1, 4, 8, 1)
-    with rewriting_for(platform):
+    with made_for(platform):
         np.testing.assert_array_equal(rewrite(plain)(x), plain(x))
 
 

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"popjax {known.pop('popjax')}, Python {platform.python_version()}, {platform.platform()}")
     print(", ".join(f"{name} {version}" for name, version in known.items()))
     print(f"device: {describe_device()}")
-    print(f"memory for models: {total() / 2**30:.1f} GiB, {free() / 2**30:.1f} GiB free now")
+    print(f"memory for models: {gibibytes(total())}, {gibibytes(free())} free now")
     here, cache = Path.cwd(), cache_directory()
     complaints = [complaint for place in (here, cache) if (complaint := why_unwritable(place))]
     print(f"programs that were compiled are kept in {cache}: {bytes_in(cache) / 2**20:.0f} MiB")
@@ -59,6 +59,11 @@ def main(argv: list[str] | None = None) -> int:
         print(complaint)
     print("all is well" if not complaints else "see above")
     return cli.BAD_INPUT if complaints else 0
+
+
+def gibibytes(count: int | None) -> str:
+    """A number of bytes, as text."""
+    return "unknown" if count is None else f"{count / 2**30:.1f} GiB"
 
 
 def why_unwritable(place: Path) -> str:

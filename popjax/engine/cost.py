@@ -29,6 +29,7 @@ class Machine:
         launch: seconds of an optimizer step beside its arithmetic.
         passes: seconds of an update to move one parameter of one member through memory, all passes
             together; 0 where a member stays in the cache.
+        accumulating: the factor of `passes` in a program of several branch values, which adds up gradients.
         program, branch: seconds to trace and compile a program, and each of its branches, while
             others train.
         usual: members of the run for which the width caps are chosen.
@@ -38,6 +39,7 @@ class Machine:
     flops: float
     launch: float
     passes: float = 0.0
+    accumulating: float = 1.0
     program: float = 0.8
     branch: float = 0.4
     usual: int = MEMBERS
@@ -45,9 +47,10 @@ class Machine:
 
 
 CPU = Machine(flops=2.2e11, launch=6e-6)  # two cores, measured
-# From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels and moves
-# every parameter 12 times; a program takes 3 s to compile on two cores, plus the search for tile sizes.
-ACCELERATOR = Machine(flops=2e13, launch=1e-4, passes=2e-11, program=4.0, branch=0.0, usual=4096)
+# From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels, and moves 32 bytes
+# a parameter, 42 where gradients are added up, and 0.08 bytes an operation for what is between the layers, at 2.5 TB/s;
+# a program takes 3 s to compile on two cores, plus the search for tile sizes.
+ACCELERATOR = Machine(3e13, launch=1e-4, passes=1.3e-11, accumulating=1.35, program=4.0, branch=0.0, usual=4096)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,13 +138,15 @@ class Work:
                 stepped[name] = np.full(trials, self.space[name].low)
             else:
                 computed[name] = np.full(trials, self.space[name].high)
-        flops = self.epochs * each * float(np.sum(np.broadcast_to(hints.flops(computed), trials)))
+        machine, members = self.machine, trials * each
+        repeats = self.epochs * each * in_lanes(members, machine.lanes) / members
+        flops = repeats * float(np.sum(np.broadcast_to(hints.flops(computed), trials)))
         updates = np.broadcast_to(hints.updates(stepped), trials)
         parameters = hints.parameters(computed) if hints.parameters else 0
-        moved = self.epochs * each * float(np.sum(updates * parameters))
-        steps = self.epochs * float(np.mean(updates)) * -(-trials * each // self.machine.lanes)
-        machine = self.machine
-        return flops, flops / machine.flops + steps * machine.launch + moved * machine.passes
+        moved = repeats * float(np.sum(updates * parameters))
+        steps = self.epochs * float(np.mean(updates)) * -(-members // machine.lanes)
+        passes = machine.passes * (machine.accumulating if self.branches.keys() - shared else 1)
+        return flops, flops / machine.flops + steps * machine.launch + moved * passes
 
     def costs(self, points: Points, each: int = 1) -> list[Cost]:
         """The cost of every plan for these points, plan "one" first; empty if the cost is not known."""
@@ -167,6 +172,11 @@ class Work:
             flops, seconds = map(sum, zip(*each_part, strict=True))
             found.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(shared), seconds / self.speed))
         return found
+
+
+def in_lanes(members: int, lanes: int) -> int:
+    """The members that are computed for so many: whole chunks of lanes, or as many lanes as a small bucket gets."""
+    return 1 << (members - 1).bit_length() if members < lanes else -(-members // lanes) * lanes
 
 
 def cheapest(found: list[Cost]) -> str:

@@ -334,8 +334,7 @@ class Programs(NamedTuple):
         init: `(seed, members, data, counts) -> training`, stacked (devices * capacity, ...); counts (devices,).
         epoch: `(training, members, data, counts) -> (training, metrics, improved)`; metrics (devices * capacity,), and
             whether the epoch became the best, bool (devices * capacity,), or None if no best epoch is kept.
-            On a CPU its argument `training` is donated; elsewhere it stays valid, so that a segment
-            for which memory ran out can be trained again.
+            Its argument `training` is donated, so that one state a member is enough.
         score: `(arrays, member, data) -> metrics` of one member, from host arrays; None for a task without a score.
     """
 
@@ -367,11 +366,8 @@ def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devi
 
     members, training = jax.tree.map(stack, (functions.example, one))
     counts = jax.ShapeDtypeStruct((devices,), np.int32)
-    donated = 0 if jax.default_backend() == "cpu" else ()
     lowered_init = jax.jit(sharded(init, EVERYWHERE, devices)).lower(SEED, members, data, counts)
-    lowered_epoch = jax.jit(sharded(epoch, SHARDED, devices), donate_argnums=donated).lower(
-        training, members, data, counts
-    )
+    lowered_epoch = jax.jit(sharded(epoch, SHARDED, devices), donate_argnums=0).lower(training, members, data, counts)
     lowered_score = None
     if functions.task.score is not None:
         arrays = jax.tree.map(

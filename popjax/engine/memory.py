@@ -13,6 +13,8 @@ MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hun
 CGROUP, SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIMITS = {2: "memory.max", 1: "memory.limit_in_bytes"}
 USED = {2: "memory.current", 1: "memory.usage_in_bytes"}
+SIZE = re.compile(r"allocat\w+ (?:request for |a buffer of )?(\d+(?:\.\d+)?) ?(bytes|[KMGT]?i?B)\b(?: \((\d+)B\))?")
+UNITS = {"bytes": 1, "B": 1} | {f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)}
 UNLIMITED = 2**62  # version 1 writes the largest multiple of a page
 
 
@@ -30,29 +32,64 @@ def ran_out(error: Exception) -> bool:
 
 
 def refused_bytes(error: Exception) -> int | None:
-    """The bytes that XLA could not allocate; None if its error does not name them."""
-    found = re.search(r"allocat\w+ (\d+) bytes", str(error))
-    return int(found[1]) if found else None
+    """The bytes that XLA could not allocate; None if its error does not name them.
+
+    >>> refused_bytes(RuntimeError("Failed to allocate request for 1.50GiB (1610612736B) on device ordinal 0"))
+    1610612736
+    >>> refused_bytes(RuntimeError("Out of memory while trying to allocate 176.00MiB."))
+    184549376
+    """
+    found = SIZE.search(str(error))
+    if found is None:
+        return None
+    rounded, unit, exact = found.groups()
+    return int(exact) if exact else int(float(rounded) * UNITS[unit])
 
 
-def total() -> int:
-    """Bytes of memory for training: the accelerator's, else the machine's, bounded by its control groups."""
+def total() -> int | None:
+    """Bytes of memory for training: the accelerator's, else the machine's; None for an accelerator's if not known."""
+    return host_total() if on_host() else of_accelerator("bytes_limit", "total")
+
+
+def free() -> int | None:
+    """Bytes of `total` that are free now; None if not known."""
+    if on_host():
+        left = [left_in(group, version) for group, version in control_groups()]
+        return min([available(), *(max(0, one) for one in left if one is not None)])
     statistics = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return int(statistics["bytes_limit"])
+    if statistics.get("bytes_limit"):
+        return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
+    return of_accelerator("", "free")
+
+
+def on_host() -> bool:
+    """True if the devices' memory is the machine's."""
+    return jax.local_devices()[0].platform == "cpu"
+
+
+def host_total() -> int:
+    """Bytes of the machine's memory, bounded by its control groups."""
     limits = [number_in_file(group / LIMITS[version]) for group, version in control_groups()]
     return min(
         [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *(limit for limit in limits if limit is not None)]
     )
 
 
-def free() -> int:
-    """Bytes of `total` that are free now."""
-    statistics = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
-    left = [left_in(group, version) for group, version in control_groups()]
-    return min([available(), *(max(0, one) for one in left if one is not None)])
+def of_accelerator(statistic: str, field: str) -> int | None:
+    """A number of bytes of the first accelerator: of JAX's allocator, else of NVML if it is installed; None if neither
+    knows it. An allocator that takes memory as it needs it has a limit of 0.
+    """
+    accelerator = jax.local_devices()[0]
+    if known := (accelerator.memory_stats() or {}).get(statistic):
+        return int(known)
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(accelerator.local_hardware_id)
+        return int(getattr(pynvml.nvmlDeviceGetMemoryInfo(handle), field))
+    except Exception:  # it is not installed, or knows no such device
+        return None
 
 
 def available() -> int:
@@ -134,8 +171,10 @@ def executable_bytes(executable: Any) -> int:
 def check_fits(executable: Any, held: Any) -> None:
     """Raise OutOfMemory unless an executable, less its arguments `held` in memory, fits in four fifths of what is free.
 
-    The fifth is for the workspaces of libraries, which XLA's analysis leaves out.
+    The fifth is for the workspaces of libraries, which XLA's analysis leaves out. Where it is not known what is free,
+    the allocator decides.
     """
     bytes_needed = executable_bytes(executable) - sum(leaf.nbytes for leaf in jax.tree.leaves(held))
-    if bytes_needed > (1 - KEPT_FREE) * free():
+    left = free()
+    if left is not None and bytes_needed > (1 - KEPT_FREE) * left:
         raise OutOfMemory(bytes_needed)

@@ -18,6 +18,7 @@ from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest
 from popjax.engine.member import MemberFunctions
 from popjax.engine.memory import KEPT_FREE, total
 from popjax.engine.tracer import Tracer
+from popjax.rewriting.target import on_cpu
 from popjax.space.space import Points, group
 
 PLANS = ("auto", "one", "widths", "buckets")
@@ -124,7 +125,7 @@ def make_plan(tracer: Tracer, plan: str, lanes: Lanes, each: int = 1, caps: list
 
 def work_of(tracer: Tracer, lanes: Lanes) -> Work:
     """The cost model of a checked task's members on this machine."""
-    cpu = jax.default_backend() == "cpu"
+    cpu = on_cpu()
     together = 1 if lanes.count == 1 else lanes.count * lanes.devices
     machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=together)
     member = tracer.trace(tracer.static_names(set()))
@@ -139,7 +140,7 @@ def choose_plan(work: Work, points: Points, each: int) -> str:
 
     On a CPU by the space alone, so that no member's bits depend on the others; on an accelerator the cheapest.
     """
-    if jax.default_backend() == "cpu":
+    if on_cpu():
         return "widths" if len(work.caps()) > 1 else "one"
     return cheapest(work.costs(points, each))
 
@@ -160,7 +161,7 @@ def lanes_for(functions: MemberFunctions, count: int) -> Lanes:
     They depend on the task alone, so populations of all sizes share one executable.
     """
     capacity = count * max(1, min(BATCH, BATCH_BYTES // max(member_bytes(functions), 1)) // count)
-    return Lanes(count, capacity, jax.local_device_count(), shrinks=jax.default_backend() != "cpu")
+    return Lanes(count, capacity, jax.local_device_count(), shrinks=not on_cpu())
 
 
 def member_bytes(functions: MemberFunctions) -> int:
@@ -170,15 +171,19 @@ def member_bytes(functions: MemberFunctions) -> int:
 
 
 def check_memory(functions: MemberFunctions) -> None:
-    """Raise MemoryError if the old and the new state of one member do not fit in this machine's memory."""
-    needed = 2 * member_bytes(functions)
-    if needed > total():
-        raise MemoryError(f"one model in training takes {needed} bytes, this machine has {total()}")
+    """Raise MemoryError if the old and the new state of one member do not fit in the memory, as far as it is known."""
+    needed, there = 2 * member_bytes(functions), total()
+    if there is not None and needed > there:
+        raise MemoryError(f"one model in training takes {needed} bytes, this machine has {there}")
 
 
-def members_that_fit(functions: MemberFunctions) -> int:
-    """The number of members that can train here at the same time, with a fifth of the memory left free."""
-    return int((1 - KEPT_FREE) * total() / (2 * max(member_bytes(functions), 1)))
+def members_that_fit(functions: MemberFunctions) -> int | None:
+    """The number of members that can train here at the same time, with a fifth of the memory left free.
+
+    None if it is not known how much memory there is.
+    """
+    there = total()
+    return None if there is None else int((1 - KEPT_FREE) * there / (2 * max(member_bytes(functions), 1)))
 
 
 def members_a_batch(members: int, lanes: Lanes, threads: int) -> int:

@@ -27,6 +27,7 @@ from popjax.engine.plan import (
 )
 from popjax.engine.traced_task import Config, TracedTask, check_sizes
 from popjax.engine.tracer import Tracer, check_read
+from popjax.rewriting.target import target
 from popjax.rules.entering import check_on_metrics
 from popjax.scheduler import Decision
 from popjax.space.points import check_points
@@ -216,7 +217,7 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     task, space, points = tracer.task, tracer.space, tracer.points
     count = config.lanes
     if count is None:
-        count = default_lanes(jax.default_backend(), len(rows_of(points)), jax.local_device_count())
+        count = default_lanes(target(), len(rows_of(points)), jax.local_device_count())
     first = tracer.member(0, tracer.static_names(set()))
     check_memory(first)
     plan = make_plan(tracer, config.plan, lanes_for(first, count), config.numbering.each, config.caps)

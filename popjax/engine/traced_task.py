@@ -15,6 +15,7 @@ from popjax.engine.hints import the_task
 from popjax.engine.member import MemberFunctions
 from popjax.engine.numbering import Numbering
 from popjax.engine.tracer import Tracer
+from popjax.rewriting.target import on_cpu
 from popjax.rule import Rule
 from popjax.space.space import Space
 from popjax.task import Task
@@ -79,7 +80,7 @@ class TracedTask:
         """
         check_sizes(self.space)
         config, point = self.config, self.space.sample(1, self.config.seed)
-        branching = config.lanes == 1 or (config.lanes is None and jax.default_backend() == "cpu")
+        branching = config.lanes == 1 or (config.lanes is None and on_cpu())
         keeps_best = config.rule.at == "best"
         return Tracer(self.task, self.space, point, config.epochs, branching, keeps_best=keeps_best)
 

@@ -18,7 +18,7 @@ from popjax.engine.ending import results_of
 from popjax.engine.fresh import refreshed
 from popjax.engine.measure import costs
 from popjax.engine.members import MemberTable
-from popjax.engine.memory import OutOfMemory, total
+from popjax.engine.memory import OutOfMemory, host_total, total
 from popjax.engine.roster import Roster
 from popjax.engine.states import States
 from popjax.scheduler import Decision, Status, Trials, check_decision
@@ -136,7 +136,7 @@ class Trainer:
         config, last, dtype = self.config, self.config.last, jax.dtypes.canonicalize_dtype(float)
         metrics = roster.traced.metrics
         self.table = MemberTable(metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last)
-        self.states = States(self.table, None if last is None else int(WAITING * total()))
+        self.states = States(self.table, None if last is None else int(WAITING * (total() or host_total())))
         commits = self.journal.commits
         self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)
         context = Context(self.timer.compiling, self.timer.training, self.timer.stop)

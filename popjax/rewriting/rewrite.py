@@ -30,7 +30,7 @@ from popjax.rewriting.convolution import convolve
 from popjax.rewriting.pointwise import array_of, pointwise
 from popjax.rewriting.pools import max_pooled, pooled
 from popjax.rewriting.products import affine
-from popjax.rewriting.target import ANY, on_cpu, rewriting_for, target
+from popjax.rewriting.target import ANY, made_for, on_cpu, target
 from popjax.rewriting.windows import MOST, summed
 
 
@@ -70,7 +70,7 @@ def computed(closed: ClosedJaxpr, platform: str) -> Callable[..., list[jax.Array
     """A jaxpr as a function of arrays, rewritten for a platform."""
 
     def outputs(*arguments: Any) -> list[jax.Array]:
-        with rewriting_for(platform):
+        with made_for(platform):
             return [*map(array_of, evaluate(closed.jaxpr, closed.consts, arguments))]
 
     return outputs

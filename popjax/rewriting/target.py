@@ -1,4 +1,4 @@
-"""The platform that functions are rewritten for."""
+"""The platform that programs are made for: how functions are rewritten, how members are planned and laid out."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ TARGET: ContextVar[str | None] = ContextVar("target", default=None)
 
 
 @contextlib.contextmanager
-def rewriting_for(platform: str) -> Iterator[None]:
-    """Functions that are traced within are rewritten for a platform: "cpu", or any accelerator as for "gpu".
+def made_for(platform: str) -> Iterator[None]:
+    """Programs that are traced within are made for a platform: "cpu", or any accelerator as for "gpu".
 
-    For ANY a program serves several. A function of the user's own that is compiled by jax.jit may have been traced
-    before, for another one.
+    For ANY a program serves several. So an accelerator's programs are looked at, and run, where there is none. A
+    function of the user's own that is compiled by jax.jit may have been traced before, for another one.
     """
     token = TARGET.set(platform)
     try:
@@ -26,7 +26,7 @@ def rewriting_for(platform: str) -> Iterator[None]:
 
 
 def target() -> str:
-    """The platform: that of JAX's default backend, unless `rewriting_for` says another."""
+    """The platform: that of JAX's default backend, unless `made_for` gives another."""
     return TARGET.get() or jax.default_backend()
 
 

@@ -8,7 +8,7 @@ from popjax.core.faults import calling
 from popjax.core.text import short
 from popjax.engine.caps import Caps
 from popjax.engine.hints import check_settings_of, the_task
-from popjax.engine.memory import total
+from popjax.engine.memory import host_total
 from popjax.engine.traced_task import Config, TracedTask
 from popjax.executors.backend import Local, Remote
 from popjax.rule import Rule
@@ -122,9 +122,9 @@ def check_curves(options: SearchOptions) -> None:
     """Raise ValueError if the learning curves exceed this machine's memory."""
     records = options.epochs * options.repeats * options.folds
     needed = options.trials * records * CURVE_BYTES
-    if needed > total():
+    if needed > host_total():
         what = f"{options.trials} trials of {records} epochs need {needed / 2**30:.3g} GiB for their curves alone"
-        raise ValueError(f"{what}, this machine has {total() / 2**30:.3g}; lower trials or epochs")
+        raise ValueError(f"{what}, this machine has {host_total() / 2**30:.3g}; lower trials or epochs")
 
 
 def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:

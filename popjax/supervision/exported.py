@@ -12,7 +12,7 @@ import numpy as np
 from popjax.core.text import check_installed, failure
 from popjax.data.inputs import Inputs, mapped
 from popjax.models.network import Network
-from popjax.rewriting.target import ANY, rewriting_for
+from popjax.rewriting.target import ANY, made_for
 from popjax.supervision.encoding import with_fill
 from popjax.supervision.prepared import per_row
 from popjax.supervision.preprocessing import Recipe
@@ -87,7 +87,7 @@ def jax_program(recipe: Recipe, models: Sequence[TrainedModel]) -> bytes:
     }
     function = jax.jit(in_jax(recipe, models))
     try:
-        with rewriting_for(ANY):
+        with made_for(ANY):
             program = export.export(function, platforms=PLATFORMS)
             return bytes(program(arrays if isinstance(recipe.inputs, Mapping) else arrays[ROWS]).serialize())
     except ValueError:
@@ -104,7 +104,7 @@ def onnx_file(recipe: Recipe, models: Sequence[TrainedModel]) -> bytes:
 
     function = in_jax(recipe, models)
     given = (lambda **each: function(each)) if isinstance(recipe.inputs, Mapping) else (lambda rows: function(rows))
-    with jax.enable_x64(True), rewriting_for("gpu"):  # slices and products, for which there are operators
+    with jax.enable_x64(True), made_for("gpu"):  # slices and products, for which there are operators
         return onnx_model(given, inputs_of(recipe), PREDICTIONS, {"popjax": json.dumps(coding(recipe))})
 
 

@@ -209,7 +209,7 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
                 break
             if answered < request.number and (long or time.monotonic() >= request.due):
                 answered = request.number
-                told.append(Position(segment, progress.cohort().on_host(), ended=False))
+                told.append(Position(segment, progress.save(), ended=False))
             say(told)
             told = []
     finally:
@@ -222,6 +222,7 @@ class Batch:
     Attributes:
         epoch: the epochs that its members have finished, from 0 if they have no state.
         training: their state, stacked (devices * capacity, ...); None before they begin.
+        saved: the cohort as it was last copied to the host; else without a state if that was on the devices.
     """
 
     def __init__(self, job: Job) -> None:
@@ -229,6 +230,8 @@ class Batch:
         self.origin = job.segment.cohort
         self.epoch = self.origin.epoch if self.origin.state is not None else 0
         self.training: Training | None = None
+        lost = isinstance(self.origin.state, OnDevices)
+        self.saved = dataclasses.replace(self.origin, state=None) if lost else self.origin
 
     def begin(self) -> None:
         """Put the members' state on the devices, or initialize it."""
@@ -251,18 +254,22 @@ class Batch:
         state = OnDevices(self.training, self.job.lanes, self.job.places)
         return Cohort(self.origin.bucket, self.origin.members, self.epoch, state)
 
+    def save(self) -> Cohort:
+        """The members at their current epoch, with their state copied to the host."""
+        self.saved = self.cohort().on_host()
+        return self.saved
+
     def stopped(self, until: int) -> Cohort:
         """The cohort when training ends.
 
         At the epoch `until` with its state on the devices; stopped before, on the host. The original cohort if training
-        did not begin, or if the arrays are lost or have not reached its epoch again: then without a state on devices.
+        did not begin. As it was last saved if the arrays are lost or have not reached its epoch again.
         """
-        origin = self.origin
         if self.training is None:
-            return origin
+            return self.origin
         if self.epoch >= until:
             return self.cohort()
-        if self.epoch >= origin.epoch:
+        if self.epoch >= self.origin.epoch:
             with contextlib.suppress(Exception):  # a failed program has consumed the arrays, or no memory is left
-                return self.cohort().on_host()
-        return dataclasses.replace(origin, state=None) if isinstance(origin.state, OnDevices) else origin
+                return self.save()
+        return self.saved

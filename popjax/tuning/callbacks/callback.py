@@ -28,7 +28,7 @@ class Run(NamedTuple):
         metrics: the names of all metrics.
         trials, epochs, folds, repeats: their numbers.
         programs: number of programs of the trials so far.
-        fitting: number of members that can train at the same time.
+        fitting: number of members that can train at the same time; None if not known.
         out: the directory of the run; None if it writes none.
         resting: bool (n, folds, repeats): on resume, the members that are out of patience already.
     """
@@ -41,7 +41,7 @@ class Run(NamedTuple):
     folds: int
     repeats: int
     programs: int
-    fitting: int
+    fitting: int | None
     out: Path | None
     resting: np.ndarray
 

@@ -44,7 +44,7 @@ class Progress(Callback):
         self.heard, self.resting = np.zeros(self.latest.shape, bool), np.zeros(self.latest.shape, bool)
         self.resting[: len(run.resting)] = run.resting
         self.goals = np.zeros(run.trials, np.int64)
-        if run.fitting < FEW:
+        if run.fitting is not None and run.fitting < FEW:
             what = f"only {run.fitting} models of this size fit here at once"
             self.say(f"{what}; to steer one by hand: python -m popjax.babysit")
 

@@ -1,0 +1,110 @@
+"""What the programs of accelerators are made of: JAX lowers them here for CUDA, and a CPU runs them."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import soaked
+from programs import CASES, Program, digest, lowered
+
+import popjax as pj
+from popjax.models.texts import embedded
+from popjax.rewriting.target import made_for
+
+OURS = [name for name in CASES if "by hand" not in name]
+RECORDED = json.loads((Path(__file__).parent.parent / "benchmarks" / "results" / "compiled.json").read_text())
+
+
+def operations(op):
+    """All operations within one, itself included."""
+    yield op
+    for region in op.regions:
+        for block in region:
+            for inner in block:
+                yield from operations(inner.operation)
+
+
+def is_constant(value):
+    """Whether a value is a constant, or chosen between constants by one, as where a platform chooses."""
+    op = value.owner
+    if op.name == "stablehlo.case":
+        ends = [list(block)[-1].operands[0] for region in op.regions for block in region]
+        return is_constant(op.operands[0]) and all(map(is_constant, ends))
+    return op.name == "stablehlo.constant"
+
+
+def slow_there(program):
+    """The operations of a program that are slow or wrong on accelerators."""
+    found = []
+    for op in operations(lowered(program).compiler_ir("stablehlo").operation):
+        if op.name in ("stablehlo.scatter", "stablehlo.select_and_scatter"):
+            found.append(op.name)
+        if op.name == "stablehlo.convolution":
+            groups = [op.attributes[f"{which}_group_count"].value for which in ("feature", "batch")]
+            found += [f"convolution in {count} groups" for count in groups if count > 1]
+        if op.name in ("stablehlo.case", "stablehlo.if") and not is_constant(op.operands[0]):
+            found.append(f"{op.name} of a computed branch")
+    return found
+
+
+@pytest.mark.parametrize("name", soaked(OURS, quick=2))
+def test_no_update_scatters_or_branches_or_convolves_in_groups(name):
+    """Scatters are slow or wrong under vmap there, a branch waits for the host, a grouped convolution is slow."""
+    with made_for("cuda"):
+        programs = CASES[name](512)
+        assert [slow_there(program) for program in programs] == [[]] * len(programs)
+
+
+def test_what_is_slow_there_is_seen():
+    """Each of these is what one would write."""
+    x = jax.ShapeDtypeStruct((4, 8, 8, 2), np.float32)
+    kernel = jax.ShapeDtypeStruct((4, 3, 3, 2, 5), np.float32)
+    index = jax.ShapeDtypeStruct((4,), np.int32)
+    convolve = lambda x, kernel: jax.lax.conv_general_dilated(
+        x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    assert slow_there(Program(jax.vmap(convolve), (x, kernel), 4)) == ["convolution in 4 groups"]
+    gather = jax.grad(lambda x, index: x[index].sum())
+    assert slow_there(Program(gather, (x, index), 4)) == ["stablehlo.scatter"]
+    pool = jax.grad(lambda x: jax.lax.reduce_window(x, -np.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID").sum())
+    assert slow_there(Program(pool, (x,), 4)) == ["stablehlo.select_and_scatter"]
+    branch = lambda index, x: jax.lax.cond(index[0] > 0, lambda x: x, lambda x: 2 * x, x)
+    assert slow_there(Program(branch, (index, x), 4)) == ["stablehlo.case of a computed branch"]
+
+
+def test_the_derivative_of_embedded_texts_is_that_of_a_gather(x64):
+    """Also where a level occurs twice, and where a cell is missing."""
+    codes = jax.numpy.array([3, 0, 3, 1])
+    levels, weights = jax.random.normal(jax.random.key(0), (5, 8)), jax.random.normal(jax.random.key(1), (4, 8))
+    with made_for("cuda"):
+        there = jax.grad(lambda levels: (embedded(codes, levels) * weights).sum())(levels)
+    expected = np.zeros((5, 8))
+    np.add.at(expected, [2, 2, 0], np.asarray(weights)[[0, 2, 3]])
+    np.testing.assert_allclose(there, expected, rtol=1e-12)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case["case"])
+def test_what_was_compiled_is_of_this_code(case):
+    if RECORDED["jax"] != jax.__version__:
+        pytest.skip(f"compiled.json is of jax {RECORDED['jax']}")
+    with made_for("cuda"):
+        now = digest(CASES[case["case"]](case["members"]))
+    assert now == case["digest"], "compiled.json is of other code: uv run --script benchmarks/compiled.py"
+
+
+@pytest.mark.parametrize("plan", ["one", "widths", "buckets"])
+def test_a_cpu_runs_an_accelerators_programs(plan, rows, x64):
+    """Vmapped lanes without branches give what a CPU's own programs give."""
+    task = lambda: pj.supervised(rows)
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9), batch_size=pj.choice(8, 16))
+    search = lambda: pj.search(task(), space, trials=12, epochs=4, scheduler=pj.halving(), backend=pj.Local(plan=plan))
+    here = search()
+    with made_for("cuda"):
+        there = search()
+    assert there.run["lanes"] > 1
+    assert there.status.tolist() == here.status.tolist()
+    for name, curve in here.curves.items():
+        np.testing.assert_allclose(there.curves[name], curve, rtol=1e-9, err_msg=name)
