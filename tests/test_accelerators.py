@@ -1,6 +1,9 @@
 """What the programs of accelerators are made of: JAX lowers them here for CUDA, and a CPU runs them."""
 
+import contextvars
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import jax
@@ -10,6 +13,9 @@ from conftest import soaked
 from programs import CASES, Program, digest, lowered
 
 import popjax as pj
+from popjax.core.clock import Clock
+from popjax.engine.backends.work import PLAN_CACHE
+from popjax.engine.compiler import COMPILER
 from popjax.models.texts import embedded
 from popjax.rewriting.target import made_for
 
@@ -108,3 +114,43 @@ def test_a_cpu_runs_an_accelerators_programs(plan, rows, x64):
     assert there.status.tolist() == here.status.tolist()
     for name, curve in here.curves.items():
         np.testing.assert_allclose(there.curves[name], curve, rtol=1e-9, err_msg=name)
+
+
+class Here(ThreadPoolExecutor):
+    """An executor of one thread, for which programs are made for the same platform as in the caller's."""
+
+    def submit(self, fn, *args):
+        return super().submit(contextvars.copy_context().run, fn, *args)
+
+
+@pytest.mark.parametrize("workers", soaked([False, True]))
+def test_a_run_and_its_workers_keep_what_a_gpus_autotuner_chose(rows, tmp_path, workers):
+    """XLA refuses options that it does not know; beside a CPU's run there is nothing to keep."""
+    task, kwargs = pj.supervised(rows), {"trials": 4, "epochs": 1}
+    search = lambda name: pj.search(task, **kwargs, out=tmp_path / name, backend=Here(1) if workers else None)
+    search("cpu")
+    assert not (tmp_path / "cpu" / "autotuning").exists()
+    COMPILER._forget()
+    PLAN_CACHE._known.clear()
+    with made_for("cuda"):
+        search("gpu")
+    assert (tmp_path / "gpu" / "autotuning").is_dir()
+
+
+class Counted:
+    """A lowered program that says how many are compiled at once."""
+
+    now, most = 0, 0
+
+    def compile(self, compiler_options):
+        Counted.now += 1
+        Counted.most = max(Counted.most, Counted.now)
+        time.sleep(0.1)
+        Counted.now -= 1
+
+
+def test_an_accelerator_compiles_one_program_at_once():
+    """Its autotuner times kernels."""
+    with made_for("cuda"):
+        wait([COMPILER._compile(Counted(), Clock(), {}) for _ in range(3)])
+    assert Counted.most == 1

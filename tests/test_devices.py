@@ -196,8 +196,8 @@ def refuse(monkeypatch):
     def start(most, after=0):
         programs, log, made = Roster.programs, [], {}
 
-        def refusing(roster, bucket, lanes, clock):
-            init, epoch, score = programs(roster, bucket, lanes, clock)
+        def refusing(roster, bucket, lanes, *others):
+            init, epoch, score = programs(roster, bucket, lanes, *others)
             known = made.setdefault(id(epoch), Ready(Refusing(epoch.result(), log, most, after)))
             return Programs(init, known, score)
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import types
 from importlib.metadata import entry_points, version
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import popjax as pj
 from popjax.commands import cli
+from popjax.commands.doctor import of_kernels
 from popjax.engine import memory
 
 ROOT = Path(__file__).parent.parent
@@ -175,6 +177,35 @@ def test_the_doctor_says_what_there_is(command, tmp_path, environment):
     assert "device: CPU" in done.stdout
     assert "GiB free now" in done.stdout
     assert done.stdout.splitlines()[-1] == "all is well"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("", "XLA_FLAGS=--xla_gpu_exclude_nondeterministic_ops=true makes them so"),
+        ("--xla_gpu_deterministic_ops=true", "set by --xla_gpu_deterministic_ops"),
+    ],
+)
+def test_the_doctor_knows_the_flags_of_a_gpu_and_the_faults_of_a_card(monkeypatch, flags, said):
+    card = types.SimpleNamespace(platform="gpu", compute_capability="12.0")
+    monkeypatch.setattr("jax.devices", lambda: [card])
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    first, last = of_kernels()
+    assert first == f"kernels that give the same bits each time: {said}"
+    assert "openxla/xla#44517" in last
+
+
+@pytest.mark.parametrize("name", ["sweep", "doctor"])
+def test_a_cache_on_a_remote_disk_is_refused(tmp_path, environment, name):
+    import warm
+
+    remote = {**environment, "JAX_COMPILATION_CACHE_DIR": "gs://bucket/programs"}
+    done = warm.command(name, cwd=tmp_path, environment=remote)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(
+        "JAX_COMPILATION_CACHE_DIR=gs://bucket/programs: give a directory of this machine, or unset it"
+    )
+    assert not (tmp_path / "gs:").exists()
 
 
 def test_the_doctor_says_where_nothing_can_be_written(tmp_path, environment):

@@ -78,6 +78,14 @@ def test_every_dataset(command, tmp_path, dataset, arguments, metric, columns):
     assert summary["test_value"] == pytest.approx(score, rel=1e-5)
 
 
+@pytest.mark.soak
+def test_the_command_needs_no_options(command):
+    """Also where there is no word behind it at all: 512 trials on digits."""
+    done = command("sweep")
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert "512 trials" in done.stdout
+
+
 def test_what_it_prints(command, tmp_path):
     """Device, dataset, progress, the ten best, both scores, the directory; no control characters without a terminal."""
     process = command("sweep", "--trials", 12, "--epochs", 2, "--dataset", "wine")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import gc
 import io
+import itertools
 import logging
 import os
 import re
@@ -77,12 +78,13 @@ def with_port(argv: list[str] | None) -> list[str]:
 
     >>> with_port(["--live", "--trials", "3", "--live", "8000"])
     ['--live', '0', '--trials', '3', '--live', '8000']
+    >>> with_port([])
+    []
     """
     words = sys.argv[1:] if argv is None else argv
-    after = [*words[1:], ""]
     return [
         one
-        for word, following in zip(words, after, strict=True)
+        for word, following in itertools.pairwise([*words, ""])
         for one in ([word, "0"] if word == "--live" and not following.isdecimal() else [word])
     ]
 

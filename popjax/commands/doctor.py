@@ -30,6 +30,8 @@ EXTRAS = {  # package -> its use
     "pandas": "DataFrames in, and Results.to_pandas",
 }
 
+DETERMINISTIC = ("--xla_gpu_exclude_nondeterministic_ops", "--xla_gpu_deterministic_ops")  # the second is tuned less
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -48,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     print(", ".join(f"{name} {version}" for name, version in known.items()))
     print(f"device: {describe_device()}")
     print(f"memory for models: {gibibytes(total())}, {gibibytes(free())} free now")
+    for line in of_kernels():
+        print(line)
     here, cache = Path.cwd(), cache_directory()
     complaints = [complaint for place in (here, cache) if (complaint := why_unwritable(place))]
     print(f"programs that were compiled are kept in {cache}: {bytes_in(cache) / 2**20:.0f} MiB")
@@ -59,6 +63,23 @@ def main(argv: list[str] | None = None) -> int:
         print(complaint)
     print("all is well" if not complaints else "see above")
     return cli.BAD_INPUT if complaints else 0
+
+
+def of_kernels() -> list[str]:
+    """What is to be known of a GPU's kernels, if there is one: whether their bits are fixed, and known faults."""
+    import jax
+
+    card, flags = jax.devices()[0], os.environ.get("XLA_FLAGS", "")
+    if card.platform != "gpu":
+        return []
+    fixed = [flag for flag in DETERMINISTIC if f"{flag}=true" in flags]
+    said = f"set by {fixed[0]}" if fixed else f"XLA_FLAGS={DETERMINISTIC[0]}=true makes them so"
+    lines = [f"kernels that give the same bits each time: {said}"]
+    if "xla_gpu_autotune_level=0" in flags:
+        lines.append("kernels are not tuned (--xla_gpu_autotune_level=0): slower, and the same in each process")
+    if getattr(card, "compute_capability", "") == "12.0":
+        lines.append("compiling took minutes a program on this kind of card with some versions (openxla/xla#44517)")
+    return lines
 
 
 def gibibytes(count: int | None) -> str:

@@ -262,13 +262,18 @@ def is_file(dataset: str) -> bool:
 
 
 def cache_directory() -> Path:
-    """The directory of compiled programs."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home) / "popjax" / "programs")
+    """The directory of compiled programs; raises ValueError for one on a remote disk, where JAX's cache breaks."""
+    home, own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if own and "://" in own:
+        raise ValueError(f"JAX_COMPILATION_CACHE_DIR={own}: give a directory of this machine, or unset it")
+    return Path(own or Path(home) / "popjax" / "programs")
 
 
 def enable_cache() -> None:
-    """Keep compiled programs for the next time, in a directory that only the user can read, if it can be made."""
+    """Keep compiled programs for the next time, in a directory that only the user can read, if it can be made.
+
+    JAX keeps there too, in a folder of its own, what XLA's autotuner chose. Raises ValueError as `cache_directory`.
+    """
     cache = cache_directory()
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)

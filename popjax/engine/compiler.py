@@ -1,17 +1,21 @@
 """Compiles lowered programs in the background, each once in a process."""
 
+import contextlib
 import gc
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from popjax.core.clock import Clock
+from popjax.engine.autotuning import tuning_options
 from popjax.engine.member import MemberFunctions, Programs, lower, signature
 from popjax.engine.memory import crowded, executable_bytes
 from popjax.engine.programs_on_disk import write_entries_whole
+from popjax.rewriting.target import on_cpu
 
 KEPT = 64
 ONCE = {"xla_backend_optimization_level": 1}  # for programs that run once per member: on a CPU, half the compile time
@@ -23,15 +27,24 @@ class Compiler:
     def __init__(self) -> None:
         write_entries_whole()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="popjax-compile")
+        self._tuning = threading.Lock()
         self._lock = threading.Lock()
         self._programs: OrderedDict[Any, Programs] = OrderedDict()
 
     def programs(
-        self, functions: MemberFunctions, data: Any, capacity: int, lanes: int, clock: Clock, devices: int = 1
+        self,
+        functions: MemberFunctions,
+        data: Any,
+        capacity: int,
+        lanes: int,
+        clock: Clock,
+        devices: int = 1,
+        tuning: Path | None = None,
     ) -> Programs:
         """Futures of a member's programs on the abstract `data`; that of `score` is None for a task without one.
 
-        Lowers in the caller's thread, since its JAX settings do not reach other threads.
+        Lowers in the caller's thread, since its JAX settings do not reach other threads. `clock` counts lowering and
+        compiling; `tuning`: the directory of what a GPU's autotuner chose.
         """
         functions.trace(data)  # records what its functions read, also if the programs are cached
         key = signature(functions, data, capacity, lanes, devices)
@@ -42,10 +55,11 @@ class Compiler:
                     self._forget()
                 with clock:
                     lowered = lower(functions, data, capacity, lanes, devices)
-                once = ONCE if jax.default_backend() == "cpu" else {}
+                tuned = tuning_options(tuning)
+                once = tuned | (ONCE if jax.default_backend() == "cpu" else {})
                 self._programs[key] = Programs(
                     self._compile(lowered.init, clock, once),
-                    self._compile(lowered.epoch, clock, {}),
+                    self._compile(lowered.epoch, clock, tuned),
                     self._compile(lowered.score, clock, once),
                 )
             self._programs.move_to_end(key)
@@ -60,8 +74,11 @@ class Compiler:
         gc.collect()
 
     def _compile(self, lowered: Any, clock: Clock, options: dict[str, Any]) -> "Future[Any] | None":
+        # an accelerator's autotuner times kernels while others train: one program at once
+        alone = contextlib.nullcontext() if on_cpu() else self._tuning
+
         def compile_it() -> Any:
-            with clock:
+            with alone, clock:
                 return lowered.compile(compiler_options=options)
 
         return None if lowered is None else self._pool.submit(compile_it)

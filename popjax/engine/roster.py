@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -163,11 +164,11 @@ class Roster:
         lanes = self.plan.lanes.of(int((self.bucket == bucket).sum()) * self.config.numbering.each)
         return dataclasses.replace(lanes)
 
-    def programs(self, bucket: int, lanes: Lanes, clock: Clock) -> Programs:
-        """Futures of a bucket's programs with these lanes; `clock` counts lowering and compiling."""
+    def programs(self, bucket: int, lanes: Lanes, clock: Clock, tuning: Path | None = None) -> Programs:
+        """Futures of a bucket's programs with these lanes; see `Compiler.programs`."""
         member, data = self.buckets[bucket], abstract(self.task.data)
         self.check_reported(bucket, member.trace(data).metrics)
-        return COMPILER.programs(member, data, lanes.capacity, lanes.count, clock, lanes.devices)
+        return COMPILER.programs(member, data, lanes.capacity, lanes.count, clock, lanes.devices, tuning)
 
     def check_reported(self, bucket: int, metrics: Iterable[str]) -> None:
         """Raise ValueError unless a bucket reports the metrics of the first one."""

@@ -141,7 +141,8 @@ class Trainer:
         self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)
         context = Context(self.timer.compiling, self.timer.training, self.timer.stop)
         if self.checkpoint is not None:
-            context = dataclasses.replace(context, request=self.checkpoint.request)
+            tuning = self.checkpoint.commits.directory.parent / "autotuning"
+            context = dataclasses.replace(context, request=self.checkpoint.request, tuning=tuning)
         self.backend = backend(roster, context)
         self._enter(0)
         self.table.costs = costs(roster, config.rule.needs)

@@ -108,7 +108,7 @@ class LocalBackend:
         own = state.lanes if isinstance(state, OnDevices) else lanes[bucket]
         key = bucket, own.count, own.capacity
         if key not in programs:
-            programs[key] = roster.programs(bucket, own, self.context.compiling)
+            programs[key] = roster.programs(bucket, own, self.context.compiling, self.context.tuning)
         return Job.of(
             segment,
             own,

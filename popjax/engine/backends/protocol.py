@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -91,12 +92,14 @@ class Context:
         compiling, training: count the seconds of compiling, and of training.
         stop: when set, training stops at the end of an epoch.
         request: when to report members' states for a commit.
+        tuning: the directory of what a GPU's autotuner chose; None for a run without a record.
     """
 
     compiling: Clock = dataclasses.field(default_factory=Clock)
     training: Clock = dataclasses.field(default_factory=Clock)
     stop: Flag = dataclasses.field(default_factory=Stop)
     request: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
+    tuning: Path | None = None
 
 
 class Backend(Protocol):

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections import OrderedDict
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -47,6 +48,7 @@ class Unit(NamedTuple):
         until: the epoch to reach.
         settings: JAX's, in the order of SETTINGS.
         kin: the kind of machine and versions of the driver; None if a worker's may differ.
+        tuning: the directory of what a GPU's autotuner chose, if workers see the driver's disk; None without a record.
     """
 
     number: int
@@ -60,6 +62,7 @@ class Unit(NamedTuple):
     until: int
     settings: tuple[Any, ...]
     kin: str | None
+    tuning: str | None = None
 
 
 class Done(NamedTuple):
@@ -190,7 +193,13 @@ def prepared_anew(task: Task, unit: Unit) -> Prepared:
     member, context, lanes = MemberFunctions(task, **cloudpickle.loads(unit.plan)), Context(), unit.lanes
     data = on_devices(task.data, lanes.devices)
     programs = COMPILER.programs(
-        member, abstract(data), lanes.capacity, lanes.count, context.compiling, devices=lanes.devices
+        member,
+        abstract(data),
+        lanes.capacity,
+        lanes.count,
+        context.compiling,
+        lanes.devices,
+        None if unit.tuning is None else Path(unit.tuning),
     )
     return Prepared(programs, data, context, set())
 
