@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import soaked
-from programs import CASES, Program, digest, lowered
+from programs import CASES, WITH_GYMNAX, Program, digest, lowered
 
 import popjax as pj
 from popjax.core.clock import Clock
@@ -19,7 +19,7 @@ from popjax.engine.compiler import COMPILER
 from popjax.models.texts import embedded
 from popjax.rewriting.target import made_for
 
-OURS = [name for name in CASES if "by hand" not in name]
+OURS = {name: case for name, case in (CASES | WITH_GYMNAX).items() if "by hand" not in name}
 RECORDED = json.loads((Path(__file__).parent.parent / "benchmarks" / "results" / "compiled.json").read_text())
 
 
@@ -55,11 +55,13 @@ def slow_there(program):
     return found
 
 
-@pytest.mark.parametrize("name", soaked(OURS, quick=2))
+@pytest.mark.parametrize("name", soaked(list(OURS), quick=2))
 def test_no_update_scatters_or_branches_or_convolves_in_groups(name):
     """Scatters are slow or wrong under vmap there, a branch waits for the host, a grouped convolution is slow."""
+    if name in WITH_GYMNAX:
+        pytest.importorskip("gymnax")
     with made_for("cuda"):
-        programs = CASES[name](512)
+        programs = OURS[name](512)
         assert [slow_there(program) for program in programs] == [[]] * len(programs)
 
 

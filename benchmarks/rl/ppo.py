@@ -29,6 +29,11 @@ class Moment(NamedTuple):
     over: jax.Array
 
 
+def chosen(odds: jax.Array, action: jax.Array) -> jax.Array:
+    """The log-odds (rows,) of the chosen actions, by a product: a gather's derivative is a scatter."""
+    return (odds * jax.nn.one_hot(action, odds.shape[1])).sum(1)
+
+
 class PPO:
     """An agent's initial state, an epoch of its training, and the mean return of fresh episodes.
 
@@ -94,10 +99,7 @@ class PPO:
             choose, move = jax.random.split(key)
             odds = jax.nn.log_softmax(self.net(state["weights"]["actor"], seen))
             action = jax.random.categorical(choose, odds)
-            chance, value = (
-                jnp.take_along_axis(odds, action[:, None], 1)[:, 0],
-                self.net(state["weights"]["critic"], seen),
-            )
+            chance, value = chosen(odds, action), self.net(state["weights"]["critic"], seen)
             after, world, reward, over = self.step(move, world, action)
             return (after, world), Moment(seen, action, chance, value[:, 0], reward, over)
 
@@ -131,7 +133,7 @@ class PPO:
     ) -> Any:
         """The clipped objective, the error of the values, and the entropy."""
         odds = jax.nn.log_softmax(self.net(weights["actor"], moments.seen))
-        chance = jnp.take_along_axis(odds, moments.action[:, None], 1)[:, 0]
+        chance = chosen(odds, moments.action)
         better = (better - better.mean()) / (better.std() + 1e-8)
         ratio = jnp.exp(chance - moments.chance)
         policy = -jnp.minimum(ratio * better, jnp.clip(ratio, 1 - CLIP, 1 + CLIP) * better).mean()

@@ -6,7 +6,9 @@ Make and trace them within `made_for("cuda")`.
 import functools
 import hashlib
 import itertools
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -146,6 +148,22 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     return x.reshape(-1, 8, 8, 1), y
 
 
+def ppo(members: int) -> list[Program]:
+    """The program of an epoch of PPO's agents on CartPole."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "rl"))
+    from ppo import PPO
+
+    agent = PPO("CartPole-v1", 500)
+
+    def epoch(state: Any, hparams: Any, data: Any) -> tuple[Any, dict[str, Any]]:
+        state, value = agent.epoch(state, hparams)
+        return state, {"return": value}
+
+    task = pj.Task(lambda key, hparams, data: agent.init(key), epoch, (), metric="return", mode="max")
+    space = pj.Space(learning_rate=RATE, gamma=pj.uniform(0.9, 0.99), entropy=pj.uniform(0, 0.1))
+    return population(task, space, members)
+
+
 CASES: dict[str, Callable[[int], list[Program]]] = {
     "mlp, sgd": lambda members: population(pj.supervised(rows()), FIXED, members),
     "mlp, sgd, by hand": lambda members: [by_hand(members)],
@@ -163,6 +181,7 @@ CASES: dict[str, Callable[[int], list[Program]]] = {
     "gru": network("gru"),
     "attention": network("attention"),
 }
+WITH_GYMNAX = {"ppo": ppo}  # it caps JAX below 0.12
 
 
 def digest(programs: Sequence[Program]) -> str:
