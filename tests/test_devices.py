@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -20,6 +21,8 @@ from popjax.engine.on_devices import OnDevices
 from popjax.engine.plan import Lanes, places_of
 from popjax.engine.roster import Roster
 
+DEVICES = jax.local_device_count()  # .ci/nightly runs this file on four, too
+ALONE = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
 SPACE = pj.Space(
     learning_rate=pj.log_uniform(1e-3, 1e-1),
     hidden=pj.integers(3, 9),
@@ -90,7 +93,7 @@ def searched(devices, trials, lanes):
 def found(code, devices, *arguments):
     """What a process that has so many CPU devices writes."""
     command = [sys.executable, "-c", code, *map(str, (devices, *arguments))]
-    process = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, timeout=300)
+    process = subprocess.run(command, capture_output=True, text=True, env=ALONE, timeout=300)
     assert process.returncode == 0, process.stderr
     answer = json.loads(process.stdout)
     assert answer.pop("devices") == max(1, devices)
@@ -108,6 +111,52 @@ def test_four_devices_give_what_one_gives(trials, lanes):
 def test_a_session_on_four_devices_is_a_session_on_one():
     """To the last bit: also what is set, stopped, cloned, taken back and let go on."""
     assert found(STEERED, 4) == found(STEERED, 1)
+
+
+ON_DEVICES = """
+import os
+import signal
+import sys
+import jax
+devices, out, commits = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+if devices > 1:
+    jax.config.update("jax_num_cpu_devices", devices)
+import numpy as np
+import popjax as pj
+from popjax.engine import checkpoint
+from popjax.store.commits import Commits
+commit, checkpoint.EVERY = Commits.commit, 0.0
+def until_killed(own):
+    global commits
+    commit(own)
+    commits -= 1
+    if commits == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+Commits.commit = until_killed
+assert jax.local_device_count() == devices
+rng = np.random.default_rng(7)
+x = rng.normal(size=(170, 5))
+task = pj.supervised((x, (x[:, 0] > 0).astype(int)))
+space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=pj.integers(3, 9), batch_size=8)
+pj.search(task, space, trials=13, epochs=6, scheduler=pj.pbt(), out=out, resume=True)
+"""
+
+
+@pytest.mark.kill
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path):
+    """To the last bit: 13 members share no number of devices evenly, and copies of others' states cross them."""
+    kwargs = {"cwd": tmp_path, "capture_output": True, "text": True, "env": ALONE}
+    on = lambda *arguments: subprocess.run([sys.executable, "-c", ON_DEVICES, *map(str, arguments)], **kwargs)
+    alone = on(1, "alone", -1)
+    assert alone.returncode == 0, alone.stderr
+    for devices, commits in ((4, 3), (3, 2), (1, 1)):
+        killed = on(devices, "run", commits)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert on(4, "run", -1).returncode == 0
+    parents = pj.Results.load(tmp_path / "run").history.parents
+    assert ((parents >= 0) & (parents != np.arange(13)[:, None])).any()
+    for name in ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
 
 
 @pytest.mark.soak
@@ -171,13 +220,13 @@ class Refusing:
         return getattr(self.executable, name)
 
     def __call__(self, training, members, *rest):
-        if len(members.trial) > self.most:
+        if len(members.trial) > self.most * DEVICES:
             if self.left == 0:
                 raise jax.errors.JaxRuntimeError(
                     "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 987654321 bytes."
                 )
             self.left -= 1
-        self.log.append(len(members.trial))
+        self.log.append(len(members.trial) // DEVICES)
         return self.executable(training, members, *rest)
 
 
@@ -211,9 +260,9 @@ def refuse(monkeypatch):
 def test_what_runs_out_of_memory_goes_on_narrower_and_loses_nothing(rows, refuse, after):
     """The parts halve until they fit, go on from the epoch where they stood, and give the same bits."""
     task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=40, epochs=4, rank=pj.best(keep=3))
+    whole = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, rank=pj.best(keep=3))
     log = refuse(most=4, after=after)
-    narrow = pj.search(task, SPACE, trials=40, epochs=4, rank=pj.best(keep=3))
+    narrow = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, rank=pj.best(keep=3))
     assert (whole.run["part"], whole.run["narrowed"]) == (16, 0)
     assert (narrow.run["part"], narrow.run["narrowed"]) == (4, 2)
     assert set(log) == ({4} if after == 0 else {16, 8, 4})
@@ -229,7 +278,7 @@ def test_what_runs_out_of_memory_goes_on_narrower_and_loses_nothing(rows, refuse
 
 
 def test_a_session_that_runs_out_of_memory_goes_on_narrower(rows, refuse):
-    hparams = SPACE.sample(40, 0) | {"depth": np.full(40, 1)}
+    hparams = SPACE.sample(40 * DEVICES, 0) | {"depth": np.full(40 * DEVICES, 1)}
     sessions = [pj.Session(pj.supervised(rows), hparams, epochs=4, space=SPACE) for _ in range(2)]
     sessions[0].train(4)
     log = refuse(most=4, after=3)
@@ -258,7 +307,7 @@ def test_one_member_that_does_not_fit_is_named(rows, refuse):
 def test_a_program_that_needs_more_than_four_fifths_of_what_is_free_is_not_run(rows, monkeypatch):
     """By XLA's own analysis, before anything is allocated."""
     task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=20, epochs=2)
+    whole = pj.search(task, SPACE, trials=20 * DEVICES, epochs=2)
     needs = []
     analysed = memory.executable_bytes
     monkeypatch.setattr(
@@ -266,7 +315,7 @@ def test_a_program_that_needs_more_than_four_fifths_of_what_is_free_is_not_run(r
     )
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(jax.tree.map(jax.numpy.asarray, task.data)))
     monkeypatch.setattr("popjax.engine.memory.free", lambda: int((needs[0] - held) / 0.8) - 2)
-    narrow = pj.search(task, SPACE, trials=20, epochs=2)
+    narrow = pj.search(task, SPACE, trials=20 * DEVICES, epochs=2)
     assert (narrow.run["part"], narrow.run["narrowed"]) == (8, 1)
     assert whole.curves["val_loss"].tobytes() == narrow.curves["val_loss"].tobytes()
 
@@ -284,7 +333,7 @@ def in_two_segments(problem):
 def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, refuse, monkeypatch, scheduler):
     """Where not even the states can be read back, their members begin again: none is lost."""
     task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=40, epochs=4, scheduler=scheduler)
+    whole = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, scheduler=scheduler)
     refuse(most=4, after=7 if scheduler else 3)  # its first segment makes six calls
 
     stopped, asked = Batch.stopped, []
@@ -299,7 +348,7 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
 
     monkeypatch.setattr(Batch, "stopped", stopping)
-    narrow = pj.search(task, SPACE, trials=40, epochs=4, scheduler=scheduler)
+    narrow = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, scheduler=scheduler)
     assert (OnDevices if scheduler else type(None)) in asked
     assert not narrow.stopped.any()
     for name, values in whole.members.items():
@@ -309,7 +358,7 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
 def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, tmp_path):
     """Where the arrays are lost with the program that failed: they were donated to it."""
     task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=40, epochs=4)
+    whole = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4)
     monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)  # each epoch is one to commit
     log, stopped = refuse(most=4, after=6), Batch.stopped
 
@@ -319,7 +368,7 @@ def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, t
         return stopped(progress, until)
 
     monkeypatch.setattr(Batch, "stopped", lost)
-    narrow = pj.search(task, SPACE, trials=40, epochs=4, out=tmp_path / "run")
+    narrow = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, out=tmp_path / "run")
     assert log.count(4) < 40  # of ten parts with four epochs each
     for name, values in whole.members.items():
         assert values.tobytes() == narrow.members[name].tobytes()
@@ -337,18 +386,17 @@ class Card:
 @pytest.mark.parametrize("statistics", [None, {}, {"bytes_limit": 0, "bytes_in_use": 7}])
 def test_an_accelerators_memory_that_is_not_known_is_never_the_machines(rows, refuse, monkeypatch, statistics):
     """Then the allocator decides, and members go on in narrower parts where it refuses."""
-    monkeypatch.setattr(memory.jax, "local_devices", lambda: [Card(statistics)])
-    monkeypatch.setattr("popjax.engine.plan.jax.local_device_count", lambda: 1)
+    monkeypatch.setattr(memory, "first_device", lambda: Card(statistics))
     assert memory.total() is memory.free() is None
     refuse(most=4)
-    narrow = pj.search(pj.supervised(rows), SPACE, trials=20, epochs=1)
+    narrow = pj.search(pj.supervised(rows), SPACE, trials=20 * DEVICES, epochs=1)
     assert (narrow.run["part"], narrow.run["narrowed"]) == (4, 2)
 
 
 def test_an_accelerators_memory_is_its_allocators_or_else_nvmls(monkeypatch):
-    monkeypatch.setattr(memory.jax, "local_devices", lambda: [Card({"bytes_limit": 60, "bytes_in_use": 20})])
+    monkeypatch.setattr(memory, "first_device", lambda: Card({"bytes_limit": 60, "bytes_in_use": 20}))
     assert (memory.total(), memory.free()) == (60, 40)
-    monkeypatch.setattr(memory.jax, "local_devices", lambda: [Card({"bytes_limit": 0})])
+    monkeypatch.setattr(memory, "first_device", lambda: Card({"bytes_limit": 0}))
     nvml = types.SimpleNamespace(
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByIndex=lambda index: index,

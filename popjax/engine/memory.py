@@ -56,15 +56,20 @@ def free() -> int | None:
     if on_host():
         left = [left_in(group, version) for group, version in control_groups()]
         return min([available(), *(max(0, one) for one in left if one is not None)])
-    statistics = jax.local_devices()[0].memory_stats() or {}
+    statistics = first_device().memory_stats() or {}
     if statistics.get("bytes_limit"):
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
     return of_accelerator("", "free")
 
 
+def first_device() -> Any:
+    """The device whose memory counts for all: the first one of this process."""
+    return jax.local_devices()[0]
+
+
 def on_host() -> bool:
     """True if the devices' memory is the machine's."""
-    return jax.local_devices()[0].platform == "cpu"
+    return first_device().platform == "cpu"
 
 
 def host_total() -> int:
@@ -79,7 +84,7 @@ def of_accelerator(statistic: str, field: str) -> int | None:
     """A number of bytes of the first accelerator: of JAX's allocator, else of NVML if it is installed; None if neither
     knows it. An allocator that takes memory as it needs it has a limit of 0.
     """
-    accelerator = jax.local_devices()[0]
+    accelerator = first_device()
     if known := (accelerator.memory_stats() or {}).get(statistic):
         return int(known)
     try:

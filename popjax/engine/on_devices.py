@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 
 from popjax.core.trees import from_host, named_leaves, to_host, unnamed
 from popjax.engine.best_epoch import Training
+from popjax.engine.member import SHARDED, mesh
 from popjax.engine.plan import Lanes
 from popjax.store.cohort import Arrays
 
@@ -36,9 +38,15 @@ class OnDevices:
         return {name: array[self.places] for name, array in named_leaves(to_host(self.training)).items()}
 
 
-def to_devices(like: Any, arrays: Arrays, places: np.ndarray) -> Training:
-    """Arrays (members, ...) as stacked JAX arrays like `like`: member i in row places[i], the first in free rows."""
+def to_devices(like: Any, arrays: Arrays, places: np.ndarray, devices: int) -> Training:
+    """Arrays (members, ...) as stacked JAX arrays like `like`: member i in row places[i], the first in free rows.
+
+    Each of several devices gets its own rows from the host.
+    """
     rows = np.zeros(jax.tree.leaves(like)[0].shape[0], int)
     rows[places] = np.arange(len(places))
-    training: Training = from_host(like, unnamed(like, {name: array[rows] for name, array in arrays.items()}))
+    stacked: Any = {name: array[rows] for name, array in arrays.items()}
+    if devices > 1:
+        stacked = jax.device_put(stacked, NamedSharding(mesh(devices), SHARDED))
+    training: Training = from_host(like, unnamed(like, stacked))
     return training

@@ -239,7 +239,9 @@ class Batch:
         if isinstance(state, OnDevices):
             self.training = state.training
         elif state is not None:
-            self.training = to_devices(job.programs.epoch.result().args_info[0][0], state.arrays(), job.places)
+            self.training = to_devices(
+                job.programs.epoch.result().args_info[0][0], state.arrays(), job.places, job.lanes.devices
+            )
         else:
             self.training = job.programs.init.result()(np.uint32(job.seed), job.members, job.data, job.counts)
 
