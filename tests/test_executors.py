@@ -662,3 +662,15 @@ def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):
     refused_in_one_line("sweep", "--executor", "grid", says=["unknown executor 'grid'"])
     refused_in_one_line("sweep", "--executor", "processes:1", "--retries", 0, says=["--retries 0: give at least 1"])
     refused_in_one_line("retest", "here", "--executor", "dask", says=["needs the scheduler's address"])
+
+
+@pytest.mark.engine
+def test_each_process_has_its_share_of_a_card(monkeypatch):
+    """Four of them on two cards; JAX reads these variables when it starts there."""
+    monkeypatch.setattr("popjax.executors.processes.cards", lambda: ["0", "5"])
+    executor = Processes(4)
+    names = "CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    futures = [pool.submit(os.getenv, name) for pool in executor.pools for name in names]
+    seen = [future.result() for future in futures]
+    executor.shutdown()
+    assert seen == ["0", "0.375", "5", "0.375", "0", "0.375", "5", "0.375"]

@@ -1,6 +1,7 @@
 """The command-line arguments of a sweep, and their checks. No JAX here."""
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -200,12 +201,15 @@ def asked_scheduler(arguments: Arguments) -> Any:
 def asked_backend(arguments: Any) -> "Local | Remote":
     """The backend of --executor, --retries, --mixed, and of --lanes and --plan where a command has them.
 
-    Raises ValueError.
+    A command that trains elsewhere leaves a GPU's memory to the workers. Raises ValueError.
     """
     from popjax.executors.backend import Local, Remote
     from popjax.executors.named_executors import THREADS
 
-    return (Local if arguments.executor == THREADS else Remote).given(arguments)
+    if arguments.executor == THREADS:
+        return Local.given(arguments)
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return Remote.given(arguments)
 
 
 def trackers(arguments: Arguments) -> list[Any]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from popjax.core.counts import check_text
 
+TAKEN = 0.75  # of a card's memory, by all its processes
+
 
 def processes(count: str) -> Callable[[], Any]:
     """A function that makes an executor of so many processes; raises ValueError for no whole number from 1."""
@@ -34,7 +36,8 @@ class Processes:
     """
 
     def __init__(self, count: int) -> None:
-        self.pools = [pool() for _ in range(count)]
+        self._shares = shares(count, cards())
+        self.pools = [pool(share) for share in self._shares]
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in range(count):
             self._free.put(number)
@@ -58,17 +61,49 @@ class Processes:
             return self.pools[number].submit(fn, *args).result()
         except BrokenExecutor as error:
             if not self._over:
-                self.pools[number] = pool()
+                self.pools[number] = pool(self._shares[number])
             raise ChildProcessError(str(error).splitlines()[0]) from None
         finally:
             self._free.put(number)
 
 
-def pool() -> Any:
-    """A pool of one process."""
+def pool(share: dict[str, str] | None = None) -> Any:
+    """A pool of one process, with its share of the accelerators in its environment, if it is to train."""
     from loky import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(1, initializer=begin, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(1, initializer=begin, initargs=(os.getpid(),), env=share or {})
+
+
+def cards() -> list[str]:
+    """The GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them; empty on other devices."""
+    import jax
+
+    if jax.default_backend() != "gpu":
+        return []
+    named = [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+    return named or [str(number) for number in range(jax.local_device_count())]
+
+
+def shares(count: int, cards: list[str]) -> list[dict[str, str]]:
+    """The environment of each of `count` processes: cards of its own, or with others its share of one's memory.
+
+    JAX takes three quarters of a card for each process, unless it is told otherwise.
+
+    >>> shares(2, ["0", "1", "2"])
+    [{'CUDA_VISIBLE_DEVICES': '0,2'}, {'CUDA_VISIBLE_DEVICES': '1'}]
+    >>> shares(2, ["0"])[1]
+    {'CUDA_VISIBLE_DEVICES': '0', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.375'}
+    """
+    if not cards:
+        return [{} for _ in range(count)]
+    if count <= len(cards):
+        return [{"CUDA_VISIBLE_DEVICES": ",".join(cards[number::count])} for number in range(count)]
+    together = [len(range(card, count, len(cards))) for card in range(len(cards))]
+    fractions = [f"{TAKEN / together[number % len(cards)]:.3g}" for number in range(count)]
+    return [
+        {"CUDA_VISIBLE_DEVICES": cards[number % len(cards)], "XLA_PYTHON_CLIENT_MEM_FRACTION": fraction}
+        for number, fraction in enumerate(fractions)
+    ]
 
 
 def begin(parent: int) -> None:
