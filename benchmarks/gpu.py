@@ -1,38 +1,53 @@
-"""One accelerator from end to end, in under eight minutes: run it where you have one.
+"""One accelerator from end to end, in stages of at most eight minutes: run it where you have one.
 
-Population sizes for the MLP (SGD, Adam) and the CNN at two precisions of a product; what a
-sequential jitted loop and a plain vmap reach on the same device; and the plans. Bandwidth and
-arithmetic are set against a copy and a product measured here. Needs jax, optax, flax and numpy
-only. Writes `results/gpu-<device>.json`.
+`python benchmarks/gpu.py` runs all stages in order, each in a process of its own; `--stages mlp plans` those. A stage
+writes `results/gpu-<device>-<stage>.json` after each measurement, so that what was measured stays if its time is over.
+`--quick` runs it on a CPU, in small. Needs jax, optax, flax and numpy; `ppo` needs gymnax too, and is left out without.
 """
 
 import argparse
+import contextlib
+import functools
+import importlib.util
+import itertools
 import json
+import os
 import re
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import lax
 
 import popjax as pj
 from popjax.core.machine import device, versions
+from popjax.engine import memory
+from popjax.engine.backends.local import Batch
 from popjax.supervision.spaces import default_space
 
-SIZES = (1, 4, 16, 64, 256, 1024, 4096, 16384)
-ROWS, BATCH, LIMIT = 1797, 64, 450
+HERE = Path(__file__).parent
+sys.path += [str(HERE / "works"), str(HERE / "rl")]
+ROWS, BATCH, LIMIT = 1797, 64, 480.0
 PASSES = {"sgd": 6, "adam": 8}  # how often an update reads or writes all parameters, at the least
+PARAMETERS = 65 * 100 + 101 * 100 + 101 * 10  # of 64-100-100-10
+RATE = pj.log_uniform(1e-4, 1e-2)
+MLP = pj.Space(learning_rate=RATE, hidden=100, depth=2, batch_size=BATCH)
+Row = dict[str, Any]
 
 
-def rows() -> tuple[np.ndarray, np.ndarray]:
-    """Rows like those of digits, which need no dataset: ten noisy prototypes."""
+def rows(count: int = ROWS, features: int = 64, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy prototypes, like the rows of digits, which need no dataset."""
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 10, ROWS)
-    return rng.normal(size=(10, 64))[y] + rng.normal(size=(ROWS, 64)), y
+    y = rng.integers(0, classes, count)
+    return (rng.normal(size=(classes, features))[y] + rng.normal(size=(count, features))).astype(np.float32), y
 
 
 def seconds(function: Callable[[], Any], repeats: int = 3) -> float:
@@ -45,53 +60,33 @@ def seconds(function: Callable[[], Any], repeats: int = 3) -> float:
     return min(readings)
 
 
-def measured() -> dict[str, float]:
-    """Bytes a second of a copy, and operations a second of a product at two precisions."""
-    accelerator = jax.default_backend() != "cpu"
-    big = jnp.ones(2**28 if accelerator else 2**24, jnp.float32)
-    copy = jax.jit(lambda x: x + 1)
-    size = 8192 if accelerator else 1024
-    square = jnp.ones((size, size), jnp.float32)
-    found = {"copy_bytes": 2 * big.nbytes / seconds(lambda: copy(big), 5)}
-    for precision in ("default", "highest"):
-        product = jax.jit(lambda x, p=precision: jnp.matmul(x, x, precision=p))
-        jax.block_until_ready(product(square))
-        found[f"flops_{precision}"] = 2 * size**3 / seconds(lambda f=product: f(square), 5)
-    return found
-
-
-def population(task: pj.Task, space: pj.Space, members: int, plan: str = "one") -> dict[str, float]:
+def population(task: pj.Task, space: pj.Space, members: int, plan: str = "one", lanes: int | None = None) -> Row:
     """Updates a second, from the difference of two runs; and the seconds of compiling."""
-    first = pj.search(task, space, trials=members, epochs=1, backend=pj.Local(plan=plan))
-    each = first.summary["model_steps"]
-    epochs = int(np.clip(1.0 / max(first.summary["train_seconds"], 1e-3), 1, 40)) + 1
-    short = pj.search(task, space, trials=members, epochs=1, backend=pj.Local(plan=plan)).summary["train_seconds"]
-    long = pj.search(task, space, trials=members, epochs=1 + epochs, backend=pj.Local(plan=plan)).summary[
-        "train_seconds"
-    ]
-    rate = each * epochs / max(long - short, 1e-9)
-    return {"updates_per_second": rate, "compile_seconds": first.summary["compile_seconds"]}
+    trained = lambda epochs: (
+        pj.search(task, space, trials=members, epochs=epochs, backend=pj.Local(lanes, plan)).summary
+    )
+    first = trained(1)
+    epochs = int(np.clip(1.0 / max(first["train_seconds"], 1e-3), 1, 40)) + 1
+    short, long = trained(1)["train_seconds"], trained(1 + epochs)["train_seconds"]
+    rate = first["model_steps"] * epochs / max(long - short, 1e-9)
+    return {"members": members, "updates_per_second": rate, "compile_seconds": first["compile_seconds"]}
 
 
-def baseline(vmapped: int, optimizer_steps: int = 200) -> float:
-    """Updates a second of a plain loop over one model's jitted training, or of one vmap over many."""
-    x, y = (jnp.asarray(a) for a in rows())
-    x = x.astype(jnp.float32)
+def by_hand(vmapped: int, steps: int) -> float:
+    """Updates a second of a plain loop over one model's jitted training (0), or of one vmap over many."""
+    x, y = (jnp.asarray(part) for part in rows())
     sizes = (64, 100, 100, 10)
 
-    def train(key: jax.Array) -> jax.Array:
-        keys = jax.random.split(key, 3)
-        params = [
-            (jax.random.normal(k, (a, b)) * jnp.sqrt(2 / a), jnp.zeros(b))
-            for k, a, b in zip(keys, sizes, sizes[1:], strict=False)
-        ]
+    def loss(params: Any, index: jax.Array) -> jax.Array:
+        h = x[index]
+        for w, b in params[:-1]:
+            h = jax.nn.relu(h @ w + b)
+        w, b = params[-1]
+        return -(jax.nn.log_softmax(h @ w + b) * jax.nn.one_hot(y[index], 10)).sum(1).mean()
 
-        def loss(params: Any, index: jax.Array) -> jax.Array:
-            h = x[index]
-            for w, b in params[:-1]:
-                h = jax.nn.relu(h @ w + b)
-            w, b = params[-1]
-            return -(jax.nn.log_softmax(h @ w + b) * jax.nn.one_hot(y[index], 10)).sum(1).mean()
+    def train(key: jax.Array) -> jax.Array:
+        shapes = zip(jax.random.split(key, 3), sizes, sizes[1:], strict=False)
+        params = [(jax.random.normal(k, (a, b)) * jnp.sqrt(2 / a), jnp.zeros(b)) for k, a, b in shapes]
 
         def step(carry: Any, i: jax.Array) -> tuple[Any, None]:
             params, velocity = carry
@@ -99,61 +94,243 @@ def baseline(vmapped: int, optimizer_steps: int = 200) -> float:
             velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, gradient)
             return (jax.tree.map(lambda p, v: p - 0.01 * v, params, velocity), velocity), None
 
-        start = params, jax.tree.map(jnp.zeros_like, params)
-        return lax.scan(step, start, jnp.arange(optimizer_steps))[0][0][0][0].sum()
+        return lax.scan(step, (params, jax.tree.map(jnp.zeros_like, params)), jnp.arange(steps))[0][0][0][0].sum()
 
-    keys = jax.random.split(jax.random.key(0), max(vmapped, 8))
-    if vmapped:
-        program = jax.jit(jax.vmap(train))
-        jax.block_until_ready(program(keys))
-        return vmapped * optimizer_steps / seconds(lambda: program(keys))
-    program = jax.jit(train)
-    jax.block_until_ready(program(keys[0]))
-    return 8 * optimizer_steps / seconds(lambda: [program(key) for key in keys])
+    keys = jax.random.split(jax.random.key(0), vmapped or 1)
+    program = jax.jit(jax.vmap(train)) if vmapped else jax.jit(lambda keys: train(keys[0]))
+    jax.block_until_ready(program(keys))
+    return max(vmapped, 1) * steps / seconds(lambda: program(keys))
 
 
-def main() -> None:
-    """Print one JSON object, and write it to results/ unless --quick."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two sizes; also for a CPU")
-    options = parser.parse_args()
+def machine(quick: bool) -> Iterator[Row]:
+    """Device, versions, memory; bytes a second of a copy, and operations a second of a product at each precision."""
+    yield {"versions": versions(), "flags": os.environ.get("XLA_FLAGS", ""), "total": memory.total()}
+    yield {"memory_stats": {name: int(value) for name, value in (jax.devices()[0].memory_stats() or {}).items()}}
+    big, size = jnp.ones(2**24 if quick else 2**28, jnp.float32), 1024 if quick else 8192
+    copy = jax.jit(lambda x: x + 1)
+    yield {"copy_bytes": 2 * big.nbytes / seconds(lambda: copy(big), 5)}
+    for dtype, precision in ((jnp.bfloat16, "default"), (jnp.float32, "default"), (jnp.float32, "highest")):
+        square = jnp.ones((size, size), dtype)
+        product = jax.jit(functools.partial(jnp.matmul, precision=precision))
+        rate = 2 * size**3 / seconds(lambda product=product, square=square: product(square, square), 5)
+        yield {"product": np.dtype(dtype).name, "precision": precision, "flops": rate}
+
+
+def mlp(quick: bool) -> Iterator[Row]:
+    """64-100-100-10 and the default space, beside a loop by hand and one vmap."""
+    sizes, steps = ((8, 16), 20) if quick else ((512, 4096, 16384), 500)
+    yield {"by": "loop by hand", "updates_per_second": by_hand(0, steps)}
+    for members in sizes:
+        yield {"by": "one vmap by hand", "members": members, "updates_per_second": by_hand(members, steps)}
+        for optimizer, passes in PASSES.items():
+            row = population(pj.supervised(rows(), optimizer=optimizer), MLP, members)
+            moved = row["updates_per_second"] * 4 * PARAMETERS * passes
+            yield row | {"by": "popjax", "optimizer": optimizer, "bytes_at_least": moved}
+        yield population(pj.supervised(rows()), default_space(), members) | {"by": "popjax, default space"}
+
+
+class Wide(nnx.Module):
+    """Layers of one width, in a precision; the trained numbers are float32."""
+
+    def __init__(self, hparams: Any, rngs: nnx.Rngs, *, width: int, dtype: Any) -> None:
+        sizes = [64, *[width] * hparams["depth"], 10]
+        linear = functools.partial(nnx.Linear, dtype=dtype, rngs=rngs)
+        self.layers = nnx.List([linear(*pair) for pair in itertools.pairwise(sizes)])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for layer in self.layers[:-1]:
+            x = nnx.relu(layer(x))
+        return self.layers[-1](x).astype(jnp.float32)
+
+
+def tabpack(quick: bool) -> Iterator[Row]:
+    """TabPack's shape (arXiv 2607.05380): 64 MLPs of width 384 with 1 to 4 layers, batch 256, in two precisions."""
+    members, width, data = (4, 16, rows(600)) if quick else (64, 384, rows(20_000))
+    space = pj.Space(learning_rate=RATE, depth=pj.choice(1, 2, 3, 4, static=True), batch_size=256)
+    for dtype in (jnp.bfloat16, jnp.float32):
+        model = functools.partial(Wide, width=width, dtype=dtype)
+        task = pj.supervised(data, model, optimizer="adamw", transform="none")
+        yield population(task, space, members, "buckets") | {"dtype": np.dtype(dtype).name}
+
+
+def cnn(quick: bool) -> Iterator[Row]:
+    """The CNN by patches, by XLA's convolution in groups, as vmap makes it, and by one of each member alone."""
+    data = rows()[0].reshape(-1, 8, 8, 1), rows()[1]
+    space = pj.Space(learning_rate=RATE, hidden=16, depth=2, batch_size=BATCH)
+    for by, rewrite, lanes in (("patches", "fast", None), ("groups", "none", None), ("one by one", "none", 1)):
+        members = 2 if quick else 8 if lanes else 512
+        task = pj.supervised(data, model="cnn", rewrite=rewrite)
+        yield population(task, space, members, lanes=lanes) | {"by": by}
+
+
+def plans(quick: bool) -> Iterator[Row]:
+    """Each plan on the default space."""
+    for members in (16,) if quick else (512, 4096):
+        for plan in ("one", "widths", "buckets"):
+            yield population(pj.supervised(rows()), default_space(), members, plan) | {"plan": plan}
+
+
+def precision(quick: bool) -> Iterator[Row]:
+    """The precisions of a product, which is TF32 by default on some cards."""
+    for name in ("default", "high", "highest"):
+        with jax.default_matmul_precision(name):
+            yield population(pj.supervised(rows()), MLP, 16 if quick else 4096) | {"precision": name}
+
+
+def tabular(quick: bool) -> Iterator[Row]:
+    """The estimator on a table."""
+    from popjax import PopulationClassifier
+
+    for count in (300,) if quick else (2_000, 10_000):
+        x, y = rows(count, 20, 2)
+        options = {"trials": 4, "epochs": 2} if quick else {}
+        begin = time.perf_counter()
+        PopulationClassifier(**options).fit(x, y)
+        yield {"rows": count, "seconds": time.perf_counter() - begin}
+
+
+def ppo(quick: bool) -> Iterator[Row]:
+    """Agents of PPO on CartPole, an epoch of 10,240 steps each."""
+    from programs import ppo_task
+
+    task, space = ppo_task()
+    for members in (2,) if quick else (64, 512):
+        trained = lambda epochs, members=members: pj.search(task, space, trials=members, epochs=epochs).summary
+        short, long = (trained(epochs)["train_seconds"] for epochs in (1, 4))
+        yield {"members": members, "seconds_of_one_epoch": short, "seconds_of_four": long}
+
+
+def resume(quick: bool) -> Iterator[Row]:
+    """A run that is killed and goes on in another process: are the bits those of one that was left alone?"""
+    with tempfile.TemporaryDirectory() as place:
+        trained = lambda out, epochs: child(
+            SEARCH.format(out=f"{place}/{out}", trials=4 if quick else 512, kill=epochs)
+        )
+        alone, killed, resumed = trained("a", 0), trained("b", 3), trained("b", 0)
+        same = digest(f"{place}/a") == digest(f"{place}/b")
+        yield {"alone": alone, "killed": killed, "resumed": resumed, "same_bits": same}
+
+
+def bits(quick: bool) -> Iterator[Row]:
+    """Two processes without a cache, with and without deterministic kernels: are the bits the same, at what cost?"""
+    for flags in ("", "--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0"):
+        with tempfile.TemporaryDirectory() as place:
+            flags = "" if quick else flags
+            code = lambda out: SEARCH.format(out=f"{place}/{out}", trials=4 if quick else 512, kill=0)
+            took = [child(code(out), XLA_FLAGS=flags, JAX_ENABLE_COMPILATION_CACHE="false") for out in "ab"]
+            yield {"flags": flags, "seconds": took, "same_bits": digest(f"{place}/a") == digest(f"{place}/b")}
+
+
+def full(quick: bool) -> Iterator[Row]:
+    """Memory that runs out: is what was donated to the program that failed still there? Members go on narrower."""
+    given_back: list[bool] = []
+    stopped = Batch.stopped
+
+    def watched(progress: Batch, until: int) -> Any:
+        if progress.training is not None and progress.epoch < until:
+            given_back.append(not any(leaf.is_deleted() for leaf in jax.tree.leaves(progress.training)))
+        return stopped(progress, until)
+
+    Batch.stopped = watched  # type: ignore[method-assign]
+    members = 8 if quick else int(1.5 * (memory.total() or 8e10) / (8 * 4 * PARAMETERS))
+    injected = contextlib.nullcontext() if jax.default_backend() == "gpu" else refusing(4)
+    with injected:
+        results = pj.search(pj.supervised(rows()), MLP, trials=members, epochs=2)
+    names = "lanes", "part", "narrowed"
+    yield {name: results.run[name] for name in names} | {"members": members, "arrays_after_failure": given_back}
+
+
+@contextlib.contextmanager
+def refusing(most: int) -> Iterator[None]:
+    """Context: a device whose memory holds the states of so many members."""
+    fits = memory.check_fits
+
+    def check(executable: Any, held: Any) -> None:
+        if jax.tree.leaves(executable.args_info[0])[0].shape[0] > most:
+            raise memory.OutOfMemory(None)
+        fits(executable, held)
+
+    import popjax.engine.backends.local as local
+
+    local.check_fits = check  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        local.check_fits = fits
+
+
+SEARCH = """
+import os, sys
+sys.path.insert(0, "benchmarks")
+import popjax as pj
+from gpu import default_space, rows
+class Killed(pj.Callback):
+    def epoch(self, result):
+        if {kill} and result.epoch == {kill}:
+            os._exit(9)
+task, kwargs = pj.supervised(rows()), dict(out={out!r}, resume=True, callbacks=[Killed()])
+pj.search(task, default_space(), trials={trials}, epochs=8, **kwargs)
+"""
+
+
+def child(code: str, **environment: str) -> float:
+    """The seconds of a process of Python."""
     begin = time.perf_counter()
-    roof = measured()
-    data = rows()
-    rates = pj.log_uniform(1e-4, 1e-2)
-    mlp = pj.Space(learning_rate=rates, hidden=100, depth=2, batch_size=BATCH)
-    cnn = pj.Space(learning_rate=rates, hidden=16, depth=2, batch_size=BATCH)
-    parameters = 65 * 100 + 101 * 100 + 101 * 10
-    found: dict[str, Any] = {"device": device(), "versions": versions(), "measured": roof, "populations": []}
-    found["sequential_updates_per_second"] = baseline(0)
-    found["vmap_updates_per_second"] = {n: baseline(n) for n in ((8,) if options.quick else (64, 1024))}
-    images = data[0].reshape(-1, 8, 8, 1), data[1]
-    cases = [("mlp", "sgd", mlp, data), ("mlp", "adam", mlp, data), ("cnn", "sgd", cnn, images)]
-    for precision in ("default", "highest"):
-        for model, optimizer, space, of in cases:
-            task = pj.supervised(of, model=model, optimizer=optimizer)
-            for members in (2, 16) if options.quick else SIZES:
-                if time.perf_counter() - begin > LIMIT:
-                    break
-                with jax.default_matmul_precision(precision):
-                    row = population(task, space, members)
-                row |= {"model": model, "optimizer": optimizer, "precision": precision, "members": members}
-                if model == "mlp":
-                    rate = row["updates_per_second"]
-                    row["of_copy"] = rate * 4 * parameters * PASSES[optimizer] / roof["copy_bytes"]
-                    row["of_product"] = rate * 6 * parameters * BATCH / roof[f"flops_{precision}"]
-                found["populations"].append(row)
-                print(json.dumps(row), flush=True)
-    task = pj.supervised(data)
-    members = 16 if options.quick else 512
-    wide = default_space().replace(hidden=pj.log_integers(16, 256))
-    found["plans"] = {plan: population(task, wide, members, plan) for plan in ("one", "widths", "buckets")}
-    found["seconds"] = time.perf_counter() - begin
-    if not options.quick:
-        name = re.sub(r"\W+", "-", found["device"]).strip("-").lower()
-        (Path(__file__).parent / "results" / f"gpu-{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=HERE.parent, env=os.environ | environment, capture_output=True
+    )
+    if done.returncode not in (0, 9):
+        raise SystemExit(done.stderr.decode()[-2000:])
+    return round(time.perf_counter() - begin, 1)
+
+
+def digest(out: str) -> str:
+    """The bits of a run's curves."""
+    return str(pj.Results.load(out).curves["val_loss"].tobytes().hex())
+
+
+STAGES = {
+    stage.__name__: stage for stage in (machine, full, resume, bits, mlp, tabpack, cnn, plans, precision, tabular, ppo)
+}
+
+
+def run(name: str, quick: bool, out: Path) -> None:
+    """Run a stage, and write what it has measured after each row."""
+    found: dict[str, Any] = {"stage": name, "device": device(), "rows": []}
+    place = out / f"gpu-{re.sub(r'\W+', '-', device()).strip('-').lower()}-{name}.json"
+    begin = time.perf_counter()
+    for row in STAGES[name](quick):
+        found["rows"].append(row)
+        found["seconds"] = round(time.perf_counter() - begin, 1)
+        print(json.dumps({"stage": name, **row}), flush=True)
+        if not quick or out != HERE / "results":
+            place.write_text(json.dumps(found, indent=1) + "\n")
+        if time.perf_counter() - begin > LIMIT:
+            print(f"{name}: its time is over", flush=True)
+            return
+
+
+def main() -> int:
+    """Run the stages, each in a process of its own; the number of those that failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=[*STAGES])
+    parser.add_argument(
+        "--quick", action="store_true", help="in small, also for a CPU; nothing is written but to --out"
+    )
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    stages = [name for name in options.stages if name != "ppo" or importlib.util.find_spec("gymnax")]
+    if len(stages) == 1:
+        run(stages[0], options.quick, options.out)
+        return 0
+    failed = 0
+    for name in stages:
+        quick = ["--quick"] if options.quick else []
+        command = [sys.executable, __file__, "--stages", name, "--out", str(options.out), *quick]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            failed += subprocess.run(command, timeout=LIMIT + 60).returncode != 0
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -148,8 +148,8 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     return x.reshape(-1, 8, 8, 1), y
 
 
-def ppo(members: int) -> list[Program]:
-    """The program of an epoch of PPO's agents on CartPole."""
+def ppo_task() -> tuple[pj.Task, pj.Space]:
+    """PPO's agents on CartPole, with the ranges of their hyperparameters."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "rl"))
     from ppo import PPO
 
@@ -160,8 +160,7 @@ def ppo(members: int) -> list[Program]:
         return state, {"return": value}
 
     task = pj.Task(lambda key, hparams, data: agent.init(key), epoch, (), metric="return", mode="max")
-    space = pj.Space(learning_rate=RATE, gamma=pj.uniform(0.9, 0.99), entropy=pj.uniform(0, 0.1))
-    return population(task, space, members)
+    return task, pj.Space(learning_rate=RATE, gamma=pj.uniform(0.9, 0.99), entropy=pj.uniform(0, 0.1))
 
 
 CASES: dict[str, Callable[[int], list[Program]]] = {
@@ -181,7 +180,7 @@ CASES: dict[str, Callable[[int], list[Program]]] = {
     "gru": network("gru"),
     "attention": network("attention"),
 }
-WITH_GYMNAX = {"ppo": ppo}  # it caps JAX below 0.12
+WITH_GYMNAX = {"ppo": lambda members: population(*ppo_task(), members)}  # it caps JAX below 0.12
 
 
 def digest(programs: Sequence[Program]) -> str:
