@@ -1669,7 +1669,7 @@ MUTANTS = [
         "embedded",
         "not on_cpu()",
         "False",
-        "test_accelerators.py::test_no_update_scatters_or_branches_or_convolves_in_groups -k tabular",
+        "test_accelerators.py::test_no_update_scatters_or_branches_or_convolves_in_groups[tabular]",
     ),
     Mutant(
         "a late answer counts",
@@ -1952,7 +1952,7 @@ def survives(mutant: Mutant) -> bool:
     """Whether the tests pass on a broken copy. Raises LookupError if it cannot be made, or its tests cannot run."""
     code = broken(mutant)
     with tempfile.TemporaryDirectory() as place:
-        for name in ("popjax", "tests", "pyproject.toml", "README.md"):
+        for name in ("popjax", "tests", "benchmarks", "pyproject.toml", "README.md"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, Path(place) / name)
         (Path(place) / "popjax" / f"{mutant.module}.py").write_text(code, encoding="utf-8")

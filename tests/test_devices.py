@@ -357,9 +357,10 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
 
 def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, tmp_path):
     """Where the arrays are lost with the program that failed: they were donated to it."""
-    task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4)
+    task, trials = pj.supervised(rows), 16 * DEVICES
+    whole = pj.search(task, SPACE, trials=trials, epochs=8)
     monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)  # each epoch is one to commit
+    monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
     log, stopped = refuse(most=4, after=6), Batch.stopped
 
     def lost(progress, until):
@@ -368,8 +369,9 @@ def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, t
         return stopped(progress, until)
 
     monkeypatch.setattr(Batch, "stopped", lost)
-    narrow = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, out=tmp_path / "run")
-    assert log.count(4) < 40  # of ten parts with four epochs each
+    narrow = pj.search(task, SPACE, trials=trials, epochs=8, out=tmp_path / "run")
+    assert log.count(16) == 6
+    assert log.count(4) <= 4 * 5  # of four parts; with eight epochs each, had they begun again
     for name, values in whole.members.items():
         assert values.tobytes() == narrow.members[name].tobytes()
 
