@@ -6,13 +6,14 @@ writes `results/gpu-<device>-<stage>.json` after each measurement, so that what 
 """
 
 import argparse
-import contextlib
 import functools
 import importlib.util
 import itertools
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -30,12 +32,13 @@ from jax import lax
 import popjax as pj
 from popjax.core.machine import device, versions
 from popjax.engine import memory
+from popjax.engine.backends import local
 from popjax.engine.backends.local import Batch
 from popjax.supervision.spaces import default_space
 
 HERE = Path(__file__).parent
 sys.path += [str(HERE / "works"), str(HERE / "rl")]
-ROWS, BATCH, LIMIT = 1797, 64, 480.0
+ROWS, BATCH, LIMIT = 1797, 64, 450.0
 PASSES = {"sgd": 6, "adam": 8}  # how often an update reads or writes all parameters, at the least
 PARAMETERS = 65 * 100 + 101 * 100 + 101 * 10  # of 64-100-100-10
 RATE = pj.log_uniform(1e-4, 1e-2)
@@ -201,62 +204,56 @@ def ppo(quick: bool) -> Iterator[Row]:
 
 
 def resume(quick: bool) -> Iterator[Row]:
-    """A run that is killed and goes on in another process: are the bits those of one that was left alone?"""
+    """A run that is killed and goes on in another process: are the bits those of one that was left alone?
+
+    That one compiles with what the autotuner chose for the other, since each process tunes anew.
+    """
     with tempfile.TemporaryDirectory() as place:
-        trained = lambda out, epochs: child(
-            SEARCH.format(out=f"{place}/{out}", trials=4 if quick else 512, kill=epochs)
-        )
-        alone, killed, resumed = trained("a", 0), trained("b", 3), trained("b", 0)
-        same = digest(f"{place}/a") == digest(f"{place}/b")
+        code = lambda out, commits: SEARCH.format(out=f"{place}/{out}", trials=4 if quick else 512, commits=commits)
+        killed, resumed = child(code("b", 3), killed=True), child(code("b", 0))
+        if (tuned := Path(place, "b", "autotuning")).is_dir():
+            shutil.copytree(tuned, Path(place, "a", "autotuning"))
+        alone = child(code("a", 0))
+        same = bits_of(f"{place}/a") == bits_of(f"{place}/b")
         yield {"alone": alone, "killed": killed, "resumed": resumed, "same_bits": same}
 
 
 def bits(quick: bool) -> Iterator[Row]:
     """Two processes without a cache, with and without deterministic kernels: are the bits the same, at what cost?"""
-    for flags in ("", "--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0"):
+    for flags in ("",) if quick else ("", "--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0"):
         with tempfile.TemporaryDirectory() as place:
-            flags = "" if quick else flags
-            code = lambda out: SEARCH.format(out=f"{place}/{out}", trials=4 if quick else 512, kill=0)
+            code = lambda out, place=place: SEARCH.format(out=f"{place}/{out}", trials=4 if quick else 512, commits=0)
             took = [child(code(out), XLA_FLAGS=flags, JAX_ENABLE_COMPILATION_CACHE="false") for out in "ab"]
-            yield {"flags": flags, "seconds": took, "same_bits": digest(f"{place}/a") == digest(f"{place}/b")}
+            yield {"flags": flags, "seconds": took, "same_bits": bits_of(f"{place}/a") == bits_of(f"{place}/b")}
 
 
 def full(quick: bool) -> Iterator[Row]:
-    """Memory that runs out: is what was donated to the program that failed still there? Members go on narrower."""
-    given_back: list[bool] = []
-    stopped = Batch.stopped
+    """Memory that runs out while members train: is what was donated to the program that failed still there?
+
+    All members are in one batch, and popjax's own check is off, so that the allocator refuses. On a CPU an error stands
+    in for it.
+    """
+    arrays_left: list[bool] = []
+    stopped, reach = Batch.stopped, Batch.reach
 
     def watched(progress: Batch, until: int) -> Any:
         if progress.training is not None and progress.epoch < until:
-            given_back.append(not any(leaf.is_deleted() for leaf in jax.tree.leaves(progress.training)))
+            arrays_left.append(not any(leaf.is_deleted() for leaf in jax.tree.leaves(progress.training)))
         return stopped(progress, until)
 
-    Batch.stopped = watched  # type: ignore[method-assign]
-    members = 8 if quick else int(1.5 * (memory.total() or 8e10) / (8 * 4 * PARAMETERS))
-    injected = contextlib.nullcontext() if jax.default_backend() == "gpu" else refusing(4)
-    with injected:
-        results = pj.search(pj.supervised(rows()), MLP, trials=members, epochs=2)
+    def refused(progress: Batch, trained: Any) -> None:
+        if jax.default_backend() == "cpu" and len(progress.job.members.trial) > 4:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1.00MiB.")
+        reach(progress, trained)
+
+    with mock.patch.multiple(Batch, stopped=watched, reach=refused), mock.patch.object(local, "check_fits"):
+        members = 8 if quick else int(1.2 * (memory.total() or 8e10) / (12 * PARAMETERS))
+        space = MLP.replace(batch_size=16)
+        results = pj.search(pj.supervised(rows()), space, trials=members, epochs=2, backend=pj.Local(lanes=members))
+    if not results.run["narrowed"] or not arrays_left:
+        raise SystemExit(f"full: memory did not run out with {members} members")
     names = "lanes", "part", "narrowed"
-    yield {name: results.run[name] for name in names} | {"members": members, "arrays_after_failure": given_back}
-
-
-@contextlib.contextmanager
-def refusing(most: int) -> Iterator[None]:
-    """Context: a device whose memory holds the states of so many members."""
-    fits = memory.check_fits
-
-    def check(executable: Any, held: Any) -> None:
-        if jax.tree.leaves(executable.args_info[0])[0].shape[0] > most:
-            raise memory.OutOfMemory(None)
-        fits(executable, held)
-
-    import popjax.engine.backends.local as local
-
-    local.check_fits = check  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        local.check_fits = fits
+    yield {name: results.run[name] for name in names} | {"members": members, "arrays_left": arrays_left}
 
 
 SEARCH = """
@@ -264,29 +261,33 @@ import os, sys
 sys.path.insert(0, "benchmarks")
 import popjax as pj
 from gpu import default_space, rows
-class Killed(pj.Callback):
-    def epoch(self, result):
-        if {kill} and result.epoch == {kill}:
-            os._exit(9)
-task, kwargs = pj.supervised(rows()), dict(out={out!r}, resume=True, callbacks=[Killed()])
-pj.search(task, default_space(), trials={trials}, epochs=8, **kwargs)
+from popjax.engine import checkpoint
+from popjax.store.commits import Commits
+commits, commit, checkpoint.EVERY = {commits}, Commits.commit, 0.0
+def until_killed(own):
+    global commits
+    commit(own)
+    commits -= 1
+    if commits == 0:
+        os._exit(9)
+Commits.commit = until_killed
+pj.search(pj.supervised(rows()), default_space(), trials={trials}, epochs=8, out={out!r}, resume=True)
 """
 
 
-def child(code: str, **environment: str) -> float:
-    """The seconds of a process of Python."""
+def child(code: str, killed: bool = False, **environment: str) -> float:
+    """The seconds of a process of Python, which is to end well, or to be killed."""
     begin = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=HERE.parent, env=os.environ | environment, capture_output=True
-    )
-    if done.returncode not in (0, 9):
-        raise SystemExit(done.stderr.decode()[-2000:])
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=HERE.parent, env=os.environ | environment, capture_output=True)
+    if done.returncode != (9 if killed else 0):
+        raise SystemExit(f"exit {done.returncode}: {done.stderr.decode()[-2000:]}")
     return round(time.perf_counter() - begin, 1)
 
 
-def digest(out: str) -> str:
+def bits_of(out: str) -> bytes:
     """The bits of a run's curves."""
-    return str(pj.Results.load(out).curves["val_loss"].tobytes().hex())
+    return bytes(pj.Results.load(out).curves["val_loss"].tobytes())
 
 
 STAGES = {
@@ -296,6 +297,8 @@ STAGES = {
 
 def run(name: str, quick: bool, out: Path) -> None:
     """Run a stage, and write what it has measured after each row."""
+    if name in ("resume", "bits"):  # the card is its children's
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     found: dict[str, Any] = {"stage": name, "device": device(), "rows": []}
     place = out / f"gpu-{re.sub(r'\W+', '-', device()).strip('-').lower()}-{name}.json"
     begin = time.perf_counter()
@@ -319,17 +322,25 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    stages = [name for name in options.stages if name != "ppo" or importlib.util.find_spec("gymnax")]
-    if len(stages) == 1:
-        run(stages[0], options.quick, options.out)
+    if len(options.stages) == 1:
+        run(options.stages[0], options.quick, options.out)
         return 0
-    failed = 0
-    for name in stages:
-        quick = ["--quick"] if options.quick else []
-        command = [sys.executable, __file__, "--stages", name, "--out", str(options.out), *quick]
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            failed += subprocess.run(command, timeout=LIMIT + 60).returncode != 0
-    return failed
+    return sum(map(functools.partial(failed, options), options.stages))
+
+
+def failed(options: argparse.Namespace, name: str) -> bool:
+    """Whether a stage, in a process of its own, failed or took too long; all that it started ends with it."""
+    if name == "ppo" and not importlib.util.find_spec("gymnax"):
+        print("ppo: left out, gymnax is not installed", flush=True)
+        return False
+    command = [sys.executable, __file__, "--stages", name, "--out", str(options.out)]
+    process = subprocess.Popen([*command, *["--quick"] * options.quick], start_new_session=True)
+    try:
+        return process.wait(timeout=LIMIT + 30) != 0
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        print(f"{name}: ended after {LIMIT + 30:.0f} s", flush=True)
+        return True
 
 
 if __name__ == "__main__":

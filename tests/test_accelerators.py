@@ -14,6 +14,7 @@ from programs import CASES, WITH_GYMNAX, Program, digest, lowered
 
 import popjax as pj
 from popjax.core.clock import Clock
+from popjax.engine.autotuning import OPTION
 from popjax.engine.backends.work import PLAN_CACHE
 from popjax.engine.compiler import COMPILER
 from popjax.models.texts import embedded
@@ -126,17 +127,24 @@ class Here(ThreadPoolExecutor):
 
 
 @pytest.mark.parametrize("workers", soaked([False, True]))
-def test_a_run_and_its_workers_keep_what_a_gpus_autotuner_chose(rows, tmp_path, workers):
-    """XLA refuses options that it does not know; beside a CPU's run there is nothing to keep."""
+def test_a_run_and_its_workers_keep_what_a_gpus_autotuner_chose(rows, tmp_path, monkeypatch, workers):
+    """Each program is compiled with its directory, by an option that XLA knows; beside a CPU's run there is none."""
+    options, compiled = [], COMPILER._compile
+    record = lambda lowered, clock, given: options.append(given) or compiled(lowered, clock, given)
+    monkeypatch.setattr(COMPILER, "_compile", record)
     task, kwargs = pj.supervised(rows), {"trials": 4, "epochs": 1}
     search = lambda name: pj.search(task, **kwargs, out=tmp_path / name, backend=Here(1) if workers else None)
     search("cpu")
     assert not (tmp_path / "cpu" / "autotuning").exists()
+    assert not any(OPTION in given for given in options)
+    options.clear()
     COMPILER._forget()
     PLAN_CACHE._known.clear()
     with made_for("cuda"):
         search("gpu")
     assert (tmp_path / "gpu" / "autotuning").is_dir()
+    assert len(options) >= 3  # to begin, for an epoch, to score
+    assert all(Path(given[OPTION]).samefile(tmp_path / "gpu" / "autotuning") for given in options)
 
 
 class Counted:

@@ -14,12 +14,15 @@ from conftest import soaked
 
 import popjax as pj
 from popjax.engine import memory
-from popjax.engine.backends.local import Batch
+from popjax.engine.backends.local import Batch, LocalBackend
+from popjax.engine.backends.protocol import Context, Segment
 from popjax.engine.compiler import COMPILER
 from popjax.engine.member import Programs
 from popjax.engine.on_devices import OnDevices
 from popjax.engine.plan import Lanes, places_of
 from popjax.engine.roster import Roster
+from popjax.engine.traced_task import Config, TracedTask
+from popjax.store.cohort import Cohort
 
 DEVICES = jax.local_device_count()  # .ci/nightly runs this file on four, too
 ALONE = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
@@ -32,7 +35,6 @@ SPACE = pj.Space(
 
 SEARCH = """
 import sys
-import types
 import jax
 import numpy as np
 if int(sys.argv[1]) > 1:
@@ -58,7 +60,6 @@ sys.stdout.write(json.dumps({
 STEERED = """
 import json
 import sys
-import types
 import jax
 import numpy as np
 if int(sys.argv[1]) > 1:
@@ -361,19 +362,33 @@ def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, t
     whole = pj.search(task, SPACE, trials=trials, epochs=8)
     monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)  # each epoch is one to commit
     monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
-    log, stopped = refuse(most=4, after=6), Batch.stopped
+    log, stopped, epochs = refuse(most=8, after=6), Batch.stopped, []
 
     def lost(progress, until):
         if progress.training is not None and progress.epoch < until:
             jax.tree.map(lambda array: array.delete(), progress.training)
+            epochs.append(progress.saved.epoch)
         return stopped(progress, until)
 
     monkeypatch.setattr(Batch, "stopped", lost)
     narrow = pj.search(task, SPACE, trials=trials, epochs=8, out=tmp_path / "run")
-    assert log.count(16) == 6
-    assert log.count(4) <= 4 * 5  # of four parts; with eight epochs each, had they begun again
+    assert epochs[0] >= 1
+    assert log == [16] * 6 + [8] * 2 * (8 - epochs[0])
     for name, values in whole.members.items():
         assert values.tobytes() == narrow.members[name].tobytes()
+
+
+def test_what_trains_again_to_its_epoch_is_not_taken_for_what_reached_it(rows, monkeypatch):
+    """A cohort without a state that a commit copies on its way, and that is stopped there, stays without one."""
+    monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
+    roster = Roster(TracedTask(pj.supervised(rows), SPACE, Config(8, 0, pj.best("val_loss"))), SPACE.sample(4))
+    backend = LocalBackend(roster, Context())
+    (segment,) = [Segment(piece, 6) for piece in backend.pieces(Cohort(0, np.arange(4), 3, None))]
+    progress = Batch(backend._job(segment, {}, {}))
+    progress.begin()
+    assert (progress.save().epoch, progress.save().state is None) == (0, False)
+    jax.tree.map(lambda array: array.delete(), progress.training)
+    assert (progress.stopped(6).epoch, progress.stopped(6).state) == (3, None)
 
 
 class Card:
@@ -389,6 +404,7 @@ class Card:
 def test_an_accelerators_memory_that_is_not_known_is_never_the_machines(rows, refuse, monkeypatch, statistics):
     """Then the allocator decides, and members go on in narrower parts where it refuses."""
     monkeypatch.setattr(memory, "first_device", lambda: Card(statistics))
+    monkeypatch.setitem(sys.modules, "pynvml", None)
     assert memory.total() is memory.free() is None
     refuse(most=4)
     narrow = pj.search(pj.supervised(rows), SPACE, trials=20 * DEVICES, epochs=1)
@@ -402,10 +418,12 @@ def test_an_accelerators_memory_is_its_allocators_or_else_nvmls(monkeypatch):
     nvml = types.SimpleNamespace(
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(total=80, free=50),
+        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(total=80 + handle),
     )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert (memory.total(), memory.free()) == (80, 50)
+    assert (memory.total(), memory.free()) == (80, None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-7")
+    assert memory.total() == 83
 
 
 @pytest.mark.parametrize(
@@ -416,6 +434,7 @@ def test_an_accelerators_memory_is_its_allocators_or_else_nvmls(monkeypatch):
         ("Failed to allocate request for 32.00MiB (33554433B) on device ordinal 0", 33554433),
         ("Out of memory allocating 1024 bytes.", 1024),
         ("Ran out of memory in memory space hbm", None),
+        ("Cannot allocate 3.5GB", None),
     ],
 )
 def test_sizes_in_errors_are_read(text, size):

@@ -669,7 +669,7 @@ def test_each_process_has_its_share_of_a_card(monkeypatch):
     """Four of them on two cards; JAX reads these variables when it starts there."""
     monkeypatch.setattr("popjax.executors.processes.cards", lambda: ["0", "5"])
     executor = Processes(4)
-    names = "CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    names = "CUDA_VISIBLE_DEVICES", "XLA_CLIENT_MEM_FRACTION"
     futures = [pool.submit(os.getenv, name) for pool in executor.pools for name in names]
     seen = [future.result() for future in futures]
     executor.shutdown()

@@ -11,7 +11,8 @@ from flax import nnx
 
 import popjax as pj
 from popjax.engine.caps import candidates, choose, levels
-from popjax.engine.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest
+from popjax.engine.cost import ACCELERATOR, CPU, Cost, Machine, Work, cheapest, in_lanes
+from popjax.engine.plan import Lanes
 from popjax.engine.roster import Roster
 from popjax.engine.traced_task import Config, TracedTask
 from popjax.study.replay import explain
@@ -74,6 +75,12 @@ def test_moved_parameters_by_hand(task):
     assert [one.compile_seconds, widths.compile_seconds, buckets.compile_seconds] == [7, 14, 14]
 
 
+@pytest.mark.parametrize(("members", "lanes"), [(1, 8), (3, 8), (8, 8), (9, 8), (260, 300), (600, 300), (601, 300)])
+def test_idle_lanes_are_counted_as_they_are_laid_out(members, lanes):
+    own = Lanes(lanes, lanes, shrinks=True).of(members).count
+    assert in_lanes(members, lanes) == -(-members // own) * own
+
+
 def test_with_one_lane_buckets_save_nothing_but_cost_programs(task):
     one, widths, buckets = found(task, default_space(), 512, CPU)
     assert one.train_seconds == widths.train_seconds == pytest.approx(buckets.train_seconds)
@@ -84,7 +91,7 @@ def test_with_one_lane_buckets_save_nothing_but_cost_programs(task):
 def test_under_vmap_buckets_pay_for_many_and_not_for_few(task):
     """Micro-batches and depth are wasted there, so it depends on how long the run is."""
     few = found(task, default_space(), 64, ACCELERATOR, epochs=5)
-    several = found(task, default_space(), 16384, ACCELERATOR, epochs=100)
+    several = found(task, default_space(), 16384, ACCELERATOR, epochs=200)
     many = found(task, default_space(), 16384, ACCELERATOR, epochs=1000)
     assert [cheapest(costs) for costs in (few, several, many)] == ["one", "widths", "buckets"]
     assert [cost.programs for cost in several] == [1, 4, 12]

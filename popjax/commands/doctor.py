@@ -69,13 +69,13 @@ def of_kernels() -> list[str]:
     """What is to be known of a GPU's kernels, if there is one: whether their bits are fixed, and known faults."""
     import jax
 
-    card, flags = jax.devices()[0], os.environ.get("XLA_FLAGS", "")
+    card, flags = jax.devices()[0], os.environ.get("XLA_FLAGS", "").lower().split()
     if card.platform != "gpu":
         return []
-    fixed = [flag for flag in DETERMINISTIC if f"{flag}=true" in flags]
+    fixed = [flag for flag in DETERMINISTIC if {flag, f"{flag}=true", f"{flag}=1"} & set(flags)]
     said = f"set by {fixed[0]}" if fixed else f"XLA_FLAGS={DETERMINISTIC[0]}=true makes them so"
     lines = [f"kernels that give the same bits each time: {said}"]
-    if "xla_gpu_autotune_level=0" in flags:
+    if "--xla_gpu_autotune_level=0" in flags:
         lines.append("kernels are not tuned (--xla_gpu_autotune_level=0): slower, and the same in each process")
     if getattr(card, "compute_capability", "") == "12.0":
         lines.append("compiling took minutes a program on this kind of card with some versions (openxla/xla#44517)")

@@ -272,7 +272,8 @@ def cache_directory() -> Path:
 def enable_cache() -> None:
     """Keep compiled programs for the next time, in a directory that only the user can read, if it can be made.
 
-    JAX keeps there too, in a folder of its own, what XLA's autotuner chose. Raises ValueError as `cache_directory`.
+    JAX keeps there too, in a folder of its own, what XLA's autotuner chose for programs of runs without a directory.
+    Raises ValueError as `cache_directory`.
     """
     cache = cache_directory()
     try:

@@ -16,7 +16,10 @@ def tuning_options(directory: Path | None) -> dict[str, str]:
 
     None are needed without one, on other devices than GPUs, and where the run's directory is not on this machine.
     """
-    if directory is None or target() not in GPUS or not directory.parent.is_dir():
+    if directory is None or target() not in GPUS:
         return {}
-    directory.mkdir(exist_ok=True)
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError:
+        return {}
     return {OPTION: str(directory)}

@@ -1,6 +1,7 @@
 """Estimated cost of each plan, in closed form and never timed, so the choice is the same on every machine of a kind.
 
-Seconds = arithmetic / rate + steps * launch + members * steps * parameters * passes + compiling.
+Seconds = arithmetic / rate + steps * launch + members * steps * parameters * passes + compiling, where passes are more
+in a program that adds up gradients.
 With one lane the task's shapes are real branches, and only the padded width is wasted. Under vmap
 every member computes the largest shape, and takes as many steps as the lowest branch value needs,
 except for hyperparameters that have one value in the program.
@@ -48,9 +49,9 @@ class Machine:
 
 CPU = Machine(flops=2.2e11, launch=6e-6)  # two cores, measured
 # From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels, and moves 32 bytes
-# a parameter, 42 where gradients are added up, and 0.08 bytes an operation for what is between the layers, at 2.5 TB/s;
-# a program takes 3 s to compile on two cores, plus the search for tile sizes.
-ACCELERATOR = Machine(3e13, launch=1e-4, passes=1.3e-11, accumulating=1.35, program=4.0, branch=0.0, usual=4096)
+# a parameter, 42 where gradients are added up, at 2.5 TB/s; `flops` is the rate at which what is between the layers
+# moves, 0.08 bytes an operation, since arithmetic is faster; a program takes 3 s to compile on two cores, and tuning.
+ACCELERATOR = Machine(3e13, launch=1e-4, passes=1.3e-11, accumulating=1.3, program=4.0, branch=0.0, usual=4096)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Work:
 
 def in_lanes(members: int, lanes: int) -> int:
     """The members that are computed for so many: whole chunks of lanes, or as many lanes as a small bucket gets."""
-    return 1 << (members - 1).bit_length() if members < lanes else -(-members // lanes) * lanes
+    return min(lanes, 1 << (members - 1).bit_length()) if members < lanes else -(-members // lanes) * lanes
 
 
 def cheapest(found: list[Cost]) -> str:

@@ -13,7 +13,7 @@ MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hun
 CGROUP, SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIMITS = {2: "memory.max", 1: "memory.limit_in_bytes"}
 USED = {2: "memory.current", 1: "memory.usage_in_bytes"}
-SIZE = re.compile(r"allocat\w+ (?:request for |a buffer of )?(\d+(?:\.\d+)?) ?(bytes|[KMGT]?i?B)\b(?: \((\d+)B\))?")
+SIZE = re.compile(r"allocat\w+ (?:request for |a buffer of )?(\d+(?:\.\d+)?) ?(bytes|[KMGT]iB|B)\b(?: \((\d+)B\))?")
 UNITS = {"bytes": 1, "B": 1} | {f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)}
 UNLIMITED = 2**62  # version 1 writes the largest multiple of a page
 
@@ -48,7 +48,7 @@ def refused_bytes(error: Exception) -> int | None:
 
 def total() -> int | None:
     """Bytes of memory for training: the accelerator's, else the machine's; None for an accelerator's if not known."""
-    return host_total() if on_host() else of_accelerator("bytes_limit", "total")
+    return host_total() if on_host() else of_accelerator()
 
 
 def free() -> int | None:
@@ -59,7 +59,7 @@ def free() -> int | None:
     statistics = first_device().memory_stats() or {}
     if statistics.get("bytes_limit"):
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
-    return of_accelerator("", "free")
+    return None  # what an allocator keeps for itself is not free to others
 
 
 def first_device() -> Any:
@@ -80,19 +80,22 @@ def host_total() -> int:
     )
 
 
-def of_accelerator(statistic: str, field: str) -> int | None:
-    """A number of bytes of the first accelerator: of JAX's allocator, else of NVML if it is installed; None if neither
-    knows it. An allocator that takes memory as it needs it has a limit of 0.
+def of_accelerator() -> int | None:
+    """The bytes of the first accelerator: of JAX's allocator, else all by NVML, if it is installed; None if neither
+    knows. An allocator that takes memory as it needs it has a limit of 0.
     """
-    accelerator = first_device()
-    if known := (accelerator.memory_stats() or {}).get(statistic):
+    if known := (first_device().memory_stats() or {}).get("bytes_limit"):
         return int(known)
     try:
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(accelerator.local_hardware_id)
-        return int(getattr(pynvml.nvmlDeviceGetMemoryInfo(handle), field))
+        number = first_device().local_hardware_id
+        visible = [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+        card = visible[number] if visible else str(number)
+        by_index = card.isdigit()  # else an UUID
+        handle = pynvml.nvmlDeviceGetHandleByIndex(int(card)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(card)
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     except Exception:  # it is not installed, or knows no such device
         return None
 

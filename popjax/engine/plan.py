@@ -171,7 +171,7 @@ def member_bytes(functions: MemberFunctions) -> int:
 
 
 def check_memory(functions: MemberFunctions) -> None:
-    """Raise MemoryError if the old and the new state of one member do not fit in the memory, as far as it is known."""
+    """Raise MemoryError if a state, and as much again for an update, do not fit in memory, as far as it is known."""
     needed, there = 2 * member_bytes(functions), total()
     if there is not None and needed > there:
         raise MemoryError(f"one model in training takes {needed} bytes, this machine has {there}")

@@ -136,7 +136,9 @@ class Trainer:
         config, last, dtype = self.config, self.config.last, jax.dtypes.canonicalize_dtype(float)
         metrics = roster.traced.metrics
         self.table = MemberTable(metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last)
-        self.states = States(self.table, None if last is None else int(WAITING * (total() or host_total())))
+        known = total()  # of the devices; on those whose memory is not known no state waits
+        bound = None if last is None else int(WAITING * (known or host_total()))
+        self.states = States(self.table, bound, on_host=known is None)
         commits = self.journal.commits
         self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)
         context = Context(self.timer.compiling, self.timer.training, self.timer.stop)

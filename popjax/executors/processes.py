@@ -12,6 +12,7 @@ from typing import Any
 from popjax.core.counts import check_text
 
 TAKEN = 0.75  # of a card's memory, by all its processes
+FRACTION, OLD_FRACTION = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"  # JAX refuses both together
 
 
 def processes(count: str) -> Callable[[], Any]:
@@ -85,24 +86,26 @@ def cards() -> list[str]:
 
 
 def shares(count: int, cards: list[str]) -> list[dict[str, str]]:
-    """The environment of each of `count` processes: cards of its own, or with others its share of one's memory.
+    """The environment of each of `count` processes: a card of its own, or with others its share of one's memory.
 
-    JAX takes three quarters of a card for each process, unless it is told otherwise.
+    JAX takes three quarters of a card for each process, unless XLA_CLIENT_MEM_FRACTION says otherwise.
 
     >>> shares(2, ["0", "1", "2"])
-    [{'CUDA_VISIBLE_DEVICES': '0,2'}, {'CUDA_VISIBLE_DEVICES': '1'}]
+    [{'CUDA_VISIBLE_DEVICES': '0'}, {'CUDA_VISIBLE_DEVICES': '1'}]
     >>> shares(2, ["0"])[1]
-    {'CUDA_VISIBLE_DEVICES': '0', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.375'}
+    {'CUDA_VISIBLE_DEVICES': '0', 'XLA_CLIENT_MEM_FRACTION': '0.375', 'XLA_PYTHON_CLIENT_MEM_FRACTION': ''}
     """
-    if not cards:
-        return [{} for _ in range(count)]
-    if count <= len(cards):
-        return [{"CUDA_VISIBLE_DEVICES": ",".join(cards[number::count])} for number in range(count)]
+    if not cards or count <= len(cards):
+        return [{"CUDA_VISIBLE_DEVICES": card} for card in cards[:count]] or [{} for _ in range(count)]
+    taken = float(os.environ.get(FRACTION) or os.environ.get(OLD_FRACTION) or TAKEN)
     together = [len(range(card, count, len(cards))) for card in range(len(cards))]
-    fractions = [f"{TAKEN / together[number % len(cards)]:.3g}" for number in range(count)]
     return [
-        {"CUDA_VISIBLE_DEVICES": cards[number % len(cards)], "XLA_PYTHON_CLIENT_MEM_FRACTION": fraction}
-        for number, fraction in enumerate(fractions)
+        {
+            "CUDA_VISIBLE_DEVICES": cards[number % len(cards)],
+            FRACTION: f"{taken / together[number % len(cards)]:.3g}",
+            OLD_FRACTION: "",
+        }
+        for number in range(count)
     ]
 
 

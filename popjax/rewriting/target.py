@@ -15,8 +15,8 @@ TARGET: ContextVar[str | None] = ContextVar("target", default=None)
 def made_for(platform: str) -> Iterator[None]:
     """Programs that are traced within are made for a platform: "cpu", or any accelerator as for "gpu".
 
-    For ANY a program serves several. So an accelerator's programs are looked at, and run, where there is none. A
-    function of the user's own that is compiled by jax.jit may have been traced before, for another one.
+    For ANY a program serves several. Used to inspect, or run on a CPU, the programs of an accelerator. A function of
+    the user's own that is compiled by jax.jit may have been traced before, for another one.
     """
     token = TARGET.set(platform)
     try:

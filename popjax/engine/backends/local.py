@@ -134,14 +134,16 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
     x64 = jax.config.jax_enable_x64
 
     def work() -> None:
-        with jax.enable_x64(x64):
-            while (job := waiting.get()) is not None:
-                try:
-                    train(job, context, said.put, stopping)
-                except Exception as error:
-                    closing.set()
-                    said.put(OutOfMemory(refused_bytes(error)) if ran_out(error) else error)
-        said.put(None)
+        try:
+            with jax.enable_x64(x64):
+                while (job := waiting.get()) is not None:
+                    try:
+                        train(job, context, said.put, stopping)
+                    except Exception as error:
+                        closing.set()
+                        said.put(OutOfMemory(refused_bytes(error)) if ran_out(error) else error)
+        finally:
+            said.put(None)
 
     def stopping() -> bool:
         return closing.is_set() or context.stop.is_set()
@@ -222,7 +224,8 @@ class Batch:
     Attributes:
         epoch: the epochs that its members have finished, from 0 if they have no state.
         training: their state, stacked (devices * capacity, ...); None before they begin.
-        saved: the cohort as it was last copied to the host; else without a state if that was on the devices.
+        saved: the cohort as it was last copied to the host, at the original's epoch or later; before that the
+            original, without a state if that was on the devices.
     """
 
     def __init__(self, job: Job) -> None:
@@ -258,8 +261,10 @@ class Batch:
 
     def save(self) -> Cohort:
         """The members at their current epoch, with their state copied to the host."""
-        self.saved = self.cohort().on_host()
-        return self.saved
+        cohort = self.cohort().on_host()
+        if self.epoch >= self.origin.epoch:  # else they train again to where they were
+            self.saved = cohort
+        return cohort
 
     def stopped(self, until: int) -> Cohort:
         """The cohort when training ends.
