@@ -13,6 +13,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def visible_cards() -> list[str]:
+    """The GPUs, by number or UUID, that CUDA_VISIBLE_DEVICES leaves to this process; empty if it leaves all."""
+    return [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+
+
 @functools.cache
 def kin() -> str:
     """JAX's version and the kind of CPU or accelerator, as a str: processes with the same one compute the same bits."""

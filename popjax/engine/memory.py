@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from popjax.core.machine import visible_cards
+
 KEPT_FREE = 0.2  # of the memory, left free
 MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hundreds, and XLA aborts where none is left
 CGROUP, SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -91,8 +93,8 @@ def of_accelerator() -> int | None:
 
         pynvml.nvmlInit()
         number = first_device().local_hardware_id
-        visible = [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
-        card = visible[number] if visible else str(number)
+        cards = visible_cards()
+        card = cards[number] if cards else str(number)
         by_index = card.isdigit()  # else an UUID
         handle = pynvml.nvmlDeviceGetHandleByIndex(int(card)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(card)
         return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)

@@ -79,10 +79,11 @@ def cards() -> list[str]:
     """The GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them; empty on other devices."""
     import jax
 
+    from popjax.core.machine import visible_cards
+
     if jax.default_backend() != "gpu":
         return []
-    named = [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
-    return named or [str(number) for number in range(jax.local_device_count())]
+    return visible_cards() or [str(number) for number in range(jax.local_device_count())]
 
 
 def shares(count: int, cards: list[str]) -> list[dict[str, str]]:
