@@ -30,6 +30,7 @@ import numpy as np
 from jax.experimental import topologies
 
 from popjax.core.trees import abstract
+from popjax.engine.memory import KEPT_FREE, executable_bytes
 from popjax.rewriting.target import made_for
 
 sys.path.insert(0, str(Path(__file__).parent / "works"))
@@ -53,7 +54,7 @@ platform_name: "CUDA"
 dnn_version_info { major: 9 minor: 10 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
-MEMORY = 84942979072
+MEMORY = int(re.findall(r"device_memory_size: (\d+)", H100)[0])
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f32": 4, "s32": 4, "u32": 4, "s64": 8, "u64": 8}
 FREE = ("parameter", "constant", "get-tuple-element", "tuple", "bitcast")
 OPERATION = re.compile(r"(?:ROOT )?%([\w.\-]+) = (.*?) ([a-z\-]+)\((.*?)\)(.*)")
@@ -115,17 +116,12 @@ def measured(programs: list[Program]) -> dict[str, Any]:
     executables = [compiled(program) for program in programs]
     modules = [Module(executable.as_text()) for executable in executables]
     kernels, moved = sum(module.cost(module.entry) for module in modules).tolist()
-    analyses = [executable.memory_analysis() for executable in executables]
-    temporary = max(analysis.temp_size_in_bytes for analysis in analyses)
-    a_member = max(needed(one) / program.members for one, program in zip(analyses, programs, strict=True))
-    memory = {"temporary_MB": round(temporary / 1e6), "members_that_fit": int(0.8 * MEMORY / a_member)}
+    temporary = max(executable.memory_analysis().temp_size_in_bytes for executable in executables)
+    pairs = zip(executables, programs, strict=True)
+    a_member = max(executable_bytes(executable) / program.members for executable, program in pairs)
+    fit = int((1 - KEPT_FREE) * MEMORY / a_member)
+    memory = {"temporary_MB": round(temporary / 1e6), "members_that_fit": fit}
     return {"kernels": kernels, "moved_MB": round(moved / 1e6), **memory}
-
-
-def needed(analysis: Any) -> int:
-    """The bytes that a program takes while it runs."""
-    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-    return int(held + analysis.temp_size_in_bytes)
 
 
 def main() -> None:

@@ -14,9 +14,8 @@ from programs import CASES, WITH_GYMNAX, Program, digest, lowered
 
 import popjax as pj
 from popjax.core.clock import Clock
-from popjax.engine.autotuning import OPTION
 from popjax.engine.backends.work import PLAN_CACHE
-from popjax.engine.compiler import COMPILER
+from popjax.engine.compiler import COMPILER, TUNING
 from popjax.models.texts import embedded
 from popjax.rewriting.target import made_for
 
@@ -136,7 +135,7 @@ def test_a_run_and_its_workers_keep_what_a_gpus_autotuner_chose(rows, tmp_path, 
     search = lambda name: pj.search(task, **kwargs, out=tmp_path / name, backend=Here(1) if workers else None)
     search("cpu")
     assert not (tmp_path / "cpu" / "autotuning").exists()
-    assert not any(OPTION in given for given in options)
+    assert not any(TUNING in given for given in options)
     options.clear()
     COMPILER._forget()
     PLAN_CACHE._known.clear()
@@ -144,7 +143,7 @@ def test_a_run_and_its_workers_keep_what_a_gpus_autotuner_chose(rows, tmp_path, 
         search("gpu")
     assert (tmp_path / "gpu" / "autotuning").is_dir()
     assert len(options) >= 3  # to begin, for an epoch, to score
-    assert all(Path(given[OPTION]).samefile(tmp_path / "gpu" / "autotuning") for given in options)
+    assert all(Path(given[TUNING]).samefile(tmp_path / "gpu" / "autotuning") for given in options)
 
 
 class Counted:

@@ -72,8 +72,10 @@ def split(dataset: Dataset, splitting: Splitting, folds: int = 1, share: float |
     per_fold = per_fold if share is None else min(per_fold, max(1, round(n * share)))
     if per_fold < 1 or size + per_fold >= n:
         shares = {name: getattr(splitting, name) if fixed[name] is None else "rows" for name in fixed}
-        what = f"folds={folds}" if folds > 1 else f"validation={shares['validation']}"
-        raise ValueError(f"{what} and test={shares['test']} leave no row of {n} to train on or to validate; lower them")
+        validation = f"folds={folds}" if folds > 1 else f"validation={shares['validation']}"
+        raise ValueError(
+            f"{validation} and test={shares['test']} leave no row of {n} to train on or to validate; lower them"
+        )
     if splitting.groups is not None:
         return by_groups(splitting, fixed, size, per_fold, folds)
     if not splitting.shuffle:

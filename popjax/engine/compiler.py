@@ -11,13 +11,14 @@ from typing import Any
 import jax
 
 from popjax.core.clock import Clock
-from popjax.engine.autotuning import tuning_options
 from popjax.engine.member import MemberFunctions, Programs, lower, signature
 from popjax.engine.memory import crowded, executable_bytes
 from popjax.engine.programs_on_disk import write_entries_whole
-from popjax.rewriting.target import on_cpu
+from popjax.rewriting.target import on_cpu, target
 
 KEPT = 64
+GPUS = ("gpu", "cuda", "rocm")
+TUNING = "xla_gpu_per_fusion_autotune_cache_dir"  # XLA reads and writes there; no part of the key of JAX's own cache
 ONCE = {"xla_backend_optimization_level": 1}  # for programs that run once per member: on a CPU, half the compile time
 
 
@@ -82,6 +83,22 @@ class Compiler:
                 return lowered.compile(compiler_options=options)
 
         return None if lowered is None else self._pool.submit(compile_it)
+
+
+def tuning_options(directory: Path | None) -> dict[str, str]:
+    """The compiler options of a program of a run that keeps in `directory` what XLA's autotuner chose on a GPU.
+
+    So a resumed run and its workers have the same kernels: which is the fastest is measured by each process anew, and
+    another one may round otherwise (openxla/xla#37902). None without a directory, on other devices, and where it cannot
+    be made, as on another machine.
+    """
+    if directory is None or target() not in GPUS:
+        return {}
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError:
+        return {}
+    return {TUNING: str(directory)}
 
 
 def has_failed(future: "Future[Any] | None") -> bool:

@@ -177,7 +177,12 @@ class Work:
 
 def in_lanes(members: int, lanes: int) -> int:
     """The members that are computed for so many: whole chunks of lanes, or as many lanes as a small bucket gets."""
-    return min(lanes, 1 << (members - 1).bit_length()) if members < lanes else -(-members // lanes) * lanes
+    return min(lanes, lanes_of_few(members)) if members < lanes else -(-members // lanes) * lanes
+
+
+def lanes_of_few(members: int) -> int:
+    """The lanes of a small bucket: in powers of two, so that later rounds reuse programs."""
+    return 1 << (members - 1).bit_length()
 
 
 def cheapest(found: list[Cost]) -> str:

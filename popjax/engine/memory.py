@@ -41,10 +41,10 @@ def refused_bytes(error: Exception) -> int | None:
     >>> refused_bytes(RuntimeError("Out of memory while trying to allocate 176.00MiB."))
     184549376
     """
-    found = SIZE.search(str(error))
-    if found is None:
+    size = SIZE.search(str(error))
+    if size is None:
         return None
-    rounded, unit, exact = found.groups()
+    rounded, unit, exact = size.groups()
     return int(exact) if exact else int(float(rounded) * UNITS[unit])
 
 
@@ -56,8 +56,8 @@ def total() -> int | None:
 def free() -> int | None:
     """Bytes of `total` that are free now; None if not known."""
     if on_host():
-        left = [left_in(group, version) for group, version in control_groups()]
-        return min([available(), *(max(0, one) for one in left if one is not None)])
+        limits = [left_in(group, version) for group, version in control_groups()]
+        return min([available(), *(max(0, limit) for limit in limits if limit is not None)])
     statistics = first_device().memory_stats() or {}
     if statistics.get("bytes_limit"):
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])

@@ -14,7 +14,7 @@ import numpy as np
 from popjax.core.machine import cores
 from popjax.core.trees import abstract
 from popjax.engine.caps import Caps, levels
-from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest
+from popjax.engine.cost import ACCELERATOR, CPU, Work, cheapest, lanes_of_few
 from popjax.engine.member import MemberFunctions
 from popjax.engine.memory import KEPT_FREE, total
 from popjax.engine.tracer import Tracer
@@ -60,8 +60,8 @@ class Lanes:
     shrinks: bool = False
 
     def of(self, members: int) -> "Lanes":
-        """The lanes of a bucket of so many members: in powers of two, so that later rounds reuse programs."""
-        needed = 1 << (-(-members // self.devices) - 1).bit_length()
+        """The lanes of a bucket of so many members."""
+        needed = lanes_of_few(-(-members // self.devices))
         if not self.shrinks or needed >= self.count:
             return self
         return dataclasses.replace(self, count=needed, capacity=needed)

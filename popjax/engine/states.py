@@ -20,7 +20,7 @@ class States:
     Args:
         table: of the members.
         bound: bytes of states to hold; if None, all are held.
-        on_host: True if no state is to wait on the devices.
+        host_only: True if no state is to wait on the devices.
 
     Attributes:
         cohorts: each member that has not ended is in one of them, but while it trains.
@@ -28,10 +28,10 @@ class States:
             ended members whose trial is not complete.
     """
 
-    def __init__(self, table: MemberTable, bound: int | None, on_host: bool = False) -> None:
+    def __init__(self, table: MemberTable, bound: int | None, host_only: bool = False) -> None:
         self.table = table
         self.bound = bound
-        self.only_on_host = on_host
+        self.host_only = host_only
         self.best: dict[int, Arrays] = {}
         self.put([])
 
@@ -42,7 +42,7 @@ class States:
 
     def keep(self, cohort: Cohort, needed: bool = False) -> None:
         """Add a cohort; beyond the bound its state is given up, except where it is `needed`."""
-        cohort = cohort.on_host() if self.only_on_host else cohort
+        cohort = cohort.on_host() if self.host_only else cohort
         full = self.bound is not None and self._bytes + cohort.nbytes > self.bound
         if full and not needed:
             cohort = dataclasses.replace(cohort, state=None)

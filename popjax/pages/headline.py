@@ -152,8 +152,8 @@ def scores_shown(results: Results) -> dict[str, float]:
 
 def columns_that_matter(results: Results) -> str:
     """The columns whose permuted cells make the winner worst, in words; empty if not known."""
-    found = column_worths(results)
-    said = ", ".join(f"{short(name)} {rise:.3g}" for name, rise in found[:MATTER])
+    worths = column_worths(results)
+    said = ", ".join(f"{short(name)} {rise:.3g}" for name, rise in worths[:MATTER])
     return f"by how much the winner's {worse_text(results)} if a column's cells are permuted: {said}" if said else ""
 
 

@@ -159,7 +159,7 @@ class RemoteBackend:
             until=min(delivery.segment.until, stands.epoch + self.sizes.epochs(stands)),
             settings=jax_settings(),
             kin=self.kin,
-            tuning=None if self.context.tuning is None else str(self.context.tuning.resolve()),
+            tuning=self.context.tuning and self.context.tuning.resolve(),
         )
 
 

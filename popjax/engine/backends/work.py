@@ -62,7 +62,7 @@ class Unit(NamedTuple):
     until: int
     settings: tuple[Any, ...]
     kin: str | None
-    tuning: str | None = None
+    tuning: Path | None = None
 
 
 class Done(NamedTuple):
@@ -199,7 +199,7 @@ def prepared_anew(task: Task, unit: Unit) -> Prepared:
         lanes.count,
         context.compiling,
         lanes.devices,
-        None if unit.tuning is None else Path(unit.tuning),
+        unit.tuning,
     )
     return Prepared(programs, data, context, set())
 

@@ -45,13 +45,13 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 def columns_table(results: Results) -> str:
     """HTML table of the columns whose permuted cells make the winner worst; empty if not known."""
-    found = column_worths(results)
-    if not found:
+    worths = column_worths(results)
+    if not worths:
         return ""
-    most = max(found[0][1], 0.0) or 1.0
+    most = max(worths[0][1], 0.0) or 1.0
     bar = lambda rise: f'<span class="bar" style="width:{max(70 * rise / most, 0):.1f}%"></span> {rise:.3g}'
-    rows = [[shown(name), bar(rise)] for name, rise in found[:COLUMNS]]
-    rest = f", {COLUMNS} of {len(found):,}" if len(found) > COLUMNS else ""
+    rows = [[shown(name), bar(rise)] for name, rise in worths[:COLUMNS]]
+    rest = f", {COLUMNS} of {len(worths):,}" if len(worths) > COLUMNS else ""
     worse = shown(worse_text(results))
     text = (
         f"What the columns are worth{rest}: by how much the winner's {worse} on validation rows if a "
