@@ -39,7 +39,7 @@ def test_versions_and_types():
 def test_the_door_names_the_commands_and_opens_them(python, tmp_path):
     help_ = python(DOOR, "--help")
     assert help_.returncode == 0, help_.stderr
-    for name in ("sweep", "babysit", "retest", "report", "doctor"):
+    for name in ("sweep", "resume", "babysit", "retest", "ls", "clean", "report", "doctor"):
         assert f"\n  {name} " in help_.stdout
     for words in (["--version"], ["sweep", "--version"], ["doctor", "--version"]):
         said = python(DOOR, *words)
@@ -220,7 +220,7 @@ def test_the_doctor_says_where_nothing_can_be_written(tmp_path, environment):
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (["popjax", "re"], {"retest", "report"}),
+        (["popjax", "re"], {"resume", "retest", "report"}),
         (["popjax", "babysit", "--from", "x", "--re"], {"--replay", "--resume", "--rewrite"}),
         (["popjax", "sweep", "--class"], {"--class-weight"}),
         (["popjax", "report", "runs/a", "--o"], {"--out"}),

@@ -342,8 +342,7 @@ def test_signals_stop_the_command_after_its_epoch(command, python, tmp_path):
         stopped = python(SLOW, 0.02, int(number), 1, *arguments, "--out", "run", "--resume")
         assert stopped.returncode == code, stopped.stderr
         assert "Traceback" not in stopped.stderr
-        assert "go on: python -m popjax.sweep" in stopped.stderr
-        assert "--resume" in stopped.stderr
+        assert "go on: python -m popjax.resume run" in stopped.stderr
         steps.append(json.loads((tmp_path / "run" / "summary.json").read_text())["steps_run"])
     last = command("sweep", *arguments, "--out", "run", "--resume", "--json")
     summary = json.loads(last.stdout)

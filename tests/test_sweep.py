@@ -55,7 +55,7 @@ def test_every_dataset(command, tmp_path, dataset, arguments, metric, columns):
     run = tmp_path / "run"
     written = json.loads((run / "summary.json").read_text())
     assert len(written.pop("check")) == 64
-    assert set(written.pop("files")) == {"trials.parquet", "curves.parquet"}
+    assert set(written.pop("files")) == {"run.json", "trials.parquet", "curves.parquet"}
     assert written == {k: v for k, v in summary.items() if k != "out"}
     trials = pq.read_table(run / "trials.parquet").to_pylist()
     curves = pq.read_table(run / "curves.parquet").to_pylist()
@@ -302,7 +302,7 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path, moment):
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
-    python = r"go on: \S*python -m popjax\.sweep --trials 100 --epochs 400 --dataset wine --out"
+    python = r"go on: \S*python -m popjax\.resume runs/wine-"
     assert re.match(python, rest.splitlines()[-1])
     assert "again to stop at once" in rest
     printed = (tmp_path / "printed").read_text()
@@ -353,7 +353,7 @@ def test_help_imports_no_numpy(tmp_path):
     assert "--trials" in process.stdout
 
 
-@pytest.mark.parametrize("name", ["sweep", "babysit", "report", "retest", "doctor"])
+@pytest.mark.parametrize("name", ["sweep", "resume", "babysit", "report", "retest", "ls", "clean", "doctor"])
 def test_a_shell_starts_the_commands(tmp_path, name):
     command, env = [sys.executable, "-m", f"popjax.{name}", "--help"], {**os.environ, "UV": ""}
     process = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from popjax.commands import cli
+from popjax.commands.config import arguments_in, space_in
 from popjax.commands.experiment import Experiment, comma_list
 from popjax.core.counts import check_seed
 
@@ -16,16 +17,43 @@ if TYPE_CHECKING:
     from popjax.executors.backend import Local, Remote
     from popjax.rule import Rule
 
-# arguments that change no result
-APART = (
-    *("out", "resume", "quiet", "json", "minutes", "executor", "retries", "mixed"),
-    *("track", "track_top", "live", "live_host"),
-)
 CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(Experiment):
+class Workers:
+    """Options of where members train."""
+
+    executor: str = "threads"
+    """where to train: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; with the same bits"""
+    retries: int = 3
+    """number of tries of the work of a worker that dies, before its trials are given up"""
+    mixed: bool = False
+    """accept workers with another version of jax, or another kind of CPU: bits may differ"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Running(Workers):
+    """Options of a sweep that change no result, and are not recorded as its own."""
+
+    minutes: float | None = None
+    """stop after this time, as Ctrl-C does: the best so far wins, all is written, and `popjax resume` goes on"""
+    track: str | None = None
+    """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
+    track_top: int = 0
+    """the number of best trials to track the curves of"""
+    live: int | None = None
+    """show the population in the browser while it trains, and steer it there; a port may follow (the extra live)"""
+    live_host: str | None = None
+    """the address of this machine to serve the page at, for other machines too (default: 127.0.0.1)"""
+    quiet: bool = False
+    """print the winner only"""
+    json: bool = False
+    """print the summary as JSON, and nothing else, on standard output"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(Running, Experiment):
     """Train hundreds of small models at once, each with hyperparameters of its own, and rank them.
 
     Without arguments: a random search over learning rate, momentum, hidden units, layers,
@@ -59,8 +87,6 @@ class Arguments(Experiment):
     """the epoch of a model that counts, for its value and its weights: the last, or its best one"""
     patience: int | None = None
     """with --at best: the number of epochs without a better one after which a model rests"""
-    minutes: float | None = None
-    """stop after this time, as Ctrl-C does: the best so far wins, all is written, and --resume goes on"""
     space: str | None = None
     """a TOML file: learning_rate = "log_uniform(1e-4, 1)", one line per hyperparameter"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -74,28 +100,17 @@ class Arguments(Experiment):
     """resume the run in the directory"""
     lanes: int | None = None
     """members that advance together under vmap (default: by rule); unused places cost as much"""
-    executor: str = "threads"
-    """where to train: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; with the same bits"""
-    retries: int = 3
-    """number of tries of the work of a worker that dies, before its trials are given up"""
-    mixed: bool = False
-    """accept workers with another version of jax, or another kind of CPU: bits may differ"""
-    track: str | None = None
-    """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
-    track_top: int = 0
-    """the number of best trials to track the curves of"""
-    live: int | None = None
-    """show the population in the browser while it trains, and steer it there; a port may follow (the extra live)"""
-    live_host: str | None = None
-    """the address of this machine to serve the page at, for other machines too (default: 127.0.0.1)"""
     plan: Literal["auto", "one", "widths", "buckets"] = "auto"
     """one program for all, a few with capped widths, or one for each depth and batch size"""
     explain: bool = False
     """print what each plan would cost, and train nothing"""
-    quiet: bool = False
-    """print the winner only"""
-    json: bool = False
-    """print the summary as JSON, and nothing else, on standard output"""
+    config: str | None = None
+    """a TOML file of these options, each by its name, and the space as a table; the command line comes first"""
+    print_config: bool = False
+    """print the options of this command as such a file, and train nothing"""
+
+
+APART = {"out", "resume", *(field.name for field in dataclasses.fields(Running))}  # they change no result
 
 
 def command_line(arguments: Any) -> str:
@@ -116,12 +131,26 @@ def command_line(arguments: Any) -> str:
     return shlex.join(words)
 
 
-def named_scales(arguments: Arguments) -> dict[str, Any]:
-    """Name -> scale or value, of --space and --set."""
+def named_scales(arguments: Arguments) -> tuple[dict[str, Any], bool]:
+    """Name -> scale or value, of --space, or else of the table of --config, and of --set; True if --set is not alone.
+
+    Raises ValueError.
+    """
     from popjax.space.space import Space, setting
 
-    scales: dict[str, Any] = Space.from_toml(arguments.space).entries() if arguments.space else {}
-    return scales | dict(setting(text, "--set") for text in arguments.set)
+    space = None if arguments.config is None else space_in(arguments.config)
+    space = space if arguments.space is None else Space.from_toml(arguments.space)
+    scales: dict[str, Any] = {} if space is None else space.entries()
+    return scales | dict(setting(text, "--set") for text in arguments.set), space is not None
+
+
+def parsed(argv: list[str] | None) -> Arguments:
+    """The arguments of the command line, over those of --config."""
+    argv = cli.with_port(argv)
+    arguments = cli.parse(Arguments, "sweep", argv)
+    if arguments.config is not None:
+        arguments = cli.parse(Arguments, "sweep", argv, arguments_in(arguments.config, Arguments))
+    return with_choices(arguments)
 
 
 def with_choices(arguments: Arguments) -> Arguments:

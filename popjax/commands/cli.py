@@ -44,8 +44,13 @@ def fail_to_write(what: str, error: OSError) -> NoReturn:
 GONE = {"--standardize": "--transform standardize, global, robust, quantile or none"}
 
 
-def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] | None = None) -> Arguments:
-    """The command line as a dataclass, with its docstrings as help; exit with a one-line error for a mistake."""
+def parse[Arguments](
+    arguments: type[Arguments], command: str, argv: list[str] | None = None, default: Arguments | None = None
+) -> Arguments:
+    """The command line as a dataclass, with its docstrings as help; exit with a one-line error for a mistake.
+
+    What the command line does not name is as in `default`.
+    """
     if (sys.argv[1:] if argv is None else argv) == ["--version"]:
         raise SystemExit(version())
     for word in sys.argv[1:] if argv is None else argv:
@@ -58,7 +63,8 @@ def parse[Arguments](arguments: type[Arguments], command: str, argv: list[str] |
     with contextlib.redirect_stderr(complaint):
         try:
             config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
-            return tyro.cli(arguments, prog=called(command), args=argv, config=config)
+            found: Arguments = tyro.cli(arguments, prog=called(command), args=argv, default=default, config=config)  # type: ignore[assignment]
+            return found
         except SystemExit as stop:
             if stop.code == 0:
                 raise

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from popjax.core.counts import check_seed
 from popjax.core.faults import fault
@@ -223,17 +223,18 @@ class Experiment(RowsOptions):
         A directory may come from a stranger, so a file or a module that it names is never opened: ValueError asks the
         user to name it again, by `command`. Raises ValueError also for a run not made by a command, or damaged.
         """
-        recorded = run.get("arguments")
-        names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(recorded, dict) or not all(name in recorded for name in names):
+        recorded, hints = run.get("arguments"), get_type_hints(cls)
+        if not isinstance(recorded, dict) or not all(name in recorded for name in hints):
             raise ValueError(f"{command}: no command of popjax made it; train it again from your own script")
         named = {name: value for name, value in given.items() if value is not None}
         if "dataset" in named:  # other rows, to which the recorded files do not belong
             recorded = recorded | {"task": None, "validation": None, "test": None}
-        fields: dict[str, Any] = {name: named.get(name, recorded[name]) for name in names}
+        fields: dict[str, Any] = {name: named.get(name, recorded[name]) for name in hints}
         for name, value in fields.items():
-            if not isinstance(value, {"seed": int, "ordered": bool}.get(name, str | None)):
+            if not fits(value, hints[name]):
                 raise ValueError(f"{command}: the run's {name} is {value!r}; it is damaged, so train it again")
+            if isinstance(value, list):
+                fields[name] = tuple(value)
         check_seed(fields["seed"], "--seed ")
         if named.keys() & {"dataset", "task"}:
             return cls(**fields)
@@ -244,6 +245,22 @@ class Experiment(RowsOptions):
         what = what if experiment.task is None else "a task of your own"
         again = shlex.join(experiment.untold())
         raise ValueError(f"the search was over {what}, which must be given again: {command} {again}")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """True if a value of a JSON or TOML file is of the type of a dataclass's field.
+
+    >>> fits(2, float | None), fits(True, int), fits(["a=1"], tuple[str, ...]), fits("b", Literal["a"])
+    (True, False, True, False)
+    """
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is Literal:
+        return isinstance(value, str) and value in inner
+    if kind is tuple:
+        return isinstance(value, list | tuple) and all(fits(each, inner[0]) for each in value)
+    if inner:
+        return any(fits(value, each) for each in inner)
+    return type(value) is hint or (hint is float and type(value) is int)
 
 
 def comma_list(name: str, text: str | None, spaces: bool = False) -> tuple[str, ...]:

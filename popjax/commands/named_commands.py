@@ -8,8 +8,11 @@ from popjax.core.text import meant
 
 COMMANDS = {
     "sweep": "train hundreds of small models at once, each with hyperparameters of its own, and rank them",
+    "resume": "go on with a sweep: as its command was, to its end, or to more trials or epochs",
     "babysit": "train one model, watch its curve, and steer it",
     "retest": "train the best trials of an earlier search again: is the old setting still the best?",
+    "ls": "the runs below a folder: when, on what, which trial won, how each ended",
+    "clean": "drop from finished runs what only resuming needs: most of their bytes",
     "report": "draw the page of a run again from its files, or one that compares several runs",
     "predict": "what the winner of a run, or its ensemble, says of the rows of a file",
     "export": "write a finished run into Optuna, TensorBoard, MLflow, W&B or Trackio",

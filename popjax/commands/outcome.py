@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment
-from popjax.core.text import cell, hparams_text, plural, printable
+from popjax.core.text import aligned, cell, hparams_text, plural, printable
 
 if TYPE_CHECKING:
     from popjax.store.results import Results
@@ -85,6 +85,4 @@ def ten_best(results: "Results") -> str:
         values = [*(hparams.get(name) for name in results.points), float(results.values[results.metric][trial])]
         values += [float(results.errors[results.metric][trial])] if results.errors else []
         rows.append([str(rank), str(trial), *(cell(value) for value in values)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    return printable("\n".join(lines))
+    return printable(aligned(rows))

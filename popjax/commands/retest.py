@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.arguments import asked_backend
+from popjax.commands.arguments import Workers, asked_backend
 from popjax.commands.experiment import Experiment
 from popjax.commands.outcome import TOP
 from popjax.core.counts import check_seed
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 VALIDATION = 0.1  # share of the rows, as in the search, so that as many rows train
 
 
-@dataclasses.dataclass(frozen=True)
-class Arguments:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments(Workers):
     """Train the best trials of an earlier search again, beside a random sample of the others.
 
     On new data (--dataset), or on the old data with new folds and new initial weights; and
@@ -58,12 +58,6 @@ class Arguments:
     """times that each is trained: the number of folds, or of initial weights if a task has no folds"""
     seed: int | None = None
     """the seed of the folds, the sample and the models (default: one more than the search's)"""
-    executor: str = "threads"
-    """where to train: this process (threads), processes:4, dask:tcp://host:8786, ray:auto, slurm; with the same bits"""
-    retries: int = 3
-    """number of tries of the work of a worker that dies, before its trials are given up"""
-    mixed: bool = False
-    """accept workers with another version of jax, or another kind of CPU: bits may differ"""
 
 
 def main(argv: list[str] | None = None) -> int:

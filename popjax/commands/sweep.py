@@ -5,6 +5,7 @@ import itertools
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ from popjax.commands.arguments import (
     asked_scheduler,
     check_arguments,
     named_scales,
+    parsed,
     trackers,
-    with_choices,
     with_metric,
 )
+from popjax.commands.config import toml_of
 from popjax.commands.experiment import describe_device, open_directory
 from popjax.commands.outcome import outcome
 from popjax.core.storage import InUse
@@ -37,23 +39,43 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    arguments = with_choices(cli.parse(Arguments, "sweep", cli.with_port(argv)))
-    named = named_scales(arguments)
+    arguments = parsed(argv)
+    named, whole = named_scales(arguments)
     check_arguments(arguments)
+    if arguments.print_config:
+        print(toml_of(arguments, written_scales(named) if whole else None))
+        return 0
     with open_directory(arguments.out, arguments.stem, arguments.resume) as out:
         if arguments.resume:
             check_same_kind(arguments, out)
-        return Sweep(with_metric(arguments), named, out, sys.argv[1:] if argv is None else argv).run()
+        arguments = with_metric(arguments)
+        return Sweep(arguments, named, out, about(arguments), whole=whole).run()
+
+
+def written_scales(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> text or value, as a file has them."""
+    from popjax.space.space import Space
+
+    return Space(**named).to_dict()
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """One run of the command."""
+    """One run of the command.
+
+    Attributes:
+        arguments: of the command line.
+        named: name -> scale or value, of hyperparameters.
+        out: the directory.
+        about: entries of run.json about the command.
+        whole: True if those that are named are all there are.
+    """
 
     arguments: Arguments
     named: dict[str, Any]
     out: Path
-    argv: list[str]
+    about: dict[str, Any]
+    whole: bool
 
     def run(self) -> int:
         """Load, plan, train, write and print; return the exit code."""
@@ -110,7 +132,7 @@ class Sweep:
             [*self.progress(), *trackers(arguments)],
             self.page(),
         )
-        return search.run(self.out, about(arguments), arguments.resume)
+        return search.run(self.out, self.about, arguments.resume)
 
     def page(self) -> Any:
         """The live page of --live; None without it."""
@@ -156,7 +178,7 @@ class Sweep:
         from popjax.supervision.spaces import default_space
 
         arguments = self.arguments
-        if arguments.space:
+        if self.whole:
             return Space(**self.named)
         optimizers, schedules = (self.values(name) for name in CHOSEN)
         default = default_space(arguments.priority, optimizers, schedules, rows, arguments.model)
@@ -198,10 +220,8 @@ class Sweep:
 
     def tell_how_to_go_on(self) -> None:
         """Print the command that resumes a run that was stopped before its end."""
-        arguments = [argument for argument in self.argv if argument != "--resume"]
-        out = [] if self.arguments.out else ["--out", str(self.out)]
-        command = shlex.join([*arguments, *out, "--resume"])
-        print(f"go on: {cli.called('sweep')} {command}", file=sys.stderr, flush=True)
+        command = shlex.join([str(self.out), *self.arguments.untold()])
+        print(f"go on: {cli.called('resume')} {command}", file=sys.stderr, flush=True)
 
 
 def check_same_kind(arguments: Arguments, out: Path) -> None:

@@ -88,6 +88,20 @@ def keeps_name(path: Path, file: IO[str]) -> bool:
         return False
 
 
+def in_use(directory: Path) -> bool:
+    """True if a process holds the lock of a directory."""
+    try:
+        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with os.fdopen(handle) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold the lock of a directory as the only process that writes to it; create the directory if missing.

@@ -4,7 +4,7 @@ import difflib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -23,6 +23,18 @@ def cell(value: Any) -> str:
 def hparams_text(hparams: Mapping[str, Any]) -> str:
     """Names and values of hyperparameters on one line."""
     return printable(", ".join(f"{name} {cell(value)}" for name, value in hparams.items()))
+
+
+def aligned(rows: Sequence[Sequence[str]], align: Callable[[str, int], str] = str.rjust) -> str:
+    """Rows of texts as lines, each column as wide as its widest text, two spaces apart.
+
+    >>> print(aligned([["rank", "loss"], ["1", "0.25"]]))
+    rank  loss
+       1  0.25
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(align(text, width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(map(str.rstrip, lines))
 
 
 def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:

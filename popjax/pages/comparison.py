@@ -11,6 +11,7 @@ from popjax.pages.framing import loss
 from popjax.pages.headline import metric_text, value_text
 from popjax.pages.markup import section, table
 from popjax.space.space import Space
+from popjax.store.listing import figure_at
 from popjax.store.records import mean_member
 from popjax.store.results import Results
 
@@ -41,7 +42,7 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
     parts = [f"<h1>{title}</h1>", outcomes(runs)]
     figures = {"updates": best_by_then(runs, "updates", "model_steps")}
     boxes = '<div class="figure" id="updates"></div>'
-    if all(summary_figure(results.summary, "wall_seconds") for results in runs.values()):
+    if all(figure_at(results.summary, "wall_seconds") for results in runs.values()):
         figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
         boxes += '<div class="figure" id="seconds"></div>'
     caption = (
@@ -62,22 +63,14 @@ def outcomes(runs: Mapping[str, Results]) -> str:
         summary, best = results.summary, results.best
         assert best is not None
         name_of_test = results.metric.on("test")
-        scores = (summary_figure(summary, "test_value"), summary_figure(summary, "ensemble", "test", name_of_test))
+        scores = (figure_at(summary, "test_value"), figure_at(summary, "ensemble", "test", name_of_test))
         figures = [value_text(results, best.trial), *("" if score is None else metric_text(score) for score in scores)]
         figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
-        spent = (summary_figure(summary, "model_steps"), summary_figure(summary, "wall_seconds"))
+        spent = (figure_at(summary, "model_steps"), figure_at(summary, "wall_seconds"))
         figures += ["" if one is None else f"{one:,.0f}" for one in spent]
         rows.append([shown(name), *figures])
     metric = shown(next(iter(runs.values())).metric)
     return table(["run", metric, *HEAD], rows, "words")
-
-
-def summary_figure(summary: Mapping[str, Any], *path: str) -> float | None:
-    """The number at a path of a summary; None if there is none, or NaN."""
-    found: Any = summary
-    for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found if isinstance(found, int | float) and found == found else None
 
 
 def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +105,7 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
     traces, heights = [], []
     for at, (run, results) in enumerate(runs.items()):
         share, best = thinned_columns(*reached(results))
-        whole = summary_figure(results.summary, key) or results.trained.sum()
+        whole = figure_at(results.summary, key) or results.trained.sum()
         what = f"{templated(run)}: %{{y:.4g}} after %{{x:.3g}} {name}<extra></extra>"
         line = {"mode": "lines+markers", "line": {"color": COLORS[at % len(COLORS)], "width": 2}, "marker": {"size": 4}}
         points = {"x": rounded(share * whole), "y": rounded(best), "name": shown(run), "hovertemplate": what}

@@ -1,6 +1,5 @@
 """A space: the hyperparameters of a search, each with its scale. No JAX here."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -8,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from popjax.core.counts import check_count
+from popjax.core.toml import read_toml
 from popjax.space import samplers
 from popjax.space.scales import Conditional, Constant, Scale
 from popjax.space.spelling import read_scale, written_scale
@@ -220,11 +220,10 @@ class Space(Mapping[str, Scale]):
         A list is a choice; `{scale = "uniform(0, 1)", when = {depth = [3, 4]}}` has a condition. Raises ValueError
         naming the file.
         """
+        content = read_toml(path, "space")
         try:
-            return cls.from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ValueError(f"cannot read the space {str(path)!r}: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
+            return cls.from_dict(content)
+        except ValueError as error:
             raise ValueError(f"cannot read the space {str(path)!r}: {error}") from None
 
 

@@ -187,10 +187,15 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object with the digest of its content, for `read_json`; raises ValueError for NaN and infinity."""
+def write_json(path: Path, content: Mapping[str, Any]) -> str:
+    """Write a JSON object with the digest of its content, for `read_json`; returns the digest.
+
+    Raises ValueError for NaN and infinity.
+    """
     written = json.loads(json.dumps(content, allow_nan=False))
-    write_atomic(path, json.dumps(written | {"check": digest_of_json(written)}, indent=1).encode() + b"\n")
+    digest = digest_of_json(written)
+    write_atomic(path, json.dumps(written | {"check": digest}, indent=1).encode() + b"\n")
+    return digest
 
 
 def read_json(path: Path) -> dict[str, Any]:

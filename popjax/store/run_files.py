@@ -14,6 +14,7 @@ from popjax.scheduler import Status
 from popjax.space.space import Space
 from popjax.store.files import (
     FORMAT,
+    HOLDS,
     KeptTrial,
     check_format,
     load_best_files,
@@ -51,10 +52,10 @@ def write_run(
     best: Winner | None,
     summary: Mapping[str, Any],
 ) -> None:
-    """Write all files of a run; summary.json, with the digests of the tables, comes last."""
+    """Write all files of a run; summary.json, with the digests of run.json and of the tables, comes last."""
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "run.json", {**run, "format": FORMAT})
-    files = {name: write_table(directory / name, table) for name, table in tables.items()}
+    files = {HOLDS["run"]: write_json(directory / HOLDS["run"], {**run, "format": FORMAT})}
+    files |= {name: write_table(directory / name, table) for name, table in tables.items()}
     if best is not None:
         write_best(directory, best.kept, best.value, best.together)
     elif (directory / "best").is_dir() and not (directory / "best").is_symlink():

@@ -16,6 +16,7 @@ from popjax.engine.roster import Roster
 from popjax.engine.trainer import Trainer
 from popjax.executors.backend import Local
 from popjax.space.space import Space
+from popjax.store.cleaning import check_not_cleaned
 from popjax.store.files import FORMAT, HOLDS, check_format, read_json, write_json
 from popjax.store.journal import Journal
 from popjax.study.request import SearchRequest
@@ -46,6 +47,7 @@ class Recorded:
         if self.file.exists():
             self.recorded = read_json(self.file)
             check_format(path, self.recorded)
+        check_not_cleaned(path)
         self.journal = Journal(space, path)
         assert self.journal.commits is not None
         self.commits = self.journal.commits

@@ -1,0 +1,54 @@
+"""`python -m popjax.clean DIR...`: drop what finished runs need only to be resumed. No JAX here."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from popjax.commands import cli
+from popjax.core.text import plural, printable
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Drop from finished runs what only resuming, more trials and more epochs need: most of their bytes.
+
+    Reports, predictions, re-tests, babysitting and loading go on as before.
+    """
+
+    directories: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DIR [DIR ...]")]
+    """the directories of finished runs, such as runs/mine"""
+    yes: bool = False
+    """do not ask"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    arguments = cli.parse(Arguments, "clean", argv)
+    if not arguments.directories:
+        raise ValueError("clean: name the directories of finished runs, such as runs/mine")
+    from popjax.store.cleaning import bytes_in, check_finished, clean, droppable
+
+    directories = list(dict.fromkeys(Path(name) for name in arguments.directories))
+    for directory in directories:
+        check_finished(directory)
+    size = sum(bytes_in(droppable(directory)) for directory in directories)
+    what = f"{size / 1e6:.1f} MB of {plural(len(directories), 'run')}, which can then no longer be resumed"
+    if not arguments.yes and not agreed(what):
+        return cli.BAD_INPUT
+    for directory in directories:
+        try:
+            print(printable(f"{directory}: {clean(directory) / 1e6:.1f} MB dropped"), flush=True)
+        except OSError as error:
+            cli.fail(f"{str(directory)!r}: {error.strerror}; check its permissions", cli.NO_ROOM)
+    return 0
+
+
+def agreed(what: str) -> bool:
+    """True if a person says yes; raises ValueError if nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise ValueError(f"clean would drop {what}; say --yes, since there is no terminal to ask at")
+    print(f"drop {what}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,70 @@
+"""`python -m popjax.resume DIR`: the sweep of a directory goes on, as its command was. Starts without JAX."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from popjax.commands import arguments as of_sweep
+from popjax.commands import cli
+from popjax.commands.experiment import open_directory
+from popjax.commands.sweep import Sweep
+from popjax.core.storage import Corrupt
+from popjax.store.cleaning import check_not_cleaned
+from popjax.store.files import HOLDS
+from popjax.store.listing import FINISHED, files_of_run, how_ended
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments(of_sweep.Running):
+    """Go on with the sweep of a directory: as its command was, to its end, or to more trials or epochs.
+
+    Options that change no result, such as --executor, are those of this command.
+    """
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """the directory of the sweep"""
+    dataset: str | None = None
+    """the file of the rows, if the sweep had one: files that a directory names are not opened unasked"""
+    target: str | None = None
+    """the column to predict (default: that of the sweep)"""
+    validation: str | None = None
+    """the file of validation rows, if the sweep had one"""
+    test: str | None = None
+    """the file of test rows, if the sweep had one"""
+    task: str | None = None
+    """your own Task, as module:attribute, if the sweep had one"""
+    trials: int | None = None
+    """more trials than the sweep's"""
+    epochs: int | None = None
+    """more epochs than the sweep's"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    arguments = cli.parse(Arguments, "resume", cli.with_port(argv))
+    directory = Path(arguments.directory)
+    again = f"{cli.called('resume')} {shlex.quote(arguments.directory)}"
+    if (directory / HOLDS["session"]).exists() and not (directory / HOLDS["run"]).exists():
+        raise ValueError(f"{again}: it holds a session; {cli.called('babysit')} --resume goes on with one")
+    run, summary = files_of_run(directory)
+    check_not_cleaned(directory)
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Arguments)}
+    named = {name: given[name] for name in ("dataset", "target", "validation", "test", "task", "trials", "epochs")}
+    now = of_sweep.Arguments.again(run, again, named)
+    longer = any(named[name] not in (None, run.get(name)) for name in ("trials", "epochs"))
+    if how_ended(directory, run, summary) == FINISHED and not longer:
+        raise ValueError(f"{str(directory)!r} is finished; give more --trials or --epochs to go on")
+    running = {field.name: given[field.name] for field in dataclasses.fields(of_sweep.Running)}
+    now = dataclasses.replace(now, out=str(directory), resume=True, **running)
+    if not isinstance(run.get("space"), dict):
+        raise Corrupt(f"cannot resume {str(directory)!r}: its run.json has no usable 'space'")
+    from popjax.space.space import Space
+
+    about, space = of_sweep.about(now), Space.from_dict(run["space"])
+    now = dataclasses.replace(now, space=None, set=(), start=None)  # as recorded, not read from a file again
+    of_sweep.check_arguments(now)
+    with open_directory(now.out, now.stem, resume=True) as out:
+        return Sweep(now, space.entries(), out, about, whole=True).run()

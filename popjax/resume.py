@@ -1,0 +1,6 @@
+"""`python -m popjax.resume`: the entry point of the command; it starts without JAX."""
+
+from popjax.commands.entry import enter
+
+if __name__ == "__main__":
+    enter("resume")
