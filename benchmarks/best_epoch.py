@@ -20,7 +20,6 @@ from sklearn.model_selection import train_test_split
 from tables import TABLES
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 
 RULES: dict[str, tuple[pj.Rule, int]] = {
@@ -65,7 +64,6 @@ def main() -> None:
     parser.add_argument("--metric", help="what ranks classifications: accuracy, if not given, or loss")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    enable_cache()
     compared: dict[str, Any] = {}
     for name in arguments.tables:
         for rule in arguments.rules:

@@ -21,7 +21,6 @@ from scipy.stats import t
 from tables import fair, penguins
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 from popjax.data.built_in import BUILT_IN
 from popjax.store.results import Results
@@ -112,7 +111,6 @@ def main() -> None:
     options = parser.parse_args()
     tables = ["wine", "penguins"] if options.quick else options.tables.split(",")
     size = (60, 2, 2) if options.quick else (options.trials, options.epochs, options.seeds)
-    enable_cache()
     report: dict[str, Any] = dict(zip(("trials", "epochs", "seeds"), size, strict=True)) | {"device": device()}
     for table in tables:
         report[table] = measure(table, *size)

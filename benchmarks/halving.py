@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 
 RESULTS = Path(__file__).parent / "results" / "halving.json"
@@ -54,7 +53,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="40 trials of 8 epochs, two seeds")
     options = parser.parse_args()
-    enable_cache()
     trials, seeds = (40, 2) if options.quick else (options.trials, options.seeds)
     report: dict[str, Any] = {"trials": trials, "seeds": seeds, "device": device()}
     for epochs in (8,) if options.quick else (20, 81):

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 
 OUT = Path(__file__).parent / "results" / "search.png"
@@ -45,7 +44,6 @@ def main() -> None:
     """Search, draw and print."""
     import matplotlib.pyplot as plt
 
-    enable_cache()
     begun = time.perf_counter()
     results = pj.search(pj.supervised("digits"), trials=TRIALS, epochs=EPOCHS)
     seconds = time.perf_counter() - begun

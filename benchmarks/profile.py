@@ -23,16 +23,17 @@ def stages(trials: int, epochs: int, cold: bool) -> dict[str, float]:
     """Seconds of every stage."""
     seconds: dict[str, float] = {}
     with stage("import jax and popjax", seconds):
+        import jax
+
         import popjax as pj
-        from popjax.commands.experiment import enable_cache
         from popjax.core.clock import Clock
         from popjax.data.dataset import load
         from popjax.engine.roster import Roster
         from popjax.engine.traced_task import Config, TracedTask
         from popjax.pages.page import write_report
         from popjax.supervision.spaces import default_space
-    if not cold:
-        enable_cache()
+    if cold:
+        jax.config.update("jax_enable_compilation_cache", False)
     with stage("load the data", seconds):
         dataset = load("digits")
     with stage("split and standardize", seconds):

@@ -16,7 +16,6 @@ import numpy as np
 from scipy.stats import t
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 from popjax.data.dataset import built_in
 from popjax.pages.expected import expected_best
@@ -112,7 +111,6 @@ def main() -> None:
     budgets, repeats, epochs = sorted(options.budgets), options.repeats, options.epochs
     if options.quick:
         budgets, repeats, epochs = [8, 16], 2, 2
-    enable_cache()
     entries = {str(dimensions): measure(dimensions, budgets, repeats, epochs) for dimensions in DIMENSIONS}
     report = {"device": device(), "repeats": repeats, "epochs": epochs, "hyperparameters": entries}
     if options.figure:

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import built_in
@@ -141,7 +140,6 @@ def main() -> None:
     options = parser.parse_args()
     trials, epochs = (48, 2) if options.quick else (options.trials, options.epochs)
     models, optimizers = (["mlp"], ["sgd", "adam"]) if options.quick else (options.models, options.optimizers)
-    enable_cache()
     found = {model: {one: measure(one, model, trials, epochs) for one in optimizers} for model in models}
     print(json.dumps({"trials": trials, "epochs": epochs, "sizes": SIZES, "device": device()} | found))
 

@@ -14,7 +14,6 @@ import numpy as np
 from scipy.stats import t
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 from popjax.data.dataset import built_in
 
@@ -63,7 +62,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two seeds, 12 trials, 2 epochs")
     options = parser.parse_args()
     size = (12, 2, 2) if options.quick else (options.trials, options.epochs, options.seeds)
-    enable_cache()
     report: dict[str, Any] = dict(zip(("trials", "epochs", "seeds"), size, strict=True)) | {"device": device()}
     print(json.dumps(report | {dataset: measure(dataset, *size) for dataset in ("digits", "wine")}))
 

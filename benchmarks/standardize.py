@@ -18,7 +18,6 @@ import numpy as np
 from ranges import images
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 from popjax.data.built_in import BUILT_IN
 from popjax.data.transforms import bounds
@@ -81,7 +80,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, 30 trials of 2 epochs")
     options = parser.parse_args()
     size = (1, 30, 2) if options.quick else (options.seeds, options.trials, options.epochs)
-    enable_cache()
     report: dict[str, Any] = dict(zip(("seeds", "trials", "epochs"), size, strict=True)) | {"device": device()}
     report["share of the loss without a limit"] = measure(*size)
     if not options.quick:

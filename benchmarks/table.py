@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 from popjax.data.dataset import built_in
 from popjax.store.results import Results
@@ -91,7 +90,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="96 trials of 8 epochs, 5 subsets of 32")
     options = parser.parse_args()
     shape = (96, 8, 32, 5) if options.quick else (options.trials, options.epochs, options.size, options.subsets)
-    enable_cache()
     report: dict[str, Any] = dict(zip(("trials", "epochs", "size", "subsets"), shape, strict=True))
     report |= {"device": device()}
     for dataset in options.datasets.split(","):

@@ -26,7 +26,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 from popjax.core.machine import device
 
 SEARCHED, EPOCHS = 20, 30  # of scikit-learn's random search, over three folds; popjax trains as many epochs
@@ -148,7 +147,6 @@ def main() -> None:
     parser.add_argument("--options", type=json.loads, default={}, help="of popjax's estimators, as JSON")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")  # scikit-learn's networks are stopped before they converge
-    enable_cache()
     compared = {name: measure(name, arguments.seeds, arguments.options) for name in arguments.tables}
     print(json.dumps({"device": device(), "options": arguments.options, "tables": compared}, indent=1))
 

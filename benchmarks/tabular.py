@@ -57,9 +57,7 @@ def updates(shapes: Iterable[tuple[int, int, int]], runs: int) -> list[dict[str,
 def fit(rows: int, columns: int) -> dict[str, float]:
     """Seconds of one `fit` in this process, and of compiling in it."""
     import popjax as pj
-    from popjax.commands.experiment import enable_cache
 
-    enable_cache()
     x, y = made(rows, columns)
     model = pj.PopulationRegressor(random_state=0)
     wall, used = time.perf_counter(), time.process_time()

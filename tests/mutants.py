@@ -197,7 +197,7 @@ MUTANTS = [
     ),
     Mutant(
         "programs on the disk are written in place",
-        "engine/programs_on_disk",
+        "core/programs_on_disk",
         "write_entries_whole",
         "LRUCache.put = put",
         "",

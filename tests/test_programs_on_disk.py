@@ -1,7 +1,10 @@
 """Processes share JAX's cache of programs, and none reads half of what another writes."""
 
+import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -70,3 +73,40 @@ def test_a_damaged_entry_is_said_once_and_replaced(cache):
     with warnings.catch_warnings(action="error"):
         compiled()
     assert pj.search(pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": 0.5}, trials=1).best is not None
+
+
+FIT = """
+import json
+import sys
+import jax
+for name, value in json.loads(sys.argv[1]).items():
+    jax.config.update(name, value)
+import numpy as np
+import popjax as pj
+x = np.random.default_rng(0).normal(size=(60, 3))
+space = {"learning_rate": 0.01, "hidden": 4, "depth": 1, "batch_size": 16}
+model = pj.PopulationClassifier(space, trials=2, epochs=2, folds=1).fit(x, x[:, 0] > 0)
+model.predict(x)
+"""
+
+
+def test_the_library_keeps_programs_as_the_commands_do_unless_the_user_has_chosen(tmp_path):
+    """A second process compiles none of them; a directory of the user's is used with JAX's own limits, or none."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"HOME": str(home)}
+
+    def kept(settings):
+        words = [sys.executable, "-c", FIT, json.dumps(settings)]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        programs = (home / ".cache" / "popjax" / "programs").glob("*-cache")
+        return {file.name: file.stat().st_mtime_ns for file in programs}
+
+    mine = {"jax_compilation_cache_dir": str(tmp_path / "mine"), "jax_persistent_cache_min_compile_time_secs": 1e9}
+    assert kept(mine) == kept({"jax_enable_compilation_cache": False}) == {}
+    assert not list((tmp_path / "mine").glob("*-cache"))
+    first = kept({})
+    assert any("epoch" in name for name in first)
+    assert kept({}) == first

@@ -30,7 +30,7 @@ from popjax.pages.importance import among_the_best, importance, interaction, val
 from popjax.scheduler import Status
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
-from popjax.store.files import FORMAT
+from popjax.store.files import FORMAT, read_json, write_json
 from popjax.store.history import History
 from popjax.store.results import Results
 
@@ -951,27 +951,54 @@ def test_several_runs_are_compared_on_one_page(browser, command, tmp_path):
             share, best = comparison.reached(results)
             assert x == pytest.approx((share * most).tolist(), rel=1e-4)
             assert y == pytest.approx(best.tolist(), rel=1e-4)
-    rows = [row.split("\t") for row in page.locator("table").nth(0).locator("tbody tr").all_inner_texts()]
+    differ, rows, spaces = (
+        [row.split("\t") for row in page.locator("table").nth(at).locator("tbody tr").all_inner_texts()]
+        for at in range(3)
+    )
+    assert differ == [["seed", "1", "2"]]
     assert [row[:2] for row in rows] == [
         [name.replace("/", "-"), headline.metric_text(results.best.value)] for name, results in runs.items()
     ]
-    spaces = [row.split("\t") for row in page.locator("table").nth(1).locator("tbody tr").all_inner_texts()]
     assert spaces[:3] == [["(sampler)", "sobol", "sobol"], ["(rounds)", "1", "1"], ["(seed)", "1", "2"]]
     assert spaces[3] == ["learning_rate", "log_uniform(0.0001, 1)", "log_uniform(0.0001, 1)"]
     assert troubles == []
     page.close()
 
 
+def test_runs_over_different_data_say_what_differs_before_the_metrics_they_share(browser, command, tmp_path):
+    """Data, then options, then versions; metrics of one of them alone are left out, and no lines are drawn beside."""
+    words = {
+        "wine": ("--dataset", "wine", "--metrics", "mcc", "--trials", 4),
+        "cancer": ("--dataset", "breast_cancer", "--metric", "val_loss", "--trials", 3),
+    }
+    for name, asked in words.items():
+        done = command("sweep", *asked, "--epochs", 1, "--out", name, "--quiet")
+        assert done.returncode == 0, done.stderr
+    run = tmp_path / "cancer" / "run.json"
+    known = read_json(run)
+    write_json(run, known | {"versions": known["versions"] | {"optax": "0.0.1"}})
+    assert command("report", *words).returncode == 0
+    page = browser.new_page()
+    page.goto((tmp_path / "comparison.html").as_uri())
+    page.wait_for_selector("body[data-drawn]", state="attached")
+    assert "over different data and rank by different metrics" in page.locator("p.caption").nth(0).inner_text()
+    differ = [row.split("\t") for row in page.locator("table").nth(0).locator("tbody tr").all_inner_texts()]
+    optax = pj.Results.load(tmp_path / "wine").run["versions"]["optax"]
+    assert [differ[0], differ[-1]] == [["dataset", "wine", "breast_cancer"], ["optax", optax, "0.0.1"]]
+    assert ["trials", "4", "3"] in differ
+    assert ["metric", "", "val_loss"] in differ
+    assert differ[1] == ["rows", "142 train, 18 validate, 18 test", "455 train, 57 validate, 57 test"]
+    head = page.locator("table").nth(1).locator("th").all_inner_texts()
+    assert head[1:3] == ["val_accuracy", "val_loss"]
+    assert "test_accuracy" in head
+    assert not any("mcc" in name for name in head)
+    assert page.locator(".figure").count() == 0
+    page.close()
+
+
 def test_runs_that_cannot_be_compared_are_refused_in_one_line(saved, refused_in_one_line):
-    made(mode="min").save(saved.parent / "other")
     made(diverged=1.1).save(saved.parent / "lost")
-    refused_in_one_line(
-        "report", "run", "other", says=["(run by val_accuracy, other by val_loss); compare runs of one"]
-    )
     refused_in_one_line("report", "run", "lost", says=["lost: it has no winner; leave it out"])
-    for name in ("wine", "digits"):
-        made(run={"data": {"data": name, "split": name}}).save(saved.parent / name)
-    refused_in_one_line("report", "wine", "digits", says=["wine, digits are over different data; compare runs over"])
     refused_in_one_line("report", "run", "./run", says=["'run' is named twice; name each run once"])
     refused_in_one_line("report", says=["name the directory of a run"])
 

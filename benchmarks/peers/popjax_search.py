@@ -5,7 +5,6 @@ import json
 import numpy as np
 from workload import Outcome, Workload
 
-from popjax.commands.experiment import enable_cache
 from popjax.space.space import Space
 from popjax.study.search import search as search_popjax
 from popjax.supervision.supervised import supervised
@@ -13,7 +12,6 @@ from popjax.supervision.supervised import supervised
 
 def search(work: Workload) -> Outcome:
     """Train all trials."""
-    enable_cache()
     task = supervised((work.raw["x"], work.raw["y"]))
     assert np.allclose(task.data.rows.x[task.data.folds.train[0]], work.x, atol=1e-5), "other training rows"
     space = Space.from_dict(json.loads(work.raw["space"].item()))

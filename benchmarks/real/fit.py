@@ -145,9 +145,7 @@ def population(**given: Any) -> Fit:
 
     def fit(classes: bool, seed: int, x: pd.DataFrame, y: np.ndarray, options: dict[str, Any]) -> tuple[Any, Predict]:
         import popjax as pj
-        from popjax.commands.experiment import enable_cache
 
-        enable_cache()
         kind = pj.PopulationClassifier if classes else pj.PopulationRegressor
         made = (lambda rows: cleaned(rows, x)) if "model" in given else same
         return kind(random_state=seed, **given | options).fit(made(x), y), made

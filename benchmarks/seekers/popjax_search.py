@@ -7,7 +7,6 @@ import numpy as np
 from workload import EPOCHS, Told, Workload, scores
 
 import popjax as pj
-from popjax.commands.experiment import enable_cache
 
 ADAPTIVE = {"trials": 65536, "sampler": "tpe"}  # until the time is over
 METHODS: dict[str, dict[str, Any]] = {
@@ -35,7 +34,6 @@ class Watch(pj.Callback):
 
 def search(work: Workload, told: Told, method: str) -> None:
     """Search, and score the winner and the best 25 together."""
-    enable_cache()
     task = pj.supervised((work.x, work.y), validation=work.validation, test=work.test)
     options = METHODS[method] | {"minutes": (work.seconds - (time.time() - STARTED)) / 60}
     results = pj.search(

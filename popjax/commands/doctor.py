@@ -41,8 +41,9 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return 0, or 2 if the working directory or the cache cannot be written to."""
     cli.parse(Arguments, "doctor", argv)
-    from popjax.commands.experiment import cache_directory, describe_device
+    from popjax.commands.experiment import describe_device
     from popjax.core.machine import versions
+    from popjax.core.programs_on_disk import cache_directory
     from popjax.engine.memory import free, total
 
     known = versions()

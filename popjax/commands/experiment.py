@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin, get_
 
 from popjax.core.counts import check_seed
 from popjax.core.faults import fault
+from popjax.core.programs_on_disk import enable_cache
 from popjax.core.storage import LOCK, locked
 from popjax.core.text import install, printable, tell
 
@@ -276,32 +277,6 @@ def is_file(dataset: str) -> bool:
     from popjax.data.built_in import BUILT_IN
 
     return dataset not in BUILT_IN
-
-
-def cache_directory() -> Path:
-    """The directory of compiled programs; raises ValueError for one on a remote disk, where JAX's cache breaks."""
-    home, own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    if own and "://" in own:
-        raise ValueError(f"JAX_COMPILATION_CACHE_DIR={own}: give a directory of this machine, or unset it")
-    return Path(own or Path(home) / "popjax" / "programs")
-
-
-def enable_cache() -> None:
-    """Keep compiled programs for the next time, in a directory that only the user can read, if it can be made.
-
-    JAX keeps there too, in a folder of its own, what XLA's autotuner chose for programs of runs without a directory.
-    Raises ValueError as `cache_directory`.
-    """
-    cache = cache_directory()
-    try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def describe_device() -> str:

@@ -15,7 +15,8 @@ import numpy as np
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import comma_list, enable_cache
+from popjax.commands.experiment import comma_list
+from popjax.core.programs_on_disk import enable_cache
 from popjax.core.storage import written_atomically
 from popjax.core.text import printable
 

@@ -11,9 +11,9 @@ from typing import Any
 import jax
 
 from popjax.core.clock import Clock
+from popjax.core.programs_on_disk import keep_programs, write_entries_whole
 from popjax.engine.member import MemberFunctions, Programs, lower, signature
 from popjax.engine.memory import crowded, executable_bytes
-from popjax.engine.programs_on_disk import write_entries_whole
 from popjax.rewriting.target import on_cpu, target
 
 KEPT = 64
@@ -47,6 +47,7 @@ class Compiler:
         Lowers in the caller's thread, since its JAX settings do not reach other threads. `clock` counts lowering and
         compiling; `tuning`: the directory of what a GPU's autotuner chose.
         """
+        keep_programs()
         functions.trace(data)  # records what its functions read, also if the programs are cached
         key = signature(functions, data, capacity, lanes, devices)
         with self._lock:

@@ -1,14 +1,15 @@
 """A page that compares runs: the best value over the training spent, spaces, winners."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from popjax.pages.axes import label, scope
+from popjax.pages.differing import differing
 from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, axis_for, layout, rounded, ruled, shown, templated
 from popjax.pages.framing import loss
-from popjax.pages.headline import metric_text, value_text
+from popjax.pages.headline import metric_text
 from popjax.pages.markup import section, table
 from popjax.space.space import Space
 from popjax.store.listing import figure_at
@@ -16,19 +17,12 @@ from popjax.store.records import mean_member
 from popjax.store.results import Results
 
 COLORS = (WINNER, MIDDLE, "#009E73", "#E69F00", "#CC79A7", POINT, GREY)
-HEAD = ("on the test rows", "the best together", "trials", "epochs", "updates", "seconds")
+HEAD = ("the best together, on the test rows", "trials", "epochs", "updates", "seconds")
 MOMENTS = 500  # largest number of points of a line
 
 
 def check_comparable(runs: Mapping[str, Results]) -> None:
-    """Raise ValueError if the runs differ in metric or data, or one has no winner."""
-    ranks = {(results.metric, results.metric.mode) for results in runs.values()}
-    if len(ranks) > 1:
-        said = ", ".join(f"{name} by {results.metric}" for name, results in runs.items())
-        raise ValueError(f"the runs rank by different metrics ({said}); compare runs of one metric")
-    data = {(results.run.get("data") or {}).get("data") for results in runs.values()} - {None}
-    if len(data) > 1:
-        raise ValueError(f"{', '.join(runs)} are over different data; compare runs over the same")
+    """Raise ValueError if a run has no winner."""
     for name, results in runs.items():
         if results.best is None:
             raise ValueError(f"{name}: it has no winner; leave it out")
@@ -37,40 +31,83 @@ def check_comparable(runs: Mapping[str, Results]) -> None:
 def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
     """Title, sections as HTML and figures of the comparison. Raises ValueError for runs that cannot be compared."""
     check_comparable(runs)
-    metric = shown(next(iter(runs.values())).metric)
     title = f"{len(runs)} runs compared"
-    parts = [f"<h1>{title}</h1>", outcomes(runs)]
-    figures = {"updates": best_by_then(runs, "updates", "model_steps")}
-    boxes = '<div class="figure" id="updates"></div>'
-    if all(figure_at(results.summary, "wall_seconds") for results in runs.values()):
-        figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
-        boxes += '<div class="figure" id="seconds"></div>'
-    caption = (
-        f"The best {metric} of all trials after the same amount of training; the curve ahead on the left is sooner. "
-        "The last epoch ranks, so a line may turn back. Updates and seconds are those of the whole run, spread "
-        "evenly over its epochs; rounds follow one another."
-    )
-    parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))
-    parts.append(comparison_table(runs, "Spaces", "How each run searched, and what.", how_searched))
-    parts.append(comparison_table(runs, "Winners", "What each run found.", winner))
+    parts, figures = [f"<h1>{title}</h1>"], {}
+    if differ := differing(runs):
+        parts.append(side_by_side(runs, "What differs", caption_of(runs), differ))
+    parts.append(outcomes(runs))
+    if not incomparable(runs):
+        figures = lines_of(runs)
+        boxes = "".join(f'<div class="figure" id="{name}"></div>' for name in figures)
+        metric = shown(next(iter(runs.values())).metric)
+        caption = (
+            f"The best {metric} of all trials after the same amount of training; the curve ahead on the left is "
+            "sooner. The last epoch ranks, so a line may turn back. Updates and seconds are those of the whole run, "
+            "spread evenly over its epochs; rounds follow one another."
+        )
+        parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))
+    for name, caption, tell in (
+        ("Spaces", "How each run searched, and what.", how_searched),
+        ("Winners", "What each run found.", winner),
+    ):
+        parts.append(side_by_side(runs, name, caption, [tell(results) for results in runs.values()]))
     return title, "".join(parts), {"plots": figures}
 
 
+def lines_of(runs: Mapping[str, Results]) -> dict[str, Any]:
+    """Name -> figure: the best value over updates, and over seconds if all runs tell them."""
+    figures = {"updates": best_by_then(runs, "updates", "model_steps")}
+    if all(figure_at(results.summary, "wall_seconds") for results in runs.values()):
+        figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
+    return figures
+
+
+def incomparable(runs: Mapping[str, Results]) -> str:
+    """Why the values of one run say little of those of another, in words; empty if they can be compared."""
+    data = {(results.run.get("data") or {}).get("data") for results in runs.values()} - {None}
+    metrics = {(results.metric, results.metric.mode) for results in runs.values()}
+    whys = [(len(data) > 1, "are over different data"), (len(metrics) > 1, "rank by different metrics")]
+    return " and ".join(why for true, why in whys if true)
+
+
+def caption_of(runs: Mapping[str, Results]) -> str:
+    """The caption of what differs."""
+    if why := incomparable(runs):
+        return f"The runs {why}, so a better value in one of them does not say that it is the better search."
+    return "Data, options and versions; what is not here is the same in all."
+
+
 def outcomes(runs: Mapping[str, Results]) -> str:
-    """HTML table of scores and costs, a row per run."""
+    """HTML table of costs and of the metrics that all runs share, on the winner's and the test rows; a row per run."""
+    names = shared([list(results.values) for results in runs.values()])
+    tests = shared([list(results.summary.get("test") or ()) for results in runs.values()])
+    ranks = {str(results.metric) for results in runs.values()}
+    names = sorted(names, key=lambda name: name not in ranks)
+    tests = sorted(tests, key=lambda name: name not in {results.metric.on("test") for results in runs.values()})
     rows = []
-    for name, results in runs.items():
+    for run, results in runs.items():
         summary, best = results.summary, results.best
         assert best is not None
-        name_of_test = results.metric.on("test")
-        scores = (figure_at(summary, "test_value"), figure_at(summary, "ensemble", "test", name_of_test))
-        figures = [value_text(results, best.trial), *("" if score is None else metric_text(score) for score in scores)]
+        figures = [number(float(results.values[name][best.trial])) for name in names]
+        figures += [number(figure_at(summary, "test", name)) for name in tests]
+        figures += [number(figure_at(summary, "ensemble", "test", results.metric.on("test")))]
         figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
         spent = (figure_at(summary, "model_steps"), figure_at(summary, "wall_seconds"))
         figures += ["" if one is None else f"{one:,.0f}" for one in spent]
-        rows.append([shown(name), *figures])
-    metric = shown(next(iter(runs.values())).metric)
-    return table(["run", metric, *HEAD], rows, "words")
+        rows.append([shown(run), *figures])
+    caption = "The metrics that all of them have, of the winner; the first ones rank."
+    body = table(["run", *map(shown, [*names, *tests]), *HEAD], rows, "words")
+    return section("Outcomes", caption, body)
+
+
+def shared(names: Sequence[Sequence[str]]) -> list[str]:
+    """The names that stand in all lists, in the order of the first."""
+    return [name for name in names[0] if all(name in others for others in names)]
+
+
+def number(value: float | None) -> str:
+    """A metric as text, empty if there is none."""
+    return "" if value is None or value != value else metric_text(value)
 
 
 def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
@@ -132,9 +169,8 @@ def winner(results: Results) -> dict[str, str]:
     return {name: label(space[name], given) for name, given in results.best.hparams.items()}
 
 
-def comparison_table(runs: Mapping[str, Results], title: str, caption: str, tell: Any) -> str:
-    """HTML section with a table of `tell(results)`: a row per hyperparameter, a column per run."""
-    told = [tell(results) for results in runs.values()]
+def side_by_side(runs: Mapping[str, Results], title: str, caption: str, told: Sequence[Mapping[str, str]]) -> str:
+    """HTML section with a table of name -> text of each run: a row per name, a column per run."""
     names = dict.fromkeys(name for one in told for name in one)
     rows = [[shown(name), *(shown(one.get(name, "")) for one in told)] for name in names]
-    return section(title, caption, table(["hyperparameter", *map(shown, runs)], rows, "words"))
+    return section(title, caption, table(["", *map(shown, runs)], rows, "words"))
